@@ -1,0 +1,50 @@
+"""The error tree: everything quantkit raises on purpose is a `QuantkitError`.
+
+Messages are written for the user: which tensor, file or option, what was found, what
+was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "CheckpointError",
+    "FormatError",
+    "NonFiniteError",
+    "QuantkitError",
+    "ShapeError",
+    "UnsupportedModelError",
+    "UnsupportedTypeError",
+]
+
+
+class QuantkitError(Exception):
+    """Base of every error that quantkit raises on purpose."""
+
+
+class FormatError(QuantkitError):
+    """A file does not follow its format: truncated, overlapping, wrong magic."""
+
+
+class CheckpointError(QuantkitError):
+    """A checkpoint folder lacks a file, a shard or a tensor, or contradicts itself."""
+
+
+class UnsupportedModelError(QuantkitError):
+    """The model's architecture or vocabulary is not one that quantkit knows."""
+
+
+class UnsupportedTypeError(QuantkitError, ValueError):
+    """A quantization type or recipe name is unknown, or cannot do what was asked."""
+
+
+class ShapeError(QuantkitError, ValueError):
+    """An array's shape or dtype does not fit the operation."""
+
+
+class NonFiniteError(QuantkitError, ValueError):
+    """The weights to quantize hold a NaN or an infinity."""
+
+
+class BackendError(QuantkitError):
+    """The forced backend is unknown, or this machine cannot run it."""
