@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* What a backend offers: the kernels compiled for one instruction set. */
+#ifndef QK_BACKEND_H
+#define QK_BACKEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct qk_backend {
+    const char *name;
+    int lanes;
+    size_t (*find_non_finite)(const float *x, size_t n);
+    void (*quantize)(int type, const float *x, const float *importance, size_t n_rows,
+                     size_t n_cols, uint8_t *out);
+    void (*dequantize)(int type, const uint8_t *data, size_t n_weights, float *out);
+} qk_backend;
+
+extern const qk_backend qk_backend_scalar;
+#ifdef QK_X86
+extern const qk_backend qk_backend_avx2;
+extern const qk_backend qk_backend_avx512;
+#endif
+
+#endif

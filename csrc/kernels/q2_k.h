@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* Q2_K: 256 weights in 84 bytes, 2.625 bits per weight.
+ *
+ *     byte 0    16 bytes: scale code of each group in the low half, min code in the high half
+ *     byte 16   64 bytes of 2-bit codes: for each 128 weights 32 bytes, byte i holding weights
+ *               i, i+32, i+64 and i+96 from its low bits up
+ *     byte 80   d     half precision, unit of the scales
+ *     byte 82   dmin  half precision, unit of the minimums
+ *
+ *     weight = d * scale[group] * code - dmin * min[group], sixteen groups of 16
+ *
+ * Rule: as Q4_K, but the search compares absolute errors under weights |x| (with importance:
+ * squares, under importance * sqrt(mean x^2 of the superblock + x^2)).
+ * Source: ggml, quantize_row_q2_K_ref and _impl. */
+
+QK_FN const affine_search q2_k_plain = {16, 3, -0.5f, 0.1f, 15, 1, 0};
+QK_FN const affine_search q2_k_weighted = {16, 3, -0.9f, 0.05f, 36, 0, 1};
+
+QK_FN void q2_k_fit(const lf32 *x, const lf32 *importance, k_fit *fit)
+{
+    lf32 w[16], sum_w[16];
+    lf32 mean_square = lf32_set1(0.0f);
+    if (importance) {
+        mean_square = lf32_div(lane_sum_squares(x, 256), lf32_set1(256.0f));
+    }
+    for (int j = 0; j < 16; j++) {
+        const lf32 *xj = x + 16 * j;
+        if (importance) {
+            importance_weights(xj, importance + 16 * j, mean_square, 16, w);
+            sum_w[j] = lane_sum(w, 16);
+            fit->group[j] = search_affine(q2_k_weighted, xj, w);
+        } else {
+            for (int i = 0; i < 16; i++) {
+                w[i] = lf32_abs(xj[i]);
+            }
+            fit->group[j] = search_affine(q2_k_plain, xj, w);
+        }
+    }
+    k_fit_scales(fit, 16, 15, importance ? sum_w : NULL);
+}
+
+QK_FN void q2_k_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_square, li32 *out)
+{
+    (void)row_mean_square;
+    k_fit fit;
+    q2_k_fit(x, importance, &fit);
+
+    li32 code[256], byte[32];
+    for (int j = 0; j < 16; j++) {
+        li32 both = li32_as_u8(li32_or(fit.scale_code[j], li32_shl(fit.min_code[j], 4)));
+        lf32 scale = scaled(fit.d, li32_and(both, li32_set1(15)));
+        lf32 minus_min = scaled(fit.dmin, li32_shr(both, 4));
+        k_codes(q2_k_plain, x + 16 * j, &fit.group[j], scale, minus_min, code + 16 * j);
+        byte[j] = both;
+    }
+    for (int i = 0; i < 4; i++) {
+        out[i] = word_of_bytes(byte + 4 * i);
+    }
+    for (int part = 0; part < 2; part++) {
+        pack_2bit(code + 128 * part, out + 4 + 8 * part);
+    }
+    out[20] = word_of_halves(fit.d, fit.dmin);
+}
+
+QK_FN void q2_k_dequantize(const uint8_t *block, size_t n_blocks, float *y)
+{
+    for (; n_blocks--; block += 84) {
+        lf32 d = lf32_load_f16(block + 80), dmin = lf32_load_f16(block + 82);
+        for (int j = 0; j < 16; j++, y += 16) {
+            lf32 scale = lf32_mul(d, lf32_set1((float)(block[j] & 15)));
+            lf32 min = lf32_mul(dmin, lf32_set1((float)(block[j] >> 4)));
+            const uint8_t *codes = block + 16 + 32 * (j / 8) + 16 * (j % 2);
+            for (int i = 0; i < 16; i += LANES) {
+                li32 code = li32_shr(li32_load_u8(codes + i), j % 8 / 2 * 2);
+                code = li32_and(code, li32_set1(3));
+                lf32_store(y + i, lf32_sub(lf32_mul(scale, lf32_from_li32(code)), min));
+            }
+        }
+    }
+}

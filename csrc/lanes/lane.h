@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* The lane layer: the only place that knows an instruction set.
+ *
+ * A quantizer works on LANES blocks at once, one block per lane, so no operation ever crosses
+ * lanes, no sum is re-ordered, and every backend performs the same IEEE operations in the same
+ * order.  The 1-lane header is the definition; the others must give its bits.
+ *
+ *   lf32  LANES floats         li32  LANES int32 (arithmetic wraps)         lmask  LANES truths
+ *
+ *   memory    lf32_load lf32_store li32_load li32_store (LANES consecutive items, any alignment)
+ *             li32_load_u8 li32_load_u16 (zero-extended) li32_store_u16 (low halves)
+ *             lane_transpose(rows, out): out[j] lane i = rows[i][j], for j in 0..LANES-1
+ *   constants lf32_set1 li32_set1
+ *   floats    lf32_add _sub _mul _div _sqrt: correctly rounded, subnormals kept
+ *             lf32_gt _eq: false on NaN
+ *   integers  li32_add _sub _mul _and _or _min _max, li32_shl _shr (logical) _sar by a constant,
+ *             li32_gt _eq
+ *   choice    lf32_select li32_select (mask, where true, where false)
+ *   masks     lmask_and _or _not, lmask_any
+ *   convert   lf32_from_li32 (round to even), li32_trunc (toward zero; NaN and out of range give
+ *             INT32_MIN, as x86 does), lf32_bits, lf32_from_bits
+ *
+ * Left out on purpose: fused multiply-add, reciprocal estimates and float min/max (they differ
+ * between machines), and anything that reduces across lanes.  tests/test_lanes.py counts the ops.
+ */
+#ifndef QK_LANE_H
+#define QK_LANE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __FAST_MATH__
+#error "quantkit's bytes need IEEE arithmetic: build without -ffast-math"
+#endif
+#include <float.h>
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+#error "quantkit's bytes need float arithmetic in float precision (on x86: SSE2, not x87)"
+#endif
+#ifdef _MSC_VER
+#pragma fp_contract(off)
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define QK_INLINE static inline __attribute__((always_inline))
+#define QK_RESTRICT __restrict__
+#elif defined(_MSC_VER)
+#define QK_INLINE static __forceinline
+#define QK_RESTRICT __restrict
+#else
+#define QK_INLINE static inline
+#define QK_RESTRICT
+#endif
+/* A function of a kernel: never external, so no copy compiled for one CPU is linked for another. */
+#define QK_FN static
+
+#endif

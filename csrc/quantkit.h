@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* The C API of quantkit: pure functions over rows, no threads, no state.
+ *
+ * A row is `n_cols` weights, a whole number of the type's blocks.  Every function may be called
+ * from many threads at once.  On any status but QK_OK the output is untouched.
+ *
+ * Python's cffi reads the part between the two cdef marks; keep it plain C declarations.
+ */
+#ifndef QUANTKIT_H
+#define QUANTKIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cdef begin */
+/* What a call came to. */
+typedef enum qk_status {
+    QK_OK = 0,
+    QK_UNKNOWN_BACKEND = 1,  /* no backend has this index */
+    QK_UNUSABLE_BACKEND = 2, /* this processor or operating system lacks it */
+    QK_UNKNOWN_TYPE = 3,     /* not a GGUF type that is built in */
+    QK_BAD_SHAPE = 4,        /* a row is not a whole number of blocks, or sizes overflow */
+    QK_NOT_FINITE = 5,       /* a weight is NaN or infinite; *bad_index tells which */
+    QK_BAD_IMPORTANCE = 6    /* an importance is NaN, infinite or negative */
+} qk_status;
+
+/* Backends are numbered from 0, the best first; the last is always "scalar". */
+int qk_backend_count(void);
+const char *qk_backend_name(int backend);
+int qk_backend_lanes(int backend);
+/* 1 if this machine can run the backend, else 0. */
+int qk_backend_usable(int backend);
+
+/* Weights and bytes per block of a built-in type, by GGUF type number. */
+qk_status qk_type_layout(int type, size_t *block_size, size_t *block_bytes);
+
+/* x f32 [n_rows][n_cols] -> out [n_rows][row bytes].  importance f32 [n_cols] or NULL.
+ * On QK_NOT_FINITE, *bad_index is the index in x of the first such weight; on QK_BAD_IMPORTANCE,
+ * that in importance. */
+qk_status qk_quantize_rows(int backend, int type, const float *x, const float *importance,
+                           size_t n_rows, size_t n_cols, uint8_t *out, size_t *bad_index);
+
+/* data [n_rows][row bytes] -> out f32 [n_rows][n_cols]. */
+qk_status qk_dequantize_rows(int backend, int type, const uint8_t *data, size_t n_rows,
+                             size_t n_cols, float *out);
+/* cdef end */
+
+#endif

@@ -1,0 +1,153 @@
+"""The only module that touches cffi: the C core as functions over NumPy arrays.
+
+Arguments are arrays of the right dtype and shape, checked by the callers in arrays.py;
+this module adds the choice of a backend and turns a status into an error.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._core import ffi, lib
+from .errors import BackendError, NonFiniteError, QuantkitError, ShapeError
+from .types import QuantType
+
+__all__ = [
+    "ENVIRONMENT_VARIABLE",
+    "Backend",
+    "active_backend",
+    "backends",
+    "dequantize_rows",
+    "native_types",
+    "quantize_rows",
+]
+
+ENVIRONMENT_VARIABLE = "QUANTKIT_BACKEND"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The C core compiled for one instruction set.
+
+    Attributes:
+        name: "scalar", "avx2" or "avx512".
+        lanes: blocks that it quantizes at once.
+        usable: whether this machine can run it.
+        index: its number in the C API, the best first.
+    """
+
+    name: str
+    lanes: int
+    usable: bool
+    index: int
+
+
+@cache
+def backends() -> tuple[Backend, ...]:
+    """The backends that are built in, the best first; the last is always "scalar".
+
+    Example:
+        >>> [b.name for b in backends()][-1]
+        'scalar'
+    """
+    return tuple(
+        Backend(
+            name=ffi.string(lib.qk_backend_name(i)).decode(),
+            lanes=lib.qk_backend_lanes(i),
+            usable=bool(lib.qk_backend_usable(i)),
+            index=i,
+        )
+        for i in range(lib.qk_backend_count())
+    )
+
+
+def active_backend(name: str | None = None) -> Backend:
+    """The backend called `name`, or else the one that `QUANTKIT_BACKEND` names, or the best.
+
+    Raises:
+        BackendError: the named backend is unknown, or this machine cannot run it.
+    """
+    name = name or os.environ.get(ENVIRONMENT_VARIABLE)
+    if not name:
+        return next(b for b in backends() if b.usable)
+    for backend in backends():
+        if backend.name == name.lower():
+            if not backend.usable:
+                raise BackendError(f"this machine cannot run the backend {name!r}")
+            return backend
+    known = ", ".join(b.name for b in backends())
+    raise BackendError(f"unknown backend {name!r}; built in: {known}")
+
+
+@cache
+def native_types() -> frozenset[QuantType]:
+    """The types that the C core quantizes and dequantizes."""
+    size = ffi.new("size_t[2]")
+    return frozenset(
+        t for t in QuantType if lib.qk_type_layout(t.id, size, size + 1) == lib.QK_OK
+    )
+
+
+def quantize_rows(
+    x: NDArray[np.float32],
+    type: QuantType,
+    importance: NDArray[np.float32] | None,
+    out: NDArray[np.uint8],
+    backend: Backend,
+) -> None:
+    """Quantize x f32 [rows, cols] into out uint8 [rows, row bytes]; all C-contiguous."""
+    rows, cols = x.shape
+    bad = ffi.new("size_t *")
+    weights = ffi.NULL if importance is None else _floats(importance)
+    status = lib.qk_quantize_rows(
+        backend.index, type.id, _floats(x), weights, rows, cols, _bytes(out), bad
+    )
+    if status == lib.QK_NOT_FINITE:
+        row, column = divmod(bad[0], cols)
+        raise NonFiniteError(
+            f"the weight at row {row}, column {column} is {x[row, column]}; "
+            "only finite weights can be quantized"
+        )
+    if status == lib.QK_BAD_IMPORTANCE and importance is not None:
+        raise NonFiniteError(
+            f"the importance of column {bad[0]} is {importance[bad[0]]}; "
+            "it must be finite and not negative"
+        )
+    _check(status, type, cols)
+
+
+def dequantize_rows(
+    data: NDArray[np.uint8],
+    type: QuantType,
+    out: NDArray[np.float32],
+    backend: Backend,
+) -> None:
+    """Dequantize data uint8 [rows, row bytes] into out f32 [rows, cols]."""
+    rows, cols = out.shape
+    status = lib.qk_dequantize_rows(
+        backend.index, type.id, _bytes(data), rows, cols, _floats(out)
+    )
+    _check(status, type, cols)
+
+
+def _floats(array: NDArray[np.float32]) -> object:
+    return ffi.from_buffer("float[]", array)
+
+
+def _bytes(array: NDArray[np.uint8]) -> object:
+    return ffi.from_buffer("uint8_t[]", array)
+
+
+def _check(status: int, type: QuantType, n_cols: int) -> None:
+    if status == lib.QK_BAD_SHAPE:
+        raise ShapeError(
+            f"a row of {n_cols} weights does not fit {type.name}'s block "
+            f"of {type.block_size}"
+        )
+    if status != lib.QK_OK:
+        raise QuantkitError(f"the native core refused {type.name}: status {status}")
