@@ -22,11 +22,11 @@ static uint64_t xgetbv(void)
 }
 #endif
 
-#define OSXSAVE (1u << 27)      /* leaf 1, ECX */
-#define AVX2 (1u << 5)          /* leaf 7, EBX */
+#define OSXSAVE (1u << 27) /* leaf 1, ECX */
+#define AVX2 (1u << 5)     /* leaf 7, EBX */
 #define AVX512_F_DQ_BW_VL (1u << 16 | 1u << 17 | 1u << 30 | 1u << 31)
-#define YMM_STATE 0x06u         /* XCR0: the system saves xmm and ymm */
-#define ZMM_STATE 0xe6u         /* and the mask and zmm registers */
+#define YMM_STATE 0x06u /* XCR0: the system saves xmm and ymm */
+#define ZMM_STATE 0xe6u /* and the mask and zmm registers */
 
 int qk_cpu_has(qk_cpu_feature feature)
 {

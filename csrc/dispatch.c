@@ -6,6 +6,7 @@
 #include "cpu.h"
 #include "float_state.h"
 #include "formats/formats.h"
+#include "lanes/lane_ops.h"
 
 static const struct {
     const qk_backend *backend;
@@ -129,5 +130,30 @@ qk_status qk_dequantize_rows(int backend, int type, const uint8_t *data, size_t 
     qk_float_state saved = qk_float_state_enter();
     backends[backend].backend->dequantize(type, data, n_rows * n_cols, out);
     qk_float_state_leave(saved);
+    return QK_OK;
+}
+
+int qk_lane_op_count(void) { return QK_LANE_OP_COUNT; }
+
+const char *qk_lane_op_name(int op)
+{
+    static const char *const names[] = {
+#define QK_NAME(name, run) #name,
+        QK_LANE_OPS(QK_NAME)
+#undef QK_NAME
+    };
+    return op >= 0 && op < QK_LANE_OP_COUNT ? names[op] : NULL;
+}
+
+qk_status qk_lane_op(int backend, int op, const int32_t *a, const int32_t *b, const int32_t *c,
+                     int32_t *out)
+{
+    if (!is_backend(backend)) {
+        return QK_UNKNOWN_BACKEND;
+    }
+    if (!qk_backend_usable(backend)) {
+        return QK_UNUSABLE_BACKEND;
+    }
+    backends[backend].backend->lane_probe(op, a, b, c, out);
     return QK_OK;
 }

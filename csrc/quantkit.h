@@ -43,6 +43,12 @@ qk_status qk_quantize_rows(int backend, int type, const float *x, const float *i
 /* data [n_rows][row bytes] -> out f32 [n_rows][n_cols]. */
 qk_status qk_dequantize_rows(int backend, int type, const uint8_t *data, size_t n_rows,
                              size_t n_cols, float *out);
+
+/* For tests: one lane op of a backend on memory.  a, b, c, out: int32 [lanes * lanes]. */
+int qk_lane_op_count(void);
+const char *qk_lane_op_name(int op);
+qk_status qk_lane_op(int backend, int op, const int32_t *a, const int32_t *b, const int32_t *c,
+                     int32_t *out);
 /* cdef end */
 
 #endif

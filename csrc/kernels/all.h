@@ -4,6 +4,7 @@
  * Parameters: a lane header included first; QK_BACKEND_NAME (a word such as avx2). */
 #include "../backends/backend.h"
 #include "../formats/formats.h"
+#include "../lanes/lane_probe.h"
 
 #include "lane_math.h"
 #include "search.h"
@@ -46,13 +47,13 @@ QK_FN size_t find_non_finite(const float *x, size_t n)
     return i;
 }
 
-QK_FN void quantize(int type, const float *x, const float *importance, size_t n_rows,
-                    size_t n_cols, uint8_t *out)
+QK_FN void quantize(int type, const float *x, const float *importance, size_t n_rows, size_t n_cols,
+                    uint8_t *out)
 {
     switch (type) {
 #define QK_CASE(NAME, name, id, block_size, block_bytes)                                           \
     case id:                                                                                       \
-        name##_quantize_items(x, n_rows * n_cols, out);                                            \
+        name##_quantize_items(x, n_rows *n_cols, out);                                             \
         break;
         QK_ITEM_FORMATS(QK_CASE)
 #undef QK_CASE
@@ -89,5 +90,5 @@ QK_FN void dequantize(int type, const uint8_t *data, size_t n_weights, float *ou
 #define QK_STRING(a) QK_STRING_(a)
 
 const qk_backend QK_JOIN(qk_backend_, QK_BACKEND_NAME) = {
-    QK_STRING(QK_BACKEND_NAME), LANES, find_non_finite, quantize, dequantize,
+    QK_STRING(QK_BACKEND_NAME), LANES, find_non_finite, quantize, dequantize, lane_probe,
 };

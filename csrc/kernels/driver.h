@@ -58,8 +58,8 @@ QK_FN void row_mean_squares(const float *x, size_t n_rows, size_t n_cols, float 
 
 /* Up to LANES rows. */
 QK_FN void quantize_row_group(quantize_tile kernel, size_t block_size, size_t block_bytes,
-                              const float *x, const float *importance, size_t n_rows,
-                              size_t n_cols, uint8_t *out)
+                              const float *x, const float *importance, size_t n_rows, size_t n_cols,
+                              uint8_t *out)
 {
     lf32 tile[QK_MAX_BLOCK_SIZE], importance_tile[QK_MAX_BLOCK_SIZE];
     li32 words[(QK_MAX_BLOCK_BYTES + 3) / 4];
@@ -95,7 +95,7 @@ QK_FN void quantize_blocks(quantize_tile kernel, size_t block_size, size_t block
     const size_t row_bytes = n_cols / block_size * block_bytes;
     for (size_t row = 0; row < n_rows; row += LANES) {
         size_t n = n_rows - row < LANES ? n_rows - row : LANES;
-        quantize_row_group(kernel, block_size, block_bytes, x + row * n_cols, importance, n,
-                           n_cols, out + row * row_bytes);
+        quantize_row_group(kernel, block_size, block_bytes, x + row * n_cols, importance, n, n_cols,
+                           out + row * row_bytes);
     }
 }

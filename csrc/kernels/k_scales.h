@@ -85,7 +85,8 @@ QK_INLINE void pack_scales_6bit(li32 *scale, li32 *min, li32 *words)
     for (int k = 0; k < 4; k++) {
         byte[k] = li32_as_u8(li32_or(scale[k], li32_shl(li32_shr(scale[k + 4], 4), 6)));
         byte[4 + k] = li32_as_u8(li32_or(min[k], li32_shl(li32_shr(min[k + 4], 4), 6)));
-        byte[8 + k] = li32_or(li32_and(scale[k + 4], low4), li32_shl(li32_and(min[k + 4], low4), 4));
+        byte[8 + k] =
+            li32_or(li32_and(scale[k + 4], low4), li32_shl(li32_and(min[k + 4], low4), 4));
         scale[k] = li32_and(byte[k], low6);
         min[k] = li32_and(byte[4 + k], low6);
         scale[k + 4] = li32_or(li32_and(byte[8 + k], low4), li32_shl(li32_shr(byte[k], 6), 4));

@@ -89,7 +89,8 @@ QK_INLINE lf32 lf32_from_f16(li32 half)
     li32 sign = li32_shl(li32_and(half, li32_set1(0x8000)), 16);
     li32 magnitude = li32_shl(li32_and(half, li32_set1(0x7fff)), 13);
     /* 2^112 moves the bias from 15 to 127, exactly, subnormals included. */
-    lf32 finite = lf32_mul(lf32_from_bits(magnitude), lf32_set1(5192296858534827628530496329220096.0f));
+    lf32 finite =
+        lf32_mul(lf32_from_bits(magnitude), lf32_set1(5192296858534827628530496329220096.0f));
     lmask special = li32_gt(magnitude, li32_set1(0x0f7fffff));
     li32 wide = li32_select(special, li32_or(magnitude, li32_set1(0x7f800000)), lf32_bits(finite));
     return lf32_from_bits(li32_or(wide, sign));
@@ -112,7 +113,8 @@ QK_INLINE li32 word_of_halves(li32 low, li32 high) { return li32_or(low, li32_sh
 /* The word of four bytes, each 0..255. */
 QK_INLINE li32 word_of_bytes(const li32 *b)
 {
-    return li32_or(li32_or(b[0], li32_shl(b[1], 8)), li32_or(li32_shl(b[2], 16), li32_shl(b[3], 24)));
+    return li32_or(li32_or(b[0], li32_shl(b[1], 8)),
+                   li32_or(li32_shl(b[2], 16), li32_shl(b[3], 24)));
 }
 
 /* 128 codes of 2 bits as eight words: byte i holds codes i, i+32, i+64 and i+96 from its low bits

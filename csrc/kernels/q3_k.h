@@ -29,8 +29,8 @@ QK_FN lmask q3_k_refine(const lf32 *x, li32 *code, lf32 *sum_lx, lf32 *sum_l2)
         lf32 nl = lf32_from_li32(next);
         lx = lf32_add(lx, lf32_mul(wx, nl));
         l2 = lf32_add(l2, lf32_mul(lf32_mul(w, nl), nl));
-        lmask better = lf32_gt(lf32_mul(lf32_mul(lx, lx), *sum_l2),
-                               lf32_mul(lf32_mul(*sum_lx, *sum_lx), l2));
+        lmask better =
+            lf32_gt(lf32_mul(lf32_mul(lx, lx), *sum_l2), lf32_mul(lf32_mul(*sum_lx, *sum_lx), l2));
         lmask take = lmask_and(lmask_and(usable, lf32_gt(l2, zero)), better);
         take = lmask_and(take, lmask_not(li32_eq(next, code[i])));
         code[i] = li32_select(take, next, code[i]);

@@ -15,9 +15,8 @@ QK_FN const affine_search q4_1_weighted = BLOCK32_WEIGHTED(15);
 QK_FN void q4_1_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_square, li32 *out)
 {
     li32 code[32];
-    out[0] = importance
-                 ? block32_search_affine(q4_1_weighted, x, importance, row_mean_square, code)
-                 : block32_round_affine(x, 15, code);
+    out[0] = importance ? block32_search_affine(q4_1_weighted, x, importance, row_mean_square, code)
+                        : block32_round_affine(x, 15, code);
     pack_nibbles(code, out + 1);
 }
 

@@ -113,8 +113,8 @@ QK_INLINE symmetric_fit search_symmetric(const lf32 *x, const lf32 *w, int n, in
         }
         lf32 grid = lf32_div(lf32_set1(-((float)n_max + 0.1f * (float)step)), extreme);
         symmetric_sums(x, w, n, n_max, grid, &sum_lx, &sum_l2);
-        lmask better = lmask_and(lf32_gt(sum_l2, zero), lf32_gt(lf32_mul(sum_lx, sum_lx),
-                                                                 lf32_mul(best, sum_l2)));
+        lmask better = lmask_and(lf32_gt(sum_l2, zero),
+                                 lf32_gt(lf32_mul(sum_lx, sum_lx), lf32_mul(best, sum_l2)));
         lf32 scale = lf32_div(sum_lx, sum_l2);
         fit.scale = lf32_select(better, scale, fit.scale);
         fit.grid = lf32_select(better, grid, fit.grid);
@@ -137,7 +137,7 @@ typedef struct affine_search {
 
 typedef struct affine_fit {
     lf32 scale;
-    lf32 minus_min;           /* >= 0 */
+    lf32 minus_min;            /* >= 0 */
     lf32 grid_scale, grid_min; /* code = nearest(grid_scale * (x - grid_min)), clamped */
 } affine_fit;
 
@@ -269,8 +269,8 @@ QK_INLINE lmask positive_refine(const lf32 *x, const lf32 *w, int n, int n_max, 
         lf32 nl = lf32_from_li32(next);
         lx = lf32_add(lx, lf32_mul(wx, nl));
         l2 = lf32_add(l2, lf32_mul(lf32_mul(w[i], nl), nl));
-        lmask better = lf32_gt(lf32_mul(lf32_mul(lx, lx), *sum_l2),
-                               lf32_mul(lf32_mul(*sum_lx, *sum_lx), l2));
+        lmask better =
+            lf32_gt(lf32_mul(lf32_mul(lx, lx), *sum_l2), lf32_mul(lf32_mul(*sum_lx, *sum_lx), l2));
         lmask take = lmask_and(lmask_and(usable, better), lmask_not(li32_eq(next, code[i])));
         code[i] = li32_select(take, li32_as_u8(next), code[i]);
         *sum_lx = lf32_select(take, lx, *sum_lx);

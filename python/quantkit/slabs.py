@@ -1,0 +1,145 @@
+"""Tensors converted to their target types, a slab of rows at a time, in parallel.
+
+A slab is the unit of work of everything that changes types: files and weights in memory.
+It is about 4 MiB of f32, so that memory stays small whatever the size of a tensor, and
+the bytes do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import dequantize_rows, quantize_rows
+from .errors import NonFiniteError, ShapeError
+from .source import SourceTensor
+from .types import QuantType
+
+__all__ = ["Importance", "Slab", "convert_in_order", "default_threads", "slabs_of"]
+
+Importance = Mapping[str, NDArray[np.float32]]
+"""By tensor name, how much each column counts: f32 [cols], or [matrices, cols]."""
+
+SLAB_WEIGHTS = 1 << 20
+"""Weights in a slab: large enough to hide Python's share, small enough for a cache."""
+
+F16_INFINITY = 0x7C00
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Rows start..stop-1 of a tensor and the type that they are to get."""
+
+    tensor: SourceTensor
+    start: int
+    stop: int
+    type: QuantType
+    importance: NDArray[np.float32] | None = None
+
+    @property
+    def n_weights(self) -> int:
+        """Weights in the slab."""
+        return (self.stop - self.start) * self.tensor.n_cols
+
+    def convert(self) -> NDArray[np.uint8]:
+        """The rows in the slab's type: uint8 [rows, row bytes].
+
+        Raises:
+            NonFiniteError: a weight is NaN or infinite, or becomes so in F16; the
+                message names the tensor, the row and the column.
+        """
+        tensor = self.tensor
+        stored = tensor.read(self.start, self.stop)
+        if self.type is tensor.type:
+            return stored
+        rows = dequantize_rows(stored, tensor.type, tensor.n_cols)
+        try:
+            converted = quantize_rows(rows, self.type, self.importance)
+        except NonFiniteError:
+            self._refuse(rows, ~np.isfinite(rows))
+            raise  # the importance was at fault
+        if self.type is QuantType.F16:
+            overflowed = converted.view(np.uint16) & F16_INFINITY == F16_INFINITY
+            if overflowed.any():
+                self._refuse(rows, overflowed)
+        return converted
+
+    def _refuse(self, rows: NDArray[np.float32], bad: NDArray[np.bool_]) -> None:
+        for row, column in np.argwhere(bad)[:1]:
+            value = rows[row, column]
+            remedy = (
+                "which F16 cannot hold; choose BF16 or F32"
+                if np.isfinite(value)
+                else "and only finite weights can be quantized; check the checkpoint"
+            )
+            raise NonFiniteError(
+                f"tensor {self.tensor.name}: the weight at row {self.start + row}, "
+                f"column {column} is {value}, {remedy}"
+            )
+
+
+def slabs_of(
+    tensor: SourceTensor, type: QuantType, importance: NDArray[np.float32] | None = None
+) -> Iterator[Slab]:
+    """The slabs of a tensor, in order of rows; none crosses from matrix to matrix.
+
+    Raises:
+        ShapeError: the importance fits neither the columns nor the matrices.
+    """
+    step = max(1, SLAB_WEIGHTS // max(1, tensor.n_cols))
+    per_matrix = _importance_of_matrices(tensor, importance)
+    n_matrix_rows = tensor.n_rows // len(per_matrix)
+    for matrix, weights in enumerate(per_matrix):
+        first = matrix * n_matrix_rows
+        for start in range(first, first + n_matrix_rows, step):
+            stop = min(start + step, first + n_matrix_rows)
+            yield Slab(tensor, start, stop, type, weights)
+
+
+def _importance_of_matrices(
+    tensor: SourceTensor, importance: NDArray[np.float32] | None
+) -> list[NDArray[np.float32] | None]:
+    """One importance for each stretch of rows that shares it."""
+    if importance is None:
+        return [None]
+    weights = importance.reshape(-1, importance.shape[-1])
+    n_matrices = tensor.n_rows // tensor.shape[-2] if len(tensor.shape) > 2 else 1
+    if weights.shape[1] != tensor.n_cols or len(weights) not in (1, n_matrices):
+        raise ShapeError(
+            f"tensor {tensor.name}: the importance has shape {list(importance.shape)}; "
+            f"expected [{tensor.n_cols}] or [{n_matrices}, {tensor.n_cols}]"
+        )
+    return list(weights)
+
+
+def convert_in_order(
+    slabs: Iterable[Slab], threads: int | None = None
+) -> Iterator[tuple[Slab, NDArray[np.uint8]]]:
+    """Convert slabs in parallel and give them in order, holding a few per thread."""
+    threads = threads or default_threads()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="quantkit")
+    pending: deque[tuple[Slab, Future[NDArray[np.uint8]]]] = deque()
+    try:
+        for slab in slabs:
+            pending.append((slab, pool.submit(slab.convert)))
+            if len(pending) > 2 * threads:
+                done, future = pending.popleft()
+                yield done, future.result()
+        while pending:
+            done, future = pending.popleft()
+            yield done, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def default_threads() -> int:
+    """One thread for each core that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
