@@ -78,7 +78,9 @@ def quantize(
     """
     array = np.asarray(weights)
     if array.ndim == 0:
-        raise ShapeError("cannot quantize a single number; expected an array [..., cols]")
+        raise ShapeError(
+            "cannot quantize a single number; expected an array [..., cols]"
+        )
     if array.dtype.kind in "cOSUM":
         raise ShapeError(f"cannot quantize an array of {array.dtype}; expected floats")
     n_cols = array.shape[-1]
@@ -100,9 +102,7 @@ def dequantize(
         UnsupportedTypeError: quantkit cannot dequantize the type.
         ShapeError: the data does not fit the shape.
     """
-    rows = dequantize_rows(
-        tensor.data, tensor.type, tensor.shape[-1], backend=backend
-    )
+    rows = dequantize_rows(tensor.data, tensor.type, tensor.shape[-1], backend=backend)
     return rows.reshape(tensor.shape)
 
 
@@ -164,4 +164,6 @@ def dequantize_rows(
 def _require_native(type: QuantType, verb: str) -> None:
     if type not in _native.native_types():
         known = ", ".join(t.name for t in QuantType if t in _native.native_types())
-        raise UnsupportedTypeError(f"quantkit cannot {verb} {type.name}; it can: {known}")
+        raise UnsupportedTypeError(
+            f"quantkit cannot {verb} {type.name}; it can: {known}"
+        )

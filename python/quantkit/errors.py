@@ -11,6 +11,7 @@ __all__ = [
     "CheckpointError",
     "FormatError",
     "NonFiniteError",
+    "OutputError",
     "QuantkitError",
     "ShapeError",
     "UnsupportedModelError",
@@ -44,6 +45,10 @@ class ShapeError(QuantkitError, ValueError):
 
 class NonFiniteError(QuantkitError, ValueError):
     """The weights to quantize hold a NaN or an infinity."""
+
+
+class OutputError(QuantkitError):
+    """A file cannot be written: no space, no permission, not a place for a file."""
 
 
 class BackendError(QuantkitError):

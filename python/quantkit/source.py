@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .gguf.keys import Field
 from .types import QuantType
+
+if TYPE_CHECKING:  # the GGUF reader imports this module
+    from .gguf.keys import Field
 
 __all__ = ["ModelSource", "SourceTensor"]
 

@@ -1,0 +1,285 @@
+"""Parsing the header of one GGUF file, with every number checked before it is used.
+
+The layout is drawn in `layout.py`.  Versions 2 and 3 are read; they differ only in that
+version 3 allows big-endian files, which are refused.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..errors import FormatError, ShapeError, UnsupportedTypeError
+from ..types import QuantType
+from .keys import Field, ValueType
+from .layout import (
+    MAGIC,
+    MAX_DIMENSIONS,
+    NUMBER_FORMATS,
+    VERSION,
+    TensorSpec,
+    alignment_of,
+    padded,
+)
+from .strings import StringArray, decode
+
+__all__ = ["Header", "parse_header"]
+
+INCOMPLETE = "the file is damaged, or its download is incomplete"
+BIG_ENDIAN_VERSIONS = (0x02000000, 0x03000000)
+# The fewest bytes that a metadata entry and a tensor entry can take.
+SMALLEST_FIELD = 14
+SMALLEST_TENSOR = 32
+
+_LOOKALIKES = {
+    b"version https://git-lfs": "it is a Git LFS pointer; fetch the file that it "
+    "stands for, for example with `git lfs pull`",
+    b"<": "it looks like a web page; download the file itself",
+    b"lmgg": "it is a GGML file from before GGUF; convert the original model again",
+    b"fmgg": "it is a GGML file from before GGUF; convert the original model again",
+    b"tjgg": "it is a GGML file from before GGUF; convert the original model again",
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says before its tensor data.
+
+    Attributes:
+        version: 2 or 3.
+        alignment: of tensors, in bytes.
+        metadata: by key, in file order.
+        tensors: in file order, each with the offset of its data in the file.
+    """
+
+    version: int
+    alignment: int
+    metadata: dict[str, Field]
+    tensors: list[tuple[TensorSpec, int]]
+
+
+def parse_header(data: memoryview) -> Header:
+    """The header of the GGUF file whose bytes are `data`.
+
+    Raises:
+        FormatError: anything is wrong; the message does not name the file.
+    """
+    _check_magic(data)
+    cursor = _Cursor(data)
+    cursor.take(len(MAGIC), "magic")
+    version = _read_version(cursor)
+    n_tensors = cursor.number("Q", "number of tensors")
+    n_fields = cursor.number("Q", "number of metadata entries")
+    cursor.expect(n_fields, SMALLEST_FIELD, "metadata entries")
+    cursor.expect(n_tensors, SMALLEST_TENSOR, "tensors")
+    metadata = _read_metadata(cursor, n_fields)
+    alignment = alignment_of(metadata)
+    entries = [_read_tensor(cursor, i) for i in range(n_tensors)]
+    start = padded(cursor.position, alignment)
+    _check_offsets(entries, alignment)
+    tensors = [(spec, start + offset) for spec, offset in entries]
+    _check_extents(tensors, len(data))
+    return Header(version, alignment, metadata, tensors)
+
+
+class _Cursor:
+    """Reads values one after the other and never beyond the end."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self.position = 0
+
+    def take(self, size: int, what: str) -> bytes:
+        """The next `size` bytes."""
+        start = self.position
+        if size > len(self._data) - start:
+            raise FormatError(
+                f"{what} at byte {start} needs {size} bytes, and "
+                f"{len(self._data) - start} are left; {INCOMPLETE}"
+            )
+        self.position += size
+        return bytes(self._data[start : start + size])
+
+    def expect(self, count: int, smallest: int, what: str) -> None:
+        """Refuse a count that the rest of the file cannot hold."""
+        left = len(self._data) - self.position
+        if count * smallest > left:
+            raise FormatError(
+                f"{count} {what} are announced at byte {self.position}, and the {left} "
+                f"bytes that are left cannot hold them; {INCOMPLETE}"
+            )
+
+    def number(self, letter: str, what: str) -> Any:
+        """The next number, of a `struct` format."""
+        raw = self.take(struct.calcsize("<" + letter), what)
+        return struct.unpack("<" + letter, raw)[0]
+
+    def raw_string(self, what: str) -> bytes:
+        """The bytes of the next string."""
+        return self.take(self.number("Q", f"length of {what}"), what)
+
+    def name(self, what: str) -> str:
+        """The next string, which must be UTF-8."""
+        raw = self.raw_string(what)
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            raise FormatError(f"{what} {raw[:80]!r} is not UTF-8") from None
+
+    def strings(self, count: int, what: str) -> StringArray:
+        """The next `count` strings."""
+        self.expect(count, 8, f"strings of {what}")
+        start = self.position
+        ends = np.fromiter(self._string_ends(count, what), np.int64, count) - start
+        self.position = start
+        return StringArray(self.take(int(ends[-1]) if count else 0, what), ends)
+
+    def _string_ends(self, count: int, what: str) -> Iterator[int]:
+        data, position, limit = self._data, self.position, len(self._data)
+        length_at = struct.Struct("<Q").unpack_from
+        for i in range(count):
+            if position + 8 <= limit:
+                position += 8 + length_at(data, position)[0]
+            else:
+                position = limit + 1
+            if position > limit:
+                raise FormatError(
+                    f"string {i} of {what} goes beyond the end; {INCOMPLETE}"
+                )
+            yield position
+
+
+def _check_magic(data: memoryview) -> None:
+    head = bytes(data[:32])
+    if head.startswith(MAGIC):
+        return
+    if not head:
+        raise FormatError("the file is empty; its download may have failed")
+    for start, hint in _LOOKALIKES.items():
+        if head.startswith(start):
+            raise FormatError(f"this is not a GGUF file: {hint}")
+    raise FormatError(
+        f"this is not a GGUF file: it starts with {head[:4]!r}, not with {MAGIC!r}"
+    )
+
+
+def _read_version(cursor: _Cursor) -> int:
+    version: int = cursor.number("I", "version")
+    if version in (2, VERSION):
+        return version
+    if version in BIG_ENDIAN_VERSIONS:
+        raise FormatError(
+            "this is a big-endian GGUF file; convert it to little-endian, for example "
+            "with `gguf-convert-endian`"
+        )
+    if version == 1:
+        raise FormatError(
+            "this is a version 1 GGUF file; convert the original model again"
+        )
+    raise FormatError(
+        f"this is a version {version} GGUF file, and quantkit reads versions 2 and 3"
+    )
+
+
+def _read_metadata(cursor: _Cursor, count: int) -> dict[str, Field]:
+    metadata: dict[str, Field] = {}
+    for i in range(count):
+        key = cursor.name(f"metadata key {i}")
+        if not key:
+            raise FormatError(f"metadata key {i} is empty; {INCOMPLETE}")
+        if key in metadata:
+            raise FormatError(f"metadata key {key!r} appears twice")
+        metadata[key] = _read_field(cursor, f"metadata {key!r}")
+    return metadata
+
+
+def _read_field(cursor: _Cursor, what: str) -> Field:
+    kind = _read_value_type(cursor, f"type of {what}")
+    if kind is ValueType.STRING:
+        return Field(kind, decode(cursor.raw_string(what)))
+    if kind is not ValueType.ARRAY:
+        return Field(kind, _read_numbers(cursor, kind, 1, what)[0].item())
+    item = _read_value_type(cursor, f"item type of {what}")
+    count = cursor.number("Q", f"length of {what}")
+    if item is ValueType.ARRAY:
+        raise FormatError(f"{what} is an array of arrays, which quantkit does not read")
+    if item is ValueType.STRING:
+        return Field(kind, cursor.strings(count, what), item)
+    return Field(kind, _read_numbers(cursor, item, count, what), item)
+
+
+def _read_value_type(cursor: _Cursor, what: str) -> ValueType:
+    number = cursor.number("I", what)
+    try:
+        return ValueType(number)
+    except ValueError:
+        raise FormatError(
+            f"{what} is {number}, and GGUF knows 0 to {max(ValueType)}; {INCOMPLETE}"
+        ) from None
+
+
+def _read_numbers(cursor: _Cursor, kind: ValueType, count: int, what: str) -> Any:
+    dtype = np.dtype("<" + NUMBER_FORMATS[kind])
+    raw = np.frombuffer(cursor.take(count * dtype.itemsize, what), np.uint8)
+    if kind is ValueType.BOOL and (raw > 1).any():
+        raise FormatError(f"{what} is {raw.max()}, and a bool is 0 or 1; {INCOMPLETE}")
+    return raw.view(dtype)
+
+
+def _read_tensor(cursor: _Cursor, index: int) -> tuple[TensorSpec, int]:
+    """A tensor and its offset from the start of the data."""
+    name = cursor.name(f"name of tensor {index}")
+    what = f"tensor {name!r}"
+    n_dims = cursor.number("I", f"dimension count of {what}")
+    if n_dims > MAX_DIMENSIONS:
+        raise FormatError(
+            f"{what} has {n_dims} dimensions; GGUF allows 1 to {MAX_DIMENSIONS}"
+        )
+    dims = [cursor.number("Q", f"shape of {what}") for _ in range(n_dims)]
+    type_id = cursor.number("I", f"type of {what}")
+    offset = cursor.number("Q", f"offset of {what}")
+    try:
+        return TensorSpec(name, tuple(dims[::-1]), QuantType.from_id(type_id)), offset
+    except ShapeError as error:
+        raise FormatError(f"{error}; {INCOMPLETE}") from None
+    except UnsupportedTypeError:
+        raise FormatError(
+            f"{what} has type number {type_id}, which quantkit does not know; the file "
+            "is damaged, or newer than this version"
+        ) from None
+
+
+def _check_offsets(entries: list[tuple[TensorSpec, int]], alignment: int) -> None:
+    names = set()
+    for spec, offset in entries:
+        if spec.name in names:
+            raise FormatError(f"tensor name {spec.name!r} appears twice")
+        names.add(spec.name)
+        if offset % alignment:
+            raise FormatError(
+                f"tensor {spec.name!r} is at offset {offset}, not a multiple of the "
+                f"alignment {alignment}; {INCOMPLETE}"
+            )
+
+
+def _check_extents(tensors: list[tuple[TensorSpec, int]], file_size: int) -> None:
+    """Every tensor is inside the file, and no two share bytes."""
+    for spec, start in tensors:
+        if start + spec.n_bytes > file_size:
+            raise FormatError(
+                f"tensor {spec.name!r} ends at byte {start + spec.n_bytes}, and the "
+                f"file has {file_size} bytes; {INCOMPLETE}"
+            )
+    placed = sorted(
+        (start, start + spec.n_bytes, spec.name)
+        for spec, start in tensors
+        if spec.n_bytes
+    )
+    for (_, end, name), (start, _, other) in pairwise(placed):
+        if end > start:
+            raise FormatError(f"tensors {name!r} and {other!r} overlap; {INCOMPLETE}")

@@ -1,0 +1,134 @@
+"""What the GGUF reader and writer agree on: constants, padding, sizes of tensors.
+
+Source: the GGUF format document (ggml/docs/gguf.md), version 3, little-endian:
+
+    magic "GGUF" | version u32 | tensor count u64 | metadata count u64
+    metadata:  key string, value type u32, value
+    tensors:   name string, dimension count u32, dimensions u64 (row length first),
+               type u32, offset u64 (from the start of the data)
+    padding | data of each tensor, padded to `general.alignment`
+
+where a string is its length in bytes (u64) and UTF-8 without an end mark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ..errors import FormatError, ShapeError
+from ..types import QuantType
+from .keys import Field, ValueType
+
+__all__ = [
+    "ALIGNMENT_KEY",
+    "MAGIC",
+    "NUMBER_FORMATS",
+    "VERSION",
+    "TensorSpec",
+    "alignment_of",
+    "padded",
+]
+
+MAGIC = b"GGUF"
+VERSION = 3
+ALIGNMENT_KEY = "general.alignment"
+DEFAULT_ALIGNMENT = 32
+# Larger than any in use; it bounds the padding that a damaged value can ask for.
+MAX_ALIGNMENT = 1 << 24
+MAX_DIMENSIONS = 4
+MAX_SIZE = (1 << 63) - 1
+
+NUMBER_FORMATS: Mapping[ValueType, str] = MappingProxyType(
+    {
+        ValueType.UINT8: "B",
+        ValueType.INT8: "b",
+        ValueType.UINT16: "H",
+        ValueType.INT16: "h",
+        ValueType.UINT32: "I",
+        ValueType.INT32: "i",
+        ValueType.FLOAT32: "f",
+        ValueType.BOOL: "?",
+        ValueType.UINT64: "Q",
+        ValueType.INT64: "q",
+        ValueType.FLOAT64: "d",
+    }
+)
+"""The letter of each number type, the same for `struct` and NumPy (with "<")."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape and type of a tensor: all that fixes its size in a file.
+
+    Attributes:
+        name: GGUF name.
+        shape: outermost axis first, row length last (GGUF files store the reverse).
+        type: GGUF type.
+
+    Raises:
+        ShapeError: the shape is not one that a GGUF file can hold in this type.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: QuantType
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.shape) <= MAX_DIMENSIONS:
+            raise ShapeError(
+                f"tensor {self.name!r} has {len(self.shape)} dimensions; "
+                f"GGUF allows 1 to {MAX_DIMENSIONS}"
+            )
+        # Zero is a valid dimension, but it must not hide another that is absurd.
+        size = math.prod(max(n, 1) for n in self.shape) * self.type.block_bytes
+        if min(self.shape) < 0 or size > MAX_SIZE:
+            raise ShapeError(
+                f"tensor {self.name!r} has the impossible shape {self.shape}"
+            )
+        try:
+            self.type.row_bytes(self.shape[-1])
+        except ShapeError as error:
+            raise ShapeError(f"tensor {self.name!r}: {error}") from None
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return self.type.row_bytes(self.shape[-1])
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, through all axes but the last."""
+        return math.prod(self.shape[:-1])
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the whole tensor, without padding."""
+        return self.n_rows * self.row_bytes
+
+
+def padded(size: int, alignment: int) -> int:
+    """The smallest multiple of `alignment` that is not below `size`."""
+    return -(-size // alignment) * alignment
+
+
+def alignment_of(metadata: Mapping[str, Field]) -> int:
+    """The alignment that metadata ask for, 32 if they do not.
+
+    Raises:
+        FormatError: it is not a uint32, or not a sensible power of two.
+    """
+    field = metadata.get(ALIGNMENT_KEY)
+    if field is None:
+        return DEFAULT_ALIGNMENT
+    if field.type is not ValueType.UINT32:
+        raise FormatError(f"{ALIGNMENT_KEY} is a {field.type.name}, not a UINT32")
+    alignment = int(field.value)
+    if alignment.bit_count() != 1 or not 8 <= alignment <= MAX_ALIGNMENT:
+        raise FormatError(
+            f"{ALIGNMENT_KEY} is {alignment}, not a power of two from 8 to "
+            f"{MAX_ALIGNMENT}"
+        )
+    return alignment

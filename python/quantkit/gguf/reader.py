@@ -1,0 +1,247 @@
+"""Opening GGUF files: mapped into memory, read lazily, split models as one.
+
+Source: the GGUF format document (ggml/docs/gguf.md); the names and keys of split files
+are those of llama.cpp's gguf-split (ggml-org/llama.cpp#6135).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError
+from ..source import SourceTensor
+from .header import Header, parse_header
+from .keys import Field
+from .layout import TensorSpec
+
+__all__ = ["GGUFFile", "Location"]
+
+SPLIT_COUNT = "split.count"
+SPLIT_NUMBER = "split.no"
+SPLIT_TENSORS = "split.tensors.count"
+SPLIT_KEYS = frozenset({SPLIT_COUNT, SPLIT_NUMBER, SPLIT_TENSORS})
+MAX_SHARDS = 99_999  # names give it five digits
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where the data of a tensor lie.
+
+    Attributes:
+        path: the file, one of `GGUFFile.paths`.
+        offset: of the first byte, from the start of that file.
+        n_bytes: without padding.
+    """
+
+    path: Path
+    offset: int
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """One mapped file.  The map lives as long as `data` or any view of it."""
+
+    path: Path
+    data: NDArray[np.uint8]
+    header: Header
+
+
+class GGUFFile:
+    """A GGUF model in one file or several, as a `ModelSource`.
+
+    Opening checks the whole header against the size of the file, and reads no tensor.
+    Arrays that `read` gave stay valid after closing; the files stay mapped as long as
+    such arrays exist.  A file must not be shortened while it is open.
+
+    Args:
+        path: the file; for a split model, any of its files.
+
+    Raises:
+        FormatError: the file, or another one of the same split model, is not valid.
+        OSError: the file cannot be opened.
+
+    Example:
+        >>> with GGUFFile("model.gguf") as file:  # doctest: +SKIP
+        ...     first = file.tensors["blk.0.attn_q.weight"].read(0, 1)
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        shards = _open_shards(self.path)
+        first = shards[0].header
+        self.paths = tuple(shard.path for shard in shards)
+        self.size_bytes = sum(len(shard.data) for shard in shards)
+        self.version = first.version
+        self.alignment = first.alignment
+        self._metadata = _joined_metadata(first, len(shards))
+        self._locations = _joined_locations(shards)
+        self._tensors: dict[str, SourceTensor] | None = {
+            spec.name: _source_tensor(shard, spec, offset)
+            for shard in shards
+            for spec, offset in shard.header.tensors
+        }
+
+    @property
+    def metadata(self) -> Mapping[str, Field]:
+        """Metadata by key, in file order; usable after closing too.
+
+        Of a split model, the metadata of its first file without the `split.*` keys:
+        they describe the files, not the model.
+        """
+        return MappingProxyType(self._metadata)
+
+    @property
+    def tensors(self) -> Mapping[str, SourceTensor]:
+        """Tensors by name, in file order.
+
+        Raises:
+            ValueError: the file is closed.
+        """
+        if self._tensors is None:
+            raise ValueError(f"{self.path} is closed")
+        return MappingProxyType(self._tensors)
+
+    @property
+    def locations(self) -> Mapping[str, Location]:
+        """Where each tensor's data lie, by name, in file order."""
+        return MappingProxyType(self._locations)
+
+    def raw(self, name: str) -> NDArray[np.uint8]:
+        """All bytes of the tensor called `name`: uint8 [n_bytes], not copied."""
+        tensor = self.tensors[name]
+        return tensor.read(0, tensor.n_rows).reshape(-1)
+
+    def close(self) -> None:
+        """Let go of the mapped files; closing twice is fine."""
+        self._tensors = None
+
+    def __enter__(self) -> GGUFFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _source_tensor(shard: _Shard, spec: TensorSpec, offset: int) -> SourceTensor:
+    data = shard.data[offset : offset + spec.n_bytes]
+    read = partial(_read_rows, data.reshape(spec.n_rows, spec.row_bytes), spec.name)
+    return SourceTensor(spec.name, spec.shape, spec.type, read)
+
+
+def _read_rows(
+    rows: NDArray[np.uint8], name: str, start: int, stop: int
+) -> NDArray[np.uint8]:
+    if not 0 <= start <= stop <= len(rows):
+        raise IndexError(
+            f"rows {start} to {stop} of tensor {name!r}, which has {len(rows)} rows"
+        )
+    return rows[start:stop]
+
+
+def _open_shards(path: Path) -> list[_Shard]:
+    """The file at `path` and, if it is part of a split model, all others, in order."""
+    opened = _open_shard(path)
+    count = (
+        _integer(opened, SPLIT_COUNT) if SPLIT_COUNT in opened.header.metadata else 0
+    )
+    if count <= 1:  # a merged model keeps a count of 0
+        return [opened]
+    number = _integer(opened, SPLIT_NUMBER)
+    shards = []
+    for i, other in enumerate(_shard_paths(path, number, count)):
+        shard = opened if i == number else _open_part(other, path)
+        found = _integer(shard, SPLIT_NUMBER), _integer(shard, SPLIT_COUNT)
+        if found != (i, count):
+            raise FormatError(
+                f"{other} says that it is part {found[0] + 1} of {found[1]}, and its "
+                f"name that it is part {i + 1} of {count}"
+            )
+        shards.append(shard)
+    return shards
+
+
+def _open_shard(path: Path) -> _Shard:
+    with path.open("rb") as file:
+        # An empty file cannot be mapped; `parse_header` says what is wrong with it.
+        is_empty = os.fstat(file.fileno()).st_size == 0
+        data = b"" if is_empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    try:
+        header = parse_header(memoryview(data))
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None
+    return _Shard(path, np.frombuffer(data, np.uint8), header)
+
+
+def _open_part(path: Path, opened: Path) -> _Shard:
+    try:
+        return _open_shard(path)
+    except FileNotFoundError:
+        raise FormatError(
+            f"{opened} is part of a split model, and its part {path} is missing; "
+            "put all parts into one folder"
+        ) from None
+
+
+def _shard_paths(path: Path, number: int, count: int) -> list[Path]:
+    """Paths of all parts, from the path of one of them and its place."""
+    ending = f"-{number + 1:05d}-of-{count:05d}.gguf"
+    if not (0 <= number < count <= MAX_SHARDS and path.name.endswith(ending)):
+        raise FormatError(
+            f"{path} is part {number + 1} of {count} of a split model; its name must "
+            f"end in {ending}, so that the other parts can be found"
+        )
+    stem = path.name.removesuffix(ending)
+    return [
+        path.with_name(f"{stem}-{i:05d}-of-{count:05d}.gguf")
+        for i in range(1, count + 1)
+    ]
+
+
+def _integer(shard: _Shard, key: str) -> int:
+    field = shard.header.metadata.get(key)
+    if field is None or type(field.value) is not int:
+        found = "missing" if field is None else f"a {field.type.name}"
+        raise FormatError(f"{shard.path}: {key} is {found}, and must be an integer")
+    return field.value
+
+
+def _joined_metadata(first: Header, n_shards: int) -> dict[str, Field]:
+    if n_shards == 1:
+        return first.metadata
+    return {k: v for k, v in first.metadata.items() if k not in SPLIT_KEYS}
+
+
+def _joined_locations(shards: list[_Shard]) -> dict[str, Location]:
+    """Where all tensors lie, after checking that the parts belong together."""
+    locations: dict[str, Location] = {}
+    for shard in shards:
+        for spec, offset in shard.header.tensors:
+            if spec.name in locations:
+                raise FormatError(
+                    f"{shard.path}: tensor {spec.name!r} is also in "
+                    f"{locations[spec.name].path}"
+                )
+            locations[spec.name] = Location(shard.path, offset, spec.n_bytes)
+    if len(shards) > 1:
+        expected = _integer(shards[0], SPLIT_TENSORS)
+        if len(locations) != expected:
+            raise FormatError(
+                f"{shards[0].path} announces {expected} tensors, and its "
+                f"{len(shards)} parts hold {len(locations)}"
+            )
+    return locations

@@ -1,0 +1,46 @@
+"""What every test shares: the backends of this machine, and the test header."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantkit._native import Backend, backends, native_types
+from quantkit.types import QuantType
+
+FIXTURES = Path(__file__).parent / "fixtures"
+NATIVE_TYPES = [t for t in QuantType if t in native_types()]
+BLOCK_TYPES = [t for t in NATIVE_TYPES if t.is_quantized]
+
+
+def pytest_report_header() -> list[str]:
+    """The machine and what it can run, first in every log."""
+    able = [f"{b.name}{'' if b.usable else ' (cannot run here)'}" for b in backends()]
+    return [
+        f"quantkit backends: {', '.join(able)}",
+        f"machine: {platform.machine()}, NumPy {np.__version__}",
+    ]
+
+
+@pytest.fixture(params=backends(), ids=lambda b: b.name)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each backend that is built in; those this machine cannot run are skipped."""
+    chosen: Backend = request.param
+    if not chosen.usable:
+        pytest.skip(f"this machine cannot run {chosen.name}")
+    return chosen
+
+
+@pytest.fixture(params=BLOCK_TYPES, ids=lambda t: t.name)
+def block_type(request: pytest.FixtureRequest) -> QuantType:
+    """Each block type that quantkit quantizes to."""
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "importance"])
+def weighted(request: pytest.FixtureRequest) -> bool:
+    """Without and with importance."""
+    return request.param

@@ -1,0 +1,159 @@
+"""The facts about a GGUF file that `quantkit info` shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantkit.gguf import Field, GGUFWriter, TensorSpec, keys
+from quantkit.gguf.keys import FileType, ValueType
+from quantkit.info import MetadataEntry, TypeUsage, describe
+from quantkit.recipes import RECIPES
+from quantkit.types import QuantType
+
+SPECS = [
+    TensorSpec("token_embd.weight", (4, 256), QuantType.F16),
+    TensorSpec("blk.0.attn_q.weight", (256, 256), QuantType.Q4_K),
+    TensorSpec("blk.0.attn_k.weight", (64, 256), QuantType.Q4_K),
+    TensorSpec("output_norm.weight", (256,), QuantType.F32),
+]
+METADATA = {
+    "general.architecture": keys.string("llama"),
+    "general.name": keys.string("Tiny"),
+    "general.file_type": keys.uint32(15),
+    "llama.context_length": keys.uint32(512),
+    "llama.embedding_length": keys.uint32(256),
+    "llama.block_count": keys.uint32(1),
+    "llama.attention.head_count": keys.uint32(4),
+    "llama.attention.head_count_kv": keys.array(ValueType.INT32, [1, 2]),
+    "llama.rope.freq_base": keys.float32(1e-5),
+    "tokenizer.ggml.model": keys.string("gpt2"),
+    "tokenizer.ggml.tokens": keys.array(ValueType.STRING, ["a", "Ġb", "\n", "d"]),
+    "tokenizer.chat_template": keys.string("{% for m in messages %}\n" + "x" * 100),
+}
+
+
+def write(path: Path, metadata: dict[str, Field], specs: list[TensorSpec]) -> Path:
+    """Write a file of zeros."""
+    with GGUFWriter(path, metadata, specs) as writer:
+        for spec in specs:
+            writer.write(spec.name, np.zeros(spec.n_bytes, np.uint8))
+    return path
+
+
+def test_facts_of_a_model(tmp_path: Path) -> None:
+    """Every fact is the one that was written."""
+    path = write(tmp_path / "m.gguf", METADATA, SPECS)
+    info = describe(path)
+    assert info.paths == (path,)
+    assert info.size_bytes == path.stat().st_size
+    assert (info.version, info.alignment) == (3, 32)
+    assert (info.architecture, info.name) == ("llama", "Tiny")
+    assert info.file_type == "Q4_K_M"
+    assert (info.context_length, info.embedding_length) == (512, 256)
+    assert (info.block_count, info.head_count, info.head_count_kv) == (1, 4, (1, 2))
+    assert (info.vocabulary, info.vocabulary_size) == ("gpt2", 4)
+    assert info.n_weights == 1024 + 65536 + 16384 + 256
+    assert info.data_bytes == 2048 + 256 * 144 + 64 * 144 + 1024
+    assert info.bits_per_weight == 8 * info.data_bytes / info.n_weights
+    assert info.types == (
+        TypeUsage(QuantType.Q4_K, 2, 81920, 46080),
+        TypeUsage(QuantType.F16, 1, 1024, 2048),
+        TypeUsage(QuantType.F32, 1, 256, 1024),
+    )
+    listed = [(t.name, t.shape, t.type, t.n_bytes) for t in info.tensors]
+    assert listed == [(s.name, s.shape, s.type, s.n_bytes) for s in SPECS]
+
+
+def test_metadata_are_shortened_to_a_line(tmp_path: Path) -> None:
+    """Long arrays and texts are cut, and control characters are escaped."""
+    info = describe(write(tmp_path / "m.gguf", METADATA, []))
+    entries = {entry.key: entry for entry in info.metadata}
+    assert list(entries) == list(METADATA)
+    assert list(entries.values())[-5:] == [
+        MetadataEntry("llama.attention.head_count_kv", "int32[2]", "[1, 2]"),
+        MetadataEntry("llama.rope.freq_base", "float32", "1e-05"),
+        MetadataEntry("tokenizer.ggml.model", "string", "gpt2"),
+        MetadataEntry("tokenizer.ggml.tokens", "string[4]", r'["a", "Ġb", "\n", ...]'),
+        MetadataEntry(
+            "tokenizer.chat_template",
+            "string",
+            r"{% for m in messages %}\n" + "x" * 32 + "...",
+        ),
+    ]
+
+
+def test_json_of_the_facts(tmp_path: Path) -> None:
+    """`to_dict` survives a trip through JSON and names types and paths."""
+    info = describe(write(tmp_path / "m.gguf", METADATA, SPECS))
+    facts = json.loads(json.dumps(info.to_dict(), allow_nan=False))
+    assert facts == info.to_dict()
+    assert facts["paths"] == [str(tmp_path / "m.gguf")]
+    assert facts["head_count_kv"] == [1, 2]
+    assert facts["types"][0] == {
+        "type": "Q4_K",
+        "n_tensors": 2,
+        "n_weights": 81920,
+        "n_bytes": 46080,
+    }
+    assert facts["tensors"][0]["shape"] == [4, 256]
+
+
+def test_facts_that_are_missing_are_none(tmp_path: Path) -> None:
+    """A file without metadata is described all the same."""
+    info = describe(write(tmp_path / "m.gguf", {}, []))
+    assert (info.architecture, info.name, info.file_type) == (None, None, None)
+    assert (info.head_count, info.vocabulary_size) == (None, None)
+    assert (info.n_weights, info.bits_per_weight, info.types) == (0, 0.0, ())
+
+
+def test_facts_of_a_wrong_type_are_none(tmp_path: Path) -> None:
+    """Metadata of unexpected types are shown, and not taken for facts."""
+    metadata = {
+        "general.architecture": keys.string("llama"),
+        "general.name": keys.uint32(1),
+        "general.file_type": keys.uint32(999),
+        "llama.context_length": keys.float32(512.0),
+        "llama.block_count": keys.array(ValueType.INT32, [1]),
+        "llama.vocab_size": keys.uint32(7),
+        "tokenizer.ggml.tokens": keys.string("none"),
+    }
+    info = describe(write(tmp_path / "m.gguf", metadata, []))
+    assert (info.name, info.context_length, info.block_count) == (None, None, None)
+    assert info.file_type == "unknown (999)"
+    assert info.vocabulary_size == 7
+
+
+def test_text_that_is_not_utf8_can_be_printed(tmp_path: Path) -> None:
+    """Broken bytes and escape sequences appear as escapes."""
+    metadata = {"general.name": keys.string("\udcff\x1b[31m é")}
+    info = describe(write(tmp_path / "m.gguf", metadata, []))
+    assert info.name == r"\udcff\x1b[31m é"
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda r: r.name)
+def test_file_types_agree_with_recipes(recipe: object) -> None:
+    """A recipe's number stands for its name."""
+    assert FileType(recipe.file_type).name == recipe.name  # type: ignore[attr-defined]
+
+
+@pytest.mark.interop
+def test_bits_per_weight_of_llama_cpp_files() -> None:
+    """File type and bits per weight are those that llama-quantize printed."""
+    folder = os.environ.get("QUANTKIT_LLAMACPP_QUANTS")
+    if not folder:
+        pytest.skip("QUANTKIT_LLAMACPP_QUANTS does not name a folder")
+    files = sorted(Path(folder).glob("*.gguf"))
+    assert files
+    for path in files:
+        info = describe(path)
+        assert info.file_type == path.stem
+        log = path.with_suffix(".log")
+        if log.exists():
+            (printed,) = re.findall(r"quant size .*\((.*) BPW\)", log.read_text())
+            assert f"{info.bits_per_weight:.2f}" == printed

@@ -1,0 +1,138 @@
+"""Every lane op of every backend gives the bits of the one-lane definition."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from quantkit._core import ffi, lib
+from quantkit._native import Backend, backends
+
+OPS = [
+    ffi.string(lib.qk_lane_op_name(i)).decode() for i in range(lib.qk_lane_op_count())
+]
+
+# The layer stays small on purpose: every op is written once per instruction set.
+MOST_OPS = 42
+
+FLOATS = np.array(
+    [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, 0.49999997, 1e-45, -1e-45, 1.1754944e-38]
+    + [3.4028235e38, -3.4028235e38, np.inf, -np.inf, np.nan, 8388608.5, 2147483520.0]
+    + [2147483648.0, -2147483648.0, -2147483904.0, 12582912.0, 1e-15, 3.14159265],
+    np.float32,
+).view(np.int32)
+INTEGERS = np.array(
+    [0, 1, -1, 2, 127, 128, 255, 256, 65535, 65536, 2**31 - 1, -(2**31), 0x12345678],
+    np.int32,
+)
+EDGES = np.concatenate([FLOATS, INTEGERS])
+
+# How many of a, b and c each op reads; the memory and transpose ops have their own test.
+BINARY = {"add", "sub", "mul", "div", "gt", "eq", "and", "or", "min", "max"}
+MEMORY = {"load", "store", "load_u8", "load_u16", "store_u16", "transpose", "set1", "any"}
+
+
+def family(op: str) -> str:
+    return op.split("_", 1)[1]
+
+
+def run(backend: Backend, op: str, *inputs: np.ndarray) -> np.ndarray:
+    """One op on arrays of int32 [lanes * lanes]."""
+    out = np.zeros(backend.lanes**2, np.int32)
+    padded = [np.resize(np.asarray(i, np.int32), out.size) for i in inputs]
+    padded += [np.zeros_like(out)] * (3 - len(padded))
+    pointers = [ffi.from_buffer("int32_t[]", p) for p in (*padded, out)]
+    assert lib.qk_lane_op(backend.index, OPS.index(op), *pointers) == lib.QK_OK
+    return out
+
+
+def run_on_all(backend: Backend, op: str, *inputs: np.ndarray) -> np.ndarray:
+    """One elementwise op on arrays of any length."""
+    n, step = len(inputs[0]), backend.lanes
+    parts = [
+        run(backend, op, *(i[s : s + step] for i in inputs))[: min(step, n - s)]
+        for s in range(0, n, step)
+    ]
+    return np.concatenate(parts)
+
+
+def numbers_equal(op: str, a: np.ndarray, b: np.ndarray) -> bool:
+    """Equal bits; where both are NaN, the payload is the machine's own affair."""
+    if op.startswith("lf32") and family(op) not in {"gt", "eq", "bits"}:
+        nan = np.isnan(a.view(np.float32)) & np.isnan(b.view(np.float32))
+        return bool(((a == b) | nan).all())
+    return bool((a == b).all())
+
+
+def test_the_layer_stays_small() -> None:
+    """An op is added only where no kernel can do without it."""
+    assert len(OPS) == len(set(OPS)) <= MOST_OPS
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if family(op) not in MEMORY])
+def test_op_equals_the_scalar_definition(backend: Backend, op: str) -> None:
+    """Elementwise ops agree on every pair of edge values."""
+    scalar = backends()[-1]
+    if family(op) in BINARY or "select" in op:
+        a, b = (np.array(v) for v in zip(*itertools.product(EDGES, EDGES), strict=True))
+    else:
+        a = b = EDGES
+    c = np.resize(np.array([1, 0, 0, 1, 1], np.int32), len(a))
+    expected = run_on_all(scalar, op, a, b, c)
+    assert numbers_equal(op, run_on_all(backend, op, a, b, c), expected)
+
+
+@pytest.mark.parametrize(
+    ("op", "expected"),
+    [
+        ("lf32_add", lambda a, b: a + b),
+        ("lf32_sub", lambda a, b: a - b),
+        ("lf32_mul", lambda a, b: a * b),
+        ("lf32_div", lambda a, b: a / b),
+    ],
+)
+def test_scalar_arithmetic_is_ieee(op: str, expected) -> None:  # noqa: ANN001
+    """The definition itself agrees with NumPy's float32 arithmetic."""
+    a, b = (np.array(v) for v in zip(*itertools.product(FLOATS, FLOATS), strict=True))
+    with np.errstate(all="ignore"):
+        want = expected(a.view(np.float32), b.view(np.float32)).view(np.int32)
+    assert numbers_equal(op, run_on_all(backends()[-1], op, a, b), want)
+
+
+def test_trunc_gives_int_min_out_of_range(backend: Backend) -> None:
+    """Float to int is truncation; NaN, infinities and overflow give INT32_MIN."""
+    with np.errstate(invalid="ignore"):
+        values = FLOATS.view(np.float32)
+        inside = (values >= -(2.0**31)) & (values < 2.0**31)
+        want = np.where(inside, np.where(inside, values, 0).astype(np.int64), -(2**31))
+    assert (run_on_all(backend, "li32_trunc", FLOATS) == want).all()
+
+
+def test_memory_ops(backend: Backend) -> None:
+    """Loads widen, stores narrow, constants spread, and `any` sees every lane."""
+    n = backend.lanes
+    data = np.arange(n * n, dtype=np.int32) * 0x01030507
+    raw = data.tobytes()
+    for op in ("lf32_load", "lf32_store", "li32_load", "li32_store"):
+        assert (run(backend, op, data)[:n] == data[:n]).all()
+    u8 = np.frombuffer(raw, np.uint8, n)
+    u16 = np.frombuffer(raw, "<u2", n)
+    assert (run(backend, "li32_load_u8", data)[:n] == u8).all()
+    assert (run(backend, "li32_load_u16", data)[:n] == u16).all()
+    stored = run(backend, "li32_store_u16", data).tobytes()
+    assert (np.frombuffer(stored, "<u2", n) == data[:n] & 0xFFFF).all()
+    for op in ("lf32_set1", "li32_set1"):
+        assert (run(backend, op, np.array([7]))[:n] == 7).all()
+    for lane in range(n):
+        one_hot = np.eye(1, n, lane, dtype=np.int32)[0]
+        assert run(backend, "lmask_any", one_hot)[0] != 0
+    assert run(backend, "lmask_any", np.zeros(n, np.int32))[0] == 0
+
+
+def test_transpose(backend: Backend) -> None:
+    """Column j of the rows becomes vector j."""
+    n = backend.lanes
+    data = np.arange(n * n, dtype=np.int32)
+    assert (run(backend, "lane_transpose", data) == data.reshape(n, n).T.ravel()).all()

@@ -1,0 +1,112 @@
+"""Every backend gives llama.cpp's bytes: the shared vectors, and libgguf run live."""
+
+from __future__ import annotations
+
+import gguf
+import libgguf
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from quantkit._native import Backend, backends
+from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.types import QuantType
+
+from .conftest import BLOCK_TYPES, FIXTURES, NATIVE_TYPES
+from .strategies import ROW_KINDS, adversarial_rows, importances, rows
+
+USABLE = [b.name for b in backends() if b.usable]
+IMPORTANCE = np.geomspace(0.01, 10, 512).astype(np.float32)
+
+
+def ggml(x: np.ndarray, type: QuantType, importance: np.ndarray | None) -> np.ndarray:
+    """The bytes that ggml's own C quantizers give."""
+    return libgguf.quantize_rows(x, gguf.GGMLQuantizationType[type.name], importance)
+
+
+def bits(values: np.ndarray) -> np.ndarray:
+    """f32 as bits, all NaN alike: NumPy and C may differ in a NaN's payload."""
+    return np.where(np.isnan(values), np.int32(0x7FC00000), values.view(np.int32))
+
+
+def test_vectors_of_three_builds_of_llamacpp(
+    backend: Backend, block_type: QuantType, weighted: bool
+) -> None:
+    """The committed vectors, adversarial rows included."""
+    with np.load(FIXTURES / "ggml_x86.npz") as vectors:
+        importance = vectors["importance"] if weighted else None
+        key = block_type.name + ("_imatrix" if weighted else "")
+        found = quantize_rows(
+            vectors["x"], block_type, importance, backend=backend.name
+        )
+        assert (found == vectors[key]).all()
+
+
+def test_adversarial_rows_equal_ggml(
+    backend: Backend, block_type: QuantType, weighted: bool
+) -> None:
+    """Every named kind of row, over several superblocks."""
+    x = adversarial_rows(2 * len(ROW_KINDS), 512, seed=7)
+    importance = IMPORTANCE if weighted else None
+    found = quantize_rows(x, block_type, importance, backend=backend.name)
+    wrong = (found != ggml(x, block_type, importance)).any(axis=1)
+    assert [list(ROW_KINDS)[i % len(ROW_KINDS)] for i in np.flatnonzero(wrong)] == []
+
+
+@pytest.mark.parametrize("type", BLOCK_TYPES, ids=lambda t: t.name)
+@settings(max_examples=60, deadline=None)
+@given(x=rows(), importance=importances())
+def test_patched_rows_equal_ggml(
+    type: QuantType, x: np.ndarray, importance: np.ndarray | None
+) -> None:
+    """Rows that hypothesis puts together, on every backend."""
+    expected = ggml(x, type, importance)
+    for name in USABLE:
+        assert (quantize_rows(x, type, importance, backend=name) == expected).all()
+
+
+@pytest.mark.parametrize("n_rows", range(1, 34))
+def test_tiles_of_every_size_equal_scalar(backend: Backend, n_rows: int) -> None:
+    """The last tile may hold any number of blocks."""
+    x = adversarial_rows(n_rows, 256, seed=n_rows)
+    for type in (QuantType.Q4_0, QuantType.Q6_K):
+        for importance in (None, IMPORTANCE[:256]):
+            found = quantize_rows(x, type, importance, backend=backend.name)
+            scalar = quantize_rows(x, type, importance, backend="scalar")
+            assert (found == scalar).all()
+
+
+@pytest.mark.parametrize("type", NATIVE_TYPES, ids=lambda t: t.name)
+def test_dequantize_equals_the_gguf_package(backend: Backend, type: QuantType) -> None:
+    """Bit for bit, on quantized rows and on random bytes."""
+    rng = np.random.default_rng(11)
+    data = rng.integers(0, 256, (64, type.row_bytes(512))).astype(np.uint8)
+    data[:32] = quantize_rows(adversarial_rows(32, 512), type)
+    with np.errstate(all="ignore"):
+        theirs = gguf.quants.dequantize(data, gguf.GGMLQuantizationType[type.name])
+    found = dequantize_rows(data, type, 512, backend=backend.name)
+    assert (bits(found) == bits(np.asarray(theirs, np.float32))).all()
+
+
+@pytest.mark.parametrize("n_cols", [1, 7, 31, 33, 100])
+@pytest.mark.parametrize("type", [QuantType.F32, QuantType.F16, QuantType.BF16])
+def test_plain_floats_equal_the_gguf_package(
+    backend: Backend, type: QuantType, n_cols: int
+) -> None:
+    """F16 and BF16 round half to even, rows of any length."""
+    x = adversarial_rows(len(ROW_KINDS), n_cols, seed=5)
+    with np.errstate(all="ignore"):
+        kind = gguf.GGMLQuantizationType[type.name]
+        theirs = gguf.quants.quantize(x, kind).view(np.uint8)
+    assert (quantize_rows(x, type, backend=backend.name) == theirs).all()
+
+
+def test_every_f16_pattern_converts(backend: Backend) -> None:
+    """All 65,536 half-precision numbers there and back."""
+    data = np.arange(1 << 16, dtype=np.uint16).reshape(64, -1).view(np.uint8)
+    found = dequantize_rows(data, QuantType.F16, 1024, backend=backend.name)
+    expected = data.view(np.float16).astype(np.float32)
+    assert (bits(found) == bits(expected)).all()
+    finite = np.isfinite(expected).all(axis=1)
+    back = quantize_rows(found[finite], QuantType.F16, backend=backend.name)
+    assert (back == data[finite]).all()

@@ -1,0 +1,68 @@
+"""Rules about the source itself: what kernels may contain, what the module exports."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import quantkit._core
+
+ROOT = Path(__file__).parents[1]
+KERNELS = sorted((ROOT / "csrc" / "kernels").glob("*.h"))
+
+pytestmark = pytest.mark.skipif(
+    not KERNELS, reason="the C sources are not beside the tests"
+)
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda p: p.name)
+def test_kernels_know_no_instruction_set(path: Path) -> None:
+    """No intrinsic, register type or compile-time switch of an instruction set."""
+    text = path.read_text()
+    assert not re.findall(r"_mm\d*_|__m\d+|\bv\w+q_f32|immintrin|arm_neon", text)
+    switches = re.findall(r"^\s*#\s*if.*(?:AVX|SSE|NEON|X86|__arm|__aarch)", text, re.M)
+    assert switches == []
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda p: p.name)
+def test_kernels_do_float_arithmetic_on_lanes_only(path: Path) -> None:
+    """Nothing in kernels calls libm, allocates, prints or stops the process."""
+    forbidden = r"\b(?:fmaf?|expf?|logf?|powf?|fminf?|fmaxf?|malloc|free|printf|abort)\s*\("
+    assert re.findall(forbidden, path.read_text()) == []
+
+
+def module_path() -> Path:
+    return Path(quantkit._core.__file__)
+
+
+def test_only_the_module_is_exported() -> None:
+    """No symbol of the core is visible to other libraries in the process."""
+    nm = shutil.which("nm")
+    if nm is None or module_path().suffix != ".so":
+        pytest.skip("needs nm and an ELF or Mach-O module")
+    out = subprocess.run(
+        [nm, "-D", "--defined-only", module_path()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = [line.split()[-1].lstrip("_") for line in out.stdout.splitlines()]
+    assert set(names) <= {"PyInit__core", "cffi_pypyinit__core", "init", "fini"}
+
+
+def test_quantizers_hold_no_fused_multiply_add() -> None:
+    """The compiler fused nothing: a*b + c is two roundings on every machine."""
+    objdump = shutil.which("objdump")
+    if objdump is None or module_path().suffix != ".so":
+        pytest.skip("needs objdump and an ELF or Mach-O module")
+    out = subprocess.run(
+        [objdump, "-d", "--no-show-raw-insn", module_path()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.findall(r"\bv?fn?m(?:add|sub|la|ls)\w*", out.stdout)[:3] == []
