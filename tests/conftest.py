@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quantkit.convert import convert
+from quantkit.demo import DEMO_MODEL
 from quantkit._native import Backend, backends, native_types
 from quantkit.types import QuantType
 
@@ -44,3 +46,11 @@ def block_type(request: pytest.FixtureRequest) -> QuantType:
 def weighted(request: pytest.FixtureRequest) -> bool:
     """Without and with importance."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def demo_f16(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model as an F16 GGUF file."""
+    path = tmp_path_factory.mktemp("demo") / "demo-f16.gguf"
+    convert(DEMO_MODEL, path, outtype="f16")
+    return path

@@ -24,7 +24,8 @@ from .types import QuantType
 __all__ = ["Importance", "Slab", "convert_in_order", "default_threads", "slabs_of"]
 
 Importance = Mapping[str, NDArray[np.float32]]
-"""By tensor name, how much each column counts: f32 [cols], or [matrices, cols]."""
+"""By tensor name, how much each column counts: f32 [cols], or of several matrices
+stacked in a tensor (experts) [matrices, cols] or flat."""
 
 SLAB_WEIGHTS = 1 << 20
 """Weights in a slab: large enough to hide Python's share, small enough for a cache."""
@@ -108,14 +109,14 @@ def _importance_of_matrices(
     """One importance for each stretch of rows that shares it."""
     if importance is None:
         return [None]
-    weights = importance.reshape(-1, importance.shape[-1])
     n_matrices = tensor.n_rows // tensor.shape[-2] if len(tensor.shape) > 2 else 1
-    if weights.shape[1] != tensor.n_cols or len(weights) not in (1, n_matrices):
+    fits = importance.ndim == 1 or importance.shape[-1] == tensor.n_cols
+    if not fits or importance.size not in (tensor.n_cols, n_matrices * tensor.n_cols):
         raise ShapeError(
             f"tensor {tensor.name}: the importance has shape {list(importance.shape)}; "
             f"expected [{tensor.n_cols}] or [{n_matrices}, {tensor.n_cols}]"
         )
-    return list(weights)
+    return list(importance.reshape(-1, tensor.n_cols))
 
 
 def convert_in_order(

@@ -30,7 +30,8 @@ class TensorMap:
     Attributes:
         name: GGUF name.
         sources: checkpoint names; several are stacked along a new first axis.
-        rows: GGUF row i is checkpoint row `rows[i]` (None: the same order).
+        rows: entry i of the GGUF tensor's first axis is entry `rows[i]` of the
+            checkpoint's, for matrices and biases alike (None: the same order).
         values: the tensor itself where the checkpoint has none (`sources` empty).
     """
 
@@ -50,6 +51,9 @@ class Matrix(Protocol):
     def apply(self, x: F32) -> F32:
         """x [n, n_cols] times the transpose of the matrix: [n, n_rows]."""
 
+    def part(self, start: int, stop: int) -> Matrix:
+        """Rows start..stop-1 as a matrix of their own, without a copy."""
+
     def rows(self, index: NDArray[np.integer[Any]]) -> F32:
         """The rows named by `index`, dequantized: [len(index), n_cols]."""
 
@@ -57,7 +61,8 @@ class Matrix(Protocol):
 class Weights(Protocol):
     """The tensors of a model, by GGUF name."""
 
-    def __contains__(self, name: object) -> bool: ...
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a tensor called `name`."""
 
     def matrix(self, name: str) -> Matrix:
         """The matrix called `name`."""

@@ -1,0 +1,165 @@
+"""From a recipe and a model's facts to the type of every tensor.
+
+In order: a tensor that quantization would hurt, or hardly shrink, keeps its type; the
+recipe chooses a type by the tensor's role and place; a row that is not a whole number
+of blocks falls back to a type with smaller blocks.
+Source of the rules: llama.cpp's llama-quant.cpp, build 11434.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import FormatError
+from ..types import QuantType
+from .facts import ModelFacts, layer_number
+from .kept import kept_because
+from .mixes import Place, Recipe, Role
+
+__all__ = ["Assignment", "assign_types", "requires_importance"]
+
+# (GGUF name, shape with the row length last, present type)
+Tensor = tuple[str, tuple[int, ...], QuantType]
+
+# Quantized to Q8_0 by every recipe: architecture -> parts of names.
+_Q8_0_PARTS_OF = {"glm5-next": ("attn_q_a", "attn_q_b", "nextn.eh_proj")}
+
+# What takes over where a row is not a multiple of 256 weights.
+_FALLBACK = {
+    QuantType.Q2_K: QuantType.Q4_0,
+    QuantType.Q3_K: QuantType.Q4_0,
+    QuantType.Q4_K: QuantType.Q5_0,
+    QuantType.Q5_K: QuantType.Q5_1,
+    QuantType.Q6_K: QuantType.Q8_0,
+}
+
+_LIFTED_IN_70B = (QuantType.Q3_K, QuantType.Q4_K)
+_FFN = (Role.FFN_UP, Role.FFN_GATE, Role.FFN_DOWN)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The type that a tensor gets, and why.
+
+    Attributes:
+        type: the type to write.
+        reason: the rule that decided, in a few words.
+        fallback_from: the type that the recipe chose, if the tensor's rows are not a
+            multiple of its block.
+    """
+
+    type: QuantType
+    reason: str
+    fallback_from: QuantType | None = None
+
+
+def assign_types(
+    recipe: Recipe, facts: ModelFacts, tensors: Sequence[Tensor]
+) -> dict[str, Assignment]:
+    """The type of every tensor of a model under a recipe.
+
+    Args:
+        recipe: the recipe.
+        facts: what the rules ask of the model.
+        tensors: (name, shape, type) of all tensors of the model, in any order; the row
+            length comes last in the shape.
+
+    Returns:
+        Assignments by name, in the order of `tensors`.
+
+    Raises:
+        FormatError: a mixture of experts names a feed-forward tensor without its layer.
+    """
+    assigned: dict[str, Assignment] = {}
+    eligible: list[Tensor] = []
+    for name, shape, present in tensors:
+        kept = kept_because(facts.architecture, name, shape)
+        if kept:
+            assigned[name] = Assignment(present, kept)
+        elif not recipe.base.is_quantized:
+            assigned[name] = Assignment(recipe.base, "base type")
+        else:
+            eligible.append((name, shape, present))
+    for place in _places(facts, tensors, eligible):
+        chosen, reason = _choose(recipe, place)
+        assigned[place.name] = _fit(chosen, place.n_cols, reason)
+    return {name: assigned[name] for name, _, _ in tensors}
+
+
+def requires_importance(recipe: Recipe, name: str, type: QuantType) -> bool:
+    """Whether a tensor quantized to `type` is garbage without an importance matrix."""
+    if Role.of(name) in (Role.OUTPUT, Role.TOKEN_EMBD):
+        return False
+    return type in recipe.needs_importance
+
+
+def _places(
+    facts: ModelFacts, tensors: Sequence[Tensor], eligible: Sequence[Tensor]
+) -> Iterator[Place]:
+    """The place of every eligible tensor.
+
+    Values are counted in the order of (layer, name).  So are feed-forward tensors of a
+    dense model; in a mixture of experts the layer number in the name stands for the
+    count, since a layer may have routed and shared experts.
+    """
+    n_values = sum(Role.of(name) is Role.ATTN_V for name, _, _ in tensors)
+    seen: Counter[Role] = Counter()
+    for name, shape, _ in sorted(eligible, key=lambda t: (layer_number(t[0]), t[0])):
+        role = Role.of(name)
+        index = seen[role]
+        if role in _FFN and facts.n_expert > 1:
+            index = _expert_layer(name, facts.n_layers)
+        total = n_values if role is Role.ATTN_V else facts.n_layers
+        yield Place(facts, name, role, shape[-1], index, total)
+        seen[role] += 1
+
+
+def _expert_layer(name: str, n_layers: int) -> int:
+    layer = layer_number(name)
+    if not 0 <= layer < n_layers:
+        raise FormatError(
+            f"tensor {name!r}: in a mixture of experts of {n_layers} layers the name "
+            f"must begin with blk.0. to blk.{n_layers - 1}.; check the block_count"
+        )
+    return layer
+
+
+def _choose(recipe: Recipe, place: Place) -> tuple[QuantType, str]:
+    """The type that a recipe gives a place, before the row length is looked at."""
+    facts, role = place.facts, place.role
+    if any(part in place.name for part in _Q8_0_PARTS_OF.get(facts.architecture, ())):
+        return QuantType.Q8_0, f"never below Q8_0 in {facts.architecture}"
+    if role is Role.OUTPUT or (role is Role.TOKEN_EMBD and facts.tied):
+        return _choose_output(recipe, place), Role.OUTPUT.value
+    for type, when in recipe.mix.get(role, ()):
+        if when.holds(place):
+            return _lift(type, f"{role.value}: {when.text}", place)
+    return _lift(recipe.base, "base type", place)
+
+
+def _choose_output(recipe: Recipe, place: Place) -> QuantType:
+    is_odd = place.n_cols % recipe.base.block_size != 0
+    if is_odd or place.facts.architecture == "falcon":
+        return QuantType.Q8_0
+    return recipe.output
+
+
+def _lift(type: QuantType, reason: str, place: Place) -> tuple[QuantType, str]:
+    """What every mix improves where the model's shape makes it cheap."""
+    role, facts = place.role, place.facts
+    if role in (Role.ATTN_V, Role.ATTN_K) and facts.n_expert == 8:
+        return QuantType.Q8_0, f"{role.value}: small beside 8 experts"
+    if role is Role.ATTN_V and facts.is_70b and type in _LIFTED_IN_70B:
+        return QuantType.Q5_K, f"{role.value}: small in a 70B model"
+    return type, reason
+
+
+def _fit(chosen: QuantType, n_cols: int, reason: str) -> Assignment:
+    """The assignment of a chosen type, or of the one that fits the row length."""
+    if n_cols % chosen.block_size == 0:
+        return Assignment(chosen, reason)
+    smaller = _FALLBACK.get(chosen, chosen)
+    fits = n_cols % smaller.block_size == 0
+    return Assignment(smaller if fits else QuantType.F16, reason, fallback_from=chosen)

@@ -1,0 +1,132 @@
+"""Results as tables for people; the numbers themselves come from the result classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ._native import active_backend, backends
+from .evaluate import Comparison, Measurement
+from .info import ModelInfo
+from .quantize import QuantizeReport
+
+__all__ = [
+    "backends_table",
+    "comparison_table",
+    "info_tables",
+    "quantize_summary",
+    "size",
+]
+
+MIB = 1 << 20
+
+
+def size(n_bytes: int) -> str:
+    """Bytes in MiB, as model sizes are usually quoted."""
+    return f"{n_bytes / MIB:.2f} MiB"
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One row per type: what it takes and what it costs."""
+    table = _table("type", ">size", ">bits/weight", ">PPL", ">difference to the base")
+    table.add_row(*_measured(comparison.base), "(base)")
+    for result in comparison.results:
+        difference = f"{result.delta_ppl:+.4f} ± {result.delta_ppl_error:.4f}"
+        table.add_row(*_measured(result), difference)
+    return table
+
+
+def _measured(m: Measurement) -> tuple[str, str, str, str]:
+    ppl = f"{m.ppl:.4f} ± {m.ppl_error:.4f}"
+    return m.name, size(m.size_bytes), f"{m.bpw:.3f}", ppl
+
+
+def quantize_summary(report: QuantizeReport) -> RenderableType:
+    """What a quantized file holds, and which tensors fell back to another type."""
+    table = _table("type", ">tensors", ">size")
+    counts = Counter(t.type for t in report.tensors)
+    for type, count in counts.most_common():
+        n_bytes = sum(t.n_bytes for t in report.tensors if t.type is type)
+        table.add_row(type.name, str(count), size(n_bytes))
+    lines = Text(
+        f"{report.path}: {report.recipe}, {size(report.size_bytes)}, "
+        f"{report.bits_per_weight:.3f} bits per weight"
+    )
+    fallbacks = Counter(
+        f"{t.fallback_from.name} -> {t.type.name}"
+        for t in report.tensors
+        if t.fallback_from is not None
+    )
+    for change, count in fallbacks.items():
+        lines.append(f"\n{count} tensors {change}: rows not a multiple of 256 weights")
+    return Group(table, lines)
+
+
+def info_tables(info: ModelInfo, *, tensors: bool) -> RenderableType:
+    """The facts of a GGUF file, its metadata, and its tensors if asked for."""
+    facts = _table("", "", header=False)
+    for label, value in _facts(info):
+        if value is not None:
+            facts.add_row(label, str(value))
+    types = _table("type", ">tensors", ">weights", ">size")
+    for use in info.types:
+        types.add_row(
+            use.type.name, str(use.n_tensors), f"{use.n_weights:,}", size(use.n_bytes)
+        )
+    metadata = _table("key", "type", "value")
+    for entry in info.metadata:
+        metadata.add_row(entry.key, entry.type, Text(entry.text))
+    parts: list[RenderableType] = [facts, types, metadata]
+    if tensors:
+        listing = _table("tensor", "type", ">shape", ">bytes")
+        for tensor in info.tensors:
+            shape = " x ".join(map(str, tensor.shape))
+            listing.add_row(tensor.name, tensor.type.name, shape, f"{tensor.n_bytes:,}")
+        parts.append(listing)
+    return Group(*parts)
+
+
+def _facts(info: ModelInfo) -> list[tuple[str, object]]:
+    vocabulary = info.vocabulary and f"{info.vocabulary}, {info.vocabulary_size} tokens"
+    return [
+        ("file", ", ".join(str(p) for p in info.paths)),
+        ("size", size(info.size_bytes)),
+        ("GGUF version", info.version),
+        ("architecture", info.architecture),
+        ("name", info.name),
+        ("file type", info.file_type),
+        ("weights", f"{info.n_weights:,}"),
+        ("bits per weight", f"{info.bits_per_weight:.3f}"),
+        ("context", info.context_length),
+        ("width", info.embedding_length),
+        ("layers", info.block_count),
+        ("heads", info.head_count),
+        ("key and value heads", info.head_count_kv),
+        ("vocabulary", vocabulary),
+    ]
+
+
+def backends_table() -> Table:
+    """The backends that are built in, and which one runs."""
+    table = _table("backend", ">lanes", "here")
+    active = active_backend()
+    for backend in backends():
+        able = "usable" if backend.usable else "not usable"
+        table.add_row(
+            backend.name, str(backend.lanes), "active" if backend == active else able
+        )
+    return table
+
+
+def _table(*columns: str, header: bool = True) -> Table:
+    """A plain table; a heading that starts with ">" is aligned to the right."""
+    table = Table(box=None, show_header=header, pad_edge=False, header_style="bold")
+    for column in columns:
+        justify = "right" if column.startswith(">") else "left"
+        table.add_column(
+            column.removeprefix(">"), justify=justify, no_wrap=True, overflow="fold"
+        )
+    return table

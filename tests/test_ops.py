@@ -1,0 +1,128 @@
+"""The forward pass ops against plain f64 formulas, and the properties they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from quantkit import ops
+from quantkit.evaluate.weights import TypedMatrix
+from quantkit.types import QuantType
+
+F32 = NDArray[np.float32]
+
+
+def normal(*shape: int, seed: int = 0) -> F32:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def matrix(values: F32) -> TypedMatrix:
+    return TypedMatrix(values.view(np.uint8), QuantType.F32, values.shape[1])
+
+
+def test_rms_norm_is_the_formula() -> None:
+    """Each row over its root mean square, times the weight."""
+    x, weight = 3 * normal(5, 64), normal(64, seed=1)
+    wide = x.astype(np.float64)
+    scale = np.sqrt(np.square(wide).mean(-1, keepdims=True) + 1e-5)
+    assert np.allclose(ops.rms_norm(x, weight, 1e-5), wide / scale * weight, rtol=1e-6)
+
+
+def test_rms_norm_works_on_each_head() -> None:
+    """A [n, heads, size] array is normed along its last axis only."""
+    x, weight = normal(4, 3, 16), normal(16, seed=1)
+    by_head = [ops.rms_norm(x[:, head], weight, 1e-6) for head in range(3)]
+    assert np.array_equal(ops.rms_norm(x, weight, 1e-6), np.stack(by_head, 1))
+
+
+def test_swiglu_survives_large_gates() -> None:
+    """silu is 0 far below zero and the identity far above; nothing overflows."""
+    gate = np.float32([[-2e4, -100, -1, 0, 1, 100, 2e4]])
+    wide = gate.astype(np.float64)
+    with np.errstate(over="ignore"):
+        expected = wide / (1 + np.exp(-wide)) * 2
+    got = ops.swiglu(gate.copy(), np.full_like(gate, 2))
+    assert np.allclose(got, expected, rtol=1e-6, atol=1e-30)
+
+
+def test_linear_adds_the_bias() -> None:
+    """Rows of the matrix are outputs."""
+    x, weight, bias = normal(3, 8), normal(5, 8, seed=1), normal(5, seed=2)
+    expected = x.astype(np.float64) @ weight.T + bias
+    assert np.allclose(ops.linear(x, matrix(weight), bias), expected, atol=1e-6)
+
+
+def turns(n: int, pairs: int) -> NDArray[np.complex64]:
+    angles = np.arange(n)[:, None] * 10.0 ** -np.arange(pairs)
+    return np.exp(1j * angles).astype(np.complex64)
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_turn_depends_on_the_distance_only(interleaved: bool) -> None:
+    """q.k after turning is the same for any two positions equally far apart."""
+    n, size = 32, 8
+    q, k = (np.repeat(normal(1, 1, size, seed=s), n, axis=0) for s in (0, 1))
+    q, k = (ops.turn(x, turns(n, size // 2), interleaved=interleaved) for x in (q, k))
+    products = np.einsum("id,jd->ij", q[:, 0], k[:, 0])
+    assert np.allclose(products[3:, :-3].diagonal(), products[3, 0], atol=1e-5)
+    assert np.ptp(products[0]) > 0.1
+
+
+def test_turn_layouts_differ_by_a_permutation() -> None:
+    """Interleaving the halves before turning gives the interleaved result."""
+    x = normal(6, 2, 8)
+    order = np.arange(8).reshape(2, 4).T.ravel()
+    halves = ops.turn(x, turns(6, 4), interleaved=False)
+    pairs = ops.turn(x[..., order], turns(6, 4), interleaved=True)
+    assert np.allclose(pairs, halves[..., order], atol=1e-6)
+    assert np.array_equal(pairs[0], x[0][..., order])  # position 0 does not turn
+
+
+def attention_formula(q: F32, k: F32, v: F32) -> NDArray[np.float64]:
+    """Every head alone, all scores at once, in f64."""
+    n, n_heads, size = q.shape
+    group = n_heads // k.shape[1]
+    heads = []
+    for h in range(n_heads):
+        scores = q[:, h].astype(np.float64) @ k[:, h // group].T / np.sqrt(size)
+        scores[np.triu_indices(n, 1)] = -np.inf
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        heads.append(weights / weights.sum(-1, keepdims=True) @ v[:, h // group])
+    return np.concatenate(heads, axis=1)
+
+
+@pytest.mark.parametrize("n", [1, 5, ops.QUERY_ROWS, 2 * ops.QUERY_ROWS + 44])
+@pytest.mark.parametrize(("heads", "kv_heads"), [(3, 3), (6, 2), (4, 1)])
+def test_attention_is_the_formula(n: int, heads: int, kv_heads: int) -> None:
+    """Blocks of queries and groups of heads change nothing."""
+    q = 3 * normal(n, heads, 16)
+    k, v = normal(n, kv_heads, 16, seed=1), normal(n, kv_heads, 16, seed=2)
+    assert np.allclose(ops.attention(q, k, v), attention_formula(q, k, v), atol=2e-6)
+
+
+def test_attention_never_looks_ahead() -> None:
+    """Later keys and values change no bit of earlier outputs."""
+    n, seen = 200, 150
+    q, k, v = (normal(n, 2, 8, seed=s) for s in range(3))
+    before = ops.attention(q, k, v)
+    k[seen:], v[seen:] = 50.0, 7.0
+    after = ops.attention(q, k, v)
+    assert np.array_equal(before[:seen], after[:seen])
+    assert not np.allclose(before[seen:], after[seen:])
+
+
+@pytest.mark.parametrize("n_tokens", [7, ops.VOCABULARY_ROWS, 2500])
+@pytest.mark.parametrize("scale", [1, 200])
+def test_nll_is_the_formula(n_tokens: int, scale: float) -> None:
+    """Tiles of the vocabulary give what one log softmax over all of it gives."""
+    hidden, head = scale * normal(40, 16), normal(n_tokens, 16, seed=1)
+    targets = np.random.default_rng(2).integers(0, n_tokens, 40)
+    targets[:2] = 0, n_tokens - 1
+    logits = hidden.astype(np.float64) @ head.T
+    top = logits.max(-1, keepdims=True)
+    log_sum = top[:, 0] + np.log(np.exp(logits - top).sum(-1))
+    expected = log_sum - logits[np.arange(40), targets]
+    got = ops.negative_log_likelihood(hidden, matrix(head), targets)
+    assert got.dtype == np.float64
+    assert np.allclose(got, expected, rtol=1e-5, atol=2e-6 * scale)

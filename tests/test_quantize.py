@@ -1,0 +1,186 @@
+"""Files: every recipe, from GGUF and from a checkpoint, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import gguf
+import libgguf
+import numpy as np
+import pytest
+
+import quantkit as qk
+from quantkit.demo import DEMO_MODEL
+from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec
+from quantkit.gguf.keys import string, uint32
+from quantkit.quantize import quantize_file
+from quantkit.recipes import RECIPES
+from quantkit.types import QuantType
+
+NEED_IMPORTANCE = {"Q2_K_S"}
+
+
+def importance_of(path: Path) -> dict[str, np.ndarray]:
+    """A different importance for every matrix of a model."""
+    with GGUFFile(path) as model:
+        return {
+            t.name: np.linspace(0.1 + i, 2 + i, t.n_cols, dtype=np.float32)
+            for i, t in enumerate(model.tensors.values())
+            if len(t.shape) > 1
+        }
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_tensor_holds_ggmls_bytes(
+    demo_f16: Path, tmp_path: Path, recipe: str
+) -> None:
+    """What the gguf package reads is what ggml's quantizer makes of the F16 weights."""
+    out = tmp_path / "out.gguf"
+    importance = importance_of(demo_f16) if recipe in NEED_IMPORTANCE else None
+    report = quantize_file(demo_f16, out, recipe, importance=importance)
+    source = {t.name: t for t in gguf.GGUFReader(demo_f16).tensors}
+    reader = gguf.GGUFReader(out)
+    assert reader.get_field("general.file_type").contents() == RECIPES[recipe].file_type
+    assert report.size_bytes == out.stat().st_size
+    for tensor, entry in zip(reader.tensors, report.tensors, strict=True):
+        assert (tensor.name, tensor.tensor_type.name) == (entry.name, entry.type.name)
+        before = source[tensor.name]
+        if tensor.tensor_type == before.tensor_type:
+            expected = before.data
+        elif tensor.tensor_type.name in {"F32", "F16", "BF16"}:
+            values = gguf.quants.dequantize(before.data, before.tensor_type)
+            expected = gguf.quants.quantize(values, tensor.tensor_type)
+        else:
+            expected = libgguf.quantize_rows(
+                before.data.astype(np.float32),
+                tensor.tensor_type,
+                importance and importance[tensor.name],
+            )
+        assert tensor.data.tobytes() == expected.tobytes()
+
+
+def test_checkpoint_and_its_conversion_give_the_same_file(tmp_path: Path) -> None:
+    """Straight from safetensors, and through a BF16 GGUF: equal byte for byte."""
+    two_steps, direct = tmp_path / "two.gguf", tmp_path / "direct.gguf"
+    qk.convert(DEMO_MODEL, tmp_path / "auto.gguf")
+    quantize_file(tmp_path / "auto.gguf", two_steps, "Q4_K_M")
+    quantize_file(DEMO_MODEL, direct, "Q4_K_M")
+    assert direct.read_bytes() == two_steps.read_bytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_change_no_byte(demo_f16: Path, tmp_path: Path, threads: int) -> None:
+    """The whole file is the same for any number of threads."""
+    quantize_file(demo_f16, tmp_path / "one.gguf", "Q3_K_M", threads=1)
+    quantize_file(demo_f16, tmp_path / "n.gguf", "Q3_K_M", threads=threads)
+    one, n = (tmp_path / name for name in ("one.gguf", "n.gguf"))
+    assert one.read_bytes() == n.read_bytes()
+
+
+def test_quantized_input_is_refused_unless_allowed(
+    demo_f16: Path, tmp_path: Path
+) -> None:
+    """Quantizing twice loses twice, so it has to be asked for."""
+    q8, q4 = tmp_path / "q8.gguf", tmp_path / "q4.gguf"
+    quantize_file(demo_f16, q8, "Q8_0")
+    with pytest.raises(qk.UnsupportedTypeError, match="is Q8_0 already"):
+        quantize_file(q8, q4, "Q4_0")
+    assert not q4.exists()
+    quantize_file(q8, q4, "Q4_0", allow_requantize=True)
+    with GGUFFile(q4) as file:
+        assert file.tensors["blk.0.ffn_up.weight"].type is QuantType.Q4_0
+
+
+def test_a_recipe_that_needs_importance_says_how_to_get_it(
+    demo_f16: Path, tmp_path: Path
+) -> None:
+    """Refused before any work, as llama.cpp does."""
+    with pytest.raises(qk.UnsupportedTypeError, match="llama-imatrix"):
+        quantize_file(demo_f16, tmp_path / "out.gguf", "Q2_K_S")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_input_is_not_overwritten(tmp_path: Path, demo_f16: Path) -> None:
+    """Output and input may not be the same file, by whatever name."""
+    model, link = tmp_path / "m.gguf", tmp_path / "link.gguf"
+    model.write_bytes(demo_f16.read_bytes())
+    link.symlink_to(model)
+    for name in (model, link):
+        with pytest.raises(qk.OutputError, match="being read"):
+            quantize_file(model, name, "Q8_0")
+    assert model.read_bytes() == demo_f16.read_bytes()
+
+
+def write_model(path: Path, values: np.ndarray) -> Path:
+    metadata = {
+        "general.architecture": string("llama"),
+        "llama.block_count": uint32(1),
+        "llama.attention.head_count": uint32(1),
+    }
+    name = "blk.0.ffn_up.weight"
+    spec = TensorSpec(name, values.shape, QuantType.F32)
+    with GGUFWriter(path, metadata, [spec]) as writer:
+        writer.write(name, values.view(np.uint8))
+    return path
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_non_finite_weight_is_named_and_nothing_is_left(
+    tmp_path: Path, value: float
+) -> None:
+    """The message has the tensor, and the row within the tensor, not within a slab."""
+    values = np.zeros((4000, 512), np.float32)
+    values[3210, 123] = value
+    model = write_model(tmp_path / "m.gguf", values)
+    with pytest.raises(ValueError, match=r"blk\.0\.ffn_up.*row 3210, column 123"):
+        quantize_file(model, tmp_path / "out.gguf", "Q4_K_M")
+    assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"]
+
+
+def test_what_f16_cannot_hold_is_refused(tmp_path: Path) -> None:
+    """llama.cpp writes infinity there."""
+    values = np.full((2, 512), 7e4, np.float32)
+    model = write_model(tmp_path / "m.gguf", values)
+    with pytest.raises(qk.NonFiniteError, match="F16 cannot hold"):
+        quantize_file(model, tmp_path / "out.gguf", "F16")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_a_killed_run_leaves_no_file_under_the_final_name(
+    demo_f16: Path, tmp_path: Path
+) -> None:
+    """Killed in the middle of writing."""
+    out = tmp_path / "out.gguf"
+    code = (
+        "import os, signal, sys\n"
+        "from quantkit.quantize import quantize_file\n"
+        "def kill(stage, done, total):\n"
+        "    if done > total // 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "quantize_file(sys.argv[1], sys.argv[2], 'Q4_K_M', progress=kill)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, "-c", code, demo_f16, out], env=environment)
+    assert run.returncode == -signal.SIGKILL
+    assert not out.exists()
+    quantize_file(demo_f16, out, "Q4_K_M")
+    assert out.exists()
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_files_equal_llamacpps(recipe: str, tmp_path: Path) -> None:
+    """Whole files, byte for byte, from the same F16 model."""
+    f16 = os.environ.get("QUANTKIT_SMOLLM2_F16")
+    folder = os.environ.get("QUANTKIT_LLAMACPP_QUANTS")
+    if not f16 or not folder:
+        pytest.skip("QUANTKIT_SMOLLM2_F16 and QUANTKIT_LLAMACPP_QUANTS are not set")
+    theirs = Path(folder) / f"{recipe}.gguf"
+    if not theirs.exists():
+        pytest.skip(f"{theirs} does not exist")
+    out = tmp_path / "out.gguf"
+    quantize_file(f16, out, recipe)
+    assert out.read_bytes() == theirs.read_bytes()

@@ -1,0 +1,132 @@
+"""Weights in memory: matrices of any type, and what loading keeps and quantizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.errors import FormatError
+from quantkit.evaluate import weights as module
+from quantkit.evaluate.weights import MemoryWeights, TypedMatrix, load_weights
+from quantkit.gguf.keys import string, uint32
+from quantkit.recipes import Recipe
+from quantkit.source import SourceTensor
+from quantkit.types import QuantType
+
+from .conftest import NATIVE_TYPES
+
+METADATA = {
+    "general.architecture": string("llama"),
+    "llama.block_count": uint32(1),
+    "llama.attention.head_count": uint32(4),
+}
+
+
+def random_matrix(type: QuantType, n_rows: int, n_cols: int = 256) -> TypedMatrix:
+    values = np.random.default_rng(n_rows).standard_normal((n_rows, n_cols), np.float32)
+    return TypedMatrix(quantize_rows(values, type), type, n_cols)
+
+
+class FakeSource:
+    """A GGUF file in memory."""
+
+    def __init__(self, **matrices: TypedMatrix) -> None:
+        self.metadata = METADATA
+        self.tensors = {
+            name: SourceTensor(
+                name,
+                matrix.shape,
+                matrix.type,
+                lambda start, stop, data=matrix.data: data[start:stop],
+            )
+            for name, matrix in matrices.items()
+        }
+
+
+@pytest.mark.parametrize("type", NATIVE_TYPES, ids=lambda t: t.name)
+def test_a_matrix_is_its_dequantized_self(
+    type: QuantType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """apply, part and rows, over panels that do not divide the rows."""
+    monkeypatch.setattr(module, "PANEL_WEIGHTS", 256 * 7)
+    matrix = random_matrix(type, 30)
+    plain = dequantize_rows(matrix.data, type, 256)
+    x = np.random.default_rng(0).standard_normal((5, 256), np.float32)
+    expected = x.astype(np.float64) @ plain.T
+    assert np.allclose(matrix.apply(x), expected, atol=1e-4)
+    assert matrix.part(3, 20).shape == (17, 256)
+    assert np.allclose(matrix.part(3, 20).apply(x), expected[:, 3:20], atol=1e-4)
+    index = np.array([29, 0, 3, 3])
+    assert np.array_equal(matrix.rows(index), plain[index])
+
+
+def test_a_recipe_quantizes_what_it_names_and_keeps_the_rest() -> None:
+    """Bytes as quantize_rows gives them; kept tensors are views, not copies."""
+    up, norm = random_matrix(QuantType.F32, 5000), random_matrix(QuantType.F32, 1)
+    names = {"blk.0.ffn_up.weight": up, "blk.0.ffn_norm.weight": norm}
+    source = FakeSource(**names)
+    reports: list[tuple[str, int, int]] = []
+    weights = load_weights(
+        source,
+        Recipe.parse("Q4_0"),
+        threads=2,
+        progress=lambda *report: reports.append(report),
+    )
+    quantized = weights.matrix("blk.0.ffn_up.weight")
+    assert quantized.type is QuantType.Q4_0
+    expected = quantize_rows(up.data.view(np.float32), QuantType.Q4_0)
+    assert np.array_equal(quantized.data, expected)
+    kept = weights.matrix("blk.0.ffn_norm.weight")
+    assert np.shares_memory(kept.data, norm.data)
+    assert reports[-1] == ("Q4_0: quantize", 5000 * 256, 5000 * 256)
+    assert len(reports) == 2  # slabs of 4096 rows
+
+
+def test_without_a_recipe_nothing_is_copied() -> None:
+    """The weights stay where they are."""
+    matrix = random_matrix(QuantType.F16, 3)
+    weights = load_weights(FakeSource(**{"token_embd.weight": matrix}))
+    assert np.shares_memory(weights.matrix("token_embd.weight").data, matrix.data)
+
+
+def test_importance_reaches_its_tensor() -> None:
+    """By tensor name; others are quantized without."""
+    source = FakeSource(
+        **{f"blk.{i}.ffn_up.weight": random_matrix(QuantType.F32, 9) for i in range(2)}
+    )
+    importance = np.linspace(0, 9, 256, dtype=np.float32)
+    weights = load_weights(
+        source,
+        Recipe.parse("Q4_K_S"),
+        importance={"blk.1.ffn_up.weight": importance},
+    )
+    values = source.tensors["blk.0.ffn_up.weight"].read(0, 9).view(np.float32)
+    for i, given in enumerate((None, importance)):
+        matrix = weights.matrix(f"blk.{i}.ffn_up.weight")
+        expected = quantize_rows(values, QuantType.Q4_K, given)
+        assert np.array_equal(matrix.data, expected)
+
+
+def test_sizes_count_every_tensor() -> None:
+    """Bytes, bits per weight and the type of most weights."""
+    weights = MemoryWeights(
+        {
+            "a": random_matrix(QuantType.Q4_0, 10),
+            "b": random_matrix(QuantType.F32, 2),
+            "c": random_matrix(QuantType.Q8_0, 9),
+        }
+    )
+    n_bytes = 10 * 256 // 32 * 18 + 2 * 1024 + 9 * 256 // 32 * 34
+    assert weights.n_bytes == n_bytes
+    assert weights.bits_per_weight == 8 * n_bytes / (21 * 256)
+    assert weights.main_type is QuantType.Q4_0
+    assert "a" in weights
+    assert "d" not in weights
+
+
+def test_missing_tensors_are_named() -> None:
+    """As matrix and as vector."""
+    for read in (MemoryWeights({}).matrix, MemoryWeights({}).vector):
+        with pytest.raises(FormatError, match=r"lacks the tensor 'output\.weight'"):
+            read("output.weight")
