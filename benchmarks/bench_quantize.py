@@ -1,10 +1,10 @@
 """Speed of each type's quantizer and dequantizer on one thread, against libgguf.
 
     pip install '.[test]'
-    python benchmarks/bench_quantize.py [--types Q4_K,Q6_K] [--output benchmarks/results/FILE.md]
+    python benchmarks/bench_quantize.py [--types Q4_K,Q6_K] [--output FILE.md]
 
-libgguf packages ggml's own C quantizers.  Both run in this process, in turn, on the same
-normally distributed rows of 4096 weights; the ratio is that of the medians.
+libgguf packages ggml's own C quantizers.  Both run in this process, in turn, on the
+same normally distributed rows of 4096 weights; the ratio is that of the medians.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quantkit._native import Backend, backends, native_types
 from quantkit.convert import convert
 from quantkit.demo import DEMO_MODEL
-from quantkit._native import Backend, backends, native_types
 from quantkit.types import QuantType
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -81,14 +81,19 @@ def test_a_refused_call_leaves_the_output_alone() -> None:
 @pytest.mark.parametrize(
     ("x", "type", "importance", "words"),
     [
-        (np.ones((2, 100), np.float32), "Q4_0", None, "multiple of Q4_0's block of 32"),
-        (np.ones((2, 128), np.float32), "Q4_K", None, "multiple of Q4_K's block of 256"),
-        (np.ones((2, 256), np.float32), "Q4_K", np.ones(128), "each of the 256 columns"),
+        (np.ones((2, 100)), "Q4_0", None, "multiple of Q4_0's block of 32"),
+        (np.ones((2, 128)), "Q4_K", None, "multiple of Q4_K's block of 256"),
+        (
+            np.ones((2, 256), np.float32),
+            "Q4_K",
+            np.ones(128),
+            "each of the 256 columns",
+        ),
         (np.float32(1), "Q4_K", None, "single number"),
         (np.ones((2, 256), np.complex64), "Q4_K", None, "complex64"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(x, type, importance, words) -> None:  # noqa: ANN001
+def test_shapes_that_do_not_fit_are_refused(x, type, importance, words) -> None:
     """The message says what was found and what was expected."""
     with pytest.raises(qk.ShapeError, match=words):
         qk.quantize(x, type, importance)
@@ -125,7 +130,7 @@ def test_backend_is_forced_by_the_environment(
 def test_an_unknown_backend_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A forced backend that does not exist fails instead of falling back."""
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, "mmx")
-    with pytest.raises(qk.BackendError, match="built in: .*scalar"):
+    with pytest.raises(qk.BackendError, match=r"built in: .*scalar"):
         qk.quantize(weights(1, 256), "Q4_K")
 
 

@@ -1,6 +1,6 @@
 """One SHA-256 per type for fixed inputs, the same on every machine and backend.
 
-    python -m tests.test_golden     # from the repository root: writes the file anew
+python -m tests.test_golden     # from the repository root: writes the file anew
 """
 
 from __future__ import annotations

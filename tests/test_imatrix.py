@@ -11,8 +11,8 @@ import pytest
 import quantkit as qk
 from quantkit.gguf import GGUFWriter, TensorSpec
 from quantkit.imatrix import read_imatrix
-from quantkit.source import SourceTensor
 from quantkit.slabs import slabs_of
+from quantkit.source import SourceTensor
 from quantkit.types import QuantType
 
 SUMS = np.array([[2.0, 4.0, 0.0], [9.0, 3.0, 6.0]], np.float32)
@@ -54,7 +54,7 @@ def test_a_truncated_legacy_file_is_refused(tmp_path: Path, cut: int) -> None:
     """Any missing byte is noticed."""
     path = tmp_path / "m.dat"
     path.write_bytes(legacy(b"a.weight", 4, SUMS[1])[:-cut][:1000])
-    with pytest.raises(qk.FormatError, match="neither a GGUF file nor|holds no"):
+    with pytest.raises(qk.FormatError, match=r"neither a GGUF file nor|holds no"):
         read_imatrix(path)
 
 
@@ -76,7 +76,7 @@ def test_nan_is_refused_with_the_tensor(tmp_path: Path) -> None:
     """NaN would make every code garbage."""
     path = tmp_path / "m.dat"
     path.write_bytes(legacy(b"a.weight", 1, np.array([1.0, np.nan])))
-    with pytest.raises(qk.FormatError, match="importance of a.weight"):
+    with pytest.raises(qk.FormatError, match=r"importance of a\.weight"):
         read_imatrix(path)
 
 

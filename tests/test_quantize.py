@@ -1,4 +1,4 @@
-"""Files: every recipe, from GGUF and from a checkpoint, and what goes wrong on the way."""
+"""Files: every recipe, from GGUF and from a checkpoint, and what can go wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import quantkit as qk
 from quantkit.demo import DEMO_MODEL
 from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec
 from quantkit.gguf.keys import string, uint32
-from quantkit.quantize import quantize_file
+from quantkit.quantize_model import quantize_file
 from quantkit.recipes import RECIPES
 from quantkit.types import QuantType
 
@@ -157,7 +157,7 @@ def test_a_killed_run_leaves_no_file_under_the_final_name(
     out = tmp_path / "out.gguf"
     code = (
         "import os, signal, sys\n"
-        "from quantkit.quantize import quantize_file\n"
+        "from quantkit.quantize_model import quantize_file\n"
         "def kill(stage, done, total):\n"
         "    if done > total // 2: os.kill(os.getpid(), signal.SIGKILL)\n"
         "quantize_file(sys.argv[1], sys.argv[2], 'Q4_K_M', progress=kill)\n"

@@ -13,8 +13,8 @@ import pytest
 
 from quantkit._native import Backend
 from quantkit.arrays import dequantize_rows, quantize_rows
-from quantkit.source import SourceTensor
 from quantkit.slabs import convert_in_order, slabs_of
+from quantkit.source import SourceTensor
 from quantkit.types import QuantType
 
 MXCSR_FTZ_DAZ = 0x8040
@@ -47,7 +47,7 @@ def test_slabs_give_the_same_bytes_for_any_threads(threads: int) -> None:
 
 @pytest.fixture
 def flush_to_zero() -> Iterator[None]:
-    """FTZ and DAZ set in this thread, as other libraries in a process may leave them."""
+    """FTZ and DAZ set in this thread, as other libraries may leave them."""
     if platform.machine() not in {"x86_64", "AMD64"} or platform.system() != "Linux":
         pytest.skip("setting FTZ and DAZ is written for Linux on x86-64")
     libm = ctypes.CDLL(ctypes.util.find_library("m"))
@@ -82,10 +82,10 @@ def test_flush_to_zero_of_the_caller_changes_nothing(
     assert (flushed[1].view(np.int32) == clean[1].view(np.int32)).all()
 
 
-def clean_environment(work):  # noqa: ANN001, ANN201
+def clean_environment(work):
     """`work` under the default floating-point environment."""
 
-    def run():  # noqa: ANN202
+    def run():
         ctypes.CDLL(ctypes.util.find_library("m")).fesetenv(ctypes.c_void_p(-1))
         return work()
 

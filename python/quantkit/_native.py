@@ -67,7 +67,7 @@ def backends() -> tuple[Backend, ...]:
 
 
 def active_backend(name: str | None = None) -> Backend:
-    """The backend called `name`, or else the one that `QUANTKIT_BACKEND` names, or the best.
+    """The backend called `name`, or that `QUANTKIT_BACKEND` names, or the best.
 
     Raises:
         BackendError: the named backend is unknown, or this machine cannot run it.
@@ -100,7 +100,7 @@ def quantize_rows(
     out: NDArray[np.uint8],
     backend: Backend,
 ) -> None:
-    """Quantize x f32 [rows, cols] into out uint8 [rows, row bytes]; all C-contiguous."""
+    """Quantize x f32 [rows, cols] into out uint8 [rows, row bytes], C-contiguous."""
     rows, cols = x.shape
     bad = ffi.new("size_t *")
     weights = ffi.NULL if importance is None else _floats(importance)

@@ -32,7 +32,7 @@ from .evaluate import Comparison, compare
 from .imatrix import read_imatrix
 from .info import describe
 from .progress import Progress as Report
-from .quantize import quantize_file
+from .quantize_model import quantize_file
 from .recipes import RECIPES, Recipe
 
 __all__ = ["app", "main"]
@@ -278,9 +278,16 @@ def main() -> None:
     """Run the command line; errors meant for the user become one line on stderr."""
     try:
         app()
-    except (QuantkitError, OSError) as error:
-        print(f"quantkit: {error}", file=sys.stderr)
-        sys.exit(1)
+    except QuantkitError as error:
+        _fail(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _fail(f"{place}{error.strerror or error}")
+
+
+def _fail(message: str) -> None:
+    print(f"quantkit: {message}", file=sys.stderr)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

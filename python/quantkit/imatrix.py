@@ -59,7 +59,9 @@ def _read_gguf(path: Path) -> dict[str, F32]:
         tensors = file.tensors
         return {
             name.removesuffix(SUMS): _mean_squares(
-                path, _floats(path, tensor), tensors.get(name.removesuffix(SUMS) + COUNTS)
+                path,
+                _floats(path, tensor),
+                tensors.get(name.removesuffix(SUMS) + COUNTS),
             )
             for name, tensor in tensors.items()
             if name.endswith(SUMS)

@@ -11,7 +11,7 @@ from rich.text import Text
 from ._native import active_backend, backends
 from .evaluate import Comparison, Measurement
 from .info import ModelInfo
-from .quantize import QuantizeReport
+from .quantize_model import QuantizeReport
 
 __all__ = [
     "backends_table",
@@ -125,8 +125,11 @@ def _table(*columns: str, header: bool = True) -> Table:
     """A plain table; a heading that starts with ">" is aligned to the right."""
     table = Table(box=None, show_header=header, pad_edge=False, header_style="bold")
     for column in columns:
-        justify = "right" if column.startswith(">") else "left"
+        is_number = column.startswith(">")
         table.add_column(
-            column.removeprefix(">"), justify=justify, no_wrap=True, overflow="fold"
+            column.removeprefix(">"),
+            justify="right" if is_number else "left",
+            no_wrap=True,
+            overflow="fold",
         )
     return table

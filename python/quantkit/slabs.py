@@ -1,8 +1,8 @@
 """Tensors converted to their target types, a slab of rows at a time, in parallel.
 
-A slab is the unit of work of everything that changes types: files and weights in memory.
-It is about 4 MiB of f32, so that memory stays small whatever the size of a tensor, and
-the bytes do not depend on the number of threads.
+A slab is the unit of work of everything that changes types: files and weights in
+memory.  It is about 4 MiB of f32, so that memory stays small whatever the size of a
+tensor, and the bytes do not depend on the number of threads.
 """
 
 from __future__ import annotations

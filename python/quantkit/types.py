@@ -135,7 +135,7 @@ _BY_ID = {t.id: t for t in QuantType}
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The tail of an error message: the known name nearest to `name`, or all of them."""
+    """The tail of an error message: the known name nearest to `name`, or all."""
     names = list(known)
     near = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names)}"

@@ -19,7 +19,7 @@ from ..errors import FormatError
 from ..models import family_named
 from ..models.base import Model
 from ..progress import Progress
-from ..quantize import plan
+from ..quantize_model import plan
 from ..recipes import Recipe
 from ..slabs import Importance, Slab, convert_in_order, slabs_of
 from ..source import ModelSource

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 __all__ = [
     "Field",
     "FileType",
@@ -131,6 +133,6 @@ def string(value: str) -> Field:
     return Field(ValueType.STRING, value)
 
 
-def array(item_type: ValueType, values: Sequence[Any]) -> Field:
+def array(item_type: ValueType, values: Sequence[Any] | NDArray[Any]) -> Field:
     """An array field whose items all have `item_type`."""
     return Field(ValueType.ARRAY, values, item_type)

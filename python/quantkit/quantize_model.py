@@ -1,7 +1,7 @@
 """Models quantized into GGUF files by a recipe.
 
 The file that `quantize_file` writes from a GGUF file is, byte for byte, the one that
-llama-quantize writes: tensors in order of (layer, name), the two quantization keys last.
+llama-quantize writes: tensors in order of (layer, name), the quantization keys last.
 """
 
 from __future__ import annotations

@@ -1,0 +1,101 @@
+"""SentencePiece's BPE, as llama.cpp runs it: the union that scores highest comes first.
+
+The sentencepiece library is not used for this: it never merges characters into a control
+token, and llama.cpp does.  Text falls apart wherever two neighbouring characters are
+neighbours in no token, so most words are looked up rather than merged again.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError
+
+__all__ = ["PieceMerger"]
+
+# Stands between tokens where they must not count as neighbours; it is no character.
+BOUNDARY = "\U0010ffff"
+
+
+class PieceMerger:
+    """Merges characters into the tokens of a SentencePiece vocabulary.
+
+    Args:
+        ids: token ids by text; spaces are escaped as "▁".
+        scores: by token id.
+    """
+
+    def __init__(self, ids: Mapping[str, int], scores: Sequence[float]) -> None:
+        self._ids = ids
+        self._scores = scores
+        self._joints = np.unique(_neighbours(BOUNDARY.join(ids)))
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text whose spaces are escaped."""
+        joined = np.isin(_neighbours(text), self._joints)
+        cuts = [0, *(np.flatnonzero(~joined) + 1).tolist(), len(text)]
+        known: dict[str, list[int]] = {}
+        ids: list[int] = []
+        for start, stop in pairwise(cuts):
+            word = text[start:stop]
+            if word not in known:
+                known[word] = list(self._tokens(self._merge(word)))
+            ids += known[word]
+        return ids
+
+    def _merge(self, word: str) -> list[str]:
+        """The pieces that are left when no two neighbours are a token together."""
+        pieces = list(word)  # a piece that went into its left neighbour is ""
+        before = list(range(-1, len(word) - 1))
+        after = list(range(1, len(word) + 1))
+        unions: list[tuple[float, int, str]] = []
+
+        def propose(left: int) -> None:
+            if left >= 0 and after[left] < len(pieces):
+                union = pieces[left] + pieces[after[left]]
+                i = self._ids.get(union)
+                if i is not None:
+                    heapq.heappush(unions, (-self._scores[i], left, union))
+
+        for left in range(len(pieces) - 1):
+            propose(left)
+        while unions:
+            _, left, union = heapq.heappop(unions)
+            right = after[left]
+            if right == len(pieces) or pieces[left] + pieces[right] != union:
+                continue  # one of the two has gone into another piece since
+            pieces[left], pieces[right] = union, ""
+            after[left] = after[right]
+            if after[right] < len(pieces):
+                before[after[right]] = left
+            propose(before[left])
+            propose(left)
+        return [piece for piece in pieces if piece]
+
+    def _tokens(self, pieces: Iterable[str]) -> Iterable[int]:
+        """The token of each piece, or those of its bytes."""
+        for piece in pieces:
+            if piece in self._ids:
+                yield self._ids[piece]
+                continue
+            for byte in piece.encode():
+                token = f"<0x{byte:02X}>"
+                if token not in self._ids:
+                    raise FormatError(
+                        f"the vocabulary has no token for {piece!r}, nor {token} "
+                        "to spell it with"
+                    )
+                yield self._ids[token]
+
+
+def _neighbours(text: str) -> NDArray[np.uint64]:
+    """A number for every two characters in a row: uint64 [len(text) - 1]."""
+    raw = text.encode("utf-32-le", "surrogatepass")
+    characters = np.frombuffer(raw, dtype="<u4").astype(np.uint64)
+    pairs: NDArray[np.uint64] = characters[:-1] << np.uint64(32) | characters[1:]
+    return pairs

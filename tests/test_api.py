@@ -1,0 +1,45 @@
+"""The public names, and the examples in their docstrings."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import types
+
+import pytest
+
+import quantkit
+
+MODULES = [
+    m.name
+    for m in pkgutil.walk_packages(quantkit.__path__, "quantkit.")
+    if not m.name.endswith("_core")
+]
+
+
+def test_all_lists_every_public_name() -> None:
+    """What the package offers is what it lists, modules aside."""
+    public = {
+        name
+        for name, value in vars(quantkit).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+    assert public - {"annotations"} == set(quantkit.__all__)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_state_what_they_export(name: str) -> None:
+    """The names in `__all__` exist, and public functions and classes are documented."""
+    module = importlib.import_module(name)
+    for item in getattr(module, "__all__", []):
+        value = getattr(module, item)
+        is_code = inspect.isroutine(value) or inspect.isclass(value)
+        assert not is_code or value.__doc__, item
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples_run(name: str) -> None:
+    """The examples show what really comes out."""
+    assert doctest.testmod(importlib.import_module(name)).failed == 0

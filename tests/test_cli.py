@@ -1,0 +1,166 @@
+"""The command line as a user types it: output, JSON, exit codes, one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quantkit.demo import DEMO_MODEL, DEMO_TEXT, DEMO_TYPES
+from quantkit.gguf import GGUFFile
+from quantkit.types import QuantType
+
+
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The installed command in a process of its own."""
+    paths = os.pathsep.join(sys.path)
+    return subprocess.run(
+        [sys.executable, "-m", "quantkit.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+    )
+
+
+def failed(*arguments: str | Path, **environment: str) -> str:
+    """The one line that a command which fails (exit 1) says on stderr."""
+    done = run(*arguments, **environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_convert_quantize_info_and_ppl(tmp_path: Path) -> None:
+    """The main job, step by step."""
+    f16, q4 = tmp_path / "model-f16.gguf", tmp_path / "model-q4_k_m.gguf"
+    convert = run("convert", DEMO_MODEL, "-o", f16, "--outtype", "f16")
+    assert convert.returncode == 0, convert.stderr
+    quantize = run("quantize", f16, q4, "q4_k_m")
+    assert quantize.returncode == 0, quantize.stderr
+    assert "Q6_K" in quantize.stdout
+    with GGUFFile(q4) as file:
+        assert file.tensors["blk.1.ffn_up.weight"].type is QuantType.Q4_K
+    info = run("info", q4, "--json")
+    assert json.loads(info.stdout)["file_type"] == "Q4_K_M"
+    assert "ffn_up" in run("info", q4, "--tensors").stdout
+    options = ("--types", "Q8_0,q4_0", "--chunks", "2", "--threads", "1", "--json")
+    ppl = run("ppl", f16, "--text", DEMO_TEXT, *options)
+    measured = json.loads(ppl.stdout)
+    assert [r["name"] for r in measured["results"]] == ["Q8_0", "Q4_0"]
+    assert set(measured["results"][0]) == {
+        *("name", "type", "size_bytes", "bpw"),
+        *("ppl", "ppl_error", "delta_ppl", "delta_ppl_error"),
+    }
+    assert 60 < measured["base"]["ppl"] < 140
+
+
+def test_quantize_reads_a_checkpoint_folder(tmp_path: Path) -> None:
+    """No file between."""
+    out = tmp_path / "q8.gguf"
+    assert run("quantize", DEMO_MODEL, out, "Q8_0").returncode == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["q8.gguf"]
+
+
+def test_demo_prints_every_type() -> None:
+    """README command 1, on one chunk."""
+    done = run("demo", "--chunks", "1", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split()[0] for line in done.stdout.splitlines()[1:]]
+    assert rows == ["F16", *DEMO_TYPES]
+
+
+def test_quiet_says_nothing_on_stderr(tmp_path: Path) -> None:
+    """Progress can be turned off."""
+    done = run("quantize", DEMO_MODEL, tmp_path / "q.gguf", "Q4_0", "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("quantize", "a.gguf", "b.gguf", "Q4_K_X"), "did you mean Q4_K_"),
+        (("ppl", "a.gguf", "--text", "t", "--types", "Q8_0,Q9"), "unknown"),
+        (("convert", "dir", "-o", "x.gguf", "--outtype", "q4"), "f16"),
+        (("quantize", "a.gguf"), "Missing argument"),
+        (("ppl", "a.gguf", "--text", "t", "--ctx", "none"), "ctx"),
+        (("nothing",), "No such command"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], words: str) -> None:
+    """A wrong name suggests the nearest; nothing is read or written."""
+    done = run(*arguments, COLUMNS="300")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+def test_a_text_file_named_gguf_is_refused(tmp_path: Path) -> None:
+    """One line that names the file."""
+    path = tmp_path / "notes.gguf"
+    path.write_text("These are notes, not a model.\n" * 100)
+    for command in (("info", path), ("quantize", path, tmp_path / "o.gguf", "Q4_0")):
+        assert "notes.gguf" in failed(*command)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.gguf"]
+
+
+def test_a_truncated_gguf_is_refused(demo_f16: Path, tmp_path: Path) -> None:
+    """One line that says that it is incomplete."""
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(demo_f16.read_bytes()[:-1000])
+    assert "cut.gguf" in failed("quantize", path, tmp_path / "o.gguf", "Q4_0")
+    assert not (tmp_path / "o.gguf").exists()
+
+
+@pytest.mark.parametrize("command", ["info", "quantize", "ppl", "convert"])
+def test_a_missing_model_is_one_line(command: str, tmp_path: Path) -> None:
+    """No traceback for a path that does not exist."""
+    rest = {
+        "info": (),
+        "quantize": (tmp_path / "o.gguf", "Q4_0"),
+        "ppl": ("--text", DEMO_TEXT),
+        "convert": ("-o", tmp_path / "o.gguf"),
+    }[command]
+    assert "absent" in failed(command, tmp_path / "absent", *rest)
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    """The index of a checkpoint names a file that is not there."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for file in DEMO_MODEL.iterdir():
+        if file.suffix != ".safetensors":
+            (folder / file.name).write_bytes(file.read_bytes())
+    shard = "model-00001-of-00001.safetensors"
+    index = {"weight_map": {"model.norm.weight": shard}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert shard in failed("convert", folder, "-o", tmp_path / "o.gguf")
+
+
+def test_a_short_text_is_refused(demo_f16: Path, tmp_path: Path) -> None:
+    """The message has the numbers and the way out."""
+    text = tmp_path / "short.txt"
+    text.write_text("Far too short.")
+    assert "--ctx" in failed("ppl", demo_f16, "--text", text)
+
+
+def test_an_unwritable_place_is_one_line(demo_f16: Path, tmp_path: Path) -> None:
+    """A folder that does not exist cannot take the file."""
+    target = tmp_path / "absent" / "o.gguf"
+    assert "absent" in failed("quantize", demo_f16, target, "Q4_0")
+
+
+def test_an_unknown_backend_is_one_line(demo_f16: Path, tmp_path: Path) -> None:
+    """A forced backend never falls back."""
+    arguments = ("quantize", demo_f16, tmp_path / "o.gguf", "Q4_0")
+    assert "mmx" in failed(*arguments, QUANTKIT_BACKEND="mmx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version_and_backends() -> None:
+    """Short questions, short answers."""
+    assert run("--version").stdout.startswith("quantkit 0.")
+    assert "scalar" in run("backends").stdout
