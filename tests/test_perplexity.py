@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,18 @@ def test_demo_model_has_the_perplexity_of_transformers() -> None:
     for result in results[1:]:
         assert result.ppl == results[0].ppl
         assert np.array_equal(result.nll, results[0].nll)
+
+
+@pytest.mark.interop
+def test_smollm2_has_the_perplexity_of_transformers() -> None:
+    """SmolLM2-135M in F16 on wikitext-2: transformers (f32) gives 22.412333."""
+    model = os.environ.get("QUANTKIT_SMOLLM2_F16")
+    text = os.environ.get("QUANTKIT_WIKITEXT")
+    if not model or not text:
+        pytest.skip("QUANTKIT_SMOLLM2_F16 and QUANTKIT_WIKITEXT are not set")
+    result = perplexity(model, Path(text), chunks=4)
+    assert result.n_scored == 4 * 255
+    assert f"{result.ppl:.4f}" == "22.4123"
 
 
 def test_comparison_holds_each_recipe_against_the_base() -> None:

@@ -17,6 +17,7 @@ import quantkit as qk
 from quantkit.demo import DEMO_MODEL
 from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec
 from quantkit.gguf.keys import string, uint32
+from quantkit.imatrix import read_imatrix
 from quantkit.quantize_model import quantize_file
 from quantkit.recipes import RECIPES
 from quantkit.types import QuantType
@@ -171,16 +172,17 @@ def test_a_killed_run_leaves_no_file_under_the_final_name(
 
 
 @pytest.mark.interop
+@pytest.mark.parametrize("suffix", ["", "-imatrix"])
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_files_equal_llamacpps(recipe: str, tmp_path: Path) -> None:
-    """Whole files, byte for byte, from the same F16 model."""
+def test_files_equal_llamacpps(recipe: str, suffix: str, tmp_path: Path) -> None:
+    """Whole files, byte for byte; fixtures/make_llamacpp_quants.py makes theirs."""
     f16 = os.environ.get("QUANTKIT_SMOLLM2_F16")
     folder = os.environ.get("QUANTKIT_LLAMACPP_QUANTS")
     if not f16 or not folder:
         pytest.skip("QUANTKIT_SMOLLM2_F16 and QUANTKIT_LLAMACPP_QUANTS are not set")
-    theirs = Path(folder) / f"{recipe}.gguf"
-    if not theirs.exists():
-        pytest.skip(f"{theirs} does not exist")
+    if recipe in NEED_IMPORTANCE and not suffix:
+        pytest.skip(f"llama.cpp makes {recipe} with importance only")
+    importance = read_imatrix(Path(folder) / "imatrix.gguf") if suffix else None
     out = tmp_path / "out.gguf"
-    quantize_file(f16, out, recipe)
-    assert out.read_bytes() == theirs.read_bytes()
+    quantize_file(f16, out, recipe, importance=importance)
+    assert out.read_bytes() == (Path(folder) / f"{recipe}{suffix}.gguf").read_bytes()

@@ -253,7 +253,8 @@ def _print_comparison(result: Comparison, as_json: bool) -> None:
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Report | None]:
     """A bar on stderr that shows the stage, the share done and the time left."""
-    if quiet:
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
         yield None
         return
     columns = (
@@ -263,7 +264,7 @@ def _progress(quiet: bool) -> Iterator[Report | None]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("")
 
         def show(stage: str, done: int, total: int) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .checkpoint import Checkpoint, CheckpointTensor
 from .errors import CheckpointError, UnsupportedModelError, UnsupportedTypeError
-from .gguf.keys import Field, string, uint32
+from .gguf.keys import Field, FileType, string, uint32
 from .modelcard import general_fields
 from .models import family_for_config
 from .models.base import TensorMap
@@ -34,12 +34,6 @@ OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
 """What a checkpoint's matrices can become; "auto" is the type they have."""
 
 QUANTIZATION_VERSION = 2
-FILE_TYPES = {
-    QuantType.F32: 0,
-    QuantType.F16: 1,
-    QuantType.Q8_0: 7,
-    QuantType.BF16: 32,
-}
 # Kept F32, as are vectors and norms: readers want them so, and they are small.
 KEPT_F32 = ("_norm.weight", "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight")
 # The hyperparameters that llama.cpp writes after general.file_type.
@@ -82,7 +76,7 @@ class CheckpointSource:
         _refuse_quantized(checkpoint)
         shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
         stored = {
-            mapped.name: _stored(checkpoint, mapped)
+            mapped.name: stored_tensor(checkpoint, mapped)
             for mapped in self._family.tensor_maps(checkpoint.config, shapes)
         }
         self.type = _matrix_type(outtype, stored.values())
@@ -108,7 +102,7 @@ class CheckpointSource:
             "general.type": string("model"),
             **general_fields(folder, n_weights),
             **own,
-            "general.file_type": uint32(FILE_TYPES[self.type]),
+            "general.file_type": uint32(FileType[self.type.name]),
             **late,
             "general.quantization_version": uint32(QUANTIZATION_VERSION),
             **tokenizer_fields(
@@ -188,7 +182,7 @@ def _target(tensor: SourceTensor, matrix_type: QuantType) -> QuantType:
     return matrix_type
 
 
-def _stored(checkpoint: Checkpoint, mapped: TensorMap) -> SourceTensor:
+def stored_tensor(checkpoint: Checkpoint, mapped: TensorMap) -> SourceTensor:
     """A GGUF tensor in the type in which the checkpoint has it."""
     if mapped.values is not None:
         values = np.ascontiguousarray(mapped.values, dtype=np.float32)
@@ -206,11 +200,11 @@ def _stored(checkpoint: Checkpoint, mapped: TensorMap) -> SourceTensor:
                 f"{mapped.name} is made of both, so they must be alike"
             )
     return SourceTensor(
-        mapped.name, shape, parts[0].type, partial(_read, parts, mapped.rows)
+        mapped.name, shape, parts[0].type, partial(_read_rows, parts, mapped.rows)
     )
 
 
-def _read(
+def _read_rows(
     parts: Sequence[CheckpointTensor],
     order: NDArray[np.intp] | None,
     start: int,

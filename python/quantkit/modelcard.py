@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ Card = Mapping[str, Any]
 _log = logging.getLogger(__name__)
 
 # GGUF key -> the keys of generation_config.json that give it, the first found counts.
-_SAMPLING = {
+_SAMPLING: Mapping[str, tuple[Callable[[Any], Field], tuple[str, ...]]] = {
     "sequence": (string, ("sequence",)),
     "top_k": (int32, ("top_k",)),
     "top_p": (float32, ("top_p",)),
@@ -63,9 +63,17 @@ _FROM_CARD = {
 }
 
 # What a card can tell of a parent model or a data set, in the order it is written.
-_FACTS = """
-    name author version organization description url doi uuid repo_url
-"""
+_FACTS = (
+    "name",
+    "author",
+    "version",
+    "organization",
+    "description",
+    "url",
+    "doi",
+    "uuid",
+    "repo_url",
+)
 _HUB = "https://huggingface.co/"
 
 
@@ -154,7 +162,7 @@ def _related_fields(kind: str, entries: list[Any], n_weights: int) -> dict[str, 
     fields = {f"general.{kind}.count": uint32(len(entries))}
     for i, entry in enumerate(entries):
         facts = entry if isinstance(entry, dict) else _facts(str(entry), n_weights)
-        for key in _FACTS.split():
+        for key in _FACTS:
             if facts.get(key):
                 fields[f"general.{kind}.{i}.{key}"] = string(str(facts[key]))
     return fields

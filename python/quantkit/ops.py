@@ -52,9 +52,7 @@ def rms_norm(x: F32, weight: F32, epsilon: float) -> F32:
 
 def swiglu(gate: F32, up: F32) -> F32:
     """silu(gate) * up, written over `gate`, which is returned."""
-    with np.errstate(
-        over="ignore"
-    ):  # exp(-gate) is inf below -88, and silu is -0 there
+    with np.errstate(over="ignore"):  # below -88 exp(-gate) is inf, and silu -0
         denominator = np.exp(-gate)
     denominator += 1
     gate /= denominator

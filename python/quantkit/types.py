@@ -136,6 +136,8 @@ _BY_ID = {t.id: t for t in QuantType}
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """The tail of an error message: the known name nearest to `name`, or all."""
-    names = list(known)
+    names = {each.upper(): each for each in known}
     near = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names)}"
+    if near:
+        return f"; did you mean {names[near[0]]}?"
+    return f"; known: {', '.join(names.values())}"

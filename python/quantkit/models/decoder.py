@@ -51,23 +51,23 @@ LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 def decoder_maps(config: Config, shapes: Shapes) -> Iterator[TensorMap]:
     """How the checkpoint's tensors go to GGUF, in the checkpoint's order.
 
-    A tied output head is dropped: GGUF readers take the embedding in its place.
+    Where the head is tied and not stored, GGUF readers take the embedding in its place;
+    a stored one is kept, as llama.cpp keeps it.
 
     Raises:
         CheckpointError: no output head, though the config does not tie it.
         UnsupportedModelError: a tensor that the decoder does not have.
     """
-    tied = config.get("tie_word_embeddings", False)
-    if not tied and "lm_head.weight" not in shapes:
+    is_tied = config.get("tie_word_embeddings", False)
+    if not is_tied and "lm_head.weight" not in shapes:
         raise CheckpointError(
             "the checkpoint has no 'lm_head.weight' and config.json does not say "
             "tie_word_embeddings: true; a shard is missing, or that line is"
         )
     n_layers = required(config, "num_hidden_layers")
     for source in shapes:
-        if source.endswith(COMPUTED) or (tied and source == "lm_head.weight"):
-            continue
-        yield TensorMap(_gguf_name(source, n_layers), (source,))
+        if not source.endswith(COMPUTED):
+            yield TensorMap(_gguf_name(source, n_layers), (source,))
 
 
 def _gguf_name(source: str, n_layers: int) -> str:

@@ -1,8 +1,8 @@
 """SentencePiece's BPE, as llama.cpp runs it: the union that scores highest comes first.
 
-The sentencepiece library is not used for this: it never merges characters into a control
-token, and llama.cpp does.  Text falls apart wherever two neighbouring characters are
-neighbours in no token, so most words are looked up rather than merged again.
+The sentencepiece library is not used for this: it never merges characters into a
+control token, and llama.cpp does.  Text falls apart wherever two neighbouring
+characters are neighbours in no token, so most words are looked up, not merged again.
 """
 
 from __future__ import annotations

@@ -76,7 +76,11 @@ def piece_merges_fields(files: TokenizerFiles) -> dict[str, Field]:
         halves = pair.split(" ") if isinstance(pair, str) else pair
         ranks.setdefault("".join(halves), rank)
     pieces: dict[int, Piece] = {
-        i: (text, -float(ranks.get(text, len(ranks))), _text_type(text, special))
+        i: (
+            text,
+            -float(ranks.get(text, len(model["merges"]))),
+            _text_type(text, special),
+        )
         for text, i in model["vocab"].items()
     }
     for token in (*files.added_in_tokenizer(), *files.added_in_settings()):
