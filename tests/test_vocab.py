@@ -269,6 +269,13 @@ def test_other_vocabularies_are_refused(tmp_path: Path) -> None:
         fields_of(tmp_path)
 
 
+def test_damaged_tokenizer(tmp_path: Path) -> None:
+    """A tokenizer.json without a vocabulary is a damaged file."""
+    write(tmp_path, tokenizer={"version": "1.0"})
+    with pytest.raises(FormatError, match=r"tokenizer\.json has no 'model'"):
+        fields_of(tmp_path)
+
+
 def test_no_tokenizer(tmp_path: Path) -> None:
     """A folder without tokenizer files is told how to get them."""
     with pytest.raises(CheckpointError, match=r"neither tokenizer\.model nor .*json"):

@@ -120,7 +120,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.folder} has no config.json; download the whole model folder"
             )
-        self.config: dict[str, Any] = {**config, **config.get("text_config", {})}
+        self.config: dict[str, Any] = {**config, **(config.get("text_config") or {})}
         self.paths, self._tensors = _read_shards(self.folder)
         self.tensors: Mapping[str, CheckpointTensor] = MappingProxyType(self._tensors)
 

@@ -160,9 +160,9 @@ def _refuse_quantized(checkpoint: Checkpoint) -> None:
 
 def _matrix_type(outtype: str, tensors: Iterable[SourceTensor]) -> QuantType:
     """What matrices become: for "auto", the 16-bit type of the first that has one."""
-    if outtype not in OUTTYPES:
+    if outtype.lower() not in OUTTYPES:
         raise UnsupportedTypeError(f"outtype {outtype!r}: one of {', '.join(OUTTYPES)}")
-    if outtype != "auto":
+    if outtype.lower() != "auto":
         return QuantType.parse(outtype)
     halves = (
         tensor.type

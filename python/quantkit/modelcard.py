@@ -112,7 +112,7 @@ def _read_card(path: Path) -> Card:
     """The front matter of a model card; every value in it is a text."""
     if not path.is_file():
         return {}
-    first, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+    first, *lines = path.read_text("utf-8", "replace").splitlines() or [""]
     if first != "---" or "---" not in lines:
         return {}
     matter = "\n".join(lines[: lines.index("---")]).replace("\t", "  ")

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import read_json
+from ..errors import FormatError
 
-__all__ = ["AddedToken", "TokenType", "TokenizerFiles"]
+__all__ = ["SPECIAL_KINDS", "AddedToken", "TokenType", "TokenizerFiles", "token_text"]
 
 Json = Mapping[str, Any]
+
+# The roles for which tokenizer_config.json may name a token.
+SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 class TokenType(enum.IntEnum):
@@ -80,14 +84,13 @@ class TokenizerFiles:
         """Read the files in `folder`.
 
         Raises:
-            FormatError: one of them is not JSON.
+            FormatError: one of them is damaged.
         """
-        return cls(
-            folder,
-            config,
-            read_json(folder / "tokenizer.json") or {},
-            read_json(folder / "tokenizer_config.json") or {},
-        )
+        tokenizer = read_json(folder / "tokenizer.json") or {}
+        if tokenizer and not isinstance(tokenizer.get("model"), Mapping):
+            raise FormatError(f"{folder}/tokenizer.json has no 'model'; fetch it again")
+        settings = read_json(folder / "tokenizer_config.json") or {}
+        return cls(folder, config, tokenizer, settings)
 
     def added_in_settings(self) -> Iterator[AddedToken]:
         """The tokens that tokenizer_config.json adds."""
@@ -106,9 +109,6 @@ class TokenizerFiles:
         named = [self.settings.get(f"{kind}_token") for kind in SPECIAL_KINDS]
         named += self.settings.get("additional_special_tokens") or ()
         return {text for entry in named if (text := token_text(entry)) is not None}
-
-
-SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 def token_text(entry: object) -> str | None:
