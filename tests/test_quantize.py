@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -12,8 +13,11 @@ import gguf
 import libgguf
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import quantkit as qk
+from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.checkpoint import Checkpoint
 from quantkit.demo import DEMO_MODEL
 from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec
 from quantkit.gguf.keys import string, uint32
@@ -71,6 +75,29 @@ def test_checkpoint_and_its_conversion_give_the_same_file(tmp_path: Path) -> Non
     quantize_file(tmp_path / "auto.gguf", two_steps, "Q4_K_M")
     quantize_file(DEMO_MODEL, direct, "Q4_K_M")
     assert direct.read_bytes() == two_steps.read_bytes()
+
+
+def test_an_f32_checkpoint_is_quantized_from_f32(tmp_path: Path) -> None:
+    """No rounding to 16 bits between the checkpoint and the blocks."""
+    folder, out = tmp_path / "f32", tmp_path / "q8.gguf"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.model", "tokenizer_config.json"):
+        (folder / name).write_bytes((DEMO_MODEL / name).read_bytes())
+    weights = {}
+    with Checkpoint(DEMO_MODEL) as bf16:
+        for tensor in bf16.tensors.values():
+            n_rows = math.prod(tensor.shape[:-1])
+            rows = tensor.rows(0, n_rows)
+            values = dequantize_rows(rows, tensor.type, tensor.shape[-1])
+            weights[tensor.name] = (values * np.float32(1.001)).reshape(tensor.shape)
+    save_file(weights, folder / "model.safetensors")
+    quantize_file(folder, out, "Q8_0")
+    with GGUFFile(out) as file:
+        found = file.tensors["blk.0.ffn_up.weight"].read(0, 768)
+    up = weights["model.layers.0.mlp.up_proj.weight"]
+    assert (found == quantize_rows(up, QuantType.Q8_0)).all()
+    halves = quantize_rows(up.astype(np.float16).astype(np.float32), QuantType.Q8_0)
+    assert (found != halves).any()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7])

@@ -45,13 +45,13 @@ class CheckpointSource:
 
     Args:
         folder: a Hugging Face checkpoint folder.
-        outtype: what matrices become, one of `OUTTYPES`.
+        outtype: what matrices become, one of `OUTTYPES`; None: each stays as it is.
         pre_tokenizer: llama.cpp's name of the pre-tokenizer (None: recognized).
 
     Attributes:
         checkpoint: the open folder.
         paths: the files that tensors are read from.
-        type: what matrices become.
+        type: what matrices become (where each stays as it is, what "auto" gives).
         tensors: by GGUF name, in the converter's order and types.
 
     Raises:
@@ -65,7 +65,7 @@ class CheckpointSource:
     def __init__(
         self,
         folder: str | Path,
-        outtype: str = "auto",
+        outtype: str | None = "auto",
         *,
         pre_tokenizer: str | None = None,
     ) -> None:
@@ -79,9 +79,11 @@ class CheckpointSource:
             mapped.name: stored_tensor(checkpoint, mapped)
             for mapped in self._family.tensor_maps(checkpoint.config, shapes)
         }
-        self.type = _matrix_type(outtype, stored.values())
+        self.type = _matrix_type(outtype or "auto", stored.values())
         self.tensors: Mapping[str, SourceTensor] = {
-            name: _converted(tensor, _target(tensor, self.type))
+            name: _converted(
+                tensor, _target(tensor, self.type if outtype else tensor.type)
+            )
             for name, tensor in stored.items()
         }
 

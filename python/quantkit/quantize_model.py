@@ -99,8 +99,9 @@ def quantize_file(
 ) -> QuantizeReport:
     """Quantize a GGUF file or a checkpoint folder into a GGUF file.
 
-    A checkpoint is read directly, with no full-size file between: the result is the
-    same as from its `convert(..., outtype="auto")`.
+    A checkpoint is read directly, with no full-size file between.  One in F16 or BF16
+    gives the same file as `convert(..., "auto")` and `quantize_file` on that; one in
+    F32 is quantized from F32, which the converter would round to F16 first.
 
     Args:
         model: a GGUF file (any shard of a split one) or a checkpoint folder.
