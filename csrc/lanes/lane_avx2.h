@@ -29,6 +29,10 @@ QK_INLINE void li32_store_u16(uint8_t *p, li32 a)
     packed = _mm256_permute4x64_epi64(packed, 0x08);
     _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(packed));
 }
+QK_INLINE li32 li32_lookup(const int32_t *table, li32 index)
+{
+    return _mm256_i32gather_epi32(table, index, 4);
+}
 /* 8x8 in three rounds of pairwise exchange: of single items, of pairs, of halves. */
 QK_INLINE void lane_transpose(const float *const *rows, lf32 *out)
 {

@@ -26,6 +26,10 @@ QK_INLINE void li32_store_u16(uint8_t *p, li32 a)
 {
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(a));
 }
+QK_INLINE li32 li32_lookup(const int32_t *table, li32 index)
+{
+    return _mm512_i32gather_epi32(index, table, 4);
+}
 /* 16x16 in four rounds of pairwise exchange: items, pairs, quarters, halves. */
 QK_INLINE void lane_transpose(const float *const *rows, lf32 *out)
 {
