@@ -22,13 +22,15 @@ static const struct {
 static const struct {
     int type;
     size_t block_size, block_bytes;
+    int needs_importance;
 } layouts[] = {
-#define QK_LAYOUT(NAME, name, id, block_size, block_bytes) {id, block_size, block_bytes},
+#define QK_LAYOUT(NAME, name, id, block_size, block_bytes, needs_importance)                       \
+    {id, block_size, block_bytes, needs_importance},
     QK_ITEM_FORMATS(QK_LAYOUT) QK_BLOCK_FORMATS(QK_LAYOUT)
 #undef QK_LAYOUT
 };
 
-#define QK_CHECK_TILE(NAME, name, id, block_size, block_bytes)                                     \
+#define QK_CHECK_TILE(NAME, name, id, block_size, block_bytes, needs_importance)                   \
     _Static_assert((block_size) <= QK_MAX_BLOCK_SIZE && (block_bytes) <= QK_MAX_BLOCK_BYTES,       \
                    "the driver's tile is too small for " #NAME);
 QK_BLOCK_FORMATS(QK_CHECK_TILE)
@@ -52,16 +54,32 @@ int qk_backend_usable(int backend)
     return is_backend(backend) && qk_cpu_has(backends[backend].needs);
 }
 
-qk_status qk_type_layout(int type, size_t *block_size, size_t *block_bytes)
+/* The row of a type in the table, or -1. */
+static int find_layout(int type)
 {
-    for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
+    for (int i = 0; i < (int)(sizeof layouts / sizeof layouts[0]); i++) {
         if (layouts[i].type == type) {
-            *block_size = layouts[i].block_size;
-            *block_bytes = layouts[i].block_bytes;
-            return QK_OK;
+            return i;
         }
     }
-    return QK_UNKNOWN_TYPE;
+    return -1;
+}
+
+qk_status qk_type_layout(int type, size_t *block_size, size_t *block_bytes)
+{
+    int i = find_layout(type);
+    if (i < 0) {
+        return QK_UNKNOWN_TYPE;
+    }
+    *block_size = layouts[i].block_size;
+    *block_bytes = layouts[i].block_bytes;
+    return QK_OK;
+}
+
+int qk_type_needs_importance(int type)
+{
+    int i = find_layout(type);
+    return i >= 0 && layouts[i].needs_importance;
 }
 
 /* What both directions ask of their arguments. */
@@ -101,6 +119,9 @@ qk_status qk_quantize_rows(int backend, int type, const float *x, const float *i
     qk_status status = check_call(backend, type, n_rows, n_cols);
     if (status != QK_OK) {
         return status;
+    }
+    if (!importance && qk_type_needs_importance(type)) {
+        return QK_NEEDS_IMPORTANCE;
     }
     const qk_backend *b = backends[backend].backend;
     size_t n = n_rows * n_cols;

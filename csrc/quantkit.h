@@ -21,7 +21,8 @@ typedef enum qk_status {
     QK_UNKNOWN_TYPE = 3,     /* not a GGUF type that is built in */
     QK_BAD_SHAPE = 4,        /* a row is not a whole number of blocks, or sizes overflow */
     QK_NOT_FINITE = 5,       /* a weight is NaN or infinite; *bad_index tells which */
-    QK_BAD_IMPORTANCE = 6    /* an importance is NaN, infinite or negative */
+    QK_BAD_IMPORTANCE = 6,   /* an importance is NaN, infinite or negative */
+    QK_NEEDS_IMPORTANCE = 7  /* the type cannot be quantized to without importance */
 } qk_status;
 
 /* Backends are numbered from 0, the best first; the last is always "scalar". */
@@ -33,6 +34,8 @@ int qk_backend_usable(int backend);
 
 /* Weights and bytes per block of a built-in type, by GGUF type number. */
 qk_status qk_type_layout(int type, size_t *block_size, size_t *block_bytes);
+/* 1 if the type cannot be quantized to without importance, else 0. */
+int qk_type_needs_importance(int type);
 
 /* x f32 [n_rows][n_cols] -> out [n_rows][row bytes].  importance f32 [n_cols] or NULL.
  * On QK_NOT_FINITE, *bad_index is the index in x of the first such weight; on QK_BAD_IMPORTANCE,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantkit._native import Backend, backends, native_types
+from quantkit._native import Backend, backends, native_types, needs_importance
 from quantkit.convert import convert
 from quantkit.demo import DEMO_MODEL
 from quantkit.types import QuantType
@@ -43,8 +43,10 @@ def block_type(request: pytest.FixtureRequest) -> QuantType:
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "importance"])
-def weighted(request: pytest.FixtureRequest) -> bool:
-    """Without and with importance."""
+def weighted(request: pytest.FixtureRequest, block_type: QuantType) -> bool:
+    """Without importance, where the type allows it, and with."""
+    if not request.param and needs_importance(block_type):
+        pytest.skip(f"{block_type.name} exists with importance only")
     return request.param
 
 

@@ -4,23 +4,23 @@
 #ifndef QK_FORMATS_H
 #define QK_FORMATS_H
 
-/* X(NAME, name, GGUF type number, weights per block, bytes per block) */
+/* X(NAME, name, GGUF type number, weights per block, bytes per block, importance needed) */
 #define QK_ITEM_FORMATS(X)                                                                         \
-    X(F32, f32, 0, 1, 4)                                                                           \
-    X(F16, f16, 1, 1, 2)                                                                           \
-    X(BF16, bf16, 30, 1, 2)
+    X(F32, f32, 0, 1, 4, 0)                                                                        \
+    X(F16, f16, 1, 1, 2, 0)                                                                        \
+    X(BF16, bf16, 30, 1, 2, 0)
 
 #define QK_BLOCK_FORMATS(X)                                                                        \
-    X(Q4_0, q4_0, 2, 32, 18)                                                                       \
-    X(Q4_1, q4_1, 3, 32, 20)                                                                       \
-    X(Q5_0, q5_0, 6, 32, 22)                                                                       \
-    X(Q5_1, q5_1, 7, 32, 24)                                                                       \
-    X(Q8_0, q8_0, 8, 32, 34)                                                                       \
-    X(Q2_K, q2_k, 10, 256, 84)                                                                     \
-    X(Q3_K, q3_k, 11, 256, 110)                                                                    \
-    X(Q4_K, q4_k, 12, 256, 144)                                                                    \
-    X(Q5_K, q5_k, 13, 256, 176)                                                                    \
-    X(Q6_K, q6_k, 14, 256, 210)
+    X(Q4_0, q4_0, 2, 32, 18, 0)                                                                    \
+    X(Q4_1, q4_1, 3, 32, 20, 0)                                                                    \
+    X(Q5_0, q5_0, 6, 32, 22, 0)                                                                    \
+    X(Q5_1, q5_1, 7, 32, 24, 0)                                                                    \
+    X(Q8_0, q8_0, 8, 32, 34, 0)                                                                    \
+    X(Q2_K, q2_k, 10, 256, 84, 0)                                                                  \
+    X(Q3_K, q3_k, 11, 256, 110, 0)                                                                 \
+    X(Q4_K, q4_k, 12, 256, 144, 0)                                                                 \
+    X(Q5_K, q5_k, 13, 256, 176, 0)                                                                 \
+    X(Q6_K, q6_k, 14, 256, 210, 0)
 
 /* The largest block, for tiles on the stack. */
 #define QK_MAX_BLOCK_SIZE 256

@@ -51,13 +51,13 @@ QK_FN void quantize(int type, const float *x, const float *importance, size_t n_
                     uint8_t *out)
 {
     switch (type) {
-#define QK_CASE(NAME, name, id, block_size, block_bytes)                                           \
+#define QK_CASE(NAME, name, id, block_size, block_bytes, needs_importance)                         \
     case id:                                                                                       \
         name##_quantize_items(x, n_rows *n_cols, out);                                             \
         break;
         QK_ITEM_FORMATS(QK_CASE)
 #undef QK_CASE
-#define QK_CASE(NAME, name, id, block_size, block_bytes)                                           \
+#define QK_CASE(NAME, name, id, block_size, block_bytes, needs_importance)                         \
     case id:                                                                                       \
         quantize_blocks(name##_quantize, block_size, block_bytes, x, importance, n_rows, n_cols,   \
                         out);                                                                      \
@@ -72,7 +72,7 @@ QK_FN void quantize(int type, const float *x, const float *importance, size_t n_
 QK_FN void dequantize(int type, const uint8_t *data, size_t n_weights, float *out)
 {
     switch (type) {
-#define QK_CASE(NAME, name, id, block_size, block_bytes)                                           \
+#define QK_CASE(NAME, name, id, block_size, block_bytes, needs_importance)                         \
     case id:                                                                                       \
         name##_dequantize(data, n_weights / (block_size), out);                                    \
         break;

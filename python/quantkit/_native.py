@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._core import ffi, lib
-from .errors import BackendError, NonFiniteError, QuantkitError, ShapeError
+from .errors import (
+    BackendError,
+    NonFiniteError,
+    QuantkitError,
+    ShapeError,
+    UnsupportedTypeError,
+)
 from .types import QuantType
 
 __all__ = [
@@ -24,6 +30,7 @@ __all__ = [
     "backends",
     "dequantize_rows",
     "native_types",
+    "needs_importance",
     "quantize_rows",
 ]
 
@@ -85,6 +92,12 @@ def active_backend(name: str | None = None) -> Backend:
 
 
 @cache
+def needs_importance(type: QuantType) -> bool:
+    """Whether a type cannot be quantized to without importance."""
+    return bool(lib.qk_type_needs_importance(type.id))
+
+
+@cache
 def native_types() -> frozenset[QuantType]:
     """The types that the C core quantizes and dequantizes."""
     size = ffi.new("size_t[2]")
@@ -117,6 +130,12 @@ def quantize_rows(
         raise NonFiniteError(
             f"the importance of column {bad[0]} is {importance[bad[0]]}; "
             "it must be finite and not negative"
+        )
+    if status == lib.QK_NEEDS_IMPORTANCE:
+        raise UnsupportedTypeError(
+            f"{type.name} cannot be quantized to without importance: pass the mean "
+            "square of each column's activations, as an importance matrix (imatrix) "
+            "holds it"
         )
     _check(status, type, cols)
 
