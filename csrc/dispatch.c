@@ -16,6 +16,9 @@ static const struct {
     {&qk_backend_avx512, QK_CPU_AVX512},
     {&qk_backend_avx2, QK_CPU_AVX2},
 #endif
+#ifdef QK_NEON
+    {&qk_backend_neon, QK_CPU_ANY},
+#endif
     {&qk_backend_scalar, QK_CPU_ANY},
 };
 

@@ -34,7 +34,7 @@ EDGES = np.concatenate([FLOATS, INTEGERS])
 
 # Ops of two operands; memory ops have their own test.
 BINARY = {"add", "sub", "mul", "div", "gt", "eq", "and", "or", "min", "max"}
-MEMORY = {"load", "store", "load_u8", "load_u16", "store_u16", "lookup", "transpose"}
+MEMORY = {"load", "store", "load_u8", "load_u16", "store_u16", "lookup", "lookup16", "transpose"}
 MEMORY |= {"set1", "any"}
 
 
@@ -129,6 +129,8 @@ def test_memory_ops(backend: Backend) -> None:
     assert (np.frombuffer(stored, "<u2", n) == data[:n] & 0xFFFF).all()
     index = np.arange(n, dtype=np.int32)[::-1].copy()
     assert (run(backend, "li32_lookup", data, index)[:n] == data[:n][::-1]).all()
+    thirds = run(backend, "lf32_lookup16", data, index + 3).view(np.float32)[:n]
+    assert (thirds == 3 * ((index + 3) & 15)).all()
     for op in ("lf32_set1", "li32_set1"):
         assert (run(backend, op, np.array([7]))[:n] == 7).all()
     for lane in range(n):

@@ -21,5 +21,8 @@ extern const qk_backend qk_backend_scalar;
 extern const qk_backend qk_backend_avx2;
 extern const qk_backend qk_backend_avx512;
 #endif
+#ifdef QK_NEON
+extern const qk_backend qk_backend_neon;
+#endif
 
 #endif

@@ -20,7 +20,9 @@
     X(Q3_K, q3_k, 11, 256, 110, 0)                                                                 \
     X(Q4_K, q4_k, 12, 256, 144, 0)                                                                 \
     X(Q5_K, q5_k, 13, 256, 176, 0)                                                                 \
-    X(Q6_K, q6_k, 14, 256, 210, 0)
+    X(Q6_K, q6_k, 14, 256, 210, 0)                                                                 \
+    X(IQ4_NL, iq4_nl, 20, 32, 18, 0)                                                               \
+    X(IQ4_XS, iq4_xs, 23, 256, 136, 0)
 
 /* The largest block, for tiles on the stack. */
 #define QK_MAX_BLOCK_SIZE 256

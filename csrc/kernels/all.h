@@ -18,6 +18,10 @@
 #include "q5_1.h"
 #include "q8_0.h"
 
+#include "iq4.h"
+#include "iq4_nl.h"
+#include "iq4_xs.h"
+
 #include "k_scales.h"
 #include "q2_k.h"
 #include "q3_k.h"

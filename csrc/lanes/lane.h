@@ -10,6 +10,7 @@
  *   memory    lf32_load lf32_store li32_load li32_store (LANES consecutive items, any alignment)
  *             li32_load_u8 li32_load_u16 (zero-extended) li32_store_u16 (low halves)
  *             li32_lookup(table, index): table[index] of each lane, an int32 table
+ *             lf32_lookup16(table, index): the same of 16 floats, index 0..15
  *             lane_transpose(rows, out): out[j] lane i = rows[i][j], for j in 0..LANES-1
  *   constants lf32_set1 li32_set1
  *   floats    lf32_add _sub _mul _div _sqrt: correctly rounded, subnormals kept

@@ -33,6 +33,12 @@ QK_INLINE li32 li32_lookup(const int32_t *table, li32 index)
 {
     return _mm256_i32gather_epi32(table, index, 4);
 }
+QK_INLINE lf32 lf32_lookup16(const float *table, li32 index)
+{
+    __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), index);
+    __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), index);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+}
 /* 8x8 in three rounds of pairwise exchange: of single items, of pairs, of halves. */
 QK_INLINE void lane_transpose(const float *const *rows, lf32 *out)
 {

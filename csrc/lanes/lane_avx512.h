@@ -30,6 +30,10 @@ QK_INLINE li32 li32_lookup(const int32_t *table, li32 index)
 {
     return _mm512_i32gather_epi32(index, table, 4);
 }
+QK_INLINE lf32 lf32_lookup16(const float *table, li32 index)
+{
+    return _mm512_permutexvar_ps(index, _mm512_loadu_ps(table));
+}
 /* 16x16 in four rounds of pairwise exchange: items, pairs, quarters, halves. */
 QK_INLINE void lane_transpose(const float *const *rows, lf32 *out)
 {

@@ -21,6 +21,13 @@
     X(li32_load_u16, FROM_I(li32_load_u16((const uint8_t *)a)))                                    \
     X(li32_store_u16, li32_store_u16((uint8_t *)out, I(a)))                                        \
     X(li32_lookup, FROM_I(li32_lookup(a, li32_and(I(b), li32_set1(LANES - 1)))))                   \
+    X(lf32_lookup16, {                                                                             \
+        float v[16];                                                                               \
+        for (int i = 0; i < 16; i++) {                                                             \
+            v[i] = (float)(3 * i);                                                                 \
+        }                                                                                          \
+        FROM_F(lf32_lookup16(v, li32_and(I(b), li32_set1(15))));                                   \
+    })                                                                                             \
     X(lane_transpose, probe_transpose(a, out))                                                     \
     X(lf32_set1, {                                                                                 \
         float v;                                                                                   \

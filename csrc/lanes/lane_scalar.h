@@ -22,6 +22,7 @@ QK_INLINE void li32_store_u16(uint8_t *p, li32 a)
     p[1] = (uint8_t)((uint32_t)a >> 8);
 }
 QK_INLINE li32 li32_lookup(const int32_t *table, li32 index) { return table[index]; }
+QK_INLINE lf32 lf32_lookup16(const float *table, li32 index) { return table[index]; }
 QK_INLINE void lane_transpose(const float *const *rows, lf32 *out) { *out = *rows[0]; }
 
 QK_INLINE lf32 lf32_set1(float a) { return a; }

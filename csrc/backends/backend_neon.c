@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: MIT */
+/* Advanced SIMD, four lanes.  Part of AArch64: no flags, and no check of the processor. */
+#include "../lanes/lane_neon.h"
+
+#define QK_BACKEND_NAME neon
+#include "../kernels/all.h"
