@@ -15,7 +15,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import gguf
@@ -23,64 +24,59 @@ import libgguf
 import numpy as np
 
 import quantkit
-from quantkit._native import backends, native_types
+from quantkit._native import backends, native_types, needs_importance
 from quantkit.arrays import dequantize_rows, quantize_rows
 from quantkit.types import QuantType
 
 COLS = 4096
+ROWS = 256  # a slab of the file pipeline: 4 MiB of f32
 SECONDS_PER_MEASUREMENT = 0.05
 
 
 def medians(runs: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Median seconds of each function, run in turn."""
+    """Median seconds of each function, run in turn, each often enough to be timed."""
+    calls = [calls_for(run) for run in runs]
     seconds: list[list[float]] = [[] for _ in runs]
     for _ in range(repeats):
-        for run, taken in zip(runs, seconds, strict=True):
+        for run, n, taken in zip(runs, calls, seconds, strict=True):
             start = time.perf_counter()
-            run()
-            taken.append(time.perf_counter() - start)
+            for _ in range(n):
+                run()
+            taken.append((time.perf_counter() - start) / n)
     return [statistics.median(s) for s in seconds]
 
 
-def rows_for(run: Callable[[int], object]) -> int:
-    """How many rows take about SECONDS_PER_MEASUREMENT."""
-    run(8)
+def calls_for(run: Callable[[], object]) -> int:
+    """How many calls take about SECONDS_PER_MEASUREMENT."""
+    run()
     start = time.perf_counter()
-    run(8)
-    per_row = (time.perf_counter() - start) / 8
-    return max(16, min(2048, int(SECONDS_PER_MEASUREMENT / per_row) // 16 * 16))
+    run()
+    return max(1, int(SECONDS_PER_MEASUREMENT / (time.perf_counter() - start)))
 
 
 def measure(
     kind: QuantType, task: str, x: np.ndarray, importance: np.ndarray, repeats: int
-) -> Iterator[str]:
+) -> str:
     """One Markdown row: Mweights/s of libgguf and of each backend with its ratio."""
     theirs = gguf.GGMLQuantizationType[kind.name]
-    weights = importance if task == "quantize, importance" else None
+    weights = None if task == "quantize" else importance
     usable = [b.name for b in backends() if b.usable]
-    if task == "dequantize":
-        data = quantize_rows(x, kind)
+    data = quantize_rows(x, kind, importance)
 
-        def peer(n: int) -> object:
-            return libgguf.dequantize_rows(data[:n], theirs)
+    def peer() -> object:
+        if task == "dequantize":
+            return libgguf.dequantize_rows(data, theirs)
+        return libgguf.quantize_rows(x, theirs, weights)
 
-        def ours(n: int, backend: str) -> object:
-            return dequantize_rows(data[:n], kind, COLS, backend=backend)
-    else:
+    def ours(backend: str) -> object:
+        if task == "dequantize":
+            return dequantize_rows(data, kind, COLS, backend=backend)
+        return quantize_rows(x, kind, weights, backend=backend)
 
-        def peer(n: int) -> object:
-            return libgguf.quantize_rows(x[:n], theirs, weights)
-
-        def ours(n: int, backend: str) -> object:
-            return quantize_rows(x[:n], kind, weights, backend=backend)
-
-    n = rows_for(peer)
-    runs: list[Callable[[], object]] = [lambda: peer(n)]
-    runs += [lambda b=b: ours(n, b) for b in usable]  # type: ignore[misc]
-    base, *mine = medians(runs, repeats)
-    rate = n * COLS / 1e6
+    base, *mine = medians([peer, *(partial(ours, b) for b in usable)], repeats)
+    rate = x.size / 1e6
     cells = [f"{rate / s:.0f} ({base / s:.1f}x)" for s in mine]
-    yield f"| {kind.name} | {task} | {rate / base:.0f} | {' | '.join(cells)} |"
+    return f"| {kind.name} | {task} | {rate / base:.0f} | {' | '.join(cells)} |"
 
 
 def machine() -> str:
@@ -116,24 +112,23 @@ def main() -> None:
         and (names is None or t.name in names)
     ]
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((2048, COLS), np.float32)
+    x = rng.standard_normal((ROWS, COLS), np.float32)
     importance = rng.random(COLS, np.float32) + np.float32(0.05)
     usable = [b.name for b in backends() if b.usable]
     lines = [
         machine(),
         "",
-        f"Mweights/s on one thread, rows of {COLS}, median of {args.repeats}; "
+        f"Mweights/s on one thread, {ROWS} rows of {COLS}, median of {args.repeats}; "
         "in brackets the ratio to libgguf.",
         "",
         f"| type | task | libgguf | {' | '.join(usable)} |",
         "|---" * (3 + len(usable)) + "|",
     ]
     for kind in kinds:
-        tasks = ["quantize", "dequantize"]
-        if kind is not QuantType.Q8_0:
-            tasks.insert(1, "quantize, importance")
-        for task in tasks:
-            lines += measure(kind, task, x, importance, args.repeats)
+        for task in ("quantize", "quantize, importance", "dequantize"):
+            if task == "quantize" and needs_importance(kind):
+                continue
+            lines.append(measure(kind, task, x, importance, args.repeats))
             print(lines[-1], file=sys.stderr)
     print("\n".join(lines))
     if args.output:

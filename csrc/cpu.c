@@ -28,12 +28,9 @@ static uint64_t xgetbv(void)
 #define YMM_STATE 0x06u /* XCR0: the system saves xmm and ymm */
 #define ZMM_STATE 0xe6u /* and the mask and zmm registers */
 
-int qk_cpu_has(qk_cpu_feature feature)
+static int ask_cpu(qk_cpu_feature feature)
 {
     uint32_t r[4];
-    if (feature == QK_CPU_ANY) {
-        return 1;
-    }
     cpuid(0, r);
     if (r[0] < 7) {
         return 0;
@@ -46,6 +43,20 @@ int qk_cpu_has(qk_cpu_feature feature)
     uint32_t bits = feature == QK_CPU_AVX2 ? AVX2 : AVX2 | AVX512_F_DQ_BW_VL;
     cpuid(7, r);
     return (xgetbv() & state) == state && (r[1] & bits) == bits;
+}
+
+/* CPUID takes microseconds under a hypervisor, so its answer is kept: 0 until it is known, then 1
+ * for no and 2 for yes.  Threads that race here write the same value. */
+int qk_cpu_has(qk_cpu_feature feature)
+{
+    static volatile char answer[QK_CPU_FEATURES];
+    if (feature == QK_CPU_ANY) {
+        return 1;
+    }
+    if (!answer[feature]) {
+        answer[feature] = (char)(1 + ask_cpu(feature));
+    }
+    return answer[feature] == 2;
 }
 
 #else

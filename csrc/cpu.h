@@ -7,6 +7,7 @@ typedef enum qk_cpu_feature {
     QK_CPU_ANY,
     QK_CPU_AVX2,
     QK_CPU_AVX512, /* F, BW, DQ and VL */
+    QK_CPU_FEATURES,
 } qk_cpu_feature;
 
 /* 1 if both the processor has the feature and the operating system saves its registers. */

@@ -29,7 +29,7 @@ static const struct {
 } layouts[] = {
 #define QK_LAYOUT(NAME, name, id, block_size, block_bytes, needs_importance)                       \
     {id, block_size, block_bytes, needs_importance},
-    QK_ITEM_FORMATS(QK_LAYOUT) QK_BLOCK_FORMATS(QK_LAYOUT)
+    QK_ITEM_FORMATS(QK_LAYOUT) QK_BLOCK_FORMATS(QK_LAYOUT) QK_BLOCK_SET_FORMATS(QK_LAYOUT)
 #undef QK_LAYOUT
 };
 
@@ -37,6 +37,7 @@ static const struct {
     _Static_assert((block_size) <= QK_MAX_BLOCK_SIZE && (block_bytes) <= QK_MAX_BLOCK_BYTES,       \
                    "the driver's tile is too small for " #NAME);
 QK_BLOCK_FORMATS(QK_CHECK_TILE)
+QK_BLOCK_SET_FORMATS(QK_CHECK_TILE)
 
 int qk_backend_count(void) { return (int)(sizeof backends / sizeof backends[0]); }
 

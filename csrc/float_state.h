@@ -34,6 +34,19 @@ static inline void qk_float_state_leave(qk_float_state saved)
     __asm__ volatile("msr fpcr, %0" : : "r"(saved));
 }
 
+#elif defined(_M_ARM64)
+
+#include <intrin.h>
+#define QK_FPCR 0x5a20 /* ARM64_SYSREG(3, 3, 4, 4, 0) */
+typedef __int64 qk_float_state;
+static inline qk_float_state qk_float_state_enter(void)
+{
+    qk_float_state saved = _ReadStatusReg(QK_FPCR);
+    _WriteStatusReg(QK_FPCR, 0); /* as above */
+    return saved;
+}
+static inline void qk_float_state_leave(qk_float_state saved) { _WriteStatusReg(QK_FPCR, saved); }
+
 #else
 
 typedef int qk_float_state;

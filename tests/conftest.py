@@ -18,6 +18,11 @@ NATIVE_TYPES = [t for t in QuantType if t in native_types()]
 BLOCK_TYPES = [t for t in NATIVE_TYPES if t.is_quantized]
 
 
+def bits(values: np.ndarray) -> np.ndarray:
+    """f32 as bits, all NaN alike: NumPy and C may differ in a NaN's payload."""
+    return np.where(np.isnan(values), np.int32(0x7FC00000), values.view(np.int32))
+
+
 def pytest_report_header() -> list[str]:
     """The machine and what it can run, first in every log."""
     able = [f"{b.name}{'' if b.usable else ' (cannot run here)'}" for b in backends()]
@@ -48,6 +53,12 @@ def weighted(request: pytest.FixtureRequest, block_type: QuantType) -> bool:
     if not request.param and needs_importance(block_type):
         pytest.skip(f"{block_type.name} exists with importance only")
     return request.param
+
+
+def needed_importance(type: QuantType, n_cols: int) -> np.ndarray | None:
+    """An importance where the type does not exist without."""
+    even = np.linspace(0.5, 2, n_cols, dtype=np.float32)
+    return even if needs_importance(type) else None
 
 
 @pytest.fixture(scope="session")

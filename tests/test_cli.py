@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from quantkit.cli import app
 from quantkit.demo import DEMO_MODEL, DEMO_TEXT, DEMO_TYPES
 from quantkit.gguf import GGUFFile
 from quantkit.types import QuantType
@@ -164,3 +166,85 @@ def test_version_and_backends() -> None:
     """Short questions, short answers."""
     assert run("--version").stdout.startswith("quantkit 0.")
     assert "scalar" in run("backends").stdout
+
+
+def test_quantize_options_reach_the_file(demo_f16: Path, tmp_path: Path) -> None:
+    """Types, metadata, layers, report and provenance; `verify` makes the file again."""
+    out, figures = tmp_path / "out.gguf", tmp_path / "errors.json"
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('base = "Q4_0"\ntoken_embedding_type = "Q8_0"\n')
+    done = run(
+        *("quantize", demo_f16, out, "--recipe", recipe, "--report", figures),
+        *("--tensor-type", "attn_[qk]=Q5_1", "--tensor-type", "attn=Q8_0"),
+        *("--override-kv", "general.name=str:Mine", "--override-kv", "a.b=int:3"),
+        *("--prune-layers", "1,2", "--provenance"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "SNR dB" in done.stdout
+    with GGUFFile(out) as file:
+        types = {name: tensor.type.name for name, tensor in file.tensors.items()}
+        assert file.metadata["general.name"].value == "Mine"
+        assert file.metadata["a.b"].value == 3
+    assert types["token_embd.weight"] == types["blk.1.attn_v.weight"] == "Q8_0"
+    assert types["blk.0.attn_q.weight"] == "Q5_1"
+    assert types["blk.0.ffn_up.weight"] == "Q4_0"
+    assert "blk.2.ffn_up.weight" not in types
+    assert len(json.loads(figures.read_text())["tensors"]) == len(types)
+    equal = run("verify", out, "--source", demo_f16)
+    assert (equal.returncode, equal.stderr) == (0, "")
+    data = bytearray(out.read_bytes())
+    data[-1] ^= 1
+    out.write_bytes(data)
+    different = run("verify", out, "--source", demo_f16, "--json")
+    assert different.returncode == 1
+    assert len(json.loads(different.stdout)["tensors"]) == 1
+
+
+def test_a_dry_run_prints_every_tensor(demo_f16: Path, tmp_path: Path) -> None:
+    """Its type before and after, its bytes and why; with other types' names too."""
+    command = ("quantize", demo_f16, tmp_path / "out.gguf", "--recipe-from", demo_f16)
+    options = ("--output-tensor-type", "Q6_K", "--tensor-type", "ffn_up=q8_0")
+    done = run(*command, *options, "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = [x for x in done.stdout.splitlines() if x.startswith("blk.0.ffn_up")]
+    assert line.split() == [
+        *("blk.0.ffn_up.weight", "768", "x", "256", "F16", "Q8_0", "208,896"),
+        *("--tensor-type", "ffn_up"),
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_split_options_write_several_files(demo_f16: Path, tmp_path: Path) -> None:
+    """By size first, and the same parts from those."""
+    sized = ("--split-max-size", "2M", "--leave-output-tensor", "--json")
+    done = run("quantize", demo_f16, tmp_path / "a.gguf", "Q8_0", "--pure", *sized)
+    files = json.loads(done.stdout)["files"]
+    kept = run("quantize", files[0], tmp_path / "b.gguf", "Q8_0", "--keep-split")
+    assert kept.returncode == 0, kept.stderr
+    for file in files:
+        other = Path(str(file).replace("a-0000", "b-0000"))
+        assert other.read_bytes() == Path(file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("Q4_0", "--tensor-type", "ffn"), "REGEX=TYPE"),
+        (("Q4_0", "--tensor-type", "ffn=Q4_9"), "did you mean Q4_"),
+        (("Q4_0", "--output-tensor-type", "Q8"), "did you mean Q8_"),
+        (("Q4_0", "--token-embedding-type", "Q8"), "did you mean Q8_"),
+        (("Q4_0", "--override-kv", "a=b"), "KEY=TYPE:VALUE"),
+        (("Q4_0", "--prune-layers", "one"), "such as 1,2"),
+        (("Q4_0", "--split-max-size", "4"), "such as 4G"),
+        ((), "Missing argument 'TYPE'"),
+    ],
+)
+def test_wrong_options_of_quantize_exit_with_2(
+    options: tuple[str, ...], words: str
+) -> None:
+    """Each says what it expects, before anything is read."""
+    done = CliRunner().invoke(
+        app, ["quantize", "a.gguf", "b.gguf", *options], env={"COLUMNS": "300"}
+    )
+    assert done.exit_code == 2
+    assert words in done.output

@@ -296,8 +296,8 @@ def test_pre_tokenizer_is_passed_on(tmp_path: Path) -> None:
     assert source.metadata["tokenizer.ggml.pre"].value == "starcoder"
 
 
-def test_progress_ends_at_the_number_of_weights(tmp_path: Path) -> None:
-    """The last report is complete."""
+def test_progress_ends_at_the_number_of_bytes(tmp_path: Path) -> None:
+    """The last report is complete: all bytes of all tensors."""
     seen: list[tuple[int, int]] = []
     folder = checkpoint(tmp_path / "m", weights())
     convert(
@@ -305,8 +305,9 @@ def test_progress_ends_at_the_number_of_weights(tmp_path: Path) -> None:
         tmp_path / "m.gguf",
         progress=lambda _, n, total: seen.append((n, total)),
     )
-    n_weights = sum(int(np.prod(shape)) for shape in SHAPES.values())
-    assert seen[-1] == (n_weights, n_weights)
+    with GGUFFile(tmp_path / "m.gguf") as file:
+        n_bytes = sum(place.n_bytes for place in file.locations.values())
+    assert seen[-1] == (n_bytes, n_bytes)
 
 
 # Refusals

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -34,20 +36,41 @@ EDGES = np.concatenate([FLOATS, INTEGERS])
 
 # Ops of two operands; memory ops have their own test.
 BINARY = {"add", "sub", "mul", "div", "gt", "eq", "and", "or", "min", "max"}
-MEMORY = {"load", "store", "load_u8", "load_u16", "store_u16", "lookup", "lookup16", "transpose"}
+MEMORY = {
+    "load",
+    "store",
+    "load_u8",
+    "load_u16",
+    "store_u16",
+    "lookup",
+    "lookup16",
+    "transpose",
+}
 MEMORY |= {"set1", "any"}
+
+
+# One op by name, on arrays of int32, as one that takes lanes * lanes of them.
+Run = Callable[..., np.ndarray]
 
 
 def family(op: str) -> str:
     return op.split("_", 1)[1]
 
 
+ELEMENTWISE = [op for op in OPS if family(op) not in MEMORY]
+
+
+def padded(values: np.ndarray, size: int) -> np.ndarray:
+    """The values over and over, as int32 [size]."""
+    return np.resize(np.asarray(values, np.int32), size)
+
+
 def run(backend: Backend, op: str, *inputs: np.ndarray) -> np.ndarray:
     """One op on arrays of int32 [lanes * lanes]."""
     out = np.zeros(backend.lanes**2, np.int32)
-    padded = [np.resize(np.asarray(i, np.int32), out.size) for i in inputs]
-    padded += [np.zeros_like(out)] * (3 - len(padded))
-    pointers = [ffi.from_buffer("int32_t[]", p) for p in (*padded, out)]
+    operands = [padded(i, out.size) for i in inputs]
+    operands += [np.zeros_like(out)] * (3 - len(operands))
+    pointers = [ffi.from_buffer("int32_t[]", p) for p in (*operands, out)]
     assert lib.qk_lane_op(backend.index, OPS.index(op), *pointers) == lib.QK_OK
     return out
 
@@ -70,22 +93,27 @@ def numbers_equal(op: str, a: np.ndarray, b: np.ndarray) -> bool:
     return bool((a == b).all())
 
 
+def edge_operands(op: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every edge value, or every pair of them, and a mask."""
+    if family(op) in BINARY or "select" in op:
+        a, b = (np.array(v) for v in zip(*itertools.product(EDGES, EDGES), strict=True))
+    else:
+        a = b = EDGES
+    return a, b, padded(np.array([1, 0, 0, 1, 1]), len(a))
+
+
 def test_the_layer_stays_small() -> None:
     """An op is added only where no kernel can do without it."""
     assert len(OPS) == len(set(OPS)) <= MOST_OPS
 
 
-@pytest.mark.parametrize("op", [op for op in OPS if family(op) not in MEMORY])
+@pytest.mark.parametrize("op", ELEMENTWISE)
 def test_op_equals_the_scalar_definition(backend: Backend, op: str) -> None:
     """Elementwise ops agree on every pair of edge values."""
     scalar = backends()[-1]
-    if family(op) in BINARY or "select" in op:
-        a, b = (np.array(v) for v in zip(*itertools.product(EDGES, EDGES), strict=True))
-    else:
-        a = b = EDGES
-    c = np.resize(np.array([1, 0, 0, 1, 1], np.int32), len(a))
-    expected = run_on_all(scalar, op, a, b, c)
-    assert numbers_equal(op, run_on_all(backend, op, a, b, c), expected)
+    operands = edge_operands(op)
+    expected = run_on_all(scalar, op, *operands)
+    assert numbers_equal(op, run_on_all(backend, op, *operands), expected)
 
 
 @pytest.mark.parametrize(
@@ -114,33 +142,33 @@ def test_trunc_gives_int_min_out_of_range(backend: Backend) -> None:
     assert (run_on_all(backend, "li32_trunc", FLOATS) == want).all()
 
 
-def test_memory_ops(backend: Backend) -> None:
+def check_memory_ops(run: Run, n: int) -> None:
     """Loads widen, stores narrow, constants spread, and `any` sees every lane."""
-    n = backend.lanes
     data = np.arange(n * n, dtype=np.int32) * 0x01030507
     raw = data.tobytes()
     for op in ("lf32_load", "lf32_store", "li32_load", "li32_store"):
-        assert (run(backend, op, data)[:n] == data[:n]).all()
+        assert (run(op, data)[:n] == data[:n]).all()
     u8 = np.frombuffer(raw, np.uint8, n)
     u16 = np.frombuffer(raw, "<u2", n)
-    assert (run(backend, "li32_load_u8", data)[:n] == u8).all()
-    assert (run(backend, "li32_load_u16", data)[:n] == u16).all()
-    stored = run(backend, "li32_store_u16", data).tobytes()
+    assert (run("li32_load_u8", data)[:n] == u8).all()
+    assert (run("li32_load_u16", data)[:n] == u16).all()
+    stored = run("li32_store_u16", data).tobytes()
     assert (np.frombuffer(stored, "<u2", n) == data[:n] & 0xFFFF).all()
     index = np.arange(n, dtype=np.int32)[::-1].copy()
-    assert (run(backend, "li32_lookup", data, index)[:n] == data[:n][::-1]).all()
-    thirds = run(backend, "lf32_lookup16", data, index + 3).view(np.float32)[:n]
+    assert (run("li32_lookup", data, index)[:n] == data[:n][::-1]).all()
+    thirds = run("lf32_lookup16", data, index + 3).view(np.float32)[:n]
     assert (thirds == 3 * ((index + 3) & 15)).all()
     for op in ("lf32_set1", "li32_set1"):
-        assert (run(backend, op, np.array([7]))[:n] == 7).all()
+        assert (run(op, np.array([7]))[:n] == 7).all()
     for lane in range(n):
         one_hot = np.eye(1, n, lane, dtype=np.int32)[0]
-        assert run(backend, "lmask_any", one_hot)[0] != 0
-    assert run(backend, "lmask_any", np.zeros(n, np.int32))[0] == 0
+        assert run("lmask_any", one_hot)[0] != 0
+    assert run("lmask_any", np.zeros(n, np.int32))[0] == 0
+    # Column j of the rows becomes vector j.
+    rows = np.arange(n * n, dtype=np.int32)
+    assert (run("lane_transpose", rows) == rows.reshape(n, n).T.ravel()).all()
 
 
-def test_transpose(backend: Backend) -> None:
-    """Column j of the rows becomes vector j."""
-    n = backend.lanes
-    data = np.arange(n * n, dtype=np.int32)
-    assert (run(backend, "lane_transpose", data) == data.reshape(n, n).T.ravel()).all()
+def test_memory_ops(backend: Backend) -> None:
+    """Loads, stores, lookups, constants and the transpose, on each backend."""
+    check_memory_ops(partial(run, backend), backend.lanes)

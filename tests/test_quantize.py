@@ -26,7 +26,10 @@ from quantkit.quantize_model import quantize_file
 from quantkit.recipes import RECIPES
 from quantkit.types import QuantType
 
-NEED_IMPORTANCE = {"Q2_K_S"}
+NEED_IMPORTANCE = {
+    *("Q2_K_S", "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M"),
+    *("IQ3_XXS", "IQ3_XS"),
+}
 
 
 def importance_of(path: Path) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from quantkit.recipes import (
     ModelFacts,
     Recipe,
     assign_types,
+    importance_fallback,
     requires_importance,
 )
 from quantkit.types import QuantType
@@ -50,6 +51,11 @@ def expand(spelled: str) -> list[str]:
     return [f"blk.{i}.{part}" for b in bounds for i in range(b[0], b[-1] + 1)]
 
 
+def is_stacked(name: str) -> bool:
+    """Whether the tensor has a matrix for each expert or head."""
+    return any(part in name for part in ("_exps.", "attn_k_b.", "attn_v_b."))
+
+
 # --- llama.cpp's own answers ------------------------------------------------------
 
 
@@ -60,7 +66,7 @@ def test_types_equal_llama_cpps_snapshot(path: Path, name: str) -> None:
     snapshot = json.loads(path.read_text())
     recipe = Recipe.parse(name)
     tensors = [
-        (full, (64, n_cols), QuantType.F32)
+        (full, (8, 64, n_cols) if is_stacked(full) else (64, n_cols), QuantType.F32)
         for spelled, n_cols in snapshot["tensors"].items()
         for full in expand(spelled)
     ]
@@ -89,18 +95,20 @@ def read_gguf(path: Path) -> tuple[dict[str, Field], list[Any]]:
 
 
 @pytest.mark.interop
+@pytest.mark.parametrize("suffix", ["", "-imatrix"])
 @pytest.mark.parametrize("name", RECIPES)
-def test_types_equal_a_file_that_llama_cpp_quantized(name: str) -> None:
+def test_types_equal_a_file_that_llama_cpp_quantized(name: str, suffix: str) -> None:
     """Types assigned from the F16 file are those in llama-quantize's output."""
     folder = os.environ.get("QUANTKIT_LLAMACPP_QUANTS")
     if not folder:
         pytest.skip("QUANTKIT_LLAMACPP_QUANTS names no folder")
-    path = Path(folder) / f"{name}.gguf"
+    path = Path(folder) / f"{name}{suffix}.gguf"
     if not path.exists():
-        pytest.skip(f"no {path.name} (Q2_K_S needs an importance matrix)")
+        pytest.skip(f"no {path.name} (it may need an importance matrix)")
     metadata, source = read_gguf(Path(folder) / "F16.gguf")
     written_metadata, written = read_gguf(path)
-    facts = ModelFacts.of(metadata, [full for full, _, _ in source])
+    names = [full for full, _, _ in source]
+    facts = ModelFacts.of(metadata, names, has_importance=bool(suffix))
     assigned = assign_types(Recipe.parse(name), facts, source)
     assert {full: a.type for full, a in assigned.items()} == {
         full: type for full, _, type in written
@@ -248,6 +256,26 @@ def test_output_and_embedding(recipe: str, output: str) -> None:
     assert types_of(recipe, tied, *names) == [output, output]
 
 
+@pytest.mark.parametrize(
+    ("recipe", "output", "embedding"),
+    [
+        ("IQ1_M", "Q5_K", "Q2_K"),
+        ("IQ2_XS", "Q5_K", "Q2_K"),
+        ("IQ2_S", "Q5_K", "IQ3_S"),
+        ("IQ3_XXS", "Q5_K", "IQ3_S"),
+        ("IQ3_XS", "Q6_K", "IQ3_S"),
+        ("IQ4_NL", "Q6_K", "IQ4_NL"),
+        ("TQ1_0", "Q6_K", "Q4_K"),
+    ],
+)
+def test_embedding_of_low_bits(recipe: str, output: str, embedding: str) -> None:
+    """An embedding gets more than 1 or 2 bits; one that is the head, the head's."""
+    tied = ModelFacts("gemma3", 32, 8, 4, tied=True)
+    names = ["output.weight", "token_embd.weight"]
+    assert types_of(recipe, DENSE, *names) == [output, embedding]
+    assert types_of(recipe, tied, "token_embd.weight") == [output]
+
+
 def test_output_with_an_odd_row_or_in_falcon_is_q8_0() -> None:
     """Q6_K cannot hold rows of 576, and Falcon's head is always Q8_0."""
     falcon = ModelFacts("falcon", 32, 71, 1)
@@ -297,6 +325,18 @@ def runs(types: list[str]) -> list[tuple[str, int]]:
         ),
         ("Q5_K_S", [("Q5_K", 32)], [("Q5_K", 32)], [("Q5_K", 32)]),
         ("Q6_K", [("Q6_K", 32)], [("Q6_K", 32)], [("Q6_K", 32)]),
+        (
+            "IQ1_S",
+            [("Q2_K", 32)],
+            [("IQ2_XXS", 32)],
+            [("Q2_K", 4), ("IQ1_S", 28)],
+        ),
+        ("IQ2_XS", [("Q2_K", 32)], [("IQ2_XS", 32)], [("Q2_K", 4), ("IQ2_XS", 28)]),
+        ("IQ2_M", [("IQ3_S", 32)], [("IQ3_S", 32)], [("IQ3_S", 4), ("IQ2_S", 28)]),
+        ("IQ3_XXS", [("IQ3_S", 32)], [("IQ3_S", 32)], [("Q4_K", 4), ("Q3_K", 28)]),
+        ("IQ3_M", [("Q4_K", 32)], [("Q4_K", 32)], [("Q4_K", 4), ("IQ3_S", 28)]),
+        ("IQ4_XS", [("IQ4_XS", 32)], [("IQ4_XS", 32)], [("Q5_K", 4), ("IQ4_XS", 28)]),
+        ("TQ1_0", [("TQ1_0", 32)], [("TQ1_0", 32)], [("TQ1_0", 32)]),
         ("Q4_0", [("Q4_0", 32)], [("Q4_0", 32)], [("Q4_0", 32)]),
     ],
 )
@@ -340,6 +380,13 @@ def test_70b_lifts_values_to_q5_k(recipe: str) -> None:
         ("Q4_K_M", "Q5_K"),
         ("Q5_K_M", "Q5_K"),
         ("Q4_0", "Q4_0"),
+        ("IQ3_XXS", "Q5_K"),
+        ("IQ3_XS", "Q5_K"),
+        ("IQ3_S", "Q5_K"),
+        ("IQ3_M", "Q5_K"),
+        ("IQ4_NL", "Q5_K"),
+        ("IQ4_XS", "Q5_K"),
+        ("TQ2_0", "TQ2_0"),
     ],
 )
 def test_eight_experts(recipe: str, attn_output: str) -> None:
@@ -347,6 +394,69 @@ def test_eight_experts(recipe: str, attn_output: str) -> None:
     mixtral = ModelFacts("llama", 32, 32, 8, n_expert=8)
     names = [f"blk.9.{part}.weight" for part in ("attn_v", "attn_k", "attn_output")]
     assert types_of(recipe, mixtral, *names) == ["Q8_0", "Q8_0", attn_output]
+
+
+@pytest.mark.parametrize("recipe", ["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_M"])
+def test_eight_experts_in_mixes_of_low_bits(recipe: str) -> None:
+    """Attention gets Q4_K and Q5_K there, not Q8_0."""
+    mixtral = ModelFacts("llama", 32, 32, 8, n_expert=8)
+    names = [f"blk.9.{part}.weight" for part in ("attn_v", "attn_k", "attn_output")]
+    assert types_of(recipe, mixtral, *names) == ["Q4_K", "Q4_K", "Q5_K"]
+
+
+def test_mixes_of_low_bits_do_not_know_70b() -> None:
+    """Values stay Q4_K in a Llama 3 70B of 1 or 2 bits; from 3 on they get Q5_K."""
+    facts = ModelFacts("llama", 80, 64, 8)
+    assert set(per_layer("IQ2_XS", facts, "attn_v")) == {"Q4_K"}
+    assert set(per_layer("IQ3_XS", facts, "attn_v")) == {"Q5_K"}
+
+
+def test_mixes_of_low_bits_count_ffn_down_also_with_experts() -> None:
+    """The first eighth is 4 tensors, here of layers 2 and 4, not layers 0 to 3."""
+    facts = ModelFacts("deepseek2", 32, 16, 16, n_expert=64)
+    names = [
+        f"blk.{i}.ffn_down_{s}.weight" for i in (2, 4, 6) for s in ("exps", "shexp")
+    ]
+    expected = ["Q2_K"] * 4 + ["IQ2_XXS"] * 2
+    assert types_of("IQ2_XXS", facts, *names) == expected
+
+
+def test_iq3_xs_saves_on_queries_and_the_middle_layers() -> None:
+    """attn_q and attn_k are IQ3_XXS, gate and up between the outer eighths."""
+    middle = [("IQ3_S", 4), ("IQ3_XXS", 24), ("IQ3_S", 4)]
+    assert runs(per_layer("IQ3_XS", DENSE, "ffn_gate")) == middle
+    assert runs(per_layer("IQ3_XS", DENSE, "ffn_up")) == middle
+    assert runs(per_layer("IQ3_XS", DENSE, "attn_q")) == [("IQ3_XXS", 32)]
+    assert runs(per_layer("IQ3_XS", DENSE, "attn_k")) == [("IQ3_XXS", 32)]
+
+
+@pytest.mark.parametrize("recipe", ["IQ3_XXS", "IQ4_NL", "IQ4_XS"])
+def test_importance_makes_a_better_ffn_down_unnecessary(recipe: str) -> None:
+    """With an importance matrix all of ffn_down has the base type."""
+    facts = ModelFacts("qwen3", 32, 16, 8, has_importance=True)
+    assert runs(per_layer(recipe, facts, "ffn_down")) == [(recipe, 32)]
+    assert runs(per_layer(recipe, facts, "attn_v")) == [(recipe, 32)]
+
+
+@pytest.mark.parametrize("architecture", ["deepseek2", "bailingmoe3"])
+def test_mxfp4_moe(architecture: str) -> None:
+    """Stacked matrices are MXFP4, in bailingmoe3 only experts; all others Q8_0."""
+    names = [
+        "blk.0.ffn_up_exps.weight",
+        "blk.0.attn_k_b.weight",
+        "blk.0.attn_v.weight",
+        "token_embd.weight",
+        "output.weight",
+    ]
+    facts = ModelFacts(architecture, 4, 8, 8, n_expert=8)
+    tensors = [
+        (name, (8, 64, 512) if is_stacked(name) else (64, 512), QuantType.F16)
+        for name in names
+    ]
+    assigned = assign_types(Recipe.parse("MXFP4_MOE"), facts, tensors)
+    heads = "Q8_0" if architecture == "bailingmoe3" else "MXFP4"
+    expected = ["MXFP4", heads, "Q8_0", "Q8_0", "Q8_0"]
+    assert [assigned[name].type.name for name in names] == expected
 
 
 def test_experts_are_placed_by_the_layer_in_their_name() -> None:
@@ -426,6 +536,16 @@ def test_importance_guards_the_first_ffn_down(recipe: str, better: str) -> None:
         ("Q5_0", 48, "F16", "Q5_0"),
         ("Q5_1", 48, "F16", "Q5_1"),
         ("Q8_0", 48, "F16", "Q8_0"),
+        ("IQ1_S", 576, "IQ4_NL", "IQ1_S"),
+        ("IQ1_M", 576, "IQ4_NL", "IQ1_M"),
+        ("IQ2_XXS", 576, "IQ4_NL", "IQ2_XXS"),
+        ("IQ2_XS", 576, "IQ4_NL", "IQ2_XS"),
+        ("IQ2_M", 576, "IQ4_NL", "IQ2_S"),
+        ("IQ3_S", 576, "IQ4_NL", "IQ3_S"),
+        ("IQ4_XS", 576, "IQ4_NL", "IQ4_XS"),
+        ("IQ4_NL", 48, "F16", "IQ4_NL"),
+        ("TQ1_0", 576, "Q4_0", "TQ1_0"),
+        ("TQ2_0", 576, "Q4_0", "TQ2_0"),
     ],
 )
 def test_fallback(recipe: str, n_cols: int, type: str, fallback_from: str) -> None:
@@ -461,3 +581,31 @@ def test_requires_importance(recipe: str, name: str, type: str, expected: bool) 
     """Only the lowest bits need importance, and Q2_K only in a Q2_K_S file."""
     needs = requires_importance(Recipe.parse(recipe), name, QuantType.parse(type))
     assert needs is expected
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "type", "expected"),
+    [
+        ("IQ1_S", "blk.0.attn_q.weight", "IQ1_S", "Q2_K"),
+        ("IQ2_M", "blk.0.attn_q.weight", "IQ2_S", "Q2_K"),
+        ("IQ3_XXS", "blk.0.attn_q.weight", "IQ3_XXS", "IQ3_S"),
+        ("Q2_K_S", "blk.0.attn_q.weight", "Q2_K", "Q3_K"),
+        ("Q2_K_S", "blk.0.attn_q.weight", "IQ2_XS", "Q3_K"),
+        ("IQ1_S", "token_embd.weight", "Q2_K", "Q2_K"),
+        ("IQ4_XS", "blk.0.attn_q.weight", "IQ4_XS", "IQ4_XS"),
+    ],
+)
+def test_importance_fallback(recipe: str, name: str, type: str, expected: str) -> None:
+    """A tensor that the matrix lacks gets the next type up that is of use without."""
+    parsed, wanted = Recipe.parse(recipe), QuantType.parse(type)
+    assert importance_fallback(parsed, name, wanted) is QuantType.parse(expected)
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_every_type_that_needs_importance_has_a_fallback(recipe: Recipe) -> None:
+    """The fallback needs none, and fits every row that the type fits."""
+    for type in recipe.needs_importance:
+        found = importance_fallback(recipe, "blk.0.attn_q.weight", type)
+        assert found not in recipe.needs_importance
+        assert found.block_size == type.block_size
+        assert found.bits_per_weight > type.bits_per_weight

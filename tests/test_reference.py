@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
+from quantkit._native import needs_importance
 from quantkit.arrays import dequantize_rows, quantize_rows
 from quantkit.types import QuantType
 
 from . import reference
+from .conftest import FIXTURES, NATIVE_TYPES, bits, needed_importance
 from .strategies import ROW_KINDS, adversarial_rows, importances, row, rows
 
 F32 = NDArray[np.float32]
 
-VECTORS = Path(__file__).parent / "fixtures" / "ggml_x86.npz"
-BLOCK_TYPES = [name for name in reference.TYPES if name not in ("F16", "BF16")]
+# Weights, importance, and the bytes that ggml's x86-64 build made of them.
+with np.load(FIXTURES / "ggml_x86.npz") as file:
+    VECTORS: dict[str, NDArray[np.generic]] = dict(file)
 
-
-@pytest.fixture(scope="module")
-def vectors() -> dict[str, NDArray[np.generic]]:
-    """Weights, importance, and the bytes that ggml's x86-64 build made of them."""
-    with np.load(VECTORS) as file:
-        return dict(file)
+NATIVE = [type.name for type in NATIVE_TYPES if type is not QuantType.F32]
+# (type, with importance)
+QUANTIZERS = [
+    (name, weighted)
+    for name in NATIVE
+    for weighted in (False, True)
+    if weighted or not needs_importance(QuantType.parse(name))
+]
 
 
 def importance_of(n_cols: int) -> F32:
@@ -34,16 +37,13 @@ def importance_of(n_cols: int) -> F32:
     return x
 
 
-@pytest.mark.parametrize("suffix", ["", "_imatrix"])
-@pytest.mark.parametrize("name", BLOCK_TYPES)
-def test_reference_equals_ggml(
-    vectors: dict[str, NDArray[np.generic]], name: str, suffix: str
-) -> None:
+@pytest.mark.parametrize("key", sorted(VECTORS.keys() - {"x", "importance"}))
+def test_reference_equals_ggml(key: str) -> None:
     """Every row, the odd ones too, with and without importance."""
-    importance = vectors["importance"].astype(np.float32) if suffix else None
-    x = vectors["x"].astype(np.float32)
-    found = reference.quantize(x, name, importance)
-    np.testing.assert_array_equal(found, vectors[name + suffix])
+    name = key.removesuffix("_imatrix")
+    importance = None if key == name else VECTORS["importance"].astype(np.float32)
+    found = reference.quantize(VECTORS["x"].astype(np.float32), name, importance)
+    np.testing.assert_array_equal(found, VECTORS[key])
 
 
 @pytest.mark.interop
@@ -51,17 +51,20 @@ def test_reference_equals_ggml(
 def test_reference_dequantizes_as_the_gguf_package(name: str) -> None:
     """Bit for bit."""
     gguf = pytest.importorskip("gguf")
-    data = reference.quantize(adversarial_rows(len(ROW_KINDS), 256), name)
+    x = adversarial_rows(len(ROW_KINDS), 256)
+    data = reference.quantize(x, name, importance_of(256))
     with np.errstate(all="ignore"):
         expected = gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name])
     found = reference.dequantize(data, name)
-    np.testing.assert_array_equal(
-        found.view(np.uint32), np.asarray(expected, np.float32).view(np.uint32)
-    )
+    np.testing.assert_array_equal(bits(found), bits(np.asarray(expected, np.float32)))
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "importance"])
-@pytest.mark.parametrize("name", reference.TYPES)
+def test_every_native_type_has_a_reference() -> None:
+    """F32, which is copied, needs none."""
+    assert set(NATIVE) <= set(reference.TYPES)
+
+
+@pytest.mark.parametrize(("name", "weighted"), QUANTIZERS)
 @pytest.mark.parametrize("kind", ROW_KINDS)
 def test_native_equals_reference(kind: str, name: str, weighted: bool) -> None:
     """The scalar backend makes the reference's bytes of every kind of row."""
@@ -72,7 +75,7 @@ def test_native_equals_reference(kind: str, name: str, weighted: bool) -> None:
     np.testing.assert_array_equal(found, reference.quantize(x, name, importance))
 
 
-@pytest.mark.parametrize("name", reference.TYPES)
+@pytest.mark.parametrize("name", NATIVE)
 def test_native_dequantizes_as_reference(name: str) -> None:
     """Any bytes, not only those that a quantizer writes."""
     type = QuantType.parse(name)
@@ -80,15 +83,18 @@ def test_native_dequantizes_as_reference(name: str) -> None:
     data = rng.integers(0, 256, (64, type.row_bytes(512))).astype(np.uint8)
     found = dequantize_rows(data, type, 512, backend="scalar")
     expected = reference.dequantize(data, name)
-    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+    np.testing.assert_array_equal(bits(found), bits(expected))
 
 
-@pytest.mark.parametrize("name", BLOCK_TYPES)
+@pytest.mark.parametrize("name", NATIVE)
 @given(x=rows(), importance=importances())
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 def test_native_equals_reference_on_patchwork(
     name: str, x: F32, importance: F32 | None
 ) -> None:
     """Rows patched together from all kinds, with weights that hypothesis chooses."""
-    found = quantize_rows(x, QuantType.parse(name), importance, backend="scalar")
+    type = QuantType.parse(name)
+    if importance is None:
+        importance = needed_importance(type, x.shape[1])
+    found = quantize_rows(x, type, importance, backend="scalar")
     np.testing.assert_array_equal(found, reference.quantize(x, name, importance))

@@ -17,6 +17,8 @@ from quantkit.slabs import convert_in_order, slabs_of
 from quantkit.source import SourceTensor
 from quantkit.types import QuantType
 
+from .conftest import needed_importance
+
 MXCSR_FTZ_DAZ = 0x8040
 
 
@@ -72,7 +74,8 @@ def test_flush_to_zero_of_the_caller_changes_nothing(
     x = bits.view(np.float32)
 
     def work() -> tuple[np.ndarray, np.ndarray]:
-        data = quantize_rows(x, block_type, backend=backend.name)
+        importance = needed_importance(block_type, 512)
+        data = quantize_rows(x, block_type, importance, backend=backend.name)
         return data, dequantize_rows(data, block_type, 512, backend=backend.name)
 
     flushed = work()

@@ -14,7 +14,7 @@ from quantkit.recipes import Recipe
 from quantkit.source import SourceTensor
 from quantkit.types import QuantType
 
-from .conftest import NATIVE_TYPES
+from .conftest import NATIVE_TYPES, needed_importance
 
 METADATA = {
     "general.architecture": string("llama"),
@@ -25,7 +25,8 @@ METADATA = {
 
 def random_matrix(type: QuantType, n_rows: int, n_cols: int = 256) -> TypedMatrix:
     values = np.random.default_rng(n_rows).standard_normal((n_rows, n_cols), np.float32)
-    return TypedMatrix(quantize_rows(values, type), type, n_cols)
+    data = quantize_rows(values, type, needed_importance(type, n_cols))
+    return TypedMatrix(data, type, n_cols)
 
 
 class FakeSource:

@@ -12,17 +12,30 @@
 
 #define QK_BLOCK_FORMATS(X)                                                                        \
     X(Q4_0, q4_0, 2, 32, 18, 0)                                                                    \
-    X(Q4_1, q4_1, 3, 32, 20, 0)                                                                    \
     X(Q5_0, q5_0, 6, 32, 22, 0)                                                                    \
-    X(Q5_1, q5_1, 7, 32, 24, 0)                                                                    \
     X(Q8_0, q8_0, 8, 32, 34, 0)                                                                    \
+    X(TQ1_0, tq1_0, 34, 256, 54, 0)                                                                \
+    X(TQ2_0, tq2_0, 35, 256, 66, 0)                                                                \
+    X(MXFP4, mxfp4, 39, 32, 17, 0)                                                                 \
     X(Q2_K, q2_k, 10, 256, 84, 0)                                                                  \
     X(Q3_K, q3_k, 11, 256, 110, 0)                                                                 \
     X(Q4_K, q4_k, 12, 256, 144, 0)                                                                 \
     X(Q5_K, q5_k, 13, 256, 176, 0)                                                                 \
     X(Q6_K, q6_k, 14, 256, 210, 0)                                                                 \
+    X(IQ1_S, iq1_s, 19, 256, 50, 1)                                                                \
+    X(IQ1_M, iq1_m, 29, 256, 56, 0)                                                                \
+    X(IQ2_XXS, iq2_xxs, 16, 256, 66, 1)                                                            \
+    X(IQ2_XS, iq2_xs, 17, 256, 74, 1)                                                              \
+    X(IQ2_S, iq2_s, 22, 256, 82, 0)                                                                \
+    X(IQ3_XXS, iq3_xxs, 18, 256, 98, 0)                                                            \
+    X(IQ3_S, iq3_s, 21, 256, 110, 0)                                                               \
     X(IQ4_NL, iq4_nl, 20, 32, 18, 0)                                                               \
     X(IQ4_XS, iq4_xs, 23, 256, 136, 0)
+
+/* The same for formats of which a lane takes a set of blocks at once (search.h). */
+#define QK_BLOCK_SET_FORMATS(X)                                                                    \
+    X(Q4_1, q4_1, 3, 32, 20, 0)                                                                    \
+    X(Q5_1, q5_1, 7, 32, 24, 0)
 
 /* The largest block, for tiles on the stack. */
 #define QK_MAX_BLOCK_SIZE 256

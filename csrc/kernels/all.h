@@ -17,6 +17,7 @@
 #include "q5_0.h"
 #include "q5_1.h"
 #include "q8_0.h"
+#include "mxfp4.h"
 
 #include "iq4.h"
 #include "iq4_nl.h"
@@ -28,6 +29,21 @@
 #include "q4_k.h"
 #include "q5_k.h"
 #include "q6_k.h"
+
+#include "ternary.h"
+#include "tq1_0.h"
+#include "tq2_0.h"
+
+#include "codebook.h"
+#include "codebook_block.h"
+#include "iq1.h"
+#include "iq1_s.h"
+#include "iq1_m.h"
+#include "iq2_xxs.h"
+#include "iq2_xs.h"
+#include "iq2_s.h"
+#include "iq3_xxs.h"
+#include "iq3_s.h"
 
 #include "driver.h"
 
@@ -61,12 +77,18 @@ QK_FN void quantize(int type, const float *x, const float *importance, size_t n_
         break;
         QK_ITEM_FORMATS(QK_CASE)
 #undef QK_CASE
-#define QK_CASE(NAME, name, id, block_size, block_bytes, needs_importance)                         \
-    case id:                                                                                       \
-        quantize_blocks(name##_quantize, block_size, block_bytes, x, importance, n_rows, n_cols,   \
-                        out);                                                                      \
-        break;
-        QK_BLOCK_FORMATS(QK_CASE)
+#define QK_CASE(NAME, name, id, block_size, block_bytes, needs_importance, per_lane)               \
+    case id: {                                                                                     \
+        const block_kernel kernel = {name##_quantize, block_size, block_bytes, per_lane};          \
+        quantize_blocks(&kernel, x, importance, n_rows, n_cols, out);                              \
+        break;                                                                                     \
+    }
+#define QK_ONE(...) QK_CASE(__VA_ARGS__, 1)
+#define QK_SET(...) QK_CASE(__VA_ARGS__, AFFINE_GROUPS)
+        QK_BLOCK_FORMATS(QK_ONE)
+        QK_BLOCK_SET_FORMATS(QK_SET)
+#undef QK_ONE
+#undef QK_SET
 #undef QK_CASE
     default:
         break;
@@ -82,6 +104,7 @@ QK_FN void dequantize(int type, const uint8_t *data, size_t n_weights, float *ou
         break;
         QK_ITEM_FORMATS(QK_CASE)
         QK_BLOCK_FORMATS(QK_CASE)
+        QK_BLOCK_SET_FORMATS(QK_CASE)
 #undef QK_CASE
     default:
         break;

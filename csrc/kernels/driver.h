@@ -5,8 +5,21 @@
  * LANES rows are taken in order, whatever row they lie in; the last tile repeats its last block
  * and drops the copies. */
 
-typedef void (*quantize_tile)(const lf32 *x, const lf32 *importance, lf32 row_mean_square,
+/* A lane holds `per_lane` blocks, one after the other in the tile: two where a search takes two
+ * groups at a time and a block is one group. */
+
+#define QK_MAX_PER_LANE 2
+#define QK_MAX_BLOCK_WORDS ((QK_MAX_BLOCK_BYTES + 3) / 4)
+
+/* x, importance: per_lane blocks of weights; row_mean_square: of the row of each block; out: each
+ * block's bytes as little-endian words. */
+typedef void (*quantize_tile)(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                               li32 *out);
+
+typedef struct block_kernel {
+    quantize_tile run;
+    size_t block_size, block_bytes, per_lane;
+} block_kernel;
 
 /* tile[j] lane i = blocks[i][j] */
 QK_FN void transpose_in(const float *const *blocks, size_t block_size, lf32 *tile)
@@ -23,17 +36,18 @@ QK_FN void transpose_in(const float *const *blocks, size_t block_size, lf32 *til
 /* Lane i of the words becomes block i; a block's last word may be cut. */
 QK_FN void transpose_out(const li32 *words, size_t n_blocks, size_t block_bytes, uint8_t *out)
 {
-    int32_t lane[(QK_MAX_BLOCK_BYTES + 3) / 4][LANES];
+    int32_t lane[QK_MAX_BLOCK_WORDS][LANES];
     size_t n_words = (block_bytes + 3) / 4;
     for (size_t w = 0; w < n_words; w++) {
         li32_store(lane[w], words[w]);
     }
-    for (size_t i = 0; i < n_blocks; i++, out += block_bytes) {
-        for (size_t w = 0; w < block_bytes / 4; w++) {
-            memcpy(out + 4 * w, &lane[w][i], 4);
+    for (size_t i = 0; i < n_blocks; i++) {
+        size_t left = block_bytes;
+        for (const int32_t *word = &lane[0][i]; left >= 4; left -= 4, word += LANES, out += 4) {
+            memcpy(out, word, 4);
         }
-        for (size_t b = block_bytes / 4 * 4; b < block_bytes; b++) {
-            out[b] = (uint8_t)((uint32_t)lane[b / 4][i] >> 8 * (b % 4));
+        for (uint32_t rest = (uint32_t)lane[n_words - 1][i]; left; left--, rest >>= 8) {
+            *out++ = (uint8_t)rest;
         }
     }
 }
@@ -56,46 +70,66 @@ QK_FN void row_mean_squares(const float *x, size_t n_rows, size_t n_cols, float 
     lf32_store(mean, lf32_div(sum, lf32_set1((float)n_cols)));
 }
 
-/* Up to LANES rows. */
-QK_FN void quantize_row_group(quantize_tile kernel, size_t block_size, size_t block_bytes,
-                              const float *x, const float *importance, size_t n_rows, size_t n_cols,
-                              uint8_t *out)
+/* The blocks of a tile: where they start, and what the kernel wants to know of them. */
+typedef struct tile_blocks {
+    const float *x[LANES], *importance[LANES];
+    float row_mean_square[LANES];
+} tile_blocks;
+
+QK_FN void gather_blocks(const block_kernel *kernel, const float *x, const float *importance,
+                         const float *row_mean, size_t first, size_t n_blocks, size_t per_row,
+                         tile_blocks *blocks)
 {
-    lf32 tile[QK_MAX_BLOCK_SIZE], importance_tile[QK_MAX_BLOCK_SIZE];
-    li32 words[(QK_MAX_BLOCK_BYTES + 3) / 4];
-    float mean[LANES] = {0}, block_mean[LANES];
-    const float *block[LANES], *block_importance[LANES];
-    const size_t per_row = n_cols / block_size, n_blocks = n_rows * per_row;
-    if (importance) {
-        row_mean_squares(x, n_rows, n_cols, mean);
-    }
-    for (size_t first = 0; first < n_blocks; first += LANES) {
-        for (size_t i = 0; i < LANES; i++) {
-            size_t b = first + i < n_blocks ? first + i : n_blocks - 1;
-            block[i] = x + b * block_size;
-            if (importance) {
-                block_importance[i] = importance + b % per_row * block_size;
-            }
-            block_mean[i] = mean[b / per_row];
-        }
-        transpose_in(block, block_size, tile);
+    for (size_t i = 0; i < LANES; i++) {
+        size_t b = first + i < n_blocks ? first + i : n_blocks - 1;
+        blocks->x[i] = x + b * kernel->block_size;
+        blocks->row_mean_square[i] = row_mean[b / per_row];
         if (importance) {
-            transpose_in(block_importance, block_size, importance_tile);
+            blocks->importance[i] = importance + b % per_row * kernel->block_size;
         }
-        kernel(tile, importance ? importance_tile : NULL, lf32_load(block_mean), words);
-        size_t n = n_blocks - first < LANES ? n_blocks - first : LANES;
-        transpose_out(words, n, block_bytes, out + first * block_bytes);
     }
 }
 
-QK_FN void quantize_blocks(quantize_tile kernel, size_t block_size, size_t block_bytes,
-                           const float *x, const float *importance, size_t n_rows, size_t n_cols,
-                           uint8_t *out)
+/* Up to LANES rows. */
+QK_FN void quantize_row_group(const block_kernel *kernel, const float *x, const float *importance,
+                              size_t n_rows, size_t n_cols, uint8_t *out)
 {
-    const size_t row_bytes = n_cols / block_size * block_bytes;
+    lf32 tile[QK_MAX_BLOCK_SIZE], importance_tile[QK_MAX_BLOCK_SIZE];
+    lf32 row_mean_square[QK_MAX_PER_LANE];
+    li32 words[QK_MAX_BLOCK_WORDS];
+    float row_mean[LANES] = {0};
+    tile_blocks blocks;
+    const size_t size = kernel->block_size, n_words = (kernel->block_bytes + 3) / 4;
+    const size_t per_row = n_cols / size, n_blocks = n_rows * per_row;
+    if (importance) {
+        row_mean_squares(x, n_rows, n_cols, row_mean);
+    }
+    for (size_t first = 0; first < n_blocks; first += LANES * kernel->per_lane) {
+        for (size_t k = 0; k < kernel->per_lane; k++) {
+            gather_blocks(kernel, x, importance, row_mean, first + k * LANES, n_blocks, per_row,
+                          &blocks);
+            transpose_in(blocks.x, size, tile + k * size);
+            row_mean_square[k] = lf32_load(blocks.row_mean_square);
+            if (importance) {
+                transpose_in(blocks.importance, size, importance_tile + k * size);
+            }
+        }
+        kernel->run(tile, importance ? importance_tile : NULL, row_mean_square, words);
+        for (size_t k = 0; k < kernel->per_lane && first + k * LANES < n_blocks; k++) {
+            size_t begin = first + k * LANES;
+            size_t n = n_blocks - begin < LANES ? n_blocks - begin : LANES;
+            transpose_out(words + k * n_words, n, kernel->block_bytes,
+                          out + begin * kernel->block_bytes);
+        }
+    }
+}
+
+QK_FN void quantize_blocks(const block_kernel *kernel, const float *x, const float *importance,
+                           size_t n_rows, size_t n_cols, uint8_t *out)
+{
+    const size_t row_bytes = n_cols / kernel->block_size * kernel->block_bytes;
     for (size_t row = 0; row < n_rows; row += LANES) {
         size_t n = n_rows - row < LANES ? n_rows - row : LANES;
-        quantize_row_group(kernel, block_size, block_bytes, x + row * n_cols, importance, n, n_cols,
-                           out + row * row_bytes);
+        quantize_row_group(kernel, x + row * n_cols, importance, n, n_cols, out + row * row_bytes);
     }
 }

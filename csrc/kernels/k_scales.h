@@ -109,11 +109,20 @@ QK_INLINE void unpack_scale_6bit(const uint8_t *b, int j, int *scale, int *min)
     }
 }
 
+/* The weight of error without importance: sqrt(mean x^2 of the group) + |x|. */
+QK_INLINE void root_mean_square_weights(const lf32 *x, lf32 *w)
+{
+    lf32 root = lf32_sqrt(lf32_div(lane_sum_squares(x, 32), lf32_set1(32.0f)));
+    for (int i = 0; i < 32; i++) {
+        w[i] = lf32_add(root, lf32_abs(x[i]));
+    }
+}
+
 /* The eight groups of 32 of Q4_K and Q5_K, which differ in the number of levels only. */
 QK_INLINE void k_fit_groups_of_32(affine_search plain, affine_search weighted, const lf32 *x,
                                   const lf32 *importance, k_fit *fit)
 {
-    lf32 w[32], sum_w[8];
+    lf32 w[32 * AFFINE_GROUPS], sum_w[8];
     lf32 mean_square = lf32_set1(0.0f);
     if (importance) {
         mean_square = lf32_mul(lf32_set1(2.0f), lane_sum_squares(x, 256));
@@ -121,17 +130,16 @@ QK_INLINE void k_fit_groups_of_32(affine_search plain, affine_search weighted, c
     }
     for (int j = 0; j < 8; j++) {
         const lf32 *xj = x + 32 * j;
+        lf32 *wj = w + 32 * (j % AFFINE_GROUPS);
         if (importance) {
-            importance_weights(xj, importance + 32 * j, mean_square, 32, w);
-            sum_w[j] = lane_sum(w, 32);
-            fit->group[j] = search_affine(weighted, xj, w);
+            importance_weights(xj, importance + 32 * j, mean_square, 32, wj);
+            sum_w[j] = lane_sum(wj, 32);
         } else {
-            lf32 square = lf32_div(lane_sum_squares(xj, 32), lf32_set1(32.0f));
-            lf32 root = lf32_sqrt(square);
-            for (int i = 0; i < 32; i++) {
-                w[i] = lf32_add(root, lf32_abs(xj[i]));
-            }
-            fit->group[j] = search_affine(plain, xj, w);
+            root_mean_square_weights(xj, wj);
+        }
+        if (j % AFFINE_GROUPS == AFFINE_GROUPS - 1) { /* a set of groups is ready */
+            int first = j + 1 - AFFINE_GROUPS;
+            search_affine(importance ? weighted : plain, x + 32 * first, w, fit->group + first);
         }
     }
     k_fit_scales(fit, 8, 63, importance ? sum_w : NULL);

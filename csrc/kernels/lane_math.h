@@ -34,12 +34,16 @@ QK_INLINE lf32 lf32_reciprocal_or_0(lf32 a)
 
 /* ---- rounding ---- */
 
+/* Added to a float within +-2^22 it leaves the nearest integer in the mantissa: 1.5 * 2^23. */
+#define ROUNDING_MAGIC 12582912.0f
+#define ROUNDING_BITS 0x4b400000
+
 /* Half to even, as the K types round: adding 1.5*2^23 leaves the integer in the mantissa.  Beyond
  * +-2^22 the result wraps, which the search loops can reach and the bytes then depend on; NaN and
  * infinities give -2^22 or 0, the same on every machine. */
 QK_INLINE li32 lf32_nearest(lf32 a)
 {
-    li32 bits = lf32_bits(lf32_add(a, lf32_set1(12582912.0f)));
+    li32 bits = lf32_bits(lf32_add(a, lf32_set1(ROUNDING_MAGIC)));
     return li32_sub(li32_and(bits, li32_set1(0x007fffff)), li32_set1(0x00400000));
 }
 
@@ -67,6 +71,8 @@ QK_INLINE li32 lf32_round_away(lf32 a)
 
 /* ---- half precision: IEEE binary16 in the low 16 bits of an int ---- */
 
+/* Every NaN is written as 0xfe00.  Weights are finite, so a NaN here was made by an operation such
+ * as 0 * Inf, and those of x86 are negative while those of Arm are positive. */
 QK_INLINE li32 f16_from_lf32(lf32 a)
 {
     li32 bits = lf32_bits(a);
@@ -80,8 +86,8 @@ QK_INLINE li32 f16_from_lf32(lf32 a)
     lf32 shifted = lf32_add(lf32_from_bits(magnitude), lf32_set1(0.5f));
     li32 subnormal = li32_sub(lf32_bits(shifted), li32_set1(0x3f000000));
     li32 half = li32_select(li32_gt(li32_set1(0x38800000), magnitude), subnormal, normal);
-    half = li32_select(li32_gt(magnitude, li32_set1(0x7f800000)), li32_set1(0x7e00), half);
-    return li32_or(sign, half);
+    lmask nan = li32_gt(magnitude, li32_set1(0x7f800000));
+    return li32_select(nan, li32_set1(0xfe00), li32_or(sign, half));
 }
 
 QK_INLINE lf32 lf32_from_f16(li32 half)
@@ -117,6 +123,17 @@ QK_INLINE li32 word_of_bytes(const li32 *b)
                    li32_or(li32_shl(b[2], 16), li32_shl(b[3], 24)));
 }
 
+/* The word of four bytes, each of two codes 0..15: low[i] | high[i] << 4. */
+QK_INLINE li32 word_of_nibbles(const li32 *low, const li32 *high)
+{
+    li32 word = li32_or(low[0], li32_shl(high[0], 4));
+    for (int i = 1; i < 4; i++) {
+        word = li32_or(word, li32_shl(low[i], 8 * i));
+        word = li32_or(word, li32_shl(high[i], 8 * i + 4));
+    }
+    return word;
+}
+
 /* 128 codes of 2 bits as eight words: byte i holds codes i, i+32, i+64 and i+96 from its low bits
  * up. */
 QK_INLINE void pack_2bit(const li32 *code, li32 *words)
@@ -137,6 +154,16 @@ QK_INLINE void put_after_half(li32 head, const li32 *words, int n, li32 *out)
     for (int i = 0; i < n; i++) {
         out[i] = word_of_halves(head, words[i]);
         head = li32_shr(words[i], 16);
+    }
+    out[n] = head;
+}
+
+/* Words put after an 8-bit head. */
+QK_INLINE void put_after_byte(li32 head, const li32 *words, int n, li32 *out)
+{
+    for (int i = 0; i < n; i++) {
+        out[i] = li32_or(head, li32_shl(words[i], 8));
+        head = li32_shr(words[i], 24);
     }
     out[n] = head;
 }

@@ -18,28 +18,33 @@ QK_FN const affine_search q2_k_weighted = {16, 3, -0.9f, 0.05f, 36, 0, 1};
 
 QK_FN void q2_k_fit(const lf32 *x, const lf32 *importance, k_fit *fit)
 {
-    lf32 w[16], sum_w[16];
+    lf32 w[16 * AFFINE_GROUPS], sum_w[16];
     lf32 mean_square = lf32_set1(0.0f);
     if (importance) {
         mean_square = lf32_div(lane_sum_squares(x, 256), lf32_set1(256.0f));
     }
     for (int j = 0; j < 16; j++) {
         const lf32 *xj = x + 16 * j;
+        lf32 *wj = w + 16 * (j % AFFINE_GROUPS);
         if (importance) {
-            importance_weights(xj, importance + 16 * j, mean_square, 16, w);
-            sum_w[j] = lane_sum(w, 16);
-            fit->group[j] = search_affine(q2_k_weighted, xj, w);
+            importance_weights(xj, importance + 16 * j, mean_square, 16, wj);
+            sum_w[j] = lane_sum(wj, 16);
         } else {
             for (int i = 0; i < 16; i++) {
-                w[i] = lf32_abs(xj[i]);
+                wj[i] = lf32_abs(xj[i]);
             }
-            fit->group[j] = search_affine(q2_k_plain, xj, w);
+        }
+        if (j % AFFINE_GROUPS == AFFINE_GROUPS - 1) { /* a set of groups is ready */
+            int first = j + 1 - AFFINE_GROUPS;
+            search_affine(importance ? q2_k_weighted : q2_k_plain, x + 16 * first, w,
+                          fit->group + first);
         }
     }
     k_fit_scales(fit, 16, 15, importance ? sum_w : NULL);
 }
 
-QK_FN void q2_k_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_square, li32 *out)
+QK_FN void q2_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
+                         li32 *out)
 {
     (void)row_mean_square;
     k_fit fit;

@@ -15,56 +15,82 @@
  * obvious one.  Weights are rounded anew on the stored scales.
  * Source: ggml, quantize_row_q3_K_ref and _impl. */
 
-/* One weight at a time, take the code (-4..3) that fits best given the others, under x^2. */
-QK_FN lmask q3_k_refine(const lf32 *x, li32 *code, lf32 *sum_lx, lf32 *sum_l2)
+/* Groups that are refined side by side: each weight waits for the sums that the weight before it
+ * left, and a division is on that way. */
+#define Q3_K_GROUPS 4
+
+/* The sums that tell how well the codes (-4..3) of one group fit, under weights x^2. */
+typedef struct q3_k_sums {
+    lf32 lx, l2;
+} q3_k_sums;
+
+/* Weight x takes the code that fits best given the others; tells where that is a new one. */
+QK_INLINE lmask q3_k_refine_weight(lf32 x, li32 *code, q3_k_sums *sums)
 {
     const lf32 zero = lf32_set1(0.0f);
-    lmask changed = lf32_gt(zero, zero);
-    for (int i = 0; i < 16; i++) {
-        lf32 w = lf32_mul(x[i], x[i]), wx = lf32_mul(w, x[i]), l = lf32_from_li32(code[i]);
-        lf32 lx = lf32_sub(*sum_lx, lf32_mul(wx, l));
-        lf32 l2 = lf32_sub(*sum_l2, lf32_mul(lf32_mul(w, l), l));
-        lmask usable = lf32_gt(lx, zero);
-        li32 next = lf32_nearest_clamped(lf32_div(lf32_mul(x[i], l2), lx), -4, 3);
-        lf32 nl = lf32_from_li32(next);
-        lx = lf32_add(lx, lf32_mul(wx, nl));
-        l2 = lf32_add(l2, lf32_mul(lf32_mul(w, nl), nl));
-        lmask better =
-            lf32_gt(lf32_mul(lf32_mul(lx, lx), *sum_l2), lf32_mul(lf32_mul(*sum_lx, *sum_lx), l2));
-        lmask take = lmask_and(lmask_and(usable, lf32_gt(l2, zero)), better);
-        take = lmask_and(take, lmask_not(li32_eq(next, code[i])));
-        code[i] = li32_select(take, next, code[i]);
-        *sum_lx = lf32_select(take, lx, *sum_lx);
-        *sum_l2 = lf32_select(take, l2, *sum_l2);
-        changed = lmask_or(changed, take);
-    }
-    return changed;
+    lf32 w = lf32_mul(x, x), wx = lf32_mul(w, x), l = lf32_from_li32(*code);
+    lf32 lx = lf32_sub(sums->lx, lf32_mul(wx, l));
+    lf32 l2 = lf32_sub(sums->l2, lf32_mul(lf32_mul(w, l), l));
+    lmask usable = lf32_gt(lx, zero);
+    li32 next = lf32_nearest_clamped(lf32_div(lf32_mul(x, l2), lx), -4, 3);
+    lf32 nl = lf32_from_li32(next);
+    lx = lf32_add(lx, lf32_mul(wx, nl));
+    l2 = lf32_add(l2, lf32_mul(lf32_mul(w, nl), nl));
+    lmask better =
+        lf32_gt(lf32_mul(lf32_mul(lx, lx), sums->l2), lf32_mul(lf32_mul(sums->lx, sums->lx), l2));
+    lmask take = lmask_and(lmask_and(usable, lf32_gt(l2, zero)), better);
+    take = lmask_and(take, lmask_not(li32_eq(next, *code)));
+    *code = li32_select(take, next, *code);
+    sums->lx = lf32_select(take, lx, sums->lx);
+    sums->l2 = lf32_select(take, l2, sums->l2);
+    return take;
 }
 
-/* Scale and stored codes (0..7) of one group, without importance. */
-QK_FN lf32 q3_k_fit_plain(const lf32 *x, li32 *code)
+/* The codes of one group rounded to its extreme weight, and their sums. */
+QK_INLINE lmask q3_k_round_to_extreme(const lf32 *x, li32 *code, q3_k_sums *sums)
+{
+    lf32 magnitude;
+    lf32 grid = lf32_div(lf32_set1(-4.0f), lane_extreme(x, 16, &magnitude));
+    sums->lx = sums->l2 = lf32_set1(0.0f);
+    for (int i = 0; i < 16; i++) {
+        code[i] =
+            li32_sub(symmetric_bits(grid, x[i], 4, SYMMETRIC_WEIGHTS), li32_set1(ROUNDING_BITS));
+        lf32 w = lf32_mul(x[i], x[i]), l = lf32_from_li32(code[i]);
+        sums->lx = lf32_add(sums->lx, lf32_mul(lf32_mul(w, x[i]), l));
+        sums->l2 = lf32_add(sums->l2, lf32_mul(lf32_mul(w, l), l));
+    }
+    return lf32_gt(lf32_set1(GROUP_MAX_EPS), magnitude);
+}
+
+/* Scales and stored codes (0..7) of Q3_K_GROUPS groups, without importance. */
+QK_FN void q3_k_fit_plain(const lf32 *x, li32 *code, lf32 *scale)
 {
     const lf32 zero = lf32_set1(0.0f);
-    lf32 magnitude, sum_lx = zero, sum_l2 = zero;
-    lf32 grid = lf32_div(lf32_set1(-4.0f), lane_extreme(x, 16, &magnitude));
-    lmask all_zero = lf32_gt(lf32_set1(GROUP_MAX_EPS), magnitude);
-    for (int i = 0; i < 16; i++) {
-        code[i] = symmetric_code(grid, x[i], 4);
-        lf32 w = lf32_mul(x[i], x[i]), l = lf32_from_li32(code[i]);
-        sum_lx = lf32_add(sum_lx, lf32_mul(lf32_mul(w, x[i]), l));
-        sum_l2 = lf32_add(sum_l2, lf32_mul(lf32_mul(w, l), l));
+    q3_k_sums sums[Q3_K_GROUPS];
+    lmask all_zero[Q3_K_GROUPS];
+    for (int k = 0; k < Q3_K_GROUPS; k++) {
+        all_zero[k] = q3_k_round_to_extreme(x + 16 * k, code + 16 * k, &sums[k]);
     }
-    for (int round = 0; round < 5; round++) {
-        lmask changed = q3_k_refine(x, code, &sum_lx, &sum_l2);
-        if (!lmask_any(lmask_and(changed, lmask_not(all_zero)))) {
-            break;
+    for (int round = 0, changing = 1; round < 5 && changing; round++) {
+        lmask changed = lf32_gt(zero, zero);
+        for (int i = 0; i < 16; i++) {
+            for (int k = 0; k < Q3_K_GROUPS; k++) {
+                lmask took = q3_k_refine_weight(x[16 * k + i], code + 16 * k + i, &sums[k]);
+                changed = lmask_or(changed, lmask_and(took, lmask_not(all_zero[k])));
+            }
         }
+        /* A round without a change leaves the sums as they were, so every later one does too. */
+        changing = lmask_any(changed);
     }
-    for (int i = 0; i < 16; i++) {
-        code[i] = li32_select(all_zero, li32_set1(0), li32_add(code[i], li32_set1(4)));
+    for (int k = 0; k < Q3_K_GROUPS; k++) {
+        for (int i = 16 * k; i < 16 * k + 16; i++) {
+            li32 stored = li32_add(code[i], li32_set1(4));
+            code[i] = li32_select(all_zero[k], li32_set1(0), stored);
+        }
+        lf32 fitted = lf32_div(sums[k].lx, sums[k].l2);
+        lmask none = lmask_or(all_zero[k], lmask_not(lf32_gt(sums[k].l2, zero)));
+        scale[k] = lf32_select(none, zero, fitted);
     }
-    lf32 scale = lf32_select(lf32_gt(sum_l2, zero), lf32_div(sum_lx, sum_l2), zero);
-    return lf32_select(all_zero, zero, scale);
 }
 
 /* Sixteen scales as codes 0..63 relative to the extreme one; gives d in half precision. */
@@ -94,15 +120,15 @@ QK_FN li32 q3_k_fit_weighted(const lf32 *x, const lf32 *importance, li32 *code, 
         const lf32 *xj = x + 16 * j;
         importance_weights(xj, importance + 16 * j, mean_square, 16, w);
         sum_w[j] = lane_sum(w, 16);
-        symmetric_fit fit = search_symmetric(xj, w, 16, 4);
+        symmetric_fit fit = search_symmetric(xj, w, 16, 4, SYMMETRIC_WEIGHTS);
         scale[j] = fit.scale;
         for (int i = 0; i < 16; i++) {
-            code[16 * j + i] = symmetric_stored_code(&fit, xj[i], 4);
+            code[16 * j + i] = symmetric_stored_code(&fit, xj[i], 4, SYMMETRIC_WEIGHTS);
         }
     }
-    symmetric_fit fit = search_symmetric(scale, sum_w, 16, 32);
+    symmetric_fit fit = search_symmetric(scale, sum_w, 16, 32, SYMMETRIC_SCALES);
     for (int j = 0; j < 16; j++) {
-        scale_code[j] = symmetric_stored_code(&fit, scale[j], 32);
+        scale_code[j] = symmetric_stored_code(&fit, scale[j], 32, SYMMETRIC_SCALES);
     }
     return f16_from_lf32(fit.scale);
 }
@@ -156,7 +182,8 @@ QK_FN void q3_k_pack(const li32 *code, const li32 *scale_code, li32 d, li32 *out
     out[27] = d;
 }
 
-QK_FN void q3_k_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_square, li32 *out)
+QK_FN void q3_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
+                         li32 *out)
 {
     (void)row_mean_square;
     li32 code[256], scale_code[16], d;
@@ -164,8 +191,8 @@ QK_FN void q3_k_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_sq
         d = q3_k_fit_weighted(x, importance, code, scale_code);
     } else {
         lf32 scale[16];
-        for (int j = 0; j < 16; j++) {
-            scale[j] = q3_k_fit_plain(x + 16 * j, code + 16 * j);
+        for (int j = 0; j < 16; j += Q3_K_GROUPS) {
+            q3_k_fit_plain(x + 16 * j, code + 16 * j, scale + j);
         }
         d = q3_k_scales_plain(scale, scale_code);
     }

@@ -12,12 +12,16 @@
 
 QK_FN const affine_search q4_1_weighted = BLOCK32_WEIGHTED(15);
 
-QK_FN void q4_1_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_square, li32 *out)
+/* Two blocks a lane, since the search takes two groups at a time. */
+QK_FN void q4_1_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
+                         li32 *out)
 {
-    li32 code[32];
-    out[0] = importance ? block32_search_affine(q4_1_weighted, x, importance, row_mean_square, code)
-                        : block32_round_affine(x, 15, code);
-    pack_nibbles(code, out + 1);
+    li32 head[AFFINE_GROUPS], code[32 * AFFINE_GROUPS];
+    block32_affine(q4_1_weighted, x, importance, row_mean_square, head, code);
+    for (int k = 0; k < AFFINE_GROUPS; k++, out += 5) {
+        out[0] = head[k];
+        pack_nibbles(code + 32 * k, out + 1);
+    }
 }
 
 QK_FN void q4_1_dequantize(const uint8_t *block, size_t n_blocks, float *y)

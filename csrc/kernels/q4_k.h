@@ -16,7 +16,8 @@
 QK_FN const affine_search q4_k_plain = {32, 15, -1.0f, 0.1f, 20, 0, 0};
 QK_FN const affine_search q4_k_weighted = {32, 15, -0.9f, 0.05f, 36, 0, 1};
 
-QK_FN void q4_k_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_square, li32 *out)
+QK_FN void q4_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
+                         li32 *out)
 {
     (void)row_mean_square;
     k_fit fit;
@@ -29,17 +30,14 @@ QK_FN void q4_k_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_sq
     pack_scales_6bit(fit.scale_code, fit.min_code, out + 1);
 
     for (int pair = 0; pair < 4; pair++) {
-        li32 code[64], byte[32];
+        li32 code[64];
         for (int half = 0; half < 2; half++) {
             int j = 2 * pair + half;
             k_codes(q4_k_plain, x + 32 * j, &fit.group[j], scaled(fit.d, fit.scale_code[j]),
                     scaled(fit.dmin, fit.min_code[j]), code + 32 * half);
         }
-        for (int i = 0; i < 32; i++) {
-            byte[i] = li32_or(code[i], li32_shl(code[i + 32], 4));
-        }
         for (int i = 0; i < 8; i++) {
-            out[4 + 8 * pair + i] = word_of_bytes(byte + 4 * i);
+            out[4 + 8 * pair + i] = word_of_nibbles(code + 4 * i, code + 32 + 4 * i);
         }
     }
 }

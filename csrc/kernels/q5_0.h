@@ -9,24 +9,23 @@
  *
  * Rule: as Q4_0, with 32 levels.  Source: ggml, quantize_row_q5_0_ref and _impl. */
 
-QK_FN void q5_0_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_square, li32 *out)
+QK_FN void q5_0_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
+                         li32 *out)
 {
     li32 code[32], words[5];
-    li32 d = importance ? block32_search_symmetric(x, importance, row_mean_square, 16, code)
+    li32 d = importance ? block32_search_symmetric(x, importance, *row_mean_square, 16, code)
                         : block32_round_symmetric(x, 16, code);
     words[0] = pack_fifth_bits(code);
-    pack_nibbles(code, words + 1);
+    pack_low_nibbles(code, words + 1);
     put_after_half(d, words, 5, out);
 }
 
 QK_FN void q5_0_dequantize(const uint8_t *block, size_t n_blocks, float *y)
 {
     for (; n_blocks--; block += 22, y += 32) {
-        uint8_t high[32];
-        spread_fifth_bits(block + 2, high);
         lf32 d = lf32_load_f16(block);
         for (int i = 0; i < 32; i += LANES) {
-            li32 code = li32_or(load_nibbles(block + 6, i), li32_load_u8(high + i));
+            li32 code = li32_or(load_nibbles(block + 6, i), load_fifth_bits(block + 2, i));
             code = li32_sub(code, li32_set1(16));
             lf32_store(y + i, lf32_mul(lf32_from_li32(code), d));
         }

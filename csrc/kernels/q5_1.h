@@ -12,23 +12,25 @@
 
 QK_FN const affine_search q5_1_weighted = BLOCK32_WEIGHTED(31);
 
-QK_FN void q5_1_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_square, li32 *out)
+/* Two blocks a lane, since the search takes two groups at a time. */
+QK_FN void q5_1_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
+                         li32 *out)
 {
-    li32 code[32];
-    out[0] = importance ? block32_search_affine(q5_1_weighted, x, importance, row_mean_square, code)
-                        : block32_round_affine(x, 31, code);
-    out[1] = pack_fifth_bits(code);
-    pack_nibbles(code, out + 2);
+    li32 head[AFFINE_GROUPS], code[32 * AFFINE_GROUPS];
+    block32_affine(q5_1_weighted, x, importance, row_mean_square, head, code);
+    for (int k = 0; k < AFFINE_GROUPS; k++, out += 6) {
+        out[0] = head[k];
+        out[1] = pack_fifth_bits(code + 32 * k);
+        pack_low_nibbles(code + 32 * k, out + 2);
+    }
 }
 
 QK_FN void q5_1_dequantize(const uint8_t *block, size_t n_blocks, float *y)
 {
     for (; n_blocks--; block += 24, y += 32) {
-        uint8_t high[32];
-        spread_fifth_bits(block + 4, high);
         lf32 d = lf32_load_f16(block), min = lf32_load_f16(block + 2);
         for (int i = 0; i < 32; i += LANES) {
-            li32 code = li32_or(load_nibbles(block + 8, i), li32_load_u8(high + i));
+            li32 code = li32_or(load_nibbles(block + 8, i), load_fifth_bits(block + 4, i));
             lf32_store(y + i, lf32_add(lf32_mul(lf32_from_li32(code), d), min));
         }
     }

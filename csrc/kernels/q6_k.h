@@ -36,7 +36,8 @@ QK_FN void q6_k_pack(const li32 *code, const li32 *scale_code, li32 d, li32 *out
     out[52] = d;
 }
 
-QK_FN void q6_k_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_square, li32 *out)
+QK_FN void q6_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
+                         li32 *out)
 {
     (void)row_mean_square;
     const li32 zero = li32_set1(0);
@@ -47,7 +48,7 @@ QK_FN void q6_k_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_sq
         for (int i = 0; i < 16; i++) {
             w[i] = importance ? importance[16 * j + i] : lf32_mul(xj[i], xj[i]);
         }
-        fit[j] = search_symmetric(xj, w, 16, 32);
+        fit[j] = search_symmetric(xj, w, 16, 32, SYMMETRIC_WEIGHTS);
         scale[j] = fit[j].scale;
     }
     lf32 inverse = lf32_div(lf32_set1(-128.0f), lane_extreme(scale, 16, &magnitude));
@@ -64,7 +65,7 @@ QK_FN void q6_k_quantize(const lf32 *x, const lf32 *importance, lf32 row_mean_sq
         for (int i = 16 * j; i < 16 * j + 16; i++) {
             li32 rounded = lf32_nearest_clamped(lf32_div(x[i], step), -32, 31);
             rounded = li32_add(rounded, li32_set1(32));
-            li32 searched = symmetric_stored_code(&fit[j], x[i], 32);
+            li32 searched = symmetric_stored_code(&fit[j], x[i], 32, SYMMETRIC_WEIGHTS);
             code[i] = li32_select(no_step, searched, rounded);
             code[i] = li32_select(empty, zero, code[i]);
         }

@@ -63,32 +63,46 @@ QK_INLINE lf32 lane_extreme(const lf32 *x, int n, lf32 *magnitude)
 
 /* ---- scale only: x ~ scale * code, code in -n_max..n_max-1 ---- */
 
+/* What x is: weights are finite, and the scales of groups need not be. */
+typedef enum symmetric_input { SYMMETRIC_WEIGHTS, SYMMETRIC_SCALES } symmetric_input;
+
 typedef struct symmetric_fit {
     lf32 scale;
     lf32 grid;  /* code = nearest(grid * x), clamped */
     lmask zero; /* the group counts as zero: scale 0, and 0 stands for code + n_max */
 } symmetric_fit;
 
-QK_INLINE li32 symmetric_code(lf32 grid, lf32 x, int n_max)
+/* nearest(grid * x), clamped to -n_max..n_max-1, as the bits of 1.5 * 2^23 + code.  No weight is
+ * larger than the one that the grid was made from, so nothing leaves +-2^22 unless the group
+ * counts as zero and its codes are not used.  NaN, which a scale can lead to, has code 0. */
+QK_INLINE li32 symmetric_bits(lf32 grid, lf32 x, int n_max, symmetric_input input)
 {
-    return lf32_nearest_clamped(lf32_mul(grid, x), -n_max, n_max - 1);
+    lf32 v = lf32_add(lf32_mul(grid, x), lf32_set1(ROUNDING_MAGIC));
+    li32 bits = lf32_bits(v);
+    if (input == SYMMETRIC_SCALES) {
+        bits = li32_select(lf32_eq(v, v), bits, li32_set1(ROUNDING_BITS));
+    }
+    return li32_clamp(bits, ROUNDING_BITS - n_max, ROUNDING_BITS + n_max - 1);
 }
 
 /* The code of x as it is stored: 0..2*n_max-1. */
-QK_INLINE li32 symmetric_stored_code(const symmetric_fit *fit, lf32 x, int n_max)
+QK_INLINE li32 symmetric_stored_code(const symmetric_fit *fit, lf32 x, int n_max,
+                                     symmetric_input input)
 {
-    li32 code = li32_add(symmetric_code(fit->grid, x, n_max), li32_set1(n_max));
+    li32 code = symmetric_bits(fit->grid, x, n_max, input);
+    code = li32_sub(code, li32_set1(ROUNDING_BITS - n_max));
     return li32_select(fit->zero, li32_set1(0), code);
 }
 
 /* sum w*x*code and sum w*code*code on a grid */
 QK_INLINE void symmetric_sums(const lf32 *x, const lf32 *w, int n, int n_max, lf32 grid,
-                              lf32 *sum_lx, lf32 *sum_l2)
+                              symmetric_input input, lf32 *sum_lx, lf32 *sum_l2)
 {
     lf32 lx = lf32_set1(0.0f);
     lf32 l2 = lx;
     for (int i = 0; i < n; i++) {
-        lf32 l = lf32_from_li32(symmetric_code(grid, x[i], n_max));
+        lf32 l = lf32_from_bits(symmetric_bits(grid, x[i], n_max, input));
+        l = lf32_sub(l, lf32_set1(ROUNDING_MAGIC));
         lx = lf32_add(lx, lf32_mul(lf32_mul(w[i], x[i]), l));
         l2 = lf32_add(l2, lf32_mul(lf32_mul(w[i], l), l));
     }
@@ -96,7 +110,8 @@ QK_INLINE void symmetric_sums(const lf32 *x, const lf32 *w, int n, int n_max, lf
     *sum_l2 = l2;
 }
 
-QK_INLINE symmetric_fit search_symmetric(const lf32 *x, const lf32 *w, int n, int n_max)
+QK_INLINE symmetric_fit search_symmetric(const lf32 *x, const lf32 *w, int n, int n_max,
+                                         symmetric_input input)
 {
     const lf32 zero = lf32_set1(0.0f);
     lf32 magnitude, sum_lx, sum_l2;
@@ -104,7 +119,7 @@ QK_INLINE symmetric_fit search_symmetric(const lf32 *x, const lf32 *w, int n, in
     symmetric_fit fit;
     fit.zero = lf32_gt(lf32_set1(GROUP_MAX_EPS), magnitude);
     fit.grid = lf32_div(lf32_set1((float)-n_max), extreme);
-    symmetric_sums(x, w, n, n_max, fit.grid, &sum_lx, &sum_l2);
+    symmetric_sums(x, w, n, n_max, fit.grid, input, &sum_lx, &sum_l2);
     fit.scale = lf32_select(lf32_eq(sum_l2, zero), zero, lf32_div(sum_lx, sum_l2));
     lf32 best = lf32_mul(fit.scale, sum_lx);
     for (int step = -9; step <= 9; step++) {
@@ -112,7 +127,7 @@ QK_INLINE symmetric_fit search_symmetric(const lf32 *x, const lf32 *w, int n, in
             continue;
         }
         lf32 grid = lf32_div(lf32_set1(-((float)n_max + 0.1f * (float)step)), extreme);
-        symmetric_sums(x, w, n, n_max, grid, &sum_lx, &sum_l2);
+        symmetric_sums(x, w, n, n_max, grid, input, &sum_lx, &sum_l2);
         lmask better = lmask_and(lf32_gt(sum_l2, zero),
                                  lf32_gt(lf32_mul(sum_lx, sum_lx), lf32_mul(best, sum_l2)));
         lf32 scale = lf32_div(sum_lx, sum_l2);
@@ -141,6 +156,22 @@ typedef struct affine_fit {
     lf32 grid_scale, grid_min; /* code = nearest(grid_scale * (x - grid_min)), clamped */
 } affine_fit;
 
+/* Groups that are searched side by side.  A step's sums are chains of dependent additions, and
+ * the next step waits for them: a second group fills that time. */
+#define AFFINE_GROUPS 2
+
+/* What a search knows of one group. */
+typedef struct affine_group {
+    const lf32 *x, *w;
+    lf32 low, high;    /* smallest and largest weight, low at most 0 */
+    lf32 smallest;     /* smallest weight */
+    lf32 sum_w, sum_x; /* of w, and of w * x */
+    lmask flat;        /* no range to search */
+    lf32 min, best;    /* minimum and error of the best fit so far */
+    lf32 l[MAX_GROUP]; /* codes on the grid in hand, as floats */
+    lf32 sum_l, sum_l2, sum_xl;
+} affine_group;
+
 QK_INLINE li32 affine_code(affine_search how, lf32 grid_scale, lf32 grid_min, lf32 x)
 {
     lf32 v = lf32_mul(grid_scale, lf32_sub(x, grid_min));
@@ -152,87 +183,161 @@ QK_INLINE li32 affine_code(affine_search how, lf32 grid_scale, lf32 grid_min, lf
     return lf32_nearest_clamped(v, 0, how.n_max);
 }
 
-/* sum of w * |scale * l + min - x|, or of its square */
-QK_INLINE lf32 affine_error(affine_search how, const lf32 *x, const lf32 *w, const lf32 *l,
-                            lf32 scale, lf32 min)
+/* affine_code as a float, where no value leaves +-2^22: rounded and clamped in the mantissa. */
+QK_INLINE lf32 affine_level(affine_search how, lf32 grid_scale, lf32 grid_min, lf32 x)
 {
-    lf32 error = lf32_set1(0.0f);
-    for (int i = 0; i < how.n; i++) {
-        lf32 diff = lf32_sub(lf32_add(lf32_mul(scale, l[i]), min), x[i]);
-        diff = how.absolute_error ? lf32_abs(diff) : lf32_mul(diff, diff);
-        error = lf32_add(error, lf32_mul(w[i], diff));
-    }
-    return error;
+    const lf32 magic = lf32_set1(ROUNDING_MAGIC);
+    lf32 v = lf32_add(lf32_mul(grid_scale, lf32_sub(x, grid_min)), magic);
+    li32 bits = li32_clamp(lf32_bits(v), ROUNDING_BITS, ROUNDING_BITS + how.n_max);
+    return lf32_sub(lf32_from_bits(bits), magic);
 }
 
-/* One step: round on a grid, solve for the best scale and minimum, keep them where they beat
- * what was found so far. */
-QK_INLINE void affine_step(affine_search how, const lf32 *x, const lf32 *w, lf32 max, lf32 sum_w,
-                           lf32 sum_x, int k, affine_fit *fit, lf32 *min, lf32 *best)
+/* Whether every weight of the group, on the grid, stays within +-2^22 in every lane. */
+QK_INLINE int affine_in_range(const affine_group *g, lf32 grid)
 {
-    const lf32 zero = lf32_set1(0.0f);
-    lf32 l[MAX_GROUP];
-    lf32 levels = lf32_set1(how.first + how.step * (float)k + (float)how.n_max);
-    lf32 grid = lf32_div(levels, lf32_sub(max, *min));
-    lf32 sum_l = zero, sum_l2 = zero, sum_xl = zero;
-    for (int i = 0; i < how.n; i++) {
-        l[i] = lf32_from_li32(affine_code(how, grid, *min, x[i]));
-        lf32 wl = lf32_mul(w[i], l[i]);
-        sum_l = lf32_add(sum_l, wl);
-        sum_l2 = lf32_add(sum_l2, lf32_mul(wl, l[i]));
-        sum_xl = lf32_add(sum_xl, lf32_mul(wl, x[i]));
-    }
-    lf32 det = lf32_sub(lf32_mul(sum_w, sum_l2), lf32_mul(sum_l, sum_l));
-    lf32 scale = lf32_sub(lf32_mul(sum_w, sum_xl), lf32_mul(sum_x, sum_l));
-    lf32 new_min = lf32_sub(lf32_mul(sum_l2, sum_x), lf32_mul(sum_l, sum_xl));
-    scale = lf32_div(scale, det);
-    new_min = lf32_div(new_min, det);
-    lmask positive = lf32_gt(new_min, zero);
-    new_min = lf32_select(positive, zero, new_min);
-    scale = lf32_select(positive, lf32_div(sum_xl, sum_l2), scale);
-    lf32 error = affine_error(how, x, w, l, scale, new_min);
-    lmask better = lmask_and(lf32_gt(det, zero), lf32_gt(*best, error));
-    *best = lf32_select(better, error, *best);
-    fit->scale = lf32_select(better, scale, fit->scale);
-    fit->grid_scale = lf32_select(better, grid, fit->grid_scale);
-    fit->grid_min = lf32_select(better, *min, fit->grid_min);
-    *min = lf32_select(better, new_min, *min);
+    const lf32 limit = lf32_set1(4194304.0f);
+    lf32 first = lf32_mul(grid, lf32_sub(g->smallest, g->min));
+    lf32 last = lf32_mul(grid, lf32_sub(g->high, g->min));
+    lmask inside = lmask_and(lf32_gt(limit, lf32_abs(first)), lf32_gt(limit, lf32_abs(last)));
+    return !lmask_any(lmask_not(inside));
 }
 
-QK_INLINE affine_fit search_affine(affine_search how, const lf32 *x, const lf32 *w)
+QK_INLINE void affine_start(affine_search how, affine_group *g, const lf32 *x, const lf32 *w)
 {
     const lf32 zero = lf32_set1(0.0f);
-    lf32 l[MAX_GROUP];
-    lf32 min = x[0], max = x[0], sum_w = w[0], sum_x = lf32_mul(w[0], x[0]);
+    g->x = x;
+    g->w = w;
+    g->smallest = g->high = x[0];
+    g->sum_w = w[0];
+    g->sum_x = lf32_mul(w[0], x[0]);
     for (int i = 1; i < how.n; i++) {
-        min = lf32_select(lf32_gt(min, x[i]), x[i], min);
-        max = lf32_select(lf32_gt(x[i], max), x[i], max);
-        sum_w = lf32_add(sum_w, w[i]);
-        sum_x = lf32_add(sum_x, lf32_mul(w[i], x[i]));
+        g->smallest = lf32_select(lf32_gt(g->smallest, x[i]), x[i], g->smallest);
+        g->high = lf32_select(lf32_gt(x[i], g->high), x[i], g->high);
+        g->sum_w = lf32_add(g->sum_w, w[i]);
+        g->sum_x = lf32_add(g->sum_x, lf32_mul(w[i], x[i]));
     }
-    min = lf32_select(lf32_gt(min, zero), zero, min);
-    const lmask flat = lf32_eq(max, min);
-    const lf32 flat_min = min;
+    g->low = lf32_select(lf32_gt(g->smallest, zero), zero, g->smallest);
+    g->min = g->low;
+    g->flat = lf32_eq(g->high, g->low);
+}
 
-    affine_fit fit;
-    lf32 grid = lf32_div(lf32_set1((float)how.n_max), lf32_sub(max, min));
-    fit.scale = lf32_div(lf32_set1(1.0f), grid);
-    /* On a range too small to divide by, the reference rounds without clamping first, and its
-     * codes come out 0 as they do on grid 0. */
-    lmask too_small = lf32_gt(grid, lf32_set1(FLT_MAX));
-    fit.grid_scale = lf32_select(too_small, zero, grid);
-    fit.grid_min = min;
+/* levels / range; 0 where there is no range, so that such a lane holds up no other. */
+QK_INLINE lf32 affine_grid(const affine_group *g, float levels)
+{
+    lf32 grid = lf32_div(lf32_set1(levels), lf32_sub(g->high, g->min));
+    return lf32_select(g->flat, lf32_set1(0.0f), grid);
+}
+
+/* Codes of all groups on their grids, and their sums under w. */
+QK_INLINE void affine_round(affine_search how, affine_group *g, const lf32 *grid)
+{
+    int in_range = 1;
+    for (int k = 0; k < AFFINE_GROUPS; k++) {
+        g[k].sum_l = g[k].sum_l2 = g[k].sum_xl = lf32_set1(0.0f);
+        in_range &= affine_in_range(&g[k], grid[k]);
+    }
+    for (int i = 0; !in_range && i < how.n; i++) {
+        for (int k = 0; k < AFFINE_GROUPS; k++) {
+            g[k].l[i] = lf32_from_li32(affine_code(how, grid[k], g[k].min, g[k].x[i]));
+        }
+    }
     for (int i = 0; i < how.n; i++) {
-        l[i] = lf32_from_li32(affine_code(how, fit.grid_scale, min, x[i]));
+        for (int k = 0; k < AFFINE_GROUPS; k++) {
+            if (in_range) {
+                g[k].l[i] = affine_level(how, grid[k], g[k].min, g[k].x[i]);
+            }
+            lf32 wl = lf32_mul(g[k].w[i], g[k].l[i]);
+            g[k].sum_l = lf32_add(g[k].sum_l, wl);
+            g[k].sum_l2 = lf32_add(g[k].sum_l2, lf32_mul(wl, g[k].l[i]));
+            g[k].sum_xl = lf32_add(g[k].sum_xl, lf32_mul(wl, g[k].x[i]));
+        }
     }
-    lf32 best = affine_error(how, x, w, l, fit.scale, min);
+}
+
+/* Of every group, sum of w * |scale * l + min - x|, or of its square. */
+QK_INLINE void affine_errors(affine_search how, const affine_group *g, const lf32 *scale,
+                             const lf32 *min, lf32 *error)
+{
+    for (int k = 0; k < AFFINE_GROUPS; k++) {
+        error[k] = lf32_set1(0.0f);
+    }
+    for (int i = 0; i < how.n; i++) {
+        for (int k = 0; k < AFFINE_GROUPS; k++) {
+            lf32 diff = lf32_add(lf32_mul(scale[k], g[k].l[i]), min[k]);
+            diff = lf32_sub(diff, g[k].x[i]);
+            diff = how.absolute_error ? lf32_abs(diff) : lf32_mul(diff, diff);
+            error[k] = lf32_add(error[k], lf32_mul(g[k].w[i], diff));
+        }
+    }
+}
+
+/* The scale and minimum that fit the codes in hand best; gives the determinant, which must be
+ * positive for them to count. */
+QK_INLINE lf32 affine_solve(const affine_group *g, lf32 *scale, lf32 *min)
+{
+    const lf32 zero = lf32_set1(0.0f);
+    lf32 det = lf32_sub(lf32_mul(g->sum_w, g->sum_l2), lf32_mul(g->sum_l, g->sum_l));
+    lf32 s = lf32_sub(lf32_mul(g->sum_w, g->sum_xl), lf32_mul(g->sum_x, g->sum_l));
+    lf32 m = lf32_sub(lf32_mul(g->sum_l2, g->sum_x), lf32_mul(g->sum_l, g->sum_xl));
+    m = lf32_div(m, det);
+    lmask positive = lf32_gt(m, zero);
+    *scale = lf32_select(positive, lf32_div(g->sum_xl, g->sum_l2), lf32_div(s, det));
+    *min = lf32_select(positive, zero, m);
+    return det;
+}
+
+/* One step: round on a grid, solve, and keep what beats the best so far. */
+QK_INLINE void affine_step(affine_search how, affine_group *g, float levels, affine_fit *fit)
+{
+    lf32 grid[AFFINE_GROUPS], scale[AFFINE_GROUPS], min[AFFINE_GROUPS];
+    lf32 det[AFFINE_GROUPS], error[AFFINE_GROUPS];
+    for (int k = 0; k < AFFINE_GROUPS; k++) {
+        grid[k] = affine_grid(&g[k], levels);
+    }
+    affine_round(how, g, grid);
+    for (int k = 0; k < AFFINE_GROUPS; k++) {
+        det[k] = affine_solve(&g[k], &scale[k], &min[k]);
+    }
+    affine_errors(how, g, scale, min, error);
+    for (int k = 0; k < AFFINE_GROUPS; k++) {
+        lmask better = lmask_and(lf32_gt(det[k], lf32_set1(0.0f)), lf32_gt(g[k].best, error[k]));
+        g[k].best = lf32_select(better, error[k], g[k].best);
+        fit[k].scale = lf32_select(better, scale[k], fit[k].scale);
+        fit[k].grid_scale = lf32_select(better, grid[k], fit[k].grid_scale);
+        fit[k].grid_min = lf32_select(better, g[k].min, fit[k].grid_min);
+        g[k].min = lf32_select(better, min[k], g[k].min);
+    }
+}
+
+/* Fits AFFINE_GROUPS groups that lie one after the other in x and w. */
+QK_INLINE void search_affine(affine_search how, const lf32 *x, const lf32 *w, affine_fit *fit)
+{
+    const lf32 zero = lf32_set1(0.0f);
+    affine_group g[AFFINE_GROUPS];
+    lf32 grid[AFFINE_GROUPS], scale[AFFINE_GROUPS], min[AFFINE_GROUPS], error[AFFINE_GROUPS];
+    for (int k = 0; k < AFFINE_GROUPS; k++) {
+        affine_start(how, &g[k], x + how.n * k, w + how.n * k);
+        grid[k] = affine_grid(&g[k], (float)how.n_max);
+        scale[k] = fit[k].scale = lf32_div(lf32_set1(1.0f), grid[k]);
+        min[k] = fit[k].grid_min = g[k].min;
+        /* On a range too small to divide by, the reference rounds this first grid without
+         * clamping before, and its codes come out 0, as they do on grid 0. */
+        lmask too_small = lf32_gt(grid[k], lf32_set1(FLT_MAX));
+        grid[k] = fit[k].grid_scale = lf32_select(too_small, zero, grid[k]);
+    }
+    affine_round(how, g, grid);
+    affine_errors(how, g, scale, min, error);
+    for (int k = 0; k < AFFINE_GROUPS; k++) {
+        g[k].best = error[k];
+    }
     for (int k = 0; k <= how.n_steps; k++) {
-        affine_step(how, x, w, max, sum_w, sum_x, k, &fit, &min, &best);
+        affine_step(how, g, how.first + how.step * (float)k + (float)how.n_max, fit);
     }
-    fit.scale = lf32_select(flat, zero, fit.scale);
-    fit.grid_scale = lf32_select(flat, zero, fit.grid_scale);
-    fit.minus_min = lf32_neg(lf32_select(flat, flat_min, min));
-    return fit;
+    for (int k = 0; k < AFFINE_GROUPS; k++) {
+        fit[k].scale = lf32_select(g[k].flat, zero, fit[k].scale);
+        fit[k].grid_scale = lf32_select(g[k].flat, zero, fit[k].grid_scale);
+        fit[k].minus_min = lf32_neg(lf32_select(g[k].flat, g[k].low, g[k].min));
+    }
 }
 
 /* ---- scales of a superblock: x ~ scale * code, x >= 0, code in 0..n_max ---- */

@@ -33,6 +33,17 @@ QK_INLINE li32 li32_lookup(const int32_t *table, li32 index)
     v = vld1q_lane_s32(table + vgetq_lane_s32(index, 2), v, 2);
     return vld1q_lane_s32(table + vgetq_lane_s32(index, 3), v, 3);
 }
+/* A lookup of bytes: entry i is bytes 4i to 4i+3 of the table. */
+QK_INLINE lf32 lf32_lookup16(const float *table, li32 index)
+{
+    uint8x16x4_t bytes;
+    for (int i = 0; i < 4; i++) {
+        bytes.val[i] = vreinterpretq_u8_f32(vld1q_f32(table + 4 * i));
+    }
+    li32 at = vmulq_s32(index, vdupq_n_s32(0x04040404));
+    at = vaddq_s32(at, vdupq_n_s32(0x03020100));
+    return vreinterpretq_f32_u8(vqtbl4q_u8(bytes, vreinterpretq_u8_s32(at)));
+}
 /* 4x4 in two rounds of pairwise exchange: of single items, of pairs. */
 QK_INLINE void lane_transpose(const float *const *rows, lf32 *out)
 {

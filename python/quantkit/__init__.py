@@ -7,13 +7,16 @@ Measurements: `perplexity` and `compare`. The command line is `quantkit`.
 from __future__ import annotations
 
 from ._native import Backend, active_backend, backends
+from ._version import __version__ as __version__
 from .arrays import QuantizedTensor, dequantize, quantize
 from .convert import convert
+from .edits import Edits
 from .errors import (
     BackendError,
     CheckpointError,
     FormatError,
     NonFiniteError,
+    OptionError,
     OutputError,
     QuantkitError,
     ShapeError,
@@ -26,9 +29,9 @@ from .imatrix import read_imatrix
 from .info import ModelInfo, describe
 from .quantize_model import QuantizeReport, quantize_file
 from .recipes import RECIPES, Recipe
+from .recipes.overrides import Overrides, TensorType
 from .types import QuantType
-
-__version__ = "0.1.0"
+from .verify import Verification, verify_file
 
 __all__ = [
     "RECIPES",
@@ -36,12 +39,15 @@ __all__ = [
     "BackendError",
     "CheckpointError",
     "Comparison",
+    "Edits",
     "FormatError",
     "GGUFFile",
     "Measurement",
     "ModelInfo",
     "NonFiniteError",
+    "OptionError",
     "OutputError",
+    "Overrides",
     "PerplexityResult",
     "QuantType",
     "QuantizeReport",
@@ -49,8 +55,10 @@ __all__ = [
     "QuantkitError",
     "Recipe",
     "ShapeError",
+    "TensorType",
     "UnsupportedModelError",
     "UnsupportedTypeError",
+    "Verification",
     "active_backend",
     "backends",
     "compare",
@@ -61,4 +69,5 @@ __all__ = [
     "quantize",
     "quantize_file",
     "read_imatrix",
+    "verify_file",
 ]

@@ -42,7 +42,7 @@ class Backend:
     """The C core compiled for one instruction set.
 
     Attributes:
-        name: "scalar", "avx2" or "avx512".
+        name: "scalar", "avx2", "avx512" or "neon".
         lanes: blocks that it quantizes at once.
         usable: whether this machine can run it.
         index: its number in the C API, the best first.

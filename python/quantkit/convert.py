@@ -130,7 +130,7 @@ def convert(
         outtype: what matrices become, one of `OUTTYPES`; vectors become F32.
         pre_tokenizer: llama.cpp's name of the pre-tokenizer (None: recognized).
         threads: slabs converted at a time; the bytes do not depend on it.
-        progress: told about the weights converted.
+        progress: told about the bytes read.
 
     Raises:
         QuantkitError: the folder cannot be read or the file not be written.

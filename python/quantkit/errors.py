@@ -11,6 +11,7 @@ __all__ = [
     "CheckpointError",
     "FormatError",
     "NonFiniteError",
+    "OptionError",
     "OutputError",
     "QuantkitError",
     "ShapeError",
@@ -45,6 +46,10 @@ class ShapeError(QuantkitError, ValueError):
 
 class NonFiniteError(QuantkitError, ValueError):
     """The weights to quantize hold a NaN or an infinity."""
+
+
+class OptionError(QuantkitError, ValueError):
+    """An option does not fit the model, or its value is not what it must be."""
 
 
 class OutputError(QuantkitError):

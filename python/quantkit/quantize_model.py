@@ -6,27 +6,34 @@ llama-quantize writes: tensors in order of (layer, name), the quantization keys 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from .errors import UnsupportedTypeError
-from .gguf.keys import uint32
+from ._native import native_types
+from .edits import EditedModel, Edits, edit, file_metadata
+from .errors import OptionError, UnsupportedTypeError
+from .gguf.keys import Field, uint32
+from .gguf.layout import TensorSpec
+from .imatrix import read_imatrix
 from .opening import open_source
 from .progress import Progress
+from .provenance import provenance_fields
+from .quantize_report import QuantizeReport, TensorReport
 from .recipes import (
     Assignment,
     ModelFacts,
     Recipe,
-    assign_types,
+    importance_fallback,
     requires_importance,
 )
 from .recipes.facts import layer_number
-from .slabs import Importance
-from .source import ModelSource, SourceTensor
+from .recipes.overrides import Overrides, assign_with_overrides
+from .slabs import Importance, slabs_of
+from .source import ModelSource
+from .splits import Part, by_shards, by_size, parts_of
+from .tensor_errors import ErrorSums
 from .types import QuantType
-from .writing import write_model
+from .writing import refuse_to_overwrite, write_parts
 
 __all__ = ["QuantizeReport", "TensorReport", "plan", "quantize_file"]
 
@@ -34,66 +41,24 @@ QUANTIZATION_VERSION = 2
 """The version of the block formats: GGML_QNT_VERSION."""
 
 REPLACED_KEYS = ("general.quantization_version", "general.file_type")
-
-
-@dataclass(frozen=True)
-class TensorReport:
-    """What became of one tensor.
-
-    Attributes:
-        name: GGUF name.
-        shape: row length last.
-        source_type: its type before.
-        type: its type in the file.
-        n_bytes: its bytes in the file.
-        reason: the rule that chose the type.
-        fallback_from: the type the recipe chose, if the rows do not fit its block.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    source_type: QuantType
-    type: QuantType
-    n_bytes: int
-    reason: str
-    fallback_from: QuantType | None
-
-
-@dataclass(frozen=True)
-class QuantizeReport:
-    """What a quantized file holds.
-
-    Attributes:
-        path: the file.
-        recipe: the recipe's name.
-        tensors: one entry per tensor, in file order.
-        size_bytes: size of the file.
-    """
-
-    path: Path
-    recipe: str
-    tensors: tuple[TensorReport, ...]
-    size_bytes: int
-
-    @property
-    def bits_per_weight(self) -> float:
-        """Bits of all tensors over weights of all tensors."""
-        n_weights = sum(int(np.prod(t.shape)) for t in self.tensors)
-        return 8 * sum(t.n_bytes for t in self.tensors) / n_weights
-
-    @property
-    def fallbacks(self) -> tuple[TensorReport, ...]:
-        """The tensors whose rows do not fit the block of the type chosen for them."""
-        return tuple(t for t in self.tensors if t.fallback_from is not None)
+KEYS_OF_A_FILE = ("split.", "quantkit.")
+"""They describe the source's files and origin, and would be wrong in another file."""
 
 
 def quantize_file(
     model: str | Path | ModelSource,
     out: str | Path,
-    recipe: str,
+    recipe: str | Recipe,
     *,
-    importance: Importance | None = None,
+    overrides: Overrides | None = None,
+    edits: Edits | None = None,
+    importance: Importance | str | Path | None = None,
     allow_requantize: bool = False,
+    keep_split: bool = False,
+    split_max_bytes: int | None = None,
+    measure: bool = False,
+    provenance: bool = False,
+    dry_run: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> QuantizeReport:
@@ -107,40 +72,83 @@ def quantize_file(
         model: a GGUF file (any shard of a split one) or a checkpoint folder.
         out: the file to write; it appears under this name only once it is complete.
         recipe: which types to use, such as "Q4_K_M", in any case.
-        importance: by tensor name, f32 [cols] or [matrices, cols].
+        overrides: types chosen over those of the recipe.
+        edits: metadata to set, and layers to take out.
+        importance: by tensor name, f32 [cols] or [matrices, cols]; or the path of an
+            importance matrix.
         allow_requantize: accept tensors that are quantized already.
+        keep_split: write as many files as the model has, with the same tensors.
+        split_max_bytes: write several files of at most so many bytes of tensors each.
+        measure: compare each tensor with what it was; see `TensorReport.errors`.
+        provenance: keep the recipe and the hashes of the inputs in the metadata; the
+            file then is llama-quantize's but for these keys.
+        dry_run: do everything but write: the report is what a real run gives.
         threads: slabs converted at a time; the bytes do not depend on it.
-        progress: told about the weights converted.
+        progress: told about the bytes read.
 
     Raises:
         UnsupportedTypeError: the recipe is unknown, needs an importance matrix, or the
             model is quantized already.
+        OptionError: an option does not fit the model.
+        ShapeError: the importance does not fit the model.
         QuantkitError: the model cannot be read or the file not be written.
     """
     chosen = Recipe.parse(recipe)
-    source = open_source(model)
-    assigned = plan(source, chosen, importance, allow_requantize=allow_requantize)
-    metadata = {
+    overrides, edits = overrides or Overrides(), edits or Edits()
+    if keep_split and split_max_bytes is not None:
+        raise OptionError("--keep-split and --split-max-size exclude each other")
+    imatrix = Path(importance) if isinstance(importance, str | Path) else None
+    if provenance and importance is not None and imatrix is None:
+        raise OptionError("provenance needs the path of the importance matrix")
+    source = edit(open_source(model), edits)
+    weighting = edits.importance_after(read_importance(importance))
+    assigned = plan(
+        source,
+        chosen,
+        weighting,
+        overrides=overrides,
+        allow_requantize=allow_requantize,
+    )
+    metadata = quantized_metadata(source, chosen, edits)
+    if provenance:
+        metadata |= provenance_fields(
+            chosen, overrides, edits, source.paths, imatrix, progress
+        )
+    parts = _parts(source, assigned, Path(out), metadata, keep_split, split_max_bytes)
+    refuse_to_overwrite(source, parts)
+    _check_importance(source, weighting)
+    sums: dict[str, ErrorSums] = {}
+    if not dry_run:
+        sums = write_parts(
+            source,
+            parts,
+            importance=weighting,
+            measure=measure,
+            threads=threads,
+            progress=progress,
+        )
+    return _report(chosen, source, assigned, parts, sums, dry_run)
+
+
+def read_importance(importance: Importance | str | Path | None) -> Importance | None:
+    """The importance at a path; one that is read already is itself."""
+    if isinstance(importance, str | Path):
+        return read_imatrix(importance)
+    return importance
+
+
+def quantized_metadata(
+    source: EditedModel, recipe: Recipe, edits: Edits
+) -> dict[str, Field]:
+    """The metadata of a quantized file: the model's, the quantization keys, edits."""
+    kept = {
         key: field
         for key, field in source.metadata.items()
-        if key not in REPLACED_KEYS and not key.startswith("split.")
+        if key not in REPLACED_KEYS and not key.startswith(KEYS_OF_A_FILE)
     }
-    metadata["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
-    metadata["general.file_type"] = uint32(chosen.file_type)
-    types = {name: assigned[name].type for name in _file_order(source)}
-    write_model(
-        source,
-        types,
-        out,
-        metadata=metadata,
-        importance=importance,
-        threads=threads,
-        progress=progress,
-    )
-    reports = tuple(
-        _tensor_report(source.tensors[name], assigned[name]) for name in types
-    )
-    return QuantizeReport(Path(out), chosen.name, reports, Path(out).stat().st_size)
+    kept["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
+    kept["general.file_type"] = uint32(recipe.file_type)
+    return file_metadata(kept, edits)
 
 
 def plan(
@@ -148,36 +156,106 @@ def plan(
     recipe: Recipe,
     importance: Importance | None = None,
     *,
+    overrides: Overrides | None = None,
     allow_requantize: bool = False,
 ) -> dict[str, Assignment]:
     """The type of every tensor under a recipe, refused where the result would be bad.
 
+    A tensor that the importance matrix lacks, and that would be of no use without, gets
+    the next better type.
+
     Raises:
         UnsupportedTypeError: a tensor is quantized already and `allow_requantize` is
-            not set, or needs an importance that is not there.
+            not set, needs an importance and there is none at all, or is to get a type
+            that quantkit cannot quantize to.
+        OptionError: the overrides do not fit the model.
     """
     facts = ModelFacts.of(
         source.metadata, source.tensors, has_importance=importance is not None
     )
     present = [(t.name, t.shape, t.type) for t in source.tensors.values()]
-    assigned = assign_types(recipe, facts, present)
-    for name, assignment in assigned.items():
-        old, new = source.tensors[name].type, assignment.type
-        if new is old:
-            continue
-        if old.is_quantized and not allow_requantize:
+    assigned = assign_with_overrides(recipe, facts, present, overrides or Overrides())
+    return {
+        name: _checked(
+            recipe, name, present_type, assigned[name], importance, allow_requantize
+        )
+        for name, _, present_type in present
+    }
+
+
+def _checked(
+    recipe: Recipe,
+    name: str,
+    old: QuantType,
+    assignment: Assignment,
+    importance: Importance | None,
+    allow_requantize: bool,
+) -> Assignment:
+    """An assignment that can be carried out, or an error that says why it cannot."""
+    if assignment.type is old:
+        return assignment
+    if old.is_quantized and not allow_requantize:
+        raise UnsupportedTypeError(
+            f"tensor {name} is {old.name} already, and quantizing it again to "
+            f"{assignment.type.name} loses more than either; start from the F16, BF16 "
+            "or F32 model, or allow requantizing (--allow-requantize)"
+        )
+    if name not in (importance or {}):
+        assignment = _without_importance(recipe, name, assignment, importance)
+    for type in (old, assignment.type):
+        if type not in native_types():
             raise UnsupportedTypeError(
-                f"tensor {name} is {old.name} already, and quantizing it again to "
-                f"{new.name} loses more than either; start from the F16, BF16 or F32 "
-                "model, or allow requantizing (--allow-requantize)"
+                f"tensor {name} is to become {assignment.type.name} from {old.name}, "
+                f"and quantkit does not know how to read or write {type.name}; leave "
+                "the tensor as it is, or choose another type (--tensor-type)"
             )
-        if requires_importance(recipe, name, new) and name not in (importance or {}):
-            raise UnsupportedTypeError(
-                f"{recipe.name} makes tensor {name} {new.name}, which is of no use "
-                "without an importance matrix; collect one with llama.cpp's "
-                "llama-imatrix and pass it (--imatrix), or choose another recipe"
-            )
-    return assigned
+    return assignment
+
+
+def _without_importance(
+    recipe: Recipe, name: str, assignment: Assignment, importance: Importance | None
+) -> Assignment:
+    """The assignment of a tensor of unknown importance."""
+    type = assignment.type
+    if not requires_importance(recipe, name, type):
+        return assignment
+    if importance is None:
+        raise UnsupportedTypeError(
+            f"{recipe.name} makes tensor {name} {type.name}, which is of no use "
+            "without an importance matrix; collect one with llama.cpp's "
+            "llama-imatrix and pass it (--imatrix), or choose another recipe"
+        )
+    better = importance_fallback(recipe, name, type)
+    reason = f"{assignment.reason}; not in the importance matrix"
+    return Assignment(better, reason, assignment.fallback_from or type)
+
+
+def _check_importance(source: ModelSource, importance: Importance | None) -> None:
+    """Refuse importance of another shape now, not when its tensor's turn comes."""
+    for name, tensor in source.tensors.items():
+        next(slabs_of(tensor, tensor.type, (importance or {}).get(name)), None)
+
+
+def _parts(
+    source: EditedModel,
+    assigned: Mapping[str, Assignment],
+    out: Path,
+    metadata: Mapping[str, Field],
+    keep_split: bool,
+    split_max_bytes: int | None,
+) -> list[Part]:
+    """The files to write: one, or as the options ask."""
+    specs = {
+        name: TensorSpec(name, source.tensors[name].shape, assigned[name].type)
+        for name in _file_order(source)
+    }
+    if keep_split:
+        groups = by_shards(specs, source.locations)
+    elif split_max_bytes is not None:
+        groups = by_size(list(specs.values()), split_max_bytes, metadata)
+    else:
+        groups = [list(specs.values())]
+    return parts_of(out, metadata, groups)
 
 
 def _file_order(source: ModelSource) -> list[str]:
@@ -185,13 +263,28 @@ def _file_order(source: ModelSource) -> list[str]:
     return sorted(source.tensors, key=lambda name: (layer_number(name), name))
 
 
-def _tensor_report(tensor: SourceTensor, assignment: Assignment) -> TensorReport:
-    return TensorReport(
-        tensor.name,
-        tensor.shape,
-        tensor.type,
-        assignment.type,
-        tensor.n_rows * assignment.type.row_bytes(tensor.n_cols),
-        assignment.reason,
-        assignment.fallback_from,
+def _report(
+    recipe: Recipe,
+    source: ModelSource,
+    assigned: Mapping[str, Assignment],
+    parts: list[Part],
+    sums: Mapping[str, ErrorSums],
+    is_dry: bool,
+) -> QuantizeReport:
+    tensors = tuple(
+        TensorReport(
+            spec.name,
+            spec.shape,
+            source.tensors[spec.name].type,
+            spec.type,
+            spec.n_bytes,
+            assigned[spec.name].reason,
+            assigned[spec.name].fallback_from,
+            sums.get(spec.name),
+        )
+        for part in parts
+        for spec in part.tensors
     )
+    size = sum(part.writer().size_bytes for part in parts)
+    paths = tuple(part.path for part in parts)
+    return QuantizeReport(paths[0], recipe.name, tensors, size, paths, is_dry)

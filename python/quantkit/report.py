@@ -11,7 +11,8 @@ from rich.text import Text
 from ._native import active_backend, backends
 from .evaluate import Comparison, Measurement
 from .info import ModelInfo
-from .quantize_model import QuantizeReport
+from .quantize_report import QuantizeReport
+from .verify import Verification
 
 __all__ = [
     "backends_table",
@@ -19,6 +20,7 @@ __all__ = [
     "info_tables",
     "quantize_summary",
     "size",
+    "verification_lines",
 ]
 
 MIB = 1 << 20
@@ -45,24 +47,75 @@ def _measured(m: Measurement) -> tuple[str, str, str, str]:
 
 
 def quantize_summary(report: QuantizeReport) -> RenderableType:
-    """What a quantized file holds, and which tensors fell back to another type."""
-    table = _table("type", ">tensors", ">size")
-    counts = Counter(t.type for t in report.tensors)
-    for type, count in counts.most_common():
-        n_bytes = sum(t.n_bytes for t in report.tensors if t.type is type)
-        table.add_row(type.name, str(count), size(n_bytes))
+    """What a quantized file holds, and which tensors fell back to another type.
+
+    Of a dry run, what it would hold, tensor by tensor.
+    """
+    parts: list[RenderableType] = [_types_table(report), _totals(report)]
+    if report.is_dry:
+        listing = _table("tensor", ">shape", "from", "to", ">bytes", "why")
+        for t in report.tensors:
+            shape = " x ".join(map(str, t.shape))
+            why = t.reason + (
+                f"; not {t.fallback_from.name}" if t.fallback_from else ""
+            )
+            types = t.source_type.name, t.type.name
+            listing.add_row(t.name, shape, *types, f"{t.n_bytes:,}", Text(why))
+        parts.insert(0, listing)
+    return Group(*parts)
+
+
+def _types_table(report: QuantizeReport) -> Table:
+    """One row per type, with its error if that was measured."""
+    is_measured = any(t.errors is not None for t in report.tensors)
+    errors = (">RMSE", ">SNR dB", ">max error") if is_measured else ()
+    table = _table("type", ">tensors", ">size", *errors)
+    for use in report.types:
+        row = [use.type.name, str(use.n_tensors), size(use.n_bytes)]
+        if use.errors is not None:
+            snr = use.errors.snr_db
+            row.append(f"{use.errors.rmse:.3g}")
+            row.append("-" if snr is None else f"{snr:.2f}")
+            row.append(f"{use.errors.largest:.3g}")
+        table.add_row(*row)
+    return table
+
+
+def _totals(report: QuantizeReport) -> Text:
     lines = Text(
-        f"{report.path}: {report.recipe}, {size(report.size_bytes)}, "
-        f"{report.bits_per_weight:.3f} bits per weight"
+        f"{', '.join(map(str, report.paths))}: {report.recipe}, "
+        f"{size(report.size_bytes)}, {report.bits_per_weight:.3f} bits per weight"
     )
-    fallbacks = Counter(
-        f"{t.fallback_from.name} -> {t.type.name}"
-        for t in report.tensors
-        if t.fallback_from is not None
-    )
+    if report.is_dry:
+        lines.append(f"\ndry run: nothing was written; {report.size_bytes:,} bytes")
+    fallbacks: Counter[str] = Counter()
+    for t in report.tensors:
+        if t.fallback_from is None:
+            continue
+        block = t.fallback_from.block_size
+        why = (
+            f"rows not a multiple of {block} weights"
+            if t.shape[-1] % block
+            else "not in the importance matrix"
+        )
+        fallbacks[f"{t.fallback_from.name} -> {t.type.name}: {why}"] += 1
     for change, count in fallbacks.items():
-        lines.append(f"\n{count} tensors {change}: rows not a multiple of 256 weights")
-    return Group(table, lines)
+        lines.append(f"\n{count} tensors {change}")
+    return lines
+
+
+def verification_lines(result: Verification) -> Text:
+    """Whether a file is what its recipe makes of its source, and what differs."""
+    if result.is_equal:
+        return Text(
+            f"{result.path}: equal; {result.n_tensors} tensors are what "
+            f"{result.recipe} makes of the source"
+        )
+    lines = Text(f"{result.path}: not what {result.recipe} makes of the source")
+    for kind, differences in (("tensor", result.tensors), ("key", result.keys)):
+        for difference in differences:
+            lines.append(f"\n{kind} {difference.name}: {difference.what}")
+    return lines
 
 
 def info_tables(info: ModelInfo, *, tensors: bool) -> RenderableType:

@@ -9,23 +9,34 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import dequantize_rows, quantize_rows
 from .errors import NonFiniteError, ShapeError
+from .pages import release
 from .source import SourceTensor
 from .types import QuantType
 
-__all__ = ["Importance", "Slab", "convert_in_order", "default_threads", "slabs_of"]
+__all__ = [
+    "Importance",
+    "Slab",
+    "convert_in_order",
+    "default_threads",
+    "slabs_of",
+    "work_in_order",
+]
 
 Importance = Mapping[str, NDArray[np.float32]]
 """By tensor name, how much each column counts: f32 [cols], or of several matrices
 stacked in a tensor (experts) [matrices, cols] or flat."""
+
+Result = TypeVar("Result")
 
 SLAB_WEIGHTS = 1 << 20
 """Weights in a slab: large enough to hide Python's share, small enough for a cache."""
@@ -60,6 +71,7 @@ class Slab:
         if self.type is tensor.type:
             return stored
         rows = dequantize_rows(stored, tensor.type, tensor.n_cols)
+        release(stored)
         try:
             converted = quantize_rows(rows, self.type, self.importance)
         except NonFiniteError:
@@ -123,12 +135,22 @@ def convert_in_order(
     slabs: Iterable[Slab], threads: int | None = None
 ) -> Iterator[tuple[Slab, NDArray[np.uint8]]]:
     """Convert slabs in parallel and give them in order, holding a few per thread."""
+    return work_in_order(slabs, Slab.convert, threads)
+
+
+def work_in_order(
+    slabs: Iterable[Slab], work: Callable[[Slab], Result], threads: int | None = None
+) -> Iterator[tuple[Slab, Result]]:
+    """What `work` makes of each slab, in parallel and in order.
+
+    A few slabs per thread are held at a time.
+    """
     threads = threads or default_threads()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="quantkit")
-    pending: deque[tuple[Slab, Future[NDArray[np.uint8]]]] = deque()
+    pending: deque[tuple[Slab, Future[Result]]] = deque()
     try:
         for slab in slabs:
-            pending.append((slab, pool.submit(slab.convert)))
+            pending.append((slab, pool.submit(work, slab)))
             if len(pending) > 2 * threads:
                 done, future = pending.popleft()
                 yield done, future.result()

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from .numbers import I32, U8, low_byte
 
 __all__ = [
+    "join_fields",
     "pack_fifth_bits",
     "pack_nibbles",
     "pack_quarters",
     "pack_scales_and_mins",
+    "split_fields",
     "unpack_fifth_bits",
     "unpack_nibbles",
     "unpack_quarters",
@@ -80,3 +82,18 @@ def unpack_scales_and_mins(data: U8) -> tuple[U8, U8]:
     scales = np.concatenate([data[:, :4] & 63, halves & 15 | upper[:, :4]], axis=-1)
     mins = np.concatenate([data[:, 4:8] & 63, halves >> 4 | upper[:, 4:]], axis=-1)
     return scales, mins
+
+
+def join_fields(fields: NDArray[Any], widths: tuple[int, ...]) -> U8:
+    """[..., fields] -> [..., bytes]: fields of so many bits, the first one lowest."""
+    starts = np.cumsum((0, *widths[:-1]))
+    word = (fields.astype(np.int64) << starts).sum(axis=-1)[..., None]
+    return low_byte(word >> 8 * np.arange(sum(widths) // 8))
+
+
+def split_fields(data: U8, widths: tuple[int, ...]) -> I32:
+    """The fields that `join_fields` joined."""
+    starts = np.cumsum((0, *widths[:-1]))
+    word = (data.astype(np.int64) << 8 * np.arange(data.shape[-1])).sum(axis=-1)
+    masks = (1 << np.array(widths)) - 1
+    return (word[..., None] >> starts & masks).astype(np.int32)

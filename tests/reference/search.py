@@ -21,6 +21,7 @@ __all__ = [
     "fit_scale_and_min",
     "fit_scale_by_exchange",
     "importance_weights",
+    "nudged",
     "requantize",
 ]
 
@@ -49,7 +50,7 @@ def fit_scale(x: F32, n_max: int, weights: F32) -> tuple[F32, I32]:
     scale = np.where(square != 0, cross / square, np.float32(0))
     best = scale * cross
     for step in (s for s in range(-9, 10) if s != 0):
-        trial = codes_at(-_nudged(n_max, 0.1, step) / peak)
+        trial = codes_at(-nudged(n_max, 0.1, step) / peak)
         cross, square = sums(trial)
         better = (square > 0) & (cross * cross > best * square)
         codes = np.where(better[..., None], trial, codes)
@@ -88,7 +89,7 @@ def fit_positive(x: F32, n_max: int, weights: F32) -> tuple[F32, I32]:
     codes = low_byte(nearest_int(inverse[..., None] * x)).astype(np.int32)
     best = error(np.float32(1) / inverse, codes)
     for step in (s for s in range(-4, 5) if s != 0):
-        trial = _nudged(n_max, 0.1, step) / peak
+        trial = nudged(n_max, 0.1, step) / peak
         codes = np.minimum(nearest_int(trial[..., None] * x), n_max)
         mse = error(np.float32(1) / trial, codes)
         better = mse < best
@@ -178,7 +179,7 @@ def fit_scale_and_min(
     codes = codes_at(inverse, low, guarded=False)
     best = error(scale, low, codes)
     for i in range(search.n_steps + 1):
-        inverse = _nudged(n_max, search.step, i, search.first) / (high - low)
+        inverse = nudged(n_max, search.step, i, search.first) / (high - low)
         trial = codes_at(inverse, low, search.guarded)
         solvable, new_scale, new_low = _least_squares(x, trial, weights, sum_w, sum_x)
         new_error = error(new_scale, new_low, trial)
@@ -207,7 +208,7 @@ def _least_squares(
     return determinant > 0, scale, np.where(low > 0, np.float32(0), low)
 
 
-def _nudged(n_max: int, step: float, i: int, first: float = 0.0) -> np.float32:
+def nudged(n_max: int, step: float, i: int, first: float = 0.0) -> np.float32:
     """n_max + (first + i * step), each operation rounded to f32."""
     nudged: np.float32 = np.float32(first) + np.float32(step) * np.float32(i)
     nudged += np.float32(n_max)

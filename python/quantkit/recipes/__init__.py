@@ -8,7 +8,12 @@ recipes, `assign` how a tensor's type follows from them.
 
 from __future__ import annotations
 
-from .assign import Assignment, assign_types, requires_importance
+from .assign import (
+    Assignment,
+    assign_types,
+    importance_fallback,
+    requires_importance,
+)
 from .facts import ModelFacts
 from .mixes import RECIPES, Recipe
 
@@ -18,5 +23,6 @@ __all__ = [
     "ModelFacts",
     "Recipe",
     "assign_types",
+    "importance_fallback",
     "requires_importance",
 ]

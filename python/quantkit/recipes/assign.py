@@ -16,9 +16,15 @@ from ..errors import FormatError
 from ..types import QuantType
 from .facts import ModelFacts, layer_number
 from .kept import kept_because
-from .mixes import Place, Recipe, Role
+from .mixes import Recipe
+from .places import FFN, Place, Role
 
-__all__ = ["Assignment", "assign_types", "requires_importance"]
+__all__ = [
+    "Assignment",
+    "assign_types",
+    "importance_fallback",
+    "requires_importance",
+]
 
 # (GGUF name, shape with the row length last, present type)
 Tensor = tuple[str, tuple[int, ...], QuantType]
@@ -33,10 +39,33 @@ _FALLBACK = {
     QuantType.Q4_K: QuantType.Q5_0,
     QuantType.Q5_K: QuantType.Q5_1,
     QuantType.Q6_K: QuantType.Q8_0,
+    QuantType.IQ1_S: QuantType.IQ4_NL,
+    QuantType.IQ1_M: QuantType.IQ4_NL,
+    QuantType.IQ2_XXS: QuantType.IQ4_NL,
+    QuantType.IQ2_XS: QuantType.IQ4_NL,
+    QuantType.IQ2_S: QuantType.IQ4_NL,
+    QuantType.IQ3_XXS: QuantType.IQ4_NL,
+    QuantType.IQ3_S: QuantType.IQ4_NL,
+    QuantType.IQ4_XS: QuantType.IQ4_NL,
+    QuantType.TQ1_0: QuantType.Q4_0,
+    QuantType.TQ2_0: QuantType.Q4_0,
+}
+
+# What is of use without importance, and so near in bits that the file stays about as
+# small: the next type up.  All have blocks of 256, so a row that fits still does.
+# llama.cpp has no such fallback, except that IQ3_XXS files without an importance matrix
+# hold their values in IQ3_S.
+_WITHOUT_IMPORTANCE = {
+    QuantType.IQ1_S: QuantType.Q2_K,
+    QuantType.IQ1_M: QuantType.Q2_K,
+    QuantType.IQ2_XXS: QuantType.Q2_K,
+    QuantType.IQ2_XS: QuantType.Q2_K,
+    QuantType.IQ2_S: QuantType.Q2_K,
+    QuantType.IQ3_XXS: QuantType.IQ3_S,
+    QuantType.Q2_K: QuantType.Q3_K,
 }
 
 _LIFTED_IN_70B = (QuantType.Q3_K, QuantType.Q4_K)
-_FFN = (Role.FFN_UP, Role.FFN_GATE, Role.FFN_DOWN)
 
 
 @dataclass(frozen=True)
@@ -95,6 +124,27 @@ def requires_importance(recipe: Recipe, name: str, type: QuantType) -> bool:
     return type in recipe.needs_importance
 
 
+def importance_fallback(recipe: Recipe, name: str, type: QuantType) -> QuantType:
+    """What a tensor gets in place of `type` if the importance matrix lacks it.
+
+    Args:
+        recipe: the recipe.
+        name: GGUF name.
+        type: the type that the recipe gives the tensor.
+
+    Returns:
+        `type` itself if it needs no importance.
+
+    Example:
+        >>> recipe = Recipe.parse("IQ2_XXS")
+        >>> importance_fallback(recipe, "blk.0.attn_q.weight", QuantType.IQ2_XXS).name
+        'Q2_K'
+    """
+    while requires_importance(recipe, name, type):
+        type = _WITHOUT_IMPORTANCE[type]
+    return type
+
+
 def _places(
     facts: ModelFacts, tensors: Sequence[Tensor], eligible: Sequence[Tensor]
 ) -> Iterator[Place]:
@@ -109,10 +159,11 @@ def _places(
     for name, shape, _ in sorted(eligible, key=lambda t: (layer_number(t[0]), t[0])):
         role = Role.of(name)
         index = seen[role]
-        if role in _FFN and facts.n_expert > 1:
+        is_stacked = len(shape) > 2 and shape[-3] > 1
+        if role in FFN and facts.n_expert > 1:
             index = _expert_layer(name, facts.n_layers)
         total = n_values if role is Role.ATTN_V else facts.n_layers
-        yield Place(facts, name, role, shape[-1], index, total)
+        yield Place(facts, name, role, shape[-1], is_stacked, seen[role], index, total)
         seen[role] += 1
 
 
@@ -133,10 +184,12 @@ def _choose(recipe: Recipe, place: Place) -> tuple[QuantType, str]:
         return QuantType.Q8_0, f"never below Q8_0 in {facts.architecture}"
     if role is Role.OUTPUT or (role is Role.TOKEN_EMBD and facts.tied):
         return _choose_output(recipe, place), Role.OUTPUT.value
-    for type, when in recipe.mix.get(role, ()):
+    type, reason = recipe.base, "base type"
+    for better, when in recipe.mix.get(role, ()):
         if when.holds(place):
-            return _lift(type, f"{role.value}: {when.text}", place)
-    return _lift(recipe.base, "base type", place)
+            type, reason = better, f"{role.value}: {when.text}"
+            break
+    return _lift(type, reason, place) if recipe.lifts else (type, reason)
 
 
 def _choose_output(recipe: Recipe, place: Place) -> QuantType:
@@ -147,7 +200,7 @@ def _choose_output(recipe: Recipe, place: Place) -> QuantType:
 
 
 def _lift(type: QuantType, reason: str, place: Place) -> tuple[QuantType, str]:
-    """What every mix improves where the model's shape makes it cheap."""
+    """What most mixes improve where the model's shape makes it cheap."""
     role, facts = place.role, place.facts
     if role in (Role.ATTN_V, Role.ATTN_K) and facts.n_expert == 8:
         return QuantType.Q8_0, f"{role.value}: small beside 8 experts"

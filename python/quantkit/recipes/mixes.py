@@ -2,124 +2,41 @@
 
 A rule is a tuple of cases; the first case whose condition holds gives the type, and
 if none does the base type stays.  Another recipe is another row of `RECIPES`.
-Source of every row: llama.cpp's llama-quant.cpp, build 11434 (ggml-org/llama.cpp#19770
-sorted tensors into these roles); of the numbers: the `llama_ftype` enumeration.
+Source of every row: llama.cpp's llama-quant.cpp, build 11434; of the numbers: the
+`llama_ftype` enumeration.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import UnsupportedTypeError
 from ..types import QuantType, suggest
-from .facts import ModelFacts
-
-__all__ = ["RECIPES", "Case", "Place", "Recipe", "Role", "When"]
-
-T = QuantType  # short, for the table
-
-
-class Role(enum.Enum):
-    """What a tensor does, as far as the recipes tell tensors apart."""
-
-    OUTPUT = "output head"
-    TOKEN_EMBD = "token embedding"
-    ATTN_V = "attention values"
-    ATTN_K = "attention keys"
-    ATTN_Q = "attention queries"
-    ATTN_OUTPUT = "attention output"
-    FFN_UP = "feed-forward up"
-    FFN_GATE = "feed-forward gate"
-    FFN_DOWN = "feed-forward down"
-    OTHER = "other weights"
-
-    @classmethod
-    def of(cls, name: str) -> Role:
-        """The role of the tensor called `name`."""
-        if name in _ROLE_OF_NAME:
-            return _ROLE_OF_NAME[name]
-        return next((role for part, role in _ROLE_OF_PART if part in name), cls.OTHER)
-
-
-_ROLE_OF_NAME = {
-    "output.weight": Role.OUTPUT,
-    "token_embd.weight": Role.TOKEN_EMBD,
-    "per_layer_token_embd.weight": Role.TOKEN_EMBD,
-}
-
-# The first part that a name contains decides.  Weights that hold the values among other
-# things count as values; the ffn parts cover routed and shared experts as well.
-_ROLE_OF_PART = (
-    ("attn_qkv.weight", Role.ATTN_V),
-    ("attn_kv_b.weight", Role.ATTN_V),
-    ("attn_v.weight", Role.ATTN_V),
-    ("attn_k.weight", Role.ATTN_K),
-    ("attn_q.weight", Role.ATTN_Q),
-    ("attn_output.weight", Role.ATTN_OUTPUT),
-    ("ffn_up", Role.FFN_UP),
-    ("ffn_gate", Role.FFN_GATE),
-    ("ffn_down", Role.FFN_DOWN),
+from .places import (
+    ALWAYS,
+    EIGHTH_BY_COUNT,
+    EXPERTS_4,
+    EXPERTS_8,
+    FALCON,
+    FIRST_2,
+    FIRST_4,
+    FIRST_8TH,
+    FIRST_16TH,
+    GQA_4,
+    IMPORTANCE,
+    MIDDLE,
+    MORE_BITS,
+    NO_IMPORTANCE,
+    STACKED,
+    UNTIED,
+    Case,
+    Role,
 )
 
+__all__ = ["RECIPES", "Recipe"]
 
-@dataclass(frozen=True)
-class Place:
-    """Where in its model a tensor stands.
-
-    Attributes:
-        facts: the model.
-        name: GGUF name.
-        role: what the tensor does.
-        n_cols: weights in a row.
-        index: how many of the same role come before it; in a mixture of experts, for
-            feed-forward weights, the layer number.
-        total: tensors that hold values, for one of them; layers, for any other.
-    """
-
-    facts: ModelFacts
-    name: str
-    role: Role
-    n_cols: int
-    index: int
-    total: int
-
-
-@dataclass(frozen=True)
-class When:
-    """A condition on a place, and the words that a report has for it."""
-
-    text: str
-    holds: Callable[[Place], bool]
-
-    def __and__(self, other: When) -> When:
-        """Both conditions."""
-        return When(
-            f"{self.text}, {other.text}",
-            lambda place: self.holds(place) and other.holds(place),
-        )
-
-
-Case = tuple[QuantType, When]
-
-
-def _in_more_bits(place: Place) -> bool:
-    eighth = place.total // 8
-    is_inner = eighth <= place.index < 7 * place.total // 8
-    return not is_inner or (place.index - eighth) % 3 == 2
-
-
-ALWAYS = When("every layer", lambda p: True)
-FIRST_2 = When("first 2", lambda p: p.index < 2)
-FIRST_4 = When("first 4", lambda p: p.index < 4)
-FIRST_16TH = When("first sixteenth of the layers", lambda p: p.index < p.total // 16)
-FIRST_8TH = When("first eighth of the layers", lambda p: p.index < p.total // 8)
-MORE_BITS = When("outer eighths and every third layer between", _in_more_bits)
-GQA_4 = When("4 or more queries a key", lambda p: p.facts.heads_per_kv >= 4)
-EXPERTS_8 = When("8 experts", lambda p: p.facts.n_expert == 8)
-FALCON = When("Falcon", lambda p: p.facts.architecture == "falcon")
-IMPORTANCE = When("with an importance matrix", lambda p: p.facts.has_importance)
+T = QuantType  # short, for the table
 
 _LOW_BITS = frozenset({T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS})
 
@@ -134,6 +51,7 @@ class Recipe:
         base: the type of every tensor that no rule names.
         output: the type of the output head.
         mix: the rule of each role that has one.
+        lifts: attention improves further beside 8 experts and in a 70B model.
         needs_importance: the types that are garbage without an importance matrix.
 
     Example:
@@ -148,6 +66,7 @@ class Recipe:
     mix: Mapping[Role, tuple[Case, ...]] = field(
         default_factory=dict, compare=False, repr=False
     )
+    lifts: bool = True
     needs_importance: frozenset[QuantType] = field(default=_LOW_BITS, repr=False)
 
     @classmethod
@@ -172,6 +91,32 @@ _V, _O, _DOWN = Role.ATTN_V, Role.ATTN_OUTPUT, Role.FFN_DOWN
 
 # Beside eight experts a better attention output costs little.
 _EIGHT_O = (T.Q5_K, EXPERTS_8)
+
+Mix = Mapping[Role, tuple[Case, ...]]
+
+
+def _low_bits_mix(embedding: QuantType, better: QuantType, output: QuantType) -> Mix:
+    """What all mixes of about 1 and 2 bits have in common.
+
+    `better` is for values and the first ffn_down, `output` for attention output.
+    """
+    return {
+        Role.TOKEN_EMBD: ((embedding, UNTIED),),
+        _V: ((T.Q4_K, GQA_4), (T.Q4_K, EXPERTS_4), (better, ALWAYS)),
+        Role.ATTN_K: ((T.Q4_K, EXPERTS_8),),
+        _O: (_EIGHT_O, (output, ALWAYS)),
+        _DOWN: ((better, EIGHTH_BY_COUNT),),
+    }
+
+
+_MIX_IQ1 = _low_bits_mix(T.Q2_K, T.Q2_K, output=T.IQ2_XXS)
+_MIX_IQ2_S = _low_bits_mix(T.IQ3_S, T.IQ3_S, output=T.IQ3_S)
+_MIX_IQ4: Mix = {
+    _V: ((T.Q5_K, GQA_4),),
+    _O: (_EIGHT_O,),
+    _DOWN: ((T.Q5_K, FIRST_8TH & NO_IMPORTANCE),),
+}
+_MIX_TERNARY: Mix = {Role.TOKEN_EMBD: ((T.Q4_K, UNTIED),)}
 
 _ROWS = (
     Recipe("F32", 0, T.F32),
@@ -258,6 +203,76 @@ _ROWS = (
         mix={_V: ((T.Q6_K, MORE_BITS),), _DOWN: ((T.Q6_K, MORE_BITS),)},
     ),
     Recipe("Q6_K", 18, T.Q6_K),
+    Recipe("IQ1_S", 24, T.IQ1_S, output=T.Q5_K, mix=_MIX_IQ1, lifts=False),
+    Recipe("IQ1_M", 31, T.IQ1_M, output=T.Q5_K, mix=_MIX_IQ1, lifts=False),
+    Recipe(
+        "IQ2_XXS",
+        19,
+        T.IQ2_XXS,
+        output=T.Q5_K,
+        mix=_low_bits_mix(T.Q2_K, T.Q2_K, output=T.IQ2_XXS),
+        lifts=False,
+    ),
+    Recipe(
+        "IQ2_XS",
+        20,
+        T.IQ2_XS,
+        output=T.Q5_K,
+        mix=_low_bits_mix(T.Q2_K, T.Q2_K, output=T.IQ2_XS),
+        lifts=False,
+    ),
+    Recipe("IQ2_S", 28, T.IQ2_XS, output=T.Q5_K, mix=_MIX_IQ2_S, lifts=False),
+    Recipe("IQ2_M", 29, T.IQ2_S, output=T.Q5_K, mix=_MIX_IQ2_S, lifts=False),
+    Recipe(
+        "IQ3_XXS",
+        23,
+        T.IQ3_XXS,
+        output=T.Q5_K,
+        mix={
+            Role.TOKEN_EMBD: ((T.IQ3_S, UNTIED),),
+            _V: ((T.Q4_K, GQA_4), (T.IQ3_S, NO_IMPORTANCE)),
+            Role.ATTN_K: ((T.IQ2_S, ALWAYS),),
+            Role.ATTN_Q: ((T.IQ2_S, ALWAYS),),
+            _O: ((T.IQ3_XXS, FALCON), _EIGHT_O, (T.IQ3_S, ALWAYS)),
+            _DOWN: ((T.Q4_K, FIRST_8TH & NO_IMPORTANCE), (T.Q3_K, NO_IMPORTANCE)),
+        },
+    ),
+    Recipe(
+        "IQ3_XS",
+        22,
+        T.IQ3_S,
+        mix={
+            _V: ((T.Q4_K, GQA_4),),
+            Role.ATTN_K: ((T.IQ3_XXS, ALWAYS),),
+            Role.ATTN_Q: ((T.IQ3_XXS, ALWAYS),),
+            _O: (_EIGHT_O,),
+            Role.FFN_GATE: ((T.IQ3_XXS, MIDDLE),),
+            Role.FFN_UP: ((T.IQ3_XXS, MIDDLE),),
+        },
+    ),
+    Recipe("IQ3_S", 26, T.IQ3_S, mix={_V: ((T.Q4_K, GQA_4),), _O: (_EIGHT_O,)}),
+    Recipe(
+        "IQ3_M",
+        27,
+        T.IQ3_S,
+        mix={
+            _V: ((T.Q4_K, ALWAYS),),
+            _O: ((T.IQ3_S, FALCON), _EIGHT_O, (T.Q4_K, ALWAYS)),
+            _DOWN: ((T.Q4_K, FIRST_8TH), (T.Q4_K, EXPERTS_8 & MORE_BITS)),
+        },
+    ),
+    Recipe("IQ4_NL", 25, T.IQ4_NL, mix=_MIX_IQ4),
+    Recipe("IQ4_XS", 30, T.IQ4_XS, mix=_MIX_IQ4),
+    Recipe("TQ1_0", 36, T.TQ1_0, mix=_MIX_TERNARY),
+    Recipe("TQ2_0", 37, T.TQ2_0, mix=_MIX_TERNARY),
+    Recipe(
+        "MXFP4_MOE",
+        38,
+        T.MXFP4,
+        output=T.Q8_0,
+        mix=dict.fromkeys(Role, ((T.MXFP4, STACKED), (T.Q8_0, ALWAYS))),
+        lifts=False,
+    ),
 )
 
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ROWS}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/* What IQ1_S and IQ1_M share: groups of eight weights are entries of a codebook of three levels,
+ * and the three values they stand for are shifted up or down.
+ *
+ *     value[level] = level - 1 + shift, shift = 1/8 or -1/8
+ *
+ * A search looks for the scale, the shift and the two boundaries that split the weights of a group,
+ * in order of size, into the three levels with the least weighted error: every split is tried.
+ * Eight levels that are no entry of the codebook are replaced by the best of the entries nearby.
+ * Order of operations and tie rules are those of the reference (ggml's quantize_row_iq1_s_impl,
+ * quantize_row_iq1_m_impl and iq1_find_best_neighbour2), which are part of the format's bytes. */
+#ifndef QK_IQ1_H
+#define QK_IQ1_H
+
+#define IQ1_SHIFT 0.125f
+#define IQ1_ENTRIES 2048
+
+/* The split that is best so far. */
+typedef struct iq1_split {
+    lf32 scale, score;
+    li32 found; /* first boundary | second boundary << 8 | shifts << 16, or -1 */
+} iq1_split;
+
+QK_INLINE iq1_split iq1_no_split(void)
+{
+    iq1_split best = {lf32_set1(0.0f), lf32_set1(-FLT_MAX), li32_set1(-1)};
+    return best;
+}
+
+/* A split with sum w*value*x and sum w*value*value. */
+QK_INLINE void iq1_try(iq1_split *best, lf32 sum_qx, lf32 sum_q2, int found)
+{
+    lmask better = lmask_and(lf32_gt(sum_q2, lf32_set1(0.0f)),
+                             lf32_gt(lf32_mul(sum_qx, sum_qx), lf32_mul(best->score, sum_q2)));
+    if (!lmask_any(better)) { /* most splits: nothing would change */
+        return;
+    }
+    lf32 scale = lf32_div(sum_qx, sum_q2);
+    best->scale = lf32_select(better, scale, best->scale);
+    best->score = lf32_select(better, lf32_mul(scale, sum_qx), best->score);
+    best->found = li32_select(better, li32_set1(found), best->found);
+}
+
+/* ---- order of size ---- */
+
+/* The place of each weight in ascending order; equals keep theirs.  (The reference calls qsort,
+ * which is a stable merge sort in the GNU C library.) */
+QK_INLINE void iq1_places(const lf32 *x, int n, li32 *place)
+{
+    const li32 zero = li32_set1(0), one = li32_set1(1);
+    for (int i = 0; i < n; i++) {
+        place[i] = li32_set1(i);
+        for (int j = 0; j < i; j++) {
+            li32 swap = li32_select(lf32_gt(x[j], x[i]), one, zero);
+            place[i] = li32_sub(place[i], swap);
+            place[j] = li32_add(place[j], swap);
+        }
+    }
+}
+
+/* out[place[i]] = v[i], lane by lane */
+QK_INLINE void iq1_arrange(const lf32 *v, const li32 *place, int n, lf32 *out)
+{
+    int32_t to[LANES];
+    float from[LANES], arranged[MAX_GROUP][LANES];
+    for (int i = 0; i < n; i++) {
+        li32_store(to, place[i]);
+        lf32_store(from, v[i]);
+        for (int lane = 0; lane < LANES; lane++) {
+            arranged[to[lane]][lane] = from[lane];
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        out[i] = lf32_load(arranged[i]);
+    }
+}
+
+/* sum[i] = v[0] + ... + v[i-1] */
+QK_INLINE void iq1_prefix_sums(const lf32 *v, int n, lf32 *sum)
+{
+    sum[0] = lf32_set1(0.0f);
+    for (int i = 0; i < n; i++) {
+        sum[i + 1] = lf32_add(sum[i], v[i]);
+    }
+}
+
+/* The levels 0..2 of a split; with a negative scale they are mirrored. */
+QK_INLINE void iq1_levels(const li32 *place, int n, li32 found, lmask mirror, li32 *level)
+{
+    const li32 zero = li32_set1(0), one = li32_set1(1), two = li32_set1(2);
+    li32 first = li32_and(found, li32_set1(255));
+    li32 second = li32_and(li32_shr(found, 8), li32_set1(255));
+    for (int i = 0; i < n; i++) {
+        li32 l = li32_select(li32_gt(second, place[i]), one, two);
+        l = li32_select(li32_gt(first, place[i]), zero, l);
+        level[i] = li32_select(mirror, li32_sub(two, l), l);
+    }
+}
+
+/* ---- entries of the codebook ---- */
+
+/* 1/8, or -1/8 where minus is not 0 */
+QK_INLINE lf32 iq1_shift(li32 minus)
+{
+    lmask plus = li32_eq(minus, li32_set1(0));
+    return lf32_select(plus, lf32_set1(IQ1_SHIFT), lf32_set1(-IQ1_SHIFT));
+}
+
+/* What level i of a code stands for. */
+QK_INLINE lf32 iq1_value(li32 code, int i, lf32 shift)
+{
+    li32 level = li32_and(li32_shr(code, 2 * i), li32_set1(3));
+    return lf32_add(lf32_from_li32(li32_sub(level, li32_set1(1))), shift);
+}
+
+/* The point of eight levels: its list of entries to choose from (neighbours.h). */
+QK_INLINE li32 iq1_point(const li32 *level)
+{
+    li32 key = level[0];
+    for (int i = 1; i < 8; i++) {
+        key = li32_add(li32_add(key, li32_shl(key, 1)), level[i]);
+    }
+    return li32_lookup(qk_iq1_s_points, key);
+}
+
+QK_INLINE lmask iq1_is_entry(li32 point) { return li32_gt(li32_set1(IQ1_ENTRIES << 8), point); }
+
+/* w * (scale * value - x)^2 of each weight at each level */
+QK_INLINE void iq1_errors(const lf32 *x, const lf32 *w, lf32 scale, lf32 shift, lf32 error[3][8])
+{
+    for (int l = 0; l < 3; l++) {
+        lf32 value = lf32_mul(scale, lf32_add(lf32_set1((float)(l - 1)), shift));
+        for (int i = 0; i < 8; i++) {
+            lf32 diff = lf32_sub(value, x[i]);
+            error[l][i] = lf32_mul(lf32_mul(w[i], diff), diff);
+        }
+    }
+}
+
+/* The code of the best entry of the list at a point; the first where no error is a finite number
+ * (the reference reads past its arrays there). */
+QK_INLINE li32 iq1_best_neighbour(lf32 error[3][8], li32 point)
+{
+    lf32 best = lf32_set1(FLT_MAX);
+    li32 at = li32_shr(point, 8);
+    const li32 last = li32_add(at, li32_and(point, li32_set1(255)));
+    li32 pair = li32_lookup(qk_iq1_s_lists, at);
+    li32 found = li32_and(pair, li32_set1(0xffff));
+    for (;;) {
+        for (int half = 0; half < 2; half++) {
+            li32 code = half ? li32_shr(pair, 16) : li32_and(pair, li32_set1(0xffff));
+            lf32 e = code_error_of_levels(error, code);
+            lmask better = lf32_gt(best, e);
+            best = lf32_select(better, e, best);
+            found = li32_select(better, code, found);
+        }
+        if (!lmask_any(li32_gt(last, at))) {
+            return found;
+        }
+        at = li32_min(li32_add(at, li32_set1(1)), last); /* its last pair again changes nothing */
+        pair = li32_lookup(qk_iq1_s_lists, at);
+    }
+}
+
+/* The codes of the entries for n groups of eight levels, and the scale that fits them. */
+QK_INLINE lf32 iq1_entries(const lf32 *x, const lf32 *w, const li32 *level, int n, lf32 scale,
+                           const lf32 *shift, li32 *code)
+{
+    const lf32 zero = lf32_set1(0.0f);
+    lf32 error[3][8], sum_qx = zero, sum_q2 = zero;
+    lmask refit = lf32_gt(zero, zero);
+    for (int k = 0; k < n; k++) {
+        const lf32 *xk = x + 8 * k, *wk = w + 8 * k;
+        li32 point = iq1_point(level + 8 * k);
+        refit = lmask_or(refit, lmask_not(iq1_is_entry(point)));
+        iq1_errors(xk, wk, scale, shift[k], error);
+        code[k] = iq1_best_neighbour(error, point);
+        for (int i = 0; i < 8; i++) {
+            lf32 q = iq1_value(code[k], i, shift[k]), wq = lf32_mul(wk[i], q);
+            sum_qx = lf32_add(sum_qx, lf32_mul(wq, xk[i]));
+            sum_q2 = lf32_add(sum_q2, lf32_mul(wq, q));
+        }
+    }
+    refit = lmask_and(refit, lmask_and(lf32_gt(sum_qx, zero), lf32_gt(sum_q2, zero)));
+    return lf32_select(refit, lf32_div(sum_qx, sum_q2), scale);
+}
+
+/* The index of the entry with a code. */
+QK_INLINE li32 iq1_index(li32 code)
+{
+    li32 level[8];
+    for (int i = 0; i < 8; i++) {
+        level[i] = li32_and(li32_shr(code, 2 * i), li32_set1(3));
+    }
+    return li32_shr(iq1_point(level), 8);
+}
+
+/* ---- scales of the groups: odd numbers 1..15 times d ---- */
+
+/* The largest of n scales, 0 where none is more. */
+QK_INLINE lf32 iq1_largest(const lf32 *scale, int n)
+{
+    lf32 largest = lf32_set1(0.0f);
+    for (int j = 0; j < n; j++) {
+        largest = lf32_select(lf32_gt(largest, scale[j]), largest, scale[j]);
+    }
+    return largest;
+}
+
+/* The code 0..7 of a scale, which stands for (2 * code + 1) * d. */
+QK_INLINE li32 iq1_scale_code(lf32 scale, lf32 inverse_d)
+{
+    lf32 v = lf32_sub(lf32_mul(inverse_d, scale), lf32_set1(1.0f));
+    return lf32_nearest_clamped(lf32_mul(lf32_set1(0.5f), v), 0, 7);
+}
+
+/* ---- reading ---- */
+
+/* Eight times the values of an entry, as bytes. */
+QK_INLINE void iq1_spread_entry(int index, int minus, uint8_t *eighths)
+{
+    for (int i = 0; i < 8; i++) {
+        eighths[i] = (uint8_t)(8 * iq1_s_grid[index][i] + (minus ? -1 : 1));
+    }
+}
+
+/* n weights, a multiple of 16, from eighths of their values. */
+QK_INLINE void iq1_scaled(const uint8_t *eighths, lf32 scale, int n, float *y)
+{
+    for (int i = 0; i < n; i += LANES) {
+        lf32 v = lf32_from_li32(li32_as_i8(li32_load_u8(eighths + i)));
+        lf32_store(y + i, lf32_mul(scale, lf32_mul(v, lf32_set1(IQ1_SHIFT))));
+    }
+}
+
+#endif

@@ -1,0 +1,72 @@
+"""Options and arguments that several commands share, and how their text is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from .errors import QuantkitError, UnsupportedTypeError
+from .recipes import Recipe
+
+__all__ = [
+    "Chunks",
+    "Imatrix",
+    "Json",
+    "ModelArgument",
+    "Quiet",
+    "Threads",
+    "recipe_name",
+    "recipe_names",
+    "usage",
+]
+
+Value = TypeVar("Value")
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Threads \\[default: one per core]. Results do not depend on it."
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Imatrix = Annotated[
+    Path | None,
+    typer.Option(help="Importance matrix from llama-imatrix (GGUF or .dat)."),
+]
+Chunks = Annotated[
+    int | None, typer.Option(min=1, help="Chunks to evaluate \\[default: all].")
+]
+ModelArgument = Annotated[
+    Path, typer.Argument(help="A GGUF file (any shard) or a checkpoint folder.")
+]
+
+
+def usage(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """The same parser, whose errors are wrong usage (exit code 2)."""
+
+    @wraps(parse)
+    def parsed(text: str) -> Value:
+        try:
+            return parse(text)
+        except QuantkitError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parsed
+
+
+def recipe_name(value: str) -> str:
+    """The name of a recipe, as the table of recipes has it."""
+    try:
+        return Recipe.parse(value).name
+    except UnsupportedTypeError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def recipe_names(value: str) -> str:
+    """The names of several recipes, separated by commas."""
+    return ",".join(recipe_name(name.strip()) for name in value.split(","))

@@ -1,0 +1,199 @@
+"""Recipes in TOML files, and recipes taken over from another GGUF file.
+
+A recipe file names a base recipe and what to change about it; every key but `base` may
+be left out, and `base` too where it is given otherwise:
+
+    base = "Q4_K_M"
+    pure = false
+    output_tensor_type = "Q8_0"
+    token_embedding_type = "Q6_K"
+    leave_output_tensor = false
+    tensor_types = [                        # the first pattern that matches decides
+        { pattern = "blk\\.[01]\\.ffn_down", type = "Q6_K" },
+        { pattern = "attn_v", type = "Q5_K" },
+    ]
+
+A table `types` may give the type of every tensor by its name, in place of the base's
+rules; that is what a recipe taken over from another GGUF file comes to.
+
+The same as JSON is what `quantkit quantize --provenance` keeps in a file's metadata.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import FormatError, OptionError, UnsupportedTypeError
+from ..gguf.reader import GGUFFile
+from ..types import QuantType, suggest
+from .mixes import RECIPES, Recipe
+from .overrides import Overrides, TensorType
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "chosen_recipe",
+    "read_recipe",
+    "recipe_from_dict",
+    "recipe_of_file",
+    "recipe_of_file_type",
+    "recipe_to_dict",
+]
+
+_KINDS: Mapping[str, type] = {
+    "base": str,
+    "pure": bool,
+    "output_tensor_type": str,
+    "token_embedding_type": str,
+    "leave_output_tensor": bool,
+    "tensor_types": list,
+    "types": dict,
+}
+
+
+def chosen_recipe(
+    name: str | None,
+    overrides: Overrides,
+    recipe: str | Path | None = None,
+    recipe_from: str | Path | None = None,
+) -> tuple[Recipe, Overrides]:
+    """The recipe that is meant by a name, a recipe file, another GGUF file, or two.
+
+    Args:
+        name: of the base recipe; goes before the base of a file.
+        overrides: go before those of a file.
+        recipe: a recipe file.
+        recipe_from: a GGUF file whose types are taken over.
+
+    Raises:
+        OptionError: both files are given, or nothing names the base.
+        FormatError: a file is damaged, or not of its kind.
+        OSError: it cannot be read.
+    """
+    if recipe is not None and recipe_from is not None:
+        raise OptionError("--recipe and --recipe-from exclude each other")
+    base, more = None, Overrides()
+    if recipe is not None:
+        base, more = read_recipe(recipe)
+    elif recipe_from is not None:
+        base, more = recipe_of_file(recipe_from)
+    if name is not None:
+        base = Recipe.parse(name)
+    if base is None:
+        raise OptionError(
+            f"{recipe or recipe_from} names no base recipe; name one (TYPE), such as "
+            "Q4_K_M"
+        )
+    return base, overrides.over(more)
+
+
+def read_recipe(path: str | Path) -> tuple[Recipe | None, Overrides]:
+    """The recipe in a TOML file: its base (None if it names none), and its overrides.
+
+    Raises:
+        FormatError: the file is not TOML, or holds something else than a recipe.
+        OSError: the file cannot be read.
+    """
+    try:
+        data = tomllib.loads(Path(path).read_text("utf-8"))
+    except ValueError as error:  # a TOMLDecodeError, or not UTF-8
+        raise FormatError(f"{path} is not a TOML file: {error}") from None
+    return recipe_from_dict(data, str(path))
+
+
+def recipe_from_dict(
+    data: Mapping[str, Any], where: str
+) -> tuple[Recipe | None, Overrides]:
+    """The recipe that the keys of a recipe file describe.
+
+    Args:
+        data: the keys and values.
+        where: what they come from, for messages.
+
+    Raises:
+        FormatError: a key is unknown, or its value not what it must be.
+    """
+    for key, value in data.items():
+        if key not in _KINDS:
+            raise FormatError(f"{where}: unknown key {key!r}{suggest(key, _KINDS)}")
+        if not isinstance(value, _KINDS[key]):
+            raise FormatError(
+                f"{where}: {key} is {value!r}; expected a {_KINDS[key].__name__}"
+            )
+    try:
+        base = Recipe.parse(data["base"]) if "base" in data else None
+        return base, _overrides(data)
+    except (OptionError, UnsupportedTypeError) as error:
+        raise FormatError(f"{where}: {error}") from None
+
+
+def _overrides(data: Mapping[str, Any]) -> Overrides:
+    output, embedding = (
+        QuantType.parse(data[key]) if key in data else None
+        for key in ("output_tensor_type", "token_embedding_type")
+    )
+    return Overrides(
+        tuple(_tensor_type(entry) for entry in data.get("tensor_types", ())),
+        data.get("pure", False),
+        output,
+        embedding,
+        data.get("leave_output_tensor", False),
+        {name: QuantType.parse(type) for name, type in data["types"].items()}
+        if "types" in data
+        else None,
+    )
+
+
+def _tensor_type(entry: Any) -> TensorType:
+    if not isinstance(entry, dict) or set(entry) != {"pattern", "type"}:
+        raise OptionError(
+            f"tensor_types holds {entry!r}; expected a pattern and a type, such as "
+            '{ pattern = "ffn_down", type = "Q6_K" }'
+        )
+    return TensorType(str(entry["pattern"]), QuantType.parse(str(entry["type"])))
+
+
+def recipe_to_dict(recipe: Recipe, overrides: Overrides) -> dict[str, Any]:
+    """The keys and values of a recipe file; `recipe_from_dict` reads them back."""
+    output, embedding = overrides.output_tensor_type, overrides.token_embedding_type
+    patterns = [
+        {"pattern": choice.pattern, "type": choice.type.name}
+        for choice in overrides.tensor_types
+    ]
+    types = {name: type.name for name, type in (overrides.types or {}).items()}
+    data = {
+        "base": recipe.name,
+        "pure": overrides.pure,
+        "output_tensor_type": output and output.name,
+        "token_embedding_type": embedding and embedding.name,
+        "leave_output_tensor": overrides.leave_output_tensor,
+        "tensor_types": patterns,
+        "types": types,
+    }
+    return {key: value for key, value in data.items() if value}
+
+
+def recipe_of_file(path: str | Path) -> tuple[Recipe | None, Overrides]:
+    """The recipe that gives every tensor the type it has in a GGUF file.
+
+    The base is the one that the file's `general.file_type` stands for, or None.
+
+    Raises:
+        FormatError: the file is damaged.
+        OSError: it cannot be read.
+    """
+    with GGUFFile(path) as file:
+        types = {name: tensor.type for name, tensor in file.tensors.items()}
+        field = file.metadata.get("general.file_type")
+    return recipe_of_file_type(field and field.value), Overrides(types=types)
+
+
+def recipe_of_file_type(number: object) -> Recipe | None:
+    """The recipe that `number` stands for under `general.file_type`, if any."""
+    return next((r for r in RECIPES.values() if r.file_type == number), None)

@@ -1,0 +1,159 @@
+"""Where in its model a tensor stands, and the conditions that recipes put on that.
+
+Source of the roles and conditions: llama.cpp's llama-quant.cpp, build 11434
+(ggml-org/llama.cpp#19770 sorted tensors into these roles).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..types import QuantType
+from .facts import ModelFacts
+
+__all__ = [
+    "ALWAYS",
+    "EIGHTH_BY_COUNT",
+    "EXPERTS_4",
+    "EXPERTS_8",
+    "FALCON",
+    "FFN",
+    "FIRST_2",
+    "FIRST_4",
+    "FIRST_8TH",
+    "FIRST_16TH",
+    "GQA_4",
+    "IMPORTANCE",
+    "MIDDLE",
+    "MORE_BITS",
+    "NO_IMPORTANCE",
+    "STACKED",
+    "UNTIED",
+    "Case",
+    "Place",
+    "Role",
+    "When",
+]
+
+
+class Role(enum.Enum):
+    """What a tensor does, as far as the recipes tell tensors apart."""
+
+    OUTPUT = "output head"
+    TOKEN_EMBD = "token embedding"
+    ATTN_V = "attention values"
+    ATTN_K = "attention keys"
+    ATTN_Q = "attention queries"
+    ATTN_OUTPUT = "attention output"
+    FFN_UP = "feed-forward up"
+    FFN_GATE = "feed-forward gate"
+    FFN_DOWN = "feed-forward down"
+    OTHER = "other weights"
+
+    @classmethod
+    def of(cls, name: str) -> Role:
+        """The role of the tensor called `name`."""
+        if name in _ROLE_OF_NAME:
+            return _ROLE_OF_NAME[name]
+        return next((role for part, role in _ROLE_OF_PART if part in name), cls.OTHER)
+
+
+_ROLE_OF_NAME = {
+    "output.weight": Role.OUTPUT,
+    "token_embd.weight": Role.TOKEN_EMBD,
+    "per_layer_token_embd.weight": Role.TOKEN_EMBD,
+}
+
+# The first part that a name contains decides.  Weights that hold the values among other
+# things count as values; the ffn parts cover routed and shared experts as well.
+_ROLE_OF_PART = (
+    ("attn_qkv.weight", Role.ATTN_V),
+    ("attn_kv_b.weight", Role.ATTN_V),
+    ("attn_v.weight", Role.ATTN_V),
+    ("attn_k.weight", Role.ATTN_K),
+    ("attn_q.weight", Role.ATTN_Q),
+    ("attn_output.weight", Role.ATTN_OUTPUT),
+    ("ffn_up", Role.FFN_UP),
+    ("ffn_gate", Role.FFN_GATE),
+    ("ffn_down", Role.FFN_DOWN),
+)
+
+
+FFN = (Role.FFN_UP, Role.FFN_GATE, Role.FFN_DOWN)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in its model a tensor stands.
+
+    Attributes:
+        facts: the model.
+        name: GGUF name.
+        role: what the tensor does.
+        n_cols: weights in a row.
+        is_stacked: it holds several matrices, such as one for each expert.
+        seen: how many of the same role come before it.
+        index: the same; in a mixture of experts, for feed-forward weights, the layer
+            number.
+        total: tensors that hold values, for one of them; layers, for any other.
+    """
+
+    facts: ModelFacts
+    name: str
+    role: Role
+    n_cols: int
+    is_stacked: bool
+    seen: int
+    index: int
+    total: int
+
+
+@dataclass(frozen=True)
+class When:
+    """A condition on a place, and the words that a report has for it."""
+
+    text: str
+    holds: Callable[[Place], bool]
+
+    def __and__(self, other: When) -> When:
+        """Both conditions."""
+        return When(
+            f"{self.text}, {other.text}",
+            lambda place: self.holds(place) and other.holds(place),
+        )
+
+
+Case = tuple[QuantType, When]
+
+
+def _in_more_bits(place: Place) -> bool:
+    eighth = place.total // 8
+    return not MIDDLE.holds(place) or (place.index - eighth) % 3 == 2
+
+
+def _is_expert(place: Place) -> bool:
+    is_named = place.facts.architecture != "bailingmoe3" or place.role in FFN
+    return place.is_stacked and is_named
+
+
+ALWAYS = When("every layer", lambda p: True)
+FIRST_2 = When("first 2", lambda p: p.index < 2)
+FIRST_4 = When("first 4", lambda p: p.index < 4)
+FIRST_16TH = When("first sixteenth of the layers", lambda p: p.index < p.total // 16)
+FIRST_8TH = When("first eighth of the layers", lambda p: p.index < p.total // 8)
+EIGHTH_BY_COUNT = When("first eighth by count", lambda p: p.seen < p.total // 8)
+MIDDLE = When(
+    "between the outer eighths",
+    lambda p: p.total // 8 <= p.index < 7 * p.total // 8,
+)
+MORE_BITS = When("outer eighths and every third layer between", _in_more_bits)
+GQA_4 = When("4 or more queries a key", lambda p: p.facts.heads_per_kv >= 4)
+EXPERTS_4 = When("4 or more experts", lambda p: p.facts.n_expert >= 4)
+EXPERTS_8 = When("8 experts", lambda p: p.facts.n_expert == 8)
+FALCON = When("Falcon", lambda p: p.facts.architecture == "falcon")
+IMPORTANCE = When("with an importance matrix", lambda p: p.facts.has_importance)
+NO_IMPORTANCE = When("no importance matrix", lambda p: not p.facts.has_importance)
+STACKED = When("one matrix for each expert", _is_expert)
+UNTIED = When("apart from the output head", lambda p: not p.facts.tied)

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* The C core without Python, for builds that Python cannot load: other processors under
+ * emulation, other compilers, sanitizers.  tests/native_build.py compiles and calls it.
+ *
+ *     run_rows list                                           the backends
+ *     run_rows BACKEND quantize TYPE ROWS COLS IN OUT [IMPORTANCE]
+ *     run_rows BACKEND dequantize TYPE ROWS COLS IN OUT
+ *     run_rows BACKEND op NAME CALLS IN OUT                   IN: a, b, c of each call
+ *
+ * BACKEND is a name and TYPE a GGUF type number; files hold little-endian f32 or int32 arrays, or
+ * a type's blocks.  Exit status: 0, 1 with a line on stderr, 2 if the core refuses. */
+#include "quantkit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void die(const char *what, const char *which)
+{
+    fprintf(stderr, "run_rows: %s: %s\n", what, which);
+    exit(1);
+}
+
+static size_t number(const char *text)
+{
+    char *end;
+    unsigned long long n = strtoull(text, &end, 10);
+    if (*end || !*text) {
+        die("not a number", text);
+    }
+    return (size_t)n;
+}
+
+/* Exactly `size` bytes, so that a sanitizer sees any access beyond them. */
+static void *allocate(size_t size)
+{
+    void *p = malloc(size ? size : 1);
+    if (!p) {
+        die("no memory", "for an array");
+    }
+    return p;
+}
+
+static void *read_file(const char *path, size_t size)
+{
+    void *data = allocate(size);
+    FILE *f = fopen(path, "rb");
+    if (!f || fread(data, 1, size, f) != size || fgetc(f) != EOF) {
+        die("cannot be read, or has another size than the shape says", path);
+    }
+    fclose(f);
+    return data;
+}
+
+static void write_file(const char *path, const void *data, size_t size)
+{
+    FILE *f = fopen(path, "wb");
+    if (!f || fwrite(data, 1, size, f) != size || fclose(f)) {
+        die("cannot be written", path);
+    }
+}
+
+static int find_backend(const char *name)
+{
+    for (int i = 0; i < qk_backend_count(); i++) {
+        if (!strcmp(name, qk_backend_name(i))) {
+            return i;
+        }
+    }
+    die("no such backend", name);
+    return -1;
+}
+
+/* NAME LANES USABLE of each backend */
+static int list(void)
+{
+    for (int i = 0; i < qk_backend_count(); i++) {
+        printf("%s %d %d\n", qk_backend_name(i), qk_backend_lanes(i), qk_backend_usable(i));
+    }
+    return 0;
+}
+
+static int convert(int backend, int is_quantize, char **argv, const char *importance_path)
+{
+    int type = (int)number(argv[0]);
+    size_t rows = number(argv[1]), cols = number(argv[2]), size, bytes, bad;
+    if (qk_type_layout(type, &size, &bytes) != QK_OK) {
+        die("no such type", argv[0]);
+    }
+    size_t n_f32 = rows * cols * sizeof(float), n_blocks = rows * cols / size * bytes;
+    void *in = read_file(argv[3], is_quantize ? n_f32 : n_blocks);
+    void *out = allocate(is_quantize ? n_blocks : n_f32);
+    float *importance = NULL;
+    if (importance_path) {
+        importance = read_file(importance_path, cols * sizeof(float));
+    }
+    qk_status status = is_quantize
+                           ? qk_quantize_rows(backend, type, in, importance, rows, cols, out, &bad)
+                           : qk_dequantize_rows(backend, type, in, rows, cols, out);
+    if (status == QK_OK) {
+        write_file(argv[4], out, is_quantize ? n_blocks : n_f32);
+    }
+    free(importance);
+    free(out);
+    free(in);
+    return status == QK_OK ? 0 : 2;
+}
+
+static int run_op(int backend, char **argv)
+{
+    size_t calls = number(argv[1]);
+    size_t n = (size_t)(qk_backend_lanes(backend) * qk_backend_lanes(backend));
+    int op = 0;
+    while (op < qk_lane_op_count() && strcmp(argv[0], qk_lane_op_name(op))) {
+        op++;
+    }
+    if (op == qk_lane_op_count()) {
+        die("no such op", argv[0]);
+    }
+    int32_t *in = read_file(argv[2], calls * 3 * n * sizeof *in);
+    int32_t *out = allocate(calls * n * sizeof *out);
+    memset(out, 0, calls * n * sizeof *out);
+    for (size_t i = 0; i < calls; i++) {
+        const int32_t *a = in + i * 3 * n;
+        qk_lane_op(backend, op, a, a + n, a + 2 * n, out + i * n);
+    }
+    write_file(argv[3], out, calls * n * sizeof *out);
+    free(out);
+    free(in);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && !strcmp(argv[1], "list")) {
+        return list();
+    }
+    if (argc == 7 && !strcmp(argv[2], "op")) {
+        return run_op(find_backend(argv[1]), argv + 3);
+    }
+    if ((argc == 8 || argc == 9) && !strcmp(argv[2], "quantize")) {
+        return convert(find_backend(argv[1]), 1, argv + 3, argc == 9 ? argv[8] : NULL);
+    }
+    if (argc == 8 && !strcmp(argv[2], "dequantize")) {
+        return convert(find_backend(argv[1]), 0, argv + 3, NULL);
+    }
+    die("usage", "see the top of run_rows.c");
+    return 1;
+}

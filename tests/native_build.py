@@ -1,0 +1,217 @@
+"""The C core without Python, for machines and compilers that Python does not run on.
+
+`build` compiles csrc with tests/cross/run_rows.c; the `Build` that it gives quantizes,
+dequantizes and runs lane ops in another process, under an emulator if need be.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantkit._native import needs_importance
+from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.types import QuantType
+
+from .conftest import bits
+from .strategies import ROW_KINDS, adversarial_rows
+from .test_golden import TASKS, committed_hashes, hash_of
+from .test_parity import IMPORTANCE
+
+__all__ = [
+    "ROOT",
+    "Build",
+    "build",
+    "generated",
+    "load",
+    "needs",
+    "run",
+    "wrong_golden",
+    "wrong_rows",
+]
+
+ROOT = Path(__file__).parents[1]
+CSRC = ROOT / "csrc"
+DRIVER = ROOT / "tests" / "cross" / "run_rows.c"
+# As CMakeLists.txt has it.
+FLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", f"-I{CSRC}"]
+AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a processor adds: flags for the whole build, backends with their own."""
+
+    flags: tuple[str, ...]
+    backends: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+MACHINES = {
+    "x86_64": Machine(("-DQK_X86",), (("avx2", ("-mavx2",)), ("avx512", AVX512))),
+    "aarch64": Machine(("-DQK_NEON",), (("neon", ()),)),
+}
+OTHER_MACHINE = Machine((), ())
+
+
+@dataclass(frozen=True)
+class Build:
+    """A compiled driver.
+
+    Attributes:
+        command: the emulator, if any, and the driver.
+        lanes: of each backend that can run, by name.
+        folder: where arrays are handed over.
+    """
+
+    command: tuple[str, ...]
+    lanes: dict[str, int]
+    folder: Path
+
+    def _run(self, *arguments: object) -> None:
+        run([*self.command, *map(str, arguments)])
+
+    def quantize(
+        self,
+        backend: str,
+        x: np.ndarray,
+        type: QuantType,
+        importance: np.ndarray | None,
+    ) -> np.ndarray:
+        """X f32 [rows, cols] -> uint8 [rows, row bytes]."""
+        source, target, weights = (self.folder / n for n in ("in", "out", "importance"))
+        x.tofile(source)
+        extra = []
+        if importance is not None:
+            importance.tofile(weights)
+            extra = [weights]
+        self._run(backend, "quantize", type.id, *x.shape, source, target, *extra)
+        return np.fromfile(target, np.uint8).reshape(len(x), -1)
+
+    def dequantize(
+        self, backend: str, data: np.ndarray, type: QuantType, n_cols: int
+    ) -> np.ndarray:
+        """Data uint8 [rows, row bytes] -> f32 [rows, cols]."""
+        source, target = self.folder / "in", self.folder / "out"
+        data.tofile(source)
+        self._run(backend, "dequantize", type.id, len(data), n_cols, source, target)
+        return np.fromfile(target, np.float32).reshape(len(data), n_cols)
+
+    def op(self, backend: str, op: str, *inputs: np.ndarray) -> np.ndarray:
+        """One op; up to three inputs int32 [calls, lanes * lanes] -> the same shape."""
+        calls, size = inputs[0].shape
+        source, target = self.folder / "in", self.folder / "out"
+        missing = [np.zeros_like(inputs[0])] * (3 - len(inputs))
+        np.stack([*inputs, *missing], axis=1).tofile(source)
+        self._run(backend, "op", op, calls, source, target)
+        return np.fromfile(target, np.int32).reshape(calls, size)
+
+
+def needs(*tools: str) -> None:
+    """Skip the test where a tool is not on the path."""
+    for tool in tools:
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not on the path")
+    if not DRIVER.exists() or not CSRC.exists():
+        pytest.skip("the C sources are not beside the tests")
+
+
+def build(
+    folder: Path,
+    compiler: str,
+    flags: Sequence[str],
+    machine: str | None = None,
+    emulator: str | None = None,
+) -> Build:
+    """Compile the core and the driver for a machine, by default this one."""
+    machine = machine or platform.machine().lower()
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+    target = MACHINES.get(machine, OTHER_MACHINE)
+    common = [compiler, *FLAGS, *flags, *target.flags]
+    sources = [DRIVER, *sorted(CSRC.glob("*.c")), generated(folder.parent)]
+    own_flags: dict[Path, Sequence[str]] = {path: () for path in sources}
+    for name, own in (("scalar", ()), *target.backends):
+        own_flags[CSRC / "backends" / f"backend_{name}.c"] = own
+    objects = []
+    for source, own in own_flags.items():
+        objects.append(str(folder / f"{source.stem}.o"))
+        run([*common, *own, "-c", str(source), "-o", objects[-1]])
+    driver = str(folder / "run_rows")
+    run([compiler, *flags, *objects, "-lm", "-o", driver])
+    return load(folder, driver, emulator)
+
+
+def generated(folder: Path) -> Path:
+    """The source that the build makes, made once for all builds of a test run."""
+    target = folder / "neighbours.c"
+    if not target.exists():
+        run([sys.executable, str(CSRC / "formats" / "make_neighbours.py"), str(target)])
+    return target
+
+
+def load(folder: Path, driver: str, emulator: str | None = None) -> Build:
+    """A compiled driver, asked what is in it."""
+    command = (emulator, driver) if emulator else (driver,)
+    lines = [line.split() for line in run([*command, "list"]).splitlines()]
+    return Build(
+        command=command,
+        lanes={name: int(lanes) for name, lanes, usable in lines if usable == "1"},
+        folder=folder,
+    )
+
+
+def run(command: Sequence[str], cwd: Path | None = None) -> str:
+    """What a command prints; its complaints fail the test."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+def wrong_golden(build: Build, backend: str, type: QuantType) -> list[str]:
+    """The tasks of tests/golden that give another hash."""
+    known: dict[bool, np.ndarray] = {}
+
+    def quantize(
+        x: np.ndarray, type: QuantType, importance: np.ndarray | None
+    ) -> np.ndarray:
+        """Once for each input, since emulation is slow."""
+        key = importance is None
+        if key not in known:
+            known[key] = build.quantize(backend, x, type, importance)
+        return known[key]
+
+    committed = committed_hashes()
+    dequantize = partial(build.dequantize, backend)
+    return [
+        task
+        for t, task in TASKS
+        if t == type
+        and committed.get((t.name, task)) != hash_of(t, task, quantize, dequantize)
+    ]
+
+
+def wrong_rows(build: Build, backend: str, type: QuantType) -> list[str]:
+    """The kinds of adversarial rows that give other bytes than here, or other weights.
+
+    Large importances make sums infinite, and scales NaN.
+    """
+    x = adversarial_rows(2 * len(ROW_KINDS), 512, seed=7)
+    wrong = np.zeros(len(x), bool)
+    for importance in (None, IMPORTANCE, IMPORTANCE * np.float32(1e30)):
+        if importance is None and needs_importance(type):
+            continue
+        data = quantize_rows(x, type, importance)
+        wrong |= (build.quantize(backend, x, type, importance) != data).any(axis=1)
+    weights = build.dequantize(backend, data, type, x.shape[1])
+    expected = dequantize_rows(data, type, x.shape[1])
+    wrong |= (bits(weights) != bits(expected)).any(axis=1)
+    kinds = list(ROW_KINDS)
+    return sorted({kinds[i % len(kinds)] for i in np.flatnonzero(wrong)})

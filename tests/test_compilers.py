@@ -1,0 +1,77 @@
+"""Every compiler and level gives the same bytes, without undefined behaviour."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .conftest import NATIVE_TYPES
+from .native_build import (
+    ROOT,
+    Build,
+    build,
+    generated,
+    load,
+    needs,
+    run,
+    wrong_golden,
+    wrong_rows,
+)
+
+# The line in CONTRIBUTING.md.
+ONE_LINE = (
+    "cc -std=c11 -O2 -ffp-contract=off -Icsrc -o run_rows tests/cross/run_rows.c "
+    "csrc/*.c csrc/backends/backend_scalar.c neighbours.c -lm"
+)
+BUILDS = [
+    *(("gcc", level) for level in ("-O1", "-O2", "-O3")),
+    *(("clang", level) for level in ("-O2", "-O3")),
+]
+SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
+def all_wrong_golden(built: Build) -> dict[str, list[str]]:
+    """By backend and type, the tasks of tests/golden that give another hash."""
+    found = {
+        f"{type.name} {backend}": wrong_golden(built, backend, type)
+        for backend in built.lanes
+        for type in NATIVE_TYPES
+    }
+    return {name: tasks for name, tasks in found.items() if tasks}
+
+
+def test_one_line_builds_the_core(tmp_path: Path) -> None:
+    """No build system: the documented line, and the same bytes."""
+    needs("cc")
+    assert ONE_LINE in (ROOT / "CONTRIBUTING.md").read_text()
+    shutil.copytree(ROOT / "csrc", tmp_path / "csrc")
+    shutil.copytree(ROOT / "tests" / "cross", tmp_path / "tests" / "cross")
+    shutil.copy(generated(tmp_path.parent), tmp_path)
+    run(["sh", "-c", ONE_LINE], cwd=tmp_path)
+    built = load(tmp_path, str(tmp_path / "run_rows"))
+    assert list(built.lanes) == ["scalar"]
+    assert all_wrong_golden(built) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("compiler", "level"), BUILDS, ids="".join)
+def test_compilers_give_the_committed_hashes(
+    tmp_path: Path, compiler: str, level: str
+) -> None:
+    """Every backend of this machine, every type."""
+    needs(compiler)
+    built = build(tmp_path, compiler, [level])
+    assert all_wrong_golden(built) == {}
+
+
+@pytest.mark.slow
+def test_no_undefined_behaviour(tmp_path: Path) -> None:
+    """The golden and adversarial rows under two sanitizers."""
+    needs("gcc")
+    built = build(tmp_path, "gcc", SANITIZED)
+    assert all_wrong_golden(built) == {}
+    for backend in built.lanes:
+        for type in NATIVE_TYPES:
+            assert wrong_rows(built, backend, type) == []

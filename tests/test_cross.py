@@ -1,0 +1,114 @@
+"""AArch64 gives the bytes of x86: its builds run under an emulator.
+
+Needs aarch64-linux-gnu-gcc and qemu-aarch64 (Debian: gcc-aarch64-linux-gnu, qemu-user).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantkit._native import backends
+from quantkit.types import QuantType
+
+from .conftest import NATIVE_TYPES
+from .native_build import Build, build, needs, run, wrong_golden, wrong_rows
+from .test_lanes import (
+    ELEMENTWISE,
+    check_memory_ops,
+    edge_operands,
+    numbers_equal,
+    padded,
+    run_on_all,
+)
+
+pytestmark = pytest.mark.cross
+
+COMPILER = "aarch64-linux-gnu-gcc"
+EMULATOR = "qemu-aarch64"
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"]
+BACKENDS = ["neon", "scalar"]
+FUSED = r"\bf(?:n?m(?:add|sub)|ml[as])\b"
+
+
+@pytest.fixture(scope="module")
+def aarch64(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """The driver for AArch64, compiled without a warning."""
+    needs(COMPILER, EMULATOR)
+    flags = ["-O2", "-static", *WARNINGS, "-Werror"]
+    return build(tmp_path_factory.mktemp("cross"), COMPILER, flags, "aarch64", EMULATOR)
+
+
+def test_every_backend_is_tested(aarch64: Build) -> None:
+    """What the machine has is what the tests below run."""
+    assert list(aarch64.lanes) == BACKENDS
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("type", NATIVE_TYPES, ids=lambda t: t.name)
+def test_hashes_are_the_committed_ones(
+    aarch64: Build, name: str, type: QuantType
+) -> None:
+    """Quantized without and with importance, and dequantized."""
+    assert wrong_golden(aarch64, name, type) == []
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("type", NATIVE_TYPES, ids=lambda t: t.name)
+def test_adversarial_rows_equal_this_machine(
+    aarch64: Build, name: str, type: QuantType
+) -> None:
+    """Also where scales are infinite, or NaN, whose sign is the machine's."""
+    assert wrong_rows(aarch64, name, type) == []
+
+
+@pytest.mark.parametrize("op", ELEMENTWISE)
+def test_op_equals_the_scalar_definition(aarch64: Build, op: str) -> None:
+    """NEON's ops agree with this machine's scalar ones on every pair of edge values."""
+    lanes = aarch64.lanes["neon"]
+    operands = edge_operands(op)
+    n = len(operands[0])
+    inputs = np.zeros((3, -(-n // lanes), lanes * lanes), np.int32)
+    for i, values in enumerate(operands):
+        inputs[i, :, :lanes] = padded(values, inputs.shape[1] * lanes).reshape(
+            -1, lanes
+        )
+    found = aarch64.op("neon", op, *inputs)[:, :lanes].ravel()[:n]
+    assert numbers_equal(op, found, run_on_all(backends()[-1], op, *operands))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_memory_ops(aarch64: Build, name: str) -> None:
+    """Loads, stores, lookups, constants and the transpose."""
+    lanes = aarch64.lanes[name]
+
+    def run_one(op: str, *inputs: np.ndarray) -> np.ndarray:
+        operands = [padded(i, lanes * lanes)[None] for i in inputs]
+        return aarch64.op(name, op, *operands)[0]
+
+    check_memory_ops(run_one, lanes)
+
+
+def test_nothing_is_fused(aarch64: Build) -> None:
+    """The compiler made no multiply-add of a multiplication and an addition."""
+    objdump = "aarch64-linux-gnu-objdump"
+    needs(objdump)
+    for name in BACKENDS:
+        code = run([objdump, "-d", str(aarch64.folder / f"backend_{name}.o")])
+        assert "fmul" in code
+        assert [line for line in code.splitlines() if re.search(FUSED, line)] == []
+
+
+@pytest.mark.slow
+def test_clang_gives_the_same_bytes(tmp_path: Path) -> None:
+    """The compiler of macOS, which contracts to multiply-adds unless told not to."""
+    needs("clang", COMPILER, EMULATOR)
+    flags = ["--target=aarch64-linux-gnu", "-O3", "-static", *WARNINGS, "-Werror"]
+    clang = build(tmp_path, "clang", flags, "aarch64", EMULATOR)
+    for name in BACKENDS:
+        for type in NATIVE_TYPES:
+            assert wrong_golden(clang, name, type) == []
+            assert wrong_rows(clang, name, type) == []
