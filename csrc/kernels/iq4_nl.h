@@ -9,7 +9,8 @@
  * Rule: search the scale under weights x^2 (importance * sqrt(2 * mean x^2 of the block + x^2)),
  * then round to the nearest level on it.  Source: ggml, quantize_row_iq4_nl_impl. */
 
-QK_FN void iq4_nl_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square, li32 *out)
+QK_FN void iq4_nl_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
+                           li32 *out)
 {
     (void)row_mean_square;
     lf32 w[32];

@@ -12,7 +12,8 @@
  * rounded on the scales as coded, with d before it is rounded to half precision.
  * Source: ggml, quantize_row_iq4_nl_impl. */
 
-QK_FN void iq4_xs_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square, li32 *out)
+QK_FN void iq4_xs_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
+                           li32 *out)
 {
     (void)row_mean_square;
     lf32 w[32], scale[8], magnitude;

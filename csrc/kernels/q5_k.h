@@ -14,7 +14,8 @@
 QK_FN const affine_search q5_k_plain = {32, 31, -0.5f, 0.1f, 15, 0, 0};
 QK_FN const affine_search q5_k_weighted = {32, 31, -0.9f, 0.05f, 36, 0, 1};
 
-QK_FN void q5_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square, li32 *out)
+QK_FN void q5_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
+                         li32 *out)
 {
     (void)row_mean_square;
     k_fit fit;

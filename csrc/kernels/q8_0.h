@@ -9,7 +9,8 @@
  * Rule: d = largest |x| / 127, codes rounded half away from zero.  Importance has no effect.
  * Source: ggml, quantize_row_q8_0_ref. */
 
-QK_FN void q8_0_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square, li32 *out)
+QK_FN void q8_0_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
+                         li32 *out)
 {
     (void)importance;
     (void)row_mean_square;
