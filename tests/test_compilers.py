@@ -42,6 +42,7 @@ def all_wrong_golden(built: Build) -> dict[str, list[str]]:
     return {name: tasks for name, tasks in found.items() if tasks}
 
 
+@pytest.mark.slow
 def test_one_line_builds_the_core(tmp_path: Path) -> None:
     """No build system: the documented line, and the same bytes."""
     needs("cc")
