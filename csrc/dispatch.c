@@ -25,15 +25,15 @@ static const struct {
 static const struct {
     int type;
     size_t block_size, block_bytes;
-    int needs_importance;
+    qk_importance_use importance;
 } layouts[] = {
-#define QK_LAYOUT(NAME, name, id, block_size, block_bytes, needs_importance)                       \
-    {id, block_size, block_bytes, needs_importance},
+#define QK_LAYOUT(NAME, name, id, block_size, block_bytes, importance)                             \
+    {id, block_size, block_bytes, QK_IMPORTANCE_##importance},
     QK_ITEM_FORMATS(QK_LAYOUT) QK_BLOCK_FORMATS(QK_LAYOUT) QK_BLOCK_SET_FORMATS(QK_LAYOUT)
 #undef QK_LAYOUT
 };
 
-#define QK_CHECK_TILE(NAME, name, id, block_size, block_bytes, needs_importance)                   \
+#define QK_CHECK_TILE(NAME, name, id, block_size, block_bytes, importance)                         \
     _Static_assert((block_size) <= QK_MAX_BLOCK_SIZE && (block_bytes) <= QK_MAX_BLOCK_BYTES,       \
                    "the driver's tile is too small for " #NAME);
 QK_BLOCK_FORMATS(QK_CHECK_TILE)
@@ -83,7 +83,7 @@ qk_status qk_type_layout(int type, size_t *block_size, size_t *block_bytes)
 int qk_type_needs_importance(int type)
 {
     int i = find_layout(type);
-    return i >= 0 && layouts[i].needs_importance;
+    return i >= 0 && layouts[i].importance == QK_IMPORTANCE_NEEDED;
 }
 
 /* What both directions ask of their arguments. */
@@ -128,11 +128,6 @@ qk_status qk_quantize_rows(int backend, int type, const float *x, const float *i
         return QK_NEEDS_IMPORTANCE;
     }
     const qk_backend *b = backends[backend].backend;
-    size_t n = n_rows * n_cols;
-    *bad_index = b->find_non_finite(x, n);
-    if (*bad_index < n) {
-        return QK_NOT_FINITE;
-    }
     if (importance) {
         *bad_index = find_bad_importance(b, importance, n_cols);
         if (*bad_index < n_cols) {
@@ -140,9 +135,9 @@ qk_status qk_quantize_rows(int backend, int type, const float *x, const float *i
         }
     }
     qk_float_state saved = qk_float_state_enter();
-    b->quantize(type, x, importance, n_rows, n_cols, out);
+    *bad_index = b->quantize(type, x, importance, n_rows, n_cols, out);
     qk_float_state_leave(saved);
-    return QK_OK;
+    return *bad_index < n_rows * n_cols ? QK_NOT_FINITE : QK_OK;
 }
 
 qk_status qk_dequantize_rows(int backend, int type, const uint8_t *data, size_t n_rows,

@@ -2,7 +2,8 @@
 /* The C API of quantkit: pure functions over rows, no threads, no state.
  *
  * A row is `n_cols` weights, a whole number of the type's blocks.  Every function may be called
- * from many threads at once.  On any status but QK_OK the output is untouched.
+ * from many threads at once.  On any status but QK_OK the output is untouched, save that
+ * QK_NOT_FINITE may leave the rows before the weight that is not.
  *
  * Python's cffi reads the part between the two cdef marks; keep it plain C declarations.
  */

@@ -17,7 +17,7 @@ OPS = [
 ]
 
 # The layer stays small on purpose: every op is written once per instruction set.
-MOST_OPS = 42
+MOST_OPS = 50
 
 FLOATS = np.array(
     [
@@ -36,17 +36,22 @@ EDGES = np.concatenate([FLOATS, INTEGERS])
 
 # Ops of two operands; memory ops have their own test.
 BINARY = {"add", "sub", "mul", "div", "gt", "eq", "and", "or", "min", "max"}
+BINARY |= {"lesser", "greater"}
 MEMORY = {
     "load",
     "store",
+    "load_i8",
     "load_u8",
     "load_u16",
+    "load_eights",
     "store_u16",
     "lookup",
+    "lookup4",
+    "lookup8",
     "lookup16",
     "transpose",
 }
-MEMORY |= {"set1", "any"}
+MEMORY |= {"set1", "any", "first", "least"}
 
 
 # One op by name, on arrays of int32, as one that takes lanes * lanes of them.
@@ -142,8 +147,19 @@ def test_trunc_gives_int_min_out_of_range(backend: Backend) -> None:
     assert (run_on_all(backend, "li32_trunc", FLOATS) == want).all()
 
 
+def test_round_is_half_to_even(backend: Backend) -> None:
+    """The nearest integer, on halves and on values of every size in its range."""
+    rng = np.random.default_rng(0)
+    halves = np.arange(-9, 9, dtype=np.float32) + np.float32(0.5)
+    spread = rng.uniform(-1, 1, 500) * np.geomspace(1e-3, 2.0**22, 500)
+    values = np.concatenate([halves, spread.astype(np.float32), [-(2.0**22)]])
+    values = values.astype(np.float32)
+    found = run_on_all(backend, "lf32_round", values.view(np.int32))
+    assert (found.view(np.float32) == np.rint(values)).all()
+
+
 def check_memory_ops(run: Run, n: int) -> None:
-    """Loads widen, stores narrow, constants spread, and `any` sees every lane."""
+    """Loads widen, stores narrow, constants spread, and masks see every lane."""
     data = np.arange(n * n, dtype=np.int32) * 0x01030507
     raw = data.tobytes()
     for op in ("lf32_load", "lf32_store", "li32_load", "li32_store"):
@@ -151,18 +167,34 @@ def check_memory_ops(run: Run, n: int) -> None:
     u8 = np.frombuffer(raw, np.uint8, n)
     u16 = np.frombuffer(raw, "<u2", n)
     assert (run("li32_load_u8", data)[:n] == u8).all()
+    assert (run("li32_load_i8", data)[:n] == u8.view(np.int8)).all()
     assert (run("li32_load_u16", data)[:n] == u16).all()
+    # Two eights, 0..7 and -8..-1, from any multiple of the lanes on.
+    eights = np.array([*range(8), *range(-8, 0)])
+    for start in range(0, 16, n):
+        found = run("li32_load_eights", np.array([start // n]))
+        assert (found[:n] == eights[start : start + n]).all()
     stored = run("li32_store_u16", data).tobytes()
     assert (np.frombuffer(stored, "<u2", n) == data[:n] & 0xFFFF).all()
     index = np.arange(n, dtype=np.int32)[::-1].copy()
     assert (run("li32_lookup", data, index)[:n] == data[:n][::-1]).all()
     thirds = run("lf32_lookup16", data, index + 3).view(np.float32)[:n]
     assert (thirds == 3 * ((index + 3) & 15)).all()
+    # The short lookups look at the low bits of an index only.
+    for size in (4, 8):
+        found = run(f"lf32_lookup{size}", data, index * 0x1234567).view(np.float32)[:n]
+        assert (found == 3 * (index * 0x1234567 & (size - 1))).all()
     for op in ("lf32_set1", "li32_set1"):
         assert (run(op, np.array([7]))[:n] == 7).all()
     for lane in range(n):
         one_hot = np.eye(1, n, lane, dtype=np.int32)[0]
         assert run("lmask_any", one_hot)[0] != 0
+        assert run("lmask_first", one_hot)[0] == lane
+        from_lane_on = (np.arange(n) >= lane).astype(np.int32)
+        assert run("lmask_first", from_lane_on)[0] == lane
+        for others in (0, 2**31 - 1):
+            least = np.where(one_hot == 1, -(2**31) + lane, others)
+            assert run("lane_least", least)[0] == -(2**31) + lane
     assert run("lmask_any", np.zeros(n, np.int32))[0] == 0
     # Column j of the rows becomes vector j.
     rows = np.arange(n * n, dtype=np.int32)

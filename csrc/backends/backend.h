@@ -10,8 +10,8 @@ typedef struct qk_backend {
     const char *name;
     int lanes;
     size_t (*find_non_finite)(const float *x, size_t n);
-    void (*quantize)(int type, const float *x, const float *importance, size_t n_rows,
-                     size_t n_cols, uint8_t *out);
+    size_t (*quantize)(int type, const float *x, const float *importance, size_t n_rows,
+                       size_t n_cols, uint8_t *out);
     void (*dequantize)(int type, const uint8_t *data, size_t n_weights, float *out);
     void (*lane_probe)(int op, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *out);
 } qk_backend;

@@ -28,6 +28,10 @@ DISTANCES = {
     "iq3_s": 3,
 }
 
+# As in neighbours.h.
+UNIT = 16
+MOST_NEIGHBOURS = 511
+
 # Their searches do not choose by distance from the weights that were rounded.
 WITHOUT_SHORT_LISTS = {"iq1_s"}
 
@@ -102,27 +106,29 @@ def shortened(point: Levels, neighbours: list[int], entries: list[Levels]) -> li
     return kept
 
 
-def table(name: str, values: list[int]) -> str:
-    """One C array of numbers that wrap at 32 bits, many a line."""
-    numbers = [str((v ^ 1 << 31) - (1 << 31)) for v in values]
+def table(array: str, values: list[int]) -> str:
+    """One C array of numbers, many a line."""
+    numbers = [str(v) for v in values]
     lines = [",".join(numbers[i : i + 16]) + "," for i in range(0, len(numbers), 16)]
-    return f"const int32_t {name}[] = {{\n" + "\n".join(lines) + "\n};\n"
+    return f"const {array}[] = {{\n" + "\n".join(lines) + "\n};\n"
 
 
 def tables(name: str, distances: int) -> str:
     """The points and lists of one codebook; neighbours.h says what they hold."""
     entries = codebook(name)
     index = {entry: i for i, entry in enumerate(entries)}
-    pairs = [code(entry) * 0x10001 for entry in entries]  # entry i is list i, twice
+    place: dict[tuple[int, ...], int] = {}
+    codes: list[int] = []
 
     def add(point: Levels, neighbours: list[int]) -> int:
         if not neighbours:
-            return index[point] << 8
-        codes = [code(entries[i]) for i in neighbours]
-        codes += codes[-1:] * (len(codes) % 2)
-        head = len(pairs) << 8 | len(codes) // 2 - 1
-        pairs.extend(a | b << 16 for a, b in zip(codes[::2], codes[1::2], strict=True))
-        return head
+            return index[point] << 16 | code(point)
+        found = tuple(code(entries[i]) for i in neighbours)
+        if found not in place:
+            place[found] = len(codes) // UNIT
+            codes.extend(found + found[-1:] * (-len(found) % UNIT))
+        assert len(found) <= MOST_NEIGHBOURS
+        return -(1 << 31) + place[found] * (MOST_NEIGHBOURS + 1) + len(found)
 
     lists = list(neighbour_lists(entries, distances))
     keys = list(points(len(entries[0])))
@@ -130,7 +136,8 @@ def tables(name: str, distances: int) -> str:
     if name not in WITHOUT_SHORT_LISTS:
         for p, found in zip(keys, lists, strict=True):
             heads.append(add(p, shortened(p, found, entries)))
-    return table(f"qk_{name}_points", heads) + table(f"qk_{name}_lists", pairs)
+    lists_array = f"_Alignas({2 * UNIT}) uint16_t qk_{name}_lists"
+    return table(f"int32_t qk_{name}_points", heads) + table(lists_array, codes)
 
 
 def main() -> None:

@@ -5,11 +5,10 @@
  * level first, or four levels of 0..7 as a code.  A code is levels as bits, the first lowest: 2
  * bits each of eight, 3 bits each of four.
  *
- *     points[key]  from bit 8 the place of the point's list, below it the length of the list - 1
- *     lists[place] two codes, the first in the low half; a list of odd length repeats its last
- *
- * Lists 0..entries-1 hold one entry each, twice: where the point is an entry, its list's place is
- * the entry's index.  Other lists are in the order of preference among equals.
+ *     points[key]  of an entry: its code, and from bit 16 its index
+ *                  of another point: the length of its list, from bit 9 its place, and bit 31
+ *     lists        codes in the order of preference among equals; a list starts at NEIGHBOUR_UNIT
+ *                  times its place, and its last code is repeated up to the next multiple
  *
  *     points[number of points + key]  the same for weights that surely round to the point: such a
  *                                     list leaves out what cannot be better than an entry before
@@ -19,7 +18,12 @@
 
 #include <stdint.h>
 
-#define QK_NEIGHBOURS(name) extern const int32_t qk_##name##_points[], qk_##name##_lists[]
+#define NEIGHBOUR_UNIT 16   /* no fewer than lanes, which load that many codes at once */
+#define MOST_NEIGHBOURS 511 /* a mask of the length */
+
+#define QK_NEIGHBOURS(name)                                                                        \
+    extern const int32_t qk_##name##_points[];                                                     \
+    extern const uint16_t qk_##name##_lists[]
 QK_NEIGHBOURS(iq1_s);
 QK_NEIGHBOURS(iq2_xxs);
 QK_NEIGHBOURS(iq2_xs);

@@ -8,6 +8,9 @@
 
 #include "lane_math.h"
 #include "search.h"
+#include "search_symmetric.h"
+#include "search_affine.h"
+#include "search_positive.h"
 
 #include "floats.h"
 
@@ -34,6 +37,7 @@
 #include "tq1_0.h"
 #include "tq2_0.h"
 
+#include "codebook_entries.h"
 #include "codebook.h"
 #include "codebook_block.h"
 #include "iq1.h"
@@ -47,13 +51,20 @@
 
 #include "driver.h"
 
+/* Which of the weights at x are NaN or infinite. */
+QK_INLINE lmask is_non_finite(const float *x)
+{
+    return li32_gt(li32_and(lf32_bits(lf32_load(x)), li32_set1(INT32_MAX)), li32_set1(0x7f7fffff));
+}
+
 /* The index of the first weight that is NaN or infinite, or n. */
 QK_FN size_t find_non_finite(const float *x, size_t n)
 {
-    const li32 exponent = li32_set1(0x7f800000);
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        if (lmask_any(li32_eq(li32_and(lf32_bits(lf32_load(x + i)), exponent), exponent))) {
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        lmask first = lmask_or(is_non_finite(x + i), is_non_finite(x + i + LANES));
+        lmask second = lmask_or(is_non_finite(x + i + 2 * LANES), is_non_finite(x + i + 3 * LANES));
+        if (lmask_any(lmask_or(first, second))) {
             break;
         }
     }
@@ -67,21 +78,24 @@ QK_FN size_t find_non_finite(const float *x, size_t n)
     return i;
 }
 
-QK_FN void quantize(int type, const float *x, const float *importance, size_t n_rows, size_t n_cols,
-                    uint8_t *out)
+/* Up to LANES rows; gives the bytes written. */
+QK_FN size_t quantize_some_rows(int type, const float *x, const float *importance, size_t n_rows,
+                                size_t n_cols, uint8_t *out)
 {
+    const size_t n = n_rows * n_cols;
     switch (type) {
-#define QK_CASE(NAME, name, id, block_size, block_bytes, needs_importance)                         \
+#define QK_CASE(NAME, name, id, block_size, block_bytes, use)                                      \
     case id:                                                                                       \
-        name##_quantize_items(x, n_rows *n_cols, out);                                             \
-        break;
+        name##_quantize_items(x, n, out);                                                          \
+        return n * (block_bytes);
         QK_ITEM_FORMATS(QK_CASE)
 #undef QK_CASE
-#define QK_CASE(NAME, name, id, block_size, block_bytes, needs_importance, per_lane)               \
+#define QK_CASE(NAME, name, id, block_size, block_bytes, use, per_lane)                            \
     case id: {                                                                                     \
         const block_kernel kernel = {name##_quantize, block_size, block_bytes, per_lane};          \
-        quantize_blocks(&kernel, x, importance, n_rows, n_cols, out);                              \
-        break;                                                                                     \
+        const float *used = QK_IMPORTANCE_##use == QK_IMPORTANCE_IGNORED ? NULL : importance;      \
+        quantize_row_group(&kernel, x, used, n_rows, n_cols, out);                                 \
+        return n / (block_size) * (block_bytes);                                                   \
     }
 #define QK_ONE(...) QK_CASE(__VA_ARGS__, 1)
 #define QK_SET(...) QK_CASE(__VA_ARGS__, AFFINE_GROUPS)
@@ -91,14 +105,31 @@ QK_FN void quantize(int type, const float *x, const float *importance, size_t n_
 #undef QK_SET
 #undef QK_CASE
     default:
-        break;
+        return 0;
     }
+}
+
+/* Gives the index of the first weight that is NaN or infinite, or that of the end.  A few rows at
+ * a time, so that what was looked through is still in a cache when it is quantized. */
+QK_FN size_t quantize(int type, const float *x, const float *importance, size_t n_rows,
+                      size_t n_cols, uint8_t *out)
+{
+    for (size_t row = 0; row < n_rows; row += LANES) {
+        const size_t n = n_rows - row < LANES ? n_rows - row : LANES;
+        const float *rows = x + row * n_cols;
+        size_t finite = find_non_finite(rows, n * n_cols);
+        if (finite < n * n_cols) {
+            return row * n_cols + finite;
+        }
+        out += quantize_some_rows(type, rows, importance, n, n_cols, out);
+    }
+    return n_rows * n_cols;
 }
 
 QK_FN void dequantize(int type, const uint8_t *data, size_t n_weights, float *out)
 {
     switch (type) {
-#define QK_CASE(NAME, name, id, block_size, block_bytes, needs_importance)                         \
+#define QK_CASE(NAME, name, id, block_size, block_bytes, use)                                      \
     case id:                                                                                       \
         name##_dequantize(data, n_weights / (block_size), out);                                    \
         break;

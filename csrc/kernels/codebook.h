@@ -1,26 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* What the codebook types (IQ2, IQ3) share: groups of 8 or 4 weights are entries of a codebook,
- * their signs are kept apart.
+/* What the codebook types with signs (IQ2, IQ3) share: groups of 8 or 4 weights are entries of a
+ * codebook, their signs are kept apart.
  *
- * A group of weights is rounded on a grid; where that is no entry of the codebook, the best of the
- * entries nearby is taken.  The search for the scale does so on many grids.  Order of operations
- * and tie rules are those of the reference (ggml's quantize_row_iq2_xxs_impl and its like,
- * iq2_find_best_neighbour and iq3_find_best_neighbour), which are part of the format's bytes.
+ * The search for the scale of a group tries grids near that of its largest weight: on each, weights
+ * are rounded to points, points that are no entries give way to entries (codebook_entries.h), and
+ * the scale that fits those is compared with the best so far.  Order of operations and tie rules
+ * are those of the reference (ggml's quantize_row_iq2_xxs_impl and its like), which are part of the
+ * format's bytes.
  *
  * Level l of a weight stands for the value 2*l + 1 in every search. */
 #ifndef QK_CODEBOOK_H
 #define QK_CODEBOOK_H
 
-#include "../formats/grids.h"
-#include "../formats/neighbours.h"
-
 /* Which entries are chosen anew once the scale is known. */
 enum codebook_refit { REFIT_NEIGHBOURS, REFIT_ALL_IF_NEIGHBOURS, REFIT_ALL };
 
 typedef struct codebook {
-    const int32_t *points, *lists; /* see neighbours.h */
-    int entries;
-    int dims;    /* weights per entry: 8 with levels 0..2, 4 with levels 0..7 */
+    codebook_entries entries;
     int n;       /* weights under one scale */
     int n_steps; /* grid k in -n_steps..n_steps has top + step * k over the largest weight */
     float step;
@@ -29,22 +25,25 @@ typedef struct codebook {
     int even_signs; /* the number of minus signs is even, and the eighth sign is not stored */
 } codebook;
 
-#define MAX_CODES 8 /* entries under one scale */
+#define MAX_CODES 8  /* entries under one scale */
+#define MAX_GRIDS 31 /* grids of a search */
 
-QK_INLINE int codebook_bits(codebook book) { return book.dims == 8 ? 2 : 3; }
-QK_INLINE int codebook_top(codebook book) { return book.dims == 8 ? 2 : 7; }
+/* What levels stand for: those of one weight, and those of all weights of an entry. */
+#define ODD_4(n) n, n + 2, n + 4, n + 6
+#define ODD_8 ODD_4(1), ODD_4(9)
+static const float codebook_values[8] = {ODD_8};
+static const float codebook_entry_values[2][LEVELS_OF_ENTRY] = {
+    {ODD_4(1), ODD_4(1), ODD_4(1), ODD_4(1), ODD_4(1), ODD_4(1), ODD_4(1), ODD_4(1)},
+    {ODD_8, ODD_8, ODD_8, ODD_8},
+};
+#undef ODD_8
+#undef ODD_4
+
+QK_INLINE int codebook_top(codebook book) { return book.entries.dims == 8 ? 2 : 7; }
+QK_INLINE int codebook_n_codes(codebook book) { return book.n / book.entries.dims; }
 
 /* The exclusive or, which is no lane op. */
 QK_INLINE li32 li32_xor(li32 a, li32 b) { return li32_sub(li32_or(a, b), li32_and(a, b)); }
-
-/* 2*l + 1 of weight i of a code. */
-QK_INLINE lf32 codebook_value(codebook book, li32 code, int i)
-{
-    const int bits = codebook_bits(book), at = bits * i;
-    li32 twice = at ? li32_shr(code, at - 1) : li32_shl(code, 1);
-    li32 even = li32_and(twice, li32_set1((2 << bits) - 2));
-    return lf32_from_li32(li32_or(even, li32_set1(1)));
-}
 
 /* ---- signs ---- */
 
@@ -77,71 +76,7 @@ QK_INLINE li32 split_signs(const lf32 *x, const lf32 *w, int even, lf32 *magnitu
     return li32_and(li32_xor(signs, least_bit), li32_set1(127));
 }
 
-/* ---- the entry for a few weights ---- */
-
-/* w * (scale * value - x)^2 of each weight at each of three levels, level by level */
-QK_INLINE void level_errors(const lf32 *x, const lf32 *w, lf32 scale, lf32 error[3][8])
-{
-    for (int l = 0; l < 3; l++) {
-        lf32 value = lf32_mul(scale, lf32_set1((float)(2 * l + 1)));
-        for (int i = 0; i < 8; i++) {
-            lf32 diff = lf32_sub(value, x[i]);
-            error[l][i] = lf32_mul(lf32_mul(w[i], diff), diff);
-        }
-    }
-}
-
-QK_INLINE lf32 code_error_of_levels(lf32 error[3][8], li32 code)
-{
-    const li32 zero = li32_set1(0);
-    lf32 sum = lf32_set1(0.0f);
-    for (int i = 0; i < 8; i++) {
-        lmask not_one = li32_eq(li32_and(code, li32_set1(1 << 2 * i)), zero);
-        lmask not_two = li32_eq(li32_and(code, li32_set1(2 << 2 * i)), zero);
-        lf32 low = lf32_select(not_one, error[0][i], error[1][i]);
-        sum = lf32_add(sum, lf32_select(not_two, low, error[2][i]));
-    }
-    return sum;
-}
-
-QK_INLINE lf32 code_error(codebook book, const lf32 *x, const lf32 *w, lf32 scale, li32 code)
-{
-    lf32 sum = lf32_set1(0.0f);
-    for (int i = 0; i < 4; i++) {
-        lf32 diff = lf32_sub(lf32_mul(scale, codebook_value(book, code, i)), x[i]);
-        sum = lf32_add(sum, lf32_mul(lf32_mul(w[i], diff), diff));
-    }
-    return sum;
-}
-
-/* The code of the best entry of the list at a point; the first where no error is a finite number
- * (the reference stops the process there). */
-QK_INLINE li32 best_neighbour(codebook book, const lf32 *x, const lf32 *w, lf32 scale, li32 point)
-{
-    lf32 error[3][8], best = lf32_set1(FLT_MAX);
-    li32 at = li32_shr(point, 8);
-    const li32 last = li32_add(at, li32_and(point, li32_set1(255)));
-    li32 pair = li32_lookup(book.lists, at);
-    li32 found = li32_and(pair, li32_set1(0xffff));
-    if (book.dims == 8) {
-        level_errors(x, w, scale, error);
-    }
-    for (;;) {
-        for (int half = 0; half < 2; half++) {
-            li32 code = half ? li32_shr(pair, 16) : li32_and(pair, li32_set1(0xffff));
-            lf32 e = book.dims == 8 ? code_error_of_levels(error, code)
-                                    : code_error(book, x, w, scale, code);
-            lmask better = lf32_gt(best, e);
-            best = lf32_select(better, e, best);
-            found = li32_select(better, code, found);
-        }
-        if (!lmask_any(li32_gt(last, at))) {
-            return found;
-        }
-        at = li32_min(li32_add(at, li32_set1(1)), last); /* its last pair again changes nothing */
-        pair = li32_lookup(book.lists, at);
-    }
-}
+/* ---- points ---- */
 
 /* How far from halfway between two levels, and how small, what is rounded must be for the short
  * list of a point.  The margins are far beyond rounding errors. */
@@ -149,137 +84,207 @@ QK_INLINE li32 best_neighbour(codebook book, const lf32 *x, const lf32 *w, lf32 
 #define SURE_SIZE 1e6f
 #define SURE_SCALE 1e-30f
 
-/* The point that weights round to, as neighbours.h describes it. */
-QK_INLINE li32 codebook_point(codebook book, const lf32 *x, lf32 grid, lf32 scale)
+/* Where on a grid a weight lies among the levels, which are whole numbers. */
+QK_INLINE lf32 codebook_position(lf32 grid, lf32 x)
 {
-    const lf32 magic = lf32_set1(12582912.0f), one = lf32_set1(1.0f), half = lf32_set1(0.5f);
-    li32 key = li32_set1(0), fraction = key, size = key; /* as bits, which are in order */
-    for (int i = 0; i < book.dims; i++) {
-        lf32 v = lf32_mul(half, lf32_sub(lf32_mul(grid, x[i]), one));
-        lf32 rounded = lf32_sub(lf32_add(v, magic), magic);
-        li32 level = lf32_nearest_clamped(v, 0, codebook_top(book));
-        fraction = li32_max(fraction, lf32_bits(lf32_abs(lf32_sub(v, rounded))));
-        size = li32_max(size, lf32_bits(lf32_abs(v)));
-        if (book.dims == 8) {
-            key = li32_add(li32_add(key, li32_shl(key, 1)), level);
-        } else {
-            key = li32_or(key, li32_shl(level, 3 * i));
-        }
+    return lf32_mul(lf32_set1(0.5f), lf32_sub(lf32_mul(grid, x), lf32_set1(1.0f)));
+}
+
+/* Which weight is the i-th in a key, from its highest place on (neighbours.h). */
+QK_INLINE int codebook_in_key(codebook book, int i)
+{
+    return book.entries.dims == 8 ? i : book.entries.dims - 1 - i;
+}
+
+/* The key of the point that weights round to.  Rounding wraps, as the reference's does. */
+QK_INLINE li32 codebook_key(codebook book, const lf32 *x, lf32 grid)
+{
+    const int top = codebook_top(book);
+    li32 key = li32_set1(0);
+    for (int i = 0; i < book.entries.dims; i++) {
+        lf32 v = codebook_position(grid, x[codebook_in_key(book, i)]);
+        key = li32_mul(key, li32_set1(top + 1));
+        key = li32_add(key, lf32_nearest_clamped(v, 0, top));
     }
-    lmask sure = lmask_and(li32_gt(lf32_bits(lf32_set1(SURE_FRACTION)), fraction),
-                           li32_gt(lf32_bits(lf32_set1(SURE_SIZE)), size));
-    sure = lmask_and(sure, lf32_gt(scale, lf32_set1(SURE_SCALE)));
-    const int points = book.dims == 8 ? 6561 : 4096;
-    return li32_lookup(book.points, li32_select(sure, li32_add(key, li32_set1(points)), key));
+    return key;
+}
+
+/* The same where no lane wraps; of the short list, where it is `sure` that this may be taken unless
+ * a weight is nearly halfway between two levels. */
+QK_INLINE li32 codebook_near_key(codebook book, const lf32 *x, lf32 grid, lmask sure)
+{
+    const int top = codebook_top(book), n_points = book.entries.dims == 8 ? 6561 : 4096;
+    const lf32 zero = lf32_set1(0.0f);
+    lf32 key = zero, fraction = zero;
+    for (int i = 0; i < book.entries.dims; i++) {
+        lf32 v = codebook_position(grid, x[codebook_in_key(book, i)]);
+        lf32 rounded = lf32_round(v);
+        lf32 level = lf32_lesser(lf32_greater(rounded, zero), lf32_set1((float)top));
+        fraction = lf32_greater(lf32_abs(lf32_sub(v, rounded)), fraction);
+        key = lf32_add(lf32_mul(key, lf32_set1((float)(top + 1))), level); /* exact */
+    }
+    sure = lmask_and(sure, lf32_gt(lf32_set1(SURE_FRACTION), fraction));
+    key = lf32_select(sure, lf32_add(key, lf32_set1((float)n_points)), key);
+    return li32_trunc(key);
+}
+
+/* The points that a group rounds to on a grid; size: that of its largest weight. */
+QK_INLINE void codebook_points(codebook book, const lf32 *x, lf32 size, lf32 grid, lf32 scale,
+                               li32 *point)
+{
+    const lmask near = lf32_gt(lf32_set1(SURE_SIZE), lf32_abs(lf32_mul(grid, size)));
+    const lmask sure = lf32_gt(scale, lf32_set1(SURE_SCALE));
+    const int all_near = !lmask_any(lmask_not(near));
+    for (int k = 0; k < codebook_n_codes(book); k++) {
+        const lf32 *xk = x + book.entries.dims * k;
+        li32 key =
+            all_near ? codebook_near_key(book, xk, grid, sure) : codebook_key(book, xk, grid);
+        point[k] = li32_lookup(book.entries.points, key);
+    }
 }
 
 /* The index of an entry, from its code. */
 QK_INLINE li32 codebook_index(codebook book, li32 code)
 {
-    li32 key = code;
-    if (book.dims == 8) {
-        key = li32_set1(0);
-        for (int i = 0; i < 8; i++) {
-            li32 level = li32_and(li32_shr(code, 2 * i), li32_set1(3));
-            key = li32_add(li32_add(key, li32_shl(key, 1)), level);
-        }
+    const int bits = entry_bits(book.entries);
+    li32 key = li32_set1(0);
+    for (int i = 0; i < book.entries.dims; i++) {
+        li32 level = li32_shr(code, bits * codebook_in_key(book, i));
+        level = li32_and(level, li32_set1((1 << bits) - 1));
+        key = li32_add(li32_mul(key, li32_set1(codebook_top(book) + 1)), level);
     }
-    return li32_shr(li32_lookup(book.points, key), 8);
-}
-
-/* The code that a few weights get on a grid, and whether rounding alone did not lead there. */
-QK_INLINE li32 codebook_code(codebook book, const lf32 *x, const lf32 *w, lf32 grid, lf32 scale,
-                             lmask *neighbour)
-{
-    li32 point = codebook_point(book, x, grid, scale);
-    *neighbour = li32_gt(point, li32_set1((book.entries << 8) - 1));
-    if (!lmask_any(*neighbour)) {
-        return li32_and(li32_lookup(book.lists, li32_shr(point, 8)), li32_set1(0xffff));
-    }
-    return best_neighbour(book, x, w, scale, point);
+    return li32_shr(li32_lookup(book.entries.points, key), 16);
 }
 
 /* ---- the scale of a group ---- */
 
+typedef struct codebook_search {
+    const lf32 *x, *w;
+    lf32 root_w[MAX_GROUP], wx[MAX_GROUP];
+    lf32 size; /* of the largest weight */
+} codebook_search;
+
+/* Codes on each grid, lane by lane: bits 0 to 15.  Bit 31 is set where rounding alone did not lead
+ * to an entry. */
+typedef int32_t codebook_codes[MAX_CODES][MAX_GRIDS][LANES];
+
+/* choose_entries for each few weights of a group. */
+QK_INLINE void codebook_choose(codebook book, const codebook_search *s, float scale[][LANES], int n,
+                               codebook_codes code)
+{
+    const float *value[LANES];
+    for (int lane = 0; lane < LANES; lane++) {
+        value[lane] = codebook_entry_values[book.entries.dims == 4];
+    }
+    for (int k = 0; k < codebook_n_codes(book); k++) {
+        const int at = book.entries.dims * k;
+        choose_entries(book.entries, s->x + at, s->root_w + at, value, scale, n, code[k]);
+    }
+}
+
 /* sum w*x*value and sum w*value*value */
-QK_INLINE void codebook_sums(codebook book, const lf32 *x, const lf32 *w, const li32 *code,
+QK_INLINE void codebook_sums(codebook book, const codebook_search *s, const li32 *code,
                              lf32 *sum_qx, lf32 *sum_q2)
 {
+    const int dims = book.entries.dims;
     lf32 qx = lf32_set1(0.0f), q2 = qx;
     for (int i = 0; i < book.n; i++) {
-        lf32 q = codebook_value(book, code[i / book.dims], i % book.dims);
-        qx = lf32_add(qx, lf32_mul(lf32_mul(w[i], x[i]), q));
-        q2 = lf32_add(q2, lf32_mul(lf32_mul(w[i], q), q));
+        lf32 q = entry_lookup(book.entries, codebook_values, code[i / dims], i % dims);
+        qx = lf32_add(qx, lf32_mul(s->wx[i], q));
+        q2 = lf32_add(q2, lf32_mul(lf32_mul(s->w[i], q), q));
     }
     *sum_qx = qx;
     *sum_q2 = q2;
 }
 
 /* Chooses entries anew on the scale found, and the scale that fits them. */
-QK_INLINE lf32 codebook_refit(codebook book, const lf32 *x, const lf32 *w, const lf32 *root_w,
-                              lf32 scale, const lmask *neighbour, li32 *code)
+QK_INLINE lf32 codebook_refit(codebook book, const codebook_search *s, lf32 scale, li32 *code)
 {
-    const lf32 zero = lf32_set1(0.0f), grid = lf32_div(lf32_set1(1.0f), scale);
-    lmask wanted = book.refit == REFIT_ALL ? lf32_eq(zero, zero) : lf32_gt(zero, zero), unused;
-    for (int k = 0; k < book.n / book.dims; k++) {
-        wanted = lmask_or(wanted, neighbour[k]);
+    const lf32 zero = lf32_set1(0.0f);
+    const li32 none = li32_set1(0);
+    li32 point[MAX_CODES];
+    float scale_of[1][LANES];
+    codebook_codes next;
+    lmask wanted = book.refit == REFIT_ALL ? lf32_eq(zero, zero) : lf32_gt(zero, zero);
+    for (int k = 0; k < codebook_n_codes(book); k++) {
+        wanted = lmask_or(wanted, li32_gt(none, code[k]));
     }
     wanted = lmask_and(wanted, lf32_gt(scale, zero));
     if (!lmask_any(wanted)) {
         return scale;
     }
-    for (int k = 0; k < book.n / book.dims; k++) {
-        const int at = book.dims * k;
-        lmask take = book.refit == REFIT_NEIGHBOURS ? lmask_and(wanted, neighbour[k]) : wanted;
-        li32 next = codebook_code(book, x + at, root_w + at, grid, scale, &unused);
-        code[k] = li32_select(take, next, code[k]);
+    lf32_store(scale_of[0], scale);
+    lf32 grid = lf32_select(wanted, lf32_div(lf32_set1(1.0f), scale), zero);
+    codebook_points(book, s->x, s->size, grid, scale, point);
+    for (int k = 0; k < codebook_n_codes(book); k++) {
+        lmask chosen = li32_gt(none, code[k]);
+        lmask take = book.refit == REFIT_NEIGHBOURS ? lmask_and(wanted, chosen) : wanted;
+        code[k] = li32_and(code[k], li32_set1(0xffff)); /* what is not taken is chosen already */
+        li32_store(next[k][0], li32_select(take, point[k], code[k]));
+    }
+    codebook_choose(book, s, scale_of, 1, next);
+    for (int k = 0; k < codebook_n_codes(book); k++) {
+        code[k] = li32_load(next[k][0]);
     }
     lf32 sum_qx, sum_q2;
-    codebook_sums(book, x, w, code, &sum_qx, &sum_q2);
+    codebook_sums(book, s, code, &sum_qx, &sum_q2);
     wanted = lmask_and(wanted, lf32_gt(sum_q2, zero));
     return lf32_select(wanted, lf32_div(sum_qx, sum_q2), scale);
 }
 
-/* The scale of a group of magnitudes and the codes of its entries, from a scale to start with:
- * grids are tried that have the largest level near `largest`. */
+/* The codes of a group on all grids, which have the largest level near `largest`. */
+QK_INLINE void codebook_try_grids(codebook book, const codebook_search *s, lf32 largest,
+                                  codebook_codes code)
+{
+    const int n_grids = 2 * book.n_steps + 1;
+    float scale_of[MAX_GRIDS][LANES];
+    li32 point[MAX_CODES];
+    for (int g = 0; g < n_grids; g++) {
+        float top = codebook_values[codebook_top(book)] + (float)(g - book.n_steps) * book.step;
+        lf32 grid = lf32_div(lf32_set1(top), largest);
+        lf32 scale = lf32_div(lf32_set1(1.0f), grid);
+        lf32_store(scale_of[g], scale);
+        codebook_points(book, s->x, s->size, grid, scale, point);
+        for (int k = 0; k < codebook_n_codes(book); k++) {
+            li32_store(code[k][g], point[k]);
+        }
+    }
+    codebook_choose(book, s, scale_of, n_grids, code);
+}
+
+/* The scale of a group of magnitudes and the codes of its entries, from a scale to start with. */
 QK_INLINE lf32 search_codebook(codebook book, const lf32 *x, const lf32 *w, lf32 largest,
                                lf32 scale, li32 *code)
 {
-    const lf32 zero = lf32_set1(0.0f);
-    const int n_codes = book.n / book.dims;
-    lf32 best = zero, root_w[MAX_GROUP];
-    lmask neighbour[MAX_CODES], new_neighbour[MAX_CODES];
-    li32 new_code[MAX_CODES];
+    codebook_search s = {.x = x, .w = w};
+    codebook_codes on_grid;
+    lf32 best = lf32_set1(0.0f);
+    lane_extreme(x, book.n, &s.size);
     for (int i = 0; i < book.n; i++) {
-        root_w[i] = lf32_sqrt(w[i]);
+        s.root_w[i] = lf32_sqrt(w[i]);
+        s.wx[i] = lf32_mul(w[i], x[i]);
     }
-    for (int k = 0; k < n_codes; k++) {
-        code[k] = li32_set1(0);
-        neighbour[k] = book.refit == REFIT_NEIGHBOURS ? lf32_gt(zero, zero) : lf32_eq(zero, zero);
+    codebook_try_grids(book, &s, largest, on_grid);
+    for (int k = 0; k < codebook_n_codes(book); k++) { /* where no grid gives a scale */
+        code[k] = li32_set1(book.refit == REFIT_NEIGHBOURS ? 0 : INT32_MIN);
     }
-    for (int step = -book.n_steps; step <= book.n_steps; step++) {
-        float top = (float)(2 * codebook_top(book) + 1) + (float)step * book.step;
-        lf32 grid = lf32_div(lf32_set1(top), largest);
-        lf32 grid_scale = lf32_div(lf32_set1(1.0f), grid);
-        for (int k = 0; k < n_codes; k++) {
-            const int at = book.dims * k;
-            new_code[k] =
-                codebook_code(book, x + at, root_w + at, grid, grid_scale, new_neighbour + k);
-        }
+    for (int g = 0; g < 2 * book.n_steps + 1; g++) {
+        li32 new_code[MAX_CODES];
         lf32 sum_qx, sum_q2;
-        codebook_sums(book, x, w, new_code, &sum_qx, &sum_q2);
-        lmask better = lmask_and(lf32_gt(sum_q2, zero),
+        for (int k = 0; k < codebook_n_codes(book); k++) {
+            new_code[k] = li32_load(on_grid[k][g]);
+        }
+        codebook_sums(book, &s, new_code, &sum_qx, &sum_q2);
+        lmask better = lmask_and(lf32_gt(sum_q2, lf32_set1(0.0f)),
                                  lf32_gt(lf32_mul(sum_qx, sum_qx), lf32_mul(best, sum_q2)));
         lf32 new_scale = lf32_div(sum_qx, sum_q2);
         scale = lf32_select(better, new_scale, scale);
         best = lf32_select(better, lf32_mul(new_scale, sum_qx), best);
-        for (int k = 0; k < n_codes; k++) {
+        for (int k = 0; k < codebook_n_codes(book); k++) {
             code[k] = li32_select(better, new_code[k], code[k]);
-            neighbour[k] = lmask_or(lmask_and(better, new_neighbour[k]),
-                                    lmask_and(lmask_not(better), neighbour[k]));
         }
     }
-    return codebook_refit(book, x, w, root_w, scale, neighbour, code);
+    return codebook_refit(book, &s, scale, code);
 }
 
 #endif

@@ -47,7 +47,7 @@ QK_INLINE lf32 codebook_group(codebook book, const lf32 *x, const lf32 *w, li32 
     }
     lf32 largest = magnitude[0];
     for (int i = 1; i < book.n; i++) {
-        largest = lf32_select(lf32_gt(largest, magnitude[i]), largest, magnitude[i]);
+        largest = lf32_greater(largest, magnitude[i]);
     }
     lmask live = lmask_not(lf32_gt(lf32_set1(book.least), largest));
     lf32 scale = lf32_div(largest, lf32_set1(top));
@@ -56,9 +56,10 @@ QK_INLINE lf32 codebook_group(codebook book, const lf32 *x, const lf32 *w, li32 
         largest = lf32_mul(scale, lf32_set1(3.0f));
         live = lmask_and(live, lf32_gt(largest, zero));
     }
+    largest = lf32_select(live, largest, lf32_set1(1.0f)); /* no grid that is beyond all bounds */
     scale = search_codebook(book, magnitude, w, largest, scale, code);
     lmask negative = lf32_gt(zero, scale);
-    for (int k = 0; k < book.n / book.dims; k++) {
+    for (int k = 0; k < codebook_n_codes(book); k++) {
         index[k] = li32_select(live, codebook_index(book, code[k]), none);
     }
     for (int k = 0; k < book.n / 8; k++) {
@@ -74,7 +75,7 @@ QK_INLINE lf32 codebook_scales(const lf32 *scale, int n, li32 *code)
     const lf32 zero = lf32_set1(0.0f), one = lf32_set1(1.0f);
     lf32 max = zero;
     for (int j = 0; j < n; j++) {
-        max = lf32_select(lf32_gt(max, scale[j]), max, scale[j]);
+        max = lf32_greater(max, scale[j]);
     }
     lf32 d = lf32_div(max, lf32_set1(31.0f)), per_d = lf32_div(one, d);
     for (int j = 0; j < n; j++) {
@@ -92,6 +93,24 @@ QK_INLINE void clear_words_without_scale(lf32 d, li32 *words, int n)
     for (int i = 0; i < n; i++) {
         words[i] = li32_select(empty, li32_set1(0), words[i]);
     }
+}
+
+/* Indices as words of their low bytes, and words of the bits above, high_bits (1 or 2) of each. */
+QK_INLINE void split_indices(const li32 *index, int n, int high_bits, li32 *low, li32 *high)
+{
+    const int per_byte = 8 / high_bits;
+    li32 low_byte[64], high_byte[8];
+    for (int i = 0; i < n; i++) {
+        const int byte = i / per_byte, at = i % per_byte;
+        li32 bits = li32_shl(li32_shr(index[i], 8), high_bits * at);
+        low_byte[i] = li32_as_u8(index[i]);
+        high_byte[byte] = at ? li32_or(high_byte[byte], bits) : bits;
+    }
+    for (int i = 0; i < n / 4; i++) {
+        low[i] = word_of_bytes(low_byte + 4 * i);
+    }
+    high[0] = word_of_bytes(high_byte);
+    high[1] = word_of_bytes(high_byte + 4);
 }
 
 /* Four times seven signs, and a 4-bit scale code above them. */

@@ -5,11 +5,18 @@
  * LANES rows are taken in order, whatever row they lie in; the last tile repeats its last block
  * and drops the copies. */
 
-/* A lane holds `per_lane` blocks, one after the other in the tile: two where a search takes two
- * groups at a time and a block is one group. */
-
-#define QK_MAX_PER_LANE 2
+/* A lane holds `per_lane` blocks, one after the other in the tile: more than one where a search
+ * takes several groups at a time and a block is one group. */
+#define QK_MAX_PER_LANE AFFINE_GROUPS
 #define QK_MAX_BLOCK_WORDS ((QK_MAX_BLOCK_BYTES + 3) / 4)
+#define QK_MAX_BLOCK_PARTS ((QK_MAX_BLOCK_WORDS + LANES - 1) / LANES)
+
+#define QK_CHECK_SET(NAME, name, id, block_size, block_bytes, use)                                 \
+    _Static_assert(QK_MAX_PER_LANE * (block_size) <= QK_MAX_BLOCK_SIZE &&                          \
+                       QK_MAX_PER_LANE * (block_bytes) <= QK_MAX_BLOCK_BYTES,                      \
+                   "a set of blocks is larger than the largest block: " #NAME);
+QK_BLOCK_SET_FORMATS(QK_CHECK_SET)
+#undef QK_CHECK_SET
 
 /* x, importance: per_lane blocks of weights; row_mean_square: of the row of each block; out: each
  * block's bytes as little-endian words. */
@@ -33,23 +40,31 @@ QK_FN void transpose_in(const float *const *blocks, size_t block_size, lf32 *til
     }
 }
 
-/* Lane i of the words becomes block i; a block's last word may be cut. */
+/* Lane i of the words becomes block i.  Whole vectors are written, what is past a block's end
+ * over the places of later blocks, which are written afterwards. */
 QK_FN void transpose_out(const li32 *words, size_t n_blocks, size_t block_bytes, uint8_t *out)
 {
-    int32_t lane[QK_MAX_BLOCK_WORDS][LANES];
-    size_t n_words = (block_bytes + 3) / 4;
+    const size_t n_words = (block_bytes + 3) / 4;
+    float lane[QK_MAX_BLOCK_WORDS][LANES];
+    uint8_t bytes[LANES * QK_MAX_BLOCK_BYTES + (QK_MAX_BLOCK_WORDS + LANES) * 4];
+    lf32 part[QK_MAX_BLOCK_PARTS][LANES];
+    size_t n_parts = 0;
     for (size_t w = 0; w < n_words; w++) {
-        li32_store(lane[w], words[w]);
+        lf32_store(lane[w], lf32_from_bits(words[w]));
+    }
+    for (size_t w = 0; w < n_words; w += LANES) {
+        const float *rows[LANES];
+        for (size_t i = 0; i < LANES; i++) {
+            rows[i] = lane[w + i < n_words ? w + i : n_words - 1];
+        }
+        lane_transpose(rows, part[n_parts++]);
     }
     for (size_t i = 0; i < n_blocks; i++) {
-        size_t left = block_bytes;
-        for (const int32_t *word = &lane[0][i]; left >= 4; left -= 4, word += LANES, out += 4) {
-            memcpy(out, word, 4);
-        }
-        for (uint32_t rest = (uint32_t)lane[n_words - 1][i]; left; left--, rest >>= 8) {
-            *out++ = (uint8_t)rest;
+        for (size_t p = 0; p < n_parts; p++) {
+            memcpy(bytes + i * block_bytes + p * sizeof(lf32), &part[p][i], sizeof(lf32));
         }
     }
+    memcpy(out, bytes, n_blocks * block_bytes);
 }
 
 /* mean of x^2 of each of up to LANES rows, summed from the first weight to the last */
@@ -83,8 +98,8 @@ QK_FN void gather_blocks(const block_kernel *kernel, const float *x, const float
     for (size_t i = 0; i < LANES; i++) {
         size_t b = first + i < n_blocks ? first + i : n_blocks - 1;
         blocks->x[i] = x + b * kernel->block_size;
-        blocks->row_mean_square[i] = row_mean[b / per_row];
-        if (importance) {
+        if (importance) { /* only then: divisions take as long as plain rounding does */
+            blocks->row_mean_square[i] = row_mean[b / per_row];
             blocks->importance[i] = importance + b % per_row * kernel->block_size;
         }
     }
@@ -105,12 +120,13 @@ QK_FN void quantize_row_group(const block_kernel *kernel, const float *x, const 
         row_mean_squares(x, n_rows, n_cols, row_mean);
     }
     for (size_t first = 0; first < n_blocks; first += LANES * kernel->per_lane) {
-        for (size_t k = 0; k < kernel->per_lane; k++) {
+        /* The first bound is for compilers, which warn of k * size otherwise. */
+        for (size_t k = 0; k < QK_MAX_PER_LANE && k < kernel->per_lane; k++) {
             gather_blocks(kernel, x, importance, row_mean, first + k * LANES, n_blocks, per_row,
                           &blocks);
             transpose_in(blocks.x, size, tile + k * size);
-            row_mean_square[k] = lf32_load(blocks.row_mean_square);
             if (importance) {
+                row_mean_square[k] = lf32_load(blocks.row_mean_square);
                 transpose_in(blocks.importance, size, importance_tile + k * size);
             }
         }
@@ -121,15 +137,5 @@ QK_FN void quantize_row_group(const block_kernel *kernel, const float *x, const 
             transpose_out(words + k * n_words, n, kernel->block_bytes,
                           out + begin * kernel->block_bytes);
         }
-    }
-}
-
-QK_FN void quantize_blocks(const block_kernel *kernel, const float *x, const float *importance,
-                           size_t n_rows, size_t n_cols, uint8_t *out)
-{
-    const size_t row_bytes = n_cols / kernel->block_size * kernel->block_bytes;
-    for (size_t row = 0; row < n_rows; row += LANES) {
-        size_t n = n_rows - row < LANES ? n_rows - row : LANES;
-        quantize_row_group(kernel, x + row * n_cols, importance, n, n_cols, out + row * row_bytes);
     }
 }

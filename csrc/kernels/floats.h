@@ -31,19 +31,6 @@
         }                                                                                          \
     }
 
-QK_INLINE lf32 load_f32(const uint8_t *p)
-{
-    float a[LANES];
-    memcpy(a, p, sizeof a);
-    return lf32_load(a);
-}
-QK_INLINE void store_f32(uint8_t *p, lf32 v)
-{
-    float a[LANES];
-    lf32_store(a, v);
-    memcpy(p, a, sizeof a);
-}
-
 QK_INLINE lf32 load_f16(const uint8_t *p) { return lf32_from_f16(li32_load_u16(p)); }
 QK_INLINE void store_f16(uint8_t *p, lf32 v) { li32_store_u16(p, f16_from_lf32(v)); }
 
@@ -59,6 +46,15 @@ QK_INLINE void store_bf16(uint8_t *p, lf32 v)
     li32_store_u16(p, li32_shr(bits, 16));
 }
 
-FLOAT_KERNEL(f32, load_f32, store_f32, 4)
 FLOAT_KERNEL(f16, load_f16, store_f16, 2)
 FLOAT_KERNEL(bf16, load_bf16, store_bf16, 2)
+
+QK_FN void f32_quantize_items(const float *x, size_t n, uint8_t *out)
+{
+    memcpy(out, x, n * sizeof(float));
+}
+
+QK_FN void f32_dequantize(const uint8_t *in, size_t n, float *y)
+{
+    memcpy(y, in, n * sizeof(float));
+}

@@ -13,7 +13,6 @@
 #define QK_IQ1_H
 
 #define IQ1_SHIFT 0.125f
-#define IQ1_ENTRIES 2048
 
 /* The split that is best so far. */
 typedef struct iq1_split {
@@ -113,7 +112,7 @@ QK_INLINE lf32 iq1_value(li32 code, int i, lf32 shift)
     return lf32_add(lf32_from_li32(li32_sub(level, li32_set1(1))), shift);
 }
 
-/* The point of eight levels: its list of entries to choose from (neighbours.h). */
+/* The point of eight levels (neighbours.h). */
 QK_INLINE li32 iq1_point(const li32 *level)
 {
     li32 key = level[0];
@@ -123,58 +122,41 @@ QK_INLINE li32 iq1_point(const li32 *level)
     return li32_lookup(qk_iq1_s_points, key);
 }
 
-QK_INLINE lmask iq1_is_entry(li32 point) { return li32_gt(li32_set1(IQ1_ENTRIES << 8), point); }
-
-/* w * (scale * value - x)^2 of each weight at each level */
-QK_INLINE void iq1_errors(const lf32 *x, const lf32 *w, lf32 scale, lf32 shift, lf32 error[3][8])
-{
-    for (int l = 0; l < 3; l++) {
-        lf32 value = lf32_mul(scale, lf32_add(lf32_set1((float)(l - 1)), shift));
-        for (int i = 0; i < 8; i++) {
-            lf32 diff = lf32_sub(value, x[i]);
-            error[l][i] = lf32_mul(lf32_mul(w[i], diff), diff);
-        }
-    }
-}
-
-/* The code of the best entry of the list at a point; the first where no error is a finite number
- * (the reference reads past its arrays there). */
-QK_INLINE li32 iq1_best_neighbour(lf32 error[3][8], li32 point)
-{
-    lf32 best = lf32_set1(FLT_MAX);
-    li32 at = li32_shr(point, 8);
-    const li32 last = li32_add(at, li32_and(point, li32_set1(255)));
-    li32 pair = li32_lookup(qk_iq1_s_lists, at);
-    li32 found = li32_and(pair, li32_set1(0xffff));
-    for (;;) {
-        for (int half = 0; half < 2; half++) {
-            li32 code = half ? li32_shr(pair, 16) : li32_and(pair, li32_set1(0xffff));
-            lf32 e = code_error_of_levels(error, code);
-            lmask better = lf32_gt(best, e);
-            best = lf32_select(better, e, best);
-            found = li32_select(better, code, found);
-        }
-        if (!lmask_any(li32_gt(last, at))) {
-            return found;
-        }
-        at = li32_min(li32_add(at, li32_set1(1)), last); /* its last pair again changes nothing */
-        pair = li32_lookup(qk_iq1_s_lists, at);
-    }
-}
+/* What the levels of all weights of an entry stand for, with a shift up and with one down; the
+ * fourth level of each is in no entry. */
+#define IQ1_WEIGHT(shift) -1 + (shift), (shift), 1 + (shift), 0
+#define IQ1_PAIR(shift) IQ1_WEIGHT(shift), IQ1_WEIGHT(shift)
+#define IQ1_ENTRY(shift) IQ1_PAIR(shift), IQ1_PAIR(shift), IQ1_PAIR(shift), IQ1_PAIR(shift)
+static const float iq1_entry_values[2][LEVELS_OF_ENTRY] = {
+    {IQ1_ENTRY(IQ1_SHIFT)},
+    {IQ1_ENTRY(-IQ1_SHIFT)},
+};
+#undef IQ1_ENTRY
+#undef IQ1_PAIR
+#undef IQ1_WEIGHT
 
 /* The codes of the entries for n groups of eight levels, and the scale that fits them. */
 QK_INLINE lf32 iq1_entries(const lf32 *x, const lf32 *w, const li32 *level, int n, lf32 scale,
                            const lf32 *shift, li32 *code)
 {
+    const codebook_entries entries = {qk_iq1_s_points, qk_iq1_s_lists, 8};
     const lf32 zero = lf32_set1(0.0f);
-    lf32 error[3][8], sum_qx = zero, sum_q2 = zero;
+    lf32 sum_qx = zero, sum_q2 = zero;
     lmask refit = lf32_gt(zero, zero);
     for (int k = 0; k < n; k++) {
         const lf32 *xk = x + 8 * k, *wk = w + 8 * k;
-        li32 point = iq1_point(level + 8 * k);
-        refit = lmask_or(refit, lmask_not(iq1_is_entry(point)));
-        iq1_errors(xk, wk, scale, shift[k], error);
-        code[k] = iq1_best_neighbour(error, point);
+        const float *value[LANES];
+        float shift_of[LANES], scale_of[1][LANES];
+        int32_t found[1][LANES];
+        lf32_store(scale_of[0], scale);
+        lf32_store(shift_of, shift[k]);
+        for (int lane = 0; lane < LANES; lane++) {
+            value[lane] = iq1_entry_values[shift_of[lane] < 0];
+        }
+        li32_store(found[0], iq1_point(level + 8 * k));
+        choose_entries(entries, xk, wk, value, scale_of, 1, found);
+        code[k] = li32_load(found[0]);
+        refit = lmask_or(refit, li32_gt(li32_set1(0), code[k]));
         for (int i = 0; i < 8; i++) {
             lf32 q = iq1_value(code[k], i, shift[k]), wq = lf32_mul(wk[i], q);
             sum_qx = lf32_add(sum_qx, lf32_mul(wq, xk[i]));
@@ -192,7 +174,7 @@ QK_INLINE li32 iq1_index(li32 code)
     for (int i = 0; i < 8; i++) {
         level[i] = li32_and(li32_shr(code, 2 * i), li32_set1(3));
     }
-    return li32_shr(iq1_point(level), 8);
+    return li32_shr(iq1_point(level), 16);
 }
 
 /* ---- scales of the groups: odd numbers 1..15 times d ---- */
@@ -216,20 +198,23 @@ QK_INLINE li32 iq1_scale_code(lf32 scale, lf32 inverse_d)
 
 /* ---- reading ---- */
 
-/* Eight times the values of an entry, as bytes. */
-QK_INLINE void iq1_spread_entry(int index, int minus, uint8_t *eighths)
-{
-    for (int i = 0; i < 8; i++) {
-        eighths[i] = (uint8_t)(8 * iq1_s_grid[index][i] + (minus ? -1 : 1));
-    }
-}
+/* The shifts of two groups of eight, by the bits that say minus. */
+#define IQ1_EIGHT(shift) shift, shift, shift, shift, shift, shift, shift, shift
+static const float iq1_shifts[4][16] = {
+    {IQ1_EIGHT(IQ1_SHIFT), IQ1_EIGHT(IQ1_SHIFT)},
+    {IQ1_EIGHT(-IQ1_SHIFT), IQ1_EIGHT(IQ1_SHIFT)},
+    {IQ1_EIGHT(IQ1_SHIFT), IQ1_EIGHT(-IQ1_SHIFT)},
+    {IQ1_EIGHT(-IQ1_SHIFT), IQ1_EIGHT(-IQ1_SHIFT)},
+};
+#undef IQ1_EIGHT
 
-/* n weights, a multiple of 16, from eighths of their values. */
-QK_INLINE void iq1_scaled(const uint8_t *eighths, lf32 scale, int n, float *y)
+/* n weights, a multiple of 16, from the entries of each eight and the shifts of sixteen. */
+QK_INLINE void iq1_values(const int8_t *const *entry, const float *shift, lf32 scale, int n,
+                          float *y)
 {
     for (int i = 0; i < n; i += LANES) {
-        lf32 v = lf32_from_li32(li32_as_i8(li32_load_u8(eighths + i)));
-        lf32_store(y + i, lf32_mul(scale, lf32_mul(v, lf32_set1(IQ1_SHIFT))));
+        lf32 level = lf32_from_li32(li32_load_eights(entry, i));
+        lf32_store(y + i, lf32_mul(scale, lf32_add(level, lf32_load(shift + i % 16))));
     }
 }
 

@@ -181,8 +181,7 @@ QK_FN void iq1_m_quantize(const lf32 *x, const lf32 *importance, const lf32 *row
     iq1_m_fit fit[16];
     li32 scale_code[16];
     if (importance) {
-        lf32 mean_square = lf32_mul(lf32_set1(2.0f), lane_sum_squares(x, 256));
-        importance_weights(x, importance, lf32_div(mean_square, lf32_set1(256.0f)), 256, w);
+        importance_weights(x, importance, twice_mean_square(x), 256, w);
     } else {
         for (int i = 0; i < 256; i++) {
             w[i] = lf32_mul(x[i], x[i]);
@@ -207,19 +206,19 @@ QK_FN void iq1_m_quantize(const lf32 *x, const lf32 *importance, const lf32 *row
 
 QK_FN void iq1_m_dequantize(const uint8_t *block, size_t n_blocks, float *y)
 {
-    uint8_t eighths[IQ1_M_GROUP];
     for (; n_blocks--; block += 56) {
         const uint8_t *word = block + 48;
-        const lf32 d = lf32_from_f16(li32_set1(word[1] >> 4 | (word[3] & 0xf0) |
-                                               (word[5] & 0xf0) << 4 | (word[7] & 0xf0) << 8));
+        const uint32_t low = (uint32_t)(word[1] >> 4 | (word[3] & 0xf0));
+        const uint32_t high = (uint32_t)((word[5] & 0xf0) | (word[7] & 0xf0) << 4);
+        const lf32 d = lf32_set1_f16(low | high << 4);
         for (int j = 0; j < 16; j++, y += IQ1_M_GROUP) {
-            for (int k = 0; k < 2; k++) {
-                const int high = block[32 + j] >> 4 * k;
-                iq1_spread_entry(block[2 * j + k] | (high & 7) << 8, high & 8, eighths + 8 * k);
-            }
+            const int both = block[32 + j];
+            const int8_t *const entry[2] = {iq1_s_grid[block[2 * j] | (both & 0x07) << 8],
+                                            iq1_s_grid[block[2 * j + 1] | (both & 0x70) << 4]};
+            const float *shift = iq1_shifts[(both >> 3 & 1) | (both >> 6 & 2)];
             const int codes = word[j / 4 * 2] | word[j / 4 * 2 + 1] << 8;
             lf32 scale = lf32_mul(d, lf32_set1((float)(2 * (codes >> j % 4 * 3 & 7) + 1)));
-            iq1_scaled(eighths, scale, IQ1_M_GROUP, y);
+            iq1_values(entry, shift, scale, IQ1_M_GROUP, y);
         }
     }
 }

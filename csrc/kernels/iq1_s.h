@@ -97,8 +97,7 @@ QK_FN void iq1_s_quantize(const lf32 *x, const lf32 *importance, const lf32 *row
     (void)row_mean_square;
     lf32 w[IQ1_S_GROUP], scale[8];
     li32 index[4], minus[8], high[8], words[12];
-    lf32 mean_square = lf32_mul(lf32_set1(2.0f), lane_sum_squares(x, 256));
-    mean_square = lf32_div(mean_square, lf32_set1(256.0f));
+    const lf32 mean_square = twice_mean_square(x);
     for (int j = 0; j < 8; j++) {
         const lf32 *xj = x + IQ1_S_GROUP * j;
         importance_weights(xj, importance + IQ1_S_GROUP * j, mean_square, IQ1_S_GROUP, w);
@@ -128,17 +127,16 @@ QK_FN void iq1_s_quantize(const lf32 *x, const lf32 *importance, const lf32 *row
 
 QK_FN void iq1_s_dequantize(const uint8_t *block, size_t n_blocks, float *y)
 {
-    uint8_t eighths[IQ1_S_GROUP];
+    const int8_t *entry[4];
     for (; n_blocks--; block += 50) {
         const lf32 d = lf32_load_f16(block);
         for (int j = 0; j < 8; j++, y += IQ1_S_GROUP) {
             const int high = block[34 + 2 * j] | block[35 + 2 * j] << 8;
             for (int k = 0; k < 4; k++) {
-                int index = block[2 + 4 * j + k] | (high >> 3 * k & 7) << 8;
-                iq1_spread_entry(index, high >> 15, eighths + 8 * k);
+                entry[k] = iq1_s_grid[block[2 + 4 * j + k] | (high >> 3 * k & 7) << 8];
             }
             lf32 scale = lf32_mul(d, lf32_set1((float)(2 * (high >> 12 & 7) + 1)));
-            iq1_scaled(eighths, scale, IQ1_S_GROUP, y);
+            iq1_values(entry, iq1_shifts[high >> 15 ? 3 : 0], scale, IQ1_S_GROUP, y);
         }
     }
 }

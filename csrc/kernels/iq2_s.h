@@ -15,10 +15,7 @@
  * Source: ggml, quantize_row_iq2_s_impl. */
 
 QK_FN const codebook iq2_s_book = {
-    .points = qk_iq2_s_points,
-    .lists = qk_iq2_s_lists,
-    .entries = 1024,
-    .dims = 8,
+    .entries = {qk_iq2_s_points, qk_iq2_s_lists, 8},
     .n = 16,
     .n_steps = 9,
     .step = 0.1f,
@@ -47,23 +44,16 @@ QK_FN void iq2_s_quantize(const lf32 *x, const lf32 *importance, const lf32 *row
     (void)row_mean_square;
     const lf32 mean_square = twice_mean_square(x);
     lf32 w[16], scale[16];
-    li32 index[32], signs[32], low[32], high[8], scale_code[16], words[20];
+    li32 index[32], signs[32], scale_code[16], words[20];
     for (int j = 0; j < 16; j++) {
         iq2_s_weights(x + 16 * j, importance ? importance + 16 * j : NULL, mean_square, w);
         scale[j] = codebook_group(iq2_s_book, x + 16 * j, w, index + 2 * j, signs + 2 * j);
     }
     lf32 d = codebook_scales(scale, 16, scale_code);
-    for (int i = 0; i < 32; i++) {
-        low[i] = li32_as_u8(index[i]);
-        li32 bits = li32_shl(li32_shr(index[i], 8), 2 * (i % 4));
-        high[i / 4] = i % 4 ? li32_or(high[i / 4], bits) : bits;
-    }
+    split_indices(index, 32, 2, words, words + 16);
     for (int i = 0; i < 8; i++) {
-        words[i] = word_of_bytes(low + 4 * i);
         words[8 + i] = word_of_bytes(signs + 4 * i);
     }
-    words[16] = word_of_bytes(high);
-    words[17] = word_of_bytes(high + 4);
     pack_4bit(scale_code, 2, words + 18);
     d = lf32_mul(d, lf32_set1(IQ2_S_D_FACTOR));
     put_after_half(f16_from_lf32(d), words, 20, out);

@@ -13,10 +13,7 @@
  * Source: ggml, quantize_row_iq2_xs_impl. */
 
 QK_FN const codebook iq2_xs_book = {
-    .points = qk_iq2_xs_points,
-    .lists = qk_iq2_xs_lists,
-    .entries = 512,
-    .dims = 8,
+    .entries = {qk_iq2_xs_points, qk_iq2_xs_lists, 8},
     .n = 16,
     .n_steps = 9,
     .step = 0.1f,

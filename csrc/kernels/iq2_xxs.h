@@ -14,10 +14,7 @@
  * Source: ggml, quantize_row_iq2_xxs_impl. */
 
 QK_FN const codebook iq2_xxs_book = {
-    .points = qk_iq2_xxs_points,
-    .lists = qk_iq2_xxs_lists,
-    .entries = 256,
-    .dims = 8,
+    .entries = {qk_iq2_xxs_points, qk_iq2_xxs_lists, 8},
     .n = 32,
     .n_steps = 6,
     .step = 0.1f,

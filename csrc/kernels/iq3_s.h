@@ -18,10 +18,7 @@
  * Source: ggml, quantize_row_iq3_s_impl. */
 
 QK_FN const codebook iq3_s_book = {
-    .points = qk_iq3_s_points,
-    .lists = qk_iq3_s_lists,
-    .entries = 512,
-    .dims = 4,
+    .entries = {qk_iq3_s_points, qk_iq3_s_lists, 4},
     .n = 32,
     .n_steps = 9,
     .step = 0.2f,
@@ -56,22 +53,13 @@ QK_FN void iq3_s_quantize(const lf32 *x, const lf32 *importance, const lf32 *row
     (void)row_mean_square;
     const lf32 mean_square = twice_mean_square(x);
     lf32 w[32], scale[8];
-    li32 index[64], signs[32], low[64], high[8], scale_code[8], words[27];
+    li32 index[64], signs[32], scale_code[8], words[27];
     for (int j = 0; j < 8; j++) {
         iq3_weights(x + 32 * j, importance ? importance + 32 * j : NULL, mean_square, w);
         scale[j] = codebook_group(iq3_s_book, x + 32 * j, w, index + 8 * j, signs + 4 * j);
     }
     lf32 d = codebook_scales(scale, 8, scale_code);
-    for (int i = 0; i < 64; i++) {
-        low[i] = li32_as_u8(index[i]);
-        li32 bit = li32_shl(li32_shr(index[i], 8), i % 8);
-        high[i / 8] = i % 8 ? li32_or(high[i / 8], bit) : bit;
-    }
-    for (int i = 0; i < 16; i++) {
-        words[i] = word_of_bytes(low + 4 * i);
-    }
-    words[16] = word_of_bytes(high);
-    words[17] = word_of_bytes(high + 4);
+    split_indices(index, 64, 1, words, words + 16);
     for (int i = 0; i < 8; i++) {
         words[18 + i] = word_of_bytes(signs + 4 * i);
     }

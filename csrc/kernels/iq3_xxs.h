@@ -14,10 +14,7 @@
  * Source: ggml, quantize_row_iq3_xxs_impl. */
 
 QK_FN const codebook iq3_xxs_book = {
-    .points = qk_iq3_xxs_points,
-    .lists = qk_iq3_xxs_lists,
-    .entries = 256,
-    .dims = 4,
+    .entries = {qk_iq3_xxs_points, qk_iq3_xxs_lists, 4},
     .n = 32,
     .n_steps = 15,
     .step = 0.2f,

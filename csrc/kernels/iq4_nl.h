@@ -22,7 +22,7 @@ QK_FN void iq4_nl_quantize(const lf32 *x, const lf32 *importance, const lf32 *ro
     for (int i = 0; i < 32; i++) {
         code[i] = iq4_nearest(lf32_mul(inverse, x[i]));
     }
-    pack_nibbles(code, words);
+    pack_codes(code, 4, words);
     put_after_half(f16_from_lf32(scale), words, 4, out);
 }
 

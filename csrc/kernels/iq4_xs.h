@@ -33,7 +33,7 @@ QK_FN void iq4_xs_quantize(const lf32 *x, const lf32 *importance, const lf32 *ro
         for (int i = 0; i < 32; i++) {
             code[i] = iq4_nearest(lf32_mul(grid, x[32 * j + i]));
         }
-        pack_nibbles(code, out + 2 + 4 * j);
+        pack_codes(code, 4, out + 2 + 4 * j);
         scale_code = li32_add(scale_code, li32_set1(32));
         high = li32_or(high, li32_shl(li32_shr(scale_code, 4), 2 * j));
         li32 four = li32_and(scale_code, li32_set1(15));

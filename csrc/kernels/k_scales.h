@@ -9,6 +9,15 @@
 
 #define MAX_GROUPS 16
 
+/* How a format fits its groups.  Weights of error with importance:
+ * importance * sqrt(mean_squares * mean x^2 of the superblock + x^2). */
+typedef struct k_rule {
+    affine_search plain, weighted;
+    int n_groups;       /* in a superblock of 256 weights */
+    int scale_max;      /* largest scale code */
+    float mean_squares; /* see above */
+} k_rule;
+
 typedef struct k_fit {
     affine_fit group[MAX_GROUPS];
     li32 scale_code[MAX_GROUPS], min_code[MAX_GROUPS]; /* 0..255, as the reference's bytes */
@@ -30,6 +39,18 @@ QK_INLINE li32 scale_codes_by_max(const lf32 *v, int n, int n_max, li32 *code)
     return f16_from_lf32(lf32_div(max, top));
 }
 
+/* The weight of error without importance: |x|, plus the root mean square in groups of 32. */
+QK_INLINE void plain_weights(const lf32 *x, int n, lf32 *w)
+{
+    lf32 root = lf32_set1(0.0f);
+    if (n == 32) {
+        root = lf32_sqrt(lf32_div(lane_sum_squares(x, n), lf32_set1((float)n)));
+    }
+    for (int i = 0; i < n; i++) {
+        w[i] = lf32_add(root, lf32_abs(x[i]));
+    }
+}
+
 /* The two numbers and the codes from the groups' fits; sum_w: each group's sum of weights, or
  * NULL without importance. */
 QK_INLINE void k_fit_scales(k_fit *fit, int n, int n_max, const lf32 *sum_w)
@@ -46,6 +67,31 @@ QK_INLINE void k_fit_scales(k_fit *fit, int n, int n_max, const lf32 *sum_w)
         fit->d = scale_codes_by_max(scale, n, n_max, fit->scale_code);
         fit->dmin = scale_codes_by_max(min, n, n_max, fit->min_code);
     }
+}
+
+/* Fits all groups and codes their scales and minimums. */
+QK_INLINE void k_fit_superblock(k_rule rule, const lf32 *x, const lf32 *importance, k_fit *fit)
+{
+    const affine_search how = importance ? rule.weighted : rule.plain;
+    lf32 w[MAX_GROUP * AFFINE_GROUPS], sum_w[MAX_GROUPS], mean_square = lf32_set1(0.0f);
+    if (importance) {
+        mean_square = lf32_mul(lf32_set1(rule.mean_squares), lane_sum_squares(x, 256));
+        mean_square = lf32_div(mean_square, lf32_set1(256.0f));
+    }
+    for (int first = 0; first < rule.n_groups; first += AFFINE_GROUPS) {
+        for (int k = 0; k < AFFINE_GROUPS; k++) {
+            int at = how.n * (first + k);
+            lf32 *wk = w + how.n * k;
+            if (importance) {
+                importance_weights(x + at, importance + at, mean_square, how.n, wk);
+                sum_w[first + k] = lane_sum(wk, how.n);
+            } else {
+                plain_weights(x + at, how.n, wk);
+            }
+        }
+        search_affine(how, x + how.n * first, w, fit->group + first);
+    }
+    k_fit_scales(fit, rule.n_groups, rule.scale_max, importance ? sum_w : NULL);
 }
 
 /* The codes of one group, rounded anew on its stored scale and minimum. */
@@ -97,52 +143,23 @@ QK_INLINE void pack_scales_6bit(li32 *scale, li32 *min, li32 *words)
     }
 }
 
-/* Scale and min code of group j, from the 12 bytes. */
-QK_INLINE void unpack_scale_6bit(const uint8_t *b, int j, int *scale, int *min)
+/* The scales and minimums of the eight groups of a block that starts with d, dmin and the 12
+ * bytes. */
+QK_INLINE void load_scales_6bit(const uint8_t *block, lf32 *scale, lf32 *min)
 {
-    if (j < 4) {
-        *scale = b[j] & 63;
-        *min = b[j + 4] & 63;
-    } else {
-        *scale = (b[j + 4] & 15) | (b[j - 4] >> 6) << 4;
-        *min = b[j + 4] >> 4 | (b[j] >> 6) << 4;
+    const uint8_t *b = block + 4;
+    uint8_t scale_code[8], min_code[8];
+    for (int k = 0; k < 4; k++) {
+        scale_code[k] = b[k] & 63;
+        min_code[k] = b[k + 4] & 63;
+        scale_code[k + 4] = (uint8_t)((b[k + 8] & 15) | (b[k] >> 6) << 4);
+        min_code[k + 4] = (uint8_t)(b[k + 8] >> 4 | (b[k + 4] >> 6) << 4);
     }
-}
-
-/* The weight of error without importance: sqrt(mean x^2 of the group) + |x|. */
-QK_INLINE void root_mean_square_weights(const lf32 *x, lf32 *w)
-{
-    lf32 root = lf32_sqrt(lf32_div(lane_sum_squares(x, 32), lf32_set1(32.0f)));
-    for (int i = 0; i < 32; i++) {
-        w[i] = lf32_add(root, lf32_abs(x[i]));
-    }
-}
-
-/* The eight groups of 32 of Q4_K and Q5_K, which differ in the number of levels only. */
-QK_INLINE void k_fit_groups_of_32(affine_search plain, affine_search weighted, const lf32 *x,
-                                  const lf32 *importance, k_fit *fit)
-{
-    lf32 w[32 * AFFINE_GROUPS], sum_w[8];
-    lf32 mean_square = lf32_set1(0.0f);
-    if (importance) {
-        mean_square = lf32_mul(lf32_set1(2.0f), lane_sum_squares(x, 256));
-        mean_square = lf32_div(mean_square, lf32_set1(256.0f));
-    }
+    const lf32 d = lf32_load_f16(block), dmin = lf32_load_f16(block + 2);
     for (int j = 0; j < 8; j++) {
-        const lf32 *xj = x + 32 * j;
-        lf32 *wj = w + 32 * (j % AFFINE_GROUPS);
-        if (importance) {
-            importance_weights(xj, importance + 32 * j, mean_square, 32, wj);
-            sum_w[j] = lane_sum(wj, 32);
-        } else {
-            root_mean_square_weights(xj, wj);
-        }
-        if (j % AFFINE_GROUPS == AFFINE_GROUPS - 1) { /* a set of groups is ready */
-            int first = j + 1 - AFFINE_GROUPS;
-            search_affine(importance ? weighted : plain, x + 32 * first, w, fit->group + first);
-        }
+        scale[j] = lf32_mul(d, lf32_set1((float)scale_code[j]));
+        min[j] = lf32_mul(dmin, lf32_set1((float)min_code[j]));
     }
-    k_fit_scales(fit, 8, 63, importance ? sum_w : NULL);
 }
 
 #endif

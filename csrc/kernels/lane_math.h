@@ -56,15 +56,9 @@ QK_INLINE li32 lf32_nearest_clamped(lf32 a, int low, int high)
 /* Half away from zero, as Q8_0 rounds (C's roundf). */
 QK_INLINE li32 lf32_round_away(lf32 a)
 {
-    li32 whole = li32_trunc(a);
-    lf32 rest = lf32_sub(a, lf32_from_li32(whole)); /* exact: |rest| < 1 */
-    lf32 half = lf32_set1(0.5f);
-    lmask up = lmask_not(lf32_gt(half, rest));
-    lmask down = lmask_not(lf32_gt(rest, lf32_set1(-0.5f)));
-    li32 zero = li32_set1(0);
-    li32 out_of_range = li32_set1(INT32_MIN);
-    li32 step = li32_select(up, li32_set1(1), li32_select(down, li32_set1(-1), zero));
-    return li32_select(li32_eq(whole, out_of_range), out_of_range, li32_add(whole, step));
+    const li32 almost_half = li32_set1(0x3effffff); /* the float below 0.5: 0.5 would take the */
+    li32 sign = li32_and(lf32_bits(a), li32_set1(INT32_MIN)); /* number just below a half up */
+    return li32_trunc(lf32_add(a, lf32_from_bits(li32_or(almost_half, sign))));
 }
 
 /* The third rule, truncation toward zero, is the lane op li32_trunc. */
@@ -105,10 +99,24 @@ QK_INLINE lf32 lf32_from_f16(li32 half)
 /* The value that a scale has once it is stored as half precision. */
 QK_INLINE lf32 lf32_through_f16(lf32 a) { return lf32_from_f16(f16_from_lf32(a)); }
 
+/* lf32_from_f16 of one number in every lane, computed once. */
+QK_INLINE lf32 lf32_set1_f16(uint32_t half)
+{
+    uint32_t bits = (half & 0x8000) << 16 | (half & 0x7fff) << 13;
+    float value;
+    if ((half & 0x7c00) == 0x7c00) {
+        bits |= 0x7f800000;
+        memcpy(&value, &bits, sizeof value);
+        return lf32_set1(value);
+    }
+    memcpy(&value, &bits, sizeof value);
+    return lf32_set1(value * 5192296858534827628530496329220096.0f);
+}
+
 /* The half precision number at p, in every lane. */
 QK_INLINE lf32 lf32_load_f16(const uint8_t *p)
 {
-    return lf32_from_f16(li32_set1(p[0] | p[1] << 8));
+    return lf32_set1_f16((uint32_t)p[0] | (uint32_t)p[1] << 8);
 }
 
 /* ---- words: what a kernel puts out is the block as little-endian 32-bit words, per lane ---- */

@@ -11,8 +11,8 @@
  * of smaller magnitude of two as near.  Importance has no effect.
  * Source: OCP Microscaling Formats (MX) 1.0; ggml, quantize_row_mxfp4_ref. */
 
-/* Twice the values, and half the scale: integers. */
-static const int32_t mxfp4_value[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+/* Twice the values, for half the scale. */
+static const float mxfp4_value[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 /* floor(log2f(a)) for a > 0, where log2f rounds: just below 2^k it gives k, which is then its own
  * floor.  The numbers that do are those within ln 2 * u of 2^k, u = half the unit in the last
@@ -44,16 +44,15 @@ QK_FN void mxfp4_quantize(const lf32 *x, const lf32 *importance, const lf32 *row
     (void)importance;
     (void)row_mean_square;
     const lf32 half = lf32_set1(0.5f);
-    lf32 max, middle[7];
+    lf32 max = lane_largest(x, 32), middle[7];
     li32 code[32], words[4];
-    lane_extreme(x, 32, &max);
     /* Below 2^-125 the reference's byte wraps, and the codes come out 0. */
     li32 e = li32_as_u8(li32_add(mxfp4_floor_log2(max), li32_set1(127 - 2)));
     e = li32_select(lf32_eq(max, lf32_set1(0.0f)), li32_set1(0), e);
     lf32 d = mxfp4_half_scale(e);
     for (int k = 0; k < 7; k++) { /* exact; infinite if the larger value is */
-        lf32 low = lf32_mul(d, lf32_set1((float)mxfp4_value[k]));
-        lf32 high = lf32_mul(d, lf32_set1((float)mxfp4_value[k + 1]));
+        lf32 low = lf32_mul(d, lf32_set1(mxfp4_value[k]));
+        lf32 high = lf32_mul(d, lf32_set1(mxfp4_value[k + 1]));
         middle[k] = lf32_add(lf32_mul(low, half), lf32_mul(high, half));
     }
     for (int i = 0; i < 32; i++) {
@@ -65,7 +64,7 @@ QK_FN void mxfp4_quantize(const lf32 *x, const lf32 *importance, const lf32 *row
             code[i] = li32_select(lf32_gt(a, middle[k]), signed_code, code[i]);
         }
     }
-    pack_nibbles(code, words);
+    pack_codes(code, 4, words);
     put_after_byte(e, words, 4, out);
 }
 
@@ -74,8 +73,8 @@ QK_FN void mxfp4_dequantize(const uint8_t *block, size_t n_blocks, float *y)
     for (; n_blocks--; block += 17, y += 32) {
         lf32 d = mxfp4_half_scale(li32_set1(block[0]));
         for (int i = 0; i < 32; i += LANES) {
-            li32 value = li32_lookup(mxfp4_value, load_nibbles(block + 1, i));
-            lf32_store(y + i, lf32_mul(lf32_from_li32(value), d));
+            lf32 value = lf32_lookup16(mxfp4_value, load_nibbles(block + 1, i));
+            lf32_store(y + i, lf32_mul(value, d));
         }
     }
 }

@@ -13,49 +13,27 @@
  * squares, under importance * sqrt(mean x^2 of the superblock + x^2)).
  * Source: ggml, quantize_row_q2_K_ref and _impl. */
 
-QK_FN const affine_search q2_k_plain = {16, 3, -0.5f, 0.1f, 15, 1, 0};
-QK_FN const affine_search q2_k_weighted = {16, 3, -0.9f, 0.05f, 36, 0, 1};
-
-QK_FN void q2_k_fit(const lf32 *x, const lf32 *importance, k_fit *fit)
-{
-    lf32 w[16 * AFFINE_GROUPS], sum_w[16];
-    lf32 mean_square = lf32_set1(0.0f);
-    if (importance) {
-        mean_square = lf32_div(lane_sum_squares(x, 256), lf32_set1(256.0f));
-    }
-    for (int j = 0; j < 16; j++) {
-        const lf32 *xj = x + 16 * j;
-        lf32 *wj = w + 16 * (j % AFFINE_GROUPS);
-        if (importance) {
-            importance_weights(xj, importance + 16 * j, mean_square, 16, wj);
-            sum_w[j] = lane_sum(wj, 16);
-        } else {
-            for (int i = 0; i < 16; i++) {
-                wj[i] = lf32_abs(xj[i]);
-            }
-        }
-        if (j % AFFINE_GROUPS == AFFINE_GROUPS - 1) { /* a set of groups is ready */
-            int first = j + 1 - AFFINE_GROUPS;
-            search_affine(importance ? q2_k_weighted : q2_k_plain, x + 16 * first, w,
-                          fit->group + first);
-        }
-    }
-    k_fit_scales(fit, 16, 15, importance ? sum_w : NULL);
-}
+QK_FN const k_rule q2_k_rule = {
+    .plain = {16, 3, -0.5f, 0.1f, 15, 1, 0},
+    .weighted = {16, 3, -0.9f, 0.05f, 36, 0, 1},
+    .n_groups = 16,
+    .scale_max = 15,
+    .mean_squares = 1.0f,
+};
 
 QK_FN void q2_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                          li32 *out)
 {
     (void)row_mean_square;
     k_fit fit;
-    q2_k_fit(x, importance, &fit);
+    k_fit_superblock(q2_k_rule, x, importance, &fit);
 
     li32 code[256], byte[32];
     for (int j = 0; j < 16; j++) {
         li32 both = li32_as_u8(li32_or(fit.scale_code[j], li32_shl(fit.min_code[j], 4)));
         lf32 scale = scaled(fit.d, li32_and(both, li32_set1(15)));
         lf32 minus_min = scaled(fit.dmin, li32_shr(both, 4));
-        k_codes(q2_k_plain, x + 16 * j, &fit.group[j], scale, minus_min, code + 16 * j);
+        k_codes(q2_k_rule.plain, x + 16 * j, &fit.group[j], scale, minus_min, code + 16 * j);
         byte[j] = both;
     }
     for (int i = 0; i < 4; i++) {

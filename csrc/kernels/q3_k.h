@@ -15,35 +15,34 @@
  * obvious one.  Weights are rounded anew on the stored scales.
  * Source: ggml, quantize_row_q3_K_ref and _impl. */
 
-/* Groups that are refined side by side: each weight waits for the sums that the weight before it
- * left, and a division is on that way. */
-#define Q3_K_GROUPS 4
-
 /* The sums that tell how well the codes (-4..3) of one group fit, under weights x^2. */
 typedef struct q3_k_sums {
     lf32 lx, l2;
 } q3_k_sums;
 
-/* Weight x takes the code that fits best given the others; tells where that is a new one. */
-QK_INLINE lmask q3_k_refine_weight(lf32 x, li32 *code, q3_k_sums *sums)
+/* Weight x takes the code that fits best given the others; tells whether that is a new one in any
+ * lane.  Few are, and while none is the sums stand, so that the next weight need not wait. */
+QK_INLINE int q3_k_refine_weight(lf32 x, li32 *code, q3_k_sums *sums)
 {
     const lf32 zero = lf32_set1(0.0f);
     lf32 w = lf32_mul(x, x), wx = lf32_mul(w, x), l = lf32_from_li32(*code);
     lf32 lx = lf32_sub(sums->lx, lf32_mul(wx, l));
     lf32 l2 = lf32_sub(sums->l2, lf32_mul(lf32_mul(w, l), l));
-    lmask usable = lf32_gt(lx, zero);
     li32 next = lf32_nearest_clamped(lf32_div(lf32_mul(x, l2), lx), -4, 3);
+    lmask other = lmask_and(lf32_gt(lx, zero), lmask_not(li32_eq(next, *code)));
+    if (!lmask_any(other)) {
+        return 0;
+    }
     lf32 nl = lf32_from_li32(next);
     lx = lf32_add(lx, lf32_mul(wx, nl));
     l2 = lf32_add(l2, lf32_mul(lf32_mul(w, nl), nl));
     lmask better =
         lf32_gt(lf32_mul(lf32_mul(lx, lx), sums->l2), lf32_mul(lf32_mul(sums->lx, sums->lx), l2));
-    lmask take = lmask_and(lmask_and(usable, lf32_gt(l2, zero)), better);
-    take = lmask_and(take, lmask_not(li32_eq(next, *code)));
+    lmask take = lmask_and(other, lmask_and(lf32_gt(l2, zero), better));
     *code = li32_select(take, next, *code);
     sums->lx = lf32_select(take, lx, sums->lx);
     sums->l2 = lf32_select(take, l2, sums->l2);
-    return take;
+    return lmask_any(take);
 }
 
 /* The codes of one group rounded to its extreme weight, and their sums. */
@@ -62,35 +61,24 @@ QK_INLINE lmask q3_k_round_to_extreme(const lf32 *x, li32 *code, q3_k_sums *sums
     return lf32_gt(lf32_set1(GROUP_MAX_EPS), magnitude);
 }
 
-/* Scales and stored codes (0..7) of Q3_K_GROUPS groups, without importance. */
-QK_FN void q3_k_fit_plain(const lf32 *x, li32 *code, lf32 *scale)
+/* Scale and stored codes (0..7) of one group, without importance. */
+QK_FN lf32 q3_k_fit_plain(const lf32 *x, li32 *code)
 {
     const lf32 zero = lf32_set1(0.0f);
-    q3_k_sums sums[Q3_K_GROUPS];
-    lmask all_zero[Q3_K_GROUPS];
-    for (int k = 0; k < Q3_K_GROUPS; k++) {
-        all_zero[k] = q3_k_round_to_extreme(x + 16 * k, code + 16 * k, &sums[k]);
-    }
-    for (int round = 0, changing = 1; round < 5 && changing; round++) {
-        lmask changed = lf32_gt(zero, zero);
+    q3_k_sums sums;
+    lmask all_zero = q3_k_round_to_extreme(x, code, &sums);
+    /* A round without a change leaves the sums as they were, so every later one does too. */
+    for (int round = 0, changed = 1; round < 5 && changed; round++) {
+        changed = 0;
         for (int i = 0; i < 16; i++) {
-            for (int k = 0; k < Q3_K_GROUPS; k++) {
-                lmask took = q3_k_refine_weight(x[16 * k + i], code + 16 * k + i, &sums[k]);
-                changed = lmask_or(changed, lmask_and(took, lmask_not(all_zero[k])));
-            }
+            changed |= q3_k_refine_weight(x[i], code + i, &sums);
         }
-        /* A round without a change leaves the sums as they were, so every later one does too. */
-        changing = lmask_any(changed);
     }
-    for (int k = 0; k < Q3_K_GROUPS; k++) {
-        for (int i = 16 * k; i < 16 * k + 16; i++) {
-            li32 stored = li32_add(code[i], li32_set1(4));
-            code[i] = li32_select(all_zero[k], li32_set1(0), stored);
-        }
-        lf32 fitted = lf32_div(sums[k].lx, sums[k].l2);
-        lmask none = lmask_or(all_zero[k], lmask_not(lf32_gt(sums[k].l2, zero)));
-        scale[k] = lf32_select(none, zero, fitted);
+    for (int i = 0; i < 16; i++) {
+        code[i] = li32_select(all_zero, li32_set1(0), li32_add(code[i], li32_set1(4)));
     }
+    lmask fits = lmask_and(lf32_gt(sums.l2, zero), lmask_not(all_zero));
+    return lf32_select(fits, lf32_div(sums.lx, sums.l2), zero);
 }
 
 /* Sixteen scales as codes 0..63 relative to the extreme one; gives d in half precision. */
@@ -191,8 +179,8 @@ QK_FN void q3_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
         d = q3_k_fit_weighted(x, importance, code, scale_code);
     } else {
         lf32 scale[16];
-        for (int j = 0; j < 16; j += Q3_K_GROUPS) {
-            q3_k_fit_plain(x + 16 * j, code + 16 * j, scale + j);
+        for (int j = 0; j < 16; j++) {
+            scale[j] = q3_k_fit_plain(x + 16 * j, code + 16 * j);
         }
         d = q3_k_scales_plain(scale, scale_code);
     }

@@ -13,10 +13,8 @@
 QK_FN void q4_0_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                          li32 *out)
 {
-    li32 code[32], words[4];
-    li32 d = importance ? block32_search_symmetric(x, importance, *row_mean_square, 8, code)
-                        : block32_round_symmetric(x, 8, code);
-    pack_nibbles(code, words);
+    li32 words[4];
+    li32 d = block32_symmetric(x, importance, row_mean_square, 4, words);
     put_after_half(d, words, 4, out);
 }
 

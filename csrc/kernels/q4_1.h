@@ -10,18 +10,11 @@
  * Rule: d = (max - min) / 15.  With importance, search scale and minimum under
  * importance * sqrt(mean x^2 of the row + x^2).  Source: ggml, quantize_row_q4_1_ref and _impl. */
 
-QK_FN const affine_search q4_1_weighted = BLOCK32_WEIGHTED(15);
-
-/* Two blocks a lane, since the search takes two groups at a time. */
+/* As many blocks a lane as the search takes groups at a time. */
 QK_FN void q4_1_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                          li32 *out)
 {
-    li32 head[AFFINE_GROUPS], code[32 * AFFINE_GROUPS];
-    block32_affine(q4_1_weighted, x, importance, row_mean_square, head, code);
-    for (int k = 0; k < AFFINE_GROUPS; k++, out += 5) {
-        out[0] = head[k];
-        pack_nibbles(code + 32 * k, out + 1);
-    }
+    block32_affine(x, importance, row_mean_square, 4, out);
 }
 
 QK_FN void q4_1_dequantize(const uint8_t *block, size_t n_blocks, float *y)

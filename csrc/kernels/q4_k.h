@@ -13,15 +13,20 @@
  * (importance * sqrt(2 * mean x^2 of the superblock + x^2)); code the eight scales and minimums;
  * round the weights anew on what was stored.  Source: ggml, quantize_row_q4_K_ref and _impl. */
 
-QK_FN const affine_search q4_k_plain = {32, 15, -1.0f, 0.1f, 20, 0, 0};
-QK_FN const affine_search q4_k_weighted = {32, 15, -0.9f, 0.05f, 36, 0, 1};
+QK_FN const k_rule q4_k_rule = {
+    .plain = {32, 15, -1.0f, 0.1f, 20, 0, 0},
+    .weighted = {32, 15, -0.9f, 0.05f, 36, 0, 1},
+    .n_groups = 8,
+    .scale_max = 63,
+    .mean_squares = 2.0f,
+};
 
 QK_FN void q4_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                          li32 *out)
 {
     (void)row_mean_square;
     k_fit fit;
-    k_fit_groups_of_32(q4_k_plain, q4_k_weighted, x, importance, &fit);
+    k_fit_superblock(q4_k_rule, x, importance, &fit);
     for (int j = 0; j < 8 && !importance; j++) {
         fit.scale_code[j] = li32_min(fit.scale_code[j], li32_set1(63));
         fit.min_code[j] = li32_min(fit.min_code[j], li32_set1(63));
@@ -33,7 +38,7 @@ QK_FN void q4_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
         li32 code[64];
         for (int half = 0; half < 2; half++) {
             int j = 2 * pair + half;
-            k_codes(q4_k_plain, x + 32 * j, &fit.group[j], scaled(fit.d, fit.scale_code[j]),
+            k_codes(q4_k_rule.plain, x + 32 * j, &fit.group[j], scaled(fit.d, fit.scale_code[j]),
                     scaled(fit.dmin, fit.min_code[j]), code + 32 * half);
         }
         for (int i = 0; i < 8; i++) {
@@ -44,18 +49,16 @@ QK_FN void q4_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
 
 QK_FN void q4_k_dequantize(const uint8_t *block, size_t n_blocks, float *y)
 {
+    lf32 scale[8], min[8];
     for (; n_blocks--; block += 144) {
-        lf32 d = lf32_load_f16(block), dmin = lf32_load_f16(block + 2);
-        for (int j = 0; j < 8; j++, y += 32) {
-            int scale_code, min_code;
-            unpack_scale_6bit(block + 4, j, &scale_code, &min_code);
-            lf32 scale = lf32_mul(d, lf32_set1((float)scale_code));
-            lf32 min = lf32_mul(dmin, lf32_set1((float)min_code));
-            const uint8_t *codes = block + 16 + 32 * (j / 2);
+        load_scales_6bit(block, scale, min);
+        for (int j = 0; j < 8; j += 2, y += 64) {
             for (int i = 0; i < 32; i += LANES) {
-                li32 code = li32_load_u8(codes + i);
-                code = j % 2 ? li32_shr(code, 4) : li32_and(code, li32_set1(15));
-                lf32_store(y + i, lf32_sub(lf32_mul(scale, lf32_from_li32(code)), min));
+                li32 both = li32_load_u8(block + 16 + 16 * j + i);
+                lf32 v = lf32_from_li32(li32_and(both, li32_set1(15)));
+                lf32 w = lf32_from_li32(li32_shr(both, 4));
+                lf32_store(y + i, lf32_sub(lf32_mul(scale[j], v), min[j]));
+                lf32_store(y + 32 + i, lf32_sub(lf32_mul(scale[j + 1], w), min[j + 1]));
             }
         }
     }

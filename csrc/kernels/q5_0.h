@@ -12,11 +12,8 @@
 QK_FN void q5_0_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                          li32 *out)
 {
-    li32 code[32], words[5];
-    li32 d = importance ? block32_search_symmetric(x, importance, *row_mean_square, 16, code)
-                        : block32_round_symmetric(x, 16, code);
-    words[0] = pack_fifth_bits(code);
-    pack_low_nibbles(code, words + 1);
+    li32 words[5];
+    li32 d = block32_symmetric(x, importance, row_mean_square, 5, words);
     put_after_half(d, words, 5, out);
 }
 

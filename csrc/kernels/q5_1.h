@@ -10,19 +10,11 @@
  *
  * Rule: as Q4_1, with 32 levels.  Source: ggml, quantize_row_q5_1_ref and _impl. */
 
-QK_FN const affine_search q5_1_weighted = BLOCK32_WEIGHTED(31);
-
-/* Two blocks a lane, since the search takes two groups at a time. */
+/* As many blocks a lane as the search takes groups at a time. */
 QK_FN void q5_1_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                          li32 *out)
 {
-    li32 head[AFFINE_GROUPS], code[32 * AFFINE_GROUPS];
-    block32_affine(q5_1_weighted, x, importance, row_mean_square, head, code);
-    for (int k = 0; k < AFFINE_GROUPS; k++, out += 6) {
-        out[0] = head[k];
-        out[1] = pack_fifth_bits(code + 32 * k);
-        pack_low_nibbles(code + 32 * k, out + 2);
-    }
+    block32_affine(x, importance, row_mean_square, 5, out);
 }
 
 QK_FN void q5_1_dequantize(const uint8_t *block, size_t n_blocks, float *y)

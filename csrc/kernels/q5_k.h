@@ -11,15 +11,20 @@
  *
  * Rule: as Q4_K, with 32 levels.  Source: ggml, quantize_row_q5_K_ref and _impl. */
 
-QK_FN const affine_search q5_k_plain = {32, 31, -0.5f, 0.1f, 15, 0, 0};
-QK_FN const affine_search q5_k_weighted = {32, 31, -0.9f, 0.05f, 36, 0, 1};
+QK_FN const k_rule q5_k_rule = {
+    .plain = {32, 31, -0.5f, 0.1f, 15, 0, 0},
+    .weighted = {32, 31, -0.9f, 0.05f, 36, 0, 1},
+    .n_groups = 8,
+    .scale_max = 63,
+    .mean_squares = 2.0f,
+};
 
 QK_FN void q5_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                          li32 *out)
 {
     (void)row_mean_square;
     k_fit fit;
-    k_fit_groups_of_32(q5_k_plain, q5_k_weighted, x, importance, &fit);
+    k_fit_superblock(q5_k_rule, x, importance, &fit);
     for (int j = 0; j < 8; j++) {
         fit.scale_code[j] = li32_min(fit.scale_code[j], li32_set1(63));
         fit.min_code[j] = li32_min(fit.min_code[j], li32_set1(63));
@@ -36,7 +41,7 @@ QK_FN void q5_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
         li32 code[64], byte[32];
         for (int half = 0; half < 2; half++) {
             int j = 2 * pair + half;
-            k_codes(q5_k_plain, x + 32 * j, &fit.group[j], scaled(fit.d, fit.scale_code[j]),
+            k_codes(q5_k_rule.plain, x + 32 * j, &fit.group[j], scaled(fit.d, fit.scale_code[j]),
                     scaled(fit.dmin, fit.min_code[j]), code + 32 * half);
         }
         for (int i = 0; i < 32; i++) {
@@ -56,20 +61,20 @@ QK_FN void q5_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
 
 QK_FN void q5_k_dequantize(const uint8_t *block, size_t n_blocks, float *y)
 {
-    for (; n_blocks--; block += 176) {
-        lf32 d = lf32_load_f16(block), dmin = lf32_load_f16(block + 2);
-        for (int j = 0; j < 8; j++, y += 32) {
-            int scale_code, min_code;
-            unpack_scale_6bit(block + 4, j, &scale_code, &min_code);
-            lf32 scale = lf32_mul(d, lf32_set1((float)scale_code));
-            lf32 min = lf32_mul(dmin, lf32_set1((float)min_code));
-            const uint8_t *codes = block + 48 + 32 * (j / 2);
-            for (int i = 0; i < 32; i += LANES) {
-                li32 code = li32_load_u8(codes + i);
-                code = j % 2 ? li32_shr(code, 4) : li32_and(code, li32_set1(15));
-                li32 high = li32_and(li32_shr(li32_load_u8(block + 16 + i), j), li32_set1(1));
-                code = li32_or(code, li32_shl(high, 4));
-                lf32_store(y + i, lf32_sub(lf32_mul(scale, lf32_from_li32(code)), min));
+    const li32 low4 = li32_set1(15), fifth = li32_set1(16);
+    lf32 scale[8], min[8];
+    for (; n_blocks--; block += 176, y += 256) {
+        load_scales_6bit(block, scale, min);
+        for (int i = 0; i < 32; i += LANES) {
+            li32 high = li32_shl(li32_load_u8(block + 16 + i), 4); /* group j at bit 4 + j */
+            for (int j = 0; j < 8; j += 2, high = li32_shr(high, 2)) {
+                li32 both = li32_load_u8(block + 48 + 16 * j + i);
+                li32 first = li32_or(li32_and(both, low4), li32_and(high, fifth));
+                li32 second = li32_or(li32_shr(both, 4), li32_and(li32_shr(high, 1), fifth));
+                lf32 v = lf32_mul(scale[j], lf32_from_li32(first));
+                lf32 w = lf32_mul(scale[j + 1], lf32_from_li32(second));
+                lf32_store(y + 32 * j + i, lf32_sub(v, min[j]));
+                lf32_store(y + 32 * j + 32 + i, lf32_sub(w, min[j + 1]));
             }
         }
     }

@@ -36,41 +36,62 @@ QK_FN void q6_k_pack(const li32 *code, const li32 *scale_code, li32 d, li32 *out
     out[52] = d;
 }
 
+/* The sixteen scales of the groups' fits as codes (one byte each) of d in half precision. */
+QK_FN li32 q6_k_scales(const symmetric_fit *fit, lmask *empty, li32 *scale_code)
+{
+    lf32 scale[16], magnitude;
+    for (int j = 0; j < 16; j++) {
+        scale[j] = fit[j].scale;
+    }
+    lf32 inverse = lf32_div(lf32_set1(-128.0f), lane_extreme(scale, 16, &magnitude));
+    for (int j = 0; j < 16; j++) {
+        li32 code = lf32_nearest(lf32_mul(inverse, scale[j]));
+        scale_code[j] = li32_as_i8(li32_min(code, li32_set1(127)));
+    }
+    *empty = lf32_gt(lf32_set1(GROUP_MAX_EPS), magnitude);
+    return f16_from_lf32(lf32_div(lf32_set1(1.0f), inverse));
+}
+
+/* The codes of one group, rounded anew on its stored scale. */
+QK_FN void q6_k_codes(const lf32 *x, const symmetric_fit *fit, lf32 scale, li32 *code)
+{
+    for (int i = 0; i < 16; i++) {
+        li32 rounded = lf32_nearest_clamped(lf32_div(x[i], scale), -32, 31);
+        code[i] = li32_add(rounded, li32_set1(32));
+    }
+    lmask no_scale = lf32_eq(scale, lf32_set1(0.0f));
+    if (lmask_any(no_scale)) { /* there the codes of the search stand */
+        for (int i = 0; i < 16; i++) {
+            li32 searched = symmetric_stored_code(fit, x[i], 32, SYMMETRIC_WEIGHTS);
+            code[i] = li32_select(no_scale, searched, code[i]);
+        }
+    }
+}
+
 QK_FN void q6_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                          li32 *out)
 {
     (void)row_mean_square;
-    const li32 zero = li32_set1(0);
     symmetric_fit fit[16];
-    lf32 scale[16], w[16], magnitude;
+    lf32 w[16];
     for (int j = 0; j < 16; j++) {
         const lf32 *xj = x + 16 * j;
         for (int i = 0; i < 16; i++) {
             w[i] = importance ? importance[16 * j + i] : lf32_mul(xj[i], xj[i]);
         }
         fit[j] = search_symmetric(xj, w, 16, 32, SYMMETRIC_WEIGHTS);
-        scale[j] = fit[j].scale;
     }
-    lf32 inverse = lf32_div(lf32_set1(-128.0f), lane_extreme(scale, 16, &magnitude));
-    lmask empty = lf32_gt(lf32_set1(GROUP_MAX_EPS), magnitude);
-    li32 d = f16_from_lf32(lf32_div(lf32_set1(1.0f), inverse));
-
-    li32 code[256], scale_byte[16];
+    lmask empty;
+    li32 code[256], scale_code[16];
+    li32 d = q6_k_scales(fit, &empty, scale_code);
     for (int j = 0; j < 16; j++) {
-        li32 scale_code = lf32_nearest(lf32_mul(inverse, scale[j]));
-        scale_code = li32_as_i8(li32_min(scale_code, li32_set1(127)));
-        scale_byte[j] = li32_select(empty, zero, li32_as_u8(scale_code));
-        lf32 step = scaled(d, scale_code);
-        lmask no_step = lf32_eq(step, lf32_set1(0.0f));
-        for (int i = 16 * j; i < 16 * j + 16; i++) {
-            li32 rounded = lf32_nearest_clamped(lf32_div(x[i], step), -32, 31);
-            rounded = li32_add(rounded, li32_set1(32));
-            li32 searched = symmetric_stored_code(&fit[j], x[i], 32, SYMMETRIC_WEIGHTS);
-            code[i] = li32_select(no_step, searched, rounded);
-            code[i] = li32_select(empty, zero, code[i]);
-        }
+        q6_k_codes(x + 16 * j, &fit[j], scaled(d, scale_code[j]), code + 16 * j);
+        scale_code[j] = li32_as_u8(scale_code[j]);
     }
-    q6_k_pack(code, scale_byte, li32_select(empty, zero, d), out);
+    q6_k_pack(code, scale_code, d, out);
+    for (int i = 0; i < 53; i++) { /* a block that counts as zero is all zero */
+        out[i] = li32_select(empty, li32_set1(0), out[i]);
+    }
 }
 
 QK_FN void q6_k_dequantize(const uint8_t *block, size_t n_blocks, float *y)

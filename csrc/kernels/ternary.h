@@ -7,8 +7,7 @@
  */
 QK_INLINE li32 ternary_round(const lf32 *x, li32 *trit)
 {
-    lf32 d;
-    lane_extreme(x, 256, &d);
+    lf32 d = lane_largest(x, 256);
     lf32 inverse = lf32_reciprocal_or_0(d);
     /* Below 2^-128 the inverse is infinite, and the reference's trits all come out 1. */
     lmask no_inverse = lf32_gt(inverse, lf32_set1(FLT_MAX));

@@ -47,31 +47,48 @@ QK_FN void tq1_0_quantize(const lf32 *x, const lf32 *importance, const lf32 *row
     out[13] = d;
 }
 
-/* Consecutive weights from bytes whose trits before were shifted out. */
-QK_INLINE void tq1_0_unpack(const uint8_t *byte, int n, lf32 d, float *y)
+/* d * (trit - 1) of the trit that carries out of each byte; the bytes become what is left. */
+QK_INLINE lf32 tq1_0_next(li32 *byte, lf32 d)
+{
+    li32 thrice = li32_add(*byte, li32_shl(*byte, 1));
+    *byte = li32_as_u8(thrice);
+    return lf32_mul(lf32_from_li32(li32_sub(li32_shr(thrice, 8), li32_set1(1))), d);
+}
+
+/* n bytes of five trits. */
+QK_INLINE void tq1_0_unpack(const uint8_t *bytes, int n, lf32 d, float *y)
 {
     for (int i = 0; i < n; i += LANES) {
-        li32 trit = li32_shr(li32_mul(li32_load_u8(byte + i), li32_set1(3)), 8);
-        lf32_store(y + i, lf32_mul(lf32_from_li32(li32_sub(trit, li32_set1(1))), d));
+        li32 byte = li32_load_u8(bytes + i);
+        for (int k = 0; k < 5; k++) {
+            lf32_store(y + n * k + i, tq1_0_next(&byte, d));
+        }
+    }
+}
+
+/* The last four bytes, of four trits each. */
+QK_INLINE void tq1_0_unpack_last(const uint8_t *bytes, lf32 d, float *y)
+{
+    /* Weight i is trit i / 4 of byte i % 4: that byte is moved to the top of the word, and the
+     * trits before it are multiplied away. */
+    static const int32_t to_top[16] = {1 << 24, 1 << 16, 1 << 8, 1, 1 << 24, 1 << 16, 1 << 8, 1,
+                                       1 << 24, 1 << 16, 1 << 8, 1, 1 << 24, 1 << 16, 1 << 8, 1};
+    static const int32_t past[16] = {1, 1, 1, 1, 3, 3, 3, 3, 9, 9, 9, 9, 27, 27, 27, 27};
+    int32_t word;
+    memcpy(&word, bytes, sizeof word);
+    for (int i = 0; i < 16; i += LANES) {
+        li32 byte = li32_shr(li32_mul(li32_set1(word), li32_load(to_top + i)), 24);
+        byte = li32_as_u8(li32_mul(byte, li32_load(past + i)));
+        lf32_store(y + i, tq1_0_next(&byte, d));
     }
 }
 
 QK_FN void tq1_0_dequantize(const uint8_t *block, size_t n_blocks, float *y)
 {
-    for (; n_blocks--; block += 54) {
+    for (; n_blocks--; block += 54, y += 256) {
         lf32 d = lf32_load_f16(block + 52);
-        for (int part = 0; part < 3; part++) {
-            static const int at[3] = {0, 32, 48}, size[3] = {32, 16, 4};
-            const int n = size[part], n_trits = part < 2 ? 5 : 4;
-            uint8_t byte[160];
-            for (int i = 0; i < n; i++) {
-                byte[i] = block[at[part] + i];
-            }
-            for (int i = n; i < n * n_trits; i++) {
-                byte[i] = (uint8_t)(3 * byte[i - n]);
-            }
-            tq1_0_unpack(byte, n * n_trits, d, y);
-            y += n * n_trits;
-        }
+        tq1_0_unpack(block, 32, d, y);
+        tq1_0_unpack(block + 32, 16, d, y + 160);
+        tq1_0_unpack_last(block + 48, d, y + 240);
     }
 }

@@ -1,29 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /* The lane layer: the only place that knows an instruction set.
  *
- * A quantizer works on LANES blocks at once, one block per lane, so no operation ever crosses
+ * A quantizer works on LANES blocks at once, one block per lane, so no float operation ever crosses
  * lanes, no sum is re-ordered, and every backend performs the same IEEE operations in the same
- * order.  The 1-lane header is the definition; the others must give its bits.
+ * order.  The 1-lane header is the definition; the others must give its bits.  LANE_REGISTERS says
+ * how many vectors the processor can hold.
  *
  *   lf32  LANES floats         li32  LANES int32 (arithmetic wraps)         lmask  LANES truths
  *
  *   memory    lf32_load lf32_store li32_load li32_store (LANES consecutive items, any alignment)
- *             li32_load_u8 li32_load_u16 (zero-extended) li32_store_u16 (low halves)
+ *             li32_load_i8 (sign-extended) li32_load_u8 li32_load_u16 (zero-extended)
+ *             li32_store_u16 (low halves)
+ *             li32_load_eights(p, i): int8 items i.. of p[0][0..7], p[1][0..7] and so on
  *             li32_lookup(table, index): table[index] of each lane, an int32 table
  *             lf32_lookup16(table, index): the same of 16 floats, index 0..15
+ *             lf32_lookup4 lf32_lookup8: of 4 or 8 floats, by the low 2 or 3 bits of any index
  *             lane_transpose(rows, out): out[j] lane i = rows[i][j], for j in 0..LANES-1
  *   constants lf32_set1 li32_set1
  *   floats    lf32_add _sub _mul _div _sqrt: correctly rounded, subnormals kept
+ *             lf32_round: to the nearest integer, half to even; |a| <= 2^22, a zero of either sign
  *             lf32_gt _eq: false on NaN
+ *             lf32_lesser (a < b ? a : b), lf32_greater (a > b ? a : b): b on NaN and equality
  *   integers  li32_add _sub _mul _and _or _min _max, li32_shl _shr (logical) _sar by a constant,
  *             li32_gt _eq
  *   choice    lf32_select li32_select (mask, where true, where false)
- *   masks     lmask_and _or _not, lmask_any
+ *   masks     lmask_and _or _not, lmask_any, lmask_first (the number of the first lane where true,
+ *             of a mask that is true somewhere)
+ *   lanes     lane_least: the least integer of all lanes
  *   convert   lf32_from_li32 (round to even), li32_trunc (toward zero; NaN and out of range give
  *             INT32_MIN, as x86 does), lf32_bits, lf32_from_bits
  *
- * Left out on purpose: fused multiply-add, reciprocal estimates and float min/max (they differ
- * between machines), and anything that reduces across lanes.  tests/test_lanes.py counts the ops.
+ * Left out on purpose: fused multiply-add, reciprocal estimates, IEEE minimum and maximum (they
+ * differ between machines), and sums across lanes.  tests/test_lanes.py counts
+ * the ops.
  */
 #ifndef QK_LANE_H
 #define QK_LANE_H
@@ -53,6 +62,18 @@
 #define QK_INLINE static inline
 #define QK_RESTRICT
 #endif
+/* The number of the lowest bit that is set. */
+QK_INLINE int lowest_bit(unsigned bits)
+{
+#ifdef _MSC_VER
+    unsigned long number;
+    _BitScanForward(&number, bits);
+    return (int)number;
+#else
+    return __builtin_ctz(bits);
+#endif
+}
+
 /* A function of a kernel: never external, so no copy compiled for one CPU is linked for another. */
 #define QK_FN static
 

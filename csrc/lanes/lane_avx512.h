@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #define LANES 16
+#define LANE_REGISTERS 32
 
 typedef __m512 lf32;
 typedef __m512i li32;
@@ -14,6 +15,10 @@ QK_INLINE lf32 lf32_load(const float *p) { return _mm512_loadu_ps(p); }
 QK_INLINE void lf32_store(float *p, lf32 a) { _mm512_storeu_ps(p, a); }
 QK_INLINE li32 li32_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 QK_INLINE void li32_store(int32_t *p, li32 a) { _mm512_storeu_si512(p, a); }
+QK_INLINE li32 li32_load_i8(const int8_t *p)
+{
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
 QK_INLINE li32 li32_load_u8(const uint8_t *p)
 {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
@@ -21,6 +26,12 @@ QK_INLINE li32 li32_load_u8(const uint8_t *p)
 QK_INLINE li32 li32_load_u16(const uint8_t *p)
 {
     return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+}
+QK_INLINE li32 li32_load_eights(const int8_t *const *p, int i)
+{
+    __m128i low = _mm_loadl_epi64((const __m128i *)p[i / 8]);
+    __m128i high = _mm_loadl_epi64((const __m128i *)p[i / 8 + 1]);
+    return _mm512_cvtepi8_epi32(_mm_unpacklo_epi64(low, high));
 }
 QK_INLINE void li32_store_u16(uint8_t *p, li32 a)
 {
@@ -33,6 +44,14 @@ QK_INLINE li32 li32_lookup(const int32_t *table, li32 index)
 QK_INLINE lf32 lf32_lookup16(const float *table, li32 index)
 {
     return _mm512_permutexvar_ps(index, _mm512_loadu_ps(table));
+}
+QK_INLINE lf32 lf32_lookup4(const float *table, li32 index)
+{
+    return _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(table)), index);
+}
+QK_INLINE lf32 lf32_lookup8(const float *table, li32 index)
+{
+    return _mm512_permutexvar_ps(index, _mm512_broadcast_f32x8(_mm256_loadu_ps(table)));
 }
 /* 16x16 in four rounds of pairwise exchange: items, pairs, quarters, halves. */
 QK_INLINE void lane_transpose(const float *const *rows, lf32 *out)
@@ -71,8 +90,15 @@ QK_INLINE lf32 lf32_sub(lf32 a, lf32 b) { return _mm512_sub_ps(a, b); }
 QK_INLINE lf32 lf32_mul(lf32 a, lf32 b) { return _mm512_mul_ps(a, b); }
 QK_INLINE lf32 lf32_div(lf32 a, lf32 b) { return _mm512_div_ps(a, b); }
 QK_INLINE lf32 lf32_sqrt(lf32 a) { return _mm512_sqrt_ps(a); }
+QK_INLINE lf32 lf32_round(lf32 a)
+{
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 QK_INLINE lmask lf32_gt(lf32 a, lf32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 QK_INLINE lmask lf32_eq(lf32 a, lf32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+/* Intel's min and max give the second operand on NaN and on equality, as the contract asks. */
+QK_INLINE lf32 lf32_lesser(lf32 a, lf32 b) { return _mm512_min_ps(a, b); }
+QK_INLINE lf32 lf32_greater(lf32 a, lf32 b) { return _mm512_max_ps(a, b); }
 
 QK_INLINE li32 li32_add(li32 a, li32 b) { return _mm512_add_epi32(a, b); }
 QK_INLINE li32 li32_sub(li32 a, li32 b) { return _mm512_sub_epi32(a, b); }
@@ -93,6 +119,8 @@ QK_INLINE lmask lmask_and(lmask a, lmask b) { return (lmask)(a & b); }
 QK_INLINE lmask lmask_or(lmask a, lmask b) { return (lmask)(a | b); }
 QK_INLINE lmask lmask_not(lmask a) { return (lmask)~a; }
 QK_INLINE int lmask_any(lmask a) { return a != 0; }
+QK_INLINE int lmask_first(lmask a) { return lowest_bit(a); }
+QK_INLINE int32_t lane_least(li32 a) { return _mm512_reduce_min_epi32(a); }
 
 QK_INLINE lf32 lf32_from_li32(li32 a) { return _mm512_cvtepi32_ps(a); }
 QK_INLINE li32 li32_trunc(lf32 a) { return _mm512_cvttps_epi32(a); }

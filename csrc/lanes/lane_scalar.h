@@ -5,6 +5,7 @@
 #include <math.h>
 
 #define LANES 1
+#define LANE_REGISTERS 16
 
 typedef float lf32;
 typedef int32_t li32;
@@ -14,8 +15,10 @@ QK_INLINE lf32 lf32_load(const float *p) { return *p; }
 QK_INLINE void lf32_store(float *p, lf32 a) { *p = a; }
 QK_INLINE li32 li32_load(const int32_t *p) { return *p; }
 QK_INLINE void li32_store(int32_t *p, li32 a) { *p = a; }
+QK_INLINE li32 li32_load_i8(const int8_t *p) { return *p; }
 QK_INLINE li32 li32_load_u8(const uint8_t *p) { return *p; }
 QK_INLINE li32 li32_load_u16(const uint8_t *p) { return p[0] | p[1] << 8; }
+QK_INLINE li32 li32_load_eights(const int8_t *const *p, int i) { return p[i / 8][i % 8]; }
 QK_INLINE void li32_store_u16(uint8_t *p, li32 a)
 {
     p[0] = (uint8_t)a;
@@ -23,6 +26,8 @@ QK_INLINE void li32_store_u16(uint8_t *p, li32 a)
 }
 QK_INLINE li32 li32_lookup(const int32_t *table, li32 index) { return table[index]; }
 QK_INLINE lf32 lf32_lookup16(const float *table, li32 index) { return table[index]; }
+QK_INLINE lf32 lf32_lookup4(const float *table, li32 index) { return table[index & 3]; }
+QK_INLINE lf32 lf32_lookup8(const float *table, li32 index) { return table[index & 7]; }
 QK_INLINE void lane_transpose(const float *const *rows, lf32 *out) { *out = *rows[0]; }
 
 QK_INLINE lf32 lf32_set1(float a) { return a; }
@@ -33,8 +38,12 @@ QK_INLINE lf32 lf32_sub(lf32 a, lf32 b) { return a - b; }
 QK_INLINE lf32 lf32_mul(lf32 a, lf32 b) { return a * b; }
 QK_INLINE lf32 lf32_div(lf32 a, lf32 b) { return a / b; }
 QK_INLINE lf32 lf32_sqrt(lf32 a) { return sqrtf(a); }
+/* What the addition leaves in the mantissa is the nearest integer. */
+QK_INLINE lf32 lf32_round(lf32 a) { return (a + 12582912.0f) - 12582912.0f; }
 QK_INLINE lmask lf32_gt(lf32 a, lf32 b) { return a > b; }
 QK_INLINE lmask lf32_eq(lf32 a, lf32 b) { return a == b; }
+QK_INLINE lf32 lf32_lesser(lf32 a, lf32 b) { return a < b ? a : b; }
+QK_INLINE lf32 lf32_greater(lf32 a, lf32 b) { return a > b ? a : b; }
 
 QK_INLINE li32 li32_add(li32 a, li32 b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
 QK_INLINE li32 li32_sub(li32 a, li32 b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
@@ -55,6 +64,12 @@ QK_INLINE lmask lmask_and(lmask a, lmask b) { return a & b; }
 QK_INLINE lmask lmask_or(lmask a, lmask b) { return a | b; }
 QK_INLINE lmask lmask_not(lmask a) { return !a; }
 QK_INLINE int lmask_any(lmask a) { return a; }
+QK_INLINE int lmask_first(lmask a)
+{
+    (void)a;
+    return 0;
+}
+QK_INLINE int32_t lane_least(li32 a) { return a; }
 
 QK_INLINE lf32 lf32_from_li32(li32 a) { return (float)a; }
 QK_INLINE li32 li32_trunc(lf32 a)
