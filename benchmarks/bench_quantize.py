@@ -3,8 +3,9 @@
     pip install '.[test]'
     python benchmarks/bench_quantize.py [--types Q4_K,Q6_K] [--output FILE.md]
 
-libgguf packages ggml's own C quantizers.  Both run in this process, in turn, on the
-same normally distributed rows of 4096 weights; the ratio is that of the medians.
+libgguf packages ggml's own C quantizers.  It has none for F16 and BF16, where the gguf
+package's NumPy conversions stand in.  Both run in this process, in turn, on the same
+normally distributed rows of 4096 weights; the ratio is that of the medians.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 import gguf
 import libgguf
 import numpy as np
+from gguf import quants as gguf_quants
 
 import quantkit
 from quantkit._native import backends, native_types, needs_importance
@@ -65,8 +67,12 @@ def measure(
 
     def peer() -> object:
         if task == "dequantize":
-            return libgguf.dequantize_rows(data, theirs)
-        return libgguf.quantize_rows(x, theirs, weights)
+            if kind.is_quantized:
+                return libgguf.dequantize_rows(data, theirs)
+            return gguf_quants.dequantize(data, theirs)
+        if kind.is_quantized:
+            return libgguf.quantize_rows(x, theirs, weights)
+        return gguf_quants.quantize(x, theirs)
 
     def ours(backend: str) -> object:
         if task == "dequantize":
@@ -108,7 +114,7 @@ def main() -> None:
         t
         for t in QuantType
         if t in native_types()
-        and t.is_quantized  # libgguf has no dequantizer for plain floats
+        and t is not QuantType.F32  # nothing to convert
         and (names is None or t.name in names)
     ]
     rng = np.random.default_rng(0)
@@ -119,7 +125,7 @@ def main() -> None:
         machine(),
         "",
         f"Mweights/s on one thread, {ROWS} rows of {COLS}, median of {args.repeats}; "
-        "in brackets the ratio to libgguf.",
+        "in brackets the ratio to libgguf (of F16 and BF16 to gguf's NumPy).",
         "",
         f"| type | task | libgguf | {' | '.join(usable)} |",
         "|---" * (3 + len(usable)) + "|",
@@ -127,6 +133,8 @@ def main() -> None:
     for kind in kinds:
         for task in ("quantize", "quantize, importance", "dequantize"):
             if task == "quantize" and needs_importance(kind):
+                continue
+            if task == "quantize, importance" and not kind.is_quantized:
                 continue
             lines.append(measure(kind, task, x, importance, args.repeats))
             print(lines[-1], file=sys.stderr)

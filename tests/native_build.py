@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 
 from quantkit._native import needs_importance
 from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.slabs import default_threads
 from quantkit.types import QuantType
 
 from .conftest import bits
@@ -140,10 +142,13 @@ def build(
     own_flags: dict[Path, Sequence[str]] = {path: () for path in sources}
     for name, own in (("scalar", ()), *target.backends):
         own_flags[CSRC / "backends" / f"backend_{name}.c"] = own
-    objects = []
-    for source, own in own_flags.items():
-        objects.append(str(folder / f"{source.stem}.o"))
-        run([*common, *own, "-c", str(source), "-o", objects[-1]])
+    objects = [str(folder / f"{source.stem}.o") for source in own_flags]
+    commands = [
+        [*common, *own, "-c", str(source), "-o", made]
+        for (source, own), made in zip(own_flags.items(), objects, strict=True)
+    ]
+    with ThreadPoolExecutor(default_threads()) as pool:
+        list(pool.map(run, commands))
     driver = str(folder / "run_rows")
     run([compiler, *flags, *objects, "-lm", "-o", driver])
     return load(folder, driver, emulator)

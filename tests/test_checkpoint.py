@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from quantkit.checkpoint import Checkpoint
 from quantkit.demo import DEMO_MODEL
 from quantkit.errors import CheckpointError, FormatError, UnsupportedTypeError
+from quantkit.stored import CheckpointTensor
 from quantkit.types import QuantType
 
 INDEX = "model.safetensors.index.json"
@@ -72,17 +73,18 @@ def test_rows_are_a_view_and_cannot_be_written(tmp_path: Path) -> None:
     """Reading rows copies nothing, and nobody can change the file through them."""
     write(tmp_path, {"model.safetensors": {"a": A}})
     tensor = Checkpoint(tmp_path).tensors["a"]
+    assert isinstance(tensor, CheckpointTensor)
     assert np.shares_memory(tensor.rows(0, 2), tensor.data)
     assert not tensor.rows(0, 2).flags.writeable
 
 
-def test_gather_takes_entries_in_the_given_order(tmp_path: Path) -> None:
-    """Rows of a matrix and elements of a vector change places."""
+def test_pick_takes_rows_in_the_given_order(tmp_path: Path) -> None:
+    """Rows of a matrix change places; a vector is one row."""
     write(tmp_path, {"model.safetensors": {"a": A, "b": B}})
     tensors = Checkpoint(tmp_path).tensors
     order = np.array([2, 0, 3])
-    assert tensors["a"].gather(order).tobytes() == A[order].tobytes()
-    assert tensors["b"].gather(order).tobytes() == B[order].tobytes()
+    assert tensors["a"].pick(order).tobytes() == A[order].tobytes()
+    assert tensors["b"].pick(np.array([0])).tobytes() == B.tobytes()
 
 
 def test_many_threads_read_the_same(tmp_path: Path) -> None:
@@ -252,9 +254,15 @@ def test_random_bytes_are_no_shard(tmp_path: Path, data: bytes) -> None:
         Checkpoint(tmp_path)
 
 
-def test_other_types_are_refused_when_used(tmp_path: Path) -> None:
-    """A checkpoint may hold integers; converting them is refused by name and type."""
-    write(tmp_path, {"model.safetensors": {"a": np.zeros(4, np.int64)}})
+def test_unknown_types_are_refused_when_used(tmp_path: Path) -> None:
+    """A checkpoint may hold any; reading them is refused by name and type."""
+    header = {"a": {"dtype": "F4", "shape": [2, 2], "data_offsets": [0, 2]}}
+    text = json.dumps(header).encode()
+    data = len(text).to_bytes(8, "little") + text + b"\x00\x00"
+    write(tmp_path, {})
+    (tmp_path / "model.safetensors").write_bytes(data)
     tensor = Checkpoint(tmp_path).tensors["a"]
-    with pytest.raises(UnsupportedTypeError, match="'a' is stored as I64"):
-        _ = tensor.type
+    assert isinstance(tensor, CheckpointTensor)
+    for use in (lambda: tensor.type, tensor.floats):
+        with pytest.raises(UnsupportedTypeError, match=r"'a' is stored as F4; .* BF16"):
+            use()

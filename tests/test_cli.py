@@ -87,7 +87,7 @@ def test_quiet_says_nothing_on_stderr(tmp_path: Path) -> None:
     [
         (("quantize", "a.gguf", "b.gguf", "Q4_K_X"), "did you mean Q4_K_"),
         (("ppl", "a.gguf", "--text", "t", "--types", "Q8_0,Q9"), "unknown"),
-        (("convert", "dir", "-o", "x.gguf", "--outtype", "q4"), "f16"),
+        (("convert", "dir", "-o", "x.gguf", "--outtype", "q4_k_x"), "Q4_K_"),
         (("quantize", "a.gguf"), "Missing argument"),
         (("ppl", "a.gguf", "--text", "t", "--ctx", "none"), "ctx"),
         (("nothing",), "No such command"),
@@ -248,3 +248,42 @@ def test_wrong_options_of_quantize_exit_with_2(
     )
     assert done.exit_code == 2
     assert words in done.output
+
+
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        ("none/errors.json", "No such file"),
+        ("folder", "is a folder"),
+        ("model.gguf", "is the same file as MODEL"),
+        ("folder/../out.gguf", "is the same file as OUTPUT"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_refused_before_work(
+    demo_f16: Path, tmp_path: Path, report: str, words: str, dry_run: tuple[str, ...]
+) -> None:
+    """Not once the model is complete; and nothing is left behind."""
+    model, out = tmp_path / "model.gguf", tmp_path / "out.gguf"
+    model.symlink_to(demo_f16)
+    (tmp_path / "folder").mkdir()
+    command = ("quantize", model, out, "Q4_0", "--report", tmp_path / report)
+    assert words in failed(*command, *dry_run)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "model.gguf"]
+
+
+def test_tensors_that_lack_importance_are_listed(
+    demo_f16: Path, tmp_path: Path
+) -> None:
+    """Refused by default; named in the summary when they fall back; verified."""
+    out = tmp_path / "out.gguf"
+    command = ("quantize", demo_f16, out, "Q2_K_S")
+    assert "(--missing-imatrix fallback)" in failed(*command)
+    assert "(--missing-imatrix fallback)" in failed(*command, "--dry-run")
+    done = run(*command, "--missing-imatrix", "fallback", "--provenance")
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = [x for x in done.stdout.splitlines() if "no importance" in x]
+    change, _, names = line.rpartition(": ")
+    assert change == "28 tensors Q2_K -> Q3_K: no importance"
+    assert len(set(names.split(", "))) == 28
+    assert run("verify", out, "--source", demo_f16).returncode == 0

@@ -17,17 +17,18 @@ from safetensors.numpy import save_file
 
 from quantkit.arrays import dequantize_rows
 from quantkit.checkpoint import Checkpoint, CheckpointTensor
-from quantkit.convert import OUTTYPES, CheckpointSource, convert, stored_tensor
+from quantkit.checkpoint_source import OUTTYPES, CheckpointSource
+from quantkit.convert import convert
 from quantkit.demo import DEMO_MODEL
 from quantkit.errors import (
-    CheckpointError,
     NonFiniteError,
+    OptionError,
     OutputError,
     UnsupportedModelError,
     UnsupportedTypeError,
 )
 from quantkit.gguf import GGUFFile
-from quantkit.models.base import TensorMap
+from quantkit.quantize_model import quantize_file
 from quantkit.source import SourceTensor
 from quantkit.types import QuantType as T
 
@@ -230,29 +231,6 @@ def test_rows_are_read_in_any_range(tmp_path: Path) -> None:
     assert np.array_equal(tensor.read(5, 17), everything[5:17])
 
 
-def test_stacked_tensors(tmp_path: Path) -> None:
-    """Several checkpoint tensors become one with another axis; ranges may span them."""
-    stacked = {f"e{i}": np.arange(6, dtype=np.float32) + 10 * i for i in range(3)}
-    stacked = {name: x.reshape(2, 3) for name, x in stacked.items()}
-    folder = checkpoint(tmp_path / "m", stacked)
-    mapped = TensorMap("experts.weight", sources=("e0", "e1", "e2"))
-    tensor = stored_tensor(Checkpoint(folder), mapped)
-    assert (tensor.shape, tensor.type) == ((3, 2, 3), T.F32)
-    wanted = np.concatenate(list(stacked.values()))
-    for start, stop in ((0, 6), (1, 3), (2, 4), (3, 6), (5, 5)):
-        assert tensor.read(start, stop).tobytes() == wanted[start:stop].tobytes()
-
-
-def test_stacked_tensors_must_be_alike(tmp_path: Path) -> None:
-    """The two that differ are named, with their types and shapes."""
-    folder = checkpoint(
-        tmp_path / "m", {"e0": np.zeros((2, 3)), "e1": np.zeros((2, 4))}
-    )
-    mapped = TensorMap("experts.weight", sources=("e0", "e1"))
-    with pytest.raises(CheckpointError, match=r"'e1' is F64 \[2, 4\], but 'e0' is F64"):
-        stored_tensor(Checkpoint(folder), mapped)
-
-
 def test_computed_tensors_are_written(tmp_path: Path) -> None:
     """The frequency factors of Llama 3.1, which no checkpoint has, go first, as F32."""
     scaling = {
@@ -319,30 +297,10 @@ def test_unknown_outtype() -> None:
         CheckpointSource(DEMO_MODEL, "q4_k")
 
 
-def test_quantized_checkpoint(tmp_path: Path) -> None:
-    """A GPTQ checkpoint is refused by its method, with the remedy."""
-    folder = checkpoint(
-        tmp_path / "m", weights(), quantization_config={"quant_method": "gptq"}
-    )
-    with pytest.raises(
-        UnsupportedModelError, match=r"quantized already \(by gptq.*use"
-    ):
-        CheckpointSource(folder)
-
-
-def test_weights_of_another_type(tmp_path: Path) -> None:
-    """A matrix of integers is refused by name and type."""
-    name = "model.layers.0.mlp.up_proj.weight"
-    tensors = weights() | {name: np.zeros(SHAPES[name], np.int8)}
-    folder = checkpoint(tmp_path / "m", tensors)
-    with pytest.raises(UnsupportedTypeError, match=f"'{name}' is stored as I8"):
-        CheckpointSource(folder)
-
-
 def test_unknown_architecture(tmp_path: Path) -> None:
-    """The architecture is named, and those that are known."""
+    """The architecture is named, the nearest that are known, and what else to do."""
     folder = checkpoint(tmp_path / "m", weights(), architectures=["MambaForCausalLM"])
-    with pytest.raises(UnsupportedModelError, match=r"Mamba.*known: LlamaForCausalLM"):
+    with pytest.raises(UnsupportedModelError, match=r"Mamba.*nearest:.*--tensors-only"):
         CheckpointSource(folder)
 
 
@@ -377,3 +335,77 @@ def test_smollm2_is_the_file_llamacpp_writes(tmp_path: Path) -> None:
         pytest.skip("set QUANTKIT_SMOLLM2 and QUANTKIT_SMOLLM2_F16")
     convert(folder, tmp_path / "m.gguf", "f16")
     assert sha256(tmp_path / "m.gguf") == sha256(Path(reference))
+
+
+# Other ways to write
+
+
+def test_a_recipe_converts_in_one_step(tmp_path: Path) -> None:
+    """The bytes of converting and quantizing one after the other."""
+    convert(DEMO_MODEL, tmp_path / "auto.gguf")
+    quantize_file(tmp_path / "auto.gguf", tmp_path / "two.gguf", "q4_k_m")
+    report = convert(DEMO_MODEL, tmp_path / "one.gguf", "q4_k_m")
+    assert sha256(tmp_path / "one.gguf") == sha256(tmp_path / "two.gguf")
+    assert report.size_bytes == (tmp_path / "one.gguf").stat().st_size
+
+
+def test_a_dry_run_tells_what_would_be_written(tmp_path: Path) -> None:
+    """The same report, and no file."""
+    dry = convert(DEMO_MODEL, tmp_path / "m.gguf", "q8_0", dry_run=True)
+    assert dry.is_dry_run
+    assert list(tmp_path.iterdir()) == []
+    real = convert(DEMO_MODEL, tmp_path / "m.gguf", "q8_0")
+    assert replace(real, is_dry_run=True) == dry
+    assert real.size_bytes == (tmp_path / "m.gguf").stat().st_size
+
+
+def test_split_files_hold_the_whole(tmp_path: Path) -> None:
+    """Every tensor once, in order; the parts read as one model."""
+    convert(DEMO_MODEL, tmp_path / "whole.gguf", "f16")
+    report = convert(
+        DEMO_MODEL, tmp_path / "part.gguf", "f16", split_max_bytes=2_000_000
+    )
+    assert len(report.paths) > 2
+    with GGUFFile(report.paths[0]) as parts, GGUFFile(tmp_path / "whole.gguf") as whole:
+        assert list(parts.tensors) == list(whole.tensors)
+        for name, tensor in whole.tensors.items():
+            other = parts.tensors[name]
+            stored = tensor.read(0, tensor.n_rows)
+            assert np.array_equal(other.read(0, other.n_rows), stored)
+
+
+def test_metadata_file_replaces_what_the_folder_tells(tmp_path: Path) -> None:
+    """Keys of a JSON file win; one that is not known is refused."""
+    folder = checkpoint(tmp_path / "Some-Name-7B", weights())
+    given = tmp_path / "metadata.json"
+    given.write_text('{"general.name": "Mine", "general.author": "Me"}')
+    source = CheckpointSource(folder, metadata_file=given)
+    assert source.metadata["general.name"].value == "Mine"
+    assert source.metadata["general.author"].value == "Me"
+    given.write_text('{"general.nmae": "Mine"}')
+    source = CheckpointSource(folder, metadata_file=given)
+    with pytest.raises(OptionError, match=r"'general\.nmae'; known: general\.author"):
+        dict(source.metadata)
+
+
+def test_tensors_only_keeps_names_and_can_be_quantized(tmp_path: Path) -> None:
+    """A model of no known kind, without a tokenizer, with a kernel of five axes."""
+    folder = tmp_path / "diffusion"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"_class_name": "Transformer2DModel"}')
+    rng = np.random.default_rng(0)
+    stored = {
+        "blocks.0.proj.weight": rng.standard_normal((8, 256), np.float32),
+        "blocks.0.norm.weight": rng.standard_normal(256, np.float32),
+        "patch.weight": rng.standard_normal((4, 3, 2, 2, 2), np.float32),
+    }
+    save_file(stored, folder / "diffusion_pytorch_model.safetensors")
+    convert(folder, tmp_path / "m.gguf", "f32", tensors_only=True)
+    with GGUFFile(tmp_path / "m.gguf") as file:
+        assert file.metadata["general.architecture"].value == "Transformer2DModel"
+        assert file.tensors["patch.weight"].shape == (12, 2, 2, 2)
+        for name, array in stored.items():
+            assert np.array_equal(values(file.tensors[name]).ravel(), array.ravel())
+    quantize_file(tmp_path / "m.gguf", tmp_path / "q.gguf", "q4_k_m")
+    with GGUFFile(tmp_path / "q.gguf") as file:
+        assert file.tensors["blocks.0.proj.weight"].type is T.Q4_K

@@ -82,7 +82,7 @@ def test_size_label(n_weights: int, label: str) -> None:
 
 
 def values_of(folder: Path) -> dict[str, Any]:
-    fields = general_fields(folder, 7_000_000_000)
+    fields = general_fields(folder, 7_000_000_000, "7.0B")
     return {key.removeprefix("general."): field.value for key, field in fields.items()}
 
 
@@ -196,7 +196,7 @@ def test_sampling_comes_first(tmp_path: Path) -> None:
     folder = model(tmp_path / "m")
     config = {"temperature": 1, "top_k": 20, "repetition_penalty": 1.05, "min_p": None}
     (folder / "generation_config.json").write_text(json.dumps(config))
-    fields = list(general_fields(folder, 1).items())[:4]
+    fields = list(general_fields(folder, 1, "1.0K").items())[:4]
     assert [(key, field.type, field.value) for key, field in fields] == [
         ("general.sampling.top_k", ValueType.INT32, 20),
         ("general.sampling.temp", ValueType.FLOAT32, 1.0),

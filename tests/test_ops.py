@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -36,13 +39,42 @@ def test_rms_norm_works_on_each_head() -> None:
     assert np.array_equal(ops.rms_norm(x, weight, 1e-6), np.stack(by_head, 1))
 
 
-def test_swiglu_survives_large_gates() -> None:
+def test_layer_norm_is_the_formula() -> None:
+    """Mean 0 and variance 1, then weight and bias."""
+    x, weight, bias = 3 * normal(5, 64) + 2, normal(64, seed=1), normal(64, seed=2)
+    wide = x.astype(np.float64)
+    expected = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(
+        wide.var(-1, keepdims=True) + 1e-5
+    )
+    got = ops.layer_norm(x, weight, bias, 1e-5)
+    assert np.allclose(got, expected * weight + bias, rtol=1e-5, atol=1e-6)
+    assert np.allclose(ops.layer_norm(x, None, None, 1e-5), expected, atol=1e-6)
+
+
+def test_gelu_is_the_formula() -> None:
+    """With the error function of the standard library, and with tanh."""
+    x = np.linspace(-6, 6, 1001, dtype=np.float32)
+    exact = [v / 2 * (1 + math.erf(v / math.sqrt(2))) for v in x.tolist()]
+    assert np.abs(ops.gelu(x) - exact).max() < 1e-6
+    inner = math.sqrt(2 / math.pi) * (x.astype(np.float64) + 0.044715 * x**3)
+    assert np.abs(ops.gelu_tanh(x) - x / 2 * (1 + np.tanh(inner))).max() < 1e-6
+
+
+def test_soft_cap_keeps_within() -> None:
+    """cap * tanh(x / cap); none changes nothing."""
+    x = np.float32([-1e4, -1, 0, 1, 1e4])
+    wide = x.astype(np.float64)
+    assert np.allclose(ops.soft_capped(x.copy(), 30), 30 * np.tanh(wide / 30))
+    assert np.array_equal(ops.soft_capped(x.copy(), None), x)
+
+
+def test_silu_survives_large_inputs() -> None:
     """silu is 0 far below zero and the identity far above; nothing overflows."""
     gate = np.float32([[-2e4, -100, -1, 0, 1, 100, 2e4]])
     wide = gate.astype(np.float64)
     with np.errstate(over="ignore"):
-        expected = wide / (1 + np.exp(-wide)) * 2
-    got = ops.swiglu(gate.copy(), np.full_like(gate, 2))
+        expected = wide / (1 + np.exp(-wide))
+    got = ops.silu(gate.copy())
     assert np.allclose(got, expected, rtol=1e-6, atol=1e-30)
 
 
@@ -79,16 +111,42 @@ def test_turn_layouts_differ_by_a_permutation() -> None:
     assert np.array_equal(pairs[0], x[0][..., order])  # position 0 does not turn
 
 
-def attention_formula(q: F32, k: F32, v: F32) -> NDArray[np.float64]:
+def test_turn_of_a_part_leaves_the_rest() -> None:
+    """Fewer pairs than a head has: the components beyond them stay."""
+    x = normal(6, 2, 12)
+    for interleaved in (True, False):
+        got = ops.turn(x, turns(6, 4), interleaved=interleaved)
+        part = ops.turn(x[..., :8], turns(6, 4), interleaved=interleaved)
+        assert np.array_equal(got[..., :8], part)
+        assert np.array_equal(got[..., 8:], x[..., 8:])
+
+
+def attention_formula(
+    q: F32,
+    k: F32,
+    v: F32,
+    window: int | None = None,
+    cap: float | None = None,
+    slopes: F32 | None = None,
+    sinks: F32 | None = None,
+) -> NDArray[np.float64]:
     """Every head alone, all scores at once, in f64."""
     n, n_heads, size = q.shape
     group = n_heads // k.shape[1]
     heads = []
     for h in range(n_heads):
         scores = q[:, h].astype(np.float64) @ k[:, h // group].T / np.sqrt(size)
-        scores[np.triu_indices(n, 1)] = -np.inf
+        if cap:
+            scores = cap * np.tanh(scores / cap)
+        distance = np.arange(n)[:, None] - np.arange(n)
+        if slopes is not None:
+            scores -= slopes[h] * distance
+        scores[(distance < 0) | (distance >= (window or n))] = -np.inf
+        if sinks is not None:
+            scores = np.append(scores, np.full((n, 1), sinks[h]), axis=1)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
-        heads.append(weights / weights.sum(-1, keepdims=True) @ v[:, h // group])
+        weights /= weights.sum(-1, keepdims=True)
+        heads.append(weights[:, :n] @ v[:, h // group])
     return np.concatenate(heads, axis=1)
 
 
@@ -99,6 +157,25 @@ def test_attention_is_the_formula(n: int, heads: int, kv_heads: int) -> None:
     q = 3 * normal(n, heads, 16)
     k, v = normal(n, kv_heads, 16, seed=1), normal(n, kv_heads, 16, seed=2)
     assert np.allclose(ops.attention(q, k, v), attention_formula(q, k, v), atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window": 9},
+        {"cap": 3.0},
+        {"slopes": np.float32([0.5, 0.25, 0.1, 0.01])},
+        {"sinks": np.float32([-1, 0, 2, 5])},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_attention_with_options_is_the_formula(options: dict[str, Any]) -> None:
+    """Windows, caps, slopes and sinks, over more than one block of queries."""
+    n = ops.QUERY_ROWS + 30
+    q = 3 * normal(n, 4, 16)
+    k, v = normal(n, 2, 16, seed=1), normal(n, 2, 8, seed=2)
+    expected = attention_formula(q, k, v, **options)
+    assert np.allclose(ops.attention(q, k, v, **options), expected, atol=2e-6)
 
 
 def test_attention_never_looks_ahead() -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import quantkit as qk
+from quantkit._native import needs_importance
 from quantkit.errors import FormatError, OptionError, UnsupportedTypeError
 from quantkit.gguf import GGUFFile
-from quantkit.recipes import ModelFacts, Recipe, assign_types
+from quantkit.recipes import ModelFacts, Recipe, assign_types, requires_importance
 from quantkit.recipes.files import (
     chosen_recipe,
     read_recipe,
@@ -293,18 +294,76 @@ def test_a_type_without_quantizer_is_refused_before_work(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_importance_matrix_lacks_gets_a_better_type(
-    demo_f16: Path, tmp_path: Path
-) -> None:
-    """llama-quantize gives up in the middle of its work."""
-    with GGUFFile(demo_f16) as file:
-        importance = {
+def importance_but(path: Path, *lacking: str) -> dict[str, np.ndarray]:
+    """An importance for every matrix of a model but some."""
+    with GGUFFile(path) as file:
+        return {
             name: np.ones(tensor.n_cols, np.float32)
             for name, tensor in file.tensors.items()
-            if len(tensor.shape) > 1 and name != "blk.1.ffn_up.weight"
+            if len(tensor.shape) > 1 and name not in lacking
         }
-    out = tmp_path / "out.gguf"
-    report = qk.quantize_file(demo_f16, out, "Q2_K_S", importance=importance)
+
+
+def test_what_the_importance_matrix_lacks_is_refused_before_work(
+    demo_f16: Path, tmp_path: Path
+) -> None:
+    """llama-quantize gives up in the middle of its work; all tensors are counted."""
+    lacking = [f"blk.{i}.ffn_up.weight" for i in range(4)]
+    importance = importance_but(demo_f16, *lacking)
+    named = r"no entry for blk\.0\.ffn_up\.weight \(Q2_K\), .* and 1 more.*fallback"
+    with pytest.raises(UnsupportedTypeError, match=named):
+        qk.quantize_file(demo_f16, tmp_path / "o.gguf", "Q2_K_S", importance=importance)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_importance_matrix_lacks_can_get_a_better_type(
+    demo_f16: Path, tmp_path: Path
+) -> None:
+    """When asked for, and the report says which tensors."""
+    importance = importance_but(demo_f16, "blk.1.ffn_up.weight")
+    report = qk.quantize_file(
+        demo_f16,
+        tmp_path / "out.gguf",
+        "Q2_K_S",
+        importance=importance,
+        missing_imatrix="fallback",
+    )
     (lacking,) = [t for t in report.fallbacks if "importance" in t.reason]
     assert lacking.name == "blk.1.ffn_up.weight"
     assert (lacking.fallback_from, lacking.type) == (T.Q2_K, T.Q3_K)
+
+
+def test_without_any_importance_matrix_all_can_fall_back(
+    demo_f16: Path, tmp_path: Path
+) -> None:
+    """Every tensor whose type needs importance, and no other."""
+    out = tmp_path / "out.gguf"
+    report = qk.quantize_file(demo_f16, out, "IQ2_XXS", missing_imatrix="fallback")
+    assert {t.fallback_from for t in report.fallbacks} == {T.IQ2_XXS}
+    assert {t.type for t in report.fallbacks} == {T.Q2_K}
+    assert len(report.fallbacks) == sum(
+        "no importance" in t.reason for t in report.tensors
+    )
+    dry = qk.quantize_file(
+        demo_f16, out, "IQ2_XXS", missing_imatrix="fallback", dry_run=True
+    )
+    assert dry.tensors == report.tensors
+
+
+def test_types_that_exist_with_importance_only_are_refused_everywhere(
+    demo_f16: Path, tmp_path: Path
+) -> None:
+    """In the embedding too, which other low types may have without."""
+    own = Overrides(token_embedding_type=T.IQ2_XS)
+    with pytest.raises(UnsupportedTypeError, match=r"token_embd\.weight \(IQ2_XS\)"):
+        qk.quantize_file(demo_f16, tmp_path / "o.gguf", "Q4_0", overrides=own)
+    assert list(tmp_path.iterdir()) == []
+    for type in T:
+        if needs_importance(type):
+            assert requires_importance(qk.Recipe.parse("Q4_0"), "output.weight", type)
+
+
+def test_a_choice_for_missing_importance_that_does_not_exist(demo_f16: Path) -> None:
+    """The message has the choices."""
+    with pytest.raises(OptionError, match="expected refuse or fallback"):
+        qk.quantize_file(demo_f16, "o.gguf", "Q4_0", missing_imatrix="ignore")

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import gguf
@@ -42,33 +44,49 @@ def importance_of(path: Path) -> dict[str, np.ndarray]:
         }
 
 
+Ggml = Callable[[str, gguf.GGMLQuantizationType, bool], bytes]
+
+
+@pytest.fixture(scope="module")
+def ggml(demo_f16: Path) -> Ggml:
+    """Bytes of a tensor of the demo, of a type, with importance or without.
+
+    Recipes share most of them, and ggml's searches take long.
+    """
+    source = {t.name: t for t in gguf.GGUFReader(demo_f16).tensors}
+    importance = importance_of(demo_f16)
+
+    @cache
+    def quantized(name: str, kind: gguf.GGMLQuantizationType, weighted: bool) -> bytes:
+        before = source[name]
+        if kind == before.tensor_type:
+            return before.data.tobytes()
+        if kind.name in {"F32", "F16", "BF16"}:
+            values = gguf.quants.dequantize(before.data, before.tensor_type)
+            return gguf.quants.quantize(values, kind).tobytes()
+        values = before.data.astype(np.float32)
+        weights = importance[name] if weighted else None
+        return libgguf.quantize_rows(values, kind, weights).tobytes()
+
+    return quantized
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_tensor_holds_ggmls_bytes(
-    demo_f16: Path, tmp_path: Path, recipe: str
+    demo_f16: Path, tmp_path: Path, recipe: str, ggml: Ggml
 ) -> None:
     """What the gguf package reads is what ggml's quantizer makes of the F16 weights."""
     out = tmp_path / "out.gguf"
-    importance = importance_of(demo_f16) if recipe in NEED_IMPORTANCE else None
+    weighted = recipe in NEED_IMPORTANCE
+    importance = importance_of(demo_f16) if weighted else None
     report = quantize_file(demo_f16, out, recipe, importance=importance)
-    source = {t.name: t for t in gguf.GGUFReader(demo_f16).tensors}
     reader = gguf.GGUFReader(out)
     assert reader.get_field("general.file_type").contents() == RECIPES[recipe].file_type
     assert report.size_bytes == out.stat().st_size
     for tensor, entry in zip(reader.tensors, report.tensors, strict=True):
         assert (tensor.name, tensor.tensor_type.name) == (entry.name, entry.type.name)
-        before = source[tensor.name]
-        if tensor.tensor_type == before.tensor_type:
-            expected = before.data
-        elif tensor.tensor_type.name in {"F32", "F16", "BF16"}:
-            values = gguf.quants.dequantize(before.data, before.tensor_type)
-            expected = gguf.quants.quantize(values, tensor.tensor_type)
-        else:
-            expected = libgguf.quantize_rows(
-                before.data.astype(np.float32),
-                tensor.tensor_type,
-                importance and importance[tensor.name],
-            )
-        assert tensor.data.tobytes() == expected.tobytes()
+        expected = ggml(tensor.name, tensor.tensor_type, weighted)
+        assert tensor.data.tobytes() == expected
 
 
 def test_checkpoint_and_its_conversion_give_the_same_file(tmp_path: Path) -> None:
@@ -172,12 +190,30 @@ def test_a_non_finite_weight_is_named_and_nothing_is_left(
     assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"]
 
 
-def test_what_f16_cannot_hold_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("type", "value"), [("F16", 7e4), ("BF16", 3.4e38)])
+def test_what_a_float_type_cannot_hold_is_refused(
+    tmp_path: Path, type: str, value: float
+) -> None:
     """llama.cpp writes infinity there."""
-    values = np.full((2, 512), 7e4, np.float32)
+    values = np.full((2, 512), value, np.float32)
     model = write_model(tmp_path / "m.gguf", values)
-    with pytest.raises(qk.NonFiniteError, match="F16 cannot hold"):
-        quantize_file(model, tmp_path / "out.gguf", "F16")
+    with pytest.raises(qk.NonFiniteError, match=rf"\b{type} cannot hold"):
+        quantize_file(model, tmp_path / "out.gguf", type)
+
+
+@pytest.mark.parametrize("type", ["Q4_0", "Q4_1", "Q6_K", "IQ4_XS"])
+def test_scales_that_overflow_are_refused(tmp_path: Path, type: str) -> None:
+    """The block is named; the same bytes from an array are ggml's, and allowed."""
+    values = np.ones((4000, 512), np.float32)
+    values[3210, 300] = 1e9
+    model = write_model(tmp_path / "m.gguf", values)
+    size = qk.QuantType[type].block_size
+    start = 300 // size * size
+    where = rf"ffn_up\.weight: .*row 3210, columns {start} to {start + size - 1}"
+    with pytest.raises(qk.NonFiniteError, match=rf"{where}.* up to 1e\+09"):
+        quantize_file(model, tmp_path / "out.gguf", type)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"]
+    assert not np.isfinite(qk.dequantize(qk.quantize(values[3210:3211], type))).all()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")

@@ -188,9 +188,9 @@ def test_a_failure_leaves_no_part_behind(demo_f16: Path, tmp_path: Path) -> None
 
     def fail(stage: str, done: int, total: int) -> None:
         if done == total:
-            raise KeyboardInterrupt
+            raise RuntimeError
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(RuntimeError):
         quantize_file(
             demo_f16,
             tmp_path / "out.gguf",

@@ -15,7 +15,7 @@ from quantkit.edits import Edits, parse_field
 from quantkit.errors import FormatError, OptionError
 from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec
 from quantkit.gguf.keys import string
-from quantkit.provenance import hash_files, recorded_recipe
+from quantkit.provenance import Origin, hash_files, recorded_origin
 from quantkit.quantize_model import quantize_file
 from quantkit.recipes.overrides import Overrides, TensorType
 from quantkit.types import QuantType
@@ -75,8 +75,8 @@ def test_the_recorded_recipe_is_the_one_used(demo_f16: Path, tmp_path: Path) -> 
         demo_f16, out, "Q4_K_S", overrides=CHOSEN, edits=EDITS, provenance=True
     )
     with GGUFFile(out) as file:
-        recorded = recorded_recipe(file.metadata, "out.gguf")
-    assert recorded == (qk.Recipe.parse("Q4_K_S"), CHOSEN, EDITS)
+        recorded = recorded_origin(file.metadata, "out.gguf")
+    assert recorded == Origin(qk.Recipe.parse("Q4_K_S"), CHOSEN, EDITS)
 
 
 def test_the_record_of_a_source_is_not_passed_on(
@@ -91,11 +91,34 @@ def test_the_record_of_a_source_is_not_passed_on(
     assert verify_file(again, told).is_equal
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"base": "Q9"}', '{"prune_layers": 1}'])
+@pytest.mark.parametrize("source", ["recorded", "guessed"])
+def test_tensors_that_fell_back_are_made_again(
+    demo_f16: Path, tmp_path: Path, source: str
+) -> None:
+    """With the importance that there is, by the record or without one."""
+    imatrix, out = tmp_path / "imatrix.gguf", tmp_path / "out.gguf"
+    less = tmp_path / "less.gguf"
+    quantize_file(demo_f16, less, "F16", edits=Edits(prune_layers=frozenset([3])))
+    write_imatrix(less, imatrix)
+    quantize_file(
+        demo_f16,
+        out,
+        "IQ2_XXS",
+        importance=imatrix,
+        missing_imatrix="fallback",
+        provenance=source == "recorded",
+    )
+    assert verify_file(out, demo_f16, imatrix=imatrix).is_equal
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"missing_imatrix": "x"}', '{"base": "Q9"}', '{"prune_layers": 1}'],
+)
 def test_a_damaged_record_is_refused(text: str) -> None:
     """The message names the key."""
     with pytest.raises(FormatError, match=r"quantkit\.recipe"):
-        recorded_recipe({"quantkit.recipe": string(text)}, "file")
+        recorded_origin({"quantkit.recipe": string(text)}, "file")
 
 
 def test_hashes_are_those_of_sha256sum(tmp_path: Path) -> None:

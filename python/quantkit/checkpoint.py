@@ -11,96 +11,60 @@ has no bfloat16), so the data is mapped here; only the pages that are read cost 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from .errors import CheckpointError, FormatError, UnsupportedTypeError
+from .errors import CheckpointError, FormatError
+from .hub import resolve
+from .prequantized import meant_tensors
+from .stored import CheckpointTensor, StoredTensor
 from .types import QuantType
 
-__all__ = ["Checkpoint", "CheckpointTensor", "read_json"]
+__all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_json", "read_shard"]
 
 INDEX = "model.safetensors.index.json"
 PICKLED = ("*.bin", "*.pt", "*.pth")
-TYPES = {"F32": QuantType.F32, "F16": QuantType.F16, "BF16": QuantType.BF16}
+HALVES = ("F16", "BF16")
+QUANTIZATION_FILES = {
+    "quantize_config.json": "gptq",
+    "quant_config.json": "awq",
+    "hf_quant_config.json": "modelopt",
+}
+"""Where a method's own tools write what config.json may not say."""
 
 _INCOMPLETE = "its download is incomplete; fetch it again"
-
-
-@dataclass(frozen=True, eq=False)
-class CheckpointTensor:
-    """A tensor inside a mapped shard; safe to read from many threads.
-
-    Attributes:
-        name: as in the checkpoint, such as "model.norm.weight".
-        shape: outermost axis first.
-        dtype: as safetensors spells it, such as "BF16".
-        data: uint8 [n_bytes], a view of the file.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    data: NDArray[np.uint8]
-
-    @property
-    def type(self) -> QuantType:
-        """F32, F16 or BF16.
-
-        Raises:
-            UnsupportedTypeError: the tensor has another type, such as F8_E4M3.
-        """
-        try:
-            return TYPES[self.dtype]
-        except KeyError:
-            raise UnsupportedTypeError(
-                f"tensor {self.name!r} is stored as {self.dtype}; quantkit converts "
-                f"{', '.join(TYPES)}; use the checkpoint before it was quantized"
-            ) from None
-
-    def rows(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Rows start..stop-1 through all axes but the last: uint8 [rows, row_bytes].
-
-        The result is a view of the file, not a copy.
-        """
-        return self._matrix(math.prod(self.shape[:-1]))[start:stop]
-
-    def gather(self, index: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """A copy of the entries of the first axis that `index` names, in its order.
-
-        Returns:
-            uint8 [len(index), bytes of an entry].
-        """
-        return self._matrix(self.shape[0])[index]
-
-    def _matrix(self, n_rows: int) -> NDArray[np.uint8]:
-        return self.data.reshape(n_rows, len(self.data) // max(n_rows, 1))
 
 
 class Checkpoint:
     """A checkpoint folder, checked for completeness when it is opened.
 
     Args:
-        folder: holds config.json and safetensors files.
+        folder: holds config.json and safetensors files; or a name, see `hub`.
+        needs_config: whether a folder without config.json is refused.
+        symmetric_q4_0: take 4-bit symmetric weights over into Q4_0, without loss.
 
     Attributes:
-        folder: as given.
+        folder: as given, or where the Hub's model was put.
         config: config.json; where it nests a `text_config`, that one's keys come up.
+        quantization: how the weights are quantized, empty if they are not.
         paths: the shards, sorted.
-        tensors: by name, in the order of `paths`, sorted within a shard.
+        tensors: by name, in the order of `paths`, sorted within a shard; if they are
+            quantized, the weights that they stand for, see `prequantized`.
+        half_type: the 16-bit type of the first stored tensor with several axes that
+            has one.
 
     Raises:
         CheckpointError: a file, shard or tensor is missing, or there is one too many.
         FormatError: a file is damaged.
+        UnsupportedModelError: the weights are quantized in a way quantkit cannot read.
+        UnsupportedTypeError: weights do not fit Q4_0 without loss, as was asked for.
 
     Example:
         >>> with Checkpoint("SmolLM2-135M") as checkpoint:  # doctest: +SKIP
@@ -108,21 +72,32 @@ class Checkpoint:
         (576,)
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        needs_config: bool = True,
+        symmetric_q4_0: bool = False,
+    ) -> None:
+        self.folder = resolve(folder)
         if not self.folder.is_dir():
             raise CheckpointError(
                 f"{self.folder} is not a folder; expected a Hugging Face checkpoint: "
                 "config.json, *.safetensors and the tokenizer's files"
             )
         config = read_json(self.folder / "config.json")
-        if config is None:
+        if config is None and needs_config:
             raise CheckpointError(
                 f"{self.folder} has no config.json; download the whole model folder"
             )
+        config = config or {}
         self.config: dict[str, Any] = {**config, **(config.get("text_config") or {})}
-        self.paths, self._tensors = _read_shards(self.folder)
-        self.tensors: Mapping[str, CheckpointTensor] = MappingProxyType(self._tensors)
+        self.quantization = _quantization(self.folder, self.config)
+        self.paths, stored = _read_shards(self.folder)
+        self.half_type = half_type(stored.values())
+        meant = meant_tensors(self.quantization, stored, symmetric_q4_0=symmetric_q4_0)
+        self._tensors = {tensor.name: tensor for tensor in meant}
+        self.tensors: Mapping[str, StoredTensor] = MappingProxyType(self._tensors)
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -138,6 +113,12 @@ class Checkpoint:
     def close(self) -> None:
         """Let the shards go; a file stays mapped while arrays read from it live."""
         self._tensors.clear()
+
+
+def half_type(tensors: Iterable[CheckpointTensor]) -> QuantType | None:
+    """The 16-bit type of the first tensor with several axes that has one."""
+    halves = (t.type for t in tensors if len(t.shape) > 1 and t.dtype in HALVES)
+    return next(halves, None)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -159,6 +140,22 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
+def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """How the weights are quantized; the method's own file counts where config.json
+    does not tell."""
+    stated = config.get("quantization_config") or {}
+    if not isinstance(stated, dict):
+        raise FormatError(
+            f"{folder / 'config.json'}: quantization_config is {stated!r}, not an "
+            "object; fetch it again"
+        )
+    for file, method in QUANTIZATION_FILES.items():
+        own = None if "quant_method" in stated else read_json(folder / file)
+        if own is not None:
+            stated = {"quant_method": method, **stated, **own.get("quantization", own)}
+    return stated
+
+
 def _read_shards(
     folder: Path,
 ) -> tuple[tuple[Path, ...], dict[str, CheckpointTensor]]:
@@ -170,7 +167,7 @@ def _read_shards(
     tensors: dict[str, CheckpointTensor] = {}
     shard_of: dict[str, str] = {}
     for path in paths:
-        for tensor in _read_shard(path):
+        for tensor in read_shard(path):
             if tensor.name in tensors:
                 raise CheckpointError(
                     f"tensor {tensor.name!r} is in both {shard_of[tensor.name]} and "
@@ -236,7 +233,7 @@ def _refuse_without_safetensors(folder: Path) -> None:
     )
 
 
-def _read_shard(path: Path) -> list[CheckpointTensor]:
+def read_shard(path: Path) -> list[CheckpointTensor]:
     """The tensors of one file, sorted by name."""
     try:
         with safe_open(path, framework="numpy"):

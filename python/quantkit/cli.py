@@ -14,7 +14,7 @@ import typer
 
 from . import __version__, report
 from .console import print_json, print_result, progress_bar
-from .convert import OUTTYPES, convert
+from .convert_command import convert_command, convert_lora_command
 from .demo import run_demo
 from .errors import QuantkitError
 from .evaluate import Comparison, compare
@@ -42,43 +42,8 @@ app = typer.Typer(
 )
 
 
-def _outtype(value: str) -> str:
-    if value.lower() not in OUTTYPES:
-        raise typer.BadParameter(f"{value!r} is not one of {', '.join(OUTTYPES)}")
-    return value.lower()
-
-
-@app.command("convert")
-def convert_command(
-    model_dir: Annotated[
-        Path, typer.Argument(help="A Hugging Face checkpoint folder.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="GGUF file to write.")],
-    outtype: Annotated[
-        str, typer.Option(callback=_outtype, help=f"One of {', '.join(OUTTYPES)}.")
-    ] = "auto",
-    pre_tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            help="llama.cpp's name of the pre-tokenizer \\[default: recognized]."
-        ),
-    ] = None,
-    threads: Threads = None,
-    quiet: Quiet = False,
-) -> None:
-    """Convert a checkpoint folder to a GGUF file."""
-    with progress_bar(quiet, in_bytes=True) as progress:
-        convert(
-            model_dir,
-            output,
-            outtype=outtype,
-            pre_tokenizer=pre_tokenizer,
-            threads=threads,
-            progress=progress,
-        )
-    print(f"{output}: {report.size(output.stat().st_size)}")
-
-
+app.command("convert")(convert_command)
+app.command("convert-lora")(convert_lora_command)
 app.command("quantize")(quantize_command)
 app.command("verify")(verify_command)
 

@@ -6,11 +6,13 @@ llama.cpp's gguf-py (metadata.py, utility.py) fills `general.*` from folder name
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 
-__all__ = ["ModelName", "size_label", "title"]
+__all__ = ["ModelName", "model_size_label", "size_label", "title"]
 
 _VERSION = re.compile(r"(v|iter)?\d+([.]\d+)*", re.IGNORECASE)
 _ENCODING = re.compile(r"i?q\d(_\w)*|b?fp?(16|32)", re.IGNORECASE)
@@ -40,7 +42,8 @@ class ModelName:
         Args:
             model_id: the name.
             n_weights: weights in the model; tells a size such as 7B from a length
-                such as 128K (0: unknown).
+                such as 128K (0: unknown).  Negative: those that an adapter changes,
+                which may be fewer than its name says.
         """
         if " " in model_id:  # a sentence rather than a repository's name
             return cls(model_id)
@@ -83,7 +86,8 @@ class _Part:
         if not is_first and _SIZE.fullmatch(text):
             return cls._of_size(text.replace("_", "."), n_weights)
         if not is_first and _FINETUNE.fullmatch(text):
-            return cls(text, "finetune")
+            is_type = n_weights < 0 and text.lower() == "lora"
+            return cls(text, "type" if is_type else "finetune")
         return cls(text, None)
 
     @classmethod
@@ -97,7 +101,8 @@ class _Part:
             size = float(number) * 1000 ** _SUFFIXES.index(suffix)
         except ValueError:  # a word, or several numbers: 8x7B, A3B
             return cls(number + suffix, "size_label")
-        if n_weights and abs(size - n_weights) > 7 * n_weights // 8:
+        is_length = n_weights > 0 and abs(size - n_weights) > 7 * n_weights // 8
+        if is_length or size < -n_weights // 8:
             return cls(number + suffix.lower(), "finetune")  # a length, such as 128k
         return cls(number + suffix, "size_label")
 
@@ -138,6 +143,26 @@ def title(name: str) -> str:
         else word
         for word in name.strip().replace("-", " ").split()
     )
+
+
+def model_size_label(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """The size of a model with tensors of these shapes by GGUF name, such as "8x7B".
+
+    Of a mixture of experts, the number of experts and the size of the model with one of
+    them.
+    """
+    shared = of_one_expert = n_experts = n_tensors = 0
+    for name, shape in shapes.items():
+        if "_exps." in name and len(shape) > 2:
+            count = shape[-2 if ".bias" in name else -3]
+            of_one_expert += math.prod(shape) // count
+            n_experts += count
+            n_tensors += 1
+        else:
+            shared += math.prod(shape)
+    if not n_experts:
+        return size_label(shared)
+    return f"{n_experts // n_tensors}x{size_label(shared + of_one_expert)}"
 
 
 def size_label(n_weights: int) -> str:

@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 
 from .checkpoint import read_json
-from .errors import FormatError
+from .errors import FormatError, OptionError
 from .gguf.keys import Field, ValueType, array, float32, int32, string, uint32
-from .model_name import ModelName, size_label, title
+from .hub import model_id
+from .model_name import ModelName, title
 
 __all__ = ["general_fields"]
 
@@ -77,20 +78,29 @@ _FACTS = (
 _HUB = "https://huggingface.co/"
 
 
-def general_fields(folder: Path, n_weights: int) -> dict[str, Field]:
+def general_fields(
+    folder: Path, n_weights: int, size_label: str, overrides: Path | None = None
+) -> dict[str, Field]:
     """The `general.*` metadata of a checkpoint, in the order llama.cpp writes it.
 
     Args:
         folder: holds config.json, and perhaps README.md and generation_config.json.
         n_weights: weights in all tensors.
+        size_label: such as "7B".
+        overrides: JSON with `general.*` keys that replace what the folder tells.
+
+    Raises:
+        OptionError: the overrides cannot be read, or hold another key.
     """
+    given = _overrides(overrides)
     card = _read_card(folder / "README.md")
     fields = _sampling_fields(folder / "generation_config.json")
     values = {key: _first(card, names) for key, names in _FROM_CARD.items()}
     for name in _names(folder, n_weights):
         for key, part in asdict(name).items():
             values[key] = values[key] or part
-    values["size_label"] = values["size_label"] or size_label(n_weights)
+    values["size_label"] = values["size_label"] or size_label
+    values |= {key: given[key] for key in values if key in given}
     for key, value in values.items():
         if value:
             fields[f"general.{key}"] = string(",".join(map(str, _list(value))))
@@ -103,9 +113,30 @@ def general_fields(folder: Path, n_weights: int) -> dict[str, Field]:
         ("languages", ("languages", "language")),
     ):
         words = [word for name in names for word in _list(card.get(name))]
+        words = _list(given.get(key)) or words
         if words:
             fields[f"general.{key}"] = array(ValueType.STRING, words)
     return fields
+
+
+def _overrides(path: Path | None) -> dict[str, Any]:
+    """The `general.*` keys of a JSON file, without that prefix."""
+    if path is None:
+        return {}
+    try:
+        content = read_json(path)
+    except FormatError as error:
+        raise OptionError(f"--metadata: {error}") from error
+    if content is None:
+        raise OptionError(f"--metadata: there is no file {path}")
+    known = {f"general.{key}" for key in (*_FROM_CARD, "tags", "languages")}
+    for key in content:
+        if key not in known:
+            raise OptionError(
+                f"--metadata: {path} holds the key {key!r}; "
+                f"known: {', '.join(sorted(known))}"
+            )
+    return {key.removeprefix("general."): value for key, value in content.items()}
 
 
 def _read_card(path: Path) -> Card:
@@ -146,7 +177,7 @@ def _names(folder: Path, n_weights: int) -> Iterator[ModelName]:
     stated = (read_json(folder / "config.json") or {}).get("_name_or_path")
     if isinstance(stated, str) and stated and stated.count("/") <= 1:  # not a path
         yield _titled(stated, n_weights)
-    yield _titled(folder.absolute().name, n_weights)
+    yield _titled(model_id(folder) or folder.absolute().name, n_weights)
 
 
 def _titled(model_id: str, n_weights: int) -> ModelName:

@@ -1,11 +1,12 @@
-"""From a path to a model source."""
+"""From a path, or a name on the Hub, to a model source."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from .convert import CheckpointSource
+from .checkpoint_source import CheckpointSource
 from .gguf.reader import GGUFFile
+from .hub import resolve
 from .source import ModelSource
 
 __all__ = ["open_source"]
@@ -14,6 +15,7 @@ __all__ = ["open_source"]
 def open_source(model: str | Path | ModelSource) -> ModelSource:
     """The source at a path: a checkpoint folder or a GGUF file; a source is itself.
 
+    `hf://org/name` and `org/name` are checkpoints of the Hugging Face Hub, see `hub`.
     A checkpoint's matrices come in the types that they are stored in.
 
     Raises:
@@ -21,5 +23,5 @@ def open_source(model: str | Path | ModelSource) -> ModelSource:
     """
     if not isinstance(model, str | Path):
         return model
-    path = Path(model)
+    path = resolve(model)
     return CheckpointSource(path, None) if path.is_dir() else GGUFFile(path)

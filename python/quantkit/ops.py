@@ -13,14 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .models.base import Matrix
+    from .models.base import Head, Matrix
 
 __all__ = [
     "attention",
+    "gelu",
+    "gelu_tanh",
+    "layer_norm",
     "linear",
     "negative_log_likelihood",
+    "relu",
     "rms_norm",
-    "swiglu",
+    "silu",
+    "soft_capped",
+    "swiglu_clamped",
     "turn",
 ]
 
@@ -41,40 +47,101 @@ def linear(x: F32, matrix: Matrix, bias: F32 | None = None) -> F32:
     return y
 
 
-def rms_norm(x: F32, weight: F32, epsilon: float) -> F32:
-    """x [..., width] scaled to a root mean square of one, times weight [width]."""
+def rms_norm(x: F32, weight: F32 | None, epsilon: float) -> F32:
+    """x [..., width] scaled to a root mean square of one, times `weight` if any."""
     square_mean = np.einsum("...i,...i->...", x, x) / np.float32(x.shape[-1])
     scale = 1 / np.sqrt(square_mean + np.float32(epsilon))
     y: F32 = x * scale[..., None]
-    y *= weight
+    if weight is not None:
+        y *= weight
     return y
 
 
-def swiglu(gate: F32, up: F32) -> F32:
-    """silu(gate) * up, written over `gate`, which is returned."""
-    with np.errstate(over="ignore"):  # below -88 exp(-gate) is inf, and silu -0
-        denominator = np.exp(-gate)
+def layer_norm(x: F32, weight: F32 | None, bias: F32 | None, epsilon: float) -> F32:
+    """x [..., width] with mean 0 and variance 1, times `weight`, plus `bias`."""
+    y: F32 = x - x.mean(axis=-1, keepdims=True)
+    square_mean = np.einsum("...i,...i->...", y, y) / np.float32(x.shape[-1])
+    y *= (1 / np.sqrt(square_mean + np.float32(epsilon)))[..., None]
+    if weight is not None:
+        y *= weight
+    if bias is not None:
+        y += bias
+    return y
+
+
+def silu(x: F32) -> F32:
+    """x / (1 + exp(-x)), written over x, which is returned."""
+    with np.errstate(over="ignore"):  # below -88 exp(-x) is inf, and silu -0
+        denominator = np.exp(-x)
     denominator += 1
-    gate /= denominator
-    gate *= up
-    return gate
+    x /= denominator
+    return x
+
+
+def gelu(x: F32) -> F32:
+    """x times the normal distribution's share below x."""
+    y: F32 = 0.5 * x * (1 + _erf(x * np.float32(0.5**0.5)))
+    return y
+
+
+def gelu_tanh(x: F32) -> F32:
+    """The approximation of `gelu` with a hyperbolic tangent (arXiv:1606.08415)."""
+    inner = np.float32((2 / np.pi) ** 0.5) * (x + np.float32(0.044715) * x * x * x)
+    y: F32 = 0.5 * x * (1 + np.tanh(inner))
+    return y
+
+
+def relu(x: F32) -> F32:
+    """max(x, 0)."""
+    y: F32 = np.maximum(x, np.float32(0))
+    return y
+
+
+def swiglu_clamped(gate: F32, up: F32) -> F32:
+    """gate * sigmoid(1.702 gate) * (up + 1), gate and up kept within 7, as gpt-oss."""
+    gate = np.minimum(gate, np.float32(7))
+    up = np.clip(up, np.float32(-7), np.float32(7))
+    y: F32 = silu(np.float32(1.702) * gate) / np.float32(1.702) * (up + 1)
+    return y
+
+
+def _erf(x: F32) -> F32:
+    """The error function within 2e-7: Abramowitz and Stegun, 7.1.26."""
+    size = np.abs(x).astype(np.float64)
+    t = 1 / (1 + 0.3275911 * size)
+    series = 0.254829592 + t * (
+        -0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))
+    )
+    y: F32 = np.copysign(1 - t * series * np.exp(-size * size), x).astype(np.float32)
+    return y
+
+
+def soft_capped(x: F32, cap: float | None) -> F32:
+    """cap * tanh(x / cap), which keeps x within the cap; x itself without one."""
+    if not cap:
+        return x
+    x /= np.float32(cap)
+    np.tanh(x, out=x)
+    x *= np.float32(cap)
+    return x
 
 
 def turn(x: F32, turns: NDArray[np.complex64], *, interleaved: bool) -> F32:
     """Rotary position embedding: rotates pairs of x [n, heads, head size].
 
     Args:
-        x: queries or keys.
-        turns: [n, head size / 2], exp(i * angle) of each position and pair.
+        x: queries or keys; components beyond 2 * pairs stay as they are.
+        turns: [n, pairs], exp(i * angle) of each position and pair.
         interleaved: pairs are (0, 1), (2, 3), ... as in GGUF's llama layout; else
             (0, half), (1, half + 1), ... as in GPT-NeoX.
     """
+    n_turned = 2 * turns.shape[-1]
+    if n_turned < x.shape[-1]:
+        turned = turn(x[..., :n_turned], turns, interleaved=interleaved)
+        return np.concatenate([turned, x[..., n_turned:]], axis=-1)
     turns = turns[:, None, :]
     if interleaved:  # a pair is a complex number already
-        turned: F32 = (np.ascontiguousarray(x).view(np.complex64) * turns).view(
-            np.float32
-        )
-        return turned
+        return (np.ascontiguousarray(x).view(np.complex64) * turns).view(np.float32)
     half = x.shape[-1] // 2
     a, b = x[..., :half], x[..., half:]
     y = np.empty_like(x)
@@ -83,58 +150,95 @@ def turn(x: F32, turns: NDArray[np.complex64], *, interleaved: bool) -> F32:
     return y
 
 
-def attention(q: F32, k: F32, v: F32) -> F32:
-    """Causal attention with scores q.k / sqrt(head size), queries grouped over keys.
+def attention(
+    q: F32,
+    k: F32,
+    v: F32,
+    *,
+    scale: float | None = None,
+    window: int | None = None,
+    cap: float | None = None,
+    slopes: F32 | None = None,
+    sinks: F32 | None = None,
+) -> F32:
+    """Causal attention with scores scale * q.k, queries grouped over keys.
 
     Args:
         q: [n, heads, head size].
         k: [n, kv heads, head size]; head h of q uses head h // (heads / kv heads).
-        v: as k.
+        v: [n, kv heads, value size].
+        scale: of the scores; None: 1 / sqrt(head size).
+        window: how many keys, itself included, a query sees; None: all before it.
+        cap: what scores are soft-capped to.
+        slopes: [heads], what a key's score loses per position of distance (ALiBi,
+            arXiv:2108.12409).
+        sinks: [heads], the score of a key without a value.
 
     Returns:
-        [n, heads * head size].
+        [n, heads * value size].
     """
     n, n_heads, head_size = q.shape
     group = n_heads // k.shape[1]
-    out = np.empty_like(q)
-    scaled = q * np.float32(head_size**-0.5)
-    later = np.triu(np.full((QUERY_ROWS, QUERY_ROWS), -np.inf, np.float32), 1)
+    out = np.empty((n, n_heads, v.shape[-1]), np.float32)
+    scaled = q * np.float32(head_size**-0.5 if scale is None else scale)
     for start in range(0, n, QUERY_ROWS):
         stop = min(start + QUERY_ROWS, n)
+        first = 0 if window is None else max(0, start - window + 1)
+        distance = np.arange(start, stop)[:, None] - np.arange(first, stop)
+        unseen = np.where(distance < 0, np.float32(-np.inf), np.float32(0))
+        if window is not None:
+            unseen[distance >= window] = -np.inf
         for head in range(k.shape[1]):
             heads = slice(head * group, (head + 1) * group)
-            queries = scaled[start:stop, heads].swapaxes(0, 1)
-            mixed = _attend(queries, k[:stop, head], v[:stop, head], later)
+            bias = unseen
+            if slopes is not None:
+                bias = unseen - slopes[heads, None, None] * distance.astype(np.float32)
+            mixed = _attend(
+                scaled[start:stop, heads].swapaxes(0, 1),
+                k[first:stop, head],
+                v[first:stop, head],
+                bias,
+                cap,
+                None if sinks is None else sinks[heads],
+            )
             out[start:stop, heads] = mixed.swapaxes(0, 1)
-    return out.reshape(n, n_heads * head_size)
+    return out.reshape(n, -1)
 
 
-def _attend(q: F32, k: F32, v: F32, later: F32) -> F32:
-    """Attention of the last m positions, for the query heads of one key head.
+def _attend(
+    q: F32, k: F32, v: F32, bias: F32, cap: float | None, sinks: F32 | None
+) -> F32:
+    """Attention of m queries of each of the query heads of one key head.
 
     Args:
         q: [group, m, head size], scaled.
-        k: [n, head size], m of its positions being those of q.
-        v: as k.
-        later: at least [m, m]; what keeps a query from a later key: -inf above the
-            diagonal, else 0.
+        k: [n, head size].
+        v: [n, value size].
+        bias: [m, n] or [group, m, n], added to the scores; -inf where a key is unseen.
+        cap: what scores are soft-capped to.
+        sinks: [group], the score of a key without a value.
 
     Returns:
-        [group, m, head size].
+        [group, m, value size].
     """
     group, m, head_size = q.shape
-    scores = q.reshape(group * m, head_size) @ k.T
-    newest = scores.reshape(group, m, len(k))[:, :, len(k) - m :]
-    newest += later[:m, :m]
-    scores -= scores.max(axis=-1, keepdims=True)
+    flat = soft_capped(q.reshape(group * m, head_size) @ k.T, cap)
+    scores = flat.reshape(group, m, len(k))
+    scores += bias
+    highest = scores.max(axis=-1, keepdims=True)
+    if sinks is not None:
+        highest = np.maximum(highest, sinks[:, None, None])
+    scores -= highest
     np.exp(scores, out=scores)
     total = scores.sum(axis=-1, keepdims=True)
-    mixed: F32 = (scores @ v) / total
-    return mixed.reshape(group, m, head_size)
+    if sinks is not None:
+        total += np.exp(sinks[:, None, None] - highest)
+    mixed: F32 = (flat @ v).reshape(group, m, -1) / total
+    return mixed
 
 
 def negative_log_likelihood(
-    hidden: F32, head: Matrix, targets: NDArray[np.integer[Any]]
+    hidden: F32, head: Head, targets: NDArray[np.integer[Any]]
 ) -> NDArray[np.float64]:
     """-log softmax(hidden x head)[target] of each row, without holding the logits.
 

@@ -11,6 +11,7 @@ import typer
 
 from .errors import QuantkitError, UnsupportedTypeError
 from .recipes import Recipe
+from .splits import parse_size
 
 __all__ = [
     "Chunks",
@@ -21,6 +22,7 @@ __all__ = [
     "Threads",
     "recipe_name",
     "recipe_names",
+    "split_size",
     "usage",
 ]
 
@@ -42,7 +44,10 @@ Chunks = Annotated[
     int | None, typer.Option(min=1, help="Chunks to evaluate \\[default: all].")
 ]
 ModelArgument = Annotated[
-    Path, typer.Argument(help="A GGUF file (any shard) or a checkpoint folder.")
+    Path,
+    typer.Argument(
+        help="A GGUF file (any shard), a checkpoint folder or hf://org/name."
+    ),
 ]
 
 
@@ -57,6 +62,12 @@ def usage(parse: Callable[[str], Value]) -> Callable[[str], Value]:
             raise typer.BadParameter(str(error)) from None
 
     return parsed
+
+
+@usage
+def split_size(text: str) -> int:
+    """A number of bytes such as "500M"."""
+    return parse_size(text)
 
 
 def recipe_name(value: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ._version import __version__
 from .edits import Edits, field_text, parse_field
 from .errors import FormatError, OptionError
 from .gguf.keys import Field, string
+from .planning import MissingImatrix
 from .progress import Progress
 from .recipes import Recipe
 from .recipes.files import recipe_from_dict, recipe_to_dict
@@ -25,9 +27,10 @@ __all__ = [
     "IMATRIX_HASH",
     "RECIPE",
     "SOURCE_HASH",
+    "Origin",
     "hash_files",
     "provenance_fields",
-    "recorded_recipe",
+    "recorded_origin",
 ]
 
 VERSION = "quantkit.version"
@@ -69,10 +72,25 @@ def _chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
+@dataclass(frozen=True)
+class Origin:
+    """How a file is made from its source.
+
+    Attributes:
+        recipe: the recipe.
+        overrides: what was chosen over it.
+        edits: what was changed besides types.
+        missing_imatrix: what becomes of tensors that lack importance.
+    """
+
+    recipe: Recipe
+    overrides: Overrides
+    edits: Edits
+    missing_imatrix: MissingImatrix = MissingImatrix.REFUSE
+
+
 def provenance_fields(
-    recipe: Recipe,
-    overrides: Overrides,
-    edits: Edits,
+    origin: Origin,
     paths: Sequence[Path],
     imatrix: Path | None,
     progress: Progress | None = None,
@@ -80,9 +98,7 @@ def provenance_fields(
     """The keys about the origin of a file.
 
     Args:
-        recipe: the recipe.
-        overrides: what was chosen over it.
-        edits: what was changed besides types.
+        origin: how it is made.
         paths: the files of the source.
         imatrix: the importance matrix, if there was one.
         progress: told about the bytes of the source that are hashed.
@@ -92,13 +108,15 @@ def provenance_fields(
     """
     if not paths:
         raise OptionError("provenance needs a model that is read from files")
-    made = recipe_to_dict(recipe, overrides)
-    if edits.metadata:
+    made = recipe_to_dict(origin.recipe, origin.overrides)
+    if origin.edits.metadata:
         made["override_kv"] = [
-            f"{key}={field_text(field)}" for key, field in edits.metadata.items()
+            f"{key}={field_text(field)}" for key, field in origin.edits.metadata.items()
         ]
-    if edits.prune_layers:
-        made["prune_layers"] = sorted(edits.prune_layers)
+    if origin.edits.prune_layers:
+        made["prune_layers"] = sorted(origin.edits.prune_layers)
+    if origin.missing_imatrix is not MissingImatrix.REFUSE:
+        made["missing_imatrix"] = origin.missing_imatrix.value
     fields = {
         VERSION: string(__version__),
         RECIPE: string(json.dumps(made)),
@@ -109,10 +127,8 @@ def provenance_fields(
     return fields
 
 
-def recorded_recipe(
-    metadata: Mapping[str, Field], where: str
-) -> tuple[Recipe, Overrides, Edits] | None:
-    """What a file says that it was made by, if it says so.
+def recorded_origin(metadata: Mapping[str, Field], where: str) -> Origin | None:
+    """How a file says that it was made, if it says so.
 
     Raises:
         FormatError: what it says cannot be read.
@@ -126,9 +142,10 @@ def recorded_recipe(
             dict(map(parse_field, made.pop("override_kv", ()))),
             frozenset(map(int, made.pop("prune_layers", ()))),
         )
+        missing = MissingImatrix(made.pop("missing_imatrix", MissingImatrix.REFUSE))
     except (AttributeError, TypeError, ValueError) as error:
         raise FormatError(f"{where} is not a recipe: {error}") from None
     recipe, overrides = recipe_from_dict(made, where)
     if recipe is None:
         raise FormatError(f"{where} names no base recipe")
-    return recipe, overrides, edits
+    return Origin(recipe, overrides, edits, missing)

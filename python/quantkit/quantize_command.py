@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from . import report as tables
-from .console import print_json, print_result, progress_bar
+from .console import (
+    print_json,
+    print_notice,
+    print_result,
+    progress_bar,
+    stoppable,
+)
 from .edits import Edits, parse_field, parse_layers
+from .errors import OutputError
 from .options import (
     Imatrix,
     Json,
@@ -17,15 +25,17 @@ from .options import (
     Quiet,
     Threads,
     recipe_name,
+    split_size,
     usage,
 )
+from .planning import MissingImatrix
 from .quantize_model import quantize_file
 from .recipes import RECIPES
 from .recipes.files import chosen_recipe
 from .recipes.overrides import Overrides, TensorType
-from .splits import parse_size
 from .types import QuantType
 from .verify import verify_file
+from .whole_file import refuse_unwritable
 
 __all__ = ["quantize_command", "verify_command"]
 
@@ -42,11 +52,6 @@ def _type(text: str) -> QuantType:
     return QuantType.parse(text)
 
 
-@usage
-def _size(text: str) -> int:
-    return parse_size(text)
-
-
 def quantize_command(
     model: ModelArgument,
     output: Annotated[Path, typer.Argument(help="GGUF file to write.")],
@@ -59,6 +64,15 @@ def quantize_command(
         ),
     ] = None,
     imatrix: Imatrix = None,
+    missing_imatrix: Annotated[
+        MissingImatrix,
+        typer.Option(
+            case_sensitive=False,
+            help="What becomes of tensors that the importance matrix lacks and whose "
+            "type needs it: refuse, before any work, or fallback to the next better "
+            "type.",
+        ),
+    ] = MissingImatrix.REFUSE,
     allow_requantize: Annotated[
         bool, typer.Option(help="Accept tensors that are quantized already.")
     ] = False,
@@ -153,7 +167,7 @@ def quantize_command(
     split_max_size: Annotated[
         int | None,
         typer.Option(
-            parser=_size,
+            parser=split_size,
             metavar="N(M|G)",
             help="Several files of at most so many million (M) or thousand million (G) "
             "bytes of tensors each.",
@@ -203,7 +217,10 @@ def quantize_command(
     if type is None and recipe is None and recipe_from is None:
         raise typer.BadParameter("Missing argument 'TYPE' (or --recipe, --recipe-from)")
     base, overrides = chosen_recipe(type, own, recipe, recipe_from)
-    with progress_bar(quiet, in_bytes=True) as progress:
+    if report is not None:
+        others = {"MODEL": model, "OUTPUT": output, "--imatrix": imatrix}
+        _check_report(report, {**others, "--recipe": recipe})
+    with stoppable(), progress_bar(quiet, in_bytes=True) as progress:
         result = quantize_file(
             model,
             output,
@@ -214,6 +231,7 @@ def quantize_command(
                 parse_layers(prune_layers) if prune_layers else frozenset(),
             ),
             importance=imatrix,
+            missing_imatrix=missing_imatrix,
             allow_requantize=allow_requantize,
             keep_split=keep_split,
             split_max_bytes=split_max_size,
@@ -222,6 +240,7 @@ def quantize_command(
             dry_run=dry_run,
             threads=threads,
             progress=progress,
+            notify=None if quiet else print_notice,
         )
     if report is not None:
         result.write_json(report)
@@ -229,6 +248,14 @@ def quantize_command(
         print_json(result.to_dict())
     else:
         print_result(tables.quantize_summary(result))
+
+
+def _check_report(report: Path, others: Mapping[str, Path | None]) -> None:
+    """Refuse a report that could not be written, or over another file, before work."""
+    for what, path in others.items():
+        if path is not None and report.resolve() == path.resolve():
+            raise OutputError(f"--report {report} is the same file as {what}")
+    refuse_unwritable(report)
 
 
 def verify_command(

@@ -9,33 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ._native import native_types
 from .edits import EditedModel, Edits, edit, file_metadata
-from .errors import OptionError, UnsupportedTypeError
+from .errors import OptionError
 from .gguf.keys import Field, uint32
 from .gguf.layout import TensorSpec
 from .imatrix import read_imatrix
 from .opening import open_source
-from .progress import Progress
-from .provenance import provenance_fields
+from .planning import MissingImatrix, plan
+from .progress import Notify, Progress
+from .provenance import Origin, provenance_fields
 from .quantize_report import QuantizeReport, TensorReport
-from .recipes import (
-    Assignment,
-    ModelFacts,
-    Recipe,
-    importance_fallback,
-    requires_importance,
-)
+from .recipes import Assignment, Recipe
 from .recipes.facts import layer_number
-from .recipes.overrides import Overrides, assign_with_overrides
+from .recipes.overrides import Overrides
+from .resume import journal_for
 from .slabs import Importance, slabs_of
 from .source import ModelSource
 from .splits import Part, by_shards, by_size, parts_of
 from .tensor_errors import ErrorSums
-from .types import QuantType
 from .writing import refuse_to_overwrite, write_parts
 
-__all__ = ["QuantizeReport", "TensorReport", "plan", "quantize_file"]
+__all__ = ["MissingImatrix", "QuantizeReport", "TensorReport", "quantize_file"]
 
 QUANTIZATION_VERSION = 2
 """The version of the block formats: GGML_QNT_VERSION."""
@@ -53,6 +47,7 @@ def quantize_file(
     overrides: Overrides | None = None,
     edits: Edits | None = None,
     importance: Importance | str | Path | None = None,
+    missing_imatrix: MissingImatrix | str = MissingImatrix.REFUSE,
     allow_requantize: bool = False,
     keep_split: bool = False,
     split_max_bytes: int | None = None,
@@ -61,12 +56,17 @@ def quantize_file(
     dry_run: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
+    notify: Notify | None = None,
 ) -> QuantizeReport:
     """Quantize a GGUF file or a checkpoint folder into a GGUF file.
 
     A checkpoint is read directly, with no full-size file between.  One in F16 or BF16
     gives the same file as `convert(..., "auto")` and `quantize_file` on that; one in
     F32 is quantized from F32, which the converter would round to F16 first.
+
+    A run that was killed, or stopped with Ctrl-C, leaves `.<out>.part` and
+    `.<out>.journal`.  The same call goes on with what is there, once it has checked it,
+    or starts anew if the model or any option changed.  An error leaves nothing.
 
     Args:
         model: a GGUF file (any shard of a split one) or a checkpoint folder.
@@ -76,6 +76,8 @@ def quantize_file(
         edits: metadata to set, and layers to take out.
         importance: by tensor name, f32 [cols] or [matrices, cols]; or the path of an
             importance matrix.
+        missing_imatrix: what becomes of tensors that have no importance and need it:
+            "refuse", or "fallback" to the next better type.
         allow_requantize: accept tensors that are quantized already.
         keep_split: write as many files as the model has, with the same tensors.
         split_max_bytes: write several files of at most so many bytes of tensors each.
@@ -85,35 +87,39 @@ def quantize_file(
         dry_run: do everything but write: the report is what a real run gives.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: told about the bytes read.
+        notify: told what becomes of a stopped run's work.
 
     Raises:
-        UnsupportedTypeError: the recipe is unknown, needs an importance matrix, or the
-            model is quantized already.
+        UnsupportedTypeError: the recipe is unknown, needs importance that is not there,
+            or the model is quantized already.
         OptionError: an option does not fit the model.
         ShapeError: the importance does not fit the model.
         QuantkitError: the model cannot be read or the file not be written.
     """
-    chosen = Recipe.parse(recipe)
-    overrides, edits = overrides or Overrides(), edits or Edits()
+    origin = Origin(
+        Recipe.parse(recipe),
+        overrides or Overrides(),
+        edits or Edits(),
+        MissingImatrix.parse(missing_imatrix),
+    )
     if keep_split and split_max_bytes is not None:
         raise OptionError("--keep-split and --split-max-size exclude each other")
     imatrix = Path(importance) if isinstance(importance, str | Path) else None
     if provenance and importance is not None and imatrix is None:
         raise OptionError("provenance needs the path of the importance matrix")
-    source = edit(open_source(model), edits)
-    weighting = edits.importance_after(read_importance(importance))
+    source = edit(open_source(model), origin.edits)
+    weighting = origin.edits.importance_after(read_importance(importance))
     assigned = plan(
         source,
-        chosen,
+        origin.recipe,
         weighting,
-        overrides=overrides,
+        overrides=origin.overrides,
         allow_requantize=allow_requantize,
+        missing_imatrix=origin.missing_imatrix,
     )
-    metadata = quantized_metadata(source, chosen, edits)
+    metadata = quantized_metadata(source, origin.recipe, origin.edits)
     if provenance:
-        metadata |= provenance_fields(
-            chosen, overrides, edits, source.paths, imatrix, progress
-        )
+        metadata |= provenance_fields(origin, source.paths, imatrix, progress)
     parts = _parts(source, assigned, Path(out), metadata, keep_split, split_max_bytes)
     refuse_to_overwrite(source, parts)
     _check_importance(source, weighting)
@@ -124,10 +130,14 @@ def quantize_file(
             parts,
             importance=weighting,
             measure=measure,
+            journal=journal_for(
+                Path(out), source, parts, weighting, origin.edits, measure
+            ),
             threads=threads,
             progress=progress,
+            notify=notify,
         )
-    return _report(chosen, source, assigned, parts, sums, dry_run)
+    return _report(origin.recipe, source, assigned, parts, sums, dry_run)
 
 
 def read_importance(importance: Importance | str | Path | None) -> Importance | None:
@@ -149,85 +159,6 @@ def quantized_metadata(
     kept["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
     kept["general.file_type"] = uint32(recipe.file_type)
     return file_metadata(kept, edits)
-
-
-def plan(
-    source: ModelSource,
-    recipe: Recipe,
-    importance: Importance | None = None,
-    *,
-    overrides: Overrides | None = None,
-    allow_requantize: bool = False,
-) -> dict[str, Assignment]:
-    """The type of every tensor under a recipe, refused where the result would be bad.
-
-    A tensor that the importance matrix lacks, and that would be of no use without, gets
-    the next better type.
-
-    Raises:
-        UnsupportedTypeError: a tensor is quantized already and `allow_requantize` is
-            not set, needs an importance and there is none at all, or is to get a type
-            that quantkit cannot quantize to.
-        OptionError: the overrides do not fit the model.
-    """
-    facts = ModelFacts.of(
-        source.metadata, source.tensors, has_importance=importance is not None
-    )
-    present = [(t.name, t.shape, t.type) for t in source.tensors.values()]
-    assigned = assign_with_overrides(recipe, facts, present, overrides or Overrides())
-    return {
-        name: _checked(
-            recipe, name, present_type, assigned[name], importance, allow_requantize
-        )
-        for name, _, present_type in present
-    }
-
-
-def _checked(
-    recipe: Recipe,
-    name: str,
-    old: QuantType,
-    assignment: Assignment,
-    importance: Importance | None,
-    allow_requantize: bool,
-) -> Assignment:
-    """An assignment that can be carried out, or an error that says why it cannot."""
-    if assignment.type is old:
-        return assignment
-    if old.is_quantized and not allow_requantize:
-        raise UnsupportedTypeError(
-            f"tensor {name} is {old.name} already, and quantizing it again to "
-            f"{assignment.type.name} loses more than either; start from the F16, BF16 "
-            "or F32 model, or allow requantizing (--allow-requantize)"
-        )
-    if name not in (importance or {}):
-        assignment = _without_importance(recipe, name, assignment, importance)
-    for type in (old, assignment.type):
-        if type not in native_types():
-            raise UnsupportedTypeError(
-                f"tensor {name} is to become {assignment.type.name} from {old.name}, "
-                f"and quantkit does not know how to read or write {type.name}; leave "
-                "the tensor as it is, or choose another type (--tensor-type)"
-            )
-    return assignment
-
-
-def _without_importance(
-    recipe: Recipe, name: str, assignment: Assignment, importance: Importance | None
-) -> Assignment:
-    """The assignment of a tensor of unknown importance."""
-    type = assignment.type
-    if not requires_importance(recipe, name, type):
-        return assignment
-    if importance is None:
-        raise UnsupportedTypeError(
-            f"{recipe.name} makes tensor {name} {type.name}, which is of no use "
-            "without an importance matrix; collect one with llama.cpp's "
-            "llama-imatrix and pass it (--imatrix), or choose another recipe"
-        )
-    better = importance_fallback(recipe, name, type)
-    reason = f"{assignment.reason}; not in the importance matrix"
-    return Assignment(better, reason, assignment.fallback_from or type)
 
 
 def _check_importance(source: ModelSource, importance: Importance | None) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ._native import active_backend, backends
+from .convert import ConvertReport
 from .evaluate import Comparison, Measurement
 from .info import ModelInfo
 from .quantize_report import QuantizeReport
@@ -17,6 +18,7 @@ from .verify import Verification
 __all__ = [
     "backends_table",
     "comparison_table",
+    "convert_summary",
     "info_tables",
     "quantize_summary",
     "size",
@@ -44,6 +46,18 @@ def comparison_table(comparison: Comparison) -> Table:
 def _measured(m: Measurement) -> tuple[str, str, str, str]:
     ppl = f"{m.ppl:.4f} ± {m.ppl_error:.4f}"
     return m.name, size(m.size_bytes), f"{m.bpw:.3f}", ppl
+
+
+def convert_summary(report: ConvertReport) -> RenderableType:
+    """The files and their size; of a dry run, the tensors that they would hold."""
+    total = Text(f"{', '.join(map(str, report.paths))}: {size(report.size_bytes)}")
+    if not report.is_dry_run:
+        return total
+    listing = _table("tensor", ">shape", "type", ">bytes")
+    for t in report.tensors:
+        shape = " x ".join(map(str, t.shape))
+        listing.add_row(t.name, shape, t.type.name, f"{t.n_bytes:,}")
+    return Group(listing, total + Text(" (dry run: nothing was written)"))
 
 
 def quantize_summary(report: QuantizeReport) -> RenderableType:
@@ -88,20 +102,30 @@ def _totals(report: QuantizeReport) -> Text:
     )
     if report.is_dry:
         lines.append(f"\ndry run: nothing was written; {report.size_bytes:,} bytes")
-    fallbacks: Counter[str] = Counter()
-    for t in report.tensors:
-        if t.fallback_from is None:
-            continue
-        block = t.fallback_from.block_size
-        why = (
-            f"rows not a multiple of {block} weights"
-            if t.shape[-1] % block
-            else "not in the importance matrix"
-        )
-        fallbacks[f"{t.fallback_from.name} -> {t.type.name}: {why}"] += 1
-    for change, count in fallbacks.items():
-        lines.append(f"\n{count} tensors {change}")
+    for line in _fallback_lines(report):
+        lines.append(f"\n{line}")
     return lines
+
+
+def _fallback_lines(report: QuantizeReport) -> list[str]:
+    """How many tensors got another type than was chosen, and why.
+
+    Those that lack importance are named, for a better matrix would mend that.
+    """
+    fitted: Counter[str] = Counter()
+    lacking: dict[str, list[str]] = {}
+    for t in report.fallbacks:
+        assert t.fallback_from is not None  # for mypy; `fallbacks` have one
+        change = f"{t.fallback_from.name} -> {t.type.name}"
+        block = t.fallback_from.block_size
+        if t.shape[-1] % block:
+            fitted[f"{change}: rows not a multiple of {block} weights"] += 1
+        else:
+            lacking.setdefault(f"{change}: no importance", []).append(t.name)
+    return [f"{count} tensors {change}" for change, count in fitted.items()] + [
+        f"{len(names)} tensors {change}: {', '.join(names)}"
+        for change, names in lacking.items()
+    ]
 
 
 def verification_lines(result: Verification) -> Text:

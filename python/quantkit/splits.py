@@ -30,9 +30,9 @@ class Part:
     metadata: Mapping[str, Field]
     tensors: Sequence[TensorSpec]
 
-    def writer(self) -> GGUFWriter:
+    def writer(self, *, resumable: bool = False) -> GGUFWriter:
         """A writer of this file."""
-        return GGUFWriter(self.path, self.metadata, self.tensors)
+        return GGUFWriter(self.path, self.metadata, self.tensors, resumable=resumable)
 
 
 def parts_of(

@@ -17,16 +17,18 @@ from .gguf.keys import Field, ValueType
 from .gguf.reader import GGUFFile
 from .imatrix import read_imatrix
 from .opening import open_source
+from .planning import MissingImatrix, plan
 from .progress import Progress
 from .provenance import (
     IMATRIX_HASH,
     RECIPE,
     SOURCE_HASH,
+    Origin,
     hash_files,
-    recorded_recipe,
+    recorded_origin,
 )
-from .quantize_model import plan, quantized_metadata
-from .recipes import Assignment, Recipe
+from .quantize_model import quantized_metadata
+from .recipes import Assignment
 from .recipes.files import recipe_of_file_type
 from .recipes.overrides import Overrides
 from .slabs import Importance, Slab, slabs_of, work_in_order
@@ -108,29 +110,40 @@ def verify_file(
         QuantkitError: a file cannot be read.
     """
     with GGUFFile(path) as made:
-        recipe, overrides, edits = _recipe_of(made)
+        origin = _origin_of(made, has_imatrix=imatrix is not None)
         if imatrix is None and any(key in made.metadata for key in IMATRIX_KEYS):
             raise OptionError(
                 f"{path} was made with an importance matrix; pass it (--imatrix)"
             )
-        model = edit(open_source(source), edits)
-        importance = edits.importance_after(read_imatrix(imatrix) if imatrix else None)
+        model = edit(open_source(source), origin.edits)
+        importance = origin.edits.importance_after(
+            read_imatrix(imatrix) if imatrix else None
+        )
         assigned = plan(
-            model, recipe, importance, overrides=overrides, allow_requantize=True
+            model,
+            origin.recipe,
+            importance,
+            overrides=origin.overrides,
+            allow_requantize=True,
+            missing_imatrix=origin.missing_imatrix,
         )
         tensors = _tensor_differences(
             made, model, assigned, importance, threads, progress
         )
         keys = _key_differences(
-            made.metadata, quantized_metadata(model, recipe, edits)
+            made.metadata, quantized_metadata(model, origin.recipe, origin.edits)
         ) + _hash_differences(made.metadata, model.paths, imatrix)
     return Verification(
-        Path(path), recipe.name, len(model.tensors), tuple(tensors), tuple(keys)
+        Path(path), origin.recipe.name, len(model.tensors), tuple(tensors), tuple(keys)
     )
 
 
-def _recipe_of(made: GGUFFile) -> tuple[Recipe, Overrides, Edits]:
-    recorded = recorded_recipe(made.metadata, str(made.path))
+def _origin_of(made: GGUFFile, *, has_imatrix: bool) -> Origin:
+    """How a file was made, by its record or else by its recipe alone.
+
+    Without a record, tensors that an importance matrix lacks may have fallen back.
+    """
+    recorded = recorded_origin(made.metadata, str(made.path))
     if recorded is not None:
         return recorded
     field = made.metadata.get("general.file_type")
@@ -140,7 +153,8 @@ def _recipe_of(made: GGUFFile) -> tuple[Recipe, Overrides, Edits]:
             f"{made.path} does not say by which recipe it was made: it has neither "
             f"{RECIPE} nor a general.file_type that quantkit knows"
         )
-    return recipe, Overrides(), Edits()
+    missing = MissingImatrix.FALLBACK if has_imatrix else MissingImatrix.REFUSE
+    return Origin(recipe, Overrides(), Edits(), missing)
 
 
 def _tensor_differences(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import OutputError
 
-__all__ = ["write_whole"]
+__all__ = ["refuse_unwritable", "write_whole"]
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -16,11 +18,27 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OutputError: it cannot be written; nothing is left behind.
     """
-    part = path.with_name(f".{path.name}.part-{secrets.token_hex(4)}")
-    try:
+    with _part(path) as part:
         part.write_text(text, "utf-8")
         part.replace(path)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise an OutputError now if `write_whole` could not write a file later."""
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder")
+    with _part(path) as part:
+        part.touch()
+
+
+@contextmanager
+def _part(path: Path) -> Iterator[Path]:
+    """Where a file grows beside its target; what is still there at the end goes."""
+    part = path.with_name(f".{path.name}.part-{secrets.token_hex(4)}")
+    try:
+        yield part
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from ..arrays import dequantize_rows
 from ..errors import FormatError
-from ..models import family_named
+from ..models import load_model as load_family_model
 from ..models.base import Model
+from ..planning import MissingImatrix, plan
 from ..progress import Progress
-from ..quantize_model import plan
 from ..recipes import Recipe
 from ..slabs import Importance, Slab, convert_in_order, slabs_of
 from ..source import ModelSource
@@ -117,8 +117,9 @@ class MemoryWeights:
         return self.tensors[name]
 
     def vector(self, name: str) -> F32:
-        """The 1-D tensor called `name`, as f32."""
-        return self.matrix(name).rows(np.zeros(1, np.intp)).reshape(-1)
+        """All weights of a small tensor called `name`, as f32 in one axis."""
+        matrix = self.matrix(name)
+        return matrix.rows(np.arange(matrix.shape[0])).reshape(-1)
 
 
 def load_weights(
@@ -142,7 +143,8 @@ def load_weights(
         UnsupportedTypeError: the recipe needs an importance that is not there, or the
             weights are quantized already.
     """
-    types = {} if recipe is None else plan(source, recipe, importance)
+    missing = MissingImatrix.FALLBACK if importance else MissingImatrix.REFUSE
+    types = plan(source, recipe, importance, missing_imatrix=missing) if recipe else {}
     tensors: dict[str, TypedMatrix] = {}
     slabs: list[Slab] = []
     for name, tensor in source.tensors.items():
@@ -173,4 +175,4 @@ def load_model(source: ModelSource, weights: MemoryWeights) -> Model:
     field = source.metadata.get("general.architecture")
     if field is None:
         raise FormatError("the metadata lacks general.architecture")
-    return family_named(field.value).load(source.metadata, weights)
+    return load_family_model(source.metadata, field.value, weights)

@@ -7,20 +7,18 @@ those that the writer of the `gguf` package gives for the same content.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import struct
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FormatError, OutputError, ShapeError
+from ..errors import FormatError, ShapeError
 from .keys import Field, ValueType
 from .layout import (
     MAGIC,
@@ -30,6 +28,7 @@ from .layout import (
     alignment_of,
     padded,
 )
+from .part_file import PartFile
 from .strings import StringArray, encode
 
 __all__ = ["GGUFWriter"]
@@ -38,20 +37,26 @@ __all__ = ["GGUFWriter"]
 class GGUFWriter:
     """Writes one GGUF file, version 3, little-endian.
 
-    The file grows beside its target as `.<name>.part-<random>`, and takes its name when
-    it is complete and on disk.  An error removes it; a killed process leaves it behind.
+    The file grows beside its target as `.<name>.part`, and takes its name when it is
+    complete and on disk.  An error removes it; a killed process leaves it behind, and
+    the next one that writes the same file replaces it.
 
     Args:
         path: the target, replaced if it exists.
         metadata: by key, written in this order; `general.alignment` is respected.
         tensors: all tensors, in the order in which they will be written.
+        resumable: what an earlier run left can be taken up (`take`), and what is there
+            stays when this run is interrupted by something that is no error, such as
+            Ctrl-C.
 
     Attributes:
+        header: the bytes before the tensors.
         size_bytes: of the complete file; known before anything is written.
 
     Raises:
         FormatError: metadata or tensors that a GGUF file cannot hold.
-        OutputError: no space or no permission; on entering, or while writing.
+        OutputError: no space, no permission, or another process is writing the file; on
+            entering, or while writing.
         ShapeError: on leaving, some tensor is not complete.
 
     Example:
@@ -65,29 +70,41 @@ class GGUFWriter:
         path: str | os.PathLike[str],
         metadata: Mapping[str, Field],
         tensors: Sequence[TensorSpec],
+        *,
+        resumable: bool = False,
     ) -> None:
         self.path = Path(path)
         self.alignment = alignment_of(metadata)
-        self._header = _encode_header(metadata, tensors, self.alignment)
-        self.size_bytes = len(self._header) + _data_bytes(tensors, self.alignment)
+        self.header = _encode_header(metadata, tensors, self.alignment)
+        self.size_bytes = len(self.header) + _data_bytes(tensors, self.alignment)
         self._pending = deque(tensors)
         self._written = 0  # bytes of the first pending tensor
-        # A link is followed, so that the file is written where the link points.
-        self._target = self.path.resolve()
-        self._part = self._target.with_name(
-            f".{self._target.name}.part-{secrets.token_hex(4)}"
-        )
-        self._file: BinaryIO | None = None
+        self._is_synced = False
+        self._resumable = resumable
+        self._part = PartFile(self.path, self.size_bytes, resumable=resumable)
+
+    @property
+    def part_path(self) -> Path:
+        """The file while it is not complete."""
+        return self._part.path
+
+    @property
+    def missing_bytes(self) -> int:
+        """What the disk must have room for, beside what an earlier run left."""
+        return self._part.missing_bytes
+
+    def check(self) -> None:
+        """Raise an OutputError if there is no place or no room for the file."""
+        self._part.check()
 
     def __enter__(self) -> GGUFWriter:
-        self._check_target()
-        with self._output_errors():
-            self._file = self._part.open("xb")
+        self._part.open()
         try:
-            self._put(self._header)
+            if not self._part.take(len(self.header), crc32(self.header)):
+                self._part.write(self.header)
             self._pad_complete()
         except BaseException:
-            self._discard()
+            self._part.discard()
             raise
         return self
 
@@ -108,18 +125,48 @@ class GGUFWriter:
             raise ShapeError(f"tensor {name!r}: the data are {data.dtype}, not uint8")
         if data.size == 0:
             return
-        expected = self._pending[0] if self._pending else None
-        if expected is None or expected.name != name:
-            turn = f"tensor {expected.name!r}" if expected else "the end of the file"
-            raise ShapeError(f"tensor {name!r} was written where {turn} is next")
-        if self._written + data.size > expected.n_bytes:
+        self._check_turn(name, data.size)
+        self._part.write(np.ascontiguousarray(data).reshape(-1).data)
+        self._advance(data.size)
+
+    def take(self, name: str, n_bytes: int, checksum: int) -> bool:
+        """Append bytes that an earlier run left here, if they are what it wrote.
+
+        Args:
+            name: the first tensor that is not complete yet.
+            n_bytes: how many.
+            checksum: their CRC-32.
+
+        Returns:
+            Whether they were there; if not, they are still to be written.
+
+        Raises:
+            ShapeError: they are too many, or it is not `name`'s turn.
+            OutputError: the file cannot be read or written.
+        """
+        if n_bytes == 0:
+            return True
+        self._check_turn(name, n_bytes)
+        if not self._part.take(n_bytes, checksum):
+            return False
+        self._advance(n_bytes)
+        return True
+
+    def sync(self) -> None:
+        """See the complete file safely on disk, before it takes its name.
+
+        Raises:
+            OutputError: the disk refuses it.
+            ShapeError: some tensor is not complete.
+        """
+        if self._pending:
+            spec = self._pending[0]
             raise ShapeError(
-                f"tensor {name!r} has {expected.n_bytes} bytes, and was given "
-                f"{self._written + data.size}"
+                f"{self.path} is not complete: tensor {spec.name!r} has "
+                f"{self._written} of its {spec.n_bytes} bytes"
             )
-        self._put(np.ascontiguousarray(data).reshape(-1).data)
-        self._written += data.size
-        self._pad_complete()
+        self._part.sync()
+        self._is_synced = True
 
     def __exit__(
         self,
@@ -127,79 +174,37 @@ class GGUFWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if kind is not None and self._resumable and not issubclass(kind, Exception):
+            self._part.close()
         try:
-            if error is None:
-                self._commit()
+            if kind is None:
+                if not self._is_synced:
+                    self.sync()
+                self._part.commit()
         finally:
-            self._discard()
+            self._part.discard()
 
-    def _check_target(self) -> None:
-        folder = self._target.parent
-        if not folder.is_dir():
-            raise OutputError(f"cannot write {self.path}: there is no folder {folder}")
-        if self._target.exists() and not self._target.is_file():
-            raise OutputError(f"cannot write {self.path}: it is not a regular file")
-        with self._output_errors():
-            usage = shutil.disk_usage(folder)
-        # Some network file systems report no sizes at all.
-        if usage.total and usage.free < self.size_bytes:
-            raise OutputError(
-                f"cannot write {self.path}: it needs {self.size_bytes:,} bytes, and "
-                f"{usage.free:,} are free in {folder}"
+    def _check_turn(self, name: str, n_bytes: int) -> None:
+        expected = self._pending[0] if self._pending else None
+        if expected is None or expected.name != name:
+            turn = f"tensor {expected.name!r}" if expected else "the end of the file"
+            raise ShapeError(f"tensor {name!r} was written where {turn} is next")
+        if self._written + n_bytes > expected.n_bytes:
+            raise ShapeError(
+                f"tensor {name!r} has {expected.n_bytes} bytes, and was given "
+                f"{self._written + n_bytes}"
             )
 
-    def _put(self, data: bytes | memoryview) -> None:
-        if self._file is None:
-            raise ValueError(f"{self.path} is not open; write inside a `with` block")
-        with self._output_errors():
-            self._file.write(data)
+    def _advance(self, n_bytes: int) -> None:
+        self._written += n_bytes
+        self._pad_complete()
 
     def _pad_complete(self) -> None:
         """Pad the first pending tensor if it is complete, and any empty ones after."""
         while self._pending and self._written == self._pending[0].n_bytes:
             size = self._pending.popleft().n_bytes
-            self._put(bytes(padded(size, self.alignment) - size))
+            self._part.write(bytes(padded(size, self.alignment) - size))
             self._written = 0
-
-    def _commit(self) -> None:
-        """Give the complete file its name, once it is safely on disk."""
-        if self._pending:
-            spec = self._pending[0]
-            raise ShapeError(
-                f"{self.path} is not complete: tensor {spec.name!r} has "
-                f"{self._written} of its {spec.n_bytes} bytes"
-            )
-        assert self._file is not None  # for mypy; `__enter__` opened it
-        with self._output_errors():
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._part.replace(self._target)
-
-    def _discard(self) -> None:
-        """Close the file and remove what has not become the target."""
-        with suppress(OSError):  # closing flushes, which fails again on a full disk
-            if self._file is not None:
-                self._file.close()
-        with suppress(OSError):
-            self._part.unlink(missing_ok=True)
-
-    @contextmanager
-    def _output_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {self.path}: {error.strerror or error}; the complete "
-                f"file has {self.size_bytes:,} bytes{_free_space(self._target.parent)}"
-            ) from error
-
-
-def _free_space(folder: Path) -> str:
-    try:
-        return f", and {shutil.disk_usage(folder).free:,} are free in {folder}"
-    except OSError:
-        return ""
 
 
 def _data_bytes(tensors: Sequence[TensorSpec], alignment: int) -> int:

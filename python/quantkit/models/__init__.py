@@ -1,15 +1,84 @@
-"""The model families quantkit knows.  To add one: write its module, list it here."""
+"""The model families quantkit knows.  To add one: write its class, list it here."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
+
 from ..errors import UnsupportedModelError
-from .base import Config, Family
-from .llama import LLAMA
-from .qwen import QWEN2, QWEN3
+from ..gguf.keys import Field
+from .baichuan import Baichuan
+from .base import Config, Model, Weights
+from .bloom import Bloom
+from .cohere import Cohere
+from .deepseek import DeepseekV2, DeepseekV3
+from .ernie4_5 import Ernie45
+from .exaone4 import Exaone4
+from .facts import Facts
+from .falcon import Falcon
+from .family import Family
+from .gemma import Gemma, Gemma2, Gemma3
+from .glm import ChatGlm, Glm, Glm4
+from .gpt2 import GPT2
+from .gpt_neox import GPTNeoX
+from .gpt_oss import GptOss
+from .granite import Granite
+from .hunyuan import HunYuanDense
+from .internlm2 import InternLM2
+from .llama import Llama, Mixtral
+from .minicpm import MiniCPM
+from .mpt import Mpt
+from .olmo import Olmo, Olmo2, Olmo3
+from .phi import Phi, Phi3
+from .qwen import Qwen, Qwen2, Qwen3
+from .qwen_moe import Qwen2Moe, Qwen3Moe
+from .smollm3 import SmolLM3
+from .stablelm import StableLm
+from .starcoder2 import Starcoder2
 
-__all__ = ["FAMILIES", "family_for_config", "family_named"]
+__all__ = ["FAMILIES", "family_for_config", "family_named", "load_model"]
 
-FAMILIES: tuple[Family, ...] = (LLAMA, QWEN2, QWEN3)
+FAMILIES: tuple[Family, ...] = (
+    Llama(),
+    Mixtral(),
+    Qwen(),
+    Qwen2(),
+    Qwen3(),
+    Qwen2Moe(),
+    Qwen3Moe(),
+    SmolLM3(),
+    Granite(),
+    MiniCPM(),
+    InternLM2(),
+    Baichuan(),
+    Ernie45(),
+    Exaone4(),
+    HunYuanDense(),
+    Gemma(),
+    Gemma2(),
+    Gemma3(),
+    StableLm(),
+    Phi(),
+    Phi3(),
+    Olmo(),
+    Olmo2(),
+    Olmo3(),
+    Glm(),
+    ChatGlm(),
+    Glm4(),
+    Cohere(),
+    GPT2(),
+    GPTNeoX(),
+    Falcon(),
+    Bloom(),
+    Mpt(),
+    Starcoder2(),
+    GptOss(),
+    DeepseekV2(),
+    DeepseekV3(),
+)
+
+BY_CLASS = {name: family for family in FAMILIES for name in family.hf_classes}
 
 
 def family_for_config(config: Config) -> Family:
@@ -19,13 +88,15 @@ def family_for_config(config: Config) -> Family:
         UnsupportedModelError: none of the families has that class.
     """
     classes = config.get("architectures") or ()
-    for family in FAMILIES:
-        if any(name in family.hf_classes for name in classes):
-            return family
-    known = ", ".join(name for family in FAMILIES for name in family.hf_classes)
+    for name in classes:
+        if name in BY_CLASS:
+            return BY_CLASS[name]
+    given = ", ".join(classes) or "(none)"
+    near = difflib.get_close_matches(given, BY_CLASS, n=3, cutoff=0.6)
     raise UnsupportedModelError(
-        f"config.json names the architecture {', '.join(classes) or '(none)'}; "
-        f"known: {known}"
+        f"config.json names the architecture {given}, which quantkit does not know; "
+        + (f"nearest: {', '.join(near)}" if near else f"known: {', '.join(BY_CLASS)}")
+        + "; --tensors-only writes the tensors under the names they have"
     )
 
 
@@ -38,7 +109,17 @@ def family_named(arch: str) -> Family:
     for family in FAMILIES:
         if family.name == arch:
             return family
-    known = ", ".join(family.name for family in FAMILIES)
+    known = ", ".join(dict.fromkeys(family.name for family in FAMILIES))
     raise UnsupportedModelError(
         f"the model's architecture is {arch!r}; quantkit can run: {known}"
     )
+
+
+def load_model(metadata: Mapping[str, Field], arch: str, weights: Weights) -> Model:
+    """The runnable model of GGUF metadata and tensors.
+
+    Raises:
+        FormatError: a key or a tensor is missing.
+        UnsupportedModelError: quantkit cannot run this model.
+    """
+    return family_named(arch).load(Facts(arch, metadata), weights)

@@ -1,44 +1,19 @@
-"""What a model family is: its facts, its tensor names, and its forward pass.
-
-A family is one module in this folder.  It says how a Hugging Face config becomes GGUF
-metadata, which checkpoint tensors make up each GGUF tensor, and how hidden states are
-computed from GGUF tensors.  It knows nothing of files: tensors come in by name.
-"""
+"""What models are made of: weights by name, and a model ready to run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gguf.keys import Field
-
-__all__ = ["Family", "Matrix", "Model", "TensorMap", "Weights"]
+__all__ = ["F32", "Config", "Head", "Matrix", "Model", "Weights"]
 
 Config = Mapping[str, Any]
-Shapes = Mapping[str, tuple[int, ...]]
+"""A Hugging Face config.json."""
+
 F32 = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class TensorMap:
-    """One GGUF tensor, as rows of checkpoint tensors or as computed values.
-
-    Attributes:
-        name: GGUF name.
-        sources: checkpoint names; several are stacked along a new first axis.
-        rows: entry i of the GGUF tensor's first axis is entry `rows[i]` of the
-            checkpoint's, for matrices and biases alike (None: the same order).
-        values: the tensor itself where the checkpoint has none (`sources` empty).
-    """
-
-    name: str
-    sources: tuple[str, ...] = ()
-    rows: NDArray[np.intp] | None = None
-    values: F32 | None = None
 
 
 class Matrix(Protocol):
@@ -46,7 +21,7 @@ class Matrix(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(n_rows, n_cols)."""
+        """(n_rows, n_cols); rows count through all axes but the last."""
 
     def apply(self, x: F32) -> F32:
         """x [n, n_cols] times the transpose of the matrix: [n, n_rows]."""
@@ -68,40 +43,29 @@ class Weights(Protocol):
         """The matrix called `name`."""
 
     def vector(self, name: str) -> F32:
-        """The 1-D tensor called `name`, as f32."""
+        """All weights of a small tensor called `name`, as f32 in one axis."""
+
+
+class Head(Protocol):
+    """An output head: what `Matrix` is, but its product are the logits."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(vocabulary, width)."""
+
+    def apply(self, x: F32) -> F32:
+        """The logits of hidden states x [n, width]: [n, vocabulary]."""
+
+    def part(self, start: int, stop: int) -> Head:
+        """The head of tokens start..stop-1."""
 
 
 class Model(Protocol):
     """A model ready to run; safe to call from many threads."""
 
     @property
-    def head(self) -> Matrix:
-        """The output head [vocabulary, width]."""
+    def head(self) -> Head:
+        """The output head."""
 
     def hidden(self, tokens: NDArray[np.integer[Any]]) -> F32:
         """Final hidden states, after the last norm, of one sequence: [n, width]."""
-
-
-class Family(Protocol):
-    """One architecture: llama.cpp's name for it and everything that follows."""
-
-    @property
-    def name(self) -> str:
-        """`general.architecture`, such as "llama"."""
-
-    @property
-    def hf_classes(self) -> tuple[str, ...]:
-        """The `architectures` entries of Hugging Face configs that mean this family."""
-
-    def hyperparameters(self, config: Config) -> dict[str, Field]:
-        """The `<name>.*` metadata of a config, in the order llama.cpp writes it."""
-
-    def tensor_maps(self, config: Config, shapes: Shapes) -> Iterator[TensorMap]:
-        """How every tensor of the checkpoint (`shapes`: its tensors) goes to GGUF.
-
-        Raises:
-            UnsupportedModelError: a checkpoint tensor that the family does not know.
-        """
-
-    def load(self, metadata: Mapping[str, Field], weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""

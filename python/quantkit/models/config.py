@@ -1,7 +1,9 @@
-"""Hugging Face configs as GGUF metadata: the keys that nearly all decoders share.
+"""Hugging Face configs as GGUF metadata: the keys that most models share.
 
 Sources: the config classes of transformers, whose defaults stand in for absent keys,
-and the key names of the GGUF format document (ggml/docs/gguf.md).
+and the key names of the GGUF format document (ggml/docs/gguf.md); which config keys
+count, and the order in which they are written, are those of llama.cpp's converter
+(conversion/base.py).
 """
 
 from __future__ import annotations
@@ -9,57 +11,180 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import CheckpointError, UnsupportedModelError
-from ..gguf.keys import Field, float32, uint32
+from ..gguf.keys import Field, ValueType, array, boolean, float32, uint32
 from .base import Config
-from .rotary import rotary_fields
+from .rope_config import rotary_fields
 
-__all__ = ["decoder_fields", "required"]
+__all__ = [
+    "FILE_TYPE",
+    "first",
+    "head_size",
+    "n_layers",
+    "ordered",
+    "require_setting",
+    "required",
+    "text_fields",
+]
+
+FILE_TYPE = "general.file_type"
+
+LAYERS = ("n_layers", "num_hidden_layers", "n_layer", "num_layers")
+CONTEXT = (
+    "max_position_embeddings",
+    "n_ctx",
+    "n_positions",
+    "max_length",
+    "max_sequence_length",
+    "model_max_length",
+)
+# Unprefixed GGUF key -> the config keys that can give it, the first found counts.
+COUNTS = {
+    "context_length": CONTEXT,
+    "embedding_length": ("hidden_size", "n_embd", "dim"),
+    "feed_forward_length": (
+        "prefix_dense_intermediate_size",
+        "dense_intermediate_size",
+        "intermediate_size",
+        "n_inner",
+        "hidden_dim",
+    ),
+    "attention.head_count": ("num_attention_heads", "n_head", "n_heads"),
+    "attention.head_count_kv": ("num_key_value_heads", "n_kv_heads"),
+}
+EPSILONS = {
+    "attention.layer_norm_rms_epsilon": ("rms_norm_eps", "norm_eps"),
+    "attention.layer_norm_epsilon": (
+        "layer_norm_eps",
+        "layer_norm_epsilon",
+        "norm_epsilon",
+    ),
+}
+EXPERTS = {
+    "expert_count": ("num_local_experts", "num_experts", "n_routed_experts"),
+    "expert_used_count": (
+        "num_experts_per_tok",
+        "num_experts_per_token",
+        "top_k_experts",
+    ),
+    "expert_group_count": ("n_group",),
+    "expert_group_used_count": ("topk_group",),
+}
+GATING = (
+    "score_function",
+    "scoring_func",
+    "score_func",
+    "moe_router_activation",
+    "moe_router_activation_func",
+    "expert_selection_fn",
+)
+# The numbers of the gating functions in `expert_gating_func`.
+GATING_NUMBERS = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}
 
 
-def required(config: Config, key: str) -> Any:
-    """The value of `key`.
+def first(config: Config, *keys: str) -> Any:
+    """The value of the first of `keys` that is there and not null, or None."""
+    return next((config[key] for key in keys if config.get(key) is not None), None)
+
+
+def required(config: Config, *keys: str) -> Any:
+    """The value of the first of `keys` that is there.
 
     Raises:
-        CheckpointError: the config lacks it.
+        CheckpointError: the config has none of them.
     """
-    if config.get(key) is None:
+    value = first(config, *keys)
+    if value is None:
         raise CheckpointError(
-            f"config.json lacks {key!r}; get the complete file of the model"
+            f"config.json lacks {' or '.join(map(repr, keys))}; "
+            "get the complete file of the model"
         )
-    return config[key]
+    return value
 
 
-def decoder_fields(
-    name: str, config: Config, head_size: int | None
-) -> dict[str, Field]:
-    """The `<name>.*` metadata of a decoder, in the order llama.cpp writes it.
+def require_setting(config: Config, key: str, *allowed: Any) -> None:
+    """Refuse a config with a setting that GGUF readers do not run.
 
     Args:
-        name: `general.architecture`.
-        config: the checkpoint's config.
-        head_size: width of an attention head, if the config class has one to tell.
+        config: may lack the key, or say null.
+        key: of the config.
+        allowed: what readers run; the first is what the error names.
 
     Raises:
-        CheckpointError: the config lacks a key.
-        UnsupportedModelError: an activation function other than SiLU.
+        UnsupportedModelError: the config says something else.
     """
-    if (activation := config.get("hidden_act", "silu")) not in ("silu", "swish"):
+    value = config.get(key)
+    if value is not None and value not in allowed:
         raise UnsupportedModelError(
-            f"config.json says hidden_act {activation!r}; quantkit's {name} has silu"
+            f"config.json says {key}: {value!r}; GGUF readers run this architecture "
+            f"with {allowed[0]!r}"
         )
-    n_heads = required(config, "num_attention_heads")
-    n_kv_heads = config.get("num_key_value_heads") or n_heads
-    fields = {
-        "block_count": uint32(required(config, "num_hidden_layers")),
-        "context_length": uint32(required(config, "max_position_embeddings")),
-        "embedding_length": uint32(required(config, "hidden_size")),
-        "feed_forward_length": uint32(required(config, "intermediate_size")),
-        "attention.head_count": uint32(n_heads),
-        "attention.head_count_kv": uint32(n_kv_heads),
-        **rotary_fields(config),
-        "attention.layer_norm_rms_epsilon": float32(config.get("rms_norm_eps", 1e-6)),
-    }
-    if head_size is not None:
-        fields["attention.key_length"] = uint32(head_size)
-        fields["attention.value_length"] = uint32(head_size)
-    return {f"{name}.{key}": field for key, field in fields.items()}
+
+
+def ordered(fields: dict[str, Field], *keys: str) -> dict[str, Field]:
+    """The fields named, in that order.
+
+    Raises:
+        CheckpointError: one is missing.
+    """
+    for key in keys:
+        if key not in fields:
+            raise CheckpointError(
+                f"config.json does not tell the {key!r} of the GGUF file; "
+                "get the complete file of the model"
+            )
+    return {key: fields[key] for key in keys}
+
+
+def n_layers(config: Config) -> int:
+    """The number of layers."""
+    return int(required(config, *LAYERS))
+
+
+def head_size(config: Config) -> int:
+    """`head_dim`, or an equal share of the width for each head."""
+    if config.get("head_dim") is not None:
+        return int(config["head_dim"])
+    width = required(config, *COUNTS["embedding_length"])
+    return int(width // required(config, *COUNTS["attention.head_count"]))
+
+
+def text_fields(config: Config, file_type: int) -> dict[str, Field]:
+    """The metadata that most models have, without the architecture's prefix.
+
+    Args:
+        config: config.json with the defaults of its class.
+        file_type: number of the file's main type; it comes last.
+    """
+    fields = {"block_count": uint32(n_layers(config))}
+    fields |= _counts(config, COUNTS)
+    if config.get("is_causal") is False:
+        fields["attention.causal"] = boolean(False)
+    fields |= rotary_fields(config)
+    for key, names in EPSILONS.items():
+        if (epsilon := first(config, *names)) is not None:
+            fields[key] = float32(epsilon)
+    fields |= _counts(config, EXPERTS)
+    if (gating := first(config, *GATING)) is not None:
+        if gating not in GATING_NUMBERS:
+            raise UnsupportedModelError(
+                f"config.json asks for the expert gating function {gating!r}; "
+                f"known: {', '.join(GATING_NUMBERS)}"
+            )
+        fields["expert_gating_func"] = uint32(GATING_NUMBERS[gating])
+    if config.get("head_dim") is not None:
+        fields["attention.key_length"] = uint32(config["head_dim"])
+        fields["attention.value_length"] = uint32(config["head_dim"])
+    fields[FILE_TYPE] = uint32(file_type)
+    return fields
+
+
+def _counts(config: Config, keys: dict[str, tuple[str, ...]]) -> dict[str, Field]:
+    """Whole numbers, or lists of them with one for each layer."""
+    fields = {}
+    for key, names in keys.items():
+        value = first(config, *names)
+        if isinstance(value, list):
+            fields[key] = array(ValueType.INT32, value)
+        elif value is not None:
+            fields[key] = uint32(value)
+    return fields

@@ -22,6 +22,10 @@ class Facts:
     name: str
     metadata: Mapping[str, Field]
 
+    def __contains__(self, key: object) -> bool:
+        """Whether the metadata has the key."""
+        return f"{self.name}.{key}" in self.metadata
+
     def count(self, key: str, default: int | None = None) -> int:
         """A whole number, such as `block_count`."""
         return int(self._scalar(key, default))
@@ -30,9 +34,31 @@ class Facts:
         """A number, such as `rope.freq_base`."""
         return float(self._scalar(key, default))
 
+    def flag(self, key: str, default: bool | None = None) -> bool:
+        """A truth value, such as `use_parallel_residual`."""
+        return bool(self._scalar(key, default))
+
     def text(self, key: str, default: str | None = None) -> str:
         """A string, such as `rope.scaling.type`."""
         return str(self._scalar(key, default))
+
+    def layer_count(self, key: str, layer: int, default: int | None = None) -> int:
+        """A whole number that may differ from layer to layer."""
+        values = self.layer_values(key)
+        return self.count(key, default) if values is None else int(values[layer])
+
+    def layer_values(self, key: str) -> list[Any] | None:
+        """The array under a key, one value for each layer; None: there is no array."""
+        field = self.metadata.get(f"{self.name}.{key}")
+        if field is None or field.type is not ValueType.ARRAY:
+            return None
+        values = list(field.value)
+        if len(values) < self.count("block_count"):
+            raise FormatError(
+                f"{self.name}.{key} has {len(values)} values for "
+                f"{self.count('block_count')} layers"
+            )
+        return values
 
     def _scalar(self, key: str, default: Any) -> Any:
         field = self.metadata.get(f"{self.name}.{key}")
@@ -42,7 +68,7 @@ class Facts:
             return default
         if field.type is ValueType.ARRAY:
             raise UnsupportedModelError(
-                f"{self.name}.{key} differs from layer to layer; "
-                "quantkit runs models whose layers are alike"
+                f"{self.name}.{key} differs from layer to layer, "
+                "which quantkit cannot run for this family"
             )
         return field.value

@@ -1,4 +1,4 @@
-"""Llama 1 to 3 and the models built like it: Mistral, SmolLM2, Yi, DeepSeek LLM.
+"""Llama 1 to 3 and models built like it: Mistral, Mixtral, SmolLM2, Yi, DeepSeek LLM.
 
 GGUF's llama layout rotates neighbouring components (0, 1), (2, 3), ...; Hugging Face
 checkpoints rotate the two halves of a head, so the rows of the query and key matrices
@@ -9,73 +9,133 @@ which is the same up to the window's length.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, UnsupportedModelError
 from ..gguf.keys import Field, uint32
-from .base import Config, Model, Shapes, TensorMap, Weights
-from .config import decoder_fields, required
-from .decoder import decoder_maps, load_decoder
-from .rotary import llama3_factors
+from ..lazy import LazyTensor, computed, taken
+from .base import Config, Model, Weights
+from .config import head_size, required, text_fields
+from .decoder import load_decoder
+from .facts import Facts
+from .family import DECODER_LAYER, Family, Named
+from .rope_config import llama3_factors
+from .rotary import Rotary
+from .traits import Experts, Traits
 
-__all__ = ["LLAMA", "LlamaFamily"]
+__all__ = ["Llama", "Mixtral", "interleaved_rows", "require_silu"]
 
 
-@dataclass(frozen=True)
-class LlamaFamily:
+class Llama(Family):
     """The architecture that llama.cpp calls `llama`."""
 
-    name: str = "llama"
-    hf_classes: tuple[str, ...] = ("LlamaForCausalLM", "MistralForCausalLM")
+    name = "llama"
+    hf_classes: ClassVar[tuple[str, ...]] = (
+        "LlamaForCausalLM",
+        "MistralForCausalLM",
+        "LLaMAForCausalLM",
+    )
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "rms_norm_eps": 1e-6,
+        "max_position_embeddings": 2048,
+        "num_key_value_heads": None,
+    }
+    fills_head_size: ClassVar[bool] = True
+    """Whether the config class works out `head_dim` where config.json has none."""
 
-    def hyperparameters(self, config: Config) -> dict[str, Field]:
-        """The `llama.*` metadata of a config, in the order llama.cpp writes it."""
-        head_size = _head_size(config)
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config with the defaults of its class where it says nothing."""
+        whole = super().complete(config)
+        if self.fills_head_size:
+            whole["head_dim"] = head_size(whole)
+        return whole
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_silu(config)
         return {
-            **decoder_fields(self.name, config, head_size),
-            f"{self.name}.vocab_size": uint32(required(config, "vocab_size")),
-            f"{self.name}.rope.dimension_count": uint32(head_size),
+            **text_fields(config, file_type),
+            "vocab_size": uint32(required(config, "vocab_size")),
+            "rope.dimension_count": uint32(head_size(config)),
         }
 
-    def tensor_maps(self, config: Config, shapes: Shapes) -> Iterator[TensorMap]:
-        """How every tensor of the checkpoint goes to GGUF."""
-        factors = llama3_factors(config, _head_size(config))
+    def computed_tensors(self, config: Config) -> Iterator[Named]:
+        """What Llama 3.1 divides the frequencies by."""
+        factors = llama3_factors(config, head_size(config))
         if factors is not None:
-            yield TensorMap("rope_freqs.weight", values=factors)
+            yield "rope_freqs.weight", computed(factors)
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensor of a checkpoint tensor: rows of queries and keys move."""
         n_heads = required(config, "num_attention_heads")
-        heads = {
-            "attn_q": n_heads,
-            "attn_k": config.get("num_key_value_heads") or n_heads,
-        }
-        for mapped in decoder_maps(config, shapes):
-            part = mapped.name.split(".")[-2]
-            if part in heads:
-                rows = _interleaved(shapes[mapped.sources[0]][0], heads[part], mapped)
-                mapped = replace(mapped, rows=rows)
-            yield mapped
+        module = source.rpartition(".")[0]
+        if module.endswith(".q_proj"):
+            tensor = taken(tensor, interleaved_rows(source, tensor, n_heads))
+        if module.endswith(".k_proj"):
+            n_heads = config.get("num_key_value_heads") or n_heads
+            tensor = taken(tensor, interleaved_rows(source, tensor, n_heads))
+        yield self.gguf_name(source, config), tensor
 
-    def load(self, metadata: Mapping[str, Field], weights: Weights) -> Model:
+    def load(self, facts: Facts, weights: Weights) -> Model:
         """The runnable model that GGUF metadata and tensors describe."""
-        return load_decoder(self.name, metadata, weights, interleaved=True)
+        return load_decoder(facts, weights, self.traits(facts, weights))
+
+    def traits(self, facts: Facts, weights: Weights) -> Traits:
+        """What the forward pass is."""
+        n_experts = facts.count("expert_count", 0)
+        return Traits(
+            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            rotary=Rotary.load(facts, weights),
+            interleaved=True,
+            experts=Experts(
+                n_experts, facts.count("expert_used_count"), "softmax", normed=True
+            )
+            if n_experts
+            else None,
+        )
 
 
-LLAMA = LlamaFamily()
+class Mixtral(Llama):
+    """A Llama with a mixture of experts."""
+
+    hf_classes = ("MixtralForCausalLM",)
+    fills_head_size = False
+    inner: ClassVar = {**DECODER_LAYER, "block_sparse_moe.gate": "ffn_gate_inp"}
+    experts: ClassVar = {
+        "w1": "ffn_gate_exps",
+        "w2": "ffn_down_exps",
+        "w3": "ffn_up_exps",
+    }
 
 
-def _head_size(config: Config) -> int:
-    """`head_dim`, or an equal share of the width for each head."""
-    share = required(config, "hidden_size") // required(config, "num_attention_heads")
-    return int(config.get("head_dim") or share)
+def require_silu(config: Config) -> None:
+    """Refuse a config whose feed forward has another activation function.
+
+    Raises:
+        UnsupportedModelError: it is not SiLU, which GGUF readers assume.
+    """
+    if (activation := config.get("hidden_act", "silu")) not in ("silu", "swish"):
+        raise UnsupportedModelError(
+            f"config.json says hidden_act {activation!r}; GGUF readers run this "
+            "architecture with silu"
+        )
 
 
-def _interleaved(n_rows: int, n_heads: int, mapped: TensorMap) -> NDArray[np.intp]:
-    """The order that brings components j and j + half of each head side by side."""
+def interleaved_rows(source: str, tensor: LazyTensor, n_heads: int) -> NDArray[np.intp]:
+    """The order that brings components j and j + half of each head side by side.
+
+    Raises:
+        CheckpointError: the rows are not that many heads of an even size.
+    """
+    n_rows = tensor.shape[0]
     if n_rows % (2 * n_heads):
         raise CheckpointError(
-            f"{mapped.sources[0]!r} has {n_rows} rows, which are not {n_heads} heads "
+            f"{source!r} has {n_rows} rows, which are not {n_heads} heads "
             "of an even size; config.json does not belong to these weights"
         )
     halves = np.arange(n_rows, dtype=np.intp).reshape(n_heads, 2, -1)

@@ -1,51 +1,108 @@
-"""Qwen 2, 2.5 and 3, dense: as Llama, but heads rotate by halves, so no row moves.
+"""Qwen 1, 2, 2.5 and 3, dense: as Llama, but heads rotate by halves; no row moves.
 
-Qwen 2 has biases on queries, keys and values.  Qwen 3 norms queries and keys instead,
-head by head, before they rotate.
+Qwen 1 and 2 have biases on queries, keys and values.  Qwen 3 norms queries and keys
+instead, head by head, before they rotate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from ..gguf.keys import Field
-from .base import Config, Model, Shapes, TensorMap, Weights
-from .config import decoder_fields
-from .decoder import decoder_maps, load_decoder
+from .base import Config, Model, Weights
+from .config import required, text_fields
+from .decoder import load_decoder
+from .facts import Facts
+from .family import Family
+from .llama import require_silu
+from .rotary import Rotary
+from .traits import Traits
 
-__all__ = ["QWEN2", "QWEN3", "QwenFamily"]
+__all__ = ["Qwen", "Qwen2", "Qwen3"]
 
 
-@dataclass(frozen=True)
-class QwenFamily:
-    """The architectures that llama.cpp calls `qwen2` and `qwen3`.
+class Qwen(Family):
+    """Qwen 1, which llama.cpp calls `qwen`.
 
-    Attributes:
-        name: `general.architecture`.
-        hf_classes: the Hugging Face classes.
-        head_size: `head_dim` where the config leaves it out; None: the config class
-            has no such key, and every head has an equal share of the width.
+    Its attention is fused, and its config counts the feed forward twice over, for gate
+    and up.  What it changes in texts longer than it was trained with (`use_dynamic_ntk`
+    and `use_logn_attn`) GGUF readers leave out.
     """
 
-    name: str
-    hf_classes: tuple[str, ...]
-    head_size: int | None = None
+    name = "qwen"
+    hf_classes = ("QWenLMHeadModel",)
+    defaults: ClassVar = {"default_theta": None}
+    outer: ClassVar = {
+        "transformer.wte": "token_embd",
+        "transformer.ln_f": "output_norm",
+        "lm_head": "output",
+    }
+    layer: ClassVar = re.compile(r"transformer\.h\.(\d+)\.(.+)")
+    inner: ClassVar = {
+        "ln_1": "attn_norm",
+        "attn.c_attn": "attn_qkv",
+        "attn.c_proj": "attn_output",
+        "ln_2": "ffn_norm",
+        "mlp.w1": "ffn_up",
+        "mlp.w2": "ffn_gate",
+        "mlp.c_proj": "ffn_down",
+    }
 
-    def hyperparameters(self, config: Config) -> dict[str, Field]:
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config, its epsilon also under the name that fits its norms.
+
+        llama.cpp's converter writes that of LayerNorm alone, and then cannot load the
+        file, since it looks for that of RMSNorm.
+        """
+        epsilon = required(config, "layer_norm_epsilon")
+        return {**super().complete(config), "rms_norm_eps": epsilon}
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in the order llama.cpp writes it."""
-        return decoder_fields(
-            self.name, config, config.get("head_dim") or self.head_size
+        return text_fields(config, file_type)
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        epsilon = "attention.layer_norm_rms_epsilon"
+        if epsilon not in facts:
+            epsilon = "attention.layer_norm_epsilon"
+        traits = Traits(facts.number(epsilon), rotary=Rotary.load(facts, weights))
+        return load_decoder(facts, weights, traits)
+
+
+class Qwen2(Family):
+    """The architecture that llama.cpp calls `qwen2`."""
+
+    name = "qwen2"
+    hf_classes: ClassVar[tuple[str, ...]] = ("Qwen2ForCausalLM",)
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "rms_norm_eps": 1e-6,
+        "max_position_embeddings": 32768,
+        "num_key_value_heads": 32,
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_silu(config)
+        return text_fields(config, file_type)
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        return load_decoder(facts, weights, self.traits(facts, weights))
+
+    def traits(self, facts: Facts, weights: Weights) -> Traits:
+        """What the forward pass is."""
+        return Traits(
+            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            rotary=Rotary.load(facts, weights),
         )
 
-    def tensor_maps(self, config: Config, shapes: Shapes) -> Iterator[TensorMap]:
-        """How every tensor of the checkpoint goes to GGUF."""
-        return decoder_maps(config, shapes)
 
-    def load(self, metadata: Mapping[str, Field], weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
-        return load_decoder(self.name, metadata, weights, interleaved=False)
+class Qwen3(Qwen2):
+    """The architecture that llama.cpp calls `qwen3`."""
 
-
-QWEN2 = QwenFamily("qwen2", ("Qwen2ForCausalLM",))
-QWEN3 = QwenFamily("qwen3", ("Qwen3ForCausalLM",), head_size=128)
+    name = "qwen3"
+    hf_classes = ("Qwen3ForCausalLM",)
+    defaults: ClassVar = {**Qwen2.defaults, "head_dim": 128}

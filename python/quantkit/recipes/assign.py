@@ -65,6 +65,9 @@ _WITHOUT_IMPORTANCE = {
     QuantType.Q2_K: QuantType.Q3_K,
 }
 
+# No tensor can have these without importance: there is no way to quantize to them.
+_IMPOSSIBLE_WITHOUT_IMPORTANCE = (QuantType.IQ1_S, QuantType.IQ2_XXS, QuantType.IQ2_XS)
+
 _LIFTED_IN_70B = (QuantType.Q3_K, QuantType.Q4_K)
 
 
@@ -119,6 +122,8 @@ def assign_types(
 
 def requires_importance(recipe: Recipe, name: str, type: QuantType) -> bool:
     """Whether a tensor quantized to `type` is garbage without an importance matrix."""
+    if type in _IMPOSSIBLE_WITHOUT_IMPORTANCE:
+        return True
     if Role.of(name) in (Role.OUTPUT, Role.TOKEN_EMBD):
         return False
     return type in recipe.needs_importance

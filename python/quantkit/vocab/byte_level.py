@@ -8,42 +8,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import tokenizers
 
-from ..errors import CheckpointError, UnsupportedModelError
 from ..gguf.keys import Field, ValueType, array, string
-from .files import AddedToken, TokenizerFiles, TokenType
+from .byte_letters import SPACE_LETTER
+from .files import Json, TokenizerFiles, TokenType, padding
+from .library import added_tokens, library_tokenizer, name_by_hash, read_merges
 from .pretokenizers import pre_tokenizer_named, recognize
 
-__all__ = ["byte_level_fields"]
-
-# How byte-level BPE spells the space byte.  A space itself separates a merge's halves.
-SPACE_LETTER = "Ġ"
+__all__ = ["bpe_fields", "byte_level_fields", "texts_and_types"]
 
 
 def byte_level_fields(
-    files: TokenizerFiles, pre_tokenizer: str | None = None
+    files: TokenizerFiles, definition: Json, pre_tokenizer: str | None = None
 ) -> dict[str, Field]:
     """The vocabulary and merges of a byte-level BPE tokenizer.
 
     Args:
-        files: with a tokenizer.json.
+        files: the tokenizer's files.
+        definition: tokenizer.json, or the like.
         pre_tokenizer: value of `tokenizer.ggml.pre`, instead of the one recognized.
 
     Raises:
         CheckpointError: a token's id is beyond the model's `vocab_size`.
-        UnsupportedModelError: not byte-level BPE, or cut in an unknown way.
+        UnsupportedModelError: it cuts text in an unknown way.
     """
-    model = files.tokenizer["model"]
-    if model.get("type") != "BPE" or model.get("byte_fallback"):
-        raise UnsupportedModelError(
-            f"tokenizer.json holds a {model.get('type')} vocabulary; quantkit writes "
-            "SentencePiece models and byte-level BPE"
-        )
+    tokenizer = library_tokenizer(files, definition)
     if pre_tokenizer is None:
-        pre_tokenizer = recognize(files.tokenizer)
-    else:
-        pre_tokenizer_named(pre_tokenizer)
-    texts, types = _tokens(files)
+        pre_tokenizer = name_by_hash(files, tokenizer) or recognize(definition)
+    texts, types = texts_and_types(files, tokenizer)
+    merges = [_merge(each) for each in definition["model"].get("merges", ())]
+    if not merges and (files.folder / "merges.txt").is_file():
+        merges = read_merges(files.folder / "merges.txt")
+    return bpe_fields(pre_tokenizer, texts, types, merges)
+
+
+def bpe_fields(
+    pre_tokenizer: str,
+    texts: Sequence[str],
+    types: Sequence[TokenType],
+    merges: Sequence[str],
+) -> dict[str, Field]:
+    """The fields of the kind `gpt2`.
+
+    Raises:
+        UnsupportedModelError: `pre_tokenizer` is no name that readers know.
+    """
+    pre_tokenizer_named(pre_tokenizer)
     return {
         "tokenizer.ggml.model": string("gpt2"),
         "tokenizer.ggml.pre": string(pre_tokenizer),
@@ -51,43 +62,27 @@ def byte_level_fields(
         "tokenizer.ggml.token_type": array(
             ValueType.INT32, np.array(types, dtype=np.int32)
         ),
-        "tokenizer.ggml.merges": array(
-            ValueType.STRING, [_merge(each) for each in model["merges"]]
-        ),
+        "tokenizer.ggml.merges": array(ValueType.STRING, merges),
     }
 
 
-def _tokens(files: TokenizerFiles) -> tuple[list[str], list[TokenType]]:
+def texts_and_types(
+    files: TokenizerFiles, tokenizer: tokenizers.Tokenizer
+) -> tuple[list[str], list[TokenType]]:
     """Texts and types by id; ids that no token has are padding."""
-    normal = {i: text for text, i in files.tokenizer["model"]["vocab"].items()}
-    added = _added_tokens(files, {text: i for i, text in normal.items()})
-    largest = max(normal.keys() | added.keys())
-    n_tokens = files.config.get("vocab_size", largest + 1)
-    if largest >= n_tokens:
-        raise CheckpointError(
-            f"the tokenizer has token ids up to {largest}, but config.json says "
-            f"vocab_size {n_tokens}; they are not of one model"
-        )
+    normal = {i: text for text, i in tokenizer.get_vocab().items()}
+    added = added_tokens(tokenizer)
     texts, types = [], []
-    for i in range(n_tokens):
+    for i in range(files.size_for(max(normal))):
         if i in added:
-            texts.append(added[i].text)
-            types.append(added[i].type)
+            text, kind = added[i]
+        elif i in normal:
+            text, kind = normal[i], TokenType.NORMAL
         else:
-            texts.append(normal.get(i, f"[PAD{i}]"))
-            types.append(TokenType.NORMAL if i in normal else TokenType.UNUSED)
+            text, kind = padding(i), TokenType.UNUSED
+        texts.append(text)
+        types.append(kind)
     return texts, types
-
-
-def _added_tokens(files: TokenizerFiles, ids: dict[str, int]) -> dict[int, AddedToken]:
-    """Added tokens by id, and other tokens that have a role, such as BOS."""
-    added = {token.id: token for token in files.added_in_tokenizer()}
-    added |= {token.id: token for token in files.added_in_settings()}
-    known = {token.content for token in added.values()}
-    for text in files.special_texts() - known:
-        if text in ids:
-            added[ids[text]] = AddedToken(ids[text], text, special=True)
-    return added
 
 
 def _merge(pair: str | Sequence[str]) -> str:

@@ -9,14 +9,44 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import read_json
-from ..errors import FormatError
+from ..errors import CheckpointError, FormatError
 
-__all__ = ["SPECIAL_KINDS", "AddedToken", "TokenType", "TokenizerFiles", "token_text"]
+__all__ = [
+    "SPECIAL_KINDS",
+    "AddedToken",
+    "TokenType",
+    "TokenizerFiles",
+    "looks_special",
+    "padding",
+    "token_text",
+]
 
 Json = Mapping[str, Any]
 
 # The roles for which tokenizer_config.json may name a token.
-SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+SPECIAL_KINDS: tuple[str, ...] = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+
+# The tokens with a role that a class of transformers has if no file names others.
+_LLAMA_ROLES = {"bos": "<s>", "eos": "</s>", "unk": "<unk>"}
+_GPT2_ROLES = dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>")
+_CLASS_ROLES: dict[str, Mapping[str, str]] = {
+    "LlamaTokenizer": _LLAMA_ROLES,
+    "CodeLlamaTokenizer": _LLAMA_ROLES,
+    "GPT2Tokenizer": _GPT2_ROLES,
+    "CodeGenTokenizer": _GPT2_ROLES,
+    "GPTNeoXTokenizer": _GPT2_ROLES,
+    "Qwen2Tokenizer": dict.fromkeys(("eos", "unk", "pad"), "<|endoftext|>"),
+    "BloomTokenizer": {**_LLAMA_ROLES, "pad": "<pad>"},
+}
+# The class for a `model_type` of config.json, where no file names one.
+_CLASSES = {
+    **dict.fromkeys(("llama", "mistral", "mixtral"), "LlamaTokenizer"),
+    **dict.fromkeys(("gpt2", "starcoder2"), "GPT2Tokenizer"),
+    **dict.fromkeys(("gpt_neox", "mpt", "olmo", "stablelm"), "GPTNeoXTokenizer"),
+    **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe"), "Qwen2Tokenizer"),
+    "bloom": "BloomTokenizer",
+    "phi": "CodeGenTokenizer",
+}
 
 
 class TokenType(enum.IntEnum):
@@ -30,6 +60,24 @@ class TokenType(enum.IntEnum):
     BYTE = 6
 
 
+def looks_special(text: str) -> bool:
+    """Whether an added token is a control token by its text.
+
+    Several makers forgot to mark theirs, so llama.cpp's converter goes by the text too.
+    """
+    return (
+        text in ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
+        or (text.startswith("<|") and text.endswith("|>"))
+        or (text.startswith("<\uff5c") and text.endswith("\uff5c>"))
+        or (text.startswith("<unused") and text.endswith(">"))
+    )
+
+
+def padding(i: int) -> str:
+    """The text of a token that only fills a vocabulary up to the model's size."""
+    return f"[PAD{i}]"
+
+
 @dataclass(frozen=True)
 class AddedToken:
     """A token that a tokenizer finds in the text before it splits the rest."""
@@ -40,20 +88,15 @@ class AddedToken:
 
     @property
     def type(self) -> TokenType:
-        """CONTROL if it is marked as special or looks like it, else USER_DEFINED.
-
-        Several makers forgot the mark, so llama.cpp's converter goes by the text too.
-        """
-        text = self.content
-        looks_special = (
-            text in ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
-            or (text.startswith("<|") and text.endswith("|>"))
-            or (text.startswith("<\uff5c") and text.endswith("\uff5c>"))
-            or (text.startswith("<unused") and text.endswith(">"))
-        )
-        if self.special or looks_special:
+        """CONTROL if it is marked as special or looks like it, else USER_DEFINED."""
+        if self.special or looks_special(self.content):
             return TokenType.CONTROL
         return TokenType.USER_DEFINED
+
+    @property
+    def marked_type(self) -> TokenType:
+        """CONTROL if it is marked as special, else USER_DEFINED."""
+        return TokenType.CONTROL if self.special else TokenType.USER_DEFINED
 
     @property
     def text(self) -> str:
@@ -87,10 +130,49 @@ class TokenizerFiles:
             FormatError: one of them is damaged.
         """
         tokenizer = read_json(folder / "tokenizer.json") or {}
-        if tokenizer and not isinstance(tokenizer.get("model"), Mapping):
-            raise FormatError(f"{folder}/tokenizer.json has no 'model'; fetch it again")
+        if tokenizer:
+            model = tokenizer.get("model")
+            if not isinstance(model, Mapping):
+                raise FormatError(
+                    f"{folder}/tokenizer.json has no 'model'; fetch it again"
+                )
+            vocab = model.get("vocab")
+            if not vocab or not isinstance(vocab, (Mapping, list)):
+                raise FormatError(
+                    f"{folder}/tokenizer.json has no tokens; fetch it again"
+                )
         settings = read_json(folder / "tokenizer_config.json") or {}
         return cls(folder, config, tokenizer, settings)
+
+    @property
+    def sentencepiece(self) -> Path:
+        """Where a SentencePiece model lies, if there is one."""
+        return self.folder / "tokenizer.model"
+
+    @property
+    def vocab_size(self) -> int | None:
+        """The rows of the model's embedding, if config.json tells."""
+        config = {**self.config, **(self.config.get("text_config") or {})}
+        size = config.get("vocab_size") or config.get("padded_vocab_size")
+        return size if isinstance(size, int) else None
+
+    def size_for(self, largest: int) -> int:
+        """The number of tokens to write, of which `largest` is the last one's id.
+
+        Raises:
+            CheckpointError: the model has fewer.
+        """
+        size = self.vocab_size
+        if size is not None and largest >= size:
+            raise CheckpointError(
+                f"the tokenizer has token ids up to {largest}, but config.json says "
+                f"vocab_size {size}; they are not of one model"
+            )
+        return largest + 1 if size is None else size
+
+    def read_added_tokens(self) -> dict[str, int]:
+        """Ids by text: added_tokens.json, which older checkpoints have."""
+        return read_json(self.folder / "added_tokens.json") or {}
 
     def added_in_settings(self) -> Iterator[AddedToken]:
         """The tokens that tokenizer_config.json adds."""
@@ -104,11 +186,25 @@ class TokenizerFiles:
         for token in self.tokenizer.get("added_tokens", ()):
             yield AddedToken(token["id"], token["content"], token.get("special", False))
 
-    def special_texts(self) -> set[str]:
-        """The texts that tokenizer_config.json names as BOS, EOS and so on."""
-        named = [self.settings.get(f"{kind}_token") for kind in SPECIAL_KINDS]
-        named += self.settings.get("additional_special_tokens") or ()
-        return {text for entry in named if (text := token_text(entry)) is not None}
+    @property
+    def tokenizer_class(self) -> str:
+        """transformers' class for this tokenizer, without the "Fast" of its name."""
+        named = self.settings.get("tokenizer_class") or self.config.get(
+            "tokenizer_class", _CLASSES.get(self.config.get("model_type", ""), "")
+        )
+        return str(named).removesuffix("Fast")
+
+    def special_text(self, role: str) -> str | None:
+        """The text of BOS, or the like: tokenizer_config.json's, or its class's."""
+        default = _CLASS_ROLES.get(self.tokenizer_class, {}).get(role)
+        return token_text(self.settings.get(f"{role}_token", default))
+
+    def special_texts(self) -> list[str]:
+        """The texts of BOS, EOS and so on."""
+        extra = self.settings.get("additional_special_tokens") or ()
+        texts = [self.special_text(role) for role in SPECIAL_KINDS]
+        texts += [token_text(entry) for entry in extra]
+        return list(dict.fromkeys(text for text in texts if text is not None))
 
 
 def token_text(entry: object) -> str | None:

@@ -1,25 +1,18 @@
 """SentencePiece's BPE, as llama.cpp runs it: the union that scores highest comes first.
 
 The sentencepiece library is not used for this: it never merges characters into a
-control token, and llama.cpp does.  Text falls apart wherever two neighbouring
-characters are neighbours in no token, so most words are looked up, not merged again.
+control token, and llama.cpp does.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import FormatError
+from .cutting import Cutter
 
 __all__ = ["PieceMerger"]
-
-# Stands between tokens where they must not count as neighbours; it is no character.
-BOUNDARY = "\U0010ffff"
 
 
 class PieceMerger:
@@ -33,20 +26,11 @@ class PieceMerger:
     def __init__(self, ids: Mapping[str, int], scores: Sequence[float]) -> None:
         self._ids = ids
         self._scores = scores
-        self._joints = np.unique(_neighbours(BOUNDARY.join(ids)))
+        self._cutter = Cutter(ids)
 
     def encode(self, text: str) -> list[int]:
         """The token ids of a text whose spaces are escaped."""
-        joined = np.isin(_neighbours(text), self._joints)
-        cuts = [0, *(np.flatnonzero(~joined) + 1).tolist(), len(text)]
-        known: dict[str, list[int]] = {}
-        ids: list[int] = []
-        for start, stop in pairwise(cuts):
-            word = text[start:stop]
-            if word not in known:
-                known[word] = list(self._tokens(self._merge(word)))
-            ids += known[word]
-        return ids
+        return self._cutter.encode(text, lambda w: list(self._tokens(self._merge(w))))
 
     def _merge(self, word: str) -> list[str]:
         """The pieces that are left when no two neighbours are a token together."""
@@ -91,11 +75,3 @@ class PieceMerger:
                         "to spell it with"
                     )
                 yield self._ids[token]
-
-
-def _neighbours(text: str) -> NDArray[np.uint64]:
-    """A number for every two characters in a row: uint64 [len(text) - 1]."""
-    raw = text.encode("utf-32-le", "surrogatepass")
-    characters = np.frombuffer(raw, dtype="<u4").astype(np.uint64)
-    pairs: NDArray[np.uint64] = characters[:-1] << np.uint64(32) | characters[1:]
-    return pairs

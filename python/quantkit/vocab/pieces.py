@@ -11,103 +11,100 @@ is the rank of its merge.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from sentencepiece import SentencePieceProcessor
 
-from ..checkpoint import read_json
-from ..errors import CheckpointError, FormatError
+from ..errors import CheckpointError
 from ..gguf.keys import Field, ValueType, array, boolean, string
-from .files import TokenizerFiles, TokenType
+from .files import AddedToken, Json, TokenizerFiles, TokenType, padding
+from .sentencepiece_file import Piece, SentencePieceFile
 
-__all__ = ["is_piece_merges", "piece_merges_fields", "sentencepiece_fields"]
+__all__ = [
+    "ADDED_SCORE",
+    "PieceRules",
+    "adds_space",
+    "piece_fields",
+    "piece_merges_fields",
+    "rows_of",
+    "sentencepiece_pieces",
+]
 
-PADDING_SCORE = -10000.0
 ADDED_SCORE = -1000.0
 
-Piece = tuple[str, float, TokenType]  # text, score, type
 
+@dataclass(frozen=True)
+class PieceRules:
+    """Where a family differs in how it reads tokenizer.model.
 
-def sentencepiece_fields(files: TokenizerFiles) -> dict[str, Field]:
-    """The vocabulary of tokenizer.model, with the tokens that other files add.
-
-    Raises:
-        FormatError: tokenizer.model is not a SentencePiece model.
+    Attributes:
+        by_mark: an added token is a control token only if it is marked as special, and
+            tokenizer.json adds tokens too.
+        unused_prefix: texts that start so are unused tokens.
+        nul: stands for the character U+0000, at which readers in C would stop.
+        first: texts of the first tokens, instead of the model's.
+        after: texts of control tokens after the model's.
+        padding_score: the score of the tokens that fill up the vocabulary.
+        pre: value of `tokenizer.ggml.pre`.
     """
-    path = files.folder / "tokenizer.model"
-    model = SentencePieceProcessor()
-    try:
-        model.LoadFromFile(str(path))
-    except (OSError, RuntimeError) as error:
-        raise FormatError(
-            f"{path} is not a SentencePiece model; fetch it again, or move it away if "
-            "tokenizer.json is the model's tokenizer"
-        ) from error
-    pieces: dict[int, Piece] = {
-        i: (model.IdToPiece(i), model.GetScore(i), _piece_type(model, i))
-        for i in range(model.GetPieceSize())
-    }
-    for text, i in (read_json(files.folder / "added_tokens.json") or {}).items():
+
+    by_mark: bool = False
+    unused_prefix: str | None = None
+    nul: str | None = None
+    first: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    padding_score: float = -10000.0
+    pre: str = "default"
+
+
+def sentencepiece_pieces(
+    files: TokenizerFiles, model: SentencePieceFile, rules: PieceRules
+) -> dict[int, Piece]:
+    """The pieces of a SentencePiece model by id, with the tokens that files add."""
+    pieces = dict(enumerate(_renamed(model.pieces, rules)))
+    for text, i in files.read_added_tokens().items():
         pieces[i] = text, ADDED_SCORE, TokenType.USER_DEFINED
-    for token in files.added_in_settings():
-        pieces[token.id] = token.text, ADDED_SCORE, token.type
-    n_tokens = files.config.get("vocab_size") or model.GetPieceSize()
-    return _fields(pieces, n_tokens)
+    if rules.by_mark:
+        for token in (*files.added_in_settings(), *files.added_in_tokenizer()):
+            pieces[token.id] = token.content, ADDED_SCORE, token.marked_type
+    elif not rules.after:
+        for token in files.added_in_settings():
+            pieces[token.id] = token.text, ADDED_SCORE, token.type
+    for text in rules.after:
+        pieces[len(pieces)] = text, 0.0, TokenType.CONTROL
+    return pieces
 
 
-def is_piece_merges(tokenizer: Mapping[str, Any]) -> bool:
-    """Whether a tokenizer.json holds the merges of a SentencePiece model."""
-    model = tokenizer["model"]
-    return bool(model.get("type") == "BPE" and model.get("byte_fallback"))
+def _renamed(pieces: Sequence[Piece], rules: PieceRules) -> list[Piece]:
+    renamed: list[Piece] = []
+    for i, (text, score, kind) in enumerate(pieces):
+        if rules.unused_prefix is not None and text.startswith(rules.unused_prefix):
+            kind = TokenType.UNUSED
+        if rules.nul is not None and text == "\0":
+            text = rules.nul
+        renamed.append((rules.first[i] if i < len(rules.first) else text, score, kind))
+    return renamed
 
 
-def piece_merges_fields(files: TokenizerFiles) -> dict[str, Field]:
-    """The vocabulary of a tokenizer.json that holds a SentencePiece model's merges.
-
-    Raises:
-        CheckpointError: a token's id is beyond the model's `vocab_size`.
-    """
-    model = files.tokenizer["model"]
-    special = files.special_texts()
-    ranks: dict[str, int] = {}
-    for rank, pair in enumerate(model["merges"]):
-        halves = pair.split(" ") if isinstance(pair, str) else pair
-        ranks.setdefault("".join(halves), rank)
-    pieces: dict[int, Piece] = {
-        i: (
-            text,
-            -float(ranks.get(text, len(model["merges"]))),
-            _text_type(text, special),
-        )
-        for text, i in model["vocab"].items()
-    }
-    for token in (*files.added_in_tokenizer(), *files.added_in_settings()):
-        kind = TokenType.CONTROL if token.content in special else TokenType.USER_DEFINED
-        pieces.setdefault(token.id, (token.content, ADDED_SCORE, kind))
-    n_tokens = files.config.get("vocab_size", max(pieces) + 1)
-    if max(pieces) >= n_tokens:
-        raise CheckpointError(
-            f"the tokenizer has token ids up to {max(pieces)}, but config.json says "
-            f"vocab_size {n_tokens}; they are not of one model"
-        )
-    fields = _fields(pieces, n_tokens)
-    if "add_prefix_space" not in files.settings and not _prepends(files.tokenizer):
-        fields["tokenizer.ggml.add_space_prefix"] = boolean(False)
-    return fields
+def piece_fields(
+    pieces: Mapping[int, Piece], n_tokens: int, rules: PieceRules
+) -> dict[str, Field]:
+    """The fields of the kind `llama`, for the first `n_tokens` ids."""
+    return {"tokenizer.ggml.model": string("llama"), **rows_of(pieces, n_tokens, rules)}
 
 
-def _fields(pieces: Mapping[int, Piece], n_tokens: int) -> dict[str, Field]:
-    """The fields of the first `n_tokens` ids; those without a piece are padding."""
+def rows_of(
+    pieces: Mapping[int, Piece], n_tokens: int, rules: PieceRules
+) -> dict[str, Field]:
+    """Texts, scores and types; ids without a piece are padding."""
     rows = [
-        pieces.get(i, (f"[PAD{i}]", PADDING_SCORE, TokenType.UNUSED))
+        pieces.get(i, (padding(i), rules.padding_score, TokenType.UNUSED))
         for i in range(n_tokens)
     ]
     texts, scores, types = zip(*rows, strict=True)
     return {
-        "tokenizer.ggml.model": string("llama"),
-        "tokenizer.ggml.pre": string("default"),
+        "tokenizer.ggml.pre": string(rules.pre),
         "tokenizer.ggml.tokens": array(ValueType.STRING, texts),
         "tokenizer.ggml.scores": array(
             ValueType.FLOAT32, np.array(scores, dtype=np.float32)
@@ -118,24 +115,64 @@ def _fields(pieces: Mapping[int, Piece], n_tokens: int) -> dict[str, Field]:
     }
 
 
-def _piece_type(model: SentencePieceProcessor, i: int) -> TokenType:
-    """The type of a piece; a user-defined one counts as normal, as in llama.cpp."""
-    if model.IsUnknown(i):
-        return TokenType.UNKNOWN
-    if model.IsControl(i):
-        return TokenType.CONTROL
-    if model.IsUnused(i):
-        return TokenType.UNUSED
-    return TokenType.BYTE if model.IsByte(i) else TokenType.NORMAL
+def piece_merges_fields(files: TokenizerFiles, pad_vocab: bool) -> dict[str, Field]:
+    """The vocabulary of a tokenizer.json that holds a SentencePiece model's merges.
+
+    Args:
+        files: with a tokenizer.json.
+        pad_vocab: fill up to the model's `vocab_size`.
+
+    Raises:
+        CheckpointError: the model's `vocab_size` is another than the tokenizer's.
+    """
+    model = files.tokenizer["model"]
+    special = files.special_texts()
+    merges = model.get("merges", ())
+    ranks = _ranks(merges)
+    pieces: dict[int, Piece] = {
+        i: (
+            text,
+            -float(ranks.get(text, len(merges))),
+            _text_type(text, special),
+        )
+        for text, i in model["vocab"].items()
+    }
+    for token in (*files.added_in_tokenizer(), *files.added_in_settings()):
+        pieces.setdefault(token.id, _added(token, special))
+    n_tokens = files.size_for(max(pieces))
+    if n_tokens > max(pieces) + 1 and not pad_vocab:
+        raise CheckpointError(
+            f"the tokenizer has {max(pieces) + 1} tokens, but config.json says "
+            f"vocab_size {n_tokens}; to fill up with placeholders give --pad-vocab "
+            "(in Python pad_vocab=True)"
+        )
+    fields = piece_fields(pieces, n_tokens, PieceRules())
+    if "add_prefix_space" not in files.settings and not adds_space(files.tokenizer):
+        fields["tokenizer.ggml.add_space_prefix"] = boolean(False)
+    return fields
 
 
-def _text_type(text: str, special: set[str]) -> TokenType:
+def _ranks(merges: Sequence[str | Sequence[str]]) -> dict[str, int]:
+    """The rank of the first merge that makes each text."""
+    ranks: dict[str, int] = {}
+    for rank, pair in enumerate(merges):
+        halves = pair.split(" ") if isinstance(pair, str) else pair
+        ranks.setdefault("".join(halves), rank)
+    return ranks
+
+
+def _added(token: AddedToken, special: Sequence[str]) -> Piece:
+    kind = TokenType.CONTROL if token.content in special else TokenType.USER_DEFINED
+    return token.content, ADDED_SCORE, kind
+
+
+def _text_type(text: str, special: Sequence[str]) -> TokenType:
     if re.fullmatch("<0x[0-9A-Fa-f]{2}>", text):
         return TokenType.BYTE
     return TokenType.CONTROL if text in special else TokenType.NORMAL
 
 
-def _prepends(tokenizer: Mapping[str, Any]) -> bool:
+def adds_space(tokenizer: Json) -> bool:
     """Whether a tokenizer.json puts a space before the text."""
     sections = [tokenizer.get("normalizer"), tokenizer.get("pre_tokenizer")]
     while sections:
@@ -144,5 +181,6 @@ def _prepends(tokenizer: Mapping[str, Any]) -> bool:
         if section.get("type") == "Prepend":
             return True
         if section.get("type") == "Metaspace":
-            return bool(section.get("prepend_scheme", "always") != "never")
+            scheme = section.get("prepend_scheme", "always")
+            return bool(section.get("add_prefix_space", scheme != "never"))
     return False

@@ -7,7 +7,7 @@ tokenizer_config.json, config.json and the chat template files.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..checkpoint import read_json
 from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
 from .files import SPECIAL_KINDS, Json, TokenizerFiles, token_text
 
-__all__ = ["special_fields"]
+__all__ = ["normalizer_steps", "special_fields"]
 
 _ID_KEYS = {
     "bos": "tokenizer.ggml.bos_token_id",
@@ -34,22 +34,26 @@ _FLAG_KEYS = {
 
 
 def special_fields(
-    files: TokenizerFiles, n_tokens: int | None = None
+    files: TokenizerFiles,
+    n_tokens: int | None = None,
+    kinds: Iterable[str] = SPECIAL_KINDS,
+    defaults: Callable[[Mapping[str, int]], Mapping[str, int]] | None = None,
 ) -> dict[str, Field]:
     """The fields of special tokens, in the order llama.cpp writes them.
 
     Args:
         files: the tokenizer's files.
         n_tokens: ids from here on are left out (None: every id is written).
+        kinds: the roles to look for.
+        defaults: given the ids that the files name, ids of further roles.
     """
-    roles = _Roles(dict(files.settings))
+    roles = _Roles(dict(files.settings), kinds=list(kinds))
     if files.tokenizer:
         roles.read_post_processor(files.tokenizer.get("post_processor") or {})
-    fields = {
-        _ID_KEYS[kind]: uint32(i)
-        for kind, i in roles.read_ids(files, n_tokens).items()
-        if kind in _ID_KEYS
-    }
+    ids = roles.read_ids(files, n_tokens)
+    if defaults is not None:
+        ids = ids | {kind: i for kind, i in defaults(ids).items() if kind not in ids}
+    fields = {_ID_KEYS[kind]: uint32(i) for kind, i in ids.items() if kind in _ID_KEYS}
     fields |= {
         _FLAG_KEYS[kind]: boolean(flag)
         for kind, flag in roles.flags.items()
@@ -57,7 +61,7 @@ def special_fields(
     }
     if files.settings:
         fields |= _chat_template_fields(files)
-    return fields
+    return fields | _normalizer_fields(files)
 
 
 @dataclass
@@ -84,10 +88,21 @@ class _Roles:
             if processor.get("type") == "ByteLevel":
                 self.flags.setdefault("bos", False)
                 self.flags.setdefault("eos", False)
+            elif processor.get("type") == "RobertaProcessing":
+                self.flags |= {"bos": True, "eos": True, "sep": True}
+                self._name_roberta("cls", processor, settings.get("bos_token"))
+                self._name_roberta("sep", processor, settings.get("eos_token"))
             elif processor.get("type") == "TemplateProcessing":
                 self._read_template(
                     processor.get("single", []), processor.get("pair", [])
                 )
+
+    def _name_roberta(self, kind: str, processor: Json, stand_in: object) -> None:
+        """Name the token of a role that RobertaProcessing gives as a text and an id."""
+        key = f"{kind}_token"
+        self.settings[key] = (
+            self.settings.get(key) or processor.get(kind, [stand_in])[0]
+        )
 
     def _read_template(self, single: list[Json], pair: list[Json]) -> None:
         first = _special_id(single[0]) if len(single) > 1 else None
@@ -109,9 +124,10 @@ class _Roles:
 
     def _end_with(self, text: str) -> None:
         """Make `text` the EOS token; one that it displaces ends a turn or a message."""
+        named = bool(self.settings)
         displaced = self.settings.get("eos_token")
         self.flags["eos"] = True
-        if displaced == text:
+        if displaced == text or not named:
             return
         self.settings["eos_token"] = text
         for kind in ("eot", "eom"):
@@ -145,7 +161,11 @@ class _Roles:
                 self.flags.setdefault(kind, flag)
             text = token_text(self.settings.get(f"{kind}_token"))
             found.append((kind, by_text.get(text) if text is not None else None))
-        found += [(kind, files.config.get(f"{kind}_token_id")) for kind in self.kinds]
+        inner = files.config.get("text_config") or {}
+        for kind in self.kinds:
+            key = f"{kind}_token_id"
+            i = files.config.get(key)
+            found.append((kind, inner.get(key) if i is None else i))
         ids: dict[str, int] = {}
         for kind, i in found:
             if isinstance(i, int) and i >= 0 and (n_tokens is None or i < n_tokens):
@@ -163,6 +183,39 @@ def _sequence_ids(template: list[Json]) -> tuple[str | None, str | None]:
     """The texts ("A" or "B") with which a template starts and ends."""
     first, last = (template[i].get("Sequence", {}).get("id") for i in (0, -1))
     return first, last
+
+
+def _normalizer_fields(files: TokenizerFiles) -> dict[str, Field]:
+    """Whether the normalizer of tokenizer.json lowers letters and strips accents."""
+    flags: dict[str, bool] = {}
+    for step in normalizer_steps(files.tokenizer):
+        match step:
+            case {"type": "Lowercase"}:
+                flags["lowercase"] = True
+            case {"type": "StripAccents"}:
+                flags["strip_accents"] = True
+            case {"type": "BertNormalizer"}:
+                flags |= {
+                    flag: step[flag]
+                    for flag in ("lowercase", "strip_accents")
+                    if isinstance(step.get(flag), bool)
+                }
+    return {
+        f"tokenizer.ggml.normalizer.{flag}": boolean(flags[flag])
+        for flag in ("lowercase", "strip_accents")
+        if flag in flags
+    }
+
+
+def normalizer_steps(tokenizer: Json) -> Iterator[Json]:
+    """The steps by which a tokenizer.json changes text before it is split."""
+    sections = [tokenizer.get("normalizer") or {}]
+    while sections:
+        section = sections.pop(0)
+        if section.get("type") == "Sequence":
+            sections = [*section.get("normalizers", ()), *sections]
+        else:
+            yield section
 
 
 def _chat_template_fields(files: TokenizerFiles) -> dict[str, Field]:

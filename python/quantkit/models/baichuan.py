@@ -1,0 +1,82 @@
+"""Baichuan 1 and 2: a Llama whose attention is fused.
+
+The models with 40 heads (13B) have ALiBi in place of the rotation; no key tells, and
+llama.cpp goes by the 40 layers that they have as well.
+Baichuan 2 divides each row of its output head by the row's length before it multiplies.
+GGUF readers do not: the file holds the rows divided (llama.cpp's converter leaves them
+as they are, which gives other logits).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from ..errors import CheckpointError
+from ..gguf.keys import Field, string, uint32
+from ..lazy import LazyTensor, taken, unit_rows
+from .base import Config, Weights
+from .config import head_size, required, text_fields
+from .facts import Facts
+from .family import DECODER_LAYER, Named
+from .llama import Llama, interleaved_rows, require_silu
+from .traits import Traits
+
+__all__ = ["Baichuan"]
+
+ALIBI_HEADS = 40
+ALIBI_BIAS = 8.0
+BAICHUAN_2_VOCABULARY = 125696
+"""Nothing else in its config tells Baichuan 2 from 1."""
+
+
+class Baichuan(Llama):
+    """The architecture that llama.cpp calls `baichuan`."""
+
+    name = "baichuan"
+    hf_classes = ("BaichuanForCausalLM", "BaiChuanForCausalLM")
+    defaults: ClassVar = {"default_theta": None}
+    fills_head_size = False
+    inner: ClassVar = {**DECODER_LAYER, "self_attn.W_pack": "attn_qkv"}
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_silu(config)
+        return {
+            **text_fields(config, file_type),
+            "tensor_data_layout": string("Meta AI original pth"),
+            "rope.dimension_count": uint32(head_size(config)),
+        }
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensors of a checkpoint tensor: fused attention is cut."""
+        name = self.gguf_name(source, config)
+        if ".attn_qkv." not in name:
+            is_second = config.get("vocab_size") == BAICHUAN_2_VOCABULARY
+            if name == "output.weight" and is_second:
+                tensor = unit_rows(tensor)
+            yield name, tensor
+            return
+        n_rows, left = divmod(tensor.shape[0], 3)
+        if left:
+            raise CheckpointError(
+                f"{source!r} has {tensor.shape[0]} rows, which are not three alike"
+            )
+        n_heads = required(config, "num_attention_heads")
+        q, k, v = (taken(tensor, np.arange(n_rows) + i * n_rows) for i in range(3))
+        q = taken(q, interleaved_rows(source, q, n_heads))
+        k = taken(k, interleaved_rows(source, k, n_heads))
+        for part, cut in (("q", q), ("k", k), ("v", v)):
+            yield name.replace("attn_qkv", f"attn_{part}"), cut
+
+    def traits(self, facts: Facts, weights: Weights) -> Traits:
+        """What the forward pass is."""
+        traits = super().traits(facts, weights)
+        if facts.count("attention.head_count") == ALIBI_HEADS:
+            return replace(traits, rotary=None, alibi_bias=ALIBI_BIAS)
+        return traits

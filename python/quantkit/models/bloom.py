@@ -1,0 +1,82 @@
+"""BLOOM: ALiBi instead of positions, a norm after the embedding."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ..gguf.keys import Field, float32, uint32
+from ..lazy import LazyTensor, taken
+from .base import Config, Model, Weights
+from .config import FILE_TYPE, n_layers, required
+from .decoder import load_decoder
+from .facts import Facts
+from .family import Family, Named
+from .gpt_neox import rows_by_part
+from .traits import Traits
+
+__all__ = ["Bloom"]
+
+# The paper's slopes, which llama.cpp takes for granted: there is no key for it.
+ALIBI_BIAS = 8.0
+
+
+class Bloom(Family):
+    """The architecture that llama.cpp calls `bloom`."""
+
+    name = "bloom"
+    hf_classes = ("BloomForCausalLM", "BloomModel")
+    defaults: ClassVar = {"layer_norm_epsilon": 1e-5, "tie_word_embeddings": True}
+    renames: ClassVar = (("transformer.", ""),)
+    outer: ClassVar = {
+        "word_embeddings": "token_embd",
+        "word_embeddings_layernorm": "token_embd_norm",
+        "ln_f": "output_norm",
+        "lm_head": "output",
+    }
+    layer: ClassVar = re.compile(r"h\.(\d+)\.(.+)")
+    inner: ClassVar = {
+        "input_layernorm": "attn_norm",
+        "self_attention.query_key_value": "attn_qkv",
+        "self_attention.dense": "attn_output",
+        "post_attention_layernorm": "ffn_norm",
+        "mlp.dense_h_to_4h": "ffn_up",
+        "mlp.dense_4h_to_h": "ffn_down",
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        width = required(config, "hidden_size", "n_embed")
+        n_heads = required(config, "n_head", "num_attention_heads")
+        return {
+            "context_length": uint32(config.get("seq_length") or width),
+            "embedding_length": uint32(width),
+            "feed_forward_length": uint32(4 * width),
+            "block_count": uint32(n_layers(config)),
+            "attention.head_count": uint32(n_heads),
+            "attention.head_count_kv": uint32(n_heads),
+            "attention.layer_norm_epsilon": float32(
+                required(config, "layer_norm_epsilon")
+            ),
+            FILE_TYPE: uint32(file_type),
+        }
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensor of a checkpoint tensor: fused rows move."""
+        if ".query_key_value." in source:
+            n_heads = required(config, "n_head", "num_attention_heads")
+            tensor = taken(tensor, rows_by_part(tensor.shape[0], n_heads))
+        yield self.gguf_name(source, config), tensor
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_epsilon"),
+            centered=True,
+            activation="gelu_tanh",
+            alibi_bias=ALIBI_BIAS,
+        )
+        return load_decoder(facts, weights, traits)

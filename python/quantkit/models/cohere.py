@@ -1,0 +1,69 @@
+"""Command-R: attention and feed forward side by side, LayerNorm without a bias.
+
+Heads rotate neighbouring components, in the checkpoint as in GGUF.  Command-R+ norms
+each head of queries and keys with weights of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..gguf.keys import Field, float32, string
+from .base import Config, Model, Weights
+from .config import first, require_setting, required, text_fields
+from .decoder import load_decoder
+from .facts import Facts
+from .family import Family
+from .rotary import Rotary
+from .traits import Traits
+
+__all__ = ["Cohere"]
+
+
+class Cohere(Family):
+    """The architecture that llama.cpp calls `command-r`."""
+
+    name = "command-r"
+    hf_classes = ("CohereForCausalLM",)
+    defaults: ClassVar = {
+        "num_key_value_heads": None,
+        "max_position_embeddings": 8192,
+        "layer_norm_eps": 1e-5,
+        "logit_scale": 0.0625,
+        "default_theta": 500000.0,
+        "tie_word_embeddings": True,
+    }
+    outer: ClassVar = {"model.embed_tokens": "token_embd", "model.norm": "output_norm"}
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config with the defaults of its class where it says nothing.
+
+        Old configs give the length that a first version of the code could run as
+        `max_position_embeddings`, and the model's own under another name.
+        """
+        config = super().complete(config)
+        context = first(config, "model_max_length", "max_position_embeddings")
+        return {**config, "max_position_embeddings": context}
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_setting(config, "hidden_act", "silu", "swish")
+        require_setting(config, "tie_word_embeddings", True)
+        return {
+            **text_fields(config, file_type),
+            "logit_scale": float32(required(config, "logit_scale")),
+            "rope.scaling.type": string("none"),
+        }
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_epsilon"),
+            centered=True,
+            parallel=True,
+            rotary=Rotary.load(facts, weights),
+            interleaved=True,
+            norms_by_head=True,
+            logit_scale=facts.number("logit_scale", 1.0),
+        )
+        return load_decoder(facts, weights, traits)

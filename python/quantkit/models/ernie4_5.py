@@ -1,0 +1,100 @@
+"""ERNIE 4.5, dense: as Llama, but heads rotate by neighbours in the checkpoint too.
+
+Checkpoints for Paddle fuse queries, keys and values, and gate and up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import CheckpointError
+from ..gguf.keys import Field
+from ..lazy import LazyTensor, taken
+from .base import Config, Model, Weights
+from .config import head_size, required, text_fields
+from .decoder import load_decoder
+from .facts import Facts
+from .family import Family, Named
+from .llama import require_silu
+from .rotary import Rotary
+from .traits import Traits
+
+__all__ = ["Ernie45"]
+
+
+class Ernie45(Family):
+    """The architecture that llama.cpp calls `ernie4_5`."""
+
+    name = "ernie4_5"
+    hf_classes = ("Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM")
+    defaults: ClassVar = {
+        "default_theta": 500000.0,
+        "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 131072,
+        "num_key_value_heads": 2,
+        "head_dim": 128,
+        "tie_word_embeddings": True,
+    }
+    renames = (("ernie.", "model."),)
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config with the defaults of its class where it says nothing."""
+        whole = super().complete(config)
+        return {**whole, "head_dim": head_size(whole)}
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_silu(config)
+        return text_fields(config, file_type)
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensors of a checkpoint tensor: fused ones are cut."""
+        for fused, parts in self._fused(config).items():
+            if f".{fused}." in source:
+                yield from self._cut(source, fused, parts, tensor, config)
+                return
+        yield from super().converted(source, tensor, config)
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            rotary=Rotary.load(facts, weights),
+            interleaved=True,
+        )
+        return load_decoder(facts, weights, traits)
+
+    def _fused(self, config: Config) -> dict[str, dict[str, int]]:
+        """Fused modules, and the rows of each of their parts."""
+        width, n_inner = config["head_dim"], required(config, "intermediate_size")
+        n_q = required(config, "num_attention_heads") * width
+        n_kv = required(config, "num_key_value_heads") * width
+        return {
+            "qkv_proj": {"q_proj": n_q, "k_proj": n_kv, "v_proj": n_kv},
+            "up_gate_proj": {"gate_proj": n_inner, "up_proj": n_inner},
+        }
+
+    def _cut(
+        self,
+        source: str,
+        fused: str,
+        parts: dict[str, int],
+        tensor: LazyTensor,
+        config: Config,
+    ) -> Iterator[Named]:
+        if tensor.shape[0] != sum(parts.values()):
+            raise CheckpointError(
+                f"{source!r} has {tensor.shape[0]} rows; expected "
+                f"{' + '.join(map(str, parts.values()))}; config.json does not belong "
+                "to these weights"
+            )
+        start = 0
+        for part, n_rows in parts.items():
+            name = self.gguf_name(source.replace(fused, part), config)
+            yield name, taken(tensor, np.arange(start, start + n_rows))
+            start += n_rows

@@ -1,0 +1,89 @@
+"""EXAONE 4: norms behind attention and feed forward, and layers with a window.
+
+Where there are windows, only the layers that have them rotate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from ..gguf.keys import Field, ValueType, array, uint32
+from ..lazy import computed
+from .base import Config, Model, Weights
+from .config import head_size, n_layers, required, text_fields
+from .decoder import load_decoder
+from .facts import Facts
+from .family import DECODER_LAYER, Family, Named
+from .llama import require_silu
+from .rope_config import llama3_factors
+from .rotary import Rotary
+from .traits import Traits
+from .windows import PATTERN, layer_windows, windowed_layers
+
+__all__ = ["Exaone4"]
+
+WINDOW = "attention.sliding_window"
+PERIOD = 4
+"""Every fourth layer sees everything."""
+
+
+class Exaone4(Family):
+    """The architecture that llama.cpp calls `exaone4`."""
+
+    name = "exaone4"
+    hf_classes = ("Exaone4ForCausalLM",)
+    defaults: ClassVar = {
+        "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 2048,
+        "num_key_value_heads": 32,
+        "sliding_window": 4096,
+        "sliding_window_pattern": PERIOD,
+    }
+    inner: ClassVar = {
+        **DECODER_LAYER,
+        "post_attention_layernorm": "post_attention_norm",
+        "post_feedforward_layernorm": "post_ffw_norm",
+    }
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config with the defaults of its class, and a pattern spelled out."""
+        whole = super().complete(config)
+        pattern = whole["sliding_window_pattern"]
+        if isinstance(pattern, str) and whole.get("layer_types") is None:
+            letters = [pattern[i % len(pattern)] for i in range(n_layers(whole))]
+            whole["layer_types"] = [
+                "sliding_attention" if letter == "L" else "full_attention"
+                for letter in letters
+            ]
+        return whole
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_silu(config)
+        fields = {
+            **text_fields(config, file_type),
+            "vocab_size": uint32(required(config, "vocab_size")),
+        }
+        if config["sliding_window"] is not None:
+            fields[WINDOW] = uint32(config["sliding_window"])
+            fields[PATTERN] = array(ValueType.BOOL, layer_windows(config, PERIOD))
+        return fields
+
+    def computed_tensors(self, config: Config) -> Iterator[Named]:
+        """What llama3 scaling divides the frequencies by."""
+        factors = llama3_factors(config, head_size(config))
+        if factors is not None:
+            yield "rope_freqs.weight", computed(factors)
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            rotary=Rotary.load(facts, weights),
+        )
+        if window := facts.count(WINDOW, 0):
+            windowed = windowed_layers(facts, PERIOD)
+            traits = replace(traits, window=window, windowed=windowed, rotates=windowed)
+        return load_decoder(facts, weights, traits)

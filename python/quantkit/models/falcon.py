@@ -1,0 +1,139 @@
+"""Falcon: one or a few key heads, parallel parts, a norm for both or one for each.
+
+The checkpoint's fused matrix has groups of query heads, each followed by its key and
+its value head; GGUF has all queries first, then all keys, then all values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CheckpointError, UnsupportedModelError
+from ..gguf.keys import Field, float32, string, uint32
+from ..lazy import LazyTensor, taken
+from .base import Config, Model, Weights
+from .config import FILE_TYPE, first, n_layers, required
+from .decoder import load_decoder
+from .facts import Facts
+from .family import Family, Named
+from .rotary import Rotary
+from .traits import Traits
+
+__all__ = ["Falcon"]
+
+HEADS = ("num_attention_heads", "n_head")
+KV_HEADS = ("num_kv_heads", "n_head_kv")
+CONTEXT = 2048
+
+
+class Falcon(Family):
+    """The architecture that llama.cpp calls `falcon`.
+
+    GGUF's layout has the norm that attention reads as `attn_norm_2` where there are
+    two, and that of the feed forward as `attn_norm`.
+    """
+
+    name = "falcon"
+    hf_classes = ("FalconForCausalLM", "RWForCausalLM")
+    defaults: ClassVar = {"layer_norm_epsilon": 1e-5, "tie_word_embeddings": True}
+    renames: ClassVar = (("transformer.", ""),)
+    outer: ClassVar = {
+        "word_embeddings": "token_embd",
+        "ln_f": "output_norm",
+        "lm_head": "output",
+    }
+    layer: ClassVar = re.compile(r"h\.(\d+)\.(.+)")
+    inner: ClassVar = {
+        "input_layernorm": "attn_norm",
+        "ln_mlp": "attn_norm",
+        "ln_attn": "attn_norm_2",
+        "self_attention.query_key_value": "attn_qkv",
+        "self_attention.dense": "attn_output",
+        "mlp.dense_h_to_4h": "ffn_up",
+        "mlp.dense_4h_to_h": "ffn_down",
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it.
+
+        Raises:
+            UnsupportedModelError: the model has ALiBi or sequential parts, as the small
+                Falcon-RW have, which GGUF readers do not run.
+        """
+        if config.get("alibi") or not config.get("parallel_attn", True):
+            raise UnsupportedModelError(
+                "config.json asks for ALiBi or for parts that are not parallel (as "
+                "Falcon-RW); GGUF readers run falcon with rotary positions and "
+                "parallel parts"
+            )
+        width = required(config, "hidden_size")
+        return {
+            "context_length": uint32(CONTEXT),
+            "tensor_data_layout": string("jploski"),
+            "embedding_length": uint32(width),
+            "feed_forward_length": uint32(4 * width),
+            "block_count": uint32(n_layers(config)),
+            "attention.head_count": uint32(required(config, *HEADS)),
+            "attention.head_count_kv": uint32(_n_kv_heads(config)),
+            "attention.layer_norm_epsilon": float32(
+                required(config, "layer_norm_epsilon")
+            ),
+            FILE_TYPE: uint32(file_type),
+        }
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensor of a checkpoint tensor: fused rows move."""
+        if ".query_key_value." in source:
+            n_heads = required(config, *HEADS)
+            n_kv_heads = _n_kv_heads(config)
+            rows = _rows_by_part(source, tensor.shape[0], n_heads, n_kv_heads)
+            tensor = taken(tensor, rows)
+        yield self.gguf_name(source, config), tensor
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_epsilon"),
+            centered=True,
+            parallel=True,
+            activation="gelu",
+            rotary=Rotary.load(facts, weights),
+        )
+        return load_decoder(facts, weights, traits)
+
+
+def _n_kv_heads(config: Config) -> int:
+    """One for all, a few, or as many as there are query heads.
+
+    The config class gives a number even where `multi_query` makes it void.
+    """
+    if config.get("multi_query", True) and not config.get("new_decoder_architecture"):
+        return 1
+    return int(first(config, *KV_HEADS) or required(config, *HEADS))
+
+
+def _rows_by_part(
+    source: str, n_rows: int, n_heads: int, n_kv_heads: int
+) -> NDArray[np.intp]:
+    """From (group, head, row) to all queries, all keys, all values.
+
+    Raises:
+        CheckpointError: the rows are not that many heads.
+    """
+    group = n_heads // n_kv_heads + 2
+    if n_rows % (n_kv_heads * group):
+        raise CheckpointError(
+            f"{source!r} has {n_rows} rows, which are not {n_heads} query heads in "
+            f"{n_kv_heads} groups, each with a key and a value head; config.json does "
+            "not belong to these weights"
+        )
+    rows = np.arange(n_rows, dtype=np.intp).reshape(n_kv_heads, group, -1)
+    parts = rows[:, :-2], rows[:, -2], rows[:, -1]
+    return np.concatenate([part.reshape(-1) for part in parts])

@@ -1,0 +1,216 @@
+"""Gemma 1, 2 and 3: norms whose weights are stored less one, and a scaled embedding.
+
+The head is the embedding.  Gemma 2 norms what each part gives as well, soft-caps
+scores and logits, and gives every other layer a window.  Gemma 3 norms queries and keys
+instead of capping scores; five of six layers have a window, and a rotation of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+from ..gguf.keys import Field, float32
+from ..lazy import LazyTensor, plus
+from .base import Config, Model, Weights
+from .config import (
+    FILE_TYPE,
+    head_size,
+    n_layers,
+    ordered,
+    require_setting,
+    required,
+    text_fields,
+)
+from .decoder import load_decoder
+from .facts import Facts
+from .family import COMPUTED, DECODER_LAYER, Family, Named
+from .rope_config import unassumed_rotary_fields
+from .rotary import Rotary
+from .traits import Traits
+from .windows import layer_windows, window_fields, windowed_layers
+
+__all__ = ["Gemma", "Gemma2", "Gemma3"]
+
+FIELDS = (
+    "context_length",
+    "embedding_length",
+    "block_count",
+    "feed_forward_length",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.layer_norm_rms_epsilon",
+    "attention.key_length",
+    "attention.value_length",
+    FILE_TYPE,
+)
+# Old configs say gelu and mean its approximation.
+GELUS = ("gelu_pytorch_tanh", "gelu")
+ATTENTION_CAP = "attn_logit_softcapping"
+LOGIT_CAP = "final_logit_softcapping"
+
+
+class Gemma(Family):
+    """The architecture that llama.cpp calls `gemma`."""
+
+    name = "gemma"
+    hf_classes: ClassVar[tuple[str, ...]] = ("GemmaForCausalLM",)
+    defaults: ClassVar = {
+        "num_key_value_heads": 16,
+        "head_dim": 256,
+        "max_position_embeddings": 8192,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": True,
+    }
+    skipped: ClassVar[tuple[str, ...]] = (*COMPUTED, "lm_head.weight")
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        self.check_settings(config)
+        fields = ordered(text_fields(config, file_type), *FIELDS)
+        return fields | unassumed_rotary_fields(config)
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse a config that asks for what GGUF cannot say of this architecture.
+
+        Raises:
+            UnsupportedModelError: the setting.
+        """
+        require_setting(config, "hidden_act", *GELUS)
+        require_setting(config, "hidden_activation", *GELUS)
+        require_setting(config, "use_bidirectional_attention", False)
+        if "lm_head.weight" in self.skipped:
+            require_setting(config, "tie_word_embeddings", True)
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensor of a checkpoint tensor: norms get the one they lack."""
+        if source.endswith("norm.weight"):
+            tensor = plus(tensor, 1.0)
+        yield self.gguf_name(source, config), tensor
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        return load_decoder(facts, weights, self.traits(facts, weights))
+
+    def traits(self, facts: Facts, weights: Weights) -> Traits:
+        """What the forward pass is."""
+        return Traits(
+            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            activation="gelu_tanh",
+            rotary=Rotary.load(facts, weights),
+            embedding_scale=facts.count("embedding_length") ** 0.5,
+        )
+
+
+class Gemma2(Gemma):
+    """The architecture that llama.cpp calls `gemma2`.
+
+    Attributes:
+        wide_layers: the number of layers of the model whose scores are scaled by width
+            and heads; those of all others are by head size.  GGUF has no key for it
+            that readers heed: they go by this number.
+    """
+
+    name = "gemma2"
+    hf_classes: ClassVar[tuple[str, ...]] = ("Gemma2ForCausalLM",)
+    defaults: ClassVar = {
+        **Gemma.defaults,
+        "num_key_value_heads": 4,
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 4096,
+        ATTENTION_CAP: 50.0,
+        LOGIT_CAP: 30.0,
+    }
+    inner: ClassVar = {
+        **DECODER_LAYER,
+        "post_attention_layernorm": "post_attention_norm",
+        "pre_feedforward_layernorm": "ffn_norm",
+        "post_feedforward_layernorm": "post_ffw_norm",
+    }
+    wide_layers: ClassVar[int] = 46
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        self.check_settings(config)
+        return {
+            **ordered(text_fields(config, file_type), *FIELDS),
+            ATTENTION_CAP: float32(required(config, ATTENTION_CAP)),
+            LOGIT_CAP: float32(required(config, LOGIT_CAP)),
+            **window_fields(config, 2),
+            **unassumed_rotary_fields(config),
+        }
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse a config that asks for what GGUF cannot say of this architecture.
+
+        Raises:
+            UnsupportedModelError: the setting.
+        """
+        super().check_settings(config)
+        assumed = head_size(config)
+        if n_layers(config) == self.wide_layers:
+            n_heads = required(config, "num_attention_heads")
+            assumed = required(config, "hidden_size") // n_heads
+        require_setting(config, "query_pre_attn_scalar", assumed)
+
+    def traits(self, facts: Facts, weights: Weights) -> Traits:
+        """What the forward pass is."""
+        scale = None
+        if facts.count("block_count") == self.wide_layers:
+            n_heads = facts.count("attention.head_count")
+            scale = (facts.count("embedding_length") // n_heads) ** -0.5
+        return replace(
+            super().traits(facts, weights),
+            attention_scale=scale,
+            attention_cap=facts.number(ATTENTION_CAP, 50.0),
+            logit_cap=facts.number(LOGIT_CAP, 30.0),
+            window=facts.count("attention.sliding_window", 4096),
+            windowed=windowed_layers(facts, 2),
+        )
+
+
+class Gemma3(Gemma2):
+    """The architecture that llama.cpp calls `gemma3`; of the text part alone."""
+
+    name = "gemma3"
+    hf_classes = ("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration")
+    defaults: ClassVar = {
+        **Gemma2.defaults,
+        "num_attention_heads": 8,
+        "max_position_embeddings": 131072,
+        "vocab_size": 262208,
+        "default_theta": 1e6,
+        "rope_local_base_freq": 1e4,
+        ATTENTION_CAP: None,
+        LOGIT_CAP: None,
+    }
+    renames = (("language_model.", ""),)
+    skipped = COMPUTED
+    foreign = ("vision_tower.", "vision_model.", "multi_modal_projector.")
+    wide_layers = 62
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        self.check_settings(config)
+        require_setting(config, ATTENTION_CAP, None)
+        fields = text_fields(config, file_type)
+        if cap := config.get(LOGIT_CAP):
+            fields[LOGIT_CAP] = float32(cap)
+        if any(layer_windows(config, 6)):
+            fields |= window_fields(config, 6)
+        return fields
+
+    def traits(self, facts: Facts, weights: Weights) -> Traits:
+        """What the forward pass is."""
+        window = facts.count("attention.sliding_window", 0) or None
+        return replace(
+            super().traits(facts, weights),
+            attention_cap=None,
+            logit_cap=facts.number(LOGIT_CAP, 0.0) or None,
+            window=window,
+            windowed=windowed_layers(facts, 6 if window else 1),
+            windowed_rotary=Rotary.local(facts, 1e4),
+        )

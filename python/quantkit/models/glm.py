@@ -1,0 +1,206 @@
+"""GLM-4 and ChatGLM: part of each head rotates, neighbours together; gate and up fused.
+
+ChatGLM (2, 3, GLM-4-9B-Chat) is the first home of the architecture, with names and a
+config of its own; Glm is the same in transformers.  Glm4 (GLM-4-0414) norms what each
+part gives as well, and has an architecture of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CheckpointError
+from ..gguf.keys import Field, boolean, float32, uint32
+from ..lazy import LazyTensor, taken
+from .base import Config, Model, Weights
+from .config import (
+    FILE_TYPE,
+    head_size,
+    ordered,
+    require_setting,
+    required,
+    text_fields,
+)
+from .decoder import load_decoder
+from .facts import Facts
+from .family import DECODER_LAYER, Family, Named
+from .rope_config import DEFAULT_BASE, rope_parameters, rotary_fields
+from .rotary import Rotary
+from .traits import Traits
+
+__all__ = ["ChatGlm", "Glm", "Glm4"]
+
+FIELDS = (
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "block_count",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.layer_norm_rms_epsilon",
+    FILE_TYPE,
+)
+SHARE = 0.5
+# What a ChatGLM's config calls what transformers' configs call otherwise.
+OWN_NAMES = {
+    "seq_length": "max_position_embeddings",
+    "ffn_hidden_size": "intermediate_size",
+    "multi_query_group_num": "num_key_value_heads",
+    "layernorm_epsilon": "rms_norm_eps",
+}
+
+
+class Glm(Family):
+    """The architecture that llama.cpp calls `chatglm`, as transformers stores it.
+
+    llama.cpp's converter overlooks what transformers calls the base of the rotation and
+    the epsilon of the norms; they are taken from the config here.
+    """
+
+    name = "chatglm"
+    hf_classes: ClassVar[tuple[str, ...]] = ("GlmForCausalLM",)
+    defaults: ClassVar = {
+        "num_key_value_heads": 2,
+        "head_dim": 128,
+        "max_position_embeddings": 131072,
+        "rms_norm_eps": 1.5625e-07,
+    }
+    inner: ClassVar = {**DECODER_LAYER, "mlp.gate_up_proj": "ffn_up"}
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_setting(config, "hidden_act", "silu", "swish")
+        n_heads = required(config, "num_attention_heads")
+        size = required(config, "hidden_size") // n_heads
+        require_setting(config, "head_dim", size)
+        base = rope_parameters(config).get("rope_theta") or DEFAULT_BASE
+        return {
+            **ordered(text_fields(config, file_type), *FIELDS),
+            "context_length": uint32(self.context(config)),
+            "rope.dimension_count": uint32(n_rotated(config, size)),
+            "tokenizer.ggml.add_bos_token": boolean(False),
+            **rotary_fields(config),
+            "rope.freq_base": float32(base * config.get("rope_ratio", 1)),
+        }
+
+    def context(self, config: Config) -> int:
+        """How long a text may be.
+
+        For configs of transformers, llama.cpp's converter writes the width.
+        """
+        return int(required(config, "hidden_size"))
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            rotary=Rotary.load(facts, weights),
+            interleaved="rope.dimension_sections" not in facts,
+        )
+        return load_decoder(facts, weights, traits)
+
+
+class ChatGlm(Glm):
+    """The same, as its makers store it."""
+
+    hf_classes = ("ChatGLMModel", "ChatGLMForConditionalGeneration")
+    defaults: ClassVar = {"rms_norm_eps": 1e-5}
+    renames = (("transformer.", ""),)
+    skipped = (".rotary_pos_emb.inv_freq",)
+    foreign = ("vision.",)
+    outer: ClassVar = {
+        "embedding.word_embeddings": "token_embd",
+        "encoder.final_layernorm": "output_norm",
+        "output_layer": "output",
+    }
+    layer = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
+    inner: ClassVar = {
+        "input_layernorm": "attn_norm",
+        "self_attention.query_key_value": "attn_qkv",
+        "self_attention.dense": "attn_output",
+        "post_attention_layernorm": "ffn_norm",
+        "mlp.dense_h_to_4h": "ffn_up",
+        "mlp.dense_4h_to_h": "ffn_down",
+    }
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config with transformers' names, and what it leaves out."""
+        named = {new: config[old] for old, new in OWN_NAMES.items() if old in config}
+        return super().complete({**config, **named})
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_setting(config, "rmsnorm", True)
+        require_setting(config, "post_layer_norm", True)
+        require_setting(config, "apply_residual_connection_post_layernorm", False)
+        return super().hyperparameters(config, file_type)
+
+    def context(self, config: Config) -> int:
+        """How long a text may be."""
+        return int(required(config, "max_position_embeddings", "hidden_size"))
+
+
+class Glm4(Glm):
+    """The architecture that llama.cpp calls `glm4`; of GLM-4V the text part alone.
+
+    GLM-4V rotates by place in an image too, which is the same as by position in a text.
+    GGUF readers do that to the two halves of a head, so rows of its matrices move.
+    """
+
+    name = "glm4"
+    hf_classes = ("Glm4ForCausalLM", "Glm4vForConditionalGeneration")
+    renames = (("language_model.", ""),)
+    foreign = ("visual.",)
+    inner: ClassVar = {
+        **Glm.inner,
+        "post_self_attn_layernorm": "post_attention_norm",
+        "post_mlp_layernorm": "post_ffw_norm",
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_setting(config, "hidden_act", "silu", "swish")
+        return {
+            **text_fields(config, file_type),
+            "rope.dimension_count": uint32(n_rotated(config, head_size(config))),
+        }
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensor of a checkpoint tensor."""
+        is_turned = source.rpartition(".")[0].endswith((".q_proj", ".k_proj"))
+        if is_turned and "mrope_section" in rope_parameters(config):
+            tensor = taken(tensor, halved_rows(source, tensor, config))
+        yield self.gguf_name(source, config), tensor
+
+
+def n_rotated(config: Config, head_size: int) -> int:
+    """How many components of a head rotate."""
+    share = rope_parameters(config).get("partial_rotary_factor", SHARE)
+    return int(head_size * share)
+
+
+def halved_rows(source: str, tensor: LazyTensor, config: Config) -> NDArray[np.intp]:
+    """The order that brings neighbours to the two halves of what rotates of a head.
+
+    Raises:
+        CheckpointError: the rows are not heads.
+    """
+    n_rows, size = tensor.shape[0], head_size(config)
+    if n_rows % size:
+        raise CheckpointError(
+            f"{source!r} has {n_rows} rows, which are not heads of {size}; "
+            "config.json does not belong to these weights"
+        )
+    n_turned = n_rotated(config, size)
+    heads = np.arange(n_rows, dtype=np.intp).reshape(-1, size)
+    turned = heads[:, :n_turned].reshape(len(heads), -1, 2).swapaxes(1, 2)
+    halves = turned.reshape(len(heads), n_turned)
+    rows: NDArray[np.intp] = np.concatenate([halves, heads[:, n_turned:]], axis=1)
+    return rows.reshape(-1)

@@ -1,0 +1,79 @@
+"""GPT-2: learned positions, LayerNorm, one matrix for queries, keys and values.
+
+The checkpoint's layers are Conv1D, whose matrices are [inputs, outputs]: they are
+transposed on their way to GGUF.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ..gguf.keys import Field, float32, uint32
+from ..lazy import LazyTensor, transposed
+from .base import Config, Model, Weights
+from .config import FILE_TYPE, n_layers, required
+from .decoder import load_decoder
+from .facts import Facts
+from .family import Family, Named
+from .traits import Traits
+
+__all__ = ["GPT2"]
+
+
+class GPT2(Family):
+    """The architecture that llama.cpp calls `gpt2`."""
+
+    name = "gpt2"
+    hf_classes = ("GPT2LMHeadModel",)
+    defaults: ClassVar = {"layer_norm_epsilon": 1e-5, "tie_word_embeddings": True}
+    renames: ClassVar = (("transformer.", ""),)
+    skipped: ClassVar = (".attn.bias", ".attn.masked_bias")
+    outer: ClassVar = {
+        "wte": "token_embd",
+        "wpe": "position_embd",
+        "ln_f": "output_norm",
+        "lm_head": "output",
+    }
+    layer: ClassVar = re.compile(r"h\.(\d+)\.(.+)")
+    inner: ClassVar = {
+        "ln_1": "attn_norm",
+        "attn.c_attn": "attn_qkv",
+        "attn.c_proj": "attn_output",
+        "ln_2": "ffn_norm",
+        "mlp.c_fc": "ffn_up",
+        "mlp.c_proj": "ffn_down",
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        width = required(config, "n_embd")
+        return {
+            "block_count": uint32(n_layers(config)),
+            "context_length": uint32(required(config, "n_ctx", "n_positions")),
+            "embedding_length": uint32(width),
+            "feed_forward_length": uint32(4 * width),
+            "attention.head_count": uint32(required(config, "n_head")),
+            "attention.layer_norm_epsilon": float32(
+                required(config, "layer_norm_epsilon")
+            ),
+            FILE_TYPE: uint32(file_type),
+        }
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensor of a checkpoint tensor: matrices of Conv1D are transposed."""
+        if source.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
+            tensor = transposed(tensor)
+        yield self.gguf_name(source, config), tensor
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_epsilon"),
+            centered=True,
+            activation="gelu_tanh",
+        )
+        return load_decoder(facts, weights, traits)

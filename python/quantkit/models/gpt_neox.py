@@ -1,0 +1,100 @@
+"""GPT-NeoX and Pythia: partly rotated heads, parallel parts with norms of their own.
+
+The checkpoint's fused matrix has queries, keys and values head by head; GGUF has all
+queries first, then all keys, then all values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf.keys import Field, boolean, float32, uint32
+from ..lazy import LazyTensor, taken
+from .base import Config, Model, Weights
+from .config import first, n_layers, required
+from .decoder import load_decoder
+from .facts import Facts
+from .family import Family, Named
+from .rotary import Rotary
+from .traits import Traits
+
+__all__ = ["GPTNeoX", "rows_by_part"]
+
+
+class GPTNeoX(Family):
+    """The architecture that llama.cpp calls `gptneox`."""
+
+    name = "gptneox"
+    hf_classes = ("GPTNeoXForCausalLM",)
+    defaults: ClassVar = {
+        "layer_norm_eps": 1e-5,
+        "rotary_pct": 0.25,
+        "use_parallel_residual": True,
+    }
+    skipped: ClassVar = (
+        ".attention.bias",
+        ".attention.masked_bias",
+        ".attention.rotary_emb.inv_freq",
+    )
+    outer: ClassVar = {
+        "gpt_neox.embed_in": "token_embd",
+        "gpt_neox.final_layer_norm": "output_norm",
+        "embed_out": "output",
+    }
+    layer: ClassVar = re.compile(r"gpt_neox\.layers\.(\d+)\.(.+)")
+    inner: ClassVar = {
+        "input_layernorm": "attn_norm",
+        "attention.query_key_value": "attn_qkv",
+        "attention.dense": "attn_output",
+        "post_attention_layernorm": "ffn_norm",
+        "mlp.dense_h_to_4h": "ffn_up",
+        "mlp.dense_4h_to_h": "ffn_down",
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        width = required(config, "hidden_size")
+        n_heads = required(config, "num_attention_heads")
+        share = first(config, "rotary_pct", "partial_rotary_factor")
+        return {
+            "context_length": uint32(required(config, "max_position_embeddings")),
+            "embedding_length": uint32(width),
+            "block_count": uint32(n_layers(config)),
+            "feed_forward_length": uint32(required(config, "intermediate_size")),
+            "rope.dimension_count": uint32(int(share * (width // n_heads))),
+            "attention.head_count": uint32(n_heads),
+            "use_parallel_residual": boolean(config["use_parallel_residual"]),
+            "attention.layer_norm_epsilon": float32(required(config, "layer_norm_eps")),
+        }
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensor of a checkpoint tensor: fused rows move."""
+        if ".query_key_value." in source:
+            n_heads = required(config, "num_attention_heads")
+            tensor = taken(tensor, rows_by_part(tensor.shape[0], n_heads))
+        yield self.gguf_name(source, config), tensor
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_epsilon"),
+            centered=True,
+            parallel=facts.flag("use_parallel_residual", True),
+            activation="gelu",
+            rotary=Rotary.load(facts, weights),
+        )
+        return load_decoder(facts, weights, traits)
+
+
+def rows_by_part(n_rows: int, n_heads: int) -> NDArray[np.intp]:
+    """From (head, part, row) to (part, head, row): parts are query, key and value."""
+    rows = np.arange(n_rows, dtype=np.intp).reshape(n_heads, 3, -1)
+    order: NDArray[np.intp] = rows.swapaxes(0, 1).reshape(-1)
+    return order

@@ -1,0 +1,116 @@
+"""gpt-oss: experts with biases, attention with sinks, a window on every other layer.
+
+The experts' gate and up matrices are one, their rows in turn.  Published checkpoints
+have the experts in MXFP4, which goes to GGUF as it is; others have them transposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from ..gguf.keys import Field, uint32
+from ..lazy import LazyTensor, reshaped, taken, transposed
+from ..types import QuantType
+from .base import Config, Model, Weights
+from .config import required, text_fields
+from .decoder import Layer, load_decoder, load_layer
+from .facts import Facts
+from .family import DECODER_LAYER, Family, Named, Tensors
+from .rotary import Rotary
+from .traits import Experts, Traits
+from .windows import windowed_layers
+
+__all__ = ["GptOss"]
+
+GATE_UP, DOWN = ".mlp.experts.gate_up_proj", ".mlp.experts.down_proj"
+# Every second layer sees everything.
+PERIOD = 2
+
+
+class GptOss(Family):
+    """The architecture that llama.cpp calls `gpt-oss`.
+
+    GGUF calls the norm that the feed forward reads `post_attention_norm`.
+    """
+
+    name = "gpt-oss"
+    hf_classes = ("GptOssForCausalLM",)
+    defaults: ClassVar = {"rms_norm_eps": 1e-5, "head_dim": 64, "sliding_window": 128}
+    renames: ClassVar = ((".sinks", ".sinks.weight"),)
+    inner: ClassVar = {
+        **DECODER_LAYER,
+        "self_attn.sinks": "attn_sinks",
+        "post_attention_layernorm": "post_attention_norm",
+        "mlp.router": "ffn_gate_inp",
+        "mlp.experts.gate_proj": "ffn_gate_exps",
+        "mlp.experts.up_proj": "ffn_up_exps",
+        "mlp.experts.down_proj": "ffn_down_exps",
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        width = required(config, "intermediate_size")
+        return {
+            **text_fields(config, file_type),
+            "attention.sliding_window": uint32(required(config, "sliding_window")),
+            "expert_feed_forward_length": uint32(width),
+        }
+
+    def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
+        """The GGUF tensors; llama.cpp writes those in MXFP4 before all others."""
+        packed = {k: v for k, v in stored.items() if v.type is QuantType.MXFP4}
+        others = {k: v for k, v in stored.items() if k not in packed}
+        yield from super().mapped(config, packed)
+        yield from super().mapped(config, others)
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensors of a checkpoint tensor: gate and up are taken apart."""
+        if source.endswith((GATE_UP, DOWN)):
+            source = f"{source}.weight"
+            if tensor.type is not QuantType.MXFP4:
+                tensor = transposed(tensor)
+        elif source.endswith((f"{GATE_UP}_bias", f"{DOWN}_bias")):
+            source = f"{source.removesuffix('_bias')}.bias"
+        if f"{GATE_UP}." not in source:
+            yield self.gguf_name(source, config), tensor
+            return
+        is_bias = source.endswith(".bias")
+        if is_bias:
+            tensor = reshaped(tensor, (*tensor.shape, 1))
+        for first, part in enumerate(("gate_proj", "up_proj")):
+            rows = np.arange(first, tensor.shape[1], 2)
+            half = taken(tensor, rows, axis=1)
+            name = self.gguf_name(source.replace("gate_up_proj", part), config)
+            yield name, reshaped(half, half.shape[:2]) if is_bias else half
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            activation="swiglu_clamped",
+            rotary=Rotary.load(facts, weights, truncated=False),
+            window=facts.count("attention.sliding_window"),
+            windowed=windowed_layers(facts, PERIOD),
+            experts=Experts(
+                facts.count("expert_count"),
+                facts.count("expert_used_count"),
+                "softmax_of_chosen",
+            ),
+        )
+        return load_decoder(facts, weights, traits, _load_layer)
+
+
+def _load_layer(facts: Facts, weights: Weights, number: int, traits: Traits) -> Layer:
+    """Layer `number`, whose second norm is not of what attention gives."""
+    layer = load_layer(facts, weights, number, traits)
+    return replace(
+        layer,
+        attention_out_norm=None,
+        feed_forward_norm=layer.attention_out_norm,
+    )

@@ -1,0 +1,55 @@
+"""Granite 3: a Llama with scales on embedding, residuals, attention and logits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from ..gguf.keys import Field, float32
+from .base import Config, Weights
+from .facts import Facts
+from .llama import Llama
+from .traits import Traits
+
+__all__ = ["Granite"]
+
+# Unprefixed GGUF key -> config key; 0 stands for none.
+SCALES = {
+    "attention.scale": "attention_multiplier",
+    "embedding_scale": "embedding_multiplier",
+    "residual_scale": "residual_multiplier",
+    "logit_scale": "logits_scaling",
+}
+
+
+class Granite(Llama):
+    """The architecture that llama.cpp calls `granite`."""
+
+    name = "granite"
+    hf_classes: ClassVar[tuple[str, ...]] = ("GraniteForCausalLM",)
+    defaults: ClassVar = {**Llama.defaults, **dict.fromkeys(SCALES.values(), 1.0)}
+    fills_head_size = False
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config with the defaults of its class; a head size is left out."""
+        whole = super().complete(config)
+        whole.pop("head_dim", None)
+        return whole
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        fields = super().hyperparameters(config, file_type)
+        for key, name in SCALES.items():
+            if config[name]:
+                fields[key] = float32(config[name])
+        return fields
+
+    def traits(self, facts: Facts, weights: Weights) -> Traits:
+        """What the forward pass is."""
+        return replace(
+            super().traits(facts, weights),
+            attention_scale=facts.number("attention.scale", 0.0) or None,
+            embedding_scale=facts.number("embedding_scale", 1.0),
+            residual_scale=facts.number("residual_scale", 1.0),
+            logit_scale=1 / facts.number("logit_scale", 1.0),
+        )

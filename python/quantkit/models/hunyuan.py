@@ -1,0 +1,100 @@
+"""Hunyuan, dense: queries and keys are normed after they rotate.
+
+Its rope scaling "dynamic" with a fixed `alpha` is no more than a larger base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ..errors import UnsupportedModelError
+from ..gguf.keys import Field, float32, string, uint32
+from ..lazy import LazyTensor
+from .base import Config, Model, Weights
+from .config import head_size, text_fields
+from .decoder import load_decoder
+from .facts import Facts
+from .family import DECODER_LAYER, Family, Named
+from .llama import require_silu
+from .rope_config import rope_parameters
+from .rotary import Rotary
+from .traits import Traits
+
+__all__ = ["HunYuanDense"]
+
+CONTEXT = 256 * 1024
+"""Tokens that models with this scaling read, whatever the config says."""
+
+STATED_CONTEXTS = (32 * 1024, CONTEXT)
+DEFAULT_ALPHA = 50.0
+
+
+class HunYuanDense(Family):
+    """The architecture that llama.cpp calls `hunyuan-dense`."""
+
+    name = "hunyuan-dense"
+    hf_classes = ("HunYuanDenseV1ForCausalLM",)
+    defaults: ClassVar = {
+        "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 2048,
+        "num_key_value_heads": None,
+    }
+    inner: ClassVar = {
+        **DECODER_LAYER,
+        "self_attn.query_layernorm": "attn_q_norm",
+        "self_attn.key_layernorm": "attn_k_norm",
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it.
+
+        Dense models may state `num_experts` 1, which is left out.
+        """
+        require_silu(config)
+        dense = {key: value for key, value in config.items() if key != "num_experts"}
+        fields = text_fields(dense, file_type)
+        if rope_parameters(config)["rope_type"] == "dynamic":
+            fields |= _stretched(config)
+        return fields
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensor of a checkpoint tensor; none for a head that is tied."""
+        if source != "lm_head.weight" or not config.get("tie_word_embeddings"):
+            yield from super().converted(source, tensor, config)
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            rotary=Rotary.load(facts, weights),
+            norm_after_rotary=True,
+        )
+        return load_decoder(facts, weights, traits)
+
+
+def _stretched(config: Config) -> dict[str, Field]:
+    """The rotation with a larger base, and the context that it is good for.
+
+    Raises:
+        UnsupportedModelError: the model is none of those that this is known of.
+    """
+    parameters = rope_parameters(config)
+    base, stated = parameters["rope_theta"], config["max_position_embeddings"]
+    if base != 10000 or stated not in STATED_CONTEXTS:
+        raise UnsupportedModelError(
+            f"config.json says rope_theta {base} and max_position_embeddings {stated} "
+            "with rope scaling 'dynamic'; known are 10000 and "
+            f"{' or '.join(map(str, STATED_CONTEXTS))}"
+        )
+    size = head_size(config)
+    stretch = parameters.get("alpha", DEFAULT_ALPHA) ** (size / (size - 2))
+    return {
+        "rope.freq_base": float32(base * stretch),
+        "rope.scaling.type": string("none"),
+        "rope.scaling.factor": float32(1.0),
+        "rope.scaling.original_context_length": uint32(CONTEXT),
+        "context_length": uint32(CONTEXT),
+    }

@@ -1,0 +1,81 @@
+"""MiniCPM 1, 2 and 4: a Llama with scales, and LongRoPE in some.
+
+Metadata counts what logits are divided by; files from before llama.cpp wrote the scales
+lack them, and mean those of MiniCPM 2B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from ..errors import CheckpointError
+from ..gguf.keys import Field, float32
+from ..lazy import computed
+from .base import Config, Weights
+from .config import head_size, n_layers, required, text_fields
+from .facts import Facts
+from .family import Named
+from .llama import Llama, require_silu
+from .rope_config import rope_parameters
+from .traits import Traits
+
+__all__ = ["MiniCPM"]
+
+# MiniCPM 2B's.
+EMBEDDING_SCALE = 12.0
+DEPTH_SCALE = 1.4
+LOGIT_WIDTH = 256
+
+# GGUF name -> config key; the order is llama.cpp's.
+FACTORS = {"long": "long_factor", "short": "short_factor"}
+
+
+class MiniCPM(Llama):
+    """The architecture that llama.cpp calls `minicpm`."""
+
+    name = "minicpm"
+    hf_classes = ("MiniCPMForCausalLM",)
+    defaults: ClassVar = {"default_theta": None, "tie_word_embeddings": True}
+    fills_head_size = False
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_silu(config)
+        depth = n_layers(config) ** 0.5
+        width = required(config, "hidden_size")
+        return {
+            **text_fields(config, file_type),
+            "embedding_scale": float32(required(config, "scale_emb")),
+            "residual_scale": float32(required(config, "scale_depth") / depth),
+            "logit_scale": float32(width / required(config, "dim_model_base")),
+        }
+
+    def computed_tensors(self, config: Config) -> Iterator[Named]:
+        """What LongRoPE divides the frequencies by."""
+        parameters = rope_parameters(config)
+        n_pairs = head_size(config) // 2
+        for length, key in FACTORS.items():
+            factors = parameters.get(key)
+            if factors is None and parameters["rope_type"] != "longrope":
+                continue
+            if factors is None or len(factors) != n_pairs:
+                raise CheckpointError(
+                    f"config.json gives rope scaling 'longrope' {len(factors or ())} "
+                    f"numbers as {key!r}; expected {n_pairs}, one for each pair"
+                )
+            yield f"rope_factors_{length}.weight", computed(np.array(factors))
+
+    def traits(self, facts: Facts, weights: Weights) -> Traits:
+        """What the forward pass is."""
+        depth = facts.count("block_count") ** 0.5
+        width = facts.count("embedding_length")
+        return replace(
+            super().traits(facts, weights),
+            embedding_scale=facts.number("embedding_scale", EMBEDDING_SCALE),
+            residual_scale=facts.number("residual_scale", DEPTH_SCALE / depth),
+            logit_scale=1 / facts.number("logit_scale", width / LOGIT_WIDTH),
+        )

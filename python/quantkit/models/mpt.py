@@ -1,0 +1,78 @@
+"""MPT: ALiBi, no biases in most models, queries, keys and values clipped in some."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from ..gguf.keys import Field, float32, uint32
+from .base import Config, Model, Weights
+from .config import n_layers, required
+from .decoder import load_decoder
+from .facts import Facts
+from .family import Family
+from .traits import Traits
+
+__all__ = ["Mpt"]
+
+
+class Mpt(Family):
+    """The architecture that llama.cpp calls `mpt`."""
+
+    name = "mpt"
+    hf_classes = ("MPTForCausalLM", "MptForCausalLM")
+    defaults: ClassVar = {"tie_word_embeddings": True}
+    renames: ClassVar = (("transformer.", ""),)
+    outer: ClassVar = {
+        "wte": "token_embd",
+        "wpe": "position_embd",
+        "norm_f": "output_norm",
+        "lm_head": "output",
+    }
+    layer: ClassVar = re.compile(r"blocks\.(\d+)\.(.+)")
+    inner: ClassVar = {
+        "norm_1": "attn_norm",
+        "attn.Wqkv": "attn_qkv",
+        "attn.q_ln": "attn_q_norm",
+        "attn.k_ln": "attn_k_norm",
+        "attn.out_proj": "attn_output",
+        "norm_2": "ffn_norm",
+        "ffn.up_proj": "ffn_up",
+        "ffn.down_proj": "ffn_down",
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it.
+
+        llama.cpp leaves out `general.file_type`, and so do we.
+        """
+        width = required(config, "d_model")
+        attention = required(config, "attn_config")
+        fields = {
+            "context_length": uint32(required(config, "max_seq_len")),
+            "embedding_length": uint32(width),
+            "block_count": uint32(n_layers(config)),
+            "feed_forward_length": uint32(4 * width),
+            "attention.head_count": uint32(required(config, "n_heads")),
+        }
+        if attention.get("kv_n_heads"):
+            fields["attention.head_count_kv"] = uint32(attention["kv_n_heads"])
+        fields["attention.layer_norm_epsilon"] = float32(1e-5)
+        if attention.get("clip_qkv") is not None:
+            fields["attention.clamp_kqv"] = float32(attention["clip_qkv"])
+        has_alibi = attention.get("alibi", True)
+        bias = attention.get("alibi_bias_max", 8) if has_alibi else 0.0
+        fields["attention.max_alibi_bias"] = float32(bias)
+        return fields
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        clamp = facts.number("attention.clamp_kqv", 0.0)
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_epsilon"),
+            centered=True,
+            activation="gelu",
+            alibi_bias=facts.number("attention.max_alibi_bias", 0.0),
+            clamp=clamp or None,
+        )
+        return load_decoder(facts, weights, traits)

@@ -1,0 +1,117 @@
+"""OLMo 1 and 2, and OLMo 3 in the layout of 2.
+
+OLMo 1 has LayerNorms without weights, and may clip queries, keys and values.  OLMo 2
+norms what each part gives instead of what it reads, and queries and keys as a whole.
+Most layers of OLMo 3 have a window, and only those without one scale their rotation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..gguf.keys import Field, ValueType, array, float32, uint32
+from .base import Config, Model, Weights
+from .config import require_setting, required, text_fields
+from .decoder import load_decoder
+from .facts import Facts
+from .family import DECODER_LAYER, Family
+from .llama import Llama
+from .rotary import Rotary
+from .traits import Traits
+from .windows import layer_windows, windowed_layers
+
+__all__ = ["Olmo", "Olmo2", "Olmo3"]
+
+EPSILON = 1e-5
+PERIOD = 4
+
+
+class Olmo(Llama):
+    """The architecture that llama.cpp calls `olmo`; rows move as in Llama's."""
+
+    name = "olmo"
+    hf_classes = ("OlmoForCausalLM",)
+    defaults: ClassVar = {
+        "num_key_value_heads": None,
+        "max_position_embeddings": 2048,
+    }
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config with the defaults of its class where it says nothing."""
+        return Family.complete(self, config)
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_setting(config, "hidden_act", "silu", "swish")
+        fields = text_fields(config, file_type)
+        fields["attention.layer_norm_epsilon"] = float32(EPSILON)
+        if (limit := config.get("clip_qkv")) is not None:
+            fields["attention.clamp_kqv"] = float32(limit)
+        return fields
+
+    def traits(self, facts: Facts, weights: Weights) -> Traits:
+        """What the forward pass is."""
+        return Traits(
+            epsilon=facts.number("attention.layer_norm_epsilon"),
+            centered=True,
+            unweighted_norms=True,
+            rotary=Rotary.load(facts, weights),
+            interleaved=True,
+            clamp=facts.number("attention.clamp_kqv", 0.0) or None,
+        )
+
+
+class Olmo2(Family):
+    """The architecture that llama.cpp calls `olmo2`."""
+
+    name = "olmo2"
+    hf_classes: ClassVar[tuple[str, ...]] = ("Olmo2ForCausalLM",)
+    defaults: ClassVar = {
+        "num_key_value_heads": None,
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-5,
+    }
+    inner: ClassVar = {
+        **DECODER_LAYER,
+        "post_attention_layernorm": "post_attention_norm",
+        "post_feedforward_layernorm": "post_ffw_norm",
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_setting(config, "hidden_act", "silu", "swish")
+        return text_fields(config, file_type)
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        window = facts.count("attention.sliding_window", 0) or None
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            rotary=Rotary.load(facts, weights),
+            window=window,
+            windowed=windowed_layers(facts, PERIOD if window else 1),
+            windowed_rotary=Rotary.local(facts, facts.number("rope.freq_base")),
+        )
+        return load_decoder(facts, weights, traits)
+
+
+class Olmo3(Olmo2):
+    """The same, with windows."""
+
+    hf_classes = ("Olmo3ForCausalLM",)
+    defaults: ClassVar = {
+        **Olmo2.defaults,
+        "sliding_window": 4096,
+        "default_theta": 500000.0,
+        "rope_local_base_freq": 500000.0,
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        return {
+            **super().hyperparameters(config, file_type),
+            "attention.sliding_window": uint32(required(config, "sliding_window")),
+            "attention.sliding_window_pattern": array(
+                ValueType.BOOL, layer_windows(config, PERIOD)
+            ),
+        }

@@ -1,0 +1,186 @@
+"""Phi 1, 1.5 and 2, and Phi 3 and 4: two designs by one maker.
+
+The first runs attention and a plain feed forward side by side, with biases everywhere.
+The second is as Llama with its projections fused; models of long context turn by other
+frequencies where the text is long (LongRoPE).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import CheckpointError
+from ..gguf.keys import Field, boolean, float32, uint32
+from ..lazy import computed
+from .base import Config, Model, Weights
+from .config import FILE_TYPE, ordered, require_setting, required, text_fields
+from .decoder import load_decoder
+from .facts import Facts
+from .family import DECODER_LAYER, Family, Named
+from .rope_config import rope_parameters, unassumed_rotary_fields
+from .rotary import Rotary
+from .traits import Traits
+
+__all__ = ["Phi", "Phi3"]
+
+PHI_FIELDS = (
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "block_count",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.layer_norm_epsilon",
+    "rope.dimension_count",
+    FILE_TYPE,
+)
+PHI3_FIELDS = (
+    "context_length",
+    "rope.scaling.original_context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "block_count",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.layer_norm_rms_epsilon",
+    "rope.dimension_count",
+    "rope.freq_base",
+    FILE_TYPE,
+    "attention.sliding_window",
+)
+
+
+class Phi(Family):
+    """The architecture that llama.cpp calls `phi2`."""
+
+    name = "phi2"
+    hf_classes = ("PhiForCausalLM",)
+    defaults: ClassVar = {
+        "num_key_value_heads": None,
+        "max_position_embeddings": 2048,
+        "layer_norm_eps": 1e-5,
+        "partial_rotary_factor": 0.5,
+    }
+    outer: ClassVar = {
+        "model.embed_tokens": "token_embd",
+        "model.final_layernorm": "output_norm",
+        "lm_head": "output",
+    }
+    inner: ClassVar = {
+        "input_layernorm": "attn_norm",
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.dense": "attn_output",
+        "mlp.fc1": "ffn_up",
+        "mlp.fc2": "ffn_down",
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_setting(config, "hidden_act", "gelu_new", "gelu_pytorch_tanh")
+        fields = text_fields(config, file_type)
+        fields["rope.dimension_count"] = uint32(n_rotated(config))
+        return {
+            **ordered(fields, *PHI_FIELDS),
+            "tokenizer.ggml.add_bos_token": boolean(False),
+            **unassumed_rotary_fields(config),
+        }
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_epsilon"),
+            centered=True,
+            parallel=True,
+            activation="gelu_tanh",
+            rotary=Rotary.load(facts, weights),
+        )
+        return load_decoder(facts, weights, traits)
+
+
+class Phi3(Family):
+    """The architecture that llama.cpp calls `phi3`."""
+
+    name = "phi3"
+    hf_classes = ("Phi3ForCausalLM",)
+    defaults: ClassVar = {
+        "num_key_value_heads": None,
+        "max_position_embeddings": 4096,
+        "original_max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-5,
+    }
+    inner: ClassVar = {
+        **DECODER_LAYER,
+        "self_attn.qkv_proj": "attn_qkv",
+        "mlp.gate_up_proj": "ffn_up",
+    }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_setting(config, "hidden_act", "silu", "swish")
+        fields = {
+            **text_fields(config, file_type),
+            "rope.scaling.original_context_length": uint32(original_context(config)),
+            "rope.dimension_count": uint32(n_rotated(config)),
+            "attention.sliding_window": uint32(config.get("sliding_window") or 0),
+        }
+        return ordered(fields, *PHI3_FIELDS)
+
+    def early_fields(self, config: Config) -> dict[str, Field]:
+        """What LongRoPE scales queries and keys by."""
+        if not rope_parameters(config).get("long_factor"):
+            return {}
+        return {"rope.scaling.attn_factor": float32(attention_factor(config))}
+
+    def computed_tensors(self, config: Config) -> Iterator[Named]:
+        """What LongRoPE divides the frequencies by."""
+        parameters = rope_parameters(config)
+        if not parameters.get("long_factor"):
+            return
+        for kind in ("long", "short"):
+            factors = np.array(required(parameters, f"{kind}_factor"), np.float32)
+            if len(factors) != n_rotated(config) // 2:
+                raise CheckpointError(
+                    f"config.json gives {len(factors)} of rope scaling's {kind}_factor "
+                    f"for {n_rotated(config) // 2} frequencies; get the complete file"
+                )
+            yield f"rope_factors_{kind}.weight", computed(factors)
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            rotary=Rotary.load(facts, weights),
+            window=facts.count("attention.sliding_window", 0) or None,
+            windowed=lambda layer: True,
+        )
+        return load_decoder(facts, weights, traits)
+
+
+def n_rotated(config: Config) -> int:
+    """How many components of a head rotate."""
+    share = rope_parameters(config).get("partial_rotary_factor", 1.0)
+    width = required(config, "hidden_size", "n_embd")
+    return int(share * width) // int(required(config, "num_attention_heads", "n_head"))
+
+
+def original_context(config: Config) -> int:
+    """The context that the model was first trained with."""
+    return int(required(rope_parameters(config), "original_max_position_embeddings"))
+
+
+def attention_factor(config: Config) -> float:
+    """What LongRoPE scales queries and keys by: more, the longer the context grew."""
+    parameters: dict[str, Any] = rope_parameters(config)
+    if parameters.get("attention_factor") is not None:
+        return float(parameters["attention_factor"])
+    original = original_context(config)
+    growth = parameters.get("factor")
+    if growth is None:
+        growth = required(config, "max_position_embeddings") / original
+    return math.sqrt(1 + math.log(growth) / math.log(original)) if growth > 1 else 1.0

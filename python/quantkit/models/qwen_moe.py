@@ -1,0 +1,123 @@
+"""Qwen 1.5, 2 and 3 with experts: as the dense ones, but for the feed forward.
+
+Qwen 2's have an expert that all tokens go through, behind a gate of its own, and do not
+norm the weights of the others; Qwen 3's have none and norm.  GGUF has no key for that.
+Newer versions of transformers may store the experts of a layer in one tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from ..gguf.keys import Field, uint32
+from ..lazy import LazyTensor, taken
+from .base import Config, Weights
+from .config import require_setting, text_fields
+from .facts import Facts
+from .family import DECODER_LAYER, Named
+from .llama import require_silu
+from .qwen import Qwen2
+from .traits import Experts, Traits
+
+__all__ = ["Qwen2Moe", "Qwen3Moe"]
+
+# Unprefixed GGUF key -> config key.
+EXPERT_SIZES = {
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
+}
+
+
+# GGUF has experts in every layer: none has a feed forward of its own.
+ATTENTION = {k: v for k, v in DECODER_LAYER.items() if not k.startswith("mlp.")}
+
+
+class Qwen2Moe(Qwen2):
+    """The architecture that llama.cpp calls `qwen2moe`."""
+
+    name = "qwen2moe"
+    hf_classes = ("Qwen2MoeForCausalLM",)
+    defaults: ClassVar = {
+        **Qwen2.defaults,
+        "num_key_value_heads": 16,
+        "moe_intermediate_size": 1408,
+        "shared_expert_intermediate_size": 5632,
+        "num_experts_per_tok": 4,
+        "num_experts": 60,
+        "norm_topk_prob": False,
+    }
+    inner: ClassVar = {
+        **ATTENTION,
+        "mlp.gate": "ffn_gate_inp",
+        "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+        "mlp.shared_expert.gate_proj": "ffn_gate_shexp",
+        "mlp.shared_expert.up_proj": "ffn_up_shexp",
+        "mlp.shared_expert.down_proj": "ffn_down_shexp",
+        "mlp.experts.gate_proj": "ffn_gate_exps",
+        "mlp.experts.up_proj": "ffn_up_exps",
+        "mlp.experts.down_proj": "ffn_down_exps",
+    }
+    experts: ClassVar = {
+        "down_proj": "ffn_down_exps",
+        "gate_proj": "ffn_gate_exps",
+        "up_proj": "ffn_up_exps",
+    }
+    norms_shares: ClassVar[bool] = False
+    """Whether GGUF readers norm the weights of the experts used."""
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_silu(config)
+        require_setting(config, "norm_topk_prob", self.norms_shares)
+        fields = text_fields(config, file_type)
+        for key, name in EXPERT_SIZES.items():
+            if config.get(name) is not None:
+                fields[key] = uint32(config[name])
+        return fields
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensors of a checkpoint tensor: experts in one are cut."""
+        module = source.removesuffix(".weight")
+        if module.endswith(".experts.gate_up_proj"):
+            before = module.removesuffix("gate_up_proj")
+            half = tensor.shape[1] // 2
+            for part, start in (("gate_proj", 0), ("up_proj", half)):
+                rows = np.arange(start, start + half)
+                name = self.gguf_name(f"{before}{part}.weight", config)
+                yield name, taken(tensor, rows, axis=1)
+            return
+        if module.endswith(".experts.down_proj"):
+            source = f"{module}.weight"
+        yield from super().converted(source, tensor, config)
+
+    def traits(self, facts: Facts, weights: Weights) -> Traits:
+        """What the forward pass is."""
+        experts = Experts(
+            facts.count("expert_count"),
+            facts.count("expert_used_count"),
+            "softmax",
+            normed=self.norms_shares,
+        )
+        return replace(super().traits(facts, weights), experts=experts)
+
+
+class Qwen3Moe(Qwen2Moe):
+    """The architecture that llama.cpp calls `qwen3moe`."""
+
+    name = "qwen3moe"
+    hf_classes = ("Qwen3MoeForCausalLM",)
+    defaults: ClassVar = {
+        **Qwen2.defaults,
+        "num_key_value_heads": 4,
+        "moe_intermediate_size": 768,
+        "num_experts_per_tok": 8,
+        "num_experts": 128,
+        "norm_topk_prob": False,
+    }
+    norms_shares = True

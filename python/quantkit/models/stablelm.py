@@ -1,0 +1,122 @@
+"""StableLM: LayerNorm with a bias, and a rotation of part of each head.
+
+StableLM 2 12B runs attention and feed forward side by side, and norms each head of
+queries and keys with weights of its own, which GGUF keeps in one tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from ..gguf.keys import Field, boolean, uint32
+from ..lazy import LazyTensor, stacked
+from .base import Config, Model, Weights
+from .config import (
+    FILE_TYPE,
+    first,
+    ordered,
+    require_setting,
+    required,
+    text_fields,
+)
+from .decoder import load_decoder
+from .facts import Facts
+from .family import DECODER_LAYER, Family, Named, Tensors
+from .rope_config import rope_parameters, unassumed_rotary_fields
+from .rotary import Rotary
+from .traits import Traits
+
+__all__ = ["StableLm"]
+
+FIELDS = (
+    "context_length",
+    "embedding_length",
+    "block_count",
+    "feed_forward_length",
+    "rope.dimension_count",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "use_parallel_residual",
+    "attention.layer_norm_epsilon",
+    FILE_TYPE,
+)
+SHARE = 0.25
+
+
+class StableLm(Family):
+    """The architecture that llama.cpp calls `stablelm`."""
+
+    name = "stablelm"
+    hf_classes = ("StableLmForCausalLM", "StableLMEpochForCausalLM")
+    defaults: ClassVar = {
+        "num_key_value_heads": 32,
+        "max_position_embeddings": 4096,
+    }
+    inner: ClassVar = {
+        **DECODER_LAYER,
+        "self_attn.q_layernorm": "attn_q_norm",
+        "self_attn.k_layernorm": "attn_k_norm",
+    }
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config with the defaults of its class where it says nothing.
+
+        The class that came with the first models had other names and defaults.
+        """
+        is_first = "StableLmForCausalLM" not in config["architectures"]
+        return {
+            "use_parallel_residual": is_first,
+            **super().complete(config),
+            "layer_norm_eps": first(config, "layer_norm_eps", "norm_eps") or 1e-5,
+        }
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in the order llama.cpp writes it."""
+        require_setting(config, "hidden_act", "silu", "swish")
+        share = rope_parameters(config).get("partial_rotary_factor", SHARE)
+        width = required(config, "hidden_size")
+        size = width // required(config, "num_attention_heads")
+        fields = {
+            **text_fields(config, file_type),
+            "rope.dimension_count": uint32(int(share * size)),
+            "use_parallel_residual": boolean(config["use_parallel_residual"]),
+        }
+        return ordered(fields, *FIELDS) | unassumed_rotary_fields(config)
+
+    def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
+        """The GGUF tensors of those checkpoint tensors that there are."""
+        yield from super().mapped(config, with_heads_joined(stored))
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_epsilon"),
+            centered=True,
+            parallel="blk.0.ffn_norm.weight" not in weights,
+            rotary=Rotary.load(facts, weights),
+            norms_by_head=True,
+        )
+        return load_decoder(facts, weights, traits)
+
+
+def with_heads_joined(stored: Tensors) -> dict[str, LazyTensor]:
+    """The checkpoint's tensors with the norms of a layer's heads as one.
+
+    It comes where the last of them was.
+    """
+    norms: dict[str, dict[int, str]] = {}
+    for name in stored:
+        layer_norm, found, number = name.removesuffix(".weight").partition(".norms.")
+        if found:
+            norms.setdefault(layer_norm, {})[int(number)] = name
+    joined: dict[str, LazyTensor] = {}
+    for name, tensor in stored.items():
+        layer_norm, found, _ = name.partition(".norms.")
+        if not found:
+            joined[name] = tensor
+        elif name == list(norms[layer_norm].values())[-1]:
+            heads = norms[layer_norm]
+            tensors = [stored[heads[number]] for number in sorted(heads)]
+            joined[f"{layer_norm}.weight"] = stacked(tensors)
+    return joined

@@ -1,0 +1,41 @@
+"""StarCoder 2: LayerNorm and biases everywhere, a plain feed forward, a window."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from .base import Model, Weights
+from .decoder import load_decoder
+from .facts import Facts
+from .family import DECODER_LAYER, Family
+from .rotary import Rotary
+from .traits import Traits
+
+__all__ = ["Starcoder2"]
+
+
+class Starcoder2(Family):
+    """The architecture that llama.cpp calls `starcoder2`.
+
+    Its window has no key in GGUF: attention is full, which is the same up to the
+    window's length of 4096.
+    """
+
+    name = "starcoder2"
+    hf_classes = ("Starcoder2ForCausalLM",)
+    defaults: ClassVar = {"norm_epsilon": 1e-5, "tie_word_embeddings": True}
+    inner: ClassVar = {
+        **DECODER_LAYER,
+        "mlp.c_fc": "ffn_up",
+        "mlp.c_proj": "ffn_down",
+    }
+
+    def load(self, facts: Facts, weights: Weights) -> Model:
+        """The runnable model that GGUF metadata and tensors describe."""
+        traits = Traits(
+            epsilon=facts.number("attention.layer_norm_epsilon"),
+            centered=True,
+            activation="gelu_tanh",
+            rotary=Rotary.load(facts, weights),
+        )
+        return load_decoder(facts, weights, traits)

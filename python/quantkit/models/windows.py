@@ -1,0 +1,56 @@
+"""Which layers of a model see only a window of the text before them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..gguf.keys import Field, ValueType, array, uint32
+from .base import Config
+from .config import n_layers, required
+from .facts import Facts
+
+__all__ = ["PATTERN", "layer_windows", "window_fields", "windowed_layers"]
+
+PATTERN = "attention.sliding_window_pattern"
+
+
+def layer_windows(config: Config, period: int) -> list[bool]:
+    """Whether each layer has the window.
+
+    Args:
+        config: lists the layers, or tells another period, or neither.
+        period: the last of each `period` layers sees everything; 1: all layers do.
+    """
+    if kinds := config.get("layer_types"):
+        return [kind == "sliding_attention" for kind in kinds]
+    period = config.get("sliding_window_pattern") or period
+    return [(layer + 1) % period != 0 for layer in range(n_layers(config))]
+
+
+def window_fields(config: Config, period: int) -> dict[str, Field]:
+    """The window, and the layers that have it where readers assume others.
+
+    Args:
+        config: see `layer_windows`.
+        period: which one readers assume.
+    """
+    fields = {"attention.sliding_window": uint32(required(config, "sliding_window"))}
+    windows = layer_windows(config, period)
+    if windows != layer_windows({"num_hidden_layers": len(windows)}, period):
+        fields[PATTERN] = array(ValueType.BOOL, windows)
+    return fields
+
+
+def windowed_layers(facts: Facts, period: int) -> Callable[[int], bool]:
+    """Whether a layer has the window, by its number.
+
+    Args:
+        facts: may tell it for each layer, or tell a period.
+        period: the period where they do not.
+    """
+    values = facts.layer_values(PATTERN)
+    if values is not None:
+        windows = [bool(value) for value in values]
+        return lambda layer: windows[layer]
+    told = facts.count(PATTERN, period)
+    return lambda layer: (layer + 1) % told != 0

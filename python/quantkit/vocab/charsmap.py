@@ -1,0 +1,108 @@
+"""SentencePiece's compiled normalization: which characters become which.
+
+Source: the format of `precompiled_charsmap`, a double-array trie of UTF-8 (darts-clone)
+followed by the texts that its leaves point to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError
+
+__all__ = ["CharacterMap"]
+
+_DAMAGED = "tokenizer.ggml.precompiled_charsmap is damaged; fetch the file again"
+
+
+class CharacterMap:
+    """Replaces the longest sequence of characters that is known, from left to right.
+
+    Args:
+        compiled: `precompiled_charsmap`.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+
+    def __init__(self, compiled: bytes) -> None:
+        try:
+            self._replacements = dict(_read(compiled))
+        except (IndexError, ValueError) as error:
+            raise FormatError(_DAMAGED) from error
+        longer = [key for key in self._replacements if len(key) > 1]
+        self._longest = max(map(len, longer), default=1)
+        singles = _class("".join(k for k in self._replacements if len(k) == 1))
+        inner = _class("".join({c for key in longer for c in key[1:]}))
+        # Where a replacement may begin, with all that may belong to it.
+        self._places = re.compile(f".{inner}+|{singles}", re.DOTALL)
+
+    def normalize(self, text: str) -> str:
+        """The text after all replacements."""
+        return self._places.sub(lambda match: self._replace(match[0]), text)
+
+    def _replace(self, text: str) -> str:
+        parts = []
+        at = 0
+        while at < len(text):
+            for size in range(min(self._longest, len(text) - at), 0, -1):
+                new = self._replacements.get(text[at : at + size])
+                if new is not None:
+                    break
+            else:
+                size, new = 1, text[at]
+            parts.append(new)
+            at += size
+        return "".join(parts)
+
+
+def _class(characters: str) -> str:
+    """An expression for any one of some characters, which may be none."""
+    return f"[{re.escape(characters)}]" if characters else r"(?!)"
+
+
+def _read(compiled: bytes) -> Iterator[tuple[str, str]]:
+    """The sequences of the trie, and what replaces each."""
+    size = int.from_bytes(compiled[:4], "little")
+    if size % 4 or len(compiled) <= 4 + size:
+        raise ValueError
+    units = np.frombuffer(compiled[4 : 4 + size], dtype="<u4")
+    texts = compiled[4 + size :]
+    for key, place in _walk(units):
+        end = texts.index(b"\0", place)
+        yield key.decode(), texts[place:end].decode()
+
+
+def _walk(units: NDArray[np.uint32]) -> Iterator[tuple[bytes, int]]:
+    """Every key of a double-array trie, with its value.
+
+    A unit's children are at its offset, exclusive-or'ed with the byte that leads to
+    them; a child holds that byte as its label.
+    """
+    letters = np.arange(1, 256, dtype=np.int64)
+    seen: set[int] = set()
+    pending = [(b"", _offset(int(units[0])))]
+    while pending:
+        key, node = pending.pop()
+        places = node ^ letters
+        places = places[places < len(units)]
+        labels = units[places] & np.uint32(0x800000FF)
+        for place in places[labels == (places ^ node)].tolist():
+            if place in seen:
+                raise ValueError  # a circle: in a trie only one way leads to a unit
+            seen.add(place)
+            unit = int(units[place])
+            inner = key + bytes([place ^ node])
+            below = place ^ _offset(unit)
+            if unit >> 8 & 1:
+                yield inner, int(units[below]) & 0x7FFFFFFF
+            pending.append((inner, below))
+
+
+def _offset(unit: int) -> int:
+    """Where a unit's children are, relative to it."""
+    return (unit >> 10) << ((unit & 1 << 9) >> 6)

@@ -1,0 +1,245 @@
+"""From a folder to fields: which file counts, of which kind, what the family adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..checkpoint import read_json
+from ..errors import CheckpointError, UnsupportedModelError
+from ..gguf.keys import Field, boolean, uint32
+from .byte_level import byte_level_fields
+from .families import FamilyRules, Source, SpacePrefix, rules_of
+from .files import SPECIAL_KINDS, Json, TokenizerFiles
+from .library import library_tokenizer, name_by_hash, read_definition
+from .pieces import piece_fields, piece_merges_fields, sentencepiece_pieces
+from .pretokenizers import recognize_or_none
+from .sentencepiece_file import ModelType, SentencePieceFile, is_tiktoken
+from .special import special_fields
+from .tiktoken import TiktokenRules, tiktoken_fields
+from .unigram import unigram_json_fields, unigram_model_fields
+from .word_piece import word_piece_fields
+
+__all__ = ["VocabType", "tokenizer_fields"]
+
+VocabType = Literal["auto", "spm", "bpe", "hf"]
+
+_KEY = "tokenizer.ggml."
+# The config.json of HunYuan's dense models of this width has a wrong BOS.
+_HUNYUAN_WIDTH, _HUNYUAN_BOS = 4096, 127958
+
+
+def tokenizer_fields(
+    folder: Path,
+    config: Mapping[str, Any],
+    arch: str,
+    *,
+    pre_tokenizer: str | None = None,
+    vocab_type: VocabType = "auto",
+    pad_vocab: bool = False,
+) -> dict[str, Field]:
+    """The `tokenizer.*` metadata of a checkpoint folder, in the order llama.cpp writes.
+
+    Args:
+        folder: holds the tokenizer's files.
+        config: config.json, whose `architectures` names the family.
+        arch: `general.architecture`, which tells the family of a config without that.
+        pre_tokenizer: value of `tokenizer.ggml.pre` for byte-level BPE, instead of the
+            one recognized.
+        vocab_type: what counts. "auto": the family's own files. "spm": tokenizer.model,
+            as the kind `llama` even if it is a unigram model. "bpe": merges, as the
+            kind `gpt2`. "hf": tokenizer.json, of whichever kind it is.
+        pad_vocab: fill the vocabulary up to the model's `vocab_size` where llama.cpp's
+            converter does not, instead of refusing it.
+
+    Raises:
+        CheckpointError: the folder has no tokenizer, or not the model's.
+        FormatError: a file is damaged.
+        UnsupportedModelError: the tokenizer is of a kind that quantkit cannot write.
+    """
+    files = TokenizerFiles.read(folder, config)
+    rules = rules_of(config, arch, files.settings)
+    job = _Job(files, rules, pre_tokenizer, vocab_type, pad_vocab)
+    fields: dict[str, Field] = {}
+    if rules.add_bos is not None:
+        fields[_KEY + "add_bos_token"] = boolean(rules.add_bos)
+    if rules.space is SpacePrefix.SETTINGS_FIRST:
+        fields |= _space_of_settings(files)
+    fields |= job.vocabulary()
+    kind = fields[_KEY + "model"].value
+    if pre_tokenizer is not None and kind not in ("gpt2", "bert"):
+        raise CheckpointError(
+            f"--pre {pre_tokenizer}: the vocabulary is of the kind {kind!r}, which "
+            "has no pre-tokenizer; leave the option away"
+        )
+    if rules.space is SpacePrefix.SETTINGS_LAST:
+        fields |= _space_of_settings(files)
+    size = config.get("vocab_size")
+    if isinstance(size, int):
+        fields |= _written(rules.sizes.get(size, {}))
+    return fields | (_hunyuan_fields(files) if rules.is_hunyuan else {})
+
+
+def _written(values: Mapping[str, int | bool]) -> dict[str, Field]:
+    return {
+        _KEY + key: boolean(value) if isinstance(value, bool) else uint32(value)
+        for key, value in values.items()
+    }
+
+
+def _space_of_settings(files: TokenizerFiles) -> dict[str, Field]:
+    add_space = files.settings.get("add_prefix_space")
+    if add_space is None:
+        return {}
+    return {_KEY + "add_space_prefix": boolean(bool(add_space))}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One vocabulary to read."""
+
+    files: TokenizerFiles
+    rules: FamilyRules
+    pre_tokenizer: str | None
+    vocab_type: VocabType
+    pad_vocab: bool
+
+    def vocabulary(self) -> dict[str, Field]:
+        """The fields of the vocabulary in the file that counts."""
+        for source in self._sources():
+            match source:
+                case Source.SENTENCEPIECE if self._has_sentencepiece():
+                    return self._from_sentencepiece()
+                case Source.RANKS if (ranks := self._ranks()) is not None:
+                    return self._from_ranks(ranks)
+                case Source.JSON if definition := read_definition(self.files):
+                    return self._from_json(definition)
+        raise self._missing()
+
+    def _sources(self) -> tuple[Source, ...]:
+        match self.vocab_type:
+            case "spm":
+                return (Source.SENTENCEPIECE,)
+            case "hf":
+                return (Source.JSON,)
+            case "bpe":
+                return (Source.JSON, Source.RANKS)
+        return self.rules.sources
+
+    def _missing(self) -> CheckpointError:
+        ranks = self.rules.ranks
+        names = {source: source.value for source in self._sources()}
+        if Source.RANKS in names:
+            names[Source.RANKS] = "" if ranks is None else ranks.file
+        wanted = dict.fromkeys(name for name in names.values() if name)
+        return CheckpointError(
+            f"{self.files.folder} has {'neither ' if len(wanted) > 1 else 'no '}"
+            + " nor ".join(wanted)
+            + "; download them, or write them where transformers is installed: "
+            "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        )
+
+    def _has_sentencepiece(self) -> bool:
+        path = self.files.sentencepiece
+        return path.is_file() and not is_tiktoken(path)
+
+    def _ranks(self) -> TiktokenRules | None:
+        """How to read the file of ranks, if there is one."""
+        rules = self.rules.ranks
+        if rules is None:
+            return None
+        path = self.files.folder / rules.file
+        return rules if path.is_file() and is_tiktoken(path) else None
+
+    def _from_sentencepiece(self) -> dict[str, Field]:
+        files, rules = self.files, self.rules
+        model = SentencePieceFile.read(files.sentencepiece)
+        if model.type is ModelType.UNIGRAM and self.vocab_type == "auto":
+            return unigram_model_fields(files, model, rules.pieces)
+        pieces = sentencepiece_pieces(files, model, rules.pieces)
+        n_tokens = files.vocab_size or len(model.pieces)
+        fields = piece_fields(pieces, n_tokens, rules.pieces)
+        if rules.space is SpacePrefix.MODEL:
+            fields[_KEY + "add_space_prefix"] = boolean(model.adds_space)
+        fields |= special_fields(files, n_tokens)
+        chat_eos = [i for i, (text, *_) in pieces.items() if text == rules.chat_eos]
+        if chat_eos:
+            fields[_KEY + "eos_token_id"] = uint32(chat_eos[0])
+        if rules.fixed:
+            kinds = tuple(rules.fixed)
+            fields |= special_fields(files, kinds=kinds, defaults=lambda _: rules.fixed)
+        if rules.space is SpacePrefix.NEVER:
+            fields[_KEY + "add_space_prefix"] = boolean(False)
+        return fields | _written(rules.with_model)
+
+    def _from_ranks(self, rules: TiktokenRules) -> dict[str, Field]:
+        fields, added = tiktoken_fields(self.files, rules, self.pre_tokenizer)
+        return fields | special_fields(
+            self.files, defaults=lambda ids: self._roles(ids, added)
+        )
+
+    def _from_json(self, definition: Json) -> dict[str, Field]:
+        model = definition["model"]
+        match model.get("type", "BPE"):
+            case "Unigram" if self.vocab_type != "bpe":
+                return unigram_json_fields(self.files)
+            case "WordPiece" if self.vocab_type != "bpe":
+                return word_piece_fields(self.files, self.pre_tokenizer)
+            case "BPE" if self._holds_pieces(definition):
+                fields = piece_merges_fields(self.files, self.pad_vocab)
+                n_tokens = len(fields[_KEY + "tokens"].value)
+                return fields | special_fields(self.files, n_tokens)
+            case "BPE":
+                return self._from_merges(definition)
+        raise UnsupportedModelError(
+            f"tokenizer.json holds a {model.get('type')} vocabulary; quantkit writes "
+            "SentencePiece models, BPE, unigram and WordPiece"
+            + (" (with --vocab-type bpe only BPE)" if self.vocab_type == "bpe" else "")
+        )
+
+    def _holds_pieces(self, definition: Json) -> bool:
+        """Whether merges are to be written as pieces with scores."""
+        if not definition["model"].get("byte_fallback") or self.vocab_type == "bpe":
+            return False
+        if self.rules.merges_are_pieces or self.vocab_type == "hf":
+            return True
+        if self.pre_tokenizer is not None or recognize_or_none(definition) is not None:
+            return False
+        made = library_tokenizer(self.files, definition)
+        return name_by_hash(self.files, made) is None
+
+    def _from_merges(self, definition: Json) -> dict[str, Field]:
+        fields = byte_level_fields(self.files, definition, self.pre_tokenizer)
+        added = {token.content: token.id for token in self.files.added_in_tokenizer()}
+        kinds = SPECIAL_KINDS
+        if self.rules.is_hunyuan and (self.files.config.get("pad_token_id") or 0) < 0:
+            kinds = tuple(kind for kind in kinds if kind != "pad")
+        return fields | special_fields(
+            self.files, kinds=kinds, defaults=lambda ids: self._roles(ids, added)
+        )
+
+    def _roles(
+        self, ids: Mapping[str, int], added: Mapping[str, int]
+    ) -> dict[str, int]:
+        """The ids of roles that no file names, from the family's tokens."""
+        wanted = dict(self.rules.lookup) if ids else {}
+        if not ids:
+            wanted = {**self.rules.stand_ins, **self.rules.lookup}
+        return {kind: added[text] for kind, text in wanted.items() if text in added}
+
+
+def _hunyuan_fields(files: TokenizerFiles) -> dict[str, Field]:
+    """What HunYuan's configs say elsewhere, or wrongly."""
+    corrected: dict[str, Field] = {}
+    config = files.config
+    if not files.tokenizer and config.get("hidden_size") == _HUNYUAN_WIDTH:
+        corrected[_KEY + "bos_token_id"] = uint32(_HUNYUAN_BOS)
+    if isinstance(config.get("eod_token_id"), int):
+        corrected[_KEY + "eos_token_id"] = uint32(config["eod_token_id"])
+    generation = read_json(files.folder / "generation_config.json") or {}
+    ends = generation.get("eos_token_id")
+    if isinstance(ends, list) and len(ends) >= 2:
+        corrected[_KEY + "eot_token_id"] = uint32(ends[0])
+    return corrected

@@ -1,0 +1,210 @@
+"""A tokenizer.json in the tokenizers library, set up as transformers does it.
+
+Source: what transformers 4.57, which llama.cpp's converter runs on, does when it loads
+a fast tokenizer: the tokens that tokenizer_config.json adds or names are added again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from itertools import groupby
+from pathlib import Path
+
+import tokenizers
+
+from ..checkpoint import read_json
+from ..errors import FormatError
+from .files import AddedToken, Json, TokenizerFiles, TokenType
+from .pre_hashes import CHECK_TEXT, PRE_TOKENIZER_HASHES
+
+__all__ = [
+    "added_tokens",
+    "library_tokenizer",
+    "name_by_hash",
+    "read_definition",
+    "read_merges",
+]
+
+# The classes that add BOS and EOS by their own rule, and whether BOS by default.
+_ADDS_BOS = {
+    "LlamaTokenizer": True,
+    "CodeLlamaTokenizer": True,
+    "GemmaTokenizer": True,
+    "CohereTokenizer": True,
+    "GPTNeoXTokenizer": False,
+}
+
+_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+# How the classes that have no tokenizer.json cut text.
+_BYTE_LEVEL: Json = {
+    "type": "ByteLevel",
+    "add_prefix_space": False,
+    "trim_offsets": True,
+    "use_regex": True,
+}
+_QWEN2 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_CUTS: dict[str, Json] = {
+    "Qwen2Tokenizer": {
+        "type": "Sequence",
+        "pretokenizers": [
+            {
+                "type": "Split",
+                "pattern": {"Regex": _QWEN2},
+                "behavior": "Isolated",
+                "invert": False,
+            },
+            {**_BYTE_LEVEL, "use_regex": False},
+        ],
+    },
+}
+
+
+def read_definition(files: TokenizerFiles) -> Json:
+    """tokenizer.json; or the same made of vocab.json and merges.txt; or nothing.
+
+    Raises:
+        FormatError: one of the files is damaged.
+    """
+    if files.tokenizer:
+        return files.tokenizer
+    vocab = read_json(files.folder / "vocab.json")
+    merges = files.folder / "merges.txt"
+    if vocab is None or not merges.is_file():
+        return {}
+    return {
+        "pre_tokenizer": _CUTS.get(files.tokenizer_class, _BYTE_LEVEL),
+        "decoder": _BYTE_LEVEL,
+        "added_tokens": [],
+        "model": {"type": "BPE", "vocab": vocab, "merges": read_merges(merges)},
+    }
+
+
+def read_merges(path: Path) -> list[str]:
+    """The merges of a merges.txt: the lines of two words, after one that starts "#"."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    if lines[0].strip().startswith("#"):
+        del lines[0]
+    return [" ".join(words) for line in lines if len(words := line.split()) == 2]
+
+
+def library_tokenizer(files: TokenizerFiles, definition: Json) -> tokenizers.Tokenizer:
+    """The tokenizers library's tokenizer, with every added token that files name.
+
+    Raises:
+        FormatError: the library cannot read `definition`.
+    """
+    tokenizer = _load_file(files) if definition is files.tokenizer else None
+    tokenizer = tokenizer or _load(definition)
+    if tokenizer is None:
+        # Of a later version of the library, perhaps: its tokens are what counts most.
+        model = {"type": "BPE", "vocab": definition["model"]["vocab"], "merges": []}
+        kept = ("added_tokens", "decoder")
+        tokenizer = _load({"model": model} | {k: definition.get(k) for k in kept})
+    if tokenizer is None:
+        raise FormatError(
+            f"the tokenizers library cannot read the vocabulary in {files.folder}; "
+            "fetch its files again"
+        )
+    known = {_key(token) for token in tokenizer.get_added_tokens_decoder().values()}
+    special = files.special_texts()
+    new = [token for token in _tokens_to_add(files) if _key(token) not in known]
+    for marked, tokens in groupby(new, lambda t: t.special or t.content in special):
+        add = tokenizer.add_special_tokens if marked else tokenizer.add_tokens
+        add(list(tokens))
+    return tokenizer
+
+
+def _load_file(files: TokenizerFiles) -> tokenizers.Tokenizer | None:
+    """tokenizer.json as the library reads it itself, in half the time, or None."""
+    try:
+        return tokenizers.Tokenizer.from_file(str(files.folder / "tokenizer.json"))
+    except Exception:  # the library raises nothing more specific
+        return None
+
+
+def _load(definition: Json) -> tokenizers.Tokenizer | None:
+    """A tokenizer as the library reads it, or None if it cannot."""
+    sections = ("truncation", "padding", "normalizer", "post_processor", "decoder")
+    complete = {"version": "1.0", **dict.fromkeys(sections), **definition}
+    try:
+        return tokenizers.Tokenizer.from_str(json.dumps(complete))
+    except Exception:  # the library raises nothing more specific
+        return None
+
+
+def _tokens_to_add(files: TokenizerFiles) -> list[tokenizers.AddedToken]:
+    """The tokens that tokenizer_config.json adds, by id, then those that it names."""
+    added = files.settings.get("added_tokens_decoder", {})
+    tokens = [_added_token(added[number]) for number in sorted(added, key=int)]
+    if not files.tokenizer:
+        known = {token.content for token in tokens}
+        by_id = sorted(files.read_added_tokens().items(), key=lambda item: item[1])
+        tokens += [
+            tokenizers.AddedToken(text) for text, _ in by_id if text not in known
+        ]
+    known = {token.content for token in tokens}
+    return tokens + [
+        tokenizers.AddedToken(text, special=True, normalized=False)
+        for text in files.special_texts()
+        if text not in known
+    ]
+
+
+def _added_token(entry: Json) -> tokenizers.AddedToken:
+    flags = {flag: bool(entry.get(flag, False)) for flag in _FLAGS}
+    return tokenizers.AddedToken(entry["content"], **flags)
+
+
+def _key(token: tokenizers.AddedToken) -> tuple[object, ...]:
+    """What tells an added token from others."""
+    return token.content, *(getattr(token, flag) for flag in _FLAGS)
+
+
+def added_tokens(tokenizer: tokenizers.Tokenizer) -> dict[int, tuple[str, TokenType]]:
+    """The text and type of every added token by id.
+
+    Readers of GGUF look for these texts in what the user wrote, before anything is
+    normalized, so a token that is matched there keeps the text that it decodes to.
+    """
+    found: dict[int, tuple[str, TokenType]] = {}
+    for i, token in tokenizer.get_added_tokens_decoder().items():
+        text = token.content
+        if not token.normalized:
+            ids = tokenizer.encode(text, add_special_tokens=False).ids
+            text = tokenizer.decode(ids, skip_special_tokens=False)
+        added = AddedToken(i, text, token.special)
+        found[i] = added.text, added.type
+    return found
+
+
+def name_by_hash(files: TokenizerFiles, tokenizer: tokenizers.Tokenizer) -> str | None:
+    """llama.cpp's name of the pre-tokenizer if it knows exactly this tokenizer."""
+    ids = _check_ids(files, tokenizer)
+    return PRE_TOKENIZER_HASHES.get(hashlib.sha256(str(ids).encode()).hexdigest())
+
+
+def _check_ids(files: TokenizerFiles, tokenizer: tokenizers.Tokenizer) -> list[int]:
+    """The ids of the check text, with those tokens around it that transformers adds."""
+    if files.tokenizer_class not in _ADDS_BOS:
+        return list(tokenizer.encode(CHECK_TEXT).ids)
+    adds_bos = files.settings.get("add_bos_token", _ADDS_BOS[files.tokenizer_class])
+    ids = list(tokenizer.encode(CHECK_TEXT, add_special_tokens=False).ids)
+    if adds_bos and (bos := _role(files, tokenizer, "bos")) is not None:
+        ids = [bos, *ids]
+    if files.settings.get("add_eos_token", False):
+        eos = _role(files, tokenizer, "eos")
+        ids += [] if eos is None else [eos]
+    return ids
+
+
+def _role(
+    files: TokenizerFiles, tokenizer: tokenizers.Tokenizer, role: str
+) -> int | None:
+    """The id of the token that has a role."""
+    text = files.special_text(role)
+    return None if text is None else tokenizer.token_to_id(text)

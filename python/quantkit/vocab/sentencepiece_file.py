@@ -1,0 +1,141 @@
+"""SentencePiece models: their pieces, and what the library itself does not tell.
+
+Source: sentencepiece_model.proto (field numbers) and the protobuf wire format.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentencepiece import SentencePieceProcessor
+
+from ..errors import FormatError
+from .files import TokenType
+
+__all__ = ["ModelType", "Piece", "SentencePieceFile", "is_tiktoken"]
+
+Piece = tuple[str, float, TokenType]  # text, score, type
+
+_TRAINER_SPEC, _NORMALIZER_SPEC = 2, 3  # fields of the model
+_MODEL_TYPE = 3  # of the trainer's
+_CHARSMAP, _DUMMY_PREFIX, _EXTRA_SPACES = 2, 3, 4  # of the normalizer's
+
+
+class ModelType(enum.IntEnum):
+    """How a SentencePiece model splits text."""
+
+    UNIGRAM = 1
+    BPE = 2
+    WORD = 3
+    CHAR = 4
+
+
+@dataclass(frozen=True)
+class SentencePieceFile:
+    """A SentencePiece model.
+
+    Attributes:
+        pieces: by id; a user-defined one counts as normal, as in llama.cpp.
+        type: how it splits text.
+        charsmap: its normalization, compiled; empty if characters stay as they are.
+        adds_space: whether a text gets a space before it.
+        merges_spaces: whether runs of spaces become one, and outer ones go.
+        bos_id: the token before a text, or -1.
+        eos_id: the token after a text, or -1.
+        unk_id: the token for what no piece spells.
+    """
+
+    pieces: tuple[Piece, ...]
+    type: ModelType
+    charsmap: bytes
+    adds_space: bool
+    merges_spaces: bool
+    bos_id: int
+    eos_id: int
+    unk_id: int
+
+    @classmethod
+    def read(cls, path: Path) -> SentencePieceFile:
+        """Read the model at `path`.
+
+        Raises:
+            FormatError: it is not a SentencePiece model.
+        """
+        model = SentencePieceProcessor()
+        try:
+            model.LoadFromFile(str(path))
+        except (OSError, RuntimeError) as error:
+            raise FormatError(
+                f"{path} is not a SentencePiece model; fetch it again, or move it away "
+                "if tokenizer.json is the model's tokenizer"
+            ) from error
+        spec = _fields(path.read_bytes())  # the library has just checked it
+        trainer = _fields(spec.get(_TRAINER_SPEC, b""))
+        normalizer = _fields(spec.get(_NORMALIZER_SPEC, b""))
+        charsmap = normalizer.get(_CHARSMAP, b"")
+        return cls(
+            pieces=tuple(
+                (model.IdToPiece(i), model.GetScore(i), _type(model, i))
+                for i in range(model.GetPieceSize())
+            ),
+            type=ModelType(int(trainer.get(_MODEL_TYPE, ModelType.UNIGRAM))),
+            charsmap=charsmap if isinstance(charsmap, bytes) else b"",
+            adds_space=bool(normalizer.get(_DUMMY_PREFIX, True)),
+            merges_spaces=bool(normalizer.get(_EXTRA_SPACES, True)),
+            bos_id=model.bos_id(),
+            eos_id=model.eos_id(),
+            unk_id=model.unk_id(),
+        )
+
+
+def is_tiktoken(path: Path) -> bool:
+    """Whether a file is a list of tokens in base64 with their ranks."""
+    with path.open("rb") as file:
+        words = file.readline(1 << 16).split()
+    return len(words) == 2 and words[0].isascii() and words[1].isdigit()
+
+
+def _type(model: SentencePieceProcessor, i: int) -> TokenType:
+    if model.IsUnknown(i):
+        return TokenType.UNKNOWN
+    if model.IsControl(i):
+        return TokenType.CONTROL
+    if model.IsUnused(i):
+        return TokenType.UNUSED
+    return TokenType.BYTE if model.IsByte(i) else TokenType.NORMAL
+
+
+def _fields(message: int | bytes) -> dict[int, int | bytes]:
+    """The last value of each field of a protobuf message."""
+    if isinstance(message, int):
+        return {}
+    return dict(_read_fields(message))
+
+
+def _read_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Field numbers and values; 32 and 64 bits wide ones, as bytes."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            value, at = _varint(message, at)
+            yield number, value
+            continue
+        size, at = _varint(message, at) if wire == 2 else ({1: 8, 5: 4}[wire], at)
+        yield number, message[at : at + size]
+        at += size
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """A number in base 128, least digit first, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at

@@ -1,0 +1,117 @@
+"""tiktoken's files: byte-level tokens in base64 with their ranks, and no merges.
+
+Sources: the fields that llama.cpp's converter writes for them, and the remote code of
+Qwen, HunYuan and GLM-4, which names the tokens after the ranked ones.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from ..errors import FormatError
+from ..gguf.keys import Field
+from .byte_letters import to_letters
+from .byte_level import bpe_fields
+from .files import AddedToken, TokenizerFiles, TokenType, padding
+
+__all__ = ["TiktokenRules", "tiktoken_fields"]
+
+Ranks = dict[bytes, int]
+
+
+@dataclass(frozen=True)
+class TiktokenRules:
+    """What a family's own code says of its tokens.
+
+    Attributes:
+        file: the name of the file of ranks.
+        pre: llama.cpp's name for how it cuts text.
+        special: the control tokens after the ranked ones; none if
+            tokenizer_config.json lists them.
+    """
+
+    file: str
+    pre: str
+    special: tuple[str, ...] = ()
+
+
+def tiktoken_fields(
+    files: TokenizerFiles, rules: TiktokenRules, pre_tokenizer: str | None = None
+) -> tuple[dict[str, Field], dict[str, int]]:
+    """The vocabulary and merges of a file of ranks; and the ids of its added tokens.
+
+    Raises:
+        CheckpointError: a token's id is beyond the model's `vocab_size`.
+        FormatError: the file is damaged.
+    """
+    ranks = read_ranks(files.folder / rules.file)
+    added = {
+        len(ranks) + i: AddedToken(len(ranks) + i, text, special=True)
+        for i, text in enumerate(rules.special)
+    }
+    if not added:
+        added = {token.id: token for token in files.added_in_settings()}
+    tokens = {rank: to_letters(token) for token, rank in ranks.items()}
+    texts, types = [], []
+    for i in range(files.size_for(max(tokens.keys() | added.keys()))):
+        if i in added:
+            texts.append(added[i].content)
+            types.append(added[i].marked_type)
+        else:
+            texts.append(tokens.get(i, padding(i)))
+            types.append(TokenType.NORMAL if i in tokens else TokenType.UNUSED)
+    fields = bpe_fields(pre_tokenizer or rules.pre, texts, types, merges_of(ranks))
+    return fields, {token.content: i for i, token in added.items()}
+
+
+def read_ranks(path: Path) -> Ranks:
+    """The ranks of a tiktoken file by token.
+
+    Raises:
+        FormatError: a line is not a token in base64 and a number.
+    """
+    ranks: Ranks = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            token, rank = line.split()
+            ranks[b64decode(token, validate=True)] = int(rank)
+        except (ValueError, binascii.Error):
+            raise FormatError(
+                f"{path}, line {number}: {line[:40]!r} is not a token in base64 and "
+                "its rank; fetch the file again"
+            ) from None
+    return ranks
+
+
+def merges_of(ranks: Ranks) -> list[str]:
+    """The merges that make each token of two others, in the order of the file.
+
+    tiktoken merges the two neighbours whose union ranks lowest.  So the last merge of a
+    token joins what is left of it once every lower rank is merged.  A token that more
+    than two parts are left of is reached by no merge.
+    """
+    merges = []
+    for token, rank in ranks.items():
+        if len(token) > 1:
+            parts = _merge_below(ranks, token, rank)
+            if len(parts) == 2:
+                merges.append(" ".join(map(to_letters, parts)))
+    return merges
+
+
+def _merge_below(ranks: Ranks, token: bytes, limit: int) -> list[bytes]:
+    """A token's bytes, merged as far as ranks below `limit` go."""
+    parts = [token[i : i + 1] for i in range(len(token))]
+    while True:
+        unions = [ranks.get(a + b, limit) for a, b in pairwise(parts)]
+        lowest = min(unions, default=limit)
+        if lowest >= limit:
+            return parts
+        i = unions.index(lowest)
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]

@@ -1,0 +1,118 @@
+"""Unigram vocabularies: a SentencePiece model of that type, or a tokenizer.json's.
+
+Source: the fields that llama.cpp's converter writes for the vocabulary kind `t5`.  It
+writes that kind for T5 and XLM-RoBERTa only; other families with such a tokenizer it
+refuses, or writes as the kind `llama`, by which their text falls into other tokens.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+
+import numpy as np
+
+from ..errors import FormatError
+from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
+from .files import Json, TokenizerFiles, TokenType
+from .pieces import ADDED_SCORE, PieceRules, adds_space, rows_of, sentencepiece_pieces
+from .sentencepiece_file import Piece, SentencePieceFile
+from .special import normalizer_steps, special_fields
+
+__all__ = ["unigram_json_fields", "unigram_model_fields"]
+
+
+def unigram_model_fields(
+    files: TokenizerFiles, model: SentencePieceFile, rules: PieceRules
+) -> dict[str, Field]:
+    """The vocabulary of a unigram tokenizer.model."""
+    pieces = sentencepiece_pieces(files, model, rules)
+    n_tokens = files.vocab_size or len(model.pieces)
+    fields = _fields(
+        rows_of(pieces, n_tokens, rules),
+        model.adds_space,
+        model.merges_spaces,
+        model.charsmap,
+    )
+    fields |= special_fields(files, n_tokens)
+    roles = {"bos": model.bos_id, "eos": model.eos_id, "unknown": model.unk_id}
+    return _with_roles(fields, {role: i for role, i in roles.items() if i >= 0})
+
+
+def unigram_json_fields(files: TokenizerFiles) -> dict[str, Field]:
+    """The vocabulary of a unigram tokenizer.json.
+
+    Raises:
+        CheckpointError: a token's id is beyond the model's `vocab_size`.
+        FormatError: its vocabulary is damaged.
+    """
+    model = files.tokenizer["model"]
+    unknown = model.get("unk_id")
+    try:
+        pieces: dict[int, Piece] = {
+            i: (text, float(score), _type(text, i == unknown))
+            for i, (text, score) in enumerate(model["vocab"])
+        }
+    except (TypeError, ValueError) as error:
+        raise FormatError(
+            f"{files.folder}/tokenizer.json: its vocabulary is not of pairs of texts "
+            "and scores; fetch it again"
+        ) from error
+    for token in files.added_in_tokenizer():
+        if token.id != unknown:
+            score = pieces[token.id][1] if token.id in pieces else ADDED_SCORE
+            pieces[token.id] = token.text, score, token.type
+    n_tokens = files.size_for(max(pieces))
+    steps = list(normalizer_steps(files.tokenizer))
+    charsmap = next(
+        (step["precompiled_charsmap"] for step in steps if _is_charsmap(step)), ""
+    )
+    fields = _fields(
+        rows_of(pieces, n_tokens, PieceRules()),
+        adds_space(files.tokenizer),
+        any(_merges_spaces(step) for step in steps),
+        b64decode(charsmap),
+    )
+    fields |= special_fields(files, n_tokens)
+    return _with_roles(fields, {} if unknown is None else {"unknown": unknown})
+
+
+def _fields(
+    rows: dict[str, Field], adds_space: bool, merges_spaces: bool, charsmap: bytes
+) -> dict[str, Field]:
+    fields = {
+        "tokenizer.ggml.model": string("t5"),
+        **rows,
+        "tokenizer.ggml.add_space_prefix": boolean(adds_space),
+        "tokenizer.ggml.remove_extra_whitespaces": boolean(merges_spaces),
+    }
+    if charsmap:
+        fields["tokenizer.ggml.precompiled_charsmap"] = array(
+            ValueType.UINT8, np.frombuffer(charsmap, dtype=np.uint8)
+        )
+    return fields
+
+
+def _with_roles(fields: dict[str, Field], ids: dict[str, int]) -> dict[str, Field]:
+    """The fields with what readers would otherwise take from T5: its ids, its EOS."""
+    defaults = {f"tokenizer.ggml.{role}_token_id": uint32(i) for role, i in ids.items()}
+    starts = "tokenizer.ggml.bos_token_id" in {**fields, **defaults}
+    defaults["tokenizer.ggml.add_bos_token"] = boolean(starts)
+    defaults["tokenizer.ggml.add_eos_token"] = boolean(False)
+    return fields | {key: value for key, value in defaults.items() if key not in fields}
+
+
+def _is_charsmap(step: Json) -> bool:
+    return step.get("type") == "Precompiled" and bool(step.get("precompiled_charsmap"))
+
+
+def _merges_spaces(step: Json) -> bool:
+    """Whether a step makes runs of spaces one."""
+    pattern = step.get("pattern") or {}
+    return step.get("type") == "Replace" and pattern.get("Regex") in (" {2,}", " +")
+
+
+def _type(text: str, is_unknown: bool) -> TokenType:
+    if is_unknown:
+        return TokenType.UNKNOWN
+    is_byte = len(text) == 6 and text.startswith("<0x") and text.endswith(">")
+    return TokenType.BYTE if is_byte else TokenType.NORMAL

@@ -1,0 +1,81 @@
+"""Unigram tokenization, as llama.cpp runs it: the split with the highest sum of scores.
+
+Sources: the behaviour of llama.cpp's tokenizer for the vocabulary kind `t5`
+(llama-vocab.cpp): tokens of bytes are not used, and characters that no token spells
+become one unknown token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .cutting import Cutter
+
+__all__ = ["UnigramSplitter"]
+
+UNKNOWN_PENALTY = 10.0
+LONG = 64  # longer starts of tokens are not kept: a hostile file would fill memory
+
+
+class UnigramSplitter:
+    """Splits text into the tokens of a unigram vocabulary.
+
+    Args:
+        scores: of each token that may be used, by its id: logarithms of probabilities.
+        ids: their ids by text; spaces are escaped as "▁".
+        lowest: the lowest score of a normal token.
+        unknown: the token for what no other spells.
+    """
+
+    def __init__(
+        self,
+        scores: Mapping[int, float],
+        ids: Mapping[str, int],
+        lowest: float,
+        unknown: int,
+    ) -> None:
+        self._ids = ids
+        self._scores = scores
+        self._unknown = unknown
+        self._unknown_score = float(np.float32(lowest) - np.float32(UNKNOWN_PENALTY))
+        self._starts = {
+            text[:n] for text in ids for n in range(1, min(len(text), LONG) + 1)
+        }
+        self._cutter = Cutter(ids)
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a normalized text."""
+        ids = self._cutter.encode(text, self._split)
+        return [
+            i for n, i in enumerate(ids) if i != self._unknown or ids[n - 1 : n] != [i]
+        ]
+
+    def _split(self, word: str) -> list[int]:
+        # For each end of a prefix: the sum of its best split, whose last token is this.
+        best: list[tuple[float, int, int]] = [(0.0, 0, self._unknown)]
+        best += [(-np.inf, 0, self._unknown)] * len(word)
+        for start in range(len(word)):
+            base = best[start][0]
+            for stop in range(start + 1, len(word) + 1):
+                piece = word[start:stop]
+                if len(piece) <= LONG and piece not in self._starts:
+                    break
+                i = self._ids.get(piece)
+                if i is not None and base + self._scores[i] > best[stop][0]:
+                    best[stop] = base + self._scores[i], start, i
+            if word[start] not in self._ids:
+                total = base + self._unknown_score
+                if total > best[start + 1][0]:
+                    best[start + 1] = total, start, self._unknown
+        return self._walk_back(best)
+
+    @staticmethod
+    def _walk_back(best: list[tuple[float, int, int]]) -> list[int]:
+        ids = []
+        stop = len(best) - 1
+        while stop > 0:
+            _, stop, i = best[stop]
+            ids.append(i)
+        return ids[::-1]

@@ -1,0 +1,89 @@
+"""WordPiece tokenization, as llama.cpp runs it: the longest token first.
+
+Sources: the behaviour of llama.cpp's tokenizer for the vocabulary kind `bert`
+(llama-vocab.cpp).  A character loses its accents by becoming the first character of its
+decomposition, so of a Korean syllable the first letter is left.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+
+__all__ = ["WordSplitter"]
+
+_SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+# Chinese characters are words of their own.
+_CHINESE = (
+    *((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F)),
+    *((0x2B740, 0x2B81F), (0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)),
+)
+
+
+class WordSplitter:
+    """Splits text into the tokens of a WordPiece vocabulary.
+
+    Args:
+        ids: token ids by text; "▁" is where a word starts.
+        unknown: the token for a word that cannot be spelled.
+        lowercase: whether letters are lowered first.
+        strip_accents: whether accents are removed first.
+    """
+
+    def __init__(
+        self, ids: Mapping[str, int], unknown: int, lowercase: bool, strip_accents: bool
+    ) -> None:
+        self._ids = ids
+        self._unknown = unknown
+        self._lowercase = lowercase
+        self._strip_accents = strip_accents
+        self._longest = max(map(len, ids))
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text."""
+        spaced = {c: self._spaced(c) for c in set(text)}
+        known: dict[str, list[int]] = {}
+        ids: list[int] = []
+        for word in "".join(spaced[c] for c in text).split(" "):
+            if word and word not in known:
+                known[word] = self._split("▁" + word)
+            ids += known.get(word, [])
+        return ids
+
+    def _spaced(self, character: str) -> str:
+        """A character as it is written into words, with spaces where they end."""
+        if self._strip_accents:
+            character = unicodedata.normalize("NFD", character)[0]
+        if character in _SPACES:
+            return " "
+        category = unicodedata.category(character)
+        if category in ("Cc", "Cf", "Co", "Cs") or character in "\0\ufffd":
+            return ""
+        if self._strip_accents and category.startswith("M"):
+            return ""
+        written = character.lower()[0] if self._lowercase else character
+        alone = category.startswith("P") or _is_chinese(character)
+        if alone or (category.startswith("S") and character < "\x7f"):
+            return f" {written} "
+        return written
+
+    def _split(self, word: str) -> list[int]:
+        """The longest token that starts the word, and so on; or the unknown one."""
+        ids = []
+        at = 0
+        while at < len(word):
+            for size in range(min(self._longest, len(word) - at), 0, -1):
+                i = self._ids.get(word[at : at + size])
+                if i is not None:
+                    break
+            else:
+                return [self._unknown]
+            ids.append(i)
+            at += size
+        return ids
+
+
+def _is_chinese(character: str) -> bool:
+    return any(first <= ord(character) <= last for first, last in _CHINESE)

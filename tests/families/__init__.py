@@ -1,0 +1,1 @@
+"""Tiny checkpoints of every model family, and what others make of them."""

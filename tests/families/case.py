@@ -1,0 +1,89 @@
+"""What a test case of a model family is, and the sizes that cases share.
+
+A case is a class of transformers and the config it gets; the weights follow from the
+tensors' names (checkpoints.py).  A class that transformers does not have is a case of
+its twin there: `rename` makes its checkpoint, and `config_of` its config, from the
+twin's.
+
+Sizes are chosen so that a mistake shows: no two of width, heads, key heads, head size,
+feed forward and vocabulary are alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from quantkit.gguf.keys import Field
+
+from .checkpoints import Arrays
+
+__all__ = ["SIZES", "YARN", "Case", "Config", "as_version_4", "without"]
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tiny model.
+
+    Attributes:
+        name: of the case and its fixture.
+        hf_class: of transformers, which computes the logits.
+        config: what differs from the class's defaults.
+        config_of: the checkpoint's config.json, from the one that transformers writes.
+        rename: the checkpoint's tensors, from those that transformers writes.
+        adapt: changes the twin's model, which is a torch module, before it runs.
+        is_raw: llama.cpp's converter gets config.json as it is, since transformers 5
+            takes away what it asks for.
+        added: metadata that llama.cpp's converter leaves out.
+        tolerance: how far logits may be apart, as a share of their range.
+    """
+
+    name: str
+    hf_class: str
+    config: Config
+    config_of: Callable[[dict[str, Any]], dict[str, Any]] = field(default=dict)
+    rename: Callable[[Arrays], Arrays] = field(default=dict)
+    adapt: Callable[[Any], None] | None = None
+    is_raw: bool = False
+    added: Mapping[str, Field] = field(default_factory=dict)
+    tolerance: float = 1e-5
+
+
+SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 112,
+    "max_position_embeddings": 256,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+
+
+def without(*keys: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A config that leaves these to its class."""
+    return lambda config: {k: v for k, v in config.items() if k not in keys}
+
+
+def as_version_4(config: dict[str, Any]) -> dict[str, Any]:
+    """A config as transformers 4 wrote it: rope settings at the top."""
+    older = dict(config)
+    rope = dict(older.pop("rope_parameters"))
+    for key in ("rope_theta", "partial_rotary_factor"):
+        if key in rope:
+            older[key] = rope.pop(key)
+    kind = rope.pop("rope_type")
+    older["rope_scaling"] = None if kind == "default" else {"type": kind, **rope}
+    return older

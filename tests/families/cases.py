@@ -1,0 +1,85 @@
+"""One small model for each thing that a family can get wrong; see case.py."""
+
+from __future__ import annotations
+
+from .case import SIZES, YARN, Case
+from .cohere_cases import COHERES
+from .deepseek_cases import DEEPSEEKS
+from .gemma_cases import GEMMAS
+from .glm_cases import GLMS
+from .gpt_cases import GPTS
+from .llama_cases import LLAMA_RELATIVES
+from .llama_twins import old_style
+from .olmo_cases import OLMOS
+from .phi_cases import PHIS
+from .stablelm_cases import STABLELMS
+
+__all__ = ["CASES", "Case"]
+
+LLAMA3_SCALING = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+
+LLAMAS = (
+    Case("llama", "LlamaForCausalLM", {**SIZES}),
+    Case(
+        "llama-3.1",
+        "LlamaForCausalLM",
+        {
+            **SIZES,
+            "head_dim": 32,
+            "rope_parameters": LLAMA3_SCALING,
+            "tie_word_embeddings": True,
+        },
+        config_of=old_style,
+    ),
+    Case(
+        "llama-linear-bias",
+        "LlamaForCausalLM",
+        {
+            **SIZES,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "rope_parameters": {
+                "rope_type": "linear",
+                "rope_theta": 10000.0,
+                "factor": 2.0,
+            },
+        },
+    ),
+    Case("mistral", "MistralForCausalLM", {**SIZES, "head_dim": 24}),
+    Case(
+        "mixtral",
+        "MixtralForCausalLM",
+        {**SIZES, "num_local_experts": 5, "num_experts_per_tok": 2},
+    ),
+)
+QWENS = (
+    Case("qwen2", "Qwen2ForCausalLM", {**SIZES, "tie_word_embeddings": True}),
+    Case(
+        "qwen2-yarn",
+        "Qwen2ForCausalLM",
+        {**SIZES, "rope_parameters": YARN},
+        config_of=old_style,
+    ),
+    Case("qwen3", "Qwen3ForCausalLM", {**SIZES, "head_dim": 24}),
+)
+
+CASES: tuple[Case, ...] = (
+    *LLAMAS,
+    *QWENS,
+    *LLAMA_RELATIVES,
+    *GEMMAS,
+    *PHIS,
+    *COHERES,
+    *OLMOS,
+    *STABLELMS,
+    *GLMS,
+    *GPTS,
+    *DEEPSEEKS,
+)

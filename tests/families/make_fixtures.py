@@ -1,0 +1,74 @@
+"""Writes tests/fixtures/families/: what transformers and llama.cpp make of each case.
+
+Needs torch, transformers and llama.cpp's source (see reference.py):
+
+    QUANTKIT_LLAMACPP_SOURCE=... python -m tests.families.make_fixtures [CASE ...]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cases import CASES, Case
+from .checkpoints import weights, write_checkpoint
+from .reference import describe_gguf, llamacpp_gguf, transformers_checkpoint
+from .stored import FIXTURES
+
+N_TOKENS = 24
+
+
+def made(
+    case: Case, folder: Path
+) -> tuple[dict[str, Any], NDArray[np.int32], NDArray[np.float32]]:
+    """The fixture of one case, the tokens and their logits."""
+    rng = np.random.default_rng(len(case.name))
+    tokens = rng.integers(3, case.config["vocab_size"], N_TOKENS)
+    config, shapes, logits = transformers_checkpoint(case, folder / "hf", tokens)
+    config = case.config_of(config)
+    arrays = case.rename(weights(shapes))
+    checkpoint = write_checkpoint(folder / "model", config, arrays)
+    files = {
+        outtype: describe_gguf(
+            llamacpp_gguf(
+                checkpoint, folder / f"{outtype}.gguf", outtype, is_raw=case.is_raw
+            )
+        )
+        for outtype in ("f32", "f16")
+    }
+    fixture = {
+        "config": config,
+        "shapes": {name: list(shape) for name, shape in shapes.items()},
+        "metadata": files["f32"]["metadata"],
+        "tensors": {kind: file["tensors"] for kind, file in files.items()},
+    }
+    return fixture, tokens.astype(np.int32), logits
+
+
+def make(case: Case, folder: Path) -> None:
+    """Write the fixture of one case."""
+    fixture, tokens, logits = made(case, folder)
+    FIXTURES.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(fixture, indent=1)
+    (FIXTURES / f"{case.name}.json").write_text(text + "\n")
+    np.savez_compressed(FIXTURES / f"{case.name}.npz", tokens=tokens, logits=logits)
+
+
+def main() -> None:
+    """Make the fixtures of the cases named, or of all."""
+    wanted = sys.argv[1:]
+    for case in CASES:
+        if not wanted or case.name in wanted:
+            with tempfile.TemporaryDirectory() as folder:
+                make(case, Path(folder))
+            print(case.name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""What transformers and llama.cpp make of a case; needs both, and torch.
+
+QUANTKIT_LLAMACPP_SOURCE is the folder of llama.cpp's source that holds
+convert_hf_to_gguf.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from quantkit.gguf.reader import GGUFFile
+
+from .cases import Case
+from .checkpoints import weights, write_checkpoint
+from .describe import described_metadata, described_tensors
+
+__all__ = ["describe_gguf", "llamacpp_gguf", "transformers_checkpoint"]
+
+
+def transformers_checkpoint(
+    case: Case, folder: Path, tokens: NDArray[np.int64]
+) -> tuple[dict[str, Any], dict[str, tuple[int, ...]], NDArray[np.float32]]:
+    """What transformers writes and computes for a case.
+
+    Returns:
+        config.json; the shapes of the tensors in the file; logits [n, vocabulary].
+    """
+    import torch
+    import transformers
+
+    cls = getattr(transformers, case.hf_class)
+    config = cls.config_class(**case.config)
+    config.architectures = [case.hf_class]
+    model = cls(config).float()
+    model.save_pretrained(folder)
+    shapes = {
+        name: array.shape
+        for path in sorted(folder.glob("*.safetensors"))
+        for name, array in load_file(path).items()
+    }
+    written = json.loads((folder / "config.json").read_text())
+    for path in folder.glob("*.safetensors*"):
+        path.unlink()
+    write_checkpoint(folder, written, weights(shapes))
+    model = cls.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    if case.adapt is not None:
+        case.adapt(model)
+    with torch.no_grad():
+        logits = model(torch.tensor(tokens)[None]).logits[0].float().numpy()
+    return written, shapes, logits
+
+
+def llamacpp_gguf(
+    folder: Path, out: Path, outtype: str, *, is_raw: bool = False
+) -> Path:
+    """The file that llama.cpp's converter makes of a checkpoint without a tokenizer."""
+    _use_source(Path(os.environ["QUANTKIT_LLAMACPP_SOURCE"]))
+    import gguf
+    from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
+
+    types = {
+        "f32": gguf.LlamaFileType.ALL_F32,
+        "f16": gguf.LlamaFileType.MOSTLY_F16,
+        "bf16": gguf.LlamaFileType.MOSTLY_BF16,
+        "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+        "auto": gguf.LlamaFileType.GUESSED,
+    }
+    hparams = ModelBase.load_hparams(folder, False)
+    if is_raw:
+        hparams = json.loads((folder / "config.json").read_text())
+    _write_vocabulary(folder, hparams)
+    cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
+    model = cls(folder, types[outtype], out, hparams=hparams)
+    model.set_vocab = lambda: None
+    if cls.__name__ in REPAIRS:
+        REPAIRS[cls.__name__](model)
+    model.write()
+    return out
+
+
+def _use_source(source: Path) -> None:
+    """Make imports find llama.cpp's modules, and its own `gguf`, not that of PyPI."""
+    if str(source) in sys.path:
+        return
+    for name in [name for name in sys.modules if name.split(".")[0] == "gguf"]:
+        del sys.modules[name]
+    sys.path[:0] = [str(source / "gguf-py"), str(source)]
+
+
+def _end_recursion(model: Any) -> None:
+    """Take names that are GGUF's already as they are.
+
+    In build 11434 the converter of Baichuan passes them to itself without end.
+    """
+    convert = model.modify_tensors
+
+    def modify_tensors(data: Any, name: str, layer: int | None) -> Any:
+        if name.startswith(("blk.", "token_embd.", "output")):
+            return [(name, data)]
+        return convert(data, name, layer)
+
+    model.modify_tensors = modify_tensors
+
+
+def _pass_on_norms(model: Any) -> None:
+    """Give the tensor that the norms of a layer's heads become.
+
+    In build 11434 the converter of StableLM makes it and drops it.
+    """
+    convert, stack = model.modify_tensors, model._stack_qk_norm
+    made: list[tuple[str, Any]] = []
+
+    def modify_tensors(data: Any, name: str, layer: int | None) -> Any:
+        yield from convert(data, name, layer)
+        yield from made
+        made.clear()
+
+    model.modify_tensors = modify_tensors
+    model._stack_qk_norm = lambda *given: made.extend(stack(*given))
+
+
+def _leave_masks_out(model: Any) -> None:
+    """Skip the masks of published GPT-2 checkpoints.
+
+    In build 11434 the converter knows them and stops nevertheless.
+    """
+    convert = model.modify_tensors
+
+    def modify_tensors(data: Any, name: str, layer: int | None) -> Any:
+        return () if name.endswith(".attn.bias") else convert(data, name, layer)
+
+    model.modify_tensors = modify_tensors
+
+
+# What the converter cannot do for its own slips, by its class.
+REPAIRS = {
+    "BaichuanModel": _end_recursion,
+    "GPT2Model": _leave_masks_out,
+    "StableLMModel": _pass_on_norms,
+}
+
+
+def describe_gguf(path: Path) -> dict[str, Any]:
+    """Metadata and tensors of a file; see describe.py."""
+    with GGUFFile(path) as file:
+        return {
+            "metadata": described_metadata(file.metadata),
+            "tensors": described_tensors(file.tensors),
+        }
+
+
+def _write_vocabulary(folder: Path, hparams: dict[str, Any]) -> None:
+    """As many tokens as the model has: the converter of Gemma 3 counts them."""
+    size = {**hparams, **hparams.get("text_config", {})}.get("vocab_size", 0)
+    vocabulary = {str(number): number for number in range(size)}
+    tokenizer = {"model": {"vocab": vocabulary}, "added_tokens": []}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))

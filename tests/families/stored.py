@@ -1,0 +1,66 @@
+"""The fixtures of the cases, the checkpoints that they describe, and our own logits."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantkit.checkpoint_source import CheckpointSource
+from quantkit.evaluate.weights import load_model, load_weights
+
+from .case import Case, without
+from .checkpoints import weights, write_checkpoint
+
+__all__ = ["FIXTURES", "checkpoint", "fixture", "known_logits", "logits_of"]
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "families"
+LAYER = re.compile(r"\.layers\.(\d+)\.")
+
+
+def fixture(case: Case) -> dict[str, Any]:
+    """What transformers and llama.cpp's converter write for a case."""
+    return json.loads((FIXTURES / f"{case.name}.json").read_text())
+
+
+def known_logits(case: Case) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The tokens of a case, and the logits [n, vocabulary] of transformers."""
+    with np.load(FIXTURES / f"{case.name}.npz") as known:
+        return known["tokens"], known["logits"]
+
+
+def checkpoint(case: Case, folder: Path, n_layers: int | None = None) -> Path:
+    """The checkpoint of a case; with `n_layers`, more of its last layer."""
+    known = fixture(case)
+    config, shapes = known["config"], known["shapes"]
+    if n_layers is not None:
+        config = without("layer_types")({**config, "num_hidden_layers": n_layers})
+        shapes = _deepened(shapes, n_layers)
+    arrays = case.rename(weights(shapes))
+    return write_checkpoint(folder / "model", config, arrays)
+
+
+def _deepened(shapes: dict[str, Any], n_layers: int) -> dict[str, Any]:
+    """Shapes of a model with as many layers, those that are added like the last."""
+    numbers = [int(match[1]) for name in shapes if (match := LAYER.search(name))]
+    last = f".layers.{max(numbers)}."
+    more = range(max(numbers) + 1, n_layers)
+    return shapes | {
+        name.replace(last, f".layers.{number}."): shape
+        for number in more
+        for name, shape in shapes.items()
+        if last in name
+    }
+
+
+def logits_of(folder: Path, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
+    """The logits [n, vocabulary] of a checkpoint without a tokenizer, in f32."""
+    source = CheckpointSource(folder, "f32")
+    parts = SimpleNamespace(metadata=source.model_fields, tensors=source.tensors)
+    model = load_model(parts, load_weights(parts))
+    return model.head.apply(model.hidden(tokens))

@@ -1,0 +1,84 @@
+"""Every model family: the file that llama.cpp writes, the logits of transformers.
+
+The fixtures hold what both made of the cases in tests/families; where torch,
+transformers and llama.cpp's source are installed, `pytest -m reference` asks them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantkit.checkpoint_source import CheckpointSource
+from quantkit.models import FAMILIES
+
+from .families.cases import CASES, Case
+from .families.describe import described_metadata, described_tensors
+from .families.stored import checkpoint, fixture, known_logits, logits_of
+
+BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
+
+
+@pytest.mark.parametrize("case", BY_NAME)
+def test_metadata_is_that_of_llama_cpp(case: Case, tmp_path: Path) -> None:
+    """Keys, types, values and order; a case states what llama.cpp leaves out."""
+    source = CheckpointSource(checkpoint(case, tmp_path), "f32")
+    expected = fixture(case)["metadata"]
+    found = described_metadata(source.model_fields)
+    for key, value in described_metadata(case.added).items():
+        assert found.pop(key) == value
+    assert found == expected
+    assert list(found) == list(expected)
+
+
+@pytest.mark.parametrize("outtype", ["f32", "f16"])
+@pytest.mark.parametrize("case", BY_NAME)
+def test_tensors_are_those_of_llama_cpp(
+    case: Case, outtype: str, tmp_path: Path
+) -> None:
+    """Names, order, types, shapes and bytes."""
+    source = CheckpointSource(checkpoint(case, tmp_path), outtype)
+    expected = fixture(case)["tensors"][outtype]
+    found = described_tensors(source.tensors)
+    assert found == expected
+    assert list(found) == list(expected)
+
+
+@pytest.mark.parametrize("case", BY_NAME)
+def test_logits_are_those_of_transformers(case: Case, tmp_path: Path) -> None:
+    """In f32, within what the order of sums may change."""
+    tokens, expected = known_logits(case)
+    logits = logits_of(checkpoint(case, tmp_path), tokens)
+    spread = np.ptp(expected)
+    assert spread > 1
+    assert np.abs(logits - expected).max() < case.tolerance * spread
+
+
+def test_every_family_has_a_case() -> None:
+    """Each class that quantkit knows is among the checkpoints."""
+    covered = {
+        name for case in CASES for name in fixture(case)["config"]["architectures"]
+    }
+    aliases = {name for family in FAMILIES for name in family.hf_classes[1:]}
+    known = {name for family in FAMILIES for name in family.hf_classes}
+    assert known - aliases <= covered
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("case", BY_NAME)
+def test_fixtures_are_what_the_references_say(case: Case, tmp_path: Path) -> None:
+    """With the transformers and the llama.cpp that are installed."""
+    pytest.importorskip("transformers", reason="needs transformers")
+    if "QUANTKIT_LLAMACPP_SOURCE" not in os.environ:
+        pytest.skip("QUANTKIT_LLAMACPP_SOURCE names no folder")
+    from .families.make_fixtures import made
+
+    known = fixture(case)
+    fresh, tokens, logits = made(case, tmp_path)
+    assert fresh == known
+    known_tokens, expected = known_logits(case)
+    assert np.array_equal(known_tokens, tokens)
+    assert np.abs(expected - logits).max() < 1e-5 * np.ptp(expected)
