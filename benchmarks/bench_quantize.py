@@ -2,30 +2,36 @@
 
     pip install '.[test]'
     python benchmarks/bench_quantize.py [--types Q4_K,Q6_K] [--output FILE.md]
+        [--ggml .../llama_cpp/lib/libggml-base.so]
 
 libgguf packages ggml's own C quantizers.  It has none for F16 and BF16, where the gguf
-package's NumPy conversions stand in.  Both run in this process, in turn, on the same
-normally distributed rows of 4096 weights; the ratio is that of the medians.
+package's NumPy conversions stand in.  `--ggml` adds a build of your own, such as the
+one in llama-cpp-python, which the compiler may have fitted to this processor.  All run
+in this process, in turn, on the same normally distributed rows of 4096 weights, on one
+thread (libgguf takes one per core unless it is told); the ratio is that of the medians.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
+import ctypes
+import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib import metadata
 from pathlib import Path
+
+os.environ["LIBGGUF_NUM_THREADS"] = "1"  # read when libgguf is imported
 
 import gguf
 import libgguf
 import numpy as np
 from gguf import quants as gguf_quants
+from measuring import machine
 
-import quantkit
 from quantkit._native import backends, native_types, needs_importance
 from quantkit.arrays import dequantize_rows, quantize_rows
 from quantkit.types import QuantType
@@ -56,17 +62,55 @@ def calls_for(run: Callable[[], object]) -> int:
     return max(1, int(SECONDS_PER_MEASUREMENT / (time.perf_counter() - start)))
 
 
+class Ggml:
+    """ggml's C quantizers in a shared library, such as llama-cpp-python builds."""
+
+    def __init__(self, path: Path) -> None:
+        self._library = ctypes.CDLL(str(path))
+        self._library.ggml_quantize_chunk.restype = ctypes.c_size_t
+
+    def quantize(
+        self, x: np.ndarray, kind: QuantType, weights: np.ndarray | None
+    ) -> None:
+        """Quantize rows with `ggml_quantize_chunk`."""
+        out = np.empty(len(x) * kind.row_bytes(COLS), np.uint8)
+        self._library.ggml_quantize_chunk(
+            kind.id,
+            _pointer(x),
+            _pointer(out),
+            *map(ctypes.c_int64, (0, len(x), COLS)),
+            None if weights is None else _pointer(weights),
+        )
+
+    def dequantize(self, data: np.ndarray, kind: QuantType) -> None:
+        """Dequantize rows with `dequantize_row_<type>`."""
+        name = kind.name.lower().replace("_k", "_K")
+        out = np.empty((len(data), COLS), np.float32)
+        function = getattr(self._library, f"dequantize_row_{name}")
+        function(_pointer(data), _pointer(out), ctypes.c_int64(out.size))
+
+
+def _pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
 def measure(
-    kind: QuantType, task: str, x: np.ndarray, importance: np.ndarray, repeats: int
+    kind: QuantType,
+    task: str,
+    x: np.ndarray,
+    importance: np.ndarray,
+    repeats: int,
+    ggml: Ggml | None,
 ) -> str:
-    """One Markdown row: Mweights/s of libgguf and of each backend with its ratio."""
+    """One Markdown row: Mweights/s of the peers, and of each backend with its ratio."""
     theirs = gguf.GGMLQuantizationType[kind.name]
     weights = None if task == "quantize" else importance
     usable = [b.name for b in backends() if b.usable]
     data = quantize_rows(x, kind, importance)
+    is_back = task == "dequantize"
 
-    def peer() -> object:
-        if task == "dequantize":
+    def package() -> object:
+        if is_back:
             if kind.is_quantized:
                 return libgguf.dequantize_rows(data, theirs)
             return gguf_quants.dequantize(data, theirs)
@@ -75,31 +119,21 @@ def measure(
         return gguf_quants.quantize(x, theirs)
 
     def ours(backend: str) -> object:
-        if task == "dequantize":
+        if is_back:
             return dequantize_rows(data, kind, COLS, backend=backend)
         return quantize_rows(x, kind, weights, backend=backend)
 
-    base, *mine = medians([peer, *(partial(ours, b) for b in usable)], repeats)
+    peers: list[Callable[[], object]] = [package]
+    if ggml is not None and kind.is_quantized:
+        native = partial(ggml.dequantize, data, kind)
+        peers.append(native if is_back else partial(ggml.quantize, x, kind, weights))
+    times = medians([*peers, *(partial(ours, b) for b in usable)], repeats)
     rate = x.size / 1e6
-    cells = [f"{rate / s:.0f} ({base / s:.1f}x)" for s in mine]
-    return f"| {kind.name} | {task} | {rate / base:.0f} | {' | '.join(cells)} |"
-
-
-def machine() -> str:
-    """Commit, processor and versions, for the head of the table."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
-    ).stdout.strip()
-    model = "unknown processor"
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        model = next(s.split(":")[1].strip() for s in lines if "model name" in s)
-    return (
-        f"quantkit {quantkit.__version__} ({commit}), libgguf "
-        f"{libgguf.__dict__.get('__version__', '0.2.2')}, {model}, "
-        f"Python {platform.python_version()}"
-    )
+    base = min(times[: len(peers)])
+    cells = [f"{rate / s:.0f}" for s in times[: len(peers)]]
+    cells += ["-"] * (1 + (ggml is not None) - len(peers))
+    cells += [f"{rate / s:.0f} ({base / s:.1f}x)" for s in times[len(peers) :]]
+    return f"| {kind.name} | {task} | {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -107,6 +141,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--types", help="comma-separated names (default: all)")
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument(
+        "--ggml", type=Path, help="ggml's shared library (libggml-base), for a column"
+    )
     parser.add_argument("--output", type=Path, help="also write the table here")
     args = parser.parse_args()
     names = args.types.split(",") if args.types else None
@@ -121,14 +158,17 @@ def main() -> None:
     x = rng.standard_normal((ROWS, COLS), np.float32)
     importance = rng.random(COLS, np.float32) + np.float32(0.05)
     usable = [b.name for b in backends() if b.usable]
+    ggml = Ggml(args.ggml) if args.ggml else None
+    peers = ["libgguf", *(["ggml"] if ggml else [])]
     lines = [
-        machine(),
+        f"{machine()}, libgguf {metadata.version('libgguf')}",
         "",
         f"Mweights/s on one thread, {ROWS} rows of {COLS}, median of {args.repeats}; "
-        "in brackets the ratio to libgguf (of F16 and BF16 to gguf's NumPy).",
+        f"in brackets the ratio to {' or '.join(peers)}, whichever is faster (of F16 "
+        "and BF16 to gguf's NumPy).",
         "",
-        f"| type | task | libgguf | {' | '.join(usable)} |",
-        "|---" * (3 + len(usable)) + "|",
+        f"| type | task | {' | '.join([*peers, *usable])} |",
+        "|---" * (2 + len(peers) + len(usable)) + "|",
     ]
     for kind in kinds:
         for task in ("quantize", "quantize, importance", "dequantize"):
@@ -136,7 +176,7 @@ def main() -> None:
                 continue
             if task == "quantize, importance" and not kind.is_quantized:
                 continue
-            lines.append(measure(kind, task, x, importance, args.repeats))
+            lines.append(measure(kind, task, x, importance, args.repeats, ggml))
             print(lines[-1], file=sys.stderr)
     print("\n".join(lines))
     if args.output:

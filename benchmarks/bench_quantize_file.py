@@ -14,22 +14,19 @@ if it is not this one.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
-import quantkit
+from measuring import MIB, Run, machine, run
+
 from quantkit.gguf import GGUFFile
 from quantkit.slabs import SLAB_WEIGHTS
 from quantkit.types import QuantType
 
 TYPES = "Q4_K_M,IQ4_XS,Q8_0"
-MIB = 1 << 20
 
 OURS = """
 import json, resource, sys, time
@@ -62,25 +59,6 @@ print(json.dumps([seconds, peak]))
 """
 
 
-@dataclass(frozen=True)
-class Run:
-    """Seconds of one run, and the most bytes that it had resident."""
-
-    seconds: float
-    peak_bytes: int
-
-
-def run(python: str, code: str, *arguments: str) -> Run:
-    """Quantize once, in a process of its own."""
-    done = subprocess.run(
-        [python, "-c", code, *arguments], capture_output=True, text=True
-    )
-    if done.returncode:
-        sys.exit(f"{python}: {done.stderr.strip()}")
-    seconds, peak = json.loads(done.stdout.splitlines()[-1])
-    return Run(seconds, peak * (1 if sys.platform == "darwin" else 1024))
-
-
 def measure(source: Path, recipe: str, args: argparse.Namespace) -> str:
     """One Markdown row: medians of both, their ratio, and memory."""
     ours: list[Run] = []
@@ -88,8 +66,8 @@ def measure(source: Path, recipe: str, args: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         options = str(source), str(Path(folder, "out.gguf")), recipe, str(args.threads)
         for _ in range(args.repeats):
-            theirs.append(run(args.llama_python, THEIRS, *options))
-            ours.append(run(sys.executable, OURS, *options))
+            theirs.append(run([args.llama_python, "-c", THEIRS, *options]))
+            ours.append(run([sys.executable, "-c", OURS, *options]))
     seconds, base = (
         statistics.median(r.seconds for r in runs) for runs in (ours, theirs)
     )
@@ -110,19 +88,6 @@ def largest_slab(source: Path) -> int:
             * min(tensor.n_rows, max(1, SLAB_WEIGHTS // tensor.n_cols))
             for tensor in model.tensors.values()
         )
-
-
-def machine() -> str:
-    """Commit, processor and versions, for the head of the table."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
-    ).stdout.strip()
-    model = "unknown processor"
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        model = next(s.split(":")[1].strip() for s in lines if "model name" in s)
-    return f"quantkit {quantkit.__version__} ({commit}), {model}"
 
 
 def main() -> None:
@@ -146,8 +111,7 @@ def main() -> None:
         sys.exit(f"{args.llama_python} has no llama-cpp-python (see --llama-python)")
     slab = largest_slab(args.model)
     lines = [
-        f"{machine()}, llama-cpp-python {theirs.stdout.strip()}, "
-        f"Python {platform.python_version()}",
+        f"{machine()}, llama-cpp-python {theirs.stdout.strip()}",
         "",
         "    python benchmarks/bench_quantize_file.py "
         f"{args.model.name} --types {args.types} --threads {args.threads} "
