@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from quantkit.checkpoint_source import CheckpointSource
-from quantkit.models import FAMILIES
+from quantkit.models import FAMILIES, family_named
 
 from .families.cases import CASES, Case
 from .families.describe import described_metadata, described_tensors
@@ -65,6 +65,14 @@ def test_every_family_has_a_case() -> None:
     aliases = {name for family in FAMILIES for name in family.hf_classes[1:]}
     known = {name for family in FAMILIES for name in family.hf_classes}
     assert known - aliases <= covered
+
+
+def test_classes_of_one_architecture_run_alike() -> None:
+    """A GGUF file names the architecture, not the class that it came from."""
+    for family in FAMILIES:
+        first = type(family_named(family.name))
+        for part in ("load", "traits", "gating"):
+            assert getattr(type(family), part, None) is getattr(first, part, None)
 
 
 @pytest.mark.reference

@@ -151,7 +151,7 @@ LLAMA_RELATIVES = (
     Case(
         "exaone4-full",
         "Exaone4ForCausalLM",
-        {**SIZES, "head_dim": 24, "sliding_window": None}
+        {**SIZES, "sliding_window": None}
         | {"layer_types": ["full_attention"] * 3, "tie_word_embeddings": True},
     ),
     Case(

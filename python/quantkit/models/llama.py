@@ -104,6 +104,13 @@ class Mixtral(Llama):
     """A Llama with a mixture of experts."""
 
     hf_classes = ("MixtralForCausalLM",)
+    defaults: ClassVar = {
+        **Llama.defaults,
+        "rms_norm_eps": 1e-5,
+        "default_theta": 1e6,
+        "num_local_experts": 8,
+        "num_experts_per_tok": 2,
+    }
     fills_head_size = False
     inner: ClassVar = {**DECODER_LAYER, "block_sparse_moe.gate": "ffn_gate_inp"}
     experts: ClassVar = {

@@ -1,0 +1,141 @@
+"""llama.cpp runs what quantkit writes, with the logits of our own forward pass.
+
+Where both converters got a key or a tensor wrong, or GGUF cannot say what a model
+needs, the files would be equal and yet not work: this finds it.  One run of
+llama-cpp-python evaluates every case (families/run_llamacpp.py).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantkit.checkpoint_source import CheckpointSource
+from quantkit.gguf.keys import string, uint32
+from quantkit.writing import write_model
+
+from .families.cases import CASES, Case
+from .families.stored import checkpoint, fixture, known_logits, logits_of
+
+pytestmark = pytest.mark.reference
+
+RUNNER = Path(__file__).parent / "families" / "run_llamacpp.py"
+
+CLOSE = 1e-5
+"""What the order of sums may change, as a share of the logits' range."""
+GELU_CLOSE = 1e-3
+"""llama.cpp looks GELU up by its argument in half precision, and has the approximation
+with a hyperbolic tangent for both kinds; done so here, logits are within 6e-5."""
+WITH_GELU = (
+    "bloom",
+    "falcon",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "gpt2",
+    "gptneox",
+    "mpt",
+    "phi2",
+    "starcoder2",
+)
+BOUNDS = {
+    # YaRN's ramp starts and ends at whole pairs, which no key can change; 3e-7 if ours
+    # does too.
+    "gpt-oss": 1e-3,
+    # Activations are rounded to Q8_0 where the weights are MXFP4; 2e-7 if ours are too.
+    "gpt-oss-mxfp4": 3e-2,
+}
+UNKNOWN = "unknown model architecture"
+
+DEPTHS = {
+    "baichuan": 32,
+    "baichuan-13b": 40,
+    "command-r-plus": 64,
+    "deepseek-v2-lite": 27,
+    "exaone4": 64,
+}
+"""Layers by which llama.cpp tells variants of these architectures from each other."""
+
+DIFFERENT = {
+    "deepseek-v2": "ranks groups by their two best experts, as V3 does",
+    "olmo3": "rotates layers with a window by the base of the others",
+    "phi3": "lets every layer see everything",
+}
+"""What llama.cpp computes otherwise than transformers, from its own files as well."""
+REFUSED = {
+    # It does not load the biases.
+    "ernie4.5": "wrong number of tensors",
+}
+"""What it says of the cases that it cannot run."""
+
+
+def parameters() -> list[Any]:
+    """The cases, those that differ as expected failures."""
+    marks = {
+        name: pytest.mark.xfail(reason=f"llama.cpp {reason}", raises=AssertionError)
+        for name, reason in DIFFERENT.items()
+    }
+    return [
+        pytest.param(case, id=case.name, marks=marks.get(case.name, ()))
+        for case in CASES
+    ]
+
+
+def bound(case: Case) -> float:
+    """How far logits may be apart, as a share of their range."""
+    arch = fixture(case)["metadata"]["general.architecture"][1]
+    return BOUNDS.get(case.name, GELU_CLOSE if arch in WITH_GELU else CLOSE)
+
+
+def write_gguf(case: Case, folder: Path, out: Path) -> None:
+    """The file of a case, which has a number of tokens in place of a vocabulary."""
+    source = CheckpointSource(checkpoint(case, folder, DEPTHS.get(case.name)), "f32")
+    arch = source.model_fields["general.architecture"].value
+    metadata = {
+        **source.model_fields,
+        f"{arch}.vocab_size": uint32(known_logits(case)[1].shape[1]),
+        "tokenizer.ggml.model": string("no_vocab"),
+    }
+    types = {name: tensor.type for name, tensor in source.tensors.items()}
+    write_model(source, types, out, metadata=metadata)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what llama.cpp made of all cases."""
+    python = os.environ.get("QUANTKIT_LLAMACPP_PYTHON")
+    if python is None:
+        pytest.skip("QUANTKIT_LLAMACPP_PYTHON names no interpreter")
+    folder = tmp_path_factory.mktemp("llamacpp")
+    for case in CASES:
+        own = tmp_path_factory.mktemp("case")
+        write_gguf(case, own, folder / f"{case.name}.gguf")
+        np.save(folder / f"{case.name}.npy", known_logits(case)[0])
+    subprocess.run([python, RUNNER, folder], check=True)
+    return folder
+
+
+def refuse(case: Case, text: str) -> None:
+    """End the test of a case that llama.cpp cannot run, for a reason that is known."""
+    if UNKNOWN in text:
+        pytest.skip(text)
+    if case.name in REFUSED and REFUSED[case.name] in text:
+        pytest.xfail(text)
+    pytest.fail(text)
+
+
+@pytest.mark.parametrize("case", parameters())
+def test_llamacpp_computes_the_same(case: Case, results: Path, tmp_path: Path) -> None:
+    """Logits of every token, all in f32."""
+    messages = results / f"{case.name}.txt"
+    if messages.exists():
+        refuse(case, messages.read_text())
+    folder = checkpoint(case, tmp_path, DEPTHS.get(case.name))
+    expected = logits_of(folder, known_logits(case)[0])
+    found = np.load(results / f"{case.name}.logits.npy")
+    assert np.abs(found - expected).max() < bound(case) * np.ptp(expected)
