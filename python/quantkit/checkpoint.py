@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from .errors import CheckpointError, FormatError
 from .hub import resolve
+from .pages import mapped
 from .prequantized import meant_tensors
 from .stored import CheckpointTensor, StoredTensor
 from .types import QuantType
@@ -242,7 +243,7 @@ def read_shard(path: Path) -> list[CheckpointTensor]:
         raise FormatError(
             f"{path} is not a complete safetensors file ({error}); {_INCOMPLETE}"
         ) from error
-    data = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+    data = np.frombuffer(mapped(path), np.uint8)
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
     header = json.loads(data[8:start].tobytes())
     header.pop("__metadata__", None)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .arrays import dequantize_rows
 from .errors import CheckpointError
+from .pages import fetched
 from .types import QuantType
 
 __all__ = [
@@ -246,7 +247,9 @@ class _Joined:
         ]
         if not pieces:
             return self.parts[0].rows(0, 0)
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        if len(pieces) == 1:
+            return pieces[0]
+        return np.concatenate([fetched(piece) for piece in pieces])
 
     def pick(self, index: Index) -> Bytes:
         first = self._first_rows()
@@ -308,7 +311,7 @@ class _Transposed:
             mine = np.flatnonzero(matrix == i)
             for start in range(0, n_rows, step):
                 stop = min(start + step, n_rows)
-                block = self.of.rows(i * n_rows + start, i * n_rows + stop)
+                block = fetched(self.of.rows(i * n_rows + start, i * n_rows + stop))
                 columns = block.reshape(stop - start, n_cols, size)[:, column[mine]]
                 picked[mine, start:stop] = columns.swapaxes(0, 1)
         return picked.reshape(len(index), n_rows * size)

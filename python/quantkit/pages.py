@@ -1,33 +1,88 @@
-"""Pages of mapped files given back once they are read.
+"""Files mapped into memory, and ranges of them read without the map.
 
-A mapped model counts as resident as far as it was read.  Giving pages back keeps the
-resident memory of a run at a few slabs; nothing is lost, for the file still has them.
+A view of a mapped file costs nothing until it is touched, so tensors are views.  What
+is touched counts as resident, though, and with it whatever the system maps around it:
+up to megabytes for each page, with large folios.  Work that goes over a tensor once,
+slab by slab, reads it with `fetched`, so that memory does not grow with the file.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
+from pathlib import Path
+from weakref import WeakKeyDictionary, finalize
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["release"]
+__all__ = ["fetched", "mapped", "release"]
+
+Bytes = NDArray[np.uint8]
+
+_FILES: WeakKeyDictionary[mmap.mmap, int] = WeakKeyDictionary()
+"""The open file of each map, closed with it."""
 
 
-def release(rows: NDArray[np.uint8]) -> None:
+def mapped(path: str | Path) -> mmap.mmap:
+    """All bytes of a file, mapped for reading.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is empty.
+    """
+    with open(path, "rb") as file:
+        owner = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(os, "preadv"):
+            _FILES[owner] = descriptor = os.dup(file.fileno())
+            finalize(owner, os.close, descriptor)
+    return owner
+
+
+def fetched(rows: Bytes) -> Bytes:
+    """The bytes of a view of a mapped file, read from the file; others as they are.
+
+    Args:
+        rows: contiguous.
+    """
+    owner = _map_of(rows)
+    file = None if owner is None else _FILES.get(owner)
+    if owner is None or file is None or not rows.size:
+        return rows
+    copy = np.empty(rows.shape, np.uint8)
+    left = copy.reshape(-1).data
+    place = _place(rows, owner)
+    while n_read := os.preadv(file, [left], place):
+        left, place = left[n_read:], place + n_read
+    if left:
+        raise OSError("a mapped file has become shorter while it was read")
+    return copy
+
+
+def release(rows: Bytes) -> None:
     """Give back the pages of a mapped file that lie wholly within `rows`.
 
     An array that is no view of a map is left alone, as are systems without `madvise`.
     """
+    owner = _map_of(rows)
+    if owner is None or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    begin = _place(rows, owner)
+    first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
+    last = (begin + rows.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if last > first:
+        owner.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+def _map_of(rows: Bytes) -> mmap.mmap | None:
+    """The map that an array is a view of."""
     owner: object = rows
     while isinstance(owner, np.ndarray | memoryview):
         owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
-    if not isinstance(owner, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
-        return
-    origin = np.frombuffer(owner, np.uint8, count=1).ctypes.data
-    begin = rows.ctypes.data - origin
-    end = begin + rows.nbytes
-    first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
-    last = end // mmap.PAGESIZE * mmap.PAGESIZE
-    if last > first:
-        owner.madvise(mmap.MADV_DONTNEED, first, last - first)
+    return owner if isinstance(owner, mmap.mmap) else None
+
+
+def _place(rows: Bytes, owner: mmap.mmap) -> int:
+    """Where a view starts in its map."""
+    origin: int = np.frombuffer(owner, np.uint8, count=1).ctypes.data
+    return rows.ctypes.data - origin

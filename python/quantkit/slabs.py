@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .arrays import dequantize_rows, quantize_rows
 from .errors import NonFiniteError, ShapeError
-from .pages import release
+from .pages import fetched
 from .source import SourceTensor
 from .types import QuantType
 
@@ -36,6 +36,7 @@ Importance = Mapping[str, NDArray[np.float32]]
 """By tensor name, how much each column counts: f32 [cols], or of several matrices
 stacked in a tensor (experts) [matrices, cols] or flat."""
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 SLAB_WEIGHTS = 1 << 20
@@ -77,11 +78,10 @@ class Slab:
                 message names the tensor, the row and the column.
         """
         tensor = self.tensor
-        stored = tensor.read(self.start, self.stop)
+        stored = fetched(tensor.read(self.start, self.stop))
         if self.type is tensor.type:
             return stored
         rows = dequantize_rows(stored, tensor.type, tensor.n_cols)
-        release(stored)
         try:
             converted = quantize_rows(rows, self.type, self.importance)
         except NonFiniteError:
@@ -175,18 +175,18 @@ def convert_in_order(
 
 
 def work_in_order(
-    slabs: Iterable[Slab], work: Callable[[Slab], Result], threads: int | None = None
-) -> Iterator[tuple[Slab, Result]]:
-    """What `work` makes of each slab, in parallel and in order.
+    items: Iterable[Item], work: Callable[[Item], Result], threads: int | None = None
+) -> Generator[tuple[Item, Result], None, None]:
+    """What `work` makes of each item, in parallel and in order.
 
-    A few slabs per thread are held at a time.
+    A few items per thread are held at a time.  Closing it ends its threads.
     """
     threads = threads or default_threads()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="quantkit")
-    pending: deque[tuple[Slab, Future[Result]]] = deque()
+    pending: deque[tuple[Item, Future[Result]]] = deque()
     try:
-        for slab in slabs:
-            pending.append((slab, pool.submit(work, slab)))
+        for item in items:
+            pending.append((item, pool.submit(work, item)))
             if len(pending) > 2 * threads:
                 done, future = pending.popleft()
                 yield done, future.result()

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UnsupportedTypeError
-from .pages import release
+from .pages import fetched, release
 from .types import QuantType
 
 __all__ = [
@@ -34,6 +34,9 @@ Rows = slice | NDArray[np.integer[Any]]
 ALL = slice(None)
 
 F32 = NDArray[np.float32]
+
+MAX_SPARSITY = 4
+"""Rows in the stretch that is read, for each row that is wanted of it."""
 Reader = tuple[type[np.generic], Callable[[NDArray[Any]], F32]]
 
 TYPES = {"F32": QuantType.F32, "F16": QuantType.F16, "BF16": QuantType.BF16}
@@ -107,7 +110,12 @@ class CheckpointTensor:
 
     def pick(self, index: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """A copy of the rows that `index` names: uint8 [len(index), row bytes]."""
-        picked: NDArray[np.uint8] = self._matrix[index]
+        first, last = (index.min(), index.max()) if len(index) else (0, -1)
+        picked: NDArray[np.uint8]
+        if last - first > MAX_SPARSITY * len(index):
+            picked = self._matrix[index]
+        else:
+            picked = fetched(self._matrix[first : last + 1])[index - first]
         return picked
 
     @cached_property

@@ -18,7 +18,6 @@ from .gguf.keys import Field
 from .gguf.layout import TensorSpec
 from .gguf.writer import GGUFWriter
 from .journal import Journal, Record
-from .pages import release
 from .progress import Notify, Progress
 from .slabs import Importance, Slab, slabs_of, work_in_order
 from .source import ModelSource, SourceTensor
@@ -157,7 +156,6 @@ class _Output:
     def write(self, slab: Slab, data: NDArray[np.uint8], record: Record) -> None:
         """Write the next slab, then note that it is there."""
         self._writer_of[slab.tensor.name].write(slab.tensor.name, data)
-        release(data)
         if self._journal is not None:
             self._journal.add(record)
         self._count(slab, record)

@@ -6,7 +6,6 @@ are those of llama.cpp's gguf-split (ggml-org/llama.cpp#6135).
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..pages import mapped
 from ..source import SourceTensor
 from .header import Header, parse_header
 from .keys import Field
@@ -176,10 +176,8 @@ def _open_shards(path: Path) -> list[_Shard]:
 
 
 def _open_shard(path: Path) -> _Shard:
-    with path.open("rb") as file:
-        # An empty file cannot be mapped; `parse_header` says what is wrong with it.
-        is_empty = os.fstat(file.fileno()).st_size == 0
-        data = b"" if is_empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    # An empty file cannot be mapped; `parse_header` says what is wrong with it.
+    data = mapped(path) if path.stat().st_size else b""
     try:
         header = parse_header(memoryview(data))
     except FormatError as error:
