@@ -23,26 +23,39 @@ static uint64_t xgetbv(void)
 #endif
 
 #define OSXSAVE (1u << 27) /* leaf 1, ECX */
-#define AVX2 (1u << 5)     /* leaf 7, EBX */
+#define FMA (1u << 12)
+#define AVX2 (1u << 5) /* leaf 7, EBX */
 #define AVX512_F_DQ_BW_VL (1u << 16 | 1u << 17 | 1u << 30 | 1u << 31)
-#define YMM_STATE 0x06u /* XCR0: the system saves xmm and ymm */
-#define ZMM_STATE 0xe6u /* and the mask and zmm registers */
+#define AVX512_VNNI (1u << 11) /* leaf 7, ECX */
+#define YMM_STATE 0x06u        /* XCR0: the system saves xmm and ymm */
+#define ZMM_STATE 0xe6u        /* and the mask and zmm registers */
+
+/* The bits that a feature needs. */
+static const struct {
+    uint32_t leaf1_ecx, leaf7_ebx, leaf7_ecx, state;
+} needs[QK_CPU_FEATURES] = {
+    [QK_CPU_AVX2] = {OSXSAVE, AVX2, 0, YMM_STATE},
+    [QK_CPU_AVX2_FMA] = {OSXSAVE | FMA, AVX2, 0, YMM_STATE},
+    [QK_CPU_AVX512] = {OSXSAVE, AVX2 | AVX512_F_DQ_BW_VL, 0, ZMM_STATE},
+    [QK_CPU_AVX512_VNNI] = {OSXSAVE | FMA, AVX2 | AVX512_F_DQ_BW_VL, AVX512_VNNI, ZMM_STATE},
+};
+
+static int has_bits(uint32_t found, uint32_t bits) { return (found & bits) == bits; }
 
 static int ask_cpu(qk_cpu_feature feature)
 {
     uint32_t r[4];
     cpuid(0, r);
-    if (r[0] < 7) {
+    if (!needs[feature].state || r[0] < 7) {
         return 0;
     }
     cpuid(1, r);
-    if (!(r[2] & OSXSAVE)) {
+    if (!has_bits(r[2], needs[feature].leaf1_ecx)) {
         return 0;
     }
-    uint32_t state = feature == QK_CPU_AVX2 ? YMM_STATE : ZMM_STATE;
-    uint32_t bits = feature == QK_CPU_AVX2 ? AVX2 : AVX2 | AVX512_F_DQ_BW_VL;
     cpuid(7, r);
-    return (xgetbv() & state) == state && (r[1] & bits) == bits;
+    return has_bits((uint32_t)xgetbv(), needs[feature].state) &&
+           has_bits(r[1], needs[feature].leaf7_ebx) && has_bits(r[2], needs[feature].leaf7_ecx);
 }
 
 /* CPUID takes microseconds under a hypervisor, so its answer is kept: 0 until it is known, then 1
@@ -61,6 +74,21 @@ int qk_cpu_has(qk_cpu_feature feature)
 
 #else
 
-int qk_cpu_has(qk_cpu_feature feature) { return feature == QK_CPU_ANY; }
+#if defined(QK_NEON) && defined(__linux__)
+#include <sys/auxv.h>
+#define HAS_DOT_PRODUCT (getauxval(AT_HWCAP) >> 20 & 1) /* HWCAP_ASIMDDP */
+#elif defined(QK_NEON) && defined(_WIN32)
+#include <windows.h>
+#define HAS_DOT_PRODUCT IsProcessorFeaturePresent(43) /* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE */
+#elif defined(QK_NEON) && defined(__APPLE__)
+#define HAS_DOT_PRODUCT 1 /* every Mac has it */
+#else
+#define HAS_DOT_PRODUCT 0
+#endif
+
+int qk_cpu_has(qk_cpu_feature feature)
+{
+    return feature == QK_CPU_ANY || (feature == QK_CPU_DOT_PRODUCT && HAS_DOT_PRODUCT);
+}
 
 #endif

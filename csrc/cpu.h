@@ -6,7 +6,10 @@
 typedef enum qk_cpu_feature {
     QK_CPU_ANY,
     QK_CPU_AVX2,
-    QK_CPU_AVX512, /* F, BW, DQ and VL */
+    QK_CPU_AVX2_FMA,
+    QK_CPU_AVX512,      /* F, BW, DQ and VL */
+    QK_CPU_AVX512_VNNI, /* and FMA */
+    QK_CPU_DOT_PRODUCT, /* of AArch64 */
     QK_CPU_FEATURES,
 } qk_cpu_feature;
 

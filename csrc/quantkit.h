@@ -23,7 +23,8 @@ typedef enum qk_status {
     QK_BAD_SHAPE = 4,        /* a row is not a whole number of blocks, or sizes overflow */
     QK_NOT_FINITE = 5,       /* a weight is NaN or infinite; *bad_index tells which */
     QK_BAD_IMPORTANCE = 6,   /* an importance is NaN, infinite or negative */
-    QK_NEEDS_IMPORTANCE = 7  /* the type cannot be quantized to without importance */
+    QK_NEEDS_IMPORTANCE = 7, /* the type cannot be quantized to without importance */
+    QK_UNKNOWN_PACKING = 8   /* no such precision or packing, or not for weights of this type */
 } qk_status;
 
 /* Backends are numbered from 0, the best first; the last is always "scalar". */
@@ -53,6 +54,38 @@ int qk_lane_op_count(void);
 const char *qk_lane_op_name(int op);
 qk_status qk_lane_op(int backend, int op, const int32_t *a, const int32_t *b, const int32_t *c,
                      int32_t *out);
+
+/* How exactly activations are held in a matrix product. */
+typedef enum qk_precision {
+    QK_F32 = 0, /* as they are */
+    QK_I16 = 1, /* 16-bit codes, a scale per 32 */
+    QK_Q8 = 2   /* 8-bit codes, as llama.cpp's CPU path has them for the type of the weights */
+} qk_precision;
+
+/* How they are packed, which depends on the weights too: F16, BF16 and F32 weights take f32. */
+typedef enum qk_packing {
+    QK_PACKED_F32 = 0,
+    QK_PACKED_I16 = 1,
+    QK_PACKED_Q8_0 = 2, /* for blocks of 32: a half-precision scale per 32 */
+    QK_PACKED_Q8_K = 3  /* for blocks of 256: a float scale per 256 */
+} qk_packing;
+
+/* The packing for weights of a type; activations may be packed once for all weights that share it.
+ */
+qk_status qk_packing_for(int type, int precision, qk_packing *packing);
+/* Bytes of x f32 [m][k] packed, and of the workspace of a product. */
+qk_status qk_packed_bytes(int backend, int packing, size_t m, size_t k, size_t *bytes);
+qk_status qk_matmul_workspace(int backend, size_t *bytes);
+/* x f32 [m][k] -> packed, aligned to 4 bytes. */
+qk_status qk_pack_activations(int backend, int packing, const float *x, size_t m, size_t k,
+                              void *packed);
+/* y [m][n_rows], rows y_stride floats apart: x times the transpose of weights [n_rows][row bytes]
+ * of n_cols each.  Sums are taken in an order that depends on the backend, the packing and n_cols
+ * alone. */
+qk_status qk_matmul(int backend, int type, int packing, const void *packed, size_t m,
+                    const uint8_t *weights, size_t n_rows, size_t n_cols, float *y, size_t y_stride,
+                    void *workspace);
+
 /* cdef end */
 
 #endif

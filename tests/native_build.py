@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantkit._native import needs_importance
+from quantkit._native import Precision, needs_importance
 from quantkit.arrays import dequantize_rows, quantize_rows
 from quantkit.slabs import default_threads
 from quantkit.types import QuantType
@@ -51,17 +51,36 @@ AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
 
 @dataclass(frozen=True)
 class Machine:
-    """What a processor adds: flags for the whole build, backends with their own."""
+    """What a processor adds: flags for the whole build, units with their own."""
 
     flags: tuple[str, ...]
-    backends: tuple[tuple[str, tuple[str, ...]], ...]
+    units: dict[str, tuple[str, ...]]
 
 
 MACHINES = {
-    "x86_64": Machine(("-DQK_X86",), (("avx2", ("-mavx2",)), ("avx512", AVX512))),
-    "aarch64": Machine(("-DQK_NEON",), (("neon", ()),)),
+    "x86_64": Machine(
+        ("-DQK_X86",),
+        {
+            "backends/backend_avx2.c": ("-mavx2",),
+            "backends/backend_avx512.c": AVX512,
+            "ops/ops_avx2.c": ("-mavx2", "-mfma"),
+            "ops/ops_avx512.c": (*AVX512, "-mavx512vnni", "-mfma"),
+        },
+    ),
+    "aarch64": Machine(
+        ("-DQK_NEON",),
+        {
+            "backends/backend_neon.c": (),
+            "ops/ops_neon.c": (),
+            "ops/ops_neon_dot.c": ("-march=armv8.2-a+dotprod",),
+        },
+    ),
 }
-OTHER_MACHINE = Machine((), ())
+OTHER_MACHINE = Machine((), {})
+SCALAR_UNITS: dict[str, tuple[str, ...]] = {
+    "backends/backend_scalar.c": (),
+    "ops/ops_scalar.c": (),
+}
 
 
 @dataclass(frozen=True)
@@ -107,6 +126,24 @@ class Build:
         self._run(backend, "dequantize", type.id, len(data), n_cols, source, target)
         return np.fromfile(target, np.float32).reshape(len(data), n_cols)
 
+    def matmul(
+        self,
+        backend: str,
+        x: np.ndarray,
+        data: np.ndarray,
+        type: QuantType,
+        precision: Precision,
+    ) -> np.ndarray:
+        """X f32 [m, k] times the transpose of data [n, row bytes]: f32 [m, n]."""
+        source, weights, target = (self.folder / n for n in ("in", "weights", "out"))
+        x.tofile(source)
+        data.tofile(weights)
+        shape = (len(x), len(data), x.shape[1])
+        self._run(
+            backend, "matmul", type.id, int(precision), *shape, source, weights, target
+        )
+        return np.fromfile(target, np.float32).reshape(len(x), len(data))
+
     def op(self, backend: str, op: str, *inputs: np.ndarray) -> np.ndarray:
         """One op; up to three inputs int32 [calls, lanes * lanes] -> the same shape."""
         calls, size = inputs[0].shape
@@ -140,8 +177,8 @@ def build(
     common = [compiler, *FLAGS, *flags, *target.flags]
     sources = [DRIVER, *sorted(CSRC.glob("*.c")), generated(folder.parent)]
     own_flags: dict[Path, Sequence[str]] = {path: () for path in sources}
-    for name, own in (("scalar", ()), *target.backends):
-        own_flags[CSRC / "backends" / f"backend_{name}.c"] = own
+    for name, own in {**SCALAR_UNITS, **target.units}.items():
+        own_flags[CSRC / name] = own
     objects = [str(folder / f"{source.stem}.o") for source in own_flags]
     commands = [
         [*common, *own, "-c", str(source), "-o", made]

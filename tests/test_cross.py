@@ -6,12 +6,13 @@ Needs aarch64-linux-gnu-gcc and qemu-aarch64 (Debian: gcc-aarch64-linux-gnu, qem
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from quantkit._native import backends
+from quantkit._native import Precision, backends
 from quantkit.types import QuantType
 
 from .conftest import NATIVE_TYPES
@@ -24,6 +25,7 @@ from .test_lanes import (
     padded,
     run_on_all,
 )
+from .test_matmul import ROUNDING, make_case
 
 pytestmark = pytest.mark.cross
 
@@ -92,6 +94,21 @@ def test_memory_ops(aarch64: Build, name: str) -> None:
         return aarch64.op(name, op, *operands)[0]
 
     check_memory_ops(run_one, lanes)
+
+
+@pytest.mark.parametrize("cpu", ["max", "cortex-a72"])
+@pytest.mark.parametrize("precision", Precision, ids=lambda p: p.name)
+def test_matrix_products_equal_this_machine(
+    aarch64: Build, precision: Precision, cpu: str
+) -> None:
+    """To the rounding of f32 sums, with the 8-bit dot product and without."""
+    command = (EMULATOR, "-cpu", cpu, aarch64.command[-1])
+    of_cpu = replace(aarch64, command=command)
+    for type in NATIVE_TYPES:
+        case = make_case(type, (7, 21, 3))
+        expected = case.product(backends()[-1], precision)
+        y = of_cpu.matmul("neon", case.x, case.data, type, precision)
+        assert (np.abs(y - expected) <= ROUNDING * case.magnitude()).all()
 
 
 def test_nothing_is_fused(aarch64: Build) -> None:

@@ -11,6 +11,7 @@ class _Lib:
     QK_NOT_FINITE: int
     QK_BAD_IMPORTANCE: int
     QK_NEEDS_IMPORTANCE: int
+    QK_UNKNOWN_PACKING: int
     def qk_backend_count(self) -> int: ...
     def qk_backend_name(self, backend: int, /) -> Any: ...
     def qk_backend_lanes(self, backend: int, /) -> int: ...
@@ -41,9 +42,33 @@ class _Lib:
         out: Any,
         /,
     ) -> int: ...
+    def qk_packing_for(self, type: int, precision: int, packing: Any, /) -> int: ...
+    def qk_packed_bytes(
+        self, backend: int, packing: int, m: int, k: int, bytes: Any, /
+    ) -> int: ...
+    def qk_matmul_workspace(self, backend: int, bytes: Any, /) -> int: ...
+    def qk_pack_activations(
+        self, backend: int, packing: int, x: Any, m: int, k: int, packed: Any, /
+    ) -> int: ...
+    def qk_matmul(
+        self,
+        backend: int,
+        type: int,
+        packing: int,
+        packed: Any,
+        m: int,
+        weights: Any,
+        n_rows: int,
+        n_cols: int,
+        y: Any,
+        y_stride: int,
+        workspace: Any,
+        /,
+    ) -> int: ...
 
 class _FFI:
     NULL: Any
+    def cast(self, cdecl: str, value: Any) -> Any: ...
     def from_buffer(
         self, cdecl: str, data: Any, require_writable: bool = ...
     ) -> Any: ...

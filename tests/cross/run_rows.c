@@ -5,6 +5,7 @@
  *     run_rows list                                           the backends
  *     run_rows BACKEND quantize TYPE ROWS COLS IN OUT [IMPORTANCE]
  *     run_rows BACKEND dequantize TYPE ROWS COLS IN OUT
+ *     run_rows BACKEND matmul TYPE PRECISION M N_ROWS COLS X WEIGHTS OUT
  *     run_rows BACKEND op NAME CALLS IN OUT                   IN: a, b, c of each call
  *
  * BACKEND is a name and TYPE a GGUF type number; files hold little-endian f32 or int32 arrays, or
@@ -106,6 +107,38 @@ static int convert(int backend, int is_quantize, char **argv, const char *import
     return status == QK_OK ? 0 : 2;
 }
 
+static int multiply(int backend, char **argv)
+{
+    int type = (int)number(argv[0]);
+    size_t m = number(argv[2]), rows = number(argv[3]), cols = number(argv[4]);
+    size_t size, bytes, packed_bytes, workspace_bytes;
+    qk_packing packing;
+    if (qk_type_layout(type, &size, &bytes) != QK_OK ||
+        qk_packing_for(type, (int)number(argv[1]), &packing) != QK_OK ||
+        qk_packed_bytes(backend, (int)packing, m, cols, &packed_bytes) != QK_OK ||
+        qk_matmul_workspace(backend, &workspace_bytes) != QK_OK) {
+        return 2;
+    }
+    float *x = read_file(argv[5], m * cols * sizeof *x);
+    uint8_t *weights = read_file(argv[6], rows * cols / size * bytes);
+    void *packed = allocate(packed_bytes), *workspace = allocate(workspace_bytes);
+    float *y = allocate(m * rows * sizeof *y);
+    qk_status status = qk_pack_activations(backend, (int)packing, x, m, cols, packed);
+    if (status == QK_OK) {
+        status = qk_matmul(backend, type, (int)packing, packed, m, weights, rows, cols, y, rows,
+                           workspace);
+    }
+    if (status == QK_OK) {
+        write_file(argv[7], y, m * rows * sizeof *y);
+    }
+    free(y);
+    free(workspace);
+    free(packed);
+    free(weights);
+    free(x);
+    return status == QK_OK ? 0 : 2;
+}
+
 static int run_op(int backend, char **argv)
 {
     size_t calls = number(argv[1]);
@@ -137,6 +170,9 @@ int main(int argc, char **argv)
     }
     if (argc == 7 && !strcmp(argv[2], "op")) {
         return run_op(find_backend(argv[1]), argv + 3);
+    }
+    if (argc == 11 && !strcmp(argv[2], "matmul")) {
+        return multiply(find_backend(argv[1]), argv + 3);
     }
     if ((argc == 8 || argc == 9) && !strcmp(argv[2], "quantize")) {
         return convert(find_backend(argv[1]), 1, argv + 3, argc == 9 ? argv[8] : NULL);

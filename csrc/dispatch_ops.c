@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of what the forward pass runs on, and the checks that stand before it. */
+#include "quantkit.h"
+
+#include "cpu.h"
+#include "float_state.h"
+#include "formats/formats.h"
+#include "ops/ops.h"
+
+/* The best first; a backend takes the first that its lanes and the processor allow. */
+static const struct {
+    const qk_ops *ops;
+    int lanes;
+    qk_cpu_feature needs;
+} all_ops[] = {
+#ifdef QK_X86
+    {&qk_ops_avx512, 16, QK_CPU_AVX512_VNNI},  {&qk_ops_avx2, 8, QK_CPU_AVX2_FMA},
+#endif
+#ifdef QK_NEON
+    {&qk_ops_neon_dot, 4, QK_CPU_DOT_PRODUCT}, {&qk_ops_neon, 4, QK_CPU_ANY},
+#endif
+    {&qk_ops_scalar, 1, QK_CPU_ANY},
+};
+
+static qk_status find_ops(int backend, const qk_ops **ops)
+{
+    if (!qk_backend_name(backend)) {
+        return QK_UNKNOWN_BACKEND;
+    }
+    if (!qk_backend_usable(backend)) {
+        return QK_UNUSABLE_BACKEND;
+    }
+    int i = 0;
+    while (qk_backend_lanes(backend) < all_ops[i].lanes || !qk_cpu_has(all_ops[i].needs)) {
+        i++;
+    }
+    *ops = all_ops[i].ops;
+    return QK_OK;
+}
+
+/* 1 if k columns can be packed so, and m of them take no more bytes than there are. */
+static int fits(int packing, size_t m, size_t k)
+{
+    const size_t block[] = {1, 32, 32, 256}, most_bytes = 8;
+    return k % block[packing] == 0 && (!k || m < SIZE_MAX / most_bytes / k - most_bytes);
+}
+
+qk_status qk_packing_for(int type, int precision, qk_packing *packing)
+{
+    size_t block_size, block_bytes;
+    if (qk_type_layout(type, &block_size, &block_bytes) != QK_OK) {
+        return QK_UNKNOWN_TYPE;
+    }
+    if (precision < QK_F32 || precision > QK_Q8) {
+        return QK_UNKNOWN_PACKING;
+    }
+    if (precision == QK_F32 || block_size == 1) {
+        *packing = QK_PACKED_F32;
+    } else if (precision == QK_I16) {
+        *packing = QK_PACKED_I16;
+    } else {
+        *packing = block_size == 32 ? QK_PACKED_Q8_0 : QK_PACKED_Q8_K;
+    }
+    return QK_OK;
+}
+
+/* What packing asks of its arguments. */
+static qk_status check_packing(int backend, int packing, size_t m, size_t k, const qk_ops **ops)
+{
+    qk_status status = find_ops(backend, ops);
+    if (status != QK_OK) {
+        return status;
+    }
+    if (packing < QK_PACKED_F32 || packing > QK_PACKED_Q8_K) {
+        return QK_UNKNOWN_PACKING;
+    }
+    return fits(packing, m, k) ? QK_OK : QK_BAD_SHAPE;
+}
+
+qk_status qk_packed_bytes(int backend, int packing, size_t m, size_t k, size_t *bytes)
+{
+    const qk_ops *ops;
+    qk_status status = check_packing(backend, packing, m, k, &ops);
+    if (status == QK_OK) {
+        *bytes = ops->packed_bytes((qk_packing)packing, m, k);
+    }
+    return status;
+}
+
+qk_status qk_matmul_workspace(int backend, size_t *bytes)
+{
+    const qk_ops *ops;
+    qk_status status = find_ops(backend, &ops);
+    if (status == QK_OK) {
+        *bytes = ops->workspace_bytes;
+    }
+    return status;
+}
+
+qk_status qk_pack_activations(int backend, int packing, const float *x, size_t m, size_t k,
+                              void *packed)
+{
+    const qk_ops *ops;
+    qk_status status = check_packing(backend, packing, m, k, &ops);
+    if (status == QK_OK) {
+        qk_float_state saved = qk_float_state_enter();
+        ops->pack((qk_packing)packing, x, m, k, packed);
+        qk_float_state_leave(saved);
+    }
+    return status;
+}
+
+/* Whether weights of a type are multiplied with activations so packed. */
+static qk_status check_weights(int type, int packing, size_t n_cols)
+{
+    size_t block_size, block_bytes;
+    qk_packing of_type = QK_PACKED_F32;
+    if (qk_type_layout(type, &block_size, &block_bytes) != QK_OK) {
+        return QK_UNKNOWN_TYPE;
+    }
+    for (int precision = QK_F32; precision <= QK_Q8; precision++) {
+        qk_packing_for(type, precision, &of_type);
+        if ((int)of_type == packing) {
+            return n_cols % block_size ? QK_BAD_SHAPE : QK_OK;
+        }
+    }
+    return QK_UNKNOWN_PACKING;
+}
+
+qk_status qk_matmul(int backend, int type, int packing, const void *packed, size_t m,
+                    const uint8_t *weights, size_t n_rows, size_t n_cols, float *y, size_t y_stride,
+                    void *workspace)
+{
+    const qk_ops *ops;
+    qk_status status = check_packing(backend, packing, m, n_cols, &ops);
+    if (status == QK_OK) {
+        status = check_weights(type, packing, n_cols);
+    }
+    if (status == QK_OK && y_stride < n_rows) {
+        status = QK_BAD_SHAPE;
+    }
+    if (status == QK_OK) {
+        qk_float_state saved = qk_float_state_enter();
+        ops->matmul(type, (qk_packing)packing, packed, m, weights, n_rows, n_cols, y, y_stride,
+                    workspace);
+        qk_float_state_leave(saved);
+    }
+    return status;
+}

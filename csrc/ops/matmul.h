@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* The matrix product: tiles of w, unpacked once, times all panels of x.  An instruction set
+ * includes this after its simd header, with QK_OPS_NAME set. */
+#ifndef QK_MATMUL_H
+#define QK_MATMUL_H
+
+#include "ops.h"
+
+#include "unpack.h"
+#include "unpack_iq.h"
+#include "pack.h"
+#include "kernel.h"
+#include "tile.h"
+
+#define ALIGNMENT 64
+#define WORKSPACE_BYTES (TILE_WORDS * sizeof(float) + ALIGNMENT)
+
+/* What one call multiplies. */
+typedef struct product {
+    int_kernel *kernel; /* NULL in f32 */
+    qk_packing packing;
+    const uint8_t *x;
+    size_t m, n, k;
+    float *y;
+    size_t y_stride;
+} product;
+
+/* The place in y of a panel's sums, or `spare` if part of them lies outside y. */
+QK_INLINE sums_target find_target(const product *p, size_t row, size_t column, int add,
+                                  float *spare)
+{
+    if (row + ROWS > p->m || column + TILE > p->n) {
+        return (sums_target){spare, TILE, 0};
+    }
+    return (sums_target){p->y + row * p->y_stride + column, p->y_stride, add};
+}
+
+/* Brings the part of the spare sums that belongs to y there. */
+static void put_spare(const product *p, const float *spare, size_t row, size_t column, int add)
+{
+    for (size_t r = row; r < row + ROWS && r < p->m; r++, spare += TILE) {
+        float *y = p->y + r * p->y_stride;
+        for (size_t c = column; c < column + TILE && c < p->n; c++) {
+            y[c] = add ? y[c] + spare[c - column] : spare[c - column];
+        }
+    }
+}
+
+/* All of x times the rows of w in the tile: columns `first` and n_cols on.  items: of integers. */
+static void multiply_tile(const product *p, const uint32_t *tile, const float *items, size_t column,
+                          size_t first, size_t n_cols)
+{
+    float spare[ROWS * TILE];
+    const size_t bytes = code_bytes(p->packing), panel_size = panel_bytes(p->packing, p->k);
+    const int add = first > 0;
+    for (size_t row = 0; row < p->m; row += ROWS) {
+        const uint8_t *panel = p->x + row / ROWS * panel_size;
+        const sums_target to = find_target(p, row, column, add, spare);
+        if (!p->kernel) {
+            multiply_f32((const float *)panel + first * ROWS, (const float *)tile, n_cols, to);
+        } else {
+            const float *x_items = (const float *)(panel + p->k * ROWS * bytes);
+            const int_operands at = {
+                .x_words = (const uint32_t *)panel + first * bytes / 4 * ROWS,
+                .w_words = tile,
+                .x_items = x_items + first / GROUP * X_ITEMS * ROWS,
+                .w_items = items,
+            };
+            p->kernel(at, n_cols / GROUP, to);
+        }
+        if (to.y == spare) {
+            put_spare(p, spare, row, column, add);
+        }
+    }
+}
+
+static void matmul(int type, qk_packing packing, const uint8_t *x, size_t m, const uint8_t *w,
+                   size_t n, size_t k, float *y, size_t y_stride, uint8_t *workspace)
+{
+    const unpacking *u = find_unpacking(type);
+    const size_t row_bytes = u ? k / u->block_size * u->block_bytes : k * (type == 0 ? 4 : 2);
+    int_kernel *kernel = u ? find_int_kernel(packing, (int)(GROUP / u->group), u->has_min) : NULL;
+    const product p = {kernel, packing, x, m, n, k, y, y_stride};
+    const size_t bytes = code_bytes(packing);
+    uint32_t *tile = (uint32_t *)(((uintptr_t)workspace + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    float *items = (float *)(tile + TILE_WORDS * bytes / 4);
+    for (size_t column = 0; column < n; column += TILE) {
+        const size_t rows = n - column < TILE ? n - column : TILE;
+        const uint8_t *from = w + column * row_bytes;
+        for (size_t first = 0; first < k; first += K_STEP) {
+            const size_t n_cols = k - first < K_STEP ? k - first : K_STEP;
+            if (p.kernel) {
+                fill_tile_integers(u, bytes, from, row_bytes, rows, first, n_cols, tile, items);
+            } else {
+                fill_tile_f32(type, from, row_bytes, rows, first, n_cols, (float *)tile);
+            }
+            multiply_tile(&p, tile, items, column, first, n_cols);
+        }
+    }
+}
+
+#define OPS_JOIN(a, b) a##b
+#define OPS_SYMBOL(name) OPS_JOIN(qk_ops_, name)
+
+const qk_ops OPS_SYMBOL(QK_OPS_NAME) = {
+    .workspace_bytes = WORKSPACE_BYTES,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
+    .matmul = matmul,
+};
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What an instruction set offers to the forward pass.
+ *
+ * The matrix product is y [m][n] = x [m][k] times the transpose of w [n][k], w in GGUF blocks.  x
+ * is packed first, once for all matrices that take it; how, depends on the precision and on the
+ * type of w (qk_packing of quantkit.h).  Like everything here, it is under a promise of accuracy,
+ * not of bytes: fused multiply-adds are welcome, the order of sums follows from the shapes alone.
+ */
+#ifndef QK_OPS_H
+#define QK_OPS_H
+
+#include "../quantkit.h"
+
+typedef struct qk_ops {
+    size_t workspace_bytes; /* of one call of matmul */
+    size_t (*packed_bytes)(qk_packing packing, size_t m, size_t k);
+    void (*pack)(qk_packing packing, const float *x, size_t m, size_t k, uint8_t *out);
+    void (*matmul)(int type, qk_packing packing, const uint8_t *x, size_t m, const uint8_t *w,
+                   size_t n, size_t k, float *y, size_t y_stride, uint8_t *workspace);
+} qk_ops;
+
+extern const qk_ops qk_ops_scalar;
+#ifdef QK_X86
+extern const qk_ops qk_ops_avx2;
+extern const qk_ops qk_ops_avx512;
+#endif
+#ifdef QK_NEON
+extern const qk_ops qk_ops_neon;
+extern const qk_ops qk_ops_neon_dot;
+#endif
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* Activations as the microkernels read them: panels of ROWS rows of x, column by column.
+ *
+ *     f32       [k][ROWS] floats
+ *     integers  words [k * code bytes / 4][ROWS], a word holding 2 or 4 codes of a row;
+ *               then [k / 32][X_ITEMS][ROWS] floats: the scale, and the sum of the codes of all 32,
+ *               of the first and of the last 16, times the scale unless 256 share it
+ *
+ * The last panel is filled up with rows of zeros.
+ *
+ * Rules.  i16: the largest of 32 gets +-32767.  q8_0 and q8_k as llama.cpp does on x86-64
+ * (quantize_row_q8_0, _q8_1 and _q8_K): the largest of 32 gets +-127, on a scale that is stored in
+ * half precision, as is its product with the sum of the codes; or the first largest of 256 gets
+ * -127, on a float scale. */
+#ifndef QK_PACK_H
+#define QK_PACK_H
+
+#include <math.h>
+
+#include "half.h"
+
+#define GROUP 32 /* columns that share a scale of x */
+#define X_ITEMS 4
+
+/* Bytes of a code as held: 8-bit codes only where there is an instruction for them. */
+QK_INLINE size_t code_bytes(qk_packing packing)
+{
+    return HAS_DOT_I8 && packing >= QK_PACKED_Q8_0 ? 1 : 2;
+}
+
+QK_INLINE size_t panel_bytes(qk_packing packing, size_t k)
+{
+    if (packing == QK_PACKED_F32) {
+        return k * ROWS * sizeof(float);
+    }
+    return k * ROWS * code_bytes(packing) + k / GROUP * X_ITEMS * ROWS * sizeof(float);
+}
+
+/* |x| of the largest of n; NaN if there is one. */
+QK_INLINE float largest_magnitude(const float *x, int n)
+{
+    int32_t largest = 0;
+    for (int i = 0; i < n; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= INT32_MAX;
+        largest = bits > largest ? bits : largest;
+    }
+    return float_of_bits((uint32_t)largest);
+}
+
+/* code = x * inverse to the nearest integer, half to even; |x * inverse| <= 2^15. */
+QK_INLINE void round_codes(const float *x, int n, float inverse, int16_t *code)
+{
+    const float to_integer = 12582912.0f; /* 1.5 * 2^23: the sum's low bits are the integer */
+    for (int i = 0; i < n; i++) {
+        const float sum = x[i] * inverse + to_integer;
+        int32_t bits;
+        memcpy(&bits, &sum, sizeof bits);
+        code[i] = (int16_t)(bits - 0x4b400000);
+    }
+}
+
+/* Codes of 32 values with the largest at +-top; gives the scale, NaN if a value is not finite. */
+QK_INLINE float quantize_32(const float *x, float top, int16_t *code)
+{
+    const float largest = largest_magnitude(x, 32), inverse = top / largest;
+    if (!(inverse <= FLT_MAX) || !(largest <= FLT_MAX)) { /* as good as 0, or not finite */
+        memset(code, 0, 32 * sizeof *code);
+        return largest <= FLT_MAX ? 0.0f : NAN;
+    }
+    round_codes(x, 32, inverse, code);
+    return largest / top;
+}
+
+/* Codes of 256 values with the first largest at -127; gives the scale. */
+QK_INLINE float quantize_q8_k(const float *x, int16_t *code)
+{
+    const float largest = largest_magnitude(x, 256);
+    const float top = -127.0f;
+    if (!(top / largest >= -FLT_MAX) || !(largest <= FLT_MAX)) {
+        memset(code, 0, 256 * sizeof *code);
+        return largest <= FLT_MAX ? 0.0f : NAN;
+    }
+    int first = 0;
+    while (fabsf(x[first]) < largest) {
+        first++;
+    }
+    const float inverse = top / x[first];
+    round_codes(x, 256, inverse, code);
+    for (int i = 0; i < 256; i++) {
+        code[i] = code[i] > 127 ? 127 : code[i];
+    }
+    return 1.0f / inverse;
+}
+
+/* Where the codes and the numbers of one row of a panel go. */
+typedef struct x_row {
+    uint32_t *words; /* every ROWS-th is this row's */
+    float *items;
+} x_row;
+
+QK_INLINE void put_codes(const int16_t *code, size_t bytes, x_row to)
+{
+    uint32_t words[16];
+    if (bytes == 2) {
+        memcpy(words, code, sizeof words);
+    } else {
+        uint8_t narrow[32];
+        for (int i = 0; i < 32; i++) {
+            narrow[i] = (uint8_t)(code[i] + X_BIAS);
+        }
+        memcpy(words, narrow, sizeof narrow);
+    }
+    for (size_t i = 0; i < 8 * bytes; i++) {
+        to.words[i * ROWS] = words[i];
+    }
+}
+
+QK_INLINE void put_items(const int16_t *code, float scale, qk_packing packing, float *items)
+{
+    static const int16_t is_first[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    int32_t all = 0, first = 0;
+    for (int i = 0; i < 32; i++) { /* 32 times, since compilers vectorise this and not 16 */
+        all += code[i];
+        first += code[i] * is_first[i];
+    }
+    const float unit = packing == QK_PACKED_Q8_K ? 1.0f : scale;
+    const float sum = unit * (float)all;
+    items[0] = packing == QK_PACKED_Q8_0 ? rounded_to_half(scale) : scale;
+    items[ROWS] = packing == QK_PACKED_Q8_0 ? rounded_to_half(sum) : sum;
+    items[2 * ROWS] = unit * (float)first;
+    items[3 * ROWS] = unit * (float)(all - first);
+}
+
+QK_INLINE void pack_row_integers(qk_packing packing, const float *x, size_t k, x_row to)
+{
+    const size_t bytes = code_bytes(packing);
+    int16_t code[256];
+    float scale = 0.0f;
+    for (size_t i = 0; i < k; i += GROUP) {
+        const int16_t *group = code;
+        if (packing == QK_PACKED_Q8_K) {
+            group += i % 256;
+            scale = i % 256 ? scale : quantize_q8_k(x + i, code);
+        } else {
+            scale = quantize_32(x + i, packing == QK_PACKED_I16 ? 32767.0f : 127.0f, code);
+        }
+        put_codes(group, bytes, to);
+        put_items(group, scale, packing, to.items);
+        to.words += 8 * bytes * ROWS;
+        to.items += X_ITEMS * ROWS;
+    }
+}
+
+static size_t packed_bytes(qk_packing packing, size_t m, size_t k)
+{
+    return (m + ROWS - 1) / ROWS * panel_bytes(packing, k);
+}
+
+static void pack(qk_packing packing, const float *x, size_t m, size_t k, uint8_t *out)
+{
+    const size_t size = panel_bytes(packing, k);
+    for (size_t row = 0; row < m; row++, x += k) {
+        uint8_t *panel = out + row / ROWS * size;
+        if (row % ROWS == 0 && m - row < ROWS) {
+            memset(panel, 0, size);
+        }
+        if (packing == QK_PACKED_F32) {
+            float *to = (float *)panel + row % ROWS;
+            for (size_t i = 0; i < k; i++) {
+                to[i * ROWS] = x[i];
+            }
+        } else {
+            uint8_t *items = panel + k * ROWS * code_bytes(packing);
+            const x_row to = {(uint32_t *)panel + row % ROWS, (float *)items + row % ROWS};
+            if (packing == QK_PACKED_I16) { /* each compiled for its packing */
+                pack_row_integers(QK_PACKED_I16, x, k, to);
+            } else if (packing == QK_PACKED_Q8_0) {
+                pack_row_integers(QK_PACKED_Q8_0, x, k, to);
+            } else {
+                pack_row_integers(QK_PACKED_Q8_K, x, k, to);
+            }
+        }
+    }
+}
+
+#endif

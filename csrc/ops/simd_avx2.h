@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* Eight floats: AVX2 with FMA.  See simd.h for the contract. */
+#include "simd.h"
+#include "simd_x86.h"
+
+#define WIDTH 8
+#define ROWS 5
+#define X_BIAS 0
+#define HAS_DOT_I8 0 /* its 8-bit products saturate: 8-bit codes are multiplied as int16 */
+
+typedef __m256 vf32;
+typedef __m256i vacc;
+typedef __m256i vwords;
+
+QK_INLINE vf32 vf32_load(const float *p) { return _mm256_loadu_ps(p); }
+QK_INLINE void vf32_store(float *p, vf32 a) { _mm256_storeu_ps(p, a); }
+QK_INLINE vf32 vf32_set1(float a) { return _mm256_set1_ps(a); }
+QK_INLINE vf32 vf32_zero(void) { return _mm256_setzero_ps(); }
+QK_INLINE vf32 vf32_add(vf32 a, vf32 b) { return _mm256_add_ps(a, b); }
+QK_INLINE vf32 vf32_mul(vf32 a, vf32 b) { return _mm256_mul_ps(a, b); }
+QK_INLINE vf32 vf32_fma(vf32 a, vf32 b, vf32 c) { return _mm256_fmadd_ps(a, b, c); }
+
+QK_INLINE vwords vwords_load(const void *p) { return _mm256_loadu_si256(p); }
+QK_INLINE vwords vwords_set1(const void *p)
+{
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    return _mm256_set1_epi32(word);
+}
+
+QK_INLINE vacc vacc_zero(void) { return _mm256_setzero_si256(); }
+QK_INLINE vacc vacc_load(const int32_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+QK_INLINE void vacc_store(int32_t *p, vacc a) { _mm256_storeu_si256((__m256i *)p, a); }
+QK_INLINE vacc vacc_dot_i16(vacc sum, vwords w, vwords x)
+{
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+#ifdef __GNUC__
+    __asm__("" : "+x"(sum)); /* or the compiler sums products first, and runs out of registers */
+#endif
+    return sum;
+}
+QK_INLINE vf32 vf32_from_i16_sums(vacc a) { return _mm256_cvtepi32_ps(a); }
+
+/* Four rows of each 4 x 4 words at a time, then the halves. */
+QK_INLINE void transpose_words(const uint32_t *in, size_t in_stride, uint32_t *out,
+                               size_t out_stride)
+{
+    __m256i a[8], b[8];
+    UNROLL for (int i = 0; i < 8; i++)
+    {
+        a[i] = _mm256_loadu_si256((const __m256i *)(in + (size_t)i * in_stride));
+    }
+    UNROLL for (int i = 0; i < 8; i += 2)
+    {
+        b[i] = _mm256_unpacklo_epi32(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_epi32(a[i], a[i + 1]);
+    }
+    UNROLL for (int i = 0; i < 8; i += 4)
+    {
+        a[i] = _mm256_unpacklo_epi64(b[i], b[i + 2]);
+        a[i + 1] = _mm256_unpackhi_epi64(b[i], b[i + 2]);
+        a[i + 2] = _mm256_unpacklo_epi64(b[i + 1], b[i + 3]);
+        a[i + 3] = _mm256_unpackhi_epi64(b[i + 1], b[i + 3]);
+    }
+    UNROLL for (int c = 0; c < 4; c++)
+    {
+        __m256i *low = (__m256i *)(out + (size_t)c * out_stride);
+        __m256i *high = (__m256i *)(out + (size_t)(c + 4) * out_stride);
+        _mm256_storeu_si256(low, _mm256_permute2x128_si256(a[c], a[c + 4], 0x20));
+        _mm256_storeu_si256(high, _mm256_permute2x128_si256(a[c], a[c + 4], 0x31));
+    }
+}
