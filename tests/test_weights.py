@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from quantkit._native import Precision
 from quantkit.arrays import dequantize_rows, quantize_rows
 from quantkit.errors import FormatError
 from quantkit.evaluate import weights as module
@@ -62,6 +65,18 @@ def test_a_matrix_is_its_dequantized_self(
     assert np.array_equal(matrix.rows(index), plain[index])
 
 
+@pytest.mark.parametrize("precision", Precision, ids=lambda p: p.name)
+def test_a_native_matrix_is_near_its_dequantized_self(precision: Precision) -> None:
+    """Of a precision, whole and in part; activations need not be contiguous."""
+    matrix = replace(random_matrix(QuantType.Q4_K, 30), precision=precision)
+    plain = dequantize_rows(matrix.data, matrix.type, 256)
+    x = np.random.default_rng(0).standard_normal((256, 5), np.float32).T
+    tolerance = 0.5 if precision is Precision.Q8 else 2e-3
+    expected = x.astype(np.float64) @ plain.T
+    assert np.allclose(matrix.apply(x), expected, atol=tolerance)
+    assert np.array_equal(matrix.part(3, 20).apply(x), matrix.apply(x)[:, 3:20])
+
+
 def test_a_recipe_quantizes_what_it_names_and_keeps_the_rest() -> None:
     """Bytes as quantize_rows gives them; kept tensors are views, not copies."""
     up, norm = random_matrix(QuantType.F32, 5000), random_matrix(QuantType.F32, 1)
@@ -107,23 +122,6 @@ def test_importance_reaches_its_tensor() -> None:
         matrix = weights.matrix(f"blk.{i}.ffn_up.weight")
         expected = quantize_rows(values, QuantType.Q4_K, given)
         assert np.array_equal(matrix.data, expected)
-
-
-def test_sizes_count_every_tensor() -> None:
-    """Bytes, bits per weight and the type of most weights."""
-    weights = MemoryWeights(
-        {
-            "a": random_matrix(QuantType.Q4_0, 10),
-            "b": random_matrix(QuantType.F32, 2),
-            "c": random_matrix(QuantType.Q8_0, 9),
-        }
-    )
-    n_bytes = 10 * 256 // 32 * 18 + 2 * 1024 + 9 * 256 // 32 * 34
-    assert weights.n_bytes == n_bytes
-    assert weights.bits_per_weight == 8 * n_bytes / (21 * 256)
-    assert weights.main_type is QuantType.Q4_0
-    assert "a" in weights
-    assert "d" not in weights
 
 
 def test_missing_tensors_are_named() -> None:

@@ -1,7 +1,8 @@
 """What each GGUF quantization type costs on your model and your text, and that file.
 
 Arrays: `quantize` and `dequantize`. Files: `convert`, `quantize_file` and `describe`.
-Measurements: `perplexity` and `compare`. The command line is `quantkit`.
+Measurements: `perplexity` and `compare`; `Model` gives logits.
+The command line is `quantkit`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,19 @@ from .errors import (
     UnsupportedModelError,
     UnsupportedTypeError,
 )
-from .evaluate import Comparison, Measurement, PerplexityResult, compare, perplexity
+from .evaluate import (
+    Comparison,
+    Measurement,
+    PairedDifference,
+    PerplexityResult,
+    TextResult,
+    compare,
+    perplexity,
+)
 from .gguf import GGUFFile
 from .imatrix import read_imatrix
 from .info import ModelInfo, describe
+from .model import Model
 from .quantize_model import QuantizeReport, quantize_file
 from .recipes import RECIPES, Recipe
 from .recipes.overrides import Overrides, TensorType
@@ -43,11 +53,13 @@ __all__ = [
     "FormatError",
     "GGUFFile",
     "Measurement",
+    "Model",
     "ModelInfo",
     "NonFiniteError",
     "OptionError",
     "OutputError",
     "Overrides",
+    "PairedDifference",
     "PerplexityResult",
     "QuantType",
     "QuantizeReport",
@@ -56,6 +68,7 @@ __all__ = [
     "Recipe",
     "ShapeError",
     "TensorType",
+    "TextResult",
     "UnsupportedModelError",
     "UnsupportedTypeError",
     "Verification",

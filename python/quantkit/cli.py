@@ -17,18 +17,9 @@ from .console import print_json, print_result, progress_bar
 from .convert_command import convert_command, convert_lora_command
 from .demo import run_demo
 from .errors import QuantkitError
-from .evaluate import Comparison, compare
-from .imatrix import read_imatrix
 from .info import describe
-from .options import (
-    Chunks,
-    Imatrix,
-    Json,
-    ModelArgument,
-    Quiet,
-    Threads,
-    recipe_names,
-)
+from .options import Chunks, Json, Quiet, Threads
+from .ppl_command import ppl_command
 from .quantize_command import quantize_command, verify_command
 
 __all__ = ["app", "main"]
@@ -46,39 +37,7 @@ app.command("convert")(convert_command)
 app.command("convert-lora")(convert_lora_command)
 app.command("quantize")(quantize_command)
 app.command("verify")(verify_command)
-
-
-@app.command("ppl")
-def ppl_command(
-    model: ModelArgument,
-    text: Annotated[Path, typer.Option(help="A UTF-8 text file.")],
-    types: Annotated[
-        str | None,
-        typer.Option(
-            callback=lambda v: v and recipe_names(v),
-            help="Types to compare with the model as it is, such as Q8_0,Q4_K_M.",
-        ),
-    ] = None,
-    ctx: Annotated[int, typer.Option(min=4, help="Tokens per chunk.")] = 512,
-    chunks: Chunks = None,
-    imatrix: Imatrix = None,
-    threads: Threads = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Measure the perplexity of a model, and what each type costs."""
-    with progress_bar(quiet) as progress:
-        result = compare(
-            model,
-            text,
-            types.split(",") if types else [],
-            ctx=ctx,
-            chunks=chunks,
-            importance=read_imatrix(imatrix) if imatrix else None,
-            threads=threads,
-            progress=progress,
-        )
-    _print_comparison(result, json)
+app.command("ppl")(ppl_command)
 
 
 @app.command("info")
@@ -107,7 +66,10 @@ def demo_command(
     """Convert, quantize and measure the embedded demo model."""
     with progress_bar(quiet) as progress:
         result = run_demo(chunks=chunks, threads=threads, progress=progress)
-    _print_comparison(result, json)
+    if json:
+        print_json(result.to_dict())
+    else:
+        print_result(report.comparison_table(result))
 
 
 @app.command("backends")
@@ -135,13 +97,6 @@ def _common(
     ] = False,
 ) -> None:
     pass
-
-
-def _print_comparison(result: Comparison, as_json: bool) -> None:
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        print_result(report.comparison_table(result))
 
 
 def main() -> None:

@@ -44,8 +44,8 @@ def run_demo(
         convert(DEMO_MODEL, f16, outtype="f16", threads=threads, progress=progress)
         return compare(
             f16,
-            DEMO_TEXT,
             DEMO_TYPES,
+            text=DEMO_TEXT,
             chunks=chunks,
             threads=threads,
             progress=progress,

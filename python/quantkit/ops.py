@@ -7,13 +7,13 @@ nothing depends on the number of threads: each call runs on the thread that make
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .models.base import Head, Matrix
+    from .models.base import Matrix
 
 __all__ = [
     "attention",
@@ -21,7 +21,6 @@ __all__ = [
     "gelu_tanh",
     "layer_norm",
     "linear",
-    "negative_log_likelihood",
     "relu",
     "rms_norm",
     "silu",
@@ -34,9 +33,6 @@ F32 = NDArray[np.float32]
 
 QUERY_ROWS = 128
 """Queries per step of `attention`: bounds the scores held, and skips masked keys."""
-
-VOCABULARY_ROWS = 1024
-"""Tokens per step of `negative_log_likelihood`: bounds the logits held."""
 
 
 def linear(x: F32, matrix: Matrix, bias: F32 | None = None) -> F32:
@@ -235,36 +231,3 @@ def _attend(
         total += np.exp(sinks[:, None, None] - highest)
     mixed: F32 = (flat @ v).reshape(group, m, -1) / total
     return mixed
-
-
-def negative_log_likelihood(
-    hidden: F32, head: Head, targets: NDArray[np.integer[Any]]
-) -> NDArray[np.float64]:
-    """-log softmax(hidden x head)[target] of each row, without holding the logits.
-
-    The head is applied by tiles of the vocabulary.  A running maximum and a sum of
-    exp(logit - maximum), rescaled when the maximum grows, replace the whole row.
-
-    Args:
-        hidden: [n, width].
-        head: [vocabulary, width].
-        targets: n token ids.
-
-    Returns:
-        [n]; logits and exp are f32, sums and logarithm f64.
-    """
-    n_tokens = head.shape[0]
-    highest = np.full(len(hidden), -np.inf, np.float32)
-    total = np.zeros(len(hidden), np.float64)
-    wanted = np.empty(len(hidden), np.float32)
-    for start in range(0, n_tokens, VOCABULARY_ROWS):
-        stop = min(start + VOCABULARY_ROWS, n_tokens)
-        logits = head.part(start, stop).apply(hidden)
-        inside = np.flatnonzero((targets >= start) & (targets < stop))
-        wanted[inside] = logits[inside, targets[inside] - start]
-        before, highest = highest, np.maximum(highest, logits.max(axis=1))
-        logits -= highest[:, None]
-        np.exp(logits, out=logits)
-        total *= np.exp((before - highest).astype(np.float64))
-        total += logits.sum(axis=1, dtype=np.float64)
-    return highest.astype(np.float64) + np.log(total) - wanted

@@ -21,8 +21,8 @@ __all__ = [
     "Quiet",
     "Threads",
     "recipe_name",
-    "recipe_names",
     "split_size",
+    "type_names",
     "usage",
 ]
 
@@ -78,6 +78,12 @@ def recipe_name(value: str) -> str:
         raise typer.BadParameter(str(error)) from None
 
 
-def recipe_names(value: str) -> str:
-    """The names of several recipes, separated by commas."""
-    return ",".join(recipe_name(name.strip()) for name in value.split(","))
+def type_names(value: str) -> str:
+    """Names of recipes separated by commas; also "all", and recipe files (*.toml)."""
+    names = [name.strip() for name in value.split(",")]
+    return ",".join(map(_type_name, names))
+
+
+def _type_name(name: str) -> str:
+    is_other = name.lower() == "all" or name.lower().endswith(".toml")
+    return name if is_other else recipe_name(name)

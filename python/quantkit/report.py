@@ -10,13 +10,15 @@ from rich.text import Text
 
 from ._native import active_backend, backends
 from .convert import ConvertReport
-from .evaluate import Comparison, Measurement
+from .evaluate import Comparison
+from .evaluate.presentation import Cells, comparison_cells
 from .info import ModelInfo
 from .quantize_report import QuantizeReport
 from .verify import Verification
 
 __all__ = [
     "backends_table",
+    "cells_table",
     "comparison_table",
     "convert_summary",
     "info_tables",
@@ -33,19 +35,21 @@ def size(n_bytes: int) -> str:
     return f"{n_bytes / MIB:.2f} MiB"
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: Comparison, *, pareto: bool = False) -> Table:
     """One row per type: what it takes and what it costs."""
-    table = _table("type", ">size", ">bits/weight", ">PPL", ">difference to the base")
-    table.add_row(*_measured(comparison.base), "(base)")
-    for result in comparison.results:
-        difference = f"{result.delta_ppl:+.4f} ± {result.delta_ppl_error:.4f}"
-        table.add_row(*_measured(result), difference)
+    table = cells_table(comparison_cells(comparison, pareto=pareto))
+    if comparison.chunks > len(comparison.texts):  # one chunk has no error
+        table.caption = "±: standard errors that take chunks as independent, not tokens"
+        table.caption_justify = "left"
     return table
 
 
-def _measured(m: Measurement) -> tuple[str, str, str, str]:
-    ppl = f"{m.ppl:.4f} ± {m.ppl_error:.4f}"
-    return m.name, size(m.size_bytes), f"{m.bpw:.3f}", ppl
+def cells_table(cells: Cells) -> Table:
+    """Cells as a table."""
+    table = _table(*cells.columns)
+    for row in cells.rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def convert_summary(report: ConvertReport) -> RenderableType:

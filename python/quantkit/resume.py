@@ -15,7 +15,7 @@ from .journal import Journal
 from .slabs import Importance
 from .splits import Part
 
-__all__ = ["journal_for"]
+__all__ = ["files_identity", "hash_pieces", "importance_pieces", "journal_for"]
 
 
 def journal_for(
@@ -41,18 +41,18 @@ def journal_for(
     writers = [part.writer() for part in parts]
     of = {
         "the version of quantkit": __version__,
-        "the model": _identity(source.paths),
-        "the types, the metadata or the number of files": _hash(
+        "the model": files_identity(source.paths),
+        "the types, the metadata or the number of files": hash_pieces(
             writer.header for writer in writers
         ),
         "the layers taken out": str(sorted(edits.prune_layers)),
-        "the importance matrix": _hash(_importance_bytes(importance or {})),
+        "the importance matrix": hash_pieces(importance_pieces(importance or {})),
         "--report": str(measure),
     }
     return Journal(target, of, [writer.part_path for writer in writers])
 
 
-def _identity(paths: Sequence[Path]) -> str:
+def files_identity(paths: Sequence[Path]) -> str:
     """Where a model's files are, how large, and when they changed.
 
     The time of the last change of a file's state cannot be set back as that of its
@@ -68,14 +68,16 @@ def _identity(paths: Sequence[Path]) -> str:
     )
 
 
-def _importance_bytes(importance: Importance) -> Iterator[bytes]:
+def importance_pieces(importance: Importance) -> Iterator[bytes]:
+    """What a hash of an importance matrix is made of."""
     for name in sorted(importance):
         yield name.encode()
         yield str(importance[name].shape).encode()
         yield importance[name].tobytes()
 
 
-def _hash(pieces: Iterable[bytes]) -> str:
+def hash_pieces(pieces: Iterable[bytes]) -> str:
+    """A hash of pieces and of where each of them ends."""
     digest = blake2b(digest_size=16)
     for piece in pieces:
         digest.update(len(piece).to_bytes(8, "little"))

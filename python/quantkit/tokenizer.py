@@ -1,6 +1,7 @@
 """Token ids from the vocabulary inside a GGUF file, the same ids that llama.cpp finds.
 
-The text of a control token, such as "<s>", is a text like any other here.
+The text of a control token, such as "<s>", is a text like any other unless it is asked
+for that it stands for the token.
 
 Sources: the behaviour of llama.cpp's tokenizers for the vocabulary kinds `llama`,
 `gpt2`, `gemma4`, `t5` and `bert` (llama-vocab.cpp).  Byte-level BPE may differ in
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from .gguf.keys import Field
 from .vocab.encoders import Encoder, encoder_of
+from .vocab.files import TokenType
 from .vocab.metadata import Vocabulary
 
 __all__ = ["Tokenizer"]
@@ -71,6 +73,7 @@ class Tokenizer:
     add_bos: bool
     add_eos: bool
     vocab_size: int
+    _special: tuple[tuple[str, int], ...]
     _user_defined: tuple[tuple[str, int], ...]
     _stripping: frozenset[int]
     _encoder: Encoder
@@ -93,17 +96,22 @@ class Tokenizer:
             add_bos=ends.add_bos,
             add_eos=ends.add_eos,
             vocab_size=len(vocabulary.texts),
+            _special=_special(vocabulary, user_defined),
             _user_defined=user_defined,
             _stripping=_stripping(metadata, user_defined),
             _encoder=encoder,
         )
 
-    def encode(self, text: str, add_special: bool = True) -> NDArray[np.int32]:
+    def encode(
+        self, text: str, add_special: bool = True, parse_special: bool = False
+    ) -> NDArray[np.int32]:
         """The token ids of `text`.
 
         Args:
-            text: any text; nothing in it stands for a control token.
+            text: any text.
             add_special: start with BOS and end with EOS, if the model wants them.
+            parse_special: the texts of control tokens stand for them, as in what a chat
+                template renders; otherwise nothing does.
 
         Returns:
             int32 [n].
@@ -112,7 +120,8 @@ class Tokenizer:
         if add_special and self.add_bos and self.bos_id is not None:
             ids.append(self.bos_id)
         after_token = True
-        for part in self._parts(text):
+        marks = self._special if parse_special else self._user_defined
+        for part in self._parts(text, marks):
             if isinstance(part, int):
                 ids.append(part)
             else:
@@ -122,10 +131,10 @@ class Tokenizer:
             ids.append(self.eos_id)
         return np.array(ids, dtype=np.int32)
 
-    def _parts(self, text: str) -> list[str | int]:
-        """The text, cut at user-defined tokens."""
+    def _parts(self, text: str, marks: tuple[tuple[str, int], ...]) -> list[str | int]:
+        """The text, cut at the tokens among `marks`."""
         parts: list[str | int] = [text] if text else []
-        for token, i in self._user_defined:
+        for token, i in marks:
             if token in text:
                 strips = i in self._stripping
                 parts = [
@@ -158,6 +167,16 @@ def _user_defined(vocabulary: Vocabulary) -> tuple[tuple[str, int], ...]:
     texts += [text for text in plain if text in vocabulary.ids and text not in texts]
     texts.sort(key=lambda text: -len(text.encode()))
     return tuple((text, vocabulary.ids[text]) for text in texts)
+
+
+def _special(
+    vocabulary: Vocabulary, user_defined: tuple[tuple[str, int], ...]
+) -> tuple[tuple[str, int], ...]:
+    """Those and the control tokens: the longest first."""
+    marks = dict(user_defined)
+    kinds = TokenType.CONTROL, TokenType.UNKNOWN, TokenType.USER_DEFINED
+    marks |= {vocabulary.texts[i]: i for i in vocabulary.of_types(*kinds)}
+    return tuple(sorted(marks.items(), key=lambda mark: -len(mark[0].encode())))
 
 
 def _stripping(

@@ -1,8 +1,17 @@
-"""What quantization costs: perplexity on a text, and paired differences of it."""
+"""What quantization costs: perplexity on a text, and the distance from the base."""
 
 from __future__ import annotations
 
-from .compare import Comparison, Measurement, compare
+from .compare import compare
 from .perplexity import PerplexityResult, perplexity
+from .results import Comparison, Measurement, PairedDifference, TextResult
 
-__all__ = ["Comparison", "Measurement", "PerplexityResult", "compare", "perplexity"]
+__all__ = [
+    "Comparison",
+    "Measurement",
+    "PairedDifference",
+    "PerplexityResult",
+    "TextResult",
+    "compare",
+    "perplexity",
+]

@@ -1,131 +1,145 @@
-"""What each type costs: every recipe against the model as it is, on the same tokens."""
+"""What each type costs: models and recipes against a base, on the same tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..opening import open_source
+from ..errors import OptionError, QuantkitError
 from ..progress import Progress
-from ..recipes import Recipe
 from ..slabs import Importance
 from ..source import ModelSource
-from .perplexity import PerplexityResult, chunk_text, measure
-from .statistics import perplexity_difference
-from .weights import MemoryWeights, load_model, load_weights
+from .entries import Entry, entries_of, entry_named, wanted_types
+from .known import Known, NamedText
+from .results import Comparison
+from .run import ComparisonRun
+from .texts import name_of
+from .windows import Chunks, chunk_text
 
-__all__ = ["Comparison", "Measurement", "compare"]
+__all__ = ["compare", "prepare"]
 
-F64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What a model takes and how well it predicts.
-
-    Attributes:
-        name: the recipe; of the base, its main type.
-        type: the type that most of the weights have, which differs from the recipe's
-            where rows are not a multiple of its block.
-        size_bytes: bytes of all tensors.
-        bpw: bits per weight, over all tensors.
-        ppl: perplexity.
-        ppl_error: its standard error.
-        delta_ppl: perplexity less the base's.
-        delta_ppl_error: standard error of `delta_ppl`, paired token by token.
-    """
-
-    name: str
-    type: str
-    size_bytes: int
-    bpw: float
-    ppl: float
-    ppl_error: float
-    delta_ppl: float
-    delta_ppl_error: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The model as it is, and each recipe in the order asked for."""
-
-    base: Measurement
-    results: list[Measurement]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return asdict(self)
+AModel = str | Path | ModelSource
+AText = str | Path
 
 
 def compare(
-    model: str | Path | ModelSource,
-    text: str | Path,
-    types: Sequence[str],
+    model: AModel | Sequence[AModel],
+    types: str | Path | Sequence[str | Path] = (),
     *,
+    text: AText | Sequence[AText],
+    base: str | None = None,
     ctx: int = 512,
     chunks: int | None = None,
+    stride: int | None = None,
+    chat: bool = False,
     importance: Importance | None = None,
     threads: int | None = None,
+    save: Path | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Measures what each recipe costs a model on a text; writes no file.
+    """Measures what models and recipes of them cost on a text; writes no model.
 
-    Recipes are quantized in memory one after the other.
+    Recipes are quantized in memory, one after the other, from every model that is not
+    quantized yet.
 
     Args:
-        model: a GGUF file, a checkpoint folder, or an open source.
-        text: the text itself, or the Path of a UTF-8 file.
-        types: recipes, such as ["Q8_0", "Q4_K_M"].
+        model: a GGUF file, a checkpoint folder, an open source, or several of them.
+        types: recipes, such as ["Q8_0", "Q4_K_M"], recipe files (*.toml),
+            or "all".
+        text: the text itself, the Path of a UTF-8 file (*.jsonl: documents), or
+            several.
+        base: the name of the row that the others are compared with; None: the first
+            model as it is.
         ctx: tokens per chunk.
-        chunks: how many chunks to evaluate; None: all.
-        importance: importance of each column, by tensor name.
+        chunks: how many chunks of each text to evaluate; None: all.
+        stride: strided windows, one every so many tokens; None: chunks.
+        chat: the texts are *.jsonl files of conversations.
+        importance: importance of each column for the recipes, by tensor name.
         threads: chunks evaluated at a time; None: one per core.
+        save: a file where scores are kept, so that a later call goes on with them.
         progress: told about every slab quantized and every chunk evaluated.
 
     Raises:
         UnsupportedTypeError: an unknown recipe.
-        QuantkitError: the text is too short for `ctx`.
+        QuantkitError: a text is too short for `ctx`, or the models do not have one
+            vocabulary.
     """
-    recipes = [Recipe.parse(name) for name in types]
-    source = open_source(model)
-    cut = chunk_text(source, text, ctx, chunks)
-
-    def evaluate(
-        name: str, weights: MemoryWeights, base_nll: F64 | None = None
-    ) -> tuple[Measurement, F64]:
-        loaded, stage = load_model(source, weights), f"{name}: perplexity"
-        result = measure(loaded, cut, threads, progress, stage)
-        against = result.nll if base_nll is None else base_nll
-        return _measurement(name, weights, result, against), result.nll
-
-    as_it_is = load_weights(source)
-    base, base_nll = evaluate(as_it_is.main_type.name, as_it_is)
-    results = []
-    for recipe in recipes:
-        weights = load_weights(
-            source, recipe, importance=importance, threads=threads, progress=progress
-        )
-        results.append(evaluate(recipe.name, weights, base_nll)[0])
-        del weights  # before the next recipe takes its place in memory
-    return Comparison(base, results)
-
-
-def _measurement(
-    name: str, weights: MemoryWeights, result: PerplexityResult, base_nll: F64
-) -> Measurement:
-    delta = perplexity_difference(result.nll, base_nll)
-    return Measurement(
-        name=name,
-        type=weights.main_type.name,
-        size_bytes=weights.n_bytes,
-        bpw=weights.bits_per_weight,
-        ppl=result.ppl,
-        ppl_error=result.error,
-        delta_ppl=delta.value,
-        delta_ppl_error=delta.error,
+    run = prepare(
+        *(model, types),
+        text=text,
+        base=base,
+        ctx=ctx,
+        chunks=chunks,
+        stride=stride,
+        chat=chat,
+        importance=importance,
+        threads=threads,
+        save=save,
     )
+    return run.run(progress)
+
+
+def prepare(
+    model: AModel | Sequence[AModel],
+    types: str | Path | Sequence[str | Path] = (),
+    *,
+    text: AText | Sequence[AText],
+    base: str | None = None,
+    ctx: int = 512,
+    chunks: int | None = None,
+    stride: int | None = None,
+    chat: bool = False,
+    importance: Importance | None = None,
+    threads: int | None = None,
+    save: Path | None = None,
+) -> ComparisonRun:
+    """A comparison that is checked and ready to run; arguments as of `compare`."""
+    wanted = wanted_types(_listed(types))
+    models: list[AModel] = _listed(model)
+    entries = entries_of(models, wanted, importance)
+    chosen = entries[0] if base is None else entry_named(entries, base)
+    texts = [
+        NamedText(
+            name_of(each), _shared_chunks(entries, each, ctx, chunks, stride, chat)
+        )
+        for each in _listed(text)
+    ]
+    if not texts:
+        raise OptionError("there is no text to measure on")
+    others = [entry for entry in entries if entry is not chosen]
+    name = ", ".join(str(m) if isinstance(m, str | Path) else "model" for m in models)
+    return ComparisonRun(Known(name, [chosen, *others], texts), threads, save)
+
+
+def _listed(given: Any) -> list[Any]:
+    """One or several as a list."""
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _shared_chunks(
+    entries: Sequence[Entry],
+    text: AText,
+    ctx: int,
+    chunks: int | None,
+    stride: int | None,
+    chat: bool,
+) -> Chunks:
+    """The chunks of a text, which must be the same for all models.
+
+    Raises:
+        QuantkitError: two models cut the text into different tokens.
+    """
+    first, *others = [entry for entry in entries if entry.wanted is None]
+    cut = chunk_text(first.source, text, ctx, chunks, stride, chat=chat)
+    for entry in others:
+        own = chunk_text(entry.source, text, ctx, chunks, stride, chat=chat)
+        if own.bos != cut.bos or not np.array_equal(own.tokens, cut.tokens):
+            raise QuantkitError(
+                f"{entry.name} and {first.name} cut {name_of(text)} into different "
+                "tokens; only models with one vocabulary can be compared, others have "
+                "to be measured one by one"
+            )
+    return cut

@@ -1,9 +1,6 @@
 """Perplexity by llama.cpp's definition, the same for any number of threads.
 
-The definition (tools/perplexity of llama.cpp): the text is tokenized once, cut into
-chunks of `ctx` tokens that do not overlap, and the rest is dropped.  Each chunk is a
-fresh sequence whose first token is replaced by BOS if the vocabulary adds one.  Tokens
-ctx/2 + 1 .. ctx - 1 of each chunk are scored, each given all tokens before it.
+Which tokens are scored is in `windows`, and what their errors mean in `statistics`.
 
 One thread takes one chunk from its embedding to its log likelihoods, with BLAS held to
 that thread.  Threads share nothing, so their number changes no bit of the result.
@@ -11,33 +8,32 @@ that thread.  Threads share nothing, so their number changes no bit of the resul
 
 from __future__ import annotations
 
-import logging
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from .. import ops
-from ..errors import FormatError, QuantkitError
 from ..models.base import Model
 from ..opening import open_source
 from ..progress import Progress
 from ..recipes import Recipe
-from ..slabs import Importance, default_threads
+from ..slabs import Importance, work_in_order
 from ..source import ModelSource
-from ..tokenizer import Tokenizer
+from .likelihood import negative_log_likelihood
 from .statistics import perplexity_estimate
 from .weights import load_model, load_weights
+from .windows import Chunks, chunk_text
 
-__all__ = ["Chunks", "PerplexityResult", "chunk_text", "measure", "perplexity"]
-
-log = logging.getLogger(__name__)
+__all__ = ["PerplexityResult", "chunk_nll", "each_on_a_thread", "measure", "perplexity"]
 
 F64 = NDArray[np.float64]
-Tokens = NDArray[np.int32]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -46,30 +42,19 @@ class PerplexityResult:
 
     Attributes:
         ppl: exp(mean of nll).
-        error: standard error of `ppl`, tokens taken as independent.
+        error: standard error of `ppl`, chunks taken as independent; NaN of one chunk.
+        token_error: the same with tokens taken as independent, as llama.cpp prints it.
         n_chunks: chunks of text evaluated.
         n_scored: tokens scored.
-        nll: f64 [n_scored], negative log likelihood of each scored token, in order.
+        nll: f64 [n_chunks, scored tokens of a chunk], negative log likelihoods.
     """
 
     ppl: float
     error: float
+    token_error: float
     n_chunks: int
     n_scored: int
     nll: F64
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """A text as sequences of tokens.
-
-    Attributes:
-        tokens: int32 [n_chunks, ctx].
-        bos: what stands in for the first token of each chunk; None: nothing does.
-    """
-
-    tokens: Tokens
-    bos: int | None
 
 
 def perplexity(
@@ -79,6 +64,8 @@ def perplexity(
     recipe: str | None = None,
     ctx: int = 512,
     chunks: int | None = None,
+    stride: int | None = None,
+    chat: bool = False,
     importance: Importance | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -87,10 +74,12 @@ def perplexity(
 
     Args:
         model: a GGUF file, a checkpoint folder, or an open source.
-        text: the text itself, or the Path of a UTF-8 file.
+        text: the text itself, or the Path of a UTF-8 file (*.jsonl: documents).
         recipe: quantize in memory first, such as "Q4_K_M"; None: as the model is.
         ctx: tokens per chunk.
         chunks: how many chunks to evaluate; None: all.
+        stride: strided windows, one every so many tokens; None: chunks.
+        chat: the text is a *.jsonl file of conversations.
         importance: importance of each column for `recipe`, by tensor name.
         threads: chunks evaluated at a time; None: one per core.
         progress: told about every chunk.
@@ -103,7 +92,7 @@ def perplexity(
         22.4123
     """
     source = open_source(model)
-    cut = chunk_text(source, text, ctx, chunks)
+    cut = chunk_text(source, text, ctx, chunks, stride, chat=chat)
     weights = load_weights(
         source,
         None if recipe is None else Recipe.parse(recipe),
@@ -114,86 +103,41 @@ def perplexity(
     return measure(load_model(source, weights), cut, threads, progress)
 
 
-def chunk_text(
-    source: ModelSource, text: str | Path, ctx: int, chunks: int | None = None
-) -> Chunks:
-    """The first `chunks` chunks of a text, by the model's own vocabulary.
-
-    Raises:
-        QuantkitError: the text is too short for `ctx`, or a number makes no sense.
-    """
-    if ctx < 4 or (chunks is not None and chunks < 1):
-        raise QuantkitError(
-            f"perplexity needs ctx >= 4 and chunks >= 1, not {ctx} and {chunks}"
-        )
-    _warn_beyond_training(source, ctx)
-    tokenizer = Tokenizer.from_metadata(source.metadata)
-    tokens = tokenizer.encode(_read(text))
-    if tokenizer.add_eos:
-        tokens = tokens[:-1]  # the end is ours, not the text's
-    if len(tokens) < 2 * ctx:
-        hint = "; to read a file, pass a pathlib.Path" if isinstance(text, str) else ""
-        raise QuantkitError(
-            f"the text has {len(tokens)} tokens, and a context of {ctx} needs at least "
-            f"{2 * ctx}; use a longer text or a smaller context (--ctx){hint}"
-        )
-    n_chunks = min(len(tokens) // ctx, chunks or len(tokens))
-    return Chunks(
-        tokens[: n_chunks * ctx].reshape(n_chunks, ctx),
-        tokenizer.bos_id if tokenizer.add_bos else None,
-    )
-
-
-def _read(text: str | Path) -> str:
-    """The text; of a file, without one newline at its end, as llama.cpp reads it."""
-    if isinstance(text, str):
-        return text
-    try:
-        return text.read_bytes().decode().removesuffix("\n")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{text} is not UTF-8 text: {error}") from None
-
-
-def _warn_beyond_training(source: ModelSource, ctx: int) -> None:
-    arch = source.metadata.get("general.architecture")
-    trained = source.metadata.get(f"{arch.value}.context_length") if arch else None
-    if trained is not None and ctx > trained.value:
-        log.warning(
-            "context of %d tokens, but the model was trained with %d",
-            ctx,
-            trained.value,
-        )
-
-
 def measure(
     model: Model,
     chunks: Chunks,
     threads: int | None = None,
     progress: Progress | None = None,
-    stage: str = "perplexity",
 ) -> PerplexityResult:
     """The perplexity of a loaded model on a text cut into chunks."""
 
-    def score(tokens: Tokens) -> F64:
-        return chunk_nll(model, tokens, chunks.bos)
+    def score(i: int) -> F64:
+        return chunk_nll(model, chunks, i)
 
-    threads, n_chunks = threads or default_threads(), len(chunks.tokens)
     parts: list[F64] = []
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
-        for part in pool.map(score, chunks.tokens):
+    with each_on_a_thread(range(len(chunks)), score, threads) as results:
+        for _, part in results:
             parts.append(part)
             if progress is not None:
-                progress(stage, len(parts), n_chunks)
-    nll = np.concatenate(parts)
-    estimate = perplexity_estimate(nll)
-    return PerplexityResult(estimate.value, estimate.error, n_chunks, len(nll), nll)
+                progress("perplexity", len(parts), len(chunks))
+    nll = np.stack(parts)
+    found = perplexity_estimate(nll)
+    return PerplexityResult(
+        found.value, found.error, found.token_error, len(nll), nll.size, nll
+    )
 
 
-def chunk_nll(model: Model, tokens: Tokens, bos: int | None) -> F64:
-    """Negative log likelihood of the scored tokens of one chunk, in order."""
-    inputs = tokens.copy()
-    if bos is not None:
-        inputs[0] = bos
-    first = len(tokens) // 2
-    hidden = model.hidden(inputs)[first:-1]
-    return ops.negative_log_likelihood(hidden, model.head, tokens[first + 1 :])
+@contextmanager
+def each_on_a_thread(
+    items: Iterable[Item], work: Callable[[Item], Result], threads: int | None
+) -> Iterator[Iterator[tuple[Item, Result]]]:
+    """What `work` makes of each item on one thread, BLAS included, in order."""
+    results = work_in_order(items, work, threads)
+    with threadpool_limits(1, "blas"), closing(results):
+        yield results
+
+
+def chunk_nll(model: Model, chunks: Chunks, i: int) -> F64:
+    """Negative log likelihood of the scored tokens of chunk i, in order."""
+    hidden = model.hidden(chunks.inputs(i))[chunks.predicting]
+    return negative_log_likelihood(hidden, model.head, chunks.targets(i))

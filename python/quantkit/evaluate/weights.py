@@ -1,19 +1,26 @@
 """A model's weights in memory, in any mix of types, ready to multiply.
 
-Quantized weights stay quantized: a panel of rows at a time is unpacked to f32 and goes
-through BLAS, so that the working memory is one panel per thread.  Weights that keep
-their type stay where they are, in the mapped file.
+Quantized weights stay quantized: a panel of rows at a time is unpacked, by the native
+product or to f32 for BLAS, so that the working memory is one panel per thread.  Weights
+that keep their type stay where they are, in the mapped file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._native import (
+    Precision,
+    active_backend,
+    matmul,
+    pack_activations,
+    packing_for,
+)
 from ..arrays import dequantize_rows
 from ..errors import FormatError
 from ..models import load_model as load_family_model
@@ -21,16 +28,23 @@ from ..models.base import Model
 from ..planning import MissingImatrix, plan
 from ..progress import Progress
 from ..recipes import Recipe
+from ..recipes.overrides import Overrides
 from ..slabs import Importance, Slab, convert_in_order, slabs_of
 from ..source import ModelSource
 from ..types import QuantType
 
-__all__ = ["MemoryWeights", "TypedMatrix", "load_model", "load_weights"]
+__all__ = [
+    "MemoryWeights",
+    "TypedMatrix",
+    "load_model",
+    "load_weights",
+    "planned_types",
+]
 
 F32 = NDArray[np.float32]
 
 PANEL_WEIGHTS = 1 << 18
-"""Weights unpacked at a time: 1 MiB of f32, which stays in a core's cache."""
+"""Weights unpacked for BLAS at a time: 1 MiB of f32, which stays in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +55,14 @@ class TypedMatrix:
         data: uint8 [n_rows, row_bytes].
         type: how a row is packed.
         n_cols: weights in a row.
+        precision: how exactly the native product holds activations; None: NumPy's BLAS
+            multiplies, in f32.
     """
 
     data: NDArray[np.uint8]
     type: QuantType
     n_cols: int
+    precision: Precision | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -54,17 +71,23 @@ class TypedMatrix:
 
     def apply(self, x: F32) -> F32:
         """x [n, n_cols] times the transpose of the matrix: [n, n_rows]."""
-        n_rows = len(self.data)
-        y = np.empty((len(x), n_rows), np.float32)
+        y = np.empty((len(x), len(self.data)), np.float32)
+        if self.precision is not None:
+            packing = packing_for(self.type, self.precision)
+            x = np.ascontiguousarray(x, np.float32)
+            matmul(
+                pack_activations(x, packing, active_backend()), self.data, self.type, y
+            )
+            return y
         step = max(1, PANEL_WEIGHTS // self.n_cols)
-        for start in range(0, n_rows, step):
+        for start in range(0, len(self.data), step):
             panel = self._unpacked(self.data[start : start + step])
             np.matmul(x, panel.T, out=y[:, start : start + step])
         return y
 
     def part(self, start: int, stop: int) -> TypedMatrix:
         """Rows start..stop-1 as a matrix of their own, without a copy."""
-        return TypedMatrix(self.data[start:stop], self.type, self.n_cols)
+        return replace(self, data=self.data[start:stop])
 
     def rows(self, index: NDArray[np.integer[Any]]) -> F32:
         """The rows named by `index`, dequantized: [len(index), n_cols]."""
@@ -81,26 +104,6 @@ class MemoryWeights:
     """The tensors of a model, by GGUF name; see `models.base.Weights`."""
 
     tensors: Mapping[str, TypedMatrix]
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of all tensors: what a file spends on them."""
-        return sum(tensor.data.nbytes for tensor in self.tensors.values())
-
-    @property
-    def bits_per_weight(self) -> float:
-        """Bits of all tensors over weights of all tensors."""
-        n_weights = sum(t.shape[0] * t.shape[1] for t in self.tensors.values())
-        return 8 * self.n_bytes / n_weights
-
-    @property
-    def main_type(self) -> QuantType:
-        """The type that most weights have."""
-        counts: dict[QuantType, int] = {}
-        for tensor in self.tensors.values():
-            n_weights = tensor.shape[0] * tensor.shape[1]
-            counts[tensor.type] = counts.get(tensor.type, 0) + n_weights
-        return max(counts, key=lambda type: counts[type])
 
     def __contains__(self, name: object) -> bool:
         """Whether the model has a tensor called `name`."""
@@ -122,11 +125,33 @@ class MemoryWeights:
         return matrix.rows(np.arange(matrix.shape[0])).reshape(-1)
 
 
+def planned_types(
+    source: ModelSource,
+    recipe: Recipe,
+    importance: Importance | None = None,
+    overrides: Overrides | None = None,
+) -> dict[str, QuantType]:
+    """The type of each tensor under a recipe; what lacks importance gets a better one.
+
+    Raises:
+        UnsupportedTypeError: the recipe needs an importance and there is none at all,
+            or the weights are quantized already.
+        OptionError: the overrides do not fit the model.
+    """
+    missing = MissingImatrix.FALLBACK if importance else MissingImatrix.REFUSE
+    assigned = plan(
+        source, recipe, importance, overrides=overrides, missing_imatrix=missing
+    )
+    return {name: assignment.type for name, assignment in assigned.items()}
+
+
 def load_weights(
     source: ModelSource,
     recipe: Recipe | None = None,
     *,
+    overrides: Overrides | None = None,
     importance: Importance | None = None,
+    precision: Precision | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> MemoryWeights:
@@ -135,26 +160,26 @@ def load_weights(
     Args:
         source: a GGUF file or a checkpoint.
         recipe: which types to use; None: the weights as they are.
+        overrides: what is changed of the recipe.
         importance: by tensor name, how much each column counts.
+        precision: see `TypedMatrix`.
         threads: slabs quantized at a time; the bytes do not depend on it.
         progress: told about the weights quantized.
 
     Raises:
-        UnsupportedTypeError: the recipe needs an importance that is not there, or the
-            weights are quantized already.
+        QuantkitError: as `planned_types`.
     """
-    missing = MissingImatrix.FALLBACK if importance else MissingImatrix.REFUSE
-    types = plan(source, recipe, importance, missing_imatrix=missing) if recipe else {}
+    types = planned_types(source, recipe, importance, overrides) if recipe else {}
     tensors: dict[str, TypedMatrix] = {}
     slabs: list[Slab] = []
     for name, tensor in source.tensors.items():
-        type = types[name].type if name in types else tensor.type
+        type = types.get(name, tensor.type)
         if type is tensor.type:
             data = tensor.read(0, tensor.n_rows)
         else:
             data = np.empty((tensor.n_rows, type.row_bytes(tensor.n_cols)), np.uint8)
             slabs += slabs_of(tensor, type, (importance or {}).get(name))
-        tensors[name] = TypedMatrix(data, type, tensor.n_cols)
+        tensors[name] = TypedMatrix(data, type, tensor.n_cols, precision)
     stage = f"{recipe.name}: quantize" if recipe else "load"
     done, total = 0, sum(slab.n_weights for slab in slabs)
     for slab, rows in convert_in_order(slabs, threads):

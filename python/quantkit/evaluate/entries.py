@@ -1,0 +1,216 @@
+"""What a comparison compares: models as they are, and recipes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from ..errors import OptionError, UnsupportedTypeError
+from ..opening import open_source
+from ..recipes import RECIPES, Recipe
+from ..recipes.files import chosen_recipe
+from ..recipes.overrides import Overrides
+from ..resume import files_identity, hash_pieces, importance_pieces
+from ..slabs import Importance
+from ..source import ModelSource
+from ..types import QuantType
+from .weights import planned_types
+
+__all__ = [
+    "Entry",
+    "Wanted",
+    "entries_of",
+    "entry_named",
+    "wanted_types",
+]
+
+PLAIN = (QuantType.F32, QuantType.F16, QuantType.BF16)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A recipe to compare, and what it is called.
+
+    Attributes:
+        name: of the recipe, or of its file without the suffix.
+        recipe: the recipe.
+        overrides: what a recipe file changes of it.
+        required: it was asked for by name, so that it is an error if a model cannot
+            have it.
+    """
+
+    name: str
+    recipe: Recipe
+    overrides: Overrides
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: a model, and what it is quantized to first.
+
+    Attributes:
+        name: what the row is called.
+        source: the model.
+        wanted: the recipe; None: as the model is.
+        importance: of each column, by tensor name.
+    """
+
+    name: str
+    source: ModelSource
+    wanted: Wanted | None = None
+    importance: Importance | None = None
+
+    @cached_property
+    def types(self) -> Mapping[str, QuantType]:
+        """The type of each tensor.
+
+        Raises:
+            UnsupportedTypeError: the model cannot have the recipe.
+        """
+        if self.wanted is None:
+            return {name: t.type for name, t in self.source.tensors.items()}
+        recipe, overrides = self.wanted.recipe, self.wanted.overrides
+        return planned_types(self.source, recipe, self.importance, overrides)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors: what a file spends on them."""
+        return sum(
+            t.n_rows * self.types[name].row_bytes(t.n_cols)
+            for name, t in self.source.tensors.items()
+        )
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits of all tensors over weights of all tensors."""
+        n_weights = sum(t.n_weights for t in self.source.tensors.values())
+        return 8 * self.size_bytes / n_weights
+
+    @property
+    def main_type(self) -> QuantType:
+        """The type that most weights have."""
+        counts: dict[QuantType, int] = {}
+        for name, tensor in self.source.tensors.items():
+            type = self.types[name]
+            counts[type] = counts.get(type, 0) + tensor.n_weights
+        return max(counts, key=lambda type: counts[type])
+
+    @property
+    def identity(self) -> str:
+        """A hash of all that the weights depend on.
+
+        Raises:
+            OptionError: the model is not read from files.
+        """
+        paths = getattr(self.source, "paths", ())
+        if not paths:
+            raise OptionError("--save needs models that are read from files")
+        types = " ".join(f"{name}={type.name}" for name, type in self.types.items())
+        importance = {} if self.wanted is None else self.importance or {}
+        pieces = (files_identity(paths).encode(), types.encode())
+        return hash_pieces([*pieces, *importance_pieces(importance)])
+
+
+def wanted_types(names: Sequence[str | Path]) -> list[Wanted]:
+    """The recipes that names stand for; "all" is every recipe that quantizes.
+
+    A name that ends in .toml is a recipe file.
+
+    Raises:
+        QuantkitError: no such recipe, or no such file.
+    """
+    wanted: list[Wanted] = []
+    for name in map(str, names):
+        if name.lower() == "all":
+            wanted += [
+                Wanted(recipe.name, recipe, Overrides(), required=False)
+                for recipe in RECIPES.values()
+                if recipe.base not in PLAIN
+            ]
+        elif name.lower().endswith(".toml"):
+            recipe, overrides = chosen_recipe(None, Overrides(), name)
+            wanted.append(Wanted(Path(name).stem, recipe, overrides))
+        else:
+            recipe = Recipe.parse(name)
+            wanted.append(Wanted(recipe.name, recipe, Overrides()))
+    named: dict[str, Wanted] = {}
+    for each in sorted(wanted, key=lambda each: not each.required):
+        named.setdefault(each.name, each)
+    return [each for each in wanted if named[each.name] is each]
+
+
+def entries_of(
+    models: Sequence[str | Path | ModelSource],
+    wanted: Sequence[Wanted],
+    importance: Importance | None,
+) -> list[Entry]:
+    """Each model as it is, then the recipes of those that are not quantized yet.
+
+    Raises:
+        QuantkitError: a model is damaged, or cannot have a recipe asked for by name.
+    """
+    sources = [open_source(model) for model in models]
+    as_they_are = [Entry("", source) for source in sources]
+    names = _names(models, as_they_are)
+    entries = [replace(e, name=n) for e, n in zip(as_they_are, names, strict=True)]
+    able = [e for e in entries if not e.main_type.is_quantized]
+    for entry in able or entries:
+        prefix = f"{entry.name}:" if len(able) > 1 else ""
+        for each in wanted:
+            made = Entry(f"{prefix}{each.name}", entry.source, each, importance)
+            if _can_be_made(made, each):
+                entries.append(made)
+    return _with_distinct_names(entries)
+
+
+def _names(
+    models: Sequence[str | Path | ModelSource], entries: Sequence[Entry]
+) -> list[str]:
+    """One model is called after its type, several after their files."""
+    if len(models) == 1:
+        return [entries[0].main_type.name]
+    return [
+        Path(model).name.removesuffix(".gguf")
+        if isinstance(model, str | Path)
+        else f"model {i}"
+        for i, model in enumerate(models, start=1)
+    ]
+
+
+def _can_be_made(entry: Entry, wanted: Wanted) -> bool:
+    """Whether a model can have a recipe; an error if it was asked for by name."""
+    try:
+        return bool(entry.types)
+    except UnsupportedTypeError:
+        if wanted.required:
+            raise
+        return False
+
+
+def _with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:
+    """Names that came before get a number."""
+    seen: dict[str, int] = {}
+    distinct = []
+    for entry in entries:
+        seen[entry.name] = seen.get(entry.name, 0) + 1
+        again = f" ({seen[entry.name]})" if seen[entry.name] > 1 else ""
+        distinct.append(replace(entry, name=f"{entry.name}{again}"))
+    return distinct
+
+
+def entry_named(entries: Sequence[Entry], name: str) -> Entry:
+    """The entry with a name, in any case.
+
+    Raises:
+        OptionError: no entry has that name.
+    """
+    for entry in entries:
+        if entry.name.lower() == name.lower():
+            return entry
+    raise OptionError(
+        f"nothing that is measured is called {name!r}; there is: "
+        f"{', '.join(entry.name for entry in entries)}"
+    )

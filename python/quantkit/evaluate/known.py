@@ -1,0 +1,134 @@
+"""What a comparison knows so far: the scores of entries on chunks, and their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count, takewhile
+
+from .entries import Entry
+from .likelihood import TokenScores
+from .results import Comparison, Measurement, TextResult
+from .saved import Timed
+from .summary import macro_average, measurement
+from .windows import Chunks
+
+__all__ = ["ACTIVATIONS", "Known", "NamedText", "Place"]
+
+Place = tuple[int, int]
+"""A text and a chunk of it, by number."""
+
+ACTIVATIONS = "f32"
+
+
+@dataclass(frozen=True)
+class NamedText:
+    """A text cut into chunks, and what it is called."""
+
+    name: str
+    chunks: Chunks
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The scores of an entry on a text, and what they come to."""
+
+    scores: TokenScores
+    measurement: Measurement
+
+
+@dataclass
+class Known:
+    """The scores that are known.
+
+    Attributes:
+        model: what the models are called together.
+        entries: what is compared, the base first.
+        texts: on what; all with the same length and stride of chunks.
+        timed: by the name of an entry, what was measured at each place.
+        quantize_seconds: by the name of an entry, what quantizing took.
+    """
+
+    model: str
+    entries: Sequence[Entry]
+    texts: Sequence[NamedText]
+    timed: dict[str, dict[Place, Timed]] = field(init=False)
+    quantize_seconds: dict[str, float] = field(default_factory=dict)
+    _rows: dict[tuple[str, int], _Row] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.timed = {entry.name: {} for entry in self.entries}
+
+    @property
+    def base(self) -> Entry:
+        """The entry that the others are compared with."""
+        return self.entries[0]
+
+    def places(self) -> list[Place]:
+        """All chunks: the first of each text, the second of each ..."""
+        places = [
+            (t, i) for t, text in enumerate(self.texts) for i in range(len(text.chunks))
+        ]
+        return sorted(places, key=lambda place: place[::-1])
+
+    def left(self, *entries: Entry) -> list[Place]:
+        """The chunks that one of some entries was not measured on."""
+        known = [self.timed[entry.name] for entry in entries]
+        return [p for p in self.places() if any(p not in each for each in known)]
+
+    def comparison(self) -> Comparison | None:
+        """The rows of the entries that were measured on a chunk of every text.
+
+        None as long as the base is not one of them.
+        """
+        if not self._is_begun(self.base):
+            return None
+        begun = [entry for entry in self.entries if self._is_begun(entry)]
+        found = [[self._row(e, t) for t in range(len(self.texts))] for e in begun]
+        base, *others = [[row.measurement for row in rows] for rows in found]
+        scores = {
+            entry.name: [row.scores for row in rows]
+            for entry, rows in zip(begun, found, strict=True)
+        }
+        texts = [
+            TextResult(text.name, base[t].chunks, base[t], [rows[t] for rows in others])
+            for t, text in enumerate(self.texts)
+        ]
+        first, average = self.texts[0], macro_average(base)
+        return Comparison(
+            model=self.model,
+            text=first.name if len(self.texts) == 1 else "macro average",
+            ctx=first.chunks.tokens.shape[1],
+            chunks=average.chunks,
+            stride=first.chunks.stride,
+            activations=ACTIVATIONS,
+            base=average,
+            results=[macro_average(rows) for rows in others],
+            texts=texts,
+            scores=scores,
+        )
+
+    def _is_begun(self, entry: Entry) -> bool:
+        """Whether an entry, and the base, were measured on a chunk of every text."""
+        known = self.timed[entry.name].keys() & self.timed[self.base.name].keys()
+        return all((t, 0) in known for t in range(len(self.texts)))
+
+    def _row(self, entry: Entry, t: int) -> _Row:
+        """The row of an entry on a text, made anew if there are more chunks now."""
+        own, base = self.timed[entry.name], self.timed[self.base.name]
+        both = takewhile(lambda i: (t, i) in own and (t, i) in base, count())
+        chunks = [own[t, i] for i in both]
+        row = self._rows.get((entry.name, t))
+        if row is None or row.measurement.chunks != len(chunks):
+            row = self._rows[entry.name, t] = self._made(entry, t, chunks)
+        return row
+
+    def _made(self, entry: Entry, t: int, chunks: Sequence[Timed]) -> _Row:
+        scores = TokenScores.stacked([chunk.scores for chunk in chunks])
+        base = scores
+        if entry is not self.base:
+            base = self._row(self.base, t).scores.first(len(chunks))
+        n_tokens = len(chunks) * self.texts[t].chunks.tokens.shape[1]
+        speed = n_tokens / sum(chunk.seconds for chunk in chunks)
+        seconds = self.quantize_seconds.get(entry.name)
+        return _Row(scores, measurement(entry, scores, base, speed, seconds))

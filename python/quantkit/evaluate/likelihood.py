@@ -1,0 +1,166 @@
+"""What two models say of the next token, compared without holding their logits.
+
+The heads are applied by tiles of the vocabulary, and a tile is forgotten before the
+next.  Of a model the maximum M of the logits so far and Z = sum of exp(l - M) are kept,
+Z rescaled by exp(M before - M) when M grows, so that at the end log Z + M is the
+logarithm of the softmax's denominator.
+
+With p of the base's logits b and q of the model's logits l, the divergence is
+
+    KL(p || q) = sum of p_i (log p_i - log q_i)
+               = sum of p_i (b_i - l_i) - (log Z_b + M_b) + (log Z_l + M_l)
+
+since the p_i sum to one.  The first sum is S / Z_b, where S = sum of
+exp(b_i - M_b) (b_i - l_i) is rescaled as Z_b is: all of it is known after one pass over
+the tiles, and no probability is too small to count.  If both models give the same
+logits, S is 0 and both denominators went through the same operations, so that the
+divergence is exactly 0.
+
+Logits, exp and its products are f32; sums and logarithms f64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.base import F32, Head
+
+__all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood"]
+
+F64 = NDArray[np.float64]
+Targets = NDArray[np.integer[Any]]
+
+VOCABULARY_ROWS = 1024
+"""Tokens in a tile: bounds the logits held."""
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """How well a model predicts tokens, and how near it is to the base there.
+
+    The arrays have one shape: [tokens], or [chunks, tokens of a chunk].
+
+    Attributes:
+        nll: f64, negative log likelihood of the token that came.
+        kld: f64, KL divergence of the model's prediction from the base's.
+        same_top: bool, whether both hold the same token for the likeliest.
+    """
+
+    nll: F64
+    kld: F64
+    same_top: NDArray[np.bool_]
+
+    @classmethod
+    def of_base(cls, nll: F64) -> TokenScores:
+        """The scores of the base itself."""
+        return cls(nll, np.zeros_like(nll), np.ones(nll.shape, np.bool_))
+
+    @classmethod
+    def stacked(cls, parts: Sequence[TokenScores]) -> TokenScores:
+        """The scores of chunks, one after the other."""
+        return cls(
+            np.stack([part.nll for part in parts]),
+            np.stack([part.kld for part in parts]),
+            np.stack([part.same_top for part in parts]),
+        )
+
+    def first(self, n: int) -> TokenScores:
+        """The scores of the first n chunks."""
+        return TokenScores(self.nll[:n], self.kld[:n], self.same_top[:n])
+
+
+class _Softmax:
+    """The softmax of n rows of logits that come tile by tile."""
+
+    def __init__(self, targets: Targets) -> None:
+        n = len(targets)
+        self._targets = targets
+        self._wanted = np.empty(n, np.float32)
+        self._highest = np.full(n, -np.inf, np.float32)
+        self.total = np.zeros(n, np.float64)
+        self.top = np.zeros(n, np.int64)
+
+    def add(self, logits: F32, start: int) -> F64:
+        """Take in the logits of tokens `start` and on, which become exp(logit - M).
+
+        Returns:
+            [n], the factor that sums so far are rescaled by.
+        """
+        end, targets = start + logits.shape[1], self._targets
+        inside = np.flatnonzero((targets >= start) & (targets < end))
+        self._wanted[inside] = logits[inside, targets[inside] - start]
+        places = logits.argmax(axis=1)
+        tops = logits[np.arange(len(logits)), places]
+        self.top = np.where(tops > self._highest, places + start, self.top)
+        before, self._highest = self._highest, np.maximum(self._highest, tops)
+        logits -= self._highest[:, None]
+        np.exp(logits, out=logits)
+        factor = np.exp((before - self._highest).astype(np.float64))
+        self.total *= factor
+        self.total += logits.sum(axis=1, dtype=np.float64)
+        return factor
+
+    @property
+    def log_total(self) -> F64:
+        """[n], the logarithm of the softmax's denominator."""
+        logarithm: F64 = self._highest.astype(np.float64) + np.log(self.total)
+        return logarithm
+
+    @property
+    def nll(self) -> F64:
+        """[n], negative log likelihood of the targets."""
+        return self.log_total - self._wanted
+
+
+def negative_log_likelihood(hidden: F32, head: Head, targets: Targets) -> F64:
+    """-log softmax(hidden x head)[target] of each row.
+
+    Args:
+        hidden: [n, width].
+        head: [vocabulary, width].
+        targets: n token ids.
+
+    Returns:
+        [n].
+    """
+    softmax = _Softmax(targets)
+    for start, stop in _tiles(head):
+        softmax.add(head.part(start, stop).apply(hidden), start)
+    return softmax.nll
+
+
+def compare_tokens(
+    hidden: F32, head: Head, base_hidden: F32, base_head: Head, targets: Targets
+) -> TokenScores:
+    """The scores of n tokens by a model, beside the base.
+
+    Args:
+        hidden: [n, width], the model's final hidden states.
+        head: [vocabulary, width], its head.
+        base_hidden: [n, width of the base], those of the base.
+        base_head: [vocabulary, width of the base].
+        targets: n token ids.
+    """
+    model, base = _Softmax(targets), _Softmax(targets)
+    excess = np.zeros(len(targets), np.float64)
+    for start, stop in _tiles(head):
+        logits = head.part(start, stop).apply(hidden)
+        weights = base_head.part(start, stop).apply(base_hidden)
+        difference = weights - logits
+        model.add(logits, start)
+        excess *= base.add(weights, start)
+        difference *= weights
+        excess += difference.sum(axis=1, dtype=np.float64)
+    kld = excess / base.total - base.log_total + model.log_total
+    return TokenScores(model.nll, kld, model.top == base.top)
+
+
+def _tiles(head: Head) -> Iterator[tuple[int, int]]:
+    n_tokens = head.shape[0]
+    for start in range(0, n_tokens, VOCABULARY_ROWS):
+        yield start, min(start + VOCABULARY_ROWS, n_tokens)

@@ -1,0 +1,276 @@
+"""What was measured: one row per model or type, and any two of them compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .likelihood import TokenScores
+from .presentation import html_table
+from .statistics import (
+    average,
+    mean_estimate,
+    p_value,
+    perplexity_log_ratio,
+)
+
+__all__ = [
+    "VERSION",
+    "Comparison",
+    "Measurement",
+    "PairedDifference",
+    "TextResult",
+    "without_nan",
+]
+
+VERSION = 1
+"""Of the JSON; a key that changes its meaning makes it grow."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a model takes, how well it predicts, and how far it is from the base.
+
+    Errors take chunks as independent; those called `token_error` take tokens as
+    independent, as llama.cpp does (see `statistics`).  One chunk has no error: NaN.
+
+    Attributes:
+        name: the recipe; of a model as it is, its main type or its file.
+        type: the type that most of the weights have, which differs from the recipe's
+            where rows are not a multiple of its block.
+        size_bytes: bytes of all tensors.
+        bpw: bits per weight, over all tensors.
+        chunks: sequences that were evaluated.
+        ppl, ppl_error, ppl_token_error: perplexity.
+        delta_ppl, ...: perplexity less the base's, paired.
+        ppl_ratio, ppl_ratio_error: perplexity over the base's, paired.
+        ln_ppl_ratio, ln_ppl_ratio_error: its logarithm.
+        kld_mean, ...: KL divergence from the base per token, in nats.
+        kld_median, kld_p90, kld_p95, kld_p99, kld_p99_9, kld_max: of its tokens.
+        same_top, ...: share of tokens where the likeliest token is the base's.
+        mean_dp, mean_dp_error: mean of the probability of the token that came, less
+            what the base gave it.
+        rms_dp, rms_dp_error: root mean square of that.
+        dp_p1 ... dp_p99: its percentiles.
+        tokens_per_second: tokens evaluated a second by all threads, statistics
+            included.
+        quantize_seconds: what quantizing took; None of a model as it is.
+    """
+
+    name: str
+    type: str
+    size_bytes: int
+    bpw: float
+    chunks: int
+    ppl: float
+    ppl_error: float
+    ppl_token_error: float
+    delta_ppl: float
+    delta_ppl_error: float
+    delta_ppl_token_error: float
+    ppl_ratio: float
+    ppl_ratio_error: float
+    ln_ppl_ratio: float
+    ln_ppl_ratio_error: float
+    kld_mean: float
+    kld_mean_error: float
+    kld_mean_token_error: float
+    kld_median: float
+    kld_p90: float
+    kld_p95: float
+    kld_p99: float
+    kld_p99_9: float
+    kld_max: float
+    same_top: float
+    same_top_error: float
+    same_top_token_error: float
+    mean_dp: float
+    mean_dp_error: float
+    rms_dp: float
+    rms_dp_error: float
+    dp_p1: float
+    dp_p5: float
+    dp_p10: float
+    dp_median: float
+    dp_p90: float
+    dp_p95: float
+    dp_p99: float
+    tokens_per_second: float
+    quantize_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Two entries compared on the same tokens: what `name` has more than `versus`.
+
+    Attributes:
+        ln_ppl_ratio, ln_ppl_ratio_error: log of the perplexities' ratio, paired.
+        ppl_p_value: how often chance makes a ratio at least as far from 1.
+        kld_difference, kld_difference_error: of the mean KL divergences, paired.
+        kld_p_value: likewise.
+    """
+
+    name: str
+    versus: str
+    ln_ppl_ratio: float
+    ln_ppl_ratio_error: float
+    ppl_p_value: float
+    kld_difference: float
+    kld_difference_error: float
+    kld_p_value: float
+
+
+@dataclass(frozen=True)
+class TextResult:
+    """The rows on one text.
+
+    Attributes:
+        text: its name.
+        chunks: sequences that it has.
+        base: the base's row.
+        results: the others'.
+    """
+
+    text: str
+    chunks: int
+    base: Measurement
+    results: list[Measurement]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The base, and every other entry in the order asked for.
+
+    Attributes:
+        model: the models.
+        text: the text; of several, "macro average".
+        ctx: tokens of a sequence.
+        chunks: sequences, of all texts.
+        stride: tokens between strided windows; None: chunks.
+        activations: the precision of activations.
+        base: what the others are compared with.
+        results: the others; of several texts, every value is the mean of the texts'
+            (`kld_max` the largest).
+        texts: the rows of each text.
+    """
+
+    model: str
+    text: str
+    ctx: int
+    chunks: int
+    stride: int | None
+    activations: str
+    base: Measurement
+    results: list[Measurement]
+    texts: list[TextResult]
+    scores: Mapping[str, Sequence[TokenScores]] = field(repr=False, compare=False)
+    """By name of an entry, the scores [chunks, tokens] of each text."""
+
+    @property
+    def rows(self) -> list[Measurement]:
+        """The base and the others."""
+        return [self.base, *self.results]
+
+    def pareto(self) -> list[str]:
+        """The names of the results that no row beats in size and divergence.
+
+        One row beats another if it is worse in neither and better in one.
+        """
+        return [
+            row.name
+            for row in self.results
+            if not any(_beats(other, row) for other in self.rows)
+        ]
+
+    def versus(self, name: str, other: str) -> PairedDifference:
+        """Two entries compared with each other, by their names.
+
+        Raises:
+            KeyError: nothing was measured under such a name.
+        """
+        pairs = [
+            (one.first(n), two.first(n))
+            for one, two in zip(self.scores[name], self.scores[other], strict=True)
+            for n in [min(len(one.nll), len(two.nll))]
+        ]
+        ppl = average([perplexity_log_ratio(one.nll, two.nll) for one, two in pairs])
+        kld = average([mean_estimate(one.kld - two.kld) for one, two in pairs])
+        dof = sum(len(one.nll) - 1 for one, _ in pairs)
+        return PairedDifference(
+            *(name, other),
+            *(ppl.value, ppl.error, p_value(ppl, dof)),
+            *(kld.value, kld.error, p_value(kld, dof)),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON: what is not known (NaN) is None."""
+        data: dict[str, Any] = {"version": VERSION}
+        for key in ("model", "text", "ctx", "chunks", "stride", "activations"):
+            data[key] = getattr(self, key)
+        data["base"] = asdict(self.base)
+        data["results"] = [asdict(row) for row in self.results]
+        if len(self.texts) > 1:
+            data["texts"] = [asdict(text) for text in self.texts]
+        plain: dict[str, Any] = without_nan(data)
+        return plain
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """A flat record for each row on each text, and of several their average."""
+        texts = [(t.text, [t.base, *t.results]) for t in self.texts]
+        if len(texts) > 1:
+            texts.append((self.text, self.rows))
+        return [{"text": text} | asdict(row) for text, rows in texts for row in rows]
+
+    def to_pandas(self) -> Any:
+        """A DataFrame of `to_records`.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas
+
+        return pandas.DataFrame(self.to_records())
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw divergence over size, a point per result, and give the axes.
+
+        Args:
+            ax: Matplotlib axes; None: new ones.
+
+        Raises:
+            ImportError: Matplotlib is not installed.
+        """
+        if ax is None:
+            from matplotlib import pyplot
+
+            ax = pyplot.subplots()[1]
+        best = set(self.pareto())
+        for row in self.results:
+            color = "C0" if row.name in best else "0.6"
+            error = 0 if math.isnan(row.kld_mean_error) else row.kld_mean_error
+            size = row.size_bytes / (1 << 20)
+            ax.errorbar(size, row.kld_mean, yerr=error, fmt="o", color=color)
+            ax.annotate(row.name, (size, row.kld_mean))
+        ax.set_yscale("log")
+        ax.set_xlabel("size (MiB)")
+        ax.set_ylabel("KL divergence from the base (nats per token)")
+        return ax
+
+    def _repr_html_(self) -> str:
+        return html_table(self)
+
+
+def _beats(one: Measurement, other: Measurement) -> bool:
+    a, b = (one.size_bytes, one.kld_mean), (other.size_bytes, other.kld_mean)
+    return a[0] <= b[0] and a[1] <= b[1] and a != b
+
+
+def without_nan(value: Any) -> Any:
+    """The same with None for NaN, which JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

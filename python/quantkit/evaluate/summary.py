@@ -1,0 +1,125 @@
+"""From the scores of tokens to the figures of a row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from .entries import Entry
+from .likelihood import TokenScores
+from .results import Measurement
+from .statistics import (
+    mean_estimate,
+    percentiles,
+    perplexity_difference,
+    perplexity_estimate,
+    perplexity_log_ratio,
+    perplexity_ratio,
+    root_mean_square,
+)
+
+__all__ = ["macro_average", "measurement"]
+
+KLD_SHARES = {"median": 50, "p90": 90, "p95": 95, "p99": 99, "p99_9": 99.9, "max": 100}
+DP_SHARES = {"p1": 1, "p5": 5, "p10": 10, "median": 50, "p90": 90, "p95": 95, "p99": 99}
+
+
+def measurement(
+    entry: Entry,
+    scores: TokenScores,
+    base: TokenScores,
+    tokens_per_second: float,
+    quantize_seconds: float | None,
+) -> Measurement:
+    """The row of an entry on one text.
+
+    Args:
+        entry: what was measured.
+        scores: [chunks, tokens].
+        base: of the base, on the same tokens.
+        tokens_per_second: how fast it went.
+        quantize_seconds: what quantizing took; None: nothing was quantized.
+    """
+    return Measurement(
+        name=entry.name,
+        type=entry.main_type.name,
+        size_bytes=entry.size_bytes,
+        bpw=entry.bits_per_weight,
+        chunks=len(scores.nll),
+        **_perplexity_figures(scores, base),
+        **_divergence_figures(scores, base),
+        tokens_per_second=tokens_per_second,
+        quantize_seconds=quantize_seconds,
+    )
+
+
+def _perplexity_figures(scores: TokenScores, base: TokenScores) -> dict[str, float]:
+    ppl = perplexity_estimate(scores.nll)
+    delta = perplexity_difference(scores.nll, base.nll)
+    ratio = perplexity_ratio(scores.nll, base.nll)
+    log_ratio = perplexity_log_ratio(scores.nll, base.nll)
+    return {
+        "ppl": ppl.value,
+        "ppl_error": ppl.error,
+        "ppl_token_error": ppl.token_error,
+        "delta_ppl": delta.value,
+        "delta_ppl_error": delta.error,
+        "delta_ppl_token_error": delta.token_error,
+        "ppl_ratio": ratio.value,
+        "ppl_ratio_error": ratio.error,
+        "ln_ppl_ratio": log_ratio.value,
+        "ln_ppl_ratio_error": log_ratio.error,
+    }
+
+
+def _divergence_figures(scores: TokenScores, base: TokenScores) -> dict[str, float]:
+    kld = mean_estimate(scores.kld)
+    same_top = mean_estimate(scores.same_top.astype(np.float64))
+    dp = np.exp(-scores.nll) - np.exp(-base.nll)
+    mean_dp, rms_dp = mean_estimate(dp), root_mean_square(dp)
+    klds = percentiles(scores.kld, list(KLD_SHARES.values()))
+    dps = percentiles(dp, list(DP_SHARES.values()))
+    return {
+        "kld_mean": kld.value,
+        "kld_mean_error": kld.error,
+        "kld_mean_token_error": kld.token_error,
+        **{f"kld_{key}": v for key, v in zip(KLD_SHARES, klds, strict=True)},
+        "same_top": same_top.value,
+        "same_top_error": same_top.error,
+        "same_top_token_error": same_top.token_error,
+        "mean_dp": mean_dp.value,
+        "mean_dp_error": mean_dp.error,
+        "rms_dp": rms_dp.value,
+        "rms_dp_error": rms_dp.error,
+        **{f"dp_{key}": v for key, v in zip(DP_SHARES, dps, strict=True)},
+    }
+
+
+def macro_average(rows: Sequence[Measurement]) -> Measurement:
+    """An entry's figures on several texts as one row: each text counts alike.
+
+    Values are means, errors those of a mean of independent values, `kld_max` is the
+    largest, and the speed that over all texts.
+    """
+    if len(rows) == 1:
+        return rows[0]
+    columns = {key: [asdict(row)[key] for row in rows] for key in asdict(rows[0])}
+    averaged = {key: _averaged(key, values) for key, values in columns.items()}
+    seconds = sum(row.chunks / row.tokens_per_second for row in rows)
+    averaged["chunks"] = sum(columns["chunks"])
+    averaged["tokens_per_second"] = averaged["chunks"] / seconds
+    return Measurement(**averaged)
+
+
+def _averaged(key: str, values: list[Any]) -> Any:
+    if key == "kld_max":
+        return max(values)
+    if key.endswith("_error"):
+        return math.hypot(*values) / len(values)
+    if key in ("name", "type", "size_bytes", "bpw", "quantize_seconds"):
+        return values[0]  # which the text does not change
+    return sum(values) / len(values)

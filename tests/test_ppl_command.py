@@ -1,0 +1,192 @@
+"""The command `ppl` as a user types it: tables, formats, stops and what goes on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from quantkit import ppl_command
+from quantkit.cli import app
+from quantkit.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.evaluate.run import ComparisonRun
+from quantkit.progress import Progress
+
+SMALL = ("--ctx", "64", "--chunks", "3", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("texts") / "war.txt"
+    path.write_text(DEMO_TEXT.read_text(encoding="utf-8")[:4000], encoding="utf-8")
+    return path
+
+
+def ppl(*arguments: str | Path) -> Result:
+    """The command, in this process."""
+    return CliRunner().invoke(app, ["ppl", str(DEMO_MODEL), *map(str, arguments)])
+
+
+def done(*arguments: str | Path) -> str:
+    """What a command that succeeds prints."""
+    result = ppl(*arguments)
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    return result.stdout
+
+
+def test_the_table_for_people(text: Path) -> None:
+    """A row each, what the errors mean, the best, and the pairs asked for."""
+    out = done(
+        *("--text", text, *SMALL, "--types", "Q8_0,TQ2_0,TQ1_0"),
+        *("--pareto", "--versus", "Q8_0", "--versus", "tq1_0"),
+    )
+    lines = out.splitlines()
+    headings = ("bits/weight", "PPL", "difference to the base", "KLD", "same top")
+    places = [lines[0].index(f" {heading} ") for heading in (*headings, "tokens/s")]
+    assert places == sorted(places)
+    assert lines[0].endswith("pareto")
+    assert [line.split()[0] for line in lines[1:5]] == [
+        "BF16",
+        "Q8_0",
+        "TQ2_0",
+        "TQ1_0",
+    ]
+    assert [line.rstrip().endswith("*") for line in lines[1:5]] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert "take chunks as independent" in lines[5]
+    pairs = [line.split()[:2] for line in lines[8:]]
+    assert pairs == [
+        [name, other]
+        for other in ("Q8_0", "TQ1_0")
+        for name in ("BF16", "Q8_0", "TQ2_0", "TQ1_0")
+        if name != other
+    ]
+
+
+def test_formats_for_machines(text: Path) -> None:
+    """The same numbers as JSON, CSV and Markdown."""
+    common = ("--text", text, *SMALL, "--types", "q4_0", "--stride", "20")
+    data = json.loads(done(*common, "--json", "--versus", "BF16"))
+    assert (data["version"], data["stride"], data["text"]) == (1, 20, "war.txt")
+    row = data["results"][0]
+    assert data["versus"][0]["name"] == "Q4_0"
+    assert data["versus"][0]["kld_difference"] == row["kld_mean"]
+    rows = list(csv.DictReader(io.StringIO(done(*common, "--csv"))))
+    assert float(rows[1]["ppl"]) == row["ppl"]
+    markdown = done(*common, "--markdown", "--versus", "BF16")
+    assert f"{row['ppl']:.4f} ± {row['ppl_error']:.4f}" in markdown
+    assert markdown.count("| --- |") == 2
+    result = ppl(*common, "--csv", "--json")
+    assert result.exit_code == 2
+
+
+def test_several_texts(text: Path, tmp_path: Path) -> None:
+    """Rows for each, JSONL among them, and their average."""
+    lines = tmp_path / "lines.jsonl"
+    passage = json.dumps({"text": "The chances against anything manlike on Mars"})
+    lines.write_text(f"{passage}\n" * 40)
+    out = done("--text", text, "--text", lines, *SMALL, "--types", "Q4_0")
+    first = [line.split()[0] for line in out.splitlines()[1:7]]
+    assert first == ["war.txt"] * 2 + ["lines.jsonl"] * 2 + ["macro"] * 2
+
+
+def test_unknown_names_are_refused(text: Path) -> None:
+    """In --versus and --base, before any work."""
+    for option in ("--versus", "--base"):
+        result = ppl("--text", text, *SMALL, option, "Q9")
+        assert "called 'Q9'; there is: BF16" in str(result.exception)
+
+
+def test_stopped_runs_show_what_they_have_and_go_on(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the second type; then the same command, which ends as if never so."""
+    seen: list[str] = []
+
+    @contextmanager
+    def stopping(run: ComparisonRun, *rest: object) -> Iterator[Progress]:
+        def show(stage: str, done: int, total: int) -> None:
+            seen.append(stage)
+            if stop and (stage, done) == ("Q4_0: perplexity", 2):
+                raise KeyboardInterrupt
+
+        yield show
+
+    monkeypatch.setattr(ppl_command, "_live_table", stopping)
+    save = tmp_path / "results.json"
+    command = ("--text", text, *SMALL, "--types", "Q8_0,Q4_0", "--save", save)
+    stop = True
+    result = ppl(*command)
+    assert result.exit_code == 130
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:4]] == [
+        *("BF16", "Q8_0", "Q4_0"),
+    ]
+    assert "stopped; measured 8 of 9 chunks; the same command goes on" in result.stderr
+    assert json.loads(save.read_text())["results"][1]["chunks"] == 2
+    stop, seen = False, []
+    done(*command)
+    assert [stage for stage in seen if "Q8_0" in stage] == []
+    assert seen.count("Q4_0: perplexity") == 1
+    saved = json.loads(save.read_text())
+    fresh = json.loads(done(*command[:-2], "--json"))
+    timings = ("tokens_per_second", "quantize_seconds")
+    for one, other in zip(saved["results"], fresh["results"], strict=True):
+        assert {k: v for k, v in one.items() if k not in timings} == {
+            k: v for k, v in other.items() if k not in timings
+        }
+
+
+def test_results_that_could_not_be_saved_are_refused_first(
+    text: Path, tmp_path: Path
+) -> None:
+    """Not after an hour of measuring."""
+    result = ppl("--text", text, *SMALL, "--save", tmp_path / "absent" / "r.json")
+    assert "absent" in str(result.exception)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are of Unix")
+def test_a_terminal_shows_a_live_table(text: Path) -> None:
+    """On stderr: rows as they come, and what is left; --quiet shows nothing."""
+    import pty
+
+    for quiet in ((), ("--quiet",)):
+        main, side = pty.openpty()
+        command = ("ppl", DEMO_MODEL, "--text", text, *SMALL, "--types", "Q4_0", *quiet)
+        finished = subprocess.run(
+            [sys.executable, "-m", "quantkit.cli", *map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=side,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "TERM": "xterm",
+                "COLUMNS": "200",
+            },
+        )
+        os.close(side)
+        shown = b""
+        try:
+            while data := os.read(main, 1 << 16):
+                shown += data
+        except OSError:  # the other side is closed
+            pass
+        os.close(main)
+        assert finished.returncode == 0
+        if quiet:
+            assert shown == b""
+        else:
+            assert b"of 6 chunks" in shown
+            assert b"bits/weight" in shown

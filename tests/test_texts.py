@@ -1,0 +1,236 @@
+"""Texts, documents and conversations to tokens, and tokens to chunks and windows."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantkit.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.errors import FormatError, OptionError, QuantkitError
+from quantkit.evaluate.chat import ChatTemplate
+from quantkit.evaluate.texts import encode
+from quantkit.evaluate.windows import chunk_text
+from quantkit.gguf.keys import string
+from quantkit.opening import open_source
+from quantkit.tokenizer import Tokenizer
+
+TEMPLATE = """{{ bos_token }}{% for message in messages %}
+{% if message.role not in ("user", "assistant") %}
+{{ raise_exception("unknown role " + message.role) }}
+{% endif %}
+[{{ message.role }}] {{ message["content"] | trim }}{{ eos_token }}
+{% endfor %}"""
+
+MESSAGES = [
+    {"role": "user", "content": " Who lives on Mars? "},
+    {"role": "assistant", "content": "No one would have believed it."},
+]
+
+
+class ChatSource:
+    """The demo model with a chat template."""
+
+    def __init__(self, template: str | None = TEMPLATE) -> None:
+        source = open_source(DEMO_MODEL)
+        chat = {} if template is None else {"tokenizer.chat_template": string(template)}
+        self.metadata = {**source.metadata, **chat}
+        self.tensors = source.tensors
+
+
+def write_lines(path: Path, *records: object) -> Path:
+    path.write_text("\n".join(map(json.dumps, records)) + "\n")
+    return path
+
+
+def test_chunks_do_not_overlap_and_the_rest_is_dropped() -> None:
+    """The text is tokenized once, then cut."""
+    source, text = open_source(DEMO_MODEL), DEMO_TEXT.read_text(encoding="utf-8")[:3000]
+    whole = chunk_text(source, text, ctx=64)
+    longer = chunk_text(source, text, ctx=128, chunks=2)
+    assert whole.tokens.shape[0] > 4
+    assert whole.bos == longer.bos == 1
+    assert whole.tokens[0, 0] == 1
+    assert np.array_equal(whole.tokens[:4].ravel(), longer.tokens.ravel())
+
+
+def test_a_file_is_read_without_its_last_newline(tmp_path: Path) -> None:
+    """One newline, as llama.cpp does; line ends are kept as they are."""
+    path = tmp_path / "text.txt"
+    text = "The chances against anything manlike on Mars\r\n" * 8
+    path.write_bytes(text.encode() + b"\n")
+    source = open_source(DEMO_MODEL)
+    tokens = [chunk_text(source, kind, ctx=16).tokens for kind in (path, text)]
+    assert np.array_equal(*tokens)
+
+
+def test_short_texts_say_what_to_do() -> None:
+    """How long the text is, how long it must be, and where a path may be meant."""
+    source = open_source(DEMO_MODEL)
+    with pytest.raises(
+        QuantkitError, match=r"has \d+ tokens.* at least 1024.*--ctx.*pathlib\.Path"
+    ):
+        chunk_text(source, "wiki.test.raw", ctx=512)
+
+
+@pytest.mark.parametrize(("ctx", "chunks"), [(3, None), (512, 0)])
+def test_numbers_that_make_no_sense(ctx: int, chunks: int | None) -> None:
+    """Too few tokens to score one, or no chunk."""
+    with pytest.raises(QuantkitError, match=f"not {ctx} and {chunks}"):
+        chunk_text(open_source(DEMO_MODEL), "text", ctx=ctx, chunks=chunks)
+
+
+def test_texts_in_other_encodings_are_refused(tmp_path: Path) -> None:
+    """The message names the file."""
+    path = tmp_path / "latin1.txt"
+    path.write_bytes("Münster".encode("latin-1"))
+    with pytest.raises(FormatError, match=r"latin1\.txt is not UTF-8"):
+        chunk_text(open_source(DEMO_MODEL), path, ctx=8)
+
+
+def test_contexts_beyond_training_warn(caplog: pytest.LogCaptureFixture) -> None:
+    """The demo model was trained with 1024 tokens."""
+    source, text = open_source(DEMO_MODEL), DEMO_TEXT.read_text(encoding="utf-8")
+    with caplog.at_level(logging.WARNING):
+        chunk_text(source, text, ctx=1024, chunks=1)
+        assert not caplog.messages
+        chunk_text(source, text, ctx=1025, chunks=1)
+    assert caplog.messages == [
+        "context of 1025 tokens, but the model was trained with 1024"
+    ]
+
+
+def test_strided_windows_score_every_token_once() -> None:
+    """All from ctx - stride on, each given at least ctx - stride tokens."""
+    source, text = open_source(DEMO_MODEL), DEMO_TEXT.read_text(encoding="utf-8")[:3000]
+    tokens = encode(source, text)
+    cut = chunk_text(source, text, ctx=64, stride=24)
+    assert len(cut) == (len(tokens) - 64) // 24 + 1
+    assert cut.n_scored == 24
+    scored = np.concatenate([cut.targets(i) for i in range(len(cut))])
+    assert np.array_equal(scored, tokens[40 : 40 + len(scored)])
+    assert np.array_equal(cut.tokens[3], tokens[72:136])
+    assert cut.inputs(3)[0] == cut.bos == 1
+    assert len(chunk_text(source, text, ctx=64, chunks=5, stride=24)) == 5
+
+
+@pytest.mark.parametrize("stride", [0, 64, -1])
+def test_strides_that_make_no_sense(stride: int) -> None:
+    """None or all of the window."""
+    with pytest.raises(OptionError, match=f"less than the context of 64, not {stride}"):
+        chunk_text(open_source(DEMO_MODEL), "text", ctx=64, stride=stride)
+
+
+def test_documents_of_a_jsonl_file(tmp_path: Path) -> None:
+    """Each is a text of its own, with a BOS of its own; empty lines are none."""
+    source = open_source(DEMO_MODEL)
+    path = tmp_path / "texts.jsonl"
+    path.write_text(
+        '{"text": "No one\\n would"}\n\n{"id": 7, "text": "have believed"}\n'
+    )
+    tokenizer = Tokenizer.from_metadata(source.metadata)
+    parts = [tokenizer.encode(part) for part in ("No one\n would", "have believed")]
+    assert np.array_equal(encode(source, path), np.concatenate(parts))
+
+
+def test_conversations_are_rendered_by_the_models_template(tmp_path: Path) -> None:
+    """Control tokens in what it renders are tokens, and BOS comes once."""
+    path = write_lines(tmp_path / "chat.jsonl", *[{"messages": MESSAGES}] * 2)
+    source = ChatSource()
+    tokenizer = Tokenizer.from_metadata(source.metadata)
+    expected = [1]
+    for text in (
+        "[user] Who lives on Mars?",
+        "[assistant] No one would have believed it.",
+    ):
+        expected += [*tokenizer.encode(text, add_special=False), 2]
+    got = encode(source, path, chat=True)
+    without_newlines = [i for i in got if i not in newlines(tokenizer)]
+    assert without_newlines == [i for i in expected * 2 if i not in newlines(tokenizer)]
+    assert ChatTemplate.of(source.metadata).render(MESSAGES) == (
+        "<s>[user] Who lives on Mars?</s>\n[assistant] No one would have believed it."
+        "</s>\n"
+    )
+
+
+def newlines(tokenizer: Tokenizer) -> set[int]:
+    """The tokens of a line end, and of the space that a text starts with."""
+    return {int(i) for i in tokenizer.encode("\n", add_special=False)}
+
+
+def test_control_tokens_are_parsed_only_where_it_is_asked_for() -> None:
+    """In a text they are text."""
+    tokenizer = Tokenizer.from_metadata(open_source(DEMO_MODEL).metadata)
+    assert tokenizer.encode("</s>", False, parse_special=True).tolist() == [2]
+    assert 2 not in tokenizer.encode("</s>", False)
+
+
+@pytest.mark.parametrize(
+    ("line", "chat", "words"),
+    [
+        ("{", False, "line 2 is not JSON"),
+        ("[]", False, "line 2 has no 'text'"),
+        ('{"text": 7}', False, "line 2 has no 'text' with a text.*--chat"),
+        ('{"text": "a"}', True, "line 2 has no 'messages' with a list"),
+        (json.dumps({"messages": [{"role": "cat"}]}), True, "unknown role cat"),
+        (json.dumps({"messages": [7]}), True, "cannot render"),
+    ],
+)
+def test_lines_that_are_not_what_they_must_be(
+    tmp_path: Path, line: str, chat: bool, words: str
+) -> None:
+    """The message has the file, the line and the field, or what the template says."""
+    good = json.dumps({"text": "fine", "messages": MESSAGES})
+    path = tmp_path / "some.jsonl"
+    path.write_text(f"{good}\n{line}\n")
+    with pytest.raises(FormatError, match=words):
+        encode(ChatSource(), path, chat=chat)
+
+
+def test_files_without_lines(tmp_path: Path) -> None:
+    """Nothing to measure on."""
+    path = tmp_path / "empty.jsonl"
+    path.write_text("\n")
+    with pytest.raises(FormatError, match=r"empty\.jsonl has no lines"):
+        encode(open_source(DEMO_MODEL), path)
+
+
+def test_chats_need_a_template_and_a_jsonl_file(tmp_path: Path) -> None:
+    """And say so."""
+    path = write_lines(tmp_path / "chat.jsonl", {"messages": MESSAGES})
+    with pytest.raises(OptionError, match="no chat template"):
+        encode(ChatSource(None), path, chat=True)
+    with pytest.raises(OptionError, match=r"needs a \.jsonl file"):
+        encode(ChatSource(), DEMO_TEXT, chat=True)
+
+
+def test_templates_run_in_a_sandbox() -> None:
+    """They reach nothing but what they are given."""
+    for template in (
+        "{{ messages.__class__.__mro__ }}",
+        "{{ messages.append(1) }}",
+        "{% for i in range(9999999) %}{% endfor %}",
+    ):
+        with pytest.raises(FormatError, match="cannot render"):
+            ChatTemplate(template, {}).render(MESSAGES)
+
+
+def test_jinja_is_asked_for_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no dependency of anything else."""
+    monkeypatch.setitem(sys.modules, "jinja2.sandbox", None)
+    with pytest.raises(OptionError, match=r"pip install 'quantkit\[chat\]'"):
+        ChatTemplate(TEMPLATE, {}).render(MESSAGES)
+
+
+def test_templates_have_the_functions_of_transformers() -> None:
+    """JSON without escapes, today's date, loop controls."""
+    template = (
+        "{% for m in messages %}{{ m | tojson }}{{ strftime_now('%Y')[:2] }}"
+        "{% break %}{% endfor %}"
+    )
+    text = ChatTemplate(template, {}).render([{"content": "<é>"}, {}])
+    assert text == '{"content": "<é>"}20'
