@@ -72,8 +72,9 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
-def test_every_figure_is_its_formula(found: Comparison) -> None:
+def test_every_figure_is_its_formula() -> None:
     """From the logits of both models, whole and in f64."""
+    found = compare(DEMO_MODEL, ["Q2_K"], text=TEXT, activations="f32", **SMALL)
     chunks = chunk_text(open_source(DEMO_MODEL), TEXT, 64, 4)
     logs: dict[str | None, np.ndarray] = {}
     with threadpool_limits(1, "blas"):
@@ -89,7 +90,7 @@ def test_every_figure_is_its_formula(found: Comparison) -> None:
     kld = (np.exp(logs[None]) * (logs[None] - logs["Q2_K"])).sum(-1)
     same = (logs[None].argmax(-1) == logs["Q2_K"].argmax(-1)).astype(float)
     dp = np.exp(-own) - np.exp(-base)
-    row = found.results[2]
+    (row,) = found.results
     expected = {
         "ppl": math.exp(own.mean()),
         "delta_ppl": math.exp(own.mean()) - math.exp(base.mean()),
@@ -172,13 +173,27 @@ def test_large_states_go_to_a_file(
         compare(DEMO_MODEL, text=TEXT, **SMALL)
 
 
+def test_activations_of_16_bits_are_exact_and_of_8_are_not() -> None:
+    """`both` has a row of each; those of plain weights need no second one."""
+    both = compare(DEMO_MODEL, ["Q8_0"], text=TEXT, activations="both", **SMALL)
+    exact = compare(DEMO_MODEL, ["Q8_0"], text=TEXT, activations="f32", **SMALL)
+    assert [row.name for row in both.rows] == ["BF16", "Q8_0", "Q8_0 q8"]
+    i16, q8 = both.results
+    (f32,) = exact.results
+    assert abs(i16.kld_mean / f32.kld_mean - 1) < 1e-3
+    assert abs(q8.kld_mean / f32.kld_mean - 1) > 0.5
+    assert both.activations == "both"
+    with pytest.raises(OptionError, match="'i8': expected one of i16, q8, f32"):
+        compare(DEMO_MODEL, text=TEXT, activations="i8", **SMALL)
+
+
 def test_json_has_the_keys_that_scripts_read(found: Comparison) -> None:
     """Versioned; one text is flat."""
     data = found.to_dict()
     top = ("version", "model", "text", "ctx", "chunks", "stride", "activations")
     assert list(data) == [*top, "base", "results"]
     assert (data["version"], data["ctx"], data["chunks"]) == (1, 64, 4)
-    assert (data["text"], data["activations"]) == ("text", "f32")
+    assert (data["text"], data["activations"]) == ("text", "i16")
     assert data["model"] == str(DEMO_MODEL)
     for row in (data["base"], *data["results"]):
         assert set(row) >= {

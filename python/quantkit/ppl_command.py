@@ -42,6 +42,15 @@ __all__ = ["ppl_command"]
 REFRESH_SECONDS = 0.5
 
 
+class Activations(str, Enum):
+    """What `--activations` takes."""
+
+    I16 = "i16"
+    Q8 = "q8"
+    F32 = "f32"
+    BOTH = "both"
+
+
 class Format(Enum):
     """How a comparison is printed."""
 
@@ -110,6 +119,14 @@ def ppl_command(
             "last of each are scored, each given at least ctx - stride others.",
         ),
     ] = None,
+    activations: Annotated[
+        Activations,
+        typer.Option(
+            help="How exactly activations are held: i16, exact for this purpose; q8, 8 "
+            "bits as llama.cpp's CPU path has them; f32; or both: i16, and q8 in rows "
+            "of their own.",
+        ),
+    ] = Activations.I16,
     threads: Threads = None,
     json: Json = False,
     csv: Annotated[
@@ -154,6 +171,7 @@ def ppl_command(
         chunks=chunks,
         stride=stride,
         chat=chat,
+        activations=activations.value,
         importance=read_imatrix(imatrix) if imatrix else None,
         threads=threads,
         save=save and scores_beside(save),

@@ -12,7 +12,7 @@ from ..errors import OptionError, QuantkitError
 from ..progress import Progress
 from ..slabs import Importance
 from ..source import ModelSource
-from .entries import Entry, entries_of, entry_named, wanted_types
+from .entries import DEFAULT_ACTIVATIONS, Entry, entries_of, entry_named, wanted_types
 from .known import Known, NamedText
 from .results import Comparison
 from .run import ComparisonRun
@@ -35,6 +35,7 @@ def compare(
     chunks: int | None = None,
     stride: int | None = None,
     chat: bool = False,
+    activations: str = DEFAULT_ACTIVATIONS,
     importance: Importance | None = None,
     threads: int | None = None,
     save: Path | None = None,
@@ -57,6 +58,9 @@ def compare(
         chunks: how many chunks of each text to evaluate; None: all.
         stride: strided windows, one every so many tokens; None: chunks.
         chat: the texts are *.jsonl files of conversations.
+        activations: how exactly they are held: "i16", exact for this purpose; "q8", 8
+            bits as llama.cpp's CPU path has them; "f32"; or "both": i16, and q8 in rows
+            of their own.
         importance: importance of each column for the recipes, by tensor name.
         threads: chunks evaluated at a time; None: one per core.
         save: a file where scores are kept, so that a later call goes on with them.
@@ -75,6 +79,7 @@ def compare(
         chunks=chunks,
         stride=stride,
         chat=chat,
+        activations=activations,
         importance=importance,
         threads=threads,
         save=save,
@@ -92,6 +97,7 @@ def prepare(
     chunks: int | None = None,
     stride: int | None = None,
     chat: bool = False,
+    activations: str = DEFAULT_ACTIVATIONS,
     importance: Importance | None = None,
     threads: int | None = None,
     save: Path | None = None,
@@ -99,7 +105,7 @@ def prepare(
     """A comparison that is checked and ready to run; arguments as of `compare`."""
     wanted = wanted_types(_listed(types))
     models: list[AModel] = _listed(model)
-    entries = entries_of(models, wanted, importance)
+    entries = entries_of(models, wanted, importance, activations)
     chosen = entries[0] if base is None else entry_named(entries, base)
     texts = [
         NamedText(
@@ -111,7 +117,9 @@ def prepare(
         raise OptionError("there is no text to measure on")
     others = [entry for entry in entries if entry is not chosen]
     name = ", ".join(str(m) if isinstance(m, str | Path) else "model" for m in models)
-    return ComparisonRun(Known(name, [chosen, *others], texts), threads, save)
+    return ComparisonRun(
+        Known(name, [chosen, *others], texts, activations), threads, save
+    )
 
 
 def _listed(given: Any) -> list[Any]:

@@ -16,15 +16,22 @@ from ..resume import files_identity, hash_pieces, importance_pieces
 from ..slabs import Importance
 from ..source import ModelSource
 from ..types import QuantType
-from .weights import planned_types
+from .weights import planned_types, precision_named
 
 __all__ = [
+    "BOTH",
+    "DEFAULT_ACTIVATIONS",
     "Entry",
     "Wanted",
     "entries_of",
     "entry_named",
     "wanted_types",
 ]
+
+DEFAULT_ACTIVATIONS = "i16"
+BOTH = "both"
+"""Each entry with the default's activations, and one with quantized weights with 8-bit
+activations too: what the weights cost, and what those add."""
 
 PLAIN = (QuantType.F32, QuantType.F16, QuantType.BF16)
 
@@ -56,12 +63,14 @@ class Entry:
         source: the model.
         wanted: the recipe; None: as the model is.
         importance: of each column, by tensor name.
+        activations: how exactly activations are held, see `weights.ACTIVATIONS`.
     """
 
     name: str
     source: ModelSource
     wanted: Wanted | None = None
     importance: Importance | None = None
+    activations: str = DEFAULT_ACTIVATIONS
 
     @cached_property
     def types(self) -> Mapping[str, QuantType]:
@@ -146,6 +155,7 @@ def entries_of(
     models: Sequence[str | Path | ModelSource],
     wanted: Sequence[Wanted],
     importance: Importance | None,
+    activations: str = DEFAULT_ACTIVATIONS,
 ) -> list[Entry]:
     """Each model as it is, then the recipes of those that are not quantized yet.
 
@@ -163,7 +173,20 @@ def entries_of(
             made = Entry(f"{prefix}{each.name}", entry.source, each, importance)
             if _can_be_made(made, each):
                 entries.append(made)
-    return _with_distinct_names(entries)
+    return _with_activations(_with_distinct_names(entries), activations)
+
+
+def _with_activations(entries: Sequence[Entry], activations: str) -> list[Entry]:
+    """The entries in the precision asked for, or each in both."""
+    if activations != BOTH:
+        precision_named(activations)
+        return [replace(entry, activations=activations) for entry in entries]
+    made = []
+    for entry in entries:
+        made.append(replace(entry, activations=DEFAULT_ACTIVATIONS))
+        if entry.main_type.is_quantized:
+            made.append(replace(entry, name=f"{entry.name} q8", activations="q8"))
+    return made
 
 
 def _names(

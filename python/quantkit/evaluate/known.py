@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 
-from .entries import Entry
+from .entries import DEFAULT_ACTIVATIONS, Entry
 from .likelihood import TokenScores
 from .results import Comparison, Measurement, TextResult
 from .saved import Timed
 from .summary import macro_average, measurement
 from .windows import Chunks
 
-__all__ = ["ACTIVATIONS", "Known", "NamedText", "Place"]
+__all__ = ["Known", "NamedText", "Place"]
 
 Place = tuple[int, int]
 """A text and a chunk of it, by number."""
-
-ACTIVATIONS = "f32"
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,7 @@ class Known:
         model: what the models are called together.
         entries: what is compared, the base first.
         texts: on what; all with the same length and stride of chunks.
+        activations: how exactly they are held: what was asked for.
         timed: by the name of an entry, what was measured at each place.
         quantize_seconds: by the name of an entry, what quantizing took.
     """
@@ -52,6 +51,7 @@ class Known:
     model: str
     entries: Sequence[Entry]
     texts: Sequence[NamedText]
+    activations: str = DEFAULT_ACTIVATIONS
     timed: dict[str, dict[Place, Timed]] = field(init=False)
     quantize_seconds: dict[str, float] = field(default_factory=dict)
     _rows: dict[tuple[str, int], _Row] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Known:
             ctx=first.chunks.tokens.shape[1],
             chunks=average.chunks,
             stride=first.chunks.stride,
-            activations=ACTIVATIONS,
+            activations=self.activations,
             base=average,
             results=[macro_average(rows) for rows in others],
             texts=texts,

@@ -26,7 +26,7 @@ from ..slabs import Importance, work_in_order
 from ..source import ModelSource
 from .likelihood import negative_log_likelihood
 from .statistics import perplexity_estimate
-from .weights import load_model, load_weights
+from .weights import load_model, load_weights, precision_named
 from .windows import Chunks, chunk_text
 
 __all__ = ["PerplexityResult", "chunk_nll", "each_on_a_thread", "measure", "perplexity"]
@@ -66,6 +66,7 @@ def perplexity(
     chunks: int | None = None,
     stride: int | None = None,
     chat: bool = False,
+    activations: str = "i16",
     importance: Importance | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -80,6 +81,7 @@ def perplexity(
         chunks: how many chunks to evaluate; None: all.
         stride: strided windows, one every so many tokens; None: chunks.
         chat: the text is a *.jsonl file of conversations.
+        activations: how exactly they are held: "i16", "q8" or "f32"; see `compare`.
         importance: importance of each column for `recipe`, by tensor name.
         threads: chunks evaluated at a time; None: one per core.
         progress: told about every chunk.
@@ -99,6 +101,7 @@ def perplexity(
         importance=importance,
         threads=threads,
         progress=progress,
+        precision=precision_named(activations),
     )
     return measure(load_model(source, weights), cut, threads, progress)
 

@@ -22,14 +22,14 @@ from ..progress import Progress
 from ..resume import hash_pieces
 from ..slabs import default_threads
 from .entries import Entry
-from .known import ACTIVATIONS, Known, Place
+from .known import Known, Place
 from .likelihood import TokenScores, compare_tokens, negative_log_likelihood
 from .perplexity import each_on_a_thread
 from .results import Comparison
 from .saved import SavedScores, Timed
 from .store import HiddenStore
 from .texts import Tokens
-from .weights import load_model, load_weights
+from .weights import load_model, load_weights, precision_named
 
 __all__ = ["ComparisonRun"]
 
@@ -117,7 +117,8 @@ class ComparisonRun:
     def _key(self, entry: Entry, place: Place) -> str:
         """What the scores of an entry on a chunk are saved under."""
         chunks = self.known.texts[place[0]].chunks
-        how = f"{chunks.n_scored} {ACTIVATIONS}"
+        precisions = f"{entry.activations} {self.known.base.activations}"
+        how = f"{chunks.n_scored} {precisions}"
         pieces = [self._keys[entry.name].encode(), how.encode()]
         return hash_pieces([*pieces, chunks.inputs(place[1]).tobytes()])
 
@@ -181,6 +182,7 @@ class ComparisonRun:
             importance=entry.importance,
             threads=self._threads,
             progress=progress,
+            precision=precision_named(entry.activations),
         )
         if wanted is not None:
             seconds = perf_counter() - start

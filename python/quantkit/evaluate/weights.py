@@ -22,7 +22,7 @@ from .._native import (
     packing_for,
 )
 from ..arrays import dequantize_rows
-from ..errors import FormatError
+from ..errors import FormatError, OptionError
 from ..models import load_model as load_family_model
 from ..models.base import Model
 from ..planning import MissingImatrix, plan
@@ -34,14 +34,19 @@ from ..source import ModelSource
 from ..types import QuantType
 
 __all__ = [
+    "ACTIVATIONS",
     "MemoryWeights",
     "TypedMatrix",
     "load_model",
     "load_weights",
     "planned_types",
+    "precision_named",
 ]
 
 F32 = NDArray[np.float32]
+
+ACTIVATIONS = {"i16": Precision.I16, "q8": Precision.Q8, "f32": Precision.F32}
+"""How exactly activations are held, by the names that options have for it."""
 
 PANEL_WEIGHTS = 1 << 18
 """Weights unpacked for BLAS at a time: 1 MiB of f32, which stays in a core's cache."""
@@ -143,6 +148,19 @@ def planned_types(
         source, recipe, importance, overrides=overrides, missing_imatrix=missing
     )
     return {name: assignment.type for name, assignment in assigned.items()}
+
+
+def precision_named(activations: str) -> Precision:
+    """The precision of activations that an option asks for.
+
+    Raises:
+        OptionError: there is no such precision.
+    """
+    if activations not in ACTIVATIONS:
+        raise OptionError(
+            f"activations {activations!r}: expected one of {', '.join(ACTIVATIONS)}"
+        )
+    return ACTIVATIONS[activations]
 
 
 def load_weights(
