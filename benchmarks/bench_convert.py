@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from measuring import MIB, Run, machine, run
+from measuring import MIB, Run, machine, publish, run
 
 TENSORS_PER_SHARD = 40
 
@@ -157,9 +157,7 @@ def main() -> None:
             print(lines[-1], file=sys.stderr)
         if args.large:
             lines += large(args, Path(folder))
-    print("\n".join(lines))
-    if args.output:
-        args.output.write_text("\n".join(lines) + "\n", encoding="utf8")
+    publish(lines, args.output)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ import gguf
 import libgguf
 import numpy as np
 from gguf import quants as gguf_quants
-from measuring import machine
+from measuring import machine, publish
 
 from quantkit._native import backends, native_types, needs_importance
 from quantkit.arrays import dequantize_rows, quantize_rows
@@ -178,9 +178,7 @@ def main() -> None:
                 continue
             lines.append(measure(kind, task, x, importance, args.repeats, ggml))
             print(lines[-1], file=sys.stderr)
-    print("\n".join(lines))
-    if args.output:
-        args.output.write_text("\n".join(lines) + "\n", encoding="utf8")
+    publish(lines, args.output)
 
 
 if __name__ == "__main__":

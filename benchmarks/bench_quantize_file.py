@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measuring import MIB, Run, machine, run
+from measuring import MIB, Run, machine, publish, run
 
 from quantkit.gguf import GGUFFile
 from quantkit.slabs import SLAB_WEIGHTS
@@ -129,9 +129,7 @@ def main() -> None:
     for recipe in args.types.upper().split(","):
         lines.append(measure(args.model, recipe, args))
         print(lines[-1], file=sys.stderr)
-    print("\n".join(lines))
-    if args.output:
-        args.output.write_text("\n".join(lines) + "\n", encoding="utf8")
+    publish(lines, args.output)
 
 
 if __name__ == "__main__":

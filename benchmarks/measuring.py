@@ -7,13 +7,13 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import quantkit
 
-__all__ = ["MIB", "Run", "machine", "run"]
+__all__ = ["MIB", "Run", "machine", "publish", "run"]
 
 MIB = 1 << 20
 
@@ -74,3 +74,11 @@ def machine() -> str:
         f"quantkit {quantkit.__version__} ({commit}), {model}, "
         f"Python {platform.python_version()}"
     )
+
+
+def publish(lines: Sequence[str], output: Path | None) -> None:
+    """Print the lines of a result, and write them to a file if there is one."""
+    text = "\n".join(lines) + "\n"
+    print(text, end="")
+    if output is not None:
+        output.write_text(text, encoding="utf8")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .checkpoint import Checkpoint
 from .errors import UnsupportedTypeError
-from .gguf.keys import Field, FileType, string, uint32
+from .gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from .lazy import LazyTensor
 from .model_name import model_size_label
 from .modelcard import general_fields
@@ -35,7 +35,6 @@ __all__ = [
 OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
 """What a checkpoint's matrices can become; "auto" is the type they have."""
 
-QUANTIZATION_VERSION = 2
 # Kept F32, as are vectors and norms: readers want them so, and they are small.
 KEPT_F32 = (
     "_norm.weight",

@@ -11,7 +11,7 @@ from . import report as tables
 from .console import print_result, progress_bar
 from .convert import OUTTYPES, convert
 from .lora import convert_lora
-from .options import Imatrix, Quiet, Threads, recipe_name, split_size
+from .options import Imatrix, Quiet, SplitMaxSize, Threads, recipe_name
 from .vocab import VocabType
 
 __all__ = ["convert_command", "convert_lora_command"]
@@ -102,15 +102,7 @@ def convert_command(
             "without loss.",
         ),
     ] = False,
-    split_max_size: Annotated[
-        int | None,
-        typer.Option(
-            parser=split_size,
-            metavar="N(M|G)",
-            help="Several files of at most so many million (M) or thousand million (G) "
-            "bytes of tensors each.",
-        ),
-    ] = None,
+    split_max_size: SplitMaxSize = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Write nothing; list the tensors and the size."),

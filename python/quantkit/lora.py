@@ -13,7 +13,15 @@ from typing import Any
 from .checkpoint import half_type, read_json, read_shard
 from .checkpoint_source import OUTTYPES, matrix_type, typed_tensor
 from .errors import CheckpointError, OptionError, UnsupportedModelError
-from .gguf.keys import Field, ValueType, array, float32, string, uint32
+from .gguf.keys import (
+    QUANTIZATION_VERSION,
+    Field,
+    ValueType,
+    array,
+    float32,
+    string,
+    uint32,
+)
 from .lazy import LazyTensor, LowRank, transposed
 from .modelcard import general_fields
 from .models import family_for_config
@@ -23,7 +31,6 @@ from .writing import write_model
 
 __all__ = ["AdapterSource", "convert_lora"]
 
-QUANTIZATION_VERSION = 2
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 # Endings of names in the adapter -> the part of the product.
 PARTS = {

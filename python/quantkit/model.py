@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ._native import Precision
 from .errors import ShapeError
 from .evaluate.weights import load_model, load_weights
 from .models.base import Model as LoadedModel
@@ -60,13 +59,7 @@ class Model:
         """
         source = open_source(model)
         parsed = None if recipe is None else Recipe.parse(recipe)
-        weights = load_weights(
-            source,
-            parsed,
-            importance=importance,
-            threads=threads,
-            precision=Precision.F32,
-        )
+        weights = load_weights(source, parsed, importance=importance, threads=threads)
         return cls(
             load_model(source, weights), Tokenizer.from_metadata(source.metadata)
         )

@@ -14,14 +14,15 @@ from .recipes import Recipe
 from .splits import parse_size
 
 __all__ = [
+    "FILES",
     "Chunks",
     "Imatrix",
     "Json",
     "ModelArgument",
     "Quiet",
+    "SplitMaxSize",
     "Threads",
     "recipe_name",
-    "split_size",
     "type_names",
     "usage",
 ]
@@ -64,12 +65,6 @@ def usage(parse: Callable[[str], Value]) -> Callable[[str], Value]:
     return parsed
 
 
-@usage
-def split_size(text: str) -> int:
-    """A number of bytes such as "500M"."""
-    return parse_size(text)
-
-
 def recipe_name(value: str) -> str:
     """The name of a recipe, as the table of recipes has it."""
     try:
@@ -87,3 +82,18 @@ def type_names(value: str) -> str:
 def _type_name(name: str) -> str:
     is_other = name.lower() == "all" or name.lower().endswith(".toml")
     return name if is_other else recipe_name(name)
+
+
+FILES = "Files and reports"
+"""The heading of options about what is written."""
+
+SplitMaxSize = Annotated[
+    int | None,
+    typer.Option(
+        parser=usage(parse_size),
+        metavar="N(M|G)",
+        help="Several files of at most so many million (M) or thousand million (G) "
+        "bytes of tensors each.",
+        rich_help_panel=FILES,
+    ),
+]

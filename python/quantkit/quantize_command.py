@@ -19,13 +19,14 @@ from .console import (
 from .edits import Edits, parse_field, parse_layers
 from .errors import OutputError
 from .options import (
+    FILES,
     Imatrix,
     Json,
     ModelArgument,
     Quiet,
+    SplitMaxSize,
     Threads,
     recipe_name,
-    split_size,
     usage,
 )
 from .planning import MissingImatrix
@@ -39,7 +40,7 @@ from .whole_file import refuse_unwritable
 
 __all__ = ["quantize_command", "verify_command"]
 
-TYPES, MODEL, FILES = "Types", "Metadata and layers", "Files and reports"
+TYPES, MODEL = "Types", "Metadata and layers"
 
 
 @usage
@@ -164,16 +165,7 @@ def quantize_command(
             rich_help_panel=FILES,
         ),
     ] = False,
-    split_max_size: Annotated[
-        int | None,
-        typer.Option(
-            parser=split_size,
-            metavar="N(M|G)",
-            help="Several files of at most so many million (M) or thousand million (G) "
-            "bytes of tensors each.",
-            rich_help_panel=FILES,
-        ),
-    ] = None,
+    split_max_size: SplitMaxSize = None,
     dry_run: Annotated[
         bool,
         typer.Option(

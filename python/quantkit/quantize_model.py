@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .edits import EditedModel, Edits, edit, file_metadata
 from .errors import OptionError
-from .gguf.keys import Field, uint32
+from .gguf.keys import QUANTIZATION_VERSION, Field, uint32
 from .gguf.layout import TensorSpec
 from .imatrix import read_imatrix
 from .opening import open_source
@@ -30,9 +30,6 @@ from .tensor_errors import ErrorSums
 from .writing import refuse_to_overwrite, write_parts
 
 __all__ = ["MissingImatrix", "QuantizeReport", "TensorReport", "quantize_file"]
-
-QUANTIZATION_VERSION = 2
-"""The version of the block formats: GGML_QNT_VERSION."""
 
 REPLACED_KEYS = ("general.quantization_version", "general.file_type")
 KEYS_OF_A_FILE = ("split.", "quantkit.")

@@ -1,8 +1,7 @@
 """A model's weights in memory, in any mix of types, ready to multiply.
 
-Quantized weights stay quantized: a panel of rows at a time is unpacked, by the native
-product or to f32 for BLAS, so that the working memory is one panel per thread.  Weights
-that keep their type stay where they are, in the mapped file.
+Quantized weights stay quantized: the native product unpacks a tile of rows at a time.
+Weights that keep their type stay where they are, in the mapped file.
 """
 
 from __future__ import annotations
@@ -48,9 +47,6 @@ F32 = NDArray[np.float32]
 ACTIVATIONS = {"i16": Precision.I16, "q8": Precision.Q8, "f32": Precision.F32}
 """How exactly activations are held, by the names that options have for it."""
 
-PANEL_WEIGHTS = 1 << 18
-"""Weights unpacked for BLAS at a time: 1 MiB of f32, which stays in a core's cache."""
-
 
 @dataclass(frozen=True)
 class TypedMatrix:
@@ -60,14 +56,13 @@ class TypedMatrix:
         data: uint8 [n_rows, row_bytes].
         type: how a row is packed.
         n_cols: weights in a row.
-        precision: how exactly the native product holds activations; None: NumPy's BLAS
-            multiplies, in f32.
+        precision: how exactly the product holds activations.
     """
 
     data: NDArray[np.uint8]
     type: QuantType
     n_cols: int
-    precision: Precision | None = None
+    precision: Precision = Precision.F32
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -77,17 +72,9 @@ class TypedMatrix:
     def apply(self, x: F32) -> F32:
         """x [n, n_cols] times the transpose of the matrix: [n, n_rows]."""
         y = np.empty((len(x), len(self.data)), np.float32)
-        if self.precision is not None:
-            packing = packing_for(self.type, self.precision)
-            x = np.ascontiguousarray(x, np.float32)
-            matmul(
-                pack_activations(x, packing, active_backend()), self.data, self.type, y
-            )
-            return y
-        step = max(1, PANEL_WEIGHTS // self.n_cols)
-        for start in range(0, len(self.data), step):
-            panel = self._unpacked(self.data[start : start + step])
-            np.matmul(x, panel.T, out=y[:, start : start + step])
+        packing = packing_for(self.type, self.precision)
+        x = np.ascontiguousarray(x, np.float32)
+        matmul(pack_activations(x, packing, active_backend()), self.data, self.type, y)
         return y
 
     def part(self, start: int, stop: int) -> TypedMatrix:
@@ -169,7 +156,7 @@ def load_weights(
     *,
     overrides: Overrides | None = None,
     importance: Importance | None = None,
-    precision: Precision | None = None,
+    precision: Precision = Precision.F32,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> MemoryWeights:

@@ -15,6 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 __all__ = [
+    "QUANTIZATION_VERSION",
     "Field",
     "FileType",
     "ValueType",
@@ -44,6 +45,10 @@ class ValueType(enum.IntEnum):
     UINT64 = 10
     INT64 = 11
     FLOAT64 = 12
+
+
+QUANTIZATION_VERSION = 2
+"""The version of the block formats, as metadata has it: GGML_QNT_VERSION."""
 
 
 class FileType(enum.IntEnum):
