@@ -22,7 +22,7 @@ static const struct {
     {&qk_ops_scalar, 1, QK_CPU_ANY},
 };
 
-static qk_status find_ops(int backend, const qk_ops **ops)
+qk_status qk_find_ops(int backend, const qk_ops **ops)
 {
     if (!qk_backend_name(backend)) {
         return QK_UNKNOWN_BACKEND;
@@ -67,7 +67,7 @@ qk_status qk_packing_for(int type, int precision, qk_packing *packing)
 /* What packing asks of its arguments. */
 static qk_status check_packing(int backend, int packing, size_t m, size_t k, const qk_ops **ops)
 {
-    qk_status status = find_ops(backend, ops);
+    qk_status status = qk_find_ops(backend, ops);
     if (status != QK_OK) {
         return status;
     }
@@ -90,7 +90,7 @@ qk_status qk_packed_bytes(int backend, int packing, size_t m, size_t k, size_t *
 qk_status qk_matmul_workspace(int backend, size_t *bytes)
 {
     const qk_ops *ops;
-    qk_status status = find_ops(backend, &ops);
+    qk_status status = qk_find_ops(backend, &ops);
     if (status == QK_OK) {
         *bytes = ops->workspace_bytes;
     }

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The matrix product: tiles of w, unpacked once, times all panels of x.  An instruction set
- * includes this after its simd header, with QK_OPS_NAME set. */
+/* The matrix product: tiles of w, unpacked once, times all panels of x. */
 #ifndef QK_MATMUL_H
 #define QK_MATMUL_H
-
-#include "ops.h"
 
 #include "unpack.h"
 #include "unpack_iq.h"
@@ -98,15 +95,5 @@ static void matmul(int type, qk_packing packing, const uint8_t *x, size_t m, con
         }
     }
 }
-
-#define OPS_JOIN(a, b) a##b
-#define OPS_SYMBOL(name) OPS_JOIN(qk_ops_, name)
-
-const qk_ops OPS_SYMBOL(QK_OPS_NAME) = {
-    .workspace_bytes = WORKSPACE_BYTES,
-    .packed_bytes = packed_bytes,
-    .pack = pack,
-    .matmul = matmul,
-};
 
 #endif

@@ -19,6 +19,9 @@ typedef struct qk_ops {
                    size_t n, size_t k, float *y, size_t y_stride, uint8_t *workspace);
 } qk_ops;
 
+/* What a backend's number stands for. */
+qk_status qk_find_ops(int backend, const qk_ops **ops);
+
 extern const qk_ops qk_ops_scalar;
 #ifdef QK_X86
 extern const qk_ops qk_ops_avx2;

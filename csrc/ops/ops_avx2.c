@@ -3,4 +3,4 @@
 #include "simd_avx2.h"
 
 #define QK_OPS_NAME avx2
-#include "matmul.h"
+#include "all.h"

@@ -3,4 +3,4 @@
 #include "simd_avx512.h"
 
 #define QK_OPS_NAME avx512
-#include "matmul.h"
+#include "all.h"

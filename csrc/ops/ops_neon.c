@@ -3,4 +3,4 @@
 #include "simd_neon.h"
 
 #define QK_OPS_NAME neon
-#include "matmul.h"
+#include "all.h"

@@ -4,4 +4,4 @@
 #include "simd_neon.h"
 
 #define QK_OPS_NAME neon_dot
-#include "matmul.h"
+#include "all.h"

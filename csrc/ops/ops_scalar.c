@@ -3,4 +3,4 @@
 #include "simd_scalar.h"
 
 #define QK_OPS_NAME scalar
-#include "matmul.h"
+#include "all.h"

@@ -4,6 +4,11 @@
  *   WIDTH   floats in a vector; ROWS, the rows of x that a microkernel takes at once
  *   vf32    vf32_load _store (any alignment), _set1, _zero, _add, _mul, _fma(a, b, c) = a * b + c,
  *           rounded once or twice
+ *           vf32_sub, vf32_div, vf32_max(a, b): a > b ? a : b
+ *           vf32_where_less(a, b, yes, no): a < b ? yes : no
+ *           vf32_power_of_two(a): 2^n, a being n + 12582912 and n from -126 to 127
+ *   vf64    sums of floats in double precision
+ *             vf64_zero, vf64_add(sum, vf32), vf64_total: of all lanes
  *   vacc    sums of integer products, WIDTH of them
  *             vacc_zero, vacc_load(int32), vacc_store
  *             vacc_dot_i16(sum, w, x): lane l gets w[2l] x[0] + w[2l+1] x[1]; w: WIDTH pairs of

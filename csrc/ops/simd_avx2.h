@@ -19,6 +19,36 @@ QK_INLINE vf32 vf32_zero(void) { return _mm256_setzero_ps(); }
 QK_INLINE vf32 vf32_add(vf32 a, vf32 b) { return _mm256_add_ps(a, b); }
 QK_INLINE vf32 vf32_mul(vf32 a, vf32 b) { return _mm256_mul_ps(a, b); }
 QK_INLINE vf32 vf32_fma(vf32 a, vf32 b, vf32 c) { return _mm256_fmadd_ps(a, b, c); }
+QK_INLINE vf32 vf32_sub(vf32 a, vf32 b) { return _mm256_sub_ps(a, b); }
+QK_INLINE vf32 vf32_div(vf32 a, vf32 b) { return _mm256_div_ps(a, b); }
+QK_INLINE vf32 vf32_max(vf32 a, vf32 b) { return _mm256_max_ps(a, b); }
+QK_INLINE vf32 vf32_where_less(vf32 a, vf32 b, vf32 yes, vf32 no)
+{
+    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
+QK_INLINE vf32 vf32_power_of_two(vf32 a)
+{
+    const __m256i n = _mm256_add_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(n, 23));
+}
+
+typedef struct vf64 {
+    __m256d low, high;
+} vf64;
+
+QK_INLINE vf64 vf64_zero(void) { return (vf64){_mm256_setzero_pd(), _mm256_setzero_pd()}; }
+QK_INLINE vf64 vf64_add(vf64 sum, vf32 a)
+{
+    sum.low = _mm256_add_pd(sum.low, _mm256_cvtps_pd(_mm256_castps256_ps128(a)));
+    sum.high = _mm256_add_pd(sum.high, _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)));
+    return sum;
+}
+QK_INLINE double vf64_total(vf64 sum)
+{
+    double part[4];
+    _mm256_storeu_pd(part, _mm256_add_pd(sum.low, sum.high));
+    return (part[0] + part[2]) + (part[1] + part[3]);
+}
 
 QK_INLINE vwords vwords_load(const void *p) { return _mm256_loadu_si256(p); }
 QK_INLINE vwords vwords_set1(const void *p)

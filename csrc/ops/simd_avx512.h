@@ -19,6 +19,35 @@ QK_INLINE vf32 vf32_zero(void) { return _mm512_setzero_ps(); }
 QK_INLINE vf32 vf32_add(vf32 a, vf32 b) { return _mm512_add_ps(a, b); }
 QK_INLINE vf32 vf32_mul(vf32 a, vf32 b) { return _mm512_mul_ps(a, b); }
 QK_INLINE vf32 vf32_fma(vf32 a, vf32 b, vf32 c) { return _mm512_fmadd_ps(a, b, c); }
+QK_INLINE vf32 vf32_sub(vf32 a, vf32 b) { return _mm512_sub_ps(a, b); }
+QK_INLINE vf32 vf32_div(vf32 a, vf32 b) { return _mm512_div_ps(a, b); }
+QK_INLINE vf32 vf32_max(vf32 a, vf32 b) { return _mm512_max_ps(a, b); }
+QK_INLINE vf32 vf32_where_less(vf32 a, vf32 b, vf32 yes, vf32 no)
+{
+    return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), yes);
+}
+QK_INLINE vf32 vf32_power_of_two(vf32 a)
+{
+    const __m512i n = _mm512_add_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(n, 23));
+}
+
+typedef struct vf64 {
+    __m512d low, high;
+} vf64;
+
+QK_INLINE vf64 vf64_zero(void) { return (vf64){_mm512_setzero_pd(), _mm512_setzero_pd()}; }
+QK_INLINE vf64 vf64_add(vf64 sum, vf32 a)
+{
+    const __m256 high = _mm512_extractf32x8_ps(a, 1);
+    sum.low = _mm512_add_pd(sum.low, _mm512_cvtps_pd(_mm512_castps512_ps256(a)));
+    sum.high = _mm512_add_pd(sum.high, _mm512_cvtps_pd(high));
+    return sum;
+}
+QK_INLINE double vf64_total(vf64 sum)
+{
+    return _mm512_reduce_add_pd(_mm512_add_pd(sum.low, sum.high));
+}
 
 QK_INLINE vwords vwords_load(const void *p) { return _mm512_loadu_si512(p); }
 QK_INLINE vwords vwords_set1(const void *p)

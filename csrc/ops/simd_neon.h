@@ -25,6 +25,29 @@ QK_INLINE vf32 vf32_zero(void) { return vdupq_n_f32(0.0f); }
 QK_INLINE vf32 vf32_add(vf32 a, vf32 b) { return vaddq_f32(a, b); }
 QK_INLINE vf32 vf32_mul(vf32 a, vf32 b) { return vmulq_f32(a, b); }
 QK_INLINE vf32 vf32_fma(vf32 a, vf32 b, vf32 c) { return vfmaq_f32(c, a, b); }
+QK_INLINE vf32 vf32_sub(vf32 a, vf32 b) { return vsubq_f32(a, b); }
+QK_INLINE vf32 vf32_div(vf32 a, vf32 b) { return vdivq_f32(a, b); }
+QK_INLINE vf32 vf32_max(vf32 a, vf32 b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+QK_INLINE vf32 vf32_where_less(vf32 a, vf32 b, vf32 yes, vf32 no)
+{
+    return vbslq_f32(vcltq_f32(a, b), yes, no);
+}
+QK_INLINE vf32 vf32_power_of_two(vf32 a)
+{
+    const int32x4_t n = vaddq_s32(vreinterpretq_s32_f32(a), vdupq_n_s32(127));
+    return vreinterpretq_f32_s32(vshlq_n_s32(n, 23));
+}
+
+typedef float64x2x2_t vf64;
+
+QK_INLINE vf64 vf64_zero(void) { return (vf64){{vdupq_n_f64(0), vdupq_n_f64(0)}}; }
+QK_INLINE vf64 vf64_add(vf64 sum, vf32 a)
+{
+    sum.val[0] = vaddq_f64(sum.val[0], vcvt_f64_f32(vget_low_f32(a)));
+    sum.val[1] = vaddq_f64(sum.val[1], vcvt_high_f64_f32(a));
+    return sum;
+}
+QK_INLINE double vf64_total(vf64 sum) { return vaddvq_f64(vaddq_f64(sum.val[0], sum.val[1])); }
 
 QK_INLINE vwords vwords_load(const void *p) { return vreinterpretq_s16_u8(vld1q_u8(p)); }
 QK_INLINE vwords vwords_set1(const void *p)

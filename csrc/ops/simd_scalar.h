@@ -20,6 +20,24 @@ QK_INLINE vf32 vf32_zero(void) { return 0; }
 QK_INLINE vf32 vf32_add(vf32 a, vf32 b) { return a + b; }
 QK_INLINE vf32 vf32_mul(vf32 a, vf32 b) { return a * b; }
 QK_INLINE vf32 vf32_fma(vf32 a, vf32 b, vf32 c) { return a * b + c; }
+QK_INLINE vf32 vf32_sub(vf32 a, vf32 b) { return a - b; }
+QK_INLINE vf32 vf32_div(vf32 a, vf32 b) { return a / b; }
+QK_INLINE vf32 vf32_max(vf32 a, vf32 b) { return a > b ? a : b; }
+QK_INLINE vf32 vf32_where_less(vf32 a, vf32 b, vf32 yes, vf32 no) { return a < b ? yes : no; }
+QK_INLINE vf32 vf32_power_of_two(vf32 a)
+{
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    bits = (bits + 127) << 23;
+    memcpy(&a, &bits, sizeof a);
+    return a;
+}
+
+typedef double vf64;
+
+QK_INLINE vf64 vf64_zero(void) { return 0; }
+QK_INLINE vf64 vf64_add(vf64 sum, vf32 a) { return sum + (double)a; }
+QK_INLINE double vf64_total(vf64 sum) { return sum; }
 
 QK_INLINE vwords vwords_load(const void *p)
 {

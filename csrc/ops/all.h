@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* All ops, as a table.  An instruction set includes this after its simd header, with QK_OPS_NAME
+ * set. */
+#ifndef QK_OPS_ALL_H
+#define QK_OPS_ALL_H
+
+#include "ops.h"
+
+#include "matmul.h"
+
+#define OPS_JOIN(a, b) a##b
+#define OPS_SYMBOL(name) OPS_JOIN(qk_ops_, name)
+
+const qk_ops OPS_SYMBOL(QK_OPS_NAME) = {
+    .workspace_bytes = WORKSPACE_BYTES,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
+    .matmul = matmul,
+};
+
+#endif

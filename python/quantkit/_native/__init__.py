@@ -1,0 +1,25 @@
+"""The only package that touches cffi: the C core as functions over NumPy arrays.
+
+Arguments are arrays of the right dtype and shape, checked by the callers; this package
+adds the choice of a backend and turns a status into an error.
+"""
+
+from .backends import ENVIRONMENT_VARIABLE, Backend, active_backend, backends
+from .products import Packed, Precision, matmul, pack_activations, packing_for
+from .rows import dequantize_rows, native_types, needs_importance, quantize_rows
+
+__all__ = [
+    "ENVIRONMENT_VARIABLE",
+    "Backend",
+    "Packed",
+    "Precision",
+    "active_backend",
+    "backends",
+    "dequantize_rows",
+    "matmul",
+    "native_types",
+    "needs_importance",
+    "pack_activations",
+    "packing_for",
+    "quantize_rows",
+]

@@ -1,0 +1,43 @@
+"""Arrays as arguments of the C core, and what its statuses mean."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import ffi, lib
+from ..errors import QuantkitError, ShapeError
+from ..types import QuantType
+
+__all__ = ["check_type", "floats", "octets", "pointer"]
+
+
+def pointer(array: NDArray[np.uint8]) -> object:
+    """Its memory, however it is aligned."""
+    return ffi.cast("void *", array.ctypes.data)
+
+
+def floats(array: NDArray[np.float32]) -> object:
+    """The memory of a C-contiguous f32 array, which stays alive meanwhile."""
+    return ffi.from_buffer("float[]", array)
+
+
+def octets(array: NDArray[np.uint8]) -> object:
+    """The memory of a C-contiguous uint8 array, which stays alive meanwhile."""
+    return ffi.from_buffer("uint8_t[]", array)
+
+
+def check_type(status: int, type: QuantType, n_cols: int) -> None:
+    """Raise what a status means for rows of `n_cols` weights of a type."""
+    if status == lib.QK_BAD_SHAPE:
+        raise ShapeError(
+            f"a row of {n_cols} weights does not fit {type.name}'s block "
+            f"of {type.block_size}"
+        )
+    if status == lib.QK_UNKNOWN_PACKING:
+        raise QuantkitError(
+            f"activations so packed cannot be multiplied with {type.name} weights; "
+            "pack them with packing_for that type"
+        )
+    if status != lib.QK_OK:
+        raise QuantkitError(f"the native core refused {type.name}: status {status}")

@@ -1,0 +1,79 @@
+"""Rows of weights quantized and dequantized by the C core."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core import ffi, lib
+from ..errors import NonFiniteError, UnsupportedTypeError
+from ..types import QuantType
+from .arguments import check_type, floats, octets
+from .backends import Backend
+
+__all__ = ["dequantize_rows", "native_types", "needs_importance", "quantize_rows"]
+
+
+@cache
+def needs_importance(type: QuantType) -> bool:
+    """Whether a type cannot be quantized to without importance."""
+    return bool(lib.qk_type_needs_importance(type.id))
+
+
+@cache
+def native_types() -> frozenset[QuantType]:
+    """The types that the C core quantizes and dequantizes."""
+    size = ffi.new("size_t[2]")
+    return frozenset(
+        t for t in QuantType if lib.qk_type_layout(t.id, size, size + 1) == lib.QK_OK
+    )
+
+
+def quantize_rows(
+    x: NDArray[np.float32],
+    type: QuantType,
+    importance: NDArray[np.float32] | None,
+    out: NDArray[np.uint8],
+    backend: Backend,
+) -> None:
+    """Quantize x f32 [rows, cols] into out uint8 [rows, row bytes], C-contiguous."""
+    rows, cols = x.shape
+    bad = ffi.new("size_t *")
+    weights = ffi.NULL if importance is None else floats(importance)
+    status = lib.qk_quantize_rows(
+        backend.index, type.id, floats(x), weights, rows, cols, octets(out), bad
+    )
+    if status == lib.QK_NOT_FINITE:
+        row, column = divmod(bad[0], cols)
+        raise NonFiniteError(
+            f"the weight at row {row}, column {column} is {x[row, column]}; "
+            "only finite weights can be quantized"
+        )
+    if status == lib.QK_BAD_IMPORTANCE and importance is not None:
+        raise NonFiniteError(
+            f"the importance of column {bad[0]} is {importance[bad[0]]}; "
+            "it must be finite and not negative"
+        )
+    if status == lib.QK_NEEDS_IMPORTANCE:
+        raise UnsupportedTypeError(
+            f"{type.name} cannot be quantized to without importance: pass the mean "
+            "square of each column's activations, as an importance matrix (imatrix) "
+            "holds it"
+        )
+    check_type(status, type, cols)
+
+
+def dequantize_rows(
+    data: NDArray[np.uint8],
+    type: QuantType,
+    out: NDArray[np.float32],
+    backend: Backend,
+) -> None:
+    """Dequantize data uint8 [rows, row bytes] into out f32 [rows, cols]."""
+    rows, cols = out.shape
+    status = lib.qk_dequantize_rows(
+        backend.index, type.id, octets(data), rows, cols, floats(out)
+    )
+    check_type(status, type, cols)
