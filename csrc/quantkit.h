@@ -86,6 +86,23 @@ qk_status qk_matmul(int backend, int type, int packing, const void *packed, size
                     const uint8_t *weights, size_t n_rows, size_t n_cols, float *y, size_t y_stride,
                     void *workspace);
 
+/* Causal attention with scores scale * q.k: head h of q uses head h / (n_heads / n_kv_heads). */
+typedef struct qk_attention {
+    size_t n; /* positions */
+    size_t n_heads, n_kv_heads;
+    size_t key_size, value_size; /* components of a head's queries and keys, and of its values */
+    size_t window;               /* keys that a query sees, itself included; 0: all before it */
+    float scale, cap;            /* cap: what scores are soft-capped to; 0: nothing */
+    const float *slopes;         /* [n_heads], what a score loses per position (ALiBi), or NULL */
+    const float *sinks;          /* [n_heads], the score of a key without a value, or NULL */
+} qk_attention;
+
+qk_status qk_attention_workspace(int backend, const qk_attention *what, size_t *bytes);
+/* q f32 [n][n_heads][key_size], k [n][n_kv_heads][key_size], v [n][n_kv_heads][value_size] ->
+ * out [n][n_heads][value_size]. */
+qk_status qk_attend(int backend, const qk_attention *what, const float *q, const float *k,
+                    const float *v, float *out, void *workspace);
+
 /* cdef end */
 
 #endif

@@ -180,7 +180,7 @@ def test_activations_of_16_bits_are_exact_and_of_8_are_not() -> None:
     assert [row.name for row in both.rows] == ["BF16", "Q8_0", "Q8_0 q8"]
     i16, q8 = both.results
     (f32,) = exact.results
-    assert abs(i16.kld_mean / f32.kld_mean - 1) < 1e-3
+    assert abs(i16.kld_mean / f32.kld_mean - 1) < 1e-2
     assert abs(q8.kld_mean / f32.kld_mean - 1) > 0.5
     assert both.activations == "both"
     with pytest.raises(OptionError, match="'i8': expected one of i16, q8, f32"):

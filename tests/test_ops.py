@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -119,71 +118,3 @@ def test_turn_of_a_part_leaves_the_rest() -> None:
         part = ops.turn(x[..., :8], turns(6, 4), interleaved=interleaved)
         assert np.array_equal(got[..., :8], part)
         assert np.array_equal(got[..., 8:], x[..., 8:])
-
-
-def attention_formula(
-    q: F32,
-    k: F32,
-    v: F32,
-    window: int | None = None,
-    cap: float | None = None,
-    slopes: F32 | None = None,
-    sinks: F32 | None = None,
-) -> NDArray[np.float64]:
-    """Every head alone, all scores at once, in f64."""
-    n, n_heads, size = q.shape
-    group = n_heads // k.shape[1]
-    heads = []
-    for h in range(n_heads):
-        scores = q[:, h].astype(np.float64) @ k[:, h // group].T / np.sqrt(size)
-        if cap:
-            scores = cap * np.tanh(scores / cap)
-        distance = np.arange(n)[:, None] - np.arange(n)
-        if slopes is not None:
-            scores -= slopes[h] * distance
-        scores[(distance < 0) | (distance >= (window or n))] = -np.inf
-        if sinks is not None:
-            scores = np.append(scores, np.full((n, 1), sinks[h]), axis=1)
-        weights = np.exp(scores - scores.max(-1, keepdims=True))
-        weights /= weights.sum(-1, keepdims=True)
-        heads.append(weights[:, :n] @ v[:, h // group])
-    return np.concatenate(heads, axis=1)
-
-
-@pytest.mark.parametrize("n", [1, 5, ops.QUERY_ROWS, 2 * ops.QUERY_ROWS + 44])
-@pytest.mark.parametrize(("heads", "kv_heads"), [(3, 3), (6, 2), (4, 1)])
-def test_attention_is_the_formula(n: int, heads: int, kv_heads: int) -> None:
-    """Blocks of queries and groups of heads change nothing."""
-    q = 3 * normal(n, heads, 16)
-    k, v = normal(n, kv_heads, 16, seed=1), normal(n, kv_heads, 16, seed=2)
-    assert np.allclose(ops.attention(q, k, v), attention_formula(q, k, v), atol=2e-6)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"window": 9},
-        {"cap": 3.0},
-        {"slopes": np.float32([0.5, 0.25, 0.1, 0.01])},
-        {"sinks": np.float32([-1, 0, 2, 5])},
-    ],
-    ids=lambda options: next(iter(options)),
-)
-def test_attention_with_options_is_the_formula(options: dict[str, Any]) -> None:
-    """Windows, caps, slopes and sinks, over more than one block of queries."""
-    n = ops.QUERY_ROWS + 30
-    q = 3 * normal(n, 4, 16)
-    k, v = normal(n, 2, 16, seed=1), normal(n, 2, 8, seed=2)
-    expected = attention_formula(q, k, v, **options)
-    assert np.allclose(ops.attention(q, k, v, **options), expected, atol=2e-6)
-
-
-def test_attention_never_looks_ahead() -> None:
-    """Later keys and values change no bit of earlier outputs."""
-    n, seen = 200, 150
-    q, k, v = (normal(n, 2, 8, seed=s) for s in range(3))
-    before = ops.attention(q, k, v)
-    k[seen:], v[seen:] = 50.0, 7.0
-    after = ops.attention(q, k, v)
-    assert np.array_equal(before[:seen], after[:seen])
-    assert not np.allclose(before[seen:], after[seen:])

@@ -7,6 +7,7 @@
 #include "ops.h"
 
 #include "matmul.h"
+#include "attention.h"
 
 #define OPS_JOIN(a, b) a##b
 #define OPS_SYMBOL(name) OPS_JOIN(qk_ops_, name)
@@ -16,6 +17,8 @@ const qk_ops OPS_SYMBOL(QK_OPS_NAME) = {
     .packed_bytes = packed_bytes,
     .pack = pack,
     .matmul = matmul,
+    .attention_workspace = attention_workspace,
+    .attention = attention,
 };
 
 #endif

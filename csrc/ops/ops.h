@@ -17,6 +17,9 @@ typedef struct qk_ops {
     void (*pack)(qk_packing packing, const float *x, size_t m, size_t k, uint8_t *out);
     void (*matmul)(int type, qk_packing packing, const uint8_t *x, size_t m, const uint8_t *w,
                    size_t n, size_t k, float *y, size_t y_stride, uint8_t *workspace);
+    size_t (*attention_workspace)(const qk_attention *what);
+    void (*attention)(const qk_attention *what, const float *q, const float *k, const float *v,
+                      float *out, void *workspace);
 } qk_ops;
 
 /* What a backend's number stands for. */

@@ -22,6 +22,21 @@ QK_INLINE void store_some(float *p, size_t n, vf32 a)
     memcpy(p, lanes, n * sizeof *p);
 }
 
+/* The first WIDTH of n floats; lanes beyond them get `rest`. */
+QK_INLINE vf32 load_up_to(const float *p, size_t n, float rest)
+{
+    return n < WIDTH ? load_some(p, n, rest) : vf32_load(p);
+}
+
+QK_INLINE void store_up_to(float *p, size_t n, vf32 a)
+{
+    if (n < WIDTH) {
+        store_some(p, n, a);
+    } else {
+        vf32_store(p, a);
+    }
+}
+
 /* The largest lane. */
 QK_INLINE float highest_lane(vf32 a)
 {
@@ -54,6 +69,58 @@ QK_INLINE vf32 vf32_exp(vf32 x)
     p = vf32_mul(vf32_add(p, vf32_set1(1.0f)), vf32_power_of_two(shifted));
     p = vf32_where_less(x, vf32_set1(-87.3f), vf32_zero(), p);
     return vf32_where_less(vf32_set1(88.3f), x, vf32_set1(INFINITY), p);
+}
+
+QK_INLINE vf32 vf32_abs(vf32 a) { return vf32_max(a, vf32_sub(vf32_zero(), a)); }
+
+/* a >= 0, with the sign of x. */
+QK_INLINE vf32 with_sign_of(vf32 x, vf32 a)
+{
+    return vf32_where_less(x, vf32_zero(), vf32_sub(vf32_zero(), a), a);
+}
+
+/* tanh(x) within 2 units in the last place.
+ *
+ * Up to 5/8, x + x^3 P(x^2) with P of degree 4, the largest relative error of which is 4.4e-9;
+ * beyond, 1 - 2 / (exp(2 |x|) + 1). */
+QK_INLINE vf32 vf32_tanh(vf32 x)
+{
+    const vf32 one = vf32_set1(1.0f), size = vf32_abs(x), square = vf32_mul(x, x);
+    vf32 p = vf32_set1(-0x1.75e1cep-8f);
+    p = vf32_fma(p, square, vf32_set1(0x1.52269cp-6f));
+    p = vf32_fma(p, square, vf32_set1(-0x1.b83c5ap-5f));
+    p = vf32_fma(p, square, vf32_set1(0x1.110726p-3f));
+    p = vf32_fma(p, square, vf32_set1(-0x1.555532p-2f));
+    p = vf32_fma(vf32_mul(p, square), x, x);
+    const vf32 e = vf32_exp(vf32_add(size, size));
+    const vf32 large = vf32_sub(one, vf32_div(vf32_set1(2.0f), vf32_add(e, one)));
+    return vf32_where_less(size, vf32_set1(0.625f), p, with_sign_of(x, large));
+}
+
+/* erf(x) within 2 units in the last place.
+ *
+ * Up to 0.9, x + x P(x^2) with P of degree 6, the largest relative error of which is 3e-10; beyond,
+ * 1 - exp(|x| Q(|x|)) with Q of degree 5, 3.1e-9.  From 4 on, that is 1. */
+QK_INLINE vf32 vf32_erf(vf32 x)
+{
+    const vf32 one = vf32_set1(1.0f), most = vf32_set1(4.0f), square = vf32_mul(x, x);
+    vf32 p = vf32_set1(0x1.650cd2p-14f);
+    p = vf32_fma(p, square, vf32_set1(-0x1.aca244p-11f));
+    p = vf32_fma(p, square, vf32_set1(0x1.550a1ap-8f));
+    p = vf32_fma(p, square, vf32_set1(-0x1.b8151ep-6f));
+    p = vf32_fma(p, square, vf32_set1(0x1.ce2e54p-4f));
+    p = vf32_fma(p, square, vf32_set1(-0x1.812744p-2f));
+    p = vf32_fma(p, square, vf32_set1(0x1.06eba8p-3f));
+    p = vf32_fma(p, x, x);
+    const vf32 whole = vf32_abs(x), size = vf32_where_less(most, whole, most, whole);
+    vf32 q = vf32_set1(0x1.c209c8p-13f);
+    q = vf32_fma(q, size, vf32_set1(-0x1.a60c6ep-9f));
+    q = vf32_fma(q, size, vf32_set1(0x1.774adap-6f));
+    q = vf32_fma(q, size, vf32_set1(-0x1.af4144p-4f));
+    q = vf32_fma(q, size, vf32_set1(-0x1.457a64p-1f));
+    q = vf32_fma(q, size, vf32_set1(-0x1.20e6b0p+0f));
+    const vf32 large = vf32_sub(one, vf32_exp(vf32_mul(q, size)));
+    return vf32_where_less(whole, vf32_set1(0.9f), p, with_sign_of(x, large));
 }
 
 #endif

@@ -65,6 +65,18 @@ class _Lib:
         workspace: Any,
         /,
     ) -> int: ...
+    def qk_attention_workspace(self, backend: int, what: Any, bytes: Any, /) -> int: ...
+    def qk_attend(
+        self,
+        backend: int,
+        what: Any,
+        q: Any,
+        k: Any,
+        v: Any,
+        out: Any,
+        workspace: Any,
+        /,
+    ) -> int: ...
 
 class _FFI:
     NULL: Any

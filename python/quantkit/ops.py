@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ._native import active_backend, attend
+
 if TYPE_CHECKING:
-    from .models.base import Matrix
+    from .models.base import Activations, Matrix
 
 __all__ = [
     "attention",
@@ -31,11 +33,8 @@ __all__ = [
 
 F32 = NDArray[np.float32]
 
-QUERY_ROWS = 128
-"""Queries per step of `attention`: bounds the scores held, and skips masked keys."""
 
-
-def linear(x: F32, matrix: Matrix, bias: F32 | None = None) -> F32:
+def linear(x: F32 | Activations, matrix: Matrix, bias: F32 | None = None) -> F32:
     """x [n, n_cols] times the transpose of `matrix`, plus `bias`: [n, n_rows]."""
     y = matrix.apply(x)
     if bias is not None:
@@ -173,61 +172,18 @@ def attention(
     Returns:
         [n, heads * value size].
     """
-    n, n_heads, head_size = q.shape
-    group = n_heads // k.shape[1]
-    out = np.empty((n, n_heads, v.shape[-1]), np.float32)
-    scaled = q * np.float32(head_size**-0.5 if scale is None else scale)
-    for start in range(0, n, QUERY_ROWS):
-        stop = min(start + QUERY_ROWS, n)
-        first = 0 if window is None else max(0, start - window + 1)
-        distance = np.arange(start, stop)[:, None] - np.arange(first, stop)
-        unseen = np.where(distance < 0, np.float32(-np.inf), np.float32(0))
-        if window is not None:
-            unseen[distance >= window] = -np.inf
-        for head in range(k.shape[1]):
-            heads = slice(head * group, (head + 1) * group)
-            bias = unseen
-            if slopes is not None:
-                bias = unseen - slopes[heads, None, None] * distance.astype(np.float32)
-            mixed = _attend(
-                scaled[start:stop, heads].swapaxes(0, 1),
-                k[first:stop, head],
-                v[first:stop, head],
-                bias,
-                cap,
-                None if sinks is None else sinks[heads],
-            )
-            out[start:stop, heads] = mixed.swapaxes(0, 1)
-    return out.reshape(n, -1)
-
-
-def _attend(
-    q: F32, k: F32, v: F32, bias: F32, cap: float | None, sinks: F32 | None
-) -> F32:
-    """Attention of m queries of each of the query heads of one key head.
-
-    Args:
-        q: [group, m, head size], scaled.
-        k: [n, head size].
-        v: [n, value size].
-        bias: [m, n] or [group, m, n], added to the scores; -inf where a key is unseen.
-        cap: what scores are soft-capped to.
-        sinks: [group], the score of a key without a value.
-
-    Returns:
-        [group, m, value size].
-    """
-    group, m, head_size = q.shape
-    flat = soft_capped(q.reshape(group * m, head_size) @ k.T, cap)
-    scores = flat.reshape(group, m, len(k))
-    scores += bias
-    highest = scores.max(axis=-1, keepdims=True)
-    if sinks is not None:
-        highest = np.maximum(highest, sinks[:, None, None])
-    scores -= highest
-    np.exp(scores, out=scores)
-    total = scores.sum(axis=-1, keepdims=True)
-    if sinks is not None:
-        total += np.exp(sinks[:, None, None] - highest)
-    mixed: F32 = (flat @ v).reshape(group, m, -1) / total
-    return mixed
+    if scale is None:
+        scale = q.shape[-1] ** -0.5
+    q, k, v = (np.ascontiguousarray(x, np.float32) for x in (q, k, v))
+    out = attend(
+        q,
+        k,
+        v,
+        scale,
+        active_backend(),
+        window=window,
+        cap=cap,
+        slopes=slopes,
+        sinks=sinks,
+    )
+    return out.reshape(len(out), -1)

@@ -4,6 +4,7 @@ Arguments are arrays of the right dtype and shape, checked by the callers; this 
 adds the choice of a backend and turns a status into an error.
 """
 
+from .attending import attend
 from .backends import ENVIRONMENT_VARIABLE, Backend, active_backend, backends
 from .products import Packed, Precision, matmul, pack_activations, packing_for
 from .rows import dequantize_rows, native_types, needs_importance, quantize_rows
@@ -14,6 +15,7 @@ __all__ = [
     "Packed",
     "Precision",
     "active_backend",
+    "attend",
     "backends",
     "dequantize_rows",
     "matmul",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,7 @@ from .._core import ffi, lib
 from ..errors import QuantkitError, ShapeError
 from ..types import QuantType
 
-__all__ = ["check_type", "floats", "octets", "pointer"]
+__all__ = ["check_type", "floats", "octets", "pointer", "workspace"]
 
 
 def pointer(array: NDArray[np.uint8]) -> object:
@@ -25,6 +27,23 @@ def floats(array: NDArray[np.float32]) -> object:
 def octets(array: NDArray[np.uint8]) -> object:
     """The memory of a C-contiguous uint8 array, which stays alive meanwhile."""
     return ffi.from_buffer("uint8_t[]", array)
+
+
+class _Memory(threading.local):
+    """Memory of a thread for one call at a time."""
+
+    def __init__(self) -> None:
+        self.data = np.empty(0, np.uint8)
+
+
+_memory = _Memory()
+
+
+def workspace(n_bytes: int) -> NDArray[np.uint8]:
+    """At least so many bytes for a call by this thread; the next call may have them."""
+    if len(_memory.data) < n_bytes:
+        _memory.data = np.empty(n_bytes, np.uint8)
+    return _memory.data
 
 
 def check_type(status: int, type: QuantType, n_cols: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from .._core import ffi, lib
 from ..errors import ShapeError
 from ..types import QuantType
-from .arguments import check_type, floats, octets, pointer
+from .arguments import check_type, floats, octets, pointer, workspace
 from .backends import Backend
 
 __all__ = ["Packed", "Precision", "matmul", "pack_activations", "packing_for"]
@@ -109,26 +108,14 @@ def matmul(
         cols,
         ffi.cast("float *", out.ctypes.data),
         stride,
-        pointer(_workspace(x.backend)),
+        pointer(workspace(_workspace_bytes(x.backend))),
     )
     check_type(status, type, cols)
 
 
-class _Workspaces(threading.local):
-    """Memory for one product at a time of each thread, by the backend's number."""
-
-    def __init__(self) -> None:
-        self.known: dict[int, NDArray[np.uint8]] = {}
-
-
-_workspaces = _Workspaces()
-
-
-def _workspace(backend: Backend) -> NDArray[np.uint8]:
-    """This thread's."""
-    known = _workspaces.known
-    if backend.index not in known:
-        size = ffi.new("size_t *")
-        lib.qk_matmul_workspace(backend.index, size)
-        known[backend.index] = np.empty(size[0], np.uint8)
-    return known[backend.index]
+@cache
+def _workspace_bytes(backend: Backend) -> int:
+    """What one product works in."""
+    size = ffi.new("size_t *")
+    lib.qk_matmul_workspace(backend.index, size)
+    return int(size[0])

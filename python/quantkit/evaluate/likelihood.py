@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.base import F32, Head
+from ..models.base import F32, Activations, Head
 
 __all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood"]
 
@@ -128,9 +128,9 @@ def negative_log_likelihood(hidden: F32, head: Head, targets: Targets) -> F64:
     Returns:
         [n].
     """
-    softmax = _Softmax(targets)
+    softmax, shared = _Softmax(targets), Activations(hidden)
     for start, stop in _tiles(head):
-        softmax.add(head.part(start, stop).apply(hidden), start)
+        softmax.add(head.part(start, stop).apply(shared), start)
     return softmax.nll
 
 
@@ -148,9 +148,10 @@ def compare_tokens(
     """
     model, base = _Softmax(targets), _Softmax(targets)
     excess = np.zeros(len(targets), np.float64)
+    shared, base_shared = Activations(hidden), Activations(base_hidden)
     for start, stop in _tiles(head):
-        logits = head.part(start, stop).apply(hidden)
-        weights = base_head.part(start, stop).apply(base_hidden)
+        logits = head.part(start, stop).apply(shared)
+        weights = base_head.part(start, stop).apply(base_shared)
         difference = weights - logits
         model.add(logits, start)
         excess *= base.add(weights, start)

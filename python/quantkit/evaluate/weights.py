@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import (
+    Packed,
     Precision,
     active_backend,
     matmul,
@@ -23,7 +24,7 @@ from .._native import (
 from ..arrays import dequantize_rows
 from ..errors import FormatError, OptionError
 from ..models import load_model as load_family_model
-from ..models.base import Model
+from ..models.base import Activations, Model, Weights
 from ..planning import MissingImatrix, plan
 from ..progress import Progress
 from ..recipes import Recipe
@@ -69,12 +70,18 @@ class TypedMatrix:
         """(n_rows, n_cols)."""
         return len(self.data), self.n_cols
 
-    def apply(self, x: F32) -> F32:
+    def apply(self, x: F32 | Activations) -> F32:
         """x [n, n_cols] times the transpose of the matrix: [n, n_rows]."""
-        y = np.empty((len(x), len(self.data)), np.float32)
-        packing = packing_for(self.type, self.precision)
-        x = np.ascontiguousarray(x, np.float32)
-        matmul(pack_activations(x, packing, active_backend()), self.data, self.type, y)
+        packing, backend = packing_for(self.type, self.precision), active_backend()
+
+        def packed(x: F32) -> Packed:
+            x = np.ascontiguousarray(x, np.float32)
+            return pack_activations(x, packing, backend)
+
+        shared = Activations.of(x)
+        y = np.empty((len(shared.values), len(self.data)), np.float32)
+        made = shared.made((packing, backend.index), packed)
+        matmul(made, self.data, self.type, y)
         return y
 
     def part(self, start: int, stop: int) -> TypedMatrix:
@@ -195,7 +202,7 @@ def load_weights(
     return MemoryWeights(tensors)
 
 
-def load_model(source: ModelSource, weights: MemoryWeights) -> Model:
+def load_model(source: ModelSource, weights: Weights) -> Model:
     """The runnable model of a source's metadata and of weights made from it.
 
     Raises:

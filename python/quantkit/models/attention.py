@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ops
-from .base import F32, Weights
+from .base import F32, Activations, Weights
 from .facts import Facts
 from .layers import Linear, Norm, vector
 from .rotary import Rotary
@@ -53,7 +53,8 @@ class Attention:
     def __call__(self, x: F32) -> F32:
         """x [n, width], normed -> [n, width]."""
         n = len(x)
-        q, k, v = (self._clamped(project(x)) for project in (self.q, self.k, self.v))
+        shared = Activations(x)
+        q, k, v = (self._clamped(each(shared)) for each in (self.q, self.k, self.v))
         turns = None if self.rotary is None else self.rotary.turns(n)
         q = self._placed(q, self.q_norm, turns)
         k = self._placed(k, self.k_norm, turns)

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["F32", "Config", "Head", "Matrix", "Model", "Weights"]
+__all__ = ["F32", "Activations", "Config", "Head", "Matrix", "Model", "Weights"]
 
 Config = Mapping[str, Any]
 """A Hugging Face config.json."""
 
 F32 = NDArray[np.float32]
+Made = TypeVar("Made")
+
+
+class Activations:
+    """Activations that several matrices take; what one of them makes of them is kept.
+
+    They must not change meanwhile.
+
+    Attributes:
+        values: f32 [n, width].
+    """
+
+    def __init__(self, values: F32) -> None:
+        self.values = values
+        self._made: dict[Hashable, Any] = {}
+
+    @classmethod
+    def of(cls, x: F32 | Activations) -> Activations:
+        """`x` itself, or an array for one matrix."""
+        return x if isinstance(x, Activations) else cls(x)
+
+    def made(self, key: Hashable, make: Callable[[F32], Made]) -> Made:
+        """What `make` makes of the values, or made before for the same key."""
+        if key not in self._made:
+            self._made[key] = make(self.values)
+        result: Made = self._made[key]
+        return result
 
 
 class Matrix(Protocol):
@@ -23,7 +50,7 @@ class Matrix(Protocol):
     def shape(self) -> tuple[int, ...]:
         """(n_rows, n_cols); rows count through all axes but the last."""
 
-    def apply(self, x: F32) -> F32:
+    def apply(self, x: F32 | Activations) -> F32:
         """x [n, n_cols] times the transpose of the matrix: [n, n_rows]."""
 
     def part(self, start: int, stop: int) -> Matrix:
@@ -53,7 +80,7 @@ class Head(Protocol):
     def shape(self) -> tuple[int, ...]:
         """(vocabulary, width)."""
 
-    def apply(self, x: F32) -> F32:
+    def apply(self, x: F32 | Activations) -> F32:
         """The logits of hidden states x [n, width]: [n, vocabulary]."""
 
     def part(self, start: int, stop: int) -> Head:

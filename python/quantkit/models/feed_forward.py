@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import F32, Weights
+from .base import F32, Activations, Weights
 from .layers import (
     Activation,
     Gating,
@@ -49,7 +49,8 @@ class Gated:
 
     def __call__(self, x: F32) -> F32:
         """x [n, width], normed -> [n, width]."""
-        return self.down(self.gating(self.gate(x), self.up(x)))
+        shared = Activations(x)
+        return self.down(self.gating(self.gate(shared), self.up(shared)))
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Mixture:
     experts: tuple[Gated, ...]
     choice_bias: F32 | None = None
     shared: Part | None = None
-    shared_gate: F32 | None = None
+    shared_gate: Linear | None = None
 
     def __call__(self, x: F32) -> F32:
         """x [n, width], normed -> [n, width]."""
@@ -86,7 +87,7 @@ class Mixture:
     def _shared(self, x: F32, shared: Part) -> F32:
         y = shared(x)
         if self.shared_gate is not None:
-            y *= _sigmoid(x @ self.shared_gate)[:, None]
+            y *= _sigmoid(self.shared_gate(x))
         return y
 
     def _chosen(self, scores: F32) -> tuple[NDArray[np.intp], F32]:
@@ -170,7 +171,9 @@ def _load_mixture(weights: Weights, at: str, how: Experts, activation: str) -> M
         _experts(weights, f"{at}ffn_{part}_exps", how.count)
         for part in ("gate", "up", "down")
     )
-    shared = None
+    shared = shared_gate = None
+    if f"{at}ffn_gate_inp_shexp.weight" in weights:
+        shared_gate = Linear.of(weights, f"{at}ffn_gate_inp_shexp")
     if f"{at}ffn_up_shexp.weight" in weights:
         shared = _load_one(weights, f"{at}ffn", "_shexp", activation)
     return Mixture(
@@ -182,7 +185,7 @@ def _load_mixture(weights: Weights, at: str, how: Experts, activation: str) -> M
         ),
         choice_bias=vector(weights, f"{at}exp_probs_b.bias"),
         shared=shared,
-        shared_gate=vector(weights, f"{at}ffn_gate_inp_shexp.weight"),
+        shared_gate=shared_gate,
     )
 
 

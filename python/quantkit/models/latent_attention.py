@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import ops
-from .base import F32, Matrix, Weights
+from .base import F32, Activations, Matrix, Weights
 from .facts import Facts
 from .layers import Linear, Norm
 from .rotary import Rotary
@@ -41,27 +41,37 @@ def _key_size(facts: Facts) -> int:
 
 @dataclass(frozen=True)
 class Apart:
-    """Keys and values from the latent vector, by matrices of their own.
+    """Keys and values from the latent vector, by matrices of their own for each head.
+
+    Queries are brought to the latent vectors instead of these to them: q.(K l) is
+    (K^T q).l, and so all heads share one key, the latent vector, which is the value as
+    well.  That is how llama.cpp multiplies, so that the matrices see the same.
 
     Attributes:
-        keys: [heads * rank, size].
-        values: [heads * size, rank].
-        n_heads: query heads.
+        keys: of each head, [rank, size].
+        values: of each head, [size, rank].
     """
 
-    keys: Matrix
-    values: Matrix
-    n_heads: int
+    keys: tuple[Matrix, ...]
+    values: tuple[Matrix, ...]
 
-    def __call__(self, latent: F32) -> tuple[F32, F32]:
-        """The latent vectors [n, rank] as keys and values, both [n, heads, size]."""
-        n, rank = latent.shape
-        heads = [
-            latent @ self.keys.rows(np.arange(head * rank, (head + 1) * rank))
-            for head in range(self.n_heads)
-        ]
-        values = self.values.apply(latent).reshape(n, self.n_heads, -1)
-        return np.stack(heads, axis=1), values
+    def attend(self, q: F32, latent: F32, turned: F32, scale: float) -> F32:
+        """What the heads of q [n, heads, key size] see: [n, heads * value size].
+
+        Args:
+            q: queries, the part that rotates last.
+            latent: the latent vectors [n, rank].
+            turned: the part of the keys that rotates [n, 1, size].
+            scale: of the scores.
+        """
+        size = q.shape[-1] - turned.shape[-1]
+        moved = [key.apply(q[:, head, :size]) for head, key in enumerate(self.keys)]
+        q = np.concatenate([np.stack(moved, axis=1), q[..., size:]], axis=-1)
+        both = latent[:, None]
+        k = np.concatenate([both, turned], axis=-1)
+        seen = ops.attention(q, k, both, scale=scale).reshape(*q.shape[:2], -1)
+        heads = enumerate(self.values)
+        return np.concatenate([v.apply(seen[:, head]) for head, v in heads], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -70,18 +80,19 @@ class Together:
 
     Attributes:
         both: [heads * (key size + value size), rank].
-        n_heads: query heads.
         key_size: of the part that does not rotate.
     """
 
     both: Matrix
-    n_heads: int
     key_size: int
 
-    def __call__(self, latent: F32) -> tuple[F32, F32]:
-        """The latent vectors [n, rank] as keys and values, both [n, heads, size]."""
-        heads = self.both.apply(latent).reshape(len(latent), self.n_heads, -1)
-        return heads[..., : self.key_size], heads[..., self.key_size :]
+    def attend(self, q: F32, latent: F32, turned: F32, scale: float) -> F32:
+        """See `Apart.attend`."""
+        n, n_heads, _ = q.shape
+        heads = self.both.apply(latent).reshape(n, n_heads, -1)
+        k, v = heads[..., : self.key_size], heads[..., self.key_size :]
+        k = np.concatenate([k, np.repeat(turned, n_heads, axis=1)], axis=-1)
+        return ops.attention(q, k, v, scale=scale)
 
 
 @dataclass(frozen=True)
@@ -118,19 +129,19 @@ class LatentAttention:
         n = len(x)
         turns = self.rotary.turns(n)
         n_turned = 2 * turns.shape[-1]
-        q = self._queries(x)
+        shared = Activations(x)
+        q = self._queries(shared)
         q[..., -n_turned:] = ops.turn(q[..., -n_turned:], turns, interleaved=True)
-        both = self.latent(x)
+        both = self.latent(shared)
         turned = ops.turn(both[:, None, -n_turned:], turns, interleaved=True)
         latent = self.latent_norm(both[:, :-n_turned])
-        k, v = self.up(latent)
-        k = np.concatenate([k, np.repeat(turned, self.n_heads, axis=1)], axis=-1)
-        return self.output(ops.attention(q, k, v, scale=self.scale))
+        return self.output(self.up.attend(q, latent, turned, self.scale))
 
-    def _queries(self, x: F32) -> F32:
+    def _queries(self, x: F32 | Activations) -> F32:
         if self.q_down is not None and self.q_norm is not None:
             x = self.q_norm(self.q_down(x))
-        return self.q_up(x).reshape(len(x), self.n_heads, -1)
+        q = self.q_up(x)
+        return q.reshape(len(q), self.n_heads, -1)
 
 
 def load_latent_attention(
@@ -163,7 +174,14 @@ def load_latent_attention(
 def _load_up(facts: Facts, weights: Weights, at: str) -> Apart | Together:
     n_heads = facts.count("attention.head_count")
     if f"{at}kv_b.weight" not in weights:
-        keys, values = (weights.matrix(f"{at}{part}_b.weight") for part in "kv")
-        return Apart(keys, values, n_heads)
+        keys = _heads(weights, f"{at}k_b.weight", n_heads)
+        return Apart(keys, _heads(weights, f"{at}v_b.weight", n_heads))
     size = _key_size(facts) - facts.count("rope.dimension_count")
-    return Together(weights.matrix(f"{at}kv_b.weight"), n_heads, size)
+    return Together(weights.matrix(f"{at}kv_b.weight"), size)
+
+
+def _heads(weights: Weights, name: str, n_heads: int) -> tuple[Matrix, ...]:
+    """The matrices of all heads, which are stacked in one tensor."""
+    matrix = weights.matrix(name)
+    step = matrix.shape[0] // n_heads
+    return tuple(matrix.part(i * step, (i + 1) * step) for i in range(n_heads))

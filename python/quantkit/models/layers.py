@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import ops
 from ..errors import UnsupportedModelError
-from .base import F32, Matrix, Weights
+from .base import F32, Activations, Matrix, Weights
 
 __all__ = [
     "Activation",
@@ -72,7 +72,7 @@ class Linear:
         """The matrix `name`.weight and the bias `name`.bias."""
         return cls(weights.matrix(f"{name}.weight"), vector(weights, f"{name}.bias"))
 
-    def __call__(self, x: F32) -> F32:
+    def __call__(self, x: F32 | Activations) -> F32:
         """x [n, n_cols] -> [n, n_rows]."""
         return ops.linear(x, self.matrix, self.bias)
 
@@ -142,7 +142,7 @@ class Head:
         """(vocabulary, width)."""
         return self.linear.matrix.shape
 
-    def apply(self, x: F32) -> F32:
+    def apply(self, x: F32 | Activations) -> F32:
         """The logits of hidden states x [n, width]: [n, vocabulary]."""
         logits = self.linear(x)
         if self.scale != 1:
