@@ -24,7 +24,8 @@ typedef enum qk_status {
     QK_NOT_FINITE = 5,       /* a weight is NaN or infinite; *bad_index tells which */
     QK_BAD_IMPORTANCE = 6,   /* an importance is NaN, infinite or negative */
     QK_NEEDS_IMPORTANCE = 7, /* the type cannot be quantized to without importance */
-    QK_UNKNOWN_PACKING = 8   /* no such precision or packing, or not for weights of this type */
+    QK_UNKNOWN_PACKING = 8,  /* no such precision or packing, or not for weights of this type */
+    QK_UNKNOWN_FUNCTION = 9  /* no such function of a number */
 } qk_status;
 
 /* Backends are numbered from 0, the best first; the last is always "scalar". */
@@ -102,6 +103,74 @@ qk_status qk_attention_workspace(int backend, const qk_attention *what, size_t *
  * out [n][n_heads][value_size]. */
 qk_status qk_attend(int backend, const qk_attention *what, const float *q, const float *k,
                     const float *v, float *out, void *workspace);
+
+/* RMSNorm of rows, or LayerNorm. */
+typedef struct qk_norm {
+    size_t n_rows, width;
+    size_t n_heads;             /* rows that weight and bias have; row i takes i % n_heads */
+    const float *weight, *bias; /* [n_heads][width], or NULL for none */
+    float epsilon;              /* added to the mean square */
+    int centered;               /* 1: the mean is taken away first (LayerNorm) */
+} qk_norm;
+
+/* x f32 [n_rows][width] -> y likewise. */
+qk_status qk_norm_rows(int backend, const qk_norm *what, const float *x, float *y);
+
+/* Functions of a number, each within the error that ops/ states. */
+typedef enum qk_function {
+    QK_EXP = 0,
+    QK_TANH = 1,
+    QK_ERF = 2,
+    QK_SIGMOID = 3,
+    QK_SILU = 4,
+    QK_GELU = 5,      /* with the error function */
+    QK_GELU_TANH = 6, /* with a hyperbolic tangent */
+    QK_RELU = 7
+} qk_function;
+
+/* out[i] = function(x[i]), times up[i] where up is not NULL; out may be x. */
+qk_status qk_activate(int backend, int function, const float *x, const float *up, size_t n,
+                      float *out);
+/* out = gate * sigmoid(1.702 gate) * (up + 1), gate at most 7 and up from -7 to 7 (gpt-oss); out
+ * may be gate. */
+qk_status qk_swiglu_clamped(int backend, const float *gate, const float *up, size_t n, float *out);
+/* out = cap * tanh(x / cap); out may be x. */
+qk_status qk_soft_cap(int backend, const float *x, float cap, size_t n, float *out);
+
+/* Rotary position embedding of x [n][n_heads], in place. */
+typedef struct qk_rotation {
+    size_t n, n_heads;
+    size_t stride, head_stride; /* floats from a position to the next, from a head to the next */
+    size_t n_pairs;             /* components of a head that rotate, in pairs */
+    int interleaved;            /* pairs are neighbours; else n_pairs components apart */
+} qk_rotation;
+
+/* turns f32 [n][n_pairs][2]: cosine and sine of each position and pair. */
+qk_status qk_rotate(int backend, const qk_rotation *what, const float *turns, float *x);
+
+/* What is kept of the softmax of a row of logits.  Before the first: highest -INFINITY, total 0. */
+typedef struct qk_softmax {
+    double total;  /* sum of exp(logit - highest) */
+    int64_t top;   /* the first token that has the highest logit */
+    float highest; /* logit so far */
+    float wanted;  /* the target's logit, once it has come */
+} qk_softmax;
+
+/* A tile of rows of logits: tokens first .. first + n_cols - 1. */
+typedef struct qk_tile {
+    size_t n_rows, n_cols;
+    size_t stride; /* floats from a row to the next */
+    int64_t first;
+    const int64_t *targets; /* [n_rows], the tokens that came */
+} qk_tile;
+
+/* Takes a tile into rows [n_rows]. */
+qk_status qk_add_logits(int backend, const qk_tile *tile, const float *logits, qk_softmax *rows);
+/* The same of a model's logits and its base's, both so shaped; excess [n_rows] becomes the sum of
+ * exp(b - highest of the base) * (b - l) of their logits l and b. */
+qk_status qk_compare_logits(int backend, const qk_tile *tile, const float *logits,
+                            const float *base_logits, qk_softmax *rows, qk_softmax *base,
+                            double *excess);
 
 /* cdef end */
 

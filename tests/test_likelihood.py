@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from quantkit._native import ENVIRONMENT_VARIABLE, Backend
+from quantkit.errors import ShapeError
 from quantkit.evaluate import likelihood
 from quantkit.evaluate.likelihood import (
     VOCABULARY_ROWS,
@@ -14,10 +19,17 @@ from quantkit.evaluate.likelihood import (
     negative_log_likelihood,
 )
 from quantkit.evaluate.weights import TypedMatrix
+from quantkit.models.base import Activations
 from quantkit.types import QuantType
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+
+
+@pytest.fixture(autouse=True)
+def _on(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs on each backend of this machine."""
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, backend.name)
 
 
 def normal(*shape: int, seed: int = 0) -> F32:
@@ -34,7 +46,30 @@ def log_softmax(logits: F64) -> F64:
     return logs
 
 
-@pytest.mark.parametrize("n_tokens", [7, VOCABULARY_ROWS, 2500])
+@dataclass(frozen=True)
+class Given:
+    """A head that gives these logits, whatever the hidden states."""
+
+    logits: F32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.logits.shape[1], 0
+
+    def apply(self, x: F32 | Activations) -> F32:
+        return self.logits
+
+    def part(self, start: int, stop: int) -> Given:
+        return Given(self.logits[:, start:stop])
+
+
+def compared(logits: F32, base: F32, targets: NDArray[np.int64]) -> TokenScores:
+    """The scores of a model that gives `logits` beside a base."""
+    none = np.empty((len(logits), 0), np.float32)
+    return compare_tokens(none, Given(logits), none, Given(base), targets)
+
+
+@pytest.mark.parametrize("n_tokens", [1, 7, 17, VOCABULARY_ROWS, 2500])
 @pytest.mark.parametrize("scale", [1, 200])
 def test_nll_is_the_formula(n_tokens: int, scale: float) -> None:
     """Tiles of the vocabulary give what one log softmax over all of it gives."""
@@ -112,6 +147,76 @@ def test_equal_logits_go_to_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     last = np.array([[0], [0], [0], [1], [0]], np.float32)  # as far into its tile
     got = compare_tokens(one, matrix(last), one, matrix(base), np.array([0]))
     assert not got.same_top[0]
+
+
+@pytest.mark.parametrize("noise", [1e-4, 1e-3, 1e-2])
+@pytest.mark.parametrize("scale", [1, 4])
+def test_divergence_is_exact_to_its_logits(noise: float, scale: float) -> None:
+    """Of likely and of unlikely tokens: within 1e-7 for each, 2e-9 on average."""
+    base = np.float32(scale) * normal(400, 5000) - 10
+    base[::2, 77] += np.float32(12 * scale)
+    logits = base + np.float32(noise) * normal(400, 5000, seed=1)
+    p, q = (log_softmax(each.astype(np.float64)) for each in (base, logits))
+    targets = np.random.default_rng(2).integers(0, 5000, 400)
+    got = compared(logits, base, targets)
+    error = got.kld - (np.exp(p) * (p - q)).sum(-1)
+    assert np.abs(error).max() < 1e-7
+    assert abs(error.mean()) < 2e-9
+    assert np.abs(got.nll + q[np.arange(400), targets]).max() < 1e-7
+
+
+def test_a_row_does_not_depend_on_the_others() -> None:
+    """Nor on the number of threads; only rows with NaN are NaN."""
+    base, logits = 3 * normal(24, 2500), 3 * normal(24, 2500, seed=1)
+    targets = np.random.default_rng(2).integers(0, 2500, 24)
+    logits[5, 1100] = base[8, 2499] = np.nan
+
+    def scores(rows: NDArray[np.int64]) -> F64:
+        got = compared(logits[rows], base[rows], targets[rows])
+        return np.stack([got.nll, got.kld, got.same_top], axis=1)
+
+    together = scores(np.arange(24))
+    with ThreadPoolExecutor(4) as pool:
+        alone = list(pool.map(scores, np.arange(24)[:, None]))
+    assert np.array_equal(np.concatenate(alone), together, equal_nan=True)
+    assert np.flatnonzero(np.isnan(together[:, 0])).tolist() == [5]
+    assert np.flatnonzero(np.isnan(together[:, 1])).tolist() == [5, 8]
+
+
+def test_tokens_ruled_out_count_for_nothing() -> None:
+    """Logits of minus infinity, a whole tile of them too, of the base or of both."""
+    base, logits = (normal(3, 2 * VOCABULARY_ROWS + 40, seed=s) for s in (0, 1))
+    targets = np.array([VOCABULARY_ROWS, 2 * VOCABULARY_ROWS, 2 * VOCABULARY_ROWS + 3])
+    logits[:, :VOCABULARY_ROWS] = base[:, :VOCABULARY_ROWS] = base[:, -30:] = -np.inf
+    p, q = (log_softmax(each.astype(np.float64)) for each in (base, logits))
+    able = np.isfinite(base[0])
+    expected = (np.exp(p[:, able]) * (p[:, able] - q[:, able])).sum(-1)
+    got = compared(logits, base, targets)
+    assert np.allclose(got.nll, -q[np.arange(3), targets], rtol=1e-7)
+    assert np.allclose(got.kld, expected, rtol=1e-6)
+    assert compared(base, logits, targets).kld.tolist() == [np.inf] * 3
+
+
+def test_large_steps_between_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The highest logit grows by little and by much, and sums are rescaled."""
+    monkeypatch.setattr(likelihood, "VOCABULARY_ROWS", 1)
+    steps = np.float32([1e-6, 0.3, 0.7, 5, 30, 90, 600, 800, 1e5])
+    rising = np.cumsum(steps, dtype=np.float32)
+    base = np.stack([rising, rising[::-1], -rising, np.roll(rising, 4)])
+    logits = base + np.float32(0.01) * normal(*base.shape)
+    p, q = (log_softmax(each.astype(np.float64)) for each in (base, logits))
+    got = compared(logits, base, np.arange(4))
+    assert np.allclose(got.nll, -q[np.arange(4), np.arange(4)], rtol=1e-12, atol=1e-7)
+    assert np.allclose(got.kld, (np.exp(p) * (p - q)).sum(-1), atol=1e-7)
+
+
+def test_heads_of_different_vocabularies_are_refused() -> None:
+    """Logits that do not lie alike, and targets that are too few."""
+    logits = normal(4, 30)
+    with pytest.raises(ShapeError):
+        compared(logits, logits[:, :20].copy(), np.zeros(4, np.int64))
+    with pytest.raises(ShapeError):
+        compared(logits, logits.copy(), np.zeros(3, np.int64))
 
 
 def test_scores_stack_and_cut() -> None:

@@ -132,8 +132,12 @@ def test_q8_is_llamacpps_arithmetic(
     backend: Backend, block_type: QuantType, shape: tuple[int, int, int]
 ) -> None:
     """Activations rounded as its CPU path rounds them; sums exact to f32."""
-    case = make_case(block_type, shape)
-    if block_type.block_size == 32:
+    check_q8(backend, make_case(block_type, shape))
+
+
+def check_q8(backend: Backend, case: Case) -> None:
+    """The product in 8 bits is exact to the rounding of f32."""
+    if case.type.block_size == 32:
         expected = q8_0_product(case)
     else:
         expected = rounded_to_q8_k(case.x) @ case.w.T
@@ -170,6 +174,55 @@ def rounded_to_q8_k(x: np.ndarray) -> np.ndarray:
     inverse = np.float32(-127) / extreme
     codes = np.minimum(np.rint(blocks * inverse), 127).astype(np.float64)
     return (codes * (1 / inverse).astype(np.float64)).reshape(x.shape)
+
+
+def test_no_codes_are_too_large_for_the_sums(
+    backend: Backend, block_type: QuantType
+) -> None:
+    """Any bytes of a block, times activations of the largest codes, in both signs.
+
+    Activations have the signs of a row of weights, or the opposite: its products add up
+    to the most that integer sums come to.
+    """
+    case = any_bytes_case(block_type)
+    check_q8(backend, case)
+    error = np.abs(case.product(backend, Precision.I16) - case.x @ case.w.T)
+    assert (error <= 4 * ROUNDING * case.magnitude()).all()
+
+
+def any_bytes_case(type: QuantType) -> Case:
+    """Rows of one byte only, for each byte, and rows of random ones; k is 256.
+
+    What is a number in the blocks stays one that quantization has given.
+    """
+    rng = np.random.default_rng(0)
+    blocks, size = 256 // type.block_size, type.block_bytes
+    same = np.arange(256, dtype=np.uint8).repeat(blocks * size)
+    mixed = rng.integers(0, 256, 64 * blocks * size, np.uint8)
+    data = np.concatenate([same, mixed]).reshape(-1, blocks, size)
+    numbers = slice(*NUMBERS_AT.get(type, (0, 2)))
+    quantized = make_case(type, (1, len(data), blocks)).data.reshape(data.shape)
+    data[..., numbers] = quantized[..., numbers]
+    data = data.reshape(len(data), -1)
+    w = dequantize_rows(data, type, 256)
+    signs = np.where(w < 0, np.float32(-1), np.float32(1))
+    return Case(np.concatenate([signs, -signs]), data, w.astype(np.float64), type)
+
+
+NUMBERS_AT = {
+    QuantType.Q4_1: (0, 4),
+    QuantType.Q5_1: (0, 4),
+    QuantType.MXFP4: (0, 1),
+    QuantType.Q2_K: (80, 84),
+    QuantType.Q3_K: (108, 110),
+    QuantType.Q4_K: (0, 4),
+    QuantType.Q5_K: (0, 4),
+    QuantType.Q6_K: (208, 210),
+    QuantType.IQ1_M: (48, 56),  # amid the scales
+    QuantType.TQ1_0: (52, 54),
+    QuantType.TQ2_0: (64, 66),
+}
+"""Where a block has numbers in floating point, if not in its first two bytes."""
 
 
 @pytest.mark.parametrize("precision", Precision, ids=lambda p: p.name)

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from quantkit import ops
+from quantkit._native import ENVIRONMENT_VARIABLE, Backend
+from quantkit.errors import ShapeError
 from quantkit.evaluate.weights import TypedMatrix
 from quantkit.types import QuantType
 
 F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+HALF_UNIT = 2.0**-24
+"""The largest relative error of one rounding."""
+
+WIDTHS = [1, 3, 5, 7, 9, 15, 17, 576, 2049]
+"""One, one more or less than a vector has of each backend, and real ones."""
+
+
+@pytest.fixture(autouse=True)
+def _on(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs on each backend of this machine."""
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, backend.name)
 
 
 def normal(*shape: int, seed: int = 0) -> F32:
@@ -23,58 +38,87 @@ def matrix(values: F32) -> TypedMatrix:
     return TypedMatrix(values.view(np.uint8), QuantType.F32, values.shape[1])
 
 
-def test_rms_norm_is_the_formula() -> None:
-    """Each row over its root mean square, times the weight."""
-    x, weight = 3 * normal(5, 64), normal(64, seed=1)
+def rooted(x: F32, epsilon: float) -> F64:
+    """Rows over their root mean square, in f64."""
     wide = x.astype(np.float64)
-    scale = np.sqrt(np.square(wide).mean(-1, keepdims=True) + 1e-5)
-    assert np.allclose(ops.rms_norm(x, weight, 1e-5), wide / scale * weight, rtol=1e-6)
+    y: F64 = wide / np.sqrt(np.square(wide).mean(-1, keepdims=True) + epsilon)
+    return y
 
 
-def test_rms_norm_works_on_each_head() -> None:
-    """A [n, heads, size] array is normed along its last axis only."""
-    x, weight = normal(4, 3, 16), normal(16, seed=1)
-    by_head = [ops.rms_norm(x[:, head], weight, 1e-6) for head in range(3)]
-    assert np.array_equal(ops.rms_norm(x, weight, 1e-6), np.stack(by_head, 1))
-
-
-def test_layer_norm_is_the_formula() -> None:
-    """Mean 0 and variance 1, then weight and bias."""
-    x, weight, bias = 3 * normal(5, 64) + 2, normal(64, seed=1), normal(64, seed=2)
+def centred(x: F32, epsilon: float) -> F64:
+    """Rows less their mean, over their standard deviation, in f64."""
     wide = x.astype(np.float64)
-    expected = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(
-        wide.var(-1, keepdims=True) + 1e-5
-    )
-    got = ops.layer_norm(x, weight, bias, 1e-5)
-    assert np.allclose(got, expected * weight + bias, rtol=1e-5, atol=1e-6)
-    assert np.allclose(ops.layer_norm(x, None, None, 1e-5), expected, atol=1e-6)
+    wide -= wide.mean(-1, keepdims=True)
+    y: F64 = wide / np.sqrt(np.square(wide).mean(-1, keepdims=True) + epsilon)
+    return y
 
 
-def test_gelu_is_the_formula() -> None:
-    """With the error function of the standard library, and with tanh."""
-    x = np.linspace(-6, 6, 1001, dtype=np.float32)
-    exact = [v / 2 * (1 + math.erf(v / math.sqrt(2))) for v in x.tolist()]
-    assert np.abs(ops.gelu(x) - exact).max() < 1e-6
-    inner = math.sqrt(2 / math.pi) * (x.astype(np.float64) + 0.044715 * x**3)
-    assert np.abs(ops.gelu_tanh(x) - x / 2 * (1 + np.tanh(inner))).max() < 1e-6
+@pytest.mark.parametrize("width", WIDTHS)
+def test_rms_norm_is_the_formula(width: int) -> None:
+    """Each row over its root mean square, times the weight: within a few roundings."""
+    x, weight = 3 * normal(5, width), normal(width, seed=1)
+    expected = rooted(x, 1e-5)
+    for got, by in (
+        (ops.rms_norm(x, weight, 1e-5), weight.astype(np.float64)),
+        (ops.rms_norm(x, None, 1e-5), np.ones(width)),
+    ):
+        assert got.dtype == np.float32
+        error = np.abs(got - expected * by)
+        assert (error <= 5 * HALF_UNIT * np.abs(expected * by)).all()
 
 
-def test_soft_cap_keeps_within() -> None:
-    """cap * tanh(x / cap); none changes nothing."""
-    x = np.float32([-1e4, -1, 0, 1, 1e4])
-    wide = x.astype(np.float64)
-    assert np.allclose(ops.soft_capped(x.copy(), 30), 30 * np.tanh(wide / 30))
-    assert np.array_equal(ops.soft_capped(x.copy(), None), x)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("mean", [0, 2, -1000])
+def test_layer_norm_is_the_formula(width: int, mean: float) -> None:
+    """Mean 0 and variance 1, then weight and bias; a mean far from 0 costs no digit."""
+    x = 3 * normal(5, width) + np.float32(mean)
+    weight, bias = normal(width, seed=1), normal(width, seed=2)
+    expected = centred(x, 1e-5)
+    for w, b in ((weight, bias), (weight, None), (None, bias), (None, None)):
+        scaled = expected if w is None else expected * w
+        shifted = scaled if b is None else scaled + b
+        error = np.abs(ops.layer_norm(x, w, b, 1e-5) - shifted)
+        bound = HALF_UNIT * (8 * np.abs(scaled) + np.abs(shifted))
+        assert (error <= bound + 1e-12).all()
 
 
-def test_silu_survives_large_inputs() -> None:
-    """silu is 0 far below zero and the identity far above; nothing overflows."""
-    gate = np.float32([[-2e4, -100, -1, 0, 1, 100, 2e4]])
-    wide = gate.astype(np.float64)
-    with np.errstate(over="ignore"):
-        expected = wide / (1 + np.exp(-wide))
-    got = ops.silu(gate.copy())
-    assert np.allclose(got, expected, rtol=1e-6, atol=1e-30)
+def test_norms_work_on_each_head() -> None:
+    """A [n, heads, size] array is normed along its last axis; heads may differ."""
+    x, alike, bias = normal(4, 3, 17), normal(17, seed=1), normal(17, seed=3)
+    differing = normal(3, 17, seed=2)
+    for weight in (alike, differing):
+        rows = [np.broadcast_to(weight, (3, 17))[head].copy() for head in range(3)]
+        by_head = [ops.rms_norm(x[:, i], w, 1e-6) for i, w in enumerate(rows)]
+        assert np.array_equal(ops.rms_norm(x, weight, 1e-6), np.stack(by_head, 1))
+        by_head = [ops.layer_norm(x[:, i], w, bias, 1e-6) for i, w in enumerate(rows)]
+        got = ops.layer_norm(x, weight, bias, 1e-6)
+        assert np.array_equal(got, np.stack(by_head, 1))
+
+
+@pytest.mark.parametrize("width", [5, 17, 576])
+def test_a_normed_row_does_not_depend_on_the_others(width: int) -> None:
+    """Nor on the number of threads; rows that are not finite harm themselves alone."""
+    x, weight, bias = normal(40, width), normal(width, seed=1), normal(width, seed=2)
+    x[3, width // 2], x[7, 0], x[9, -1] = np.nan, np.inf, -np.inf
+    bad = np.isin(np.arange(40), [3, 7, 9])
+
+    def normed(rows: F32) -> F32:
+        both = ops.rms_norm(rows, weight, 1e-5), ops.layer_norm(rows, weight, bias, 0)
+        return np.stack(both, 1)
+
+    together = normed(x)
+    with ThreadPoolExecutor(4) as pool:
+        alone = np.concatenate(list(pool.map(normed, np.split(x, 40))))
+    assert np.array_equal(alone, together, equal_nan=True)
+    assert np.array_equal(np.isnan(together).any((1, 2)), bad)
+
+
+def test_a_norm_of_another_width_is_refused() -> None:
+    """Weights for 3 heads, and rows that are no multiple of 3."""
+    with pytest.raises(ShapeError):
+        ops.rms_norm(normal(4, 8), normal(3, 8), 1e-5)
+    with pytest.raises(ShapeError):
+        ops.rms_norm(normal(4, 8), normal(16), 1e-5)
 
 
 def test_linear_adds_the_bias() -> None:
@@ -89,32 +133,60 @@ def turns(n: int, pairs: int) -> NDArray[np.complex64]:
     return np.exp(1j * angles).astype(np.complex64)
 
 
-@pytest.mark.parametrize("interleaved", [True, False])
+def turned(x: F32, pairs: int, interleaved: bool) -> F32:
+    """A copy of x [n, heads, size], turned."""
+    return ops.turn(x.copy(), turns(len(x), pairs), interleaved=interleaved)
+
+
+BOTH_LAYOUTS = pytest.mark.parametrize("interleaved", [True, False])
+
+
+@BOTH_LAYOUTS
+@pytest.mark.parametrize(("pairs", "size"), [(1, 2), (4, 12), (32, 64), (33, 67)])
+def test_turn_is_the_product_with_each_turn(
+    pairs: int, size: int, interleaved: bool
+) -> None:
+    """Pairs as complex numbers, in f64; what lies beyond them stays."""
+    x = normal(6, 2, size)
+    wide = x[..., : 2 * pairs].astype(np.float64)
+    if interleaved:
+        a, b = wide[..., ::2], wide[..., 1::2]
+    else:
+        a, b = wide[..., :pairs], wide[..., pairs:]
+    products = (a + 1j * b) * turns(6, pairs)[:, None]
+    axis = -1 if interleaved else -2
+    expected = np.stack([products.real, products.imag], axis).reshape(wide.shape)
+    bound = np.stack([2 * HALF_UNIT * (abs(a) + abs(b))] * 2, axis).reshape(wide.shape)
+    got = turned(x, pairs, interleaved)
+    assert (np.abs(got[..., : 2 * pairs] - expected) <= bound).all()
+    assert np.array_equal(got[..., 2 * pairs :], x[..., 2 * pairs :])
+    assert np.array_equal(got[0], x[0])  # position 0 does not turn
+
+
+@BOTH_LAYOUTS
 def test_turn_depends_on_the_distance_only(interleaved: bool) -> None:
     """q.k after turning is the same for any two positions equally far apart."""
     n, size = 32, 8
     q, k = (np.repeat(normal(1, 1, size, seed=s), n, axis=0) for s in (0, 1))
-    q, k = (ops.turn(x, turns(n, size // 2), interleaved=interleaved) for x in (q, k))
+    q, k = (turned(x, size // 2, interleaved) for x in (q, k))
     products = np.einsum("id,jd->ij", q[:, 0], k[:, 0])
     assert np.allclose(products[3:, :-3].diagonal(), products[3, 0], atol=1e-5)
     assert np.ptp(products[0]) > 0.1
 
 
-def test_turn_layouts_differ_by_a_permutation() -> None:
-    """Interleaving the halves before turning gives the interleaved result."""
-    x = normal(6, 2, 8)
-    order = np.arange(8).reshape(2, 4).T.ravel()
-    halves = ops.turn(x, turns(6, 4), interleaved=False)
-    pairs = ops.turn(x[..., order], turns(6, 4), interleaved=True)
-    assert np.allclose(pairs, halves[..., order], atol=1e-6)
-    assert np.array_equal(pairs[0], x[0][..., order])  # position 0 does not turn
+@BOTH_LAYOUTS
+def test_turn_writes_over_parts_of_arrays(interleaved: bool) -> None:
+    """The end of each head, one head for all, and components with gaps."""
+    x = normal(6, 3, 20)
+    for part in (np.s_[..., 12:], np.s_[:, :1, 4:12], np.s_[:, ::2, :16:2]):
+        y, expected = x.copy(), x.copy()
+        expected[part] = turned(x[part], 4, interleaved)
+        ops.turn(y[part], turns(6, 4), interleaved=interleaved)
+        assert np.array_equal(y, expected)
 
 
-def test_turn_of_a_part_leaves_the_rest() -> None:
-    """Fewer pairs than a head has: the components beyond them stay."""
-    x = normal(6, 2, 12)
-    for interleaved in (True, False):
-        got = ops.turn(x, turns(6, 4), interleaved=interleaved)
-        part = ops.turn(x[..., :8], turns(6, 4), interleaved=interleaved)
-        assert np.array_equal(got[..., :8], part)
-        assert np.array_equal(got[..., 8:], x[..., 8:])
+def test_turns_that_do_not_fit_are_refused() -> None:
+    """More pairs than components, and other positions."""
+    for n, pairs in ((6, 5), (5, 4)):
+        with pytest.raises(ShapeError):
+            ops.turn(normal(6, 2, 8), turns(n, pairs), interleaved=True)

@@ -8,6 +8,10 @@
 
 #include "matmul.h"
 #include "attention.h"
+#include "norms.h"
+#include "activations.h"
+#include "rotary.h"
+#include "softmax.h"
 
 #define OPS_JOIN(a, b) a##b
 #define OPS_SYMBOL(name) OPS_JOIN(qk_ops_, name)
@@ -19,6 +23,13 @@ const qk_ops OPS_SYMBOL(QK_OPS_NAME) = {
     .matmul = matmul,
     .attention_workspace = attention_workspace,
     .attention = attention,
+    .norm_rows = norm_rows,
+    .activate = activate,
+    .swiglu_clamped = swiglu_clamped,
+    .soft_cap = soft_cap,
+    .rotate = rotate,
+    .add_logits = add_logits,
+    .compare_logits = compare_logits,
 };
 
 #endif

@@ -190,7 +190,7 @@ static void attend_keys(query_tile *t, size_t first, size_t n)
     for (size_t i = 0; i < n; i += ROWS) {
         const sums_target scores = {space->scores + i * TILE, TILE, 0};
         multiply_f32(space->keys + (first + i) * what->key_size, space->queries, what->key_size,
-                     scores);
+                     &scores);
     }
     if (t->slope != 0 || what->cap > 0) {
         adjust_scores(t, first, n);
@@ -199,7 +199,7 @@ static void attend_keys(query_tile *t, size_t first, size_t n)
     take_in_scores(t, n);
     for (size_t c = 0; c < what->value_size; c += ROWS) {
         const sums_target outputs = {space->outputs + c * TILE, TILE, 1};
-        multiply_f32(space->values + c * what->n + first * ROWS, space->scores, n, outputs);
+        multiply_f32(space->values + c * what->n + first * ROWS, space->scores, n, &outputs);
     }
 }
 

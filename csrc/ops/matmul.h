@@ -6,7 +6,7 @@
 #include "unpack.h"
 #include "unpack_iq.h"
 #include "pack.h"
-#include "kernel.h"
+#include "kernel_int.h"
 #include "tile.h"
 
 #define ALIGNMENT 64
@@ -14,7 +14,7 @@
 
 /* What one call multiplies. */
 typedef struct product {
-    int_kernel *kernel; /* NULL in f32 */
+    const int_kernel *kernel; /* NULL in f32 */
     qk_packing packing;
     const uint8_t *x;
     size_t m, n, k;
@@ -48,22 +48,23 @@ static void multiply_tile(const product *p, const uint32_t *tile, const float *i
                           size_t first, size_t n_cols)
 {
     float spare[ROWS * TILE];
-    const size_t bytes = code_bytes(p->packing), panel_size = panel_bytes(p->packing, p->k);
+    const size_t bytes = p->kernel ? code_bytes(p->kernel->shape.dot) : 4;
+    const size_t panel_size = panel_bytes(p->packing, p->k);
     const int add = first > 0;
     for (size_t row = 0; row < p->m; row += ROWS) {
         const uint8_t *panel = p->x + row / ROWS * panel_size;
         const sums_target to = find_target(p, row, column, add, spare);
         if (!p->kernel) {
-            multiply_f32((const float *)panel + first * ROWS, (const float *)tile, n_cols, to);
+            multiply_f32((const float *)panel + first * ROWS, (const float *)tile, n_cols, &to);
         } else {
-            const float *x_items = (const float *)(panel + p->k * ROWS * bytes);
-            const int_operands at = {
-                .x_words = (const uint32_t *)panel + first * bytes / 4 * ROWS,
+            const uint8_t *x_words = panel + words_offset(p->packing, bytes, p->k);
+            const int_operands from = {
+                .x_words = (const uint32_t *)x_words + first * bytes / 4 * ROWS,
                 .w_words = tile,
-                .x_items = x_items + first / GROUP * X_ITEMS * ROWS,
+                .x_items = (const float *)panel + first / GROUP * X_ITEMS * ROWS,
                 .w_items = items,
             };
-            p->kernel(at, n_cols / GROUP, to);
+            p->kernel->multiply(&from, n_cols / GROUP, &to);
         }
         if (to.y == spare) {
             put_spare(p, spare, row, column, add);
@@ -76,9 +77,12 @@ static void matmul(int type, qk_packing packing, const uint8_t *x, size_t m, con
 {
     const unpacking *u = find_unpacking(type);
     const size_t row_bytes = u ? k / u->block_size * u->block_bytes : k * (type == 0 ? 4 : 2);
-    int_kernel *kernel = u ? find_int_kernel(packing, (int)(GROUP / u->group), u->has_min) : NULL;
+    const int_kernel *kernel = NULL;
+    if (packing != QK_PACKED_F32) {
+        kernel = find_int_kernel(packing, (int)(GROUP / u->group), u->has_min, u->largest);
+    }
     const product p = {kernel, packing, x, m, n, k, y, y_stride};
-    const size_t bytes = code_bytes(packing);
+    const size_t bytes = kernel ? code_bytes(kernel->shape.dot) : 4;
     uint32_t *tile = (uint32_t *)(((uintptr_t)workspace + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
     float *items = (float *)(tile + TILE_WORDS * bytes / 4);
     for (size_t column = 0; column < n; column += TILE) {
@@ -86,8 +90,9 @@ static void matmul(int type, qk_packing packing, const uint8_t *x, size_t m, con
         const uint8_t *from = w + column * row_bytes;
         for (size_t first = 0; first < k; first += K_STEP) {
             const size_t n_cols = k - first < K_STEP ? k - first : K_STEP;
-            if (p.kernel) {
-                fill_tile_integers(u, bytes, from, row_bytes, rows, first, n_cols, tile, items);
+            if (kernel) {
+                fill_tile_integers(u, kernel->shape, from, row_bytes, rows, first, n_cols, tile,
+                                   items);
             } else {
                 fill_tile_f32(type, from, row_bytes, rows, first, n_cols, (float *)tile);
             }

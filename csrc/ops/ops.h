@@ -20,6 +20,14 @@ typedef struct qk_ops {
     size_t (*attention_workspace)(const qk_attention *what);
     void (*attention)(const qk_attention *what, const float *q, const float *k, const float *v,
                       float *out, void *workspace);
+    void (*norm_rows)(const qk_norm *what, const float *x, float *y);
+    void (*activate)(qk_function function, const float *x, const float *up, size_t n, float *out);
+    void (*swiglu_clamped)(const float *gate, const float *up, size_t n, float *out);
+    void (*soft_cap)(const float *x, float cap, size_t n, float *out);
+    void (*rotate)(const qk_rotation *what, const float *turns, float *x);
+    void (*add_logits)(const qk_tile *tile, const float *logits, qk_softmax *rows);
+    void (*compare_logits)(const qk_tile *tile, const float *logits, const float *base_logits,
+                           qk_softmax *rows, qk_softmax *base, double *excess);
 } qk_ops;
 
 /* What a backend's number stands for. */

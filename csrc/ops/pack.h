@@ -2,9 +2,10 @@
 /* Activations as the microkernels read them: panels of ROWS rows of x, column by column.
  *
  *     f32       [k][ROWS] floats
- *     integers  words [k * code bytes / 4][ROWS], a word holding 2 or 4 codes of a row;
- *               then [k / 32][X_ITEMS][ROWS] floats: the scale, and the sum of the codes of all 32,
- *               of the first and of the last 16, times the scale unless 256 share it
+ *     integers  [k / 32][X_ITEMS][ROWS] floats: the scale, and the sum of the codes of all 32, of
+ *               the first and of the last 16, times the scale unless 256 share it;
+ *               then words [k / 2][ROWS] of two codes of a row, or [k / 4][ROWS] of four, or both:
+ *               8-bit activations have also 16-bit codes, for weights larger than I8_LARGEST
  *
  * The last panel is filled up with rows of zeros.
  *
@@ -22,10 +23,15 @@
 #define GROUP 32 /* columns that share a scale of x */
 #define X_ITEMS 4
 
-/* Bytes of a code as held: 8-bit codes only where there is an instruction for them. */
-QK_INLINE size_t code_bytes(qk_packing packing)
+/* Whether activations so packed are held as codes of 8 bits, of 16 bits. */
+QK_INLINE int has_i8(qk_packing packing) { return packing >= QK_PACKED_Q8_0 && I8_LARGEST > 0; }
+QK_INLINE int has_i16(qk_packing packing) { return !has_i8(packing) || I8_LARGEST < 128; }
+
+/* Where a panel's words begin, of codes of so many bytes. */
+QK_INLINE size_t words_offset(qk_packing packing, size_t bytes, size_t k)
 {
-    return HAS_DOT_I8 && packing >= QK_PACKED_Q8_0 ? 1 : 2;
+    const size_t items = k / GROUP * X_ITEMS * ROWS * sizeof(float);
+    return bytes == 1 && has_i16(packing) ? items + k * ROWS * 2 : items;
 }
 
 QK_INLINE size_t panel_bytes(qk_packing packing, size_t k)
@@ -33,7 +39,8 @@ QK_INLINE size_t panel_bytes(qk_packing packing, size_t k)
     if (packing == QK_PACKED_F32) {
         return k * ROWS * sizeof(float);
     }
-    return k * ROWS * code_bytes(packing) + k / GROUP * X_ITEMS * ROWS * sizeof(float);
+    const size_t last = has_i8(packing) ? 1 : 2;
+    return words_offset(packing, last, k) + k * ROWS * last;
 }
 
 /* |x| of the largest of n; NaN if there is one. */
@@ -94,26 +101,31 @@ QK_INLINE float quantize_q8_k(const float *x, int16_t *code)
     return 1.0f / inverse;
 }
 
-/* Where the codes and the numbers of one row of a panel go. */
+/* Where the numbers and the codes of one row of a panel go: every ROWS-th is this row's. */
 typedef struct x_row {
-    uint32_t *words; /* every ROWS-th is this row's */
     float *items;
+    uint32_t *i16, *i8;
 } x_row;
 
-QK_INLINE void put_codes(const int16_t *code, size_t bytes, x_row to)
+QK_INLINE void put_words_i16(const int16_t *code, uint32_t *to)
 {
     uint32_t words[16];
-    if (bytes == 2) {
-        memcpy(words, code, sizeof words);
-    } else {
-        uint8_t narrow[32];
-        for (int i = 0; i < 32; i++) {
-            narrow[i] = (uint8_t)(code[i] + X_BIAS);
-        }
-        memcpy(words, narrow, sizeof narrow);
+    memcpy(words, code, sizeof words);
+    for (size_t i = 0; i < 16; i++) {
+        to[i * ROWS] = words[i];
     }
-    for (size_t i = 0; i < 8 * bytes; i++) {
-        to.words[i * ROWS] = words[i];
+}
+
+QK_INLINE void put_words_i8(const int16_t *code, uint32_t *to)
+{
+    uint8_t narrow[32];
+    uint32_t words[8];
+    for (int i = 0; i < 32; i++) {
+        narrow[i] = (uint8_t)(code[i] + X_BIAS);
+    }
+    memcpy(words, narrow, sizeof words);
+    for (size_t i = 0; i < 8; i++) {
+        to[i * ROWS] = words[i];
     }
 }
 
@@ -135,7 +147,6 @@ QK_INLINE void put_items(const int16_t *code, float scale, qk_packing packing, f
 
 QK_INLINE void pack_row_integers(qk_packing packing, const float *x, size_t k, x_row to)
 {
-    const size_t bytes = code_bytes(packing);
     int16_t code[256];
     float scale = 0.0f;
     for (size_t i = 0; i < k; i += GROUP) {
@@ -146,10 +157,16 @@ QK_INLINE void pack_row_integers(qk_packing packing, const float *x, size_t k, x
         } else {
             scale = quantize_32(x + i, packing == QK_PACKED_I16 ? 32767.0f : 127.0f, code);
         }
-        put_codes(group, bytes, to);
         put_items(group, scale, packing, to.items);
-        to.words += 8 * bytes * ROWS;
         to.items += X_ITEMS * ROWS;
+        if (has_i16(packing)) {
+            put_words_i16(group, to.i16);
+            to.i16 += 16 * ROWS;
+        }
+        if (has_i8(packing)) {
+            put_words_i8(group, to.i8);
+            to.i8 += 8 * ROWS;
+        }
     }
 }
 
@@ -172,8 +189,11 @@ static void pack(qk_packing packing, const float *x, size_t m, size_t k, uint8_t
                 to[i * ROWS] = x[i];
             }
         } else {
-            uint8_t *items = panel + k * ROWS * code_bytes(packing);
-            const x_row to = {(uint32_t *)panel + row % ROWS, (float *)items + row % ROWS};
+            const x_row to = {
+                .items = (float *)panel + row % ROWS,
+                .i16 = (uint32_t *)(panel + words_offset(packing, 2, k)) + row % ROWS,
+                .i8 = (uint32_t *)(panel + words_offset(packing, 1, k)) + row % ROWS,
+            };
             if (packing == QK_PACKED_I16) { /* each compiled for its packing */
                 pack_row_integers(QK_PACKED_I16, x, k, to);
             } else if (packing == QK_PACKED_Q8_0) {

@@ -13,10 +13,12 @@
  *             vacc_zero, vacc_load(int32), vacc_store
  *             vacc_dot_i16(sum, w, x): lane l gets w[2l] x[0] + w[2l+1] x[1]; w: WIDTH pairs of
  *               int16 in memory order, x: one pair for all lanes
- *             vacc_dot_i8(sum, w, x): the same of four int8, where HAS_DOT_I8; x is held plus
- *               X_BIAS, as an unsigned byte where that is not 0; else codes of 8 bits are
- *               held as int16
- *             vf32_from_i16_sums, vf32_from_i8_sums: as floats
+ *             vacc_dot_i8(sum, w, x): the same of four int8, |w| <= I8_LARGEST; x is held plus
+ *               X_BIAS, as an unsigned byte where that is not 0
+ *             vacc_dot_short(sum, w, x), if HAS_SHORT_SUMS: the same in two sums of 16 bits per
+ *               lane, each of two of the four, modulo 2^16
+ *             vf32_from_i16_sums, vf32_from_i8_sums, vf32_from_short_sums: as floats
+ *           I8_LARGEST is 0 where there is no vacc_dot_i8; larger weights are held as int16
  *   vwords  WIDTH words of w; vwords_load, and vwords_set1(p): the word at p in all lanes
  *   memory  transpose_words(in, in_stride, out, out_stride): WIDTH x WIDTH words of 32 bits
  *           split_nibbles(bytes, offset, low, high): the halves of 16 bytes, less an offset
@@ -29,7 +31,7 @@
 #if defined(__GNUC__) && !defined(__clang__)
 #define UNROLL _Pragma("GCC unroll 16")
 #elif defined(__clang__)
-#define UNROLL _Pragma("unroll")
+#define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL
 #endif

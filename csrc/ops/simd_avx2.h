@@ -5,8 +5,9 @@
 
 #define WIDTH 8
 #define ROWS 5
-#define X_BIAS 0
-#define HAS_DOT_I8 0 /* its 8-bit products saturate: 8-bit codes are multiplied as int16 */
+#define X_BIAS 128
+#define I8_LARGEST 64 /* vpmaddubsw saturates: 2 * 255 * 64 is less than 2^15 */
+#define HAS_SHORT_SUMS 1
 
 typedef __m256 vf32;
 typedef __m256i vacc;
@@ -61,15 +62,33 @@ QK_INLINE vwords vwords_set1(const void *p)
 QK_INLINE vacc vacc_zero(void) { return _mm256_setzero_si256(); }
 QK_INLINE vacc vacc_load(const int32_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
 QK_INLINE void vacc_store(int32_t *p, vacc a) { _mm256_storeu_si256((__m256i *)p, a); }
-QK_INLINE vacc vacc_dot_i16(vacc sum, vwords w, vwords x)
+
+/* The sum as it stands; else the compiler sums products first, and runs out of registers. */
+QK_INLINE vacc vacc_now(vacc sum)
 {
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
 #ifdef __GNUC__
-    __asm__("" : "+x"(sum)); /* or the compiler sums products first, and runs out of registers */
+    __asm__("" : "+x"(sum));
 #endif
     return sum;
 }
+/* The sums of the 16-bit halves of words. */
+QK_INLINE vacc vacc_of_halves(vacc a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
+
+QK_INLINE vacc vacc_dot_i16(vacc sum, vwords w, vwords x)
+{
+    return vacc_now(_mm256_add_epi32(sum, _mm256_madd_epi16(w, x)));
+}
+QK_INLINE vacc vacc_dot_i8(vacc sum, vwords w, vwords x)
+{
+    return vacc_now(_mm256_add_epi32(sum, vacc_of_halves(_mm256_maddubs_epi16(x, w))));
+}
+QK_INLINE vacc vacc_dot_short(vacc sum, vwords w, vwords x)
+{
+    return vacc_now(_mm256_add_epi16(sum, _mm256_maddubs_epi16(x, w)));
+}
 QK_INLINE vf32 vf32_from_i16_sums(vacc a) { return _mm256_cvtepi32_ps(a); }
+QK_INLINE vf32 vf32_from_i8_sums(vacc a) { return _mm256_cvtepi32_ps(a); }
+QK_INLINE vf32 vf32_from_short_sums(vacc a) { return _mm256_cvtepi32_ps(vacc_of_halves(a)); }
 
 /* Four rows of each 4 x 4 words at a time, then the halves. */
 QK_INLINE void transpose_words(const uint32_t *in, size_t in_stride, uint32_t *out,

@@ -5,7 +5,8 @@
 
 #define WIDTH 16
 #define ROWS 6
-#define HAS_DOT_I8 1
+#define I8_LARGEST 128
+#define HAS_SHORT_SUMS 0
 #define X_BIAS 128 /* vpdpbusd multiplies unsigned by signed bytes */
 
 typedef __m512 vf32;

@@ -9,10 +9,11 @@
 #define ROWS 4
 #define X_BIAS 0
 #ifdef QK_DOT_PRODUCT
-#define HAS_DOT_I8 1
+#define I8_LARGEST 128
 #else
-#define HAS_DOT_I8 0
+#define I8_LARGEST 0
 #endif
+#define HAS_SHORT_SUMS 0
 
 typedef float32x4_t vf32;
 typedef int32x4x2_t vacc; /* of int16: sums of the odd and the even products side by side */
@@ -67,7 +68,7 @@ QK_INLINE vacc vacc_dot_i16(vacc sum, vwords w, vwords x)
     return sum;
 }
 QK_INLINE vf32 vf32_from_i16_sums(vacc a) { return vcvtq_f32_s32(vpaddq_s32(a.val[0], a.val[1])); }
-#if HAS_DOT_I8
+#if I8_LARGEST
 QK_INLINE vacc vacc_dot_i8(vacc sum, vwords w, vwords x)
 {
     sum.val[0] = vdotq_s32(sum.val[0], vreinterpretq_s8_s16(w), vreinterpretq_s8_s16(x));

@@ -5,7 +5,8 @@
 #define WIDTH 1
 #define ROWS 4
 #define X_BIAS 0
-#define HAS_DOT_I8 0
+#define I8_LARGEST 0
+#define HAS_SHORT_SUMS 0
 
 typedef float vf32;
 typedef int32_t vacc;

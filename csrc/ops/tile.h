@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From rows of w in blocks to a tile of it as the microkernels read it (kernel.h). */
+/* From rows of w in blocks to a tile of it as the microkernels read it (kernel.h, kernel_int.h). */
 #ifndef QK_TILE_H
 #define QK_TILE_H
 
@@ -13,7 +13,7 @@
 typedef struct unpacking {
     int type;
     size_t block_size, block_bytes, group;
-    int has_min;
+    int has_min, largest;
     void (*unpack)(const uint8_t *blocks, size_t n_blocks, block_codes to);
 } unpacking;
 
@@ -33,7 +33,13 @@ QK_BLOCK_SET_FORMATS(QK_UNPACK_BLOCKS)
 
 static const unpacking unpackings[] = {
 #define QK_UNPACKING(NAME, name, id, block_size, block_bytes, importance)                          \
-    {id, block_size, block_bytes, name##_group, name##_has_min, unpack_blocks_##name},
+    {id,                                                                                           \
+     block_size,                                                                                   \
+     block_bytes,                                                                                  \
+     name##_group,                                                                                 \
+     name##_has_min,                                                                               \
+     name##_largest,                                                                               \
+     unpack_blocks_##name},
     QK_BLOCK_FORMATS(QK_UNPACKING) QK_BLOCK_SET_FORMATS(QK_UNPACKING)
 #undef QK_UNPACKING
 };
@@ -140,30 +146,39 @@ QK_INLINE void put_words(int8_t codes[TILE][STRETCH], size_t n, size_t bytes, ui
     }
 }
 
+/* Minus an integer sum, or the two of 16 bits. */
+QK_INLINE uint32_t negated(dot_kind dot, uint32_t sum)
+{
+    return dot == DOT_SHORT ? (-sum & 0xffff) | -(sum >> 16) << 16 : -sum;
+}
+
 /* What the sums of products start with: X_BIAS too much in each code of x is taken back. */
-QK_INLINE void put_starts(size_t n, size_t group, const uint32_t *words, int32_t *items)
+QK_INLINE void put_starts(dot_kind dot, size_t n, size_t part, const uint32_t *words,
+                          uint32_t *items)
 {
     const uint32_t bias = X_BIAS * 0x01010101u;
     const vwords x = vwords_set1(&bias);
-    for (size_t i = 0; i < n; i += group) {
-        int32_t *to = items + (i / GROUP * W_ITEMS + i % GROUP / group) * TILE;
+    for (size_t i = 0; i < n; i += part) {
+        uint32_t *to = items + (i / GROUP * W_ITEMS + W_START + i % GROUP / part) * TILE;
         for (size_t r = 0; r < TILE; r += WIDTH) {
             vacc sum = vacc_zero();
-            for (size_t c = i / 4; c < (i + group) / 4; c++) {
-                sum = vacc_dot_i8(sum, vwords_load(words + c * TILE + r), x);
+            for (size_t c = i / 4; c < (i + part) / 4; c++) {
+                sum = add_dot(dot, sum, vwords_load(words + c * TILE + r), x);
             }
-            vacc_store(to + r, sum);
+            vacc_store((int32_t *)to + r, sum);
             for (size_t j = r; j < r + WIDTH; j++) {
-                to[j] = -to[j];
+                to[j] = negated(dot, to[j]);
             }
         }
     }
 }
 
 /* As fill_tile_f32; the words, then the items. */
-static void fill_tile_integers(const unpacking *u, size_t bytes, const uint8_t *w, size_t row_bytes,
-                               size_t n, size_t first, size_t n_cols, uint32_t *words, float *items)
+static void fill_tile_integers(const unpacking *u, int_shape shape, const uint8_t *w,
+                               size_t row_bytes, size_t n, size_t first, size_t n_cols,
+                               uint32_t *words, float *items)
 {
+    const size_t bytes = code_bytes(shape.dot), part = (size_t)(GROUP / shape.parts);
     int8_t codes[TILE][STRETCH];
     float scale[STRETCH / 16], min[STRETCH / 16];
     if (n < TILE || n_cols % STRETCH) {
@@ -181,8 +196,10 @@ static void fill_tile_integers(const unpacking *u, size_t bytes, const uint8_t *
             put_row_items(u, left, unpacked, group + r);
         }
         put_words(codes, left, bytes, to);
-        if (X_BIAS && bytes == 1) {
-            put_starts(left, u->group, to, (int32_t *)group);
+        if (X_BIAS && shape.dot == DOT_SHORT) {
+            put_starts(DOT_SHORT, left, part, to, (uint32_t *)group);
+        } else if (X_BIAS && shape.dot == DOT_I8) {
+            put_starts(DOT_I8, left, part, to, (uint32_t *)group);
         }
     }
 }

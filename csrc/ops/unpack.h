@@ -18,8 +18,10 @@ typedef struct block_codes {
     float *scale, *min; /* [groups of the block]; min only of types that have it */
 } block_codes;
 
-/* Weights per group of a type, and whether it has minimums. */
-#define UNPACKED(name, group, has_min) enum { name##_group = group, name##_has_min = has_min };
+/* Weights per group of a type, whether it has minimums, and the largest |code| that any bytes give.
+ */
+#define UNPACKED(name, group, has_min, largest)                                                    \
+    enum { name##_group = group, name##_has_min = has_min, name##_largest = largest };
 
 /* Fifth bits, weight i in bit i, are added to 32 codes as 16. */
 QK_INLINE void add_fifth_bits(const uint8_t *bits, int8_t *code)
@@ -35,14 +37,14 @@ QK_INLINE void add_fifth_bits(const uint8_t *bits, int8_t *code)
 
 /* ---- blocks of 32 ---- */
 
-UNPACKED(q4_0, 32, 0)
+UNPACKED(q4_0, 32, 0, 8)
 QK_INLINE void unpack_q4_0(const uint8_t *block, block_codes to)
 {
     to.scale[0] = half_at(block);
     split_nibbles(block + 2, 8, to.code, to.code + 16);
 }
 
-UNPACKED(q4_1, 32, 1)
+UNPACKED(q4_1, 32, 1, 15)
 QK_INLINE void unpack_q4_1(const uint8_t *block, block_codes to)
 {
     to.scale[0] = half_at(block);
@@ -50,7 +52,7 @@ QK_INLINE void unpack_q4_1(const uint8_t *block, block_codes to)
     split_nibbles(block + 4, 0, to.code, to.code + 16);
 }
 
-UNPACKED(q5_0, 32, 0)
+UNPACKED(q5_0, 32, 0, 16)
 QK_INLINE void unpack_q5_0(const uint8_t *block, block_codes to)
 {
     to.scale[0] = half_at(block);
@@ -58,7 +60,7 @@ QK_INLINE void unpack_q5_0(const uint8_t *block, block_codes to)
     add_fifth_bits(block + 2, to.code);
 }
 
-UNPACKED(q5_1, 32, 1)
+UNPACKED(q5_1, 32, 1, 31)
 QK_INLINE void unpack_q5_1(const uint8_t *block, block_codes to)
 {
     to.scale[0] = half_at(block);
@@ -67,7 +69,7 @@ QK_INLINE void unpack_q5_1(const uint8_t *block, block_codes to)
     add_fifth_bits(block + 4, to.code);
 }
 
-UNPACKED(q8_0, 32, 0)
+UNPACKED(q8_0, 32, 0, 128)
 QK_INLINE void unpack_q8_0(const uint8_t *block, block_codes to)
 {
     to.scale[0] = half_at(block);
@@ -78,14 +80,14 @@ static const int8_t iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                       1,    13,   25,  38,  53,  69,  89,  113};
 static const int8_t mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-UNPACKED(iq4_nl, 32, 0)
+UNPACKED(iq4_nl, 32, 0, 127)
 QK_INLINE void unpack_iq4_nl(const uint8_t *block, block_codes to)
 {
     to.scale[0] = half_at(block);
     lookup_nibbles(iq4_levels, block + 2, to.code, to.code + 16);
 }
 
-UNPACKED(mxfp4, 32, 0)
+UNPACKED(mxfp4, 32, 0, 12)
 QK_INLINE void unpack_mxfp4(const uint8_t *block, block_codes to)
 {
     const uint32_t e = block[0]; /* half the scale, 2^(e - 128), since the values are doubled */
@@ -108,7 +110,7 @@ QK_INLINE void unpack_pairs_of_bits(const uint8_t *bytes, int offset, int8_t *co
     }
 }
 
-UNPACKED(q2_k, 16, 1)
+UNPACKED(q2_k, 16, 1, 3)
 QK_INLINE void unpack_q2_k(const uint8_t *block, block_codes to)
 {
     const float d = half_at(block + 80), dmin = half_at(block + 82);
@@ -119,7 +121,7 @@ QK_INLINE void unpack_q2_k(const uint8_t *block, block_codes to)
     unpack_pairs_of_bits(block + 16, 0, to.code);
 }
 
-UNPACKED(q3_k, 16, 0)
+UNPACKED(q3_k, 16, 0, 4)
 QK_INLINE void unpack_q3_k(const uint8_t *block, block_codes to)
 {
     const uint8_t *scales = block + 96;
@@ -163,14 +165,14 @@ QK_INLINE void unpack_pairs(const uint8_t *bytes, int8_t *code)
     }
 }
 
-UNPACKED(q4_k, 32, 1)
+UNPACKED(q4_k, 32, 1, 15)
 QK_INLINE void unpack_q4_k(const uint8_t *block, block_codes to)
 {
     unpack_scales_6bit(block, to);
     unpack_pairs(block + 16, to.code);
 }
 
-UNPACKED(q5_k, 32, 1)
+UNPACKED(q5_k, 32, 1, 31)
 QK_INLINE void unpack_q5_k(const uint8_t *block, block_codes to)
 {
     uint8_t high[32];
@@ -186,7 +188,7 @@ QK_INLINE void unpack_q5_k(const uint8_t *block, block_codes to)
     }
 }
 
-UNPACKED(q6_k, 16, 0)
+UNPACKED(q6_k, 16, 0, 32)
 QK_INLINE void unpack_q6_k(const uint8_t *block, block_codes to)
 {
     const float d = half_at(block + 208);
@@ -205,7 +207,7 @@ QK_INLINE void unpack_q6_k(const uint8_t *block, block_codes to)
     }
 }
 
-UNPACKED(iq4_xs, 32, 0)
+UNPACKED(iq4_xs, 32, 0, 127)
 QK_INLINE void unpack_iq4_xs(const uint8_t *block, block_codes to)
 {
     const float d = half_at(block);
@@ -218,7 +220,7 @@ QK_INLINE void unpack_iq4_xs(const uint8_t *block, block_codes to)
     }
 }
 
-UNPACKED(tq2_0, 32, 0)
+UNPACKED(tq2_0, 32, 0, 2)
 QK_INLINE void unpack_tq2_0(const uint8_t *block, block_codes to)
 {
     const float d = half_at(block + 64);
@@ -243,7 +245,7 @@ QK_INLINE void unpack_trits(const uint8_t *bytes, int n, int n_trits, int8_t *co
     }
 }
 
-UNPACKED(tq1_0, 32, 0)
+UNPACKED(tq1_0, 32, 0, 1)
 QK_INLINE void unpack_tq1_0(const uint8_t *block, block_codes to)
 {
     const float d = half_at(block + 52);

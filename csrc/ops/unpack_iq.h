@@ -32,7 +32,7 @@ QK_INLINE float half_step_scale(float d, uint32_t code, float unit)
     return d * (0.5f + (float)code) * unit;
 }
 
-UNPACKED(iq2_xxs, 32, 0)
+UNPACKED(iq2_xxs, 32, 0, 43)
 QK_INLINE void unpack_iq2_xxs(const uint8_t *block, block_codes to)
 {
     uint8_t sign[256];
@@ -49,7 +49,7 @@ QK_INLINE void unpack_iq2_xxs(const uint8_t *block, block_codes to)
     apply_signs(sign, 256, to.code);
 }
 
-UNPACKED(iq2_xs, 16, 0)
+UNPACKED(iq2_xs, 16, 0, 43)
 QK_INLINE void unpack_iq2_xs(const uint8_t *block, block_codes to)
 {
     uint8_t sign[256];
@@ -65,7 +65,7 @@ QK_INLINE void unpack_iq2_xs(const uint8_t *block, block_codes to)
     apply_signs(sign, 256, to.code);
 }
 
-UNPACKED(iq2_s, 16, 0)
+UNPACKED(iq2_s, 16, 0, 43)
 QK_INLINE void unpack_iq2_s(const uint8_t *block, block_codes to)
 {
     uint8_t sign[256];
@@ -81,7 +81,7 @@ QK_INLINE void unpack_iq2_s(const uint8_t *block, block_codes to)
     apply_signs(sign, 256, to.code);
 }
 
-UNPACKED(iq3_xxs, 32, 0)
+UNPACKED(iq3_xxs, 32, 0, 62)
 QK_INLINE void unpack_iq3_xxs(const uint8_t *block, block_codes to)
 {
     uint8_t sign[256];
@@ -97,7 +97,7 @@ QK_INLINE void unpack_iq3_xxs(const uint8_t *block, block_codes to)
     apply_signs(sign, 256, to.code);
 }
 
-UNPACKED(iq3_s, 32, 0)
+UNPACKED(iq3_s, 32, 0, 15)
 QK_INLINE void unpack_iq3_s(const uint8_t *block, block_codes to)
 {
     uint8_t sign[256];
@@ -123,7 +123,7 @@ QK_INLINE void unpack_eighths(const int8_t *entry, int minus, int8_t *code)
     }
 }
 
-UNPACKED(iq1_s, 32, 0)
+UNPACKED(iq1_s, 32, 0, 9)
 QK_INLINE void unpack_iq1_s(const uint8_t *block, block_codes to)
 {
     const float d = half_at(block);
@@ -137,7 +137,7 @@ QK_INLINE void unpack_iq1_s(const uint8_t *block, block_codes to)
     }
 }
 
-UNPACKED(iq1_m, 16, 0)
+UNPACKED(iq1_m, 16, 0, 9)
 QK_INLINE void unpack_iq1_m(const uint8_t *block, block_codes to)
 {
     const uint8_t *word = block + 48;

@@ -48,25 +48,40 @@ QK_INLINE float highest_lane(vf32 a)
     return lanes[0];
 }
 
-/* exp(x) within 2 units in the last place: 0 below -87.3, infinite above 88.3, NaN of NaN.
- *
- * x = n ln 2 + r with |r| <= ln(2) / 2, and exp(r) = 1 + r + r^2 P(r); P is the polynomial of
- * degree 4 that minimises the largest relative error of that, 3.1e-9.  The first part of ln 2 has
- * 9 bits, so that n times it is exact. */
-QK_INLINE vf32 vf32_exp(vf32 x)
+/* The first part of ln 2 has 9 bits, so that n times it is exact. */
+#define LN2_FIRST 0.693359375f
+#define LN2_REST -2.12194440e-4f
+
+/* 1.5 * 2^23: the low bits of a sum with it are the nearest integer. */
+#define TO_INTEGER 12582912.0f
+
+/* n + TO_INTEGER, n being the integer nearest to x / ln 2. */
+QK_INLINE vf32 shifted_exponent(vf32 x)
 {
-    const vf32 to_integer = vf32_set1(12582912.0f); /* 1.5 * 2^23: the sum's low bits are n */
-    const vf32 shifted = vf32_fma(x, vf32_set1(1.44269504f), to_integer);
-    const vf32 n = vf32_sub(shifted, to_integer);
-    vf32 r = vf32_fma(n, vf32_set1(-0.693359375f), x);
-    r = vf32_fma(n, vf32_set1(2.12194440e-4f), r);
+    return vf32_fma(x, vf32_set1(1.44269504f), vf32_set1(TO_INTEGER));
+}
+
+/* exp(r) - 1 with |r| <= ln(2) / 2, as r + r^2 P(r); P is the polynomial of degree 4 that minimises
+ * the largest relative error of exp(r), 3.1e-9. */
+QK_INLINE vf32 exp_less_one(vf32 r)
+{
     vf32 p = vf32_set1(0x1.6a2352p-10f);
     p = vf32_fma(p, r, vf32_set1(0x1.123a6cp-7f));
     p = vf32_fma(p, r, vf32_set1(0x1.5558f4p-5f));
     p = vf32_fma(p, r, vf32_set1(0x1.55549p-3f));
     p = vf32_fma(p, r, vf32_set1(0x1.fffffcp-2f));
-    p = vf32_fma(p, vf32_mul(r, r), r);
-    p = vf32_mul(vf32_add(p, vf32_set1(1.0f)), vf32_power_of_two(shifted));
+    return vf32_fma(p, vf32_mul(r, r), r);
+}
+
+/* exp(x) within a unit in the last place: 0 below -87.3, infinite above 88.3, NaN of NaN.
+ * x = n ln 2 + r, and exp(x) = 2^n exp(r). */
+QK_INLINE vf32 vf32_exp(vf32 x)
+{
+    const vf32 shifted = shifted_exponent(x), n = vf32_sub(shifted, vf32_set1(TO_INTEGER));
+    vf32 r = vf32_fma(n, vf32_set1(-LN2_FIRST), x);
+    r = vf32_fma(n, vf32_set1(-LN2_REST), r);
+    vf32 p = vf32_add(exp_less_one(r), vf32_set1(1.0f));
+    p = vf32_mul(p, vf32_power_of_two(shifted));
     p = vf32_where_less(x, vf32_set1(-87.3f), vf32_zero(), p);
     return vf32_where_less(vf32_set1(88.3f), x, vf32_set1(INFINITY), p);
 }

@@ -12,6 +12,7 @@ class _Lib:
     QK_BAD_IMPORTANCE: int
     QK_NEEDS_IMPORTANCE: int
     QK_UNKNOWN_PACKING: int
+    QK_UNKNOWN_FUNCTION: int
     def qk_backend_count(self) -> int: ...
     def qk_backend_name(self, backend: int, /) -> Any: ...
     def qk_backend_lanes(self, backend: int, /) -> int: ...
@@ -75,6 +76,31 @@ class _Lib:
         v: Any,
         out: Any,
         workspace: Any,
+        /,
+    ) -> int: ...
+    def qk_norm_rows(self, backend: int, what: Any, x: Any, y: Any, /) -> int: ...
+    def qk_activate(
+        self, backend: int, function: int, x: Any, up: Any, n: int, out: Any, /
+    ) -> int: ...
+    def qk_swiglu_clamped(
+        self, backend: int, gate: Any, up: Any, n: int, out: Any, /
+    ) -> int: ...
+    def qk_soft_cap(
+        self, backend: int, x: Any, cap: float, n: int, out: Any, /
+    ) -> int: ...
+    def qk_rotate(self, backend: int, what: Any, turns: Any, x: Any, /) -> int: ...
+    def qk_add_logits(
+        self, backend: int, tile: Any, logits: Any, rows: Any, /
+    ) -> int: ...
+    def qk_compare_logits(
+        self,
+        backend: int,
+        tile: Any,
+        logits: Any,
+        base_logits: Any,
+        rows: Any,
+        base: Any,
+        excess: Any,
         /,
     ) -> int: ...
 

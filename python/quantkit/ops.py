@@ -1,4 +1,4 @@
-"""The forward pass, op by op, on NumPy arrays: what every model family composes.
+"""The forward pass, op by op, on arrays: what every model family composes.
 
 Activations are f32.  A sequence is the first axis: [n, width] between layers,
 [n, heads, head size] inside attention.  Nothing here knows of models or files, and
@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ._native import active_backend, attend
+from ._native import (
+    Function,
+    activate,
+    active_backend,
+    attend,
+    norm_rows,
+    rotate,
+    soft_cap,
+)
+from ._native import swiglu_clamped as native_swiglu_clamped
 
 if TYPE_CHECKING:
     from .models.base import Activations, Matrix
@@ -25,6 +34,7 @@ __all__ = [
     "linear",
     "relu",
     "rms_norm",
+    "sigmoid",
     "silu",
     "soft_capped",
     "swiglu_clamped",
@@ -43,81 +53,94 @@ def linear(x: F32 | Activations, matrix: Matrix, bias: F32 | None = None) -> F32
 
 
 def rms_norm(x: F32, weight: F32 | None, epsilon: float) -> F32:
-    """x [..., width] scaled to a root mean square of one, times `weight` if any."""
-    square_mean = np.einsum("...i,...i->...", x, x) / np.float32(x.shape[-1])
-    scale = 1 / np.sqrt(square_mean + np.float32(epsilon))
-    y: F32 = x * scale[..., None]
-    if weight is not None:
-        y *= weight
-    return y
+    """x [..., width] scaled to a root mean square of one, times `weight` if any.
+
+    The weight is [width], or [heads, width] for heads that differ.
+    """
+    return _normed(x, weight, None, epsilon, centered=False)
 
 
 def layer_norm(x: F32, weight: F32 | None, bias: F32 | None, epsilon: float) -> F32:
-    """x [..., width] with mean 0 and variance 1, times `weight`, plus `bias`."""
-    y: F32 = x - x.mean(axis=-1, keepdims=True)
-    square_mean = np.einsum("...i,...i->...", y, y) / np.float32(x.shape[-1])
-    y *= (1 / np.sqrt(square_mean + np.float32(epsilon)))[..., None]
-    if weight is not None:
-        y *= weight
-    if bias is not None:
-        y += bias
-    return y
+    """x [..., width] with mean 0 and variance 1, times `weight`, plus `bias`.
+
+    Each of these is [width], or [heads, width] for heads that differ.
+    """
+    return _normed(x, weight, bias, epsilon, centered=True)
 
 
-def silu(x: F32) -> F32:
-    """x / (1 + exp(-x)), written over x, which is returned."""
-    with np.errstate(over="ignore"):  # below -88 exp(-x) is inf, and silu -0
-        denominator = np.exp(-x)
-    denominator += 1
-    x /= denominator
-    return x
+def _normed(
+    x: F32, weight: F32 | None, bias: F32 | None, epsilon: float, *, centered: bool
+) -> F32:
+    if weight is not None and bias is not None:
+        weight, bias = np.broadcast_arrays(weight, bias)
+    weight, bias = (None if v is None else _contiguous(v) for v in (weight, bias))
+    backend = active_backend()
+    return norm_rows(_contiguous(x), weight, bias, epsilon, backend, centered=centered)
 
 
-def gelu(x: F32) -> F32:
-    """x times the normal distribution's share below x."""
-    y: F32 = 0.5 * x * (1 + _erf(x * np.float32(0.5**0.5)))
-    return y
+def silu(x: F32, up: F32 | None = None) -> F32:
+    """x / (1 + exp(-x)), times `up` if any; written over x, which is returned."""
+    return _applied(Function.SILU, x, up)
 
 
-def gelu_tanh(x: F32) -> F32:
+def gelu(x: F32, up: F32 | None = None) -> F32:
+    """x times the normal distribution's share below x; otherwise like `silu`."""
+    return _applied(Function.GELU, x, up)
+
+
+def gelu_tanh(x: F32, up: F32 | None = None) -> F32:
     """The approximation of `gelu` with a hyperbolic tangent (arXiv:1606.08415)."""
-    inner = np.float32((2 / np.pi) ** 0.5) * (x + np.float32(0.044715) * x * x * x)
-    y: F32 = 0.5 * x * (1 + np.tanh(inner))
-    return y
+    return _applied(Function.GELU_TANH, x, up)
 
 
-def relu(x: F32) -> F32:
-    """max(x, 0)."""
-    y: F32 = np.maximum(x, np.float32(0))
-    return y
+def relu(x: F32, up: F32 | None = None) -> F32:
+    """max(x, 0); otherwise like `silu`."""
+    return _applied(Function.RELU, x, up)
+
+
+def sigmoid(x: F32) -> F32:
+    """1 / (1 + exp(-x)), written over x, which is returned."""
+    return _applied(Function.SIGMOID, x, None)
 
 
 def swiglu_clamped(gate: F32, up: F32) -> F32:
-    """gate * sigmoid(1.702 gate) * (up + 1), gate and up kept within 7, as gpt-oss."""
-    gate = np.minimum(gate, np.float32(7))
-    up = np.clip(up, np.float32(-7), np.float32(7))
-    y: F32 = silu(np.float32(1.702) * gate) / np.float32(1.702) * (up + 1)
-    return y
+    """gate * sigmoid(1.702 gate) * (up + 1), gate and up kept within 7, as gpt-oss.
 
-
-def _erf(x: F32) -> F32:
-    """The error function within 2e-7: Abramowitz and Stegun, 7.1.26."""
-    size = np.abs(x).astype(np.float64)
-    t = 1 / (1 + 0.3275911 * size)
-    series = 0.254829592 + t * (
-        -0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))
-    )
-    y: F32 = np.copysign(1 - t * series * np.exp(-size * size), x).astype(np.float32)
-    return y
+    Written over `gate`, which is returned.
+    """
+    y = _contiguous(gate)
+    native_swiglu_clamped(y, _contiguous(up), y, active_backend())
+    return _over(gate, y)
 
 
 def soft_capped(x: F32, cap: float | None) -> F32:
-    """cap * tanh(x / cap), which keeps x within the cap; x itself without one."""
+    """cap * tanh(x / cap), which keeps x within the cap; x itself without one.
+
+    Written over x, which is returned.
+    """
     if not cap:
         return x
-    x /= np.float32(cap)
-    np.tanh(x, out=x)
-    x *= np.float32(cap)
+    y = _contiguous(x)
+    soft_cap(y, cap, y, active_backend())
+    return _over(x, y)
+
+
+def _applied(function: Function, x: F32, up: F32 | None) -> F32:
+    y = _contiguous(x)
+    factor = None if up is None else _contiguous(up)
+    activate(function, y, factor, y, active_backend())
+    return _over(x, y)
+
+
+def _contiguous(x: F32) -> F32:
+    """x itself if it lies so already."""
+    return np.ascontiguousarray(x, np.float32)
+
+
+def _over(x: F32, y: F32) -> F32:
+    """Write y, which may be x, over x."""
+    if y is not x:
+        x[...] = y
     return x
 
 
@@ -125,24 +148,15 @@ def turn(x: F32, turns: NDArray[np.complex64], *, interleaved: bool) -> F32:
     """Rotary position embedding: rotates pairs of x [n, heads, head size].
 
     Args:
-        x: queries or keys; components beyond 2 * pairs stay as they are.
+        x: queries or keys, written over and returned; components beyond 2 * pairs stay
+            as they are.
         turns: [n, pairs], exp(i * angle) of each position and pair.
         interleaved: pairs are (0, 1), (2, 3), ... as in GGUF's llama layout; else
             (0, half), (1, half + 1), ... as in GPT-NeoX.
     """
-    n_turned = 2 * turns.shape[-1]
-    if n_turned < x.shape[-1]:
-        turned = turn(x[..., :n_turned], turns, interleaved=interleaved)
-        return np.concatenate([turned, x[..., n_turned:]], axis=-1)
-    turns = turns[:, None, :]
-    if interleaved:  # a pair is a complex number already
-        return (np.ascontiguousarray(x).view(np.complex64) * turns).view(np.float32)
-    half = x.shape[-1] // 2
-    a, b = x[..., :half], x[..., half:]
-    y = np.empty_like(x)
-    y[..., :half] = a * turns.real - b * turns.imag
-    y[..., half:] = a * turns.imag + b * turns.real
-    return y
+    y = x if x.strides[-1] == x.itemsize else _contiguous(x)
+    rotate(y, turns, active_backend(), interleaved=interleaved)
+    return _over(x, y)
 
 
 def attention(

@@ -6,22 +6,41 @@ adds the choice of a backend and turns a status into an error.
 
 from .attending import attend
 from .backends import ENVIRONMENT_VARIABLE, Backend, active_backend, backends
+from .layers import (
+    Function,
+    activate,
+    norm_rows,
+    rotate,
+    soft_cap,
+    swiglu_clamped,
+)
 from .products import Packed, Precision, matmul, pack_activations, packing_for
 from .rows import dequantize_rows, native_types, needs_importance, quantize_rows
+from .softmax import Rows, add_logits, compare_logits, new_rows
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
     "Backend",
+    "Function",
     "Packed",
     "Precision",
+    "Rows",
+    "activate",
     "active_backend",
+    "add_logits",
     "attend",
     "backends",
+    "compare_logits",
     "dequantize_rows",
     "matmul",
     "native_types",
     "needs_importance",
+    "new_rows",
+    "norm_rows",
     "pack_activations",
     "packing_for",
     "quantize_rows",
+    "rotate",
+    "soft_cap",
+    "swiglu_clamped",
 ]

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._native import active_backend, add_logits, compare_logits, new_rows
 from ..models.base import F32, Activations, Head
 
 __all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood"]
@@ -36,7 +37,7 @@ F64 = NDArray[np.float64]
 Targets = NDArray[np.integer[Any]]
 
 VOCABULARY_ROWS = 1024
-"""Tokens in a tile: bounds the logits held."""
+"""Tokens in a tile: bounds the logits held, which fit a core's second-level cache."""
 
 
 @dataclass(frozen=True)
@@ -78,43 +79,35 @@ class _Softmax:
     """The softmax of n rows of logits that come tile by tile."""
 
     def __init__(self, targets: Targets) -> None:
-        n = len(targets)
-        self._targets = targets
-        self._wanted = np.empty(n, np.float32)
-        self._highest = np.full(n, -np.inf, np.float32)
-        self.total = np.zeros(n, np.float64)
-        self.top = np.zeros(n, np.int64)
+        self.targets = np.ascontiguousarray(targets, np.int64)
+        self.rows = new_rows(len(targets))
 
-    def add(self, logits: F32, start: int) -> F64:
-        """Take in the logits of tokens `start` and on, which become exp(logit - M).
+    def add(self, logits: F32, start: int) -> None:
+        """Take in the logits of tokens `start` and on."""
+        add_logits(logits, start, self.targets, self.rows, active_backend())
 
-        Returns:
-            [n], the factor that sums so far are rescaled by.
+    def add_beside(
+        self, base: _Softmax, logits: F32, base_logits: F32, start: int, excess: F64
+    ) -> None:
+        """Take in those of a model; those of its base into `base`, and S into `excess`.
+
+        Both models predict the same targets.
         """
-        end, targets = start + logits.shape[1], self._targets
-        inside = np.flatnonzero((targets >= start) & (targets < end))
-        self._wanted[inside] = logits[inside, targets[inside] - start]
-        places = logits.argmax(axis=1)
-        tops = logits[np.arange(len(logits)), places]
-        self.top = np.where(tops > self._highest, places + start, self.top)
-        before, self._highest = self._highest, np.maximum(self._highest, tops)
-        logits -= self._highest[:, None]
-        np.exp(logits, out=logits)
-        factor = np.exp((before - self._highest).astype(np.float64))
-        self.total *= factor
-        self.total += logits.sum(axis=1, dtype=np.float64)
-        return factor
+        rows, backend = (self.rows, base.rows), active_backend()
+        compare_logits(logits, base_logits, start, self.targets, rows, excess, backend)
 
     @property
     def log_total(self) -> F64:
         """[n], the logarithm of the softmax's denominator."""
-        logarithm: F64 = self._highest.astype(np.float64) + np.log(self.total)
+        highest = self.rows["highest"].astype(np.float64)
+        logarithm: F64 = highest + np.log(self.rows["total"])
         return logarithm
 
     @property
     def nll(self) -> F64:
         """[n], negative log likelihood of the targets."""
-        return self.log_total - self._wanted
+        nll: F64 = self.log_total - self.rows["wanted"]
+        return nll
 
 
 def negative_log_likelihood(hidden: F32, head: Head, targets: Targets) -> F64:
@@ -151,14 +144,10 @@ def compare_tokens(
     shared, base_shared = Activations(hidden), Activations(base_hidden)
     for start, stop in _tiles(head):
         logits = head.part(start, stop).apply(shared)
-        weights = base_head.part(start, stop).apply(base_shared)
-        difference = weights - logits
-        model.add(logits, start)
-        excess *= base.add(weights, start)
-        difference *= weights
-        excess += difference.sum(axis=1, dtype=np.float64)
-    kld = excess / base.total - base.log_total + model.log_total
-    return TokenScores(model.nll, kld, model.top == base.top)
+        base_logits = base_head.part(start, stop).apply(base_shared)
+        model.add_beside(base, logits, base_logits, start, excess)
+    kld = excess / base.rows["total"] - base.log_total + model.log_total
+    return TokenScores(model.nll, kld, model.rows["top"] == base.rows["top"])
 
 
 def _tiles(head: Head) -> Iterator[tuple[int, int]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import ops
 from .base import F32, Activations, Weights
 from .layers import (
     Activation,
@@ -87,14 +88,14 @@ class Mixture:
     def _shared(self, x: F32, shared: Part) -> F32:
         y = shared(x)
         if self.shared_gate is not None:
-            y *= _sigmoid(self.shared_gate(x))
+            y *= ops.sigmoid(self.shared_gate(x))
         return y
 
     def _chosen(self, scores: F32) -> tuple[NDArray[np.intp], F32]:
         """The experts of each token and their weights: both [n, used]."""
         how = self.how
         if how.gating == "sigmoid":
-            probability = _sigmoid(scores)
+            probability = ops.sigmoid(scores)
         elif how.gating == "softmax":
             probability = _softmax(scores)
         else:
@@ -132,11 +133,6 @@ class Mixture:
             axis=1,
         )
         return kept.reshape(ranked.shape)
-
-
-def _sigmoid(x: F32) -> F32:
-    y: F32 = np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * x))
-    return y
 
 
 def _softmax(x: F32) -> F32:

@@ -131,7 +131,7 @@ class LatentAttention:
         n_turned = 2 * turns.shape[-1]
         shared = Activations(x)
         q = self._queries(shared)
-        q[..., -n_turned:] = ops.turn(q[..., -n_turned:], turns, interleaved=True)
+        ops.turn(q[..., -n_turned:], turns, interleaved=True)
         both = self.latent(shared)
         turned = ops.turn(both[:, None, -n_turned:], turns, interleaved=True)
         latent = self.latent_norm(both[:, :-n_turned])

@@ -27,32 +27,23 @@ __all__ = [
 Activation = Callable[[F32], F32]
 Gating = Callable[[F32, F32], F32]
 
-ACTIVATIONS: dict[str, Activation] = {
+FUNCTIONS = {
     "silu": ops.silu,
     "gelu": ops.gelu,
     "gelu_tanh": ops.gelu_tanh,
     "relu": ops.relu,
 }
-GATINGS: dict[str, Gating] = {"swiglu_clamped": ops.swiglu_clamped}
+GATINGS: dict[str, Gating] = {**FUNCTIONS, "swiglu_clamped": ops.swiglu_clamped}
 
 
 def activation_named(name: str) -> Activation:
     """The function that a family's traits call `name`."""
-    return ACTIVATIONS[name]
+    return FUNCTIONS[name]
 
 
 def gating_named(name: str) -> Gating:
-    """What makes one of gate and up: activation(gate) * up, unless it has a name."""
-    if name in GATINGS:
-        return GATINGS[name]
-    activation = activation_named(name)
-
-    def gating(gate: F32, up: F32) -> F32:
-        inner = activation(gate)
-        inner *= up
-        return inner
-
-    return gating
+    """What makes one of gate and up: mostly, activation(gate) * up."""
+    return GATINGS[name]
 
 
 def vector(weights: Weights, name: str) -> F32 | None:

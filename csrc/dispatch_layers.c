@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* The checks that stand before norms, activations, rotations and the sums of a softmax. */
+#include "quantkit.h"
+
+#include "float_state.h"
+#include "ops/ops.h"
+
+qk_status qk_norm_rows(int backend, const qk_norm *what, const float *x, float *y)
+{
+    const qk_ops *ops;
+    qk_status status = qk_find_ops(backend, &ops);
+    if (status == QK_OK && (!what->n_heads || what->n_rows % what->n_heads)) {
+        status = QK_BAD_SHAPE;
+    }
+    if (status == QK_OK) {
+        qk_float_state saved = qk_float_state_enter();
+        ops->norm_rows(what, x, y);
+        qk_float_state_leave(saved);
+    }
+    return status;
+}
+
+qk_status qk_activate(int backend, int function, const float *x, const float *up, size_t n,
+                      float *out)
+{
+    const qk_ops *ops;
+    qk_status status = qk_find_ops(backend, &ops);
+    if (status == QK_OK && (function < QK_EXP || function > QK_RELU)) {
+        status = QK_UNKNOWN_FUNCTION;
+    }
+    if (status == QK_OK) {
+        qk_float_state saved = qk_float_state_enter();
+        ops->activate((qk_function)function, x, up, n, out);
+        qk_float_state_leave(saved);
+    }
+    return status;
+}
+
+qk_status qk_swiglu_clamped(int backend, const float *gate, const float *up, size_t n, float *out)
+{
+    const qk_ops *ops;
+    qk_status status = qk_find_ops(backend, &ops);
+    if (status == QK_OK) {
+        qk_float_state saved = qk_float_state_enter();
+        ops->swiglu_clamped(gate, up, n, out);
+        qk_float_state_leave(saved);
+    }
+    return status;
+}
+
+qk_status qk_soft_cap(int backend, const float *x, float cap, size_t n, float *out)
+{
+    const qk_ops *ops;
+    qk_status status = qk_find_ops(backend, &ops);
+    if (status == QK_OK) {
+        qk_float_state saved = qk_float_state_enter();
+        ops->soft_cap(x, cap, n, out);
+        qk_float_state_leave(saved);
+    }
+    return status;
+}
+
+qk_status qk_rotate(int backend, const qk_rotation *what, const float *turns, float *x)
+{
+    const qk_ops *ops;
+    qk_status status = qk_find_ops(backend, &ops);
+    if (status == QK_OK) {
+        qk_float_state saved = qk_float_state_enter();
+        ops->rotate(what, turns, x);
+        qk_float_state_leave(saved);
+    }
+    return status;
+}
+
+qk_status qk_add_logits(int backend, const qk_tile *tile, const float *logits, qk_softmax *rows)
+{
+    const qk_ops *ops;
+    qk_status status = qk_find_ops(backend, &ops);
+    if (status == QK_OK && tile->stride < tile->n_cols) {
+        status = QK_BAD_SHAPE;
+    }
+    if (status == QK_OK) {
+        qk_float_state saved = qk_float_state_enter();
+        ops->add_logits(tile, logits, rows);
+        qk_float_state_leave(saved);
+    }
+    return status;
+}
+
+qk_status qk_compare_logits(int backend, const qk_tile *tile, const float *logits,
+                            const float *base_logits, qk_softmax *rows, qk_softmax *base,
+                            double *excess)
+{
+    const qk_ops *ops;
+    qk_status status = qk_find_ops(backend, &ops);
+    if (status == QK_OK && tile->stride < tile->n_cols) {
+        status = QK_BAD_SHAPE;
+    }
+    if (status == QK_OK) {
+        qk_float_state saved = qk_float_state_enter();
+        ops->compare_logits(tile, logits, base_logits, rows, base, excess);
+        qk_float_state_leave(saved);
+    }
+    return status;
+}
