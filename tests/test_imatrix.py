@@ -1,4 +1,4 @@
-"""Importance matrices are read as llama.cpp reads them, or refused with the reason."""
+"""Importance matrices are read as llama.cpp reads them, or refused; what is written."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import quantkit as qk
-from quantkit.gguf import GGUFWriter, TensorSpec
-from quantkit.imatrix import read_imatrix
+from quantkit.gguf import GGUFWriter, TensorSpec, ValueType
+from quantkit.gguf.keys import array, string
+from quantkit.imatrix import ImportanceMatrix, Sums, read_imatrix
 from quantkit.slabs import slabs_of
 from quantkit.source import SourceTensor
 from quantkit.types import QuantType
@@ -78,6 +79,171 @@ def test_nan_is_refused_with_the_tensor(tmp_path: Path) -> None:
     path.write_bytes(legacy(b"a.weight", 1, np.array([1.0, np.nan])))
     with pytest.raises(qk.FormatError, match=r"importance of a\.weight"):
         read_imatrix(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("a.weight.counts", [[2.0]], "without as many counts"),
+        ("a.weight.counts", [[2.0], [-1.0]], "counts nothing"),
+        ("a.weight.counts", [[2.0], [np.nan]], "counts nothing"),
+        ("a.weight.counts", [[2.0], [1e30]], "counts nothing"),
+        ("a.weight.in_sum", [[2.0, 3.0, 4.0]], "they must be equal"),
+        ("a.weight.in_sum", [[1.0, 1.0, np.inf]] * 2, "not finite"),
+        ("a.weight.in_sum2", [[1.0, -1.0, 1.0]] * 2, "negative"),
+    ],
+)
+def test_hostile_gguf_files_are_refused(
+    tmp_path: Path, name: str, values: list[list[float]], message: str
+) -> None:
+    """Whatever their tensors hold."""
+    tensors = {
+        "a.weight.in_sum2": SUMS,
+        "a.weight.counts": np.ones((2, 1), np.float32),
+        "a.weight.in_sum": SUMS,
+        name: np.array(values, np.float32),
+    }
+    path = write_gguf(tmp_path / "m.gguf", tensors)
+    with pytest.raises(qk.FormatError, match=message):
+        read_imatrix(path)
+
+
+def test_metadata_of_other_types_is_left_alone(tmp_path: Path) -> None:
+    """A chunk size that is no number, datasets that are no texts."""
+    path = tmp_path / "m.gguf"
+    specs = [TensorSpec("a.in_sum2", (3,), QuantType.F32)]
+    specs.append(TensorSpec("a.counts", (1,), QuantType.F32))
+    fields = {
+        "imatrix.chunk_size": string("many"),
+        "imatrix.datasets": array(ValueType.INT32, [1, 2]),
+        "imatrix.n_layer_nextn": string("x"),
+    }
+    with GGUFWriter(path, fields, specs) as writer:
+        writer.write("a.in_sum2", SUMS[0].view(np.uint8))
+        writer.write("a.counts", np.ones(1, np.float32).view(np.uint8))
+    found = ImportanceMatrix.load(path, 32)
+    assert (found.chunk_size, found.datasets, found.n_layer_nextn) == (32, (), 0)
+
+
+@pytest.mark.parametrize("length", [-1, -(2**31), 2**31 - 1, 100])
+def test_hostile_legacy_files_are_refused(tmp_path: Path, length: int) -> None:
+    """Lengths that point out of the file, or nowhere."""
+    path = tmp_path / "m.dat"
+    path.write_bytes(struct.pack("<iii", 1, length, 0) + b"a.weight" * 4)
+    with pytest.raises(qk.FormatError, match="whole legacy imatrix"):
+        read_imatrix(path)
+    path.write_bytes(struct.pack("<i", length))
+    with pytest.raises(qk.FormatError, match=r"whole legacy imatrix|holds no"):
+        read_imatrix(path)
+
+
+def matrix(with_values: bool = True) -> ImportanceMatrix:
+    """A dense tensor and one of experts, one of which no token reached."""
+    rng = np.random.default_rng(1)
+    sums = {}
+    for name, counts in (("blk.0.b.weight", [96]), ("blk.0.a_exps.weight", [40, 0, 9])):
+        shape = len(counts), 5
+        squares = np.exp(rng.normal(size=shape)).astype(np.float32).astype(float)
+        squares *= np.array(counts)[:, None] > 0
+        values = rng.normal(size=shape).astype(np.float32).astype(float)
+        values *= np.array(counts)[:, None] > 0
+        sums[name] = Sums(
+            squares, values if with_values else None, np.array(counts, np.int64)
+        )
+    return ImportanceMatrix(sums, 32, ("one.txt", "zwölf.txt"), 1)
+
+
+@pytest.mark.parametrize("with_values", [True, False])
+def test_gguf_files_read_back(tmp_path: Path, with_values: bool) -> None:
+    """Everything; and the importance is what `read_imatrix` gives of the file."""
+    original, path = matrix(with_values), tmp_path / "m.gguf"
+    original.save(path)
+    found = ImportanceMatrix.load(path)
+    assert (found.chunk_size, found.chunk_count) == (32, 3)
+    assert (found.datasets, found.n_layer_nextn) == (original.datasets, 1)
+    for name, sums in original.sums.items():
+        own = found.sums[name]
+        assert (own.squares == sums.squares).all()
+        assert (own.counts == sums.counts).all()
+        assert (own.values is None) is not with_values
+        assert own.values is None or (own.values == sums.values).all()
+    read = read_imatrix(path)
+    for name, importance in original.importance().items():
+        assert (read[name] == importance).all()
+    with qk.GGUFFile(path) as file:
+        kinds = [".in_sum2", ".counts", *([".in_sum"] if with_values else []), ".stats"]
+        names = ("blk.0.a_exps.weight", "blk.0.b.weight")
+        assert list(file.tensors) == [n + kind for n in names for kind in kinds]
+        assert file.tensors["blk.0.a_exps.weight.counts"].shape == (3, 1)
+        assert file.tensors["blk.0.b.weight.in_sum2"].shape == (5,)
+        assert file.metadata["imatrix.chunk_count"].value == 3
+        assert len(file.metadata["imatrix.stats_schema"].value) == 12
+
+
+def test_legacy_files_read_back(tmp_path: Path) -> None:
+    """Means within the rounding of f32, and the last of the texts."""
+    original, path = matrix(), tmp_path / "m.dat"
+    original.save(path)
+    found = ImportanceMatrix.load(path, 32)
+    assert (found.chunk_count, found.datasets) == (3, ("zwölf.txt",))
+    for name, importance in original.importance().items():
+        own = found.importance()[name]
+        np.testing.assert_allclose(own, importance.ravel(), rtol=2e-7)
+        assert found.sums[name].values is None
+    data = path.read_bytes()
+    assert data.endswith(struct.pack("<ii", 3, 10) + "zwölf.txt".encode())
+    head = struct.pack("<ii19sii", 2, 19, b"blk.0.a_exps.weight", 2, 15)
+    assert data.startswith(head)
+
+
+def test_files_are_merged(tmp_path: Path) -> None:
+    """Sums and counts are added; a .dat file counts chunks of the others' size."""
+    original = matrix()
+    original.save(tmp_path / "m.gguf")
+    original.save(tmp_path / "m.dat")
+    paths = [tmp_path / "m.dat", tmp_path / "m.gguf"]
+    found = ImportanceMatrix.load_merged(paths)
+    assert (found.chunk_size, found.n_layer_nextn) == (32, 1)
+    assert found.datasets == ("zwölf.txt", *original.datasets)
+    sums = found.sums["blk.0.a_exps.weight"]
+    assert sums.counts.tolist() == [64 + 40, 64, 64 + 9]
+    assert sums.values is None
+    mean = found.importance()["blk.0.a_exps.weight"]
+    np.testing.assert_allclose(mean[1], 1)  # of the .dat file alone
+    np.testing.assert_allclose(
+        mean[[0, 2]], original.importance()["blk.0.a_exps.weight"][[0, 2]], rtol=1e-6
+    )
+    twice = ImportanceMatrix.merged(original, original)
+    assert twice.chunk_count == 6
+    own = original.sums["blk.0.b.weight"]
+    assert (twice.sums["blk.0.b.weight"].squares == 2 * own.squares).all()
+    assert (twice.sums["blk.0.b.weight"].values == 2 * own.values).all()
+
+
+def test_matrices_that_do_not_fit_are_not_merged(tmp_path: Path) -> None:
+    """The message names the file and the tensor."""
+    original = matrix()
+    original.save(tmp_path / "one.gguf")
+    other = Sums(np.ones((1, 7)), None, np.ones(1, np.int64))
+    ImportanceMatrix({"blk.0.b.weight": other}).save(tmp_path / "two.gguf")
+    with pytest.raises(qk.FormatError, match=r"two\.gguf .* tensor blk\.0\.b\.weight"):
+        ImportanceMatrix.load_merged([tmp_path / "one.gguf", tmp_path / "two.gguf"])
+    experts = Sums(np.ones((5, 3)), None, np.ones(5, np.int64))
+    with pytest.raises(qk.FormatError, match="do not fit"):
+        original.sums["blk.0.a_exps.weight"].plus(experts)
+
+
+def test_nothing_is_half_written(tmp_path: Path) -> None:
+    """Sums that f32 cannot hold, names that tell no format, folders that are none."""
+    large = Sums(np.full((1, 3), 1e39), None, np.ones(1, np.int64))
+    for suffix in (".gguf", ".dat"):
+        with pytest.raises(qk.NonFiniteError, match=r"tensor a: a sum of up to 1e\+39"):
+            ImportanceMatrix({"a": large}).save(tmp_path / f"m{suffix}")
+        with pytest.raises(qk.OutputError, match="cannot write"):
+            matrix().save(tmp_path / "none" / f"m{suffix}")
+    with pytest.raises(qk.OptionError, match="ends in"):
+        matrix().save(tmp_path / "m.imatrix")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("flat", [False, True])

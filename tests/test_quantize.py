@@ -148,7 +148,7 @@ def test_a_recipe_that_needs_importance_says_how_to_get_it(
     demo_f16: Path, tmp_path: Path
 ) -> None:
     """Refused before any work, as llama.cpp does."""
-    with pytest.raises(qk.UnsupportedTypeError, match="llama-imatrix"):
+    with pytest.raises(qk.UnsupportedTypeError, match="quantkit imatrix"):
         quantize_file(demo_f16, tmp_path / "out.gguf", "Q2_K_S")
     assert list(tmp_path.iterdir()) == []
 

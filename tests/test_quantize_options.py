@@ -43,7 +43,7 @@ def test_a_dry_run_refuses_what_the_real_one_refuses(
     quantize_file(demo_f16, q8, "Q8_0")
     with pytest.raises(UnsupportedTypeError, match="already"):
         quantize_file(q8, tmp_path / "o.gguf", "Q4_0", dry_run=True)
-    with pytest.raises(UnsupportedTypeError, match="llama-imatrix"):
+    with pytest.raises(UnsupportedTypeError, match="quantkit imatrix"):
         quantize_file(demo_f16, tmp_path / "o.gguf", "Q2_K_S", dry_run=True)
     with pytest.raises(OutputError, match="being read"):
         quantize_file(demo_f16, demo_f16, "Q4_0", dry_run=True)

@@ -1,7 +1,7 @@
 """What each GGUF quantization type costs on your model and your text, and that file.
 
 Arrays: `quantize` and `dequantize`. Files: `convert`, `quantize_file` and `describe`.
-Measurements: `perplexity` and `compare`; `Model` gives logits.
+Measurements: `perplexity` and `compare`; `Model` gives logits. Importance: `imatrix`.
 The command line is `quantkit`.
 """
 
@@ -34,7 +34,7 @@ from .evaluate import (
     perplexity,
 )
 from .gguf import GGUFFile
-from .imatrix import read_imatrix
+from .imatrix import ImportanceMatrix, imatrix, read_imatrix
 from .info import ModelInfo, describe
 from .model import Model
 from .quantize_model import QuantizeReport, quantize_file
@@ -52,6 +52,7 @@ __all__ = [
     "Edits",
     "FormatError",
     "GGUFFile",
+    "ImportanceMatrix",
     "Measurement",
     "Model",
     "ModelInfo",
@@ -78,6 +79,7 @@ __all__ = [
     "convert",
     "dequantize",
     "describe",
+    "imatrix",
     "perplexity",
     "quantize",
     "quantize_file",

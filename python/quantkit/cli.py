@@ -17,6 +17,7 @@ from .console import print_json, print_result, progress_bar
 from .convert_command import convert_command, convert_lora_command
 from .demo import run_demo
 from .errors import QuantkitError
+from .imatrix_command import imatrix_command
 from .info import describe
 from .options import Chunks, Json, Quiet, Threads
 from .ppl_command import ppl_command
@@ -38,6 +39,7 @@ app.command("convert-lora")(convert_lora_command)
 app.command("quantize")(quantize_command)
 app.command("verify")(verify_command)
 app.command("ppl")(ppl_command)
+app.command("imatrix")(imatrix_command)
 
 
 @app.command("info")

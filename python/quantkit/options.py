@@ -39,7 +39,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Imatrix = Annotated[
     Path | None,
-    typer.Option(help="Importance matrix from llama-imatrix (GGUF or .dat)."),
+    typer.Option(help="Importance matrix (GGUF or .dat) of `quantkit imatrix`."),
 ]
 Chunks = Annotated[
     int | None, typer.Option(min=1, help="Chunks to evaluate \\[default: all].")

@@ -133,12 +133,12 @@ def _refuse_without_importance(
     if is_any:
         text = (
             f"the importance matrix has no entry for {which}, and such types are of no "
-            "use without; collect it anew with llama.cpp's llama-imatrix"
+            "use without; collect it anew on a longer text (quantkit imatrix)"
         )
     else:
         text = (
             f"{recipe.name} makes {which}, and such types are of no use without an "
-            "importance matrix; collect one with llama.cpp's llama-imatrix and pass it "
+            "importance matrix; collect one (quantkit imatrix) and pass it "
             "(--imatrix), choose another recipe"
         )
     raise UnsupportedTypeError(

@@ -210,7 +210,7 @@ class Output:
         """Print a comparison and write it; None if nothing is known yet."""
         if result is None:
             return
-        differences = self._differences(result)
+        differences, gains = self._differences(result), result.imatrix_gains()
         data = result.to_dict()
         if differences:
             data["versus"] = [without_nan(asdict(d)) for d in differences]
@@ -221,10 +221,10 @@ class Output:
                 print(csv_text(result), end="")
             case Format.MARKDOWN:
                 print(markdown_table(comparison_cells(result, pareto=self.pareto)))
-                if differences:
-                    print("\n" + markdown_table(versus_cells(differences)))
+                if gains or differences:
+                    print("\n" + markdown_table(versus_cells([*gains, *differences])))
             case Format.TABLE:
-                print_result(self.table(result, differences))
+                print_result(self.table(result, [*gains, *differences]))
         if self.save is not None:
             write_whole(self.save, dumps(data, indent=2) + "\n")
 

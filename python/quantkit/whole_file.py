@@ -12,14 +12,14 @@ from .errors import OutputError
 __all__ = ["refuse_unwritable", "write_whole"]
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file in UTF-8; it appears under its name once it is complete.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file, text in UTF-8; it appears under its name once it is complete.
 
     Raises:
         OutputError: it cannot be written; nothing is left behind.
     """
     with _part(path) as part:
-        part.write_text(text, "utf-8")
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(path)
 
 

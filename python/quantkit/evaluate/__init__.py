@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .compare import compare
+from .pairs import PairedDifference
 from .perplexity import PerplexityResult, perplexity
-from .results import Comparison, Measurement, PairedDifference, TextResult
+from .results import Comparison, Measurement, TextResult
 
 __all__ = [
     "Comparison",

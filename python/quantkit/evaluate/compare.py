@@ -61,7 +61,9 @@ def compare(
         activations: how exactly they are held: "i16", exact for this purpose; "q8", 8
             bits as llama.cpp's CPU path has them; "f32"; or "both": i16, and q8 in rows
             of their own.
-        importance: importance of each column for the recipes, by tensor name.
+        importance: importance of each column for the recipes, by tensor name.  Each
+            recipe that it changes is then measured without it, and with it in a row
+            called "<recipe> imatrix"; `Comparison.imatrix_gains` compares the two.
         threads: chunks evaluated at a time; None: one per core.
         save: a file where scores are kept, so that a later call goes on with them.
         progress: told about every slab quantized and every chunk evaluated.

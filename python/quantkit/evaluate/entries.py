@@ -35,6 +35,12 @@ activations too: what the weights cost, and what those add."""
 
 PLAIN = (QuantType.F32, QuantType.F16, QuantType.BF16)
 
+UNWEIGHED = (
+    *PLAIN,
+    *(QuantType.Q8_0, QuantType.TQ1_0, QuantType.TQ2_0, QuantType.MXFP4),
+)
+"""Types that are the same with importance and without."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -108,6 +114,22 @@ class Entry:
         return max(counts, key=lambda type: counts[type])
 
     @property
+    def ignores_importance(self) -> bool:
+        """Whether importance changes no weight, but perhaps the types."""
+        names = (self.importance or {}).keys() & self.types.keys()
+        return all(self.types[name] in UNWEIGHED for name in names)
+
+    def weighs_what(self, other: Entry) -> bool:
+        """Whether this is the other one, but made with importance."""
+        return (
+            self.importance is not None
+            and other.importance is None
+            and self.wanted is other.wanted
+            and self.source is other.source
+            and self.activations == other.activations
+        )
+
+    @property
     def identity(self) -> str:
         """A hash of all that the weights depend on.
 
@@ -159,6 +181,8 @@ def entries_of(
 ) -> list[Entry]:
     """Each model as it is, then the recipes of those that are not quantized yet.
 
+    With importance, each recipe that it changes is there without it and with it.
+
     Raises:
         QuantkitError: a model is damaged, or cannot have a recipe asked for by name.
     """
@@ -170,9 +194,8 @@ def entries_of(
     for entry in able or entries:
         prefix = f"{entry.name}:" if len(able) > 1 else ""
         for each in wanted:
-            made = Entry(f"{prefix}{each.name}", entry.source, each, importance)
-            if _can_be_made(made, each):
-                entries.append(made)
+            plain = Entry(f"{prefix}{each.name}", entry.source, each)
+            entries += _made_of(plain, importance)
     return _with_activations(_with_distinct_names(entries), activations)
 
 
@@ -203,12 +226,30 @@ def _names(
     ]
 
 
-def _can_be_made(entry: Entry, wanted: Wanted) -> bool:
-    """Whether a model can have a recipe; an error if it was asked for by name."""
+def _made_of(plain: Entry, importance: Importance | None) -> list[Entry]:
+    """An entry as far as it can be made, and beside it what importance makes of it.
+
+    Raises:
+        UnsupportedTypeError: it cannot be made at all, and was asked for by name.
+    """
+    required = plain.wanted is not None and plain.wanted.required
+    if not importance:
+        return [plain] if _can_be_made(plain, required) else []
+    weighed = replace(plain, name=f"{plain.name} imatrix", importance=importance)
+    made = [plain] if _can_be_made(plain, False) else []
+    if _can_be_made(weighed, required):
+        is_other = not made or weighed.types != plain.types
+        if is_other or not weighed.ignores_importance:
+            made.append(weighed)
+    return made
+
+
+def _can_be_made(entry: Entry, required: bool) -> bool:
+    """Whether a model can have a recipe; if not, an error if it must."""
     try:
         return bool(entry.types)
     except UnsupportedTypeError:
-        if wanted.required:
+        if required:
             raise
         return False
 

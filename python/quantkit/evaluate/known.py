@@ -106,6 +106,12 @@ class Known:
             results=[macro_average(rows) for rows in others],
             texts=texts,
             scores=scores,
+            weighed=[
+                (one.name, other.name)
+                for one in begun
+                for other in begun
+                if one.weighs_what(other)
+            ],
         )
 
     def _is_begun(self, entry: Entry) -> bool:

@@ -11,7 +11,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # which shows itself as a table
-    from .results import Comparison, Measurement, PairedDifference
+    from .pairs import PairedDifference
+    from .results import Comparison, Measurement
 
 __all__ = [
     "Cells",
@@ -96,11 +97,15 @@ def _with_error(value: float, error: float, digits: int, sign: str = "") -> str:
 
 def versus_cells(differences: Sequence[PairedDifference]) -> Cells:
     """One row per pair: which of the two is better, and whether chance could do it."""
-    columns = ("type", "versus", ">ln PPL ratio", ">p", ">KLD difference", ">p")
+    columns = (
+        *("type", "versus", ">PPL difference", ">ln PPL ratio", ">p"),
+        *(">KLD difference", ">p"),
+    )
     rows = [
         (
             d.name,
             d.versus,
+            _with_error(d.delta_ppl, d.delta_ppl_error, 4, sign="+"),
             _with_error(d.ln_ppl_ratio, d.ln_ppl_ratio_error, 5, sign="+"),
             _probability(d.ppl_p_value),
             _with_error(d.kld_difference, d.kld_difference_error, 6, sign="+"),

@@ -8,25 +8,21 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .likelihood import TokenScores
+from .pairs import PairedDifference, paired
 from .presentation import html_table
-from .statistics import (
-    average,
-    mean_estimate,
-    p_value,
-    perplexity_log_ratio,
-)
 
 __all__ = [
     "VERSION",
     "Comparison",
     "Measurement",
-    "PairedDifference",
     "TextResult",
     "without_nan",
 ]
 
 VERSION = 1
 """Of the JSON; a key that changes its meaning makes it grow."""
+
+NAMES = ("name", "versus")
 
 
 @dataclass(frozen=True)
@@ -102,27 +98,6 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class PairedDifference:
-    """Two entries compared on the same tokens: what `name` has more than `versus`.
-
-    Attributes:
-        ln_ppl_ratio, ln_ppl_ratio_error: log of the perplexities' ratio, paired.
-        ppl_p_value: how often chance makes a ratio at least as far from 1.
-        kld_difference, kld_difference_error: of the mean KL divergences, paired.
-        kld_p_value: likewise.
-    """
-
-    name: str
-    versus: str
-    ln_ppl_ratio: float
-    ln_ppl_ratio_error: float
-    ppl_p_value: float
-    kld_difference: float
-    kld_difference_error: float
-    kld_p_value: float
-
-
-@dataclass(frozen=True)
 class TextResult:
     """The rows on one text.
 
@@ -167,6 +142,8 @@ class Comparison:
     texts: list[TextResult]
     scores: Mapping[str, Sequence[TokenScores]] = field(repr=False, compare=False)
     """By name of an entry, the scores [chunks, tokens] of each text."""
+    weighed: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    """Of each type measured with importance and without, the names of both rows."""
 
     @property
     def rows(self) -> list[Measurement]:
@@ -190,19 +167,14 @@ class Comparison:
         Raises:
             KeyError: nothing was measured under such a name.
         """
-        pairs = [
-            (one.first(n), two.first(n))
-            for one, two in zip(self.scores[name], self.scores[other], strict=True)
-            for n in [min(len(one.nll), len(two.nll))]
-        ]
-        ppl = average([perplexity_log_ratio(one.nll, two.nll) for one, two in pairs])
-        kld = average([mean_estimate(one.kld - two.kld) for one, two in pairs])
-        dof = sum(len(one.nll) - 1 for one, _ in pairs)
-        return PairedDifference(
-            *(name, other),
-            *(ppl.value, ppl.error, p_value(ppl, dof)),
-            *(kld.value, kld.error, p_value(kld, dof)),
-        )
+        return paired(name, other, self.scores[name], self.scores[other])
+
+    def imatrix_gains(self) -> list[PairedDifference]:
+        """What importance changes: each type made with it, versus the same without.
+
+        Below 0 it helps.
+        """
+        return [self.versus(name, other) for name, other in self.weighed]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON: what is not known (NaN) is None."""
@@ -213,15 +185,40 @@ class Comparison:
         data["results"] = [asdict(row) for row in self.results]
         if len(self.texts) > 1:
             data["texts"] = [asdict(text) for text in self.texts]
+        if self.weighed:
+            data["imatrix_gains"] = [asdict(gain) for gain in self.imatrix_gains()]
         plain: dict[str, Any] = without_nan(data)
         return plain
 
     def to_records(self) -> list[dict[str, Any]]:
-        """A flat record for each row on each text, and of several their average."""
-        texts = [(t.text, [t.base, *t.results]) for t in self.texts]
+        """A flat record for each row on each text, and of several their average.
+
+        Where types were made with importance and without, those with it have what it
+        changes under keys that start with `imatrix_`.
+        """
+        texts = [
+            (text.text, [text.base, *text.results], slice(i, i + 1))
+            for i, text in enumerate(self.texts)
+        ]
         if len(texts) > 1:
-            texts.append((self.text, self.rows))
-        return [{"text": text} | asdict(row) for text, rows in texts for row in rows]
+            texts.append((self.text, self.rows, slice(None)))
+        return [
+            {"text": text} | asdict(row) | self._gain_of(row.name, which)
+            for text, rows, which in texts
+            for row in rows
+        ]
+
+    def _gain_of(self, name: str, which: slice) -> dict[str, Any]:
+        """What importance changes of a row on some texts, or None under each key."""
+        if not self.weighed:
+            return {}
+        keys = [key for key in PairedDifference.__annotations__ if key not in NAMES]
+        values: dict[str, Any] = dict.fromkeys(keys)
+        other = dict(self.weighed).get(name)
+        if other is not None:
+            scores = self.scores[name][which], self.scores[other][which]
+            values = asdict(paired(name, other, *scores))
+        return {f"imatrix_{key}": values[key] for key in keys}
 
     def to_pandas(self) -> Any:
         """A DataFrame of `to_records`.

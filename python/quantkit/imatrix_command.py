@@ -1,0 +1,219 @@
+"""The command `imatrix`: an importance matrix collected, merged, or shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from .console import print_json, print_result, progress_bar, stoppable
+from .imatrix.collecting import SAVE_EVERY, Collection
+from .imatrix.matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix, check_name
+from .imatrix.tables import layer_cells, summary, summary_lines, tensor_cells
+from .options import Chunks, Json, Quiet, Threads
+from .report import cells_table
+from .whole_file import refuse_unwritable
+
+__all__ = ["imatrix_command"]
+
+
+class Activations(str, Enum):
+    """What `--activations` takes."""
+
+    I16 = "i16"
+    Q8 = "q8"
+    F32 = "f32"
+
+
+def imatrix_command(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="MODEL|IMATRIX",
+            help="A GGUF file (any shard) or a checkpoint folder, to run on a --text; "
+            "or an importance matrix to --show.",
+        ),
+    ] = None,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A UTF-8 text file; of a .jsonl file, the field `text` of each line. "
+            "Repeat for more: one after the other.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="What is written: GGUF to NAME.gguf, the older format to NAME.dat.",
+        ),
+    ] = None,
+    merge: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="IMATRIX",
+            help="Add another importance matrix (GGUF or .dat) of the same model. "
+            "Repeat for more. Without MODEL and --text, files are merged or converted.",
+        ),
+    ] = None,
+    show: Annotated[
+        bool,
+        typer.Option("--show", help="Show statistics of each tensor and each layer."),
+    ] = False,
+    chat: Annotated[
+        bool,
+        typer.Option(
+            "--chat",
+            help="Texts are .jsonl files of conversations: the field `messages` of "
+            "each line, rendered with the model's own template.",
+        ),
+    ] = False,
+    ctx: Annotated[
+        int, typer.Option(min=4, help="Tokens per chunk.")
+    ] = DEFAULT_CHUNK_SIZE,
+    chunks: Chunks = None,
+    process_output: Annotated[
+        bool,
+        typer.Option("--process-output", help="The output head, too."),
+    ] = False,
+    ppl: Annotated[
+        bool,
+        typer.Option("--ppl/--no-ppl", help="Measure the perplexity of the text."),
+    ] = True,
+    activations: Annotated[
+        Activations,
+        typer.Option(
+            help="How exactly activations are held in products: i16, exact for this "
+            "purpose; q8, 8 bits as llama.cpp's CPU path has them; or f32.",
+        ),
+    ] = Activations.I16,
+    save_every: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Keep the sums after every N chunks, so that a run that is killed "
+            "goes on from there.",
+        ),
+    ] = SAVE_EVERY,
+    threads: Threads = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Collect an importance matrix: which columns of weights matter on a text.
+
+    A run that was stopped goes on where it stopped; Ctrl-C writes what is collected.
+    """
+    output = _Output(out, show=show, json=json)
+    if text:
+        if model is None:
+            raise typer.BadParameter("--text needs the MODEL that reads it")
+        others = ImportanceMatrix.load_merged(merge, ctx) if merge else None
+        target = output.checked()
+        kept = target.with_name(f".{target.name}.sums")
+        collection = Collection(
+            *(model, text),
+            ctx=ctx,
+            chunks=chunks,
+            chat=chat,
+            activations=activations.value,
+            process_output=process_output,
+            perplexity=ppl,
+            threads=threads,
+            save=kept,
+            save_every=save_every,
+        )
+        if others is not None:
+            collection.refuse_unlike(others)
+        _collect(collection, others, output, quiet)
+        kept.unlink(missing_ok=True)
+    elif merge:
+        if model is not None:
+            raise typer.BadParameter(
+                "MODEL has no --text to read; leave it out to merge files"
+            )
+        output.checked()
+        output.give(ImportanceMatrix.load_merged(merge, ctx))
+    elif model is not None and show:
+        if out is not None:
+            raise typer.BadParameter(
+                f"to write {model} to {out}: quantkit imatrix --merge {model} -o {out}"
+            )
+        output.give(ImportanceMatrix.load(model, ctx))
+    else:
+        raise typer.BadParameter(
+            "expected MODEL and --text, to collect; --merge, to merge files; or "
+            "IMATRIX and --show"
+        )
+
+
+def _collect(
+    collection: Collection,
+    others: ImportanceMatrix | None,
+    output: _Output,
+    quiet: bool,
+) -> None:
+    """Collect all chunks, or those before Ctrl-C, and write the matrix."""
+
+    def give(found: ImportanceMatrix | None) -> None:
+        if found is not None:
+            output.give(found if others is None else found.merged(others, found))
+
+    with stoppable():
+        try:
+            with progress_bar(quiet) as progress:
+                collection.run(progress)
+        except KeyboardInterrupt:
+            give(collection.so_far())
+            raise KeyboardInterrupt(
+                f"collected {collection.chunks_done} of {collection.n_chunks} chunks; "
+                "the same command goes on from here"
+            ) from None
+    give(collection.so_far())
+
+
+class _Output:
+    """What becomes of a matrix.
+
+    Args:
+        out: where it is written; None: nowhere.
+        show: print its statistics.
+        json: print JSON.
+    """
+
+    def __init__(self, out: Path | None, *, show: bool, json: bool) -> None:
+        self._out, self._show, self._json = out, show, json
+
+    def checked(self) -> Path:
+        """Where it is written, once it is sure that it can be."""
+        if self._out is None:
+            raise typer.BadParameter("-o FILE is missing: where the matrix is written")
+        check_name(self._out)
+        refuse_unwritable(self._out)
+        return self._out
+
+    def give(self, matrix: ImportanceMatrix) -> None:
+        """Write and print it."""
+        if self._out is not None:
+            matrix.save(self._out)
+            matrix = replace(matrix, origin=str(self._out))
+        statistics = matrix.statistics()
+        if self._json:
+            data = {"imatrix": matrix.origin, **summary(matrix)}
+            if self._show:
+                data["statistics"] = statistics.to_dict()
+            print_json(data)
+            return
+        parts: list[RenderableType] = [Text(summary_lines(matrix))]
+        if self._show:
+            tensors = cells_table(tensor_cells(statistics.tensors))
+            layers = cells_table(layer_cells(statistics.layers))
+            parts = [tensors, Text(), layers, Text(), *parts]
+        print_result(Group(*parts))
