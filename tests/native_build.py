@@ -144,6 +144,15 @@ class Build:
         )
         return np.fromfile(target, np.float32).reshape(len(x), len(data))
 
+    def layer(
+        self, backend: str, task: str, x: np.ndarray, *arguments: object
+    ) -> np.ndarray:
+        """A task of the driver that makes f32 of x f32; its shape is the caller's."""
+        source, target = self.folder / "in", self.folder / "out"
+        x.tofile(source)
+        self._run(backend, task, *arguments, source, target)
+        return np.fromfile(target, np.float32)
+
     def op(self, backend: str, op: str, *inputs: np.ndarray) -> np.ndarray:
         """One op; up to three inputs int32 [calls, lanes * lanes] -> the same shape."""
         calls, size = inputs[0].shape

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantkit._native import Precision, backends
+from quantkit._native import Function, Precision, activate, backends
 from quantkit.types import QuantType
 
 from .conftest import NATIVE_TYPES
@@ -109,6 +109,34 @@ def test_matrix_products_equal_this_machine(
         expected = case.product(backends()[-1], precision)
         y = of_cpu.matmul("neon", case.x, case.data, type, precision)
         assert (np.abs(y - expected) <= ROUNDING * case.magnitude()).all()
+
+
+@pytest.mark.parametrize("function", Function, ids=lambda f: f.name)
+def test_functions_equal_this_machine(aarch64: Build, function: Function) -> None:
+    """Within a few units of the last place, from the smallest to the largest float."""
+    sizes = np.geomspace(1e-30, 80, 2003, dtype=np.float32)
+    x = np.concatenate([-sizes, sizes, np.float32([0, -np.inf, np.inf, np.nan])])
+    expected = np.empty_like(x)
+    activate(function, x, None, expected, backends()[-1])
+    got = aarch64.layer("neon", "activate", x, int(function), len(x))
+    assert np.allclose(got, expected, rtol=2e-6, atol=1e-6, equal_nan=True)
+    tail = aarch64.layer("neon", "activate", x[-7:], int(function), 7)
+    assert np.array_equal(tail, got[-7:], equal_nan=True)
+
+
+@pytest.mark.parametrize("width", [1, 3, 5, 577])
+def test_norms_and_likelihoods_are_the_formulas(aarch64: Build, width: int) -> None:
+    """Rows that are no whole number of vectors too."""
+    x = np.random.default_rng(0).standard_normal((6, width)).astype(np.float32)
+    wide = x.astype(np.float64)
+    for centered in (0, 1):
+        less = wide - wide.mean(-1, keepdims=True) * centered
+        expected = less / np.sqrt(np.square(less).mean(-1, keepdims=True) + 1e-5)
+        got = aarch64.layer("neon", "norm", x, centered, *x.shape).reshape(x.shape)
+        assert np.allclose(got, expected, rtol=1e-6, atol=1e-12)
+    expected = np.log(np.exp(wide).sum(-1)) - wide[:, 0]
+    got = aarch64.layer("neon", "likelihood", x, *x.shape)
+    assert np.allclose(got, expected, rtol=2e-7, atol=1e-7)
 
 
 def test_nothing_is_fused(aarch64: Build) -> None:

@@ -6,12 +6,16 @@
  *     run_rows BACKEND quantize TYPE ROWS COLS IN OUT [IMPORTANCE]
  *     run_rows BACKEND dequantize TYPE ROWS COLS IN OUT
  *     run_rows BACKEND matmul TYPE PRECISION M N_ROWS COLS X WEIGHTS OUT
+ *     run_rows BACKEND activate FUNCTION N X OUT
+ *     run_rows BACKEND norm CENTERED ROWS COLS X OUT
+ *     run_rows BACKEND likelihood ROWS COLS LOGITS OUT        OUT: f32, of the first token
  *     run_rows BACKEND op NAME CALLS IN OUT                   IN: a, b, c of each call
  *
  * BACKEND is a name and TYPE a GGUF type number; files hold little-endian f32 or int32 arrays, or
  * a type's blocks.  Exit status: 0, 1 with a line on stderr, 2 if the core refuses. */
 #include "quantkit.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +143,62 @@ static int multiply(int backend, char **argv)
     return status == QK_OK ? 0 : 2;
 }
 
+static int activate(int backend, char **argv)
+{
+    size_t n = number(argv[1]);
+    float *x = read_file(argv[2], n * sizeof *x);
+    qk_status status = qk_activate(backend, (int)number(argv[0]), x, NULL, n, x);
+    if (status == QK_OK) {
+        write_file(argv[3], x, n * sizeof *x);
+    }
+    free(x);
+    return status == QK_OK ? 0 : 2;
+}
+
+static int norm(int backend, char **argv)
+{
+    qk_norm what = {.n_rows = number(argv[1]), .width = number(argv[2]), .n_heads = 1};
+    what.centered = (int)number(argv[0]);
+    what.epsilon = 1e-5f;
+    size_t size = what.n_rows * what.width * sizeof(float);
+    float *x = read_file(argv[3], size), *y = allocate(size);
+    qk_status status = qk_norm_rows(backend, &what, x, y);
+    if (status == QK_OK) {
+        write_file(argv[4], y, size);
+    }
+    free(y);
+    free(x);
+    return status == QK_OK ? 0 : 2;
+}
+
+/* -log softmax of each row's first token. */
+static int likelihood(int backend, char **argv)
+{
+    size_t rows = number(argv[0]), cols = number(argv[1]);
+    float *logits = read_file(argv[2], rows * cols * sizeof *logits);
+    qk_softmax *softmax = allocate(rows * sizeof *softmax);
+    int64_t *targets = allocate(rows * sizeof *targets);
+    float *out = allocate(rows * sizeof *out);
+    for (size_t i = 0; i < rows; i++) {
+        softmax[i] = (qk_softmax){.highest = -INFINITY};
+        targets[i] = 0;
+    }
+    qk_tile tile = {rows, cols, cols, 0, targets};
+    qk_status status = qk_add_logits(backend, &tile, logits, softmax);
+    for (size_t i = 0; i < rows; i++) {
+        const qk_softmax *row = softmax + i;
+        out[i] = (float)(log(row->total) + (double)row->highest - (double)row->wanted);
+    }
+    if (status == QK_OK) {
+        write_file(argv[3], out, rows * sizeof *out);
+    }
+    free(out);
+    free(targets);
+    free(softmax);
+    free(logits);
+    return status == QK_OK ? 0 : 2;
+}
+
 static int run_op(int backend, char **argv)
 {
     size_t calls = number(argv[1]);
@@ -173,6 +233,15 @@ int main(int argc, char **argv)
     }
     if (argc == 11 && !strcmp(argv[2], "matmul")) {
         return multiply(find_backend(argv[1]), argv + 3);
+    }
+    if (argc == 7 && !strcmp(argv[2], "activate")) {
+        return activate(find_backend(argv[1]), argv + 3);
+    }
+    if (argc == 8 && !strcmp(argv[2], "norm")) {
+        return norm(find_backend(argv[1]), argv + 3);
+    }
+    if (argc == 7 && !strcmp(argv[2], "likelihood")) {
+        return likelihood(find_backend(argv[1]), argv + 3);
     }
     if ((argc == 8 || argc == 9) && !strcmp(argv[2], "quantize")) {
         return convert(find_backend(argv[1]), 1, argv + 3, argc == 9 ? argv[8] : NULL);
