@@ -6,7 +6,8 @@
 
 Each type is made once of the F16 file; `F16` is the file itself.  llama.cpp evaluates
 the chunks that quantkit does, with logits of their second half, one process a run; the
-time is that of the evaluation alone.  Both run in turn, and the figures are medians.
+time is that of the evaluation alone, without the statistics of llama.cpp's logits and
+with those of ours.  Both run in turn, and the figures are medians.
 `--llama-python` is a Python that has llama-cpp-python, if it is not this one.
 """
 
@@ -52,11 +53,12 @@ for tokens in chunks:
     if L.llama_decode(llm.ctx, batch):
         sys.exit("llama.cpp could not evaluate the chunk")
     rows = np.stack([np.ctypeslib.as_array(L.llama_get_logits_ith(llm.ctx, i), (vocab,))
-                     for i in range(first, n_ctx - 1)]).astype(np.float64)
+                     for i in range(first, n_ctx - 1)])
+    seconds += time.perf_counter() - start
+    rows = rows.astype(np.float64)
     top = rows.max(1)
     total = top + np.log(np.exp(rows - top[:, None]).sum(1))
     nll.append(total - rows[np.arange(len(rows)), tokens[first + 1:]])
-    seconds += time.perf_counter() - start
     L.llama_batch_free(batch)
 print(json.dumps([chunks.size / seconds, float(np.exp(np.mean(nll)))]))
 """
