@@ -30,7 +30,7 @@ TENSORS_PER_SHARD = 40
 def ours(folder: Path, out: Path, outtype: str, threads: int) -> list[str]:
     """The command line of quantkit."""
     options = ["--outtype", outtype, "--threads", str(threads), "-q"]
-    code = ["-m", "quantkit.cli", "convert", str(folder), "-o", str(out)]
+    code = ["-m", "quantkit", "convert", str(folder), "-o", str(out)]
     return [sys.executable, *code, *options]
 
 

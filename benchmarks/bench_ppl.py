@@ -80,7 +80,7 @@ def ours(
     """Tokens per second and perplexity of quantkit."""
     options = ["--chunks", str(args.chunks), "--threads", str(args.threads)]
     options += ["--activations", activations, "--json", "-q"]
-    command = [sys.executable, "-m", "quantkit.cli", "ppl", str(model)]
+    command = [sys.executable, "-m", "quantkit", "ppl", str(model)]
     command += ["--text", str(args.text), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     base = json.loads(done.stdout)["base"]

@@ -134,9 +134,7 @@ qk_status qk_quantize_rows(int backend, int type, const float *x, const float *i
             return QK_BAD_IMPORTANCE;
         }
     }
-    qk_float_state saved = qk_float_state_enter();
-    *bad_index = b->quantize(type, x, importance, n_rows, n_cols, out);
-    qk_float_state_leave(saved);
+    QK_IN_FLOAT_STATE(*bad_index = b->quantize(type, x, importance, n_rows, n_cols, out));
     return *bad_index < n_rows * n_cols ? QK_NOT_FINITE : QK_OK;
 }
 
@@ -147,9 +145,7 @@ qk_status qk_dequantize_rows(int backend, int type, const uint8_t *data, size_t 
     if (status != QK_OK) {
         return status;
     }
-    qk_float_state saved = qk_float_state_enter();
-    backends[backend].backend->dequantize(type, data, n_rows * n_cols, out);
-    qk_float_state_leave(saved);
+    QK_IN_FLOAT_STATE(backends[backend].backend->dequantize(type, data, n_rows * n_cols, out));
     return QK_OK;
 }
 

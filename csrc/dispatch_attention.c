@@ -42,9 +42,7 @@ qk_status qk_attend(int backend, const qk_attention *what, const float *q, const
     const qk_ops *ops;
     qk_status status = check_attention(backend, what, &ops);
     if (status == QK_OK) {
-        qk_float_state saved = qk_float_state_enter();
-        ops->attention(what, q, k, v, out, workspace);
-        qk_float_state_leave(saved);
+        QK_IN_FLOAT_STATE(ops->attention(what, q, k, v, out, workspace));
     }
     return status;
 }

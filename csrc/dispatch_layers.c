@@ -13,9 +13,7 @@ qk_status qk_norm_rows(int backend, const qk_norm *what, const float *x, float *
         status = QK_BAD_SHAPE;
     }
     if (status == QK_OK) {
-        qk_float_state saved = qk_float_state_enter();
-        ops->norm_rows(what, x, y);
-        qk_float_state_leave(saved);
+        QK_IN_FLOAT_STATE(ops->norm_rows(what, x, y));
     }
     return status;
 }
@@ -29,9 +27,7 @@ qk_status qk_activate(int backend, int function, const float *x, const float *up
         status = QK_UNKNOWN_FUNCTION;
     }
     if (status == QK_OK) {
-        qk_float_state saved = qk_float_state_enter();
-        ops->activate((qk_function)function, x, up, n, out);
-        qk_float_state_leave(saved);
+        QK_IN_FLOAT_STATE(ops->activate((qk_function)function, x, up, n, out));
     }
     return status;
 }
@@ -41,9 +37,7 @@ qk_status qk_swiglu_clamped(int backend, const float *gate, const float *up, siz
     const qk_ops *ops;
     qk_status status = qk_find_ops(backend, &ops);
     if (status == QK_OK) {
-        qk_float_state saved = qk_float_state_enter();
-        ops->swiglu_clamped(gate, up, n, out);
-        qk_float_state_leave(saved);
+        QK_IN_FLOAT_STATE(ops->swiglu_clamped(gate, up, n, out));
     }
     return status;
 }
@@ -53,9 +47,7 @@ qk_status qk_soft_cap(int backend, const float *x, float cap, size_t n, float *o
     const qk_ops *ops;
     qk_status status = qk_find_ops(backend, &ops);
     if (status == QK_OK) {
-        qk_float_state saved = qk_float_state_enter();
-        ops->soft_cap(x, cap, n, out);
-        qk_float_state_leave(saved);
+        QK_IN_FLOAT_STATE(ops->soft_cap(x, cap, n, out));
     }
     return status;
 }
@@ -65,9 +57,7 @@ qk_status qk_rotate(int backend, const qk_rotation *what, const float *turns, fl
     const qk_ops *ops;
     qk_status status = qk_find_ops(backend, &ops);
     if (status == QK_OK) {
-        qk_float_state saved = qk_float_state_enter();
-        ops->rotate(what, turns, x);
-        qk_float_state_leave(saved);
+        QK_IN_FLOAT_STATE(ops->rotate(what, turns, x));
     }
     return status;
 }
@@ -80,9 +70,7 @@ qk_status qk_add_logits(int backend, const qk_tile *tile, const float *logits, q
         status = QK_BAD_SHAPE;
     }
     if (status == QK_OK) {
-        qk_float_state saved = qk_float_state_enter();
-        ops->add_logits(tile, logits, rows);
-        qk_float_state_leave(saved);
+        QK_IN_FLOAT_STATE(ops->add_logits(tile, logits, rows));
     }
     return status;
 }
@@ -97,9 +85,7 @@ qk_status qk_compare_logits(int backend, const qk_tile *tile, const float *logit
         status = QK_BAD_SHAPE;
     }
     if (status == QK_OK) {
-        qk_float_state saved = qk_float_state_enter();
-        ops->compare_logits(tile, logits, base_logits, rows, base, excess);
-        qk_float_state_leave(saved);
+        QK_IN_FLOAT_STATE(ops->compare_logits(tile, logits, base_logits, rows, base, excess));
     }
     return status;
 }

@@ -39,7 +39,7 @@ qk_status qk_find_ops(int backend, const qk_ops **ops)
 }
 
 /* 1 if k columns can be packed so, and m of them take no more bytes than there are. */
-static int fits(int packing, size_t m, size_t k)
+static int can_pack(int packing, size_t m, size_t k)
 {
     const size_t block[] = {1, 32, 32, 256}, most_bytes = 8;
     return k % block[packing] == 0 && (!k || m < SIZE_MAX / most_bytes / k - most_bytes);
@@ -74,7 +74,7 @@ static qk_status check_packing(int backend, int packing, size_t m, size_t k, con
     if (packing < QK_PACKED_F32 || packing > QK_PACKED_Q8_K) {
         return QK_UNKNOWN_PACKING;
     }
-    return fits(packing, m, k) ? QK_OK : QK_BAD_SHAPE;
+    return can_pack(packing, m, k) ? QK_OK : QK_BAD_SHAPE;
 }
 
 qk_status qk_packed_bytes(int backend, int packing, size_t m, size_t k, size_t *bytes)
@@ -103,9 +103,7 @@ qk_status qk_pack_activations(int backend, int packing, const float *x, size_t m
     const qk_ops *ops;
     qk_status status = check_packing(backend, packing, m, k, &ops);
     if (status == QK_OK) {
-        qk_float_state saved = qk_float_state_enter();
-        ops->pack((qk_packing)packing, x, m, k, packed);
-        qk_float_state_leave(saved);
+        QK_IN_FLOAT_STATE(ops->pack((qk_packing)packing, x, m, k, packed));
     }
     return status;
 }
@@ -140,10 +138,8 @@ qk_status qk_matmul(int backend, int type, int packing, const void *packed, size
         status = QK_BAD_SHAPE;
     }
     if (status == QK_OK) {
-        qk_float_state saved = qk_float_state_enter();
-        ops->matmul(type, (qk_packing)packing, packed, m, weights, n_rows, n_cols, y, y_stride,
-                    workspace);
-        qk_float_state_leave(saved);
+        QK_IN_FLOAT_STATE(ops->matmul(type, (qk_packing)packing, packed, m, weights, n_rows, n_cols,
+                                      y, y_stride, workspace));
     }
     return status;
 }

@@ -55,4 +55,12 @@ static inline void qk_float_state_leave(qk_float_state saved) { (void)saved; }
 
 #endif
 
+/* Does a call in that state. */
+#define QK_IN_FLOAT_STATE(call)                                                                    \
+    do {                                                                                           \
+        const qk_float_state saved_state = qk_float_state_enter();                                 \
+        call;                                                                                      \
+        qk_float_state_leave(saved_state);                                                         \
+    } while (0)
+
 #endif

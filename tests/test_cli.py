@@ -21,7 +21,7 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
     """The installed command in a process of its own."""
     paths = os.pathsep.join(sys.path)
     return subprocess.run(
-        [sys.executable, "-m", "quantkit.cli", *map(str, arguments)],
+        [sys.executable, "-m", "quantkit", *map(str, arguments)],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": paths, **environment},

@@ -291,6 +291,14 @@ def test_models_and_types_side_by_side(demo_f16: Path, tmp_path: Path) -> None:
     assert names == ["demo-f16", "model", "demo-f16:Q4_0", "model:Q4_0"]
 
 
+def test_a_quantized_file_alone_is_called_after_its_recipe(tmp_path: Path) -> None:
+    """Not after the type that most of its weights have."""
+    file = tmp_path / "mine.gguf"
+    qk.quantize_file(DEMO_MODEL, file, "Q3_K_M")
+    found = compare(file, text=TEXT, activations="both", **SMALL)
+    assert [row.name for row in found.rows] == ["Q3_K_M", "Q3_K_M q8"]
+
+
 def test_recipe_files_are_types(tmp_path: Path) -> None:
     """Called after the file."""
     path = tmp_path / "mine.toml"

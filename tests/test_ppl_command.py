@@ -166,7 +166,7 @@ def test_a_terminal_shows_a_live_table(text: Path) -> None:
         main, side = pty.openpty()
         command = ("ppl", DEMO_MODEL, "--text", text, *SMALL, "--types", "Q4_0", *quiet)
         finished = subprocess.run(
-            [sys.executable, "-m", "quantkit.cli", *map(str, command)],
+            [sys.executable, "-m", "quantkit", *map(str, command)],
             stdout=subprocess.PIPE,
             stderr=side,
             env={

@@ -115,7 +115,3 @@ def main() -> None:
 def _fail(message: str) -> None:
     print(f"quantkit: {message}", file=sys.stderr)
     sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,22 +11,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from .console import print_json, print_result, progress_bar, stoppable
+from .evaluate.entries import DEFAULT_ACTIVATIONS
 from .imatrix.collecting import SAVE_EVERY, Collection
 from .imatrix.matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix, check_name
 from .imatrix.tables import layer_cells, summary, summary_lines, tensor_cells
-from .options import Chunks, Json, Quiet, Threads
+from .options import Chat, Chunks, Ctx, Json, Precision, Quiet, Threads
 from .report import cells_table
 from .whole_file import refuse_unwritable
 
 __all__ = ["imatrix_command"]
-
-
-class Activations(str, Enum):
-    """What `--activations` takes."""
-
-    I16 = "i16"
-    Q8 = "q8"
-    F32 = "f32"
 
 
 def imatrix_command(
@@ -67,17 +59,8 @@ def imatrix_command(
         bool,
         typer.Option("--show", help="Show statistics of each tensor and each layer."),
     ] = False,
-    chat: Annotated[
-        bool,
-        typer.Option(
-            "--chat",
-            help="Texts are .jsonl files of conversations: the field `messages` of "
-            "each line, rendered with the model's own template.",
-        ),
-    ] = False,
-    ctx: Annotated[
-        int, typer.Option(min=4, help="Tokens per chunk.")
-    ] = DEFAULT_CHUNK_SIZE,
+    chat: Chat = False,
+    ctx: Ctx = DEFAULT_CHUNK_SIZE,
     chunks: Chunks = None,
     process_output: Annotated[
         bool,
@@ -88,12 +71,12 @@ def imatrix_command(
         typer.Option("--ppl/--no-ppl", help="Measure the perplexity of the text."),
     ] = True,
     activations: Annotated[
-        Activations,
+        Precision,
         typer.Option(
             help="How exactly activations are held in products: i16, exact for this "
             "purpose; q8, 8 bits as llama.cpp's CPU path has them; or f32.",
         ),
-    ] = Activations.I16,
+    ] = DEFAULT_ACTIVATIONS,
     save_every: Annotated[
         int,
         typer.Option(
@@ -123,7 +106,7 @@ def imatrix_command(
             ctx=ctx,
             chunks=chunks,
             chat=chat,
-            activations=activations.value,
+            activations=activations,
             process_output=process_output,
             perplexity=ppl,
             threads=threads,

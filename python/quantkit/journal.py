@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from zlib import crc32
 
@@ -122,12 +121,7 @@ class Journal:
         left = ", ".join(map(str, (self.path, *self._parts)))
         return f"the same command goes on from here; to give up, delete {left}"
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with suppress(OSError):  # closing flushes, which fails again on a full disk
             if os.name == "nt":  # which removes no open file
                 self._file.close()

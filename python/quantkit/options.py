@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
@@ -15,10 +15,13 @@ from .splits import parse_size
 
 __all__ = [
     "FILES",
+    "Chat",
     "Chunks",
+    "Ctx",
     "Imatrix",
     "Json",
     "ModelArgument",
+    "Precision",
     "Quiet",
     "SplitMaxSize",
     "Threads",
@@ -44,6 +47,17 @@ Imatrix = Annotated[
 Chunks = Annotated[
     int | None, typer.Option(min=1, help="Chunks to evaluate \\[default: all].")
 ]
+Chat = Annotated[
+    bool,
+    typer.Option(
+        "--chat",
+        help="Texts are .jsonl files of conversations: the field `messages` of "
+        "each line, rendered with the model's own template.",
+    ),
+]
+Ctx = Annotated[int, typer.Option(min=4, help="Tokens per chunk.")]
+Precision = Literal["i16", "q8", "f32"]
+"""How exactly activations are held, in `--activations`."""
 ModelArgument = Annotated[
     Path,
     typer.Argument(

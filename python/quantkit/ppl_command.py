@@ -9,7 +9,7 @@ from enum import Enum
 from json import dumps
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -22,7 +22,7 @@ from . import report as tables
 from .console import print_json, print_result, stoppable
 from .evaluate import Comparison, PairedDifference
 from .evaluate.compare import prepare
-from .evaluate.entries import entry_named
+from .evaluate.entries import DEFAULT_ACTIVATIONS, entry_named
 from .evaluate.presentation import (
     comparison_cells,
     csv_text,
@@ -33,22 +33,23 @@ from .evaluate.results import without_nan
 from .evaluate.run import ComparisonRun
 from .evaluate.saved import scores_beside
 from .imatrix import read_imatrix
-from .options import Chunks, Imatrix, Json, Quiet, Threads, type_names
+from .options import (
+    Chat,
+    Chunks,
+    Ctx,
+    Imatrix,
+    Json,
+    Precision,
+    Quiet,
+    Threads,
+    type_names,
+)
 from .progress import Progress
 from .whole_file import refuse_unwritable, write_whole
 
 __all__ = ["ppl_command"]
 
 REFRESH_SECONDS = 0.5
-
-
-class Activations(str, Enum):
-    """What `--activations` takes."""
-
-    I16 = "i16"
-    Q8 = "q8"
-    F32 = "f32"
-    BOTH = "both"
 
 
 class Format(Enum):
@@ -101,15 +102,8 @@ def ppl_command(
         ),
     ] = None,
     imatrix: Imatrix = None,
-    chat: Annotated[
-        bool,
-        typer.Option(
-            "--chat",
-            help="Texts are .jsonl files of conversations: the field `messages` of "
-            "each line, rendered with the model's own template.",
-        ),
-    ] = False,
-    ctx: Annotated[int, typer.Option(min=4, help="Tokens per chunk.")] = 512,
+    chat: Chat = False,
+    ctx: Ctx = 512,
     chunks: Chunks = None,
     stride: Annotated[
         int | None,
@@ -120,13 +114,13 @@ def ppl_command(
         ),
     ] = None,
     activations: Annotated[
-        Activations,
+        Literal[Precision, "both"],
         typer.Option(
             help="How exactly activations are held: i16, exact for this purpose; q8, 8 "
             "bits as llama.cpp's CPU path has them; f32; or both: i16, and q8 in rows "
             "of their own.",
         ),
-    ] = Activations.I16,
+    ] = DEFAULT_ACTIVATIONS,
     threads: Threads = None,
     json: Json = False,
     csv: Annotated[
@@ -171,7 +165,7 @@ def ppl_command(
         chunks=chunks,
         stride=stride,
         chat=chat,
-        activations=activations.value,
+        activations=activations,
         importance=read_imatrix(imatrix) if imatrix else None,
         threads=threads,
         save=save and scores_beside(save),

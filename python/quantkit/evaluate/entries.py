@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 from ..errors import OptionError, UnsupportedTypeError
 from ..opening import open_source
 from ..recipes import RECIPES, Recipe
-from ..recipes.files import chosen_recipe
+from ..recipes.files import chosen_recipe, recipe_of_file_type
 from ..recipes.overrides import Overrides
 from ..resume import files_identity, hash_pieces, importance_pieces
 from ..slabs import Importance
@@ -28,7 +29,7 @@ __all__ = [
     "wanted_types",
 ]
 
-DEFAULT_ACTIVATIONS = "i16"
+DEFAULT_ACTIVATIONS: Final = "i16"
 BOTH = "both"
 """Each entry with the default's activations, and one with quantized weights with 8-bit
 activations too: what the weights cost, and what those add."""
@@ -215,9 +216,11 @@ def _with_activations(entries: Sequence[Entry], activations: str) -> list[Entry]
 def _names(
     models: Sequence[str | Path | ModelSource], entries: Sequence[Entry]
 ) -> list[str]:
-    """One model is called after its type, several after their files."""
+    """One model is called after its recipe or type, several after their files."""
     if len(models) == 1:
-        return [entries[0].main_type.name]
+        field = entries[0].source.metadata.get("general.file_type")
+        recipe = recipe_of_file_type(field and field.value)
+        return [recipe.name if recipe else entries[0].main_type.name]
     return [
         Path(model).name.removesuffix(".gguf")
         if isinstance(model, str | Path)

@@ -1,4 +1,4 @@
-"""A comparison as cells of text, and as Markdown, CSV and HTML."""
+"""A comparison as cells of text, as Markdown, CSV and HTML, and as a plot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # which shows itself as a table
     from .pairs import PairedDifference
@@ -19,6 +19,7 @@ __all__ = [
     "comparison_cells",
     "csv_text",
     "html_table",
+    "kld_plot",
     "markdown_table",
     "versus_cells",
 ]
@@ -140,6 +141,31 @@ def html_table(comparison: Comparison) -> str:
     for row in cells.rows:
         lines += ["</tr>", "<tr>", *(f"<td>{escape(cell)}</td>" for cell in row)]
     return "\n".join([*lines, "</tr>", "</table>"])
+
+
+def kld_plot(comparison: Comparison, ax: Any = None) -> Any:
+    """Divergence over size, on Matplotlib axes; see `Comparison.plot`."""
+    if ax is None:
+        from matplotlib import pyplot
+
+        ax = pyplot.subplots()[1]
+    best = set(comparison.pareto())
+    for row in comparison.results:
+        color = "C0" if row.name in best else "0.6"
+        error = 0 if math.isnan(row.kld_mean_error) else row.kld_mean_error
+        place = row.size_bytes / (1 << 20), row.kld_mean
+        ax.errorbar(*place, yerr=error, fmt="o", color=color)
+        ax.annotate(
+            *(row.name, place),
+            xytext=(5, 5),
+            textcoords="offset points",
+            fontsize="small",
+            color=color,
+        )
+    ax.set_yscale("log")
+    ax.set_xlabel("size (MiB)")
+    ax.set_ylabel("KL divergence from the base (nats per token)")
+    return ax
 
 
 def csv_text(comparison: Comparison) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .likelihood import TokenScores
 from .pairs import PairedDifference, paired
-from .presentation import html_table
+from .presentation import html_table, kld_plot
 
 __all__ = [
     "VERSION",
@@ -239,21 +239,7 @@ class Comparison:
         Raises:
             ImportError: Matplotlib is not installed.
         """
-        if ax is None:
-            from matplotlib import pyplot
-
-            ax = pyplot.subplots()[1]
-        best = set(self.pareto())
-        for row in self.results:
-            color = "C0" if row.name in best else "0.6"
-            error = 0 if math.isnan(row.kld_mean_error) else row.kld_mean_error
-            size = row.size_bytes / (1 << 20)
-            ax.errorbar(size, row.kld_mean, yerr=error, fmt="o", color=color)
-            ax.annotate(row.name, (size, row.kld_mean))
-        ax.set_yscale("log")
-        ax.set_xlabel("size (MiB)")
-        ax.set_ylabel("KL divergence from the base (nats per token)")
-        return ax
+        return kld_plot(self, ax)
 
     def _repr_html_(self) -> str:
         return html_table(self)

@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 from shutil import disk_usage
 from threading import Lock
-from types import TracebackType
 from typing import IO
 
 import numpy as np
@@ -52,12 +51,7 @@ class HiddenStore:
     def __enter__(self) -> HiddenStore:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Forget all arrays; a file goes with them."""
         self._memory.clear()
         if self._file is not None:

@@ -11,7 +11,6 @@ import struct
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from zlib import crc32
 
@@ -168,12 +167,7 @@ class GGUFWriter:
         self._part.sync()
         self._is_synced = True
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and self._resumable and not issubclass(kind, Exception):
             self._part.close()
         try:
