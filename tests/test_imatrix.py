@@ -265,3 +265,30 @@ def test_importance_of_another_shape_is_refused() -> None:
     tensor = SourceTensor("blk.0.w", (4, 8), QuantType.F32, lambda a, b: None)
     with pytest.raises(qk.ShapeError, match=r"blk.0.w.*\[3\]; expected \[8\]"):
         list(slabs_of(tensor, QuantType.Q8_0, np.ones(3, np.float32)))
+
+
+@pytest.mark.parametrize("suffix", ["gguf", "dat"])
+def test_a_quantized_file_names_its_matrix(
+    demo_f16: Path, tmp_path: Path, suffix: str
+) -> None:
+    """Last, with llama-quantize's keys; of long texts the characters that fit."""
+    text = "é" * 70  # 140 bytes, of which 127 would end within a character
+    sums = Sums(np.ones((1, 256)), None, np.array([1536]))
+    matrix = ImportanceMatrix({"token_embd.weight": sums}, 512, (text,))
+    path, out = tmp_path / f"m.{suffix}", tmp_path / "out.gguf"
+    matrix.save(path)
+    edits = qk.Edits({"general.name": string("Mine")})
+    qk.quantize_file(demo_f16, out, "Q8_0", importance=path, edits=edits)
+    with qk.GGUFFile(out) as file:
+        fields = {key: field.value for key, field in file.metadata.items()}
+    assert list(fields.items())[-5:] == [
+        ("general.name", "Mine"),
+        ("quantize.imatrix.file", str(path)[:127]),
+        ("quantize.imatrix.dataset", "é" * 63),
+        ("quantize.imatrix.entries_count", 1),
+        ("quantize.imatrix.chunks_count", 3),
+    ]
+    loaded = ImportanceMatrix.load(path).importance()
+    qk.quantize_file(demo_f16, out, "Q8_0", importance=loaded, edits=edits)
+    with qk.GGUFFile(out) as file:
+        assert not [k for k in file.metadata if k.startswith("quantize.")]

@@ -167,7 +167,7 @@ def test_merged_as_llama_imatrix_merges(demo: Path, tmp_path: Path) -> None:
 def test_llama_quantize_makes_the_same_of_it(
     demo: Path, tmp_path: Path, suffix: str
 ) -> None:
-    """Every tensor, from our files."""
+    """The very file, from our files."""
     ours = tmp_path / f"ours.{suffix}"
     imatrix(demo / "demo.gguf", demo / "text.txt", ctx=256, threads=1).save(ours)
     outs = tmp_path / "theirs.gguf", tmp_path / "own.gguf"
@@ -176,8 +176,4 @@ def test_llama_quantize_makes_the_same_of_it(
         *(demo / "demo.gguf", outs[0], "Q2_K", 1),
     )
     quantize_file(demo / "demo.gguf", outs[1], "Q2_K", importance=ours)
-    one, two = map(GGUFFile, outs)
-    assert list(one.tensors) == list(two.tensors)
-    for name, tensor in one.tensors.items():
-        assert two.tensors[name].type is tensor.type
-        assert (one.raw(name) == two.raw(name)).all(), name
+    assert outs[0].read_bytes() == outs[1].read_bytes()

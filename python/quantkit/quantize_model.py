@@ -7,13 +7,16 @@ llama-quantize writes: tensors in order of (layer, name), the quantization keys 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from .edits import EditedModel, Edits, edit, file_metadata
 from .errors import OptionError
 from .gguf.keys import QUANTIZATION_VERSION, Field, uint32
 from .gguf.layout import TensorSpec
-from .imatrix import read_imatrix
+from .imatrix.reading import read_contents
+from .imatrix.record import imatrix_fields
 from .opening import open_source
 from .planning import MissingImatrix, plan
 from .progress import Notify, Progress
@@ -72,7 +75,7 @@ def quantize_file(
         overrides: types chosen over those of the recipe.
         edits: metadata to set, and layers to take out.
         importance: by tensor name, f32 [cols] or [matrices, cols]; or the path of an
-            importance matrix.
+            importance matrix, which the metadata then name as llama-quantize's do.
         missing_imatrix: what becomes of tensors that have no importance and need it:
             "refuse", or "fallback" to the next better type.
         allow_requantize: accept tensors that are quantized already.
@@ -102,10 +105,11 @@ def quantize_file(
     if keep_split and split_max_bytes is not None:
         raise OptionError("--keep-split and --split-max-size exclude each other")
     imatrix = Path(importance) if isinstance(importance, str | Path) else None
+    given, about_imatrix = _read_importance(importance)
     if provenance and importance is not None and imatrix is None:
         raise OptionError("provenance needs the path of the importance matrix")
     source = edit(open_source(model), origin.edits)
-    weighting = origin.edits.importance_after(read_importance(importance))
+    weighting = origin.edits.importance_after(given)
     assigned = plan(
         source,
         origin.recipe,
@@ -114,7 +118,7 @@ def quantize_file(
         allow_requantize=allow_requantize,
         missing_imatrix=origin.missing_imatrix,
     )
-    metadata = quantized_metadata(source, origin.recipe, origin.edits)
+    metadata = quantized_metadata(source, origin.recipe, origin.edits, about_imatrix)
     if provenance:
         metadata |= provenance_fields(origin, source.paths, imatrix, progress)
     parts = _parts(source, assigned, Path(out), metadata, keep_split, split_max_bytes)
@@ -137,17 +141,23 @@ def quantize_file(
     return _report(origin.recipe, source, assigned, parts, sums, dry_run)
 
 
-def read_importance(importance: Importance | str | Path | None) -> Importance | None:
-    """The importance at a path; one that is read already is itself."""
-    if isinstance(importance, str | Path):
-        return read_imatrix(importance)
-    return importance
+def _read_importance(
+    importance: Importance | str | Path | None,
+) -> tuple[Importance | None, dict[str, Field]]:
+    """The importance at a path, or as it is, and what a file keeps about it."""
+    if not isinstance(importance, str | Path):
+        return importance, {}
+    found = read_contents(Path(importance))
+    return found.importance(), imatrix_fields(importance, found)
 
 
 def quantized_metadata(
-    source: EditedModel, recipe: Recipe, edits: Edits
+    source: EditedModel,
+    recipe: Recipe,
+    edits: Edits,
+    about_imatrix: Mapping[str, Field] = MappingProxyType({}),
 ) -> dict[str, Field]:
-    """The metadata of a quantized file: the model's, the quantization keys, edits."""
+    """The metadata of a quantized file: the model's, and those of its making."""
     kept = {
         key: field
         for key, field in source.metadata.items()
@@ -155,7 +165,8 @@ def quantized_metadata(
     }
     kept["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
     kept["general.file_type"] = uint32(recipe.file_type)
-    return file_metadata(kept, edits)
+    set_last = {**edits.metadata, **about_imatrix}
+    return file_metadata(kept, replace(edits, metadata=set_last))
 
 
 def _check_importance(source: ModelSource, importance: Importance | None) -> None:

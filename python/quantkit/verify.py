@@ -16,6 +16,7 @@ from .errors import OptionError
 from .gguf.keys import Field, ValueType
 from .gguf.reader import GGUFFile
 from .imatrix import read_imatrix
+from .imatrix.record import IMATRIX_FILE, IMATRIX_PREFIX
 from .opening import open_source
 from .planning import MissingImatrix, plan
 from .progress import Progress
@@ -38,8 +39,8 @@ from .types import QuantType
 __all__ = ["Difference", "Verification", "verify_file"]
 
 # Keys about how a file was made, and not of the model; llama-quantize writes some.
-ORIGIN_KEYS = ("quantkit.", "quantize.imatrix.", "split.")
-IMATRIX_KEYS = (IMATRIX_HASH, "quantize.imatrix.file")
+ORIGIN_KEYS = ("quantkit.", IMATRIX_PREFIX, "split.")
+IMATRIX_KEYS = (IMATRIX_HASH, IMATRIX_FILE)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ class Contents:
         sums: by name of the tensor.
         datasets: the texts that it was made from.
         chunk_size: tokens of a chunk; None: the file does not say.
+        chunk_count: how many chunks there were, as the file says; 0: it does not.
         n_layer_nextn: how many of the last layers predict tokens further ahead.
         is_legacy: it is a .dat file, so that rows are whole chunks.
     """
@@ -62,8 +63,13 @@ class Contents:
     sums: dict[str, Sums]
     datasets: tuple[str, ...] = ()
     chunk_size: int | None = None
+    chunk_count: int = 0
     n_layer_nextn: int = 0
     is_legacy: bool = False
+
+    def importance(self) -> dict[str, NDArray[np.float32]]:
+        """Each tensor's mean squares; see `read_imatrix`."""
+        return {name: sums.importance for name, sums in self.sums.items()}
 
 
 def read_imatrix(path: str | Path) -> dict[str, NDArray[np.float32]]:
@@ -79,7 +85,7 @@ def read_imatrix(path: str | Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         FormatError: the file is neither, is damaged, or holds NaN or infinities.
     """
-    return {name: s.importance for name, s in read_contents(Path(path)).sums.items()}
+    return read_contents(Path(path)).importance()
 
 
 def read_contents(path: Path) -> Contents:
@@ -116,6 +122,7 @@ def _read_gguf(path: Path) -> Contents:
         sums,
         _texts(metadata.get(DATASETS)),
         _number(metadata.get(CHUNK_SIZE)) or None,
+        _number(metadata.get(CHUNK_COUNT)),
         _number(metadata.get(N_LAYER_NEXTN)),
     )
 
@@ -187,13 +194,14 @@ def _read_legacy(path: Path) -> Contents:
         raise FormatError(
             f"{path} is neither a GGUF file nor a whole legacy imatrix: {error}"
         ) from None
-    return Contents(sums, _dataset_after(data, at), is_legacy=True)
+    n_chunks, texts = _end_of(data, at)
+    return Contents(sums, texts, chunk_count=n_chunks, is_legacy=True)
 
 
-def _dataset_after(data: bytes, at: int) -> tuple[str, ...]:
-    """The name of the text at the end of a .dat file, which older ones lack."""
+def _end_of(data: bytes, at: int) -> tuple[int, tuple[str, ...]]:
+    """Chunks, and the name of the text, at the end of newer .dat files."""
     if len(data) < at + 8:
-        return ()
-    (length,) = struct.unpack_from("<i", data, at + 4)
+        return 0, ()
+    n_chunks, length = struct.unpack_from("<2i", data, at)
     name = data[at + 8 : at + 8 + max(length, 0)]
-    return (name.decode(errors="replace"),) if name else ()
+    return n_chunks, (name.decode(errors="replace"),) if name else ()

@@ -1,0 +1,41 @@
+"""What a quantized file keeps about the importance matrix that it was made with.
+
+The keys and their order are llama-quantize's (tools/quantize of llama.cpp), so that the
+files are equal.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..gguf.keys import Field, string, uint32
+from .reading import Contents
+
+__all__ = ["IMATRIX_FILE", "IMATRIX_PREFIX", "imatrix_fields"]
+
+IMATRIX_PREFIX = "quantize.imatrix."
+IMATRIX_FILE = f"{IMATRIX_PREFIX}file"
+
+TEXT_BYTES = 127
+"""The most bytes of a text that llama-quantize keeps."""
+
+
+def imatrix_fields(path: str | Path, contents: Contents) -> dict[str, Field]:
+    """The keys about an importance matrix.
+
+    Args:
+        path: its file, as the user named it.
+        contents: what the file holds.
+    """
+    fields = {IMATRIX_FILE: _short(str(path))}
+    if contents.datasets:
+        fields[f"{IMATRIX_PREFIX}dataset"] = _short(contents.datasets[0])
+    fields[f"{IMATRIX_PREFIX}entries_count"] = uint32(len(contents.sums))
+    if contents.chunk_count > 0:
+        fields[f"{IMATRIX_PREFIX}chunks_count"] = uint32(contents.chunk_count)
+    return fields
+
+
+def _short(text: str) -> Field:
+    """The characters of a text that fit."""
+    return string(text.encode()[:TEXT_BYTES].decode(errors="ignore"))
