@@ -1,14 +1,12 @@
 """llama.cpp's own tools beside `quantkit imatrix`: sums, files, and what they do.
 
-QUANTKIT_LLAMACPP_BIN names the folder of llama-imatrix and llama-quantize.  The former
-is told to keep its cache in f32 and not to fuse attention: its defaults round to half
-precision, which moves some sums by a few parts in a thousand.
+With llama-imatrix's defaults, which round to half precision, some sums move by a few
+parts in a thousand.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from quantkit.imatrix import ImportanceMatrix, imatrix
 from quantkit.quantize_model import quantize_file
 
 from .families.lettered import lettered_model, lettered_text
+from .llamacpp_tools import EXACT, tool
 
 pytestmark = pytest.mark.interop
 
@@ -44,20 +43,10 @@ DEPTHS = {"deepseek-v2-lite": 27}
 """Layers by which llama.cpp tells variants of an architecture from each other."""
 
 
-def tool(name: str, *arguments: object) -> None:
-    """Run one of llama.cpp's tools."""
-    folder = os.environ.get("QUANTKIT_LLAMACPP_BIN")
-    if not folder:
-        pytest.skip("QUANTKIT_LLAMACPP_BIN names no folder")
-    command = [str(Path(folder, name)), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
 def theirs(model: Path, text: Path, out: Path, ctx: int, *more: object) -> Path:
     """What llama-imatrix collects, as exactly as it can."""
-    exact = ("-ctk", "f32", "-ctv", "f32", "-fa", "off", "-t", 1)
-    tool("llama-imatrix", "-m", model, "-f", text, "-c", ctx, *exact, "-o", out, *more)
+    what = ("-m", model, "-f", text, "-c", ctx, "-o", out, "-t", 1)
+    tool("llama-imatrix", *what, *EXACT, *more)
     return out
 
 
