@@ -2,12 +2,17 @@
 
     pip install . llama-cpp-python
     python benchmarks/bench_ppl.py MODEL-f16.gguf TEXT [--types Q8_0,Q4_0] [--chunks 8]
-        [--threads 2] [--repeats 3] [--llama-python PYTHON] [--output FILE.md]
+        [--threads 2] [--repeats 3] [--imatrix FILE] [--pure] [--llama-python PYTHON]
+        [--output FILE.md]
 
-Each type is made once of the F16 file; `F16` is the file itself.  llama.cpp evaluates
-the chunks that quantkit does, with logits of their second half, one process a run; the
-time is that of the evaluation alone, without the statistics of llama.cpp's logits and
-with those of ours.  Both run in turn, and the figures are medians.
+Each type is made once of the F16 file; `F16` is the file itself.  `--pure` gives every
+matrix the type itself, where a recipe would give some of them a better one.
+llama.cpp evaluates the chunks that quantkit does, with logits of their second half, one
+process a run; the time is that of the evaluation alone, without the statistics of
+llama.cpp's logits and with those of ours.  Both run in turn, and the figures are
+medians.  The percentage is what the products of one thread reach, packing and unpacking
+included, of the most that the instruction which multiplies can do on this machine
+(peak.c).
 `--llama-python` is a Python that has llama-cpp-python, if it is not this one.
 """
 
@@ -19,14 +24,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from measuring import machine, publish
+from products import instruction, peaks, product_speed, products_of
 
+from quantkit._native import Precision, active_backend
+from quantkit.evaluate.weights import ACTIVATIONS
 from quantkit.evaluate.windows import chunk_text
 from quantkit.gguf import GGUFFile
 from quantkit.quantize_model import quantize_file
+from quantkit.recipes.overrides import Overrides
 
 CTX = 512
 
@@ -92,7 +102,22 @@ def median(runs: list[tuple[float, float]]) -> tuple[float, float]:
     return statistics.median(speed for speed, _ in runs), runs[0][1]
 
 
-def measure(name: str, model: Path, chunks: Path, args: argparse.Namespace) -> str:
+def share_of_peak(model: Path, precision: Precision, most: Mapping[str, float]) -> str:
+    """How much of the peak the products of a model reach; empty if it is not known."""
+    backend = active_backend()
+    peak = most.get(instruction(backend, precision) or "")
+    if not peak:
+        return ""
+    return f", {product_speed(backend, products_of(model), precision) / peak:.0%}"
+
+
+def measure(
+    name: str,
+    model: Path,
+    chunks: Path,
+    args: argparse.Namespace,
+    most: Mapping[str, float],
+) -> str:
     """One Markdown row: llama.cpp, and ours in each precision with its ratio."""
     precisions = ("f32",) if name == "F16" else ("f32", "i16", "q8")
     base: list[tuple[float, float]] = []
@@ -108,7 +133,8 @@ def measure(name: str, model: Path, chunks: Path, args: argparse.Namespace) -> s
             cells.append("")
             continue
         own, own_ppl = median(mine[precision])
-        cells.append(f"{own:.0f} ({own / speed:.2f}x), {own_ppl:.4f}")
+        share = share_of_peak(model, ACTIVATIONS[precision], most)
+        cells.append(f"{own:.0f} ({own / speed:.2f}x), {own_ppl:.4f}{share}")
     return f"| {name} | {' | '.join(cells)} |"
 
 
@@ -123,18 +149,26 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--imatrix", type=Path, help="weighs the types that need it")
+    parser.add_argument("--pure", action="store_true")
     parser.add_argument("--llama-python", default=sys.executable)
     parser.add_argument("--output", type=Path, help="also write the table here")
     args = parser.parse_args()
+    most = peaks()
     lines = [
         machine(),
         "",
         f"    python benchmarks/bench_ppl.py {args.model.name} {args.text.name} "
         f"--types {args.types} --chunks {args.chunks} --threads {args.threads} "
-        f"--repeats {args.repeats}",
+        f"--repeats {args.repeats}"
+        + (f" --imatrix {args.imatrix.name}" if args.imatrix else "")
+        + (" --pure" if args.pure else ""),
         "",
         f"Tokens per second (median of {args.repeats}) and perplexity; {args.chunks} "
-        f"chunks of {CTX}, {args.threads} threads; in brackets the ratio to llama.cpp.",
+        f"chunks of {CTX}, {args.threads} threads; in brackets the ratio to llama.cpp, "
+        "then the share of the peak.",
+        "",
+        f"Peaks in GOP/s: {', '.join(f'{k} {v:.0f}' for k, v in most.items())}",
         "",
         "| file | llama.cpp | f32 | i16 | q8 |",
         "|---" * 5 + "|",
@@ -147,8 +181,11 @@ def main() -> None:
             model = args.model
             if name != "F16":
                 model = Path(folder, f"{name}.gguf")
-                quantize_file(args.model, model, name)
-            lines.append(measure(name, model, chunks, args))
+                pure = Overrides(pure=args.pure)
+                quantize_file(
+                    *(args.model, model, name), overrides=pure, importance=args.imatrix
+                )
+            lines.append(measure(name, model, chunks, args, most))
             print(lines[-1], file=sys.stderr)
     publish(lines, args.output)
 

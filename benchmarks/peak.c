@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The most that x86 instructions of matrix products can do on one core, for bench_matmul.py:
+/* The most that x86 instructions of matrix products can do on one core, for products.py:
  *
  *     cc -O2 -o peak peak.c && ./peak          NAME GOP/s of each that the processor has
  *
@@ -57,6 +57,7 @@ int main(void)
     if (__builtin_cpu_supports("avx2")) {
         MEASURE("vfmadd231ps", "ymm", 16);
         MEASURE("vpmaddwd", "ymm", 32);
+        MEASURE("vpmaddubsw", "ymm", 64);
     }
     return 0;
 }
