@@ -183,7 +183,10 @@ def main() -> None:
                 model = Path(folder, f"{name}.gguf")
                 pure = Overrides(pure=args.pure)
                 quantize_file(
-                    *(args.model, model, name), overrides=pure, importance=args.imatrix
+                    *(args.model, model, name),
+                    overrides=pure,
+                    importance=args.imatrix,
+                    missing_imatrix="fallback",
                 )
             lines.append(measure(name, model, chunks, args, most))
             print(lines[-1], file=sys.stderr)
