@@ -2,7 +2,8 @@
 
     pip install .
     python benchmarks/bench_question.py MODEL-f16.gguf TEXT --llama-bin FOLDER
-        [--types Q8_0,Q4_K_M] [--chunks 8] [--threads 2] [--repeats 3] [--output FILE.md]
+        [--types Q8_0,Q4_K_M] [--chunks 8] [--threads 2] [--repeats 3]
+        [--output FILE.md]
 
 FOLDER has llama-quantize and llama-perplexity.  What a user of these runs: one
 perplexity of the F16 file that keeps its logits, then for every type a quantization and
