@@ -15,9 +15,10 @@ from quantkit.errors import FormatError, OptionError, QuantkitError
 from quantkit.evaluate.chat import ChatTemplate
 from quantkit.evaluate.texts import encode
 from quantkit.evaluate.windows import chunk_text
-from quantkit.gguf.keys import string
+from quantkit.gguf.keys import boolean, string
 from quantkit.opening import open_source
 from quantkit.tokenizer import Tokenizer
+from quantkit.vocab import cutting
 
 TEMPLATE = """{{ bos_token }}{% for message in messages %}
 {% if message.role not in ("user", "assistant") %}
@@ -56,6 +57,25 @@ def test_chunks_do_not_overlap_and_the_rest_is_dropped() -> None:
     assert whole.bos == longer.bos == 1
     assert whole.tokens[0, 0] == 1
     assert np.array_equal(whole.tokens[:4].ravel(), longer.tokens.ravel())
+
+
+@pytest.mark.parametrize("add_eos", [False, True])
+def test_no_more_of_a_text_is_encoded_than_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, add_eos: bool
+) -> None:
+    """The first chunks are those of the whole text, which ends without our EOS."""
+    path, text = tmp_path / "some.jsonl", DEMO_TEXT.read_text(encoding="utf-8")
+    write_lines(path, *({"text": text[i : i + 900]} for i in range(0, 9000, 900)))
+    source = ChatSource(None)
+    source.metadata["tokenizer.ggml.add_eos_token"] = boolean(add_eos)
+    whole = encode(source, path)
+    monkeypatch.setattr(cutting, "BLOCK", 100)
+    for n in (1, 255, 256, 257, 1000, len(whole) - 1, len(whole), len(whole) + 1):
+        assert np.array_equal(encode(source, path, at_most=n), whole[:n])
+    path.write_text(path.read_text() + "{\n")
+    assert len(encode(source, path, at_most=1000)) == 1000
+    with pytest.raises(FormatError, match="not JSON"):
+        encode(source, path)
 
 
 def test_a_file_is_read_without_its_last_newline(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,7 @@ from quantkit.errors import FormatError, UnsupportedModelError
 from quantkit.gguf import GGUFFile
 from quantkit.gguf.keys import Field, ValueType, array, boolean, string, uint32
 from quantkit.tokenizer import Tokenizer
-from quantkit.vocab import tokenizer_fields
+from quantkit.vocab import encoders, tokenizer_fields
 from quantkit.vocab.merging import PieceMerger
 from quantkit.vocab.pretokenizers import PRE_TOKENIZERS
 
@@ -105,7 +106,8 @@ def test_merging_follows_its_definition(
     score = [0.0] * 4 + [float(rank) for rank in ranks]
     merger = PieceMerger(ids, score)
     wanted = merged_one_by_one(text, ids, score)
-    assert merger.encode(text) == [ids[piece] for piece in wanted]
+    found = [i for part in merger.encode(text) for i in part]
+    assert found == [ids[piece] for piece in wanted]
 
 
 def test_unknown_characters_become_bytes() -> None:
@@ -275,6 +277,42 @@ def test_every_way_of_cutting_loses_nothing(pre: str, text: str) -> None:
     """Without merges the tokens are the text's bytes, however it is cut."""
     tokenizer = Tokenizer.from_metadata(byte_metadata(pre=pre))
     assert bytes(tokenizer.encode(text, add_special=False).tolist()) == text.encode()
+
+
+@pytest.mark.parametrize(
+    "pre",
+    [known.names[0] for known in PRE_TOKENIZERS if known.letters],
+    ids=lambda name: name,
+)
+def test_long_texts_are_encoded_in_blocks(
+    pre: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a block ends changes nothing; here any two or four letters merge."""
+    alphabet, letters = " \n\rab1'.é中", byte_letters()
+    spelled = [letters[b] for b in sorted(set(alphabet.encode()))]
+    pairs = [(a, b) for a in spelled for b in spelled]
+    fours = [("".join(one), "".join(two)) for one in pairs for two in pairs[::5]]
+    tokenizer = Tokenizer.from_metadata(byte_metadata(*pairs, *fours, pre=pre))
+    rng = random.Random(0)
+    text = "".join(c * rng.randint(1, 3) for c in rng.choices(alphabet, k=3000))
+    whole = tokenizer.encode(text)
+    assert len(whole) < 0.8 * len(text.encode())
+    monkeypatch.setattr(encoders, "BLOCK", 150)
+    monkeypatch.setattr(encoders, "MARGIN", 50)
+    assert np.array_equal(tokenizer.encode(text), whole)
+    pieces = tokenizer.pieces(text, add_special=False)
+    assert len(next(pieces)) < 300
+
+
+def test_a_word_longer_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block grows until something else follows."""
+    monkeypatch.setattr(encoders, "BLOCK", 50)
+    monkeypatch.setattr(encoders, "MARGIN", 10)
+    tokenizer = Tokenizer.from_metadata(byte_metadata(("a", "a")))
+    for text in ("a" * 333 + " b", "a" * 333, "b " + "a" * 333 + " a" * 99):
+        ids = tokenizer.encode(text)
+        assert (ids == 256).sum() == 166
+        assert len(ids) == len(text) - 166
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ llama.cpp does not.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -105,31 +106,35 @@ class Tokenizer:
     def encode(
         self, text: str, add_special: bool = True, parse_special: bool = False
     ) -> NDArray[np.int32]:
-        """The token ids of `text`.
+        """The token ids of `text`: int32 [n]; arguments as of `pieces`."""
+        ids = array("i")
+        for piece in self.pieces(text, add_special, parse_special):
+            ids.extend(piece)
+        return np.array(ids, dtype=np.int32)
+
+    def pieces(
+        self, text: str, add_special: bool = True, parse_special: bool = False
+    ) -> Iterator[list[int]]:
+        """The token ids of `text`, found as they are asked for, some at a time.
 
         Args:
             text: any text.
             add_special: start with BOS and end with EOS, if the model wants them.
             parse_special: the texts of control tokens stand for them, as in what a chat
                 template renders; otherwise nothing does.
-
-        Returns:
-            int32 [n].
         """
-        ids: list[int] = []
         if add_special and self.add_bos and self.bos_id is not None:
-            ids.append(self.bos_id)
+            yield [self.bos_id]
         after_token = True
         marks = self._special if parse_special else self._user_defined
         for part in self._parts(text, marks):
             if isinstance(part, int):
-                ids.append(part)
+                yield [part]
             else:
-                ids += self._encoder(part, after_token)
+                yield from self._encoder(part, after_token)
             after_token = isinstance(part, int)
         if add_special and self.add_eos and self.eos_id is not None:
-            ids.append(self.eos_id)
-        return np.array(ids, dtype=np.int32)
+            yield [self.eos_id]
 
     def _parts(self, text: str, marks: tuple[tuple[str, int], ...]) -> list[str | int]:
         """The text, cut at the tokens among `marks`."""

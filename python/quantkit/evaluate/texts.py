@@ -8,7 +8,9 @@ which the model's own template renders.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,14 @@ def name_of(text: str | Path) -> str:
     return text.name if isinstance(text, Path) else "text"
 
 
-def encode(source: ModelSource, text: str | Path, *, chat: bool = False) -> Tokens:
+def encode(
+    source: ModelSource,
+    text: str | Path,
+    *,
+    chat: bool = False,
+    tokenizer: Tokenizer | None = None,
+    at_most: int | None = None,
+) -> Tokens:
     """The tokens of a text, its documents one after the other.
 
     Each document starts and ends as the model wants a text to; the end of the last one
@@ -40,12 +49,14 @@ def encode(source: ModelSource, text: str | Path, *, chat: bool = False) -> Toke
         source: the model, whose vocabulary is used.
         text: the text itself, or the Path of a UTF-8 file.
         chat: documents are conversations; text must be a *.jsonl file.
+        tokenizer: the model's, where there is one already.
+        at_most: only the first so many; what comes after them is not looked at.
 
     Raises:
         FormatError: the file is not UTF-8, or a line is not what it must be.
         OptionError: `chat` without a *.jsonl file.
     """
-    tokenizer = Tokenizer.from_metadata(source.metadata)
+    tokenizer = tokenizer or Tokenizer.from_metadata(source.metadata)
     is_jsonl = isinstance(text, Path) and text.suffix.lower() == ".jsonl"
     if chat:
         if not is_jsonl:
@@ -54,25 +65,32 @@ def encode(source: ModelSource, text: str | Path, *, chat: bool = False) -> Toke
                 f"not {name_of(text)}"
             )
         template = ChatTemplate.of(source.metadata)
-        documents = [
-            _encode_chat(tokenizer, template.render(messages))
+        documents = (
+            _chat_pieces(tokenizer, template.render(messages))
             for messages in _fields(text, "messages", list)
-        ]
+        )
     elif is_jsonl:
-        documents = [tokenizer.encode(part) for part in _fields(text, "text", str)]
+        documents = (tokenizer.pieces(part) for part in _fields(text, "text", str))
     else:
-        documents = [tokenizer.encode(_read(text))]
-    if tokenizer.add_eos and not chat:
-        documents[-1] = documents[-1][:-1]
-    return np.concatenate(documents)
+        documents = (tokenizer.pieces(part) for part in [_read(text)])
+    ids = array("i")
+    for piece in chain.from_iterable(documents):
+        ids.extend(piece)
+        if at_most is not None and len(ids) > at_most:
+            break
+    else:
+        if tokenizer.add_eos and not chat:
+            ids.pop()
+    return np.array(ids[:at_most], dtype=np.int32)
 
 
-def _encode_chat(tokenizer: Tokenizer, text: str) -> Tokens:
+def _chat_pieces(tokenizer: Tokenizer, text: str) -> Iterator[list[int]]:
     """A rendered conversation; templates write BOS themselves, or leave it to us."""
     tokens = tokenizer.encode(text, add_special=False, parse_special=True)
-    if tokenizer.add_bos and tokens[:1] != [tokenizer.bos_id]:
-        tokens = np.concatenate([[tokenizer.bos_id], tokens]).astype(np.int32)
-    return tokens
+    bos = [tokenizer.bos_id] if tokenizer.bos_id is not None else []
+    if tokenizer.add_bos and tokens[:1].tolist() != bos:
+        yield bos
+    yield tokens.tolist()
 
 
 def _read(text: str | Path) -> str:
@@ -85,16 +103,14 @@ def _read(text: str | Path) -> str:
         raise FormatError(f"{text} is not UTF-8 text: {error}") from None
 
 
-def _fields(path: str | Path, field: str, kind: type) -> list[Any]:
+def _fields(path: str | Path, field: str, kind: type) -> Iterator[Any]:
     """A field of the object on each line that is not empty."""
-    values = [
-        _field(line, f"{path}, line {number}", field, kind)
-        for number, line in enumerate(_read(path).split("\n"), start=1)
-        if line.strip()
-    ]
-    if not values:
+    text = _read(path)
+    if not text.strip():
         raise FormatError(f"{path} has no lines")
-    return values
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield _field(line, f"{path}, line {number}", field, kind)
 
 
 def _field(line: str, where: str, field: str, kind: type) -> Any:

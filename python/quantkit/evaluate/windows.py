@@ -97,7 +97,11 @@ def chunk_text(
     """
     _check_numbers(ctx, chunks, stride)
     _warn_beyond_training(source, ctx)
-    tokens = encode(source, text, chat=chat)
+    tokenizer = Tokenizer.from_metadata(source.metadata)
+    at_most = None
+    if chunks is not None:
+        at_most = max(2 * ctx, (chunks - 1) * (stride or ctx) + ctx)
+    tokens = encode(source, text, chat=chat, tokenizer=tokenizer, at_most=at_most)
     if len(tokens) < 2 * ctx:
         hint = "; to read a file, pass a pathlib.Path" if isinstance(text, str) else ""
         raise QuantkitError(
@@ -105,7 +109,6 @@ def chunk_text(
             f"{2 * ctx}; use a longer text or a smaller context (--ctx){hint}"
         )
     windows = np.lib.stride_tricks.sliding_window_view(tokens, ctx)
-    tokenizer = Tokenizer.from_metadata(source.metadata)
     bos = tokenizer.bos_id if tokenizer.add_bos else None
     return Chunks(windows[:: stride or ctx][:chunks], bos, stride)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ __all__ = ["Cutter"]
 
 # Stands between tokens where they must not count as neighbours; it is no character.
 BOUNDARY = "\U0010ffff"
+BLOCK = 1 << 16
+"""Characters that are looked at together."""
 
 
 class Cutter:
@@ -24,18 +26,23 @@ class Cutter:
     def __init__(self, tokens: Iterable[str]) -> None:
         self._joints = np.unique(_neighbours(BOUNDARY.join(tokens)))
 
-    def encode(self, text: str, split: Callable[[str], list[int]]) -> list[int]:
+    def encode(
+        self, text: str, split: Callable[[str], list[int]]
+    ) -> Iterator[list[int]]:
         """The token ids of each part in turn, which `split` finds."""
-        joined = np.isin(_neighbours(text), self._joints)
-        cuts = [0, *(np.flatnonzero(~joined) + 1).tolist(), len(text)]
         known: dict[str, list[int]] = {}
-        ids: list[int] = []
-        for start, stop in pairwise(cuts):
+        for start, stop in pairwise(chain([0], self._cuts(text), [len(text)])):
             word = text[start:stop]
             if word not in known:
                 known[word] = split(word)
-            ids += known[word]
-        return ids
+            yield known[word]
+
+    def _cuts(self, text: str) -> Iterator[int]:
+        """Where to cut, found in as much of the text at a time as is cheap to hold."""
+        for start in range(0, len(text), BLOCK):
+            pairs = _neighbours(text[start : start + BLOCK + 1])
+            joined = np.isin(pairs, self._joints)
+            yield from (np.flatnonzero(~joined) + (start + 1)).tolist()
 
 
 def _neighbours(text: str) -> NDArray[np.uint64]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import tokenizers
@@ -21,8 +23,13 @@ from .word_splitting import WordSplitter
 
 __all__ = ["Encoder", "Ends", "encoder_of"]
 
-# Gives the ids of a text; says whether a token or the start precedes it.
-Encoder = Callable[[str, bool], list[int]]
+# Gives the ids of a text, some at a time; is told if a token or the start precedes it.
+Encoder = Callable[[str, bool], Iterator[list[int]]]
+
+BLOCK = 1 << 16
+"""Characters that the tokenizers library is given at a time."""
+MARGIN = 1 << 11
+"""Characters at the end of a block of which words may depend on what follows."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def _piece_encoder(vocabulary: Vocabulary) -> Encoder:
     merger = PieceMerger(vocabulary.ids, vocabulary.scores())
     prefix = " " if vocabulary.get("add_space_prefix", True) else ""
 
-    def encode(text: str, after_token: bool) -> list[int]:
+    def encode(text: str, after_token: bool) -> Iterator[list[int]]:
         text = prefix + text if after_token else text
         return merger.encode(text.replace(" ", "▁"))
 
@@ -143,10 +150,39 @@ def _byte_level_encoder(vocabulary: Vocabulary, pre: PreTokenizer) -> Encoder:
     to_letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*cuts, to_letters])
 
-    def encode(text: str, after_token: bool) -> list[int]:
-        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+    def encode(text: str, after_token: bool) -> Iterator[list[int]]:
+        start, size = 0, BLOCK
+        while start + size < len(text):
+            found = tokenizer.encode(text[start : start + size])
+            n = _settled(found, size - MARGIN)
+            if n:
+                yield found.ids[:n]
+                start, size = start + _first_character(found, n), BLOCK
+            else:
+                size *= 2
+        yield tokenizer.encode(text[start:]).ids
 
     return encode
+
+
+def _settled(found: tokenizers.Encoding, limit: int) -> int:
+    """How many tokens stand before the last word that starts in `limit` characters.
+
+    Patterns look ahead, but not back: what is cut off can change the words near it
+    only, and from the start of a word on a text is split as if it began there.
+    """
+    n = bisect_right(range(len(found)), limit, key=partial(_first_character, found))
+    n = min(n, len(found) - 1)
+    while n and found.token_to_word(n) == found.token_to_word(n - 1):
+        n -= 1
+    return n
+
+
+def _first_character(found: tokenizers.Encoding, i: int) -> int:
+    """Where token i starts in the text."""
+    span = found.token_to_chars(i)
+    assert span is not None  # for mypy: only what a post-processor adds has none
+    return span[0]
 
 
 def _plain_merge_encoder(vocabulary: Vocabulary, pre: PreTokenizer) -> Encoder:
@@ -154,22 +190,21 @@ def _plain_merge_encoder(vocabulary: Vocabulary, pre: PreTokenizer) -> Encoder:
     tokenizer = _bpe(vocabulary, pre)
 
     def words(text: str) -> Iterator[str]:
-        for line in re.findall(r"[^\n]+|\n+", text.replace(" ", "▁")):
+        for found in re.finditer(r"[^\n]+|\n+", text.replace(" ", "▁")):
+            line = found[0]
             if pre.word_starts and not line.startswith("\n"):
                 line = line if line.startswith("▁") else "▁" + line
                 yield from re.findall("▁[^▁]*", line)
             else:
                 yield line
 
-    def encode(text: str, after_token: bool) -> list[int]:
-        ids: list[int] = []
+    def encode(text: str, after_token: bool) -> Iterator[list[int]]:
         for word in words(text):
             whole = vocabulary.ids.get(word) if pre.whole_line_ends else None
             if word.startswith("\n") and whole is not None:
-                ids.append(whole)
+                yield [whole]
             else:
-                ids += tokenizer.encode([word], is_pretokenized=True).ids
-        return ids
+                yield tokenizer.encode([word], is_pretokenized=True).ids
 
     return encode
 
@@ -191,7 +226,7 @@ def _unigram_encoder(vocabulary: Vocabulary) -> Encoder:
     adds_space = bool(vocabulary.get("add_space_prefix", False))
     merges_spaces = bool(vocabulary.get("remove_extra_whitespaces", False))
 
-    def encode(text: str, after_token: bool) -> list[int]:
+    def encode(text: str, after_token: bool) -> Iterator[list[int]]:
         if characters is not None:
             text = characters.normalize(text)
         if merges_spaces:
@@ -213,7 +248,7 @@ def _word_encoder(vocabulary: Vocabulary) -> Encoder:
         bool(vocabulary.get("normalizer.strip_accents", lowercase)),
     )
 
-    def encode(text: str, after_token: bool) -> list[int]:
-        return splitter.encode(text)
+    def encode(text: str, after_token: bool) -> Iterator[list[int]]:
+        yield splitter.encode(text)
 
     return encode

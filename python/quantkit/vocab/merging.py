@@ -7,7 +7,7 @@ control token, and llama.cpp does.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..errors import FormatError
 from .cutting import Cutter
@@ -28,8 +28,8 @@ class PieceMerger:
         self._scores = scores
         self._cutter = Cutter(ids)
 
-    def encode(self, text: str) -> list[int]:
-        """The token ids of a text whose spaces are escaped."""
+    def encode(self, text: str) -> Iterator[list[int]]:
+        """The token ids of a text whose spaces are escaped, some at a time."""
         return self._cutter.encode(text, lambda w: list(self._tokens(self._merge(w))))
 
     def _merge(self, word: str) -> list[str]:

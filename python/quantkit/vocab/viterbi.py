@@ -7,7 +7,8 @@ become one unknown token.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,12 +46,19 @@ class UnigramSplitter:
         }
         self._cutter = Cutter(ids)
 
-    def encode(self, text: str) -> list[int]:
-        """The token ids of a normalized text."""
-        ids = self._cutter.encode(text, self._split)
-        return [
-            i for n, i in enumerate(ids) if i != self._unknown or ids[n - 1 : n] != [i]
-        ]
+    def encode(self, text: str) -> Iterator[list[int]]:
+        """The token ids of a normalized text, some at a time.
+
+        What no token stands for is one unknown token, however long.
+        """
+        before = None
+        for ids in self._cutter.encode(text, self._split):
+            pairs = pairwise([before, *ids])
+            yield [i for last, i in pairs if i is not None and self._counts(last, i)]
+            before = ids[-1] if ids else before
+
+    def _counts(self, last: int | None, i: int) -> bool:
+        return i != self._unknown or last != i
 
     def _split(self, word: str) -> list[int]:
         # For each end of a prefix: the sum of its best split, whose last token is this.
