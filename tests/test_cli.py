@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -284,3 +285,43 @@ def test_tensors_that_lack_importance_are_listed(
     assert change == "28 tensors Q2_K -> Q3_K: no importance"
     assert len(set(names.split(", "))) == 28
     assert run("verify", out, "--source", demo_f16).returncode == 0
+
+
+def test_nothing_is_written_over_what_is_read(demo_f16: Path, tmp_path: Path) -> None:
+    """The model, the text, the matrix; by another name too, and in a folder."""
+    model, text, matrix, link = (
+        tmp_path / name for name in ("m.gguf", "t.dat", "i.gguf", "link.gguf")
+    )
+    model.write_bytes(demo_f16.read_bytes())
+    text.write_text(DEMO_TEXT.read_text(encoding="utf-8")[:4000], encoding="utf-8")
+    link.symlink_to(model)
+    small = ("--ctx", "64", "--chunks", "2")
+    assert not run(
+        "imatrix", model, "--text", text, *small, "-o", matrix, "-q"
+    ).returncode
+    folder = tmp_path / "folder"
+    shutil.copytree(DEMO_MODEL, folder)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    ppl = ("ppl", model, "--text", text, *small, "--imatrix", matrix, "--types", "Q4_0")
+    collect = ("imatrix", model, "--text", text, *small, "-o")
+    for command, name in (
+        ((*collect, model), "MODEL"),
+        ((*collect, link), "MODEL"),
+        ((*collect, text), "--text"),
+        ((*ppl, "--save", model), "MODEL"),
+        ((*ppl, "--save", text), "--text"),
+        ((*ppl, "--save", matrix), "--imatrix"),
+        (("ppl", folder, *ppl[2:], "--save", folder / "config.json"), "MODEL"),
+        (("quantize", model, matrix, "Q4_0", "--imatrix", matrix), "the importance"),
+    ):
+        said = failed(*command)
+        assert f"is the same file as {name}" in said or f"is a file of {name}" in said
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_output_that_cannot_show_every_character() -> None:
+    """A sign that the encoding lacks is a question mark."""
+    done = run("demo", "--chunks", "2", "-q", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "? " in done.stdout

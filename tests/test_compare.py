@@ -187,6 +187,30 @@ def test_activations_of_16_bits_are_exact_and_of_8_are_not() -> None:
         compare(DEMO_MODEL, text=TEXT, activations="i8", **SMALL)
 
 
+def test_a_model_that_predicts_nothing_is_refused(
+    demo_f16: Path, tmp_path: Path
+) -> None:
+    """Instead of a table of NaN."""
+    damaged = tmp_path / "damaged.gguf"
+    with qk.GGUFFile(demo_f16) as file:
+        norm = file.raw("output_norm.weight").tobytes()
+    nan = np.full(len(norm) // 4, np.nan, np.float32).tobytes()
+    damaged.write_bytes(demo_f16.read_bytes().replace(norm, nan))
+    with pytest.raises(qk.NonFiniteError, match="F16 predicts NaN"):
+        compare(damaged, text=TEXT, **SMALL)
+    with pytest.raises(qk.NonFiniteError, match="damaged predicts NaN"):
+        compare([demo_f16, damaged], text=TEXT, **SMALL)
+    for measure in (qk.perplexity, qk.imatrix):
+        with pytest.raises(qk.NonFiniteError, match="the model predicts NaN"):
+            measure(damaged, TEXT, **SMALL)
+
+
+def test_no_threads_are_refused() -> None:
+    """As an option of the Python call, too."""
+    with pytest.raises(OptionError, match="at least 1, not 0"):
+        compare(DEMO_MODEL, text=TEXT, **SMALL | {"threads": 0})
+
+
 def test_json_has_the_keys_that_scripts_read(found: Comparison) -> None:
     """Versioned; one text is flat."""
     data = found.to_dict()

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from quantkit import ppl_command
 from quantkit.cli import app
 from quantkit.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.evaluate.presentation import Cells
 from quantkit.evaluate.run import ComparisonRun
 from quantkit.progress import Progress
 
@@ -190,3 +191,29 @@ def test_a_terminal_shows_a_live_table(text: Path) -> None:
         else:
             assert b"of 6 chunks" in shown
             assert b"bits/weight" in shown
+
+
+def test_csv_has_no_place_for_pairs(text: Path) -> None:
+    """And says so, instead of leaving them out."""
+    result = ppl("--text", text, *SMALL, "--types", "Q4_0", "--csv", "--versus", "Q4_0")
+    assert result.exit_code == 2
+    assert "--versus needs --json" in result.stderr
+
+
+def test_scores_are_not_kept_in_a_file_of_something_else(
+    text: Path, tmp_path: Path
+) -> None:
+    """Which stays as it is."""
+    other = tmp_path / "out.json.scores"
+    other.write_text("my notes")
+    result = ppl("--text", text, *SMALL, "--save", tmp_path / "out.json")
+    assert "holds something else" in str(result.exception)
+    assert other.read_text() == "my notes"
+
+
+def test_a_narrow_terminal_has_fewer_columns() -> None:
+    """No number is ever cut: the last columns are left out."""
+    cells = Cells(("type", ">PPL", ">KLD"), [("Q4_0", "22.1234", "0.5")])
+    assert cells.narrowed(21) == cells
+    assert cells.narrowed(20) == Cells(("type", ">PPL"), [("Q4_0", "22.1234")])
+    assert cells.narrowed(3) == Cells(("type",), [("Q4_0",)])

@@ -194,6 +194,8 @@ def test_control_tokens_are_parsed_only_where_it_is_asked_for() -> None:
     [
         ("{", False, "line 2 is not JSON"),
         ("[]", False, "line 2 has no 'text'"),
+        ("[" * 100000, False, "line 2 is not JSON"),
+        ('{"text": "\\ud800"}', False, "line 2 has half of a character"),
         ('{"text": 7}', False, "line 2 has no 'text' with a text.*--chat"),
         ('{"text": "a"}', True, "line 2 has no 'messages' with a list"),
         (json.dumps({"messages": [{"role": "cat"}]}), True, "unknown role cat"),

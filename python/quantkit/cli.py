@@ -7,6 +7,7 @@ wrong usage.
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -103,6 +104,9 @@ def _common(
 
 def main() -> None:
     """Run the command line; errors meant for the user become one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # whose encoding may lack "±"
+            stream.reconfigure(errors="replace")
     try:
         app()
     except QuantkitError as error:

@@ -31,11 +31,8 @@ STOPPED = 130
 
 
 def print_result(what: RenderableType) -> None:
-    """Print a result to stdout."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 1000  # nothing wraps or is cut in a file or a pipe
-    console.print(what)
+    """Print a result to stdout, of which nothing is cut: terminals wrap long lines."""
+    Console(highlight=False, width=1000).print(what)
 
 
 def print_json(data: dict[str, Any]) -> None:

@@ -45,7 +45,7 @@ class ShapeError(QuantkitError, ValueError):
 
 
 class NonFiniteError(QuantkitError, ValueError):
-    """The weights to quantize hold a NaN or an infinity."""
+    """Weights, activations or predictions hold a NaN or an infinity."""
 
 
 class OptionError(QuantkitError, ValueError):

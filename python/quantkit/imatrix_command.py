@@ -17,7 +17,7 @@ from .imatrix.matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix, check_name
 from .imatrix.tables import layer_cells, summary, summary_lines, tensor_cells
 from .options import Chat, Chunks, Ctx, Json, Precision, Quiet, Threads
 from .report import cells_table
-from .whole_file import refuse_unwritable
+from .whole_file import refuse_input, refuse_unwritable
 
 __all__ = ["imatrix_command"]
 
@@ -99,6 +99,9 @@ def imatrix_command(
         if model is None:
             raise typer.BadParameter("--text needs the MODEL that reads it")
         others = ImportanceMatrix.load_merged(merge, ctx) if merge else None
+        for path in text:
+            output.refuse_input("--text", path)
+        output.refuse_input("MODEL", model)
         target = output.checked()
         kept = target.with_name(f".{target.name}.sums")
         collection = Collection(
@@ -115,8 +118,9 @@ def imatrix_command(
         )
         if others is not None:
             collection.refuse_unlike(others)
-        _collect(collection, others, output, quiet)
+        found = _collect(collection, others, output, quiet)
         kept.unlink(missing_ok=True)
+        output.show(found)
     elif merge:
         if model is not None:
             raise typer.BadParameter(
@@ -142,24 +146,24 @@ def _collect(
     others: ImportanceMatrix | None,
     output: _Output,
     quiet: bool,
-) -> None:
-    """Collect all chunks, or those before Ctrl-C, and write the matrix."""
+) -> ImportanceMatrix:
+    """Collect all chunks, and write the matrix; at Ctrl-C that of what there is."""
 
-    def give(found: ImportanceMatrix | None) -> None:
-        if found is not None:
-            output.give(found if others is None else found.merged(others, found))
+    def written(found: ImportanceMatrix) -> ImportanceMatrix:
+        return output.written(found if others is None else found.merged(others, found))
 
     with stoppable():
         try:
             with progress_bar(quiet) as progress:
-                collection.run(progress)
+                found = collection.run(progress)
         except KeyboardInterrupt:
-            give(collection.so_far())
+            if (so_far := collection.so_far()) is not None:
+                output.show(written(so_far))
             raise KeyboardInterrupt(
                 f"collected {collection.chunks_done} of {collection.n_chunks} chunks; "
                 "the same command goes on from here"
             ) from None
-    give(collection.so_far())
+    return written(found)
 
 
 class _Output:
@@ -182,11 +186,24 @@ class _Output:
         refuse_unwritable(self._out)
         return self._out
 
+    def refuse_input(self, option: str, path: Path) -> None:
+        """Refuse to write it over what is read."""
+        if self._out is not None:
+            refuse_input("-o", self._out, {option: path})
+
     def give(self, matrix: ImportanceMatrix) -> None:
         """Write and print it."""
-        if self._out is not None:
-            matrix.save(self._out)
-            matrix = replace(matrix, origin=str(self._out))
+        self.show(self.written(matrix))
+
+    def written(self, matrix: ImportanceMatrix) -> ImportanceMatrix:
+        """The same, once it is written."""
+        if self._out is None:
+            return matrix
+        matrix.save(self._out)
+        return replace(matrix, origin=str(self._out))
+
+    def show(self, matrix: ImportanceMatrix) -> None:
+        """Print it."""
         statistics = matrix.statistics()
         if self._json:
             data = {"imatrix": matrix.origin, **summary(matrix)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from json import dumps
 from pathlib import Path
@@ -20,6 +20,7 @@ from rich.text import Text
 
 from . import report as tables
 from .console import print_json, print_result, stoppable
+from .errors import OutputError
 from .evaluate import Comparison, PairedDifference
 from .evaluate.compare import prepare
 from .evaluate.entries import DEFAULT_ACTIVATIONS, entry_named
@@ -45,7 +46,7 @@ from .options import (
     type_names,
 )
 from .progress import Progress
-from .whole_file import refuse_unwritable, write_whole
+from .whole_file import refuse_input, refuse_unwritable, write_whole
 
 __all__ = ["ppl_command"]
 
@@ -154,7 +155,13 @@ def ppl_command(
     ends it and shows what has been measured.
     """
     format = _format(json, csv, markdown)
+    if csv and versus:
+        raise typer.BadParameter("--csv has a line per type; --versus needs --json")
     if save is not None:
+        for path in models:
+            refuse_input("--save", save, {"MODEL": path, "--imatrix": imatrix})
+        for path in text:
+            refuse_input("--save", save, {"--text": path})
         refuse_unwritable(save)
     run = prepare(
         models,
@@ -181,6 +188,9 @@ def ppl_command(
             again = "; the same command goes on from here" if save else ""
             done = f"measured {run.steps_done} of {run.n_steps} chunks{again}"
             raise KeyboardInterrupt(done) from None
+        except OutputError:
+            replace(output, save=None).give(run.so_far())
+            raise
     output.give(run.so_far())
 
 
@@ -233,6 +243,13 @@ class Output:
             parts += [Text(), tables.cells_table(versus_cells(differences))]
         return Group(*parts)
 
+    def brief(self, result: Comparison | None, width: int) -> RenderableType:
+        """As many columns as there is place for; nothing if nothing is known yet."""
+        if result is None:
+            return ""
+        cells = comparison_cells(result, pareto=self.pareto)
+        return tables.cells_table(cells.narrowed(width))
+
     def _differences(self, result: Comparison) -> list[PairedDifference]:
         """Each row against those of --versus, as far as both are measured."""
         measured = [row.name for row in result.rows]
@@ -281,7 +298,7 @@ def _live_table(
             bar.update(task, description=stage, completed=run.steps_done)
             if monotonic() - shown >= REFRESH_SECONDS:
                 result = run.so_far()
-                live.update(Group(output.table(result), bar) if result else bar)
+                live.update(Group(output.brief(result, console.width), bar))
                 shown = monotonic()
 
         yield show

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,6 @@ from .console import (
     stoppable,
 )
 from .edits import Edits, parse_field, parse_layers
-from .errors import OutputError
 from .options import (
     FILES,
     Imatrix,
@@ -36,7 +34,7 @@ from .recipes.files import chosen_recipe
 from .recipes.overrides import Overrides, TensorType
 from .types import QuantType
 from .verify import verify_file
-from .whole_file import refuse_unwritable
+from .whole_file import refuse_input, refuse_unwritable
 
 __all__ = ["quantize_command", "verify_command"]
 
@@ -211,7 +209,8 @@ def quantize_command(
     base, overrides = chosen_recipe(type, own, recipe, recipe_from)
     if report is not None:
         others = {"MODEL": model, "OUTPUT": output, "--imatrix": imatrix}
-        _check_report(report, {**others, "--recipe": recipe})
+        refuse_input("--report", report, {**others, "--recipe": recipe})
+        refuse_unwritable(report)
     with stoppable(), progress_bar(quiet, in_bytes=True) as progress:
         result = quantize_file(
             model,
@@ -240,14 +239,6 @@ def quantize_command(
         print_json(result.to_dict())
     else:
         print_result(tables.quantize_summary(result))
-
-
-def _check_report(report: Path, others: Mapping[str, Path | None]) -> None:
-    """Refuse a report that could not be written, or over another file, before work."""
-    for what, path in others.items():
-        if path is not None and report.resolve() == path.resolve():
-            raise OutputError(f"--report {report} is the same file as {what}")
-    refuse_unwritable(report)
 
 
 def verify_command(

@@ -30,6 +30,7 @@ from .slabs import Importance, slabs_of
 from .source import ModelSource
 from .splits import Part, by_shards, by_size, parts_of
 from .tensor_errors import ErrorSums
+from .whole_file import refuse_input
 from .writing import refuse_to_overwrite, write_parts
 
 __all__ = ["MissingImatrix", "QuantizeReport", "TensorReport", "quantize_file"]
@@ -123,6 +124,8 @@ def quantize_file(
         metadata |= provenance_fields(origin, source.paths, imatrix, progress)
     parts = _parts(source, assigned, Path(out), metadata, keep_split, split_max_bytes)
     refuse_to_overwrite(source, parts)
+    for part in parts:
+        refuse_input("OUTPUT", part.path, {"the importance matrix": imatrix})
     _check_importance(source, weighting)
     sums: dict[str, ErrorSums] = {}
     if not dry_run:

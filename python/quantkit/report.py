@@ -211,6 +211,6 @@ def _table(*columns: str, header: bool = True) -> Table:
             column.removeprefix(">"),
             justify="right" if is_number else "left",
             no_wrap=True,
-            overflow="fold",
+            overflow="ellipsis",
         )
     return table

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import dequantize_rows, quantize_rows
-from .errors import NonFiniteError, ShapeError
+from .errors import NonFiniteError, OptionError, ShapeError
 from .pages import fetched
 from .source import SourceTensor
 from .types import QuantType
@@ -26,6 +26,7 @@ from .types import QuantType
 __all__ = [
     "Importance",
     "Slab",
+    "checked_threads",
     "convert_in_order",
     "default_threads",
     "slabs_of",
@@ -162,7 +163,8 @@ def _importance_of_matrices(
     if not fits or importance.size not in (tensor.n_cols, n_matrices * tensor.n_cols):
         raise ShapeError(
             f"tensor {tensor.name}: the importance has shape {list(importance.shape)}; "
-            f"expected [{tensor.n_cols}] or [{n_matrices}, {tensor.n_cols}]"
+            f"expected [{tensor.n_cols}] or [{n_matrices}, {tensor.n_cols}]; is it of "
+            "another model?"
         )
     return list(importance.reshape(-1, tensor.n_cols))
 
@@ -181,7 +183,7 @@ def work_in_order(
 
     A few items per thread are held at a time.  Closing it ends its threads.
     """
-    threads = threads or default_threads()
+    threads = checked_threads(threads)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="quantkit")
     pending: deque[tuple[Item, Future[Result]]] = deque()
     try:
@@ -195,6 +197,17 @@ def work_in_order(
             yield done, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def checked_threads(threads: int | None) -> int:
+    """How many threads, if the option makes sense.
+
+    Raises:
+        OptionError: there would be none.
+    """
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads must be at least 1, not {threads}")
+    return threads or default_threads()
 
 
 def default_threads() -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import OutputError
 
-__all__ = ["refuse_unwritable", "write_whole"]
+__all__ = ["refuse_input", "refuse_unwritable", "write_whole"]
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -29,6 +29,24 @@ def refuse_unwritable(path: Path) -> None:
         raise OutputError(f"cannot write {path}: it is a folder")
     with _part(path) as part:
         part.touch()
+
+
+def refuse_input(what: str, path: Path, inputs: Mapping[str, Path | None]) -> None:
+    """Raise an OutputError if a file to write is one of those that are read.
+
+    Args:
+        what: the option that names the file to write.
+        path: that file.
+        inputs: by the option that names it, a file or a folder of files.
+    """
+    own = path.resolve()
+    for name, other in inputs.items():
+        if other is None:
+            continue
+        if own == other.resolve():
+            raise OutputError(f"{what} {path} is the same file as {name}")
+        if own.exists() and own.parent == other.resolve():
+            raise OutputError(f"{what} {path} is a file of {name} {other}")
 
 
 @contextmanager

@@ -222,7 +222,7 @@ def _names(
         recipe = recipe_of_file_type(field and field.value)
         return [recipe.name if recipe else entries[0].main_type.name]
     return [
-        Path(model).name.removesuffix(".gguf")
+        Path(model).absolute().name.removesuffix(".gguf")
         if isinstance(model, str | Path)
         else f"model {i}"
         for i, model in enumerate(models, start=1)

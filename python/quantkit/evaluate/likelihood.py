@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import active_backend, add_logits, compare_logits, new_rows
+from ..errors import NonFiniteError
 from ..models.base import F32, Activations, Head
 
 __all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood"]
@@ -119,7 +120,7 @@ def negative_log_likelihood(hidden: F32, head: Head, targets: Targets) -> F64:
         targets: n token ids.
 
     Returns:
-        [n].
+        [n]; NaN where the model's logits are NaN or infinite.
     """
     softmax, shared = _Softmax(targets), Activations(hidden)
     for start, stop in _tiles(head):
@@ -148,6 +149,15 @@ def compare_tokens(
         model.add_beside(base, logits, base_logits, start, excess)
     kld = excess / base.rows["total"] - base.log_total + model.log_total
     return TokenScores(model.nll, kld, model.rows["top"] == base.rows["top"])
+
+
+def refuse_nan(nll: F64, who: str = "the model") -> None:
+    """Raise a NonFiniteError if a model predicted nothing for a token."""
+    if np.isnan(nll).any():
+        raise NonFiniteError(
+            f"{who} predicts NaN: a weight may be damaged; quantkit imatrix names the "
+            "first tensor that is multiplied by NaN or infinities"
+        )
 
 
 def _tiles(head: Head) -> Iterator[tuple[int, int]]:

@@ -24,7 +24,7 @@ from ..progress import Progress
 from ..recipes import Recipe
 from ..slabs import Importance, work_in_order
 from ..source import ModelSource
-from .likelihood import negative_log_likelihood
+from .likelihood import negative_log_likelihood, refuse_nan
 from .statistics import perplexity_estimate
 from .weights import load_model, load_weights, precision_named
 from .windows import Chunks, chunk_text
@@ -87,6 +87,7 @@ def perplexity(
         progress: told about every chunk.
 
     Raises:
+        NonFiniteError: the model predicts NaN.
         QuantkitError: the text is too short for `ctx`.
 
     Example:
@@ -143,4 +144,6 @@ def each_on_a_thread(
 def chunk_nll(model: Model, chunks: Chunks, i: int) -> F64:
     """Negative log likelihood of the scored tokens of chunk i, in order."""
     hidden = model.hidden(chunks.inputs(i))[chunks.predicting]
-    return negative_log_likelihood(hidden, model.head, chunks.targets(i))
+    nll = negative_log_likelihood(hidden, model.head, chunks.targets(i))
+    refuse_nan(nll)
+    return nll

@@ -39,6 +39,18 @@ class Cells:
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
 
+    def narrowed(self, width: int) -> Cells:
+        """Without so many of the columns at the end that lines have `width` characters.
+
+        The first column stays.
+        """
+        cells = [self.columns, *self.rows]
+        widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
+        n = len(widths)
+        while n > 1 and sum(widths[:n]) > width:
+            n -= 1
+        return Cells(self.columns[:n], [row[:n] for row in self.rows])
+
 
 def comparison_cells(comparison: Comparison, *, pareto: bool = False) -> Cells:
     """One row per entry: what it takes and what it costs.

@@ -15,15 +15,16 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from .._native import active_backend
 from .._version import __version__
 from ..errors import QuantkitError
 from ..models.base import F32, Head, Model
 from ..progress import Progress
 from ..resume import hash_pieces
-from ..slabs import default_threads
+from ..slabs import checked_threads
 from .entries import Entry
 from .known import Known, Place
-from .likelihood import TokenScores, compare_tokens, negative_log_likelihood
+from .likelihood import TokenScores, compare_tokens, negative_log_likelihood, refuse_nan
 from .perplexity import each_on_a_thread
 from .results import Comparison
 from .saved import SavedScores, Timed
@@ -64,7 +65,7 @@ class ComparisonRun:
         self, known: Known, threads: int | None = None, save: Path | None = None
     ) -> None:
         self.known = known
-        self._threads = threads or default_threads()
+        self._threads = checked_threads(threads)
         self._save = save
         self._saved: SavedScores | None = None
         self._keys: dict[str, str] = {}
@@ -102,7 +103,8 @@ class ComparisonRun:
         """Take over what an earlier run measured."""
         if self._saved is None:
             return
-        base = f"{__version__} {self.known.base.identity}".encode()
+        where = f"{__version__} {active_backend().name}"
+        base = f"{where} {self.known.base.identity}".encode()
         for entry in self.known.entries:
             own = hash_pieces([entry.identity.encode(), base])
             self._keys[entry.name] = own
@@ -203,8 +205,10 @@ class ComparisonRun:
         def timed(place: Place) -> Timed:
             start = perf_counter()
             scores = score(place)
-            return Timed(scores, (perf_counter() - start) / self._threads)
+            refuse_nan(scores.nll, entry.name)
+            return Timed(scores, (perf_counter() - start) / n_threads)
 
+        n_threads = min(self._threads, len(places))
         known, n_places = self.known.timed[entry.name], len(self.known.places())
         with each_on_a_thread(places, timed, self._threads) as results:
             for place, result in results:

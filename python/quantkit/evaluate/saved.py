@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from base64 import b64decode, b64encode
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +68,8 @@ class SavedScores:
 
     def __exit__(self, *_: object) -> None:
         """Close the file, which stays."""
-        self._file.close()
+        with suppress(OSError):  # a full disk has been told of
+            self._file.close()
 
     def _opened(self) -> io.BufferedRandom:
         path = self._path
@@ -90,6 +93,13 @@ class SavedScores:
                 break
             self._known[record["key"]] = record
             end += len(line)
+        self._file.seek(0)
+        if not end and not re.match(rb"[0-9a-f]{8} |\Z", self._file.read(9)):
+            self._file.close()
+            raise OutputError(
+                f"cannot keep scores in {self._path}: that file holds something else; "
+                "move it, or save under another name"
+            )
         self._file.seek(end)
         self._file.truncate()
 

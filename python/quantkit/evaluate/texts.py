@@ -116,11 +116,15 @@ def _fields(path: str | Path, field: str, kind: type) -> Iterator[Any]:
 def _field(line: str, where: str, field: str, kind: type) -> Any:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{where} is not JSON: {error}") from None
     value = record.get(field) if isinstance(record, Mapping) else None
     if not isinstance(value, kind):
         hint = " (--chat reads messages)" if field == "text" else ""
         expected = "a text" if kind is str else "a list"
         raise FormatError(f"{where} has no {field!r} with {expected}{hint}")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise FormatError(f"{where} has half of a character: {error}") from None
     return value

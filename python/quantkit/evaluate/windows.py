@@ -103,9 +103,10 @@ def chunk_text(
         at_most = max(2 * ctx, (chunks - 1) * (stride or ctx) + ctx)
     tokens = encode(source, text, chat=chat, tokenizer=tokenizer, at_most=at_most)
     if len(tokens) < 2 * ctx:
+        which = text if isinstance(text, Path) else "the text"
         hint = "; to read a file, pass a pathlib.Path" if isinstance(text, str) else ""
         raise QuantkitError(
-            f"the text has {len(tokens)} tokens, and a context of {ctx} needs at least "
+            f"{which} has {len(tokens)} tokens, and a context of {ctx} needs at least "
             f"{2 * ctx}; use a longer text or a smaller context (--ctx){hint}"
         )
     windows = np.lib.stride_tricks.sliding_window_view(tokens, ctx)

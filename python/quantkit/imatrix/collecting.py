@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from .._native import active_backend
 from .._version import __version__
-from ..errors import FormatError, OptionError
+from ..errors import FormatError, OptionError, OutputError
 from ..evaluate.entries import DEFAULT_ACTIVATIONS
-from ..evaluate.likelihood import negative_log_likelihood
+from ..evaluate.likelihood import negative_log_likelihood, refuse_nan
 from ..evaluate.perplexity import PerplexityResult, each_on_a_thread
 from ..evaluate.statistics import perplexity_estimate
 from ..evaluate.texts import name_of
@@ -180,7 +182,10 @@ class Collection:
         if left:
             try:
                 self._sum(left, progress)
-            finally:
+            except BaseException:
+                self._keep()
+                raise
+            with suppress(OutputError):  # only a later run with more chunks wants it
                 self._keep()
         result = self.so_far()
         assert result is not None  # for mypy; there is a chunk
@@ -215,7 +220,9 @@ class Collection:
         if not self._perplexity:
             return sums, np.empty(0)
         scored = hidden[cut.predicting]
-        return sums, negative_log_likelihood(scored, model.head, cut.targets(i))
+        nll = negative_log_likelihood(scored, model.head, cut.targets(i))
+        refuse_nan(nll)
+        return sums, nll
 
     @property
     def _head(self) -> str:
@@ -237,7 +244,8 @@ class Collection:
         if not paths:
             raise OptionError("sums are kept for models that are read from files only")
         how = self._precision.name, self._process_output, self._perplexity
-        first = f"{__version__} {files_identity(paths)} {how}"
+        where = f"{__version__} {active_backend().name}"
+        first = f"{where} {files_identity(paths)} {how}"
         hashes = [hash_pieces([first.encode()])]
         for _, cut in self._cut:
             for i in range(len(cut)):

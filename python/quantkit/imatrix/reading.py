@@ -176,6 +176,7 @@ def _texts(field: Field | None) -> tuple[str, ...]:
 def _read_legacy(path: Path) -> Contents:
     data = path.read_bytes()
     sums: dict[str, Sums] = {}
+    at = 0
     try:
         (n_entries,) = struct.unpack_from("<i", data)
         at = 4
@@ -190,9 +191,10 @@ def _read_legacy(path: Path) -> Contents:
             counts = np.array([max(n_calls, 1)], np.int64)
             sums[name] = Sums(values.reshape(1, -1), None, counts)
             at += 4 * n_values
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError):
         raise FormatError(
-            f"{path} is neither a GGUF file nor a whole legacy imatrix: {error}"
+            f"{path} is neither a GGUF file nor a whole legacy imatrix: of its "
+            f"{len(data)} bytes those from {at} on are no entry; it may be incomplete"
         ) from None
     n_chunks, texts = _end_of(data, at)
     return Contents(sums, texts, chunk_count=n_chunks, is_legacy=True)

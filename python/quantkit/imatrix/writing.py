@@ -114,7 +114,8 @@ def write_legacy(path: Path, matrix: ImportanceMatrix) -> None:
         for name, sums in sorted(matrix.sums.items())
         if sums.counts.any()
     ]
-    dataset = (matrix.datasets[-1] if matrix.datasets else "").encode()
+    named = matrix.datasets[-1] if matrix.datasets else ""
+    dataset = named.encode(errors="surrogateescape")
     end = struct.pack("<ii", matrix.chunk_count, len(dataset)) + dataset
     write_whole(path, b"".join([struct.pack("<i", len(entries)), *entries, end]))
 
