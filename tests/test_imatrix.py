@@ -59,6 +59,19 @@ def test_a_truncated_legacy_file_is_refused(tmp_path: Path, cut: int) -> None:
         read_imatrix(path)
 
 
+def test_the_end_of_a_legacy_file_is_whole_or_absent(tmp_path: Path) -> None:
+    """The number of chunks, the name of the text; older files lack one or both."""
+    path, entries = tmp_path / "m.dat", legacy(b"a.weight", 4, SUMS[1])
+    end = struct.pack("<ii8s", 7, 8, b"wiki.txt")
+    for n, texts in ((0, ()), (4, ()), (16, ("wiki.txt",))):
+        path.write_bytes(entries + end[:n])
+        assert ImportanceMatrix.load(path).datasets == texts
+    for n in {*range(1, 16)} - {4}:
+        path.write_bytes(entries + end[:n])
+        with pytest.raises(qk.FormatError, match="may be incomplete"):
+            read_imatrix(path)
+
+
 def test_missing_counts_are_refused(tmp_path: Path) -> None:
     """Sums alone say nothing."""
     path = write_gguf(tmp_path / "m.gguf", {"a.weight.in_sum2": SUMS})

@@ -108,7 +108,8 @@ def _refuse_quantized(changed: Changes) -> None:
             raise UnsupportedTypeError(
                 f"tensor {name} is {old.name} already, and quantizing it again to "
                 f"{new.type.name} loses more than either; start from the F16, BF16 or "
-                "F32 model, or allow requantizing (--allow-requantize)"
+                "F32 model, or allow requantizing (quantkit quantize "
+                "--allow-requantize)"
             )
 
 
@@ -143,7 +144,7 @@ def _refuse_without_importance(
         )
     raise UnsupportedTypeError(
         f"{text}, or let these tensors have the next better type "
-        "(--missing-imatrix fallback)"
+        "(quantkit quantize --missing-imatrix fallback)"
     )
 
 

@@ -191,19 +191,26 @@ def _read_legacy(path: Path) -> Contents:
             counts = np.array([max(n_calls, 1)], np.int64)
             sums[name] = Sums(values.reshape(1, -1), None, counts)
             at += 4 * n_values
+        n_chunks, texts = _end_of(data[at:])
     except (struct.error, ValueError):
         raise FormatError(
             f"{path} is neither a GGUF file nor a whole legacy imatrix: of its "
             f"{len(data)} bytes those from {at} on are no entry; it may be incomplete"
         ) from None
-    n_chunks, texts = _end_of(data, at)
     return Contents(sums, texts, chunk_count=n_chunks, is_legacy=True)
 
 
-def _end_of(data: bytes, at: int) -> tuple[int, tuple[str, ...]]:
-    """Chunks, and the name of the text, at the end of newer .dat files."""
-    if len(data) < at + 8:
+def _end_of(data: bytes) -> tuple[int, tuple[str, ...]]:
+    """Chunks, and the name of the text, where a .dat file has one or both.
+
+    Raises:
+        struct.error: it has half of them.
+    """
+    if not data:
         return 0, ()
-    n_chunks, length = struct.unpack_from("<2i", data, at)
-    name = data[at + 8 : at + 8 + max(length, 0)]
+    (n_chunks,) = struct.unpack_from("<i", data)
+    if len(data) == 4:
+        return n_chunks, ()
+    (length,) = struct.unpack_from("<i", data, 4)
+    (name,) = struct.unpack_from(f"<{max(length, 0)}s", data, 8)
     return n_chunks, (name.decode(errors="replace"),) if name else ()
