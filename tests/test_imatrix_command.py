@@ -15,6 +15,7 @@ from quantkit.cli import app
 from quantkit.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.errors import FormatError, OptionError, OutputError
 from quantkit.imatrix import ImportanceMatrix, imatrix
+from quantkit.locks import alone_on
 from quantkit.progress import Progress
 
 from .families.lettered import lettered_model, lettered_text
@@ -202,3 +203,15 @@ def test_what_is_refused_before_any_work(
     result = run(*merge, "--merge", tmp_path / "known.gguf", "-o", tmp_path / "m.gguf")
     assert "known.gguf does not fit the others" in str(result.exception)
     assert not (tmp_path / "m.gguf").exists()
+
+
+def test_one_process_at_a_time_collects_into_a_file(text: Path, tmp_path: Path) -> None:
+    """The other is told at once, and leaves everything as it is."""
+    out = tmp_path / "m.gguf"
+    command = (DEMO_MODEL, "--text", text, *SMALL, "-o", out)
+    with alone_on(out):
+        result = run(*command)
+        assert "another process is working on it" in str(result.exception)
+        assert names(tmp_path) == [".m.gguf.lock"]
+    done(*command)
+    assert names(tmp_path) == ["m.gguf"]

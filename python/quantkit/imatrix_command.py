@@ -15,6 +15,7 @@ from .evaluate.entries import DEFAULT_ACTIVATIONS
 from .imatrix.collecting import SAVE_EVERY, Collection
 from .imatrix.matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix, check_name
 from .imatrix.tables import layer_cells, summary, summary_lines, tensor_cells
+from .locks import alone_on
 from .options import Chat, Chunks, Ctx, Json, Precision, Quiet, Threads
 from .report import cells_table
 from .whole_file import refuse_input, refuse_unwritable
@@ -104,22 +105,23 @@ def imatrix_command(
         output.refuse_input("MODEL", model)
         target = output.checked()
         kept = target.with_name(f".{target.name}.sums")
-        collection = Collection(
-            *(model, text),
-            ctx=ctx,
-            chunks=chunks,
-            chat=chat,
-            activations=activations,
-            process_output=process_output,
-            perplexity=ppl,
-            threads=threads,
-            save=kept,
-            save_every=save_every,
-        )
-        if others is not None:
-            collection.refuse_unlike(others)
-        found = _collect(collection, others, output, quiet)
-        kept.unlink(missing_ok=True)
+        with alone_on(target):
+            collection = Collection(
+                *(model, text),
+                ctx=ctx,
+                chunks=chunks,
+                chat=chat,
+                activations=activations,
+                process_output=process_output,
+                perplexity=ppl,
+                threads=threads,
+                save=kept,
+                save_every=save_every,
+            )
+            if others is not None:
+                collection.refuse_unlike(others)
+            found = _collect(collection, others, output, quiet)
+            kept.unlink(missing_ok=True)
         output.show(found)
     elif merge:
         if model is not None:

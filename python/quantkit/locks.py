@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
-__all__ = ["open_alone"]
+from .errors import OutputError
+
+__all__ = ["alone_on", "open_alone"]
 
 
 def open_alone(path: Path) -> FileIO | None:
@@ -28,6 +32,31 @@ def open_alone(path: Path) -> FileIO | None:
         if _is_at(file, path):
             return file
         file.close()  # it was renamed or removed before it was locked
+
+
+@contextmanager
+def alone_on(path: Path) -> Iterator[None]:
+    """Be the only process that works on a file, which need not exist.
+
+    Raises:
+        OutputError: another process works on it.
+        OSError: its folder cannot be written to.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    file = open_alone(lock)
+    if file is None:
+        raise OutputError(
+            f"cannot write {path}: another process is working on it; wait for that, or "
+            "write to another file"
+        )
+    try:
+        yield
+    finally:
+        if os.name == "nt":  # which removes no open file
+            file.close()
+        with suppress(OSError):
+            lock.unlink()
+        file.close()
 
 
 def _open_or_create(path: str, flags: int) -> int:
