@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -301,6 +303,13 @@ def test_a_quantized_file_names_its_matrix(
         ("quantize.imatrix.entries_count", 1),
         ("quantize.imatrix.chunks_count", 3),
     ]
+    other = tmp_path / os.fsdecode(b"\xff." + suffix.encode())
+    if sys.platform == "linux":  # where a file's name need not be Unicode
+        matrix.save(other)
+        qk.quantize_file(demo_f16, out, "Q8_0", importance=other)
+        with qk.GGUFFile(out) as file:
+            named = file.metadata["quantize.imatrix.file"].value
+        assert named == str(tmp_path / f".{suffix}")[:127]
     loaded = ImportanceMatrix.load(path).importance()
     qk.quantize_file(demo_f16, out, "Q8_0", importance=loaded, edits=edits)
     with qk.GGUFFile(out) as file:

@@ -37,5 +37,6 @@ def imatrix_fields(path: str | Path, contents: Contents) -> dict[str, Field]:
 
 
 def _short(text: str) -> Field:
-    """The characters of a text that fit."""
-    return string(text.encode()[:TEXT_BYTES].decode(errors="ignore"))
+    """The characters of a text that fit; of a file's name, those that are Unicode."""
+    raw = text.encode(errors="surrogateescape")[:TEXT_BYTES]
+    return string(raw.decode(errors="ignore"))
