@@ -16,9 +16,8 @@
 #ifndef QK_PACK_H
 #define QK_PACK_H
 
-#include <math.h>
-
 #include "half.h"
+#include "vmath.h"
 
 #define GROUP 32 /* columns that share a scale of x */
 #define X_ITEMS 4
@@ -59,9 +58,8 @@ QK_INLINE float largest_magnitude(const float *x, int n)
 /* code = x * inverse to the nearest integer, half to even; |x * inverse| <= 2^15. */
 QK_INLINE void round_codes(const float *x, int n, float inverse, int16_t *code)
 {
-    const float to_integer = 12582912.0f; /* 1.5 * 2^23: the sum's low bits are the integer */
     for (int i = 0; i < n; i++) {
-        const float sum = x[i] * inverse + to_integer;
+        const float sum = x[i] * inverse + TO_INTEGER;
         int32_t bits;
         memcpy(&bits, &sum, sizeof bits);
         code[i] = (int16_t)(bits - 0x4b400000);

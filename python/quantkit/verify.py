@@ -30,7 +30,7 @@ from .provenance import (
 )
 from .quantize_model import quantized_metadata
 from .recipes import Assignment
-from .recipes.files import recipe_of_file_type
+from .recipes.files import recorded_recipe
 from .recipes.overrides import Overrides
 from .slabs import Importance, Slab, slabs_of, work_in_order
 from .source import ModelSource, SourceTensor
@@ -147,8 +147,7 @@ def _origin_of(made: GGUFFile, *, has_imatrix: bool) -> Origin:
     recorded = recorded_origin(made.metadata, str(made.path))
     if recorded is not None:
         return recorded
-    field = made.metadata.get("general.file_type")
-    recipe = recipe_of_file_type(field and field.value)
+    recipe = recorded_recipe(made.metadata)
     if recipe is None:
         raise OptionError(
             f"{made.path} does not say by which recipe it was made: it has neither "

@@ -11,7 +11,7 @@ from typing import Final
 from ..errors import OptionError, UnsupportedTypeError
 from ..opening import open_source
 from ..recipes import RECIPES, Recipe
-from ..recipes.files import chosen_recipe, recipe_of_file_type
+from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.overrides import Overrides
 from ..resume import files_identity, hash_pieces, importance_pieces
 from ..slabs import Importance
@@ -218,8 +218,7 @@ def _names(
 ) -> list[str]:
     """One model is called after its recipe or type, several after their files."""
     if len(models) == 1:
-        field = entries[0].source.metadata.get("general.file_type")
-        recipe = recipe_of_file_type(field and field.value)
+        recipe = recorded_recipe(entries[0].source.metadata)
         return [recipe.name if recipe else entries[0].main_type.name]
     return [
         Path(model).absolute().name.removesuffix(".gguf")

@@ -32,7 +32,7 @@ from .._native import active_backend, add_logits, compare_logits, new_rows
 from ..errors import NonFiniteError
 from ..models.base import F32, Activations, Head
 
-__all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood"]
+__all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood", "refuse_nan"]
 
 F64 = NDArray[np.float64]
 Targets = NDArray[np.integer[Any]]

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError, OptionError, UnsupportedTypeError
+from ..gguf.keys import Field
 from ..gguf.reader import GGUFFile
 from ..types import QuantType, suggest
 from .mixes import RECIPES, Recipe
@@ -42,8 +43,8 @@ __all__ = [
     "read_recipe",
     "recipe_from_dict",
     "recipe_of_file",
-    "recipe_of_file_type",
     "recipe_to_dict",
+    "recorded_recipe",
 ]
 
 _KINDS: Mapping[str, type] = {
@@ -190,10 +191,11 @@ def recipe_of_file(path: str | Path) -> tuple[Recipe | None, Overrides]:
     """
     with GGUFFile(path) as file:
         types = {name: tensor.type for name, tensor in file.tensors.items()}
-        field = file.metadata.get("general.file_type")
-    return recipe_of_file_type(field and field.value), Overrides(types=types)
+        return recorded_recipe(file.metadata), Overrides(types=types)
 
 
-def recipe_of_file_type(number: object) -> Recipe | None:
-    """The recipe that `number` stands for under `general.file_type`, if any."""
+def recorded_recipe(metadata: Mapping[str, Field]) -> Recipe | None:
+    """The recipe that a file's `general.file_type` stands for, if any."""
+    field = metadata.get("general.file_type")
+    number = field and field.value
     return next((r for r in RECIPES.values() if r.file_type == number), None)
