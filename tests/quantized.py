@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantkit.checkpoint import Checkpoint
+from quantkit.checkpoint.folder import Checkpoint
 
 Stored = Mapping[str, tuple[str, NDArray[Any]]]
 """Tensors by name, with the type that safetensors has for them."""

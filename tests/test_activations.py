@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit import ops
 from quantkit._native import ENVIRONMENT_VARIABLE, Backend, Function, activate
+from quantkit.forward import ops
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit import ops
 from quantkit._native import Backend, attend, backends
 from quantkit._native.arguments import workspace
 from quantkit.errors import ShapeError
+from quantkit.forward import ops
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

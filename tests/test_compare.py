@@ -18,10 +18,9 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import quantkit as qk
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.errors import OptionError, QuantkitError, UnsupportedTypeError
 from quantkit.evaluate import store
-from quantkit.evaluate.compare import compare, prepare
+from quantkit.evaluate.comparing import compare, prepare
 from quantkit.evaluate.presentation import (
     comparison_cells,
     csv_text,
@@ -36,10 +35,11 @@ from quantkit.evaluate.statistics import (
     perplexity_difference,
     perplexity_log_ratio,
 )
-from quantkit.evaluate.windows import chunk_text
 from quantkit.gguf.keys import Field, boolean
-from quantkit.opening import open_source
-from quantkit.source import SourceTensor
+from quantkit.gguf.source import SourceTensor
+from quantkit.sources.opening import open_source
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens.chunks import chunk_text
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:6000]
 TYPES = ["Q8_0", "q4_k_m", "Q2_K"]

@@ -16,10 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from quantkit.arrays import dequantize_rows
-from quantkit.checkpoint import Checkpoint, CheckpointTensor
-from quantkit.checkpoint_source import OUTTYPES, CheckpointSource
-from quantkit.convert import convert
-from quantkit.demo import DEMO_MODEL
+from quantkit.checkpoint.folder import Checkpoint, CheckpointTensor
 from quantkit.errors import (
     NonFiniteError,
     OptionError,
@@ -28,8 +25,11 @@ from quantkit.errors import (
     UnsupportedTypeError,
 )
 from quantkit.gguf import GGUFFile
-from quantkit.quantize_model import quantize_file
-from quantkit.source import SourceTensor
+from quantkit.gguf.source import SourceTensor
+from quantkit.sources.checkpoint import OUTTYPES, CheckpointSource
+from quantkit.tasks.convert import convert
+from quantkit.tasks.demo import DEMO_MODEL
+from quantkit.tasks.quantize import quantize_file
 from quantkit.types import QuantType as T
 
 from .tokenizer_files import byte_level, write

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantkit.checkpoint.lazy import computed
 from quantkit.errors import CheckpointError, UnsupportedModelError
+from quantkit.forward.facts import Facts
 from quantkit.gguf.keys import Field, FileType, float32, uint32
-from quantkit.lazy import computed
 from quantkit.models import family_for_config
-from quantkit.models.facts import Facts
 from quantkit.models.gemma import Gemma2, Gemma3
 
 SIZES = {

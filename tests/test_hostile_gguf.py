@@ -10,7 +10,7 @@ import pytest
 
 from quantkit.errors import FormatError
 from quantkit.gguf import GGUFFile
-from quantkit.info import describe
+from quantkit.tasks.info import describe
 
 UINT8, UINT32, BOOL, STRING, ARRAY, UINT64 = 0, 4, 7, 8, 9, 10
 F32, Q4_K = 0, 12

@@ -13,9 +13,9 @@ import pytest
 import quantkit as qk
 from quantkit.gguf import GGUFWriter, TensorSpec, ValueType
 from quantkit.gguf.keys import array, string
-from quantkit.imatrix import ImportanceMatrix, Sums, read_imatrix
-from quantkit.slabs import slabs_of
-from quantkit.source import SourceTensor
+from quantkit.gguf.source import SourceTensor
+from quantkit.importance import ImportanceMatrix, Sums, read_imatrix
+from quantkit.quantizing.slabs import slabs_of
 from quantkit.types import QuantType
 
 SUMS = np.array([[2.0, 4.0, 0.0], [9.0, 3.0, 6.0]], np.float32)

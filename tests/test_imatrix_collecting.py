@@ -11,14 +11,14 @@ import pytest
 
 import quantkit as qk
 from quantkit.arrays import dequantize_rows
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
-from quantkit.evaluate.perplexity import perplexity
-from quantkit.evaluate.windows import chunk_text
+from quantkit.evaluate.measuring import perplexity
 from quantkit.gguf.keys import Field
-from quantkit.imatrix import ImportanceMatrix, imatrix
-from quantkit.imatrix.collecting import Collection
-from quantkit.opening import open_source
-from quantkit.source import SourceTensor
+from quantkit.gguf.source import SourceTensor
+from quantkit.importance import ImportanceMatrix, imatrix
+from quantkit.importance.collecting import Collection
+from quantkit.sources.opening import open_source
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens.chunks import chunk_text
 from quantkit.types import QuantType
 
 from .families.lettered import lettered_model, lettered_text

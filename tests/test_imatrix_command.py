@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from quantkit import imatrix_command
-from quantkit.cli import app
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.cli import imatrix as imatrix_command
+from quantkit.cli.main import app
 from quantkit.errors import FormatError, OptionError, OutputError
-from quantkit.imatrix import ImportanceMatrix, imatrix
-from quantkit.locks import alone_on
+from quantkit.files.locks import alone_on
+from quantkit.importance import ImportanceMatrix, imatrix
 from quantkit.progress import Progress
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 from .families.lettered import lettered_model, lettered_text
 

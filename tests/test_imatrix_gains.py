@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 from quantkit._native import native_types
 from quantkit.arrays import quantize_rows
-from quantkit.cli import app
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
-from quantkit.evaluate.compare import compare
+from quantkit.cli.main import app
+from quantkit.evaluate.comparing import compare
 from quantkit.evaluate.entries import UNWEIGHED
 from quantkit.evaluate.results import Comparison
 from quantkit.evaluate.statistics import mean_estimate, p_value, perplexity_difference
-from quantkit.imatrix import ImportanceMatrix, imatrix
+from quantkit.importance import ImportanceMatrix, imatrix
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.types import QuantType
 
 from .conftest import needed_importance

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
-from quantkit.imatrix import imatrix
-from quantkit.imatrix.collecting import Collection
+from quantkit.importance import imatrix
+from quantkit.importance.collecting import Collection
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 from .test_imatrix_collecting import same
 
@@ -24,7 +24,7 @@ SMALL = {"ctx": 64, "chunks": N_CHUNKS, "threads": 1}
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from quantkit.imatrix.collecting import Collection
+from quantkit.importance.collecting import Collection
 
 def kill(stage, done, total):
     if done == 3:

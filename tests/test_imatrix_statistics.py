@@ -8,8 +8,8 @@ import statistics as plain
 import numpy as np
 import pytest
 
-from quantkit.imatrix import ImportanceMatrix, Sums
-from quantkit.imatrix.statistics import SCHEMA, statistics_of
+from quantkit.importance import ImportanceMatrix, Sums
+from quantkit.importance.statistics import SCHEMA, statistics_of
 
 RNG = np.random.default_rng(5)
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit.errors import CheckpointError
-from quantkit.lazy import (
+from quantkit.checkpoint.lazy import (
     LazyTensor,
     computed,
     joined,
@@ -21,6 +20,7 @@ from quantkit.lazy import (
     transposed,
     values_of,
 )
+from quantkit.errors import CheckpointError
 from quantkit.types import QuantType
 
 RNG = np.random.default_rng(0)

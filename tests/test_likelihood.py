@@ -18,8 +18,8 @@ from quantkit.evaluate.likelihood import (
     compare_tokens,
     negative_log_likelihood,
 )
-from quantkit.evaluate.weights import TypedMatrix
-from quantkit.models.base import Activations
+from quantkit.forward.base import Activations
+from quantkit.inference.weights import TypedMatrix
 from quantkit.types import QuantType
 
 F32 = NDArray[np.float32]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from quantkit.checkpoint.lazy import LazyTensor, computed, values_of
 from quantkit.errors import CheckpointError, UnsupportedModelError
 from quantkit.gguf.keys import Field
-from quantkit.lazy import LazyTensor, computed, values_of
 from quantkit.models import family_for_config
 
 SIZES = {

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantkit.checkpoint_source import CheckpointSource
 from quantkit.gguf.keys import string, uint32
-from quantkit.writing import write_model
+from quantkit.output.writing import write_model
+from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.cases import CASES, Case
 from .families.stored import checkpoint, fixture, known_logits, logits_of

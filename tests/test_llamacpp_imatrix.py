@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantkit.convert import convert
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.gguf import GGUFFile
-from quantkit.imatrix import ImportanceMatrix, imatrix
-from quantkit.quantize_model import quantize_file
+from quantkit.importance import ImportanceMatrix, imatrix
+from quantkit.tasks.convert import convert
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tasks.quantize import quantize_file
 
 from .families.lettered import lettered_model, lettered_text
 from .llamacpp_tools import EXACT, tool

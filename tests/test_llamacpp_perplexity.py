@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import quantkit as qk
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 from .families.lettered import lettered_model, lettered_text
 from .llamacpp_tools import EXACT, tool

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import quantkit as qk
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.evaluate.likelihood import negative_log_likelihood
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:2000]
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.evaluate import perplexity
-from quantkit.evaluate.perplexity import chunk_nll, measure
-from quantkit.evaluate.weights import TypedMatrix
-from quantkit.evaluate.windows import Chunks
+from quantkit.evaluate.measuring import chunk_nll, measure
+from quantkit.inference.weights import TypedMatrix
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens.chunks import Chunks
 from quantkit.types import QuantType
 
 N_TOKENS = 50

@@ -19,10 +19,10 @@ import pytest
 from numpy.typing import NDArray
 
 from quantkit.arrays import quantize_rows
-from quantkit.checkpoint import Checkpoint
+from quantkit.checkpoint.folder import Checkpoint
+from quantkit.checkpoint.lazy import values_of
+from quantkit.checkpoint.stored import StoredTensor
 from quantkit.errors import CheckpointError
-from quantkit.lazy import values_of
-from quantkit.stored import StoredTensor
 from quantkit.types import QuantType
 
 from .conftest import FIXTURES, bits

@@ -16,12 +16,12 @@ import pytest
 from numpy.typing import NDArray
 
 from quantkit.arrays import dequantize_rows
-from quantkit.checkpoint import Checkpoint
-from quantkit.checkpoint_source import CheckpointSource
-from quantkit.convert import convert
-from quantkit.demo import DEMO_MODEL
+from quantkit.checkpoint.folder import Checkpoint
 from quantkit.gguf import GGUFFile
-from quantkit.source import SourceTensor
+from quantkit.gguf.source import SourceTensor
+from quantkit.sources.checkpoint import CheckpointSource
+from quantkit.tasks.convert import convert
+from quantkit.tasks.demo import DEMO_MODEL
 from quantkit.types import QuantType
 
 from .conftest import FIXTURES

@@ -19,13 +19,13 @@ from safetensors.numpy import save_file
 
 import quantkit as qk
 from quantkit.arrays import dequantize_rows, quantize_rows
-from quantkit.checkpoint import Checkpoint
-from quantkit.demo import DEMO_MODEL
+from quantkit.checkpoint.folder import Checkpoint
 from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec
 from quantkit.gguf.keys import string, uint32
-from quantkit.imatrix import read_imatrix
-from quantkit.quantize_model import quantize_file
+from quantkit.importance import read_imatrix
 from quantkit.recipes import RECIPES
+from quantkit.tasks.demo import DEMO_MODEL
+from quantkit.tasks.quantize import quantize_file
 from quantkit.types import QuantType
 
 NEED_IMPORTANCE = {
@@ -224,7 +224,7 @@ def test_a_killed_run_leaves_no_file_under_the_final_name(
     out = tmp_path / "out.gguf"
     code = (
         "import os, signal, sys\n"
-        "from quantkit.quantize_model import quantize_file\n"
+        "from quantkit.tasks.quantize import quantize_file\n"
         "def kill(stage, done, total):\n"
         "    if done > total // 2: os.kill(os.getpid(), signal.SIGKILL)\n"
         "quantize_file(sys.argv[1], sys.argv[2], 'Q4_K_M', progress=kill)\n"

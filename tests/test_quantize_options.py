@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from quantkit.arrays import dequantize_rows
-from quantkit.edits import Edits, edit, field_text, file_metadata, parse_field
 from quantkit.errors import OptionError, OutputError, ShapeError, UnsupportedTypeError
 from quantkit.gguf import Field, GGUFFile, ValueType
 from quantkit.gguf.keys import array, string, uint32
-from quantkit.quantize_model import quantize_file
+from quantkit.output.splits import parse_size
 from quantkit.recipes.overrides import Overrides, TensorType
-from quantkit.splits import parse_size
+from quantkit.sources.edits import Edits, edit, field_text, file_metadata, parse_field
+from quantkit.tasks.quantize import quantize_file
 from quantkit.types import QuantType
 
 MIXED = Overrides((TensorType("attn_q", QuantType.Q8_0),))

@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from quantkit.cli import app
-from quantkit.demo import DEMO_MODEL
-from quantkit.edits import Edits, parse_field
+from quantkit.cli.main import app
 from quantkit.errors import NonFiniteError, OutputError
+from quantkit.files.locks import open_alone
 from quantkit.gguf import GGUFFile, GGUFWriter
-from quantkit.locks import open_alone
-from quantkit.quantize_model import quantize_file
+from quantkit.quantizing.slabs import Slab
 from quantkit.recipes.overrides import Overrides, TensorType
-from quantkit.slabs import Slab
+from quantkit.sources.edits import Edits, parse_field
+from quantkit.tasks.demo import DEMO_MODEL
+from quantkit.tasks.quantize import quantize_file
 from quantkit.types import QuantType
 
 from .test_verify import write_imatrix
@@ -268,7 +268,7 @@ def test_another_version_starts_anew(
 ) -> None:
     """It may make other bytes."""
     stop(demo_f16, out)
-    monkeypatch.setattr("quantkit.resume.__version__", "99")
+    monkeypatch.setattr("quantkit.output.resume.__version__", "99")
     (said,) = go_on(demo_f16, out)
     assert said.endswith("since the version of quantkit changed")
 

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from quantkit.arrays import dequantize_rows
-from quantkit.checkpoint import Checkpoint
+from quantkit.checkpoint.folder import Checkpoint
+from quantkit.checkpoint.lazy import values_of
 from quantkit.errors import UnsupportedTypeError
-from quantkit.lazy import values_of
 from quantkit.types import QuantType
 
 from .conftest import FIXTURES, bits

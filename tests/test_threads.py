@@ -13,8 +13,8 @@ import pytest
 
 from quantkit._native import Backend
 from quantkit.arrays import dequantize_rows, quantize_rows
-from quantkit.slabs import convert_in_order, slabs_of
-from quantkit.source import SourceTensor
+from quantkit.gguf.source import SourceTensor
+from quantkit.quantizing.slabs import convert_in_order, slabs_of
 from quantkit.types import QuantType
 
 from .conftest import needed_importance

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-from quantkit.demo import DEMO_MODEL
 from quantkit.errors import CheckpointError, FormatError, UnsupportedModelError
 from quantkit.gguf.keys import Field, ValueType
+from quantkit.tasks.demo import DEMO_MODEL
 from quantkit.vocab import tokenizer_fields
 from quantkit.vocab.pretokenizers import PRE_TOKENIZERS, recognize
 

@@ -10,10 +10,10 @@ import pytest
 from quantkit._native import Precision
 from quantkit.arrays import dequantize_rows, quantize_rows
 from quantkit.errors import FormatError
-from quantkit.evaluate.weights import MemoryWeights, TypedMatrix, load_weights
 from quantkit.gguf.keys import string, uint32
+from quantkit.gguf.source import SourceTensor
+from quantkit.inference.weights import MemoryWeights, TypedMatrix, load_weights
 from quantkit.recipes import Recipe
-from quantkit.source import SourceTensor
 from quantkit.types import QuantType
 
 from .conftest import NATIVE_TYPES, needed_importance

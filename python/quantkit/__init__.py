@@ -10,8 +10,6 @@ from __future__ import annotations
 from ._native import Backend, active_backend, backends
 from ._version import __version__ as __version__
 from .arrays import QuantizedTensor, dequantize, quantize
-from .convert import convert
-from .edits import Edits
 from .errors import (
     BackendError,
     CheckpointError,
@@ -34,14 +32,16 @@ from .evaluate import (
     perplexity,
 )
 from .gguf import GGUFFile
-from .imatrix import ImportanceMatrix, imatrix, read_imatrix
-from .info import ModelInfo, describe
-from .model import Model
-from .quantize_model import QuantizeReport, quantize_file
+from .importance import ImportanceMatrix, imatrix, read_imatrix
+from .inference.model import Model
 from .recipes import RECIPES, Recipe
 from .recipes.overrides import Overrides, TensorType
+from .sources.edits import Edits
+from .tasks.convert import convert
+from .tasks.info import ModelInfo, describe
+from .tasks.quantize import QuantizeReport, quantize_file
+from .tasks.verify import Verification, verify_file
 from .types import QuantType
-from .verify import Verification, verify_file
 
 __all__ = [
     "RECIPES",

@@ -6,10 +6,10 @@ import random
 import string as letters
 from pathlib import Path
 
-from quantkit.checkpoint_source import CheckpointSource
 from quantkit.gguf import Field, ValueType
 from quantkit.gguf.keys import array, boolean, string, uint32
-from quantkit.writing import write_model
+from quantkit.output.writing import write_model
+from quantkit.sources.checkpoint import CheckpointSource
 
 from .cases import CASES
 from .stored import checkpoint, known_logits

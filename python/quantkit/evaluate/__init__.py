@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .compare import compare
+from .comparing import compare
+from .measuring import PerplexityResult, perplexity
 from .pairs import PairedDifference
-from .perplexity import PerplexityResult, perplexity
 from .results import Comparison, Measurement, TextResult
 
 __all__ = [

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import OptionError, UnsupportedTypeError
-from ..opening import open_source
+from ..gguf.source import ModelSource
+from ..inference.weights import planned_types, precision_named
+from ..output.resume import files_identity, hash_pieces, importance_pieces
+from ..quantizing.slabs import Importance
 from ..recipes import RECIPES, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.overrides import Overrides
-from ..resume import files_identity, hash_pieces, importance_pieces
-from ..slabs import Importance
-from ..source import ModelSource
+from ..sources.opening import open_source
 from ..types import QuantType
-from .weights import planned_types, precision_named
 
 __all__ = [
     "BOTH",

@@ -28,7 +28,7 @@ from zlib import crc32
 import numpy as np
 
 from ..errors import OutputError
-from ..locks import open_alone
+from ..files.locks import open_alone
 from .likelihood import TokenScores
 
 __all__ = ["SavedScores", "Timed", "scores_beside"]

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..pages import mapped
-from ..source import SourceTensor
+from ..files.mapped import mapped
 from .header import Header, parse_header
 from .keys import Field
 from .layout import TensorSpec
+from .source import SourceTensor
 
 __all__ = ["GGUFFile", "Location"]
 

@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
+from ..checkpoint.lazy import LazyTensor, plus
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Traits
 from ..gguf.keys import Field, float32
-from ..lazy import LazyTensor, plus
-from .base import Config, Model, Weights
 from .config import (
     FILE_TYPE,
     head_size,
@@ -23,12 +27,8 @@ from .config import (
     required,
     text_fields,
 )
-from .decoder import load_decoder
-from .facts import Facts
 from .family import COMPUTED, DECODER_LAYER, Family, Named
 from .rope_config import unassumed_rotary_fields
-from .rotary import Rotary
-from .traits import Traits
 from .windows import layer_windows, window_fields, windowed_layers
 
 __all__ = ["Gemma", "Gemma2", "Gemma3"]

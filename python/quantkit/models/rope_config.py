@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError, UnsupportedModelError
+from ..forward.base import F32, Config
 from ..gguf.keys import Field, ValueType, array, float32, string, uint32
-from .base import F32, Config
 
 __all__ = [
     "DEFAULT_BASE",

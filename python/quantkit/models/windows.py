@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..forward.base import Config
+from ..forward.facts import Facts
 from ..gguf.keys import Field, ValueType, array, uint32
-from .base import Config
 from .config import n_layers, required
-from .facts import Facts
 
 __all__ = ["PATTERN", "layer_windows", "window_fields", "windowed_layers"]
 

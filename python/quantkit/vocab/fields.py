@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..checkpoint import read_json
+from ..checkpoint.folder import read_json
 from ..errors import CheckpointError, UnsupportedModelError
 from ..gguf.keys import Field, boolean, uint32
 from .byte_level import byte_level_fields

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import read_json
+from ..checkpoint.folder import read_json
 from ..errors import CheckpointError, FormatError
 
 __all__ = [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tokenizers
 
-from ..checkpoint import read_json
+from ..checkpoint.folder import read_json
 from ..errors import FormatError
 from .files import AddedToken, Json, TokenizerFiles, TokenType
 from .pre_hashes import CHECK_TEXT, PRE_TOKENIZER_HASHES

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import UnsupportedModelError
+from ..tokens.pre_patterns import CONTRACTIONS, DIGIT, DIGITS, GPT2, HF_CONTRACTIONS
+from ..tokens.pre_table import PRE_TOKENIZERS, PreTokenizer
 from ..types import suggest
 from .files import Json
-from .pre_patterns import CONTRACTIONS, DIGIT, DIGITS, GPT2, HF_CONTRACTIONS
-from .pre_table import PRE_TOKENIZERS, PreTokenizer
 from .special import normalizer_steps
 
 __all__ = [

@@ -1,0 +1,217 @@
+"""Tensors converted to their target types, a slab of rows at a time, in parallel.
+
+A slab is the unit of work of everything that changes types: files and weights in
+memory.  It is about 4 MiB of f32, so that memory stays small whatever the size of a
+tensor, and the bytes do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import dequantize_rows, quantize_rows
+from ..errors import NonFiniteError, OptionError, ShapeError
+from ..files.mapped import fetched
+from ..gguf.source import SourceTensor
+from ..types import QuantType
+
+__all__ = [
+    "Importance",
+    "Slab",
+    "checked_threads",
+    "convert_in_order",
+    "default_threads",
+    "slabs_of",
+    "work_in_order",
+]
+
+Importance = Mapping[str, NDArray[np.float32]]
+"""By tensor name, how much each column counts: f32 [cols], or of several matrices
+stacked in a tensor (experts) [matrices, cols] or flat."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+SLAB_WEIGHTS = 1 << 20
+"""Weights in a slab: large enough to hide Python's share, small enough for a cache."""
+
+INFINITY = {QuantType.F16: 0x7C00, QuantType.BF16: 0x7F80}
+"""The exponent bits, which are all set in infinities."""
+
+SAFE_WEIGHT = 1000
+"""No weights below this make a scale overflow: scales are no larger than weights, and
+half precision holds 65504."""
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Rows start..stop-1 of a tensor and the type that they are to get."""
+
+    tensor: SourceTensor
+    start: int
+    stop: int
+    type: QuantType
+    importance: NDArray[np.float32] | None = None
+
+    @property
+    def n_weights(self) -> int:
+        """Weights in the slab."""
+        return (self.stop - self.start) * self.tensor.n_cols
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the slab in its new type."""
+        return (self.stop - self.start) * self.type.row_bytes(self.tensor.n_cols)
+
+    def convert(self) -> NDArray[np.uint8]:
+        """The rows in the slab's type: uint8 [rows, row bytes].
+
+        Raises:
+            NonFiniteError: a weight is NaN or infinite, or becomes so in the type; the
+                message names the tensor, the row and the column.
+        """
+        tensor = self.tensor
+        stored = fetched(tensor.read(self.start, self.stop))
+        if self.type is tensor.type:
+            return stored
+        rows = dequantize_rows(stored, tensor.type, tensor.n_cols)
+        try:
+            converted = quantize_rows(rows, self.type, self.importance)
+        except NonFiniteError:
+            self._refuse(rows, ~np.isfinite(rows))
+            raise  # the importance was at fault
+        if self.type in INFINITY:
+            infinity = INFINITY[self.type]
+            overflowed = converted.view(np.uint16) & infinity == infinity
+            if overflowed.any():
+                self._refuse(rows, overflowed)
+        elif self.type.is_quantized:
+            self._check_scales(rows, converted)
+        return converted
+
+    def _check_scales(
+        self, rows: NDArray[np.float32], converted: NDArray[np.uint8]
+    ) -> None:
+        """Refuse blocks whose scale overflowed: no weight of theirs reads back finite.
+
+        ggml's quantizers write them, but llama-quantize checks its result as well.
+        """
+        if rows.min(initial=0) > -SAFE_WEIGHT and rows.max(initial=0) < SAFE_WEIGHT:
+            return
+        n_cols, size = self.tensor.n_cols, self.type.block_size
+        firsts = dequantize_rows(converted, self.type, n_cols)[:, ::size]
+        for row, block in np.argwhere(~np.isfinite(firsts))[:1]:
+            start = block * size
+            largest = np.abs(rows[row, start : start + size]).max()
+            importance = ", or the importance is" if self.importance is not None else ""
+            raise NonFiniteError(
+                f"tensor {self.tensor.name}: the weights at row {self.start + row}, "
+                f"columns {start} to {start + size - 1}, of up to {largest:g}, are too "
+                f"large for {self.type.name}, whose scales are half-precision numbers"
+                f"{importance}; choose BF16 or F32, or check the checkpoint"
+            )
+
+    def _refuse(self, rows: NDArray[np.float32], bad: NDArray[np.bool_]) -> None:
+        for row, column in np.argwhere(bad)[:1]:
+            value = rows[row, column]
+            larger = "BF16 or F32" if self.type is QuantType.F16 else "F32"
+            remedy = (
+                f"which {self.type.name} cannot hold; choose {larger}"
+                if np.isfinite(value)
+                else "and only finite weights can be quantized; check the checkpoint"
+            )
+            raise NonFiniteError(
+                f"tensor {self.tensor.name}: the weight at row {self.start + row}, "
+                f"column {column} is {value}, {remedy}"
+            )
+
+
+def slabs_of(
+    tensor: SourceTensor, type: QuantType, importance: NDArray[np.float32] | None = None
+) -> Iterator[Slab]:
+    """The slabs of a tensor, in order of rows; none crosses from matrix to matrix.
+
+    Raises:
+        ShapeError: the importance fits neither the columns nor the matrices.
+    """
+    step = max(1, SLAB_WEIGHTS // max(1, tensor.n_cols))
+    per_matrix = _importance_of_matrices(tensor, importance)
+    n_matrix_rows = tensor.n_rows // len(per_matrix)
+    for matrix, weights in enumerate(per_matrix):
+        first = matrix * n_matrix_rows
+        for start in range(first, first + n_matrix_rows, step):
+            stop = min(start + step, first + n_matrix_rows)
+            yield Slab(tensor, start, stop, type, weights)
+
+
+def _importance_of_matrices(
+    tensor: SourceTensor, importance: NDArray[np.float32] | None
+) -> list[NDArray[np.float32] | None]:
+    """One importance for each stretch of rows that shares it."""
+    if importance is None:
+        return [None]
+    n_matrices = tensor.n_rows // tensor.shape[-2] if len(tensor.shape) > 2 else 1
+    fits = importance.ndim == 1 or importance.shape[-1] == tensor.n_cols
+    if not fits or importance.size not in (tensor.n_cols, n_matrices * tensor.n_cols):
+        raise ShapeError(
+            f"tensor {tensor.name}: the importance has shape {list(importance.shape)}; "
+            f"expected [{tensor.n_cols}] or [{n_matrices}, {tensor.n_cols}]; is it of "
+            "another model?"
+        )
+    return list(importance.reshape(-1, tensor.n_cols))
+
+
+def convert_in_order(
+    slabs: Iterable[Slab], threads: int | None = None
+) -> Iterator[tuple[Slab, NDArray[np.uint8]]]:
+    """Convert slabs in parallel and give them in order, holding a few per thread."""
+    return work_in_order(slabs, Slab.convert, threads)
+
+
+def work_in_order(
+    items: Iterable[Item], work: Callable[[Item], Result], threads: int | None = None
+) -> Generator[tuple[Item, Result], None, None]:
+    """What `work` makes of each item, in parallel and in order.
+
+    A few items per thread are held at a time.  Closing it ends its threads.
+    """
+    threads = checked_threads(threads)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="quantkit")
+    pending: deque[tuple[Item, Future[Result]]] = deque()
+    try:
+        for item in items:
+            pending.append((item, pool.submit(work, item)))
+            if len(pending) > 2 * threads:
+                done, future = pending.popleft()
+                yield done, future.result()
+        while pending:
+            done, future = pending.popleft()
+            yield done, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def checked_threads(threads: int | None) -> int:
+    """How many threads, if the option makes sense.
+
+    Raises:
+        OptionError: there would be none.
+    """
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads must be at least 1, not {threads}")
+    return threads or default_threads()
+
+
+def default_threads() -> int:
+    """One thread for each core that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
