@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError, QuantkitError
+from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
 from ..progress import Progress
-from ..quantizing.slabs import Importance
 from ..tokens.chunks import Chunks, chunk_text
 from ..tokens.texts import name_of
 from .entries import DEFAULT_ACTIVATIONS, Entry, entries_of, entry_named, wanted_types

@@ -8,28 +8,26 @@ that thread.  Threads share nothing, so their number changes no bit of the resul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from ..execution.threads import each_on_a_thread
 from ..forward.base import Model
+from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
 from ..inference.weights import load_model, load_weights, precision_named
 from ..progress import Progress
-from ..quantizing.slabs import Importance, work_in_order
 from ..recipes import Recipe
 from ..sources.opening import open_source
 from ..tokens.chunks import Chunks, chunk_text
 from .likelihood import negative_log_likelihood, refuse_nan
 from .statistics import perplexity_estimate
 
-__all__ = ["PerplexityResult", "chunk_nll", "each_on_a_thread", "measure", "perplexity"]
+__all__ = ["PerplexityResult", "chunk_nll", "measure", "perplexity"]
 
 F64 = NDArray[np.float64]
 Item = TypeVar("Item")
@@ -129,16 +127,6 @@ def measure(
     return PerplexityResult(
         found.value, found.error, found.token_error, len(nll), nll.size, nll
     )
-
-
-@contextmanager
-def each_on_a_thread(
-    items: Iterable[Item], work: Callable[[Item], Result], threads: int | None
-) -> Iterator[Iterator[tuple[Item, Result]]]:
-    """What `work` makes of each item on one thread, BLAS included, in order."""
-    results = work_in_order(items, work, threads)
-    with threadpool_limits(1, "blas"), closing(results):
-        yield results
 
 
 def chunk_nll(model: Model, chunks: Chunks, i: int) -> F64:

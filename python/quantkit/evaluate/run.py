@@ -18,16 +18,15 @@ from time import perf_counter
 from .._native import active_backend
 from .._version import __version__
 from ..errors import QuantkitError
+from ..execution.threads import checked_threads, each_on_a_thread
+from ..files.identity import hash_pieces
 from ..forward.base import F32, Head, Model
 from ..inference.weights import load_model, load_weights, precision_named
-from ..output.resume import hash_pieces
 from ..progress import Progress
-from ..quantizing.slabs import checked_threads
 from ..tokens.texts import Tokens
 from .entries import Entry
 from .known import Known, Place
 from .likelihood import TokenScores, compare_tokens, negative_log_likelihood, refuse_nan
-from .measuring import each_on_a_thread
 from .results import Comparison
 from .saved import SavedScores, Timed
 from .store import HiddenStore

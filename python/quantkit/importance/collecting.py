@@ -18,12 +18,13 @@ from .._version import __version__
 from ..errors import FormatError, OptionError, OutputError
 from ..evaluate.entries import DEFAULT_ACTIVATIONS
 from ..evaluate.likelihood import negative_log_likelihood, refuse_nan
-from ..evaluate.measuring import PerplexityResult, each_on_a_thread
+from ..evaluate.measuring import PerplexityResult
 from ..evaluate.statistics import perplexity_estimate
+from ..execution.threads import each_on_a_thread
+from ..files.identity import files_identity, hash_pieces
 from ..forward.base import Activations, Model
 from ..gguf.source import ModelSource
 from ..inference.weights import load_model, load_weights, precision_named
-from ..output.resume import files_identity, hash_pieces
 from ..progress import Progress
 from ..sources.opening import open_source
 from ..tokens.chunks import Chunks, chunk_text

@@ -24,10 +24,11 @@ from .._native import (
 from ..arrays import dequantize_rows
 from ..errors import FormatError, OptionError
 from ..forward.base import Activations, Model, Weights
+from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
 from ..models import load_model as load_family_model
 from ..progress import Progress
-from ..quantizing.slabs import Importance, Slab, convert_in_order, slabs_of
+from ..quantizing.slabs import Slab, convert_in_order, slabs_of
 from ..recipes import Recipe
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImatrix, plan

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
+from ..execution.threads import work_in_order
+from ..gguf.importance import Importance
 from ..gguf.keys import Field
 from ..gguf.layout import TensorSpec
 from ..gguf.source import ModelSource, SourceTensor
 from ..gguf.writer import GGUFWriter
 from ..progress import Notify, Progress
-from ..quantizing.slabs import Importance, Slab, slabs_of, work_in_order
+from ..quantizing.slabs import Slab, slabs_of
 from ..quantizing.tensor_errors import ErrorSums, convert_and_measure
 from ..types import QuantType
 from .journal import Journal, Record

@@ -7,10 +7,7 @@ tensor, and the bytes do not depend on the number of threads.
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,24 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import dequantize_rows, quantize_rows
-from ..errors import NonFiniteError, OptionError, ShapeError
+from ..errors import NonFiniteError, ShapeError
+from ..execution.threads import work_in_order
 from ..files.mapped import fetched
 from ..gguf.source import SourceTensor
 from ..types import QuantType
 
 __all__ = [
-    "Importance",
     "Slab",
-    "checked_threads",
     "convert_in_order",
-    "default_threads",
     "slabs_of",
-    "work_in_order",
 ]
 
-Importance = Mapping[str, NDArray[np.float32]]
-"""By tensor name, how much each column counts: f32 [cols], or of several matrices
-stacked in a tensor (experts) [matrices, cols] or flat."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -174,44 +165,3 @@ def convert_in_order(
 ) -> Iterator[tuple[Slab, NDArray[np.uint8]]]:
     """Convert slabs in parallel and give them in order, holding a few per thread."""
     return work_in_order(slabs, Slab.convert, threads)
-
-
-def work_in_order(
-    items: Iterable[Item], work: Callable[[Item], Result], threads: int | None = None
-) -> Generator[tuple[Item, Result], None, None]:
-    """What `work` makes of each item, in parallel and in order.
-
-    A few items per thread are held at a time.  Closing it ends its threads.
-    """
-    threads = checked_threads(threads)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="quantkit")
-    pending: deque[tuple[Item, Future[Result]]] = deque()
-    try:
-        for item in items:
-            pending.append((item, pool.submit(work, item)))
-            if len(pending) > 2 * threads:
-                done, future = pending.popleft()
-                yield done, future.result()
-        while pending:
-            done, future = pending.popleft()
-            yield done, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def checked_threads(threads: int | None) -> int:
-    """How many threads, if the option makes sense.
-
-    Raises:
-        OptionError: there would be none.
-    """
-    if threads is not None and threads < 1:
-        raise OptionError(f"threads must be at least 1, not {threads}")
-    return threads or default_threads()
-
-
-def default_threads() -> int:
-    """One thread for each core that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

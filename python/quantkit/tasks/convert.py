@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OptionError
+from ..gguf.importance import Importance
 from ..gguf.layout import TensorSpec
 from ..output.splits import by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
 from ..progress import Progress
-from ..quantizing.slabs import Importance
 from ..sources.checkpoint import OUTTYPES, CheckpointSource, TensorsOnlySource
 from ..vocab import VocabType
 from .quantize import quantize_file

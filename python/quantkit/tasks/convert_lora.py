@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.folder import half_type, read_json, read_shard
+from ..checkpoint.folder import half_type, read_shard
 from ..checkpoint.lazy import LazyTensor, LowRank, transposed
 from ..checkpoint.model_card import general_fields
 from ..errors import CheckpointError, OptionError, UnsupportedModelError
+from ..files.json_file import read_json
 from ..gguf.keys import (
     QUANTIZATION_VERSION,
     Field,

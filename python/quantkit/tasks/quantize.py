@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from ..errors import OptionError
 from ..files.whole_file import refuse_input
+from ..gguf.importance import Importance
 from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
 from ..gguf.layout import TensorSpec
 from ..gguf.source import ModelSource
@@ -22,7 +23,7 @@ from ..output.resume import journal_for
 from ..output.splits import Part, by_shards, by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
 from ..progress import Notify, Progress
-from ..quantizing.slabs import Importance, slabs_of
+from ..quantizing.slabs import slabs_of
 from ..quantizing.tensor_errors import ErrorSums
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number

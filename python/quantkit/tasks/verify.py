@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError
+from ..execution.threads import work_in_order
+from ..files.identity import hash_files
+from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType
 from ..gguf.reader import GGUFFile
 from ..gguf.source import ModelSource, SourceTensor
 from ..importance import read_imatrix
 from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
 from ..progress import Progress
-from ..quantizing.slabs import Importance, Slab, slabs_of, work_in_order
+from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Assignment
 from ..recipes.files import recorded_recipe
 from ..recipes.overrides import Overrides
@@ -26,14 +29,7 @@ from ..recipes.planning import MissingImatrix, plan
 from ..sources.edits import EditedModel, Edits, edit
 from ..sources.opening import open_source
 from ..types import QuantType
-from .provenance import (
-    IMATRIX_HASH,
-    RECIPE,
-    SOURCE_HASH,
-    Origin,
-    hash_files,
-    recorded_origin,
-)
+from .provenance import IMATRIX_HASH, RECIPE, SOURCE_HASH, Origin, recorded_origin
 from .quantize import quantized_metadata
 
 __all__ = ["Difference", "Verification", "verify_file"]
