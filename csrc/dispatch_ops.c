@@ -4,11 +4,15 @@
 #include "float_state.h"
 #include "formats/formats.h"
 
+/* More than a packed column takes: a float, or codes of 16 and 8 bits and their part of the items.
+ */
+#define MOST_PACKED_BYTES 8
+
 /* 1 if k columns can be packed so, and m of them take no more bytes than there are. */
 static int can_pack(int packing, size_t m, size_t k)
 {
-    const size_t block[] = {1, 32, 32, 256}, most_bytes = 8;
-    return k % block[packing] == 0 && (!k || m < SIZE_MAX / most_bytes / k - most_bytes);
+    const size_t most = SIZE_MAX / MOST_PACKED_BYTES;
+    return k % QK_COLUMNS_PER_SCALE(packing) == 0 && (!k || m < most / k - MOST_PACKED_BYTES);
 }
 
 qk_status qk_packing_for(int type, int precision, qk_packing *packing)
@@ -25,7 +29,7 @@ qk_status qk_packing_for(int type, int precision, qk_packing *packing)
     } else if (precision == QK_I16) {
         *packing = QK_PACKED_I16;
     } else {
-        *packing = block_size == 32 ? QK_PACKED_Q8_0 : QK_PACKED_Q8_K;
+        *packing = QK_Q8_PACKING(block_size);
     }
     return QK_OK;
 }

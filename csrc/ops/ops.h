@@ -9,7 +9,17 @@
 #ifndef QK_OPS_H
 #define QK_OPS_H
 
+#include "../formats/formats.h"
 #include "../quantkit.h"
+
+/* Columns of activations that share a scale. */
+#define QK_GROUP 32
+#define QK_COLUMNS_PER_SCALE(packing)                                                              \
+    ((packing) == QK_PACKED_F32 ? 1 : (packing) == QK_PACKED_Q8_K ? QK_SUPERBLOCK : QK_GROUP)
+
+/* How activations of 8 bits are packed for weights in such blocks: as llama.cpp's CPU path has them
+ * (vec_dot_type of ggml_type_traits_cpu). */
+#define QK_Q8_PACKING(block_size) ((block_size) == QK_SUPERBLOCK ? QK_PACKED_Q8_K : QK_PACKED_Q8_0)
 
 typedef struct qk_ops {
     const char *name;       /* such as avx512_vnni */
