@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from quantkit._native import Backend, backends, native_types, needs_importance
 from quantkit.tasks.convert import convert
 from quantkit.tasks.demo import DEMO_MODEL
 from quantkit.types import QuantType
+
+from .variants import VARIANTS, Variant, without
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NATIVE_TYPES = [t for t in QuantType if t in native_types()]
@@ -39,6 +42,16 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     if not chosen.usable:
         pytest.skip(f"this machine cannot run {chosen.name}")
     return chosen
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda v: v.name)
+def variant(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """Each variant of each backend's forward pass; in tests that override `backend`."""
+    chosen: Variant = request.param
+    if not chosen.backend.usable:
+        pytest.skip(f"this machine cannot run {chosen.name}")
+    with without(chosen.disabled):
+        yield chosen.backend
 
 
 @pytest.fixture(params=BLOCK_TYPES, ids=lambda t: t.name)

@@ -23,7 +23,7 @@ from .native_build import (
 # The line in CONTRIBUTING.md.
 ONE_LINE = (
     "cc -std=c11 -O2 -ffp-contract=off -Icsrc -o run_rows tests/cross/run_rows.c "
-    "csrc/*.c csrc/*/*_scalar.c neighbours.c -lm"
+    "csrc/*.c csrc/formats/*.c csrc/backends/*_scalar.c neighbours.c -lm"
 )
 BUILDS = [
     *(("gcc", level) for level in ("-O1", "-O2", "-O3")),

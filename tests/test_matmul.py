@@ -29,6 +29,12 @@ ROUNDING = 1e-6
 """What f32 sums may be off, relative to the sum of |x| |w|."""
 
 
+@pytest.fixture
+def backend(variant: Backend) -> Backend:
+    """Every variant of the forward pass."""
+    return variant
+
+
 @dataclass(frozen=True)
 class Case:
     """Random activations and weights.

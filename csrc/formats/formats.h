@@ -44,8 +44,12 @@ typedef enum qk_importance_use {
     X(Q4_1, q4_1, 3, 32, 20, USED)                                                                 \
     X(Q5_1, q5_1, 7, 32, 24, USED)
 
+#define QK_FORMATS(X) QK_ITEM_FORMATS(X) QK_BLOCK_FORMATS(X) QK_BLOCK_SET_FORMATS(X)
+
+#define QK_SUPERBLOCK 256 /* weights in a block of the K, IQ and TQ types */
+
 /* The largest block, for tiles on the stack. */
-#define QK_MAX_BLOCK_SIZE 256
+#define QK_MAX_BLOCK_SIZE QK_SUPERBLOCK
 #define QK_MAX_BLOCK_BYTES 210
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Every kernel on the lanes that were included before, as one backend object.
+/* Every kernel on the lanes that were included before, as one half of a backend.
  *
  * Parameters: a lane header included first; QK_BACKEND_NAME (a word such as avx2). */
-#include "../backends/backend.h"
+#include "../backends/quantizers.h"
 #include "../formats/formats.h"
 #include "../lanes/lane_probe.h"
 
@@ -147,6 +147,6 @@ QK_FN void dequantize(int type, const uint8_t *data, size_t n_weights, float *ou
 #define QK_STRING_(a) #a
 #define QK_STRING(a) QK_STRING_(a)
 
-const qk_backend QK_JOIN(qk_backend_, QK_BACKEND_NAME) = {
+const qk_quantizers QK_JOIN(qk_quantizers_, QK_BACKEND_NAME) = {
     QK_STRING(QK_BACKEND_NAME), LANES, find_non_finite, quantize, dequantize, lane_probe,
 };
