@@ -18,15 +18,11 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import quantkit as qk
+from quantkit.cells import markdown_table
 from quantkit.errors import OptionError, QuantkitError, UnsupportedTypeError
 from quantkit.evaluate import store
 from quantkit.evaluate.comparing import compare, prepare
-from quantkit.evaluate.presentation import (
-    comparison_cells,
-    csv_text,
-    markdown_table,
-    versus_cells,
-)
+from quantkit.evaluate.presentation import versus_cells
 from quantkit.evaluate.results import Comparison
 from quantkit.evaluate.saved import SavedScores
 from quantkit.evaluate.statistics import (
@@ -81,7 +77,7 @@ def test_every_figure_is_its_formula() -> None:
         for recipe in (None, "Q2_K"):
             model = qk.Model.open(DEMO_MODEL, recipe=recipe)
             logits = [model.logits(chunks.inputs(i)) for i in range(4)]
-            scored = np.stack(logits).astype(np.float64)[:, chunks.predicting]
+            scored = np.stack(logits).astype(np.float64)[:, chunks.chunk(0).predicting]
             logs[recipe] = log_softmax(scored)
     targets = np.stack([chunks.targets(i) for i in range(4)])[..., None]
     base, own = (
@@ -235,7 +231,7 @@ def test_one_chunk_has_no_error() -> None:
     row = found.to_dict()["results"][0]
     assert row["ppl_error"] is row["kld_mean_error"] is None
     assert row["ppl_token_error"] > 0
-    assert "±" not in markdown_table(comparison_cells(found))
+    assert "±" not in markdown_table(found.cells())
     pair = found.versus("Q4_0", "BF16")
     assert math.isnan(pair.kld_p_value)
     assert versus_cells([pair]).rows[0][-1] == ""
@@ -262,7 +258,7 @@ def test_pareto_names_what_none_beats(found: Comparison) -> None:
     ternary = compare(DEMO_MODEL, ["TQ2_0", "TQ1_0"], text=TEXT, **SMALL)
     assert ternary.results[0].kld_mean == ternary.results[1].kld_mean
     assert ternary.pareto() == ["TQ1_0"]
-    cells = comparison_cells(ternary, pareto=True)
+    cells = ternary.cells(pareto=True)
     assert [row[-1] for row in cells.rows] == ["", "", "*"]
 
 
@@ -287,7 +283,7 @@ def test_several_texts_and_their_average(tmp_path: Path) -> None:
     data = found.to_dict()
     assert data["text"] == "macro average"
     assert [text["text"] for text in data["texts"]] == ["one.txt", "two.txt"]
-    cells = comparison_cells(found)
+    cells = found.cells()
     names = [(cell[0], cell[1]) for cell in cells.rows]
     assert names == [
         (text, name)
@@ -438,7 +434,7 @@ def test_saved_scores_are_not_measured_again(
     records = [json.loads(line[9:]) for line in save.read_text().splitlines()]
     assert sum("nll" in record for record in records) == 16  # none twice
     assert seen.count("Q2_K: perplexity") == 4
-    monkeypatch.setattr("quantkit.evaluate.run.load_weights", lambda *a, **b: None)
+    monkeypatch.setattr("quantkit.evaluate.run.share_model", lambda *a, **b: None)
     last = compare(DEMO_MODEL, TYPES, text=TEXT, **more)
     assert last.to_dict() == again.to_dict()
 
@@ -473,11 +469,11 @@ def test_scores_are_saved_by_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_tables_as_text(found: Comparison) -> None:
     """Markdown, CSV that reads back, and HTML that escapes."""
-    lines = markdown_table(comparison_cells(found)).splitlines()
+    lines = markdown_table(found.cells()).splitlines()
     assert len(lines) == 2 + 4
     assert lines[0].startswith("| type | size | bits/weight | PPL |")
     assert all(line.count("|") == lines[0].count("|") for line in lines)
-    rows = list(csv.DictReader(io.StringIO(csv_text(found))))
+    rows = list(csv.DictReader(io.StringIO(found.to_csv())))
     assert [row["name"] for row in rows] == ["BF16", "Q8_0", "Q4_K_M", "Q2_K"]
     assert float(rows[3]["kld_mean"]) == found.results[2].kld_mean
     assert rows[0]["quantize_seconds"] == ""

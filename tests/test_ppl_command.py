@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from quantkit.cells import Cells
 from quantkit.cli import ppl as ppl_command
 from quantkit.cli.main import app
-from quantkit.evaluate.presentation import Cells
 from quantkit.evaluate.run import ComparisonRun
 from quantkit.progress import Progress
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT

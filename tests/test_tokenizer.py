@@ -23,9 +23,9 @@ from quantkit.gguf.keys import Field, ValueType, array, boolean, string, uint32
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens import encoders
 from quantkit.tokens.merging import PieceMerger
+from quantkit.tokens.pre_table import PRE_TOKENIZERS
 from quantkit.tokens.tokenizer import Tokenizer
 from quantkit.vocab import tokenizer_fields
-from quantkit.vocab.pretokenizers import PRE_TOKENIZERS
 
 from .tokenizer_files import byte_letters, byte_level, piece_merges, write
 

@@ -22,13 +22,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..errors import CheckpointError, FormatError
+from ..files.json_file import read_json
 from ..files.mapped import mapped
 from ..types import QuantType
 from .hub import resolve
 from .prequantized import meant_tensors
 from .stored import CheckpointTensor, StoredTensor
 
-__all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_json", "read_shard"]
+__all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_shard"]
 
 INDEX = "model.safetensors.index.json"
 PICKLED = ("*.bin", "*.pt", "*.pth")
@@ -115,25 +116,6 @@ def half_type(tensors: Iterable[CheckpointTensor]) -> QuantType | None:
     """The 16-bit type of the first tensor with several axes that has one."""
     halves = (t.type for t in tensors if len(t.shape) > 1 and t.dtype in HALVES)
     return next(halves, None)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None if there is no such file.
-
-    Raises:
-        FormatError: the file is not JSON, or not an object.
-    """
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(
-            f"{path} is not valid JSON ({error}); fetch it again"
-        ) from error
-    if not isinstance(content, dict):
-        raise FormatError(f"{path} holds a {type(content).__name__}, not an object")
-    return content
 
 
 def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:

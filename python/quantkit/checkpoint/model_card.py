@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from ..errors import FormatError, OptionError
+from ..files.json_file import read_json
 from ..gguf.keys import Field, ValueType, array, float32, int32, string, uint32
-from .folder import read_json
 from .hub import model_id
 from .model_name import ModelName, title
 

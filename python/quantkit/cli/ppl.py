@@ -18,16 +18,12 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from ..cells import markdown_table
 from ..errors import OutputError
 from ..evaluate import Comparison, PairedDifference
 from ..evaluate.comparing import prepare
 from ..evaluate.entries import DEFAULT_ACTIVATIONS, entry_named
-from ..evaluate.presentation import (
-    comparison_cells,
-    csv_text,
-    markdown_table,
-    versus_cells,
-)
+from ..evaluate.presentation import versus_cells
 from ..evaluate.results import without_nan
 from ..evaluate.run import ComparisonRun
 from ..evaluate.saved import scores_beside
@@ -222,9 +218,9 @@ class Output:
             case Format.JSON:
                 print_json(data)
             case Format.CSV:
-                print(csv_text(result), end="")
+                print(result.to_csv(), end="")
             case Format.MARKDOWN:
-                print(markdown_table(comparison_cells(result, pareto=self.pareto)))
+                print(markdown_table(result.cells(pareto=self.pareto)))
                 if gains or differences:
                     print("\n" + markdown_table(versus_cells([*gains, *differences])))
             case Format.TABLE:
@@ -247,7 +243,7 @@ class Output:
         """As many columns as there is place for; nothing if nothing is known yet."""
         if result is None:
             return ""
-        cells = comparison_cells(result, pareto=self.pareto)
+        cells = result.cells(pareto=self.pareto)
         return tables.cells_table(cells.narrowed(width))
 
     def _differences(self, result: Comparison) -> list[PairedDifference]:

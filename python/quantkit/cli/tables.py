@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .._native import active_backend, backends
+from ..cells import Cells
 from ..evaluate import Comparison
-from ..evaluate.presentation import Cells, comparison_cells
 from ..tasks.convert import ConvertReport
 from ..tasks.info import ModelInfo
 from ..tasks.quantize_report import QuantizeReport
@@ -37,7 +37,7 @@ def size(n_bytes: int) -> str:
 
 def comparison_table(comparison: Comparison, *, pareto: bool = False) -> Table:
     """One row per type: what it takes and what it costs."""
-    table = cells_table(comparison_cells(comparison, pareto=pareto))
+    table = cells_table(comparison.cells(pareto=pareto))
     if comparison.chunks > len(comparison.texts):  # one chunk has no error
         table.caption = "±: standard errors that take chunks as independent, not tokens"
         table.caption_justify = "left"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .comparing import compare
+from .measurement import Measurement, TextResult
 from .measuring import PerplexityResult, perplexity
 from .pairs import PairedDifference
-from .results import Comparison, Measurement, TextResult
+from .results import Comparison
 
 __all__ = [
     "Comparison",

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError, QuantkitError
+from ..execution.workers import Workers
+from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
 from ..progress import Progress
-from ..quantizing.slabs import Importance
 from ..tokens.chunks import Chunks, chunk_text
 from ..tokens.texts import name_of
 from .entries import DEFAULT_ACTIVATIONS, Entry, entries_of, entry_named, wanted_types
@@ -37,7 +38,7 @@ def compare(
     chat: bool = False,
     activations: str = DEFAULT_ACTIVATIONS,
     importance: Importance | None = None,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     save: Path | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -101,7 +102,7 @@ def prepare(
     chat: bool = False,
     activations: str = DEFAULT_ACTIVATIONS,
     importance: Importance | None = None,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     save: Path | None = None,
 ) -> ComparisonRun:
     """A comparison that is checked and ready to run; arguments as of `compare`."""

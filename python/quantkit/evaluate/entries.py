@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import OptionError, UnsupportedTypeError
+from ..files.identity import files_identity, hash_pieces
+from ..gguf.importance import Importance, importance_pieces
 from ..gguf.source import ModelSource
 from ..inference.weights import planned_types, precision_named
-from ..output.resume import files_identity, hash_pieces, importance_pieces
-from ..quantizing.slabs import Importance
 from ..recipes import RECIPES, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.overrides import Overrides

@@ -9,7 +9,8 @@ from itertools import count, takewhile
 from ..tokens.chunks import Chunks
 from .entries import DEFAULT_ACTIVATIONS, Entry
 from .likelihood import TokenScores
-from .results import Comparison, Measurement, TextResult
+from .measurement import Measurement, TextResult
+from .results import Comparison
 from .saved import Timed
 from .summary import macro_average, measurement
 

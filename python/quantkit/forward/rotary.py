@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UnsupportedModelError
-from ..models.rope_config import DEFAULT_BASE
 from .base import F32, Weights
 from .facts import Facts
 
-__all__ = ["Rotary"]
+__all__ = ["DEFAULT_BASE", "Rotary"]
+
+DEFAULT_BASE = 10000.0
+"""Of the angles, where metadata give none."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ..evaluate.measuring import PerplexityResult
 from .reading import Contents, read_contents
 from .statistics import Statistics, statistics_of
 from .sums import Sums
-from .writing import write_gguf, write_legacy
+from .writing import refuse_too_large, write_gguf, write_legacy
 
 __all__ = ["DEFAULT_CHUNK_SIZE", "ImportanceMatrix", "check_name"]
 
@@ -157,7 +157,18 @@ class ImportanceMatrix:
         """
         out = Path(path)
         check_name(out)
-        (write_legacy if out.suffix.lower() == ".dat" else write_gguf)(out, self)
+        refuse_too_large(self.sums)
+        contents = Contents(
+            dict(self.sums),
+            self.datasets,
+            self.chunk_size,
+            self.chunk_count,
+            self.n_layer_nextn,
+        )
+        if out.suffix.lower() == ".dat":
+            write_legacy(out, contents)
+        else:
+            write_gguf(out, contents, self.statistics())
 
 
 def check_name(path: Path) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..evaluate.presentation import Cells
+from ..cells import Cells
 from .matrix import ImportanceMatrix
 from .statistics import LayerStatistics, TensorStatistics
 

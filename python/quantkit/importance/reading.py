@@ -54,7 +54,7 @@ class Contents:
     Attributes:
         sums: by name of the tensor.
         datasets: the texts that it was made from.
-        chunk_size: tokens of a chunk; None: the file does not say.
+        chunk_size: tokens of a chunk; 0: the file does not say.
         chunk_count: how many chunks there were, as the file says; 0: it does not.
         n_layer_nextn: how many of the last layers predict tokens further ahead.
         is_legacy: it is a .dat file, so that rows are whole chunks.
@@ -62,7 +62,7 @@ class Contents:
 
     sums: dict[str, Sums]
     datasets: tuple[str, ...] = ()
-    chunk_size: int | None = None
+    chunk_size: int = 0
     chunk_count: int = 0
     n_layer_nextn: int = 0
     is_legacy: bool = False
@@ -121,7 +121,7 @@ def _read_gguf(path: Path) -> Contents:
     return Contents(
         sums,
         _texts(metadata.get(DATASETS)),
-        _number(metadata.get(CHUNK_SIZE)) or None,
+        _number(metadata.get(CHUNK_SIZE)),
         _number(metadata.get(CHUNK_COUNT)),
         _number(metadata.get(N_LAYER_NEXTN)),
     )

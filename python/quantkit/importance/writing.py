@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,34 +27,30 @@ from .reading import (
     N_LAYER_NEXTN,
     SQUARES,
     VALUES,
+    Contents,
 )
-from .statistics import SCHEMA, TensorStatistics
+from .statistics import SCHEMA, Statistics, TensorStatistics
 from .sums import Sums
 
-if TYPE_CHECKING:
-    from .matrix import ImportanceMatrix
-
-__all__ = ["write_gguf", "write_legacy"]
+__all__ = ["refuse_too_large", "write_gguf", "write_legacy"]
 
 F32 = NDArray[np.float32]
 
 
-def write_gguf(path: Path, matrix: ImportanceMatrix) -> None:
+def write_gguf(path: Path, matrix: Contents, statistics: Statistics) -> None:
     """Write a GGUF file.
 
     Raises:
-        NonFiniteError: a sum is too large for f32.
         OutputError: it cannot be written; nothing is left behind.
     """
-    _refuse_too_large(matrix)
-    tensors = dict(_tensors(matrix))
+    tensors = dict(_tensors(matrix, statistics))
     specs = [TensorSpec(name, x.shape, QuantType.F32) for name, x in tensors.items()]
     with GGUFWriter(path, _metadata(matrix), specs) as writer:
         for name, values in tensors.items():
             writer.write(name, values.view(np.uint8))
 
 
-def _metadata(matrix: ImportanceMatrix) -> Mapping[str, Field]:
+def _metadata(matrix: Contents) -> Mapping[str, Field]:
     nextn = matrix.n_layer_nextn
     return {
         "general.type": string("imatrix"),
@@ -67,15 +62,15 @@ def _metadata(matrix: ImportanceMatrix) -> Mapping[str, Field]:
     }
 
 
-def _tensors(matrix: ImportanceMatrix) -> Iterator[tuple[str, F32]]:
+def _tensors(matrix: Contents, statistics: Statistics) -> Iterator[tuple[str, F32]]:
     """All tensors in order; a single matrix has one axis."""
-    statistics = {each.name: each for each in matrix.statistics().tensors}
+    found = {each.name: each for each in statistics.tensors}
     for name, sums in sorted(matrix.sums.items()):
         yield name + SQUARES, _axes(sums.squares.astype(np.float32))
         yield name + COUNTS, _axes(sums.counts.astype(np.float32)[:, None])
         if sums.values is not None:
             yield name + VALUES, _axes(sums.values.astype(np.float32))
-        yield name + ".stats", _stats(statistics.get(name))
+        yield name + ".stats", _stats(found.get(name))
 
 
 def _axes(values: F32) -> F32:
@@ -89,10 +84,15 @@ def _stats(found: TensorStatistics | None) -> F32:
     return np.array([getattr(found, key) for key in SCHEMA], np.float32)
 
 
-def _refuse_too_large(matrix: ImportanceMatrix) -> None:
+def refuse_too_large(sums: Mapping[str, Sums]) -> None:
+    """Refuse sums that f32, which both formats hold, cannot hold.
+
+    Raises:
+        NonFiniteError: a sum is too large.
+    """
     largest = np.finfo(np.float32).max
-    for name, sums in matrix.sums.items():
-        for kept in (sums.squares, sums.values):
+    for name, own in sums.items():
+        for kept in (own.squares, own.values):
             if kept is not None and not np.abs(kept).max() <= largest:
                 raise NonFiniteError(
                     f"tensor {name}: a sum of up to {np.abs(kept).max():g} is too "
@@ -101,14 +101,12 @@ def _refuse_too_large(matrix: ImportanceMatrix) -> None:
                 )
 
 
-def write_legacy(path: Path, matrix: ImportanceMatrix) -> None:
+def write_legacy(path: Path, matrix: Contents) -> None:
     """Write a .dat file, which leaves out tensors that no token reached.
 
     Raises:
-        NonFiniteError: a sum is too large for f32.
         OutputError: it cannot be written; nothing is left behind.
     """
-    _refuse_too_large(matrix)
     entries = [
         _legacy_entry(name, sums, matrix.chunk_size)
         for name, sums in sorted(matrix.sums.items())

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from ..forward.base import Model as LoadedModel
+from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
-from ..quantizing.slabs import Importance
 from ..recipes import Recipe
 from ..sources.opening import open_source
 from ..tokens.tokenizer import Tokenizer

@@ -15,12 +15,13 @@ from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
+from ..forward.windows import PATTERN, windowed_layers
 from ..gguf.keys import Field, ValueType, array, uint32
 from .config import head_size, n_layers, required, text_fields
 from .family import DECODER_LAYER, Family, Named
 from .llama import require_silu
 from .rope_config import llama3_factors
-from .windows import PATTERN, layer_windows, windowed_layers
+from .windows import layer_windows
 
 __all__ = ["Exaone4"]
 

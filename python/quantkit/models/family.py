@@ -15,9 +15,9 @@ from ..checkpoint.lazy import LazyTensor, stacked
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config, Model, Weights
 from ..forward.facts import Facts
+from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field
 from .config import EXPERTS, n_layers, required, text_fields
-from .rope_config import DEFAULT_BASE
 
 __all__ = ["DECODER_LAYER", "DECODER_TENSORS", "Family", "Named", "Tensors"]
 

@@ -17,6 +17,7 @@ from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
+from ..forward.windows import windowed_layers
 from ..gguf.keys import Field, float32
 from .config import (
     FILE_TYPE,
@@ -29,7 +30,7 @@ from .config import (
 )
 from .family import COMPUTED, DECODER_LAYER, Family, Named
 from .rope_config import unassumed_rotary_fields
-from .windows import layer_windows, window_fields, windowed_layers
+from .windows import layer_windows, window_fields
 
 __all__ = ["Gemma", "Gemma2", "Gemma3"]
 

@@ -19,7 +19,7 @@ from ..errors import CheckpointError
 from ..forward.base import Config, Model, Weights
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
-from ..forward.rotary import Rotary
+from ..forward.rotary import DEFAULT_BASE, Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from .config import (
@@ -31,7 +31,7 @@ from .config import (
     text_fields,
 )
 from .family import DECODER_LAYER, Family, Named
-from .rope_config import DEFAULT_BASE, rope_parameters, rotary_fields
+from .rope_config import rope_parameters, rotary_fields
 
 __all__ = ["ChatGlm", "Glm", "Glm4"]
 

@@ -18,11 +18,11 @@ from ..forward.decoder import Layer, load_decoder, load_layer
 from ..forward.facts import Facts
 from ..forward.rotary import Rotary
 from ..forward.traits import Experts, Traits
+from ..forward.windows import windowed_layers
 from ..gguf.keys import Field, uint32
 from ..types import QuantType
 from .config import required, text_fields
 from .family import DECODER_LAYER, Family, Named, Tensors
-from .windows import windowed_layers
 
 __all__ = ["GptOss"]
 

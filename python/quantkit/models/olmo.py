@@ -14,11 +14,12 @@ from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
+from ..forward.windows import windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
 from .config import require_setting, required, text_fields
 from .family import DECODER_LAYER, Family
 from .llama import Llama
-from .windows import layer_windows, windowed_layers
+from .windows import layer_windows
 
 __all__ = ["Olmo", "Olmo2", "Olmo3"]
 

@@ -1,4 +1,4 @@
-"""Tensors converted to their target types, a slab of rows at a time, in parallel.
+"""Tensors converted to their target types, a slab of rows at a time.
 
 A slab is the unit of work of everything that changes types: files and weights in
 memory.  It is about 4 MiB of f32, so that memory stays small whatever the size of a
@@ -7,35 +7,25 @@ tensor, and the bytes do not depend on the number of threads.
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import dequantize_rows, quantize_rows
-from ..errors import NonFiniteError, OptionError, ShapeError
+from ..arrays import dequantize_rows
+from ..errors import NonFiniteError
 from ..files.mapped import fetched
 from ..gguf.source import SourceTensor
 from ..types import QuantType
+from .rounding import NEAREST, Rounding
 
 __all__ = [
-    "Importance",
     "Slab",
-    "checked_threads",
-    "convert_in_order",
-    "default_threads",
     "slabs_of",
-    "work_in_order",
 ]
 
-Importance = Mapping[str, NDArray[np.float32]]
-"""By tensor name, how much each column counts: f32 [cols], or of several matrices
-stacked in a tensor (experts) [matrices, cols] or flat."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,13 +43,16 @@ half precision holds 65504."""
 
 @dataclass(frozen=True)
 class Slab:
-    """Rows start..stop-1 of a tensor and the type that they are to get."""
+    """Rows start..stop-1 of a tensor, the type that they get, and how they are rounded.
+
+    A description: pickled, it goes to another process, which reads the rows itself.
+    """
 
     tensor: SourceTensor
     start: int
     stop: int
     type: QuantType
-    importance: NDArray[np.float32] | None = None
+    rounding: Rounding = NEAREST
 
     @property
     def n_weights(self) -> int:
@@ -84,7 +77,7 @@ class Slab:
             return stored
         rows = dequantize_rows(stored, tensor.type, tensor.n_cols)
         try:
-            converted = quantize_rows(rows, self.type, self.importance)
+            converted = self.rounding.quantized(rows, self.type)
         except NonFiniteError:
             self._refuse(rows, ~np.isfinite(rows))
             raise  # the importance was at fault
@@ -111,7 +104,8 @@ class Slab:
         for row, block in np.argwhere(~np.isfinite(firsts))[:1]:
             start = block * size
             largest = np.abs(rows[row, start : start + size]).max()
-            importance = ", or the importance is" if self.importance is not None else ""
+            weighted = self.rounding.importance is not None
+            importance = ", or the importance is" if weighted else ""
             raise NonFiniteError(
                 f"tensor {self.tensor.name}: the weights at row {self.start + row}, "
                 f"columns {start} to {start + size - 1}, of up to {largest:g}, are too "
@@ -135,83 +129,19 @@ class Slab:
 
 
 def slabs_of(
-    tensor: SourceTensor, type: QuantType, importance: NDArray[np.float32] | None = None
+    tensor: SourceTensor, type: QuantType, roundings: Sequence[Rounding] = (NEAREST,)
 ) -> Iterator[Slab]:
-    """The slabs of a tensor, in order of rows; none crosses from matrix to matrix.
+    """The slabs of a tensor, in order of rows.
 
-    Raises:
-        ShapeError: the importance fits neither the columns nor the matrices.
+    Args:
+        tensor: the tensor.
+        type: what it becomes.
+        roundings: one for each equal share of the rows; no slab crosses from one to
+            the next.
     """
     step = max(1, SLAB_WEIGHTS // max(1, tensor.n_cols))
-    per_matrix = _importance_of_matrices(tensor, importance)
-    n_matrix_rows = tensor.n_rows // len(per_matrix)
-    for matrix, weights in enumerate(per_matrix):
-        first = matrix * n_matrix_rows
-        for start in range(first, first + n_matrix_rows, step):
-            stop = min(start + step, first + n_matrix_rows)
-            yield Slab(tensor, start, stop, type, weights)
-
-
-def _importance_of_matrices(
-    tensor: SourceTensor, importance: NDArray[np.float32] | None
-) -> list[NDArray[np.float32] | None]:
-    """One importance for each stretch of rows that shares it."""
-    if importance is None:
-        return [None]
-    n_matrices = tensor.n_rows // tensor.shape[-2] if len(tensor.shape) > 2 else 1
-    fits = importance.ndim == 1 or importance.shape[-1] == tensor.n_cols
-    if not fits or importance.size not in (tensor.n_cols, n_matrices * tensor.n_cols):
-        raise ShapeError(
-            f"tensor {tensor.name}: the importance has shape {list(importance.shape)}; "
-            f"expected [{tensor.n_cols}] or [{n_matrices}, {tensor.n_cols}]; is it of "
-            "another model?"
-        )
-    return list(importance.reshape(-1, tensor.n_cols))
-
-
-def convert_in_order(
-    slabs: Iterable[Slab], threads: int | None = None
-) -> Iterator[tuple[Slab, NDArray[np.uint8]]]:
-    """Convert slabs in parallel and give them in order, holding a few per thread."""
-    return work_in_order(slabs, Slab.convert, threads)
-
-
-def work_in_order(
-    items: Iterable[Item], work: Callable[[Item], Result], threads: int | None = None
-) -> Generator[tuple[Item, Result], None, None]:
-    """What `work` makes of each item, in parallel and in order.
-
-    A few items per thread are held at a time.  Closing it ends its threads.
-    """
-    threads = checked_threads(threads)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="quantkit")
-    pending: deque[tuple[Item, Future[Result]]] = deque()
-    try:
-        for item in items:
-            pending.append((item, pool.submit(work, item)))
-            if len(pending) > 2 * threads:
-                done, future = pending.popleft()
-                yield done, future.result()
-        while pending:
-            done, future = pending.popleft()
-            yield done, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def checked_threads(threads: int | None) -> int:
-    """How many threads, if the option makes sense.
-
-    Raises:
-        OptionError: there would be none.
-    """
-    if threads is not None and threads < 1:
-        raise OptionError(f"threads must be at least 1, not {threads}")
-    return threads or default_threads()
-
-
-def default_threads() -> int:
-    """One thread for each core that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    n_share = tensor.n_rows // len(roundings)
+    for i, rounding in enumerate(roundings):
+        end = (i + 1) * n_share
+        for start in range(i * n_share, end, step):
+            yield Slab(tensor, start, min(start + step, end), type, rounding)

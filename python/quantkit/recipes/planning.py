@@ -8,8 +8,8 @@ from enum import Enum
 
 from .._native import native_types
 from ..errors import OptionError, UnsupportedTypeError
+from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
-from ..quantizing.slabs import Importance
 from ..types import QuantType
 from . import (
     Assignment,

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OptionError
+from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType, boolean, float32, string, uint32
 from ..gguf.reader import GGUFFile, Location
 from ..gguf.source import ModelSource, SourceTensor
-from ..quantizing.slabs import Importance
 
 __all__ = [
     "EditedModel",

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.folder import half_type, read_json, read_shard
+from ..checkpoint.folder import half_type, read_shard
 from ..checkpoint.lazy import LazyTensor, LowRank, transposed
 from ..checkpoint.model_card import general_fields
 from ..errors import CheckpointError, OptionError, UnsupportedModelError
+from ..files.json_file import read_json
 from ..gguf.keys import (
     QUANTIZATION_VERSION,
     Field,
@@ -23,7 +24,7 @@ from ..gguf.keys import (
     string,
     uint32,
 )
-from ..gguf.source import SourceTensor
+from ..gguf.source import SourceOpener, SourceTensor
 from ..models import family_for_config
 from ..output.writing import write_model
 from ..progress import Progress
@@ -81,8 +82,11 @@ class AdapterSource:
         stored = {tensor.name: tensor for tensor in read_shard(path)}
         self.type = matrix_type(outtype, half_type(stored.values()))
         complete = self._family.complete(config)
+        self.opener = SourceOpener.of(
+            *(AdapterSource, self.paths), folder=folder, base=base, outtype=outtype
+        )
         self.tensors: Mapping[str, SourceTensor] = {
-            name: typed_tensor(name, tensor, self.type)
+            name: typed_tensor(name, tensor, self.type).opened_by(self.opener)
             for mapped in self._family.mapped(complete, _products(stored))
             for name, tensor in _parts(*mapped)
         }

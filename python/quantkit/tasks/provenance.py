@@ -6,15 +6,15 @@ for byte.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .._version import __version__
 from ..errors import FormatError, OptionError
+from ..files.identity import hash_files
 from ..gguf.keys import Field, string
 from ..progress import Progress
 from ..recipes import Recipe
@@ -28,7 +28,6 @@ __all__ = [
     "RECIPE",
     "SOURCE_HASH",
     "Origin",
-    "hash_files",
     "provenance_fields",
     "recorded_origin",
 ]
@@ -37,39 +36,6 @@ VERSION = "quantkit.version"
 RECIPE = "quantkit.recipe"
 SOURCE_HASH = "quantkit.source.sha256"
 IMATRIX_HASH = "quantkit.imatrix.sha256"
-
-CHUNK_BYTES = 1 << 20
-
-
-def hash_files(paths: Sequence[Path], progress: Progress | None = None) -> str:
-    """The SHA-256 of a file, in hexadecimal digits, as `sha256sum` prints it.
-
-    Of several files it is that of the lines which `sha256sum` prints for them, with
-    their names but not their folder, in this order.
-    """
-    total = sum(path.stat().st_size for path in paths)
-    done = 0
-    hashes = []
-    for path in paths:
-        digest = hashlib.sha256()
-        for chunk in _chunks(path):
-            digest.update(chunk)
-            done += len(chunk)
-            if progress is not None:
-                progress(f"hashing {path.name}", done, total)
-        hashes.append(digest.hexdigest())
-    if len(paths) == 1:
-        return hashes[0]
-    lines = (
-        f"{digits}  {path.name}\n" for digits, path in zip(hashes, paths, strict=True)
-    )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
 
 
 @dataclass(frozen=True)

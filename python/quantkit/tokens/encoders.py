@@ -13,11 +13,11 @@ import tokenizers
 from tokenizers import models, pre_tokenizers
 
 from ..errors import UnsupportedModelError
-from ..vocab.files import TokenType
-from ..vocab.pretokenizers import PreTokenizer, pre_tokenizer_named
 from .charsmap import CharacterMap
 from .merging import PieceMerger
 from .metadata import Vocabulary
+from .pre_table import PreTokenizer, pre_tokenizer_named
+from .token_type import TokenType
 from .viterbi import UnigramSplitter
 from .word_splitting import WordSplitter
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import FormatError, UnsupportedModelError
 from ..gguf.keys import Field
-from ..vocab.files import TokenType
+from .token_type import TokenType
 
 __all__ = ["Vocabulary"]
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import UnsupportedModelError
+from ..types import suggest
 from . import pre_patterns as p
 
-__all__ = ["PRE_TOKENIZERS", "PreTokenizer"]
+__all__ = ["PRE_TOKENIZERS", "PreTokenizer", "pre_tokenizer_named"]
 
 
 @dataclass(frozen=True)
@@ -165,3 +167,16 @@ PRE_TOKENIZERS: tuple[PreTokenizer, ...] = (
     PreTokenizer(("minicpm5",), (p.THREE_DIGITS, p.MINICPM5), ignore_merges=True),
     PreTokenizer(("default",), (r"[\p{P}\$\+<=>\^~\|]+", p.GPT2, p.DIGITS, p.HUNDREDS)),
 )
+
+
+def pre_tokenizer_named(name: str) -> PreTokenizer:
+    """The pre-tokenizer that GGUF files call `name`.
+
+    Raises:
+        UnsupportedModelError: an unknown name; the message suggests the nearest.
+    """
+    for known in PRE_TOKENIZERS:
+        if name in known.names:
+            return known
+    names = [each for known in PRE_TOKENIZERS for each in known.names]
+    raise UnsupportedModelError(f"unknown pre-tokenizer {name!r}{suggest(name, names)}")

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gguf.keys import Field
-from ..vocab.files import TokenType
 from .encoders import Encoder, encoder_of
 from .metadata import Vocabulary
+from .token_type import TokenType
 
 __all__ = ["Tokenizer"]
 
