@@ -6,11 +6,9 @@ import csv
 import io
 import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -480,24 +478,3 @@ def test_tables_as_text(found: Comparison) -> None:
     html = found._repr_html_()
     assert html.count("<tr>") == html.count("</tr>") == 5
     assert "<td>Q4_K_M</td>" in html
-
-
-def test_pandas_and_matplotlib_are_used_if_there(
-    found: Comparison, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A frame of all records; a point for each result."""
-    pandas = ModuleType("pandas")
-    pandas.DataFrame = list  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pandas", pandas)
-    assert [row["name"] for row in found.to_pandas()][1:] == ["Q8_0", "Q4_K_M", "Q2_K"]
-    calls: list[tuple[str, Any]] = []
-
-    class Axes:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *given, **named: calls.append((name, given))
-
-    axes = Axes()
-    assert found.plot(axes) is axes
-    points = [given for name, given in calls if name == "errorbar"]
-    expected = [(row.size_bytes / 2**20, row.kld_mean) for row in found.results]
-    assert points == expected
