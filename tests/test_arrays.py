@@ -5,6 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
+from numpy.typing import DTypeLike
 
 import quantkit as qk
 from quantkit._core import ffi, lib
@@ -36,7 +37,7 @@ def test_shape_and_type_are_kept() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8])
-def test_other_dtypes_go_through_f32(dtype: type) -> None:
+def test_other_dtypes_go_through_f32(dtype: DTypeLike) -> None:
     """Real dtypes are taken as their f32 values."""
     x = weights(4, 64).astype(dtype)
     expected = qk.quantize(x.astype(np.float32), "Q8_0")
@@ -104,7 +105,9 @@ def test_a_refused_call_leaves_the_output_alone() -> None:
         (np.ones((2, 256), np.complex64), "Q4_K", None, "complex64"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(x, type, importance, words) -> None:
+def test_shapes_that_do_not_fit_are_refused(
+    x: np.ndarray, type: str, importance: np.ndarray | None, words: str
+) -> None:
     """The message says what was found and what was expected."""
     with pytest.raises(qk.ShapeError, match=words):
         qk.quantize(x, type, importance)

@@ -37,7 +37,7 @@ from quantkit.tokens.chunks import chunk_text
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:6000]
 TYPES = ["Q8_0", "q4_k_m", "Q2_K"]
-SMALL = {"ctx": 64, "chunks": 4, "threads": 1}
+SMALL: dict[str, Any] = {"ctx": 64, "chunks": 4, "threads": 1}
 TIMINGS = ("tokens_per_second", "quantize_seconds")
 
 
@@ -269,9 +269,9 @@ def test_several_texts_and_their_average(tmp_path: Path) -> None:
     alone = [compare(DEMO_MODEL, ["Q4_0"], text=text, **SMALL) for text in texts]
     assert [text.text for text in found.texts] == ["one.txt", "two.txt"]
     for text, one in zip(found.texts, alone, strict=True):
-        rows = text.results[0], one.results[0]
-        assert rows[0].ppl == rows[1].ppl
-        assert rows[0].kld_mean == rows[1].kld_mean
+        together, apart = text.results[0], one.results[0]
+        assert together.ppl == apart.ppl
+        assert together.kld_mean == apart.kld_mean
     row, rows = found.results[0], [text.results[0] for text in found.texts]
     assert row.ppl == (rows[0].ppl + rows[1].ppl) / 2
     assert row.delta_ppl == pytest.approx(row.ppl - found.base.ppl, rel=1e-12)

@@ -82,7 +82,9 @@ def test_every_tensor_holds_ggmls_bytes(
     importance = importance_of(demo_f16) if weighted else None
     report = quantize_file(demo_f16, out, recipe, importance=importance)
     reader = gguf.GGUFReader(out)
-    assert reader.get_field("general.file_type").contents() == RECIPES[recipe].file_type
+    file_type = reader.get_field("general.file_type")
+    assert file_type is not None
+    assert file_type.contents() == RECIPES[recipe].file_type
     assert report.size_bytes == out.stat().st_size
     for tensor, entry in zip(reader.tensors, report.tensors, strict=True):
         assert (tensor.name, tensor.tensor_type.name) == (entry.name, entry.type.name)
