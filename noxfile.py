@@ -19,6 +19,11 @@ USABLE = "import quantkit; print(*(b.name for b in quantkit.backends() if b.usab
 C_FILES = ("csrc/*.c", "csrc/*.h", "tests/cross/*.c")
 
 
+def tracked(session: nox.Session, *patterns: str) -> list[str]:
+    """The files in Git that match."""
+    return str(session.run("git", "ls-files", *patterns, silent=True)).split()
+
+
 @nox.session
 def dev(session: nox.Session) -> None:
     """Install for editing, and all tools; again after a change in csrc/."""
@@ -36,12 +41,13 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and types of Python, style of C."""
+    """Style and types of Python, style of C, the schema of workflows."""
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
-    tracked = session.run("git", "ls-files", *C_FILES, silent=True)
-    session.run("clang-format", "--dry-run", "--Werror", *str(tracked).split())
+    session.run("clang-format", "--dry-run", "--Werror", *tracked(session, *C_FILES))
+    schema = ("--builtin-schema", "vendor.github-workflows")
+    session.run("check-jsonschema", *schema, *tracked(session, ".github/workflows"))
 
 
 @nox.session
