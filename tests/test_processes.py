@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from quantkit.tasks.quantize import quantize_file
 from quantkit.tasks.verify import verify_file
 from quantkit.types import QuantType
 
-SMALL = {"ctx": 64, "chunks": 3}
+SMALL: dict[str, Any] = {"ctx": 64, "chunks": 3}
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,7 @@ def test_processes_write_the_file_that_threads_write(
         for name, tensor in open_source(model).tensors.items()
         if len(tensor.shape) == 2
     }
+    both: tuple[int | Workers, ...] = (1, processes)
     reports = [
         quantize_file(
             *(model, tmp_path / f"{i}.gguf", "Q4_K_M"),
@@ -64,7 +66,7 @@ def test_processes_write_the_file_that_threads_write(
             measure=True,
             threads=workers,
         )
-        for i, workers in enumerate((1, processes))
+        for i, workers in enumerate(both)
     ]
     one, other = ((tmp_path / f"{i}.gguf").read_bytes() for i in range(2))
     assert one == other
