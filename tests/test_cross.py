@@ -15,7 +15,16 @@ from quantkit._native import Function, Precision, activate, backends
 from quantkit.types import QuantType
 
 from .conftest import NATIVE_TYPES
-from .native_build import Build, build, load, needs, run, wrong_golden, wrong_rows
+from .native_build import (
+    WARNINGS,
+    Build,
+    build,
+    load,
+    needs,
+    run,
+    wrong_golden,
+    wrong_rows,
+)
 from .test_lanes import (
     ELEMENTWISE,
     check_memory_ops,
@@ -30,7 +39,6 @@ pytestmark = pytest.mark.cross
 
 COMPILER = "aarch64-linux-gnu-gcc"
 EMULATOR = "qemu-aarch64"
-WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"]
 BACKENDS = ["neon", "scalar"]
 # Scalar is the same C as on x86, and slow under emulation.
 SCALAR_IS_SLOW = ["neon", pytest.param("scalar", marks=pytest.mark.slow)]
