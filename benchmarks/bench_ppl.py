@@ -32,11 +32,11 @@ from measuring import machine, publish
 from products import instruction, peaks, product_speed, products_of
 
 from quantkit._native import Precision, active_backend
-from quantkit.evaluate.weights import ACTIVATIONS
-from quantkit.evaluate.windows import chunk_text
 from quantkit.gguf import GGUFFile
-from quantkit.quantize_model import quantize_file
+from quantkit.inference.weights import ACTIVATIONS
 from quantkit.recipes.overrides import Overrides
+from quantkit.tasks.quantize import quantize_file
+from quantkit.tokens.chunks import chunk_text
 
 CTX = 512
 

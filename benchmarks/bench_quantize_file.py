@@ -23,14 +23,14 @@ from pathlib import Path
 from measuring import MIB, Run, machine, publish, run
 
 from quantkit.gguf import GGUFFile
-from quantkit.slabs import SLAB_WEIGHTS
+from quantkit.quantizing.slabs import SLAB_WEIGHTS
 from quantkit.types import QuantType
 
 TYPES = "Q4_K_M,IQ4_XS,Q8_0"
 
 OURS = """
 import json, resource, sys, time
-from quantkit.quantize_model import quantize_file
+from quantkit.tasks.quantize import quantize_file
 source, out, recipe, threads = sys.argv[1:]
 start = time.perf_counter()
 quantize_file(source, out, recipe, threads=int(threads))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from quantkit._native import Backend, backends, native_types, needs_importance
-from quantkit.convert import convert
-from quantkit.demo import DEMO_MODEL
+from quantkit.tasks.convert import convert
+from quantkit.tasks.demo import DEMO_MODEL
 from quantkit.types import QuantType
 
 from .variants import VARIANTS, Variant, without

@@ -23,9 +23,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from quantkit import journal, locks, writing
-from quantkit.gguf import part_file
-from quantkit.quantize_model import quantize_file
+from quantkit.files import locks, part_file
+from quantkit.output import journal, writing
+from quantkit.tasks.quantize import quantize_file
 
 WATCHED = {module.__file__ for module in (journal, locks, part_file, writing)}
 

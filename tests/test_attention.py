@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit import ops
 from quantkit._native import Backend, attend
 from quantkit._native.arguments import workspace
 from quantkit.errors import ShapeError
+from quantkit.forward import ops
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -99,13 +99,13 @@ def test_any_size_of_head(backend: Backend, key_size: int, value_size: int) -> N
         {"window": 9},
         {"window": 300},
         {"cap": 3.0},
-        {"slopes": np.float32([0.5, 0.25, 0.1, 0.01])},
-        {"sinks": np.float32([-1, 0, 2, 50])},
+        {"slopes": np.array([0.5, 0.25, 0.1, 0.01], np.float32)},
+        {"sinks": np.array([-1, 0, 2, 50], np.float32)},
         {
             "window": 40,
             "cap": 3.0,
-            "slopes": np.float32([0, 0.25, 0.1, 0.01]),
-            "sinks": np.float32([-1, 0, 2, 5]),
+            "slopes": np.array([0, 0.25, 0.1, 0.01], np.float32),
+            "sinks": np.array([-1, 0, 2, 5], np.float32),
         },
     ],
     ids=lambda options: "-".join(options),

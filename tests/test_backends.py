@@ -10,7 +10,7 @@ from itertools import combinations
 import pytest
 
 from quantkit._native import ENVIRONMENT_VARIABLE, backends
-from quantkit._native.backends import DISABLING_VARIABLE, cpu_features
+from quantkit._native.backend import DISABLING_VARIABLE, cpu_features
 
 from .variants import VARIANTS, without
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from quantkit.checkpoint import Checkpoint
-from quantkit.demo import DEMO_MODEL
+from quantkit.checkpoint.folder import Checkpoint
+from quantkit.checkpoint.stored import CheckpointTensor
 from quantkit.errors import CheckpointError, FormatError, UnsupportedTypeError
-from quantkit.stored import CheckpointTensor
+from quantkit.tasks.demo import DEMO_MODEL
 from quantkit.types import QuantType
 
 INDEX = "model.safetensors.index.json"

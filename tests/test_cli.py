@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from quantkit.cli import app
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT, DEMO_TYPES
+from quantkit.cli.main import app
 from quantkit.gguf import GGUFFile
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT, DEMO_TYPES
 from quantkit.types import QuantType
 
 

@@ -6,11 +6,9 @@ import csv
 import io
 import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,16 +16,11 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import quantkit as qk
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.cells import markdown_table
 from quantkit.errors import OptionError, QuantkitError, UnsupportedTypeError
 from quantkit.evaluate import store
-from quantkit.evaluate.compare import compare, prepare
-from quantkit.evaluate.presentation import (
-    comparison_cells,
-    csv_text,
-    markdown_table,
-    versus_cells,
-)
+from quantkit.evaluate.comparing import compare, prepare
+from quantkit.evaluate.presentation import versus_cells
 from quantkit.evaluate.results import Comparison
 from quantkit.evaluate.saved import SavedScores
 from quantkit.evaluate.statistics import (
@@ -36,14 +29,15 @@ from quantkit.evaluate.statistics import (
     perplexity_difference,
     perplexity_log_ratio,
 )
-from quantkit.evaluate.windows import chunk_text
 from quantkit.gguf.keys import Field, boolean
-from quantkit.opening import open_source
-from quantkit.source import SourceTensor
+from quantkit.gguf.source import SourceTensor
+from quantkit.sources.opening import open_source
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens.chunks import chunk_text
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:6000]
 TYPES = ["Q8_0", "q4_k_m", "Q2_K"]
-SMALL = {"ctx": 64, "chunks": 4, "threads": 1}
+SMALL: dict[str, Any] = {"ctx": 64, "chunks": 4, "threads": 1}
 TIMINGS = ("tokens_per_second", "quantize_seconds")
 
 
@@ -81,7 +75,7 @@ def test_every_figure_is_its_formula() -> None:
         for recipe in (None, "Q2_K"):
             model = qk.Model.open(DEMO_MODEL, recipe=recipe)
             logits = [model.logits(chunks.inputs(i)) for i in range(4)]
-            scored = np.stack(logits).astype(np.float64)[:, chunks.predicting]
+            scored = np.stack(logits).astype(np.float64)[:, chunks.chunk(0).predicting]
             logs[recipe] = log_softmax(scored)
     targets = np.stack([chunks.targets(i) for i in range(4)])[..., None]
     base, own = (
@@ -235,7 +229,7 @@ def test_one_chunk_has_no_error() -> None:
     row = found.to_dict()["results"][0]
     assert row["ppl_error"] is row["kld_mean_error"] is None
     assert row["ppl_token_error"] > 0
-    assert "±" not in markdown_table(comparison_cells(found))
+    assert "±" not in markdown_table(found.cells())
     pair = found.versus("Q4_0", "BF16")
     assert math.isnan(pair.kld_p_value)
     assert versus_cells([pair]).rows[0][-1] == ""
@@ -262,7 +256,7 @@ def test_pareto_names_what_none_beats(found: Comparison) -> None:
     ternary = compare(DEMO_MODEL, ["TQ2_0", "TQ1_0"], text=TEXT, **SMALL)
     assert ternary.results[0].kld_mean == ternary.results[1].kld_mean
     assert ternary.pareto() == ["TQ1_0"]
-    cells = comparison_cells(ternary, pareto=True)
+    cells = ternary.cells(pareto=True)
     assert [row[-1] for row in cells.rows] == ["", "", "*"]
 
 
@@ -275,9 +269,9 @@ def test_several_texts_and_their_average(tmp_path: Path) -> None:
     alone = [compare(DEMO_MODEL, ["Q4_0"], text=text, **SMALL) for text in texts]
     assert [text.text for text in found.texts] == ["one.txt", "two.txt"]
     for text, one in zip(found.texts, alone, strict=True):
-        rows = text.results[0], one.results[0]
-        assert rows[0].ppl == rows[1].ppl
-        assert rows[0].kld_mean == rows[1].kld_mean
+        together, apart = text.results[0], one.results[0]
+        assert together.ppl == apart.ppl
+        assert together.kld_mean == apart.kld_mean
     row, rows = found.results[0], [text.results[0] for text in found.texts]
     assert row.ppl == (rows[0].ppl + rows[1].ppl) / 2
     assert row.delta_ppl == pytest.approx(row.ppl - found.base.ppl, rel=1e-12)
@@ -287,7 +281,7 @@ def test_several_texts_and_their_average(tmp_path: Path) -> None:
     data = found.to_dict()
     assert data["text"] == "macro average"
     assert [text["text"] for text in data["texts"]] == ["one.txt", "two.txt"]
-    cells = comparison_cells(found)
+    cells = found.cells()
     names = [(cell[0], cell[1]) for cell in cells.rows]
     assert names == [
         (text, name)
@@ -438,7 +432,7 @@ def test_saved_scores_are_not_measured_again(
     records = [json.loads(line[9:]) for line in save.read_text().splitlines()]
     assert sum("nll" in record for record in records) == 16  # none twice
     assert seen.count("Q2_K: perplexity") == 4
-    monkeypatch.setattr("quantkit.evaluate.run.load_weights", lambda *a, **b: None)
+    monkeypatch.setattr("quantkit.evaluate.run.share_model", lambda *a, **b: None)
     last = compare(DEMO_MODEL, TYPES, text=TEXT, **more)
     assert last.to_dict() == again.to_dict()
 
@@ -473,35 +467,14 @@ def test_scores_are_saved_by_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_tables_as_text(found: Comparison) -> None:
     """Markdown, CSV that reads back, and HTML that escapes."""
-    lines = markdown_table(comparison_cells(found)).splitlines()
+    lines = markdown_table(found.cells()).splitlines()
     assert len(lines) == 2 + 4
     assert lines[0].startswith("| type | size | bits/weight | PPL |")
     assert all(line.count("|") == lines[0].count("|") for line in lines)
-    rows = list(csv.DictReader(io.StringIO(csv_text(found))))
+    rows = list(csv.DictReader(io.StringIO(found.to_csv())))
     assert [row["name"] for row in rows] == ["BF16", "Q8_0", "Q4_K_M", "Q2_K"]
     assert float(rows[3]["kld_mean"]) == found.results[2].kld_mean
     assert rows[0]["quantize_seconds"] == ""
     html = found._repr_html_()
     assert html.count("<tr>") == html.count("</tr>") == 5
     assert "<td>Q4_K_M</td>" in html
-
-
-def test_pandas_and_matplotlib_are_used_if_there(
-    found: Comparison, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A frame of all records; a point for each result."""
-    pandas = ModuleType("pandas")
-    pandas.DataFrame = list  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pandas", pandas)
-    assert [row["name"] for row in found.to_pandas()][1:] == ["Q8_0", "Q4_K_M", "Q2_K"]
-    calls: list[tuple[str, Any]] = []
-
-    class Axes:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *given, **named: calls.append((name, given))
-
-    axes = Axes()
-    assert found.plot(axes) is axes
-    points = [given for name, given in calls if name == "errorbar"]
-    expected = [(row.size_bytes / 2**20, row.kld_mean) for row in found.results]
-    assert points == expected

@@ -127,7 +127,9 @@ def test_matrix_products_equal_this_machine(
 def test_functions_equal_this_machine(aarch64: Build, function: Function) -> None:
     """Within a few units of the last place, from the smallest to the largest float."""
     sizes = np.geomspace(1e-30, 80, 2003, dtype=np.float32)
-    x = np.concatenate([-sizes, sizes, np.float32([0, -np.inf, np.inf, np.nan])])
+    x = np.concatenate(
+        [-sizes, sizes, np.array([0, -np.inf, np.inf, np.nan], np.float32)]
+    )
     expected = np.empty_like(x)
     activate(function, x, None, expected, backends()[-1])
     got = aarch64.layer("neon", "activate", x, int(function), len(x))

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantkit.checkpoint_source import CheckpointSource
 from quantkit.models import FAMILIES, family_named
+from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.cases import CASES, Case
 from .families.describe import described_metadata, described_tensors

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quantkit.errors import FormatError
 from quantkit.gguf import Field, GGUFFile, GGUFWriter, StringArray, TensorSpec, keys
 from quantkit.gguf.keys import ValueType
-from quantkit.source import ModelSource
+from quantkit.gguf.source import ModelSource
 from quantkit.types import QuantType
 
 Arrays = dict[str, NDArray[np.float32]]

@@ -10,7 +10,7 @@ import pytest
 
 from quantkit.errors import FormatError
 from quantkit.gguf import GGUFFile
-from quantkit.info import describe
+from quantkit.tasks.info import describe
 
 UINT8, UINT32, BOOL, STRING, ARRAY, UINT64 = 0, 4, 7, 8, 9, 10
 F32, Q4_K = 0, 12
@@ -230,7 +230,7 @@ def test_hostile_file_is_refused(tmp_path: Path, raw: bytes, message: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def survives(path: Path, raw: bytes) -> bool:
+def survives(path: Path, raw: bytes | bytearray) -> bool:
     """Whether a file can be read; any error but `FormatError` is the test's failure."""
     path.write_bytes(raw)
     try:

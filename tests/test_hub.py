@@ -11,18 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
+import huggingface_hub.errors as hub_errors
 import pytest
 
 import quantkit
-from quantkit.checkpoint import Checkpoint
-from quantkit.demo import DEMO_MODEL
+from quantkit.checkpoint.folder import Checkpoint
+from quantkit.checkpoint.hub import model_id, resolve
+from quantkit.checkpoint.model_card import general_fields
 from quantkit.errors import CheckpointError
-from quantkit.hub import model_id, resolve
-from quantkit.modelcard import general_fields
-from quantkit.opening import open_source
-
-huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs the extra 'hub'")
-hub_errors = pytest.importorskip("huggingface_hub.errors")
+from quantkit.sources.opening import open_source
+from quantkit.tasks.demo import DEMO_MODEL
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -98,7 +97,10 @@ def test_cached_model_is_opened_by_name(offline: Path) -> None:
 def test_environment_is_honoured(tmp_path: Path) -> None:
     """HF_HOME and HF_HUB_OFFLINE, as transformers has them."""
     snapshot = cached(tmp_path)
-    code = "import sys; from quantkit.hub import resolve; print(resolve(sys.argv[1]))"
+    code = (
+        "import sys; from quantkit.checkpoint.hub import resolve; "
+        "print(resolve(sys.argv[1]))"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code, "org/Tiny-1M"],
         env={

@@ -13,9 +13,10 @@ import pytest
 import quantkit as qk
 from quantkit.gguf import GGUFWriter, TensorSpec, ValueType
 from quantkit.gguf.keys import array, string
-from quantkit.imatrix import ImportanceMatrix, Sums, read_imatrix
-from quantkit.slabs import slabs_of
-from quantkit.source import SourceTensor
+from quantkit.gguf.source import SourceTensor
+from quantkit.importance import ImportanceMatrix, Sums, read_imatrix
+from quantkit.quantizing.rounding import NearestRoundings
+from quantkit.quantizing.slabs import slabs_of
 from quantkit.types import QuantType
 
 SUMS = np.array([[2.0, 4.0, 0.0], [9.0, 3.0, 6.0]], np.float32)
@@ -230,9 +231,11 @@ def test_files_are_merged(tmp_path: Path) -> None:
     )
     twice = ImportanceMatrix.merged(original, original)
     assert twice.chunk_count == 6
-    own = original.sums["blk.0.b.weight"]
-    assert (twice.sums["blk.0.b.weight"].squares == 2 * own.squares).all()
-    assert (twice.sums["blk.0.b.weight"].values == 2 * own.values).all()
+    own, doubled = (each.sums["blk.0.b.weight"] for each in (original, twice))
+    assert own.values is not None
+    assert doubled.values is not None
+    assert (doubled.squares == 2 * own.squares).all()
+    assert (doubled.values == 2 * own.values).all()
 
 
 def test_matrices_that_do_not_fit_are_not_merged(tmp_path: Path) -> None:
@@ -270,16 +273,19 @@ def test_each_expert_gets_its_own_importance(flat: bool) -> None:
         "e", x.shape, QuantType.F32, lambda a, b: rows[a:b].view(np.uint8)
     )
     importance = SUMS.ravel() if flat else SUMS
-    slabs = list(slabs_of(tensor, QuantType.F16, importance))
+    roundings = NearestRoundings({"e": importance}).of(tensor)
+    slabs = list(slabs_of(tensor, QuantType.F16, roundings))
     assert [(s.start, s.stop) for s in slabs] == [(0, 5), (5, 10)]
-    assert [s.importance.tolist() for s in slabs] == SUMS.tolist()
+    parts = [slab.rounding.importance for slab in slabs]
+    assert [part is not None and part.tolist() for part in parts] == SUMS.tolist()
 
 
 def test_importance_of_another_shape_is_refused() -> None:
     """The message names the tensor and both shapes."""
-    tensor = SourceTensor("blk.0.w", (4, 8), QuantType.F32, lambda a, b: None)
+    rows = np.zeros((4, 32), np.uint8)
+    tensor = SourceTensor("blk.0.w", (4, 8), QuantType.F32, lambda a, b: rows[a:b])
     with pytest.raises(qk.ShapeError, match=r"blk.0.w.*\[3\]; expected \[8\]"):
-        list(slabs_of(tensor, QuantType.Q8_0, np.ones(3, np.float32)))
+        NearestRoundings({tensor.name: np.ones(3, np.float32)}).of(tensor)
 
 
 @pytest.mark.parametrize("suffix", ["gguf", "dat"])

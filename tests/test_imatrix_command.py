@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from quantkit import imatrix_command
-from quantkit.cli import app
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.cli import imatrix as imatrix_command
+from quantkit.cli.main import app
 from quantkit.errors import FormatError, OptionError, OutputError
-from quantkit.imatrix import ImportanceMatrix, imatrix
-from quantkit.locks import alone_on
+from quantkit.files.locks import alone_on
+from quantkit.importance import ImportanceMatrix, imatrix
 from quantkit.progress import Progress
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 from .families.lettered import lettered_model, lettered_text
 
@@ -65,6 +65,7 @@ def test_collecting_writes_a_file(
     first, second = said.splitlines()
     assert first == f"{out}: 28 tensors, 5 chunks of 64 tokens of {text}"
     ppl = known.perplexity
+    assert ppl is not None
     assert second == f"PPL {ppl.ppl:.4f} ± {ppl.error:.4f}"
 
 
@@ -75,6 +76,7 @@ def test_json(text: Path, known: ImportanceMatrix, tmp_path: Path) -> None:
     assert data["imatrix"] == str(tmp_path / "m.gguf")
     assert (data["version"], data["chunks"], data["chunk_size"]) == (1, 5, 64)
     assert (data["datasets"], data["tensors"]) == ([str(text)], 29)
+    assert known.perplexity is not None
     assert data["ppl"] == known.perplexity.ppl
     assert data["ppl_error"] == known.perplexity.error
     assert len(data["statistics"]["tensors"]) == 29

@@ -8,23 +8,24 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
-from quantkit.imatrix import imatrix
-from quantkit.imatrix.collecting import Collection
+from quantkit.importance import imatrix
+from quantkit.importance.collecting import Collection
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 from .test_imatrix_collecting import same
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:6000]
 N_CHUNKS = 4
-SMALL = {"ctx": 64, "chunks": N_CHUNKS, "threads": 1}
+SMALL: dict[str, Any] = {"ctx": 64, "chunks": N_CHUNKS, "threads": 1}
 
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from quantkit.imatrix.collecting import Collection
+from quantkit.importance.collecting import Collection
 
 def kill(stage, done, total):
     if done == 3:
@@ -59,6 +60,8 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert seen == [3, 4, 5]
     whole = imatrix(DEMO_MODEL, text, **options)
     assert same(found, whole)
+    assert found.perplexity is not None
+    assert whole.perplexity is not None
     assert found.perplexity.ppl == whole.perplexity.ppl
     assert same(imatrix(DEMO_MODEL, text, **options, save=kept), whole)
 
@@ -68,7 +71,7 @@ def test_more_chunks_go_on_and_other_options_start_anew(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     imatrix(DEMO_MODEL, TEXT, **SMALL, save=kept)
 
-    def steps(**changes: object) -> list[int]:
+    def steps(**changes: Any) -> list[int]:
         seen: list[int] = []
         options = {"text": TEXT, **SMALL, **changes}
         Collection(DEMO_MODEL, **options, save=kept).run(
@@ -78,7 +81,7 @@ def test_more_chunks_go_on_and_other_options_start_anew(tmp_path: Path) -> None:
 
     state = kept.read_bytes()
     assert steps(chunks=6) == [5, 6]
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"ctx": 66},
         {"text": TEXT[100:]},
         {"activations": "f32"},
@@ -96,12 +99,12 @@ def test_more_chunks_go_on_and_other_options_start_anew(tmp_path: Path) -> None:
 def test_damaged_sums_are_not_taken_up(tmp_path: Path, damage: str) -> None:
     """The run starts anew."""
     kept = tmp_path / "kept"
-    options = {**SMALL, "save": kept}
+    options: dict[str, Any] = {**SMALL, "save": kept}
     found = imatrix(DEMO_MODEL, TEXT, **options)
     data = bytearray(kept.read_bytes())
     data[len(data) // 2] ^= 1
-    broken = {"cut": data[: len(data) // 2], "flipped": data, "empty": b""}
-    kept.write_bytes(broken.get(damage, b"PK, but nothing more"))
+    broken = {"cut": data[: len(data) // 2], "flipped": data, "empty": bytearray()}
+    kept.write_bytes(broken.get(damage, bytearray(b"PK, but nothing more")))
     seen: list[int] = []
     again = imatrix(
         DEMO_MODEL, TEXT, **options, progress=lambda stage, done, _: seen.append(done)

@@ -12,8 +12,8 @@ import pytest
 
 from quantkit.gguf import Field, GGUFWriter, TensorSpec, keys
 from quantkit.gguf.keys import FileType, ValueType
-from quantkit.info import MetadataEntry, TypeUsage, describe
 from quantkit.recipes import RECIPES
+from quantkit.tasks.info import MetadataEntry, TypeUsage, describe
 from quantkit.types import QuantType
 
 SPECS = [

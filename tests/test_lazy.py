@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit.errors import CheckpointError
-from quantkit.lazy import (
+from quantkit.checkpoint.lazy import (
     LazyTensor,
     computed,
     joined,
@@ -21,6 +20,7 @@ from quantkit.lazy import (
     transposed,
     values_of,
 )
+from quantkit.errors import CheckpointError
 from quantkit.types import QuantType
 
 RNG = np.random.default_rng(0)
@@ -129,7 +129,7 @@ def test_plus_rounds_to_the_type(dtype: Any, type: QuantType, expected: Any) -> 
     made = plus(stored, 1)
     assert made.type is type
     assert np.array_equal(made.rows(0, 1).view(expected), stored.array + expected(1))
-    bf16 = (np.float32([[0.0078125]]).view(np.uint32) >> 16).astype(np.uint16)
+    bf16 = (np.array([[0.0078125]], np.float32).view(np.uint32) >> 16).astype(np.uint16)
     widened = plus(Stored(bf16, QuantType.BF16), 1)
     assert widened.type is QuantType.F32
     assert values_of(widened) == np.float32(1.0078125)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from quantkit.convert import convert
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.gguf import GGUFFile
-from quantkit.imatrix import ImportanceMatrix, imatrix
-from quantkit.quantize_model import quantize_file
+from quantkit.importance import ImportanceMatrix, imatrix
+from quantkit.tasks.convert import convert
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tasks.quantize import quantize_file
 
 from .families.lettered import lettered_model, lettered_text
 from .llamacpp_tools import EXACT, tool
@@ -97,7 +98,8 @@ def test_families_are_summed_as_llama_imatrix_does(name: str, tmp_path: Path) ->
 
 def test_sums_equal_llama_imatrix(demo: Path) -> None:
     """Within the rounding of f32 sums, the output head too."""
-    options = {"ctx": 256, "chunks": 4, "threads": 1, "process_output": True}
+    options: dict[str, Any] = {"ctx": 256, "chunks": 4, "threads": 1}
+    options["process_output"] = True
     ours = imatrix(demo / "demo.gguf", demo / "text.txt", activations="f32", **options)
     assert_close(ours, ImportanceMatrix.load(demo / "theirs.gguf"), CLOSE)
     exact = imatrix(demo / "demo.gguf", demo / "text.txt", **options)

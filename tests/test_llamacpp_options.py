@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from quantkit.edits import Edits, parse_field
-from quantkit.quantize_model import quantize_file
 from quantkit.recipes.overrides import Overrides, TensorType
+from quantkit.sources.edits import Edits, parse_field
+from quantkit.tasks.quantize import quantize_file
 from quantkit.types import QuantType
 
 

@@ -15,10 +15,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from quantkit.arrays import dequantize_rows
+from quantkit.checkpoint.lazy import (
+    LowRank,
+    computed,
+    stacked,
+    taken,
+    transposed,
+    values_of,
+)
 from quantkit.errors import CheckpointError, UnsupportedModelError
 from quantkit.gguf import GGUFFile
-from quantkit.lazy import LowRank, computed, stacked, taken, transposed, values_of
-from quantkit.lora import convert_lora
+from quantkit.tasks.convert_lora import convert_lora
 
 from .conftest import FIXTURES
 

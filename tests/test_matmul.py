@@ -209,10 +209,10 @@ def any_bytes_case(type: QuantType) -> Case:
     numbers = slice(*NUMBERS_AT.get(type, (0, 2)))
     quantized = make_case(type, (1, len(data), blocks)).data.reshape(data.shape)
     data[..., numbers] = quantized[..., numbers]
-    data = data.reshape(len(data), -1)
-    w = dequantize_rows(data, type, 256)
+    rows = data.reshape(len(data), -1)
+    w = dequantize_rows(rows, type, 256)
     signs = np.where(w < 0, np.float32(-1), np.float32(1))
-    return Case(np.concatenate([signs, -signs]), data, w.astype(np.float64), type)
+    return Case(np.concatenate([signs, -signs]), rows, w.astype(np.float64), type)
 
 
 NUMBERS_AT = {

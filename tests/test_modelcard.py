@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from quantkit.checkpoint.model_card import general_fields
+from quantkit.checkpoint.model_name import ModelName, size_label, title
 from quantkit.gguf.keys import ValueType
-from quantkit.model_name import ModelName, size_label, title
-from quantkit.modelcard import general_fields
 
 
 # Expected values: gguf-py's Metadata.get_model_id_components (llama.cpp b11434), which

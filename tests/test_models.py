@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantkit.checkpoint.lazy import LazyTensor, computed
 from quantkit.errors import CheckpointError, FormatError, UnsupportedModelError
-from quantkit.evaluate.weights import MemoryWeights, TypedMatrix
+from quantkit.forward.facts import Facts
 from quantkit.gguf.keys import Field, ValueType, uint32
-from quantkit.lazy import LazyTensor, computed
+from quantkit.inference.weights import MemoryWeights, TypedMatrix
 from quantkit.models import FAMILIES, family_for_config, family_named
-from quantkit.models.facts import Facts
 from quantkit.models.family import Family
 from quantkit.models.rope_config import llama3_factors
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from quantkit.checkpoint_source import CheckpointSource, typed_tensor
-from quantkit.evaluate.weights import load_model, load_weights
 from quantkit.gguf.keys import uint32
+from quantkit.inference.weights import load_model, load_weights
+from quantkit.sources.checkpoint import CheckpointSource, typed_tensor
 from quantkit.types import QuantType
 
 from .families.cases import CASES

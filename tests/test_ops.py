@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit import ops
 from quantkit._native import ENVIRONMENT_VARIABLE, Backend
 from quantkit.errors import ShapeError
-from quantkit.evaluate.weights import TypedMatrix
+from quantkit.forward import ops
+from quantkit.inference.weights import TypedMatrix
 from quantkit.types import QuantType
 
 F32 = NDArray[np.float32]

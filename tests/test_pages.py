@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantkit.pages import fetched, mapped, release
+from quantkit.files.mapped import fetched, mapped, release
 
 
 def file_of(folder: Path, n_bytes: int) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gguf
-import libgguf
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from quantkit.arrays import dequantize_rows, quantize_rows
 from quantkit.types import QuantType
 
 from .conftest import BLOCK_TYPES, NATIVE_TYPES, bits, needed_importance, vectors
+from .libgguf_rows import ggml_rows
 from .strategies import ROW_KINDS, adversarial_rows, importances, rows
 
 USABLE = [b.name for b in backends() if b.usable]
@@ -42,11 +42,6 @@ def dequantized(data: np.ndarray, type: QuantType) -> np.ndarray:
         pytest.skip(f"the gguf package cannot dequantize {type.name}")
 
 
-def ggml(x: np.ndarray, type: QuantType, importance: np.ndarray | None) -> np.ndarray:
-    """The bytes that ggml's own C quantizers give."""
-    return libgguf.quantize_rows(x, gguf.GGMLQuantizationType[type.name], importance)
-
-
 def test_vectors_of_three_builds_of_llamacpp(
     backend: Backend, block_type: QuantType, weighted: bool
 ) -> None:
@@ -65,7 +60,7 @@ def test_adversarial_rows_equal_ggml(
     x = within_range(adversarial_rows(2 * len(ROW_KINDS), 512, seed=7), block_type)
     importance = IMPORTANCE if weighted else None
     found = quantize_rows(x, block_type, importance, backend=backend.name)
-    wrong = (found != ggml(x, block_type, importance)).any(axis=1)
+    wrong = (found != ggml_rows(x, block_type.name, importance)).any(axis=1)
     assert [list(ROW_KINDS)[i % len(ROW_KINDS)] for i in np.flatnonzero(wrong)] == []
 
 
@@ -78,7 +73,7 @@ def test_overflowing_sums_equal_ggml(backend: Backend, block_type: QuantType) ->
     x = adversarial_rows(len(ROW_KINDS), 512, seed=7)
     importance = IMPORTANCE * np.float32(1e30)
     found = quantize_rows(x, block_type, importance, backend=backend.name)
-    wrong = (found != ggml(x, block_type, importance)).any(axis=1)
+    wrong = (found != ggml_rows(x, block_type.name, importance)).any(axis=1)
     assert [list(ROW_KINDS)[i] for i in np.flatnonzero(wrong)] == []
 
 
@@ -105,7 +100,7 @@ def test_patched_rows_equal_ggml(
         importance = needed_importance(type, x.shape[1])
     else:
         importance = within_range(importance, type)
-    expected = ggml(x, type, importance)
+    expected = ggml_rows(x, type.name, importance)
     for name in USABLE:
         assert (quantize_rows(x, type, importance, backend=name) == expected).all()
 
@@ -118,7 +113,7 @@ def test_mxfp4_scales_near_powers_of_two(backend: Backend) -> None:
     x = np.zeros((len(largest), 32), np.float32)
     x[:, :1] = largest.view(np.float32)
     found = quantize_rows(x, QuantType.MXFP4, backend=backend.name)
-    assert (found == ggml(x, QuantType.MXFP4, None)).all()
+    assert (found == ggml_rows(x, "MXFP4", None)).all()
 
 
 def test_nvfp4_scales_of_every_size(backend: Backend) -> None:
@@ -131,7 +126,7 @@ def test_nvfp4_scales_of_every_size(backend: Backend) -> None:
     x[:, 0] = 6
     x = (x * np.concatenate([scales, far])[:, None]).astype(np.float32)
     found = quantize_rows(x, QuantType.NVFP4, backend=backend.name)
-    assert (found == ggml(x, QuantType.NVFP4, None)).all()
+    assert (found == ggml_rows(x, "NVFP4", None)).all()
 
 
 @pytest.mark.parametrize("n_rows", range(1, 34))

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from quantkit import ppl_command
-from quantkit.cli import app
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
-from quantkit.evaluate.presentation import Cells
+from quantkit.cells import Cells
+from quantkit.cli import ppl as ppl_command
+from quantkit.cli.main import app
 from quantkit.evaluate.run import ComparisonRun
 from quantkit.progress import Progress
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 SMALL = ("--ctx", "64", "--chunks", "3", "--threads", "1")
 

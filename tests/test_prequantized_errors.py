@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from quantkit.checkpoint import Checkpoint
+from quantkit.checkpoint.folder import Checkpoint
 from quantkit.errors import (
     CheckpointError,
     FormatError,
@@ -321,7 +321,7 @@ def bitsandbytes_with(folder: Path, case: str, **parts: NDArray[Any]) -> Path:
         ),
         (
             "bnb-int8",
-            {"weight_format": np.uint8([2])},
+            {"weight_format": np.array([2], np.uint8)},
             UnsupportedModelError,
             "row by row",
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gguf
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -47,7 +48,6 @@ def test_reference_equals_ggml(key: str) -> None:
 @pytest.mark.parametrize("name", reference.TYPES)
 def test_reference_dequantizes_as_the_gguf_package(name: str) -> None:
     """Bit for bit."""
-    gguf = pytest.importorskip("gguf")
     x = adversarial_rows(len(ROW_KINDS), 256)
     data = reference.quantize(x, name, importance_of(256))
     try:

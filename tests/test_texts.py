@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.errors import FormatError, OptionError, QuantkitError
-from quantkit.evaluate.chat import ChatTemplate
-from quantkit.evaluate.texts import encode
-from quantkit.evaluate.windows import chunk_text
 from quantkit.gguf.keys import boolean, string
-from quantkit.opening import open_source
-from quantkit.tokenizer import Tokenizer
-from quantkit.vocab import cutting
+from quantkit.sources.opening import open_source
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens import cutting
+from quantkit.tokens.chat import ChatTemplate
+from quantkit.tokens.chunks import chunk_text
+from quantkit.tokens.texts import encode
+from quantkit.tokens.tokenizer import Tokenizer
 
 TEMPLATE = """{{ bos_token }}{% for message in messages %}
 {% if message.role not in ("user", "assistant") %}
@@ -84,8 +84,8 @@ def test_a_file_is_read_without_its_last_newline(tmp_path: Path) -> None:
     text = "The chances against anything manlike on Mars\r\n" * 8
     path.write_bytes(text.encode() + b"\n")
     source = open_source(DEMO_MODEL)
-    tokens = [chunk_text(source, kind, ctx=16).tokens for kind in (path, text)]
-    assert np.array_equal(*tokens)
+    of_file, of_text = (chunk_text(source, kind, ctx=16) for kind in (path, text))
+    assert np.array_equal(of_file.tokens, of_text.tokens)
 
 
 def test_short_texts_say_what_to_do() -> None:

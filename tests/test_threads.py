@@ -5,21 +5,24 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import pytest
 
 from quantkit._native import Backend
 from quantkit.arrays import dequantize_rows, quantize_rows
-from quantkit.slabs import convert_in_order, slabs_of
-from quantkit.source import SourceTensor
+from quantkit.execution.workers import Threads
+from quantkit.gguf.source import SourceTensor
+from quantkit.quantizing.slabs import Slab, slabs_of
 from quantkit.types import QuantType
 
 from .conftest import needed_importance
 
 MXCSR_FTZ_DAZ = 0x8040
+Result = TypeVar("Result")
 
 
 def test_rows_quantize_alone_as_together(
@@ -43,7 +46,7 @@ def test_slabs_give_the_same_bytes_for_any_threads(threads: int) -> None:
     )
     slabs = list(slabs_of(tensor, QuantType.Q4_K))
     assert len(slabs) > 2
-    parts = [data for _, data in convert_in_order(slabs, threads)]
+    parts = [data for _, data in Threads(threads).in_order(Slab.convert, slabs)]
     assert (np.concatenate(parts) == quantize_rows(x, QuantType.Q4_K)).all()
 
 
@@ -85,10 +88,10 @@ def test_flush_to_zero_of_the_caller_changes_nothing(
     assert (flushed[1].view(np.int32) == clean[1].view(np.int32)).all()
 
 
-def clean_environment(work):
+def clean_environment(work: Callable[[], Result]) -> Callable[[], Result]:
     """`work` under the default floating-point environment."""
 
-    def run():
+    def run() -> Result:
         ctypes.CDLL(ctypes.util.find_library("m")).fesetenv(ctypes.c_void_p(-1))
         return work()
 

@@ -17,14 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor
 
-from quantkit.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.errors import FormatError, UnsupportedModelError
 from quantkit.gguf import GGUFFile
 from quantkit.gguf.keys import Field, ValueType, array, boolean, string, uint32
-from quantkit.tokenizer import Tokenizer
-from quantkit.vocab import encoders, tokenizer_fields
-from quantkit.vocab.merging import PieceMerger
-from quantkit.vocab.pretokenizers import PRE_TOKENIZERS
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens import encoders
+from quantkit.tokens.merging import PieceMerger
+from quantkit.tokens.pre_table import PRE_TOKENIZERS
+from quantkit.tokens.tokenizer import Tokenizer
+from quantkit.vocab import tokenizer_fields
 
 from .tokenizer_files import byte_letters, byte_level, piece_merges, write
 

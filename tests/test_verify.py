@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 import quantkit as qk
-from quantkit.demo import DEMO_MODEL
-from quantkit.edits import Edits, parse_field
 from quantkit.errors import FormatError, OptionError
+from quantkit.files.identity import hash_files
 from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec
 from quantkit.gguf.keys import string
-from quantkit.provenance import Origin, hash_files, recorded_origin
-from quantkit.quantize_model import quantize_file
 from quantkit.recipes.overrides import Overrides, TensorType
+from quantkit.sources.edits import Edits, parse_field
+from quantkit.tasks.demo import DEMO_MODEL
+from quantkit.tasks.provenance import Origin, recorded_origin
+from quantkit.tasks.quantize import quantize_file
+from quantkit.tasks.verify import verify_file
 from quantkit.types import QuantType
-from quantkit.verify import verify_file
 
 CHOSEN = Overrides((TensorType("ffn_up", QuantType.Q5_0),), token_embedding_type=None)
 EDITS = Edits(

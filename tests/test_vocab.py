@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-from quantkit.demo import DEMO_MODEL
 from quantkit.errors import CheckpointError, FormatError, UnsupportedModelError
 from quantkit.gguf.keys import Field, ValueType
+from quantkit.tasks.demo import DEMO_MODEL
+from quantkit.tokens.pre_table import PRE_TOKENIZERS
 from quantkit.vocab import tokenizer_fields
-from quantkit.vocab.pretokenizers import PRE_TOKENIZERS, recognize
+from quantkit.vocab.pretokenizers import recognize
 
 from .tokenizer_files import (
     SMOLLM_STEPS,

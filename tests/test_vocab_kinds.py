@@ -21,18 +21,18 @@ from sentencepiece import SentencePieceProcessor
 
 from quantkit.errors import CheckpointError, FormatError, UnsupportedModelError
 from quantkit.gguf.keys import Field, string
-from quantkit.tokenizer import Tokenizer
+from quantkit.tokens.charsmap import CharacterMap
+from quantkit.tokens.pre_table import PRE_TOKENIZERS, PreTokenizer
+from quantkit.tokens.tokenizer import Tokenizer
+from quantkit.tokens.viterbi import UnigramSplitter
 from quantkit.vocab import tokenizer_fields
 from quantkit.vocab.byte_letters import to_letters
-from quantkit.vocab.charsmap import CharacterMap
 from quantkit.vocab.files import TokenizerFiles
 from quantkit.vocab.library import library_tokenizer, name_by_hash
 from quantkit.vocab.pre_hashes import CHECK_TEXT, PRE_TOKENIZER_HASHES
-from quantkit.vocab.pre_table import PRE_TOKENIZERS, PreTokenizer
 from quantkit.vocab.pretokenizers import recognize
 from quantkit.vocab.sentencepiece_file import ModelType, SentencePieceFile
 from quantkit.vocab.tiktoken import read_ranks
-from quantkit.vocab.viterbi import UnigramSplitter
 
 from .conftest import FIXTURES
 from .tokenizer_files import byte_level, piece_merges, write

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ import pytest
 from quantkit._native import Precision
 from quantkit.arrays import dequantize_rows, quantize_rows
 from quantkit.errors import FormatError
-from quantkit.evaluate.weights import MemoryWeights, TypedMatrix, load_weights
 from quantkit.gguf.keys import string, uint32
+from quantkit.gguf.source import SourceTensor
+from quantkit.inference.weights import MemoryWeights, TypedMatrix, load_weights
 from quantkit.recipes import Recipe
-from quantkit.source import SourceTensor
 from quantkit.types import QuantType
 
 from .conftest import NATIVE_TYPES, needed_importance
@@ -31,6 +32,10 @@ def random_matrix(type: QuantType, n_rows: int, n_cols: int = 256) -> TypedMatri
     return TypedMatrix(data, type, n_cols)
 
 
+def rows_of(data: np.ndarray, start: int, stop: int) -> np.ndarray:
+    return data[start:stop]
+
+
 class FakeSource:
     """A GGUF file in memory."""
 
@@ -41,7 +46,7 @@ class FakeSource:
                 name,
                 matrix.shape,
                 matrix.type,
-                lambda start, stop, data=matrix.data: data[start:stop],
+                partial(rows_of, matrix.data),
             )
             for name, matrix in matrices.items()
         }

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from quantkit._native import Backend, backends
-from quantkit._native.backends import (
+from quantkit._native.backend import (
     cpu_features,
     describe_backend,
     disable_cpu_features,

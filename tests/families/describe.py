@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantkit.gguf.keys import Field, ValueType
-from quantkit.source import SourceTensor
+from quantkit.gguf.source import SourceTensor
 
 __all__ = ["described_metadata", "described_tensors"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantkit.checkpoint_source import CheckpointSource
-from quantkit.evaluate.weights import load_model, load_weights
+from quantkit.inference.weights import load_model, load_weights
+from quantkit.sources.checkpoint import CheckpointSource
 
 from .case import Case, without
 from .checkpoints import weights, write_checkpoint

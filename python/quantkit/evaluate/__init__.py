@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .compare import compare
+from .comparing import compare
+from .measurement import Measurement, TextResult
+from .measuring import PerplexityResult, perplexity
 from .pairs import PairedDifference
-from .perplexity import PerplexityResult, perplexity
-from .results import Comparison, Measurement, TextResult
+from .results import Comparison
 
 __all__ = [
     "Comparison",

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import OptionError, UnsupportedTypeError
-from ..opening import open_source
+from ..files.identity import files_identity, hash_pieces
+from ..gguf.importance import Importance, importance_pieces
+from ..gguf.source import ModelSource
+from ..inference.weights import planned_types, precision_named
 from ..recipes import RECIPES, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.overrides import Overrides
-from ..resume import files_identity, hash_pieces, importance_pieces
-from ..slabs import Importance
-from ..source import ModelSource
+from ..sources.opening import open_source
 from ..types import QuantType
-from .weights import planned_types, precision_named
 
 __all__ = [
     "BOTH",

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 
+from ..tokens.chunks import Chunks
 from .entries import DEFAULT_ACTIVATIONS, Entry
 from .likelihood import TokenScores
-from .results import Comparison, Measurement, TextResult
+from .measurement import Measurement, TextResult
+from .results import Comparison
 from .saved import Timed
 from .summary import macro_average, measurement
-from .windows import Chunks
 
 __all__ = ["Known", "NamedText", "Place"]
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from .._native import active_backend, add_logits, compare_logits, new_rows
 from ..errors import NonFiniteError
-from ..models.base import F32, Activations, Head
+from ..forward.base import F32, Activations, Head
 
 __all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood", "refuse_nan"]
 

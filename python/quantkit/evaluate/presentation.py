@@ -1,84 +1,53 @@
-"""A comparison as cells of text, as Markdown, CSV and HTML, and as a plot."""
+"""Measurements as cells of text, as CSV and HTML, and as a plot."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:  # which shows itself as a table
-    from .pairs import PairedDifference
-    from .results import Comparison, Measurement
+from ..cells import Cells
+from .measurement import Measurement, TextResult
+from .pairs import PairedDifference
 
 __all__ = [
-    "Cells",
     "comparison_cells",
     "csv_text",
     "html_table",
     "kld_plot",
-    "markdown_table",
     "versus_cells",
 ]
 
 MIB = 1 << 20
 
 
-@dataclass(frozen=True)
-class Cells:
-    """A table of text.
-
-    Attributes:
-        columns: the headings; one that starts with ">" is of numbers.
-        rows: the cells.
-    """
-
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-
-    def narrowed(self, width: int) -> Cells:
-        """Without so many of the columns at the end that lines have `width` characters.
-
-        The first column stays.
-        """
-        cells = [self.columns, *self.rows]
-        widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
-        n = len(widths)
-        while n > 1 and sum(widths[:n]) > width:
-            n -= 1
-        return Cells(self.columns[:n], [row[:n] for row in self.rows])
-
-
-def comparison_cells(comparison: Comparison, *, pareto: bool = False) -> Cells:
+def comparison_cells(
+    texts: Sequence[TextResult], best: Collection[str] | None = None
+) -> Cells:
     """One row per entry: what it takes and what it costs.
 
-    Of several texts, the rows of each and their average.
-
     Args:
-        comparison: what was measured.
-        pareto: mark the types that none beats in both size and divergence.
+        texts: the rows on each text; of several, their average as the last.
+        best: the names to mark, in a column of their own; None: no such column.
     """
-    best = set(comparison.pareto()) if pareto else set()
-    texts = [(t.text, [t.base, *t.results]) for t in comparison.texts]
-    if len(texts) > 1:
-        texts.append((comparison.text, comparison.rows))
+    several = len(texts) > 1
     rows = []
-    for text, measured in texts:
-        for row in measured:
-            cells = _row(row, is_base=row is measured[0])
-            if pareto:
+    for text in texts:
+        for row in (text.base, *text.results):
+            cells = _row(row, is_base=row is text.base)
+            if best is not None:
                 cells += ("*" if row.name in best else "",)
-            rows.append((text, *cells) if len(texts) > 1 else cells)
+            rows.append((text.text, *cells) if several else cells)
     columns: tuple[str, ...] = (
         *("type", ">size", ">bits/weight", ">PPL", ">difference to the base"),
         *(">KLD", ">same top", ">tokens/s", ">quantize"),
     )
-    if len(texts) > 1:
+    if several:
         columns = ("text", *columns)
-    return Cells((*columns, "pareto") if pareto else columns, rows)
+    return Cells(columns if best is None else (*columns, "pareto"), rows)
 
 
 def _row(row: Measurement, *, is_base: bool) -> tuple[str, ...]:
@@ -133,21 +102,8 @@ def _probability(p: float) -> str:
     return "" if math.isnan(p) else f"{p:.2g}"
 
 
-def markdown_table(cells: Cells) -> str:
-    """The cells as a table in Markdown."""
-    headings = [column.removeprefix(">") for column in cells.columns]
-    rules = ["---:" if column.startswith(">") else "---" for column in cells.columns]
-    lines = [headings, rules, *(map(_escaped, row) for row in cells.rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
-
-
-def html_table(comparison: Comparison) -> str:
-    """The comparison as a table in HTML, for notebooks."""
-    cells = comparison_cells(comparison, pareto=True)
+def html_table(cells: Cells) -> str:
+    """The cells as a table in HTML, for notebooks."""
     lines = ["<table>", "<tr>"]
     lines += [f"<th>{escape(c.removeprefix('>'))}</th>" for c in cells.columns]
     for row in cells.rows:
@@ -155,17 +111,16 @@ def html_table(comparison: Comparison) -> str:
     return "\n".join([*lines, "</tr>", "</table>"])
 
 
-def kld_plot(comparison: Comparison, ax: Any = None) -> Any:
+def kld_plot(rows: Sequence[Measurement], best: Collection[str], ax: Any = None) -> Any:
     """Divergence over size, on Matplotlib axes; see `Comparison.plot`."""
     if ax is None:
         from matplotlib import pyplot
 
         ax = pyplot.subplots()[1]
-    best = set(comparison.pareto())
-    for row in comparison.results:
+    for row in rows:
         color = "C0" if row.name in best else "0.6"
         error = 0 if math.isnan(row.kld_mean_error) else row.kld_mean_error
-        place = row.size_bytes / (1 << 20), row.kld_mean
+        place = row.size_bytes / MIB, row.kld_mean
         ax.errorbar(*place, yerr=error, fmt="o", color=color)
         ax.annotate(
             *(row.name, place),
@@ -180,9 +135,8 @@ def kld_plot(comparison: Comparison, ax: Any = None) -> Any:
     return ax
 
 
-def csv_text(comparison: Comparison) -> str:
-    """All figures of each row, with a heading; what is not known is empty."""
-    records = comparison.to_records()
+def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
+    """Records with the same keys, under a heading; what is not known is empty."""
     file = io.StringIO()
     writer = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
     writer.writeheader()

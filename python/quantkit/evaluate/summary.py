@@ -11,7 +11,7 @@ import numpy as np
 
 from .entries import Entry
 from .likelihood import TokenScores
-from .results import Measurement
+from .measurement import Measurement
 from .statistics import (
     mean_estimate,
     percentiles,

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError, ShapeError
+from ..files.part_file import PartFile
 from .keys import Field, ValueType
 from .layout import (
     MAGIC,
@@ -27,7 +28,6 @@ from .layout import (
     alignment_of,
     padded,
 )
-from .part_file import PartFile
 from .strings import StringArray, encode
 
 __all__ = ["GGUFWriter"]

@@ -6,15 +6,15 @@ import difflib
 from collections.abc import Mapping
 
 from ..errors import UnsupportedModelError
+from ..forward.base import Config, Model, Weights
+from ..forward.facts import Facts
 from ..gguf.keys import Field
 from .baichuan import Baichuan
-from .base import Config, Model, Weights
 from .bloom import Bloom
 from .cohere import Cohere
 from .deepseek import DeepseekV2, DeepseekV3
 from .ernie4_5 import Ernie45
 from .exaone4 import Exaone4
-from .facts import Facts
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3

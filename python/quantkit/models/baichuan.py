@@ -15,15 +15,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..checkpoint.lazy import LazyTensor, taken, unit_rows
 from ..errors import CheckpointError
+from ..forward.base import Config, Weights
+from ..forward.facts import Facts
+from ..forward.traits import Traits
 from ..gguf.keys import Field, string, uint32
-from ..lazy import LazyTensor, taken, unit_rows
-from .base import Config, Weights
 from .config import head_size, required, text_fields
-from .facts import Facts
 from .family import DECODER_LAYER, Named
 from .llama import Llama, interleaved_rows, require_silu
-from .traits import Traits
 
 __all__ = ["Baichuan"]
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string
-from .base import Config, Model, Weights
 from .config import first, require_setting, required, text_fields
-from .decoder import load_decoder
-from .facts import Facts
 from .family import Family
-from .rotary import Rotary
-from .traits import Traits
 
 __all__ = ["Cohere"]
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import CheckpointError, UnsupportedModelError
+from ..forward.base import Config
 from ..gguf.keys import Field, ValueType, array, boolean, float32, uint32
-from .base import Config
 from .rope_config import rotary_fields
 
 __all__ = [

@@ -12,18 +12,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checkpoint.lazy import LazyTensor, reshaped, taken, transposed
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import Layer, load_decoder, load_layer
+from ..forward.facts import Facts
+from ..forward.latent_attention import latent_scale, load_latent_attention
+from ..forward.rotary import Rotary
+from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, boolean, float32, uint32
-from ..lazy import LazyTensor, reshaped, taken, transposed
-from .base import Config, Model, Weights
 from .config import n_layers, required, text_fields
-from .decoder import Layer, load_decoder, load_layer
-from .facts import Facts
 from .family import DECODER_LAYER, Family, Named, Tensors
-from .latent_attention import latent_scale, load_latent_attention
 from .llama import require_silu
 from .rope_config import rope_parameters
-from .rotary import Rotary
-from .traits import Experts, Traits
 
 __all__ = ["DeepseekV2", "DeepseekV3"]
 

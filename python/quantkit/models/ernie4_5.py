@@ -10,17 +10,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checkpoint.lazy import LazyTensor, taken
 from ..errors import CheckpointError
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Traits
 from ..gguf.keys import Field
-from ..lazy import LazyTensor, taken
-from .base import Config, Model, Weights
 from .config import head_size, required, text_fields
-from .decoder import load_decoder
-from .facts import Facts
 from .family import Family, Named
 from .llama import require_silu
-from .rotary import Rotary
-from .traits import Traits
 
 __all__ = ["Ernie45"]
 

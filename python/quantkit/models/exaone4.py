@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from ..checkpoint.lazy import computed
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Traits
+from ..forward.windows import PATTERN, windowed_layers
 from ..gguf.keys import Field, ValueType, array, uint32
-from ..lazy import computed
-from .base import Config, Model, Weights
 from .config import head_size, n_layers, required, text_fields
-from .decoder import load_decoder
-from .facts import Facts
 from .family import DECODER_LAYER, Family, Named
 from .llama import require_silu
 from .rope_config import llama3_factors
-from .rotary import Rotary
-from .traits import Traits
-from .windows import PATTERN, layer_windows, windowed_layers
+from .windows import layer_windows
 
 __all__ = ["Exaone4"]
 

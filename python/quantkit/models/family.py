@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from ..checkpoint.lazy import LazyTensor, stacked
 from ..errors import CheckpointError, UnsupportedModelError
+from ..forward.base import Config, Model, Weights
+from ..forward.facts import Facts
+from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field
-from ..lazy import LazyTensor, stacked
-from .base import Config, Model, Weights
 from .config import EXPERTS, n_layers, required, text_fields
-from .facts import Facts
-from .rope_config import DEFAULT_BASE
 
 __all__ = ["DECODER_LAYER", "DECODER_TENSORS", "Family", "Named", "Tensors"]
 

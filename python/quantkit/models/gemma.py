@@ -11,9 +11,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
+from ..checkpoint.lazy import LazyTensor, plus
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Traits
+from ..forward.windows import windowed_layers
 from ..gguf.keys import Field, float32
-from ..lazy import LazyTensor, plus
-from .base import Config, Model, Weights
 from .config import (
     FILE_TYPE,
     head_size,
@@ -23,13 +28,9 @@ from .config import (
     required,
     text_fields,
 )
-from .decoder import load_decoder
-from .facts import Facts
 from .family import COMPUTED, DECODER_LAYER, Family, Named
 from .rope_config import unassumed_rotary_fields
-from .rotary import Rotary
-from .traits import Traits
-from .windows import layer_windows, window_fields, windowed_layers
+from .windows import layer_windows, window_fields
 
 __all__ = ["Gemma", "Gemma2", "Gemma3"]
 

@@ -14,10 +14,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checkpoint.lazy import LazyTensor, taken
 from ..errors import CheckpointError
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import DEFAULT_BASE, Rotary
+from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
-from ..lazy import LazyTensor, taken
-from .base import Config, Model, Weights
 from .config import (
     FILE_TYPE,
     head_size,
@@ -26,12 +30,8 @@ from .config import (
     required,
     text_fields,
 )
-from .decoder import load_decoder
-from .facts import Facts
 from .family import DECODER_LAYER, Family, Named
-from .rope_config import DEFAULT_BASE, rope_parameters, rotary_fields
-from .rotary import Rotary
-from .traits import Traits
+from .rope_config import rope_parameters, rotary_fields
 
 __all__ = ["ChatGlm", "Glm", "Glm4"]
 

@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterator
 from typing import ClassVar
 
+from ..checkpoint.lazy import LazyTensor, transposed
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
-from ..lazy import LazyTensor, transposed
-from .base import Config, Model, Weights
 from .config import FILE_TYPE, n_layers, required
-from .decoder import load_decoder
-from .facts import Facts
 from .family import Family, Named
-from .traits import Traits
 
 __all__ = ["GPT2"]
 

@@ -13,15 +13,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checkpoint.lazy import LazyTensor, taken
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
-from ..lazy import LazyTensor, taken
-from .base import Config, Model, Weights
 from .config import first, n_layers, required
-from .decoder import load_decoder
-from .facts import Facts
 from .family import Family, Named
-from .rotary import Rotary
-from .traits import Traits
 
 __all__ = ["GPTNeoX", "rows_by_part"]
 

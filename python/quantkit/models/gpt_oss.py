@@ -12,17 +12,17 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..checkpoint.lazy import LazyTensor, reshaped, taken, transposed
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import Layer, load_decoder, load_layer
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Experts, Traits
+from ..forward.windows import windowed_layers
 from ..gguf.keys import Field, uint32
-from ..lazy import LazyTensor, reshaped, taken, transposed
 from ..types import QuantType
-from .base import Config, Model, Weights
 from .config import required, text_fields
-from .decoder import Layer, load_decoder, load_layer
-from .facts import Facts
 from .family import DECODER_LAYER, Family, Named, Tensors
-from .rotary import Rotary
-from .traits import Experts, Traits
-from .windows import windowed_layers
 
 __all__ = ["GptOss"]
 

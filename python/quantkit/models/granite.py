@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from ..forward.base import Config, Weights
+from ..forward.facts import Facts
+from ..forward.traits import Traits
 from ..gguf.keys import Field, float32
-from .base import Config, Weights
-from .facts import Facts
 from .llama import Llama
-from .traits import Traits
 
 __all__ = ["Granite"]
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+from ..checkpoint.lazy import LazyTensor
 from ..errors import UnsupportedModelError
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string, uint32
-from ..lazy import LazyTensor
-from .base import Config, Model, Weights
 from .config import head_size, text_fields
-from .decoder import load_decoder
-from .facts import Facts
 from .family import DECODER_LAYER, Family, Named
 from .llama import require_silu
 from .rope_config import rope_parameters
-from .rotary import Rotary
-from .traits import Traits
 
 __all__ = ["HunYuanDense"]
 

@@ -12,10 +12,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..checkpoint.lazy import LazyTensor, taken
 from ..errors import CheckpointError
+from ..forward.base import Config
 from ..gguf.keys import Field
-from ..lazy import LazyTensor, taken
-from .base import Config
 from .config import required, text_fields
 from .family import Named
 from .llama import Llama, interleaved_rows, require_silu

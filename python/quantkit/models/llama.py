@@ -14,17 +14,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checkpoint.lazy import LazyTensor, computed, taken
 from ..errors import CheckpointError, UnsupportedModelError
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, uint32
-from ..lazy import LazyTensor, computed, taken
-from .base import Config, Model, Weights
 from .config import head_size, required, text_fields
-from .decoder import load_decoder
-from .facts import Facts
 from .family import DECODER_LAYER, Family, Named
 from .rope_config import llama3_factors
-from .rotary import Rotary
-from .traits import Experts, Traits
 
 __all__ = ["Llama", "Mixtral", "interleaved_rows", "require_silu"]
 

@@ -12,16 +12,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..checkpoint.lazy import computed
 from ..errors import CheckpointError
+from ..forward.base import Config, Weights
+from ..forward.facts import Facts
+from ..forward.traits import Traits
 from ..gguf.keys import Field, float32
-from ..lazy import computed
-from .base import Config, Weights
 from .config import head_size, n_layers, required, text_fields
-from .facts import Facts
 from .family import Named
 from .llama import Llama, require_silu
 from .rope_config import rope_parameters
-from .traits import Traits
 
 __all__ = ["MiniCPM"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
-from .base import Config, Model, Weights
 from .config import n_layers, required
-from .decoder import load_decoder
-from .facts import Facts
 from .family import Family
-from .traits import Traits
 
 __all__ = ["Mpt"]
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Traits
+from ..forward.windows import windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
-from .base import Config, Model, Weights
 from .config import require_setting, required, text_fields
-from .decoder import load_decoder
-from .facts import Facts
 from .family import DECODER_LAYER, Family
 from .llama import Llama
-from .rotary import Rotary
-from .traits import Traits
-from .windows import layer_windows, windowed_layers
+from .windows import layer_windows
 
 __all__ = ["Olmo", "Olmo2", "Olmo3"]
 

@@ -13,17 +13,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checkpoint.lazy import computed
 from ..errors import CheckpointError
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
-from ..lazy import computed
-from .base import Config, Model, Weights
 from .config import FILE_TYPE, ordered, require_setting, required, text_fields
-from .decoder import load_decoder
-from .facts import Facts
 from .family import DECODER_LAYER, Family, Named
 from .rope_config import rope_parameters, unassumed_rotary_fields
-from .rotary import Rotary
-from .traits import Traits
 
 __all__ = ["Phi", "Phi3"]
 

@@ -10,15 +10,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Traits
 from ..gguf.keys import Field
-from .base import Config, Model, Weights
 from .config import required, text_fields
-from .decoder import load_decoder
-from .facts import Facts
 from .family import Family
 from .llama import require_silu
-from .rotary import Rotary
-from .traits import Traits
 
 __all__ = ["Qwen", "Qwen2", "Qwen3"]
 

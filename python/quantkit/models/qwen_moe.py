@@ -13,15 +13,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..checkpoint.lazy import LazyTensor, taken
+from ..forward.base import Config, Weights
+from ..forward.facts import Facts
+from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, uint32
-from ..lazy import LazyTensor, taken
-from .base import Config, Weights
 from .config import require_setting, text_fields
-from .facts import Facts
 from .family import DECODER_LAYER, Named
 from .llama import require_silu
 from .qwen import Qwen2
-from .traits import Experts, Traits
 
 __all__ = ["Qwen2Moe", "Qwen3Moe"]
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import CheckpointError, UnsupportedModelError
+from ..forward.base import F32, Config
+from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field, ValueType, array, float32, string, uint32
-from .base import F32, Config
 
 __all__ = [
-    "DEFAULT_BASE",
     "llama3_factors",
     "local_base",
     "rope_parameters",
@@ -25,7 +25,6 @@ __all__ = [
     "unassumed_rotary_fields",
 ]
 
-DEFAULT_BASE = 10000.0
 # Kinds of scaling that count from the context a model was first trained with, which
 # is `max_position_embeddings` where the config does not tell.
 TELL_ORIGINAL = ("llama3", "yarn", "longrope")

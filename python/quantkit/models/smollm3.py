@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import ClassVar
 
 from ..errors import UnsupportedModelError
+from ..forward.base import Config, Weights
+from ..forward.facts import Facts
+from ..forward.traits import Traits
 from ..gguf.keys import Field
-from .base import Config, Weights
 from .config import n_layers, require_setting
-from .facts import Facts
 from .llama import Llama
-from .traits import Traits
 
 __all__ = ["SmolLM3"]
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from ..checkpoint.lazy import LazyTensor, stacked
+from ..forward.base import Config, Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, uint32
-from ..lazy import LazyTensor, stacked
-from .base import Config, Model, Weights
 from .config import (
     FILE_TYPE,
     first,
@@ -20,12 +24,8 @@ from .config import (
     required,
     text_fields,
 )
-from .decoder import load_decoder
-from .facts import Facts
 from .family import DECODER_LAYER, Family, Named, Tensors
 from .rope_config import rope_parameters, unassumed_rotary_fields
-from .rotary import Rotary
-from .traits import Traits
 
 __all__ = ["StableLm"]
 

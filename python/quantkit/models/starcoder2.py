@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .base import Model, Weights
-from .decoder import load_decoder
-from .facts import Facts
+from ..forward.base import Model, Weights
+from ..forward.decoder import load_decoder
+from ..forward.facts import Facts
+from ..forward.rotary import Rotary
+from ..forward.traits import Traits
 from .family import DECODER_LAYER, Family
-from .rotary import Rotary
-from .traits import Traits
 
 __all__ = ["Starcoder2"]
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from ..forward.base import Config
+from ..forward.windows import PATTERN
 from ..gguf.keys import Field, ValueType, array, uint32
-from .base import Config
 from .config import n_layers, required
-from .facts import Facts
 
-__all__ = ["PATTERN", "layer_windows", "window_fields", "windowed_layers"]
-
-PATTERN = "attention.sliding_window_pattern"
+__all__ = ["layer_windows", "window_fields"]
 
 
 def layer_windows(config: Config, period: int) -> list[bool]:
@@ -39,18 +35,3 @@ def window_fields(config: Config, period: int) -> dict[str, Field]:
     if windows != layer_windows({"num_hidden_layers": len(windows)}, period):
         fields[PATTERN] = array(ValueType.BOOL, windows)
     return fields
-
-
-def windowed_layers(facts: Facts, period: int) -> Callable[[int], bool]:
-    """Whether a layer has the window, by its number.
-
-    Args:
-        facts: may tell it for each layer, or tell a period.
-        period: the period where they do not.
-    """
-    values = facts.layer_values(PATTERN)
-    if values is not None:
-        windows = [bool(value) for value in values]
-        return lambda layer: windows[layer]
-    told = facts.count(PATTERN, period)
-    return lambda layer: (layer + 1) % told != 0

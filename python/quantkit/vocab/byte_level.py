@@ -11,10 +11,12 @@ import numpy as np
 import tokenizers
 
 from ..gguf.keys import Field, ValueType, array, string
+from ..tokens.pre_table import pre_tokenizer_named
+from ..tokens.token_type import TokenType
 from .byte_letters import SPACE_LETTER
-from .files import Json, TokenizerFiles, TokenType, padding
+from .files import Json, TokenizerFiles, padding
 from .library import added_tokens, library_tokenizer, name_by_hash, read_merges
-from .pretokenizers import pre_tokenizer_named, recognize
+from .pretokenizers import recognize
 
 __all__ = ["bpe_fields", "byte_level_fields", "texts_and_types"]
 

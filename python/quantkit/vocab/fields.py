@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..checkpoint import read_json
 from ..errors import CheckpointError, UnsupportedModelError
+from ..files.json_file import read_json
 from ..gguf.keys import Field, boolean, uint32
 from .byte_level import byte_level_fields
 from .families import FamilyRules, Source, SpacePrefix, rules_of

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import read_json
 from ..errors import CheckpointError, FormatError
+from ..files.json_file import read_json
+from ..tokens.token_type import TokenType
 
 __all__ = [
     "SPECIAL_KINDS",
     "AddedToken",
-    "TokenType",
     "TokenizerFiles",
     "looks_special",
     "padding",
@@ -47,17 +46,6 @@ _CLASSES = {
     "bloom": "BloomTokenizer",
     "phi": "CodeGenTokenizer",
 }
-
-
-class TokenType(enum.IntEnum):
-    """What a token is, as `tokenizer.ggml.token_type` says it."""
-
-    NORMAL = 1
-    UNKNOWN = 2
-    CONTROL = 3
-    USER_DEFINED = 4
-    UNUSED = 5
-    BYTE = 6
 
 
 def looks_special(text: str) -> bool:

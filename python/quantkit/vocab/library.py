@@ -13,9 +13,10 @@ from pathlib import Path
 
 import tokenizers
 
-from ..checkpoint import read_json
 from ..errors import FormatError
-from .files import AddedToken, Json, TokenizerFiles, TokenType
+from ..files.json_file import read_json
+from ..tokens.token_type import TokenType
+from .files import AddedToken, Json, TokenizerFiles
 from .pre_hashes import CHECK_TEXT, PRE_TOKENIZER_HASHES
 
 __all__ = [

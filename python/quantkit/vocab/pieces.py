@@ -18,7 +18,8 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..gguf.keys import Field, ValueType, array, boolean, string
-from .files import AddedToken, Json, TokenizerFiles, TokenType, padding
+from ..tokens.token_type import TokenType
+from .files import AddedToken, Json, TokenizerFiles, padding
 from .sentencepiece_file import Piece, SentencePieceFile
 
 __all__ = [

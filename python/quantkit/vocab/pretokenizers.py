@@ -11,32 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import UnsupportedModelError
-from ..types import suggest
+from ..tokens.pre_patterns import CONTRACTIONS, DIGIT, DIGITS, GPT2, HF_CONTRACTIONS
+from ..tokens.pre_table import PRE_TOKENIZERS, PreTokenizer
 from .files import Json
-from .pre_patterns import CONTRACTIONS, DIGIT, DIGITS, GPT2, HF_CONTRACTIONS
-from .pre_table import PRE_TOKENIZERS, PreTokenizer
 from .special import normalizer_steps
 
 __all__ = [
     "PRE_TOKENIZERS",
     "PreTokenizer",
-    "pre_tokenizer_named",
     "recognize",
     "recognize_or_none",
 ]
-
-
-def pre_tokenizer_named(name: str) -> PreTokenizer:
-    """The pre-tokenizer that GGUF files call `name`.
-
-    Raises:
-        UnsupportedModelError: an unknown name; the message suggests the nearest.
-    """
-    for known in PRE_TOKENIZERS:
-        if name in known.names:
-            return known
-    names = [each for known in PRE_TOKENIZERS for each in known.names]
-    raise UnsupportedModelError(f"unknown pre-tokenizer {name!r}{suggest(name, names)}")
 
 
 def recognize(tokenizer: Json) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from sentencepiece import SentencePieceProcessor
 
 from ..errors import FormatError
-from .files import TokenType
+from ..tokens.token_type import TokenType
 
 __all__ = ["ModelType", "Piece", "SentencePieceFile", "is_tiktoken"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import read_json
+from ..files.json_file import read_json
 from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
 from .files import SPECIAL_KINDS, Json, TokenizerFiles, token_text
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from ..errors import FormatError
 from ..gguf.keys import Field
+from ..tokens.token_type import TokenType
 from .byte_letters import to_letters
 from .byte_level import bpe_fields
-from .files import AddedToken, TokenizerFiles, TokenType, padding
+from .files import AddedToken, TokenizerFiles, padding
 
 __all__ = ["TiktokenRules", "tiktoken_fields"]
 

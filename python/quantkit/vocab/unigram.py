@@ -13,7 +13,8 @@ import numpy as np
 
 from ..errors import FormatError
 from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
-from .files import Json, TokenizerFiles, TokenType
+from ..tokens.token_type import TokenType
+from .files import Json, TokenizerFiles
 from .pieces import ADDED_SCORE, PieceRules, adds_space, rows_of, sentencepiece_pieces
 from .sentencepiece_file import Piece, SentencePieceFile
 from .special import normalizer_steps, special_fields

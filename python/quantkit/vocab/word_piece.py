@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..gguf.keys import Field, ValueType, array, string, uint32
+from ..tokens.token_type import TokenType
 from .byte_level import texts_and_types
-from .files import TokenizerFiles, TokenType
+from .files import TokenizerFiles
 from .library import library_tokenizer, name_by_hash
 from .special import special_fields
 

@@ -1,0 +1,252 @@
+"""A Hugging Face checkpoint folder: its config, its shards, its tensors, read lazily.
+
+Sources: the safetensors format (huggingface.co/docs/safetensors), and the layout that
+transformers' `save_pretrained` writes: config.json beside model.safetensors, or beside
+the shards that model.safetensors.index.json lists.
+
+The safetensors library checks each header.  It cannot hand out ranges of bytes (NumPy
+has no bfloat16), so the data is mapped here; only the pages that are read cost memory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from ..errors import CheckpointError, FormatError
+from ..files.json_file import read_json
+from ..files.mapped import mapped
+from ..types import QuantType
+from .hub import resolve
+from .prequantized import meant_tensors
+from .stored import CheckpointTensor, StoredTensor
+
+__all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_shard"]
+
+INDEX = "model.safetensors.index.json"
+PICKLED = ("*.bin", "*.pt", "*.pth")
+HALVES = ("F16", "BF16")
+QUANTIZATION_FILES = {
+    "quantize_config.json": "gptq",
+    "quant_config.json": "awq",
+    "hf_quant_config.json": "modelopt",
+}
+"""Where a method's own tools write what config.json may not say."""
+
+_INCOMPLETE = "its download is incomplete; fetch it again"
+
+
+class Checkpoint:
+    """A checkpoint folder, checked for completeness when it is opened.
+
+    Args:
+        folder: holds config.json and safetensors files; or a name, see `hub`.
+        needs_config: whether a folder without config.json is refused.
+        symmetric_q4_0: take 4-bit symmetric weights over into Q4_0, without loss.
+
+    Attributes:
+        folder: as given, or where the Hub's model was put.
+        config: config.json; where it nests a `text_config`, that one's keys come up.
+        quantization: how the weights are quantized, empty if they are not.
+        paths: the shards, sorted.
+        tensors: by name, in the order of `paths`, sorted within a shard; if they are
+            quantized, the weights that they stand for, see `prequantized`.
+        half_type: the 16-bit type of the first stored tensor with several axes that
+            has one.
+
+    Raises:
+        CheckpointError: a file, shard or tensor is missing, or there is one too many.
+        FormatError: a file is damaged.
+        UnsupportedModelError: the weights are quantized in a way quantkit cannot read.
+        UnsupportedTypeError: weights do not fit Q4_0 without loss, as was asked for.
+
+    Example:
+        >>> with Checkpoint("SmolLM2-135M") as checkpoint:  # doctest: +SKIP
+        ...     checkpoint.tensors["model.norm.weight"].shape
+        (576,)
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        needs_config: bool = True,
+        symmetric_q4_0: bool = False,
+    ) -> None:
+        self.folder = resolve(folder)
+        if not self.folder.is_dir():
+            raise CheckpointError(
+                f"{self.folder} is not a folder; expected a Hugging Face checkpoint: "
+                "config.json, *.safetensors and the tokenizer's files"
+            )
+        config = read_json(self.folder / "config.json")
+        if config is None and needs_config:
+            raise CheckpointError(
+                f"{self.folder} has no config.json; download the whole model folder"
+            )
+        config = config or {}
+        self.config: dict[str, Any] = {**config, **(config.get("text_config") or {})}
+        self.quantization = _quantization(self.folder, self.config)
+        self.paths, stored = _read_shards(self.folder)
+        self.half_type = half_type(stored.values())
+        meant = meant_tensors(self.quantization, stored, symmetric_q4_0=symmetric_q4_0)
+        self._tensors = {tensor.name: tensor for tensor in meant}
+        self.tensors: Mapping[str, StoredTensor] = MappingProxyType(self._tensors)
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the shards go; a file stays mapped while arrays read from it live."""
+        self._tensors.clear()
+
+
+def half_type(tensors: Iterable[CheckpointTensor]) -> QuantType | None:
+    """The 16-bit type of the first tensor with several axes that has one."""
+    halves = (t.type for t in tensors if len(t.shape) > 1 and t.dtype in HALVES)
+    return next(halves, None)
+
+
+def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """How the weights are quantized; the method's own file counts where config.json
+    does not tell."""
+    stated = config.get("quantization_config") or {}
+    if not isinstance(stated, dict):
+        raise FormatError(
+            f"{folder / 'config.json'}: quantization_config is {stated!r}, not an "
+            "object; fetch it again"
+        )
+    for file, method in QUANTIZATION_FILES.items():
+        own = None if "quant_method" in stated else read_json(folder / file)
+        if own is not None:
+            stated = {"quant_method": method, **stated, **own.get("quantization", own)}
+    return stated
+
+
+def _read_shards(
+    folder: Path,
+) -> tuple[tuple[Path, ...], dict[str, CheckpointTensor]]:
+    """The shards and their tensors, compared with the index if there is one."""
+    index = read_json(folder / INDEX)
+    weight_map = None if index is None else _weight_map(folder / INDEX, index)
+    names = _find_shards(folder) if weight_map is None else set(weight_map.values())
+    paths = tuple(folder / name for name in sorted(names))
+    tensors: dict[str, CheckpointTensor] = {}
+    shard_of: dict[str, str] = {}
+    for path in paths:
+        for tensor in read_shard(path):
+            if tensor.name in tensors:
+                raise CheckpointError(
+                    f"tensor {tensor.name!r} is in both {shard_of[tensor.name]} and "
+                    f"{path.name}; remove the file that does not belong to the model"
+                )
+            tensors[tensor.name] = tensor
+            shard_of[tensor.name] = path.name
+    if weight_map is not None:
+        _compare_with_index(weight_map, shard_of)
+    return paths, tensors
+
+
+def _weight_map(path: Path, index: dict[str, Any]) -> dict[str, str]:
+    """Tensor name -> shard, of an index whose shards all lie beside it."""
+    weight_map = index.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise FormatError(f"{path} has no 'weight_map'; fetch it again")
+    for shard, count in Counter(weight_map.values()).items():
+        if not isinstance(shard, str) or Path(shard).name != shard:
+            raise FormatError(f"{path} names the shard {shard!r}, not a file beside it")
+        if not (path.parent / shard).is_file():
+            raise CheckpointError(
+                f"{shard} is missing: {path.name} lists {count} tensors in it; "
+                "download the missing shard"
+            )
+    return weight_map
+
+
+def _find_shards(folder: Path) -> set[str]:
+    """Names of the safetensors files, where no index lists them."""
+    names = {path.name for path in folder.glob("*.safetensors")}
+    if not names:
+        _refuse_without_safetensors(folder)
+    # Some folders hold the weights twice, in the maker's own layout as well.
+    shards = {name for name in names if name.startswith("model")} or names
+    for name in shards:
+        for wanted in _companions(name):
+            if wanted not in shards:
+                raise CheckpointError(f"{wanted} is missing beside {name}; download it")
+    return shards
+
+
+def _companions(name: str) -> list[str]:
+    """All shards that a name such as "model-00001-of-00003.safetensors" promises."""
+    match = re.fullmatch(r"(.*-)\d+(-of-(\d+)\.safetensors)", name)
+    if match is None:
+        return []
+    head, tail, total = match.groups()
+    return [f"{head}{n:0{len(total)}}{tail}" for n in range(1, int(total) + 1)]
+
+
+def _refuse_without_safetensors(folder: Path) -> None:
+    pickled = sorted(path.name for end in PICKLED for path in folder.glob(end))
+    if not pickled:
+        raise CheckpointError(
+            f"{folder} has no *.safetensors; download the weights too"
+        )
+    raise CheckpointError(
+        f"{folder} has only pickled weights ({pickled[0]}), which can run any code "
+        "when opened; convert them once, where torch and transformers are installed: "
+        'AutoModelForCausalLM.from_pretrained(FOLDER, dtype="auto")'
+        ".save_pretrained(NEW_FOLDER, safe_serialization=True)"
+    )
+
+
+def read_shard(path: Path) -> list[CheckpointTensor]:
+    """The tensors of one file, sorted by name."""
+    try:
+        with safe_open(path, framework="numpy"):
+            pass  # opening checks sizes, types and offsets against the file
+    except SafetensorError as error:
+        raise FormatError(
+            f"{path} is not a complete safetensors file ({error}); {_INCOMPLETE}"
+        ) from error
+    data = np.frombuffer(mapped(path), np.uint8)
+    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
+    header = json.loads(data[8:start].tobytes())
+    header.pop("__metadata__", None)
+    return [
+        CheckpointTensor(
+            name,
+            tuple(entry["shape"]),
+            entry["dtype"],
+            data[start:][slice(*entry["data_offsets"])],
+        )
+        for name, entry in sorted(header.items())
+    ]
+
+
+def _compare_with_index(weight_map: dict[str, str], shard_of: dict[str, str]) -> None:
+    for name, shard in weight_map.items():
+        if shard_of.get(name) != shard:
+            where = shard_of.get(name)
+            raise CheckpointError(
+                f"{INDEX} lists tensor {name!r} in {shard}, "
+                + (f"but it is in {where}" if where else "but it is in none")
+                + "; the index and the shards are not of one download"
+            )
+    for name, shard in shard_of.items():
+        if name not in weight_map:
+            raise CheckpointError(
+                f"{shard} holds tensor {name!r}, which {INDEX} does not list; "
+                "the index and the shards are not of one download"
+            )

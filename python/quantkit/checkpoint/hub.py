@@ -1,0 +1,121 @@
+"""Models of the Hugging Face Hub: `hf://org/name[@revision]`, or `org/name`.
+
+The huggingface_hub library fetches them into the cache that it shares with transformers
+(HF_HOME), and finds them there when there is no connection.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..errors import CheckpointError
+
+__all__ = ["model_id", "resolve"]
+
+FILES = (
+    "*.json",
+    "*.safetensors",
+    "*.jinja",
+    "*.model",
+    "*.tiktoken",
+    "*.txt",
+    "README.md",
+)
+"""What a checkpoint is made of, tokenizer and model card included."""
+LEFT_OUT = ("*/*", "consolidated*")
+"""Subfolders, which hold other forms of the model, and Mistral's own second copy."""
+
+NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+REVISION = r"(?:@(?P<revision>[^@\s]+))?"
+# Path() takes the second slash of hf:// away.
+SCHEME = re.compile(rf"hf:/{{1,2}}(?P<id>{NAME}(?:/{NAME})?){REVISION}")
+BARE = re.compile(rf"(?P<id>{NAME}/{NAME}){REVISION}")
+FILE_ENDS = (".gguf", ".safetensors", ".json", ".bin", ".pt", ".pth")
+
+
+def resolve(model: str | Path) -> Path:
+    """The path of a model, which is fetched if it is one of the Hub.
+
+    Args:
+        model: a path; `hf://org/name`, with `@` and a branch, tag or commit if wanted;
+            or `org/name` where there is no such path.
+
+    Raises:
+        CheckpointError: the model cannot be fetched and is not in the cache.
+
+    Example:
+        >>> resolve("model.gguf")
+        PosixPath('model.gguf')
+        >>> resolve("hf://HuggingFaceTB/SmolLM2-135M")  # doctest: +SKIP
+        PosixPath('/home/user/.cache/huggingface/hub/models--HuggingFaceTB--...')
+    """
+    text = Path(model).as_posix() if isinstance(model, Path) else model
+    named = SCHEME.fullmatch(text)
+    if named is None and not text.endswith(FILE_ENDS) and not Path(text).exists():
+        named = BARE.fullmatch(text)
+    if named is None:
+        return Path(model)
+    folder = _fetched(named["id"], named["revision"])
+    if not any(folder.glob("*.safetensors")):
+        raise CheckpointError(
+            f"{named['id']} has no *.safetensors on the Hub; choose a model that has, "
+            "or convert its pickled weights once with transformers and give that folder"
+        )
+    return folder
+
+
+def model_id(folder: Path) -> str | None:
+    """The "org/name" of a folder in the Hub's cache, None if it is another folder."""
+    match = re.search(r"models--([^/]+)/snapshots/[^/]+$", folder.absolute().as_posix())
+    return match and match[1].replace("--", "/")
+
+
+def _fetched(name: str, revision: str | None) -> Path:
+    """The folder of a model in the cache, with everything that is needed of it."""
+    try:
+        from huggingface_hub import errors as hub
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise CheckpointError(
+            f"{name} is no path here, and models of the Hugging Face Hub need "
+            'huggingface_hub: pip install "quantkit[hub]"'
+        ) from None
+
+    def fetch(offline: bool) -> Path:
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=list(FILES),
+                ignore_patterns=list(LEFT_OUT),
+                local_files_only=offline,
+            )
+        )
+
+    try:
+        return fetch(offline=False)
+    except hub.GatedRepoError:
+        reason = (
+            f"is gated: ask for access at https://huggingface.co/{name}, then run "
+            "`hf auth login` or set HF_TOKEN"
+        )
+    except hub.RepositoryNotFoundError:
+        reason = (
+            "is neither a path here nor a model of the Hub that can be seen: check the "
+            "name; for a private model run `hf auth login` or set HF_TOKEN"
+        )
+    except hub.RevisionNotFoundError:
+        reason = f"has no branch, tag or commit {revision!r}"
+    except Exception as error:  # of the HTTP library, which differs between versions
+        try:
+            return fetch(offline=True)
+        except Exception:
+            cause = error.__cause__ or error
+            said = " ".join(str(cause).split())
+            reason = (
+                "is neither a path here nor complete in the local cache, and the Hub "
+                f"cannot be reached ({type(cause).__name__}: {said}); fetch it once "
+                "where there is a connection, or give a folder"
+            )
+    raise CheckpointError(f"{name} {reason}")

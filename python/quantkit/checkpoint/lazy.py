@@ -1,0 +1,393 @@
+"""Tensors read a few rows at a time, and what a model family makes of them.
+
+A checkpoint's tensors become GGUF tensors by moving rows: heads are reordered, fused
+matrices are cut, experts are stacked.  Each step here is a tensor again, which reads
+from the ones it is made of only what it is asked for, so that memory does not grow with
+the model and no step knows what comes before or after it.
+
+Rows count through all axes but the last, as everywhere in quantkit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import dequantize_rows
+from ..errors import CheckpointError
+from ..files.mapped import fetched
+from ..types import QuantType
+
+__all__ = [
+    "LazyTensor",
+    "LowRank",
+    "computed",
+    "joined",
+    "plus",
+    "reshaped",
+    "stacked",
+    "taken",
+    "transposed",
+    "unit_rows",
+    "values_of",
+]
+
+Bytes = NDArray[np.uint8]
+Index = NDArray[np.integer[Any]]
+
+TRANSPOSE_WEIGHTS = 1 << 20
+"""Weights read at a time to collect the columns of a transposed tensor."""
+
+
+class LazyTensor(Protocol):
+    """A tensor that can be read in part; safe to read from many threads."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Outermost axis first."""
+
+    @property
+    def type(self) -> QuantType:
+        """The type of the rows."""
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        """Rows start..stop-1: uint8 [rows, row bytes]."""
+
+    def pick(self, index: Index) -> Bytes:
+        """The rows that `index` names, in its order: uint8 [len(index), row bytes]."""
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """A matrix (or a stack of them) as a product b x a, which is how adapters are.
+
+    What is done to the rows of the product is done to those of `b`; its transposition
+    swaps the two.  It has no rows to read: the two are stored, not the product.
+
+    Attributes:
+        a: [..., rank, columns].
+        b: [..., rows, rank].
+    """
+
+    a: LazyTensor
+    b: LazyTensor
+
+    @property
+    def type(self) -> QuantType:
+        """The type of `a`."""
+        return self.a.type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the product."""
+        return (*self.b.shape[:-1], self.a.shape[-1])
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        """Not to be had."""
+        raise NotImplementedError("the product of two matrices is not stored")
+
+    def pick(self, index: Index) -> Bytes:
+        """Not to be had."""
+        raise NotImplementedError("the product of two matrices is not stored")
+
+
+def taken(tensor: LazyTensor, index: Index, axis: int = 0) -> LazyTensor:
+    """Entries `index` of an axis, in that order: reorders, and cuts.
+
+    Args:
+        tensor: any; of a vector, elements are taken.
+        index: entries of the axis.
+        axis: not the last one, but for a vector.
+    """
+    if isinstance(tensor, LowRank):
+        is_of_each = axis < len(tensor.shape) - 2 and tensor.a.shape[axis] > 1
+        a = taken(tensor.a, index, axis) if is_of_each else tensor.a
+        return LowRank(a, taken(tensor.b, index, axis))
+    if len(tensor.shape) == 1:
+        column = reshaped(tensor, (*tensor.shape, 1))
+        return reshaped(taken(column, index), (len(index),))
+    return _Taken(tensor, np.asarray(index, np.intp), axis)
+
+
+def stacked(tensors: Sequence[LazyTensor]) -> LazyTensor:
+    """Tensors of one shape along a new first axis."""
+    pairs = [tensor for tensor in tensors if isinstance(tensor, LowRank)]
+    if len(pairs) == len(tensors):
+        a, b = ([getattr(pair, part) for pair in pairs] for part in "ab")
+        return LowRank(stacked(a), stacked(b))
+    return _Joined(tuple(tensors), (len(tensors), *tensors[0].shape))
+
+
+def joined(tensors: Sequence[LazyTensor]) -> LazyTensor:
+    """Tensors one after the other along their first axis."""
+    if len(tensors[0].shape) == 1:
+        columns = [reshaped(tensor, (*tensor.shape, 1)) for tensor in tensors]
+        whole = joined(columns)
+        return reshaped(whole, whole.shape[:1])
+    first = sum(tensor.shape[0] for tensor in tensors)
+    return _Joined(tuple(tensors), (first, *tensors[0].shape[1:]))
+
+
+def reshaped(tensor: LazyTensor, shape: tuple[int, ...]) -> LazyTensor:
+    """The same weights in the same order, in another shape.
+
+    Where the length of a row changes, the tensor is read whole: this is for vectors and
+    other small tensors.
+
+    Raises:
+        CheckpointError: the shape has another number of weights.
+    """
+    if math.prod(tensor.shape) != math.prod(shape):
+        raise CheckpointError(
+            f"a tensor of shape {list(tensor.shape)} cannot be seen as {list(shape)}; "
+            "config.json does not belong to these weights"
+        )
+    if isinstance(tensor, LowRank):
+        *_, rank, n_cols = tensor.a.shape
+        ones = (1,) * (len(shape) - 2)
+        a = reshaped(tensor.a, (*ones, rank, n_cols))
+        return LowRank(a, reshaped(tensor.b, (*shape[:-1], rank)))
+    return tensor if tensor.shape == shape else _Reshaped(tensor, shape)
+
+
+def transposed(tensor: LazyTensor) -> LazyTensor:
+    """The last two axes swapped."""
+    if isinstance(tensor, LowRank):
+        return LowRank(transposed(tensor.b), transposed(tensor.a))
+    return _Transposed(tensor)
+
+
+def plus(tensor: LazyTensor, value: float) -> LazyTensor:
+    """Every weight plus `value`, rounded to the tensor's type (BF16 becomes F32).
+
+    llama.cpp's converter does it so: F16 stays F16 in its sums, BF16 does not.
+    """
+    return _Plus(tensor, value)
+
+
+def unit_rows(tensor: LazyTensor) -> LazyTensor:
+    """Every row divided by its length, as F32; a row of zeros stays as it is."""
+    return _UnitRows(tensor)
+
+
+def computed(values: NDArray[Any]) -> LazyTensor:
+    """A tensor of the values given, as F32."""
+    return _Computed(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def values_of(tensor: LazyTensor) -> NDArray[np.float32]:
+    """All of a small tensor, as f32 in its shape."""
+    n_rows = math.prod(tensor.shape[:-1])
+    values = dequantize_rows(tensor.rows(0, n_rows), tensor.type, tensor.shape[-1])
+    return values.reshape(tensor.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    of: LazyTensor
+    index: NDArray[np.intp]
+    axis: int
+
+    @property
+    def type(self) -> QuantType:
+        return self.of.type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape = self.of.shape
+        return (*shape[: self.axis], len(self.index), *shape[self.axis + 1 :])
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        return self.pick(np.arange(start, stop))
+
+    def pick(self, index: Index) -> Bytes:
+        """A row's place is (outer, entry of the axis, inner)."""
+        n_inner = math.prod(self.of.shape[self.axis + 1 : -1])
+        entry, inner = np.divmod(index, n_inner)
+        outer, entry = np.divmod(entry, len(self.index))
+        place = outer * self.of.shape[self.axis] + self.index[entry]
+        return self.of.pick(place * n_inner + inner)
+
+
+@dataclass(frozen=True, eq=False)
+class _Joined:
+    parts: tuple[LazyTensor, ...]
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        first = self.parts[0]
+        for part in self.parts:
+            if part.type is not first.type or part.shape[1:] != first.shape[1:]:
+                raise CheckpointError(
+                    f"tensors that belong together are {first.type.name} "
+                    f"{list(first.shape)} and {part.type.name} {list(part.shape)}; "
+                    "they must be alike"
+                )
+
+    @property
+    def type(self) -> QuantType:
+        return self.parts[0].type
+
+    def _first_rows(self) -> NDArray[np.intp]:
+        """The row with which each part starts, and the end."""
+        lengths = [math.prod(part.shape[:-1]) for part in self.parts]
+        return np.concatenate([[0], np.cumsum(lengths)])
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        first = self._first_rows()
+        pieces = [
+            part.rows(max(start, begin) - begin, min(stop, end) - begin)
+            for part, begin, end in zip(self.parts, first, first[1:], strict=False)
+            if max(start, begin) < min(stop, end)
+        ]
+        if not pieces:
+            return self.parts[0].rows(0, 0)
+        if len(pieces) == 1:
+            return pieces[0]
+        return np.concatenate([fetched(piece) for piece in pieces])
+
+    def pick(self, index: Index) -> Bytes:
+        first = self._first_rows()
+        owner = np.searchsorted(first, index, side="right") - 1
+        rows = np.empty((len(index), self.rows(0, 0).shape[1]), np.uint8)
+        for i in np.unique(owner):
+            mine = owner == i
+            rows[mine] = self.parts[i].pick(index[mine] - first[i])
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class _Reshaped:
+    of: LazyTensor
+    shape: tuple[int, ...]
+
+    @property
+    def type(self) -> QuantType:
+        return self.of.type
+
+    def _whole(self) -> Bytes:
+        rows = self.of.rows(0, math.prod(self.of.shape[:-1]))
+        return rows.reshape(-1, self.type.row_bytes(self.shape[-1]))
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        if self.shape[-1] == self.of.shape[-1]:
+            return self.of.rows(start, stop)
+        return self._whole()[start:stop]
+
+    def pick(self, index: Index) -> Bytes:
+        if self.shape[-1] == self.of.shape[-1]:
+            return self.of.pick(index)
+        return self._whole()[index]
+
+
+@dataclass(frozen=True, eq=False)
+class _Transposed:
+    of: LazyTensor
+
+    @property
+    def type(self) -> QuantType:
+        return self.of.type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        *outer, n_rows, n_cols = self.of.shape
+        return (*outer, n_cols, n_rows)
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        return self.pick(np.arange(start, stop))
+
+    def pick(self, index: Index) -> Bytes:
+        n_rows, n_cols = self.of.shape[-2:]
+        size = self.type.row_bytes(1)
+        matrix, column = np.divmod(index, n_cols)
+        picked = np.empty((len(index), n_rows, size), np.uint8)
+        step = max(1, TRANSPOSE_WEIGHTS // n_cols)
+        for i in np.unique(matrix):
+            mine = np.flatnonzero(matrix == i)
+            for start in range(0, n_rows, step):
+                stop = min(start + step, n_rows)
+                block = fetched(self.of.rows(i * n_rows + start, i * n_rows + stop))
+                columns = block.reshape(stop - start, n_cols, size)[:, column[mine]]
+                picked[mine, start:stop] = columns.swapaxes(0, 1)
+        return picked.reshape(len(index), n_rows * size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plus:
+    of: LazyTensor
+    value: float
+
+    @property
+    def type(self) -> QuantType:
+        return QuantType.F16 if self.of.type is QuantType.F16 else QuantType.F32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.of.shape
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        return self._added(self.of.rows(start, stop))
+
+    def pick(self, index: Index) -> Bytes:
+        return self._added(self.of.pick(index))
+
+    def _added(self, rows: Bytes) -> Bytes:
+        if self.type is QuantType.F16:
+            halves: Bytes = (rows.view(np.float16) + np.float16(self.value)).view(
+                np.uint8
+            )
+            return halves
+        values = dequantize_rows(rows, self.of.type, self.shape[-1])
+        sums: Bytes = (values + np.float32(self.value)).view(np.uint8)
+        return sums
+
+
+@dataclass(frozen=True, eq=False)
+class _UnitRows:
+    of: LazyTensor
+
+    type = QuantType.F32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.of.shape
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        return self._divided(self.of.rows(start, stop))
+
+    def pick(self, index: Index) -> Bytes:
+        return self._divided(self.of.pick(index))
+
+    def _divided(self, rows: Bytes) -> Bytes:
+        values = dequantize_rows(rows, self.of.type, self.shape[-1])
+        length = np.sqrt(np.einsum("ij,ij->i", values, values))
+        units = values / np.maximum(length, np.finfo(np.float32).tiny)[:, None]
+        divided: Bytes = units.view(np.uint8)
+        return divided
+
+
+@dataclass(frozen=True, eq=False)
+class _Computed:
+    values: NDArray[np.float32]
+
+    type = QuantType.F32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        return self._matrix()[start:stop]
+
+    def pick(self, index: Index) -> Bytes:
+        return self._matrix()[index]
+
+    def _matrix(self) -> Bytes:
+        rows = self.values.reshape(-1, self.values.shape[-1])
+        matrix: Bytes = rows.view(np.uint8)
+        return matrix

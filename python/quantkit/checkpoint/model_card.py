@@ -1,0 +1,227 @@
+"""Where a model comes from, as `general.*` metadata: names, licence, parents, sampling.
+
+Sources: the key list of the GGUF format document (ggml/docs/gguf.md), and the places
+where llama.cpp's gguf-py (metadata.py) looks: the front matter of README.md,
+config.json, generation_config.json, and the name of the folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import FormatError, OptionError
+from ..files.json_file import read_json
+from ..gguf.keys import Field, ValueType, array, float32, int32, string, uint32
+from .hub import model_id
+from .model_name import ModelName, title
+
+__all__ = ["general_fields"]
+
+Card = Mapping[str, Any]
+
+_log = logging.getLogger(__name__)
+
+# GGUF key -> the keys of generation_config.json that give it, the first found counts.
+_SAMPLING: Mapping[str, tuple[Callable[[Any], Field], tuple[str, ...]]] = {
+    "sequence": (string, ("sequence",)),
+    "top_k": (int32, ("top_k",)),
+    "top_p": (float32, ("top_p",)),
+    "min_p": (float32, ("min_p",)),
+    "xtc_probability": (float32, ("xtc_probability",)),
+    "xtc_threshold": (float32, ("xtc_threshold",)),
+    "temp": (float32, ("temperature",)),
+    "penalty_last_n": (int32, ("penalty_last_n",)),
+    "penalty_repeat": (float32, ("penalty_repeat", "repetition_penalty")),
+    "mirostat": (int32, ("mirostat",)),
+    "mirostat_tau": (float32, ("mirostat_tau",)),
+    "mirostat_eta": (float32, ("mirostat_eta",)),
+}
+
+# GGUF key -> the keys of a model card that give it, in the order they are written.
+_FROM_CARD = {
+    "name": ("name", "model_name"),
+    "author": ("author", "model_author", "model_creator"),
+    "version": ("version", "model_version"),
+    "organization": ("organization", "model_organization"),
+    "finetune": ("finetune", "model_finetune"),
+    "basename": ("basename", "model_basename", "model_type"),
+    "description": ("description", "model_description"),
+    "size_label": ("size_label", "model_size_label"),
+    "license": ("license",),
+    "license.name": ("license_name",),
+    "license.link": ("license_link",),
+    "source.url": ("url", "model_url"),
+    "source.doi": ("doi", "model_doi"),
+    "source.uuid": ("uuid", "model_uuid"),
+    "source.repo_url": ("repo_url", "model_repo_url"),
+}
+
+# What a card can tell of a parent model or a data set, in the order it is written.
+_FACTS = (
+    "name",
+    "author",
+    "version",
+    "organization",
+    "description",
+    "url",
+    "doi",
+    "uuid",
+    "repo_url",
+)
+_HUB = "https://huggingface.co/"
+
+
+def general_fields(
+    folder: Path, n_weights: int, size_label: str, overrides: Path | None = None
+) -> dict[str, Field]:
+    """The `general.*` metadata of a checkpoint, in the order llama.cpp writes it.
+
+    Args:
+        folder: holds config.json, and perhaps README.md and generation_config.json.
+        n_weights: weights in all tensors.
+        size_label: such as "7B".
+        overrides: JSON with `general.*` keys that replace what the folder tells.
+
+    Raises:
+        OptionError: the overrides cannot be read, or hold another key.
+    """
+    given = _overrides(overrides)
+    card = _read_card(folder / "README.md")
+    fields = _sampling_fields(folder / "generation_config.json")
+    values = {key: _first(card, names) for key, names in _FROM_CARD.items()}
+    for name in _names(folder, n_weights):
+        for key, part in asdict(name).items():
+            values[key] = values[key] or part
+    values["size_label"] = values["size_label"] or size_label
+    values |= {key: given[key] for key in values if key in given}
+    for key, value in values.items():
+        if value:
+            fields[f"general.{key}"] = string(",".join(map(str, _list(value))))
+    parents = _first(card, ("base_model", "base_models", "base_model_sources"))
+    sets = _first(card, ("datasets", "dataset", "dataset_sources"))
+    fields |= _related_fields("base_model", _list(parents), n_weights)
+    fields |= _related_fields("dataset", _list(sets), n_weights)
+    for key, names in (
+        ("tags", ("tags", "pipeline_tag")),
+        ("languages", ("languages", "language")),
+    ):
+        words = [word for name in names for word in _list(card.get(name))]
+        words = _list(given.get(key)) or words
+        if words:
+            fields[f"general.{key}"] = array(ValueType.STRING, words)
+    return fields
+
+
+def _overrides(path: Path | None) -> dict[str, Any]:
+    """The `general.*` keys of a JSON file, without that prefix."""
+    if path is None:
+        return {}
+    try:
+        content = read_json(path)
+    except FormatError as error:
+        raise OptionError(f"--metadata: {error}") from error
+    if content is None:
+        raise OptionError(f"--metadata: there is no file {path}")
+    known = {f"general.{key}" for key in (*_FROM_CARD, "tags", "languages")}
+    for key in content:
+        if key not in known:
+            raise OptionError(
+                f"--metadata: {path} holds the key {key!r}; "
+                f"known: {', '.join(sorted(known))}"
+            )
+    return {key.removeprefix("general."): value for key, value in content.items()}
+
+
+def _read_card(path: Path) -> Card:
+    """The front matter of a model card; every value in it is a text."""
+    if not path.is_file():
+        return {}
+    first, *lines = path.read_text("utf-8", "replace").splitlines() or [""]
+    if first != "---" or "---" not in lines:
+        return {}
+    matter = "\n".join(lines[: lines.index("---")]).replace("\t", "  ")
+    try:
+        card = yaml.load(matter, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        _log.warning(
+            "%s: its front matter is not YAML, so it is left out: %s", path, error
+        )
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _sampling_fields(path: Path) -> dict[str, Field]:
+    """How the makers want text to be sampled."""
+    try:
+        config = read_json(path) or {}
+    except FormatError as error:
+        _log.warning("%s; it is left out", error)
+        return {}
+    fields = {}
+    for key, (typed, names) in _SAMPLING.items():
+        value = next((config[name] for name in names if name in config), None)
+        if value is not None:
+            fields[f"general.sampling.{key}"] = typed(value)
+    return fields
+
+
+def _names(folder: Path, n_weights: int) -> Iterator[ModelName]:
+    """What the model's names tell: the one in config.json, then the folder's."""
+    stated = (read_json(folder / "config.json") or {}).get("_name_or_path")
+    if isinstance(stated, str) and stated and stated.count("/") <= 1:  # not a path
+        yield _titled(stated, n_weights)
+    yield _titled(model_id(folder) or folder.absolute().name, n_weights)
+
+
+def _titled(model_id: str, n_weights: int) -> ModelName:
+    name = ModelName.parse(model_id, n_weights)
+    organization = name.organization and title(name.organization)
+    return replace(name, name=title(name.name), organization=organization)
+
+
+def _related_fields(kind: str, entries: list[Any], n_weights: int) -> dict[str, Field]:
+    """The models or data sets that a model was made from."""
+    if not entries:
+        return {}
+    fields = {f"general.{kind}.count": uint32(len(entries))}
+    for i, entry in enumerate(entries):
+        facts = entry if isinstance(entry, dict) else _facts(str(entry), n_weights)
+        for key in _FACTS:
+            if facts.get(key):
+                fields[f"general.{kind}.{i}.{key}"] = string(str(facts[key]))
+    return fields
+
+
+def _facts(entry: str, n_weights: int) -> dict[str, str | None]:
+    """What the name or address of a model or data set tells about it."""
+    is_address = re.match("(https?|ssh)://", entry) is not None
+    model_id = re.sub("^https?://huggingface.co/(?=[^/]+/[^/]+$)", "", entry)
+    if is_address and model_id == entry:
+        return {"repo_url": entry}
+    name = _titled(model_id, n_weights)
+    address = (
+        entry if is_address else f"{_HUB}{model_id}" if name.organization else None
+    )
+    return {
+        "name": name.name,
+        "version": name.version,
+        "organization": name.organization,
+        "repo_url": address,
+    }
+
+
+def _first(card: Card, names: Sequence[str]) -> Any:
+    """The value of the first of `names` that a card has."""
+    return next((card[name] for name in names if card.get(name)), None)
+
+
+def _list(value: Any) -> list[Any]:
+    """A value that may stand alone or in a list, as a list."""
+    return value if isinstance(value, list) else [value] if value else []

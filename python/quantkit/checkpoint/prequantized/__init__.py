@@ -1,0 +1,92 @@
+"""Checkpoints that are quantized already, seen as the weights that they stand for.
+
+One file per method, named after it.  A method gets the `quantization_config` and the
+stored tensors, and says which tensors they mean; weights are made a few rows at a time,
+when they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ...errors import UnsupportedModelError, UnsupportedTypeError
+from ..stored import CheckpointTensor, StoredTensor
+from .awq import awq
+from .bitnet import bitnet
+from .bitsandbytes import bitsandbytes
+from .compressed_tensors import compressed_tensors
+from .fp8 import fp8
+from .gptq import gptq
+from .grouped import GroupedWeight
+from .mxfp4 import mxfp4
+from .parts import Parts
+from .settings import text_setting
+
+__all__ = ["METHODS", "meant_tensors"]
+
+Method = Callable[[Mapping[str, Any], Parts], list[GroupedWeight] | None]
+
+METHODS: Mapping[str, Method] = {
+    "awq": awq,
+    "bitnet": bitnet,
+    "bitsandbytes": bitsandbytes,
+    "compressed-tensors": compressed_tensors,
+    "fbgemm_fp8": fp8,
+    "fp8": fp8,
+    "gptq": gptq,
+    "modelopt": fp8,
+    "mxfp4": mxfp4,
+}
+"""By the `quant_method` of a config; the weights that a method returns come last."""
+
+
+def meant_tensors(
+    config: Mapping[str, Any],
+    stored: Mapping[str, CheckpointTensor],
+    *,
+    symmetric_q4_0: bool = False,
+) -> Iterator[StoredTensor]:
+    """The tensors that a checkpoint stands for, in the order of llama.cpp's converter.
+
+    Args:
+        config: its `quantization_config`, empty if it is not quantized.
+        stored: all that it stores.
+        symmetric_q4_0: take symmetric weights of 4 bits over into Q4_0.
+
+    Raises:
+        CheckpointError: a tensor is missing or does not fit.
+        UnsupportedModelError: quantkit does not know the method.
+        UnsupportedTypeError: the weights do not fit Q4_0 without loss.
+    """
+    parts = Parts(stored)
+    name = _method_name(config) if config else None
+    grouped = METHODS[name](config, parts) if name else None
+    if name:
+        parts.refuse_bare_codes()
+    if symmetric_q4_0 and not grouped:
+        raise UnsupportedTypeError(
+            "Q4_0 without loss was asked for, but the checkpoint's weights are "
+            f"{f'those of {name}' if name else 'not quantized'}; only 4-bit integers "
+            "of GPTQ, AWQ and packed compressed-tensors can be taken over: convert it "
+            "without that option"
+        )
+    parts.last += [weight.tensor(as_q4_0=symmetric_q4_0) for weight in grouped or []]
+    return parts.tensors()
+
+
+def _method_name(config: Mapping[str, Any]) -> str:
+    """The method of a config; those from before methods had names are recognized.
+
+    Raises:
+        UnsupportedModelError: there is none, or quantkit does not know it.
+    """
+    name = text_setting(config, "quant_method", default="")
+    if not name and (config.get("load_in_8bit") or config.get("load_in_4bit")):
+        return "bitsandbytes"
+    if name in METHODS:
+        return str(name)
+    raise UnsupportedModelError(
+        f"the checkpoint is quantized by {name or 'an unnamed method'}; quantkit reads "
+        f"{', '.join(METHODS)}: use the checkpoint that it was made from"
+    )

@@ -1,0 +1,63 @@
+"""FP8 checkpoints: 8-bit floats with scales of blocks, rows or whole tensors.
+
+    X.weight  F8_E4M3 or F8_E5M2, and its scale:
+    X.weight_scale_inv  DeepSeek and transformers; blocks of `weight_block_size`
+    X.weight_scale      ModelOpt, AutoFP8, FBGEMM; a number, or one for each row
+    X.qscale_weight     Mistral; a number
+
+Sources: transformers 5.23 (integrations/finegrained_fp8.py and fbgemm_fp8.py); ModelOpt
+and Mistral as llama.cpp's converter reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import UnsupportedModelError
+from .parts import Parts, expect_dtype
+from .scaled import scaled
+from .settings import block_setting, text_setting
+
+__all__ = ["fp8"]
+
+FP8 = ("F8_E4M3", "F8_E5M2")
+ALGORITHMS = ("FP8", "MIXED_PRECISION")
+"""Of ModelOpt; mixed, each layer is looked at."""
+SCALES = {"_scale_inv": "", ".weight_scale": ".weight", ".qscale_weight": ".weight"}
+"""The end of a scale's name, and that of its weight."""
+
+RUNTIME_ONLY = (
+    "activation_scale",
+    ".input_scale",
+    ".input_scale_ub",
+    ".k_scale",
+    ".kv_scale",
+    ".qscale_act",
+    ".v_scale",
+)
+"""Scales of what is computed from the weights."""
+
+
+def fp8(config: Mapping[str, Any], parts: Parts) -> None:
+    """Put the weights of an FP8 checkpoint together.
+
+    Raises:
+        CheckpointError: a tensor is missing or does not fit.
+        UnsupportedModelError: the checkpoint is ModelOpt's, but not of 8-bit floats.
+        UnsupportedTypeError: a weight with a scale is no 8-bit float.
+    """
+    algorithm = text_setting(config, "quant_algo", default="FP8")
+    if not algorithm.startswith(ALGORITHMS):
+        raise UnsupportedModelError(
+            f"the checkpoint is quantized by ModelOpt's {algorithm}; quantkit reads "
+            "its FP8: use the checkpoint that it was made from"
+        )
+    block = block_setting(config, "weight_block_size")
+    parts.drop(*RUNTIME_ONLY)
+    for base, end in parts.ending(*SCALES):
+        name = base + SCALES[end]
+        scale = parts.take(base + end, name)
+        weight = parts.take(name, name)
+        expect_dtype(weight, *FP8)
+        parts.in_place[name] = scaled(weight, scale, block)

@@ -1,0 +1,126 @@
+"""Integer weights that share a scale and a zero point by groups of columns.
+
+    weight = (code - zero) * scale
+
+GPTQ, AWQ and the packed format of compressed-tensors are all of this kind and differ in
+where the bits lie.  With scales of 16 bits the product is exact in f32: rounding it to
+the type of the scales gives what the method's own library computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import UnsupportedTypeError
+from ...types import QuantType
+from ..stored import CheckpointTensor, DequantizedTensor, Rows
+
+__all__ = ["GroupedWeight"]
+
+F32 = NDArray[np.float32]
+Codes = NDArray[np.int16]
+
+Q4_0_BLOCK = QuantType.Q4_0.block_size
+Q4_0_ZERO = 8
+CHECKED_ROWS = 4096
+"""Rows whose scales and zero points are checked at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedWeight:
+    """A quantized matrix, or several stacked; all functions take rows.
+
+    Attributes:
+        name: of the weight.
+        shape: outermost axis first.
+        bits: of a code.
+        group: int [columns], the group that each column belongs to.
+        codes: [rows, columns], 0 to 2**bits - 1.
+        scales: [rows, groups].
+        zeros: [rows, groups], or the one zero point of all.
+        sources: the tensors it is stored in.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bits: int
+    group: NDArray[np.integer[Any]]
+    codes: Callable[[Rows], Codes]
+    scales: Callable[[Rows], F32]
+    zeros: Callable[[Rows], Codes] | int
+    sources: tuple[CheckpointTensor, ...]
+
+    def tensor(self, *, as_q4_0: bool = False) -> DequantizedTensor:
+        """The weights as F32, or taken over into Q4_0 where that loses nothing.
+
+        Raises:
+            UnsupportedTypeError: Q4_0 cannot hold the weights exactly.
+        """
+        if as_q4_0:
+            self._check_q4_0()
+        type, compute = (
+            (QuantType.Q4_0, self._q4_0) if as_q4_0 else (QuantType.F32, self._weights)
+        )
+        return DequantizedTensor(self.name, self.shape, type, compute, self.sources)
+
+    def _weights(self, rows: Rows) -> F32:
+        codes = self.codes(rows)
+        if isinstance(self.zeros, int):
+            codes -= np.int16(self.zeros)
+        else:
+            codes -= self.zeros(rows)[:, self.group]
+        return codes * self.scales(rows)[:, self.group]
+
+    def _q4_0(self, rows: Rows) -> NDArray[np.uint8]:
+        """Blocks of a half-precision scale and 16 bytes.
+
+        Byte j has code j in its lower half and code j + 16 in its upper half.
+        """
+        n_blocks = self.shape[-1] // Q4_0_BLOCK
+        codes = self.codes(rows).astype(np.uint8).reshape(-1, n_blocks, Q4_0_BLOCK)
+        halves = codes[..., : Q4_0_BLOCK // 2] | codes[..., Q4_0_BLOCK // 2 :] << 4
+        scales = self.scales(rows)[:, self.group[::Q4_0_BLOCK]].astype(np.float16)
+        blocks = np.concatenate([scales[..., None].view(np.uint8), halves], axis=-1)
+        return blocks.reshape(len(codes), n_blocks * QuantType.Q4_0.block_bytes)
+
+    def _check_q4_0(self) -> None:
+        """Refuse weights that Q4_0 cannot hold.
+
+        Raises:
+            UnsupportedTypeError: with the reason.
+        """
+        if self.bits != 4:
+            self._refuse(f"it has {self.bits} bits")
+        n_cols = self.shape[-1]
+        if n_cols % Q4_0_BLOCK:
+            self._refuse(f"its rows of {n_cols} are no whole blocks of {Q4_0_BLOCK}")
+        blocks = self.group.reshape(-1, Q4_0_BLOCK)
+        if (blocks != blocks[:, :1]).any():
+            self._refuse(f"groups of columns change within blocks of {Q4_0_BLOCK}")
+        n_rows = int(np.prod(self.shape[:-1]))
+        for start in range(0, n_rows, CHECKED_ROWS):
+            self._check_q4_0_rows(slice(start, min(start + CHECKED_ROWS, n_rows)))
+
+    def _check_q4_0_rows(self, rows: slice) -> None:
+        zeros = self.zeros if isinstance(self.zeros, int) else self.zeros(rows)
+        if np.any(np.not_equal(zeros, Q4_0_ZERO)):
+            self._refuse(f"it is not symmetric: not all zero points are {Q4_0_ZERO}")
+        scales = self.scales(rows)
+        with np.errstate(over="ignore"):
+            halves = scales.astype(np.float16)
+        inexact = (halves != scales) | ~np.isfinite(halves)
+        if inexact.any():
+            self._refuse(
+                f"its scale {scales[inexact][0]!s} is no half-precision number"
+            )
+
+    def _refuse(self, reason: str) -> None:
+        raise UnsupportedTypeError(
+            f"tensor {self.name!r} does not fit Q4_0 without loss: {reason}; convert "
+            "the checkpoint without that option"
+        )

@@ -1,0 +1,73 @@
+"""MXFP4 weights, taken over into GGUF's MXFP4 blocks without loss.
+
+    X_blocks uint8 [experts, rows, columns / 32, 16], X_scales uint8 [..., columns / 32]
+        as gpt-oss has them, or
+    X.weight_packed uint8 [rows, columns / 2], X.weight_scale uint8 [rows, columns / 32]
+        as compressed-tensors has them
+
+A byte holds codes 2i (lower half) and 2i + 1; in a GGUF block of a scale and 16 bytes,
+byte j holds codes j and j + 16.  Codes and scales mean the same in both.
+
+Sources: transformers 5.23 (integrations/mxfp4.py); compressed-tensors 0.20
+(compressors/mxfp4/base.py); ggml's `block_mxfp4`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...types import QuantType
+from ..stored import CheckpointTensor, DequantizedTensor, Rows
+from .parts import Parts, expect_dtype, expect_matrices, expect_shape
+
+__all__ = ["mxfp4", "mxfp4_tensor"]
+
+BLOCK = QuantType.MXFP4.block_size
+PACKED = BLOCK // 2
+
+
+def mxfp4(config: Mapping[str, Any], parts: Parts) -> None:
+    """Put the experts of a gpt-oss checkpoint together; they come first.
+
+    Raises:
+        CheckpointError: a tensor is missing or does not fit.
+    """
+    for name, end in parts.ending("_scales"):
+        scales = parts.take(name + end, name)
+        blocks = parts.take(f"{name}_blocks", name)
+        expect_matrices(scales)
+        expect_shape(blocks, (*scales.shape, PACKED), f"since {scales.name!r} is so")
+        flat = replace(blocks, shape=(*scales.shape[:-1], scales.shape[-1] * PACKED))
+        parts.first.append(mxfp4_tensor(name, flat, scales))
+
+
+def mxfp4_tensor(
+    name: str, packed: CheckpointTensor, scales: CheckpointTensor
+) -> DequantizedTensor:
+    """Packed codes [..., columns / 2] and their scales as a tensor of MXFP4 blocks.
+
+    Raises:
+        CheckpointError: the shapes do not fit.
+        UnsupportedTypeError: they are not stored as bytes.
+    """
+    expect_dtype(packed, "U8")
+    expect_dtype(scales, "U8", "F8_E8M0")
+    expect_matrices(scales)
+    *outer, n_blocks = scales.shape
+    expect_shape(packed, (*outer, n_blocks * PACKED), f"since {scales.name!r} is so")
+
+    def compute(rows: Rows) -> NDArray[np.uint8]:
+        pairs = packed.numbers[rows].reshape(-1, n_blocks, PACKED)
+        codes = np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(-1, n_blocks, BLOCK)
+        halves = codes[..., :PACKED] | codes[..., PACKED:] << 4
+        exponents = scales.numbers[rows][..., None]
+        blocks = np.concatenate([exponents, halves], axis=-1)
+        return blocks.reshape(len(pairs), n_blocks * QuantType.MXFP4.block_bytes)
+
+    shape = (*outer, n_blocks * BLOCK)
+    return DequantizedTensor(name, shape, QuantType.MXFP4, compute, (packed, scales))

@@ -1,0 +1,162 @@
+"""The commands `convert` and `convert-lora`: options to parameters, results to text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+
+from ..tasks.convert import OUTTYPES, convert
+from ..tasks.convert_lora import convert_lora
+from ..vocab import VocabType
+from . import tables
+from .console import print_result, progress_bar
+from .options import Imatrix, Quiet, SplitMaxSize, Threads, recipe_name
+
+__all__ = ["convert_command", "convert_lora_command"]
+
+VOCAB_TYPES = get_args(VocabType)
+
+
+def _outtype(value: str) -> str:
+    return value.lower() if value.lower() in OUTTYPES else recipe_name(value)
+
+
+def _plain_outtype(value: str) -> str:
+    if value.lower() not in OUTTYPES:
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(OUTTYPES)}")
+    return value.lower()
+
+
+def _vocab_type(value: str) -> str:
+    if value not in VOCAB_TYPES:
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(VOCAB_TYPES)}")
+    return value
+
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="GGUF file to write \\[default: FOLDER-OUTTYPE.gguf]."
+    ),
+]
+Outtype = Annotated[
+    str,
+    typer.Option(
+        callback=_outtype,
+        help=f"What matrices become: {', '.join(OUTTYPES)}, or any type of `quantize`.",
+    ),
+]
+
+
+def convert_command(
+    model_dir: Annotated[
+        Path, typer.Argument(help="A Hugging Face checkpoint folder, or hf://org/name.")
+    ],
+    output: Output = None,
+    outtype: Outtype = "auto",
+    imatrix: Imatrix = None,
+    pre_tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--pre",
+            "--pre-tokenizer",
+            help="llama.cpp's name of the pre-tokenizer \\[default: recognized].",
+        ),
+    ] = None,
+    vocab_type: Annotated[
+        str,
+        typer.Option(
+            callback=_vocab_type,
+            help=f"The tokenizer's file: one of {', '.join(VOCAB_TYPES)}.",
+        ),
+    ] = "auto",
+    pad_vocab: Annotated[
+        bool,
+        typer.Option(
+            "--pad-vocab",
+            help="Fill a vocabulary that is smaller than the model's up.",
+        ),
+    ] = False,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="general.* keys that replace what the folder tells.",
+        ),
+    ] = None,
+    tensors_only: Annotated[
+        bool,
+        typer.Option(
+            "--tensors-only",
+            help="Write the tensors under the names they have: for models that "
+            "llama.cpp does not know.",
+        ),
+    ] = False,
+    symmetric_q4_0: Annotated[
+        bool,
+        typer.Option(
+            "--symmetric-q4_0",
+            help="Take 4-bit symmetric weights in groups of 32 over into Q4_0, "
+            "without loss.",
+        ),
+    ] = False,
+    split_max_size: SplitMaxSize = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Write nothing; list the tensors and the size."),
+    ] = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Convert a checkpoint folder to a GGUF file."""
+    target = output or _default_output(model_dir, outtype)
+    with progress_bar(quiet, in_bytes=True) as progress:
+        result = convert(
+            model_dir,
+            target,
+            outtype,
+            importance=imatrix,
+            pre_tokenizer=pre_tokenizer,
+            vocab_type=cast(VocabType, vocab_type),
+            pad_vocab=pad_vocab,
+            metadata_file=metadata,
+            tensors_only=tensors_only,
+            symmetric_q4_0=symmetric_q4_0,
+            split_max_bytes=split_max_size,
+            dry_run=dry_run,
+            threads=threads,
+            progress=progress,
+        )
+    print_result(tables.convert_summary(result))
+
+
+def convert_lora_command(
+    adapter: Annotated[
+        Path, typer.Argument(help="Folder of a PEFT adapter in safetensors.")
+    ],
+    base: Annotated[
+        Path,
+        typer.Option(help="Folder of the model it adapts; config.json is enough."),
+    ],
+    output: Output = None,
+    outtype: Annotated[
+        str,
+        typer.Option(
+            callback=_plain_outtype,
+            help=f"What matrices become, one of {', '.join(OUTTYPES)}.",
+        ),
+    ] = "f32",
+    quiet: Quiet = False,
+) -> None:
+    """Convert a LoRA adapter to a GGUF file that llama.cpp loads beside the model."""
+    target = output or _default_output(adapter, outtype)
+    with progress_bar(quiet, in_bytes=True) as progress:
+        convert_lora(adapter, base, target, outtype, progress=progress)
+    print(f"{target}: {tables.size(target.stat().st_size)}")
+
+
+def _default_output(folder: Path, outtype: str) -> Path:
+    """In the current folder, called like the checkpoint's."""
+    return Path(f"{folder.resolve().name}-{outtype}.gguf")

@@ -1,0 +1,64 @@
+"""The command line: each command parses, calls one documented function, and prints.
+
+Results go to stdout, progress and errors to stderr.  Exit code 0: done; 1: failed; 2:
+wrong usage; 130: stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+from .._version import __version__
+from ..errors import QuantkitError
+from .commands import CommandGroup
+from .messages import fail
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="What each GGUF quantization type costs on your model and your text, "
+    "and that file.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"quantkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the version.",
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """Run the command line; errors meant for the user become one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # whose encoding may lack "±"
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+    except QuantkitError as error:
+        fail(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        fail(f"{place}{error.strerror or error}")

@@ -1,0 +1,113 @@
+"""Options and arguments that several commands share, and how their text is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import typer
+
+from ..errors import QuantkitError, UnsupportedTypeError
+from ..output.splits import parse_size
+from ..recipes import Recipe
+
+__all__ = [
+    "FILES",
+    "Chat",
+    "Chunks",
+    "Ctx",
+    "Imatrix",
+    "Json",
+    "ModelArgument",
+    "Precision",
+    "Quiet",
+    "SplitMaxSize",
+    "Threads",
+    "recipe_name",
+    "type_names",
+    "usage",
+]
+
+Value = TypeVar("Value")
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Threads \\[default: one per core]. Results do not depend on it."
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Imatrix = Annotated[
+    Path | None,
+    typer.Option(help="Importance matrix (GGUF or .dat) of `quantkit imatrix`."),
+]
+Chunks = Annotated[
+    int | None, typer.Option(min=1, help="Chunks to evaluate \\[default: all].")
+]
+Chat = Annotated[
+    bool,
+    typer.Option(
+        "--chat",
+        help="Texts are .jsonl files of conversations: the field `messages` of "
+        "each line, rendered with the model's own template.",
+    ),
+]
+Ctx = Annotated[int, typer.Option(min=4, help="Tokens per chunk.")]
+Precision = Literal["i16", "q8", "f32"]
+"""How exactly activations are held, in `--activations`."""
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="A GGUF file (any shard), a checkpoint folder or hf://org/name."
+    ),
+]
+
+
+def usage(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """The same parser, whose errors are wrong usage (exit code 2)."""
+
+    @wraps(parse)
+    def parsed(text: str) -> Value:
+        try:
+            return parse(text)
+        except QuantkitError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parsed
+
+
+def recipe_name(value: str) -> str:
+    """The name of a recipe, as the table of recipes has it."""
+    try:
+        return Recipe.parse(value).name
+    except UnsupportedTypeError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def type_names(value: str) -> str:
+    """Names of recipes separated by commas; also "all", and recipe files (*.toml)."""
+    names = [name.strip() for name in value.split(",")]
+    return ",".join(map(_type_name, names))
+
+
+def _type_name(name: str) -> str:
+    is_other = name.lower() == "all" or name.lower().endswith(".toml")
+    return name if is_other else recipe_name(name)
+
+
+FILES = "Files and reports"
+"""The heading of options about what is written."""
+
+SplitMaxSize = Annotated[
+    int | None,
+    typer.Option(
+        parser=usage(parse_size),
+        metavar="N(M|G)",
+        help="Several files of at most so many million (M) or thousand million (G) "
+        "bytes of tensors each.",
+        rich_help_panel=FILES,
+    ),
+]

@@ -1,0 +1,223 @@
+"""Results as tables for people; the numbers themselves come from the result classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .._native import active_backend, backends
+from ..cells import Cells
+from ..evaluate import Comparison
+from ..tasks.convert import ConvertReport
+from ..tasks.info import ModelInfo
+from ..tasks.quantize_report import QuantizeReport
+from ..tasks.verify import Verification
+
+__all__ = [
+    "backends_table",
+    "cells_table",
+    "comparison_table",
+    "convert_summary",
+    "info_tables",
+    "quantize_summary",
+    "size",
+    "verification_lines",
+]
+
+MIB = 1 << 20
+
+
+def size(n_bytes: int) -> str:
+    """Bytes in MiB, as model sizes are usually quoted."""
+    return f"{n_bytes / MIB:.2f} MiB"
+
+
+def comparison_table(comparison: Comparison, *, pareto: bool = False) -> Table:
+    """One row per type: what it takes and what it costs."""
+    table = cells_table(comparison.cells(pareto=pareto))
+    if comparison.chunks > len(comparison.texts):  # one chunk has no error
+        table.caption = "±: standard errors that take chunks as independent, not tokens"
+        table.caption_justify = "left"
+    return table
+
+
+def cells_table(cells: Cells) -> Table:
+    """Cells as a table."""
+    table = _table(*cells.columns)
+    for row in cells.rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def convert_summary(report: ConvertReport) -> RenderableType:
+    """The files and their size; of a dry run, the tensors that they would hold."""
+    total = Text(f"{', '.join(map(str, report.paths))}: {size(report.size_bytes)}")
+    if not report.is_dry_run:
+        return total
+    listing = _table("tensor", ">shape", "type", ">bytes")
+    for t in report.tensors:
+        shape = " x ".join(map(str, t.shape))
+        listing.add_row(t.name, shape, t.type.name, f"{t.n_bytes:,}")
+    return Group(listing, total + Text(" (dry run: nothing was written)"))
+
+
+def quantize_summary(report: QuantizeReport) -> RenderableType:
+    """What a quantized file holds, and which tensors fell back to another type.
+
+    Of a dry run, what it would hold, tensor by tensor.
+    """
+    parts: list[RenderableType] = [_types_table(report), _totals(report)]
+    if report.is_dry:
+        listing = _table("tensor", ">shape", "from", "to", ">bytes", "why")
+        for t in report.tensors:
+            shape = " x ".join(map(str, t.shape))
+            why = t.reason + (
+                f"; not {t.fallback_from.name}" if t.fallback_from else ""
+            )
+            types = t.source_type.name, t.type.name
+            listing.add_row(t.name, shape, *types, f"{t.n_bytes:,}", Text(why))
+        parts.insert(0, listing)
+    return Group(*parts)
+
+
+def _types_table(report: QuantizeReport) -> Table:
+    """One row per type, with its error if that was measured."""
+    is_measured = any(t.errors is not None for t in report.tensors)
+    errors = (">RMSE", ">SNR dB", ">max error") if is_measured else ()
+    table = _table("type", ">tensors", ">size", *errors)
+    for use in report.types:
+        row = [use.type.name, str(use.n_tensors), size(use.n_bytes)]
+        if use.errors is not None:
+            snr = use.errors.snr_db
+            row.append(f"{use.errors.rmse:.3g}")
+            row.append("-" if snr is None else f"{snr:.2f}")
+            row.append(f"{use.errors.largest:.3g}")
+        table.add_row(*row)
+    return table
+
+
+def _totals(report: QuantizeReport) -> Text:
+    lines = Text(
+        f"{', '.join(map(str, report.paths))}: {report.recipe}, "
+        f"{size(report.size_bytes)}, {report.bits_per_weight:.3f} bits per weight"
+    )
+    if report.is_dry:
+        lines.append(f"\ndry run: nothing was written; {report.size_bytes:,} bytes")
+    for line in _fallback_lines(report):
+        lines.append(f"\n{line}")
+    return lines
+
+
+def _fallback_lines(report: QuantizeReport) -> list[str]:
+    """How many tensors got another type than was chosen, and why.
+
+    Those that lack importance are named, for a better matrix would mend that.
+    """
+    fitted: Counter[str] = Counter()
+    lacking: dict[str, list[str]] = {}
+    for t in report.fallbacks:
+        assert t.fallback_from is not None  # for mypy; `fallbacks` have one
+        change = f"{t.fallback_from.name} -> {t.type.name}"
+        block = t.fallback_from.block_size
+        if t.shape[-1] % block:
+            fitted[f"{change}: rows not a multiple of {block} weights"] += 1
+        else:
+            lacking.setdefault(f"{change}: no importance", []).append(t.name)
+    return [f"{count} tensors {change}" for change, count in fitted.items()] + [
+        f"{len(names)} tensors {change}: {', '.join(names)}"
+        for change, names in lacking.items()
+    ]
+
+
+def verification_lines(result: Verification) -> Text:
+    """Whether a file is what its recipe makes of its source, and what differs."""
+    if result.is_equal:
+        return Text(
+            f"{result.path}: equal; {result.n_tensors} tensors are what "
+            f"{result.recipe} makes of the source"
+        )
+    lines = Text(f"{result.path}: not what {result.recipe} makes of the source")
+    for kind, differences in (("tensor", result.tensors), ("key", result.keys)):
+        for difference in differences:
+            lines.append(f"\n{kind} {difference.name}: {difference.what}")
+    return lines
+
+
+def info_tables(info: ModelInfo, *, tensors: bool) -> RenderableType:
+    """The facts of a GGUF file, its metadata, and its tensors if asked for."""
+    facts = _table("", "", header=False)
+    for label, value in _facts(info):
+        if value is not None:
+            facts.add_row(label, str(value))
+    types = _table("type", ">tensors", ">weights", ">size")
+    for use in info.types:
+        types.add_row(
+            use.type.name, str(use.n_tensors), f"{use.n_weights:,}", size(use.n_bytes)
+        )
+    metadata = _table("key", "type", "value")
+    for entry in info.metadata:
+        metadata.add_row(entry.key, entry.type, Text(entry.text))
+    parts: list[RenderableType] = [facts, types, metadata]
+    if tensors:
+        listing = _table("tensor", "type", ">shape", ">bytes")
+        for tensor in info.tensors:
+            shape = " x ".join(map(str, tensor.shape))
+            listing.add_row(tensor.name, tensor.type.name, shape, f"{tensor.n_bytes:,}")
+        parts.append(listing)
+    return Group(*parts)
+
+
+def _facts(info: ModelInfo) -> list[tuple[str, object]]:
+    vocabulary = info.vocabulary and f"{info.vocabulary}, {info.vocabulary_size} tokens"
+    return [
+        ("file", ", ".join(str(p) for p in info.paths)),
+        ("size", size(info.size_bytes)),
+        ("GGUF version", info.version),
+        ("architecture", info.architecture),
+        ("name", info.name),
+        ("file type", info.file_type),
+        ("weights", f"{info.n_weights:,}"),
+        ("bits per weight", f"{info.bits_per_weight:.3f}"),
+        ("context", info.context_length),
+        ("width", info.embedding_length),
+        ("layers", info.block_count),
+        ("heads", info.head_count),
+        ("key and value heads", info.head_count_kv),
+        ("vocabulary", vocabulary),
+    ]
+
+
+def backends_table() -> Table:
+    """The backends that are built in, both halves of each, and which one runs.
+
+    Quantizers work on so many blocks at once; the forward pass is a named variant.
+    """
+    table = _table("backend", "quantizers", "forward pass", "here")
+    active = active_backend()
+    for backend in backends():
+        able = f"lacks {', '.join(backend.lacks)}" if backend.lacks else "usable"
+        lanes = "1 lane" if backend.lanes == 1 else f"{backend.lanes} lanes"
+        table.add_row(
+            backend.name,
+            f"{backend.name}, {lanes}",
+            backend.ops or "none",
+            "active" if backend == active else able,
+        )
+    return table
+
+
+def _table(*columns: str, header: bool = True) -> Table:
+    """A plain table; a heading that starts with ">" is aligned to the right."""
+    table = Table(box=None, show_header=header, pad_edge=False, header_style="bold")
+    for column in columns:
+        is_number = column.startswith(">")
+        table.add_column(
+            column.removeprefix(">"),
+            justify="right" if is_number else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    return table

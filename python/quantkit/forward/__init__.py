@@ -1,0 +1,1 @@
+"""The forward pass on arrays; it knows no Hugging Face config."""

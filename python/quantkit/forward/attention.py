@@ -1,0 +1,173 @@
+"""Grouped causal attention, with everything that families vary in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import ops
+from .base import F32, Activations, Weights
+from .facts import Facts
+from .layers import Linear, Norm, vector
+from .rotary import Rotary
+from .traits import Traits
+
+__all__ = ["Attention", "alibi_slopes", "load_attention"]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The attention of one layer.
+
+    Attributes:
+        q, k, v, output: the projections.
+        head_size: of queries and keys.
+        q_norm, k_norm: of the heads, or of all heads as one vector.
+        norm_after_rotary: whether these norms come after the rotation.
+        rotary: the angles; None: this layer does not rotate.
+        interleaved: which components rotate together; see `ops.turn`.
+        clamp: what queries, keys and values are clipped to; None: nothing.
+        output_norm: of what goes into the output projection, as BitNet has it.
+        scale, window, cap, slopes, sinks: see `ops.attention`.
+    """
+
+    q: Linear
+    k: Linear
+    v: Linear
+    output: Linear
+    head_size: int
+    q_norm: Norm | None = None
+    k_norm: Norm | None = None
+    norm_after_rotary: bool = False
+    rotary: Rotary | None = None
+    interleaved: bool = False
+    clamp: float | None = None
+    scale: float | None = None
+    window: int | None = None
+    cap: float | None = None
+    slopes: F32 | None = None
+    sinks: F32 | None = None
+
+    def __call__(self, x: F32) -> F32:
+        """x [n, width], normed -> [n, width]."""
+        n = len(x)
+        shared = Activations(x)
+        q, k, v = (self._clamped(each(shared)) for each in (self.q, self.k, self.v))
+        turns = None if self.rotary is None else self.rotary.turns(n)
+        q = self._placed(q, self.q_norm, turns)
+        k = self._placed(k, self.k_norm, turns)
+        v = v.reshape(n, k.shape[1], -1)
+        mixed = ops.attention(
+            q,
+            k,
+            v,
+            scale=self.scale,
+            window=self.window,
+            cap=self.cap,
+            slopes=self.slopes,
+            sinks=self.sinks,
+        )
+        return self.output(mixed)
+
+    def _clamped(self, x: F32) -> F32:
+        return x if self.clamp is None else np.clip(x, -self.clamp, self.clamp)
+
+    def _placed(
+        self, x: F32, norm: Norm | None, turns: NDArray[np.complex64] | None
+    ) -> F32:
+        """Heads of x [n, heads * head size], normed and rotated."""
+        heads = (len(x), -1, self.head_size)
+        if norm is not None and not self.norm_after_rotary:
+            x = _normed(x, norm, heads)
+        y = x.reshape(heads)
+        if turns is not None:
+            y = ops.turn(y, turns, interleaved=self.interleaved)
+        if norm is not None and self.norm_after_rotary:
+            y = _normed(y, norm, heads)
+        return y
+
+
+def _normed(x: F32, norm: Norm, heads: tuple[int, int, int]) -> F32:
+    """x with each head normed, or all heads as one where the weights are as long."""
+    weight = norm.weight
+    if weight is None or weight.shape[-1] == heads[-1]:
+        return norm(x.reshape(heads))
+    return norm(x.reshape(len(x), -1))
+
+
+def alibi_slopes(n_heads: int, max_bias: float) -> F32:
+    """What each head's scores lose per position of distance (arXiv:2108.12409).
+
+    A geometric sequence for the largest power of two in `n_heads`; the heads beyond it
+    take every other term of the sequence for twice as many.
+    """
+    n_even = 1 << (n_heads.bit_length() - 1)
+    first = 2.0 ** (-max_bias / n_even)
+    between = 2.0 ** (-max_bias / 2 / n_even)
+    slopes = [first ** (i + 1) for i in range(n_even)]
+    slopes += [between ** (2 * i + 1) for i in range(n_heads - n_even)]
+    return np.array(slopes, np.float32)
+
+
+def load_attention(
+    facts: Facts, weights: Weights, number: int, traits: Traits
+) -> Attention:
+    """The attention of layer `number`."""
+    at = f"blk.{number}."
+    n_heads = facts.layer_count("attention.head_count", number)
+    n_kv_heads = facts.layer_count("attention.head_count_kv", number, n_heads)
+    width = facts.count("embedding_length")
+    head_size = facts.count("attention.key_length", width // n_heads)
+    value_size = facts.count("attention.value_length", head_size)
+    q, k, v = _projections(
+        weights,
+        at,
+        n_heads * head_size,
+        n_kv_heads * head_size,
+        n_kv_heads * value_size,
+    )
+    return Attention(
+        q=q,
+        k=k,
+        v=v,
+        output=Linear.of(weights, f"{at}attn_output"),
+        head_size=head_size,
+        q_norm=_head_norm(weights, f"{at}attn_q_norm", n_heads, head_size, traits),
+        k_norm=_head_norm(weights, f"{at}attn_k_norm", n_kv_heads, head_size, traits),
+        norm_after_rotary=traits.norm_after_rotary,
+        rotary=traits.rotary_of(number),
+        interleaved=traits.interleaved,
+        clamp=traits.clamp,
+        scale=traits.attention_scale,
+        window=traits.window_of(number),
+        cap=traits.attention_cap,
+        slopes=alibi_slopes(n_heads, traits.alibi_bias) if traits.alibi_bias else None,
+        sinks=vector(weights, f"{at}attn_sinks.weight"),
+    )
+
+
+def _projections(
+    weights: Weights, at: str, n_q: int, n_k: int, n_v: int
+) -> tuple[Linear, Linear, Linear]:
+    """Those of queries, keys and values, which some models store as one."""
+    if f"{at}attn_qkv.weight" not in weights:
+        q, k, v = (Linear.of(weights, f"{at}attn_{part}") for part in "qkv")
+        return q, k, v
+    fused = Linear.of(weights, f"{at}attn_qkv")
+    return (
+        fused.part(0, n_q),
+        fused.part(n_q, n_q + n_k),
+        fused.part(n_q + n_k, n_q + n_k + n_v),
+    )
+
+
+def _head_norm(
+    weights: Weights, name: str, n_heads: int, head_size: int, traits: Traits
+) -> Norm | None:
+    """A norm of queries or keys; its weights may differ from head to head."""
+    norm = Norm.of(weights, name, traits.epsilon, centered=traits.centered)
+    if norm is None or not traits.norms_by_head:
+        return norm
+    return norm.by_heads(head_size)

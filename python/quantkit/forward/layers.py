@@ -1,0 +1,149 @@
+"""The parts that layers are made of: linear maps, norms, the output head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UnsupportedModelError
+from . import ops
+from .base import F32, Activations, Matrix, Weights
+
+__all__ = [
+    "Activation",
+    "Gating",
+    "Head",
+    "Linear",
+    "Norm",
+    "activation_named",
+    "gating_named",
+    "vector",
+]
+
+Activation = Callable[[F32], F32]
+Gating = Callable[[F32, F32], F32]
+
+FUNCTIONS = {
+    "silu": ops.silu,
+    "gelu": ops.gelu,
+    "gelu_tanh": ops.gelu_tanh,
+    "relu": ops.relu,
+}
+GATINGS: dict[str, Gating] = {**FUNCTIONS, "swiglu_clamped": ops.swiglu_clamped}
+
+
+def activation_named(name: str) -> Activation:
+    """The function that a family's traits call `name`."""
+    return FUNCTIONS[name]
+
+
+def gating_named(name: str) -> Gating:
+    """What makes one of gate and up: mostly, activation(gate) * up."""
+    return GATINGS[name]
+
+
+def vector(weights: Weights, name: str) -> F32 | None:
+    """A vector that only some models have."""
+    return weights.vector(name) if name in weights else None
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A weight matrix and its bias, if any."""
+
+    matrix: Matrix
+    bias: F32 | None = None
+
+    @classmethod
+    def of(cls, weights: Weights, name: str) -> Linear:
+        """The matrix `name`.weight and the bias `name`.bias."""
+        return cls(weights.matrix(f"{name}.weight"), vector(weights, f"{name}.bias"))
+
+    def __call__(self, x: F32 | Activations) -> F32:
+        """x [n, n_cols] -> [n, n_rows]."""
+        return ops.linear(x, self.matrix, self.bias)
+
+    def part(self, start: int, stop: int) -> Linear:
+        """Outputs start..stop-1 as a map of their own."""
+        bias = None if self.bias is None else self.bias[start:stop]
+        return Linear(self.matrix.part(start, stop), bias)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """RMSNorm or LayerNorm of the last axis.
+
+    Attributes:
+        weight: [width], or [heads, width] for heads that differ; None: all ones.
+        bias: likewise; None: none.
+        epsilon: added to the mean square or the variance.
+        centered: LayerNorm, which takes the mean away first.
+    """
+
+    weight: F32 | None
+    bias: F32 | None
+    epsilon: float
+    centered: bool
+
+    @classmethod
+    def of(
+        cls, weights: Weights, name: str, epsilon: float, *, centered: bool
+    ) -> Norm | None:
+        """The norm `name`, or None if the model has none of that name."""
+        if f"{name}.weight" not in weights:
+            return None
+        bias = vector(weights, f"{name}.bias")
+        return cls(weights.vector(f"{name}.weight"), bias, epsilon, centered)
+
+    def __call__(self, x: F32) -> F32:
+        """x [..., width], normed."""
+        if self.centered:
+            return ops.layer_norm(x, self.weight, self.bias, self.epsilon)
+        if self.bias is not None:
+            raise UnsupportedModelError("an RMSNorm with a bias is not known")
+        return ops.rms_norm(x, self.weight, self.epsilon)
+
+    def by_heads(self, head_size: int) -> Norm:
+        """The norm of heads with weights of their own, stored one after the other."""
+        if self.weight is None:
+            return self
+        return replace(self, weight=self.weight.reshape(-1, head_size))
+
+
+@dataclass(frozen=True)
+class Head:
+    """The output head, as a matrix whose product is the logits.
+
+    Attributes:
+        linear: the weights [vocabulary, width], and a bias.
+        scale: of the logits.
+        cap: what the logits are soft-capped to, after that.
+    """
+
+    linear: Linear
+    scale: float = 1.0
+    cap: float | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(vocabulary, width)."""
+        return self.linear.matrix.shape
+
+    def apply(self, x: F32 | Activations) -> F32:
+        """The logits of hidden states x [n, width]: [n, vocabulary]."""
+        logits = self.linear(x)
+        if self.scale != 1:
+            logits *= np.float32(self.scale)
+        return ops.soft_capped(logits, self.cap)
+
+    def part(self, start: int, stop: int) -> Head:
+        """The head of tokens start..stop-1."""
+        return replace(self, linear=self.linear.part(start, stop))
+
+    def rows(self, index: NDArray[np.integer[Any]]) -> F32:
+        """The rows of the weights named by `index`: [len(index), width]."""
+        return self.linear.matrix.rows(index)

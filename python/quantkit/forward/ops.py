@@ -1,0 +1,203 @@
+"""The forward pass, op by op, on arrays: what every model family composes.
+
+Activations are f32.  A sequence is the first axis: [n, width] between layers,
+[n, heads, head size] inside attention.  Nothing here knows of models or files, and
+nothing depends on the number of threads: each call runs on the thread that makes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._native import (
+    Function,
+    activate,
+    active_backend,
+    attend,
+    norm_rows,
+    rotate,
+    soft_cap,
+)
+from .._native import swiglu_clamped as native_swiglu_clamped
+
+if TYPE_CHECKING:
+    from .base import Activations, Matrix
+
+__all__ = [
+    "attention",
+    "gelu",
+    "gelu_tanh",
+    "layer_norm",
+    "linear",
+    "relu",
+    "rms_norm",
+    "sigmoid",
+    "silu",
+    "soft_capped",
+    "swiglu_clamped",
+    "turn",
+]
+
+F32 = NDArray[np.float32]
+
+
+def linear(x: F32 | Activations, matrix: Matrix, bias: F32 | None = None) -> F32:
+    """x [n, n_cols] times the transpose of `matrix`, plus `bias`: [n, n_rows]."""
+    y = matrix.apply(x)
+    if bias is not None:
+        y += bias
+    return y
+
+
+def rms_norm(x: F32, weight: F32 | None, epsilon: float) -> F32:
+    """x [..., width] scaled to a root mean square of one, times `weight` if any.
+
+    The weight is [width], or [heads, width] for heads that differ.
+    """
+    return _normed(x, weight, None, epsilon, centered=False)
+
+
+def layer_norm(x: F32, weight: F32 | None, bias: F32 | None, epsilon: float) -> F32:
+    """x [..., width] with mean 0 and variance 1, times `weight`, plus `bias`.
+
+    Each of these is [width], or [heads, width] for heads that differ.
+    """
+    return _normed(x, weight, bias, epsilon, centered=True)
+
+
+def _normed(
+    x: F32, weight: F32 | None, bias: F32 | None, epsilon: float, *, centered: bool
+) -> F32:
+    if weight is not None and bias is not None:
+        weight, bias = np.broadcast_arrays(weight, bias)
+    weight, bias = (None if v is None else _contiguous(v) for v in (weight, bias))
+    backend = active_backend()
+    return norm_rows(_contiguous(x), weight, bias, epsilon, backend, centered=centered)
+
+
+def silu(x: F32, up: F32 | None = None) -> F32:
+    """x / (1 + exp(-x)), times `up` if any; written over x, which is returned."""
+    return _applied(Function.SILU, x, up)
+
+
+def gelu(x: F32, up: F32 | None = None) -> F32:
+    """x times the normal distribution's share below x; otherwise like `silu`."""
+    return _applied(Function.GELU, x, up)
+
+
+def gelu_tanh(x: F32, up: F32 | None = None) -> F32:
+    """The approximation of `gelu` with a hyperbolic tangent (arXiv:1606.08415)."""
+    return _applied(Function.GELU_TANH, x, up)
+
+
+def relu(x: F32, up: F32 | None = None) -> F32:
+    """max(x, 0); otherwise like `silu`."""
+    return _applied(Function.RELU, x, up)
+
+
+def sigmoid(x: F32) -> F32:
+    """1 / (1 + exp(-x)), written over x, which is returned."""
+    return _applied(Function.SIGMOID, x, None)
+
+
+def swiglu_clamped(gate: F32, up: F32) -> F32:
+    """gate * sigmoid(1.702 gate) * (up + 1), gate and up kept within 7, as gpt-oss.
+
+    Written over `gate`, which is returned.
+    """
+    y = _contiguous(gate)
+    native_swiglu_clamped(y, _contiguous(up), y, active_backend())
+    return _over(gate, y)
+
+
+def soft_capped(x: F32, cap: float | None) -> F32:
+    """cap * tanh(x / cap), which keeps x within the cap; x itself without one.
+
+    Written over x, which is returned.
+    """
+    if not cap:
+        return x
+    y = _contiguous(x)
+    soft_cap(y, cap, y, active_backend())
+    return _over(x, y)
+
+
+def _applied(function: Function, x: F32, up: F32 | None) -> F32:
+    y = _contiguous(x)
+    factor = None if up is None else _contiguous(up)
+    activate(function, y, factor, y, active_backend())
+    return _over(x, y)
+
+
+def _contiguous(x: F32) -> F32:
+    """x itself if it lies so already."""
+    return np.ascontiguousarray(x, np.float32)
+
+
+def _over(x: F32, y: F32) -> F32:
+    """Write y, which may be x, over x."""
+    if y is not x:
+        x[...] = y
+    return x
+
+
+def turn(x: F32, turns: NDArray[np.complex64], *, interleaved: bool) -> F32:
+    """Rotary position embedding: rotates pairs of x [n, heads, head size].
+
+    Args:
+        x: queries or keys, written over and returned; components beyond 2 * pairs stay
+            as they are.
+        turns: [n, pairs], exp(i * angle) of each position and pair.
+        interleaved: pairs are (0, 1), (2, 3), ... as in GGUF's llama layout; else
+            (0, half), (1, half + 1), ... as in GPT-NeoX.
+    """
+    y = x if x.strides[-1] == x.itemsize else _contiguous(x)
+    rotate(y, turns, active_backend(), interleaved=interleaved)
+    return _over(x, y)
+
+
+def attention(
+    q: F32,
+    k: F32,
+    v: F32,
+    *,
+    scale: float | None = None,
+    window: int | None = None,
+    cap: float | None = None,
+    slopes: F32 | None = None,
+    sinks: F32 | None = None,
+) -> F32:
+    """Causal attention with scores scale * q.k, queries grouped over keys.
+
+    Args:
+        q: [n, heads, head size].
+        k: [n, kv heads, head size]; head h of q uses head h // (heads / kv heads).
+        v: [n, kv heads, value size].
+        scale: of the scores; None: 1 / sqrt(head size).
+        window: how many keys, itself included, a query sees; None: all before it.
+        cap: what scores are soft-capped to.
+        slopes: [heads], what a key's score loses per position of distance (ALiBi,
+            arXiv:2108.12409).
+        sinks: [heads], the score of a key without a value.
+
+    Returns:
+        [n, heads * value size].
+    """
+    if scale is None:
+        scale = q.shape[-1] ** -0.5
+    q, k, v = (np.ascontiguousarray(x, np.float32) for x in (q, k, v))
+    out = attend(
+        q,
+        k,
+        v,
+        scale,
+        active_backend(),
+        window=window,
+        cap=cap,
+        slopes=slopes,
+        sinks=sinks,
+    )
+    return out.reshape(len(out), -1)

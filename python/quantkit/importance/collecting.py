@@ -1,0 +1,278 @@
+"""An importance matrix collected: a model over a text, its activations summed.
+
+A chunk is one task of one worker; sums are f64 and added in the order of the chunks, so
+that nothing depends on the number of workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .._native import active_backend
+from .._version import __version__
+from ..errors import FormatError, OptionError, OutputError
+from ..evaluate.entries import DEFAULT_ACTIVATIONS
+from ..evaluate.likelihood import negative_log_likelihood, refuse_nan
+from ..evaluate.measuring import PerplexityResult
+from ..evaluate.statistics import perplexity_estimate
+from ..execution.opened import Shared
+from ..execution.workers import Workers, workers_of
+from ..files.identity import files_identity, hash_pieces
+from ..forward.base import Activations
+from ..gguf.source import ModelSource
+from ..inference.shared import model_opener
+from ..inference.weights import load_weights, precision_named
+from ..progress import Progress
+from ..sources.opening import open_source
+from ..tokens.chunks import Chunk, Chunks, chunk_text
+from ..tokens.texts import name_of
+from .matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix
+from .observing import ChunkSums, ObservedModel, ObservedOpener
+from .sums import F64
+from .totals import Totals
+
+__all__ = ["Collection", "imatrix"]
+
+SAVE_EVERY = 10
+"""Chunks from one time that sums are kept to the next."""
+
+
+def imatrix(
+    model: str | Path | ModelSource,
+    text: str | Path | Sequence[str | Path],
+    *,
+    ctx: int = DEFAULT_CHUNK_SIZE,
+    chunks: int | None = None,
+    chat: bool = False,
+    activations: str = DEFAULT_ACTIVATIONS,
+    process_output: bool = False,
+    perplexity: bool = True,
+    threads: int | Workers | None = None,
+    save: Path | None = None,
+    progress: Progress | None = None,
+) -> ImportanceMatrix:
+    """Collects the importance matrix of a model on a text.
+
+    Args:
+        model: a GGUF file, a checkpoint folder, or an open source.
+        text: the text itself, the Path of a UTF-8 file (*.jsonl: documents), or
+            several, which count as one after the other.
+        ctx: tokens per chunk.
+        chunks: how many chunks of each text; None: all.
+        chat: the texts are *.jsonl files of conversations.
+        activations: how exactly they are held in products: "i16", "q8" or "f32".  They
+            are summed before that.
+        process_output: the output head too, which llama-quantize has no use for.
+        perplexity: measure that of the text, too.
+        threads: chunks at a time; None: one per core.  Results do not depend on it.
+        save: a file where sums are kept, so that a later call goes on with them.
+        progress: told about every chunk.
+
+    Raises:
+        NonFiniteError: an activation is NaN or infinite; the message names the tensor.
+        QuantkitError: a text is too short for `ctx`, or quantkit cannot run the model.
+
+    Example:
+        >>> matrix = imatrix("model.gguf", Path("wiki.txt"))  # doctest: +SKIP
+        >>> matrix.chunk_count  # doctest: +SKIP
+        573
+    """
+    collection = Collection(
+        *(model, text),
+        ctx=ctx,
+        chunks=chunks,
+        chat=chat,
+        activations=activations,
+        process_output=process_output,
+        perplexity=perplexity,
+        threads=threads,
+        save=save,
+    )
+    return collection.run(progress)
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkToSum:
+    """A chunk of text that a model's activations are summed on.
+
+    Attributes:
+        where: the chunk, in messages.
+        model: the model.
+        chunk: the tokens.
+        process_output: what the output head is multiplied by, too.
+        perplexity: the likelihoods of the tokens, too.
+    """
+
+    where: str
+    model: Shared[ObservedModel]
+    chunk: Chunk
+    process_output: bool
+    perplexity: bool
+
+
+def sum_chunk(work: ChunkToSum) -> tuple[ChunkSums, F64]:
+    """The sums of a chunk, and the negative log likelihoods of its scored tokens.
+
+    Raises:
+        NonFiniteError: an activation is NaN or infinite, or the model predicts NaN.
+    """
+    observed, chunk = work.model.value, work.chunk
+    with observed.recorder.chunk(work.where) as sums:
+        hidden = observed.model.hidden(chunk.inputs)
+        if work.process_output:
+            observed.recorder.add(observed.head, 0, Activations(hidden))
+    if not work.perplexity:
+        return sums, np.empty(0)
+    scored, head = hidden[chunk.predicting], observed.model.head
+    nll = negative_log_likelihood(scored, head, chunk.targets)
+    refuse_nan(nll)
+    return sums, nll
+
+
+class Collection:
+    """An importance matrix while it is collected; arguments as of `imatrix`.
+
+    Args:
+        save_every: chunks from one time that sums are kept to the next.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | ModelSource,
+        text: str | Path | Sequence[str | Path],
+        *,
+        ctx: int = DEFAULT_CHUNK_SIZE,
+        chunks: int | None = None,
+        chat: bool = False,
+        activations: str = DEFAULT_ACTIVATIONS,
+        process_output: bool = False,
+        perplexity: bool = True,
+        threads: int | Workers | None = None,
+        save: Path | None = None,
+        save_every: int = SAVE_EVERY,
+    ) -> None:
+        texts = [text] if isinstance(text, str | Path) else list(text)
+        if not texts:
+            raise OptionError("there is no text to collect on")
+        self._source = open_source(model)
+        self._cut = [
+            (str(each) if isinstance(each, Path) else name_of(each), cut)
+            for each in texts
+            for cut in [chunk_text(self._source, each, ctx, chunks, chat=chat)]
+        ]
+        self._precision = precision_named(activations)
+        self._process_output, self._perplexity = process_output, perplexity
+        self._workers = workers_of(threads)
+        self._save, self._save_every = save, save_every
+        self._totals = Totals(self._source.tensors)
+        self._prefixes = self._hashed_prefixes() if save else []
+
+    @property
+    def n_chunks(self) -> int:
+        """How many chunks there are, of all texts."""
+        return sum(len(cut) for _, cut in self._cut)
+
+    @property
+    def chunks_done(self) -> int:
+        """How many are summed."""
+        return self._totals.n_chunks
+
+    def refuse_unlike(self, other: ImportanceMatrix) -> None:
+        """Raise a FormatError now if a matrix could not be merged with this one."""
+        for name, sums in other.sums.items():
+            tensor = self._source.tensors.get(name)
+            if tensor is None or sums.squares.size in (
+                tensor.n_cols,
+                math.prod(tensor.shape[:-2]) * tensor.n_cols,
+            ):
+                continue
+            raise FormatError(
+                f"{other.origin} is of another model: tensor {name} has "
+                f"{sums.squares.size} sums there and {tensor.n_cols} columns here"
+            )
+
+    def so_far(self) -> ImportanceMatrix | None:
+        """The matrix of the chunks that are summed; None if there is none."""
+        if not self._totals.n_chunks:
+            return None
+        nll = np.stack(self._totals.nll)
+        found = None
+        if nll.size:
+            ppl = perplexity_estimate(nll)
+            errors = ppl.error, ppl.token_error
+            found = PerplexityResult(ppl.value, *errors, len(nll), nll.size, nll)
+        ctx = self._cut[0][1].tokens.shape[1]
+        names = tuple(name for name, _ in self._cut)
+        return ImportanceMatrix(self._totals.finished(), ctx, names, perplexity=found)
+
+    def run(self, progress: Progress | None = None) -> ImportanceMatrix:
+        """Sum all chunks that are not summed yet.
+
+        Args:
+            progress: told about every chunk.
+        """
+        if self._save is not None:
+            self._totals.recall(self._save, self._prefixes)
+        places = [(cut, name, i) for name, cut in self._cut for i in range(len(cut))]
+        left = places[self._totals.n_chunks :]
+        if left:
+            try:
+                self._sum(left, progress)
+            except BaseException:
+                self._keep()
+                raise
+            with suppress(OutputError):  # only a later run with more chunks wants it
+                self._keep()
+        result = self.so_far()
+        assert result is not None  # for mypy; there is a chunk
+        return result
+
+    def _sum(
+        self, places: Sequence[tuple[Chunks, str, int]], progress: Progress | None
+    ) -> None:
+        source, precision = self._source, self._precision
+        observed = ObservedModel.of(source, load_weights(source, precision=precision))
+        opener = model_opener(source, precision=precision)
+        model = Shared(None if opener is None else ObservedOpener(opener), observed)
+        work = (
+            ChunkToSum(
+                *(f"{name}, chunk {i + 1}", model, cut.chunk(i)),
+                *(self._process_output, self._perplexity),
+            )
+            for cut, name, i in places
+        )
+        for _, (sums, nll) in self._workers.in_order(sum_chunk, work):
+            self._totals.add(sums, nll)
+            if self._totals.n_chunks % self._save_every == 0:
+                self._keep()
+            if progress is not None:
+                progress("importance", self._totals.n_chunks, self.n_chunks)
+
+    def _keep(self) -> None:
+        if self._save is not None and self._totals.n_chunks:
+            self._totals.save(self._save, self._prefixes[self._totals.n_chunks])
+
+    def _hashed_prefixes(self) -> list[str]:
+        """What the sums of the first chunks depend on, by the number of chunks.
+
+        Raises:
+            OptionError: the model is not read from files.
+        """
+        paths = getattr(self._source, "paths", ())
+        if not paths:
+            raise OptionError("sums are kept for models that are read from files only")
+        how = self._precision.name, self._process_output, self._perplexity
+        where = f"{__version__} {active_backend().name}"
+        first = f"{where} {files_identity(paths)} {how}"
+        hashes = [hash_pieces([first.encode()])]
+        for _, cut in self._cut:
+            for i in range(len(cut)):
+                pieces = (hashes[-1].encode(), cut.inputs(i).tobytes())
+                hashes.append(hash_pieces([*pieces, cut.targets(i).tobytes()]))
+        return hashes

@@ -1,0 +1,184 @@
+"""An importance matrix: what was summed on a text, for every tensor of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError, OptionError
+from ..evaluate.measuring import PerplexityResult
+from .reading import Contents, read_contents
+from .statistics import Statistics, statistics_of
+from .sums import Sums
+from .writing import refuse_too_large, write_gguf, write_legacy
+
+__all__ = ["DEFAULT_CHUNK_SIZE", "ImportanceMatrix", "check_name"]
+
+DEFAULT_CHUNK_SIZE = 512
+
+
+@dataclass(frozen=True)
+class ImportanceMatrix:
+    """How large the activations of each column of each matrix of weights are.
+
+    Attributes:
+        sums: by name of the tensor.
+        chunk_size: tokens of a chunk.
+        datasets: the texts.
+        n_layer_nextn: how many of the last layers predict tokens further ahead.
+        perplexity: of the model on the text, where that was measured with it.
+        origin: what it is called in messages.
+
+    Example:
+        >>> matrix = qk.imatrix("model.gguf", Path("wiki.txt"))  # doctest: +SKIP
+        >>> matrix.save("imatrix.gguf")  # doctest: +SKIP
+        >>> qk.quantize_file(  # doctest: +SKIP
+        ...     "model.gguf", "q2.gguf", "Q2_K", importance=matrix.importance()
+        ... )
+    """
+
+    sums: Mapping[str, Sums]
+    chunk_size: int = DEFAULT_CHUNK_SIZE
+    datasets: tuple[str, ...] = ()
+    n_layer_nextn: int = 0
+    perplexity: PerplexityResult | None = field(default=None, compare=False)
+    origin: str = field(default="an importance matrix", compare=False)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, chunk_size: int = DEFAULT_CHUNK_SIZE
+    ) -> ImportanceMatrix:
+        """The importance matrix in a file.
+
+        Args:
+            path: a GGUF imatrix, or a legacy .dat file.
+            chunk_size: tokens of a chunk, where the file does not say.
+
+        Raises:
+            FormatError: the file is neither, is damaged, or holds NaN or infinities.
+        """
+        return cls.load_merged([path], chunk_size)
+
+    @classmethod
+    def load_merged(
+        cls, paths: Sequence[str | Path], chunk_size: int = DEFAULT_CHUNK_SIZE
+    ) -> ImportanceMatrix:
+        """The importance matrices in some files as one; see `merged`.
+
+        Args:
+            paths: GGUF imatrix files and legacy .dat files.
+            chunk_size: tokens of a chunk, where no file says.
+
+        Raises:
+            FormatError: as `load` and `merged`.
+        """
+        files = [(str(path), read_contents(Path(path))) for path in paths]
+        size = next((f.chunk_size for _, f in files if f.chunk_size), chunk_size)
+        return cls.merged(*(cls._of(name, found, size) for name, found in files))
+
+    @classmethod
+    def _of(cls, origin: str, found: Contents, chunk_size: int) -> ImportanceMatrix:
+        sums = found.sums
+        if found.is_legacy:  # which counts chunks
+            sums = {name: each.times(chunk_size) for name, each in sums.items()}
+        size, nextn = found.chunk_size or chunk_size, found.n_layer_nextn
+        return cls(sums, size, found.datasets, nextn, origin=origin)
+
+    @classmethod
+    def merged(cls, *matrices: ImportanceMatrix) -> ImportanceMatrix:
+        """What one run over all their texts would have given.
+
+        Sums and counts are added; a tensor that only some of them have is taken from
+        those.  The size of a chunk is the first one's, and so is the perplexity.
+
+        Raises:
+            FormatError: a tensor has other columns in one than in another.
+        """
+        sums: dict[str, Sums] = {}
+        for matrix in matrices:
+            for name, own in matrix.sums.items():
+                try:
+                    sums[name] = sums[name].plus(own) if name in sums else own
+                except FormatError as error:
+                    raise FormatError(
+                        f"{matrix.origin} does not fit the others: tensor {name}: "
+                        f"{error}; merge matrices of one model only"
+                    ) from None
+        return cls(
+            sums,
+            matrices[0].chunk_size,
+            tuple(text for matrix in matrices for text in matrix.datasets),
+            max(matrix.n_layer_nextn for matrix in matrices),
+            next((m.perplexity for m in matrices if m.perplexity), None),
+            ", ".join(matrix.origin for matrix in matrices),
+        )
+
+    @property
+    def n_rows(self) -> int:
+        """The most rows that a matrix was multiplied by: the tokens of the text."""
+        return max((int(s.counts.max()) for s in self.sums.values()), default=0)
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks there were, rounded: what llama-imatrix derives it from."""
+        return (self.n_rows + self.chunk_size // 2) // self.chunk_size
+
+    @property
+    def unreached(self) -> dict[str, int]:
+        """By tensor, how many of its matrices (experts) no token reached, if any."""
+        zeros = {name: int((s.counts == 0).sum()) for name, s in self.sums.items()}
+        return {name: n for name, n in zeros.items() if n}
+
+    def importance(self) -> dict[str, NDArray[np.float32]]:
+        """Each tensor's mean squares, as `importance=` takes them elsewhere.
+
+        Returns:
+            By tensor name, f32 [matrices, cols] ([cols] of one matrix); ones for a
+            matrix (an expert) that no token reached.  What `read_imatrix` gives of the
+            file that `save` writes.
+        """
+        return {name: sums.importance for name, sums in self.sums.items()}
+
+    def statistics(self) -> Statistics:
+        """What llama-imatrix shows of each tensor and layer; see `statistics`."""
+        return statistics_of(self.sums, self.n_layer_nextn)
+
+    def save(self, path: str | Path) -> None:
+        """Write a file, as llama-imatrix does: GGUF, or the older format to a *.dat.
+
+        Raises:
+            OptionError: the name ends in neither .gguf nor .dat.
+            NonFiniteError: a sum is too large for f32.
+            OutputError: it cannot be written; nothing is left behind.
+        """
+        out = Path(path)
+        check_name(out)
+        refuse_too_large(self.sums)
+        contents = Contents(
+            dict(self.sums),
+            self.datasets,
+            self.chunk_size,
+            self.chunk_count,
+            self.n_layer_nextn,
+        )
+        if out.suffix.lower() == ".dat":
+            write_legacy(out, contents)
+        else:
+            write_gguf(out, contents, self.statistics())
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that does not tell the format.
+
+    Raises:
+        OptionError: it ends in neither .gguf nor .dat.
+    """
+    if path.suffix.lower() not in (".gguf", ".dat"):
+        raise OptionError(
+            f"{path}: an importance matrix is written as GGUF to a name that ends in "
+            ".gguf, or in the older format to one that ends in .dat"
+        )

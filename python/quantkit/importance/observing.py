@@ -1,0 +1,214 @@
+"""Weights that note what they are multiplied by, whatever the forward pass is.
+
+A chunk is one worker's task, and each thread notes into the sums of its own chunk.
+Source of what is noted and how it is counted: tools/imatrix of llama.cpp, b11434.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import NonFiniteError
+from ..forward.base import F32, Activations, Matrix, Model, Weights
+from ..gguf.source import ModelSource, SourceTensor
+from ..inference.shared import ModelOpener
+from ..inference.weights import load_model
+from .sums import F64
+
+__all__ = [
+    "ChunkSums",
+    "ColumnSums",
+    "ObservedModel",
+    "ObservedOpener",
+    "ObservedWeights",
+    "Recorder",
+]
+
+
+@dataclass(frozen=True)
+class ColumnSums:
+    """The sums of one matrix of a tensor: f64 [cols] each, and the number of rows."""
+
+    squares: F64
+    values: F64
+    count: int
+
+    @classmethod
+    def of(cls, x: F32) -> ColumnSums:
+        """Of activations x [n, cols]."""
+        wide = x.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # infinities are refused elsewhere
+            values = wide.sum(axis=0)
+        np.multiply(wide, wide, out=wide)
+        return cls(wide.sum(axis=0), values, len(x))
+
+    def __add__(self, other: ColumnSums) -> ColumnSums:
+        return ColumnSums(
+            self.squares + other.squares,
+            self.values + other.values,
+            self.count + other.count,
+        )
+
+
+ChunkSums = dict[tuple[str, int], ColumnSums]
+"""The sums of a chunk, by tensor and by matrix of it."""
+
+
+class Recorder:
+    """Takes in activations, for the chunk that the thread is working on."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    @contextmanager
+    def chunk(self, where: str) -> Iterator[ChunkSums]:
+        """What this thread multiplies from here on, as sums that grow.
+
+        Args:
+            where: the chunk, in messages.
+        """
+        self._local.sums, self._local.where = {}, where
+        try:
+            yield self._local.sums
+        finally:
+            del self._local.sums, self._local.where
+
+    def add(self, tensor: str, matrix: int, x: Activations) -> None:
+        """Take in what a matrix of a tensor is multiplied by.
+
+        Raises:
+            NonFiniteError: it holds a NaN or an infinity.
+        """
+        found = x.made(ColumnSums, ColumnSums.of)
+        if not np.isfinite(found.squares).all():
+            raise NonFiniteError(
+                f"{self._local.where}: tensor {tensor} is multiplied by activations "
+                "that are NaN or infinite; check the model, of which a tensor before "
+                "this one may be damaged"
+            )
+        sums, key = self._local.sums, (tensor, matrix)
+        sums[key] = sums[key] + found if key in sums else found
+
+
+@dataclass(frozen=True)
+class ObservedMatrix:
+    """A matrix that tells a recorder what it is multiplied by; see `base.Matrix`.
+
+    Of the parts of a matrix, such as those of fused projections, only the first tells:
+    the others are multiplied by the same.
+
+    Attributes:
+        inner: the matrix itself, or a part of it.
+        tensor: the name of the tensor.
+        matrix_rows: rows of each matrix (expert, head) that is stacked in the tensor.
+        recorder: what is told.
+        start: the first row of the part.
+    """
+
+    inner: Matrix
+    tensor: str
+    matrix_rows: int
+    recorder: Recorder
+    start: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_rows, n_cols)."""
+        return self.inner.shape
+
+    def apply(self, x: F32 | Activations) -> F32:
+        """x [n, n_cols] times the transpose of the matrix: [n, n_rows]."""
+        shared = Activations.of(x)
+        matrix, row = divmod(self.start, self.matrix_rows)
+        if row == 0:
+            self.recorder.add(self.tensor, matrix, shared)
+        return self.inner.apply(shared)
+
+    def part(self, start: int, stop: int) -> ObservedMatrix:
+        """Rows start..stop-1 as a matrix of their own, without a copy."""
+        inner = self.inner.part(start, stop)
+        return replace(self, inner=inner, start=self.start + start)
+
+    def rows(self, index: NDArray[np.integer[Any]]) -> F32:
+        """The rows named by `index`, dequantized: [len(index), n_cols]."""
+        return self.inner.rows(index)
+
+
+@dataclass(frozen=True)
+class ObservedWeights:
+    """Weights whose layers tell a recorder what they are multiplied by.
+
+    Attributes:
+        inner: the weights.
+        tensors: their shapes, by name.
+        recorder: what is told.
+    """
+
+    inner: Weights
+    tensors: Mapping[str, SourceTensor]
+    recorder: Recorder
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the model has a tensor called `name`."""
+        return name in self.inner
+
+    def matrix(self, name: str) -> Matrix:
+        """The matrix called `name`."""
+        matrix = self.inner.matrix(name)
+        if not name.startswith("blk."):
+            return matrix
+        rows = self.tensors[name].shape[-2:-1]
+        return ObservedMatrix(matrix, name, math.prod(rows), self.recorder)
+
+    def vector(self, name: str) -> F32:
+        """All weights of a small tensor called `name`, as f32 in one axis."""
+        return self.inner.vector(name)
+
+
+@dataclass(frozen=True)
+class ObservedModel:
+    """A model that tells a recorder what its matrices are multiplied by.
+
+    Attributes:
+        model: the model.
+        recorder: what is told.
+        head: the name of the output head's tensor.
+    """
+
+    model: Model
+    recorder: Recorder
+    head: str
+
+    @classmethod
+    def of(cls, source: ModelSource, weights: Weights) -> ObservedModel:
+        """The model of a source and of the weights made from it."""
+        recorder = Recorder()
+        observed = ObservedWeights(weights, source.tensors, recorder)
+        own = "output.weight"
+        head = own if own in source.tensors else "token_embd.weight"
+        return cls(load_model(source, observed), recorder, head)
+
+
+@dataclass(frozen=True)
+class ObservedOpener:
+    """Loads an observed model in another process."""
+
+    kept: ClassVar[int] = 1
+
+    model: ModelOpener
+
+    def open(self) -> ObservedModel:
+        """The model.
+
+        Raises:
+            QuantkitError: as `ModelOpener.load`.
+        """
+        return ObservedModel.of(*self.model.load())

@@ -1,0 +1,219 @@
+"""A model's weights in memory, in any mix of types, ready to multiply.
+
+Quantized weights stay quantized: the native product unpacks a tile of rows at a time.
+Weights that keep their type stay where they are, in the mapped file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._native import (
+    Packed,
+    Precision,
+    active_backend,
+    matmul,
+    pack_activations,
+    packing_for,
+)
+from ..arrays import dequantize_rows
+from ..errors import FormatError, OptionError
+from ..execution.workers import Workers, workers_of
+from ..forward.base import Activations, Model, Weights
+from ..gguf.importance import Importance
+from ..gguf.source import ModelSource
+from ..models import load_model as load_family_model
+from ..progress import Progress
+from ..quantizing.rounding import NearestRoundings
+from ..quantizing.slabs import Slab, slabs_of
+from ..recipes import Recipe
+from ..recipes.overrides import Overrides
+from ..recipes.planning import MissingImatrix, plan
+from ..types import QuantType
+
+__all__ = [
+    "ACTIVATIONS",
+    "MemoryWeights",
+    "TypedMatrix",
+    "load_model",
+    "load_weights",
+    "planned_types",
+    "precision_named",
+]
+
+F32 = NDArray[np.float32]
+
+ACTIVATIONS = {"i16": Precision.I16, "q8": Precision.Q8, "f32": Precision.F32}
+"""How exactly activations are held, by the names that options have for it."""
+
+
+@dataclass(frozen=True)
+class TypedMatrix:
+    """A weight matrix in GGUF bytes; see `models.base.Matrix`.
+
+    Attributes:
+        data: uint8 [n_rows, row_bytes].
+        type: how a row is packed.
+        n_cols: weights in a row.
+        precision: how exactly the product holds activations.
+    """
+
+    data: NDArray[np.uint8]
+    type: QuantType
+    n_cols: int
+    precision: Precision = Precision.F32
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_rows, n_cols)."""
+        return len(self.data), self.n_cols
+
+    def apply(self, x: F32 | Activations) -> F32:
+        """x [n, n_cols] times the transpose of the matrix: [n, n_rows]."""
+        packing, backend = packing_for(self.type, self.precision), active_backend()
+
+        def packed(x: F32) -> Packed:
+            x = np.ascontiguousarray(x, np.float32)
+            return pack_activations(x, packing, backend)
+
+        shared = Activations.of(x)
+        y = np.empty((len(shared.values), len(self.data)), np.float32)
+        made = shared.made((packing, backend.index), packed)
+        matmul(made, self.data, self.type, y)
+        return y
+
+    def part(self, start: int, stop: int) -> TypedMatrix:
+        """Rows start..stop-1 as a matrix of their own, without a copy."""
+        return replace(self, data=self.data[start:stop])
+
+    def rows(self, index: NDArray[np.integer[Any]]) -> F32:
+        """The rows named by `index`, dequantized: [len(index), n_cols]."""
+        return self._unpacked(self.data[index])
+
+    def _unpacked(self, rows: NDArray[np.uint8]) -> F32:
+        if self.type is QuantType.F32:
+            return rows.view(np.float32)
+        return dequantize_rows(rows, self.type, self.n_cols)
+
+
+@dataclass(frozen=True)
+class MemoryWeights:
+    """The tensors of a model, by GGUF name; see `models.base.Weights`."""
+
+    tensors: Mapping[str, TypedMatrix]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the model has a tensor called `name`."""
+        return name in self.tensors
+
+    def matrix(self, name: str) -> TypedMatrix:
+        """The matrix called `name`.
+
+        Raises:
+            FormatError: the model has no such tensor.
+        """
+        if name not in self.tensors:
+            raise FormatError(f"the model lacks the tensor {name!r}")
+        return self.tensors[name]
+
+    def vector(self, name: str) -> F32:
+        """All weights of a small tensor called `name`, as f32 in one axis."""
+        matrix = self.matrix(name)
+        return matrix.rows(np.arange(matrix.shape[0])).reshape(-1)
+
+
+def planned_types(
+    source: ModelSource,
+    recipe: Recipe,
+    importance: Importance | None = None,
+    overrides: Overrides | None = None,
+) -> dict[str, QuantType]:
+    """The type of each tensor under a recipe; what lacks importance gets a better one.
+
+    Raises:
+        UnsupportedTypeError: the recipe needs an importance and there is none at all,
+            or the weights are quantized already.
+        OptionError: the overrides do not fit the model.
+    """
+    missing = MissingImatrix.FALLBACK if importance else MissingImatrix.REFUSE
+    assigned = plan(
+        source, recipe, importance, overrides=overrides, missing_imatrix=missing
+    )
+    return {name: assignment.type for name, assignment in assigned.items()}
+
+
+def precision_named(activations: str) -> Precision:
+    """The precision of activations that an option asks for.
+
+    Raises:
+        OptionError: there is no such precision.
+    """
+    if activations not in ACTIVATIONS:
+        raise OptionError(
+            f"activations {activations!r}: expected one of {', '.join(ACTIVATIONS)}"
+        )
+    return ACTIVATIONS[activations]
+
+
+def load_weights(
+    source: ModelSource,
+    recipe: Recipe | None = None,
+    *,
+    overrides: Overrides | None = None,
+    importance: Importance | None = None,
+    precision: Precision = Precision.F32,
+    threads: int | Workers | None = None,
+    progress: Progress | None = None,
+) -> MemoryWeights:
+    """The weights of `source`, quantized in memory if there is a recipe.
+
+    Args:
+        source: a GGUF file or a checkpoint.
+        recipe: which types to use; None: the weights as they are.
+        overrides: what is changed of the recipe.
+        importance: by tensor name, how much each column counts.
+        precision: see `TypedMatrix`.
+        threads: slabs quantized at a time; the bytes do not depend on it.
+        progress: told about the weights quantized.
+
+    Raises:
+        QuantkitError: as `planned_types`.
+    """
+    types = planned_types(source, recipe, importance, overrides) if recipe else {}
+    roundings = NearestRoundings(importance or {})
+    tensors: dict[str, TypedMatrix] = {}
+    slabs: list[Slab] = []
+    for name, tensor in source.tensors.items():
+        type = types.get(name, tensor.type)
+        if type is tensor.type:
+            data = tensor.read(0, tensor.n_rows)
+        else:
+            data = np.empty((tensor.n_rows, type.row_bytes(tensor.n_cols)), np.uint8)
+            slabs += slabs_of(tensor, type, roundings.of(tensor))
+        tensors[name] = TypedMatrix(data, type, tensor.n_cols, precision)
+    stage = f"{recipe.name}: quantize" if recipe else "load"
+    done, total = 0, sum(slab.n_weights for slab in slabs)
+    for slab, rows in workers_of(threads).in_order(Slab.convert, slabs):
+        tensors[slab.tensor.name].data[slab.start : slab.stop] = rows
+        done += slab.n_weights
+        if progress is not None:
+            progress(stage, done, total)
+    return MemoryWeights(tensors)
+
+
+def load_model(source: ModelSource, weights: Weights) -> Model:
+    """The runnable model of a source's metadata and of weights made from it.
+
+    Raises:
+        FormatError: the metadata does not name the architecture, or lacks a key.
+        UnsupportedModelError: quantkit cannot run this model.
+    """
+    field = source.metadata.get("general.architecture")
+    if field is None:
+        raise FormatError("the metadata lacks general.architecture")
+    return load_family_model(source.metadata, field.value, weights)

@@ -1,0 +1,1 @@
+"""From rows of bytes to files: parts, journals, resume."""

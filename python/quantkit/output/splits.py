@@ -1,0 +1,119 @@
+"""A model in several files: which tensors go where, how the files are called.
+
+Source of the names, the keys and the rule of sizes: llama.cpp's gguf-split
+(ggml-org/llama.cpp#6135) and llama-quantize --keep-split.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import OptionError
+from ..gguf.keys import Field, ValueType, int32
+from ..gguf.layout import TensorSpec, alignment_of, padded
+from ..gguf.reader import Location
+from ..gguf.writer import GGUFWriter
+
+__all__ = ["Part", "by_shards", "by_size", "parse_size", "parts_of"]
+
+UNITS = {"M": 10**6, "G": 10**9}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a model: its path, metadata and tensors, in order."""
+
+    path: Path
+    metadata: Mapping[str, Field]
+    tensors: Sequence[TensorSpec]
+
+    def writer(self, *, resumable: bool = False) -> GGUFWriter:
+        """A writer of this file."""
+        return GGUFWriter(self.path, self.metadata, self.tensors, resumable=resumable)
+
+
+def parts_of(
+    path: str | Path,
+    metadata: Mapping[str, Field],
+    groups: Sequence[Sequence[TensorSpec]],
+) -> list[Part]:
+    """The files of a model whose tensors are in these groups.
+
+    One group makes one file, called `path`.  Several make NAME-00001-of-0000N.gguf and
+    so on; the first has the metadata, and all have the keys that tie them together.
+    """
+    target = Path(path)
+    if len(groups) == 1:
+        return [Part(target, metadata, groups[0])]
+    stem = target.name.removesuffix(".gguf")
+    n_tensors = sum(map(len, groups))
+    return [
+        Part(
+            target.with_name(f"{stem}-{i + 1:05d}-of-{len(groups):05d}.gguf"),
+            {
+                **(metadata if i == 0 else _of_others(metadata)),
+                "split.no": Field(ValueType.UINT16, i),
+                "split.count": Field(ValueType.UINT16, len(groups)),
+                "split.tensors.count": int32(n_tensors),
+            },
+            group,
+        )
+        for i, group in enumerate(groups)
+    ]
+
+
+def by_size(
+    specs: Sequence[TensorSpec], max_bytes: int, metadata: Mapping[str, Field]
+) -> list[list[TensorSpec]]:
+    """Tensors in groups, each as long as its data stay within `max_bytes`.
+
+    A tensor that is larger has a group of its own; metadata do not count.
+    """
+    alignment = alignment_of(metadata)
+    groups: list[list[TensorSpec]] = [[]]
+    filled = 0
+    for spec in specs:
+        size = padded(spec.n_bytes, alignment)
+        if groups[-1] and filled + size > max_bytes:
+            groups.append([])
+            filled = 0
+        groups[-1].append(spec)
+        filled += size
+    return groups
+
+
+def by_shards(
+    specs: Mapping[str, TensorSpec], locations: Mapping[str, Location]
+) -> list[list[TensorSpec]]:
+    """Tensors in the groups and the order that the files of the source have."""
+    groups: dict[Path, list[TensorSpec]] = {}
+    for name, location in locations.items():
+        groups.setdefault(location.path, []).append(specs[name])
+    return list(groups.values()) or [list(specs.values())]
+
+
+def parse_size(text: str) -> int:
+    """The bytes that "500M" or "4G" stands for, in powers of ten.
+
+    Raises:
+        OptionError: it is not a whole number with M or G.
+
+    Example:
+        >>> parse_size("4G")
+        4000000000
+    """
+    found = re.fullmatch(r"0*([1-9]\d*)([MG])", text.upper())
+    if found is None:
+        raise OptionError(
+            f"{text!r} is not a size; expected a whole number of M (million bytes) or "
+            "G (thousand million), such as 4G"
+        )
+    return int(found[1]) * UNITS[found[2]]
+
+
+def _of_others(metadata: Mapping[str, Field]) -> dict[str, Field]:
+    """What the files after the first need to be read."""
+    return {k: v for k, v in metadata.items() if k == "general.alignment"}

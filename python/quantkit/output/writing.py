@@ -1,0 +1,236 @@
+"""The writing pipeline: tensors of a source, converted in slabs, into GGUF files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import OutputError
+from ..execution.workers import Workers, workers_of
+from ..gguf.keys import Field
+from ..gguf.layout import TensorSpec
+from ..gguf.source import ModelSource, SourceTensor
+from ..gguf.writer import GGUFWriter
+from ..progress import Notify, Progress
+from ..quantizing.rounding import UNWEIGHED, Roundings
+from ..quantizing.slabs import Slab, slabs_of
+from ..quantizing.tensor_errors import ErrorSums, convert_and_measure
+from ..types import QuantType
+from .journal import Journal, Record
+from .splits import Part
+
+__all__ = ["refuse_to_overwrite", "write_model", "write_parts"]
+
+
+def write_model(
+    source: ModelSource,
+    types: Mapping[str, QuantType],
+    path: str | Path,
+    *,
+    metadata: Mapping[str, Field],
+    threads: int | Workers | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write the tensors of `source`, in the order and types of `types`, to a GGUF file.
+
+    Peak memory is a few slabs of rows.  The file appears under its name only once it is
+    complete.
+
+    Raises:
+        OutputError: the file is one that is being read, or cannot be written.
+        NonFiniteError: a weight is NaN or infinite.
+    """
+    specs = [
+        TensorSpec(name, source.tensors[name].shape, type)
+        for name, type in types.items()
+    ]
+    part = Part(Path(path), metadata, specs)
+    write_parts(source, [part], threads=threads, progress=progress)
+
+
+def write_parts(
+    source: ModelSource,
+    parts: Sequence[Part],
+    *,
+    roundings: Roundings = UNWEIGHED,
+    measure: bool = False,
+    journal: Journal | None = None,
+    threads: int | Workers | None = None,
+    progress: Progress | None = None,
+    notify: Notify | None = None,
+) -> dict[str, ErrorSums]:
+    """Write one model to one file or several, which appear when all are complete.
+
+    Args:
+        source: has the tensors that the parts name.
+        parts: the files.
+        roundings: how each tensor is rounded.
+        measure: compare the tensors with what they were.
+        journal: lets the run go on where one that was stopped left off.
+        threads: slabs converted at a time; see `workers_of`.
+        progress: told about the bytes read.
+        notify: told what becomes of a stopped run's work.
+
+    Returns:
+        By tensor name, in file order, the error sums; empty without `measure`.
+
+    Raises:
+        OutputError: a file is one that is being read, or cannot be written.
+        NonFiniteError: a weight is NaN or infinite.
+        KeyboardInterrupt: with a journal, it says how to go on.
+    """
+    refuse_to_overwrite(source, parts)
+    wanted = [(source.tensors[s.name], s.type) for part in parts for s in part.tensors]
+    slabs = (
+        slab
+        for tensor, type in wanted
+        for slab in slabs_of(tensor, type, roundings.of(tensor))
+    )
+    total = sum(_stored_bytes(tensor, tensor.n_rows) for tensor, _ in wanted)
+    writers = [part.writer(resumable=journal is not None) for part in parts]
+    _check_space(writers)
+    workers = workers_of(threads)
+    work = partial(_convert, measure=measure, note=journal is not None)
+    with ExitStack() as stack:
+        if journal is not None:
+            stack.enter_context(journal)
+        output = _Output(_opened(stack, parts, writers), journal, total, progress)
+        try:
+            left = output.take_up(slabs, notify)
+            for slab, (data, record) in workers.in_order(work, left):
+                output.write(slab, data, record)
+            for writer in writers:
+                writer.sync()
+        except KeyboardInterrupt:
+            if journal is None:
+                raise
+            raise KeyboardInterrupt(journal.remedy) from None
+    return output.sums if measure else {}
+
+
+class _Output:
+    """The files of a run, and how far they are.
+
+    Attributes:
+        sums: by tensor name, the errors so far.
+    """
+
+    def __init__(
+        self,
+        writer_of: Mapping[str, GGUFWriter],
+        journal: Journal | None,
+        total: int,
+        progress: Progress | None,
+    ) -> None:
+        self._writer_of = writer_of
+        self._journal = journal
+        self._total = total
+        self._progress = progress
+        self._done = 0
+        self.sums: dict[str, ErrorSums] = {}
+
+    def take_up(self, slabs: Iterator[Slab], notify: Notify | None) -> Iterator[Slab]:
+        """Go past the slabs that a stopped run wrote; gives those that are left."""
+        if self._journal is None:
+            return slabs
+        is_damaged = False
+        for slab in slabs:
+            record = self._journal.next()
+            if record is None or not self._is_there(slab, record):
+                is_damaged = record is not None
+                self._journal.end()
+                slabs = chain([slab], slabs)
+                break
+            self._count(slab, record)
+        notice = self._notice(self._journal, is_damaged)
+        if notify is not None and notice:
+            notify(notice)
+        return slabs
+
+    def write(self, slab: Slab, data: NDArray[np.uint8], record: Record) -> None:
+        """Write the next slab, then note that it is there."""
+        self._writer_of[slab.tensor.name].write(slab.tensor.name, data)
+        if self._journal is not None:
+            self._journal.add(record)
+        self._count(slab, record)
+
+    def _is_there(self, slab: Slab, record: Record) -> bool:
+        name = slab.tensor.name
+        return self._writer_of[name].take(name, slab.n_bytes, record.checksum)
+
+    def _count(self, slab: Slab, record: Record) -> None:
+        name = slab.tensor.name
+        self.sums[name] = self.sums.get(name, ErrorSums()) + record.errors
+        self._done += _stored_bytes(slab.tensor, slab.stop - slab.start)
+        if self._progress is not None:
+            self._progress(f"{name} {slab.type.name}", self._done, self._total)
+
+    def _notice(self, journal: Journal, is_damaged: bool) -> str:
+        """What becomes of a stopped run's work; nothing if there was none."""
+        if journal.changed:
+            what = ", ".join(journal.changed)
+            return f"a run was stopped here before; starting anew, since {what} changed"
+        share = f"{self._done / self._total:.0%}" if self._done else "nothing"
+        if is_damaged:
+            return f"a run was stopped here before; {share} of its work can be used"
+        if self._done:
+            return f"a run was stopped here before; going on after {share}"
+        return ""
+
+
+def _opened(
+    stack: ExitStack, parts: Sequence[Part], writers: Sequence[GGUFWriter]
+) -> dict[str, GGUFWriter]:
+    """By tensor name, the writer of its part; the first part is completed last."""
+    writer_of: dict[str, GGUFWriter] = {}
+    for part, writer in zip(parts, writers, strict=True):
+        stack.enter_context(writer)
+        writer_of.update((spec.name, writer) for spec in part.tensors)
+    return writer_of
+
+
+def _check_space(writers: Sequence[GGUFWriter]) -> None:
+    """Refuse what does not fit, before anything is touched."""
+    for writer in writers:
+        writer.check()
+    needed = sum(writer.missing_bytes for writer in writers)
+    for folder in {writer.part_path.parent for writer in writers}:
+        usage = shutil.disk_usage(folder)
+        if usage.total and usage.free < needed:
+            raise OutputError(
+                f"cannot write {len(writers)} files: together they need {needed:,} "
+                f"bytes, and {usage.free:,} are free in {folder}"
+            )
+
+
+def _convert(
+    slab: Slab, *, measure: bool, note: bool
+) -> tuple[NDArray[np.uint8], Record]:
+    """The slab's bytes, and what there is to note about them."""
+    data, errors = (
+        convert_and_measure(slab) if measure else (slab.convert(), ErrorSums())
+    )
+    return data, Record(crc32(np.ascontiguousarray(data).data) if note else 0, errors)
+
+
+def _stored_bytes(tensor: SourceTensor, n_rows: int) -> int:
+    return n_rows * tensor.type.row_bytes(tensor.n_cols)
+
+
+def refuse_to_overwrite(source: ModelSource, parts: Sequence[Part]) -> None:
+    """Raise an OutputError if one of the files to write is being read."""
+    for target in (part.path for part in parts):
+        for path in getattr(source, "paths", ()):
+            if target.exists() and target.samefile(path):
+                raise OutputError(
+                    f"{target} is part of the model that is being read; "
+                    "write to another file"
+                )

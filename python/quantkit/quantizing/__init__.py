@@ -1,0 +1,1 @@
+"""From rows of weights to the bytes of a type."""

@@ -1,0 +1,159 @@
+"""The type that every tensor of a model gets, refused where the result would be bad."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import Enum
+
+from .._native import native_types
+from ..errors import OptionError, UnsupportedTypeError
+from ..gguf.importance import Importance
+from ..gguf.source import ModelSource
+from ..types import QuantType
+from . import (
+    Assignment,
+    ModelFacts,
+    Recipe,
+    importance_fallback,
+    requires_importance,
+)
+from .overrides import Overrides, assign_with_overrides
+
+__all__ = ["MissingImatrix", "plan"]
+
+N_NAMED = 3
+"""Tensors that a message names; of others it has the number."""
+
+
+class MissingImatrix(str, Enum):
+    """What becomes of tensors that lack the importance that their type needs.
+
+    Attributes:
+        REFUSE: an error, before any work.
+        FALLBACK: they get the next better type that needs none.
+    """
+
+    REFUSE = "refuse"
+    FALLBACK = "fallback"
+
+    @classmethod
+    def parse(cls, text: str) -> MissingImatrix:
+        """The choice that "refuse" or "fallback" stands for.
+
+        Raises:
+            OptionError: it is neither.
+        """
+        try:
+            return cls(text.lower())
+        except ValueError:
+            raise OptionError(
+                f"{text!r} is no choice of --missing-imatrix; expected refuse or "
+                "fallback"
+            ) from None
+
+
+def plan(
+    source: ModelSource,
+    recipe: Recipe,
+    importance: Importance | None = None,
+    *,
+    overrides: Overrides | None = None,
+    allow_requantize: bool = False,
+    missing_imatrix: MissingImatrix = MissingImatrix.REFUSE,
+) -> dict[str, Assignment]:
+    """The type of every tensor under a recipe.
+
+    Raises:
+        UnsupportedTypeError: a tensor is quantized already and `allow_requantize` is
+            not set, has no importance and is of no use without, or is to get a type
+            that quantkit cannot quantize to.
+        OptionError: the overrides do not fit the model.
+    """
+    facts = ModelFacts.of(
+        source.metadata, source.tensors, has_importance=importance is not None
+    )
+    present = [(t.name, t.shape, t.type) for t in source.tensors.values()]
+    assigned = assign_with_overrides(recipe, facts, present, overrides or Overrides())
+    changed = {
+        name: (type, assigned[name])
+        for name, _, type in present
+        if assigned[name].type is not type
+    }
+    if not allow_requantize:
+        _refuse_quantized(changed)
+    lacking = {
+        name: assignment
+        for name, (_, assignment) in changed.items()
+        if name not in (importance or {})
+        and requires_importance(recipe, name, assignment.type)
+    }
+    if lacking and missing_imatrix is MissingImatrix.REFUSE:
+        _refuse_without_importance(recipe, lacking, is_any=importance is not None)
+    assigned |= {
+        name: _without_importance(recipe, name, assignment)
+        for name, assignment in lacking.items()
+    }
+    _refuse_unknown({name: (old, assigned[name]) for name, (old, _) in changed.items()})
+    return assigned
+
+
+# By name, the type of a tensor and what it is to become.
+Changes = Mapping[str, tuple[QuantType, Assignment]]
+
+
+def _refuse_quantized(changed: Changes) -> None:
+    for name, (old, new) in changed.items():
+        if old.is_quantized:
+            raise UnsupportedTypeError(
+                f"tensor {name} is {old.name} already, and quantizing it again to "
+                f"{new.type.name} loses more than either; start from the F16, BF16 or "
+                "F32 model, or allow requantizing (quantkit quantize "
+                "--allow-requantize)"
+            )
+
+
+def _refuse_unknown(changed: Changes) -> None:
+    for name, (old, new) in changed.items():
+        for type in (old, new.type):
+            if type not in native_types():
+                raise UnsupportedTypeError(
+                    f"tensor {name} is to become {new.type.name} from {old.name}, and "
+                    f"quantkit does not know how to read or write {type.name}; leave "
+                    "the tensor as it is, or choose another type (--tensor-type)"
+                )
+
+
+def _refuse_without_importance(
+    recipe: Recipe, lacking: Mapping[str, Assignment], *, is_any: bool
+) -> None:
+    """Name the tensors that lack importance, and every way out."""
+    named = [f"{name} ({a.type.name})" for name, a in lacking.items()]
+    more = f" and {len(named) - N_NAMED} more" if len(named) > N_NAMED else ""
+    which = ", ".join(named[:N_NAMED]) + more
+    if is_any:
+        text = (
+            f"the importance matrix has no entry for {which}, and such types are of no "
+            "use without; collect it anew on a longer text (quantkit imatrix)"
+        )
+    else:
+        text = (
+            f"{recipe.name} makes {which}, and such types are of no use without an "
+            "importance matrix; collect one (quantkit imatrix) and pass it "
+            "(--imatrix), choose another recipe"
+        )
+    raise UnsupportedTypeError(
+        f"{text}, or let these tensors have the next better type "
+        "(quantkit quantize --missing-imatrix fallback)"
+    )
+
+
+def _without_importance(
+    recipe: Recipe, name: str, assignment: Assignment
+) -> Assignment:
+    return replace(
+        assignment,
+        type=importance_fallback(recipe, name, assignment.type),
+        reason=f"{assignment.reason}; no importance",
+        fallback_from=assignment.fallback_from or assignment.type,
+    )

@@ -1,0 +1,283 @@
+"""Checkpoints as GGUF models: the file that llama.cpp's converter writes, seen lazily.
+
+Source of the rules: convert_hf_to_gguf.py of llama.cpp, build 11434.  For the families
+that quantkit knows, the files are the same byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+
+from ..checkpoint.folder import Checkpoint
+from ..checkpoint.lazy import LazyTensor
+from ..checkpoint.model_card import general_fields
+from ..checkpoint.model_name import model_size_label
+from ..errors import UnsupportedTypeError
+from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
+from ..gguf.source import SourceOpener, SourceTensor
+from ..models import family_for_config
+from ..quantizing.slabs import Slab
+from ..types import QuantType
+from ..vocab import VocabType, tokenizer_fields
+
+__all__ = [
+    "OUTTYPES",
+    "CheckpointSource",
+    "TensorsOnlySource",
+    "described",
+    "matrix_type",
+    "typed_tensor",
+]
+
+OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
+"""What a checkpoint's matrices can become; "auto" is the type they have."""
+
+# Kept F32, as are vectors and norms: readers want them so, and they are small.
+KEPT_F32 = (
+    "_norm.weight",
+    "ffn_gate_inp.weight",
+    "ffn_gate_inp_shexp.weight",
+    "position_embd.weight",
+)
+MATRICES = (".weight", ".lora_a", ".lora_b")
+MAX_DIMENSIONS = 4
+
+
+class CheckpointSource:
+    """A checkpoint folder as the model that llama.cpp's converter makes of it.
+
+    Args:
+        folder: a Hugging Face checkpoint folder.
+        outtype: what matrices become, one of `OUTTYPES`; None: each stays as it is.
+        pre_tokenizer: llama.cpp's name of the pre-tokenizer (None: recognized).
+        vocab_type: which of the tokenizer's files to read; see `tokenizer_fields`.
+        pad_vocab: fill a vocabulary that is smaller than the model's up with tokens
+            that stand for nothing.
+        metadata_file: JSON whose `general.*` keys replace what the folder tells.
+        symmetric_q4_0: take 4-bit symmetric weights over into Q4_0, without loss.
+
+    Attributes:
+        checkpoint: the open folder.
+        paths: the files that tensors are read from.
+        type: what matrices become (where each stays as it is, what "auto" gives).
+        tensors: by GGUF name, in the converter's order and types.
+
+    Raises:
+        CheckpointError: the folder is incomplete.
+        FormatError: a file in it is damaged.
+        UnsupportedModelError: quantkit does not know the architecture.
+        UnsupportedTypeError: `outtype` is unknown.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        outtype: str | None = "auto",
+        *,
+        pre_tokenizer: str | None = None,
+        vocab_type: VocabType = "auto",
+        pad_vocab: bool = False,
+        metadata_file: Path | None = None,
+        symmetric_q4_0: bool = False,
+    ) -> None:
+        self.checkpoint = checkpoint = Checkpoint(folder, symmetric_q4_0=symmetric_q4_0)
+        self.paths = checkpoint.paths
+        self._family = family_for_config(checkpoint.config)
+        self._config = self._family.complete(checkpoint.config)
+        self._vocabulary = partial(
+            tokenizer_fields,
+            pre_tokenizer=pre_tokenizer,
+            vocab_type=vocab_type,
+            pad_vocab=pad_vocab,
+        )
+        self._metadata_file = metadata_file
+        self.type = matrix_type(outtype or "auto", checkpoint.half_type)
+        self.opener = SourceOpener.of(
+            *(CheckpointSource, self.paths),
+            folder=checkpoint.folder,
+            outtype=outtype,
+            pre_tokenizer=pre_tokenizer,
+            vocab_type=vocab_type,
+            pad_vocab=pad_vocab,
+            metadata_file=metadata_file,
+            symmetric_q4_0=symmetric_q4_0,
+        )
+        matrices = self.type if outtype else None
+        made = self._family.tensors(self._config, checkpoint.tensors)
+        self.tensors: Mapping[str, SourceTensor] = {
+            name: typed_tensor(name, tensor, matrices).opened_by(self.opener)
+            for name, tensor in made
+        }
+
+    @cached_property
+    def metadata(self) -> Mapping[str, Field]:
+        """Typed metadata by GGUF key, in the order llama.cpp writes it.
+
+        Raises:
+            CheckpointError: the folder has no tokenizer, or not the model's.
+            UnsupportedModelError: the tokenizer is of a kind quantkit cannot write.
+        """
+        return {
+            **self.model_fields,
+            **self._vocabulary(self.checkpoint.folder, self._config, self._family.name),
+        }
+
+    @cached_property
+    def model_fields(self) -> Mapping[str, Field]:
+        """The metadata without the vocabulary.
+
+        Raises:
+            CheckpointError: the config lacks a key.
+            UnsupportedModelError: the config asks for what the architecture has not.
+        """
+        folder, name = self.checkpoint.folder, self._family.name
+        own = self._family.hyperparameters(self._config, self._file_type())
+        return {
+            "general.architecture": string(name),
+            **_prefixed(name, self._family.early_fields(self._config)),
+            "general.type": string("model"),
+            **described(folder, self.tensors, self._metadata_file),
+            **_prefixed(name, own),
+            "general.quantization_version": uint32(QUANTIZATION_VERSION),
+        }
+
+    def _file_type(self) -> FileType:
+        """The number of the file's main type; MXFP4 is that of its experts."""
+        is_mxfp4 = self.checkpoint.quantization.get("quant_method") == "mxfp4"
+        if is_mxfp4 and self.type is not QuantType.Q8_0:
+            return FileType.MXFP4_MOE
+        return FileType[self.type.name]
+
+
+class TensorsOnlySource:
+    """Any folder of safetensors as GGUF tensors under the names that they have.
+
+    For models that llama.cpp does not know, such as diffusion models: there is no
+    vocabulary, and no hyperparameter.
+
+    Args:
+        folder: holds safetensors files; config.json may be missing.
+        outtype: what matrices become, one of `OUTTYPES`; None: each stays as it is.
+        metadata_file: JSON whose `general.*` keys replace what the folder tells.
+
+    Attributes:
+        checkpoint, paths, type, tensors: as of `CheckpointSource`.
+
+    Raises:
+        CheckpointError: the folder is incomplete.
+        FormatError: a file in it is damaged.
+        UnsupportedTypeError: `outtype` is unknown.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        outtype: str | None = "auto",
+        *,
+        metadata_file: Path | None = None,
+    ) -> None:
+        self.checkpoint = checkpoint = Checkpoint(folder, needs_config=False)
+        self.paths = checkpoint.paths
+        self._metadata_file = metadata_file
+        self.type = matrix_type(outtype or "auto", checkpoint.half_type)
+        self.opener = SourceOpener.of(
+            *(TensorsOnlySource, self.paths),
+            folder=checkpoint.folder,
+            outtype=outtype,
+            metadata_file=metadata_file,
+        )
+        matrices = self.type if outtype else None
+        self.tensors: Mapping[str, SourceTensor] = {
+            name: typed_tensor(name, tensor, matrices).opened_by(self.opener)
+            for name, tensor in checkpoint.tensors.items()
+        }
+
+    @property
+    def metadata(self) -> Mapping[str, Field]:
+        """Typed metadata by GGUF key; the architecture is the config's type."""
+        config = self.checkpoint.config
+        classes = config.get("architectures") or [config.get("_class_name")]
+        arch = config.get("model_type") or classes[0] or "unknown"
+        return {
+            "general.architecture": string(str(arch)),
+            "general.type": string("model"),
+            **described(self.checkpoint.folder, self.tensors, self._metadata_file),
+            "general.file_type": uint32(FileType[self.type.name]),
+            "general.quantization_version": uint32(QUANTIZATION_VERSION),
+        }
+
+
+def _prefixed(arch: str, fields: Mapping[str, Field]) -> dict[str, Field]:
+    """A family's keys as they are in the file."""
+    return {
+        key if key.startswith(("general.", "tokenizer.")) else f"{arch}.{key}": field
+        for key, field in fields.items()
+    }
+
+
+def described(
+    folder: Path,
+    tensors: Mapping[str, SourceTensor],
+    metadata_file: Path | None = None,
+) -> dict[str, Field]:
+    """Where the model comes from, and its size."""
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    n_weights = sum(tensor.n_weights for tensor in tensors.values())
+    label = model_size_label(shapes)
+    return general_fields(folder, n_weights, label, metadata_file)
+
+
+def matrix_type(outtype: str, stored: QuantType | None) -> QuantType:
+    """What matrices become.
+
+    Args:
+        outtype: one of `OUTTYPES`.
+        stored: what "auto" is; None: F16.
+
+    Raises:
+        UnsupportedTypeError: `outtype` is unknown.
+    """
+    if outtype.lower() not in OUTTYPES:
+        raise UnsupportedTypeError(f"outtype {outtype!r}: one of {', '.join(OUTTYPES)}")
+    if outtype.lower() != "auto":
+        return QuantType.parse(outtype)
+    return stored or QuantType.F16
+
+
+def typed_tensor(
+    name: str, tensor: LazyTensor, matrix_type: QuantType | None
+) -> SourceTensor:
+    """A tensor under its GGUF name, read in the type that it gets in the file.
+
+    Args:
+        name: GGUF name.
+        tensor: the tensor.
+        matrix_type: what it becomes if it is a matrix; None: it stays as it is.
+    """
+    source = SourceTensor(name, tensor.shape, tensor.type, tensor.rows)
+    if len(source.shape) > MAX_DIMENSIONS:
+        *_, a, b, c = source.shape
+        source = replace(source, shape=(source.n_weights // (a * b * c), a, b, c))
+    if source.type.is_quantized:  # taken over without loss
+        return source
+    target = _target(source, matrix_type or source.type)
+    if source.type is target:
+        return source
+    return replace(
+        source,
+        type=target,
+        read=lambda start, stop: Slab(source, start, stop, target).convert(),
+    )
+
+
+def _target(tensor: SourceTensor, matrix_type: QuantType) -> QuantType:
+    """What a tensor becomes where matrices become `matrix_type`."""
+    is_vector = len(tensor.shape) < 2 or not tensor.name.endswith(MATRICES)
+    if is_vector or tensor.name.endswith(KEPT_F32):
+        return QuantType.F32
+    if tensor.n_cols % matrix_type.block_size:
+        return QuantType.F16
+    return matrix_type

@@ -1,0 +1,223 @@
+"""Changes to a model on its way into a file: metadata set, layers taken out.
+
+Source: what llama-quantize's --override-kv and --prune-layers do, build 11434.  Two
+things it leaves undone are done here: a negative number keeps its sign, and metadata
+with one value for each layer lose those of the layers taken out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import OptionError
+from ..gguf.importance import Importance
+from ..gguf.keys import Field, ValueType, boolean, float32, string, uint32
+from ..gguf.reader import GGUFFile, Location
+from ..gguf.source import ModelSource, SourceTensor
+
+__all__ = [
+    "EditedModel",
+    "Edits",
+    "edit",
+    "field_text",
+    "file_metadata",
+    "parse_field",
+    "parse_layers",
+]
+
+_LAYER = re.compile(r"(?<=blk\.)\d+(?=\.)")
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What to change about a model.
+
+    Attributes:
+        metadata: keys to set, whether they are there or not.
+        prune_layers: numbers of the layers to take out; those after them move up.
+    """
+
+    metadata: Mapping[str, Field] = field(default_factory=dict)
+    prune_layers: frozenset[int] = frozenset()
+
+    def name_after(self, name: str) -> str | None:
+        """The name of a tensor once layers are out; None if it goes with its layer."""
+        found = _LAYER.search(name)
+        if found is None or not self.prune_layers:
+            return name
+        layer = int(found[0])
+        if layer in self.prune_layers:
+            return None
+        n_before = sum(pruned < layer for pruned in self.prune_layers)
+        return f"{name[: found.start()]}{layer - n_before}{name[found.end() :]}"
+
+    def importance_after(self, importance: Importance | None) -> Importance | None:
+        """An importance matrix of the whole model, by the names after pruning."""
+        if importance is None:
+            return None
+        named = ((self.name_after(name), values) for name, values in importance.items())
+        return {name: values for name, values in named if name is not None}
+
+
+@dataclass(frozen=True)
+class EditedModel:
+    """A model with its tensors pruned and its metadata set.
+
+    Attributes:
+        metadata: the model's, changed, in its order; `block_count` is that of before,
+            since the recipes go by the depth of the whole model.
+        tensors: those that are left, by their new names.
+        paths: the files that the model is read from.
+        locations: for a GGUF file, where its tensors lie, by their new names.
+    """
+
+    metadata: Mapping[str, Field]
+    tensors: Mapping[str, SourceTensor]
+    paths: tuple[Path, ...]
+    locations: Mapping[str, Location]
+
+
+def edit(source: ModelSource, edits: Edits) -> EditedModel:
+    """The model that a file is to be made from.
+
+    Raises:
+        OptionError: a layer to prune does not exist, or none would be left.
+    """
+    layers = {int(n[0]) for n in map(_LAYER.search, source.tensors) if n}
+    unknown = sorted(edits.prune_layers - layers)
+    if unknown:
+        raise OptionError(
+            f"there is no layer {unknown[0]} to prune; the model has {len(layers)}, "
+            f"counted from 0"
+        )
+    if layers and edits.prune_layers == layers:
+        raise OptionError("all layers are to be pruned; leave at least one")
+    names = {name: edits.name_after(name) for name in source.tensors}
+    locations = source.locations if isinstance(source, GGUFFile) else {}
+    return EditedModel(
+        {**source.metadata, **edits.metadata},
+        {
+            new: replace(source.tensors[old], name=new)
+            for old, new in names.items()
+            if new is not None
+        },
+        tuple(getattr(source, "paths", ())),
+        {new: locations[old] for old, new in names.items() if new and old in locations},
+    )
+
+
+def file_metadata(metadata: Mapping[str, Field], edits: Edits) -> dict[str, Field]:
+    """Metadata with what was set at their end, as llama-quantize does, and pruned."""
+    metadata = {k: v for k, v in metadata.items() if k not in edits.metadata}
+    metadata.update(edits.metadata)
+    arch = metadata.get("general.architecture")
+    count = metadata.get(f"{arch.value}.block_count") if arch else None
+    if not edits.prune_layers or arch is None or count is None:
+        return metadata
+    prefix = f"{arch.value}."
+    pruned = {
+        key: _without(value, count.value, edits.prune_layers)
+        for key, value in metadata.items()
+        if key.startswith(prefix) and key != f"{prefix}block_count"
+    }
+    metadata.update(pruned)
+    del metadata[f"{prefix}block_count"]
+    n_left = count.value - len(edits.prune_layers)
+    metadata[f"{prefix}block_count"] = uint32(n_left)
+    return metadata
+
+
+def _without(value: Field, n_layers: int, layers: frozenset[int]) -> Field:
+    """A value without the items of some layers, if it has one for each layer."""
+    if value.type is not ValueType.ARRAY or len(value.value) != n_layers:
+        return value
+    items = [item for i, item in enumerate(value.value) if i not in layers]
+    is_numbers = isinstance(value.value, np.ndarray)
+    return replace(
+        value, value=np.array(items, value.value.dtype) if is_numbers else items
+    )
+
+
+def parse_layers(text: str) -> frozenset[int]:
+    """The layers that "1,2" names.
+
+    Raises:
+        OptionError: it is not a list of whole numbers.
+    """
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise OptionError(f"{text!r} is not a list of layers, such as 1,2")
+    return frozenset(map(int, text.split(",")))
+
+
+def parse_field(text: str) -> tuple[str, Field]:
+    """The key and the value that "KEY=TYPE:VALUE" stands for.
+
+    TYPE is int (uint32; int32 if negative; 64 bits if it needs them), float (32 bits),
+    bool (true or false) or str.
+
+    Raises:
+        OptionError: it has another form, or the value is not of its type.
+
+    Example:
+        >>> parse_field("llama.context_length=int:4096")[1].value
+        4096
+    """
+    key, equals, rest = text.partition("=")
+    kind, colon, value = rest.partition(":")
+    if not (key and equals and colon) or kind not in _PARSERS:
+        raise OptionError(
+            f"{text!r} is not KEY=TYPE:VALUE with a TYPE of {', '.join(_PARSERS)}, "
+            "such as general.name=str:Mine"
+        )
+    try:
+        return key, _PARSERS[kind](value)
+    except ValueError as error:
+        raise OptionError(f"{text!r}: {value!r} is no {kind}: {error}") from None
+
+
+def _integer(text: str) -> Field:
+    value = int(text)
+    for kind, first, last in (
+        (ValueType.UINT32, 0, 2**32),
+        (ValueType.INT32, -(2**31), 0),
+        (ValueType.UINT64, 0, 2**64),
+        (ValueType.INT64, -(2**63), 0),
+    ):
+        if first <= value < last:
+            return Field(kind, value)
+    raise ValueError("it does not fit 64 bits")
+
+
+def _float(text: str) -> Field:
+    with np.errstate(over="ignore"):
+        value = np.float32(text)
+    if not np.isfinite(value):
+        raise ValueError("it is not finite as a 32-bit number")
+    return float32(float(value))
+
+
+def _boolean(text: str) -> Field:
+    if text not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return boolean(text == "true")
+
+
+_PARSERS: Mapping[str, Callable[[str], Field]] = {
+    "int": _integer,
+    "float": _float,
+    "bool": _boolean,
+    "str": string,
+}
+
+
+def field_text(value: Field) -> str:
+    """TYPE:VALUE of a field, from which `parse_field` makes the field again."""
+    if value.type is ValueType.BOOL:
+        return f"bool:{str(value.value).lower()}"
+    kind = {ValueType.STRING: "str", ValueType.FLOAT32: "float"}.get(value.type, "int")
+    return f"{kind}:{value.value}"

@@ -1,0 +1,1 @@
+"""Operations on whole models, one public function per file."""

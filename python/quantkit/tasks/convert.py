@@ -1,0 +1,150 @@
+"""Checkpoints converted to GGUF files, of any type, in one step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import OptionError
+from ..execution.workers import Workers
+from ..gguf.importance import Importance
+from ..gguf.layout import TensorSpec
+from ..output.splits import by_size, parts_of
+from ..output.writing import refuse_to_overwrite, write_parts
+from ..progress import Progress
+from ..sources.checkpoint import OUTTYPES, CheckpointSource, TensorsOnlySource
+from ..vocab import VocabType
+from .quantize import quantize_file
+
+__all__ = ["OUTTYPES", "ConvertReport", "convert"]
+
+Source = CheckpointSource | TensorsOnlySource
+
+
+@dataclass(frozen=True)
+class ConvertReport:
+    """What was written, or would be.
+
+    Attributes:
+        paths: the files, in order.
+        tensors: names, shapes and types, in file order.
+        size_bytes: of all files.
+        is_dry_run: nothing was written.
+    """
+
+    paths: tuple[Path, ...]
+    tensors: tuple[TensorSpec, ...]
+    size_bytes: int
+    is_dry_run: bool
+
+
+def convert(
+    model_dir: str | Path,
+    out: str | Path,
+    outtype: str = "auto",
+    *,
+    pre_tokenizer: str | None = None,
+    vocab_type: VocabType = "auto",
+    pad_vocab: bool = False,
+    metadata_file: Path | None = None,
+    tensors_only: bool = False,
+    symmetric_q4_0: bool = False,
+    importance: Importance | str | Path | None = None,
+    split_max_bytes: int | None = None,
+    dry_run: bool = False,
+    threads: int | Workers | None = None,
+    progress: Progress | None = None,
+) -> ConvertReport:
+    """Convert a Hugging Face checkpoint folder to a GGUF file.
+
+    Args:
+        model_dir: holds config.json, *.safetensors and the tokenizer's files.
+        out: the file to write; it appears under this name only once it is complete.
+        outtype: what matrices become: one of `OUTTYPES`, where vectors become F32 and
+            nothing else changes; or a recipe such as "Q4_K_M", as `quantize_file`.
+        pre_tokenizer: llama.cpp's name of the pre-tokenizer (None: recognized).
+        vocab_type: which of the tokenizer's files to read: "spm" tokenizer.model,
+            "bpe" and "hf" tokenizer.json, "auto" what llama.cpp would.
+        pad_vocab: fill a vocabulary that is smaller than the model's up with tokens
+            that stand for nothing.
+        metadata_file: JSON whose `general.*` keys replace what the folder tells.
+        tensors_only: write the tensors under the names they have, for models that
+            llama.cpp does not know.
+        symmetric_q4_0: take the weights of a 4-bit symmetric checkpoint with groups of
+            32 over into Q4_0, without loss.
+        importance: of the weights, where `outtype` is a recipe; see `quantize_file`.
+        split_max_bytes: write several files of at most so many bytes of tensors each.
+        dry_run: do everything but write.
+        threads: slabs converted at a time; the bytes do not depend on it.
+        progress: told about the bytes read.
+
+    Raises:
+        QuantkitError: the folder cannot be read or the file not be written.
+
+    Example:
+        >>> convert("SmolLM2-135M", "smollm2-f16.gguf", "f16")  # doctest: +SKIP
+    """
+    is_plain = outtype.lower() in OUTTYPES
+    if is_plain and importance is not None:
+        raise OptionError(f"an importance matrix is of no use for {outtype}")
+    stored = outtype if is_plain else None
+    source: Source
+    if tensors_only:
+        source = TensorsOnlySource(model_dir, stored, metadata_file=metadata_file)
+    else:
+        source = CheckpointSource(
+            model_dir,
+            stored,
+            pre_tokenizer=pre_tokenizer,
+            vocab_type=vocab_type,
+            pad_vocab=pad_vocab,
+            metadata_file=metadata_file,
+            symmetric_q4_0=symmetric_q4_0,
+        )
+    with source.checkpoint:
+        if is_plain:
+            return _written(
+                source, Path(out), split_max_bytes, dry_run, threads, progress
+            )
+        done = quantize_file(
+            source,
+            out,
+            outtype,
+            importance=importance,
+            allow_requantize=symmetric_q4_0,
+            split_max_bytes=split_max_bytes,
+            dry_run=dry_run,
+            threads=threads,
+            progress=progress,
+        )
+    specs = tuple(TensorSpec(t.name, t.shape, t.type) for t in done.tensors)
+    return ConvertReport(done.paths, specs, done.size_bytes, dry_run)
+
+
+def _written(
+    source: Source,
+    out: Path,
+    split_max_bytes: int | None,
+    dry_run: bool,
+    threads: int | Workers | None,
+    progress: Progress | None,
+) -> ConvertReport:
+    """The source's tensors in the types that it gives them, in one file or several."""
+    specs = [
+        TensorSpec(tensor.name, tensor.shape, tensor.type)
+        for tensor in source.tensors.values()
+    ]
+    metadata = source.metadata
+    groups = [specs]
+    if split_max_bytes is not None:
+        groups = by_size(specs, split_max_bytes, metadata)
+    parts = parts_of(out, metadata, groups)
+    refuse_to_overwrite(source, parts)
+    if not dry_run:
+        write_parts(source, parts, threads=threads, progress=progress)
+    return ConvertReport(
+        tuple(part.path for part in parts),
+        tuple(specs),
+        sum(part.writer().size_bytes for part in parts),
+        dry_run,
+    )

@@ -1,0 +1,253 @@
+"""What a GGUF file holds: the facts that `quantkit info` shows.
+
+Source of the metadata keys: the GGUF format document (ggml/docs/gguf.md).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..gguf import Field, GGUFFile, ValueType
+from ..gguf.keys import FileType
+from ..gguf.source import SourceTensor
+from ..types import QuantType
+
+__all__ = ["MetadataEntry", "ModelInfo", "TensorInfo", "TypeUsage", "describe"]
+
+LONGEST_TEXT = 60
+SHOWN_ITEMS = 3
+
+_INTEGERS = frozenset(ValueType) - {
+    ValueType.FLOAT32,
+    ValueType.FLOAT64,
+    ValueType.BOOL,
+    ValueType.STRING,
+    ValueType.ARRAY,
+}
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor as listed: shape with the row length last."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: QuantType
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class TypeUsage:
+    """How much of a model is stored in one type."""
+
+    type: QuantType
+    n_tensors: int
+    n_weights: int
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class MetadataEntry:
+    """A metadata value, shortened to fit on a line: `type` such as "string[49152]"."""
+
+    key: str
+    type: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a GGUF file holds.
+
+    Facts that the file does not state are None.  Models whose blocks differ state one
+    number of heads per block, hence the tuples.
+
+    Attributes:
+        paths: the file, or all files of a split model.
+        size_bytes: of all files.
+        version: of the format.
+        alignment: of tensors, in bytes.
+        architecture: such as "llama".
+        name: of the model.
+        file_type: the recipe's name, such as "Q4_K_M".
+        n_weights: parameters, of all tensors.
+        data_bytes: of all tensors, without padding.
+        bits_per_weight: 8 * data_bytes / n_weights; 0 without weights.
+        context_length: tokens the model was trained for.
+        embedding_length: width of the model.
+        block_count: layers.
+        head_count: query heads.
+        head_count_kv: key and value heads.
+        vocabulary: kind of tokenizer, such as "gpt2" for byte-level BPE.
+        vocabulary_size: tokens.
+        types: the types in use, the one with the most bytes first.
+        metadata: in file order.
+        tensors: in file order.
+    """
+
+    paths: tuple[Path, ...]
+    size_bytes: int
+    version: int
+    alignment: int
+    architecture: str | None
+    name: str | None
+    file_type: str | None
+    n_weights: int
+    data_bytes: int
+    bits_per_weight: float
+    context_length: int | None
+    embedding_length: int | None
+    block_count: int | None
+    head_count: int | tuple[int, ...] | None
+    head_count_kv: int | tuple[int, ...] | None
+    vocabulary: str | None
+    vocabulary_size: int | None
+    types: tuple[TypeUsage, ...]
+    metadata: tuple[MetadataEntry, ...]
+    tensors: tuple[TensorInfo, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same facts as dicts, lists, strings and numbers, ready for JSON."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+
+def describe(path: str | os.PathLike[str]) -> ModelInfo:
+    """The facts about the GGUF file at `path`; no tensor is read.
+
+    Raises:
+        FormatError: the file is not valid.
+        OSError: the file cannot be opened.
+    """
+    with GGUFFile(path) as file:
+        metadata = file.metadata
+        tensors = tuple(_tensor_info(tensor) for tensor in file.tensors.values())
+        n_weights = sum(math.prod(tensor.shape) for tensor in tensors)
+        data_bytes = sum(tensor.n_bytes for tensor in tensors)
+        architecture = _text(metadata, "general.architecture")
+        return ModelInfo(
+            paths=file.paths,
+            size_bytes=file.size_bytes,
+            version=file.version,
+            alignment=file.alignment,
+            architecture=architecture,
+            name=_text(metadata, "general.name"),
+            file_type=_file_type(metadata),
+            n_weights=n_weights,
+            data_bytes=data_bytes,
+            bits_per_weight=8 * data_bytes / n_weights if n_weights else 0.0,
+            context_length=_integer(metadata, f"{architecture}.context_length"),
+            embedding_length=_integer(metadata, f"{architecture}.embedding_length"),
+            block_count=_integer(metadata, f"{architecture}.block_count"),
+            head_count=_per_block(metadata, f"{architecture}.attention.head_count"),
+            head_count_kv=_per_block(
+                metadata, f"{architecture}.attention.head_count_kv"
+            ),
+            vocabulary=_text(metadata, "tokenizer.ggml.model"),
+            vocabulary_size=_vocabulary_size(metadata, architecture),
+            types=_type_usage(tensors),
+            metadata=tuple(_entry(key, field) for key, field in metadata.items()),
+            tensors=tensors,
+        )
+
+
+def _tensor_info(tensor: SourceTensor) -> TensorInfo:
+    n_bytes = tensor.n_rows * tensor.type.row_bytes(tensor.n_cols)
+    return TensorInfo(_printable(tensor.name), tensor.shape, tensor.type, n_bytes)
+
+
+def _type_usage(tensors: Iterable[TensorInfo]) -> tuple[TypeUsage, ...]:
+    usage: dict[QuantType, TypeUsage] = {}
+    for tensor in tensors:
+        so_far = usage.get(tensor.type, TypeUsage(tensor.type, 0, 0, 0))
+        usage[tensor.type] = TypeUsage(
+            tensor.type,
+            so_far.n_tensors + 1,
+            so_far.n_weights + math.prod(tensor.shape),
+            so_far.n_bytes + tensor.n_bytes,
+        )
+    return tuple(sorted(usage.values(), key=lambda u: u.n_bytes, reverse=True))
+
+
+def _text(metadata: Mapping[str, Field], key: str) -> str | None:
+    field = metadata.get(key)
+    if field is None or field.type is not ValueType.STRING:
+        return None
+    return _printable(field.value)
+
+
+def _integer(metadata: Mapping[str, Field], key: str) -> int | None:
+    field = metadata.get(key)
+    if field is None or field.type not in _INTEGERS:
+        return None
+    return int(field.value)
+
+
+def _per_block(metadata: Mapping[str, Field], key: str) -> int | tuple[int, ...] | None:
+    field = metadata.get(key)
+    if field is None or field.item_type not in _INTEGERS:
+        return _integer(metadata, key)
+    return tuple(field.value.tolist())
+
+
+def _file_type(metadata: Mapping[str, Field]) -> str | None:
+    number = _integer(metadata, "general.file_type")
+    if number is None:
+        return None
+    try:
+        return FileType(number).name
+    except ValueError:
+        return f"unknown ({number})"
+
+
+def _vocabulary_size(
+    metadata: Mapping[str, Field], architecture: str | None
+) -> int | None:
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    if tokens is not None and tokens.type is ValueType.ARRAY:
+        return len(tokens.value)
+    return _integer(metadata, f"{architecture}.vocab_size")
+
+
+def _entry(key: str, field: Field) -> MetadataEntry:
+    if field.type is not ValueType.ARRAY or field.item_type is None:
+        value = field.value
+        if field.type is ValueType.FLOAT32:
+            value = np.float32(value)  # prints 1e-05, not 9.999999747378752e-06
+        return MetadataEntry(_printable(key), field.type.name.lower(), _line(value))
+    items = [_item(item) for item in field.value[:SHOWN_ITEMS]]
+    if len(field.value) > SHOWN_ITEMS:
+        items.append("...")
+    kind = f"{field.item_type.name.lower()}[{len(field.value)}]"
+    return MetadataEntry(_printable(key), kind, f"[{', '.join(items)}]")
+
+
+def _item(value: Any) -> str:
+    return f'"{_line(value)}"' if isinstance(value, str) else str(value)
+
+
+def _line(value: Any) -> str:
+    """The value on one line, cut to `LONGEST_TEXT` characters."""
+    line = _printable(str(value)[: LONGEST_TEXT + 1])
+    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 3] + "..."
+
+
+def _printable(text: str) -> str:
+    """The text with escapes for control characters and for bytes that are not UTF-8."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, QuantType):
+        return value.name
+    return str(value) if isinstance(value, Path) else value

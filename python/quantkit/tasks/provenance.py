@@ -1,0 +1,117 @@
+"""What a file keeps about how it was made, so that it can be made and checked again.
+
+The keys are written only when asked for: without them a file is llama-quantize's, byte
+for byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .._version import __version__
+from ..errors import FormatError, OptionError
+from ..files.identity import hash_files
+from ..gguf.keys import Field, string
+from ..progress import Progress
+from ..recipes import Recipe
+from ..recipes.files import recipe_from_dict, recipe_to_dict
+from ..recipes.overrides import Overrides
+from ..recipes.planning import MissingImatrix
+from ..sources.edits import Edits, field_text, parse_field
+
+__all__ = [
+    "IMATRIX_HASH",
+    "RECIPE",
+    "SOURCE_HASH",
+    "Origin",
+    "provenance_fields",
+    "recorded_origin",
+]
+
+VERSION = "quantkit.version"
+RECIPE = "quantkit.recipe"
+SOURCE_HASH = "quantkit.source.sha256"
+IMATRIX_HASH = "quantkit.imatrix.sha256"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a file is made from its source.
+
+    Attributes:
+        recipe: the recipe.
+        overrides: what was chosen over it.
+        edits: what was changed besides types.
+        missing_imatrix: what becomes of tensors that lack importance.
+    """
+
+    recipe: Recipe
+    overrides: Overrides
+    edits: Edits
+    missing_imatrix: MissingImatrix = MissingImatrix.REFUSE
+
+
+def provenance_fields(
+    origin: Origin,
+    paths: Sequence[Path],
+    imatrix: Path | None,
+    progress: Progress | None = None,
+) -> dict[str, Field]:
+    """The keys about the origin of a file.
+
+    Args:
+        origin: how it is made.
+        paths: the files of the source.
+        imatrix: the importance matrix, if there was one.
+        progress: told about the bytes of the source that are hashed.
+
+    Raises:
+        OptionError: the source is no file.
+    """
+    if not paths:
+        raise OptionError("provenance needs a model that is read from files")
+    made = recipe_to_dict(origin.recipe, origin.overrides)
+    if origin.edits.metadata:
+        made["override_kv"] = [
+            f"{key}={field_text(field)}" for key, field in origin.edits.metadata.items()
+        ]
+    if origin.edits.prune_layers:
+        made["prune_layers"] = sorted(origin.edits.prune_layers)
+    if origin.missing_imatrix is not MissingImatrix.REFUSE:
+        made["missing_imatrix"] = origin.missing_imatrix.value
+    fields = {
+        VERSION: string(__version__),
+        RECIPE: string(json.dumps(made)),
+        SOURCE_HASH: string(hash_files(paths, progress)),
+    }
+    if imatrix is not None:
+        fields[IMATRIX_HASH] = string(hash_files([imatrix]))
+    return fields
+
+
+def recorded_origin(metadata: Mapping[str, Field], where: str) -> Origin | None:
+    """How a file says that it was made, if it says so.
+
+    Raises:
+        FormatError: what it says cannot be read.
+    """
+    if RECIPE not in metadata:
+        return None
+    where = f"{where}: {RECIPE}"
+    try:
+        made: dict[str, Any] = json.loads(metadata[RECIPE].value)
+        edits = Edits(
+            dict(map(parse_field, made.pop("override_kv", ()))),
+            frozenset(map(int, made.pop("prune_layers", ()))),
+        )
+        missing = MissingImatrix(made.pop("missing_imatrix", MissingImatrix.REFUSE))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FormatError(f"{where} is not a recipe: {error}") from None
+    recipe, overrides = recipe_from_dict(made, where)
+    if recipe is None:
+        raise FormatError(f"{where} names no base recipe")
+    return Origin(recipe, overrides, edits, missing)

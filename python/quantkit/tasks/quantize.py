@@ -1,0 +1,230 @@
+"""Models quantized into GGUF files by a recipe.
+
+The file that `quantize_file` writes from a GGUF file is, byte for byte, the one that
+llama-quantize writes: tensors in order of (layer, name), the quantization keys last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from ..errors import OptionError
+from ..execution.workers import Workers
+from ..files.whole_file import refuse_input
+from ..gguf.importance import Importance
+from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
+from ..gguf.layout import TensorSpec
+from ..gguf.source import ModelSource
+from ..importance.reading import read_contents
+from ..importance.record import imatrix_fields
+from ..output.resume import journal_for
+from ..output.splits import Part, by_shards, by_size, parts_of
+from ..output.writing import refuse_to_overwrite, write_parts
+from ..progress import Notify, Progress
+from ..quantizing.rounding import NearestRoundings
+from ..quantizing.tensor_errors import ErrorSums
+from ..recipes import Assignment, Recipe
+from ..recipes.facts import layer_number
+from ..recipes.overrides import Overrides
+from ..recipes.planning import MissingImatrix, plan
+from ..sources.edits import EditedModel, Edits, edit, file_metadata
+from ..sources.opening import open_source
+from .provenance import Origin, provenance_fields
+from .quantize_report import QuantizeReport, TensorReport
+
+__all__ = ["MissingImatrix", "QuantizeReport", "TensorReport", "quantize_file"]
+
+REPLACED_KEYS = ("general.quantization_version", "general.file_type")
+KEYS_OF_A_FILE = ("split.", "quantkit.")
+"""They describe the source's files and origin, and would be wrong in another file."""
+
+
+def quantize_file(
+    model: str | Path | ModelSource,
+    out: str | Path,
+    recipe: str | Recipe,
+    *,
+    overrides: Overrides | None = None,
+    edits: Edits | None = None,
+    importance: Importance | str | Path | None = None,
+    missing_imatrix: MissingImatrix | str = MissingImatrix.REFUSE,
+    allow_requantize: bool = False,
+    keep_split: bool = False,
+    split_max_bytes: int | None = None,
+    measure: bool = False,
+    provenance: bool = False,
+    dry_run: bool = False,
+    threads: int | Workers | None = None,
+    progress: Progress | None = None,
+    notify: Notify | None = None,
+) -> QuantizeReport:
+    """Quantize a GGUF file or a checkpoint folder into a GGUF file.
+
+    A checkpoint is read directly, with no full-size file between.  One in F16 or BF16
+    gives the same file as `convert(..., "auto")` and `quantize_file` on that; one in
+    F32 is quantized from F32, which the converter would round to F16 first.
+
+    A run that was killed, or stopped with Ctrl-C, leaves `.<out>.part` and
+    `.<out>.journal`.  The same call goes on with what is there, once it has checked it,
+    or starts anew if the model or any option changed.  An error leaves nothing.
+
+    Args:
+        model: a GGUF file (any shard of a split one) or a checkpoint folder.
+        out: the file to write; it appears under this name only once it is complete.
+        recipe: which types to use, such as "Q4_K_M", in any case.
+        overrides: types chosen over those of the recipe.
+        edits: metadata to set, and layers to take out.
+        importance: by tensor name, f32 [cols] or [matrices, cols]; or the path of an
+            importance matrix, which the metadata then name as llama-quantize's do.
+        missing_imatrix: what becomes of tensors that have no importance and need it:
+            "refuse", or "fallback" to the next better type.
+        allow_requantize: accept tensors that are quantized already.
+        keep_split: write as many files as the model has, with the same tensors.
+        split_max_bytes: write several files of at most so many bytes of tensors each.
+        measure: compare each tensor with what it was; see `TensorReport.errors`.
+        provenance: keep the recipe and the hashes of the inputs in the metadata; the
+            file then is llama-quantize's but for these keys.
+        dry_run: do everything but write: the report is what a real run gives.
+        threads: slabs converted at a time; the bytes do not depend on it.
+        progress: told about the bytes read.
+        notify: told what becomes of a stopped run's work.
+
+    Raises:
+        UnsupportedTypeError: the recipe is unknown, needs importance that is not there,
+            or the model is quantized already.
+        OptionError: an option does not fit the model.
+        ShapeError: the importance does not fit the model.
+        QuantkitError: the model cannot be read or the file not be written.
+    """
+    origin = Origin(
+        Recipe.parse(recipe),
+        overrides or Overrides(),
+        edits or Edits(),
+        MissingImatrix.parse(missing_imatrix),
+    )
+    if keep_split and split_max_bytes is not None:
+        raise OptionError("--keep-split and --split-max-size exclude each other")
+    imatrix = Path(importance) if isinstance(importance, str | Path) else None
+    given, about_imatrix = _read_importance(importance)
+    if provenance and importance is not None and imatrix is None:
+        raise OptionError("provenance needs the path of the importance matrix")
+    source = edit(open_source(model), origin.edits)
+    weighting = origin.edits.importance_after(given)
+    assigned = plan(
+        source,
+        origin.recipe,
+        weighting,
+        overrides=origin.overrides,
+        allow_requantize=allow_requantize,
+        missing_imatrix=origin.missing_imatrix,
+    )
+    metadata = quantized_metadata(source, origin.recipe, origin.edits, about_imatrix)
+    if provenance:
+        metadata |= provenance_fields(origin, source.paths, imatrix, progress)
+    parts = _parts(source, assigned, Path(out), metadata, keep_split, split_max_bytes)
+    refuse_to_overwrite(source, parts)
+    for part in parts:
+        refuse_input("OUTPUT", part.path, {"the importance matrix": imatrix})
+    roundings = NearestRoundings(weighting or {})
+    for tensor in source.tensors.values():
+        roundings.of(tensor)  # refuses importance of another shape before any work
+    sums: dict[str, ErrorSums] = {}
+    if not dry_run:
+        sums = write_parts(
+            source,
+            parts,
+            roundings=roundings,
+            measure=measure,
+            journal=journal_for(
+                Path(out), source, parts, weighting, origin.edits, measure
+            ),
+            threads=threads,
+            progress=progress,
+            notify=notify,
+        )
+    return _report(origin.recipe, source, assigned, parts, sums, dry_run)
+
+
+def _read_importance(
+    importance: Importance | str | Path | None,
+) -> tuple[Importance | None, dict[str, Field]]:
+    """The importance at a path, or as it is, and what a file keeps about it."""
+    if not isinstance(importance, str | Path):
+        return importance, {}
+    found = read_contents(Path(importance))
+    return found.importance(), imatrix_fields(importance, found)
+
+
+def quantized_metadata(
+    source: EditedModel,
+    recipe: Recipe,
+    edits: Edits,
+    about_imatrix: Mapping[str, Field] = MappingProxyType({}),
+) -> dict[str, Field]:
+    """The metadata of a quantized file: the model's, and those of its making."""
+    kept = {
+        key: field
+        for key, field in source.metadata.items()
+        if key not in REPLACED_KEYS and not key.startswith(KEYS_OF_A_FILE)
+    }
+    kept["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
+    kept["general.file_type"] = uint32(recipe.file_type)
+    set_last = {**edits.metadata, **about_imatrix}
+    return file_metadata(kept, replace(edits, metadata=set_last))
+
+
+def _parts(
+    source: EditedModel,
+    assigned: Mapping[str, Assignment],
+    out: Path,
+    metadata: Mapping[str, Field],
+    keep_split: bool,
+    split_max_bytes: int | None,
+) -> list[Part]:
+    """The files to write: one, or as the options ask."""
+    specs = {
+        name: TensorSpec(name, source.tensors[name].shape, assigned[name].type)
+        for name in _file_order(source)
+    }
+    if keep_split:
+        groups = by_shards(specs, source.locations)
+    elif split_max_bytes is not None:
+        groups = by_size(list(specs.values()), split_max_bytes, metadata)
+    else:
+        groups = [list(specs.values())]
+    return parts_of(out, metadata, groups)
+
+
+def _file_order(source: ModelSource) -> list[str]:
+    """Tensors in the order of llama-quantize: those outside the layers first."""
+    return sorted(source.tensors, key=lambda name: (layer_number(name), name))
+
+
+def _report(
+    recipe: Recipe,
+    source: ModelSource,
+    assigned: Mapping[str, Assignment],
+    parts: list[Part],
+    sums: Mapping[str, ErrorSums],
+    is_dry: bool,
+) -> QuantizeReport:
+    tensors = tuple(
+        TensorReport(
+            spec.name,
+            spec.shape,
+            source.tensors[spec.name].type,
+            spec.type,
+            spec.n_bytes,
+            assigned[spec.name].reason,
+            assigned[spec.name].fallback_from,
+            sums.get(spec.name),
+        )
+        for part in parts
+        for spec in part.tensors
+    )
+    size = sum(part.writer().size_bytes for part in parts)
+    paths = tuple(part.path for part in parts)
+    return QuantizeReport(paths[0], recipe.name, tensors, size, paths, is_dry)

@@ -1,0 +1,243 @@
+"""Whether a quantized file is what its recipe makes of its source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import OptionError
+from ..execution.workers import Workers, workers_of
+from ..files.identity import hash_files
+from ..gguf.importance import Importance
+from ..gguf.keys import Field, ValueType
+from ..gguf.reader import GGUFFile
+from ..gguf.source import ModelSource, SourceTensor
+from ..importance import read_imatrix
+from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
+from ..progress import Progress
+from ..quantizing.rounding import NearestRoundings
+from ..quantizing.slabs import Slab, slabs_of
+from ..recipes import Assignment
+from ..recipes.files import recorded_recipe
+from ..recipes.overrides import Overrides
+from ..recipes.planning import MissingImatrix, plan
+from ..sources.edits import EditedModel, Edits, edit
+from ..sources.opening import open_source
+from ..types import QuantType
+from .provenance import IMATRIX_HASH, RECIPE, SOURCE_HASH, Origin, recorded_origin
+from .quantize import quantized_metadata
+
+__all__ = ["Difference", "Verification", "verify_file"]
+
+# Keys about how a file was made, and not of the model; llama-quantize writes some.
+ORIGIN_KEYS = ("quantkit.", IMATRIX_PREFIX, "split.")
+IMATRIX_KEYS = (IMATRIX_HASH, IMATRIX_FILE)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A tensor or a key of metadata that is not as it should be, and in what."""
+
+    name: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a file compares with what its recipe makes of its source.
+
+    Attributes:
+        path: the file.
+        recipe: the recipe's name.
+        n_tensors: how many tensors the recipe makes.
+        tensors: those that differ.
+        keys: the keys that differ.
+    """
+
+    path: Path
+    recipe: str
+    n_tensors: int
+    tensors: tuple[Difference, ...]
+    keys: tuple[Difference, ...]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing differs."""
+        return not self.tensors and not self.keys
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON holds it."""
+        return {
+            "file": str(self.path),
+            "recipe": self.recipe,
+            "equal": self.is_equal,
+            "n_tensors": self.n_tensors,
+            "tensors": {each.name: each.what for each in self.tensors},
+            "keys": {each.name: each.what for each in self.keys},
+        }
+
+
+def verify_file(
+    path: str | Path,
+    source: str | Path | ModelSource,
+    *,
+    imatrix: str | Path | None = None,
+    threads: int | Workers | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Make a quantized file's tensors anew from its source, and compare.
+
+    The recipe is the one that the file records (`quantize_file(provenance=True)`), or
+    else the one that its `general.file_type` stands for, without overrides.
+
+    Args:
+        path: the quantized file (any of several).
+        source: what it was made from: a GGUF file or a checkpoint folder.
+        imatrix: the importance matrix that it was made with.
+        threads: slabs compared at a time.
+        progress: told about the bytes read.
+
+    Raises:
+        OptionError: the recipe is not known, or the importance matrix missing.
+        QuantkitError: a file cannot be read.
+    """
+    with GGUFFile(path) as made:
+        origin = _origin_of(made, has_imatrix=imatrix is not None)
+        if imatrix is None and any(key in made.metadata for key in IMATRIX_KEYS):
+            raise OptionError(
+                f"{path} was made with an importance matrix; pass it (--imatrix)"
+            )
+        model = edit(open_source(source), origin.edits)
+        importance = origin.edits.importance_after(
+            read_imatrix(imatrix) if imatrix else None
+        )
+        assigned = plan(
+            model,
+            origin.recipe,
+            importance,
+            overrides=origin.overrides,
+            allow_requantize=True,
+            missing_imatrix=origin.missing_imatrix,
+        )
+        tensors = _tensor_differences(
+            made, model, assigned, importance, threads, progress
+        )
+        keys = _key_differences(
+            made.metadata, quantized_metadata(model, origin.recipe, origin.edits)
+        ) + _hash_differences(made.metadata, model.paths, imatrix)
+    return Verification(
+        Path(path), origin.recipe.name, len(model.tensors), tuple(tensors), tuple(keys)
+    )
+
+
+def _origin_of(made: GGUFFile, *, has_imatrix: bool) -> Origin:
+    """How a file was made, by its record or else by its recipe alone.
+
+    Without a record, tensors that an importance matrix lacks may have fallen back.
+    """
+    recorded = recorded_origin(made.metadata, str(made.path))
+    if recorded is not None:
+        return recorded
+    recipe = recorded_recipe(made.metadata)
+    if recipe is None:
+        raise OptionError(
+            f"{made.path} does not say by which recipe it was made: it has neither "
+            f"{RECIPE} nor a general.file_type that quantkit knows"
+        )
+    missing = MissingImatrix.FALLBACK if has_imatrix else MissingImatrix.REFUSE
+    return Origin(recipe, Overrides(), Edits(), missing)
+
+
+def _tensor_differences(
+    made: GGUFFile,
+    model: EditedModel,
+    assigned: Mapping[str, Assignment],
+    importance: Importance | None,
+    threads: int | Workers | None,
+    progress: Progress | None,
+) -> list[Difference]:
+    """The tensors that are missing, too many, of another kind or of other bytes."""
+    found = {name: "not in the source" for name in made.tensors}
+    roundings = NearestRoundings(importance or {})
+    slabs: list[Slab] = []
+    for name, tensor in model.tensors.items():
+        found[name] = _outer_difference(made, tensor, assigned[name].type)
+        if not found[name]:
+            slabs += slabs_of(tensor, assigned[name].type, roundings.of(tensor))
+    n_rows: Counter[str] = Counter()
+    pairs = [(slab, made.tensors[slab.tensor.name]) for slab in slabs]
+    counted = workers_of(threads).in_order(_count_different, pairs)
+    for done, ((slab, _), n) in enumerate(counted, start=1):
+        n_rows[slab.tensor.name] += n
+        if progress is not None:
+            progress(slab.tensor.name, done, len(slabs))
+    for name, n in n_rows.items():
+        found[name] = f"{n} of {model.tensors[name].n_rows} rows differ" if n else ""
+    return [Difference(name, what) for name, what in found.items() if what]
+
+
+def _outer_difference(made: GGUFFile, tensor: SourceTensor, type: QuantType) -> str:
+    """In what a tensor of the file differs before its bytes are looked at."""
+    if tensor.name not in made.tensors:
+        return "missing"
+    other = made.tensors[tensor.name]
+    if other.shape != tensor.shape:
+        return f"shape {list(other.shape)}, expected {list(tensor.shape)}"
+    if other.type is not type:
+        return f"type {other.type.name}, expected {type.name}"
+    return ""
+
+
+def _count_different(pair: tuple[Slab, SourceTensor]) -> int:
+    """How many rows of a slab are others in a tensor of the file."""
+    slab, made = pair
+    there = made.read(slab.start, slab.stop)
+    return int((slab.convert() != there).any(axis=1).sum())
+
+
+def _key_differences(
+    found: Mapping[str, Field], expected: Mapping[str, Field]
+) -> list[Difference]:
+    """The keys that describe the model and differ."""
+    differences = []
+    for key in {**expected, **found}:
+        if key.startswith(ORIGIN_KEYS):
+            continue
+        if key not in found:
+            differences.append(Difference(key, "missing"))
+        elif key not in expected:
+            differences.append(Difference(key, "not in the source"))
+        elif not _is_same(found[key], expected[key]):
+            differences.append(Difference(key, "another value"))
+    return differences
+
+
+def _is_same(one: Field, other: Field) -> bool:
+    """Whether two fields are stored alike; a checkpoint's floats have more digits."""
+    if (one.type, one.item_type) != (other.type, other.item_type):
+        return False
+    if ValueType.FLOAT32 in (one.type, one.item_type):
+        found, expected = np.float32(one.value), np.float32(other.value)
+        return np.array_equal(found, expected, equal_nan=True)
+    if one.type is ValueType.ARRAY:
+        return list(one.value) == list(other.value)
+    return bool(one.value == other.value)
+
+
+def _hash_differences(
+    found: Mapping[str, Field],
+    paths: tuple[Path, ...],
+    imatrix: str | Path | None,
+) -> list[Difference]:
+    """The recorded hashes that are not those of the files given."""
+    files = {SOURCE_HASH: paths, IMATRIX_HASH: (Path(imatrix),) if imatrix else ()}
+    return [
+        Difference(key, "made from another file")
+        for key, given in files.items()
+        if key in found and given and found[key].value != hash_files(given)
+    ]

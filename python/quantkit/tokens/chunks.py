@@ -1,0 +1,154 @@
+"""A text as sequences of tokens, and which tokens of each are scored.
+
+Chunks, by llama.cpp's definition (tools/perplexity): `ctx` tokens each, without
+overlap; the rest is dropped.  Tokens ctx/2 + 1 .. ctx - 1 of each chunk are scored.
+
+Strided windows: `ctx` tokens each, one every `stride` tokens.  The last `stride` of
+each are scored, so that every token from ctx - stride on is scored once, given at least
+ctx - stride tokens before it.  The scored tokens of two windows are different ones;
+what is given before them overlaps, so the windows are a little less independent than
+chunks.  (llama.cpp's `-c C --ppl-stride N` has windows of C + N/2.)
+
+In both, each sequence is fresh: its first token is replaced by BOS if the vocabulary
+adds one, and each scored token is given all tokens of the sequence before it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import OptionError, QuantkitError
+from ..gguf.source import ModelSource
+from .texts import Tokens, encode
+from .tokenizer import Tokenizer
+
+__all__ = ["Chunk", "Chunks", "chunk_text"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """One sequence of a text.
+
+    Attributes:
+        inputs: what the model reads: int32 [ctx].
+        targets: the scored tokens, the last ones: int32 [n_scored].
+    """
+
+    inputs: Tokens
+    targets: Tokens
+
+    @property
+    def predicting(self) -> slice:
+        """The positions of the sequence that the scored tokens are predicted at."""
+        return slice(-1 - len(self.targets), -1)
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """A text as sequences of tokens.
+
+    Attributes:
+        tokens: int32 [n_chunks, ctx].
+        bos: what stands in for the first token of each chunk; None: nothing does.
+        stride: how many tokens of each are scored; None: the second half.
+    """
+
+    tokens: Tokens
+    bos: int | None
+    stride: int | None = None
+
+    def __len__(self) -> int:
+        """The number of sequences."""
+        return len(self.tokens)
+
+    @property
+    def n_scored(self) -> int:
+        """How many tokens of each sequence are scored: the last ones."""
+        ctx = self.tokens.shape[1]
+        return self.stride or ctx - 1 - ctx // 2
+
+    def inputs(self, i: int) -> Tokens:
+        """What the model reads of sequence i."""
+        tokens: Tokens = self.tokens[i].copy()
+        if self.bos is not None:
+            tokens[0] = self.bos
+        return tokens
+
+    def targets(self, i: int) -> Tokens:
+        """The scored tokens of sequence i."""
+        targets: Tokens = self.tokens[i, -self.n_scored :]
+        return targets
+
+    def chunk(self, i: int) -> Chunk:
+        """Sequence i."""
+        return Chunk(self.inputs(i), self.targets(i))
+
+
+def chunk_text(
+    source: ModelSource,
+    text: str | Path,
+    ctx: int,
+    chunks: int | None = None,
+    stride: int | None = None,
+    *,
+    chat: bool = False,
+) -> Chunks:
+    """The first `chunks` sequences of a text, by the model's own vocabulary.
+
+    Args:
+        source: the model.
+        text: the text itself, or the Path of a UTF-8 file; see `texts`.
+        ctx: tokens of a sequence.
+        chunks: how many sequences at most; None: all.
+        stride: a strided window every so many tokens; None: chunks.
+        chat: the text is a file of conversations.
+
+    Raises:
+        QuantkitError: the text is too short for `ctx`, or a number makes no sense.
+    """
+    _check_numbers(ctx, chunks, stride)
+    _warn_beyond_training(source, ctx)
+    tokenizer = Tokenizer.from_metadata(source.metadata)
+    at_most = None
+    if chunks is not None:
+        at_most = max(2 * ctx, (chunks - 1) * (stride or ctx) + ctx)
+    tokens = encode(source, text, chat=chat, tokenizer=tokenizer, at_most=at_most)
+    if len(tokens) < 2 * ctx:
+        which = text if isinstance(text, Path) else "the text"
+        hint = "; to read a file, pass a pathlib.Path" if isinstance(text, str) else ""
+        raise QuantkitError(
+            f"{which} has {len(tokens)} tokens, and a context of {ctx} needs at least "
+            f"{2 * ctx}; use a longer text or a smaller context (--ctx){hint}"
+        )
+    windows = np.lib.stride_tricks.sliding_window_view(tokens, ctx)
+    bos = tokenizer.bos_id if tokenizer.add_bos else None
+    return Chunks(windows[:: stride or ctx][:chunks], bos, stride)
+
+
+def _check_numbers(ctx: int, chunks: int | None, stride: int | None) -> None:
+    if ctx < 4 or (chunks is not None and chunks < 1):
+        raise QuantkitError(
+            f"perplexity needs ctx >= 4 and chunks >= 1, not {ctx} and {chunks}"
+        )
+    if stride is not None and not 0 < stride < ctx:
+        raise OptionError(
+            f"--stride must be at least 1 and less than the context of {ctx}, "
+            f"not {stride}"
+        )
+
+
+def _warn_beyond_training(source: ModelSource, ctx: int) -> None:
+    arch = source.metadata.get("general.architecture")
+    trained = source.metadata.get(f"{arch.value}.context_length") if arch else None
+    if trained is not None and ctx > trained.value:
+        log.warning(
+            "context of %d tokens, but the model was trained with %d",
+            ctx,
+            trained.value,
+        )

@@ -1,0 +1,130 @@
+"""What models are measured on: plain text, JSONL documents, conversations.
+
+A text is one or more documents.  Plain text is one; a file called *.jsonl has one on
+each line, in the field `text`, or with `chat` the messages in the field `messages`,
+which the model's own template renders.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError, OptionError
+from ..gguf.source import ModelSource
+from .chat import ChatTemplate
+from .tokenizer import Tokenizer
+
+__all__ = ["Tokens", "encode", "name_of"]
+
+Tokens = NDArray[np.int32]
+
+
+def name_of(text: str | Path) -> str:
+    """What a text is called in a table: the file's name, or "text"."""
+    return text.name if isinstance(text, Path) else "text"
+
+
+def encode(
+    source: ModelSource,
+    text: str | Path,
+    *,
+    chat: bool = False,
+    tokenizer: Tokenizer | None = None,
+    at_most: int | None = None,
+) -> Tokens:
+    """The tokens of a text, its documents one after the other.
+
+    Each document starts and ends as the model wants a text to; the end of the last one
+    is left out, for it is ours and not the text's.
+
+    Args:
+        source: the model, whose vocabulary is used.
+        text: the text itself, or the Path of a UTF-8 file.
+        chat: documents are conversations; text must be a *.jsonl file.
+        tokenizer: the model's, where there is one already.
+        at_most: only the first so many; what comes after them is not looked at.
+
+    Raises:
+        FormatError: the file is not UTF-8, or a line is not what it must be.
+        OptionError: `chat` without a *.jsonl file.
+    """
+    tokenizer = tokenizer or Tokenizer.from_metadata(source.metadata)
+    is_jsonl = isinstance(text, Path) and text.suffix.lower() == ".jsonl"
+    if chat:
+        if not is_jsonl:
+            raise OptionError(
+                "--chat needs a .jsonl file with a list of messages on each line, "
+                f"not {name_of(text)}"
+            )
+        template = ChatTemplate.of(source.metadata)
+        documents = (
+            _chat_pieces(tokenizer, template.render(messages))
+            for messages in _fields(text, "messages", list)
+        )
+    elif is_jsonl:
+        documents = (tokenizer.pieces(part) for part in _fields(text, "text", str))
+    else:
+        documents = (tokenizer.pieces(part) for part in [_read(text)])
+    ids = array("i")
+    for piece in chain.from_iterable(documents):
+        ids.extend(piece)
+        if at_most is not None and len(ids) > at_most:
+            break
+    else:
+        if tokenizer.add_eos and not chat:
+            ids.pop()
+    return np.array(ids[:at_most], dtype=np.int32)
+
+
+def _chat_pieces(tokenizer: Tokenizer, text: str) -> Iterator[list[int]]:
+    """A rendered conversation; templates write BOS themselves, or leave it to us."""
+    tokens = tokenizer.encode(text, add_special=False, parse_special=True)
+    bos = [tokenizer.bos_id] if tokenizer.bos_id is not None else []
+    if tokenizer.add_bos and tokens[:1].tolist() != bos:
+        yield bos
+    yield tokens.tolist()
+
+
+def _read(text: str | Path) -> str:
+    """The text; of a file, without one newline at its end, as llama.cpp reads it."""
+    if isinstance(text, str):
+        return text
+    try:
+        return text.read_bytes().decode().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{text} is not UTF-8 text: {error}") from None
+
+
+def _fields(path: str | Path, field: str, kind: type) -> Iterator[Any]:
+    """A field of the object on each line that is not empty."""
+    text = _read(path)
+    if not text.strip():
+        raise FormatError(f"{path} has no lines")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield _field(line, f"{path}, line {number}", field, kind)
+
+
+def _field(line: str, where: str, field: str, kind: type) -> Any:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{where} is not JSON: {error}") from None
+    value = record.get(field) if isinstance(record, Mapping) else None
+    if not isinstance(value, kind):
+        hint = " (--chat reads messages)" if field == "text" else ""
+        expected = "a text" if kind is str else "a list"
+        raise FormatError(f"{where} has no {field!r} with {expected}{hint}")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise FormatError(f"{where} has half of a character: {error}") from None
+    return value

@@ -1,0 +1,195 @@
+"""Token ids from the vocabulary inside a GGUF file, the same ids that llama.cpp finds.
+
+The text of a control token, such as "<s>", is a text like any other unless it is asked
+for that it stands for the token.
+
+Sources: the behaviour of llama.cpp's tokenizers for the vocabulary kinds `llama`,
+`gpt2`, `gemma4`, `t5` and `bert` (llama-vocab.cpp).  Byte-level BPE may differ in
+characters that Unicode defined after version 15, which the tokenizers library knows and
+llama.cpp does not.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..gguf.keys import Field
+from .encoders import Encoder, encoder_of
+from .metadata import Vocabulary
+from .token_type import TokenType
+
+__all__ = ["Tokenizer"]
+
+# What llama.cpp takes for a control token by its text, whatever its type...
+_CONTROL = re.compile(
+    r"<\|(eot_id|eom_id|im_end|end|endoftext|end_of_text|return|calls?|flush)\|>"
+    r"|<(end_of_turn|end_of_utterance|eos|/s|PAD|REPO|reponame|fim-repo)>"
+    r"|_?<EOT>|\[(EOT|EOS|PAD)\]|▁?<(PRE|SUF|MID)>"
+    r"|<\|(fim_(prefix|suffix|middle|pad|repo)|repo_name|file_sep)\|>"
+    r"|<turn\|>|<\|tool_response>|\[e~\["
+    r"|<fim[-_](prefix|suffix|middle|pad)>|<\|(code_)?(prefix|suffix|middle)\|>"
+    "|<\uff5c(end▁of▁sentence|fim▁(begin|hole|end))\uff5c>"
+)
+# ...and what it takes for plain text; the last one only beside others.
+_PLAIN = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
+_PLAIN_BESIDE = (
+    "<|end|>",
+    (
+        {"<|return|>", "<|call|>"},
+        {"<|return|>", "<|calls|>"},
+        {"<|flush|>", "<|call|>"},
+        {"<|flush|>", "<|calls|>"},
+    ),
+)
+# Whitespace goes after user-defined tokens in models so named, but not after these.
+_STRIPPING = ("phi-3", "phi3")
+_NOT_STRIPPING = ("<unk>", "<s>", "<|endoftext|>")
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Turns text into token ids; safe to use from many threads.
+
+    Attributes:
+        bos_id: the token that starts a text, if there is one.
+        eos_id: the token that ends a text, if there is one.
+        add_bos: whether `encode` starts with `bos_id`.
+        add_eos: whether `encode` ends with `eos_id`.
+        vocab_size: the number of tokens.
+
+    Example:
+        >>> tokenizer = Tokenizer.from_metadata(file.metadata)  # doctest: +SKIP
+        >>> tokenizer.encode("Hello")  # doctest: +SKIP
+        array([    1, 15043], dtype=int32)
+    """
+
+    bos_id: int | None
+    eos_id: int | None
+    add_bos: bool
+    add_eos: bool
+    vocab_size: int
+    _special: tuple[tuple[str, int], ...]
+    _user_defined: tuple[tuple[str, int], ...]
+    _stripping: frozenset[int]
+    _encoder: Encoder
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Field]) -> Tokenizer:
+        """The tokenizer that a GGUF file's `tokenizer.*` metadata describes.
+
+        Raises:
+            FormatError: a key is missing, or damaged.
+            UnsupportedModelError: a kind of vocabulary, or a pre-tokenizer, that
+                quantkit does not know.
+        """
+        vocabulary = Vocabulary(metadata)
+        encoder, ends = encoder_of(vocabulary)
+        user_defined = _user_defined(vocabulary)
+        return cls(
+            bos_id=ends.bos_id,
+            eos_id=ends.eos_id,
+            add_bos=ends.add_bos,
+            add_eos=ends.add_eos,
+            vocab_size=len(vocabulary.texts),
+            _special=_special(vocabulary, user_defined),
+            _user_defined=user_defined,
+            _stripping=_stripping(metadata, user_defined),
+            _encoder=encoder,
+        )
+
+    def encode(
+        self, text: str, add_special: bool = True, parse_special: bool = False
+    ) -> NDArray[np.int32]:
+        """The token ids of `text`: int32 [n]; arguments as of `pieces`."""
+        ids = array("i")
+        for piece in self.pieces(text, add_special, parse_special):
+            ids.extend(piece)
+        return np.array(ids, dtype=np.int32)
+
+    def pieces(
+        self, text: str, add_special: bool = True, parse_special: bool = False
+    ) -> Iterator[list[int]]:
+        """The token ids of `text`, found as they are asked for, some at a time.
+
+        Args:
+            text: any text.
+            add_special: start with BOS and end with EOS, if the model wants them.
+            parse_special: the texts of control tokens stand for them, as in what a chat
+                template renders; otherwise nothing does.
+        """
+        if add_special and self.add_bos and self.bos_id is not None:
+            yield [self.bos_id]
+        after_token = True
+        marks = self._special if parse_special else self._user_defined
+        for part in self._parts(text, marks):
+            if isinstance(part, int):
+                yield [part]
+            else:
+                yield from self._encoder(part, after_token)
+            after_token = isinstance(part, int)
+        if add_special and self.add_eos and self.eos_id is not None:
+            yield [self.eos_id]
+
+    def _parts(self, text: str, marks: tuple[tuple[str, int], ...]) -> list[str | int]:
+        """The text, cut at the tokens among `marks`."""
+        parts: list[str | int] = [text] if text else []
+        for token, i in marks:
+            if token in text:
+                strips = i in self._stripping
+                parts = [
+                    piece for part in parts for piece in _cut(part, token, i, strips)
+                ]
+        return parts
+
+
+def _cut(part: str | int, token: str, i: int, strips: bool) -> Iterator[str | int]:
+    """A part of a text with token `i` in the place of its text."""
+    if isinstance(part, int):
+        yield part
+        return
+    first, *others = part.split(token)
+    if first:
+        yield first
+    for other in others:
+        yield i
+        if rest := other.lstrip(" \t\n\v\f\r") if strips else other:
+            yield rest
+
+
+def _user_defined(vocabulary: Vocabulary) -> tuple[tuple[str, int], ...]:
+    """Tokens to find in a text before the rest is split: the longest first."""
+    texts = [text for text in vocabulary.user_defined() if not _CONTROL.fullmatch(text)]
+    plain = list(_PLAIN)
+    text, beside = _PLAIN_BESIDE
+    if any(others <= vocabulary.ids.keys() for others in beside):
+        plain.append(text)
+    texts += [text for text in plain if text in vocabulary.ids and text not in texts]
+    texts.sort(key=lambda text: -len(text.encode()))
+    return tuple((text, vocabulary.ids[text]) for text in texts)
+
+
+def _special(
+    vocabulary: Vocabulary, user_defined: tuple[tuple[str, int], ...]
+) -> tuple[tuple[str, int], ...]:
+    """Those and the control tokens: the longest first."""
+    marks = dict(user_defined)
+    kinds = TokenType.CONTROL, TokenType.UNKNOWN, TokenType.USER_DEFINED
+    marks |= {vocabulary.texts[i]: i for i in vocabulary.of_types(*kinds)}
+    return tuple(sorted(marks.items(), key=lambda mark: -len(mark[0].encode())))
+
+
+def _stripping(
+    metadata: Mapping[str, Field], user_defined: tuple[tuple[str, int], ...]
+) -> frozenset[int]:
+    """The user-defined tokens after which whitespace goes."""
+    name = metadata.get("general.name")
+    named = "" if name is None else str(name.value).lower()
+    if not any(part in named for part in _STRIPPING):
+        return frozenset()
+    return frozenset(i for text, i in user_defined if text not in _NOT_STRIPPING)
