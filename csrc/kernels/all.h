@@ -20,7 +20,10 @@
 #include "q5_0.h"
 #include "q5_1.h"
 #include "q8_0.h"
+#include "q1_0.h"
+#include "q2_0.h"
 #include "mxfp4.h"
+#include "nvfp4.h"
 
 #include "iq4.h"
 #include "iq4_nl.h"
