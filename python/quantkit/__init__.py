@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from ._native import Backend, active_backend, backends
 from ._version import __version__ as __version__
-from .arrays import QuantizedTensor, dequantize, quantize
 from .errors import (
     BackendError,
     CheckpointError,
@@ -34,6 +33,7 @@ from .evaluate import (
 from .gguf import GGUFFile
 from .importance import ImportanceMatrix, imatrix, read_imatrix
 from .inference.model import Model
+from .quantized_tensor import QuantizedTensor, dequantize, quantize
 from .recipes import RECIPES, Recipe
 from .recipes.overrides import Overrides, TensorType
 from .sources.edits import Edits
