@@ -186,7 +186,7 @@ def main() -> None:
                     *(args.model, model, name),
                     overrides=pure,
                     importance=args.imatrix,
-                    missing_imatrix="fallback",
+                    missing_importance="fallback",
                 )
             lines.append(measure(name, model, chunks, args, most))
             print(lines[-1], file=sys.stderr)

@@ -92,7 +92,7 @@ def test_short_texts_say_what_to_do() -> None:
     """How long the text is, how long it must be, and where a path may be meant."""
     source = open_source(DEMO_MODEL)
     with pytest.raises(
-        QuantkitError, match=r"has \d+ tokens.* at least 1024.*--ctx.*pathlib\.Path"
+        QuantkitError, match=r"has \d+ tokens.* at least 1024.*`ctx`.*pathlib\.Path"
     ):
         chunk_text(source, "wiki.test.raw", ctx=512)
 
@@ -196,7 +196,7 @@ def test_control_tokens_are_parsed_only_where_it_is_asked_for() -> None:
         ("[]", False, "line 2 has no 'text'"),
         ("[" * 100000, False, "line 2 is not JSON"),
         ('{"text": "\\ud800"}', False, "line 2 has half of a character"),
-        ('{"text": 7}', False, "line 2 has no 'text' with a text.*--chat"),
+        ('{"text": 7}', False, "line 2 has no 'text' with a text.*`chat=True`"),
         ('{"text": "a"}', True, "line 2 has no 'messages' with a list"),
         (json.dumps({"messages": [{"role": "cat"}]}), True, "unknown role cat"),
         (json.dumps({"messages": [7]}), True, "cannot render"),

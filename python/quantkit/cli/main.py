@@ -21,6 +21,7 @@ from . import tables as report
 from .console import print_json, print_result, progress_bar
 from .convert import convert_command, convert_lora_command
 from .imatrix import imatrix_command
+from .naming import Commands
 from .options import Chunks, Json, Quiet, Threads
 from .ppl import ppl_command
 from .quantize import quantize_command, verify_command
@@ -28,6 +29,7 @@ from .quantize import quantize_command, verify_command
 __all__ = ["app", "main"]
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -36,7 +36,7 @@ from .options import (
     Chat,
     Chunks,
     Ctx,
-    Imatrix,
+    Importance,
     Json,
     Precision,
     Quiet,
@@ -98,7 +98,7 @@ def ppl_command(
             "for more.",
         ),
     ] = None,
-    imatrix: Imatrix = None,
+    importance: Importance = None,
     chat: Chat = False,
     ctx: Ctx = 512,
     chunks: Chunks = None,
@@ -155,7 +155,7 @@ def ppl_command(
         raise typer.BadParameter("--csv has a line per type; --versus needs --json")
     if save is not None:
         for path in models:
-            refuse_input("--save", save, {"MODEL": path, "--imatrix": imatrix})
+            refuse_input("--save", save, {"MODEL": path, "--imatrix": importance})
         for path in text:
             refuse_input("--save", save, {"--text": path})
         refuse_unwritable(save)
@@ -169,7 +169,7 @@ def ppl_command(
         stride=stride,
         chat=chat,
         activations=activations,
-        importance=read_imatrix(imatrix) if imatrix else None,
+        importance=read_imatrix(importance) if importance else None,
         threads=threads,
         save=save and scores_beside(save),
     )

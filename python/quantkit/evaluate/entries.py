@@ -139,7 +139,7 @@ class Entry:
         """
         paths = getattr(self.source, "paths", ())
         if not paths:
-            raise OptionError("--save needs models that are read from files")
+            raise OptionError("`save` needs models that are read from files")
         types = " ".join(f"{name}={type.name}" for name, type in self.types.items())
         importance = {} if self.wanted is None else self.importance or {}
         pieces = (files_identity(paths).encode(), types.encode())

@@ -59,7 +59,7 @@ def checked_threads(threads: int | None) -> int:
         OptionError: there would be none.
     """
     if threads is not None and threads < 1:
-        raise OptionError(f"threads must be at least 1, not {threads}")
+        raise OptionError(f"`threads` must be at least 1, not {threads}")
     return threads or default_threads()
 
 

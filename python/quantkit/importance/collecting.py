@@ -243,7 +243,7 @@ class Collection:
         """
         paths = getattr(self._source, "paths", ())
         if not paths:
-            raise OptionError("sums are kept for models that are read from files only")
+            raise OptionError("`save` needs a model that is read from files")
         how = self._precision.name, self._process_output, self._perplexity
         where = f"{__version__} {active_backend().name}"
         first = f"{where} {files_identity(paths)} {how}"

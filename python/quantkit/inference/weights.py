@@ -31,7 +31,7 @@ from ..progress import Progress
 from ..quantizing.slabs import Slab, convert_in_order, slabs_of
 from ..recipes import Recipe
 from ..recipes.overrides import Overrides
-from ..recipes.planning import MissingImatrix, plan
+from ..recipes.planning import MissingImportance, plan
 from ..types import QuantType
 
 __all__ = [
@@ -138,9 +138,9 @@ def planned_types(
             or the weights are quantized already.
         OptionError: the overrides do not fit the model.
     """
-    missing = MissingImatrix.FALLBACK if importance else MissingImatrix.REFUSE
+    missing = MissingImportance.FALLBACK if importance else MissingImportance.REFUSE
     assigned = plan(
-        source, recipe, importance, overrides=overrides, missing_imatrix=missing
+        source, recipe, importance, overrides=overrides, missing_importance=missing
     )
     return {name: assignment.type for name, assignment in assigned.items()}
 
@@ -153,7 +153,8 @@ def precision_named(activations: str) -> Precision:
     """
     if activations not in ACTIVATIONS:
         raise OptionError(
-            f"activations {activations!r}: expected one of {', '.join(ACTIVATIONS)}"
+            f"`activations` is {activations!r}; expected one of "
+            f"{', '.join(ACTIVATIONS)}"
         )
     return ACTIVATIONS[activations]
 

@@ -85,7 +85,7 @@ def convert(
     """
     is_plain = outtype.lower() in OUTTYPES
     if is_plain and importance is not None:
-        raise OptionError(f"an importance matrix is of no use for {outtype}")
+        raise OptionError(f"`importance` is of no use for {outtype}")
     stored = outtype if is_plain else None
     source: Source
     if tensors_only:

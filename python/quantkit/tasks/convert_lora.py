@@ -151,7 +151,9 @@ def convert_lora(
         QuantkitError: the adapter cannot be read or the file not be written.
     """
     if outtype.lower() not in OUTTYPES:
-        raise OptionError(f"outtype {outtype!r}: one of {', '.join(OUTTYPES)}")
+        raise OptionError(
+            f"`outtype` is {outtype!r}; expected one of {', '.join(OUTTYPES)}"
+        )
     source = AdapterSource(adapter, base, outtype)
     write_model(
         source,

@@ -28,13 +28,13 @@ from ..quantizing.tensor_errors import ErrorSums
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
 from ..recipes.overrides import Overrides
-from ..recipes.planning import MissingImatrix, plan
+from ..recipes.planning import MissingImportance, plan
 from ..sources.edits import EditedModel, Edits, edit, file_metadata
 from ..sources.opening import open_source
 from .provenance import Origin, provenance_fields
 from .quantize_report import QuantizeReport, TensorReport
 
-__all__ = ["MissingImatrix", "QuantizeReport", "TensorReport", "quantize_file"]
+__all__ = ["MissingImportance", "QuantizeReport", "TensorReport", "quantize_file"]
 
 REPLACED_KEYS = ("general.quantization_version", "general.file_type")
 KEYS_OF_A_FILE = ("split.", "quantkit.")
@@ -49,7 +49,7 @@ def quantize_file(
     overrides: Overrides | None = None,
     edits: Edits | None = None,
     importance: Importance | str | Path | None = None,
-    missing_imatrix: MissingImatrix | str = MissingImatrix.REFUSE,
+    missing_importance: MissingImportance | str = MissingImportance.REFUSE,
     allow_requantize: bool = False,
     keep_split: bool = False,
     split_max_bytes: int | None = None,
@@ -78,7 +78,7 @@ def quantize_file(
         edits: metadata to set, and layers to take out.
         importance: by tensor name, f32 [cols] or [matrices, cols]; or the path of an
             importance matrix, which the metadata then name as llama-quantize's do.
-        missing_imatrix: what becomes of tensors that have no importance and need it:
+        missing_importance: what becomes of tensors that have no importance and need it:
             "refuse", or "fallback" to the next better type.
         allow_requantize: accept tensors that are quantized already.
         keep_split: write as many files as the model has, with the same tensors.
@@ -102,14 +102,14 @@ def quantize_file(
         Recipe.parse(recipe),
         overrides or Overrides(),
         edits or Edits(),
-        MissingImatrix.parse(missing_imatrix),
+        MissingImportance.parse(missing_importance),
     )
     if keep_split and split_max_bytes is not None:
-        raise OptionError("--keep-split and --split-max-size exclude each other")
+        raise OptionError("`keep_split` and `split_max_bytes` exclude each other")
     imatrix = Path(importance) if isinstance(importance, str | Path) else None
     given, about_imatrix = _read_importance(importance)
     if provenance and importance is not None and imatrix is None:
-        raise OptionError("provenance needs the path of the importance matrix")
+        raise OptionError("`provenance` needs the path of the importance matrix")
     source = edit(open_source(model), origin.edits)
     weighting = origin.edits.importance_after(given)
     assigned = plan(
@@ -118,7 +118,7 @@ def quantize_file(
         weighting,
         overrides=origin.overrides,
         allow_requantize=allow_requantize,
-        missing_imatrix=origin.missing_imatrix,
+        missing_importance=origin.missing_importance,
     )
     metadata = quantized_metadata(source, origin.recipe, origin.edits, about_imatrix)
     if provenance:
@@ -126,7 +126,7 @@ def quantize_file(
     parts = _parts(source, assigned, Path(out), metadata, keep_split, split_max_bytes)
     refuse_to_overwrite(source, parts)
     for part in parts:
-        refuse_input("OUTPUT", part.path, {"the importance matrix": imatrix})
+        refuse_input("`out`", part.path, {"the importance matrix": imatrix})
     _check_importance(source, weighting)
     sums: dict[str, ErrorSums] = {}
     if not dry_run:

@@ -25,7 +25,7 @@ from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Assignment
 from ..recipes.files import recorded_recipe
 from ..recipes.overrides import Overrides
-from ..recipes.planning import MissingImatrix, plan
+from ..recipes.planning import MissingImportance, plan
 from ..sources.edits import EditedModel, Edits, edit
 from ..sources.opening import open_source
 from ..types import QuantType
@@ -110,7 +110,7 @@ def verify_file(
         origin = _origin_of(made, has_imatrix=imatrix is not None)
         if imatrix is None and any(key in made.metadata for key in IMATRIX_KEYS):
             raise OptionError(
-                f"{path} was made with an importance matrix; pass it (--imatrix)"
+                f"{path} was made with an importance matrix; pass it (`importance`)"
             )
         model = edit(open_source(source), origin.edits)
         importance = origin.edits.importance_after(
@@ -122,7 +122,7 @@ def verify_file(
             importance,
             overrides=origin.overrides,
             allow_requantize=True,
-            missing_imatrix=origin.missing_imatrix,
+            missing_importance=origin.missing_importance,
         )
         tensors = _tensor_differences(
             made, model, assigned, importance, threads, progress
@@ -149,7 +149,7 @@ def _origin_of(made: GGUFFile, *, has_imatrix: bool) -> Origin:
             f"{made.path} does not say by which recipe it was made: it has neither "
             f"{RECIPE} nor a general.file_type that quantkit knows"
         )
-    missing = MissingImatrix.FALLBACK if has_imatrix else MissingImatrix.REFUSE
+    missing = MissingImportance.FALLBACK if has_imatrix else MissingImportance.REFUSE
     return Origin(recipe, Overrides(), Edits(), missing)
 
 

@@ -107,7 +107,7 @@ def chunk_text(
         hint = "; to read a file, pass a pathlib.Path" if isinstance(text, str) else ""
         raise QuantkitError(
             f"{which} has {len(tokens)} tokens, and a context of {ctx} needs at least "
-            f"{2 * ctx}; use a longer text or a smaller context (--ctx){hint}"
+            f"{2 * ctx}; use a longer text or a smaller context (`ctx`){hint}"
         )
     windows = np.lib.stride_tricks.sliding_window_view(tokens, ctx)
     bos = tokenizer.bos_id if tokenizer.add_bos else None
@@ -117,11 +117,11 @@ def chunk_text(
 def _check_numbers(ctx: int, chunks: int | None, stride: int | None) -> None:
     if ctx < 4 or (chunks is not None and chunks < 1):
         raise QuantkitError(
-            f"perplexity needs ctx >= 4 and chunks >= 1, not {ctx} and {chunks}"
+            f"`ctx` must be at least 4, and `chunks` at least 1, not {ctx} and {chunks}"
         )
     if stride is not None and not 0 < stride < ctx:
         raise OptionError(
-            f"--stride must be at least 1 and less than the context of {ctx}, "
+            f"`stride` must be at least 1 and less than the context of {ctx}, "
             f"not {stride}"
         )
 

@@ -61,7 +61,7 @@ def encode(
     if chat:
         if not is_jsonl:
             raise OptionError(
-                "--chat needs a .jsonl file with a list of messages on each line, "
+                "`chat=True` needs a .jsonl file with a list of messages on each line, "
                 f"not {name_of(text)}"
             )
         template = ChatTemplate.of(source.metadata)
@@ -120,7 +120,7 @@ def _field(line: str, where: str, field: str, kind: type) -> Any:
         raise FormatError(f"{where} is not JSON: {error}") from None
     value = record.get(field) if isinstance(record, Mapping) else None
     if not isinstance(value, kind):
-        hint = " (--chat reads messages)" if field == "text" else ""
+        hint = " (`chat=True` reads messages)" if field == "text" else ""
         expected = "a text" if kind is str else "a list"
         raise FormatError(f"{where} has no {field!r} with {expected}{hint}")
     try:

@@ -36,8 +36,7 @@ def recognize(tokenizer: Json) -> str:
         raise UnsupportedModelError(
             "tokenizer.json cuts text in a way quantkit does not know:\n  "
             + "\n  ".join(steps or ("(no steps)",))
-            + "\nIf you know llama.cpp's name for it, give that: --pre NAME "
-            '(in Python pre_tokenizer="NAME")'
+            + "\nIf you know llama.cpp's name for it, give that: `pre_tokenizer=NAME`"
         )
     return name
 
