@@ -77,7 +77,7 @@ def test_every_figure_is_its_formula() -> None:
         for recipe in (None, "Q2_K"):
             model = qk.Model.open(DEMO_MODEL, recipe=recipe)
             logits = [model.logits(chunks.inputs(i)) for i in range(4)]
-            scored = np.stack(logits).astype(np.float64)[:, chunks.predicting]
+            scored = np.stack(logits).astype(np.float64)[:, chunks.chunk(0).predicting]
             logs[recipe] = log_softmax(scored)
     targets = np.stack([chunks.targets(i) for i in range(4)])[..., None]
     base, own = (
@@ -434,7 +434,7 @@ def test_saved_scores_are_not_measured_again(
     records = [json.loads(line[9:]) for line in save.read_text().splitlines()]
     assert sum("nll" in record for record in records) == 16  # none twice
     assert seen.count("Q2_K: perplexity") == 4
-    monkeypatch.setattr("quantkit.evaluate.run.load_weights", lambda *a, **b: None)
+    monkeypatch.setattr("quantkit.evaluate.run.share_model", lambda *a, **b: None)
     last = compare(DEMO_MODEL, TYPES, text=TEXT, **more)
     assert last.to_dict() == again.to_dict()
 

@@ -15,6 +15,7 @@ from quantkit.gguf import GGUFWriter, TensorSpec, ValueType
 from quantkit.gguf.keys import array, string
 from quantkit.gguf.source import SourceTensor
 from quantkit.importance import ImportanceMatrix, Sums, read_imatrix
+from quantkit.quantizing.rounding import NearestRoundings
 from quantkit.quantizing.slabs import slabs_of
 from quantkit.types import QuantType
 
@@ -270,16 +271,17 @@ def test_each_expert_gets_its_own_importance(flat: bool) -> None:
         "e", x.shape, QuantType.F32, lambda a, b: rows[a:b].view(np.uint8)
     )
     importance = SUMS.ravel() if flat else SUMS
-    slabs = list(slabs_of(tensor, QuantType.F16, importance))
+    roundings = NearestRoundings({"e": importance}).of(tensor)
+    slabs = list(slabs_of(tensor, QuantType.F16, roundings))
     assert [(s.start, s.stop) for s in slabs] == [(0, 5), (5, 10)]
-    assert [s.importance.tolist() for s in slabs] == SUMS.tolist()
+    assert [s.rounding.importance.tolist() for s in slabs] == SUMS.tolist()
 
 
 def test_importance_of_another_shape_is_refused() -> None:
     """The message names the tensor and both shapes."""
     tensor = SourceTensor("blk.0.w", (4, 8), QuantType.F32, lambda a, b: None)
     with pytest.raises(qk.ShapeError, match=r"blk.0.w.*\[3\]; expected \[8\]"):
-        list(slabs_of(tensor, QuantType.Q8_0, np.ones(3, np.float32)))
+        NearestRoundings({tensor.name: np.ones(3, np.float32)}).of(tensor)
 
 
 @pytest.mark.parametrize("suffix", ["gguf", "dat"])

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer.main
 
 import quantkit
-from quantkit.cli.main import app
+from quantkit.cli.commands import COMMANDS
 from quantkit.cli.naming import in_options
 
 PACKAGE = Path(quantkit.__file__).parent
 LIBRARY = [p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] != "cli"]
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def spoken(tree: ast.Module) -> Iterator[str]:
@@ -43,7 +41,7 @@ def named(path: Path) -> set[str]:
 
 def test_every_parameter_that_has_a_value_in_a_message_is_one() -> None:
     """Some command has it, so that none is shown as Python to its users."""
-    parameters = {p.name for command in COMMANDS.values() for p in command.params}
+    parameters = {p.name for n, e in COMMANDS.items() for p in e.load(n).params}
     assert {"chat", "missing_importance", "pad_vocab"} <= set().union(
         *map(named, LIBRARY)
     )

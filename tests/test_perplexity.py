@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from quantkit.evaluate import perplexity
-from quantkit.evaluate.measuring import chunk_nll, measure
+from quantkit.evaluate.measuring import measure
+from quantkit.evaluate.scoring import Alone, score_alone
+from quantkit.execution.opened import Shared
 from quantkit.inference.weights import TypedMatrix
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens.chunks import Chunks
@@ -43,11 +45,16 @@ def nll_after(token: int) -> float:
     return float(np.log(np.exp(token) + N_TOKENS - 1)) - token
 
 
+def nll_of(model: FakeModel, chunks: Chunks, i: int) -> NDArray[np.float64]:
+    work = Alone("a fake", Shared(None, model), chunks.chunk(i))
+    return score_alone(work).scores.nll
+
+
 @pytest.mark.parametrize("ctx", [8, 9])
 def test_the_second_half_is_scored(ctx: int) -> None:
     """Tokens ctx/2 + 1 .. ctx - 1, each after the one before it."""
     tokens = np.arange(10, 10 + ctx, dtype=np.int32)
-    nll = chunk_nll(FakeModel(), Chunks(tokens[None], bos=None), 0)
+    nll = nll_of(FakeModel(), Chunks(tokens[None], bos=None), 0)
     expected = [nll_after(token) for token in tokens[ctx // 2 : -1]]
     assert len(nll) == ctx - 1 - ctx // 2
     assert np.allclose(nll, expected, rtol=1e-6)
@@ -56,7 +63,7 @@ def test_the_second_half_is_scored(ctx: int) -> None:
 def test_the_end_of_a_window_is_scored() -> None:
     """The last `stride` tokens, each after the one before it."""
     tokens = np.arange(10, 19, dtype=np.int32)
-    nll = chunk_nll(FakeModel(), Chunks(tokens[None], bos=None, stride=2), 0)
+    nll = nll_of(FakeModel(), Chunks(tokens[None], bos=None, stride=2), 0)
     assert np.allclose(nll, [nll_after(16), nll_after(17)], rtol=1e-6)
 
 
@@ -64,8 +71,8 @@ def test_bos_replaces_the_first_token_of_every_chunk() -> None:
     """For the forward pass only; without BOS the tokens go in as they are."""
     tokens = np.arange(16, dtype=np.int32).reshape(2, 8)
     with_bos, without = FakeModel(), FakeModel()
-    measure(with_bos, Chunks(tokens, bos=40), threads=1)
-    measure(without, Chunks(tokens, bos=None), threads=1)
+    measure(Shared(None, with_bos), Chunks(tokens, bos=40), threads=1)
+    measure(Shared(None, without), Chunks(tokens, bos=None), threads=1)
     assert with_bos.seen == [[40, *range(1, 8)], [40, *range(9, 16)]]
     assert without.seen == tokens.tolist()
     assert tokens[0, 0] == 0
@@ -76,8 +83,9 @@ def test_result_covers_all_chunks_in_order() -> None:
     tokens = np.random.default_rng(0).integers(0, N_TOKENS, (7, 8), dtype=np.int32)
     reports: list[tuple[str, int, int]] = []
     chunks = Chunks(tokens, None)
-    result = measure(FakeModel(), chunks, 3, lambda *report: reports.append(report))
-    parts = [chunk_nll(FakeModel(), chunks, i) for i in range(7)]
+    model = Shared(None, FakeModel())
+    result = measure(model, chunks, 3, lambda *report: reports.append(report))
+    parts = [nll_of(FakeModel(), chunks, i) for i in range(7)]
     assert np.array_equal(result.nll, parts)
     assert (result.n_chunks, result.n_scored) == (7, 21)
     assert result.ppl == pytest.approx(np.exp(result.nll.mean()), rel=1e-15)

@@ -13,8 +13,9 @@ import pytest
 
 from quantkit._native import Backend
 from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.execution.workers import Threads
 from quantkit.gguf.source import SourceTensor
-from quantkit.quantizing.slabs import convert_in_order, slabs_of
+from quantkit.quantizing.slabs import Slab, slabs_of
 from quantkit.types import QuantType
 
 from .conftest import needed_importance
@@ -43,7 +44,7 @@ def test_slabs_give_the_same_bytes_for_any_threads(threads: int) -> None:
     )
     slabs = list(slabs_of(tensor, QuantType.Q4_K))
     assert len(slabs) > 2
-    parts = [data for _, data in convert_in_order(slabs, threads)]
+    parts = [data for _, data in Threads(threads).in_order(Slab.convert, slabs)]
     assert (np.concatenate(parts) == quantize_rows(x, QuantType.Q4_K)).all()
 
 

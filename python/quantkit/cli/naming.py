@@ -13,55 +13,51 @@ fallback; and `quantkit quantize --missing-imatrix fallback` from another comman
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
-from typer.core import TyperGroup
-
-from ..errors import QuantkitError
-
-__all__ = ["Commands", "in_options"]
+__all__ = ["in_options"]
 
 PARAMETER = re.compile(r'`(?:\w+\()?(\w+)(?:=(?:"([^`]*)"|([^`"]*?)))?\)?`')
 
 
-class Commands(TyperGroup):
-    """Commands whose errors name options where the library's name parameters."""
+class Loadable(Protocol):
+    """A command that is imported when it is needed."""
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that `ctx` chose."""
-        try:
-            return super().invoke(ctx)
-        except QuantkitError as error:
-            message = in_options(str(error), ctx.invoked_subcommand, self.commands)
-            error.args = (message,)
-            raise
+    def load(self, name: str) -> Any:
+        """The command, as Typer has it."""
 
 
-def in_options(message: str, own: str | None, commands: Mapping[str, Any]) -> str:
+def in_options(message: str, own: str | None, commands: Mapping[str, Loadable]) -> str:
     """A message with options in place of parameters; other names stay.
 
     Args:
         message: of the library.
         own: the command that runs.
-        commands: all commands by name, as Typer has them.
+        commands: all commands by name.
     """
-    known: dict[str, tuple[str, Any]] = {}
-    for name, command in sorted(commands.items(), key=lambda item: item[0] != own):
-        for parameter in command.params:
-            start = "" if name == own else f"quantkit {name} "
-            known.setdefault(parameter.name, (start, parameter))
 
     def spelled(found: re.Match[str]) -> str:
         name, quoted, plain = found.groups()
-        if name not in known:
-            return found[0]
-        start, parameter = known[name]
-        if parameter.param_type_name == "argument":
-            shown = str(parameter.metavar or parameter.name)
-            return start + shown.rstrip(".").upper()
         value = plain if quoted is None else quoted
-        end = "" if value is None or parameter.is_flag else f" {value}"
-        return f"{start}{max(parameter.opts, key=len)}{end}"
+        return next(_spelled(name, value, own, commands), found[0])
 
     return PARAMETER.sub(spelled, message)
+
+
+def _spelled(
+    wanted: str, value: str | None, own: str | None, commands: Mapping[str, Loadable]
+) -> Iterator[str]:
+    """How commands spell a parameter and its value, the one that runs first."""
+    for name in sorted(commands, key=lambda name: name != own):
+        for parameter in commands[name].load(name).params:
+            if parameter.name == wanted:
+                start = "" if name == own else f"quantkit {name} "
+                yield start + _option(parameter, value)
+
+
+def _option(parameter: Any, value: str | None) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name).rstrip(".").upper()
+    option: str = max(parameter.opts, key=len)
+    return option if value is None or parameter.is_flag else f"{option} {value}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError, QuantkitError
+from ..execution.workers import Workers
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
 from ..progress import Progress
@@ -37,7 +38,7 @@ def compare(
     chat: bool = False,
     activations: str = DEFAULT_ACTIVATIONS,
     importance: Importance | None = None,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     save: Path | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -101,7 +102,7 @@ def prepare(
     chat: bool = False,
     activations: str = DEFAULT_ACTIVATIONS,
     importance: Importance | None = None,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     save: Path | None = None,
 ) -> ComparisonRun:
     """A comparison that is checked and ready to run; arguments as of `compare`."""

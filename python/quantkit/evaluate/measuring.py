@@ -2,8 +2,8 @@
 
 Which tokens are scored is in `windows`, and what their errors mean in `statistics`.
 
-One thread takes one chunk from its embedding to its log likelihoods, with BLAS held to
-that thread.  Threads share nothing, so their number changes no bit of the result.
+One worker takes one chunk from its embedding to its log likelihoods.  Workers share
+nothing, so their number changes no bit of the result.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..execution.threads import each_on_a_thread
+from ..execution.opened import Shared
+from ..execution.workers import Workers, workers_of
 from ..forward.base import Model
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
-from ..inference.weights import load_model, load_weights, precision_named
+from ..inference.shared import share_model
+from ..inference.weights import precision_named
 from ..progress import Progress
 from ..recipes import Recipe
 from ..sources.opening import open_source
 from ..tokens.chunks import Chunks, chunk_text
-from .likelihood import negative_log_likelihood, refuse_nan
+from .scoring import Alone, score_alone
 from .statistics import perplexity_estimate
 
-__all__ = ["PerplexityResult", "chunk_nll", "measure", "perplexity"]
+__all__ = ["PerplexityResult", "measure", "perplexity"]
 
 F64 = NDArray[np.float64]
 Item = TypeVar("Item")
@@ -66,7 +68,7 @@ def perplexity(
     chat: bool = False,
     activations: str = "i16",
     importance: Importance | None = None,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> PerplexityResult:
     """The perplexity of a model on a text.
@@ -94,7 +96,7 @@ def perplexity(
     """
     source = open_source(model)
     cut = chunk_text(source, text, ctx, chunks, stride, chat=chat)
-    weights = load_weights(
+    loaded = share_model(
         source,
         None if recipe is None else Recipe.parse(recipe),
         importance=importance,
@@ -102,36 +104,25 @@ def perplexity(
         progress=progress,
         precision=precision_named(activations),
     )
-    return measure(load_model(source, weights), cut, threads, progress)
+    return measure(loaded, cut, threads, progress)
 
 
 def measure(
-    model: Model,
+    model: Shared[Model],
     chunks: Chunks,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> PerplexityResult:
     """The perplexity of a loaded model on a text cut into chunks."""
 
-    def score(i: int) -> F64:
-        return chunk_nll(model, chunks, i)
-
+    work = (Alone("the model", model, chunks.chunk(i)) for i in range(len(chunks)))
     parts: list[F64] = []
-    with each_on_a_thread(range(len(chunks)), score, threads) as results:
-        for _, part in results:
-            parts.append(part)
-            if progress is not None:
-                progress("perplexity", len(parts), len(chunks))
+    for _, timed in workers_of(threads).in_order(score_alone, work):
+        parts.append(timed.scores.nll)
+        if progress is not None:
+            progress("perplexity", len(parts), len(chunks))
     nll = np.stack(parts)
     found = perplexity_estimate(nll)
     return PerplexityResult(
         found.value, found.error, found.token_error, len(nll), nll.size, nll
     )
-
-
-def chunk_nll(model: Model, chunks: Chunks, i: int) -> F64:
-    """Negative log likelihood of the scored tokens of chunk i, in order."""
-    hidden = model.hidden(chunks.inputs(i))[chunks.predicting]
-    nll = negative_log_likelihood(hidden, model.head, chunks.targets(i))
-    refuse_nan(nll)
-    return nll

@@ -3,49 +3,45 @@
 The base goes first, and its hidden states are kept; its head is applied again beside
 that of each other model, so that no logits are kept.  Then the others, one after the
 other, so that one of them is in memory beside the base's head.  A chunk is one task of
-one thread.  Chunks are taken from all texts in turn: the first of each, the second ...
+one worker.  Chunks are taken from all texts in turn: the first of each, the second ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
 from .._native import active_backend
 from .._version import __version__
 from ..errors import QuantkitError
-from ..execution.threads import checked_threads, each_on_a_thread
+from ..execution.opened import Shared
+from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_pieces
-from ..forward.base import F32, Head, Model
-from ..inference.weights import load_model, load_weights, precision_named
+from ..forward.base import Head, Model
+from ..inference.shared import share_model
+from ..inference.weights import precision_named
 from ..progress import Progress
-from ..tokens.texts import Tokens
+from ..tokens.chunks import Chunk
 from .entries import Entry
 from .known import Known, Place
-from .likelihood import TokenScores, compare_tokens, negative_log_likelihood, refuse_nan
 from .results import Comparison
 from .saved import SavedScores, Timed
+from .scoring import Alone, Beside, HeadOpener, score_base, score_beside
 from .store import HiddenStore
 
 __all__ = ["ComparisonRun"]
-
-Score = Callable[[Place], TokenScores]
 
 
 @dataclass(frozen=True)
 class _Kept:
     """What is kept of the base: all that the others are compared with."""
 
-    head: Head
+    head: Shared[Head]
     store: HiddenStore
     number: Mapping[Place, int]
-
-    def hidden(self, place: Place) -> F32:
-        return self.store.get(self.number[place])
 
 
 class ComparisonRun:
@@ -61,10 +57,13 @@ class ComparisonRun:
     """
 
     def __init__(
-        self, known: Known, threads: int | None = None, save: Path | None = None
+        self,
+        known: Known,
+        threads: int | Workers | None = None,
+        save: Path | None = None,
     ) -> None:
         self.known = known
-        self._threads = checked_threads(threads)
+        self._workers = workers_of(threads)
         self._save = save
         self._saved: SavedScores | None = None
         self._keys: dict[str, str] = {}
@@ -125,13 +124,18 @@ class ComparisonRun:
 
     def _measure(self, left: Sequence[Place], progress: Progress | None) -> None:
         """Measure the base on some chunks, and each entry on those that it lacks."""
-        base = self._load(self.known.base, progress)
-        shape = self.known.texts[0].chunks.n_scored, base.head.shape[1]
+        base, name = self._load(self.known.base, progress), self.known.base.name
+        width = base.value.head.shape[1]
+        shape = self.known.texts[0].chunks.n_scored, width
         with HiddenStore(len(left), shape) as store:
-            kept = _Kept(base.head, store, {place: i for i, place in enumerate(left)})
-            score = partial(self._score_base, base, kept)
-            self._evaluate(self.known.base, left, score, progress)
-            del base, score  # all but the head may go
+            number = {place: i for i, place in enumerate(left)}
+            kept = _Kept(_head_of(base), store, number)
+            work = (Alone(name, base, self._chunk(place)) for place in left)
+            results = self._workers.in_order(score_base, work)
+            for place, (_, (timed, hidden)) in zip(left, results, strict=True):
+                store.put(kept.number[place], hidden)
+                self._note(self.known.base, place, timed, len(left), progress)
+            del base, work, results  # all but the head may go
             for entry in self.known.entries[1:]:
                 own = self.known.left(entry)
                 if own:
@@ -146,42 +150,36 @@ class ComparisonRun:
     ) -> None:
         """Measure an entry on some chunks; its model is gone before the next comes."""
         model = self._load(entry, progress)
-        if model.head.shape[0] != kept.head.shape[0]:
+        n_tokens, n_base = (m.shape[0] for m in (model.value.head, kept.head.value))
+        if n_tokens != n_base:
             raise QuantkitError(
-                f"{entry.name} predicts {model.head.shape[0]} tokens and the base "
-                f"{kept.head.shape[0]}; only models with one vocabulary can be compared"
+                f"{entry.name} predicts {n_tokens} tokens and the base "
+                f"{n_base}; only models with one vocabulary can be compared"
             )
-        score = partial(self._score_beside, model, kept)
-        self._evaluate(entry, places, score, progress)
+        work = (
+            Beside(
+                *(entry.name, model, self._chunk(place), kept.head),
+                kept.store.get(kept.number[place]),
+            )
+            for place in places
+        )
+        results = self._workers.in_order(score_beside, work)
+        for place, (_, timed) in zip(places, results, strict=True):
+            self._note(entry, place, timed, len(places), progress)
 
-    def _score_base(self, model: Model, kept: _Kept, place: Place) -> TokenScores:
-        hidden = self._hidden(model, place)
-        kept.store.put(kept.number[place], hidden)
-        targets = self._targets(place)
-        return TokenScores.of_base(negative_log_likelihood(hidden, kept.head, targets))
+    def _chunk(self, place: Place) -> Chunk:
+        text, i = place
+        return self.known.texts[text].chunks.chunk(i)
 
-    def _score_beside(self, model: Model, kept: _Kept, place: Place) -> TokenScores:
-        hidden, base_hidden = self._hidden(model, place), kept.hidden(place)
-        targets = self._targets(place)
-        return compare_tokens(hidden, model.head, base_hidden, kept.head, targets)
-
-    def _targets(self, place: Place) -> Tokens:
-        return self.known.texts[place[0]].chunks.targets(place[1])
-
-    def _hidden(self, model: Model, place: Place) -> F32:
-        """The hidden states that predict the scored tokens of a chunk."""
-        chunks = self.known.texts[place[0]].chunks
-        return model.hidden(chunks.inputs(place[1]))[chunks.predicting]
-
-    def _load(self, entry: Entry, progress: Progress | None) -> Model:
+    def _load(self, entry: Entry, progress: Progress | None) -> Shared[Model]:
         """The model of an entry, quantized if it is to be."""
         start, wanted = perf_counter(), entry.wanted
-        weights = load_weights(
+        model = share_model(
             entry.source,
             None if wanted is None else wanted.recipe,
             overrides=None if wanted is None else wanted.overrides,
             importance=entry.importance,
-            threads=self._threads,
+            threads=self._workers,
             progress=progress,
             precision=precision_named(entry.activations),
         )
@@ -190,31 +188,28 @@ class ComparisonRun:
             self.known.quantize_seconds[entry.name] = seconds
             if self._saved is not None:
                 self._saved.add(self._keys[entry.name], seconds)
-        return load_model(entry.source, weights)
+        return model
 
-    def _evaluate(
+    def _note(
         self,
         entry: Entry,
-        places: Sequence[Place],
-        score: Score,
+        place: Place,
+        timed: Timed,
+        n_places: int,
         progress: Progress | None,
     ) -> None:
-        """Measure an entry on some chunks."""
+        """Take in the scores of a chunk, with its share of the workers' time."""
+        known, n_workers = self.known.timed[entry.name], self._workers.count
+        if place not in known:
+            seconds = timed.seconds / min(n_workers, n_places)
+            known[place] = replace(timed, seconds=seconds)
+            if self._saved is not None:
+                self._saved.add(self._key(entry, place), seconds, timed.scores)
+        if progress is not None:
+            progress(f"{entry.name}: perplexity", len(known), len(self.known.places()))
 
-        def timed(place: Place) -> Timed:
-            start = perf_counter()
-            scores = score(place)
-            refuse_nan(scores.nll, entry.name)
-            return Timed(scores, (perf_counter() - start) / n_threads)
 
-        n_threads = min(self._threads, len(places))
-        known, n_places = self.known.timed[entry.name], len(self.known.places())
-        with each_on_a_thread(places, timed, self._threads) as results:
-            for place, result in results:
-                if place not in known:
-                    known[place] = result
-                    if self._saved is not None:
-                        key = self._key(entry, place)
-                        self._saved.add(key, result.seconds, result.scores)
-                if progress is not None:
-                    progress(f"{entry.name}: perplexity", len(known), n_places)
+def _head_of(model: Shared[Model]) -> Shared[Head]:
+    """The head of a model, which goes on when the rest of the model goes."""
+    opener = None if model.opener is None else HeadOpener(model.opener)
+    return Shared(opener, model.value.head)

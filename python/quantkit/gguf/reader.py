@@ -21,7 +21,7 @@ from ..files.mapped import mapped
 from .header import Header, parse_header
 from .keys import Field
 from .layout import TensorSpec
-from .source import SourceTensor
+from .source import SourceOpener, SourceTensor
 
 __all__ = ["GGUFFile", "Location"]
 
@@ -85,8 +85,9 @@ class GGUFFile:
         self.alignment = first.alignment
         self._metadata = _joined_metadata(first, len(shards))
         self._locations = _joined_locations(shards)
+        self.opener = SourceOpener.of(GGUFFile, self.paths, path=self.path)
         self._tensors: dict[str, SourceTensor] | None = {
-            spec.name: _source_tensor(shard, spec, offset)
+            spec.name: _source_tensor(shard, spec, offset).opened_by(self.opener)
             for shard in shards
             for spec, offset in shard.header.tensors
         }

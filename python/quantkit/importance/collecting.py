@@ -1,7 +1,7 @@
 """An importance matrix collected: a model over a text, its activations summed.
 
-A chunk is one task of one thread; sums are f64 and added in the order of the chunks, so
-that nothing depends on the number of threads.
+A chunk is one task of one worker; sums are f64 and added in the order of the chunks, so
+that nothing depends on the number of workers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +21,19 @@ from ..evaluate.entries import DEFAULT_ACTIVATIONS
 from ..evaluate.likelihood import negative_log_likelihood, refuse_nan
 from ..evaluate.measuring import PerplexityResult
 from ..evaluate.statistics import perplexity_estimate
-from ..execution.threads import each_on_a_thread
+from ..execution.opened import Shared
+from ..execution.workers import Workers, workers_of
 from ..files.identity import files_identity, hash_pieces
-from ..forward.base import Activations, Model
+from ..forward.base import Activations
 from ..gguf.source import ModelSource
-from ..inference.weights import load_model, load_weights, precision_named
+from ..inference.shared import model_opener
+from ..inference.weights import load_weights, precision_named
 from ..progress import Progress
 from ..sources.opening import open_source
-from ..tokens.chunks import Chunks, chunk_text
+from ..tokens.chunks import Chunk, Chunks, chunk_text
 from ..tokens.texts import name_of
 from .matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix
-from .observing import ChunkSums, ObservedWeights, Recorder
+from .observing import ChunkSums, ObservedModel, ObservedOpener
 from .sums import F64
 from .totals import Totals
 
@@ -50,7 +53,7 @@ def imatrix(
     activations: str = DEFAULT_ACTIVATIONS,
     process_output: bool = False,
     perplexity: bool = True,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     save: Path | None = None,
     progress: Progress | None = None,
 ) -> ImportanceMatrix:
@@ -94,6 +97,44 @@ def imatrix(
     return collection.run(progress)
 
 
+@dataclass(frozen=True, eq=False)
+class ChunkToSum:
+    """A chunk of text that a model's activations are summed on.
+
+    Attributes:
+        where: the chunk, in messages.
+        model: the model.
+        chunk: the tokens.
+        process_output: what the output head is multiplied by, too.
+        perplexity: the likelihoods of the tokens, too.
+    """
+
+    where: str
+    model: Shared[ObservedModel]
+    chunk: Chunk
+    process_output: bool
+    perplexity: bool
+
+
+def sum_chunk(work: ChunkToSum) -> tuple[ChunkSums, F64]:
+    """The sums of a chunk, and the negative log likelihoods of its scored tokens.
+
+    Raises:
+        NonFiniteError: an activation is NaN or infinite, or the model predicts NaN.
+    """
+    observed, chunk = work.model.value, work.chunk
+    with observed.recorder.chunk(work.where) as sums:
+        hidden = observed.model.hidden(chunk.inputs)
+        if work.process_output:
+            observed.recorder.add(observed.head, 0, Activations(hidden))
+    if not work.perplexity:
+        return sums, np.empty(0)
+    scored, head = hidden[chunk.predicting], observed.model.head
+    nll = negative_log_likelihood(scored, head, chunk.targets)
+    refuse_nan(nll)
+    return sums, nll
+
+
 class Collection:
     """An importance matrix while it is collected; arguments as of `imatrix`.
 
@@ -112,7 +153,7 @@ class Collection:
         activations: str = DEFAULT_ACTIVATIONS,
         process_output: bool = False,
         perplexity: bool = True,
-        threads: int | None = None,
+        threads: int | Workers | None = None,
         save: Path | None = None,
         save_every: int = SAVE_EVERY,
     ) -> None:
@@ -127,8 +168,8 @@ class Collection:
         ]
         self._precision = precision_named(activations)
         self._process_output, self._perplexity = process_output, perplexity
-        self._threads, self._save, self._save_every = threads, save, save_every
-        self._recorder = Recorder()
+        self._workers = workers_of(threads)
+        self._save, self._save_every = save, save_every
         self._totals = Totals(self._source.tensors)
         self._prefixes = self._hashed_prefixes() if save else []
 
@@ -195,41 +236,23 @@ class Collection:
     def _sum(
         self, places: Sequence[tuple[Chunks, str, int]], progress: Progress | None
     ) -> None:
-        weights = load_weights(self._source, precision=self._precision)
-        observed = ObservedWeights(weights, self._source.tensors, self._recorder)
-        model = load_model(self._source, observed)
-
-        def work(place: tuple[Chunks, str, int]) -> tuple[ChunkSums, F64]:
-            return self._chunk(model, *place)
-
-        with each_on_a_thread(places, work, self._threads) as results:
-            for _, (sums, nll) in results:
-                self._totals.add(sums, nll)
-                if self._totals.n_chunks % self._save_every == 0:
-                    self._keep()
-                if progress is not None:
-                    progress("importance", self._totals.n_chunks, self.n_chunks)
-
-    def _chunk(
-        self, model: Model, cut: Chunks, name: str, i: int
-    ) -> tuple[ChunkSums, F64]:
-        """The sums of a chunk, and the negative log likelihoods of its tokens."""
-        with self._recorder.chunk(f"{name}, chunk {i + 1}") as sums:
-            hidden = model.hidden(cut.inputs(i))
-            if self._process_output:
-                self._recorder.add(self._head, 0, Activations(hidden))
-        if not self._perplexity:
-            return sums, np.empty(0)
-        scored = hidden[cut.predicting]
-        nll = negative_log_likelihood(scored, model.head, cut.targets(i))
-        refuse_nan(nll)
-        return sums, nll
-
-    @property
-    def _head(self) -> str:
-        """The tensor of the output head."""
-        own = "output.weight"
-        return own if own in self._source.tensors else "token_embd.weight"
+        source, precision = self._source, self._precision
+        observed = ObservedModel.of(source, load_weights(source, precision=precision))
+        opener = model_opener(source, precision=precision)
+        model = Shared(None if opener is None else ObservedOpener(opener), observed)
+        work = (
+            ChunkToSum(
+                *(f"{name}, chunk {i + 1}", model, cut.chunk(i)),
+                *(self._process_output, self._perplexity),
+            )
+            for cut, name, i in places
+        )
+        for _, (sums, nll) in self._workers.in_order(sum_chunk, work):
+            self._totals.add(sums, nll)
+            if self._totals.n_chunks % self._save_every == 0:
+                self._keep()
+            if progress is not None:
+                progress("importance", self._totals.n_chunks, self.n_chunks)
 
     def _keep(self) -> None:
         if self._save is not None and self._totals.n_chunks:

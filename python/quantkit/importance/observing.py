@@ -1,6 +1,6 @@
 """Weights that note what they are multiplied by, whatever the forward pass is.
 
-A chunk is one thread's task, so each thread notes into the sums of its own chunk.
+A chunk is one worker's task, and each thread notes into the sums of its own chunk.
 Source of what is noted and how it is counted: tools/imatrix of llama.cpp, b11434.
 """
 
@@ -11,17 +11,26 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NonFiniteError
-from ..forward.base import F32, Activations, Matrix, Weights
-from ..gguf.source import SourceTensor
+from ..forward.base import F32, Activations, Matrix, Model, Weights
+from ..gguf.source import ModelSource, SourceTensor
+from ..inference.shared import ModelOpener
+from ..inference.weights import load_model
 from .sums import F64
 
-__all__ = ["ChunkSums", "ColumnSums", "ObservedWeights", "Recorder"]
+__all__ = [
+    "ChunkSums",
+    "ColumnSums",
+    "ObservedModel",
+    "ObservedOpener",
+    "ObservedWeights",
+    "Recorder",
+]
 
 
 @dataclass(frozen=True)
@@ -162,3 +171,44 @@ class ObservedWeights:
     def vector(self, name: str) -> F32:
         """All weights of a small tensor called `name`, as f32 in one axis."""
         return self.inner.vector(name)
+
+
+@dataclass(frozen=True)
+class ObservedModel:
+    """A model that tells a recorder what its matrices are multiplied by.
+
+    Attributes:
+        model: the model.
+        recorder: what is told.
+        head: the name of the output head's tensor.
+    """
+
+    model: Model
+    recorder: Recorder
+    head: str
+
+    @classmethod
+    def of(cls, source: ModelSource, weights: Weights) -> ObservedModel:
+        """The model of a source and of the weights made from it."""
+        recorder = Recorder()
+        observed = ObservedWeights(weights, source.tensors, recorder)
+        own = "output.weight"
+        head = own if own in source.tensors else "token_embd.weight"
+        return cls(load_model(source, observed), recorder, head)
+
+
+@dataclass(frozen=True)
+class ObservedOpener:
+    """Loads an observed model in another process."""
+
+    kept: ClassVar[int] = 1
+
+    model: ModelOpener
+
+    def open(self) -> ObservedModel:
+        """The model.
+
+        Raises:
+            QuantkitError: as `ModelOpener.load`.
+        """
+        return ObservedModel.of(*self.model.load())

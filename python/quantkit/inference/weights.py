@@ -23,12 +23,14 @@ from .._native import (
 )
 from ..arrays import dequantize_rows
 from ..errors import FormatError, OptionError
+from ..execution.workers import Workers, workers_of
 from ..forward.base import Activations, Model, Weights
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
 from ..models import load_model as load_family_model
 from ..progress import Progress
-from ..quantizing.slabs import Slab, convert_in_order, slabs_of
+from ..quantizing.rounding import NearestRoundings
+from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Recipe
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
@@ -166,7 +168,7 @@ def load_weights(
     overrides: Overrides | None = None,
     importance: Importance | None = None,
     precision: Precision = Precision.F32,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> MemoryWeights:
     """The weights of `source`, quantized in memory if there is a recipe.
@@ -184,6 +186,7 @@ def load_weights(
         QuantkitError: as `planned_types`.
     """
     types = planned_types(source, recipe, importance, overrides) if recipe else {}
+    roundings = NearestRoundings(importance or {})
     tensors: dict[str, TypedMatrix] = {}
     slabs: list[Slab] = []
     for name, tensor in source.tensors.items():
@@ -192,11 +195,11 @@ def load_weights(
             data = tensor.read(0, tensor.n_rows)
         else:
             data = np.empty((tensor.n_rows, type.row_bytes(tensor.n_cols)), np.uint8)
-            slabs += slabs_of(tensor, type, (importance or {}).get(name))
+            slabs += slabs_of(tensor, type, roundings.of(tensor))
         tensors[name] = TypedMatrix(data, type, tensor.n_cols, precision)
     stage = f"{recipe.name}: quantize" if recipe else "load"
     done, total = 0, sum(slab.n_weights for slab in slabs)
-    for slab, rows in convert_in_order(slabs, threads):
+    for slab, rows in workers_of(threads).in_order(Slab.convert, slabs):
         tensors[slab.tensor.name].data[slab.start : slab.stop] = rows
         done += slab.n_weights
         if progress is not None:

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
-from ..execution.threads import work_in_order
-from ..gguf.importance import Importance
+from ..execution.workers import Workers, workers_of
 from ..gguf.keys import Field
 from ..gguf.layout import TensorSpec
 from ..gguf.source import ModelSource, SourceTensor
 from ..gguf.writer import GGUFWriter
 from ..progress import Notify, Progress
+from ..quantizing.rounding import UNWEIGHED, Roundings
 from ..quantizing.slabs import Slab, slabs_of
 from ..quantizing.tensor_errors import ErrorSums, convert_and_measure
 from ..types import QuantType
@@ -36,7 +36,7 @@ def write_model(
     path: str | Path,
     *,
     metadata: Mapping[str, Field],
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write the tensors of `source`, in the order and types of `types`, to a GGUF file.
@@ -60,10 +60,10 @@ def write_parts(
     source: ModelSource,
     parts: Sequence[Part],
     *,
-    importance: Importance | None = None,
+    roundings: Roundings = UNWEIGHED,
     measure: bool = False,
     journal: Journal | None = None,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
 ) -> dict[str, ErrorSums]:
@@ -72,10 +72,10 @@ def write_parts(
     Args:
         source: has the tensors that the parts name.
         parts: the files.
-        importance: by tensor name.
+        roundings: how each tensor is rounded.
         measure: compare the tensors with what they were.
         journal: lets the run go on where one that was stopped left off.
-        threads: slabs converted at a time.
+        threads: slabs converted at a time; see `workers_of`.
         progress: told about the bytes read.
         notify: told what becomes of a stopped run's work.
 
@@ -89,15 +89,15 @@ def write_parts(
     """
     refuse_to_overwrite(source, parts)
     wanted = [(source.tensors[s.name], s.type) for part in parts for s in part.tensors]
-    weighting = importance or {}
     slabs = (
         slab
         for tensor, type in wanted
-        for slab in slabs_of(tensor, type, weighting.get(tensor.name))
+        for slab in slabs_of(tensor, type, roundings.of(tensor))
     )
     total = sum(_stored_bytes(tensor, tensor.n_rows) for tensor, _ in wanted)
     writers = [part.writer(resumable=journal is not None) for part in parts]
     _check_space(writers)
+    workers = workers_of(threads)
     work = partial(_convert, measure=measure, note=journal is not None)
     with ExitStack() as stack:
         if journal is not None:
@@ -105,7 +105,7 @@ def write_parts(
         output = _Output(_opened(stack, parts, writers), journal, total, progress)
         try:
             left = output.take_up(slabs, notify)
-            for slab, (data, record) in work_in_order(left, work, threads):
+            for slab, (data, record) in workers.in_order(work, left):
                 output.write(slab, data, record)
             for writer in writers:
                 writer.sync()

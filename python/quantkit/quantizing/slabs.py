@@ -1,4 +1,4 @@
-"""Tensors converted to their target types, a slab of rows at a time, in parallel.
+"""Tensors converted to their target types, a slab of rows at a time.
 
 A slab is the unit of work of everything that changes types: files and weights in
 memory.  It is about 4 MiB of f32, so that memory stays small whatever the size of a
@@ -7,24 +7,23 @@ tensor, and the bytes do not depend on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import dequantize_rows, quantize_rows
-from ..errors import NonFiniteError, ShapeError
-from ..execution.threads import work_in_order
+from ..arrays import dequantize_rows
+from ..errors import NonFiniteError
 from ..files.mapped import fetched
 from ..finite import refuse_non_finite, refuse_overflow
 from ..gguf.source import SourceTensor
 from ..types import QuantType
+from .rounding import NEAREST, Rounding
 
 __all__ = [
     "Slab",
-    "convert_in_order",
     "slabs_of",
 ]
 
@@ -38,13 +37,16 @@ SLAB_WEIGHTS = 1 << 20
 
 @dataclass(frozen=True)
 class Slab:
-    """Rows start..stop-1 of a tensor and the type that they are to get."""
+    """Rows start..stop-1 of a tensor, the type that they get, and how they are rounded.
+
+    A description: pickled, it goes to another process, which reads the rows itself.
+    """
 
     tensor: SourceTensor
     start: int
     stop: int
     type: QuantType
-    importance: NDArray[np.float32] | None = None
+    rounding: Rounding = NEAREST
 
     @property
     def n_weights(self) -> int:
@@ -70,53 +72,32 @@ class Slab:
         rows = dequantize_rows(stored, tensor.type, tensor.n_cols)
         of, first_row = f"tensor {tensor.name}: ", self.start
         try:
-            converted = quantize_rows(rows, self.type, self.importance)
+            converted = self.rounding.quantized(rows, self.type)
         except NonFiniteError:
             refuse_non_finite(rows, of=of, first_row=first_row)
             raise  # the importance was at fault
         refuse_overflow(
-            *(rows, converted, self.type, self.importance), of=of, first_row=first_row
+            *(rows, converted, self.type, self.rounding.importance),
+            of=of,
+            first_row=first_row,
         )
         return converted
 
 
 def slabs_of(
-    tensor: SourceTensor, type: QuantType, importance: NDArray[np.float32] | None = None
+    tensor: SourceTensor, type: QuantType, roundings: Sequence[Rounding] = (NEAREST,)
 ) -> Iterator[Slab]:
-    """The slabs of a tensor, in order of rows; none crosses from matrix to matrix.
+    """The slabs of a tensor, in order of rows.
 
-    Raises:
-        ShapeError: the importance fits neither the columns nor the matrices.
+    Args:
+        tensor: the tensor.
+        type: what it becomes.
+        roundings: one for each equal share of the rows; no slab crosses from one to
+            the next.
     """
     step = max(1, SLAB_WEIGHTS // max(1, tensor.n_cols))
-    per_matrix = _importance_of_matrices(tensor, importance)
-    n_matrix_rows = tensor.n_rows // len(per_matrix)
-    for matrix, weights in enumerate(per_matrix):
-        first = matrix * n_matrix_rows
-        for start in range(first, first + n_matrix_rows, step):
-            stop = min(start + step, first + n_matrix_rows)
-            yield Slab(tensor, start, stop, type, weights)
-
-
-def _importance_of_matrices(
-    tensor: SourceTensor, importance: NDArray[np.float32] | None
-) -> list[NDArray[np.float32] | None]:
-    """One importance for each stretch of rows that shares it."""
-    if importance is None:
-        return [None]
-    n_matrices = tensor.n_rows // tensor.shape[-2] if len(tensor.shape) > 2 else 1
-    fits = importance.ndim == 1 or importance.shape[-1] == tensor.n_cols
-    if not fits or importance.size not in (tensor.n_cols, n_matrices * tensor.n_cols):
-        raise ShapeError(
-            f"tensor {tensor.name}: the importance has shape {list(importance.shape)}; "
-            f"expected [{tensor.n_cols}] or [{n_matrices}, {tensor.n_cols}]; is it of "
-            "another model?"
-        )
-    return list(importance.reshape(-1, tensor.n_cols))
-
-
-def convert_in_order(
-    slabs: Iterable[Slab], threads: int | None = None
-) -> Iterator[tuple[Slab, NDArray[np.uint8]]]:
-    """Convert slabs in parallel and give them in order, holding a few per thread."""
-    return work_in_order(slabs, Slab.convert, threads)
+    n_share = tensor.n_rows // len(roundings)
+    for i, rounding in enumerate(roundings):
+        end = (i + 1) * n_share
+        for start in range(i * n_share, end, step):
+            yield Slab(tensor, start, min(start + step, end), type, rounding)

@@ -111,7 +111,7 @@ def convert_and_measure(slab: Slab) -> tuple[NDArray[np.uint8], ErrorSums]:
         sums += _compare(
             dequantize_rows(before, tensor.type, tensor.n_cols),
             dequantize_rows(after, slab.type, tensor.n_cols),
-            slab.importance,
+            slab.rounding.importance,
         )
     return converted, sums
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import UnsupportedTypeError
 from ..types import QuantType, suggest
@@ -89,6 +90,10 @@ class Recipe:
             raise UnsupportedTypeError(
                 f"unknown recipe {name!r}{suggest(name, RECIPES)}"
             ) from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By name: all recipes are those of `RECIPES`."""
+        return Recipe.parse, (self.name,)
 
 
 _V, _O, _DOWN = Role.ATTN_V, Role.ATTN_OUTPUT, Role.FFN_DOWN

@@ -17,7 +17,7 @@ from ..checkpoint.model_card import general_fields
 from ..checkpoint.model_name import model_size_label
 from ..errors import UnsupportedTypeError
 from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
-from ..gguf.source import SourceTensor
+from ..gguf.source import SourceOpener, SourceTensor
 from ..models import family_for_config
 from ..quantizing.slabs import Slab
 from ..types import QuantType
@@ -95,9 +95,20 @@ class CheckpointSource:
         )
         self._metadata_file = metadata_file
         self.type = matrix_type(outtype or "auto", checkpoint.half_type)
+        self.opener = SourceOpener.of(
+            *(CheckpointSource, self.paths),
+            folder=checkpoint.folder,
+            outtype=outtype,
+            pre_tokenizer=pre_tokenizer,
+            vocab_type=vocab_type,
+            pad_vocab=pad_vocab,
+            metadata_file=metadata_file,
+            symmetric_q4_0=symmetric_q4_0,
+        )
+        matrices = self.type if outtype else None
         made = self._family.tensors(self._config, checkpoint.tensors)
         self.tensors: Mapping[str, SourceTensor] = {
-            name: typed_tensor(name, tensor, self.type if outtype else None)
+            name: typed_tensor(name, tensor, matrices).opened_by(self.opener)
             for name, tensor in made
         }
 
@@ -172,8 +183,15 @@ class TensorsOnlySource:
         self.paths = checkpoint.paths
         self._metadata_file = metadata_file
         self.type = matrix_type(outtype or "auto", checkpoint.half_type)
+        self.opener = SourceOpener.of(
+            *(TensorsOnlySource, self.paths),
+            folder=checkpoint.folder,
+            outtype=outtype,
+            metadata_file=metadata_file,
+        )
+        matrices = self.type if outtype else None
         self.tensors: Mapping[str, SourceTensor] = {
-            name: typed_tensor(name, tensor, self.type if outtype else None)
+            name: typed_tensor(name, tensor, matrices).opened_by(self.opener)
             for name, tensor in checkpoint.tensors.items()
         }
 
@@ -232,7 +250,13 @@ def matrix_type(outtype: str, stored: QuantType | None) -> QuantType:
 def typed_tensor(
     name: str, tensor: LazyTensor, matrix_type: QuantType | None
 ) -> SourceTensor:
-    """A tensor under its GGUF name, read in the type that it gets in the file."""
+    """A tensor under its GGUF name, read in the type that it gets in the file.
+
+    Args:
+        name: GGUF name.
+        tensor: the tensor.
+        matrix_type: what it becomes if it is a matrix; None: it stays as it is.
+    """
     source = SourceTensor(name, tensor.shape, tensor.type, tensor.rows)
     if len(source.shape) > MAX_DIMENSIONS:
         *_, a, b, c = source.shape

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OptionError
+from ..execution.workers import Workers
 from ..gguf.importance import Importance
 from ..gguf.layout import TensorSpec
 from ..output.splits import by_size, parts_of
@@ -51,7 +52,7 @@ def convert(
     importance: Importance | str | Path | None = None,
     split_max_bytes: int | None = None,
     dry_run: bool = False,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> ConvertReport:
     """Convert a Hugging Face checkpoint folder to a GGUF file.
@@ -125,7 +126,7 @@ def _written(
     out: Path,
     split_max_bytes: int | None,
     dry_run: bool,
-    threads: int | None,
+    threads: int | Workers | None,
     progress: Progress | None,
 ) -> ConvertReport:
     """The source's tensors in the types that it gives them, in one file or several."""

@@ -24,7 +24,7 @@ from ..gguf.keys import (
     string,
     uint32,
 )
-from ..gguf.source import SourceTensor
+from ..gguf.source import SourceOpener, SourceTensor
 from ..models import family_for_config
 from ..output.writing import write_model
 from ..progress import Progress
@@ -82,8 +82,11 @@ class AdapterSource:
         stored = {tensor.name: tensor for tensor in read_shard(path)}
         self.type = matrix_type(outtype, half_type(stored.values()))
         complete = self._family.complete(config)
+        self.opener = SourceOpener.of(
+            *(AdapterSource, self.paths), folder=folder, base=base, outtype=outtype
+        )
         self.tensors: Mapping[str, SourceTensor] = {
-            name: typed_tensor(name, tensor, self.type)
+            name: typed_tensor(name, tensor, self.type).opened_by(self.opener)
             for mapped in self._family.mapped(complete, _products(stored))
             for name, tensor in _parts(*mapped)
         }

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..evaluate import Comparison, compare
+from ..execution.workers import Workers
 from ..progress import Progress
 from .convert import convert
 
@@ -29,7 +30,7 @@ DEMO_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K")
 def run_demo(
     *,
     chunks: int | None = None,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Convert the demo model to F16 and compare types on the demo text.

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import OptionError
+from ..execution.workers import Workers
 from ..files.whole_file import refuse_input
 from ..gguf.importance import Importance
 from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
@@ -23,7 +24,7 @@ from ..output.resume import journal_for
 from ..output.splits import Part, by_shards, by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
 from ..progress import Notify, Progress
-from ..quantizing.slabs import slabs_of
+from ..quantizing.rounding import NearestRoundings
 from ..quantizing.tensor_errors import ErrorSums
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
@@ -56,7 +57,7 @@ def quantize_file(
     measure: bool = False,
     provenance: bool = False,
     dry_run: bool = False,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
 ) -> QuantizeReport:
@@ -127,13 +128,15 @@ def quantize_file(
     refuse_to_overwrite(source, parts)
     for part in parts:
         refuse_input("`out`", part.path, {"the importance matrix": imatrix})
-    _check_importance(source, weighting)
+    roundings = NearestRoundings(weighting or {})
+    for tensor in source.tensors.values():
+        roundings.of(tensor)  # refuses importance of another shape before any work
     sums: dict[str, ErrorSums] = {}
     if not dry_run:
         sums = write_parts(
             source,
             parts,
-            importance=weighting,
+            roundings=roundings,
             measure=measure,
             journal=journal_for(
                 Path(out), source, parts, weighting, origin.edits, measure
@@ -171,12 +174,6 @@ def quantized_metadata(
     kept["general.file_type"] = uint32(recipe.file_type)
     set_last = {**edits.metadata, **about_imatrix}
     return file_metadata(kept, replace(edits, metadata=set_last))
-
-
-def _check_importance(source: ModelSource, importance: Importance | None) -> None:
-    """Refuse importance of another shape now, not when its tensor's turn comes."""
-    for name, tensor in source.tensors.items():
-        next(slabs_of(tensor, tensor.type, (importance or {}).get(name)), None)
 
 
 def _parts(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import OptionError
-from ..execution.threads import work_in_order
+from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_files
 from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType
@@ -21,6 +20,7 @@ from ..gguf.source import ModelSource, SourceTensor
 from ..importance import read_imatrix
 from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
 from ..progress import Progress
+from ..quantizing.rounding import NearestRoundings
 from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Assignment
 from ..recipes.files import recorded_recipe
@@ -87,7 +87,7 @@ def verify_file(
     source: str | Path | ModelSource,
     *,
     imatrix: str | Path | None = None,
-    threads: int | None = None,
+    threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> Verification:
     """Make a quantized file's tensors anew from its source, and compare.
@@ -158,21 +158,21 @@ def _tensor_differences(
     model: EditedModel,
     assigned: Mapping[str, Assignment],
     importance: Importance | None,
-    threads: int | None,
+    threads: int | Workers | None,
     progress: Progress | None,
 ) -> list[Difference]:
     """The tensors that are missing, too many, of another kind or of other bytes."""
     found = {name: "not in the source" for name in made.tensors}
+    roundings = NearestRoundings(importance or {})
     slabs: list[Slab] = []
     for name, tensor in model.tensors.items():
         found[name] = _outer_difference(made, tensor, assigned[name].type)
         if not found[name]:
-            weighting = (importance or {}).get(name)
-            slabs += slabs_of(tensor, assigned[name].type, weighting)
+            slabs += slabs_of(tensor, assigned[name].type, roundings.of(tensor))
     n_rows: Counter[str] = Counter()
-    for done, (slab, n) in enumerate(
-        work_in_order(slabs, partial(_count_different, made), threads), start=1
-    ):
+    pairs = [(slab, made.tensors[slab.tensor.name]) for slab in slabs]
+    counted = workers_of(threads).in_order(_count_different, pairs)
+    for done, ((slab, _), n) in enumerate(counted, start=1):
         n_rows[slab.tensor.name] += n
         if progress is not None:
             progress(slab.tensor.name, done, len(slabs))
@@ -193,9 +193,10 @@ def _outer_difference(made: GGUFFile, tensor: SourceTensor, type: QuantType) -> 
     return ""
 
 
-def _count_different(made: GGUFFile, slab: Slab) -> int:
-    """How many rows of a slab the file has otherwise."""
-    there = made.tensors[slab.tensor.name].read(slab.start, slab.stop)
+def _count_different(pair: tuple[Slab, SourceTensor]) -> int:
+    """How many rows of a slab are others in a tensor of the file."""
+    slab, made = pair
+    there = made.read(slab.start, slab.stop)
     return int((slab.convert() != there).any(axis=1).sum())
 
 

@@ -26,9 +26,27 @@ from ..gguf.source import ModelSource
 from .texts import Tokens, encode
 from .tokenizer import Tokenizer
 
-__all__ = ["Chunks", "chunk_text"]
+__all__ = ["Chunk", "Chunks", "chunk_text"]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """One sequence of a text.
+
+    Attributes:
+        inputs: what the model reads: int32 [ctx].
+        targets: the scored tokens, the last ones: int32 [n_scored].
+    """
+
+    inputs: Tokens
+    targets: Tokens
+
+    @property
+    def predicting(self) -> slice:
+        """The positions of the sequence that the scored tokens are predicted at."""
+        return slice(-1 - len(self.targets), -1)
 
 
 @dataclass(frozen=True)
@@ -67,10 +85,9 @@ class Chunks:
         targets: Tokens = self.tokens[i, -self.n_scored :]
         return targets
 
-    @property
-    def predicting(self) -> slice:
-        """The positions of a sequence that the scored tokens are predicted at."""
-        return slice(-1 - self.n_scored, -1)
+    def chunk(self, i: int) -> Chunk:
+        """Sequence i."""
+        return Chunk(self.inputs(i), self.targets(i))
 
 
 def chunk_text(

@@ -1,0 +1,105 @@
+"""The work on one chunk of text: a model's scores, alone or beside its base's.
+
+An item holds all that its scores depend on, so that any thread or process can make
+them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import ClassVar
+
+from ..execution.opened import Opener, Shared
+from ..forward.base import F32, Head, Model
+from ..tokens.chunks import Chunk
+from .likelihood import TokenScores, compare_tokens, negative_log_likelihood, refuse_nan
+from .saved import Timed
+
+__all__ = ["Alone", "Beside", "HeadOpener", "score_alone", "score_base", "score_beside"]
+
+
+@dataclass(frozen=True, eq=False)
+class Alone:
+    """A chunk for a model.
+
+    Attributes:
+        name: what the model is called in messages.
+        model: the model.
+        chunk: the tokens.
+    """
+
+    name: str
+    model: Shared[Model]
+    chunk: Chunk
+
+    def hidden(self) -> F32:
+        """The model's final hidden states at the positions that predict scored tokens:
+        f32 [n_scored, width]."""
+        return self.model.value.hidden(self.chunk.inputs)[self.chunk.predicting]
+
+
+@dataclass(frozen=True, eq=False)
+class Beside(Alone):
+    """A chunk for a model that is compared with its base.
+
+    Attributes:
+        base_head: the base's output head.
+        base_hidden: what `hidden` is of the base.
+    """
+
+    base_head: Shared[Head]
+    base_hidden: F32
+
+
+@dataclass(frozen=True)
+class HeadOpener:
+    """Opens a model's head in another process; the rest of the model goes again."""
+
+    kept: ClassVar[int] = 1
+
+    model: Opener[Model]
+
+    def open(self) -> Head:
+        """The head.
+
+        Raises:
+            QuantkitError: as the model's opener.
+        """
+        return self.model.open().head
+
+
+def score_alone(work: Alone) -> Timed:
+    """The scores of a model.
+
+    Raises:
+        NonFiniteError: the model predicts NaN.
+    """
+    return score_base(work)[0]
+
+
+def score_base(work: Alone) -> tuple[Timed, F32]:
+    """The scores of a model, and the hidden states that others are compared with.
+
+    Raises:
+        NonFiniteError: the model predicts NaN.
+    """
+    start = perf_counter()
+    hidden, head = work.hidden(), work.model.value.head
+    nll = negative_log_likelihood(hidden, head, work.chunk.targets)
+    refuse_nan(nll, work.name)
+    return Timed(TokenScores.of_base(nll), perf_counter() - start), hidden
+
+
+def score_beside(work: Beside) -> Timed:
+    """The scores of a model, and how far its predictions are from the base's.
+
+    Raises:
+        NonFiniteError: the model predicts NaN.
+    """
+    start = perf_counter()
+    own = work.hidden(), work.model.value.head
+    base = work.base_hidden, work.base_head.value
+    scores = compare_tokens(*own, *base, work.chunk.targets)
+    refuse_nan(scores.nll, work.name)
+    return Timed(scores, perf_counter() - start)

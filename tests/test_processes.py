@@ -1,0 +1,194 @@
+"""Other processes open what the work needs by themselves, and give the same results."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantkit._native import active_backend
+from quantkit.errors import BackendError, FormatError, NonFiniteError, QuantkitError
+from quantkit.evaluate import compare, perplexity
+from quantkit.execution.opened import Shared
+from quantkit.execution.workers import Pool, Threads, Workers
+from quantkit.gguf.reader import GGUFFile
+from quantkit.gguf.source import SourceTensor
+from quantkit.importance import imatrix
+from quantkit.inference.shared import model_opener
+from quantkit.quantizing.slabs import Slab, slabs_of
+from quantkit.sources.opening import open_source
+from quantkit.tasks.convert import convert
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tasks.quantize import quantize_file
+from quantkit.tasks.verify import verify_file
+from quantkit.types import QuantType
+
+SMALL = {"ctx": 64, "chunks": 3}
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Workers]:
+    """Two processes that inherit nothing but the environment."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as executor:
+        yield Pool(executor, 2)
+
+
+@pytest.fixture(scope="module")
+def demo_f16(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("demo") / "f16.gguf"
+    convert(DEMO_MODEL, path, "f16")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "GGUF file"])
+def test_processes_write_the_file_that_threads_write(
+    kind: str, processes: Workers, demo_f16: Path, tmp_path: Path
+) -> None:
+    """With importance, from a source of either kind, and with layers taken out."""
+    model = DEMO_MODEL if kind == "checkpoint" else demo_f16
+    importance = {
+        name: np.linspace(0.5, 2, tensor.n_cols, dtype=np.float32)
+        for name, tensor in open_source(model).tensors.items()
+        if len(tensor.shape) == 2
+    }
+    reports = [
+        quantize_file(
+            *(model, tmp_path / f"{i}.gguf", "Q4_K_M"),
+            importance=importance,
+            measure=True,
+            threads=workers,
+        )
+        for i, workers in enumerate((1, processes))
+    ]
+    one, other = ((tmp_path / f"{i}.gguf").read_bytes() for i in range(2))
+    assert one == other
+    assert [t.errors for t in reports[0].tensors] == [
+        t.errors for t in reports[1].tensors
+    ]
+
+
+def test_processes_compare_files_as_threads_do(
+    processes: Workers, demo_f16: Path, tmp_path: Path
+) -> None:
+    """The rows that differ are found there, too."""
+    made = tmp_path / "made.gguf"
+    quantize_file(demo_f16, made, "Q4_0", provenance=True)
+    assert verify_file(made, demo_f16, threads=processes).is_equal
+    data = bytearray(made.read_bytes())
+    data[-1] ^= 1
+    made.write_bytes(data)
+    found = [verify_file(made, demo_f16, threads=w) for w in (1, processes)]
+    assert not found[0].is_equal
+    assert found[0].tensors == found[1].tensors
+
+
+def test_processes_measure_what_threads_measure(
+    processes: Workers, demo_f16: Path
+) -> None:
+    """Perplexity, divergence and every other figure, to the last bit."""
+    text = DEMO_TEXT.read_text()[:3000]
+    alone = [
+        perplexity(demo_f16, text, recipe="Q4_0", **SMALL, threads=workers).nll
+        for workers in (2, processes)
+    ]
+    assert (alone[0] == alone[1]).all()
+    found = [
+        compare(demo_f16, ["Q8_0", "Q2_K"], text=text, **SMALL, threads=workers)
+        for workers in (2, processes)
+    ]
+    for name, scores in found[0].scores.items():
+        for one, other in zip(scores, found[1].scores[name], strict=True):
+            assert (one.nll == other.nll).all()
+            assert (one.kld == other.kld).all()
+            assert (one.same_top == other.same_top).all()
+
+
+def test_processes_sum_what_threads_sum(processes: Workers, demo_f16: Path) -> None:
+    """Importance matrices, with the output head and the perplexity."""
+    text = DEMO_TEXT.read_text()[:3000]
+    one, other = (
+        imatrix(demo_f16, text, **SMALL, process_output=True, threads=workers)
+        for workers in (2, processes)
+    )
+    assert one.sums.keys() == other.sums.keys()
+    for name, sums in one.sums.items():
+        assert (sums.squares == other.sums[name].squares).all()
+        assert (sums.counts == other.sums[name].counts).all()
+    assert one.perplexity is not None
+    assert other.perplexity is not None
+    assert (one.perplexity.nll == other.perplexity.nll).all()
+
+
+def test_errors_come_back_from_other_processes(
+    processes: Workers, tmp_path: Path, demo_f16: Path
+) -> None:
+    """As the errors that they are, and the processes work on."""
+    damaged = tmp_path / "damaged.gguf"
+    with GGUFFile(demo_f16) as file:
+        at = file.locations["blk.0.ffn_up.weight"].offset
+    data = bytearray(demo_f16.read_bytes())
+    data[at : at + 2] = b"\x00\x7e"
+    damaged.write_bytes(data)
+    for _ in range(2):
+        with pytest.raises(NonFiniteError, match=r"blk\.0\.ffn_up\.weight"):
+            quantize_file(damaged, tmp_path / "q.gguf", "Q4_0", threads=processes)
+    assert sorted(tmp_path.iterdir()) == [damaged]
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "GGUF file"])
+def test_a_piece_of_work_carries_no_weights(kind: str, demo_f16: Path) -> None:
+    """It says which rows of which tensor of which files, in which type."""
+    source = open_source(DEMO_MODEL if kind == "checkpoint" else demo_f16)
+    slab = next(iter(slabs_of(source.tensors["token_embd.weight"], QuantType.Q8_0)))
+    pickled = pickle.dumps(slab)
+    assert len(pickled) < 3000
+    assert (pickle.loads(pickled).convert() == slab.convert()).all()
+
+
+def test_a_file_that_changed_is_not_opened_elsewhere(tmp_path: Path) -> None:
+    """What another process read of it would be of another model."""
+    path = tmp_path / "model.gguf"
+    convert(DEMO_MODEL, path, "f16")
+    opener = pickle.loads(pickle.dumps(GGUFFile(path).opener))
+    assert opener.open().tensors.keys() == GGUFFile(path).tensors.keys()
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(FormatError, match="changed while it was in use"):
+        opener.open()
+
+
+def test_models_are_loaded_on_the_backend_that_the_work_began_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Figures of two backends differ in their last digits, so they are not mixed."""
+    if active_backend().name == "scalar":
+        pytest.skip("there is no second backend here")
+    opener = model_opener(open_source(DEMO_MODEL))
+    assert opener is not None
+    monkeypatch.setenv("QUANTKIT_BACKEND", "scalar")
+    with pytest.raises(BackendError, match="QUANTKIT_BACKEND"):
+        opener.open()
+
+
+def test_what_is_not_read_from_files_stays_here() -> None:
+    """The error says so, instead of that of pickle."""
+    with pytest.raises(QuantkitError, match="not read from files"):
+        pickle.dumps(Shared(None, 3))
+    tensor = SourceTensor(
+        "t", (1, 32), QuantType.F32, lambda a, b: np.zeros((b - a, 128), np.uint8)
+    )
+    assert (Slab(tensor, 0, 1, QuantType.Q8_0).convert() == 0).all()
+
+
+def test_workers_stop_when_nobody_listens() -> None:
+    """A generator that is closed cancels what has not begun."""
+    seen: list[int] = []
+    results = Threads(1).in_order(seen.append, range(100))
+    assert next(results)[0] == 0
+    results.close()
+    assert len(seen) < 10
