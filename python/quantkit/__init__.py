@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from ._native import Backend as Backend
     from ._native import active_backend as active_backend
     from ._native import backends as backends
+    from .collecting.collection import imatrix as imatrix
     from .errors import BackendError as BackendError
     from .errors import CheckpointError as CheckpointError
     from .errors import FormatError as FormatError
@@ -31,15 +32,14 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .evaluate import Comparison as Comparison
     from .evaluate import Measurement as Measurement
     from .evaluate import PairedDifference as PairedDifference
-    from .evaluate import PerplexityResult as PerplexityResult
     from .evaluate import TextResult as TextResult
     from .evaluate import compare as compare
     from .evaluate import perplexity as perplexity
     from .gguf import GGUFFile as GGUFFile
     from .importance import ImportanceMatrix as ImportanceMatrix
-    from .importance import imatrix as imatrix
     from .importance import read_imatrix as read_imatrix
     from .inference.model import Model as Model
+    from .perplexity_result import PerplexityResult as PerplexityResult
     from .quantized_tensor import QuantizedTensor as QuantizedTensor
     from .quantized_tensor import dequantize as dequantize
     from .quantized_tensor import quantize as quantize
@@ -50,11 +50,12 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .sources.edits import Edits as Edits
     from .tasks.convert import convert as convert
     from .tasks.info import ModelInfo as ModelInfo
-    from .tasks.info import describe as describe
+    from .tasks.info import info as info
     from .tasks.quantize import QuantizeReport as QuantizeReport
     from .tasks.quantize import quantize_file as quantize_file
     from .tasks.verify import Verification as Verification
     from .tasks.verify import verify_file as verify_file
+    from .tokens.options import TextOptions as TextOptions
     from .types import QuantType as QuantType
 
 _MODULES = {
@@ -74,7 +75,7 @@ _MODULES = {
     "OutputError": "errors",
     "Overrides": "recipes.overrides",
     "PairedDifference": "evaluate",
-    "PerplexityResult": "evaluate",
+    "PerplexityResult": "perplexity_result",
     "QuantType": "types",
     "QuantizeReport": "tasks.quantize",
     "QuantizedTensor": "quantized_tensor",
@@ -83,6 +84,7 @@ _MODULES = {
     "Recipe": "recipes",
     "ShapeError": "errors",
     "TensorType": "recipes.overrides",
+    "TextOptions": "tokens.options",
     "TextResult": "evaluate",
     "UnsupportedModelError": "errors",
     "UnsupportedTypeError": "errors",
@@ -92,8 +94,8 @@ _MODULES = {
     "compare": "evaluate",
     "convert": "tasks.convert",
     "dequantize": "quantized_tensor",
-    "describe": "tasks.info",
-    "imatrix": "importance",
+    "imatrix": "collecting.collection",
+    "info": "tasks.info",
     "perplexity": "evaluate",
     "quantize": "quantized_tensor",
     "quantize_file": "tasks.quantize",

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import NonFiniteError, ShapeError
 
-__all__ = ["as_f32"]
+__all__ = ["as_array", "as_f32"]
 
 REAL = "fiu"
 """The kinds of NumPy's real numbers; other libraries register theirs as kind V."""
@@ -33,7 +33,7 @@ def as_f32(values: ArrayLike, what: str = "`weights`") -> NDArray[np.float32]:
         ShapeError: they are no array of real numbers.
         NonFiniteError: a finite number is too large for f32.
     """
-    array = _array(values, what)
+    array = as_array(values, what)
     if not _is_real(array.dtype):
         raise ShapeError(
             f"{what} is an array of {array.dtype}; expected real numbers, such as "
@@ -56,8 +56,12 @@ def _is_real(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in REAL or is_other
 
 
-def _array(values: Any, what: str) -> NDArray[Any]:
-    """The values as NumPy has them."""
+def as_array(values: Any, what: str) -> NDArray[Any]:
+    """Any array as NumPy has it.
+
+    Raises:
+        ShapeError: it is none.
+    """
     torch = sys.modules.get("torch")
     try:
         if torch is not None and isinstance(values, torch.Tensor):
@@ -67,7 +71,7 @@ def _array(values: Any, what: str) -> NDArray[Any]:
         return np.asarray(values)
     except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as e:
         reason = str(e).partition("\n")[0]
-        raise ShapeError(f"{what} is no array of real numbers: {reason}") from None
+        raise ShapeError(f"{what} is no array of numbers: {reason}") from None
 
 
 def _of_torch(torch: Any, tensor: Any) -> NDArray[Any]:

@@ -154,8 +154,8 @@ def convert_lora_command(
     """Convert a LoRA adapter to a GGUF file that llama.cpp loads beside the model."""
     target = out or _default_output(adapter, outtype)
     with progress_bar(quiet, in_bytes=True) as progress:
-        convert_lora(adapter, base, target, outtype, progress=progress)
-    print(f"{target}: {tables.size(target.stat().st_size)}")
+        result = convert_lora(adapter, base, target, outtype, progress=progress)
+    print_result(tables.convert_summary(result))
 
 
 def _default_output(folder: Path, outtype: str) -> Path:

@@ -255,7 +255,7 @@ def verify_command(
     """
     with progress_bar(quiet) as progress:
         result = verify_file(
-            model, source, imatrix=importance, threads=threads, progress=progress
+            model, source, importance=importance, threads=threads, progress=progress
         )
     if json:
         print_json(result.to_dict())

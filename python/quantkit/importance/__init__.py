@@ -1,4 +1,4 @@
-"""Importance matrices: collected on a text, merged, read, written and described.
+"""Importance matrices: given by users, merged, read, written and described.
 
 For every matrix of weights, how large the activations of each column are that it is
 multiplied by.  Quantizers weigh errors with their mean squares.
@@ -6,7 +6,6 @@ multiplied by.  Quantizers weigh errors with their mean squares.
 
 from __future__ import annotations
 
-from .collecting import imatrix
 from .matrix import ImportanceMatrix
 from .reading import read_imatrix
 from .statistics import LayerStatistics, Statistics, TensorStatistics
@@ -18,6 +17,5 @@ __all__ = [
     "Statistics",
     "Sums",
     "TensorStatistics",
-    "imatrix",
     "read_imatrix",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ from ..types import QuantType
 
 __all__ = [
     "ACTIVATIONS",
+    "DEFAULT_ACTIVATIONS",
     "MemoryWeights",
     "TypedMatrix",
     "load_model",
@@ -47,6 +48,9 @@ __all__ = [
 ]
 
 F32 = NDArray[np.float32]
+
+DEFAULT_ACTIVATIONS: Final = "i16"
+"""How exactly perplexity holds activations: exact for this purpose."""
 
 ACTIVATIONS = {"i16": Precision.I16, "q8": Precision.Q8, "f32": Precision.F32}
 """How exactly activations are held, by the names that options have for it."""

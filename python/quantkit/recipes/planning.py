@@ -45,7 +45,7 @@ class MissingImportance(str, Enum):
             OptionError: it is neither.
         """
         try:
-            return cls(text.lower())
+            return cls(text.lower() if isinstance(text, str) else text)
         except ValueError:
             raise OptionError(
                 f"`missing_importance` is {text!r}; expected refuse or fallback"
