@@ -6,12 +6,14 @@ multiplied by.  Quantizers weigh errors with their mean squares.
 
 from __future__ import annotations
 
+from .given import ImportanceLike
 from .matrix import ImportanceMatrix
 from .reading import read_imatrix
 from .statistics import LayerStatistics, Statistics, TensorStatistics
 from .sums import Sums
 
 __all__ = [
+    "ImportanceLike",
     "ImportanceMatrix",
     "LayerStatistics",
     "Statistics",

@@ -27,7 +27,7 @@ from ..output.writing import refuse_to_overwrite, write_parts
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
 from ..quantizing.rounding import NearestRoundings
-from ..quantizing.tensor_errors import ErrorSums
+from ..quantizing.tensor_errors import TensorErrors
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
 from ..recipes.overrides import Overrides
@@ -137,7 +137,7 @@ def quantize_file(
     roundings = NearestRoundings(weighting or {})
     for tensor in source.tensors.values():
         roundings.of(tensor)  # refuses importance of another shape before any work
-    sums: dict[str, ErrorSums] = {}
+    sums: dict[str, TensorErrors] = {}
     if not dry_run:
         sums = write_parts(
             source,
@@ -214,7 +214,7 @@ def _report(
     source: ModelSource,
     assigned: Mapping[str, Assignment],
     parts: list[Part],
-    sums: Mapping[str, ErrorSums],
+    sums: Mapping[str, TensorErrors],
     is_dry_run: bool,
 ) -> QuantizeReport:
     tensors = tuple(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..files.whole_file import write_whole
 from ..paths import StrPath, as_path
-from ..quantizing.tensor_errors import ErrorSums
+from ..quantizing.tensor_errors import TensorErrors
 from ..types import QuantType
 
 __all__ = ["QuantizeReport", "TensorReport", "TypeReport"]
@@ -41,7 +41,7 @@ class TensorReport:
     n_bytes: int
     reason: str
     fallback_from: QuantType | None
-    errors: ErrorSums | None = None
+    errors: TensorErrors | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
@@ -71,7 +71,7 @@ class TypeReport:
     type: QuantType
     n_tensors: int
     n_bytes: int
-    errors: ErrorSums | None
+    errors: TensorErrors | None
 
 
 @dataclass(frozen=True)
@@ -139,5 +139,5 @@ def _of_type(type: QuantType, tensors: list[TensorReport]) -> TypeReport:
         type,
         len(tensors),
         sum(t.n_bytes for t in tensors),
-        sum(measured, ErrorSums()) if measured else None,
+        sum(measured, TensorErrors()) if measured else None,
     )
