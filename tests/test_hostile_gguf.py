@@ -10,7 +10,7 @@ import pytest
 
 from quantkit.errors import FormatError
 from quantkit.gguf import GGUFFile
-from quantkit.tasks.info import describe
+from quantkit.tasks.info import info
 
 UINT8, UINT32, BOOL, STRING, ARRAY, UINT64 = 0, 4, 7, 8, 9, 10
 F32, Q4_K = 0, 12
@@ -79,7 +79,7 @@ def read_everything(path: Path) -> None:
                 list(item.value)
         for each in file.tensors.values():
             each.read(0, each.n_rows).sum()
-    describe(path).to_dict()
+    info(path).to_dict()
 
 
 def test_valid_file_is_read(tmp_path: Path) -> None:

@@ -12,12 +12,11 @@ import pytest
 
 import quantkit as qk
 from quantkit.arrays import dequantize_rows
+from quantkit.collecting.collection import Collection, imatrix
 from quantkit.evaluate.measuring import perplexity
 from quantkit.gguf.keys import Field
 from quantkit.gguf.source import SourceTensor
-from quantkit.importance import ImportanceMatrix, imatrix
-from quantkit.importance.collecting import Collection
-from quantkit.importance.sums import Sums
+from quantkit.importance import ImportanceMatrix, Sums
 from quantkit.sources.opening import open_source
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens.chunks import chunk_text
@@ -27,7 +26,10 @@ from .families.lettered import lettered_model, lettered_text
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:6000]
 CTX, N_CHUNKS = 64, 4
-SMALL: dict[str, Any] = {"ctx": CTX, "chunks": N_CHUNKS, "threads": 1}
+SMALL: dict[str, Any] = {
+    "options": qk.TextOptions(ctx=CTX, chunks=N_CHUNKS),
+    "threads": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class PlainLlama:
 def test_sums_are_those_of_a_plain_forward_pass(found: ImportanceMatrix) -> None:
     """Of every matrix, at every position of every chunk, BOS included."""
     plain = PlainLlama()
-    cut = chunk_text(open_source(DEMO_MODEL), TEXT, CTX, N_CHUNKS)
+    cut = chunk_text(open_source(DEMO_MODEL), TEXT, SMALL["options"])
     for i in range(N_CHUNKS):
         tokens = cut.inputs(i)
         assert tokens[0] == 1
@@ -171,7 +173,7 @@ def test_experts_are_counted_by_token(name: str, tmp_path: Path) -> None:
     """Each token goes to so many of them, with what the router saw of it."""
     model = lettered_model(name, tmp_path)
     text = lettered_text(tmp_path / "text.txt", 200)
-    found = imatrix(model, text, ctx=32, threads=1)
+    found = imatrix(model, text, options=qk.TextOptions(ctx=32), threads=1)
     source = open_source(model)
     arch = source.metadata["general.architecture"].value
     used = source.metadata[f"{arch}.expert_used_count"].value
@@ -202,7 +204,7 @@ def test_heads_are_columns_of_one_row(tmp_path: Path) -> None:
     """Where a tensor has a matrix for each; quantizers take that for importance."""
     model = lettered_model("deepseek-v3", tmp_path)
     text = lettered_text(tmp_path / "text.txt", 200)
-    found = imatrix(model, text, ctx=32, threads=1)
+    found = imatrix(model, text, options=qk.TextOptions(ctx=32), threads=1)
     heads = open_source(model).tensors["blk.0.attn_k_b.weight"].shape
     sums = found.sums["blk.0.attn_k_b.weight"]
     assert (sums.squares.shape, len(sums.counts)) == ((1, heads[0] * heads[2]), 1)
@@ -219,7 +221,7 @@ def test_expert_without_tokens_are_told(tmp_path: Path) -> None:
     model = lettered_model("qwen3moe", tmp_path)
     text = tmp_path / "text.txt"
     text.write_text("a" * 80)
-    found = imatrix(model, text, ctx=32, threads=1)
+    found = imatrix(model, text, options=qk.TextOptions(ctx=32), threads=1)
     name, n = next(iter(found.unreached.items()))
     counts = found.sums[name].counts
     assert n == (counts == 0).sum() > 0
@@ -254,15 +256,25 @@ def test_what_is_refused_before_any_work(tmp_path: Path) -> None:
     """A text that is too short, none, no such precision, a matrix of another model."""
     with pytest.raises(qk.QuantkitError, match="tokens, and a context of 512 needs"):
         imatrix(DEMO_MODEL, "too short")
-    with pytest.raises(qk.OptionError, match="no text"):
+    with pytest.raises(qk.OptionError, match="`text` is empty"):
         imatrix(DEMO_MODEL, [])
     with pytest.raises(qk.OptionError, match="'i9'"):
-        imatrix(DEMO_MODEL, TEXT, activations="i9", ctx=CTX)
+        imatrix(DEMO_MODEL, TEXT, options=qk.TextOptions(ctx=CTX), activations="i9")
     source = open_source(DEMO_MODEL)
     with pytest.raises(qk.OptionError, match="read from files"):
-        imatrix(InMemory(source.metadata, source.tensors), TEXT, ctx=CTX, save=tmp_path)
+        imatrix(
+            InMemory(source.metadata, source.tensors),
+            TEXT,
+            options=qk.TextOptions(ctx=CTX),
+            save=tmp_path,
+        )
     text = lettered_text(tmp_path / "text.txt", 80)
-    other = imatrix(lettered_model("llama", tmp_path), text, ctx=32, threads=1)
-    collection = Collection(DEMO_MODEL, TEXT, ctx=CTX)
+    other = imatrix(
+        lettered_model("llama", tmp_path),
+        text,
+        options=qk.TextOptions(ctx=32),
+        threads=1,
+    )
+    collection = Collection(DEMO_MODEL, TEXT, options=qk.TextOptions(ctx=CTX))
     with pytest.raises(qk.FormatError, match=r"another model: tensor blk\.0\.attn_"):
         collection.refuse_unlike(other)

@@ -14,18 +14,20 @@ from typer.testing import CliRunner
 
 from quantkit.arrays import quantize_rows
 from quantkit.cli.main import app
+from quantkit.collecting.collection import imatrix
 from quantkit.evaluate.comparing import compare
 from quantkit.evaluate.entries import UNWEIGHED
 from quantkit.evaluate.results import Comparison
 from quantkit.evaluate.statistics import mean_estimate, p_value, perplexity_difference
-from quantkit.importance import ImportanceMatrix, imatrix
+from quantkit.importance import ImportanceMatrix
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens.options import TextOptions
 from quantkit.types import QuantType
 
 from .conftest import NATIVE_TYPES, needed_importance
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")
-SMALL: dict[str, Any] = {"ctx": 64, "chunks": 4, "threads": 1}
+SMALL: dict[str, Any] = {"options": TextOptions(ctx=64, chunks=4), "threads": 1}
 TYPES = ["Q8_0", "Q4_K_M", "IQ2_XXS", "Q2_K"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,27 +11,28 @@ from typing import Any
 
 import pytest
 
-from quantkit.importance import imatrix
-from quantkit.importance.collecting import Collection
+from quantkit.collecting.collection import Collection, imatrix
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens.options import TextOptions
 
 from .test_imatrix_collecting import same
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:6000]
 N_CHUNKS = 4
-SMALL: dict[str, Any] = {"ctx": 64, "chunks": N_CHUNKS, "threads": 1}
+SMALL: dict[str, Any] = {"options": TextOptions(ctx=64, chunks=N_CHUNKS), "threads": 1}
 
 KILLED = """
-import json, os, signal, sys
+import os, signal, sys
 from pathlib import Path
-from quantkit.importance.collecting import Collection
+from quantkit.tokens.options import TextOptions
+from quantkit.collecting.collection import Collection
 
 def kill(stage, done, total):
     if done == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
 model, text, kept = map(Path, sys.argv[1:4])
-options = json.loads(sys.argv[4])
+options = {"options": TextOptions(ctx=64, chunks=5), "threads": 1}
 collection = Collection(model, text, save=kept, save_every=2, **options)
 collection.run(kill)
 """
@@ -42,8 +42,8 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     """From the sums that were kept last, to the same bits."""
     text, kept = tmp_path / "text.txt", tmp_path / "kept"
     text.write_text(TEXT, encoding="utf-8")
-    options = {**SMALL, "chunks": 5}
-    arguments = [*map(str, (DEMO_MODEL, text, kept)), json.dumps(options)]
+    options = {**SMALL, "options": TextOptions(ctx=64, chunks=5)}
+    arguments = map(str, (DEMO_MODEL, text, kept))
     command = [sys.executable, "-c", KILLED, *arguments]
     done = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -80,18 +80,18 @@ def test_more_chunks_go_on_and_other_options_start_anew(tmp_path: Path) -> None:
         return seen
 
     state = kept.read_bytes()
-    assert steps(chunks=6) == [5, 6]
+    assert steps(options=TextOptions(ctx=64, chunks=6)) == [5, 6]
     changes: list[dict[str, Any]] = [
-        {"ctx": 66},
+        {"options": TextOptions(ctx=66, chunks=N_CHUNKS)},
         {"text": TEXT[100:]},
         {"activations": "f32"},
         {"process_output": True},
         {"perplexity": False},
-        {"chunks": 3},
+        {"options": TextOptions(ctx=64, chunks=3)},
     ]
     for change in changes:
         kept.write_bytes(state)
-        n = change.get("chunks", N_CHUNKS)
+        n = change.get("options", SMALL["options"]).chunks
         assert steps(**change) == list(range(1, n + 1)), change
 
 

@@ -13,6 +13,7 @@ from matplotlib.colors import to_rgba
 from quantkit.evaluate.comparing import compare
 from quantkit.evaluate.results import Comparison
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens.options import TextOptions
 
 TYPES = ["Q8_0", "Q4_0", "Q4_K_M", "Q2_K"]
 
@@ -20,7 +21,8 @@ TYPES = ["Q8_0", "Q4_0", "Q4_K_M", "Q2_K"]
 @pytest.fixture(scope="module")
 def found() -> Comparison:
     text = DEMO_TEXT.read_text(encoding="utf-8")[:6000]
-    return compare(DEMO_MODEL, TYPES, text=text, ctx=64, chunks=4, threads=1)
+    options = TextOptions(ctx=64, chunks=4)
+    return compare(DEMO_MODEL, TYPES, text=text, options=options, threads=1)
 
 
 @pytest.fixture(autouse=True)

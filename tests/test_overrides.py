@@ -340,7 +340,7 @@ def test_what_the_importance_matrix_lacks_can_get_a_better_type(
         tmp_path / "out.gguf",
         "Q2_K_S",
         importance=importance,
-        missing_imatrix="fallback",
+        missing_importance="fallback",
     )
     (lacking,) = [t for t in report.fallbacks if "importance" in t.reason]
     assert lacking.name == "blk.1.ffn_up.weight"
@@ -352,14 +352,14 @@ def test_without_any_importance_matrix_all_can_fall_back(
 ) -> None:
     """Every tensor whose type needs importance, and no other."""
     out = tmp_path / "out.gguf"
-    report = qk.quantize_file(demo_f16, out, "IQ2_XXS", missing_imatrix="fallback")
+    report = qk.quantize_file(demo_f16, out, "IQ2_XXS", missing_importance="fallback")
     assert {t.fallback_from for t in report.fallbacks} == {T.IQ2_XXS}
     assert {t.type for t in report.fallbacks} == {T.Q2_K}
     assert len(report.fallbacks) == sum(
         "no importance" in t.reason for t in report.tensors
     )
     dry = qk.quantize_file(
-        demo_f16, out, "IQ2_XXS", missing_imatrix="fallback", dry_run=True
+        demo_f16, out, "IQ2_XXS", missing_importance="fallback", dry_run=True
     )
     assert dry.tensors == report.tensors
 
@@ -380,4 +380,4 @@ def test_types_that_exist_with_importance_only_are_refused_everywhere(
 def test_a_choice_for_missing_importance_that_does_not_exist(demo_f16: Path) -> None:
     """The message has the choices."""
     with pytest.raises(OptionError, match="expected refuse or fallback"):
-        qk.quantize_file(demo_f16, "o.gguf", "Q4_0", missing_imatrix="ignore")
+        qk.quantize_file(demo_f16, "o.gguf", "Q4_0", missing_importance="ignore")

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from quantkit._native import active_backend
+from quantkit.collecting.collection import imatrix
 from quantkit.errors import BackendError, FormatError, NonFiniteError, QuantkitError
 from quantkit.evaluate import compare, perplexity
 from quantkit.execution.opened import Shared
 from quantkit.execution.workers import Pool, Threads, Workers
 from quantkit.gguf.reader import GGUFFile
 from quantkit.gguf.source import SourceTensor
-from quantkit.importance import imatrix
 from quantkit.inference.shared import model_opener
 from quantkit.quantizing.slabs import Slab, slabs_of
 from quantkit.sources.opening import open_source
@@ -28,9 +28,10 @@ from quantkit.tasks.convert import convert
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tasks.quantize import quantize_file
 from quantkit.tasks.verify import verify_file
+from quantkit.tokens.options import TextOptions
 from quantkit.types import QuantType
 
-SMALL: dict[str, Any] = {"ctx": 64, "chunks": 3}
+SMALL: dict[str, Any] = {"options": TextOptions(ctx=64, chunks=3)}
 
 
 @pytest.fixture(scope="module")

@@ -206,7 +206,7 @@ def test_what_a_float_type_cannot_hold_is_refused(
 
 @pytest.mark.parametrize("type", ["Q4_0", "Q4_1", "Q6_K", "IQ4_XS"])
 def test_scales_that_overflow_are_refused(tmp_path: Path, type: str) -> None:
-    """The block is named; the same bytes from an array are ggml's, and allowed."""
+    """The block is named, of a file and of an array; ggml writes such blocks."""
     values = np.ones((4000, 512), np.float32)
     values[3210, 300] = 1e9
     model = write_model(tmp_path / "m.gguf", values)
@@ -216,7 +216,18 @@ def test_scales_that_overflow_are_refused(tmp_path: Path, type: str) -> None:
     with pytest.raises(qk.NonFiniteError, match=rf"{where}.* up to 1e\+09"):
         quantize_file(model, tmp_path / "out.gguf", type)
     assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"]
-    assert not np.isfinite(qk.dequantize(qk.quantize(values[3210:3211], type))).all()
+    with pytest.raises(qk.NonFiniteError, match=rf"row 0, columns {start} .* 1e\+09"):
+        qk.quantize(values[3210:3211], type)
+    written = quantize_rows(values[3210:3211], qk.QuantType[type])
+    assert not np.isfinite(dequantize_rows(written, qk.QuantType[type], 512)).all()
+
+
+def test_importance_that_overflows_is_refused(tmp_path: Path) -> None:
+    """Sums of a search that overflow make a scale NaN, however small the weights."""
+    model = write_model(tmp_path / "m.gguf", np.ones((4, 512), np.float32))
+    huge = {"blk.0.ffn_up.weight": np.full(512, 1e38)}
+    with pytest.raises(qk.NonFiniteError, match=r"row 0, .* or their importance is"):
+        quantize_file(model, tmp_path / "out.gguf", "Q4_K_M", importance=huge)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")

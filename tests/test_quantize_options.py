@@ -32,7 +32,7 @@ def test_a_dry_run_tells_what_the_real_one_does(demo_f16: Path, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
     real = quantize_file(demo_f16, out, "Q3_K_M", overrides=MIXED)
     assert (dry.tensors, dry.size_bytes) == (real.tensors, out.stat().st_size)
-    assert (dry.is_dry, real.is_dry) == (True, False)
+    assert (dry.is_dry_run, real.is_dry_run) == (True, False)
 
 
 def test_a_dry_run_refuses_what_the_real_one_refuses(

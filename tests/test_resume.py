@@ -233,7 +233,7 @@ def test_a_changed_configuration_of_a_checkpoint_starts_anew(
         ("Q4_0", {"edits": Edits(dict([parse_field("a=int:1")]))}, "the metadata"),
         ("Q4_0", {"split_max_bytes": 2 * 10**6}, "the number of files"),
         ("Q4_0", {"importance": {"token_embd.weight": np.ones(256, "f")}}, "matrix"),
-        ("Q4_0", {"measure": True}, "--report"),
+        ("Q4_0", {"measure": True}, "measuring of errors"),
     ],
 )
 def test_a_changed_option_starts_anew(

@@ -109,6 +109,11 @@ class QuantType(enum.Enum):
         """
         if isinstance(name, QuantType):
             return name
+        if not isinstance(name, str):
+            raise UnsupportedTypeError(
+                f"{name!r} is no type; expected a name such as 'Q4_K', or a QuantType "
+                "(QuantType.from_id knows the numbers that GGUF files have)"
+            )
         try:
             return cls[name.upper()]
         except KeyError:

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 from ..errors import OptionError, UnsupportedTypeError
 from ..files.identity import files_identity, hash_pieces
 from ..gguf.importance import Importance, importance_pieces
 from ..gguf.source import ModelSource
-from ..inference.weights import planned_types, precision_named
+from ..inference.weights import (
+    DEFAULT_ACTIVATIONS,
+    planned_types,
+    precision_named,
+)
 from ..recipes import RECIPES, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.overrides import Overrides
@@ -21,7 +24,6 @@ from ..types import QuantType
 
 __all__ = [
     "BOTH",
-    "DEFAULT_ACTIVATIONS",
     "Entry",
     "Wanted",
     "entries_of",
@@ -29,7 +31,6 @@ __all__ = [
     "wanted_types",
 ]
 
-DEFAULT_ACTIVATIONS: Final = "i16"
 BOTH = "both"
 """Each entry with the default's activations, and one with quantized weights with 8-bit
 activations too: what the weights cost, and what those add."""
@@ -139,14 +140,14 @@ class Entry:
         """
         paths = getattr(self.source, "paths", ())
         if not paths:
-            raise OptionError("--save needs models that are read from files")
+            raise OptionError("`save` needs models that are read from files")
         types = " ".join(f"{name}={type.name}" for name, type in self.types.items())
         importance = {} if self.wanted is None else self.importance or {}
         pieces = (files_identity(paths).encode(), types.encode())
         return hash_pieces([*pieces, *importance_pieces(importance)])
 
 
-def wanted_types(names: Sequence[str | Path]) -> list[Wanted]:
+def wanted_types(types: Sequence[str | Path | Recipe]) -> list[Wanted]:
     """The recipes that names stand for; "all" is every recipe that quantizes.
 
     A name that ends in .toml is a recipe file.
@@ -155,8 +156,12 @@ def wanted_types(names: Sequence[str | Path]) -> list[Wanted]:
         QuantkitError: no such recipe, or no such file.
     """
     wanted: list[Wanted] = []
-    for name in map(str, names):
-        if name.lower() == "all":
+    for each in types:
+        name = str(each) if isinstance(each, Path) else each
+        if not isinstance(name, str):
+            recipe = Recipe.parse(name)
+            wanted.append(Wanted(recipe.name, recipe, Overrides()))
+        elif name.lower() == "all":
             wanted += [
                 Wanted(recipe.name, recipe, Overrides(), required=False)
                 for recipe in RECIPES.values()
@@ -169,9 +174,9 @@ def wanted_types(names: Sequence[str | Path]) -> list[Wanted]:
             recipe = Recipe.parse(name)
             wanted.append(Wanted(recipe.name, recipe, Overrides()))
     named: dict[str, Wanted] = {}
-    for each in sorted(wanted, key=lambda each: not each.required):
-        named.setdefault(each.name, each)
-    return [each for each in wanted if named[each.name] is each]
+    for one in sorted(wanted, key=lambda one: not one.required):
+        named.setdefault(one.name, one)
+    return [one for one in wanted if named[one.name] is one]
 
 
 def entries_of(

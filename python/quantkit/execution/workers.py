@@ -126,7 +126,7 @@ def workers_of(threads: int | Workers | None) -> Workers:
     if not isinstance(threads, int):
         return threads
     if threads < 1:
-        raise OptionError(f"threads must be at least 1, not {threads}")
+        raise OptionError(f"`threads` must be at least 1, not {threads}")
     return Threads(threads)
 
 

@@ -1,4 +1,4 @@
-"""Importance matrices: collected on a text, merged, read, written and described.
+"""Importance matrices: given by users, merged, read, written and described.
 
 For every matrix of weights, how large the activations of each column are that it is
 multiplied by.  Quantizers weigh errors with their mean squares.
@@ -6,18 +6,18 @@ multiplied by.  Quantizers weigh errors with their mean squares.
 
 from __future__ import annotations
 
-from .collecting import imatrix
+from .given import ImportanceLike
 from .matrix import ImportanceMatrix
 from .reading import read_imatrix
 from .statistics import LayerStatistics, Statistics, TensorStatistics
 from .sums import Sums
 
 __all__ = [
+    "ImportanceLike",
     "ImportanceMatrix",
     "LayerStatistics",
     "Statistics",
     "Sums",
     "TensorStatistics",
-    "imatrix",
     "read_imatrix",
 ]

@@ -96,7 +96,7 @@ def family_for_config(config: Config) -> Family:
     raise UnsupportedModelError(
         f"config.json names the architecture {given}, which quantkit does not know; "
         + (f"nearest: {', '.join(near)}" if near else f"known: {', '.join(BY_CLASS)}")
-        + "; --tensors-only writes the tensors under the names they have"
+        + "; `tensors_only=True` writes the tensors under the names they have"
     )
 
 

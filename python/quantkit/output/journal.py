@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.records import RecordFile
-from ..quantizing.tensor_errors import ErrorSums
+from ..quantizing.tensor_errors import TensorErrors
 
 __all__ = ["Journal", "Record"]
 
@@ -31,17 +31,17 @@ class Record:
     """A slab that is written: the CRC-32 of its bytes, and its errors if measured."""
 
     checksum: int
-    errors: ErrorSums = field(default_factory=ErrorSums)
+    errors: TensorErrors = field(default_factory=TensorErrors)
 
     def to_json(self) -> list[int | float]:
         """The record as its line holds it."""
-        errors = [] if self.errors == ErrorSums() else astuple(self.errors)
+        errors = [] if self.errors == TensorErrors() else astuple(self.errors)
         return [self.checksum, *errors]
 
     @classmethod
     def of_json(cls, values: list[Any]) -> Record:
         """The record that a line holds."""
-        return cls(values[0], ErrorSums(*values[1:]))
+        return cls(values[0], TensorErrors(*values[1:]))
 
 
 class Journal:

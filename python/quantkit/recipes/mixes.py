@@ -79,6 +79,10 @@ class Recipe:
         """
         if isinstance(name, Recipe):
             return name
+        if not isinstance(name, str):
+            raise UnsupportedTypeError(
+                f"{name!r} is no recipe; expected a name such as 'Q4_K_M', or a Recipe"
+            )
         upper = name.upper()
         try:
             return RECIPES[_ALIASES.get(upper, upper)]

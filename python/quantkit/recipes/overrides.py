@@ -27,6 +27,9 @@ __all__ = ["Overrides", "TensorType", "assign_with_overrides"]
 
 PER_LAYER_EMBEDDING = "per_layer_token_embd.weight"
 
+EMBEDDING, OUTPUT = "type of the token embedding", "type of the output head"
+"""Why a tensor has the type that was chosen for it."""
+
 
 @dataclass(frozen=True)
 class TensorType:
@@ -146,7 +149,7 @@ def _choice(
     name, shape, present = tensor
     if kept_because(facts.architecture, name, shape) is None:
         if overrides.leave_output_tensor and name == "output.weight":
-            return Assignment(present, "kept: --leave-output-tensor")
+            return Assignment(present, "kept: output.weight is to be left as it is")
         chosen = _option(recipe, facts, name, overrides)
         if chosen is not None:
             return fitting(chosen[0], shape[-1], chosen[1])
@@ -165,15 +168,15 @@ def _option(
     pattern = next((t for t in overrides.tensor_types if t.matches(name)), None)
     is_named = name == PER_LAYER_EMBEDDING and pattern is not None
     if embedding is not None and role is Role.TOKEN_EMBD and not is_named:
-        return embedding, "--token-embedding-type"
+        return embedding, EMBEDDING
     if output is not None and role is Role.OUTPUT:
-        return output, "--output-tensor-type"
+        return output, OUTPUT
     if pattern is not None:
-        return pattern.type, f"--tensor-type {pattern.pattern}"
+        return pattern.type, f"pattern {pattern.pattern}"
     if overrides.pure:
-        return recipe.base, "--pure"
+        return recipe.base, "pure"
     if output is not None and role is Role.TOKEN_EMBD and facts.tied:
-        return output, "--output-tensor-type"
+        return output, OUTPUT
     return None
 
 
@@ -194,12 +197,12 @@ def _refuse_idle_patterns(
         kept = [kept_because(facts.architecture, n, shape) for n, shape, _ in matched]
         if not matched:
             raise OptionError(
-                f"--tensor-type {choice.pattern}: no tensor's name matches; "
-                "`quantkit info --tensors` lists the names"
+                f'`tensor_types="{choice.pattern}"`: no tensor\'s name matches; '
+                "quantkit info lists the names"
             )
         if all(kept):
             raise OptionError(
-                f"--tensor-type {choice.pattern}: it matches {matched[0][0]}"
+                f'`tensor_types="{choice.pattern}"`: it matches {matched[0][0]}'
                 f"{' and others' if len(matched) > 1 else ''}, which are never "
                 f"quantized ({kept[0]})"
             )
