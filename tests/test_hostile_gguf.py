@@ -191,7 +191,15 @@ HOSTILE = {
     ),
     "unknown type": (
         gguf(tensors=(tensor(kind=4),), data=32),
-        "'t' has type number 4",
+        "'t': type number 4 is not one that quantkit knows",
+    ),
+    "PrismML's types": (
+        gguf(tensors=(tensor(dims=(128, 2), kind=142),), data=68),
+        "'t': type number 142 is PQ2_0 of PrismML's .*Hadamard",
+    ),
+    "PrismML's other type": (
+        gguf(tensors=(tensor(dims=(128, 2), kind=143),), data=56),
+        "'t': type number 143 is PTQ1_0 of PrismML's .*Hadamard",
     ),
     "name twice": (gguf(tensors=(tensor(), tensor(at=32)), data=64), "appears twice"),
     "name not UTF-8": (gguf(tensors=(tensor(b"\xc3("),), data=32), "is not UTF-8"),
