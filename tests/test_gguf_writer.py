@@ -326,7 +326,7 @@ def write_pieces(path: Path, specs: list[TensorSpec], pieces: Iterable[Piece]) -
         ([("b", ROW)], "'b' was written where tensor 'a' is next"),
         ([("a", ROW), ("b", ROW)], "'b' was written where tensor 'a' is next"),
         ([("a", ROW)] * 3, "'a' was written where tensor 'b' is next"),
-        ([("a", ROW.repeat(3, 0))], "'a' has 32 bytes, and was given 48"),
+        ([("a", ROW.repeat(3, 0))], "'a' has 32 bytes, but 48 were passed"),
         ([("a", ROW.astype(np.int8))], "data are int8, not uint8"),
         ([("a", ROW)] * 2 + [("b", ROW)] * 3, "where the end of the file is next"),
     ],
