@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..by_value import ByValue
 from ..cells import Cells
 from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
@@ -25,8 +26,8 @@ VERSION = 1
 NAMES = ("name", "versus")
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, eq=False)
+class Comparison(ByValue):
     """The base, and every other entry in the order asked for.
 
     Attributes:
