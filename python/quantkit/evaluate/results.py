@@ -9,6 +9,7 @@ from typing import Any
 
 from ..by_value import ByValue
 from ..cells import Cells
+from ..errors import OptionError
 from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
 from .pairs import PairedDifference, paired
@@ -77,8 +78,14 @@ class Comparison(ByValue):
         """Two entries compared with each other, by their names.
 
         Raises:
-            KeyError: nothing was measured under such a name.
+            OptionError: nothing was measured under such a name.
         """
+        for each in (name, other):
+            if each not in self.scores:
+                raise OptionError(
+                    f"nothing that is measured is called {each!r}; there is: "
+                    f"{', '.join(self.scores)}"
+                )
         return paired(name, other, self.scores[name], self.scores[other])
 
     def imatrix_gains(self) -> list[PairedDifference]:

@@ -71,7 +71,14 @@ def by_size(
     """Tensors in groups, each as long as its data stay within `max_bytes`.
 
     A tensor that is larger has a group of its own; metadata do not count.
+
+    Raises:
+        OptionError: `max_bytes` is no number of bytes.
     """
+    if not isinstance(max_bytes, int) or max_bytes < 1:
+        raise OptionError(
+            f"`split_max_bytes` is {max_bytes!r}; expected a number of bytes"
+        )
     alignment = alignment_of(metadata)
     groups: list[list[TensorSpec]] = [[]]
     filled = 0
