@@ -166,7 +166,7 @@ def test_weights_that_would_not_read_back(value: float, type: str, words: str) -
         (np.zeros((1, 143), np.uint8), "Q4_K", (1, 256), r"found uint8 \[1, 143\]"),
         (np.zeros((1, 144), np.int8), "Q4_K", (1, 256), "found int8"),
         (np.zeros(144, np.uint8), "Q4_K", (256,), r"found uint8 \[144\]"),
-        (b"\0" * 144, "Q4_K", (1, 256), "found a bytes"),
+        (b"\0" * 144, "Q4_K", (1, 256), "found bytes"),
         (np.zeros((1, 144), np.uint8), "Q4_K", (), "shape is"),
         (np.zeros((1, 144), np.uint8), "Q4_K", 256, "shape is 256"),
         (np.zeros((1, 144), np.uint8), "Q4_K", (1, 200), "multiple of Q4_K's block"),

@@ -266,7 +266,7 @@ def test_what_is_refused_before_any_work(tmp_path: Path) -> None:
             InMemory(source.metadata, source.tensors),
             TEXT,
             options=qk.TextOptions(ctx=CTX),
-            save=tmp_path,
+            save=tmp_path / "sums",
         )
     text = lettered_text(tmp_path / "text.txt", 80)
     other = imatrix(

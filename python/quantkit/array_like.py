@@ -34,6 +34,8 @@ def as_f32(values: ArrayLike, what: str = "`weights`") -> NDArray[np.float32]:
         NonFiniteError: a finite number is too large for f32.
     """
     array = as_array(values, what)
+    if np.ma.is_masked(values):
+        raise ShapeError(f"{what} is masked; fill what the mask hides")
     if not _is_real(array.dtype):
         raise ShapeError(
             f"{what} is an array of {array.dtype}; expected real numbers, such as "

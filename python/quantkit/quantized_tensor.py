@@ -130,4 +130,4 @@ def _described(value: object) -> str:
     """A value in a message: of an array, its dtype and shape."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {list(value.shape)}"
-    return f"a {value.__class__.__name__}"
+    return value.__class__.__name__

@@ -22,6 +22,7 @@ from ..evaluate.statistics import perplexity_estimate
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..files.identity import files_identity, hash_pieces
+from ..files.whole_file import refuse_unwritable
 from ..forward.base import Activations
 from ..importance.matrix import ImportanceMatrix
 from ..importance.sums import F64
@@ -166,6 +167,8 @@ class Collection:
         self._process_output, self._perplexity = process_output, perplexity
         self._workers = workers_of(threads)
         self._save = None if save is None else as_path(save, "save")
+        if self._save is not None:
+            refuse_unwritable(self._save)
         self._save_every = save_every
         self._totals = Totals(self._source.tensors)
         self._prefixes = self._hashed_prefixes() if self._save else []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import QuantkitError
+from ..errors import OptionError, QuantkitError
 from ..execution.workers import Workers
 from ..gguf.source import ModelSource
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
@@ -103,6 +103,8 @@ def prepare(
     checked_options(options)
     refuse_idle(importance, types=wanted)
     models = [_named(each) for each in listed(model)]
+    if not models:
+        raise OptionError("`model` is empty; expected a model, or several")
     entries = entries_of(models, wanted, importance_of(importance), activations)
     chosen = entries[0] if base is None else entry_named(entries, base)
     cut = [NamedText(name_of(t), _shared_chunks(entries, t, options)) for t in texts]

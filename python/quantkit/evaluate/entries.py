@@ -274,7 +274,7 @@ def entry_named(entries: Sequence[Entry], name: str) -> Entry:
         OptionError: no entry has that name.
     """
     for entry in entries:
-        if entry.name.lower() == name.lower():
+        if entry.name.lower() == str(name).lower():
             return entry
     raise OptionError(
         f"nothing that is measured is called {name!r}; there is: "

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import active_backend, add_logits, compare_logits, new_rows
+from ..by_value import ByValue
 from ..errors import NonFiniteError
 from ..forward.base import F32, Activations, Head
 
@@ -41,8 +42,8 @@ VOCABULARY_ROWS = 1024
 """Tokens in a tile: bounds the logits held, which fit a core's second-level cache."""
 
 
-@dataclass(frozen=True)
-class TokenScores:
+@dataclass(frozen=True, eq=False)
+class TokenScores(ByValue):
     """How well a model predicts tokens, and how near it is to the base there.
 
     The arrays have one shape: [tokens], or [chunks, tokens of a chunk].

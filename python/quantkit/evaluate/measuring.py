@@ -71,12 +71,13 @@ def perplexity(
     wanted = None if recipe is None else Recipe.parse(recipe)
     precision = precision_named(activations)
     refuse_idle(importance, recipe=recipe)
+    weighting = importance_of(importance)
     source = open_source(model)
     cut = chunk_text(source, as_text(text), checked_options(options))
     loaded = share_model(
         source,
         wanted,
-        importance=importance_of(importance),
+        importance=weighting,
         threads=threads,
         progress=progress,
         precision=precision,

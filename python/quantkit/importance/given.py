@@ -46,8 +46,8 @@ def importance_of(importance: ImportanceLike | None) -> Importance | None:
         return importance.importance()
     if not isinstance(importance, Mapping):
         raise OptionError(
-            f"`importance` is a {type(importance).__name__}; expected the path of an "
-            "imatrix file, an ImportanceMatrix, or arrays by tensor name"
+            f"`importance` is of type {type(importance).__name__}; expected the "
+            "path of an imatrix file, an ImportanceMatrix, or arrays by tensor name"
         )
     if not importance:
         raise OptionError("`importance` is of no tensor; leave it out, or fill it")

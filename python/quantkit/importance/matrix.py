@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..by_value import ByValue
 from ..errors import FormatError, OptionError
 from ..paths import StrPath, as_path, listed
 from ..perplexity_result import PerplexityResult
@@ -22,8 +23,8 @@ __all__ = ["DEFAULT_CHUNK_SIZE", "ImportanceMatrix", "check_name"]
 DEFAULT_CHUNK_SIZE = 512
 
 
-@dataclass(frozen=True)
-class ImportanceMatrix:
+@dataclass(frozen=True, eq=False)
+class ImportanceMatrix(ByValue):
     """How large the activations of each column of each matrix of weights are.
 
     Attributes:

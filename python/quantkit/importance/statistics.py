@@ -43,6 +43,7 @@ from typing import Any
 
 import numpy as np
 
+from ..by_value import ByValue
 from .comparing import Gain, Pair, compared
 from .sums import F64, Sums
 
@@ -63,8 +64,8 @@ TINY = 1e-10
 """What counts as nothing."""
 
 
-@dataclass(frozen=True)
-class TensorStatistics:
+@dataclass(frozen=True, eq=False)
+class TensorStatistics(ByValue):
     """The figures of one tensor; the module says what they are.
 
     Attributes:
@@ -94,8 +95,8 @@ class TensorStatistics:
     covariance: float = math.nan
 
 
-@dataclass(frozen=True)
-class LayerStatistics:
+@dataclass(frozen=True, eq=False)
+class LayerStatistics(ByValue):
     """The figures of one layer; the module says what they are."""
 
     layer: int
@@ -107,8 +108,8 @@ class LayerStatistics:
     covariance: float = math.nan
 
 
-@dataclass(frozen=True)
-class Statistics:
+@dataclass(frozen=True, eq=False)
+class Statistics(ByValue):
     """The figures of all tensors, and of all layers, in order of layers."""
 
     tensors: list[TensorStatistics]

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import OptionError
+from ..paths import listed
 from ..types import QuantType
 from .assign import Assignment, Tensor, assign_types, fitting
 from .facts import ModelFacts
@@ -38,19 +39,21 @@ class TensorType:
     Attributes:
         pattern: a regular expression, searched for anywhere in the GGUF name, in any
             case.
-        type: the type that they get.
+        type: the type that they get, or its name.
 
     Raises:
         OptionError: the pattern is not a regular expression.
+        UnsupportedTypeError: the type is unknown.
     """
 
     pattern: str
     type: QuantType
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "type", QuantType.parse(self.type))
         try:
             re.compile(self.pattern)
-        except re.error as error:
+        except (re.error, TypeError) as error:
             raise OptionError(
                 f"{self.pattern!r} is not a regular expression: {error}"
             ) from None
@@ -67,7 +70,7 @@ class TensorType:
             >>> TensorType.parse("ffn_down=q6_k").type.name
             'Q6_K'
         """
-        pattern, equals, type = text.rpartition("=")
+        pattern, equals, type = str(text).rpartition("=")
         if not equals or not pattern:
             raise OptionError(
                 f"{text!r} is not REGEX=TYPE, such as ffn_down=Q6_K; it names a "
@@ -84,6 +87,8 @@ class TensorType:
 class Overrides:
     """The types that a user chooses.
 
+    Types may be given by name, and `tensor_types` as "REGEX=TYPE".
+
     Attributes:
         tensor_types: by name; the first that matches decides.
         pure: the recipe's base type for all, none of its better types for some.
@@ -93,6 +98,14 @@ class Overrides:
             where no pattern names that.
         leave_output_tensor: output.weight keeps its type.
         types: by name, of every tensor: they stand for the recipe.
+
+    Raises:
+        OptionError: a pattern is not a regular expression, or there is no pattern.
+        UnsupportedTypeError: a type is unknown.
+
+    Example:
+        >>> Overrides(["ffn_down=Q6_K"], output_tensor_type="Q8_0").tensor_types[0].type
+        <QuantType.Q6_K: (14, 256, 210)>
     """
 
     tensor_types: tuple[TensorType, ...] = ()
@@ -101,6 +114,17 @@ class Overrides:
     token_embedding_type: QuantType | None = None
     leave_output_tensor: bool = False
     types: Mapping[str, QuantType] | None = None
+
+    def __post_init__(self) -> None:
+        patterns = (
+            each if isinstance(each, TensorType) else TensorType.parse(each)
+            for each in listed(self.tensor_types)
+        )
+        object.__setattr__(self, "tensor_types", tuple(patterns))
+        for name in ("output_tensor_type", "token_embedding_type"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, QuantType.parse(given))
 
     def over(self, other: Overrides) -> Overrides:
         """These and `other`, where these say nothing."""

@@ -39,7 +39,7 @@ def open_source(model: ModelLike, parameter: str = "model") -> ModelSource:
         return CheckpointSource(path, None) if path.is_dir() else GGUFFile(path)
     if not (hasattr(model, "metadata") and hasattr(model, "tensors")):
         raise OptionError(
-            f"`{parameter}` is a {type(model).__name__}; expected the path of a GGUF "
-            "file or a checkpoint folder, or an open source"
+            f"`{parameter}` is of type {type(model).__name__}; expected the path "
+            "of a GGUF file or a checkpoint folder, or an open source"
         )
     return model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from ..errors import OptionError
 from ..execution.workers import Workers
@@ -88,6 +89,9 @@ def convert(
     """
     folder, out = as_path(model_dir, "model_dir"), as_path(out, "out")
     general = None if metadata_file is None else as_path(metadata_file, "metadata_file")
+    if vocab_type not in get_args(VocabType):
+        known = ", ".join(get_args(VocabType))
+        raise OptionError(f"`vocab_type` is {vocab_type!r}; expected one of {known}")
     is_plain = not isinstance(outtype, Recipe) and str(outtype).lower() in OUTTYPES
     if is_plain and importance is not None:
         raise OptionError(f"`importance` is of no use for {outtype}")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from ..errors import OptionError
 from ..execution.workers import Workers
@@ -38,6 +39,8 @@ from .provenance import Origin, provenance_fields
 from .quantize_report import QuantizeReport, TensorReport
 
 __all__ = ["MissingImportance", "QuantizeReport", "TensorReport", "quantize_file"]
+
+Kind = TypeVar("Kind")
 
 REPLACED_KEYS = ("general.quantization_version", "general.file_type")
 KEYS_OF_A_FILE = ("split.", "quantkit.")
@@ -106,8 +109,8 @@ def quantize_file(
     """
     origin = Origin(
         Recipe.parse(recipe),
-        overrides or Overrides(),
-        edits or Edits(),
+        _of_kind(Overrides, overrides, "overrides"),
+        _of_kind(Edits, edits, "edits"),
         MissingImportance.parse(missing_importance),
     )
     if keep_split and split_max_bytes is not None:
@@ -152,6 +155,18 @@ def quantize_file(
             notify=notify,
         )
     return _report(origin.recipe, source, assigned, parts, sums, dry_run)
+
+
+def _of_kind(kind: type[Kind], given: Kind | None, parameter: str) -> Kind:
+    """What is given, or the default of its kind."""
+    if given is None:
+        return kind()
+    if not isinstance(given, kind):
+        raise OptionError(
+            f"`{parameter}` is {given!r}; expected {kind.__name__}(...), see "
+            f"quantkit.{kind.__name__}"
+        )
+    return given
 
 
 def _read_importance(

@@ -55,8 +55,8 @@ def as_text(given: TextLike) -> str | Path:
         return as_path(given, "text")
     if not isinstance(given, str):
         raise OptionError(
-            f"`text` is a {type(given).__name__}; expected a str, which is the text "
-            "itself, or the pathlib.Path of a file"
+            f"`text` is of type {type(given).__name__}; expected a str, which is "
+            "the text itself, or the pathlib.Path of a file"
         )
     if "\n" not in given and os.path.isfile(given):
         raise OptionError(

@@ -155,7 +155,7 @@ class Tokenizer:
 
 def _refuse_no_text(text: str) -> None:
     if not isinstance(text, str):
-        raise OptionError(f"`text` is a {type(text).__name__}; expected a str")
+        raise OptionError(f"`text` is of type {type(text).__name__}; expected a str")
     try:
         text.encode()
     except UnicodeEncodeError as error:
