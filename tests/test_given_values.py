@@ -11,7 +11,7 @@ import pytest
 import quantkit as qk
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
-loose: Any = qk
+raw: Any = qk
 """The same module without its types, to pass it values of other types."""
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:1000]
@@ -39,26 +39,26 @@ def test_parameters_that_are_not_what_they_must_be(values: Any, words: str) -> N
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: loose.TensorType(3, "Q8_0"), "3 is not a regular expression"),
-        (lambda: loose.TensorType("a", 8), "8 is no type"),
-        (lambda: loose.TensorType.parse(3), "'?3'? is not REGEX=TYPE"),
-        (lambda: loose.Overrides(["a"]), "'a' is not REGEX=TYPE"),
-        (lambda: loose.Overrides(output_tensor_type="Q9"), "unknown type 'Q9'"),
-        (lambda: loose.Edits({"general.name": "x"}), r"`metadata` is .*parse_field"),
-        (lambda: loose.Edits(prune_layers=1), "`prune_layers` is 1; expected numbers"),
-        (lambda: loose.parse_field(3), "is not KEY=TYPE:VALUE"),
+        (lambda: raw.TensorType(3, "Q8_0"), "3 is not a regular expression"),
+        (lambda: raw.TensorType("a", 8), "8 is no type"),
+        (lambda: raw.TensorType.parse(3), "'?3'? is not REGEX=TYPE"),
+        (lambda: raw.Overrides(["a"]), "'a' is not REGEX=TYPE"),
+        (lambda: raw.Overrides(output_tensor_type="Q9"), "unknown type 'Q9'"),
+        (lambda: raw.Edits({"general.name": "x"}), r"`metadata` is .*parse_field"),
+        (lambda: raw.Edits(prune_layers=1), "`prune_layers` is 1; expected numbers"),
+        (lambda: raw.parse_field(3), "is not KEY=TYPE:VALUE"),
         (
-            lambda: loose.ImportanceMatrix.load_merged([]),
+            lambda: raw.ImportanceMatrix.load_merged([]),
             "no importance matrix to merge",
         ),
-        (lambda: loose.Model.open({}), "`model` is of type dict; expected the path"),
-        (lambda: loose.compare([], text=TEXT), "`model` is empty"),
-        (lambda: loose.compare(DEMO_MODEL, [8], text=TEXT), "8 is no recipe"),
-        (lambda: loose.compare(DEMO_MODEL, text=TEXT, base=3, **SMALL), "is called 3"),
-        (lambda: loose.convert(DEMO_MODEL, "o", None), "None is no recipe"),
-        (lambda: loose.convert(DEMO_MODEL, "o", vocab_type="x"), "`vocab_type` is 'x'"),
+        (lambda: raw.Model.open({}), "`model` is of type dict; expected the path"),
+        (lambda: raw.compare([], text=TEXT), "`model` is empty"),
+        (lambda: raw.compare(DEMO_MODEL, [8], text=TEXT), "8 is no recipe"),
+        (lambda: raw.compare(DEMO_MODEL, text=TEXT, base=3, **SMALL), "is called 3"),
+        (lambda: raw.convert(DEMO_MODEL, "o", None), "None is no recipe"),
+        (lambda: raw.convert(DEMO_MODEL, "o", vocab_type="x"), "`vocab_type` is 'x'"),
         (
-            lambda: loose.convert(DEMO_MODEL, "o", split_max_bytes="1G"),
+            lambda: raw.convert(DEMO_MODEL, "o", split_max_bytes="1G"),
             "_bytes` is '1G'",
         ),
     ],

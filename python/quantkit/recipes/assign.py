@@ -238,7 +238,7 @@ def fitting(name: str, chosen: QuantType, n_cols: int, reason: str) -> Assignmen
         raise UnsupportedTypeError(
             f"tensor {name!r} has rows of {n_cols} weights, which are no whole number "
             f"of {chosen.name}'s blocks of {chosen.block_size}, and no other type "
-            "takes over; give such tensors another type with --tensor-type, or choose "
+            "takes over; give such tensors another type (`tensor_types`), or choose "
             "another recipe"
         )
     smaller = _FALLBACK.get(chosen, chosen)
