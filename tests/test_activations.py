@@ -25,6 +25,12 @@ ERF: Callable[[F64], F64] = np.vectorize(math.erf, otypes=[np.float64])
 GATED = [ops.silu, ops.gelu, ops.gelu_tanh, ops.relu]
 
 
+@pytest.fixture
+def backend(variant: Backend) -> Backend:
+    """Every variant of the forward pass."""
+    return variant
+
+
 @pytest.fixture(autouse=True)
 def _on(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs on each backend of this machine."""

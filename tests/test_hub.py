@@ -184,7 +184,8 @@ def test_only_what_is_needed_is_fetched(
 
 def test_offline_and_not_in_the_cache(offline: Path) -> None:
     """The switch that keeps the library from the network is named."""
-    with pytest.raises(CheckpointError, match=r"org/none .*OFFLINE.* or give a folder"):
+    message = r"org/none .*OFFLINE.* or use a local folder"
+    with pytest.raises(CheckpointError, match=message):
         resolve("org/none")
 
 

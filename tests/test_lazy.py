@@ -147,5 +147,6 @@ def test_parts_must_be_alike() -> None:
     other = Stored(np.zeros((2, 4), np.float16), QuantType.F16)
     with pytest.raises(CheckpointError, match=r"F32 \[2, 4\] and F16 \[2, 4\]"):
         stacked([tensor(2, 4), other])
-    with pytest.raises(CheckpointError, match=r"\[2, 4\] cannot be seen as \[3, 3\]"):
+    message = r"\[2, 4\] cannot be reshaped to \[3, 3\]"
+    with pytest.raises(CheckpointError, match=message):
         reshaped(tensor(2, 4), (3, 3))

@@ -26,6 +26,12 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 
+@pytest.fixture
+def backend(variant: Backend) -> Backend:
+    """Every variant of the forward pass."""
+    return variant
+
+
 @pytest.fixture(autouse=True)
 def _on(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs on each backend of this machine."""

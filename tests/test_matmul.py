@@ -29,6 +29,12 @@ ROUNDING = 1e-6
 """What f32 sums may be off, relative to the sum of |x| |w|."""
 
 
+@pytest.fixture
+def backend(variant: Backend) -> Backend:
+    """Every variant of the forward pass."""
+    return variant
+
+
 @dataclass(frozen=True)
 class Case:
     """Random activations and weights.
@@ -137,10 +143,10 @@ def test_q8_is_llamacpps_arithmetic(
 
 def check_q8(backend: Backend, case: Case) -> None:
     """The product in 8 bits is exact to the rounding of f32."""
-    if case.type.block_size == 32:
-        expected = q8_0_product(case)
-    else:
+    if case.type.block_size == 256:
         expected = rounded_to_q8_k(case.x) @ case.w.T
+    else:
+        expected = q8_0_product(case)
     error = np.abs(case.product(backend, Precision.Q8) - expected)
     assert (error <= 4 * ROUNDING * case.magnitude()).all()
 
@@ -213,6 +219,7 @@ NUMBERS_AT = {
     QuantType.Q4_1: (0, 4),
     QuantType.Q5_1: (0, 4),
     QuantType.MXFP4: (0, 1),
+    QuantType.NVFP4: (0, 4),
     QuantType.Q2_K: (80, 84),
     QuantType.Q3_K: (108, 110),
     QuantType.Q4_K: (0, 4),

@@ -5,7 +5,7 @@ adds the choice of a backend and turns a status into an error.
 """
 
 from .attending import attend
-from .backends import ENVIRONMENT_VARIABLE, Backend, active_backend, backends
+from .backend import ENVIRONMENT_VARIABLE, Backend, active_backend, backends
 from .layers import (
     Function,
     activate,

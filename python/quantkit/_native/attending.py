@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .._core import ffi, lib
 from ..errors import ShapeError
 from .arguments import floats, pointer, workspace
-from .backends import Backend
+from .backend import Backend
 
 __all__ = ["attend"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .._core import ffi, lib
 from ..errors import QuantkitError, ShapeError
 from .arguments import floats
-from .backends import Backend
+from .backend import Backend
 
 __all__ = ["Function", "activate", "norm_rows", "rotate", "soft_cap", "swiglu_clamped"]
 

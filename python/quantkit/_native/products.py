@@ -13,7 +13,7 @@ from .._core import ffi, lib
 from ..errors import ShapeError
 from ..types import QuantType
 from .arguments import check_type, floats, octets, pointer, workspace
-from .backends import Backend
+from .backend import Backend
 
 __all__ = ["Packed", "Precision", "matmul", "pack_activations", "packing_for"]
 

@@ -11,7 +11,7 @@ from .._core import ffi, lib
 from ..errors import NonFiniteError, UnsupportedTypeError
 from ..types import QuantType
 from .arguments import check_type, floats, octets
-from .backends import Backend
+from .backend import Backend
 
 __all__ = ["dequantize_rows", "native_types", "needs_importance", "quantize_rows"]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._core import ffi, lib
 from ..errors import ShapeError
-from .backends import Backend
+from .backend import Backend
 
 __all__ = ["Rows", "add_logits", "compare_logits", "new_rows"]
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import typer
 from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
@@ -24,10 +22,7 @@ from rich.text import Text
 
 from ..progress import Progress as Report
 
-__all__ = ["print_json", "print_notice", "print_result", "progress_bar", "stoppable"]
-
-STOPPED = 130
-"""What shells have as the exit code of a command that Ctrl-C stopped."""
+__all__ = ["print_json", "print_result", "progress_bar"]
 
 
 def print_result(what: RenderableType) -> None:
@@ -38,21 +33,6 @@ def print_result(what: RenderableType) -> None:
 def print_json(data: dict[str, Any]) -> None:
     """Print a result to stdout, for machines."""
     print(json.dumps(data, indent=2))
-
-
-def print_notice(text: str) -> None:
-    """Print a sentence about the work to stderr."""
-    print(f"quantkit: {text}", file=sys.stderr)
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Ctrl-C ends the command with what the interrupted work says about it."""
-    try:
-        yield
-    except KeyboardInterrupt as stopped:
-        print_notice(f"stopped; {stopped}" if str(stopped) else "stopped")
-        raise typer.Exit(STOPPED) from None
 
 
 class SpeedColumn(ProgressColumn):

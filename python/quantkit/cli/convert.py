@@ -10,7 +10,7 @@ import typer
 from ..tasks.convert import OUTTYPES, convert
 from ..tasks.convert_lora import convert_lora
 from ..vocab import VocabType
-from . import tables as tables
+from . import tables
 from .console import print_result, progress_bar
 from .options import Imatrix, Quiet, SplitMaxSize, Threads, recipe_name
 

@@ -16,7 +16,7 @@ from ..files.whole_file import refuse_input, refuse_unwritable
 from ..importance.collecting import SAVE_EVERY, Collection
 from ..importance.matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix, check_name
 from ..importance.presentation import layer_cells, summary, summary_lines, tensor_cells
-from .console import print_json, print_result, progress_bar, stoppable
+from .console import print_json, print_result, progress_bar
 from .options import Chat, Chunks, Ctx, Json, Precision, Quiet, Threads
 from .tables import cells_table
 
@@ -154,17 +154,16 @@ def _collect(
     def written(found: ImportanceMatrix) -> ImportanceMatrix:
         return output.written(found if others is None else found.merged(others, found))
 
-    with stoppable():
-        try:
-            with progress_bar(quiet) as progress:
-                found = collection.run(progress)
-        except KeyboardInterrupt:
-            if (so_far := collection.so_far()) is not None:
-                output.show(written(so_far))
-            raise KeyboardInterrupt(
-                f"collected {collection.chunks_done} of {collection.n_chunks} chunks; "
-                "the same command goes on from here"
-            ) from None
+    try:
+        with progress_bar(quiet) as progress:
+            found = collection.run(progress)
+    except KeyboardInterrupt:
+        if (so_far := collection.so_far()) is not None:
+            output.show(written(so_far))
+        raise KeyboardInterrupt(
+            f"collected {collection.chunks_done} of {collection.n_chunks} chunks; "
+            "the same command goes on from here"
+        ) from None
     return written(found)
 
 

@@ -30,8 +30,8 @@ from ..evaluate.saved import scores_beside
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
 from ..importance import read_imatrix
 from ..progress import Progress
-from . import tables as tables
-from .console import print_json, print_result, stoppable
+from . import tables
+from .console import print_json, print_result
 from .options import (
     Chat,
     Chunks,
@@ -175,18 +175,17 @@ def ppl_command(
     )
     others = [entry_named(run.known.entries, name).name for name in versus or ()]
     output = Output(format, pareto, tuple(others), save)
-    with stoppable():
-        try:
-            with _live_table(run, output, quiet) as progress:
-                run.run(progress)
-        except KeyboardInterrupt:
-            output.give(run.so_far())
-            again = "; the same command goes on from here" if save else ""
-            done = f"measured {run.steps_done} of {run.n_steps} chunks{again}"
-            raise KeyboardInterrupt(done) from None
-        except OutputError:
-            replace(output, save=None).give(run.so_far())
-            raise
+    try:
+        with _live_table(run, output, quiet) as progress:
+            run.run(progress)
+    except KeyboardInterrupt:
+        output.give(run.so_far())
+        again = "; the same command goes on from here" if save else ""
+        done = f"measured {run.steps_done} of {run.n_steps} chunks{again}"
+        raise KeyboardInterrupt(done) from None
+    except OutputError:
+        replace(output, save=None).give(run.so_far())
+        raise
     output.give(run.so_far())
 
 

@@ -16,14 +16,9 @@ from ..sources.edits import Edits, parse_field, parse_layers
 from ..tasks.quantize import quantize_file
 from ..tasks.verify import verify_file
 from ..types import QuantType
-from . import tables as tables
-from .console import (
-    print_json,
-    print_notice,
-    print_result,
-    progress_bar,
-    stoppable,
-)
+from . import tables
+from .console import print_json, print_result, progress_bar
+from .messages import print_notice
 from .options import (
     FILES,
     Imatrix,
@@ -211,7 +206,7 @@ def quantize_command(
         others = {"MODEL": model, "OUTPUT": output, "--imatrix": imatrix}
         refuse_input("--report", report, {**others, "--recipe": recipe})
         refuse_unwritable(report)
-    with stoppable(), progress_bar(quiet, in_bytes=True) as progress:
+    with progress_bar(quiet, in_bytes=True) as progress:
         result = quantize_file(
             model,
             output,

@@ -1,0 +1,35 @@
+"""The commands `info` and `backends`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..tasks.info import describe
+from .console import print_json, print_result
+from .options import Json
+from .tables import backends_table, info_tables
+
+__all__ = ["backends_command", "info_command"]
+
+
+def info_command(
+    model: Annotated[Path, typer.Argument(help="A GGUF file (any shard).")],
+    tensors: Annotated[
+        bool, typer.Option("--tensors", help="List the tensors.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show what a GGUF file holds."""
+    facts = describe(model)
+    if json:
+        print_json(facts.to_dict())
+    else:
+        print_result(info_tables(facts, tensors=tensors))
+
+
+def backends_command() -> None:
+    """Show the instruction sets that are built in, and which one runs."""
+    print_result(backends_table())
