@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+from types import GenericAlias
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_modules_state_what_they_export(name: str) -> None:
     module = importlib.import_module(name)
     for item in getattr(module, "__all__", []):
         value = getattr(module, item)
-        is_alias = isinstance(value, types.GenericAlias)  # a class to Python 3.10
+        is_alias = isinstance(value, GenericAlias)  # a class to Python 3.10
         is_code = inspect.isroutine(value) or inspect.isclass(value)
         assert is_alias or not is_code or value.__doc__, item
 
