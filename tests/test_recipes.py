@@ -569,7 +569,9 @@ def test_fallback(recipe: str, n_cols: int, type: str, fallback_from: str) -> No
 @pytest.mark.parametrize(("type", "n_cols"), [("Q1_0", 576), ("NVFP4", 608)])
 def test_types_without_a_fallback_are_refused(type: str, n_cols: int) -> None:
     """As llama-quantize does: nothing takes over from larger blocks than 32."""
-    with pytest.raises(UnsupportedTypeError, match=rf"'a'.*{n_cols}.*{type}.*--tensor"):
+    with pytest.raises(
+        UnsupportedTypeError, match=rf"'a'.*{n_cols}.*{type}.*`tensor_types`"
+    ):
         fitting("a", QuantType.parse(type), n_cols, "asked for")
 
 

@@ -79,6 +79,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "ConvertReport": lambda: reported()[0],
     "Difference": lambda: qk.Difference("a.weight", "missing"),
     "Edits": lambda: qk.Edits({"a": string("b")}, frozenset([1])),
+    "FileType": lambda: qk.RECIPES["Q4_K_M"].file_type,
     "Field": lambda: array(qk.ValueType.FLOAT32, np.array([1, np.nan], np.float32)),
     "ImportanceMatrix": matrix,
     "LayerStatistics": lambda: matrix().statistics().layers[0],
