@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* CPUID and XGETBV, as Intel's manual (volume 2, CPUID; volume 1, section 14.3) defines them. */
+/* Features asked for once, and those that a test has taken away.  On x86: CPUID and XGETBV, as
+ * Intel's manual (volume 2, CPUID; volume 1, section 14.3) defines them. */
 #include "cpu.h"
 
-#ifdef QK_X86
+#include "atomic.h"
+#include "quantkit.h"
 
-#include <stdint.h>
+#if defined(QK_X86)
 
 #ifdef _MSC_VER
 #include <immintrin.h>
@@ -22,73 +24,101 @@ static uint64_t xgetbv(void)
 }
 #endif
 
-#define OSXSAVE (1u << 27) /* leaf 1, ECX */
-#define FMA (1u << 12)
-#define AVX2 (1u << 5) /* leaf 7, EBX */
-#define AVX512_F_DQ_BW_VL (1u << 16 | 1u << 17 | 1u << 30 | 1u << 31)
-#define AVX512_VNNI (1u << 11) /* leaf 7, ECX */
-#define YMM_STATE 0x06u        /* XCR0: the system saves xmm and ymm */
-#define ZMM_STATE 0xe6u        /* and the mask and zmm registers */
+#define OSXSAVE (1u << 27) /* leaf 1, ECX: XGETBV may be used */
+#define LAST_LEAF 7u       /* of those that are asked */
+#define YMM_STATE 0x06u    /* XCR0: the system saves xmm and ymm */
+#define ZMM_STATE 0xe6u    /* and the mask and zmm registers; not on macOS before their first use */
 
-/* The bits that a feature needs. */
+/* The registers of CPUID that tell of features. */
+enum { LEAF1_ECX, LEAF7_EBX, LEAF7_ECX, N_REGISTERS };
+
+/* Where CPUID tells of a feature, and the registers that it uses. */
 static const struct {
-    uint32_t leaf1_ecx, leaf7_ebx, leaf7_ecx, state;
-} needs[QK_CPU_FEATURES] = {
-    [QK_CPU_AVX2] = {OSXSAVE, AVX2, 0, YMM_STATE},
-    [QK_CPU_AVX2_FMA] = {OSXSAVE | FMA, AVX2, 0, YMM_STATE},
-    [QK_CPU_AVX512] = {OSXSAVE, AVX2 | AVX512_F_DQ_BW_VL, 0, ZMM_STATE},
-    [QK_CPU_AVX512_VNNI] = {OSXSAVE | FMA, AVX2 | AVX512_F_DQ_BW_VL, AVX512_VNNI, ZMM_STATE},
+    int cpuid_register, bit;
+    uint32_t state;
+} places[QK_CPU_FEATURE_COUNT] = {
+    [QK_CPU_NUMBER_FMA] = {LEAF1_ECX, 12, YMM_STATE},
+    [QK_CPU_NUMBER_AVX2] = {LEAF7_EBX, 5, YMM_STATE},
+    [QK_CPU_NUMBER_AVX512F] = {LEAF7_EBX, 16, ZMM_STATE},
+    [QK_CPU_NUMBER_AVX512DQ] = {LEAF7_EBX, 17, ZMM_STATE},
+    [QK_CPU_NUMBER_AVX512BW] = {LEAF7_EBX, 30, ZMM_STATE},
+    [QK_CPU_NUMBER_AVX512VL] = {LEAF7_EBX, 31, ZMM_STATE},
+    [QK_CPU_NUMBER_AVX512VNNI] = {LEAF7_ECX, 11, ZMM_STATE},
 };
 
-static int has_bits(uint32_t found, uint32_t bits) { return (found & bits) == bits; }
-
-static int ask_cpu(qk_cpu_feature feature)
+static qk_cpu_set ask_cpu(void)
 {
-    uint32_t r[4];
+    uint32_t r[4], found[N_REGISTERS];
     cpuid(0, r);
-    if (!needs[feature].state || r[0] < 7) {
-        return 0;
+    if (r[0] < LAST_LEAF) {
+        return QK_CPU_ANY;
     }
     cpuid(1, r);
-    if (!has_bits(r[2], needs[feature].leaf1_ecx)) {
-        return 0;
+    found[LEAF1_ECX] = r[2];
+    if (!(r[2] & OSXSAVE)) {
+        return QK_CPU_ANY;
     }
     cpuid(7, r);
-    return has_bits((uint32_t)xgetbv(), needs[feature].state) &&
-           has_bits(r[1], needs[feature].leaf7_ebx) && has_bits(r[2], needs[feature].leaf7_ecx);
-}
-
-/* CPUID takes microseconds under a hypervisor, so its answer is kept: 0 until it is known, then 1
- * for no and 2 for yes.  Threads that race here write the same value. */
-int qk_cpu_has(qk_cpu_feature feature)
-{
-    static volatile char answer[QK_CPU_FEATURES];
-    if (feature == QK_CPU_ANY) {
-        return 1;
+    found[LEAF7_EBX] = r[1];
+    found[LEAF7_ECX] = r[2];
+    const uint32_t saved = (uint32_t)xgetbv();
+    qk_cpu_set set = QK_CPU_ANY;
+    for (int i = 0; i < QK_CPU_FEATURE_COUNT; i++) {
+        const uint32_t state = places[i].state;
+        if (state && (saved & state) == state &&
+            found[places[i].cpuid_register] >> places[i].bit & 1) {
+            set |= (qk_cpu_set)1 << i;
+        }
     }
-    if (!answer[feature]) {
-        answer[feature] = (char)(1 + ask_cpu(feature));
-    }
-    return answer[feature] == 2;
+    return set;
 }
 
 #else
 
 #if defined(QK_NEON) && defined(__linux__)
 #include <sys/auxv.h>
-#define HAS_DOT_PRODUCT (getauxval(AT_HWCAP) >> 20 & 1) /* HWCAP_ASIMDDP */
+#define HAS_DOTPROD (getauxval(AT_HWCAP) >> 20 & 1) /* HWCAP_ASIMDDP */
 #elif defined(QK_NEON) && defined(_WIN32)
 #include <windows.h>
-#define HAS_DOT_PRODUCT IsProcessorFeaturePresent(43) /* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE */
+#define HAS_DOTPROD IsProcessorFeaturePresent(43) /* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE */
 #elif defined(QK_NEON) && defined(__APPLE__)
-#define HAS_DOT_PRODUCT 1 /* every Mac has it */
+#define HAS_DOTPROD 1 /* every Mac has it */
 #else
-#define HAS_DOT_PRODUCT 0
+#define HAS_DOTPROD 0
 #endif
 
-int qk_cpu_has(qk_cpu_feature feature)
+static qk_cpu_set ask_cpu(void) { return HAS_DOTPROD ? QK_CPU(DOTPROD) : QK_CPU_ANY; }
+
+#endif
+
+#define KNOWN ((qk_cpu_set)1 << 31)
+
+static qk_atomic_bits answer;   /* KNOWN and the features, or 0 */
+static qk_atomic_bits disabled; /* features */
+
+qk_cpu_set qk_cpu_lacks(qk_cpu_set needs)
 {
-    return feature == QK_CPU_ANY || (feature == QK_CPU_DOT_PRODUCT && HAS_DOT_PRODUCT);
+    if (needs == QK_CPU_ANY) {
+        return QK_CPU_ANY;
+    }
+    qk_cpu_set found = qk_atomic_load(&answer);
+    if (!found) { /* CPUID takes microseconds under a hypervisor.  Threads store the same answer. */
+        found = KNOWN | ask_cpu();
+        qk_atomic_store(&answer, found);
+    }
+    return needs & (~found | qk_atomic_load(&disabled));
 }
 
-#endif
+int qk_cpu_feature_count(void) { return QK_CPU_FEATURE_COUNT; }
+
+const char *qk_cpu_feature_name(int feature)
+{
+    static const char *const names[] = {
+#define QK_NAME(NAME, name) #name,
+        QK_CPU_FEATURES(QK_NAME)
+#undef QK_NAME
+    };
+    return feature >= 0 && feature < QK_CPU_FEATURE_COUNT ? names[feature] : NULL;
+}
+
+void qk_disable_cpu_features(uint32_t features) { qk_atomic_store(&disabled, features); }

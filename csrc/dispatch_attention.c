@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The checks that stand before attention. */
-#include "quantkit.h"
+#include "backend_table.h"
 
 #include "float_state.h"
-#include "ops/ops.h"
 
 /* 1 if n * a * b floats, and as many again, fit in memory. */
 static int fits(size_t n, size_t a, size_t b)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The checks that stand before norms, activations, rotations and the sums of a softmax. */
-#include "quantkit.h"
+#include "backend_table.h"
 
 #include "float_state.h"
-#include "ops/ops.h"
 
 qk_status qk_norm_rows(int backend, const qk_norm *what, const float *x, float *y)
 {

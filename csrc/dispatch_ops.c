@@ -1,48 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of what the forward pass runs on, and the checks that stand before it. */
-#include "quantkit.h"
-
-#include "cpu.h"
+/* The checks that stand before matrix products. */
+#include "backend_table.h"
 #include "float_state.h"
 #include "formats/formats.h"
-#include "ops/ops.h"
 
-/* The best first; a backend takes the first that its lanes and the processor allow. */
-static const struct {
-    const qk_ops *ops;
-    int lanes;
-    qk_cpu_feature needs;
-} all_ops[] = {
-#ifdef QK_X86
-    {&qk_ops_avx512, 16, QK_CPU_AVX512_VNNI},  {&qk_ops_avx2, 8, QK_CPU_AVX2_FMA},
-#endif
-#ifdef QK_NEON
-    {&qk_ops_neon_dot, 4, QK_CPU_DOT_PRODUCT}, {&qk_ops_neon, 4, QK_CPU_ANY},
-#endif
-    {&qk_ops_scalar, 1, QK_CPU_ANY},
-};
-
-qk_status qk_find_ops(int backend, const qk_ops **ops)
-{
-    if (!qk_backend_name(backend)) {
-        return QK_UNKNOWN_BACKEND;
-    }
-    if (!qk_backend_usable(backend)) {
-        return QK_UNUSABLE_BACKEND;
-    }
-    int i = 0;
-    while (qk_backend_lanes(backend) < all_ops[i].lanes || !qk_cpu_has(all_ops[i].needs)) {
-        i++;
-    }
-    *ops = all_ops[i].ops;
-    return QK_OK;
-}
+/* More than a packed column takes: a float, or codes of 16 and 8 bits and their part of the items.
+ */
+#define MOST_PACKED_BYTES 8
 
 /* 1 if k columns can be packed so, and m of them take no more bytes than there are. */
 static int can_pack(int packing, size_t m, size_t k)
 {
-    const size_t block[] = {1, 32, 32, 256}, most_bytes = 8;
-    return k % block[packing] == 0 && (!k || m < SIZE_MAX / most_bytes / k - most_bytes);
+    const size_t most = SIZE_MAX / MOST_PACKED_BYTES;
+    return k % QK_COLUMNS_PER_SCALE(packing) == 0 && (!k || m < most / k - MOST_PACKED_BYTES);
 }
 
 qk_status qk_packing_for(int type, int precision, qk_packing *packing)
@@ -59,7 +29,7 @@ qk_status qk_packing_for(int type, int precision, qk_packing *packing)
     } else if (precision == QK_I16) {
         *packing = QK_PACKED_I16;
     } else {
-        *packing = block_size == 32 ? QK_PACKED_Q8_0 : QK_PACKED_Q8_K;
+        *packing = QK_Q8_PACKING(block_size);
     }
     return QK_OK;
 }

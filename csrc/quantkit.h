@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The C API of quantkit: pure functions over rows, no threads, no state.
+/* The C API of quantkit: pure functions over rows, no threads, no state but what
+ * the processor is taken to have.
  *
  * A row is `n_cols` weights, a whole number of the type's blocks.  Every function may be called
  * from many threads at once.  On any status but QK_OK the output is untouched, save that
@@ -34,6 +35,18 @@ const char *qk_backend_name(int backend);
 int qk_backend_lanes(int backend);
 /* 1 if this machine can run the backend, else 0. */
 int qk_backend_usable(int backend);
+/* The variant of the backend's forward pass that this machine runs, such as "avx512_vnni"; NULL if
+ * it cannot run the backend. */
+const char *qk_backend_ops_name(int backend);
+/* The features for want of which this machine cannot run the backend: bit i is feature i. */
+uint32_t qk_backend_lacks(int backend);
+
+/* What instructions need of the processor and the operating system, such as "avx2". */
+int qk_cpu_feature_count(void);
+const char *qk_cpu_feature_name(int feature);
+/* For tests: from here on the core takes the machine to lack these features, and has all others
+ * that it finds.  Activations that were packed before are then of no use. */
+void qk_disable_cpu_features(uint32_t features);
 
 /* Weights and bytes per block of a built-in type, by GGUF type number. */
 qk_status qk_type_layout(int type, size_t *block_size, size_t *block_bytes);

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,10 @@ from quantkit.tasks.convert import convert
 from quantkit.tasks.demo import DEMO_MODEL
 from quantkit.types import QuantType
 
+from .variants import VARIANTS, Variant, without
+
 FIXTURES = Path(__file__).parent / "fixtures"
+VECTOR_FILES = ("ggml_x86.npz", "ggml_x86_new_types.npz")
 NATIVE_TYPES = [t for t in QuantType if t in native_types()]
 BLOCK_TYPES = [t for t in NATIVE_TYPES if t.is_quantized]
 
@@ -21,6 +26,27 @@ BLOCK_TYPES = [t for t in NATIVE_TYPES if t.is_quantized]
 def bits(values: np.ndarray) -> np.ndarray:
     """f32 as bits, all NaN alike: NumPy and C may differ in a NaN's payload."""
     return np.where(np.isnan(values), np.int32(0x7FC00000), values.view(np.int32))
+
+
+@dataclass(frozen=True)
+class Vector:
+    """Weights f32 [rows, cols], importance f32 [cols] if any, and llama.cpp's bytes."""
+
+    x: np.ndarray
+    importance: np.ndarray | None
+    data: np.ndarray
+
+
+def vectors() -> dict[str, Vector]:
+    """By type, with `_imatrix` where the importance was used."""
+    found = {}
+    for name in VECTOR_FILES:
+        with np.load(FIXTURES / name) as file:
+            x, importance = file["x"], file["importance"]
+            for key in set(file) - {"x", "importance"}:
+                used = importance if key.endswith("_imatrix") else None
+                found[key] = Vector(x, used, file[key])
+    return found
 
 
 def pytest_report_header() -> list[str]:
@@ -39,6 +65,16 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     if not chosen.usable:
         pytest.skip(f"this machine cannot run {chosen.name}")
     return chosen
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda v: v.name)
+def variant(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """Each variant of each backend's forward pass; in tests that override `backend`."""
+    chosen: Variant = request.param
+    if not chosen.backend.usable:
+        pytest.skip(f"this machine cannot run {chosen.name}")
+    with without(chosen.disabled):
+        yield chosen.backend
 
 
 @pytest.fixture(params=BLOCK_TYPES, ids=lambda t: t.name)

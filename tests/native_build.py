@@ -7,6 +7,7 @@ dequantizes and runs lane ops in another process, under an emulator if need be.
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -31,8 +32,10 @@ from .test_parity import IMPORTANCE
 
 __all__ = [
     "ROOT",
+    "WARNINGS",
     "Build",
     "build",
+    "compile_driver",
     "generated",
     "load",
     "needs",
@@ -45,42 +48,21 @@ ROOT = Path(__file__).parents[1]
 CSRC = ROOT / "csrc"
 DRIVER = ROOT / "tests" / "cross" / "run_rows.c"
 # As CMakeLists.txt has it.
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"]
 FLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", f"-I{CSRC}"]
-AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
+MACHINES = {"x86_64": ["-DQK_X86"], "aarch64": ["-DQK_NEON"]}
+"""What a processor adds to the flags of the whole build."""
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What a processor adds: flags for the whole build, units with their own."""
-
-    flags: tuple[str, ...]
-    units: dict[str, tuple[str, ...]]
-
-
-MACHINES = {
-    "x86_64": Machine(
-        ("-DQK_X86",),
-        {
-            "backends/backend_avx2.c": ("-mavx2",),
-            "backends/backend_avx512.c": AVX512,
-            "ops/ops_avx2.c": ("-mavx2", "-mfma"),
-            "ops/ops_avx512.c": (*AVX512, "-mavx512vnni", "-mfma"),
-        },
-    ),
-    "aarch64": Machine(
-        ("-DQK_NEON",),
-        {
-            "backends/backend_neon.c": (),
-            "ops/ops_neon.c": (),
-            "ops/ops_neon_dot.c": ("-march=armv8.2-a+dotprod",),
-        },
-    ),
-}
-OTHER_MACHINE = Machine((), {})
-SCALAR_UNITS: dict[str, tuple[str, ...]] = {
-    "backends/backend_scalar.c": (),
-    "ops/ops_scalar.c": (),
-}
+def units(machine: str) -> dict[Path, list[str]]:
+    """The files of a machine's instruction sets and their flags; CMake reads them."""
+    lines = (CSRC / "backends" / "units.txt").read_text().splitlines()
+    rows = [re.split(r" *\| *", line) for line in lines if re.match("[a-z]", line)]
+    return {
+        CSRC / "backends" / f"{name}.c": flags.split()
+        for of, name, flags, _ in rows
+        if of in ("any", machine)
+    }
 
 
 @dataclass(frozen=True)
@@ -90,11 +72,13 @@ class Build:
     Attributes:
         command: the emulator, if any, and the driver.
         lanes: of each backend that can run, by name.
+        ops: the variant of its forward pass, by name.
         folder: where arrays are handed over.
     """
 
     command: tuple[str, ...]
     lanes: dict[str, int]
+    ops: dict[str, str]
     folder: Path
 
     def _run(self, *arguments: object) -> None:
@@ -180,14 +164,20 @@ def build(
     emulator: str | None = None,
 ) -> Build:
     """Compile the core and the driver for a machine, by default this one."""
+    driver = compile_driver(folder, compiler, flags, machine)
+    return load(folder, *([emulator] if emulator else []), driver)
+
+
+def compile_driver(
+    folder: Path, compiler: str, flags: Sequence[str], machine: str | None = None
+) -> str:
+    """The path of the driver, compiled and linked; nothing is run."""
     machine = machine or platform.machine().lower()
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
-    target = MACHINES.get(machine, OTHER_MACHINE)
-    common = [compiler, *FLAGS, *flags, *target.flags]
-    sources = [DRIVER, *sorted(CSRC.glob("*.c")), generated(folder.parent)]
-    own_flags: dict[Path, Sequence[str]] = {path: () for path in sources}
-    for name, own in {**SCALAR_UNITS, **target.units}.items():
-        own_flags[CSRC / name] = own
+    common = [compiler, *FLAGS, *flags, *MACHINES.get(machine, [])]
+    shared = [*CSRC.glob("*.c"), *CSRC.glob("formats/*.c")]
+    sources = [DRIVER, *sorted(shared), generated(folder.parent)]
+    own_flags: dict[Path, list[str]] = {path: [] for path in sources} | units(machine)
     objects = [str(folder / f"{source.stem}.o") for source in own_flags]
     commands = [
         [*common, *own, "-c", str(source), "-o", made]
@@ -197,7 +187,7 @@ def build(
         list(pool.map(run, commands))
     driver = str(folder / "run_rows")
     run([compiler, *flags, *objects, "-lm", "-o", driver])
-    return load(folder, driver, emulator)
+    return driver
 
 
 def generated(folder: Path) -> Path:
@@ -208,13 +198,13 @@ def generated(folder: Path) -> Path:
     return target
 
 
-def load(folder: Path, driver: str, emulator: str | None = None) -> Build:
-    """A compiled driver, asked what is in it."""
-    command = (emulator, driver) if emulator else (driver,)
+def load(folder: Path, *command: str) -> Build:
+    """A compiled driver, after its emulator if any, asked what is in it."""
     lines = [line.split() for line in run([*command, "list"]).splitlines()]
     return Build(
         command=command,
-        lanes={name: int(lanes) for name, lanes, usable in lines if usable == "1"},
+        lanes={name: int(lanes) for name, lanes, ops in lines if ops != "none"},
+        ops={name: ops for name, _, ops in lines if ops != "none"},
         folder=folder,
     )
 

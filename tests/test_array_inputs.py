@@ -172,7 +172,9 @@ def test_weights_that_would_not_read_back(value: float, type: str, words: str) -
         (np.zeros((1, 144), np.uint8), "Q4_K", (1, 200), "multiple of Q4_K's block"),
     ],
 )
-def test_bytes_that_do_not_fit_their_shape(data, type, shape, words) -> None:
+def test_bytes_that_do_not_fit_their_shape(
+    data: Any, type: Any, shape: Any, words: str
+) -> None:
     """A tensor says what it expected."""
     with pytest.raises(qk.ShapeError, match=words):
         qk.dequantize(qk.QuantizedTensor(data, type, shape))

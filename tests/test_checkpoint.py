@@ -197,12 +197,12 @@ def test_shard_without_an_index_is_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("weight_map", "message"),
     [
-        ({"a": FIRST, "b": SECOND, "gone": FIRST}, "'gone' in .*, but it is in none"),
+        ({"a": FIRST, "b": SECOND, "gone": FIRST}, "'gone' in .*, but no shard has it"),
         (
             {"a": FIRST, "b": FIRST, "c": SECOND},
             "'b' in .*1-of-.*, but it is in .*2-of",
         ),
-        ({"a": FIRST, "c": SECOND}, "holds tensor 'b', which .* does not list"),
+        ({"a": FIRST, "c": SECOND}, "has tensor 'b', which .* does not list"),
     ],
 )
 def test_index_and_shards_disagree(
@@ -222,7 +222,7 @@ def test_index_is_damaged(tmp_path: Path, weight_map: object) -> None:
     """An index without a map, or with files elsewhere, is refused."""
     write(tmp_path, {FIRST: {"a": A}})
     write_index(tmp_path, weight_map)
-    with pytest.raises(FormatError, match=r"weight_map|not a file beside it"):
+    with pytest.raises(FormatError, match=r"weight_map|a file in its own folder"):
         Checkpoint(tmp_path)
 
 
@@ -238,7 +238,8 @@ def test_truncated_shard(tmp_path: Path, keep: int) -> None:
     """A shard that ends early is reported in one line that names it."""
     path = write(tmp_path, {"model.safetensors": {"a": A}}) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(FormatError, match=r"model\.safetensors is not.*fetch it") as e:
+    message = r"model\.safetensors is not.*download it again"
+    with pytest.raises(FormatError, match=message) as e:
         Checkpoint(tmp_path)
     assert "\n" not in str(e.value)
 

@@ -6,11 +6,9 @@ import csv
 import io
 import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -46,7 +44,7 @@ def cut(chunks: int, stride: int | None = None) -> qk.TextOptions:
     return qk.TextOptions(ctx=64, chunks=chunks, stride=stride)
 
 
-SMALL = {"options": cut(4), "threads": 1}
+SMALL: dict[str, Any] = {"options": cut(4), "threads": 1}
 TIMINGS = ("tokens_per_second", "quantize_seconds")
 
 
@@ -278,9 +276,9 @@ def test_several_texts_and_their_average(tmp_path: Path) -> None:
     alone = [compare(DEMO_MODEL, ["Q4_0"], text=text, **SMALL) for text in texts]
     assert [text.text for text in found.texts] == ["one.txt", "two.txt"]
     for text, one in zip(found.texts, alone, strict=True):
-        rows = text.results[0], one.results[0]
-        assert rows[0].ppl == rows[1].ppl
-        assert rows[0].kld_mean == rows[1].kld_mean
+        together, apart = text.results[0], one.results[0]
+        assert together.ppl == apart.ppl
+        assert together.kld_mean == apart.kld_mean
     row, rows = found.results[0], [text.results[0] for text in found.texts]
     assert row.ppl == (rows[0].ppl + rows[1].ppl) / 2
     assert row.delta_ppl == pytest.approx(row.ppl - found.base.ppl, rel=1e-12)
@@ -492,24 +490,3 @@ def test_tables_as_text(found: Comparison) -> None:
     html = found._repr_html_()
     assert html.count("<tr>") == html.count("</tr>") == 5
     assert "<td>Q4_K_M</td>" in html
-
-
-def test_pandas_and_matplotlib_are_used_if_there(
-    found: Comparison, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A frame of all records; a point for each result."""
-    pandas = ModuleType("pandas")
-    pandas.DataFrame = list  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pandas", pandas)
-    assert [row["name"] for row in found.to_pandas()][1:] == ["Q8_0", "Q4_K_M", "Q2_K"]
-    calls: list[tuple[str, Any]] = []
-
-    class Axes:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *given, **named: calls.append((name, given))
-
-    axes = Axes()
-    assert found.plot(axes) is axes
-    points = [given for name, given in calls if name == "errorbar"]
-    expected = [(row.size_bytes / 2**20, row.kld_mean) for row in found.results]
-    assert points == expected

@@ -6,7 +6,6 @@ Needs aarch64-linux-gnu-gcc and qemu-aarch64 (Debian: gcc-aarch64-linux-gnu, qem
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,16 @@ from quantkit._native import Function, Precision, activate, backends
 from quantkit.types import QuantType
 
 from .conftest import NATIVE_TYPES
-from .native_build import Build, build, needs, run, wrong_golden, wrong_rows
+from .native_build import (
+    WARNINGS,
+    Build,
+    build,
+    load,
+    needs,
+    run,
+    wrong_golden,
+    wrong_rows,
+)
 from .test_lanes import (
     ELEMENTWISE,
     check_memory_ops,
@@ -31,7 +39,6 @@ pytestmark = pytest.mark.cross
 
 COMPILER = "aarch64-linux-gnu-gcc"
 EMULATOR = "qemu-aarch64"
-WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"]
 BACKENDS = ["neon", "scalar"]
 # Scalar is the same C as on x86, and slow under emulation.
 SCALAR_IS_SLOW = ["neon", pytest.param("scalar", marks=pytest.mark.slow)]
@@ -96,14 +103,19 @@ def test_memory_ops(aarch64: Build, name: str) -> None:
     check_memory_ops(run_one, lanes)
 
 
-@pytest.mark.parametrize("cpu", ["max", "cortex-a72"])
+CPUS = {"max": "neon_dotprod", "cortex-a72": "neon"}
+"""Processors of the emulator, and the variant of the forward pass that each runs."""
+
+
+@pytest.mark.parametrize("cpu", CPUS)
 @pytest.mark.parametrize("precision", Precision, ids=lambda p: p.name)
 def test_matrix_products_equal_this_machine(
     aarch64: Build, precision: Precision, cpu: str
 ) -> None:
     """To the rounding of f32 sums, with the 8-bit dot product and without."""
     command = (EMULATOR, "-cpu", cpu, aarch64.command[-1])
-    of_cpu = replace(aarch64, command=command)
+    of_cpu = load(aarch64.folder, *command)
+    assert of_cpu.ops["neon"] == CPUS[cpu]
     for type in NATIVE_TYPES:
         case = make_case(type, (7, 21, 3))
         expected = case.product(backends()[-1], precision)
@@ -115,7 +127,9 @@ def test_matrix_products_equal_this_machine(
 def test_functions_equal_this_machine(aarch64: Build, function: Function) -> None:
     """Within a few units of the last place, from the smallest to the largest float."""
     sizes = np.geomspace(1e-30, 80, 2003, dtype=np.float32)
-    x = np.concatenate([-sizes, sizes, np.float32([0, -np.inf, np.inf, np.nan])])
+    x = np.concatenate(
+        [-sizes, sizes, np.array([0, -np.inf, np.inf, np.nan], np.float32)]
+    )
     expected = np.empty_like(x)
     activate(function, x, None, expected, backends()[-1])
     got = aarch64.layer("neon", "activate", x, int(function), len(x))
@@ -144,7 +158,7 @@ def test_nothing_is_fused(aarch64: Build) -> None:
     objdump = "aarch64-linux-gnu-objdump"
     needs(objdump)
     for name in BACKENDS:
-        code = run([objdump, "-d", str(aarch64.folder / f"backend_{name}.o")])
+        code = run([objdump, "-d", str(aarch64.folder / f"quantizers_{name}.o")])
         assert "fmul" in code
         assert [line for line in code.splitlines() if re.search(FUSED, line)] == []
 

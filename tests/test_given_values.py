@@ -12,7 +12,9 @@ import quantkit as qk
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:1000]
-SMALL = {"options": qk.TextOptions(ctx=64, chunks=2), "threads": 1}
+api: Any = qk  # without the types that a checker holds calls to
+CUT = qk.TextOptions(ctx=64, chunks=2)
+SMALL: dict[str, Any] = {"options": CUT, "threads": 1}
 
 
 @pytest.mark.parametrize(
@@ -36,22 +38,28 @@ def test_parameters_that_are_not_what_they_must_be(values: Any, words: str) -> N
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: qk.TensorType(3, "Q8_0"), "3 is not a regular expression"),
-        (lambda: qk.TensorType("a", 8), "8 is no type"),
-        (lambda: qk.TensorType.parse(3), "'?3'? is not REGEX=TYPE"),
-        (lambda: qk.Overrides(["a"]), "'a' is not REGEX=TYPE"),
-        (lambda: qk.Overrides(output_tensor_type="Q9"), "unknown type 'Q9'"),
-        (lambda: qk.Edits({"general.name": "x"}), r"`metadata` is .*parse_field"),
-        (lambda: qk.Edits(prune_layers=1), "`prune_layers` is 1; expected numbers"),
-        (lambda: qk.parse_field(3), "is not KEY=TYPE:VALUE"),
-        (lambda: qk.ImportanceMatrix.load_merged([]), "no importance matrix to merge"),
-        (lambda: qk.Model.open({}), "`model` is of type dict; expected the path"),
-        (lambda: qk.compare([], text=TEXT), "`model` is empty"),
-        (lambda: qk.compare(DEMO_MODEL, [8], text=TEXT), "8 is no recipe"),
-        (lambda: qk.compare(DEMO_MODEL, text=TEXT, base=3, **SMALL), "is called 3"),
-        (lambda: qk.convert(DEMO_MODEL, "o", None), "None is no recipe"),
-        (lambda: qk.convert(DEMO_MODEL, "o", vocab_type="x"), "`vocab_type` is 'x'"),
-        (lambda: qk.convert(DEMO_MODEL, "o", split_max_bytes="1G"), "_bytes` is '1G'"),
+        (lambda: api.TensorType(3, "Q8_0"), "3 is not a regular expression"),
+        (lambda: api.TensorType("a", 8), "8 is no type"),
+        (lambda: api.TensorType.parse(3), "'?3'? is not REGEX=TYPE"),
+        (lambda: api.Overrides(["a"]), "'a' is not REGEX=TYPE"),
+        (lambda: api.Overrides(output_tensor_type="Q9"), "unknown type 'Q9'"),
+        (lambda: api.Edits({"general.name": "x"}), r"`metadata` is .*parse_field"),
+        (lambda: api.Edits(prune_layers=1), "`prune_layers` is 1; expected numbers"),
+        (lambda: api.parse_field(3), "is not KEY=TYPE:VALUE"),
+        (
+            lambda: api.ImportanceMatrix.load_merged([]),
+            "no importance matrix to merge",
+        ),
+        (lambda: api.Model.open({}), "`model` is of type dict; expected the path"),
+        (lambda: api.compare([], text=TEXT), "`model` is empty"),
+        (lambda: api.compare(DEMO_MODEL, [8], text=TEXT), "8 is no recipe"),
+        (lambda: api.compare(DEMO_MODEL, text=TEXT, base=3, **SMALL), "is called 3"),
+        (lambda: api.convert(DEMO_MODEL, "o", None), "None is no recipe"),
+        (lambda: api.convert(DEMO_MODEL, "o", vocab_type="x"), "`vocab_type` is 'x'"),
+        (
+            lambda: api.convert(DEMO_MODEL, "o", split_max_bytes="1G"),
+            "_bytes` is '1G'",
+        ),
     ],
 )
 def test_values_that_are_of_no_kind(make: Callable[[], object], words: str) -> None:
@@ -80,6 +88,6 @@ def test_what_quantize_file_refuses(tmp_path: Path, values: Any, words: str) -> 
 def test_types_may_be_given_by_name() -> None:
     """Wherever a type is chosen."""
     parsed = qk.TensorType.parse("ffn_down=Q6_K")
-    assert qk.TensorType("ffn_down", "q6_k") == parsed  # type: ignore[arg-type]
-    named = qk.Overrides(["ffn_down=q6_k"], token_embedding_type="Q8_0")  # type: ignore[arg-type]
+    assert api.TensorType("ffn_down", "q6_k") == parsed
+    named = api.Overrides(["ffn_down=q6_k"], token_embedding_type="Q8_0")
     assert named == qk.Overrides((parsed,), token_embedding_type=qk.QuantType.Q8_0)

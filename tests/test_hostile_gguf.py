@@ -230,7 +230,7 @@ def test_hostile_file_is_refused(tmp_path: Path, raw: bytes, message: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def survives(path: Path, raw: bytes) -> bool:
+def survives(path: Path, raw: bytes | bytearray) -> bool:
     """Whether a file can be read; any error but `FormatError` is the test's failure."""
     path.write_bytes(raw)
     try:

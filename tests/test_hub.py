@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
+import huggingface_hub.errors as hub_errors
 import pytest
 
 import quantkit
@@ -20,9 +22,6 @@ from quantkit.checkpoint.model_card import general_fields
 from quantkit.errors import CheckpointError
 from quantkit.sources.opening import open_source
 from quantkit.tasks.demo import DEMO_MODEL
-
-huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs the extra 'hub'")
-hub_errors = pytest.importorskip("huggingface_hub.errors")
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -185,7 +184,8 @@ def test_only_what_is_needed_is_fetched(
 
 def test_offline_and_not_in_the_cache(offline: Path) -> None:
     """The switch that keeps the library from the network is named."""
-    with pytest.raises(CheckpointError, match=r"org/none .*OFFLINE.* or give a folder"):
+    message = r"org/none .*OFFLINE.* or use a local folder"
+    with pytest.raises(CheckpointError, match=message):
         resolve("org/none")
 
 

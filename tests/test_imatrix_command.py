@@ -67,6 +67,7 @@ def test_collecting_writes_a_file(
     first, second = said.splitlines()
     assert first == f"{out}: 28 tensors, 5 chunks of 64 tokens of {text}"
     ppl = known.perplexity
+    assert ppl is not None
     assert second == f"PPL {ppl.ppl:.4f} ± {ppl.error:.4f}"
 
 
@@ -77,6 +78,7 @@ def test_json(text: Path, known: ImportanceMatrix, tmp_path: Path) -> None:
     assert data["imatrix"] == str(tmp_path / "m.gguf")
     assert (data["version"], data["chunks"], data["chunk_size"]) == (1, 5, 64)
     assert (data["datasets"], data["tensors"]) == ([str(text)], 29)
+    assert known.perplexity is not None
     assert data["ppl"] == known.perplexity.ppl
     assert data["ppl_error"] == known.perplexity.error
     assert len(data["statistics"]["tensors"]) == 29

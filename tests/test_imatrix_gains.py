@@ -6,12 +6,12 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from quantkit._native import native_types
 from quantkit.arrays import quantize_rows
 from quantkit.cli.main import app
 from quantkit.collecting.collection import imatrix
@@ -24,10 +24,10 @@ from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens.options import TextOptions
 from quantkit.types import QuantType
 
-from .conftest import needed_importance
+from .conftest import NATIVE_TYPES, needed_importance
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")
-SMALL = {"options": TextOptions(ctx=64, chunks=4), "threads": 1}
+SMALL: dict[str, Any] = {"options": TextOptions(ctx=64, chunks=4), "threads": 1}
 TYPES = ["Q8_0", "Q4_K_M", "IQ2_XXS", "Q2_K"]
 
 
@@ -107,7 +107,7 @@ def test_every_format_has_the_gains(matrix: ImportanceMatrix, tmp_path: Path) ->
     assert np.mean(of_texts) == pytest.approx(gain["delta_ppl"], rel=1e-9)
 
 
-@pytest.mark.parametrize("type", sorted(native_types(), key=lambda type: type.name))
+@pytest.mark.parametrize("type", NATIVE_TYPES, ids=lambda type: type.name)
 def test_the_types_that_importance_leaves_alone(type: QuantType) -> None:
     """Are those that have one row only."""
     x = np.random.default_rng(3).normal(size=(8, 256)).astype(np.float32)

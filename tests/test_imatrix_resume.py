@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,8 @@ from .test_imatrix_collecting import same
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:6000]
 N_CHUNKS = 4
-SMALL = {"options": TextOptions(ctx=64, chunks=N_CHUNKS), "threads": 1}
+OPTIONS = TextOptions(ctx=64, chunks=N_CHUNKS)
+SMALL: dict[str, Any] = {"options": OPTIONS, "threads": 1}
 
 KILLED = """
 import os, signal, sys
@@ -59,6 +61,8 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert seen == [3, 4, 5]
     whole = imatrix(DEMO_MODEL, text, **options)
     assert same(found, whole)
+    assert found.perplexity is not None
+    assert whole.perplexity is not None
     assert found.perplexity.ppl == whole.perplexity.ppl
     assert same(imatrix(DEMO_MODEL, text, **options, save=kept), whole)
 
@@ -68,7 +72,7 @@ def test_more_chunks_go_on_and_other_options_start_anew(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     imatrix(DEMO_MODEL, TEXT, **SMALL, save=kept)
 
-    def steps(**changes: object) -> list[int]:
+    def steps(**changes: Any) -> list[int]:
         seen: list[int] = []
         options = {"text": TEXT, **SMALL, **changes}
         Collection(DEMO_MODEL, **options, save=kept).run(
@@ -78,7 +82,7 @@ def test_more_chunks_go_on_and_other_options_start_anew(tmp_path: Path) -> None:
 
     state = kept.read_bytes()
     assert steps(options=TextOptions(ctx=64, chunks=6)) == [5, 6]
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"options": TextOptions(ctx=66, chunks=N_CHUNKS)},
         {"text": TEXT[100:]},
         {"activations": "f32"},
@@ -96,12 +100,12 @@ def test_more_chunks_go_on_and_other_options_start_anew(tmp_path: Path) -> None:
 def test_damaged_sums_are_not_taken_up(tmp_path: Path, damage: str) -> None:
     """The run starts anew."""
     kept = tmp_path / "kept"
-    options = {**SMALL, "save": kept}
+    options: dict[str, Any] = {**SMALL, "save": kept}
     found = imatrix(DEMO_MODEL, TEXT, **options)
     data = bytearray(kept.read_bytes())
     data[len(data) // 2] ^= 1
-    broken = {"cut": data[: len(data) // 2], "flipped": data, "empty": b""}
-    kept.write_bytes(broken.get(damage, b"PK, but nothing more"))
+    broken = {"cut": data[: len(data) // 2], "flipped": data, "empty": bytearray()}
+    kept.write_bytes(broken.get(damage, bytearray(b"PK, but nothing more")))
     seen: list[int] = []
     again = imatrix(
         DEMO_MODEL, TEXT, **options, progress=lambda stage, done, _: seen.append(done)

@@ -47,8 +47,8 @@ def said(model: Path, *arguments: object, last: str) -> str:
 
     It sometimes ends before its log is written, so it is asked until it says `last`.
     """
-    command = ("llama-perplexity", "-m", model, "-t", 2, *EXACT, *arguments)
-    outputs = (tool(*command) for _ in range(10))
+    command = ("-m", model, "-t", 2, *EXACT, *arguments)
+    outputs = (tool("llama-perplexity", *command) for _ in range(10))
     return next(output for output in outputs if last in output)
 
 

@@ -207,7 +207,7 @@ def test_unknown_tensors_are_named(stranger: str) -> None:
 
 def test_heads_that_do_not_fit_are_refused() -> None:
     """The config of another model."""
-    with pytest.raises(CheckpointError, match="64 rows, which are not 5 heads"):
+    with pytest.raises(CheckpointError, match="64 rows, which do not form 5 heads"):
         names(checkpoint_shapes(), num_attention_heads=5)
 
 
@@ -215,16 +215,16 @@ def test_heads_that_do_not_fit_are_refused() -> None:
     ("changes", "error", "message"),
     [
         ({"hidden_size": None}, CheckpointError, "lacks 'hidden_size'"),
-        ({"hidden_act": "gelu"}, UnsupportedModelError, "hidden_act 'gelu'"),
+        ({"hidden_act": "gelu"}, UnsupportedModelError, "hidden_act: 'gelu'"),
         (
             {"rope_parameters": {"rope_type": "spiral"}},
             UnsupportedModelError,
-            "rope scaling 'spiral'; known: default, linear",
+            "rope scaling 'spiral'; supported: default, linear",
         ),
         (
             {"rope_parameters": {"rope_type": "yarn"}},
             CheckpointError,
-            "'yarn' but does not give its 'factor'",
+            "'yarn' but lacks its 'factor'",
         ),
     ],
 )

@@ -24,6 +24,12 @@ WIDTHS = [1, 3, 5, 7, 9, 15, 17, 576, 2049]
 """One, one more or less than a vector has of each backend, and real ones."""
 
 
+@pytest.fixture
+def backend(variant: Backend) -> Backend:
+    """Every variant of the forward pass."""
+    return variant
+
+
 @pytest.fixture(autouse=True)
 def _on(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs on each backend of this machine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,15 +30,22 @@ TIED = ModelFacts("llama", N_LAYERS, 8, 2, tied=True)
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 
 
-def model(n_cols: int = 512, *, tied: bool = False) -> list:
+def model(
+    n_cols: int = 512, *, tied: bool = False
+) -> list[tuple[str, tuple[int, ...], T]]:
     """Tensors of a dense model."""
     layers = [f"blk.{i}.{n}.weight" for i in range(N_LAYERS) for n in NAMES]
     names = [EMBEDDING, *layers, *([] if tied else [OUTPUT])]
-    norms = [(f"blk.{i}.attn_norm.weight", (n_cols,), T.F32) for i in range(N_LAYERS)]
-    return [(name, (8, n_cols), T.F16) for name in names] + norms
+    norms = [f"blk.{i}.attn_norm.weight" for i in range(N_LAYERS)]
+    return [
+        *((name, (8, n_cols), T.F16) for name in names),
+        *((name, (n_cols,), T.F32) for name in norms),
+    ]
 
 
-def types(recipe: str, *, tied: bool = False, n_cols: int = 512, **chosen) -> dict:
+def types(
+    recipe: str, *, tied: bool = False, n_cols: int = 512, **chosen: Any
+) -> dict[str, str]:
     """Type names by tensor name."""
     assigned = assign_with_overrides(
         Recipe.parse(recipe),
@@ -102,8 +110,13 @@ def test_output_and_embedding_have_options_of_their_own(pure: bool) -> None:
 def test_a_tied_embedding_is_the_output() -> None:
     """It gets the output's type, unless an option names the embedding."""
     assert types("Q4_K_M", tied=True, output_tensor_type=T.Q8_0)[EMBEDDING] == "Q8_0"
-    both = {"output_tensor_type": T.Q8_0, "token_embedding_type": T.Q5_0}
-    assert types("Q4_K_M", tied=True, **both)[EMBEDDING] == "Q5_0"
+    both = types(
+        "Q4_K_M",
+        tied=True,
+        output_tensor_type=T.Q8_0,
+        token_embedding_type=T.Q5_0,
+    )
+    assert both[EMBEDDING] == "Q5_0"
     named = types(
         "Q4_K_M",
         tied=True,
@@ -204,6 +217,7 @@ def test_a_recipe_file_says_what_options_say(tmp_path: Path) -> None:
         patterns(r"blk\.1\.=Q6_K", "ffn=Q4_0"), True, T.Q8_0, T.Q5_0, True
     )
     assert (base, overrides) == (Recipe.parse("Q3_K_M"), expected)
+    assert base is not None
     assert recipe_from_dict(recipe_to_dict(base, overrides), "x") == (base, overrides)
 
 

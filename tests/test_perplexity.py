@@ -84,8 +84,11 @@ def test_result_covers_all_chunks_in_order() -> None:
     tokens = np.random.default_rng(0).integers(0, N_TOKENS, (7, 8), dtype=np.int32)
     reports: list[tuple[str, int, int]] = []
     chunks = Chunks(tokens, None)
-    model = Shared(None, FakeModel())
-    result = measure(model, chunks, "f32", 3, lambda *report: reports.append(report))
+    result = measure(
+        Shared(None, FakeModel()),
+        *(chunks, "f32", 3),
+        progress=lambda *report: reports.append(report),
+    )
     parts = [nll_of(FakeModel(), chunks, i) for i in range(7)]
     assert np.array_equal(result.nll, parts)
     assert (result.n_chunks, result.n_scored) == (7, 21)

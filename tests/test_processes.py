@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from quantkit.tasks.verify import verify_file
 from quantkit.tokens.options import TextOptions
 from quantkit.types import QuantType
 
-SMALL = {"options": TextOptions(ctx=64, chunks=3)}
+SMALL: dict[str, Any] = {"options": TextOptions(ctx=64, chunks=3)}
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,7 @@ def test_processes_write_the_file_that_threads_write(
         for name, tensor in open_source(model).tensors.items()
         if len(tensor.shape) == 2
     }
+    both: tuple[int | Workers, ...] = (1, processes)
     reports = [
         quantize_file(
             *(model, tmp_path / f"{i}.gguf", "Q4_K_M"),
@@ -65,7 +67,7 @@ def test_processes_write_the_file_that_threads_write(
             measure=True,
             threads=workers,
         )
-        for i, workers in enumerate((1, processes))
+        for i, workers in enumerate(both)
     ]
     one, other = ((tmp_path / f"{i}.gguf").read_bytes() for i in range(2))
     assert one == other

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 
 from quantkit.errors import FormatError, UnsupportedTypeError
@@ -81,7 +82,7 @@ def test_types_equal_llama_cpps_snapshot(path: Path, name: str) -> None:
 @functools.cache
 def read_gguf(path: Path) -> tuple[dict[str, Field], list[Any]]:
     """Metadata and (name, shape, type) of a GGUF file, by the gguf package."""
-    reader = pytest.importorskip("gguf").GGUFReader(path)
+    reader = gguf.GGUFReader(path)
     metadata = {
         key: Field(ValueType(field.types[0]), field.contents())
         for key, field in reader.fields.items()

@@ -19,7 +19,7 @@ from quantkit.gguf.keys import array, string
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:1000]
-ONE_CHUNK = {"options": qk.TextOptions(ctx=64, chunks=1), "threads": 1}
+ONE_CHUNK: dict[str, Any] = {"options": qk.TextOptions(ctx=64, chunks=1), "threads": 1}
 """Of which no error is known: those are NaN."""
 
 NO_VALUES = {

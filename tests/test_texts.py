@@ -86,10 +86,9 @@ def test_a_file_is_read_without_its_last_newline(tmp_path: Path) -> None:
     text = "The chances against anything manlike on Mars\r\n" * 8
     path.write_bytes(text.encode() + b"\n")
     source = open_source(DEMO_MODEL)
-    tokens = [
-        chunk_text(source, kind, TextOptions(ctx=16)).tokens for kind in (path, text)
-    ]
-    assert np.array_equal(*tokens)
+    cut = TextOptions(ctx=16)
+    of_file, of_text = (chunk_text(source, kind, cut) for kind in (path, text))
+    assert np.array_equal(of_file.tokens, of_text.tokens)
 
 
 def test_short_texts_say_what_to_do() -> None:

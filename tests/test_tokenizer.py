@@ -127,7 +127,7 @@ def test_unknown_characters_become_bytes() -> None:
 def test_vocabulary_without_bytes_names_the_character() -> None:
     """Where a character cannot be spelled, the error says which."""
     tokenizer = Tokenizer.from_metadata(metadata("llama", ["▁", "a"]))
-    with pytest.raises(FormatError, match="no token for 'é', nor <0xC3>"):
+    with pytest.raises(FormatError, match="no token for 'é', and no byte token <0xC3>"):
         tokenizer.encode("aé")
 
 
@@ -387,7 +387,7 @@ def test_missing_key_is_named() -> None:
 def test_unknown_kind_of_vocabulary() -> None:
     """The kind is named, and those that would do."""
     with pytest.raises(
-        UnsupportedModelError, match="kind 'rwkv'; quantkit reads 'llama'"
+        UnsupportedModelError, match="has the type 'rwkv'; quantkit reads 'llama'"
     ):
         Tokenizer.from_metadata(metadata("rwkv", ["a"]))
 

@@ -141,7 +141,7 @@ def test_unigram_split_is_the_best(word: str, scores: dict[str, float]) -> None:
 def test_damaged_unigram_vocabulary(tmp_path: Path) -> None:
     """A vocabulary without scores is refused."""
     write(tmp_path, tokenizer={"model": {"type": "Unigram", "vocab": ["a", "b"]}})
-    with pytest.raises(FormatError, match="pairs of texts and scores"):
+    with pytest.raises(FormatError, match="list of texts with scores"):
         fields_of(tmp_path)
 
 

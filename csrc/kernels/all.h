@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Every kernel on the lanes that were included before, as one backend object.
+/* Every kernel on the lanes that were included before, as one half of a backend.
  *
  * Parameters: a lane header included first; QK_BACKEND_NAME (a word such as avx2). */
-#include "../backends/backend.h"
+#include "../backends/quantizers.h"
 #include "../formats/formats.h"
 #include "../lanes/lane_probe.h"
 
@@ -20,7 +20,10 @@
 #include "q5_0.h"
 #include "q5_1.h"
 #include "q8_0.h"
+#include "q1_0.h"
+#include "q2_0.h"
 #include "mxfp4.h"
+#include "nvfp4.h"
 
 #include "iq4.h"
 #include "iq4_nl.h"
@@ -90,15 +93,17 @@ QK_FN size_t quantize_some_rows(int type, const float *x, const float *importanc
         return n * (block_bytes);
         QK_ITEM_FORMATS(QK_CASE)
 #undef QK_CASE
-#define QK_CASE(NAME, name, id, block_size, block_bytes, use, per_lane)                            \
+#define QK_CASE(name, id, block_size, block_bytes, use, per_lane)                                  \
     case id: {                                                                                     \
         const block_kernel kernel = {name##_quantize, block_size, block_bytes, per_lane};          \
         const float *used = QK_IMPORTANCE_##use == QK_IMPORTANCE_IGNORED ? NULL : importance;      \
         quantize_row_group(&kernel, x, used, n_rows, n_cols, out);                                 \
         return n / (block_size) * (block_bytes);                                                   \
     }
-#define QK_ONE(...) QK_CASE(__VA_ARGS__, 1)
-#define QK_SET(...) QK_CASE(__VA_ARGS__, AFFINE_GROUPS)
+#define QK_ONE(NAME, name, id, block_size, block_bytes, use)                                       \
+    QK_CASE(name, id, block_size, block_bytes, use, 1)
+#define QK_SET(NAME, name, id, block_size, block_bytes, use)                                       \
+    QK_CASE(name, id, block_size, block_bytes, use, AFFINE_GROUPS)
         QK_BLOCK_FORMATS(QK_ONE)
         QK_BLOCK_SET_FORMATS(QK_SET)
 #undef QK_ONE
@@ -147,6 +152,6 @@ QK_FN void dequantize(int type, const uint8_t *data, size_t n_weights, float *ou
 #define QK_STRING_(a) #a
 #define QK_STRING(a) QK_STRING_(a)
 
-const qk_backend QK_JOIN(qk_backend_, QK_BACKEND_NAME) = {
+const qk_quantizers QK_JOIN(qk_quantizers_, QK_BACKEND_NAME) = {
     QK_STRING(QK_BACKEND_NAME), LANES, find_non_finite, quantize, dequantize, lane_probe,
 };

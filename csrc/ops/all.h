@@ -15,8 +15,11 @@
 
 #define OPS_JOIN(a, b) a##b
 #define OPS_SYMBOL(name) OPS_JOIN(qk_ops_, name)
+#define OPS_STRING_(name) #name
+#define OPS_STRING(name) OPS_STRING_(name)
 
 const qk_ops OPS_SYMBOL(QK_OPS_NAME) = {
+    .name = OPS_STRING(QK_OPS_NAME),
     .workspace_bytes = WORKSPACE_BYTES,
     .packed_bytes = packed_bytes,
     .pack = pack,

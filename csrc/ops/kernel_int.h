@@ -84,7 +84,7 @@ QK_INLINE int has_own_scale(int_shape shape) { return shape.x_groups == 1 && sha
  * it is their own. */
 QK_INLINE void add_part(int_shape shape, const int_operands *at, int part, vf32 out[ROWS][2])
 {
-    const int n = 8 * (int)code_bytes(shape.dot) / shape.parts;
+    const int n = GROUP / 4 * (int)code_bytes(shape.dot) / shape.parts;
     const int32_t *start = (const int32_t *)at->w_items + (W_START + part) * TILE;
     const float *scale = at->w_items + (W_SCALE + (shape.scales == 2 ? part : 0)) * TILE;
     const int has_start = X_BIAS && shape.dot != DOT_I16;
@@ -98,7 +98,7 @@ QK_INLINE void add_part(int_shape shape, const int_operands *at, int part, vf32 
     const vf32 s0 = vf32_load(scale), s1 = vf32_load(scale + WIDTH);
     UNROLL for (int r = 0; r < ROWS; r++)
     {
-        const vf32 v = vf32_set1(at->x_items[r]);
+        const vf32 v = vf32_set1(at->x_items[X_SCALE * ROWS + r]);
         const vf32 by0 = has_own_scale(shape) ? vf32_mul(s0, v) : s0;
         const vf32 by1 = has_own_scale(shape) ? vf32_mul(s1, v) : s1;
         out[r][0] = vf32_fma(float_sums(shape.dot, sum[r][0]), by0, out[r][0]);
@@ -112,7 +112,7 @@ QK_INLINE void add_mins(int_shape shape, const int_operands *at, vf32 out[ROWS][
     UNROLL for (int i = 0; i < shape.scales; i++)
     {
         const float *min = at->w_items + (W_MIN + i) * TILE;
-        const float *x_sum = at->x_items + (shape.scales == 2 ? 2 + i : 1) * ROWS;
+        const float *x_sum = at->x_items + (shape.scales == 2 ? X_FIRST_SUM + i : X_SUM) * ROWS;
         const vf32 m0 = vf32_load(min), m1 = vf32_load(min + WIDTH);
         UNROLL for (int r = 0; r < ROWS; r++)
         {
@@ -126,8 +126,8 @@ QK_INLINE void add_mins(int_shape shape, const int_operands *at, vf32 out[ROWS][
 /* The next 32 columns. */
 QK_INLINE void advance(int_shape shape, int_operands *at)
 {
-    at->x_words += 8 * code_bytes(shape.dot) * ROWS;
-    at->w_words += 8 * code_bytes(shape.dot) * TILE;
+    at->x_words += GROUP / 4 * code_bytes(shape.dot) * ROWS;
+    at->w_words += GROUP / 4 * code_bytes(shape.dot) * TILE;
     at->x_items += X_ITEMS * ROWS;
     at->w_items += W_ITEMS * TILE;
 }
@@ -146,7 +146,7 @@ QK_INLINE void add_scaled(int_shape shape, int_operands *at, vf32 out[ROWS][2])
     }
     UNROLL for (int r = 0; r < ROWS; r++)
     {
-        const vf32 v = vf32_set1(first.x_items[r]);
+        const vf32 v = vf32_set1(first.x_items[X_SCALE * ROWS + r]);
         out[r][0] = vf32_fma(sum[r][0], v, out[r][0]);
         out[r][1] = vf32_fma(sum[r][1], v, out[r][1]);
     }
@@ -175,80 +175,18 @@ QK_INLINE void multiply_integers(int_shape shape, const int_operands *from, size
     store_sums(sum, to);
 }
 
-typedef struct int_kernel {
-    int_shape shape;
-    void (*multiply)(const int_operands *from, size_t n_groups, const sums_target *to);
-} int_kernel;
-
-/* dot, parts, scales, has_min, x_groups.  For 16-bit activations: */
-#define I16_KERNELS(K)                                                                             \
-    K(multiply_i16, DOT_I16, 1, 1, 0, 1)                                                           \
-    K(multiply_i16_min, DOT_I16, 1, 1, 1, 1)                                                       \
-    K(multiply_i16_halves, DOT_I16, 2, 2, 0, 1)                                                    \
-    K(multiply_i16_halves_min, DOT_I16, 2, 2, 1, 1)
-/* For 8-bit ones, and blocks of 32 and of 256: */
-#define Q8_DOT (HAS_SHORT_SUMS ? DOT_SHORT : I8_LARGEST ? DOT_I8 : DOT_I16)
-#define Q8_KERNELS(K)                                                                              \
-    K(multiply_q8_0, Q8_DOT, 1, 1, 0, 1)                                                           \
-    K(multiply_q8_0_min, Q8_DOT, 1, 1, 1, 1)                                                       \
-    K(multiply_q8_k, Q8_DOT, 1, 1, 0, 8)                                                           \
-    K(multiply_q8_k_min, Q8_DOT, 1, 1, 1, 8)                                                       \
-    K(multiply_q8_k_halves, Q8_DOT, 2, 2, 0, 8)                                                    \
-    K(multiply_q8_k_halves_min, Q8_DOT, 2, 2, 1, 8)
-/* For weights too large for 32, 16 or any columns to be summed in 16 bits, or for 8 bits: */
-#if HAS_SHORT_SUMS
-#define LARGE_KERNELS(K)                                                                           \
-    K(multiply_q8_0_parts_min, DOT_SHORT, 2, 1, 1, 1)                                              \
-    K(multiply_q8_k_parts_min, DOT_SHORT, 2, 1, 1, 8)                                              \
-    K(multiply_q8_k_large, DOT_I8, 1, 1, 0, 8)                                                     \
-    K(multiply_q8_k_large_halves, DOT_I8, 2, 2, 0, 8)                                              \
-    K(multiply_q8_k_largest, DOT_I16, 1, 1, 0, 8)
-#else
-#define LARGE_KERNELS(K)
-#endif
-#define INT_KERNELS(K) I16_KERNELS(K) Q8_KERNELS(K) LARGE_KERNELS(K)
-
-#define QK_KERNEL(name, ...)                                                                       \
-    static void name(const int_operands *from, size_t n_groups, const sums_target *to)             \
-    {                                                                                              \
-        multiply_integers((int_shape){__VA_ARGS__}, from, n_groups, to);                           \
-    }
-INT_KERNELS(QK_KERNEL)
-#undef QK_KERNEL
-
-static const int_kernel int_kernels[] = {
-#define QK_KERNEL(name, ...) {{__VA_ARGS__}, name},
-    INT_KERNELS(QK_KERNEL)
-#undef QK_KERNEL
-};
+typedef void int_kernel(const int_operands *from, size_t n_groups, const sums_target *to);
 
 /* The largest weight whose products with so many columns can be summed in 16 bits. */
-#define SHORT_LARGEST(columns) (INT16_MAX / ((columns) / 2 * 127))
+#define SHORT_LARGEST(columns) (INT16_MAX / ((columns) / 2 * Q8_TOP))
 
-static int_shape shape_for(qk_packing packing, int scales, int has_min, int largest)
-{
-    int_shape shape = {DOT_I16, scales, scales, has_min, packing == QK_PACKED_Q8_K ? 8 : 1};
-    if (packing != QK_PACKED_I16 && largest <= I8_LARGEST) {
-        shape.dot = HAS_SHORT_SUMS && largest <= SHORT_LARGEST(16) ? DOT_SHORT : DOT_I8;
-    }
-    if (shape.dot == DOT_SHORT && largest > SHORT_LARGEST(32)) {
-        shape.parts = 2;
-    }
-    return shape;
-}
-
-/* The microkernel for activations so packed, and weights with so many scales per 32 columns: there
- * is one for every type. */
-static const int_kernel *find_int_kernel(qk_packing packing, int scales, int has_min, int largest)
-{
-    const int_shape shape = shape_for(packing, scales, has_min, largest);
-    const int_kernel *kernel = int_kernels;
-    while (kernel->shape.dot != shape.dot || kernel->shape.parts != shape.parts ||
-           kernel->shape.scales != scales || kernel->shape.has_min != has_min ||
-           kernel->shape.x_groups != shape.x_groups) {
-        kernel++;
-    }
-    return kernel;
-}
+/* What suits weights up to `largest` with so many scales per 32 columns: constants, of which
+ * weights.h makes a kernel for each type. */
+#define Q8_DOT(largest)                                                                            \
+    ((largest) > I8_LARGEST                                    ? DOT_I16                           \
+     : HAS_SHORT_SUMS && (largest) <= SHORT_LARGEST(GROUP / 2) ? DOT_SHORT                         \
+                                                               : DOT_I8)
+#define Q8_PARTS(scales, largest)                                                                  \
+    (Q8_DOT(largest) == DOT_SHORT && (largest) > SHORT_LARGEST(GROUP) ? 2 : (scales))
 
 #endif

@@ -3,10 +3,7 @@
 #ifndef QK_MATMUL_H
 #define QK_MATMUL_H
 
-#include "unpack.h"
-#include "unpack_iq.h"
 #include "pack.h"
-#include "kernel_int.h"
 #include "tile.h"
 
 #define ALIGNMENT 64
@@ -14,7 +11,7 @@
 
 /* What one call multiplies. */
 typedef struct product {
-    const int_kernel *kernel; /* NULL in f32 */
+    const shaped_kernel *kernel; /* NULL in f32 */
     qk_packing packing;
     const uint8_t *x;
     size_t m, n, k;
@@ -75,26 +72,23 @@ static void multiply_tile(const product *p, const uint32_t *tile, const float *i
 static void matmul(int type, qk_packing packing, const uint8_t *x, size_t m, const uint8_t *w,
                    size_t n, size_t k, float *y, size_t y_stride, uint8_t *workspace)
 {
-    const unpacking *u = find_unpacking(type);
-    const size_t row_bytes = u ? k / u->block_size * u->block_bytes : k * (type == 0 ? 4 : 2);
-    const int_kernel *kernel = NULL;
-    if (packing != QK_PACKED_F32) {
-        kernel = find_int_kernel(packing, (int)(GROUP / u->group), u->has_min, u->largest);
-    }
+    const weight_type *of = find_weight_type(type);
+    const shaped_kernel *kernel = find_kernel(of, packing);
+    const size_t row_bytes = k / of->block_size * of->block_bytes;
     const product p = {kernel, packing, x, m, n, k, y, y_stride};
-    const size_t bytes = kernel ? code_bytes(kernel->shape.dot) : 4;
+    const size_t bytes = kernel ? code_bytes(kernel->shape.dot) : sizeof(float);
     uint32_t *tile = (uint32_t *)(((uintptr_t)workspace + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-    float *items = (float *)(tile + TILE_WORDS * bytes / 4);
+    float *items = (float *)(tile + TILE_WORDS * bytes / sizeof *tile);
     for (size_t column = 0; column < n; column += TILE) {
         const size_t rows = n - column < TILE ? n - column : TILE;
         const uint8_t *from = w + column * row_bytes;
         for (size_t first = 0; first < k; first += K_STEP) {
             const size_t n_cols = k - first < K_STEP ? k - first : K_STEP;
             if (kernel) {
-                fill_tile_integers(u, kernel->shape, from, row_bytes, rows, first, n_cols, tile,
+                fill_tile_integers(of, kernel->shape, from, row_bytes, rows, first, n_cols, tile,
                                    items);
             } else {
-                fill_tile_f32(type, from, row_bytes, rows, first, n_cols, (float *)tile);
+                fill_tile_f32(of, from, row_bytes, rows, first, n_cols, (float *)tile);
             }
             multiply_tile(&p, tile, items, column, first, n_cols);
         }

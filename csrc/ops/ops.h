@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What an instruction set offers to the forward pass.
+/* The other half of a backend: the forward pass on one instruction set, or a variant of it.
  *
  * The matrix product is y [m][n] = x [m][k] times the transpose of w [n][k], w in GGUF blocks.  x
  * is packed first, once for all matrices that take it; how, depends on the precision and on the
@@ -9,9 +9,20 @@
 #ifndef QK_OPS_H
 #define QK_OPS_H
 
+#include "../formats/formats.h"
 #include "../quantkit.h"
 
+/* Columns of activations that share a scale. */
+#define QK_GROUP 32
+#define QK_COLUMNS_PER_SCALE(packing)                                                              \
+    ((packing) == QK_PACKED_F32 ? 1 : (packing) == QK_PACKED_Q8_K ? QK_SUPERBLOCK : QK_GROUP)
+
+/* How activations of 8 bits are packed for weights in such blocks: as llama.cpp's CPU path has them
+ * (vec_dot_type of ggml_type_traits_cpu). */
+#define QK_Q8_PACKING(block_size) ((block_size) == QK_SUPERBLOCK ? QK_PACKED_Q8_K : QK_PACKED_Q8_0)
+
 typedef struct qk_ops {
+    const char *name;       /* such as avx512_vnni */
     size_t workspace_bytes; /* of one call of matmul */
     size_t (*packed_bytes)(qk_packing packing, size_t m, size_t k);
     void (*pack)(qk_packing packing, const float *x, size_t m, size_t k, uint8_t *out);
@@ -30,17 +41,16 @@ typedef struct qk_ops {
                            qk_softmax *rows, qk_softmax *base, double *excess);
 } qk_ops;
 
-/* What a backend's number stands for. */
-qk_status qk_find_ops(int backend, const qk_ops **ops);
-
 extern const qk_ops qk_ops_scalar;
 #ifdef QK_X86
 extern const qk_ops qk_ops_avx2;
+extern const qk_ops qk_ops_avx2_fma;
 extern const qk_ops qk_ops_avx512;
+extern const qk_ops qk_ops_avx512_vnni;
 #endif
 #ifdef QK_NEON
 extern const qk_ops qk_ops_neon;
-extern const qk_ops qk_ops_neon_dot;
+extern const qk_ops qk_ops_neon_dotprod;
 #endif
 
 #endif

@@ -17,10 +17,15 @@
 #define QK_PACK_H
 
 #include "half.h"
+#include "ops.h"
 #include "vmath.h"
 
-#define GROUP 32 /* columns that share a scale of x */
+#define GROUP QK_GROUP
 #define X_ITEMS 4
+enum { X_SCALE, X_SUM, X_FIRST_SUM, X_LAST_SUM };
+
+#define I16_TOP 32767 /* the largest code */
+#define Q8_TOP 127
 
 /* Whether activations so packed are held as codes of 8 bits, of 16 bits. */
 QK_INLINE int has_i8(qk_packing packing) { return packing >= QK_PACKED_Q8_0 && I8_LARGEST > 0; }
@@ -62,39 +67,39 @@ QK_INLINE void round_codes(const float *x, int n, float inverse, int16_t *code)
         const float sum = x[i] * inverse + TO_INTEGER;
         int32_t bits;
         memcpy(&bits, &sum, sizeof bits);
-        code[i] = (int16_t)(bits - 0x4b400000);
+        code[i] = (int16_t)(bits - TO_INTEGER_BITS);
     }
 }
 
-/* Codes of 32 values with the largest at +-top; gives the scale, NaN if a value is not finite. */
-QK_INLINE float quantize_32(const float *x, float top, int16_t *code)
+/* Codes of a group with the largest at +-top; gives the scale, NaN if a value is not finite. */
+QK_INLINE float quantize_group(const float *x, float top, int16_t *code)
 {
-    const float largest = largest_magnitude(x, 32), inverse = top / largest;
+    const float largest = largest_magnitude(x, GROUP), inverse = top / largest;
     if (!(inverse <= FLT_MAX) || !(largest <= FLT_MAX)) { /* as good as 0, or not finite */
-        memset(code, 0, 32 * sizeof *code);
+        memset(code, 0, GROUP * sizeof *code);
         return largest <= FLT_MAX ? 0.0f : NAN;
     }
-    round_codes(x, 32, inverse, code);
+    round_codes(x, GROUP, inverse, code);
     return largest / top;
 }
 
-/* Codes of 256 values with the first largest at -127; gives the scale. */
+/* Codes of a superblock with the first largest at -Q8_TOP; gives the scale. */
 QK_INLINE float quantize_q8_k(const float *x, int16_t *code)
 {
-    const float largest = largest_magnitude(x, 256);
-    const float top = -127.0f;
+    const float largest = largest_magnitude(x, QK_SUPERBLOCK);
+    const float top = (float)-Q8_TOP;
     if (!(top / largest >= -FLT_MAX) || !(largest <= FLT_MAX)) {
-        memset(code, 0, 256 * sizeof *code);
+        memset(code, 0, QK_SUPERBLOCK * sizeof *code);
         return largest <= FLT_MAX ? 0.0f : NAN;
     }
     int first = 0;
-    while (fabsf(x[first]) < largest) {
+    while (first < QK_SUPERBLOCK - 1 && fabsf(x[first]) < largest) {
         first++;
     }
     const float inverse = top / x[first];
-    round_codes(x, 256, inverse, code);
-    for (int i = 0; i < 256; i++) {
-        code[i] = code[i] > 127 ? 127 : code[i];
+    round_codes(x, QK_SUPERBLOCK, inverse, code);
+    for (int i = 0; i < QK_SUPERBLOCK; i++) {
+        code[i] = code[i] > Q8_TOP ? Q8_TOP : code[i];
     }
     return 1.0f / inverse;
 }
@@ -107,63 +112,63 @@ typedef struct x_row {
 
 QK_INLINE void put_words_i16(const int16_t *code, uint32_t *to)
 {
-    uint32_t words[16];
+    uint32_t words[GROUP / 2];
     memcpy(words, code, sizeof words);
-    for (size_t i = 0; i < 16; i++) {
+    for (size_t i = 0; i < GROUP / 2; i++) {
         to[i * ROWS] = words[i];
     }
 }
 
 QK_INLINE void put_words_i8(const int16_t *code, uint32_t *to)
 {
-    uint8_t narrow[32];
-    uint32_t words[8];
-    for (int i = 0; i < 32; i++) {
+    uint8_t narrow[GROUP];
+    uint32_t words[GROUP / 4];
+    for (int i = 0; i < GROUP; i++) {
         narrow[i] = (uint8_t)(code[i] + X_BIAS);
     }
     memcpy(words, narrow, sizeof words);
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < GROUP / 4; i++) {
         to[i * ROWS] = words[i];
     }
 }
 
 QK_INLINE void put_items(const int16_t *code, float scale, qk_packing packing, float *items)
 {
-    static const int16_t is_first[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const int16_t is_first[GROUP] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     int32_t all = 0, first = 0;
-    for (int i = 0; i < 32; i++) { /* 32 times, since compilers vectorise this and not 16 */
+    for (int i = 0; i < GROUP; i++) { /* 32 times, since compilers vectorise this and not 16 */
         all += code[i];
         first += code[i] * is_first[i];
     }
     const float unit = packing == QK_PACKED_Q8_K ? 1.0f : scale;
     const float sum = unit * (float)all;
-    items[0] = packing == QK_PACKED_Q8_0 ? rounded_to_half(scale) : scale;
-    items[ROWS] = packing == QK_PACKED_Q8_0 ? rounded_to_half(sum) : sum;
-    items[2 * ROWS] = unit * (float)first;
-    items[3 * ROWS] = unit * (float)(all - first);
+    items[X_SCALE * ROWS] = packing == QK_PACKED_Q8_0 ? rounded_to_half(scale) : scale;
+    items[X_SUM * ROWS] = packing == QK_PACKED_Q8_0 ? rounded_to_half(sum) : sum;
+    items[X_FIRST_SUM * ROWS] = unit * (float)first;
+    items[X_LAST_SUM * ROWS] = unit * (float)(all - first);
 }
 
 QK_INLINE void pack_row_integers(qk_packing packing, const float *x, size_t k, x_row to)
 {
-    int16_t code[256];
+    int16_t code[QK_SUPERBLOCK];
     float scale = 0.0f;
     for (size_t i = 0; i < k; i += GROUP) {
         const int16_t *group = code;
         if (packing == QK_PACKED_Q8_K) {
-            group += i % 256;
-            scale = i % 256 ? scale : quantize_q8_k(x + i, code);
+            group += i % QK_SUPERBLOCK;
+            scale = i % QK_SUPERBLOCK ? scale : quantize_q8_k(x + i, code);
         } else {
-            scale = quantize_32(x + i, packing == QK_PACKED_I16 ? 32767.0f : 127.0f, code);
+            scale = quantize_group(x + i, packing == QK_PACKED_I16 ? I16_TOP : Q8_TOP, code);
         }
         put_items(group, scale, packing, to.items);
         to.items += X_ITEMS * ROWS;
         if (has_i16(packing)) {
             put_words_i16(group, to.i16);
-            to.i16 += 16 * ROWS;
+            to.i16 += GROUP / 2 * ROWS;
         }
         if (has_i8(packing)) {
             put_words_i8(group, to.i8);
-            to.i8 += 8 * ROWS;
+            to.i8 += GROUP / 4 * ROWS;
         }
     }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Eight floats: AVX2 with FMA.  See simd.h for the contract. */
+/* Eight floats: AVX2, with FMA where QK_FMA is set.  See simd.h for the contract. */
 #include "simd.h"
 #include "simd_x86.h"
 
@@ -19,7 +19,11 @@ QK_INLINE vf32 vf32_set1(float a) { return _mm256_set1_ps(a); }
 QK_INLINE vf32 vf32_zero(void) { return _mm256_setzero_ps(); }
 QK_INLINE vf32 vf32_add(vf32 a, vf32 b) { return _mm256_add_ps(a, b); }
 QK_INLINE vf32 vf32_mul(vf32 a, vf32 b) { return _mm256_mul_ps(a, b); }
+#ifdef QK_FMA
 QK_INLINE vf32 vf32_fma(vf32 a, vf32 b, vf32 c) { return _mm256_fmadd_ps(a, b, c); }
+#else
+QK_INLINE vf32 vf32_fma(vf32 a, vf32 b, vf32 c) { return vf32_add(vf32_mul(a, b), c); }
+#endif
 QK_INLINE vf32 vf32_sub(vf32 a, vf32 b) { return _mm256_sub_ps(a, b); }
 QK_INLINE vf32 vf32_div(vf32 a, vf32 b) { return _mm256_div_ps(a, b); }
 QK_INLINE vf32 vf32_max(vf32 a, vf32 b) { return _mm256_max_ps(a, b); }

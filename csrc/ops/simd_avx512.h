@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* Sixteen floats: AVX-512 with VNNI.  See simd.h for the contract. */
+/* Sixteen floats: AVX-512 (F, BW, DQ and VL), with VNNI where QK_VNNI is set.  See simd.h for the
+ * contract. */
 #include "simd.h"
 #include "simd_x86.h"
 
 #define WIDTH 16
 #define ROWS 6
+#define X_BIAS 128 /* vpdpbusd and vpmaddubsw multiply unsigned by signed bytes */
+#ifdef QK_VNNI
 #define I8_LARGEST 128
 #define HAS_SHORT_SUMS 0
-#define X_BIAS 128 /* vpdpbusd multiplies unsigned by signed bytes */
+#else
+#define I8_LARGEST 64 /* vpmaddubsw saturates: 2 * 255 * 64 is less than 2^15 */
+#define HAS_SHORT_SUMS 1
+#endif
 
 typedef __m512 vf32;
 typedef __m512i vacc;
@@ -61,8 +67,35 @@ QK_INLINE vwords vwords_set1(const void *p)
 QK_INLINE vacc vacc_zero(void) { return _mm512_setzero_si512(); }
 QK_INLINE vacc vacc_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 QK_INLINE void vacc_store(int32_t *p, vacc a) { _mm512_storeu_si512(p, a); }
+#ifdef QK_VNNI
 QK_INLINE vacc vacc_dot_i16(vacc sum, vwords w, vwords x) { return _mm512_dpwssd_epi32(sum, w, x); }
 QK_INLINE vacc vacc_dot_i8(vacc sum, vwords w, vwords x) { return _mm512_dpbusd_epi32(sum, x, w); }
+#else
+/* The sum as it stands; else the compiler sums products first, and runs out of registers. */
+QK_INLINE vacc vacc_now(vacc sum)
+{
+#ifdef __GNUC__
+    __asm__("" : "+v"(sum));
+#endif
+    return sum;
+}
+/* The sums of the 16-bit halves of words. */
+QK_INLINE vacc vacc_of_halves(vacc a) { return _mm512_madd_epi16(a, _mm512_set1_epi16(1)); }
+
+QK_INLINE vacc vacc_dot_i16(vacc sum, vwords w, vwords x)
+{
+    return vacc_now(_mm512_add_epi32(sum, _mm512_madd_epi16(w, x)));
+}
+QK_INLINE vacc vacc_dot_i8(vacc sum, vwords w, vwords x)
+{
+    return vacc_now(_mm512_add_epi32(sum, vacc_of_halves(_mm512_maddubs_epi16(x, w))));
+}
+QK_INLINE vacc vacc_dot_short(vacc sum, vwords w, vwords x)
+{
+    return vacc_now(_mm512_add_epi16(sum, _mm512_maddubs_epi16(x, w)));
+}
+QK_INLINE vf32 vf32_from_short_sums(vacc a) { return _mm512_cvtepi32_ps(vacc_of_halves(a)); }
+#endif
 QK_INLINE vf32 vf32_from_i16_sums(vacc a) { return _mm512_cvtepi32_ps(a); }
 QK_INLINE vf32 vf32_from_i8_sums(vacc a) { return _mm512_cvtepi32_ps(a); }
 

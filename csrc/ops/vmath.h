@@ -54,6 +54,7 @@ QK_INLINE float highest_lane(vf32 a)
 
 /* 1.5 * 2^23: the low bits of a sum with it are the nearest integer. */
 #define TO_INTEGER 12582912.0f
+#define TO_INTEGER_BITS 0x4b400000
 
 /* n + TO_INTEGER, n being the integer nearest to x / ln 2. */
 QK_INLINE vf32 shifted_exponent(vf32 x)

@@ -76,11 +76,12 @@ static int find_backend(const char *name)
     return -1;
 }
 
-/* NAME LANES USABLE of each backend */
+/* NAME LANES OPS of each backend; OPS is "none" where this machine cannot run it. */
 static int list(void)
 {
     for (int i = 0; i < qk_backend_count(); i++) {
-        printf("%s %d %d\n", qk_backend_name(i), qk_backend_lanes(i), qk_backend_usable(i));
+        const char *ops = qk_backend_ops_name(i);
+        printf("%s %d %s\n", qk_backend_name(i), qk_backend_lanes(i), ops ? ops : "none");
     }
     return 0;
 }

@@ -24,6 +24,9 @@ from . import (
     iq4_nl,
     iq4_xs,
     mxfp4,
+    nvfp4,
+    q1_0,
+    q2_0,
     q2_k,
     q3_k,
     q4_0,
@@ -66,6 +69,9 @@ TYPES: dict[str, ModuleType] = {
     "TQ1_0": tq1_0,
     "TQ2_0": tq2_0,
     "MXFP4": mxfp4,
+    "NVFP4": nvfp4,
+    "Q1_0": q1_0,
+    "Q2_0": q2_0,
 }
 
 

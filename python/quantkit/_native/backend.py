@@ -12,6 +12,8 @@ from ..errors import BackendError
 __all__ = ["ENVIRONMENT_VARIABLE", "Backend", "active_backend", "backends"]
 
 ENVIRONMENT_VARIABLE = "QUANTKIT_BACKEND"
+DISABLING_VARIABLE = "QUANTKIT_DISABLE_CPU_FEATURES"
+"""Names of `cpu_features`, with commas between, that the machine is taken to lack."""
 
 
 @dataclass(frozen=True)
@@ -19,35 +21,89 @@ class Backend:
     """The C core compiled for one instruction set.
 
     Attributes:
-        name: "scalar", "avx2", "avx512" or "neon".
+        name: "scalar", "avx2", "avx512" or "neon"; that of its quantizers too.
         lanes: blocks that it quantizes at once.
         usable: whether this machine can run it.
         index: its number in the C API, the best first.
+        ops: the variant of its forward pass that this machine runs, such as
+            "avx512_vnni"; None if the backend is not usable.
+        lacks: what the processor or the operating system lacks for it, such as "avx2".
     """
 
     name: str
     lanes: int
     usable: bool
     index: int
+    ops: str | None
+    lacks: tuple[str, ...]
+
+
+@cache
+def cpu_features() -> tuple[str, ...]:
+    """What the instruction sets need of the processor, by the names of compilers."""
+    count = lib.qk_cpu_feature_count()
+    return tuple(_text(lib.qk_cpu_feature_name(i)) for i in range(count))
 
 
 @cache
 def backends() -> tuple[Backend, ...]:
     """The backends that are built in, the best first; the last is always "scalar".
 
+    `QUANTKIT_DISABLE_CPU_FEATURES` is read at the first call.
+
+    Raises:
+        BackendError: the variable names a feature that no instruction set needs.
+
     Example:
         >>> [b.name for b in backends()][-1]
         'scalar'
     """
-    return tuple(
-        Backend(
-            name=ffi.string(lib.qk_backend_name(i)).decode(),
-            lanes=lib.qk_backend_lanes(i),
-            usable=bool(lib.qk_backend_usable(i)),
-            index=i,
+    disable_cpu_features(disabled_by_environment())
+    return tuple(map(describe_backend, range(lib.qk_backend_count())))
+
+
+def disable_cpu_features(names: frozenset[str]) -> None:
+    """Take the machine to lack these of `cpu_features`, and to have all others it has.
+
+    For tests, before `backends` is called.
+    """
+    numbered = enumerate(cpu_features())
+    lib.qk_disable_cpu_features(sum(1 << i for i, name in numbered if name in names))
+
+
+def disabled_by_environment() -> frozenset[str]:
+    """What `QUANTKIT_DISABLE_CPU_FEATURES` names.
+
+    Raises:
+        BackendError: a name is unknown.
+    """
+    listed = os.environ.get(DISABLING_VARIABLE, "").split(",")
+    names = frozenset(name.strip().lower() for name in listed) - {""}
+    unknown = sorted(names - set(cpu_features()))
+    if unknown:
+        raise BackendError(
+            f"{DISABLING_VARIABLE} names {unknown[0]!r}, which is no feature of a "
+            f"processor that quantkit uses; known: {', '.join(cpu_features())}"
         )
-        for i in range(lib.qk_backend_count())
+    return names
+
+
+def describe_backend(index: int) -> Backend:
+    """A backend as it is now, by its number."""
+    ops, lacks = lib.qk_backend_ops_name(index), lib.qk_backend_lacks(index)
+    return Backend(
+        name=_text(lib.qk_backend_name(index)),
+        lanes=lib.qk_backend_lanes(index),
+        usable=bool(lib.qk_backend_usable(index)),
+        index=index,
+        ops=_text(ops) if ops else None,
+        lacks=tuple(name for i, name in enumerate(cpu_features()) if lacks >> i & 1),
     )
+
+
+def _text(string: object) -> str:
+    """A string of C."""
+    return ffi.string(string).decode()
 
 
 def active_backend(name: str | None = None) -> Backend:
@@ -62,7 +118,12 @@ def active_backend(name: str | None = None) -> Backend:
     for backend in backends():
         if backend.name == str(name).lower():
             if not backend.usable:
-                raise BackendError(f"this machine cannot run the backend {name!r}")
+                able = ", ".join(b.name for b in backends() if b.usable)
+                raise BackendError(
+                    f"this machine cannot run the backend {name!r}: the processor or "
+                    f"the operating system lacks {', '.join(backend.lacks)}; "
+                    f"usable here: {able}"
+                )
             return backend
     known = ", ".join(b.name for b in backends())
     raise BackendError(f"unknown backend {name!r}; built in: {known}")

@@ -1,1 +1,1 @@
-"""A Hugging Face folder as it lies on disk."""
+"""Read Hugging Face checkpoint folders."""

@@ -1,11 +1,11 @@
-"""A Hugging Face checkpoint folder: its config, its shards, its tensors, read lazily.
+"""Read a Hugging Face checkpoint folder: config, shards and tensors, lazily.
 
-Sources: the safetensors format (huggingface.co/docs/safetensors), and the layout that
-transformers' `save_pretrained` writes: config.json beside model.safetensors, or beside
-the shards that model.safetensors.index.json lists.
+Sources: the safetensors format (huggingface.co/docs/safetensors); the layout of
+transformers' `save_pretrained`: config.json with model.safetensors, or with the shards
+that model.safetensors.index.json lists.
 
-The safetensors library checks each header.  It cannot hand out ranges of bytes (NumPy
-has no bfloat16), so the data is mapped here; only the pages that are read cost memory.
+The safetensors library checks each header.  It cannot read bfloat16 as NumPy arrays, so
+this module maps the data itself.  Only pages that are read use memory.
 """
 
 from __future__ import annotations
@@ -39,34 +39,34 @@ QUANTIZATION_FILES = {
     "quant_config.json": "awq",
     "hf_quant_config.json": "modelopt",
 }
-"""Where a method's own tools write what config.json may not say."""
+"""Files of quantization tools -> the method, for settings that config.json may lack."""
 
-_INCOMPLETE = "its download is incomplete; fetch it again"
+_INCOMPLETE = "the download is incomplete; download it again"
 
 
 class Checkpoint:
     """A checkpoint folder, checked for completeness when it is opened.
 
     Args:
-        folder: holds config.json and safetensors files; or a name, see `hub`.
-        needs_config: whether a folder without config.json is refused.
-        symmetric_q4_0: take 4-bit symmetric weights over into Q4_0, without loss.
+        folder: the path of the folder, or a Hub model, see `hub`.
+        needs_config: whether to refuse a folder without config.json.
+        symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
 
     Attributes:
-        folder: as given, or where the Hub's model was put.
-        config: config.json; where it nests a `text_config`, that one's keys come up.
-        quantization: how the weights are quantized, empty if they are not.
+        folder: the path, in the Hub's cache for a Hub model.
+        config: config.json, with the keys of a nested `text_config` at the top level.
+        quantization: the quantization config, empty if the weights are not quantized.
         paths: the shards, sorted.
-        tensors: by name, in the order of `paths`, sorted within a shard; if they are
-            quantized, the weights that they stand for, see `prequantized`.
-        half_type: the 16-bit type of the first stored tensor with several axes that
-            has one.
+        tensors: by name, in the order of `paths`, sorted within a shard; quantized
+            tensors are replaced by their dequantized weights, see `prequantized`.
+        half_type: the type of the first stored 16-bit tensor with two or more axes, or
+            None.
 
     Raises:
-        CheckpointError: a file, shard or tensor is missing, or there is one too many.
+        CheckpointError: a file, shard or tensor is missing or duplicated.
         FormatError: a file is damaged.
-        UnsupportedModelError: the weights are quantized in a way quantkit cannot read.
-        UnsupportedTypeError: weights do not fit Q4_0 without loss, as was asked for.
+        UnsupportedModelError: quantkit does not support this quantization.
+        UnsupportedTypeError: `symmetric_q4_0` would lose precision.
 
     Example:
         >>> with Checkpoint("SmolLM2-135M") as checkpoint:  # doctest: +SKIP
@@ -90,7 +90,7 @@ class Checkpoint:
         config = read_json(self.folder / "config.json")
         if config is None and needs_config:
             raise CheckpointError(
-                f"{self.folder} has no config.json; download the whole model folder"
+                f"{self.folder} has no config.json; download the complete folder"
             )
         config = config or {}
         self.config: dict[str, Any] = {**config, **(config.get("text_config") or {})}
@@ -108,24 +108,23 @@ class Checkpoint:
         self.close()
 
     def close(self) -> None:
-        """Let the shards go; a file stays mapped while arrays read from it live."""
+        """Release the shards; a file stays mapped while arrays refer to it."""
         self._tensors.clear()
 
 
 def half_type(tensors: Iterable[CheckpointTensor]) -> QuantType | None:
-    """The 16-bit type of the first tensor with several axes that has one."""
+    """The type of the first 16-bit tensor with two or more axes, or None."""
     halves = (t.type for t in tensors if len(t.shape) > 1 and t.dtype in HALVES)
     return next(halves, None)
 
 
 def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """How the weights are quantized; the method's own file counts where config.json
-    does not tell."""
+    """The quantization config in config.json, or in the file of a quantization tool."""
     stated = config.get("quantization_config") or {}
     if not isinstance(stated, dict):
         raise FormatError(
             f"{folder / 'config.json'}: quantization_config is {stated!r}, not an "
-            "object; fetch it again"
+            "object; download it again"
         )
     for file, method in QUANTIZATION_FILES.items():
         own = None if "quant_method" in stated else read_json(folder / file)
@@ -137,7 +136,7 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 def _read_shards(
     folder: Path,
 ) -> tuple[tuple[Path, ...], dict[str, CheckpointTensor]]:
-    """The shards and their tensors, compared with the index if there is one."""
+    """The shards and their tensors, checked against the index if there is one."""
     index = read_json(folder / INDEX)
     weight_map = None if index is None else _weight_map(folder / INDEX, index)
     names = _find_shards(folder) if weight_map is None else set(weight_map.values())
@@ -149,7 +148,7 @@ def _read_shards(
             if tensor.name in tensors:
                 raise CheckpointError(
                     f"tensor {tensor.name!r} is in both {shard_of[tensor.name]} and "
-                    f"{path.name}; remove the file that does not belong to the model"
+                    f"{path.name}; remove the file that is not part of the model"
                 )
             tensors[tensor.name] = tensor
             shard_of[tensor.name] = path.name
@@ -159,13 +158,15 @@ def _read_shards(
 
 
 def _weight_map(path: Path, index: dict[str, Any]) -> dict[str, str]:
-    """Tensor name -> shard, of an index whose shards all lie beside it."""
+    """Tensor name -> shard, by an index whose shards are all in its folder."""
     weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise FormatError(f"{path} has no 'weight_map'; fetch it again")
+        raise FormatError(f"{path} has no 'weight_map'; download it again")
     for shard, count in Counter(weight_map.values()).items():
         if not isinstance(shard, str) or Path(shard).name != shard:
-            raise FormatError(f"{path} names the shard {shard!r}, not a file beside it")
+            raise FormatError(
+                f"{path} names the shard {shard!r}; expected a file in its own folder"
+            )
         if not (path.parent / shard).is_file():
             raise CheckpointError(
                 f"{shard} is missing: {path.name} lists {count} tensors in it; "
@@ -175,11 +176,11 @@ def _weight_map(path: Path, index: dict[str, Any]) -> dict[str, str]:
 
 
 def _find_shards(folder: Path) -> set[str]:
-    """Names of the safetensors files, where no index lists them."""
+    """The names of the safetensors files, if there is no index."""
     names = {path.name for path in folder.glob("*.safetensors")}
     if not names:
         _refuse_without_safetensors(folder)
-    # Some folders hold the weights twice, in the maker's own layout as well.
+    # Some folders also contain the weights in the authors' own layout.
     shards = {name for name in names if name.startswith("model")} or names
     for name in shards:
         for wanted in _companions(name):
@@ -189,7 +190,7 @@ def _find_shards(folder: Path) -> set[str]:
 
 
 def _companions(name: str) -> list[str]:
-    """All shards that a name such as "model-00001-of-00003.safetensors" promises."""
+    """All shards implied by a name such as "model-00001-of-00003.safetensors"."""
     match = re.fullmatch(r"(.*-)\d+(-of-(\d+)\.safetensors)", name)
     if match is None:
         return []
@@ -200,12 +201,10 @@ def _companions(name: str) -> list[str]:
 def _refuse_without_safetensors(folder: Path) -> None:
     pickled = sorted(path.name for end in PICKLED for path in folder.glob(end))
     if not pickled:
-        raise CheckpointError(
-            f"{folder} has no *.safetensors; download the weights too"
-        )
+        raise CheckpointError(f"{folder} has no *.safetensors; download the weights")
     raise CheckpointError(
-        f"{folder} has only pickled weights ({pickled[0]}), which can run any code "
-        "when opened; convert them once, where torch and transformers are installed: "
+        f"{folder} has only pickled weights ({pickled[0]}), which can execute any code "
+        "when opened; convert them where torch and transformers are installed: "
         'AutoModelForCausalLM.from_pretrained(FOLDER, dtype="auto")'
         ".save_pretrained(NEW_FOLDER, safe_serialization=True)"
     )
@@ -241,12 +240,12 @@ def _compare_with_index(weight_map: dict[str, str], shard_of: dict[str, str]) ->
             where = shard_of.get(name)
             raise CheckpointError(
                 f"{INDEX} lists tensor {name!r} in {shard}, "
-                + (f"but it is in {where}" if where else "but it is in none")
-                + "; the index and the shards are not of one download"
+                + (f"but it is in {where}" if where else "but no shard has it")
+                + "; the index and the shards are from different downloads"
             )
     for name, shard in shard_of.items():
         if name not in weight_map:
             raise CheckpointError(
-                f"{shard} holds tensor {name!r}, which {INDEX} does not list; "
-                "the index and the shards are not of one download"
+                f"{shard} has tensor {name!r}, which {INDEX} does not list; "
+                "the index and the shards are from different downloads"
             )

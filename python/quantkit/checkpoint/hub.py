@@ -1,7 +1,7 @@
-"""Models of the Hugging Face Hub: `hf://org/name[@revision]`, or `org/name`.
+"""Download models from the Hugging Face Hub: `hf://org/name[@revision]` or `org/name`.
 
-The huggingface_hub library fetches them into the cache that it shares with transformers
-(HF_HOME), and finds them there when there is no connection.
+The huggingface_hub library downloads them into the cache that it shares with
+transformers (HF_HOME), and reads them from there without a connection.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ FILES = (
     "*.txt",
     "README.md",
 )
-"""What a checkpoint is made of, tokenizer and model card included."""
+"""The files of a checkpoint, including tokenizer and model card."""
 LEFT_OUT = ("*/*", "consolidated*")
-"""Subfolders, which hold other forms of the model, and Mistral's own second copy."""
+"""Skipped: subfolders with other formats of the model, and Mistral's second copy."""
 
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 REVISION = r"(?:@(?P<revision>[^@\s]+))?"
-# Path() takes the second slash of hf:// away.
+# Path() removes the second slash of hf://.
 SCHEME = re.compile(rf"hf:/{{1,2}}(?P<id>{NAME}(?:/{NAME})?){REVISION}")
 BARE = re.compile(rf"(?P<id>{NAME}/{NAME}){REVISION}")
 FILE_ENDS = (".gguf", ".safetensors", ".json", ".bin", ".pt", ".pth")
 
 
 def resolve(model: str | Path) -> Path:
-    """The path of a model, which is fetched if it is one of the Hub.
+    """The path of a model, downloaded first if it is on the Hub.
 
     Args:
-        model: a path; `hf://org/name`, with `@` and a branch, tag or commit if wanted;
-            or `org/name` where there is no such path.
+        model: a path; `hf://org/name`, optionally with `@` and a branch, tag or commit;
+            or `org/name` if there is no such path.
 
     Raises:
-        CheckpointError: the model cannot be fetched and is not in the cache.
+        CheckpointError: the model cannot be downloaded and is not in the cache.
 
     Example:
         >>> resolve("model.gguf")
@@ -59,26 +59,26 @@ def resolve(model: str | Path) -> Path:
     folder = _fetched(named["id"], named["revision"])
     if not any(folder.glob("*.safetensors")):
         raise CheckpointError(
-            f"{named['id']} has no *.safetensors on the Hub; choose a model that has, "
-            "or convert its pickled weights once with transformers and give that folder"
+            f"{named['id']} has no *.safetensors on the Hub; choose another model, or "
+            "convert its pickled weights with transformers and use that folder"
         )
     return folder
 
 
 def model_id(folder: Path) -> str | None:
-    """The "org/name" of a folder in the Hub's cache, None if it is another folder."""
+    """The "org/name" of a folder in the Hub's cache, or None for another folder."""
     match = re.search(r"models--([^/]+)/snapshots/[^/]+$", folder.absolute().as_posix())
     return match and match[1].replace("--", "/")
 
 
 def _fetched(name: str, revision: str | None) -> Path:
-    """The folder of a model in the cache, with everything that is needed of it."""
+    """The folder of a model in the cache, with all files that quantkit needs."""
     try:
         from huggingface_hub import errors as hub
         from huggingface_hub import snapshot_download
     except ImportError:
         raise CheckpointError(
-            f"{name} is no path here, and models of the Hugging Face Hub need "
+            f"{name} is not a local path, and models from the Hugging Face Hub need "
             'huggingface_hub: pip install "quantkit[hub]"'
         ) from None
 
@@ -102,20 +102,20 @@ def _fetched(name: str, revision: str | None) -> Path:
         )
     except hub.RepositoryNotFoundError:
         reason = (
-            "is neither a path here nor a model of the Hub that can be seen: check the "
+            "is neither a local path nor an accessible model on the Hub: check the "
             "name; for a private model run `hf auth login` or set HF_TOKEN"
         )
     except hub.RevisionNotFoundError:
         reason = f"has no branch, tag or commit {revision!r}"
-    except Exception as error:  # of the HTTP library, which differs between versions
+    except Exception as error:  # from the HTTP library, which differs between versions
         try:
             return fetch(offline=True)
         except Exception:
             cause = error.__cause__ or error
             said = " ".join(str(cause).split())
             reason = (
-                "is neither a path here nor complete in the local cache, and the Hub "
-                f"cannot be reached ({type(cause).__name__}: {said}); fetch it once "
-                "where there is a connection, or give a folder"
+                "is neither a local path nor complete in the local cache, and the Hub "
+                f"cannot be reached ({type(cause).__name__}: {said}); download it with "
+                "a connection, or use a local folder"
             )
     raise CheckpointError(f"{name} {reason}")

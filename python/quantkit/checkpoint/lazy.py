@@ -1,11 +1,11 @@
-"""Tensors read a few rows at a time, and what a model family makes of them.
+"""Lazy tensors and the operations that turn checkpoint tensors into GGUF tensors.
 
-A checkpoint's tensors become GGUF tensors by moving rows: heads are reordered, fused
-matrices are cut, experts are stacked.  Each step here is a tensor again, which reads
-from the ones it is made of only what it is asked for, so that memory does not grow with
-the model and no step knows what comes before or after it.
+Conversion mostly moves rows: heads are reordered, fused matrices are split, experts are
+stacked.  The result of each operation is a lazy tensor that reads from its inputs only
+the rows that are requested.  So memory does not grow with the model, and operations can
+be combined freely.
 
-Rows count through all axes but the last, as everywhere in quantkit.
+As everywhere in quantkit, rows are counted through all axes but the last.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ Bytes = NDArray[np.uint8]
 Index = NDArray[np.integer[Any]]
 
 TRANSPOSE_WEIGHTS = 1 << 20
-"""Weights read at a time to collect the columns of a transposed tensor."""
+"""Weights to read at a time when collecting the columns of a transposed tensor."""
 
 
 class LazyTensor(Protocol):
-    """A tensor that can be read in part; safe to read from many threads."""
+    """A tensor that can be read in part; safe to read from several threads."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,15 +59,15 @@ class LazyTensor(Protocol):
         """Rows start..stop-1: uint8 [rows, row bytes]."""
 
     def pick(self, index: Index) -> Bytes:
-        """The rows that `index` names, in its order: uint8 [len(index), row bytes]."""
+        """The rows at `index`, in its order: uint8 [len(index), row bytes]."""
 
 
 @dataclass(frozen=True, eq=False)
 class LowRank:
-    """A matrix (or a stack of them) as a product b x a, which is how adapters are.
+    """A matrix, or a stack of matrices, as a product b x a, as in LoRA adapters.
 
-    What is done to the rows of the product is done to those of `b`; its transposition
-    swaps the two.  It has no rows to read: the two are stored, not the product.
+    Operations on rows of the product apply to rows of `b`; transposing swaps the two
+    factors.  The product itself is not stored, so its rows cannot be read.
 
     Attributes:
         a: [..., rank, columns].
@@ -84,25 +84,25 @@ class LowRank:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of the product."""
+        """The shape of the product."""
         return (*self.b.shape[:-1], self.a.shape[-1])
 
     def rows(self, start: int, stop: int) -> Bytes:
-        """Not to be had."""
+        """Not available."""
         raise NotImplementedError("the product of two matrices is not stored")
 
     def pick(self, index: Index) -> Bytes:
-        """Not to be had."""
+        """Not available."""
         raise NotImplementedError("the product of two matrices is not stored")
 
 
 def taken(tensor: LazyTensor, index: Index, axis: int = 0) -> LazyTensor:
-    """Entries `index` of an axis, in that order: reorders, and cuts.
+    """Select the entries `index` of an axis, in that order.
 
     Args:
-        tensor: any; of a vector, elements are taken.
+        tensor: any tensor; for a vector, elements are selected.
         index: entries of the axis.
-        axis: not the last one, but for a vector.
+        axis: not the last axis, except for a vector.
     """
     if isinstance(tensor, LowRank):
         is_of_each = axis < len(tensor.shape) - 2 and tensor.a.shape[axis] > 1
@@ -115,7 +115,7 @@ def taken(tensor: LazyTensor, index: Index, axis: int = 0) -> LazyTensor:
 
 
 def stacked(tensors: Sequence[LazyTensor]) -> LazyTensor:
-    """Tensors of one shape along a new first axis."""
+    """Stack tensors of the same shape along a new first axis."""
     pairs = [tensor for tensor in tensors if isinstance(tensor, LowRank)]
     if len(pairs) == len(tensors):
         a, b = ([getattr(pair, part) for pair in pairs] for part in "ab")
@@ -124,7 +124,7 @@ def stacked(tensors: Sequence[LazyTensor]) -> LazyTensor:
 
 
 def joined(tensors: Sequence[LazyTensor]) -> LazyTensor:
-    """Tensors one after the other along their first axis."""
+    """Concatenate tensors along their first axis."""
     if len(tensors[0].shape) == 1:
         columns = [reshaped(tensor, (*tensor.shape, 1)) for tensor in tensors]
         whole = joined(columns)
@@ -134,18 +134,18 @@ def joined(tensors: Sequence[LazyTensor]) -> LazyTensor:
 
 
 def reshaped(tensor: LazyTensor, shape: tuple[int, ...]) -> LazyTensor:
-    """The same weights in the same order, in another shape.
+    """Reshape a tensor; the weights keep their order.
 
-    Where the length of a row changes, the tensor is read whole: this is for vectors and
-    other small tensors.
+    If the row length changes, every read loads the whole tensor, so use this only for
+    small tensors.
 
     Raises:
         CheckpointError: the shape has another number of weights.
     """
     if math.prod(tensor.shape) != math.prod(shape):
         raise CheckpointError(
-            f"a tensor of shape {list(tensor.shape)} cannot be seen as {list(shape)}; "
-            "config.json does not belong to these weights"
+            f"a tensor of shape {list(tensor.shape)} cannot be reshaped to "
+            f"{list(shape)}; config.json does not belong to these weights"
         )
     if isinstance(tensor, LowRank):
         *_, rank, n_cols = tensor.a.shape
@@ -156,32 +156,32 @@ def reshaped(tensor: LazyTensor, shape: tuple[int, ...]) -> LazyTensor:
 
 
 def transposed(tensor: LazyTensor) -> LazyTensor:
-    """The last two axes swapped."""
+    """Swap the last two axes."""
     if isinstance(tensor, LowRank):
         return LowRank(transposed(tensor.b), transposed(tensor.a))
     return _Transposed(tensor)
 
 
 def plus(tensor: LazyTensor, value: float) -> LazyTensor:
-    """Every weight plus `value`, rounded to the tensor's type (BF16 becomes F32).
+    """Add `value` to every weight; the result of BF16 is F32, else the type is kept.
 
-    llama.cpp's converter does it so: F16 stays F16 in its sums, BF16 does not.
+    llama.cpp's converter does the same: it adds in F16 for F16, but in F32 for BF16.
     """
     return _Plus(tensor, value)
 
 
 def unit_rows(tensor: LazyTensor) -> LazyTensor:
-    """Every row divided by its length, as F32; a row of zeros stays as it is."""
+    """Divide every row by its norm, as F32; a row of zeros is unchanged."""
     return _UnitRows(tensor)
 
 
 def computed(values: NDArray[Any]) -> LazyTensor:
-    """A tensor of the values given, as F32."""
+    """A tensor of the given values, as F32."""
     return _Computed(np.ascontiguousarray(values, dtype=np.float32))
 
 
 def values_of(tensor: LazyTensor) -> NDArray[np.float32]:
-    """All of a small tensor, as f32 in its shape."""
+    """All values of a small tensor, as an f32 array of its shape."""
     n_rows = math.prod(tensor.shape[:-1])
     values = dequantize_rows(tensor.rows(0, n_rows), tensor.type, tensor.shape[-1])
     return values.reshape(tensor.shape)
@@ -206,7 +206,7 @@ class _Taken:
         return self.pick(np.arange(start, stop))
 
     def pick(self, index: Index) -> Bytes:
-        """A row's place is (outer, entry of the axis, inner)."""
+        """The rows at `index`; a row number is (outer, entry of the axis, inner)."""
         n_inner = math.prod(self.of.shape[self.axis + 1 : -1])
         entry, inner = np.divmod(index, n_inner)
         outer, entry = np.divmod(entry, len(self.index))
@@ -224,9 +224,9 @@ class _Joined:
         for part in self.parts:
             if part.type is not first.type or part.shape[1:] != first.shape[1:]:
                 raise CheckpointError(
-                    f"tensors that belong together are {first.type.name} "
-                    f"{list(first.shape)} and {part.type.name} {list(part.shape)}; "
-                    "they must be alike"
+                    f"tensors to join are {first.type.name} {list(first.shape)} and "
+                    f"{part.type.name} {list(part.shape)}; their types and shapes must "
+                    "match"
                 )
 
     @property
@@ -234,7 +234,7 @@ class _Joined:
         return self.parts[0].type
 
     def _first_rows(self) -> NDArray[np.intp]:
-        """The row with which each part starts, and the end."""
+        """The first row of each part, followed by the number of rows."""
         lengths = [math.prod(part.shape[:-1]) for part in self.parts]
         return np.concatenate([[0], np.cumsum(lengths)])
 

@@ -1,8 +1,8 @@
-"""Where a model comes from, as `general.*` metadata: names, licence, parents, sampling.
+"""The `general.*` metadata: a model's names, license, parents and sampling settings.
 
-Sources: the key list of the GGUF format document (ggml/docs/gguf.md), and the places
-where llama.cpp's gguf-py (metadata.py) looks: the front matter of README.md,
-config.json, generation_config.json, and the name of the folder.
+Sources: the keys of the GGUF format document (ggml/docs/gguf.md); the inputs that
+llama.cpp's gguf-py (metadata.py) reads: the front matter of README.md, config.json,
+generation_config.json and the folder's name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Card = Mapping[str, Any]
 
 _log = logging.getLogger(__name__)
 
-# GGUF key -> the keys of generation_config.json that give it, the first found counts.
+# GGUF key -> keys of generation_config.json; the first one present is used.
 _SAMPLING: Mapping[str, tuple[Callable[[Any], Field], tuple[str, ...]]] = {
     "sequence": (string, ("sequence",)),
     "top_k": (int32, ("top_k",)),
@@ -44,7 +44,7 @@ _SAMPLING: Mapping[str, tuple[Callable[[Any], Field], tuple[str, ...]]] = {
     "mirostat_eta": (float32, ("mirostat_eta",)),
 }
 
-# GGUF key -> the keys of a model card that give it, in the order they are written.
+# GGUF key -> keys of the model card, in the order of writing.
 _FROM_CARD = {
     "name": ("name", "model_name"),
     "author": ("author", "model_author", "model_creator"),
@@ -63,7 +63,7 @@ _FROM_CARD = {
     "source.repo_url": ("repo_url", "model_repo_url"),
 }
 
-# What a card can tell of a parent model or a data set, in the order it is written.
+# What a card can say about a parent model or a dataset, in the order of writing.
 _FACTS = (
     "name",
     "author",
@@ -81,16 +81,16 @@ _HUB = "https://huggingface.co/"
 def general_fields(
     folder: Path, n_weights: int, size_label: str, overrides: Path | None = None
 ) -> dict[str, Field]:
-    """The `general.*` metadata of a checkpoint, in the order llama.cpp writes it.
+    """The `general.*` metadata of a checkpoint, in llama.cpp's order.
 
     Args:
-        folder: holds config.json, and perhaps README.md and generation_config.json.
-        n_weights: weights in all tensors.
+        folder: the checkpoint; README.md and generation_config.json are optional.
+        n_weights: the number of weights in all tensors.
         size_label: such as "7B".
-        overrides: JSON with `general.*` keys that replace what the folder tells.
+        overrides: a JSON file with `general.*` keys that replace the folder's values.
 
     Raises:
-        OptionError: the overrides cannot be read, or hold another key.
+        OptionError: the overrides cannot be read or contain another key.
     """
     given = _overrides(overrides)
     card = _read_card(folder / "README.md")
@@ -140,7 +140,7 @@ def _overrides(path: Path | None) -> dict[str, Any]:
 
 
 def _read_card(path: Path) -> Card:
-    """The front matter of a model card; every value in it is a text."""
+    """The front matter of a model card; all values are strings."""
     if not path.is_file():
         return {}
     first, *lines = path.read_text("utf-8", "replace").splitlines() or [""]
@@ -151,18 +151,18 @@ def _read_card(path: Path) -> Card:
         card = yaml.load(matter, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         _log.warning(
-            "%s: its front matter is not YAML, so it is left out: %s", path, error
+            "%s: its front matter is not valid YAML and is ignored: %s", path, error
         )
         return {}
     return card if isinstance(card, dict) else {}
 
 
 def _sampling_fields(path: Path) -> dict[str, Field]:
-    """How the makers want text to be sampled."""
+    """The recommended sampling settings in generation_config.json."""
     try:
         config = read_json(path) or {}
     except FormatError as error:
-        _log.warning("%s; it is left out", error)
+        _log.warning("%s; the file is ignored", error)
         return {}
     fields = {}
     for key, (typed, names) in _SAMPLING.items():
@@ -173,7 +173,7 @@ def _sampling_fields(path: Path) -> dict[str, Field]:
 
 
 def _names(folder: Path, n_weights: int) -> Iterator[ModelName]:
-    """What the model's names tell: the one in config.json, then the folder's."""
+    """The parsed names of the model: the one in config.json, then the folder's."""
     stated = (read_json(folder / "config.json") or {}).get("_name_or_path")
     if isinstance(stated, str) and stated and stated.count("/") <= 1:  # not a path
         yield _titled(stated, n_weights)
@@ -187,7 +187,7 @@ def _titled(model_id: str, n_weights: int) -> ModelName:
 
 
 def _related_fields(kind: str, entries: list[Any], n_weights: int) -> dict[str, Field]:
-    """The models or data sets that a model was made from."""
+    """The fields of a model's parent models or datasets."""
     if not entries:
         return {}
     fields = {f"general.{kind}.count": uint32(len(entries))}
@@ -200,7 +200,7 @@ def _related_fields(kind: str, entries: list[Any], n_weights: int) -> dict[str, 
 
 
 def _facts(entry: str, n_weights: int) -> dict[str, str | None]:
-    """What the name or address of a model or data set tells about it."""
+    """What the name or URL of a model or dataset says about it."""
     is_address = re.match("(https?|ssh)://", entry) is not None
     model_id = re.sub("^https?://huggingface.co/(?=[^/]+/[^/]+$)", "", entry)
     if is_address and model_id == entry:
@@ -223,5 +223,5 @@ def _first(card: Card, names: Sequence[str]) -> Any:
 
 
 def _list(value: Any) -> list[Any]:
-    """A value that may stand alone or in a list, as a list."""
+    """A value or a list of values, as a list."""
     return value if isinstance(value, list) else [value] if value else []

@@ -1,7 +1,7 @@
-"""What a model's name says: "org/Basename-7B-Instruct-v0.3" taken apart.
+"""Parse a model's name, such as "org/Basename-7B-Instruct-v0.3".
 
-Source: the GGUF naming convention (ggml/docs/gguf.md) and the heuristics by which
-llama.cpp's gguf-py (metadata.py, utility.py) fills `general.*` from folder names.
+Source: the GGUF naming convention (ggml/docs/gguf.md) and the heuristics of llama.cpp's
+gguf-py (metadata.py, utility.py) that derive `general.*` from folder names.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SUFFIXES = " KMBT"
 
 @dataclass(frozen=True)
 class ModelName:
-    """The parts of a model's name; None where the name does not tell."""
+    """The parts of a model's name; None if the name lacks one."""
 
     name: str
     organization: str | None = None
@@ -37,15 +37,15 @@ class ModelName:
 
     @classmethod
     def parse(cls, model_id: str, n_weights: int = 0) -> ModelName:
-        """Take "organization/name" or a folder's name apart.
+        """Parse "organization/name" or a folder's name.
 
         Args:
             model_id: the name.
-            n_weights: weights in the model; tells a size such as 7B from a length
-                such as 128K (0: unknown).  Negative: those that an adapter changes,
-                which may be fewer than its name says.
+            n_weights: the number of weights, to distinguish a size such as 7B from a
+                length such as 128K; 0: unknown.  Negative: the weights that an adapter
+                changes, which may be fewer than its name says.
         """
-        if " " in model_id:  # a sentence rather than a repository's name
+        if " " in model_id:  # a sentence, not a repository's name
             return cls(model_id)
         before, slash, after = model_id.partition("/")
         name = after if slash else before
@@ -62,7 +62,7 @@ class ModelName:
         sizes = [part.text for part in parts if part.kind == "size_label"]
         found["size_label"] = "-".join(dict.fromkeys(sizes))
         if not (found["finetune"] or found["version"] or found["size_label"]):
-            found["basename"] = ""  # the whole name, or nothing: nobody can tell
+            found["basename"] = ""  # no part was recognized, so the basename is unknown
         return cls(
             name,
             before if slash and not before.startswith(".") else None,
@@ -72,7 +72,7 @@ class ModelName:
 
 @dataclass
 class _Part:
-    """A part of a name between two hyphens, and what it tells (None: not known yet)."""
+    """A part of a name between hyphens, and its kind (None: not known yet)."""
 
     text: str
     kind: str | None
@@ -92,14 +92,14 @@ class _Part:
 
     @classmethod
     def _of_size(cls, text: str, n_weights: int) -> _Part:
-        if text[-1].isdecimal():  # 7b1 is 7.1B
+        if text[-1].isdecimal():  # "7b1" means 7.1B
             text = f"{text[:-2]}.{text[-1]}{text[-2]}"
         number, suffix = text[:-1], text[-1]
         if number and number[-1].isdecimal():
             suffix = suffix.upper()
         try:
             size = float(number) * 1000 ** _SUFFIXES.index(suffix)
-        except ValueError:  # a word, or several numbers: 8x7B, A3B
+        except ValueError:  # a word or several numbers, such as 8x7B or A3B
             return cls(number + suffix, "size_label")
         is_length = n_weights > 0 and abs(size - n_weights) > 7 * n_weights // 8
         if is_length or size < -n_weights // 8:
@@ -108,7 +108,7 @@ class _Part:
 
 
 def _drop_words_beside_numbers(parts: list[_Part]) -> None:
-    """A size in words says nothing where there is one in numbers."""
+    """Ignore a size in words if there is one in numbers."""
     sizes = [part for part in parts if part.kind == "size_label"]
     if any(char.isdecimal() for part in sizes for char in part.text):
         for part in sizes:
@@ -117,7 +117,7 @@ def _drop_words_beside_numbers(parts: list[_Part]) -> None:
 
 
 def _mark_basename(parts: list[_Part]) -> None:
-    """The words and versions that start a name are its basename."""
+    """Mark the words and versions at the start of a name as its basename."""
     leading = list(
         takewhile(
             lambda part: (
@@ -128,7 +128,7 @@ def _mark_basename(parts: list[_Part]) -> None:
     )
     for part in parts[len(leading) :]:
         part.kind = part.kind or "finetune"
-    if len(leading) == len(parts):  # a version at the very end is the model's
+    if len(leading) == len(parts):  # versions at the end are not part of it
         while leading and leading[-1].kind == "version":
             leading.pop()
     for part in leading:
@@ -136,7 +136,7 @@ def _mark_basename(parts: list[_Part]) -> None:
 
 
 def title(name: str) -> str:
-    """A name in words, capitalized unless it is an acronym, a version or a number."""
+    """A name as capitalized words; acronyms, versions and numbers are unchanged."""
     return " ".join(
         word.title()
         if word.islower() and not re.match(r"(v\d+(?:\.\d+)*|\d.*)$", word)
@@ -146,10 +146,13 @@ def title(name: str) -> str:
 
 
 def model_size_label(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """The size of a model with tensors of these shapes by GGUF name, such as "8x7B".
+    """The size label of a model, such as "8x7B".
 
-    Of a mixture of experts, the number of experts and the size of the model with one of
-    them.
+    For a mixture of experts: the number of experts, and the size of the model with one
+    expert.
+
+    Args:
+        shapes: tensor shapes by GGUF name.
     """
     shared = of_one_expert = n_experts = n_tensors = 0
     for name, shape in shapes.items():
@@ -166,7 +169,7 @@ def model_size_label(shapes: Mapping[str, tuple[int, ...]]) -> str:
 
 
 def size_label(n_weights: int) -> str:
-    """A number of weights with at least two digits, such as "135M" or "4.2M"."""
+    """A number of weights as text with at least two digits, such as "4.2M"."""
     sizes = ((12, "T"), (9, "B"), (6, "M"))
     power, suffix = next((s for s in sizes if n_weights > 10 ** s[0]), (3, "K"))
     scaled = n_weights * 10**-power

@@ -1,4 +1,4 @@
-"""Tensors as a checkpoint holds them: in a mapped shard, or made from such on reading.
+"""Tensors of a checkpoint: stored in a mapped shard, or computed from such on reading.
 
 Sources: the type names of the safetensors format; the 8-bit floats of the OCP 8-bit
 Floating Point and Microscaling Formats specifications (E4M3 without infinities, E5M2,
@@ -29,29 +29,29 @@ __all__ = [
 ]
 
 Rows = slice | NDArray[np.integer[Any]]
-"""Which rows: a range, or their numbers in any order."""
+"""Which rows: a range, or row numbers in any order."""
 
 ALL = slice(None)
 
 F32 = NDArray[np.float32]
 
 MAX_SPARSITY = 4
-"""Rows in the stretch that is read, for each row that is wanted of it."""
+"""`pick` reads a contiguous range if it has at most this many rows per wanted row."""
 Reader = tuple[type[np.generic], Callable[[NDArray[Any]], F32]]
 
 TYPES = {"F32": QuantType.F32, "F16": QuantType.F16, "BF16": QuantType.BF16}
-"""The types that a checkpoint and a GGUF file share."""
+"""The types that both checkpoints and GGUF files have."""
 
 
 class StoredTensor(Protocol):
-    """A tensor of a checkpoint; safe to read from many threads.
+    """A tensor of a checkpoint; safe to read from several threads.
 
-    Rows count through all axes but the last.
+    Rows are counted through all axes but the last.
     """
 
     @property
     def name(self) -> str:
-        """As in the checkpoint, such as "model.norm.weight"."""
+        """The name in the checkpoint, such as "model.norm.weight"."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,13 +59,13 @@ class StoredTensor(Protocol):
 
     @property
     def type(self) -> QuantType:
-        """The type in which rows are read."""
+        """The type of the rows."""
 
     def rows(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Rows start..stop-1: uint8 [rows, row bytes]."""
 
     def pick(self, index: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """The rows that `index` names, in its order: uint8 [len(index), row bytes]."""
+        """The rows at `index`, in its order: uint8 [len(index), row bytes]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +73,9 @@ class CheckpointTensor:
     """A tensor inside a mapped shard.
 
     Attributes:
-        name: as in the checkpoint.
+        name: the name in the checkpoint.
         shape: outermost axis first.
-        dtype: as safetensors spells it, such as "BF16".
+        dtype: safetensors' name of the type, such as "BF16".
         data: uint8 [n_bytes], a view of the file.
     """
 
@@ -101,7 +101,7 @@ class CheckpointTensor:
 
     @property
     def n_rows(self) -> int:
-        """Rows, through all axes but the last."""
+        """The number of rows, counted through all axes but the last."""
         return math.prod(self.shape[:-1])
 
     def rows(self, start: int, stop: int) -> NDArray[np.uint8]:
@@ -109,7 +109,7 @@ class CheckpointTensor:
         return self._matrix[start:stop]
 
     def pick(self, index: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """A copy of the rows that `index` names: uint8 [len(index), row bytes]."""
+        """A copy of the rows at `index`: uint8 [len(index), row bytes]."""
         first, last = (index.min(), index.max()) if len(index) else (0, -1)
         picked: NDArray[np.uint8]
         if last - first > MAX_SPARSITY * len(index):
@@ -124,22 +124,22 @@ class CheckpointTensor:
 
     @cached_property
     def numbers(self) -> NDArray[Any]:
-        """The tensor as NumPy's numbers [rows, columns], a view of the file.
+        """The tensor as a NumPy array [rows, columns], a view of the file.
 
-        BF16 and the 8-bit floats are unsigned integers here.
+        BF16 and the 8-bit floats are returned as unsigned integers.
 
         Raises:
-            UnsupportedTypeError: quantkit does not know the type.
+            UnsupportedTypeError: quantkit does not support the type.
         """
         number, _ = self._reader
         n_cols = self.shape[-1] if self.shape else 1
         return self.data.view(number).reshape(self.n_rows, n_cols)
 
     def floats(self, rows: Rows = ALL, columns: Rows = ALL) -> F32:
-        """Rows and columns as f32, as PyTorch's `float()` gives them.
+        """Rows and columns converted to f32 as by PyTorch's `float()`.
 
         Raises:
-            UnsupportedTypeError: quantkit does not know the type.
+            UnsupportedTypeError: quantkit does not support the type.
         """
         _, decode = self._reader
         return decode(self.numbers[rows][:, columns])
@@ -157,15 +157,16 @@ class CheckpointTensor:
 
 @dataclass(frozen=True, eq=False)
 class DequantizedTensor:
-    """A tensor that is made from others a few rows at a time.
+    """A tensor that is computed from stored tensors, a few rows at a time.
 
     Attributes:
-        name: as a checkpoint that is not quantized would have it.
+        name: the name that an unquantized checkpoint would use.
         shape: outermost axis first.
-        type: of what `compute` gives.
-        compute: makes the rows that it is told, as a matrix of any NumPy type; safe
-            to call from many threads.
-        sources: what it is made of; their pages are given back once all is read.
+        type: the type of the computed rows.
+        compute: returns the given rows as a matrix of any NumPy type; safe to call from
+            several threads.
+        sources: the stored tensors; their pages are released after the last row is
+            read.
     """
 
     name: str
@@ -183,7 +184,7 @@ class DequantizedTensor:
         return rows
 
     def pick(self, index: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """The rows that `index` names, in its order: uint8 [len(index), row bytes]."""
+        """The rows at `index`, in its order: uint8 [len(index), row bytes]."""
         return self._bytes(index)
 
     def _bytes(self, rows: Rows) -> NDArray[np.uint8]:
@@ -192,7 +193,7 @@ class DequantizedTensor:
 
 
 def as_found(tensor: CheckpointTensor) -> StoredTensor:
-    """A stored tensor, as F32 where its type is one that models are not held in."""
+    """A stored tensor; types other than F32, F16 and BF16 are converted to F32."""
     if tensor.dtype in TYPES or tensor.dtype not in READERS:
         return tensor
     return DequantizedTensor(
@@ -201,7 +202,7 @@ def as_found(tensor: CheckpointTensor) -> StoredTensor:
 
 
 def _e4m3() -> F32:
-    """The numbers of E4M3: bias 7, no infinities, NaN where all other bits are set."""
+    """The values of E4M3: bias 7, no infinities, NaN if all bits but the sign are 1."""
     code = np.arange(256)
     exponent, mantissa = code >> 3 & 15, code & 7
     normal = np.ldexp(1 + mantissa / 8, exponent - 7)
@@ -211,7 +212,7 @@ def _e4m3() -> F32:
 
 
 def _e8m0() -> F32:
-    """Powers of two, bias 127; the last code is NaN."""
+    """The values of E8M0: powers of two, bias 127; the last code is NaN."""
     bits = np.arange(256, dtype=np.uint32) << 23
     bits[0], bits[255] = 1 << 22, 0x7FC00000
     return bits.view(np.float32)
@@ -222,7 +223,7 @@ E8M0 = _e8m0()
 
 
 def _plain(number: type[np.generic]) -> Reader:
-    """NumPy's own numbers, rounded to nearest where f32 cannot hold them."""
+    """A reader of a NumPy type, rounding to the nearest f32."""
 
     def decode(numbers: NDArray[Any]) -> F32:
         with np.errstate(over="ignore"):
@@ -252,4 +253,4 @@ READERS: dict[str, Reader] = {
     "U64": _plain(np.uint64),
     "BOOL": _plain(np.uint8),
 }
-"""By safetensors' names, the numbers of a type and what makes f32 of them."""
+"""safetensors' type name -> NumPy type of the stored numbers, and conversion to f32."""

@@ -191,13 +191,20 @@ def _facts(info: ModelInfo) -> list[tuple[str, object]]:
 
 
 def backends_table() -> Table:
-    """The backends that are built in, and which one runs."""
-    table = _table("backend", ">lanes", "here")
+    """The backends that are built in, both halves of each, and which one runs.
+
+    Quantizers work on so many blocks at once; the forward pass is a named variant.
+    """
+    table = _table("backend", "quantizers", "forward pass", "here")
     active = active_backend()
     for backend in backends():
-        able = "usable" if backend.usable else "not usable"
+        able = f"lacks {', '.join(backend.lacks)}" if backend.lacks else "usable"
+        lanes = "1 lane" if backend.lanes == 1 else f"{backend.lanes} lanes"
         table.add_row(
-            backend.name, str(backend.lanes), "active" if backend == active else able
+            backend.name,
+            f"{backend.name}, {lanes}",
+            backend.ops or "none",
+            "active" if backend == active else able,
         )
     return table
 

@@ -1,1 +1,1 @@
-"""The forward pass on arrays; it knows no Hugging Face config."""
+"""The forward pass on arrays, independent of Hugging Face configs."""

@@ -1,4 +1,4 @@
-"""Grouped causal attention, with everything that families vary in it."""
+"""Grouped causal attention, with the variations of all families."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ class Attention:
 
     Attributes:
         q, k, v, output: the projections.
-        head_size: of queries and keys.
-        q_norm, k_norm: of the heads, or of all heads as one vector.
+        head_size: the size of a query or key head.
+        q_norm, k_norm: norms of each head, or of all heads as one vector.
         norm_after_rotary: whether these norms come after the rotation.
-        rotary: the angles; None: this layer does not rotate.
+        rotary: the rotation angles; None: this layer does not rotate.
         interleaved: which components rotate together; see `ops.turn`.
-        clamp: what queries, keys and values are clipped to; None: nothing.
-        output_norm: of what goes into the output projection, as BitNet has it.
+        clamp: clip queries, keys and values to +-clamp; None: no clipping.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
 
@@ -51,7 +50,7 @@ class Attention:
     sinks: F32 | None = None
 
     def __call__(self, x: F32) -> F32:
-        """x [n, width], normed -> [n, width]."""
+        """Normalized x [n, width] -> [n, width]."""
         n = len(x)
         shared = Activations(x)
         q, k, v = (self._clamped(each(shared)) for each in (self.q, self.k, self.v))
@@ -77,7 +76,7 @@ class Attention:
     def _placed(
         self, x: F32, norm: Norm | None, turns: NDArray[np.complex64] | None
     ) -> F32:
-        """Heads of x [n, heads * head size], normed and rotated."""
+        """The heads of x [n, heads * head size], normalized and rotated."""
         heads = (len(x), -1, self.head_size)
         if norm is not None and not self.norm_after_rotary:
             x = _normed(x, norm, heads)
@@ -90,7 +89,7 @@ class Attention:
 
 
 def _normed(x: F32, norm: Norm, heads: tuple[int, int, int]) -> F32:
-    """x with each head normed, or all heads as one where the weights are as long."""
+    """x with each head normalized, or all heads at once if the weights span them."""
     weight = norm.weight
     if weight is None or weight.shape[-1] == heads[-1]:
         return norm(x.reshape(heads))
@@ -98,10 +97,10 @@ def _normed(x: F32, norm: Norm, heads: tuple[int, int, int]) -> F32:
 
 
 def alibi_slopes(n_heads: int, max_bias: float) -> F32:
-    """What each head's scores lose per position of distance (arXiv:2108.12409).
+    """ALiBi's slopes: what each head subtracts from a score per position of distance.
 
-    A geometric sequence for the largest power of two in `n_heads`; the heads beyond it
-    take every other term of the sequence for twice as many.
+    A geometric sequence for the largest power of two up to `n_heads`; further heads use
+    every other term of the sequence for twice that number.  Source: arXiv:2108.12409.
     """
     n_even = 1 << (n_heads.bit_length() - 1)
     first = 2.0 ** (-max_bias / n_even)
@@ -151,7 +150,7 @@ def load_attention(
 def _projections(
     weights: Weights, at: str, n_q: int, n_k: int, n_v: int
 ) -> tuple[Linear, Linear, Linear]:
-    """Those of queries, keys and values, which some models store as one."""
+    """The projections of queries, keys and values, which may be fused."""
     if f"{at}attn_qkv.weight" not in weights:
         q, k, v = (Linear.of(weights, f"{at}attn_{part}") for part in "qkv")
         return q, k, v
@@ -166,7 +165,7 @@ def _projections(
 def _head_norm(
     weights: Weights, name: str, n_heads: int, head_size: int, traits: Traits
 ) -> Norm | None:
-    """A norm of queries or keys; its weights may differ from head to head."""
+    """A norm of queries or keys; its weights may differ between heads."""
     norm = Norm.of(weights, name, traits.epsilon, centered=traits.centered)
     if norm is None or not traits.norms_by_head:
         return norm

@@ -1,4 +1,4 @@
-"""What models are made of: weights by name, and a model ready to run."""
+"""The interfaces of weights and models in the forward pass."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ Made = TypeVar("Made")
 
 
 class Activations:
-    """Activations that several matrices take; what one of them makes of them is kept.
+    """Activations that are the input of several matrices, with a cache for their use.
 
-    They must not change meanwhile.
+    A matrix may cache what it computes from them, such as packed codes.  So the values
+    must not change.
 
     Attributes:
         values: f32 [n, width].
@@ -32,11 +33,11 @@ class Activations:
 
     @classmethod
     def of(cls, x: F32 | Activations) -> Activations:
-        """`x` itself, or an array for one matrix."""
+        """`x` itself, or wrapped if it is an array."""
         return x if isinstance(x, Activations) else cls(x)
 
     def made(self, key: Hashable, make: Callable[[F32], Made]) -> Made:
-        """What `make` makes of the values, or made before for the same key."""
+        """`make(values)`, cached by `key`."""
         if key not in self._made:
             self._made[key] = make(self.values)
         result: Made = self._made[key]
@@ -48,16 +49,16 @@ class Matrix(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(n_rows, n_cols); rows count through all axes but the last."""
+        """(n_rows, n_cols); all axes but the last are flattened into rows."""
 
     def apply(self, x: F32 | Activations) -> F32:
         """x [n, n_cols] times the transpose of the matrix: [n, n_rows]."""
 
     def part(self, start: int, stop: int) -> Matrix:
-        """Rows start..stop-1 as a matrix of their own, without a copy."""
+        """Rows start..stop-1 as a matrix, without a copy."""
 
     def rows(self, index: NDArray[np.integer[Any]]) -> F32:
-        """The rows named by `index`, dequantized: [len(index), n_cols]."""
+        """The rows at `index`, dequantized: f32 [len(index), n_cols]."""
 
 
 class Weights(Protocol):
@@ -70,11 +71,11 @@ class Weights(Protocol):
         """The matrix called `name`."""
 
     def vector(self, name: str) -> F32:
-        """All weights of a small tensor called `name`, as f32 in one axis."""
+        """All weights of the small tensor `name`: f32 [n]."""
 
 
 class Head(Protocol):
-    """An output head: what `Matrix` is, but its product are the logits."""
+    """An output head: like `Matrix`, but its product is the logits."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,11 +89,11 @@ class Head(Protocol):
 
 
 class Model(Protocol):
-    """A model ready to run; safe to call from many threads."""
+    """A model that can be run; safe to call from several threads."""
 
     @property
     def head(self) -> Head:
         """The output head."""
 
     def hidden(self, tokens: NDArray[np.integer[Any]]) -> F32:
-        """Final hidden states, after the last norm, of one sequence: [n, width]."""
+        """Final hidden states of one sequence, after the last norm: [n, width]."""

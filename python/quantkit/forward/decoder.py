@@ -1,8 +1,7 @@
-"""The decoder that families share: layers of attention and feed forward.
+"""The decoder that families share: layers of attention and feed-forward parts.
 
-Which tensors a layer has decides most of what it is: a norm before a part, after it,
-or both; fused or separate projections; biases.  What tensors cannot tell is in the
-family's `Traits`.
+Most differences between models follow from which tensors exist: norms before or after
+a part, fused or separate projections, biases.  The rest is in the family's `Traits`.
 Source of the tensor names: the GGUF format document (ggml/docs/gguf.md).
 """
 
@@ -33,12 +32,13 @@ class Layer:
 
     Attributes:
         attention, feed_forward: its two parts.
-        attention_norm: of what attention reads; None: it reads the layer's input.
-        attention_out_norm: of what attention gives.
-        feed_forward_norm, feed_forward_out_norm: likewise; of parallel parts, the feed
-            forward without a norm of its own reads what attention reads.
-        parallel: both parts read the layer's input.
-        residual_scale: of what each part adds.
+        attention_norm: the norm of attention's input; None: no norm.
+        attention_out_norm: the norm of attention's output.
+        feed_forward_norm, feed_forward_out_norm: the same for the feed-forward part.
+            With `parallel` and no `feed_forward_norm`, both parts share
+            `attention_norm`.
+        parallel: both parts read the layer's input, instead of one after the other.
+        residual_scale: multiplies what each part adds.
     """
 
     attention: Part
@@ -73,16 +73,16 @@ def _normed(x: F32, norm: Norm | None) -> F32:
 
 @dataclass(frozen=True)
 class Decoder:
-    """A runnable model; see `base.Model`.
+    """A decoder that implements `base.Model`.
 
     Attributes:
-        embedding: of tokens.
-        embedding_scale: what it is multiplied by.
-        embedding_norm: of what comes out.
-        positions: an embedding of positions, added to it.
-        layers: in order.
-        output_norm: of what comes out of the last.
+        embedding: the token embedding.
+        layers: the layers in order.
+        output_norm: the norm after the last layer.
         head: the output head.
+        embedding_scale: multiplies the token embeddings.
+        embedding_norm: the norm before the first layer.
+        positions: a position embedding, added to the token embeddings.
     """
 
     embedding: Matrix
@@ -94,7 +94,7 @@ class Decoder:
     positions: Matrix | None = None
 
     def hidden(self, tokens: NDArray[np.integer[Any]]) -> F32:
-        """Final hidden states, after the last norm, of one sequence: [n, width]."""
+        """Final hidden states of one sequence, after the last norm: [n, width]."""
         x = self.embedding.rows(tokens)
         if self.embedding_scale != 1:
             x *= np.float32(self.embedding_scale)
@@ -112,17 +112,17 @@ def load_decoder(
     traits: Traits,
     layer: Callable[[Facts, Weights, int, Traits], Layer] | None = None,
 ) -> Decoder:
-    """The decoder that GGUF metadata and tensors describe.
+    """Build a decoder from GGUF metadata and tensors.
 
     Args:
         facts: the metadata.
         weights: the tensors.
-        traits: what the family says of it.
+        traits: the family's traits.
         layer: loads one layer; None: `load_layer`.
 
     Raises:
         FormatError: a key or a tensor is missing.
-        UnsupportedModelError: a kind of model that quantkit cannot run.
+        UnsupportedModelError: quantkit cannot run this model.
     """
     load = layer or load_layer
     n_layers = facts.count("block_count")
@@ -153,11 +153,11 @@ def load_layer(
     traits: Traits,
     attention: Callable[[Facts, Weights, int, Traits], Part] = load_attention,
 ) -> Layer:
-    """Layer `number` of a decoder, with the attention that `attention` loads."""
+    """Load layer `number`, with `attention` to load its attention part."""
     at = f"blk.{number}."
     attention_norm = _norm_before(weights, f"{at}attn_norm", traits)
     feed_forward_norm = _norm_before(weights, f"{at}ffn_norm", traits)
-    if f"{at}attn_norm_2.weight" in weights:  # Falcon's names, where there are two
+    if f"{at}attn_norm_2.weight" in weights:  # Falcon's names if there are two norms
         feed_forward_norm = attention_norm
         attention_norm = _norm(weights, f"{at}attn_norm_2", traits)
     return Layer(
@@ -177,7 +177,7 @@ def _norm(weights: Weights, name: str, traits: Traits) -> Norm | None:
 
 
 def _norm_before(weights: Weights, name: str, traits: Traits) -> Norm | None:
-    """The norm of what a part or the head reads, which may have no weights."""
+    """The norm of the input of a part or the head; it may have no weights."""
     if traits.unweighted_norms:
         return Norm(None, None, traits.epsilon, traits.centered)
     return _norm(weights, name, traits)

@@ -1,4 +1,4 @@
-"""One architecture's metadata, read with defaults and with errors that name the key."""
+"""Read an architecture's metadata, with defaults and errors that name the key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Facts"]
 class Facts:
     """The `<name>.*` keys of `metadata`.
 
-    Every reader takes a default; without one, a missing key is a FormatError.
+    The methods raise FormatError if a key is missing and no default is given.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Facts:
         return f"{self.name}.{key}" in self.metadata
 
     def count(self, key: str, default: int | None = None) -> int:
-        """A whole number, such as `block_count`."""
+        """An integer, such as `block_count`."""
         return int(self._scalar(key, default))
 
     def number(self, key: str, default: float | None = None) -> float:
@@ -35,7 +35,7 @@ class Facts:
         return float(self._scalar(key, default))
 
     def flag(self, key: str, default: bool | None = None) -> bool:
-        """A truth value, such as `use_parallel_residual`."""
+        """A boolean, such as `use_parallel_residual`."""
         return bool(self._scalar(key, default))
 
     def text(self, key: str, default: str | None = None) -> str:
@@ -43,12 +43,12 @@ class Facts:
         return str(self._scalar(key, default))
 
     def layer_count(self, key: str, layer: int, default: int | None = None) -> int:
-        """A whole number that may differ from layer to layer."""
+        """An integer that may differ between layers."""
         values = self.layer_values(key)
         return self.count(key, default) if values is None else int(values[layer])
 
     def layer_values(self, key: str) -> list[Any] | None:
-        """The array under a key, one value for each layer; None: there is no array."""
+        """The array of a key, one value per layer; None if the key has no array."""
         field = self.metadata.get(f"{self.name}.{key}")
         if field is None or field.type is not ValueType.ARRAY:
             return None
@@ -68,7 +68,7 @@ class Facts:
             return default
         if field.type is ValueType.ARRAY:
             raise UnsupportedModelError(
-                f"{self.name}.{key} differs from layer to layer, "
-                "which quantkit cannot run for this family"
+                f"{self.name}.{key} differs between layers, "
+                "which quantkit does not support for this family"
             )
         return field.value

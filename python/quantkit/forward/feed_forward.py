@@ -1,4 +1,4 @@
-"""Feed forward parts of a layer: plain, gated, and mixtures of experts."""
+"""The feed-forward part of a layer: plain, gated, or a mixture of experts."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Plain:
     activation: Activation
 
     def __call__(self, x: F32) -> F32:
-        """x [n, width], normed -> [n, width]."""
+        """Normalized x [n, width] -> [n, width]."""
         return self.down(self.activation(self.up(x)))
 
 
 @dataclass(frozen=True)
 class Gated:
-    """down(gating(gate(x), up(x))), gating being activation(gate) * up in most."""
+    """down(gating(gate(x), up(x))); gating is usually activation(gate) * up."""
 
     gate: Linear
     up: Linear
@@ -49,22 +49,22 @@ class Gated:
     gating: Gating
 
     def __call__(self, x: F32) -> F32:
-        """x [n, width], normed -> [n, width]."""
+        """Normalized x [n, width] -> [n, width]."""
         shared = Activations(x)
         return self.down(self.gating(self.gate(shared), self.up(shared)))
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """A mixture of experts, and one that all tokens go through, if there is one.
+    """A mixture of experts, with an optional shared expert for all tokens.
 
     Attributes:
-        router: scores of the experts.
-        how: how it chooses.
-        experts: one feed forward each.
-        choice_bias: [experts], added to the scores for the choice alone.
-        shared: the feed forward of all tokens.
-        shared_gate: a sigmoid of it scales what the shared one gives.
+        router: computes the experts' scores.
+        how: how experts are chosen and weighted.
+        experts: the feed-forward part of each expert.
+        choice_bias: [experts], added to the scores only to choose experts.
+        shared: the shared expert.
+        shared_gate: its sigmoid multiplies the shared expert's output.
     """
 
     router: Linear
@@ -75,7 +75,7 @@ class Mixture:
     shared_gate: Linear | None = None
 
     def __call__(self, x: F32) -> F32:
-        """x [n, width], normed -> [n, width]."""
+        """Normalized x [n, width] -> [n, width]."""
         chosen, share = self._chosen(self.router(x))
         y = np.zeros_like(x)
         for number in np.unique(chosen):
@@ -92,7 +92,7 @@ class Mixture:
         return y
 
     def _chosen(self, scores: F32) -> tuple[NDArray[np.intp], F32]:
-        """The experts of each token and their weights: both [n, used]."""
+        """The chosen experts of each token and their weights: both [n, used]."""
         how = self.how
         if how.gating == "sigmoid":
             probability = ops.sigmoid(scores)
@@ -113,10 +113,10 @@ class Mixture:
         return chosen, share * np.float32(how.scale)
 
     def _in_best_groups(self, ranked: F32) -> F32:
-        """Scores with those outside of the best groups of experts made -inf.
+        """Set the scores of experts outside the best groups to -inf.
 
-        A group's score is the sum of its two best where a bias steers the choice
-        (DeepSeek V3, arXiv:2412.19437), else its best (V2, arXiv:2405.04434).
+        A group's score is the sum of its two best scores if there is a `choice_bias`
+        (DeepSeek V3, arXiv:2412.19437), else its best score (V2, arXiv:2405.04434).
         """
         how = self.how
         if how.n_groups == how.groups_used:
@@ -142,7 +142,7 @@ def _softmax(x: F32) -> F32:
 
 
 def load_feed_forward(weights: Weights, number: int, traits: Traits) -> Part:
-    """The feed forward of layer `number`."""
+    """The feed-forward part of layer `number`."""
     at = f"blk.{number}."
     if f"{at}ffn_gate_inp.weight" in weights and traits.experts is not None:
         return _load_mixture(weights, at, traits.experts, traits.activation)
@@ -150,7 +150,7 @@ def load_feed_forward(weights: Weights, number: int, traits: Traits) -> Part:
 
 
 def _load_one(weights: Weights, at: str, tail: str, activation: str) -> Part:
-    """One feed forward; a matrix twice as wide as the way down holds gate and up."""
+    """One feed-forward part; an `up` matrix of twice the width holds gate and up."""
     up, down = (Linear.of(weights, f"{at}_{part}{tail}") for part in ("up", "down"))
     if f"{at}_gate{tail}.weight" in weights:
         gate = Linear.of(weights, f"{at}_gate{tail}")
@@ -186,7 +186,7 @@ def _load_mixture(weights: Weights, at: str, how: Experts, activation: str) -> M
 
 
 def _experts(weights: Weights, name: str, count: int) -> list[Linear]:
-    """The maps of all experts, which are stacked in one tensor."""
+    """The linear maps of all experts, which are stacked in one tensor."""
     matrix = weights.matrix(f"{name}.weight")
     bias = None
     if f"{name}.bias" in weights:

@@ -1,9 +1,9 @@
-"""Attention whose keys and values come out of a latent vector, as DeepSeek has it.
+"""Multi-head latent attention (DeepSeek): keys and values come from a latent vector.
 
-The vector is smaller than they are together (arXiv:2405.04434).  GGUF stores the map
-from it as two: `attn_k_b`, transposed head by head, and `attn_v_b`.  Files from before
-April 2025 have one, `attn_kv_b`, and the sizes of heads under the keys that later ones
-have for those of the latent vector.
+The latent vector is smaller than keys and values (arXiv:2405.04434).  GGUF stores the
+projection from it as two tensors: `attn_k_b`, transposed for each head, and `attn_v_b`.
+Files from before April 2025 have one tensor, `attn_kv_b`, and store the head sizes
+under the keys that newer files use for the latent sizes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["LatentAttention", "latent_scale", "load_latent_attention"]
 
 
 def latent_scale(facts: Facts) -> float:
-    """1 / sqrt(head size), times the square of what YaRN scales by."""
+    """The scale of scores: 1 / sqrt(head size) times the square of YaRN's magnitude."""
     scale = _key_size(facts) ** -0.5
     share = facts.number("rope.scaling.yarn_log_multiplier", 0.0)
     factor = facts.number("rope.scaling.factor", 1.0)
@@ -32,7 +32,7 @@ def latent_scale(facts: Facts) -> float:
 
 
 def _key_size(facts: Facts) -> int:
-    """Components of a head's queries and keys."""
+    """The size of a query or key head."""
     is_split = "attention.key_length_mla" in facts
     return facts.count(
         "attention.key_length_mla" if is_split else "attention.key_length"
@@ -41,28 +41,28 @@ def _key_size(facts: Facts) -> int:
 
 @dataclass(frozen=True)
 class Apart:
-    """Keys and values from the latent vector, by matrices of their own for each head.
+    """Separate key and value matrices for each head.
 
-    Queries are brought to the latent vectors instead of these to them: q.(K l) is
-    (K^T q).l, and so all heads share one key, the latent vector, which is the value as
-    well.  That is how llama.cpp multiplies, so that the matrices see the same.
+    Queries are projected to the latent space instead of latent vectors to keys, since
+    q.(K l) = (K^T q).l.  So all heads share one key, the latent vector, which is also
+    the value.  llama.cpp multiplies in this order, so the matrices get the same inputs.
 
     Attributes:
-        keys: of each head, [rank, size].
-        values: of each head, [size, rank].
+        keys: the key matrix of each head, [rank, size].
+        values: the value matrix of each head, [size, rank].
     """
 
     keys: tuple[Matrix, ...]
     values: tuple[Matrix, ...]
 
     def attend(self, q: F32, latent: F32, turned: F32, scale: float) -> F32:
-        """What the heads of q [n, heads, key size] see: [n, heads * value size].
+        """The attention output: [n, heads * value size].
 
         Args:
-            q: queries, the part that rotates last.
+            q: queries [n, heads, key size], their rotated part last.
             latent: the latent vectors [n, rank].
-            turned: the part of the keys that rotates [n, 1, size].
-            scale: of the scores.
+            turned: the rotated part of the keys [n, 1, size].
+            scale: multiplies the scores.
         """
         size = q.shape[-1] - turned.shape[-1]
         moved = [key.apply(q[:, head, :size]) for head, key in enumerate(self.keys)]
@@ -76,11 +76,11 @@ class Apart:
 
 @dataclass(frozen=True)
 class Together:
-    """Keys and values from the latent vector, by one matrix.
+    """One matrix for the keys and values of all heads.
 
     Attributes:
         both: [heads * (key size + value size), rank].
-        key_size: of the part that does not rotate.
+        key_size: the size of a key's part that does not rotate.
     """
 
     both: Matrix
@@ -97,20 +97,19 @@ class Together:
 
 @dataclass(frozen=True)
 class LatentAttention:
-    """Attention whose keys and values come out of a latent vector.
+    """Attention whose keys and values come from a latent vector.
 
     Attributes:
-        q_down, q_norm, q_up: queries, by way of a latent vector of their own if there
-            is one (`q_down` and `q_norm` are None else).
-        latent: the latent vector of keys and values, and the part of the keys that
-            rotates, which all heads share.
-        latent_norm: of the first of the two.
-        up: the parts of the keys that do not rotate, and the values, from the latent
-            vector.
+        q_down, q_norm, q_up: the query projections; `q_down` and `q_norm` are None if
+            queries have no latent vector.
+        latent: projects to the latent vector of keys and values, followed by the
+            rotated part of the keys, which all heads share.
+        latent_norm: the norm of the latent vector.
+        up: projects the latent vector to values and the unrotated part of the keys.
         output: the output projection.
-        n_heads: query heads.
-        rotary: the angles.
-        scale: of the scores.
+        n_heads: the number of query heads.
+        rotary: the rotation angles.
+        scale: multiplies the scores.
     """
 
     q_down: Linear | None
@@ -125,7 +124,7 @@ class LatentAttention:
     scale: float
 
     def __call__(self, x: F32) -> F32:
-        """x [n, width], normed -> [n, width]."""
+        """Normalized x [n, width] -> [n, width]."""
         n = len(x)
         turns = self.rotary.turns(n)
         n_turned = 2 * turns.shape[-1]

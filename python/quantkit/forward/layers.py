@@ -1,4 +1,4 @@
-"""The parts that layers are made of: linear maps, norms, the output head."""
+"""The building blocks of layers: linear maps, norms, the output head."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ GATINGS: dict[str, Gating] = {**FUNCTIONS, "swiglu_clamped": ops.swiglu_clamped}
 
 
 def activation_named(name: str) -> Activation:
-    """The function that a family's traits call `name`."""
+    """The activation function called `name` in a family's traits."""
     return FUNCTIONS[name]
 
 
 def gating_named(name: str) -> Gating:
-    """What makes one of gate and up: mostly, activation(gate) * up."""
+    """The function that combines gate and up, usually activation(gate) * up."""
     return GATINGS[name]
 
 
 def vector(weights: Weights, name: str) -> F32 | None:
-    """A vector that only some models have."""
+    """The vector `name`, or None if the model does not have it."""
     return weights.vector(name) if name in weights else None
 
 
@@ -68,20 +68,20 @@ class Linear:
         return ops.linear(x, self.matrix, self.bias)
 
     def part(self, start: int, stop: int) -> Linear:
-        """Outputs start..stop-1 as a map of their own."""
+        """A linear map for outputs start..stop-1 only."""
         bias = None if self.bias is None else self.bias[start:stop]
         return Linear(self.matrix.part(start, stop), bias)
 
 
 @dataclass(frozen=True)
 class Norm:
-    """RMSNorm or LayerNorm of the last axis.
+    """RMSNorm or LayerNorm over the last axis.
 
     Attributes:
-        weight: [width], or [heads, width] for heads that differ; None: all ones.
-        bias: likewise; None: none.
+        weight: [width], or [heads, width] if heads differ; None: all ones.
+        bias: the same shapes; None: no bias.
         epsilon: added to the mean square or the variance.
-        centered: LayerNorm, which takes the mean away first.
+        centered: LayerNorm, which subtracts the mean first.
     """
 
     weight: F32 | None
@@ -93,22 +93,22 @@ class Norm:
     def of(
         cls, weights: Weights, name: str, epsilon: float, *, centered: bool
     ) -> Norm | None:
-        """The norm `name`, or None if the model has none of that name."""
+        """The norm `name`, or None if the model does not have it."""
         if f"{name}.weight" not in weights:
             return None
         bias = vector(weights, f"{name}.bias")
         return cls(weights.vector(f"{name}.weight"), bias, epsilon, centered)
 
     def __call__(self, x: F32) -> F32:
-        """x [..., width], normed."""
+        """x [..., width], normalized."""
         if self.centered:
             return ops.layer_norm(x, self.weight, self.bias, self.epsilon)
         if self.bias is not None:
-            raise UnsupportedModelError("an RMSNorm with a bias is not known")
+            raise UnsupportedModelError("quantkit does not support RMSNorm with a bias")
         return ops.rms_norm(x, self.weight, self.epsilon)
 
     def by_heads(self, head_size: int) -> Norm:
-        """The norm of heads with weights of their own, stored one after the other."""
+        """The norm with its weights reshaped to one row per head."""
         if self.weight is None:
             return self
         return replace(self, weight=self.weight.reshape(-1, head_size))
@@ -120,8 +120,8 @@ class Head:
 
     Attributes:
         linear: the weights [vocabulary, width], and a bias.
-        scale: of the logits.
-        cap: what the logits are soft-capped to, after that.
+        scale: multiplies the logits.
+        cap: soft cap of the scaled logits.
     """
 
     linear: Linear
@@ -145,5 +145,5 @@ class Head:
         return replace(self, linear=self.linear.part(start, stop))
 
     def rows(self, index: NDArray[np.integer[Any]]) -> F32:
-        """The rows of the weights named by `index`: [len(index), width]."""
+        """The rows of the weights at `index`: [len(index), width]."""
         return self.linear.matrix.rows(index)

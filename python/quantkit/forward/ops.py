@@ -1,8 +1,8 @@
-"""The forward pass, op by op, on arrays: what every model family composes.
+"""The operations of the forward pass on arrays, used by every model family.
 
-Activations are f32.  A sequence is the first axis: [n, width] between layers,
-[n, heads, head size] inside attention.  Nothing here knows of models or files, and
-nothing depends on the number of threads: each call runs on the thread that makes it.
+Activations are f32.  The first axis is the sequence: [n, width] between layers,
+[n, heads, head size] inside attention.  Each call runs on the calling thread, so
+results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def linear(x: F32 | Activations, matrix: Matrix, bias: F32 | None = None) -> F32
 
 
 def rms_norm(x: F32, weight: F32 | None, epsilon: float) -> F32:
-    """x [..., width] scaled to a root mean square of one, times `weight` if any.
+    """x [..., width] scaled to a root mean square of 1, times `weight` if given.
 
-    The weight is [width], or [heads, width] for heads that differ.
+    The weight is [width], or [heads, width] if heads differ.
     """
     return _normed(x, weight, None, epsilon, centered=False)
 
@@ -63,7 +63,7 @@ def rms_norm(x: F32, weight: F32 | None, epsilon: float) -> F32:
 def layer_norm(x: F32, weight: F32 | None, bias: F32 | None, epsilon: float) -> F32:
     """x [..., width] with mean 0 and variance 1, times `weight`, plus `bias`.
 
-    Each of these is [width], or [heads, width] for heads that differ.
+    Both are [width], or [heads, width] if heads differ.
     """
     return _normed(x, weight, bias, epsilon, centered=True)
 
@@ -79,17 +79,17 @@ def _normed(
 
 
 def silu(x: F32, up: F32 | None = None) -> F32:
-    """x / (1 + exp(-x)), times `up` if any; written over x, which is returned."""
+    """x / (1 + exp(-x)), times `up` if given; in place, returns x."""
     return _applied(Function.SILU, x, up)
 
 
 def gelu(x: F32, up: F32 | None = None) -> F32:
-    """x times the normal distribution's share below x; otherwise like `silu`."""
+    """x * Phi(x), Phi the normal distribution function; otherwise like `silu`."""
     return _applied(Function.GELU, x, up)
 
 
 def gelu_tanh(x: F32, up: F32 | None = None) -> F32:
-    """The approximation of `gelu` with a hyperbolic tangent (arXiv:1606.08415)."""
+    """The tanh approximation of `gelu` (arXiv:1606.08415)."""
     return _applied(Function.GELU_TANH, x, up)
 
 
@@ -99,14 +99,14 @@ def relu(x: F32, up: F32 | None = None) -> F32:
 
 
 def sigmoid(x: F32) -> F32:
-    """1 / (1 + exp(-x)), written over x, which is returned."""
+    """1 / (1 + exp(-x)); in place, returns x."""
     return _applied(Function.SIGMOID, x, None)
 
 
 def swiglu_clamped(gate: F32, up: F32) -> F32:
-    """gate * sigmoid(1.702 gate) * (up + 1), gate and up kept within 7, as gpt-oss.
+    """gpt-oss's gating: gate * sigmoid(1.702 gate) * (up + 1), inputs clamped at 7.
 
-    Written over `gate`, which is returned.
+    In place: writes over `gate` and returns it.
     """
     y = _contiguous(gate)
     native_swiglu_clamped(y, _contiguous(up), y, active_backend())
@@ -114,10 +114,7 @@ def swiglu_clamped(gate: F32, up: F32) -> F32:
 
 
 def soft_capped(x: F32, cap: float | None) -> F32:
-    """cap * tanh(x / cap), which keeps x within the cap; x itself without one.
-
-    Written over x, which is returned.
-    """
+    """cap * tanh(x / cap), or x itself without a cap; in place, returns x."""
     if not cap:
         return x
     y = _contiguous(x)
@@ -133,7 +130,7 @@ def _applied(function: Function, x: F32, up: F32 | None) -> F32:
 
 
 def _contiguous(x: F32) -> F32:
-    """x itself if it lies so already."""
+    """x as a contiguous f32 array, without a copy if it is one."""
     return np.ascontiguousarray(x, np.float32)
 
 
@@ -145,11 +142,11 @@ def _over(x: F32, y: F32) -> F32:
 
 
 def turn(x: F32, turns: NDArray[np.complex64], *, interleaved: bool) -> F32:
-    """Rotary position embedding: rotates pairs of x [n, heads, head size].
+    """Apply rotary position embedding to x [n, heads, head size], in place.
 
     Args:
-        x: queries or keys, written over and returned; components beyond 2 * pairs stay
-            as they are.
+        x: queries or keys, written over and returned; components beyond 2 * pairs are
+            unchanged.
         turns: [n, pairs], exp(i * angle) of each position and pair.
         interleaved: pairs are (0, 1), (2, 3), ... as in GGUF's llama layout; else
             (0, half), (1, half + 1), ... as in GPT-NeoX.
@@ -170,18 +167,18 @@ def attention(
     slopes: F32 | None = None,
     sinks: F32 | None = None,
 ) -> F32:
-    """Causal attention with scores scale * q.k, queries grouped over keys.
+    """Causal grouped-query attention with scores scale * q.k.
 
     Args:
         q: [n, heads, head size].
-        k: [n, kv heads, head size]; head h of q uses head h // (heads / kv heads).
+        k: [n, kv heads, head size]; query head h uses KV head h // (heads / kv heads).
         v: [n, kv heads, value size].
-        scale: of the scores; None: 1 / sqrt(head size).
-        window: how many keys, itself included, a query sees; None: all before it.
-        cap: what scores are soft-capped to.
-        slopes: [heads], what a key's score loses per position of distance (ALiBi,
+        scale: multiplies the scores; None: 1 / sqrt(head size).
+        window: how many keys a query sees, its own included; None: all up to its own.
+        cap: soft cap of the scores.
+        slopes: [heads], subtracted from a score per position of distance (ALiBi,
             arXiv:2108.12409).
-        sinks: [heads], the score of a key without a value.
+        sinks: [heads], the score of an additional key without a value.
 
     Returns:
         [n, heads * value size].

@@ -1,4 +1,4 @@
-"""Rotary position embedding: from GGUF metadata to angles.
+"""Compute the angles of rotary position embedding from GGUF metadata.
 
 Sources: RoPE, arXiv:2104.09864; YaRN, arXiv:2309.00071; LongRoPE, arXiv:2402.13753.
 """
@@ -19,18 +19,18 @@ from .facts import Facts
 __all__ = ["DEFAULT_BASE", "Rotary"]
 
 DEFAULT_BASE = 10000.0
-"""Of the angles, where metadata give none."""
+"""The base of the angles if the metadata has none."""
 
 
 @dataclass(frozen=True)
 class Rotary:
-    """Angles of rotation, one per rotated pair of a head's components.
+    """Rotation angles, one per rotated pair of a head's components.
 
     Attributes:
         frequencies: f64 [pairs], radians per position.
-        magnitude: what queries and keys are scaled by; not 1 with YaRN and LongRoPE.
-        long: frequencies of sequences longer than `context`, where they differ.
-        context: positions up to which `frequencies` holds.
+        magnitude: multiplies queries and keys; differs from 1 with YaRN and LongRoPE.
+        long: frequencies for sequences longer than `context`, if they differ.
+        context: the maximum sequence length for `frequencies`.
     """
 
     frequencies: NDArray[np.float64]
@@ -43,16 +43,16 @@ class Rotary:
 
     @classmethod
     def load(cls, facts: Facts, weights: Weights, *, truncated: bool = True) -> Rotary:
-        """The angles that GGUF metadata and tensors describe.
+        """The angles by GGUF metadata and tensors.
 
         Args:
             facts: the metadata.
-            weights: may hold factors of the frequencies.
-            truncated: YaRN's ramp starts and ends at whole pairs; there is no key for
-                it.
+            weights: may have tensors with frequency factors.
+            truncated: round the ends of YaRN's ramp to whole pairs; GGUF has no key
+                for this.
 
         Raises:
-            UnsupportedModelError: a kind of scaling that quantkit does not know.
+            UnsupportedModelError: the scaling type is unknown.
         """
         n_turned = _n_turned(facts)
         named = {
@@ -66,11 +66,11 @@ class Rotary:
 
     @classmethod
     def local(cls, facts: Facts, base: float) -> Rotary:
-        """The angles of layers with a window, which have no scaling.
+        """The angles of sliding-window layers, which have no scaling.
 
         Args:
             facts: the metadata.
-            base: where it does not tell that of these layers.
+            base: the base if the metadata has none for these layers.
         """
         base = facts.number("rope.freq_base_swa", base)
         return cls(_frequencies(base, _n_turned(facts)))
@@ -84,10 +84,10 @@ class Rotary:
         *,
         truncated: bool = True,
     ) -> Rotary:
-        """The angles of `n_turned` components, as GGUF metadata describes them.
+        """The angles of `n_turned` components by GGUF metadata.
 
         Raises:
-            UnsupportedModelError: a kind of scaling that quantkit does not know.
+            UnsupportedModelError: the scaling type is unknown.
         """
         base = facts.number("rope.freq_base", DEFAULT_BASE)
         frequencies = _frequencies(base, n_turned)
@@ -106,12 +106,12 @@ class Rotary:
             )
             return cls(frequencies * (share + (1 - share) / factor), magnitude)
         raise UnsupportedModelError(
-            f"the model asks for rope scaling {kind!r}; known: none, linear, yarn"
+            f"the model has rope scaling {kind!r}; supported: none, linear, yarn"
         )
 
     @classmethod
     def _long(cls, facts: Facts, n_turned: int, named: Mapping[str, F32]) -> Rotary:
-        """LongRoPE: other factors for texts beyond the original context."""
+        """LongRoPE's angles, with other factors beyond the original context."""
         plain = _frequencies(facts.number("rope.freq_base", DEFAULT_BASE), n_turned)
         return cls(
             plain / named["factors_short"],
@@ -123,7 +123,7 @@ class Rotary:
         )
 
     def turns(self, n: int) -> NDArray[np.complex64]:
-        """magnitude * exp(i * position * frequency) of positions 0..n-1: [n, pairs]."""
+        """magnitude * exp(i * position * frequency), positions 0..n-1: [n, pairs]."""
         known = self._turns.get(n)
         if known is not None:
             return known
@@ -139,7 +139,7 @@ class Rotary:
 
 
 def _n_turned(facts: Facts) -> int:
-    """How many components of a head rotate."""
+    """The number of components of a head that rotate."""
     heads = facts.layer_count("attention.head_count", 0)
     size = facts.count("embedding_length") // heads
     size = facts.count("attention.key_length", size)
@@ -155,10 +155,10 @@ def _frequencies(base: float, n_turned: int) -> NDArray[np.float64]:
 def _yarn_share(
     facts: Facts, base: float, head_size: int, truncated: bool
 ) -> NDArray[np.float64]:
-    """How much of each pair's frequency YaRN leaves as it was: 1 keep, 0 interpolate.
+    """YaRN's weight of each pair's original frequency: 1 keep, 0 interpolate.
 
-    A ramp between the pairs that make `beta_fast` and `beta_slow` turns in the
-    original context.
+    A linear ramp between the pairs that make `beta_fast` and `beta_slow` full rotations
+    in the original context.
     """
     context = facts.number(
         "rope.scaling.original_context_length", facts.number("context_length")

@@ -1,4 +1,4 @@
-"""What a family's forward pass is, as data: the differences between decoders."""
+"""The differences between families' forward passes, as data."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["Experts", "Traits"]
 
 @dataclass(frozen=True)
 class Experts:
-    """How a mixture of experts chooses.
+    """How a mixture of experts chooses and weights experts.
 
     Attributes:
-        count: experts in a layer.
-        used: experts that a token goes through.
-        gating: "softmax" over all experts, "softmax_of_chosen" over those used, or
-            "sigmoid" of each.
-        normed: whether the weights of those used are made to add up to 1.
-        scale: of these weights.
-        n_groups, groups_used: experts are chosen from the best groups only.
+        count: the number of experts in a layer.
+        used: the number of experts chosen for each token.
+        gating: "softmax" over all experts, "softmax_of_chosen" over the chosen ones, or
+            "sigmoid" of each score.
+        normed: whether the weights of the chosen experts are normalized to sum to 1.
+        scale: multiplies these weights.
+        n_groups, groups_used: experts are chosen only from the best groups.
     """
 
     count: int
@@ -43,32 +43,31 @@ def _nowhere(layer: int) -> bool:
 
 @dataclass(frozen=True)
 class Traits:
-    """A decoder, but for its weights.
+    """A decoder's properties that its tensors do not show.
 
     Attributes:
-        epsilon: of all norms.
+        epsilon: the epsilon of all norms.
         centered: LayerNorm instead of RMSNorm.
-        unweighted_norms: the norms of what the parts and the head read are there, but
-            have no weights.
-        parallel: attention and feed forward both read the layer's input, and both are
+        unweighted_norms: the norms before the parts and the head have no weights.
+        parallel: attention and feed-forward both read the layer's input, and both are
             added to it.
-        activation: of the feed forward: "silu", "gelu", "gelu_tanh", "relu" or
+        activation: the feed-forward activation: "silu", "gelu", "gelu_tanh", "relu" or
             "swiglu_clamped".
-        rotary: the angles of layers that see everything; None: no rotation.
-        windowed_rotary: the angles of layers with a window, where they differ.
+        rotary: the angles of layers with full attention; None: no rotation.
+        windowed_rotary: the angles of sliding-window layers, if they differ.
         rotates: which layers rotate.
         interleaved: which components rotate together; see `ops.turn`.
-        norm_after_rotary: queries and keys are normed after the rotation.
-        norms_by_head: the norms of queries and keys have weights for each head.
-        window: keys that a query sees in the layers that `windowed` names.
-        windowed: which layers have the window.
-        attention_scale: of the scores; None: 1 / sqrt(head size).
-        attention_cap: what the scores are soft-capped to.
-        alibi_bias: the largest slope's exponent (8 in the paper); 0: no ALiBi.
-        clamp: what queries, keys and values are clipped to.
-        embedding_scale, residual_scale, logit_scale: what these are multiplied by.
-        logit_cap: what logits are soft-capped to.
-        experts: of the layers that have them.
+        norm_after_rotary: queries and keys are normalized after the rotation.
+        norms_by_head: the norms of queries and keys have separate weights per head.
+        window: the number of keys that a query sees in sliding-window layers.
+        windowed: which layers have a sliding window.
+        attention_scale: multiplies the scores; None: 1 / sqrt(head size).
+        attention_cap: soft cap of the scores.
+        alibi_bias: ALiBi's maximum bias (8 in the paper); 0: no ALiBi.
+        clamp: clip queries, keys and values to +-clamp.
+        embedding_scale, residual_scale, logit_scale: multipliers of these.
+        logit_cap: soft cap of the logits.
+        experts: the experts of the layers that have them.
     """
 
     epsilon: float
@@ -95,11 +94,11 @@ class Traits:
     experts: Experts | None = None
 
     def window_of(self, layer: int) -> int | None:
-        """How many keys a query of the layer sees; None: all before it."""
+        """How many keys a query of the layer sees; None: all up to its own."""
         return self.window if self.windowed(layer) else None
 
     def rotary_of(self, layer: int) -> Rotary | None:
-        """The angles of the layer."""
+        """The angles of the layer; None: it does not rotate."""
         if not self.rotates(layer):
             return None
         if self.windowed_rotary is not None and self.windowed(layer):

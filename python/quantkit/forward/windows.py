@@ -1,4 +1,4 @@
-"""Which layers of a GGUF model see only a window of the text before them."""
+"""Which layers of a GGUF model have sliding-window attention."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PATTERN = "attention.sliding_window_pattern"
 
 
 def windowed_layers(facts: Facts, period: int) -> Callable[[int], bool]:
-    """Whether a layer has the window, by its number.
+    """A function from layer number to whether it has a sliding window.
 
     Args:
-        facts: may tell it for each layer, or tell a period.
-        period: the period where they do not.
+        facts: may have a value for each layer or a period.
+        period: the period if `facts` has neither.
     """
     values = facts.layer_values(PATTERN)
     if values is not None:

@@ -1,4 +1,4 @@
-"""The model families quantkit knows.  To add one: write its class, list it here."""
+"""The model families that quantkit supports.  To add one, list its class here."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def family_for_config(config: Config) -> Family:
     """The family of a Hugging Face config, by its `architectures`.
 
     Raises:
-        UnsupportedModelError: none of the families has that class.
+        UnsupportedModelError: no family has that class.
     """
     classes = config.get("architectures") or ()
     for name in classes:
@@ -116,7 +116,7 @@ def family_named(arch: str) -> Family:
 
 
 def load_model(metadata: Mapping[str, Field], arch: str, weights: Weights) -> Model:
-    """The runnable model of GGUF metadata and tensors.
+    """Build the model from GGUF metadata and tensors.
 
     Raises:
         FormatError: a key or a tensor is missing.

@@ -1,10 +1,10 @@
-"""Baichuan 1 and 2: a Llama whose attention is fused.
+"""Baichuan 1 and 2: Llama with fused attention.
 
-The models with 40 heads (13B) have ALiBi in place of the rotation; no key tells, and
-llama.cpp goes by the 40 layers that they have as well.
-Baichuan 2 divides each row of its output head by the row's length before it multiplies.
-GGUF readers do not: the file holds the rows divided (llama.cpp's converter leaves them
-as they are, which gives other logits).
+The models with 40 heads (13B) have ALiBi instead of rotary embedding.  GGUF has no key
+for this; llama.cpp checks for 40 layers, which they also have.
+Baichuan 2 divides each row of its output head by the row's norm before it multiplies.
+GGUF readers do not, so quantkit writes the divided rows.  (llama.cpp's converter writes
+them undivided, which gives other logits.)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Baichuan"]
 ALIBI_HEADS = 40
 ALIBI_BIAS = 8.0
 BAICHUAN_2_VOCABULARY = 125696
-"""Nothing else in its config tells Baichuan 2 from 1."""
+"""Its `vocab_size`; nothing else in the config distinguishes Baichuan 2 from 1."""
 
 
 class Baichuan(Llama):
@@ -43,7 +43,7 @@ class Baichuan(Llama):
     inner: ClassVar = {**DECODER_LAYER, "self_attn.W_pack": "attn_qkv"}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_silu(config)
         return {
             **text_fields(config, file_type),
@@ -54,7 +54,7 @@ class Baichuan(Llama):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensors of a checkpoint tensor: fused attention is cut."""
+        """The GGUF tensors of a checkpoint tensor; fused attention is split."""
         name = self.gguf_name(source, config)
         if ".attn_qkv." not in name:
             is_second = config.get("vocab_size") == BAICHUAN_2_VOCABULARY
@@ -65,7 +65,7 @@ class Baichuan(Llama):
         n_rows, left = divmod(tensor.shape[0], 3)
         if left:
             raise CheckpointError(
-                f"{source!r} has {tensor.shape[0]} rows, which are not three alike"
+                f"{source!r} has {tensor.shape[0]} rows; expected a multiple of 3"
             )
         n_heads = required(config, "num_attention_heads")
         q, k, v = (taken(tensor, np.arange(n_rows) + i * n_rows) for i in range(3))
@@ -75,7 +75,7 @@ class Baichuan(Llama):
             yield name.replace("attn_qkv", f"attn_{part}"), cut
 
     def traits(self, facts: Facts, weights: Weights) -> Traits:
-        """What the forward pass is."""
+        """The traits of the forward pass."""
         traits = super().traits(facts, weights)
         if facts.count("attention.head_count") == ALIBI_HEADS:
             return replace(traits, rotary=None, alibi_bias=ALIBI_BIAS)

@@ -1,4 +1,4 @@
-"""BLOOM: ALiBi instead of positions, a norm after the embedding."""
+"""BLOOM: ALiBi instead of position embeddings, and a norm after the embedding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .gpt_neox import rows_by_part
 
 __all__ = ["Bloom"]
 
-# The paper's slopes, which llama.cpp takes for granted: there is no key for it.
+# The ALiBi paper's value, which llama.cpp assumes; there is no key for it.
 ALIBI_BIAS = 8.0
 
 
@@ -46,7 +46,7 @@ class Bloom(Family):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         width = required(config, "hidden_size", "n_embed")
         n_heads = required(config, "n_head", "num_attention_heads")
         return {
@@ -65,14 +65,14 @@ class Bloom(Family):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor: fused rows move."""
+        """The GGUF tensor of a checkpoint tensor; fused rows are permuted."""
         if ".query_key_value." in source:
             n_heads = required(config, "n_head", "num_attention_heads")
             tensor = taken(tensor, rows_by_part(tensor.shape[0], n_heads))
         yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_epsilon"),
             centered=True,

@@ -1,7 +1,7 @@
-"""Command-R: attention and feed forward side by side, LayerNorm without a bias.
+"""Command-R: parallel attention and feed-forward parts, LayerNorm without a bias.
 
-Heads rotate neighbouring components, in the checkpoint as in GGUF.  Command-R+ norms
-each head of queries and keys with weights of its own.
+Heads rotate neighbouring components, both in the checkpoint and in GGUF.  Command-R+
+normalizes each head of queries and keys with its own weights.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class Cohere(Family):
     outer: ClassVar = {"model.embed_tokens": "token_embd", "model.norm": "output_norm"}
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """The config with the defaults of its class where it says nothing.
+        """The config, with missing keys set to the defaults of its class.
 
-        Old configs give the length that a first version of the code could run as
-        `max_position_embeddings`, and the model's own under another name.
+        In old configs `max_position_embeddings` is the limit of the first
+        implementation, and `model_max_length` is the model's context length.
         """
         config = super().complete(config)
         context = first(config, "model_max_length", "max_position_embeddings")
         return {**config, "max_position_embeddings": context}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_setting(config, "hidden_act", "silu", "swish")
         require_setting(config, "tie_word_embeddings", True)
         return {
@@ -56,7 +56,7 @@ class Cohere(Family):
         }
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_epsilon"),
             centered=True,

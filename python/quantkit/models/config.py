@@ -1,9 +1,8 @@
-"""Hugging Face configs as GGUF metadata: the keys that most models share.
+"""Convert Hugging Face configs to GGUF metadata: the keys that most models share.
 
-Sources: the config classes of transformers, whose defaults stand in for absent keys,
-and the key names of the GGUF format document (ggml/docs/gguf.md); which config keys
-count, and the order in which they are written, are those of llama.cpp's converter
-(conversion/base.py).
+Sources: the config classes of transformers for the defaults of missing keys; the GGUF
+format document (ggml/docs/gguf.md) for key names; llama.cpp's converter
+(conversion/base.py) for which config keys are used and the order of writing.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ CONTEXT = (
     "max_sequence_length",
     "model_max_length",
 )
-# Unprefixed GGUF key -> the config keys that can give it, the first found counts.
+# Unprefixed GGUF key -> config keys for it; the first one present is used.
 COUNTS = {
     "context_length": CONTEXT,
     "embedding_length": ("hidden_size", "n_embd", "dim"),
@@ -77,17 +76,17 @@ GATING = (
     "moe_router_activation_func",
     "expert_selection_fn",
 )
-# The numbers of the gating functions in `expert_gating_func`.
+# The values of `expert_gating_func`.
 GATING_NUMBERS = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}
 
 
 def first(config: Config, *keys: str) -> Any:
-    """The value of the first of `keys` that is there and not null, or None."""
+    """The value of the first of `keys` that is present and not null, or None."""
     return next((config[key] for key in keys if config.get(key) is not None), None)
 
 
 def required(config: Config, *keys: str) -> Any:
-    """The value of the first of `keys` that is there.
+    """The value of the first of `keys` that is present and not null.
 
     Raises:
         CheckpointError: the config has none of them.
@@ -96,32 +95,32 @@ def required(config: Config, *keys: str) -> Any:
     if value is None:
         raise CheckpointError(
             f"config.json lacks {' or '.join(map(repr, keys))}; "
-            "get the complete file of the model"
+            "download the model's complete config.json"
         )
     return value
 
 
 def require_setting(config: Config, key: str, *allowed: Any) -> None:
-    """Refuse a config with a setting that GGUF readers do not run.
+    """Refuse a config with a setting that GGUF readers do not support.
 
     Args:
-        config: may lack the key, or say null.
-        key: of the config.
-        allowed: what readers run; the first is what the error names.
+        config: may lack the key or have null.
+        key: the config key.
+        allowed: the supported values; the error names the first.
 
     Raises:
-        UnsupportedModelError: the config says something else.
+        UnsupportedModelError: the config has another value.
     """
     value = config.get(key)
     if value is not None and value not in allowed:
         raise UnsupportedModelError(
-            f"config.json says {key}: {value!r}; GGUF readers run this architecture "
-            f"with {allowed[0]!r}"
+            f"config.json has {key}: {value!r}; for this architecture GGUF readers "
+            f"support only {allowed[0]!r}"
         )
 
 
 def ordered(fields: dict[str, Field], *keys: str) -> dict[str, Field]:
-    """The fields named, in that order.
+    """Select fields by key, in that order.
 
     Raises:
         CheckpointError: one is missing.
@@ -129,8 +128,8 @@ def ordered(fields: dict[str, Field], *keys: str) -> dict[str, Field]:
     for key in keys:
         if key not in fields:
             raise CheckpointError(
-                f"config.json does not tell the {key!r} of the GGUF file; "
-                "get the complete file of the model"
+                f"config.json lacks the value for GGUF's {key!r}; "
+                "download the model's complete config.json"
             )
     return {key: fields[key] for key in keys}
 
@@ -141,7 +140,7 @@ def n_layers(config: Config) -> int:
 
 
 def head_size(config: Config) -> int:
-    """`head_dim`, or an equal share of the width for each head."""
+    """`head_dim`, or the hidden size divided by the number of heads."""
     if config.get("head_dim") is not None:
         return int(config["head_dim"])
     width = required(config, *COUNTS["embedding_length"])
@@ -152,8 +151,8 @@ def text_fields(config: Config, file_type: int) -> dict[str, Field]:
     """The metadata that most models have, without the architecture's prefix.
 
     Args:
-        config: config.json with the defaults of its class.
-        file_type: number of the file's main type; it comes last.
+        config: a complete config.
+        file_type: the value of `general.file_type`, which comes last.
     """
     fields = {"block_count": uint32(n_layers(config))}
     fields |= _counts(config, COUNTS)
@@ -167,8 +166,8 @@ def text_fields(config: Config, file_type: int) -> dict[str, Field]:
     if (gating := first(config, *GATING)) is not None:
         if gating not in GATING_NUMBERS:
             raise UnsupportedModelError(
-                f"config.json asks for the expert gating function {gating!r}; "
-                f"known: {', '.join(GATING_NUMBERS)}"
+                f"config.json has the expert gating function {gating!r}; "
+                f"supported: {', '.join(GATING_NUMBERS)}"
             )
         fields["expert_gating_func"] = uint32(GATING_NUMBERS[gating])
     if config.get("head_dim") is not None:
@@ -179,7 +178,7 @@ def text_fields(config: Config, file_type: int) -> dict[str, Field]:
 
 
 def _counts(config: Config, keys: dict[str, tuple[str, ...]]) -> dict[str, Field]:
-    """Whole numbers, or lists of them with one for each layer."""
+    """Integers, or lists of integers with one per layer."""
     fields = {}
     for key, names in keys.items():
         value = first(config, *names)

@@ -1,7 +1,7 @@
-"""DeepSeek V2 and V3: latent attention, many small experts, a few dense layers first.
+"""DeepSeek V2 and V3: latent attention (MLA), small experts, a few dense layers first.
 
-GGUF stores the map from the latent vector to keys and values as two: `attn_k_b`,
-transposed head by head, and `attn_v_b`.
+GGUF stores the projection from the latent vector to keys and values as two tensors:
+`attn_k_b`, transposed for each head, and `attn_v_b`.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class DeepseekV2(Family):
     }
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """The config with the defaults of its class where it says nothing."""
+        """The config, with missing keys set to the defaults of its class."""
         whole = super().complete(config)
         if whole.get("head_dim") is None:
             whole["head_dim"] = required(whole, "qk_rope_head_dim")
         return whole
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_silu(config)
         rank, n_turned = (
             required(config, key) for key in ("kv_lora_rank", "qk_rope_head_dim")
@@ -98,9 +98,10 @@ class DeepseekV2(Family):
         return fields
 
     def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
-        """The GGUF tensors.
+        """The GGUF tensors made from the checkpoint's tensors.
 
-        Layers beyond the last predict further tokens, which GGUF readers do not run.
+        The multi-token prediction layers after the last layer are skipped, because GGUF
+        readers do not run them.
         """
         last = n_layers(config) - 1
         kept = {
@@ -128,7 +129,7 @@ class DeepseekV2(Family):
             yield self.gguf_name(source.replace("kv_b_proj", part), config), made
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_rms_epsilon"),
             rotary=replace(Rotary.load(facts, weights), magnitude=1.0),
@@ -146,12 +147,12 @@ class DeepseekV2(Family):
         return load_decoder(facts, weights, traits, _load_layer)
 
     def gating(self, facts: Facts) -> str:
-        """How experts are scored: V3 says so, V2 may not."""
+        """The gating function of the experts; softmax if the metadata has none (V2)."""
         return "sigmoid" if facts.count("expert_gating_func", 1) == 2 else "softmax"
 
 
 class DeepseekV3(DeepseekV2):
-    """The same architecture for GGUF readers; the config class has other defaults."""
+    """The same architecture in GGUF; the config class has other defaults."""
 
     hf_classes = ("DeepseekV3ForCausalLM",)
     defaults: ClassVar = {

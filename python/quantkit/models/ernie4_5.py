@@ -1,6 +1,6 @@
-"""ERNIE 4.5, dense: as Llama, but heads rotate by neighbours in the checkpoint too.
+"""ERNIE 4.5, dense: Llama whose checkpoints also rotate neighbouring components.
 
-Checkpoints for Paddle fuse queries, keys and values, and gate and up.
+Paddle checkpoints fuse queries, keys and values, and also gate and up.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ class Ernie45(Family):
     renames = (("ernie.", "model."),)
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """The config with the defaults of its class where it says nothing."""
+        """The config, with missing keys set to the defaults of its class."""
         whole = super().complete(config)
         return {**whole, "head_dim": head_size(whole)}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_silu(config)
         return text_fields(config, file_type)
 
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensors of a checkpoint tensor: fused ones are cut."""
+        """The GGUF tensors of a checkpoint tensor; fused ones are split."""
         for fused, parts in self._fused(config).items():
             if f".{fused}." in source:
                 yield from self._cut(source, fused, parts, tensor, config)
@@ -61,7 +61,7 @@ class Ernie45(Family):
         yield from super().converted(source, tensor, config)
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_rms_epsilon"),
             rotary=Rotary.load(facts, weights),
@@ -70,7 +70,7 @@ class Ernie45(Family):
         return load_decoder(facts, weights, traits)
 
     def _fused(self, config: Config) -> dict[str, dict[str, int]]:
-        """Fused modules, and the rows of each of their parts."""
+        """The fused modules, and the number of rows of each of their parts."""
         width, n_inner = config["head_dim"], required(config, "intermediate_size")
         n_q = required(config, "num_attention_heads") * width
         n_kv = required(config, "num_key_value_heads") * width

@@ -1,6 +1,6 @@
-"""EXAONE 4: norms behind attention and feed forward, and layers with a window.
+"""EXAONE 4: norms after attention and feed-forward, and sliding-window layers.
 
-Where there are windows, only the layers that have them rotate.
+In models with sliding windows, only the layers with a window rotate.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Exaone4"]
 
 WINDOW = "attention.sliding_window"
 PERIOD = 4
-"""Every fourth layer sees everything."""
+"""Every fourth layer has full attention."""
 
 
 class Exaone4(Family):
@@ -49,7 +49,7 @@ class Exaone4(Family):
     }
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """The config with the defaults of its class, and a pattern spelled out."""
+        """The complete config, with a pattern string expanded to `layer_types`."""
         whole = super().complete(config)
         pattern = whole["sliding_window_pattern"]
         if isinstance(pattern, str) and whole.get("layer_types") is None:
@@ -61,7 +61,7 @@ class Exaone4(Family):
         return whole
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_silu(config)
         fields = {
             **text_fields(config, file_type),
@@ -73,13 +73,13 @@ class Exaone4(Family):
         return fields
 
     def computed_tensors(self, config: Config) -> Iterator[Named]:
-        """What llama3 scaling divides the frequencies by."""
+        """The frequency factors of llama3 scaling."""
         factors = llama3_factors(config, head_size(config))
         if factors is not None:
             yield "rope_freqs.weight", computed(factors)
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_rms_epsilon"),
             rotary=Rotary.load(facts, weights),

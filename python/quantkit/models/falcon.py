@@ -1,7 +1,7 @@
-"""Falcon: one or a few key heads, parallel parts, a norm for both or one for each.
+"""Falcon: one or a few KV heads; parallel attention and feed-forward; one or two norms.
 
-The checkpoint's fused matrix has groups of query heads, each followed by its key and
-its value head; GGUF has all queries first, then all keys, then all values.
+The checkpoint's fused matrix has groups of query heads, each followed by its key head
+and value head.  GGUF has all queries first, then all keys, then all values.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ CONTEXT = 2048
 class Falcon(Family):
     """The architecture that llama.cpp calls `falcon`.
 
-    GGUF's layout has the norm that attention reads as `attn_norm_2` where there are
-    two, and that of the feed forward as `attn_norm`.
+    If there are two norms, GGUF stores attention's as `attn_norm_2` and the
+    feed-forward part's as `attn_norm`.
     """
 
     name = "falcon"
@@ -59,17 +59,17 @@ class Falcon(Family):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it.
+        """The metadata of a config, in llama.cpp's order.
 
         Raises:
-            UnsupportedModelError: the model has ALiBi or sequential parts, as the small
-                Falcon-RW have, which GGUF readers do not run.
+            UnsupportedModelError: the model has ALiBi or sequential parts, like
+                Falcon-RW, which GGUF readers do not support.
         """
         if config.get("alibi") or not config.get("parallel_attn", True):
             raise UnsupportedModelError(
-                "config.json asks for ALiBi or for parts that are not parallel (as "
-                "Falcon-RW); GGUF readers run falcon with rotary positions and "
-                "parallel parts"
+                "config.json has ALiBi or a sequential feed-forward part (like "
+                "Falcon-RW); for falcon GGUF readers support only rotary positions "
+                "and parallel parts"
             )
         width = required(config, "hidden_size")
         return {
@@ -98,7 +98,7 @@ class Falcon(Family):
         yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_epsilon"),
             centered=True,
@@ -110,9 +110,9 @@ class Falcon(Family):
 
 
 def _n_kv_heads(config: Config) -> int:
-    """One for all, a few, or as many as there are query heads.
+    """The number of KV heads.
 
-    The config class gives a number even where `multi_query` makes it void.
+    With `multi_query` it is 1, and the config's own number is ignored.
     """
     if config.get("multi_query", True) and not config.get("new_decoder_architecture"):
         return 1
@@ -122,15 +122,15 @@ def _n_kv_heads(config: Config) -> int:
 def _rows_by_part(
     source: str, n_rows: int, n_heads: int, n_kv_heads: int
 ) -> NDArray[np.intp]:
-    """From (group, head, row) to all queries, all keys, all values.
+    """The row order from (group, head, row) to all queries, all keys, all values.
 
     Raises:
-        CheckpointError: the rows are not that many heads.
+        CheckpointError: the rows do not form that many heads.
     """
     group = n_heads // n_kv_heads + 2
     if n_rows % (n_kv_heads * group):
         raise CheckpointError(
-            f"{source!r} has {n_rows} rows, which are not {n_heads} query heads in "
+            f"{source!r} has {n_rows} rows, which do not form {n_heads} query heads in "
             f"{n_kv_heads} groups, each with a key and a value head; config.json does "
             "not belong to these weights"
         )

@@ -1,8 +1,8 @@
-"""What a model family is: its facts, its tensor names, and its forward pass.
+"""The base class of model families: metadata, tensor names and forward pass.
 
-A family is one class in this folder.  It says how a Hugging Face config becomes GGUF
-metadata, which checkpoint tensors make up each GGUF tensor, and how hidden states are
-computed from GGUF tensors.  It knows nothing of files: tensors come in by name.
+A family is one class in this folder.  It defines how a Hugging Face config becomes GGUF
+metadata, which checkpoint tensors form each GGUF tensor, and how hidden states are
+computed from GGUF tensors.  It does not access files: tensors are passed in by name.
 """
 
 from __future__ import annotations
@@ -42,31 +42,32 @@ DECODER_LAYER = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
-# Old checkpoints store what the config says already.
+# Old checkpoints store these tensors, which can be computed from the config.
 COMPUTED = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
 EXPERT = re.compile(r"(?P<before>.*)\.(?P<number>\d+)\.(?P<part>\w+)")
 
 
 class Family:
-    """One architecture: llama.cpp's name for it and everything that follows.
+    """One model architecture of llama.cpp.
 
-    A family overrides what is its own.  The defaults are those of a Llama-like decoder
-    whose tensors go to GGUF as they are.
+    Subclasses override what differs from the defaults, which fit a Llama-like decoder
+    whose tensors are written unchanged.
 
     Attributes:
         name: `general.architecture`, such as "llama".
-        hf_classes: the `architectures` entries of Hugging Face configs that mean it.
-        defaults: what the config class assumes where config.json says nothing; its
-            `default_theta` is that of the rotation, and None if transformers has no
-            such class: llama.cpp writes no base then.  A `num_key_value_heads` of None
-            stands for as many as heads.
-        renames: pairs of texts replaced in the checkpoint's tensor names first.
-        skipped: endings of names of tensors that do not go to GGUF.
-        foreign: parts of the names of tensors that are for images or sound.
+        hf_classes: the `architectures` entries of Hugging Face configs for this family.
+        defaults: the config class's values for keys that config.json lacks.
+            `default_theta` is the rotary base; None if transformers has no such class,
+            because llama.cpp then writes no base.  A `num_key_value_heads` of None
+            means as many as attention heads.
+        renames: (old, new) replacements applied first to the checkpoint's tensor names.
+        skipped: suffixes of tensor names that are not written to GGUF.
+        foreign: substrings of the names of vision and audio tensors, also not written.
         outer: checkpoint module -> GGUF name, outside the layers.
-        layer: the pattern of a layer's modules: its number, then the rest.
+        layer: pattern of a layer's modules; its groups are the layer number and the
+            rest of the name.
         inner: checkpoint module -> GGUF name, inside a layer.
-        experts: module of an expert's matrix -> GGUF name of all experts', stacked.
+        experts: module of one expert's matrix -> GGUF name of the stacked matrices.
     """
 
     name: ClassVar[str]
@@ -81,56 +82,56 @@ class Family:
     experts: ClassVar[Mapping[str, str]] = {}
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """The config with the defaults of its class where it says nothing."""
+        """The config, with missing keys set to the defaults of its class."""
         whole = {"default_theta": DEFAULT_BASE, **self.defaults, **config}
         if whole.get("num_key_value_heads", 0) is None:
             whole["num_key_value_heads"] = required(whole, "num_attention_heads")
         return whole
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """Metadata in the order llama.cpp writes it.
+        """The metadata of a config, in llama.cpp's order.
 
-        Keys get the architecture's prefix, but for those that start with "general." or
-        "tokenizer.".
+        The caller adds the architecture's prefix to all keys, except those that start
+        with "general." or "tokenizer.".
 
         Args:
             config: a complete config.
-            file_type: the value of `general.file_type`, which is among them.
+            file_type: the value of `general.file_type`, which is included.
         """
         return text_fields(config, file_type)
 
     def early_fields(self, config: Config) -> dict[str, Field]:
-        """Metadata that comes before all other, even before `general.type`.
+        """Metadata that precedes all other keys, even `general.type`.
 
-        llama.cpp's converter writes it while it makes the tensors.
+        llama.cpp's converter writes these keys while it converts the tensors.
         """
         return {}
 
     def computed_tensors(self, config: Config) -> Iterator[Named]:
-        """GGUF tensors that no tensor of the checkpoint stands for; they come first."""
+        """GGUF tensors computed from the config; they are written first."""
         yield from ()
 
     def tensors(self, config: Config, stored: Tensors) -> Iterator[Named]:
-        """GGUF names and tensors, in the order llama.cpp's converter gives them.
+        """GGUF names and tensors, in the order of llama.cpp's converter.
 
         Args:
             config: a complete config.
             stored: the checkpoint's tensors by name, in its order.
 
         Raises:
-            CheckpointError: the checkpoint does not fit the config.
-            UnsupportedModelError: a checkpoint tensor that the family does not know.
+            CheckpointError: the checkpoint does not match the config.
+            UnsupportedModelError: the family does not have a checkpoint tensor.
         """
         self.check(config, stored)
         yield from self.computed_tensors(config)
         yield from self.mapped(config, stored)
 
     def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
-        """The GGUF tensors of those checkpoint tensors that there are.
+        """The GGUF tensors made from the checkpoint's tensors.
 
         Raises:
             CheckpointError: an expert is missing.
-            UnsupportedModelError: a checkpoint tensor that the family does not know.
+            UnsupportedModelError: the family does not have a checkpoint tensor.
         """
         mixtures: dict[str, dict[str, LazyTensor]] = {}
         for source, tensor in stored.items():
@@ -155,26 +156,26 @@ class Family:
             )
 
     def check(self, config: Config, stored: Tensors) -> None:
-        """Refuse a checkpoint that lacks what every model of the family has.
+        """Refuse a checkpoint that lacks a required tensor.
 
-        Where the head is tied and not stored, GGUF readers take the embedding in its
-        place; a stored one is kept, as llama.cpp keeps it.
+        If the output head is tied and not stored, GGUF readers use the embedding.  A
+        stored head is kept, as in llama.cpp.
         """
         is_tied = config.get("tie_word_embeddings", False)
         if not is_tied and "lm_head" in self.outer and "lm_head.weight" not in stored:
             raise CheckpointError(
-                "the checkpoint has no 'lm_head.weight' and config.json does not say "
-                "tie_word_embeddings: true; a shard is missing, or that line is"
+                "the checkpoint has no 'lm_head.weight', and config.json does not have "
+                "tie_word_embeddings: true; a shard or that line is missing"
             )
 
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensors that one checkpoint tensor becomes: mostly one."""
+        """The GGUF tensors made from one checkpoint tensor, usually one."""
         yield self.gguf_name(source, config), tensor
 
     def n_experts(self, config: Config) -> int:
-        """Experts in a layer."""
+        """The number of experts in a layer."""
         return int(required(config, *EXPERTS["expert_count"]))
 
     def gguf_name(self, source: str, config: Config) -> str:
@@ -191,18 +192,18 @@ class Family:
                 name = f"blk.{number}.{self.inner[part]}"
         if name is None or kind not in ("weight", "bias"):
             raise UnsupportedModelError(
-                f"the checkpoint holds {source!r}, which this model family does not "
-                f"have (config.json: {n_layers(config)} layers); checkpoints with "
-                "adapters inside are not supported: start from the original weights"
+                f"the checkpoint has {source!r}, which is not a tensor of this model "
+                f"family (config.json: {n_layers(config)} layers); checkpoints that "
+                "contain adapters are not supported: use the original weights"
             )
         return f"{name}.{kind}"
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe.
+        """Build the model from GGUF metadata and tensors.
 
         Raises:
             FormatError: a key or a tensor is missing.
-            UnsupportedModelError: quantkit cannot run this one.
+            UnsupportedModelError: quantkit cannot run this model.
         """
         raise UnsupportedModelError(
             f"quantkit converts and quantizes {self.name} models, but cannot run them"
@@ -212,7 +213,7 @@ class Family:
         return any(part in source for part in self.foreign)
 
     def _expert(self, module: str) -> re.Match[str] | None:
-        """What a module says of itself, if it is an expert's."""
+        """The parts of a module's name, if it is an expert's."""
         match = EXPERT.fullmatch(module) if self.experts else None
         if match is None or match["part"] not in self.experts:
             return None
@@ -221,10 +222,12 @@ class Family:
     def _stacked(
         self, before: str, parts: dict[str, LazyTensor], kind: str, config: Config
     ) -> Iterator[Named]:
-        """The experts' matrices of one layer."""
+        """The experts' matrices of one layer, stacked."""
         match = self.layer.match(before)
         if match is None:
-            raise UnsupportedModelError(f"the checkpoint holds {before!r} in no layer")
+            raise UnsupportedModelError(
+                f"the checkpoint has {before!r}, which is not inside a layer"
+            )
         for part, name in self.experts.items():
             numbers = range(self.n_experts(config))
             matrices = [parts[f"{number}.{part}"] for number in numbers]

@@ -1,8 +1,9 @@
-"""Gemma 1, 2 and 3: norms whose weights are stored less one, and a scaled embedding.
+"""Gemma 1, 2 and 3: norm weights are stored minus one; the embedding is scaled.
 
-The head is the embedding.  Gemma 2 norms what each part gives as well, soft-caps
-scores and logits, and gives every other layer a window.  Gemma 3 norms queries and keys
-instead of capping scores; five of six layers have a window, and a rotation of its own.
+The head is tied to the embedding.  Gemma 2 also normalizes the output of each part,
+soft-caps scores and logits, and has a sliding window in every other layer.  Gemma 3
+normalizes queries and keys instead of capping scores; five of six layers have a window
+and another rotary base.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ FIELDS = (
     "attention.value_length",
     FILE_TYPE,
 )
-# Old configs say gelu and mean its approximation.
+# Old configs have "gelu" for the tanh approximation.
 GELUS = ("gelu_pytorch_tanh", "gelu")
 ATTENTION_CAP = "attn_logit_softcapping"
 LOGIT_CAP = "final_logit_softcapping"
@@ -67,16 +68,16 @@ class Gemma(Family):
     skipped: ClassVar[tuple[str, ...]] = (*COMPUTED, "lm_head.weight")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         self.check_settings(config)
         fields = ordered(text_fields(config, file_type), *FIELDS)
         return fields | unassumed_rotary_fields(config)
 
     def check_settings(self, config: Config) -> None:
-        """Refuse a config that asks for what GGUF cannot say of this architecture.
+        """Refuse settings that GGUF cannot represent for this architecture.
 
         Raises:
-            UnsupportedModelError: the setting.
+            UnsupportedModelError: the config has such a setting.
         """
         require_setting(config, "hidden_act", *GELUS)
         require_setting(config, "hidden_activation", *GELUS)
@@ -87,17 +88,17 @@ class Gemma(Family):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor: norms get the one they lack."""
+        """The GGUF tensor of a checkpoint tensor; one is added to norm weights."""
         if source.endswith("norm.weight"):
             tensor = plus(tensor, 1.0)
         yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         return load_decoder(facts, weights, self.traits(facts, weights))
 
     def traits(self, facts: Facts, weights: Weights) -> Traits:
-        """What the forward pass is."""
+        """The traits of the forward pass."""
         return Traits(
             epsilon=facts.number("attention.layer_norm_rms_epsilon"),
             activation="gelu_tanh",
@@ -110,9 +111,9 @@ class Gemma2(Gemma):
     """The architecture that llama.cpp calls `gemma2`.
 
     Attributes:
-        wide_layers: the number of layers of the model whose scores are scaled by width
-            and heads; those of all others are by head size.  GGUF has no key for it
-            that readers heed: they go by this number.
+        wide_layers: the layer count of the one model that scales scores by
+            width / heads; all others scale by head size.  GGUF has no key for this, so
+            readers check the layer count.
     """
 
     name = "gemma2"
@@ -134,7 +135,7 @@ class Gemma2(Gemma):
     wide_layers: ClassVar[int] = 46
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         self.check_settings(config)
         return {
             **ordered(text_fields(config, file_type), *FIELDS),
@@ -145,10 +146,10 @@ class Gemma2(Gemma):
         }
 
     def check_settings(self, config: Config) -> None:
-        """Refuse a config that asks for what GGUF cannot say of this architecture.
+        """Refuse settings that GGUF cannot represent for this architecture.
 
         Raises:
-            UnsupportedModelError: the setting.
+            UnsupportedModelError: the config has such a setting.
         """
         super().check_settings(config)
         assumed = head_size(config)
@@ -158,7 +159,7 @@ class Gemma2(Gemma):
         require_setting(config, "query_pre_attn_scalar", assumed)
 
     def traits(self, facts: Facts, weights: Weights) -> Traits:
-        """What the forward pass is."""
+        """The traits of the forward pass."""
         scale = None
         if facts.count("block_count") == self.wide_layers:
             n_heads = facts.count("attention.head_count")
@@ -174,7 +175,7 @@ class Gemma2(Gemma):
 
 
 class Gemma3(Gemma2):
-    """The architecture that llama.cpp calls `gemma3`; of the text part alone."""
+    """The architecture that llama.cpp calls `gemma3`; only the text model."""
 
     name = "gemma3"
     hf_classes = ("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration")
@@ -194,7 +195,7 @@ class Gemma3(Gemma2):
     wide_layers = 62
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         self.check_settings(config)
         require_setting(config, ATTENTION_CAP, None)
         fields = text_fields(config, file_type)
@@ -205,7 +206,7 @@ class Gemma3(Gemma2):
         return fields
 
     def traits(self, facts: Facts, weights: Weights) -> Traits:
-        """What the forward pass is."""
+        """The traits of the forward pass."""
         window = facts.count("attention.sliding_window", 0) or None
         return replace(
             super().traits(facts, weights),

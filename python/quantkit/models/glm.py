@@ -1,8 +1,8 @@
-"""GLM-4 and ChatGLM: part of each head rotates, neighbours together; gate and up fused.
+"""GLM-4 and ChatGLM: partial rotation of neighbouring components; fused gate and up.
 
-ChatGLM (2, 3, GLM-4-9B-Chat) is the first home of the architecture, with names and a
-config of its own; Glm is the same in transformers.  Glm4 (GLM-4-0414) norms what each
-part gives as well, and has an architecture of its own.
+ChatGLM (2, 3, GLM-4-9B-Chat) uses its own tensor names and config keys; Glm is the same
+architecture in transformers.  Glm4 (GLM-4-0414) is a separate architecture that also
+normalizes the output of each part.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ FIELDS = (
     FILE_TYPE,
 )
 SHARE = 0.5
-# What a ChatGLM's config calls what transformers' configs call otherwise.
+# ChatGLM's config key -> transformers' key for the same setting.
 OWN_NAMES = {
     "seq_length": "max_position_embeddings",
     "ffn_hidden_size": "intermediate_size",
@@ -58,8 +58,8 @@ OWN_NAMES = {
 class Glm(Family):
     """The architecture that llama.cpp calls `chatglm`, as transformers stores it.
 
-    llama.cpp's converter overlooks what transformers calls the base of the rotation and
-    the epsilon of the norms; they are taken from the config here.
+    llama.cpp's converter ignores transformers' keys for the rotary base and the norms'
+    epsilon; quantkit reads them from the config.
     """
 
     name = "chatglm"
@@ -73,7 +73,7 @@ class Glm(Family):
     inner: ClassVar = {**DECODER_LAYER, "mlp.gate_up_proj": "ffn_up"}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_setting(config, "hidden_act", "silu", "swish")
         n_heads = required(config, "num_attention_heads")
         size = required(config, "hidden_size") // n_heads
@@ -89,14 +89,14 @@ class Glm(Family):
         }
 
     def context(self, config: Config) -> int:
-        """How long a text may be.
+        """The context length.
 
-        For configs of transformers, llama.cpp's converter writes the width.
+        For transformers' configs, llama.cpp's converter writes the hidden size.
         """
         return int(required(config, "hidden_size"))
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_rms_epsilon"),
             rotary=Rotary.load(facts, weights),
@@ -106,7 +106,7 @@ class Glm(Family):
 
 
 class ChatGlm(Glm):
-    """The same, as its makers store it."""
+    """The architecture `chatglm`, as the original checkpoints store it."""
 
     hf_classes = ("ChatGLMModel", "ChatGLMForConditionalGeneration")
     defaults: ClassVar = {"rms_norm_eps": 1e-5}
@@ -129,27 +129,28 @@ class ChatGlm(Glm):
     }
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """The config with transformers' names, and what it leaves out."""
+        """The complete config, with transformers' keys."""
         named = {new: config[old] for old, new in OWN_NAMES.items() if old in config}
         return super().complete({**config, **named})
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_setting(config, "rmsnorm", True)
         require_setting(config, "post_layer_norm", True)
         require_setting(config, "apply_residual_connection_post_layernorm", False)
         return super().hyperparameters(config, file_type)
 
     def context(self, config: Config) -> int:
-        """How long a text may be."""
+        """The context length."""
         return int(required(config, "max_position_embeddings", "hidden_size"))
 
 
 class Glm4(Glm):
-    """The architecture that llama.cpp calls `glm4`; of GLM-4V the text part alone.
+    """The architecture that llama.cpp calls `glm4`; of GLM-4V only the text model.
 
-    GLM-4V rotates by place in an image too, which is the same as by position in a text.
-    GGUF readers do that to the two halves of a head, so rows of its matrices move.
+    GLM-4V also rotates by position in an image (M-RoPE), which for text is the same.
+    For M-RoPE GGUF readers rotate the two halves of a head, so query and key rows are
+    permuted.
     """
 
     name = "glm4"
@@ -163,7 +164,7 @@ class Glm4(Glm):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_setting(config, "hidden_act", "silu", "swish")
         return {
             **text_fields(config, file_type),
@@ -181,21 +182,21 @@ class Glm4(Glm):
 
 
 def n_rotated(config: Config, head_size: int) -> int:
-    """How many components of a head rotate."""
+    """The number of components of a head that rotate."""
     share = rope_parameters(config).get("partial_rotary_factor", SHARE)
     return int(head_size * share)
 
 
 def halved_rows(source: str, tensor: LazyTensor, config: Config) -> NDArray[np.intp]:
-    """The order that brings neighbours to the two halves of what rotates of a head.
+    """The row order that moves neighbours to the two halves of a head's rotated part.
 
     Raises:
-        CheckpointError: the rows are not heads.
+        CheckpointError: the rows do not form heads.
     """
     n_rows, size = tensor.shape[0], head_size(config)
     if n_rows % size:
         raise CheckpointError(
-            f"{source!r} has {n_rows} rows, which are not heads of {size}; "
+            f"{source!r} has {n_rows} rows, which do not form heads of {size}; "
             "config.json does not belong to these weights"
         )
     n_turned = n_rotated(config, size)

@@ -1,7 +1,7 @@
-"""GPT-2: learned positions, LayerNorm, one matrix for queries, keys and values.
+"""GPT-2: learned positions, LayerNorm, fused queries, keys and values.
 
-The checkpoint's layers are Conv1D, whose matrices are [inputs, outputs]: they are
-transposed on their way to GGUF.
+The checkpoint's linear layers are Conv1D with matrices [inputs, outputs], which are
+transposed for GGUF.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class GPT2(Family):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         width = required(config, "n_embd")
         return {
             "block_count": uint32(n_layers(config)),
@@ -64,13 +64,13 @@ class GPT2(Family):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor: matrices of Conv1D are transposed."""
+        """The GGUF tensor of a checkpoint tensor; Conv1D matrices are transposed."""
         if source.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
             tensor = transposed(tensor)
         yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_epsilon"),
             centered=True,

@@ -1,7 +1,7 @@
-"""GPT-NeoX and Pythia: partly rotated heads, parallel parts with norms of their own.
+"""GPT-NeoX and Pythia: partial rotation, and parallel parts with separate norms.
 
-The checkpoint's fused matrix has queries, keys and values head by head; GGUF has all
-queries first, then all keys, then all values.
+The checkpoint's fused matrix has query, key and value for each head in turn.  GGUF has
+all queries first, then all keys, then all values.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class GPTNeoX(Family):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         width = required(config, "hidden_size")
         n_heads = required(config, "num_attention_heads")
         share = first(config, "rotary_pct", "partial_rotary_factor")
@@ -75,14 +75,14 @@ class GPTNeoX(Family):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor: fused rows move."""
+        """The GGUF tensor of a checkpoint tensor; fused rows are permuted."""
         if ".query_key_value." in source:
             n_heads = required(config, "num_attention_heads")
             tensor = taken(tensor, rows_by_part(tensor.shape[0], n_heads))
         yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_epsilon"),
             centered=True,
@@ -94,7 +94,7 @@ class GPTNeoX(Family):
 
 
 def rows_by_part(n_rows: int, n_heads: int) -> NDArray[np.intp]:
-    """From (head, part, row) to (part, head, row): parts are query, key and value."""
+    """The row order from (head, part, row) to (part, head, row); parts are q, k, v."""
     rows = np.arange(n_rows, dtype=np.intp).reshape(n_heads, 3, -1)
     order: NDArray[np.intp] = rows.swapaxes(0, 1).reshape(-1)
     return order

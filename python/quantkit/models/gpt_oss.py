@@ -1,7 +1,8 @@
-"""gpt-oss: experts with biases, attention with sinks, a window on every other layer.
+"""gpt-oss: experts with biases, attention sinks, a sliding window in every other layer.
 
-The experts' gate and up matrices are one, their rows in turn.  Published checkpoints
-have the experts in MXFP4, which goes to GGUF as it is; others have them transposed.
+The experts' gate and up matrices are fused with alternating rows.  Published
+checkpoints store the experts in MXFP4, which is written to GGUF unchanged; others store
+them transposed.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from .family import DECODER_LAYER, Family, Named, Tensors
 __all__ = ["GptOss"]
 
 GATE_UP, DOWN = ".mlp.experts.gate_up_proj", ".mlp.experts.down_proj"
-# Every second layer sees everything.
+# Every second layer has full attention.
 PERIOD = 2
 
 
 class GptOss(Family):
     """The architecture that llama.cpp calls `gpt-oss`.
 
-    GGUF calls the norm that the feed forward reads `post_attention_norm`.
+    GGUF stores the norm before the feed-forward part as `post_attention_norm`.
     """
 
     name = "gpt-oss"
@@ -52,7 +53,7 @@ class GptOss(Family):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         width = required(config, "intermediate_size")
         return {
             **text_fields(config, file_type),
@@ -61,7 +62,7 @@ class GptOss(Family):
         }
 
     def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
-        """The GGUF tensors; llama.cpp writes those in MXFP4 before all others."""
+        """The GGUF tensors; llama.cpp writes the MXFP4 tensors first."""
         packed = {k: v for k, v in stored.items() if v.type is QuantType.MXFP4}
         others = {k: v for k, v in stored.items() if k not in packed}
         yield from super().mapped(config, packed)
@@ -70,7 +71,7 @@ class GptOss(Family):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensors of a checkpoint tensor: gate and up are taken apart."""
+        """The GGUF tensors of a checkpoint tensor; gate and up are split."""
         if source.endswith((GATE_UP, DOWN)):
             source = f"{source}.weight"
             if tensor.type is not QuantType.MXFP4:
@@ -90,7 +91,7 @@ class GptOss(Family):
             yield name, reshaped(half, half.shape[:2]) if is_bias else half
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_rms_epsilon"),
             activation="swiglu_clamped",
@@ -107,7 +108,7 @@ class GptOss(Family):
 
 
 def _load_layer(facts: Facts, weights: Weights, number: int, traits: Traits) -> Layer:
-    """Layer `number`, whose second norm is not of what attention gives."""
+    """Layer `number`; its `post_attention_norm` precedes the feed-forward part."""
     layer = load_layer(facts, weights, number, traits)
     return replace(
         layer,

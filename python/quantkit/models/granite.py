@@ -1,4 +1,4 @@
-"""Granite 3: a Llama with scales on embedding, residuals, attention and logits."""
+"""Granite 3: Llama with scales on embedding, residuals, attention and logits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .llama import Llama
 
 __all__ = ["Granite"]
 
-# Unprefixed GGUF key -> config key; 0 stands for none.
+# Unprefixed GGUF key -> config key; 0 means no scale.
 SCALES = {
     "attention.scale": "attention_multiplier",
     "embedding_scale": "embedding_multiplier",
@@ -31,13 +31,13 @@ class Granite(Llama):
     fills_head_size = False
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """The config with the defaults of its class; a head size is left out."""
+        """The complete config, without a head size."""
         whole = super().complete(config)
         whole.pop("head_dim", None)
         return whole
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         fields = super().hyperparameters(config, file_type)
         for key, name in SCALES.items():
             if config[name]:
@@ -45,7 +45,7 @@ class Granite(Llama):
         return fields
 
     def traits(self, facts: Facts, weights: Weights) -> Traits:
-        """What the forward pass is."""
+        """The traits of the forward pass."""
         return replace(
             super().traits(facts, weights),
             attention_scale=facts.number("attention.scale", 0.0) or None,

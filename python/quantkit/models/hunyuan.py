@@ -1,6 +1,6 @@
-"""Hunyuan, dense: queries and keys are normed after they rotate.
+"""Hunyuan, dense: queries and keys are normalized after the rotation.
 
-Its rope scaling "dynamic" with a fixed `alpha` is no more than a larger base.
+Its rope scaling "dynamic" has a fixed `alpha` and is equivalent to a larger base.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .rope_config import rope_parameters
 __all__ = ["HunYuanDense"]
 
 CONTEXT = 256 * 1024
-"""Tokens that models with this scaling read, whatever the config says."""
+"""The context length of models with this scaling, whatever the config says."""
 
 STATED_CONTEXTS = (32 * 1024, CONTEXT)
 DEFAULT_ALPHA = 50.0
@@ -47,9 +47,9 @@ class HunYuanDense(Family):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it.
+        """The metadata of a config, in llama.cpp's order.
 
-        Dense models may state `num_experts` 1, which is left out.
+        Dense models may have `num_experts` 1, which is ignored.
         """
         require_silu(config)
         dense = {key: value for key, value in config.items() if key != "num_experts"}
@@ -61,12 +61,12 @@ class HunYuanDense(Family):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor; none for a head that is tied."""
+        """The GGUF tensor of a checkpoint tensor; a tied head is skipped."""
         if source != "lm_head.weight" or not config.get("tie_word_embeddings"):
             yield from super().converted(source, tensor, config)
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_rms_epsilon"),
             rotary=Rotary.load(facts, weights),
@@ -76,17 +76,17 @@ class HunYuanDense(Family):
 
 
 def _stretched(config: Config) -> dict[str, Field]:
-    """The rotation with a larger base, and the context that it is good for.
+    """The larger rotary base, and the context length that it supports.
 
     Raises:
-        UnsupportedModelError: the model is none of those that this is known of.
+        UnsupportedModelError: llama.cpp's rule does not cover this config.
     """
     parameters = rope_parameters(config)
     base, stated = parameters["rope_theta"], config["max_position_embeddings"]
     if base != 10000 or stated not in STATED_CONTEXTS:
         raise UnsupportedModelError(
-            f"config.json says rope_theta {base} and max_position_embeddings {stated} "
-            "with rope scaling 'dynamic'; known are 10000 and "
+            f"config.json has rope_theta {base} and max_position_embeddings {stated} "
+            "with rope scaling 'dynamic'; supported are 10000 and "
             f"{' or '.join(map(str, STATED_CONTEXTS))}"
         )
     size = head_size(config)

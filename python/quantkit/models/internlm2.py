@@ -1,7 +1,7 @@
-"""InternLM 2: a Llama whose attention is fused, group by group.
+"""InternLM 2: Llama with attention fused by groups.
 
-Rows of `wqkv` are, for each key head, the query heads that read it, then the key head,
-then the value head.
+The rows of `wqkv` are, for each group, its query heads, its key head and its value
+head.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class InternLM2(Llama):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_silu(config)
         return text_fields(config, file_type)
 
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensors of a checkpoint tensor: fused attention is cut."""
+        """The GGUF tensors of a checkpoint tensor; fused attention is split."""
         name = self.gguf_name(source, config)
         if ".attn_qkv." not in name:
             yield name, tensor
@@ -64,7 +64,7 @@ class InternLM2(Llama):
         n_parts = n_heads + 2 * n_groups
         if tensor.shape[0] % n_parts:
             raise CheckpointError(
-                f"{source!r} has {tensor.shape[0]} rows, which are not {n_parts} "
+                f"{source!r} has {tensor.shape[0]} rows, which do not form {n_parts} "
                 "heads; config.json does not belong to these weights"
             )
         rows = np.arange(tensor.shape[0])

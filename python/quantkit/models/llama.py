@@ -1,9 +1,9 @@
 """Llama 1 to 3 and models built like it: Mistral, Mixtral, SmolLM2, Yi, DeepSeek LLM.
 
-GGUF's llama layout rotates neighbouring components (0, 1), (2, 3), ...; Hugging Face
+GGUF's llama layout rotates neighbouring components (0, 1), (2, 3), ...  Hugging Face
 checkpoints rotate the two halves of a head, so the rows of the query and key matrices
-change places.  Mistral's sliding window has no key in this layout: attention is full,
-which is the same up to the window's length.
+are permuted.  Mistral's sliding window has no key in this layout: readers use full
+attention, which is the same up to the window's length.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ class Llama(Family):
         "num_key_value_heads": None,
     }
     fills_head_size: ClassVar[bool] = True
-    """Whether the config class works out `head_dim` where config.json has none."""
+    """Whether the config class computes `head_dim` if config.json lacks it."""
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """The config with the defaults of its class where it says nothing."""
+        """The config, with missing keys set to the defaults of its class."""
         whole = super().complete(config)
         if self.fills_head_size:
             whole["head_dim"] = head_size(whole)
         return whole
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_silu(config)
         return {
             **text_fields(config, file_type),
@@ -63,7 +63,7 @@ class Llama(Family):
         }
 
     def computed_tensors(self, config: Config) -> Iterator[Named]:
-        """What Llama 3.1 divides the frequencies by."""
+        """The frequency factors of Llama 3.1."""
         factors = llama3_factors(config, head_size(config))
         if factors is not None:
             yield "rope_freqs.weight", computed(factors)
@@ -71,7 +71,7 @@ class Llama(Family):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor: rows of queries and keys move."""
+        """The GGUF tensor of a checkpoint tensor; query and key rows are permuted."""
         n_heads = required(config, "num_attention_heads")
         module = source.rpartition(".")[0]
         if module.endswith(".q_proj"):
@@ -82,11 +82,11 @@ class Llama(Family):
         yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         return load_decoder(facts, weights, self.traits(facts, weights))
 
     def traits(self, facts: Facts, weights: Weights) -> Traits:
-        """What the forward pass is."""
+        """The traits of the forward pass."""
         n_experts = facts.count("expert_count", 0)
         return Traits(
             epsilon=facts.number("attention.layer_norm_rms_epsilon"),
@@ -101,7 +101,7 @@ class Llama(Family):
 
 
 class Mixtral(Llama):
-    """A Llama with a mixture of experts."""
+    """Llama with a mixture of experts."""
 
     hf_classes = ("MixtralForCausalLM",)
     defaults: ClassVar = {
@@ -121,28 +121,28 @@ class Mixtral(Llama):
 
 
 def require_silu(config: Config) -> None:
-    """Refuse a config whose feed forward has another activation function.
+    """Refuse a config whose activation function is not SiLU.
 
     Raises:
-        UnsupportedModelError: it is not SiLU, which GGUF readers assume.
+        UnsupportedModelError: GGUF readers only support SiLU for this architecture.
     """
     if (activation := config.get("hidden_act", "silu")) not in ("silu", "swish"):
         raise UnsupportedModelError(
-            f"config.json says hidden_act {activation!r}; GGUF readers run this "
-            "architecture with silu"
+            f"config.json has hidden_act: {activation!r}; for this architecture GGUF "
+            "readers support only 'silu'"
         )
 
 
 def interleaved_rows(source: str, tensor: LazyTensor, n_heads: int) -> NDArray[np.intp]:
-    """The order that brings components j and j + half of each head side by side.
+    """The row order that puts components j and j + half of each head side by side.
 
     Raises:
-        CheckpointError: the rows are not that many heads of an even size.
+        CheckpointError: the rows do not form `n_heads` heads of an even size.
     """
     n_rows = tensor.shape[0]
     if n_rows % (2 * n_heads):
         raise CheckpointError(
-            f"{source!r} has {n_rows} rows, which are not {n_heads} heads "
+            f"{source!r} has {n_rows} rows, which do not form {n_heads} heads "
             "of an even size; config.json does not belong to these weights"
         )
     halves = np.arange(n_rows, dtype=np.intp).reshape(n_heads, 2, -1)

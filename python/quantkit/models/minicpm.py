@@ -1,7 +1,7 @@
-"""MiniCPM 1, 2 and 4: a Llama with scales, and LongRoPE in some.
+"""MiniCPM 1, 2 and 4: Llama with scales; some models have LongRoPE.
 
-Metadata counts what logits are divided by; files from before llama.cpp wrote the scales
-lack them, and mean those of MiniCPM 2B.
+`logit_scale` in the metadata is a divisor.  Old GGUF files lack the scales; MiniCPM
+2B's apply then.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .rope_config import rope_parameters
 
 __all__ = ["MiniCPM"]
 
-# MiniCPM 2B's.
+# The scales of MiniCPM 2B.
 EMBEDDING_SCALE = 12.0
 DEPTH_SCALE = 1.4
 LOGIT_WIDTH = 256
@@ -43,7 +43,7 @@ class MiniCPM(Llama):
     fills_head_size = False
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_silu(config)
         depth = n_layers(config) ** 0.5
         width = required(config, "hidden_size")
@@ -55,7 +55,7 @@ class MiniCPM(Llama):
         }
 
     def computed_tensors(self, config: Config) -> Iterator[Named]:
-        """What LongRoPE divides the frequencies by."""
+        """The frequency factors of LongRoPE."""
         parameters = rope_parameters(config)
         n_pairs = head_size(config) // 2
         for length, key in FACTORS.items():
@@ -64,13 +64,13 @@ class MiniCPM(Llama):
                 continue
             if factors is None or len(factors) != n_pairs:
                 raise CheckpointError(
-                    f"config.json gives rope scaling 'longrope' {len(factors or ())} "
-                    f"numbers as {key!r}; expected {n_pairs}, one for each pair"
+                    f"config.json has {len(factors or ())} numbers in {key!r} of rope "
+                    f"scaling 'longrope'; expected {n_pairs}, one per rotated pair"
                 )
             yield f"rope_factors_{length}.weight", computed(np.array(factors))
 
     def traits(self, facts: Facts, weights: Weights) -> Traits:
-        """What the forward pass is."""
+        """The traits of the forward pass."""
         depth = facts.count("block_count") ** 0.5
         width = facts.count("embedding_length")
         return replace(

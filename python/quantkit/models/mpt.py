@@ -1,4 +1,4 @@
-"""MPT: ALiBi, no biases in most models, queries, keys and values clipped in some."""
+"""MPT: ALiBi; most models have no biases, some clip queries, keys and values."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Mpt(Family):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it.
+        """The metadata of a config, in llama.cpp's order.
 
-        llama.cpp leaves out `general.file_type`, and so do we.
+        Like llama.cpp, it leaves out `general.file_type`.
         """
         width = required(config, "d_model")
         attention = required(config, "attn_config")
@@ -66,7 +66,7 @@ class Mpt(Family):
         return fields
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         clamp = facts.number("attention.clamp_kqv", 0.0)
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_epsilon"),

@@ -1,8 +1,8 @@
-"""OLMo 1 and 2, and OLMo 3 in the layout of 2.
+"""OLMo 1 and 2, and OLMo 3 in the layout of OLMo 2.
 
 OLMo 1 has LayerNorms without weights, and may clip queries, keys and values.  OLMo 2
-norms what each part gives instead of what it reads, and queries and keys as a whole.
-Most layers of OLMo 3 have a window, and only those without one scale their rotation.
+normalizes the output of each part instead of its input, and queries and keys over all
+heads.  Most layers of OLMo 3 have a sliding window; the others use rope scaling.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PERIOD = 4
 
 
 class Olmo(Llama):
-    """The architecture that llama.cpp calls `olmo`; rows move as in Llama's."""
+    """The architecture that llama.cpp calls `olmo`; rows are permuted as for Llama."""
 
     name = "olmo"
     hf_classes = ("OlmoForCausalLM",)
@@ -38,11 +38,11 @@ class Olmo(Llama):
     }
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """The config with the defaults of its class where it says nothing."""
+        """The config, with missing keys set to the defaults of its class."""
         return Family.complete(self, config)
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_setting(config, "hidden_act", "silu", "swish")
         fields = text_fields(config, file_type)
         fields["attention.layer_norm_epsilon"] = float32(EPSILON)
@@ -51,7 +51,7 @@ class Olmo(Llama):
         return fields
 
     def traits(self, facts: Facts, weights: Weights) -> Traits:
-        """What the forward pass is."""
+        """The traits of the forward pass."""
         return Traits(
             epsilon=facts.number("attention.layer_norm_epsilon"),
             centered=True,
@@ -79,12 +79,12 @@ class Olmo2(Family):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_setting(config, "hidden_act", "silu", "swish")
         return text_fields(config, file_type)
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         window = facts.count("attention.sliding_window", 0) or None
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_rms_epsilon"),
@@ -97,7 +97,7 @@ class Olmo2(Family):
 
 
 class Olmo3(Olmo2):
-    """The same, with windows."""
+    """The architecture `olmo2` with sliding windows."""
 
     hf_classes = ("Olmo3ForCausalLM",)
     defaults: ClassVar = {
@@ -108,7 +108,7 @@ class Olmo3(Olmo2):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         return {
             **super().hyperparameters(config, file_type),
             "attention.sliding_window": uint32(required(config, "sliding_window")),

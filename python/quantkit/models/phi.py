@@ -1,8 +1,8 @@
-"""Phi 1, 1.5 and 2, and Phi 3 and 4: two designs by one maker.
+"""Phi 1, 1.5 and 2, and Phi 3 and 4: two different architectures.
 
-The first runs attention and a plain feed forward side by side, with biases everywhere.
-The second is as Llama with its projections fused; models of long context turn by other
-frequencies where the text is long (LongRoPE).
+The first has parallel attention and an ungated feed-forward part, with biases.  The
+second is Llama with fused projections.  Its long-context models use other frequencies
+for long texts (LongRoPE).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Phi(Family):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_setting(config, "hidden_act", "gelu_new", "gelu_pytorch_tanh")
         fields = text_fields(config, file_type)
         fields["rope.dimension_count"] = uint32(n_rotated(config))
@@ -92,7 +92,7 @@ class Phi(Family):
         }
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_epsilon"),
             centered=True,
@@ -121,7 +121,7 @@ class Phi3(Family):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_setting(config, "hidden_act", "silu", "swish")
         fields = {
             **text_fields(config, file_type),
@@ -132,13 +132,13 @@ class Phi3(Family):
         return ordered(fields, *PHI3_FIELDS)
 
     def early_fields(self, config: Config) -> dict[str, Field]:
-        """What LongRoPE scales queries and keys by."""
+        """The scale that LongRoPE applies to queries and keys."""
         if not rope_parameters(config).get("long_factor"):
             return {}
         return {"rope.scaling.attn_factor": float32(attention_factor(config))}
 
     def computed_tensors(self, config: Config) -> Iterator[Named]:
-        """What LongRoPE divides the frequencies by."""
+        """The frequency factors of LongRoPE."""
         parameters = rope_parameters(config)
         if not parameters.get("long_factor"):
             return
@@ -146,13 +146,14 @@ class Phi3(Family):
             factors = np.array(required(parameters, f"{kind}_factor"), np.float32)
             if len(factors) != n_rotated(config) // 2:
                 raise CheckpointError(
-                    f"config.json gives {len(factors)} of rope scaling's {kind}_factor "
-                    f"for {n_rotated(config) // 2} frequencies; get the complete file"
+                    f"config.json has {len(factors)} values in rope scaling's "
+                    f"{kind}_factor; expected {n_rotated(config) // 2}; download the "
+                    "complete file"
                 )
             yield f"rope_factors_{kind}.weight", computed(factors)
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_rms_epsilon"),
             rotary=Rotary.load(facts, weights),
@@ -163,19 +164,19 @@ class Phi3(Family):
 
 
 def n_rotated(config: Config) -> int:
-    """How many components of a head rotate."""
+    """The number of components of a head that rotate."""
     share = rope_parameters(config).get("partial_rotary_factor", 1.0)
     width = required(config, "hidden_size", "n_embd")
     return int(share * width) // int(required(config, "num_attention_heads", "n_head"))
 
 
 def original_context(config: Config) -> int:
-    """The context that the model was first trained with."""
+    """The context length before LongRoPE extended it."""
     return int(required(rope_parameters(config), "original_max_position_embeddings"))
 
 
 def attention_factor(config: Config) -> float:
-    """What LongRoPE scales queries and keys by: more, the longer the context grew."""
+    """The scale that LongRoPE applies to queries and keys; grows with the context."""
     parameters: dict[str, Any] = rope_parameters(config)
     if parameters.get("attention_factor") is not None:
         return float(parameters["attention_factor"])

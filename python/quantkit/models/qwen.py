@@ -1,7 +1,7 @@
-"""Qwen 1, 2, 2.5 and 3, dense: as Llama, but heads rotate by halves; no row moves.
+"""Qwen 1, 2, 2.5 and 3, dense: Llama with rotation by halves, so rows keep their order.
 
-Qwen 1 and 2 have biases on queries, keys and values.  Qwen 3 norms queries and keys
-instead, head by head, before they rotate.
+Qwen 1 and 2 have biases on queries, keys and values.  Qwen 3 instead normalizes each
+head of queries and keys before the rotation.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ __all__ = ["Qwen", "Qwen2", "Qwen3"]
 class Qwen(Family):
     """Qwen 1, which llama.cpp calls `qwen`.
 
-    Its attention is fused, and its config counts the feed forward twice over, for gate
-    and up.  What it changes in texts longer than it was trained with (`use_dynamic_ntk`
-    and `use_logn_attn`) GGUF readers leave out.
+    Its attention is fused, and its config's feed-forward size counts gate and up
+    together.  GGUF readers ignore its changes for texts beyond the training length
+    (`use_dynamic_ntk` and `use_logn_attn`).
     """
 
     name = "qwen"
@@ -51,20 +51,20 @@ class Qwen(Family):
     }
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """The config, its epsilon also under the name that fits its norms.
+        """The complete config, with its epsilon also under the key of RMSNorm.
 
-        llama.cpp's converter writes that of LayerNorm alone, and then cannot load the
-        file, since it looks for that of RMSNorm.
+        llama.cpp's converter writes only LayerNorm's epsilon, and llama.cpp then cannot
+        load the file because it reads RMSNorm's.
         """
         epsilon = required(config, "layer_norm_epsilon")
         return {**super().complete(config), "rms_norm_eps": epsilon}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         return text_fields(config, file_type)
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         epsilon = "attention.layer_norm_rms_epsilon"
         if epsilon not in facts:
             epsilon = "attention.layer_norm_epsilon"
@@ -84,16 +84,16 @@ class Qwen2(Family):
     }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_silu(config)
         return text_fields(config, file_type)
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         return load_decoder(facts, weights, self.traits(facts, weights))
 
     def traits(self, facts: Facts, weights: Weights) -> Traits:
-        """What the forward pass is."""
+        """The traits of the forward pass."""
         return Traits(
             epsilon=facts.number("attention.layer_norm_rms_epsilon"),
             rotary=Rotary.load(facts, weights),

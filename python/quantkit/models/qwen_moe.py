@@ -1,8 +1,8 @@
-"""Qwen 1.5, 2 and 3 with experts: as the dense ones, but for the feed forward.
+"""Qwen 1.5, 2 and 3 with experts: the dense models with another feed-forward part.
 
-Qwen 2's have an expert that all tokens go through, behind a gate of its own, and do not
-norm the weights of the others; Qwen 3's have none and norm.  GGUF has no key for that.
-Newer versions of transformers may store the experts of a layer in one tensor.
+Qwen 2 has a shared expert with its own gate, and does not normalize the weights of the
+chosen experts.  Qwen 3 has no shared expert and normalizes.  GGUF has no key for this.
+Newer versions of transformers may store a layer's experts in one tensor.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EXPERT_SIZES = {
 }
 
 
-# GGUF has experts in every layer: none has a feed forward of its own.
+# In GGUF every layer of these models has experts; none has a dense feed-forward part.
 ATTENTION = {k: v for k, v in DECODER_LAYER.items() if not k.startswith("mlp.")}
 
 
@@ -67,10 +67,10 @@ class Qwen2Moe(Qwen2):
         "up_proj": "ffn_up_exps",
     }
     norms_shares: ClassVar[bool] = False
-    """Whether GGUF readers norm the weights of the experts used."""
+    """Whether GGUF readers normalize the weights of the chosen experts."""
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_silu(config)
         require_setting(config, "norm_topk_prob", self.norms_shares)
         fields = text_fields(config, file_type)
@@ -82,7 +82,7 @@ class Qwen2Moe(Qwen2):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensors of a checkpoint tensor: experts in one are cut."""
+        """The GGUF tensors of a checkpoint tensor; fused experts are split."""
         module = source.removesuffix(".weight")
         if module.endswith(".experts.gate_up_proj"):
             before = module.removesuffix("gate_up_proj")
@@ -97,7 +97,7 @@ class Qwen2Moe(Qwen2):
         yield from super().converted(source, tensor, config)
 
     def traits(self, facts: Facts, weights: Weights) -> Traits:
-        """What the forward pass is."""
+        """The traits of the forward pass."""
         experts = Experts(
             facts.count("expert_count"),
             facts.count("expert_used_count"),

@@ -1,7 +1,7 @@
-"""Rotary position embedding: what a Hugging Face config says of it, as GGUF metadata.
+"""Convert a Hugging Face config's rotary position embedding to GGUF metadata.
 
-Sources: the rope settings of transformers; the rope scaling of Llama 3.1 as it is
-defined there; key names from the GGUF format document.
+Sources: transformers' rope settings, including Llama 3.1's scaling; key names from the
+GGUF format document.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = [
     "unassumed_rotary_fields",
 ]
 
-# Kinds of scaling that count from the context a model was first trained with, which
-# is `max_position_embeddings` where the config does not tell.
+# Scaling types that depend on the model's original context length; its default is
+# `max_position_embeddings`.
 TELL_ORIGINAL = ("llama3", "yarn", "longrope")
 KNOWN_SCALINGS = ("default", "linear", "yarn", "llama3", "longrope", "su", "dynamic")
 
@@ -36,7 +36,7 @@ YARN_FIELDS = {
     "rope.scaling.yarn_beta_fast": ("beta_fast",),
     "rope.scaling.yarn_beta_slow": ("beta_slow",),
 }
-# Names that configs have for the same thing.
+# Different config keys for the same setting.
 BASES = (
     "global_rope_theta",
     "rope_global_theta",
@@ -56,20 +56,21 @@ SHARES = ("partial_rotary_factor", "rope_pct", "rope_percent")
 
 
 def rope_parameters(config: Config) -> dict[str, Any]:
-    """The rope settings of a config in the style of transformers 5, of full attention.
+    """A config's rope settings for full attention, in the style of transformers 5.
 
-    Older configs have `rope_theta` and the like at the top and call the type `type`.
+    Older configs have `rope_theta` and others at the top level, and `type` for
+    `rope_type`.
 
     Raises:
-        UnsupportedModelError: a kind of scaling that quantkit does not know.
+        UnsupportedModelError: the scaling type is unknown.
     """
     given: Any = config.get("rope_parameters") or config.get("rope_scaling") or {}
     given = given.get("full_attention", given)
     kind = given.get("rope_type") or given.get("type") or "default"
     if kind not in KNOWN_SCALINGS:
         raise UnsupportedModelError(
-            f"config.json asks for rope scaling {kind!r}; "
-            f"known: {', '.join(KNOWN_SCALINGS)}"
+            f"config.json has rope scaling {kind!r}; "
+            f"supported: {', '.join(KNOWN_SCALINGS)}"
         )
     settled = {**given, "rope_type": kind}
     for setting, names in (
@@ -87,7 +88,7 @@ def rope_parameters(config: Config) -> dict[str, Any]:
 
 
 def local_base(config: Config) -> float | None:
-    """`rope_theta` of layers with a window, where the config tells one."""
+    """`rope_theta` of the sliding-window layers, if the config has one."""
     given = config.get("rope_parameters") or {}
     local = given.get("sliding_attention") or {}
     base = local.get("rope_theta") or _first(config, LOCAL_BASES)
@@ -99,11 +100,11 @@ def _first(config: Config, names: tuple[str, ...]) -> Any:
 
 
 def _setting(parameters: Mapping[str, Any], key: str) -> Any:
-    """A rope setting that its kind of scaling cannot do without."""
+    """A rope setting that the scaling type requires."""
     if parameters.get(key) is None:
         raise CheckpointError(
-            f"config.json asks for rope scaling {parameters['rope_type']!r} "
-            f"but does not give its {key!r}"
+            f"config.json has rope scaling {parameters['rope_type']!r} "
+            f"but lacks its {key!r}"
         )
     return parameters[key]
 
@@ -135,22 +136,22 @@ def rotary_fields(config: Config) -> dict[str, Field]:
 
 
 def unassumed_rotary_fields(config: Config) -> dict[str, Field]:
-    """`rotary_fields`, or nothing where they are what GGUF readers assume.
+    """`rotary_fields`, or an empty dict if GGUF readers assume these values anyway.
 
-    llama.cpp's converter never writes them for some architectures, which is right for
-    the models they were made for; with another base its files do not work.
+    For some architectures llama.cpp's converter never writes them.  Its files then do
+    not work for models with another base.
     """
     fields = rotary_fields(config)
     return {} if fields == {"rope.freq_base": float32(DEFAULT_BASE)} else fields
 
 
 def llama3_factors(config: Config, head_size: int) -> F32 | None:
-    """What Llama 3.1 divides each pair's frequency by: [head_size / 2], or None.
+    """Llama 3.1's divisors of each pair's frequency: f32 [head_size / 2], or None.
 
-    Wavelengths that fit the original context often are kept, those that never complete
-    a turn in it are slowed by `factor`, and those between are interpolated.  All in
-    f32, and a number over an array is its reciprocal times the number: that is how
-    torch computes it, and so what llama.cpp's converter writes.
+    Wavelengths shorter than original / high_freq_factor are kept, those longer than
+    original / low_freq_factor are multiplied by `factor`, and those between are
+    interpolated.  To match llama.cpp's converter, this computes in f32 as torch does,
+    which divides a number by an array as reciprocal times number.
     """
     parameters = rope_parameters(config)
     if parameters["rope_type"] != "llama3":

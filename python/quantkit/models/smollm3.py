@@ -1,4 +1,4 @@
-"""SmolLM 3: a Llama in which every fourth layer does not rotate."""
+"""SmolLM 3: Llama without rotary embedding in every fourth layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .llama import Llama
 __all__ = ["SmolLM3"]
 
 STILL_EVERY = 4
-"""GGUF readers do not rotate every fourth layer; there is no key for it."""
+"""GGUF readers do not rotate every fourth layer; there is no key for this."""
 
 
 def _rotates(layer: int) -> bool:
@@ -38,10 +38,10 @@ class SmolLM3(Llama):
     fills_head_size = False
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it.
+        """The metadata of a config, in llama.cpp's order.
 
         Raises:
-            UnsupportedModelError: other layers do not rotate, or attention is windowed.
+            UnsupportedModelError: other layers do not rotate, or there is a window.
         """
         known = [int(_rotates(layer)) for layer in range(n_layers(config))]
         if config.get("no_rope_layers") is None:
@@ -51,12 +51,12 @@ class SmolLM3(Llama):
             stated = list(config["no_rope_layers"][: len(known)])
         if stated != known:
             raise UnsupportedModelError(
-                f"config.json says no_rope_layers {stated}; GGUF readers rotate all "
-                f"layers of this architecture but every {STILL_EVERY}th"
+                f"config.json has no_rope_layers {stated}; for this architecture GGUF "
+                f"readers rotate all layers except every {STILL_EVERY}th"
             )
         require_setting(config, "use_sliding_window", False)
         return super().hyperparameters(config, file_type)
 
     def traits(self, facts: Facts, weights: Weights) -> Traits:
-        """What the forward pass is."""
+        """The traits of the forward pass."""
         return replace(super().traits(facts, weights), rotates=_rotates)

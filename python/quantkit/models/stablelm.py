@@ -1,7 +1,7 @@
-"""StableLM: LayerNorm with a bias, and a rotation of part of each head.
+"""StableLM: LayerNorm with a bias, and partial rotation.
 
-StableLM 2 12B runs attention and feed forward side by side, and norms each head of
-queries and keys with weights of its own, which GGUF keeps in one tensor.
+StableLM 2 12B has parallel attention and feed-forward parts.  It normalizes each head
+of queries and keys with its own weights, which GGUF stores in one tensor.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class StableLm(Family):
     }
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """The config with the defaults of its class where it says nothing.
+        """The config, with missing keys set to the defaults of its class.
 
-        The class that came with the first models had other names and defaults.
+        The class of the first models (StableLMEpoch) has other keys and defaults.
         """
         is_first = "StableLmForCausalLM" not in config["architectures"]
         return {
@@ -72,7 +72,7 @@ class StableLm(Family):
         }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in the order llama.cpp writes it."""
+        """The metadata of a config, in llama.cpp's order."""
         require_setting(config, "hidden_act", "silu", "swish")
         share = rope_parameters(config).get("partial_rotary_factor", SHARE)
         width = required(config, "hidden_size")
@@ -85,11 +85,11 @@ class StableLm(Family):
         return ordered(fields, *FIELDS) | unassumed_rotary_fields(config)
 
     def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
-        """The GGUF tensors of those checkpoint tensors that there are."""
+        """The GGUF tensors made from the checkpoint's tensors."""
         yield from super().mapped(config, with_heads_joined(stored))
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_epsilon"),
             centered=True,
@@ -101,9 +101,9 @@ class StableLm(Family):
 
 
 def with_heads_joined(stored: Tensors) -> dict[str, LazyTensor]:
-    """The checkpoint's tensors with the norms of a layer's heads as one.
+    """The checkpoint's tensors, with the norms of a layer's heads joined into one.
 
-    It comes where the last of them was.
+    The joined tensor takes the position of the last of them.
     """
     norms: dict[str, dict[int, str]] = {}
     for name in stored:

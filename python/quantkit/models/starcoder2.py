@@ -1,4 +1,4 @@
-"""StarCoder 2: LayerNorm and biases everywhere, a plain feed forward, a window."""
+"""StarCoder 2: LayerNorm, biases, an ungated feed-forward part, a sliding window."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["Starcoder2"]
 class Starcoder2(Family):
     """The architecture that llama.cpp calls `starcoder2`.
 
-    Its window has no key in GGUF: attention is full, which is the same up to the
-    window's length of 4096.
+    Its window has no key in GGUF: readers use full attention, which is the same up to
+    the window's length of 4096.
     """
 
     name = "starcoder2"
@@ -31,7 +31,7 @@ class Starcoder2(Family):
     }
 
     def load(self, facts: Facts, weights: Weights) -> Model:
-        """The runnable model that GGUF metadata and tensors describe."""
+        """Build the model from GGUF metadata and tensors."""
         traits = Traits(
             epsilon=facts.number("attention.layer_norm_epsilon"),
             centered=True,

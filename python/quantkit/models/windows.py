@@ -1,4 +1,4 @@
-"""Which layers of a model see only a window of the text before them."""
+"""Which layers of a model have sliding-window attention, by its config."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["layer_windows", "window_fields"]
 
 
 def layer_windows(config: Config, period: int) -> list[bool]:
-    """Whether each layer has the window.
+    """Whether each layer has sliding-window attention.
 
     Args:
-        config: lists the layers, or tells another period, or neither.
-        period: the last of each `period` layers sees everything; 1: all layers do.
+        config: may list the layer types or give another period.
+        period: the last of each `period` layers has full attention; 1: all layers do.
     """
     if kinds := config.get("layer_types"):
         return [kind == "sliding_attention" for kind in kinds]
@@ -24,11 +24,11 @@ def layer_windows(config: Config, period: int) -> list[bool]:
 
 
 def window_fields(config: Config, period: int) -> dict[str, Field]:
-    """The window, and the layers that have it where readers assume others.
+    """The window size, and the layers that have it if readers assume others.
 
     Args:
         config: see `layer_windows`.
-        period: which one readers assume.
+        period: the period that readers assume.
     """
     fields = {"attention.sliding_window": uint32(required(config, "sliding_window"))}
     windows = layer_windows(config, period)

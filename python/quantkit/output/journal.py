@@ -1,7 +1,6 @@
 """What a run has written so far, noted beside its file, so that a next run can go on.
 
-Lines of a journal, each with a CRC-32 of its own in front, so that one that was not
-written to its end is known as such:
+The records of a journal, see `RecordFile`:
 
     {"of": what the file is made of, "parts": names of the files while they grow}
     [CRC-32 of the first slab's bytes, its error sums if they were measured]
@@ -13,19 +12,15 @@ and its checksum whether the disk still has them.
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
-from ..errors import OutputError
-from ..files.locks import open_alone
+from ..files.records import RecordFile
 from ..quantizing.tensor_errors import TensorErrors
 
 __all__ = ["Journal", "Record"]
@@ -80,25 +75,21 @@ class Journal:
         self.changed: tuple[str, ...] = ()
 
     def __enter__(self) -> Journal:
-        with self._output_errors():
-            raw = open_alone(self.path)
-            if raw is None:
-                raise OutputError(
-                    f"cannot write {self._target}: another process is writing it, and "
-                    f"has {self.path}; wait for that, or write to another file"
-                )
-            self._file = io.BufferedRandom(raw)
-            try:
-                self._begin(self._read())
-            except BaseException:
-                self._file.close()
-                raise
+        self._file = RecordFile(
+            self.path,
+            f"cannot write {self._target}: another process is writing it, and has "
+            f"{self.path}; wait for that, or write to another file",
+        )
+        try:
+            self._begin(self._file.read())
+        except BaseException:
+            self._file.close()
+            raise
         return self
 
     def next(self) -> Record | None:
         """The next record of an earlier run, if there is one."""
-        self._before = self._file.tell()
-        values = self._read()
+        values = self._file.read()
         try:
             return Record.of_json(values)
         except (KeyError, TypeError, IndexError):
@@ -106,14 +97,11 @@ class Journal:
 
     def end(self) -> None:
         """Forget the record that `next` gave last, and all after it."""
-        with self._output_errors():
-            self._file.seek(self._before)
-            self._file.truncate()
+        self._file.cut()
 
     def add(self, record: Record) -> None:
         """Note that a slab is written."""
-        with self._output_errors():
-            self._write(record.to_json())
+        self._file.write(record.to_json())
 
     @property
     def remedy(self) -> str:
@@ -122,12 +110,12 @@ class Journal:
         return f"the same command goes on from here; to give up, delete {left}"
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with suppress(OSError):  # closing flushes, which fails again on a full disk
-            if os.name == "nt":  # which removes no open file
-                self._file.close()
-            if kind is None or issubclass(kind, Exception):
-                self.path.unlink(missing_ok=True)
+        if os.name == "nt":  # which removes no open file
             self._file.close()
+        if kind is None or issubclass(kind, Exception):
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+        self._file.close()
 
     def _begin(self, earlier: Any) -> None:
         """Go on with a journal of the same, or start one.
@@ -146,31 +134,5 @@ class Journal:
         for name in parts:
             if name not in own and re.fullmatch(r"\.[^/\\]+\.part", name):
                 self.path.with_name(name).unlink(missing_ok=True)
-        self._file.seek(0)
-        self._file.truncate()
-        self._write({"of": self._of, "parts": own})
-
-    def _read(self) -> Any:
-        """What the next line holds; None if there is no line, or not a whole one."""
-        line = self._file.readline()
-        checksum, _, body = line.removesuffix(b"\n").partition(b" ")
-        if not line.endswith(b"\n") or checksum != b"%08x" % crc32(body):
-            return None
-        try:
-            return json.loads(body)
-        except ValueError:
-            return None
-
-    def _write(self, values: Any) -> None:
-        body = json.dumps(values).encode()
-        self._file.write(b"%08x %s\n" % (crc32(body), body))
-        self._file.flush()
-
-    @contextmanager
-    def _output_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {self.path}: {error.strerror or error}"
-            ) from error
+        self._file.clear()
+        self._file.write({"of": self._of, "parts": own})

@@ -22,6 +22,7 @@ from .places import FFN, Place, Role
 __all__ = [
     "Assignment",
     "assign_types",
+    "fitting",
     "importance_fallback",
     "requires_importance",
 ]
@@ -116,7 +117,7 @@ def assign_types(
             eligible.append((name, shape, present))
     for place in _places(facts, tensors, eligible):
         chosen, reason = _choose(recipe, place)
-        assigned[place.name] = _fit(chosen, place.n_cols, reason)
+        assigned[place.name] = fitting(chosen, place.n_cols, reason)
     return {name: assigned[name] for name, _, _ in tensors}
 
 
@@ -214,8 +215,14 @@ def _lift(type: QuantType, reason: str, place: Place) -> tuple[QuantType, str]:
     return type, reason
 
 
-def _fit(chosen: QuantType, n_cols: int, reason: str) -> Assignment:
-    """The assignment of a chosen type, or of the one that fits the row length."""
+def fitting(chosen: QuantType, n_cols: int, reason: str) -> Assignment:
+    """A chosen type, or its fallback if rows are not a whole number of its blocks.
+
+    Args:
+        chosen: the type.
+        n_cols: weights per row.
+        reason: the rule that chose it.
+    """
     if n_cols % chosen.block_size == 0:
         return Assignment(chosen, reason)
     smaller = _FALLBACK.get(chosen, chosen)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ..errors import OptionError
 from ..paths import listed
 from ..types import QuantType
-from .assign import Assignment, Tensor, assign_types
+from .assign import Assignment, Tensor, assign_types, fitting
 from .facts import ModelFacts
 from .kept import kept_because
 from .mixes import Recipe
@@ -30,8 +30,6 @@ PER_LAYER_EMBEDDING = "per_layer_token_embd.weight"
 
 EMBEDDING, OUTPUT = "type of the token embedding", "type of the output head"
 """Why a tensor has the type that was chosen for it."""
-
-_NO_FACTS = ModelFacts("", 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -178,9 +176,10 @@ def _choice(
             return Assignment(present, "kept: output.weight is to be left as it is")
         chosen = _option(recipe, facts, name, overrides)
         if chosen is not None:
-            return _fit(chosen[0], shape, chosen[1])
+            return fitting(chosen[0], shape[-1], chosen[1])
     if overrides.types is not None:
-        return _fit(_listed(overrides.types, name), shape, "type in the other file")
+        listed = _listed(overrides.types, name)
+        return fitting(listed, shape[-1], "type in the other file")
     return None
 
 
@@ -203,16 +202,6 @@ def _option(
     if output is not None and role is Role.TOKEN_EMBD and facts.tied:
         return output, OUTPUT
     return None
-
-
-def _fit(type: QuantType, shape: tuple[int, ...], reason: str) -> Assignment:
-    """A chosen type, or what takes over where the rows are no whole number of blocks.
-
-    That is what a recipe of this one type does with a tensor of no particular role.
-    """
-    one = Recipe(type.name, 0, type)
-    fitted = assign_types(one, _NO_FACTS, [("weight", (2, shape[-1]), type)])["weight"]
-    return Assignment(fitted.type, reason, fitted.fallback_from)
 
 
 def _listed(types: Mapping[str, QuantType], name: str) -> QuantType:

@@ -1,1 +1,1 @@
-"""From a text to token ids to chunks, by GGUF metadata alone."""
+"""Tokenize text and cut it into chunks, with a model's GGUF metadata alone."""

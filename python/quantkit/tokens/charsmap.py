@@ -1,7 +1,7 @@
-"""SentencePiece's compiled normalization: which characters become which.
+"""SentencePiece's compiled normalization, which replaces character sequences.
 
-Source: the format of `precompiled_charsmap`, a double-array trie of UTF-8 (darts-clone)
-followed by the texts that its leaves point to.
+Source: the format of `precompiled_charsmap`: a double-array trie of UTF-8 keys
+(darts-clone), followed by the replacement texts that its leaves point to.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DAMAGED = "tokenizer.ggml.precompiled_charsmap is damaged; fetch the file again
 
 
 class CharacterMap:
-    """Replaces the longest sequence of characters that is known, from left to right.
+    """Replace the longest known character sequence, from left to right.
 
     Args:
         compiled: `precompiled_charsmap`.
@@ -38,7 +38,7 @@ class CharacterMap:
         self._longest = max(map(len, longer), default=1)
         singles = _class("".join(k for k in self._replacements if len(k) == 1))
         inner = _class("".join({c for key in longer for c in key[1:]}))
-        # Where a replacement may begin, with all that may belong to it.
+        # Every place where a replacement may start, with the text it may cover.
         self._places = re.compile(f".{inner}+|{singles}", re.DOTALL)
 
     def normalize(self, text: str) -> str:
@@ -61,12 +61,12 @@ class CharacterMap:
 
 
 def _class(characters: str) -> str:
-    """An expression for any one of some characters, which may be none."""
+    """A regular expression that matches one of `characters`, which may be empty."""
     return f"[{re.escape(characters)}]" if characters else r"(?!)"
 
 
 def _read(compiled: bytes) -> Iterator[tuple[str, str]]:
-    """The sequences of the trie, and what replaces each."""
+    """The character sequences in the trie and their replacements."""
     size = int.from_bytes(compiled[:4], "little")
     if size % 4 or len(compiled) <= 4 + size:
         raise ValueError
@@ -78,10 +78,10 @@ def _read(compiled: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _walk(units: NDArray[np.uint32]) -> Iterator[tuple[bytes, int]]:
-    """Every key of a double-array trie, with its value.
+    """Every key of a double-array trie with its value.
 
-    A unit's children are at its offset, exclusive-or'ed with the byte that leads to
-    them; a child holds that byte as its label.
+    The child of a unit for a byte is at the unit's offset XOR that byte.  It stores the
+    byte as its label.
     """
     letters = np.arange(1, 256, dtype=np.int64)
     seen: set[int] = set()
@@ -93,7 +93,7 @@ def _walk(units: NDArray[np.uint32]) -> Iterator[tuple[bytes, int]]:
         labels = units[places] & np.uint32(0x800000FF)
         for place in places[labels == (places ^ node)].tolist():
             if place in seen:
-                raise ValueError  # a circle: in a trie only one way leads to a unit
+                raise ValueError  # a cycle: each unit of a trie has one parent
             seen.add(place)
             unit = int(units[place])
             inner = key + bytes([place ^ node])
@@ -104,5 +104,5 @@ def _walk(units: NDArray[np.uint32]) -> Iterator[tuple[bytes, int]]:
 
 
 def _offset(unit: int) -> int:
-    """Where a unit's children are, relative to it."""
+    """The offset of a unit's children, relative to the unit (XOR)."""
     return (unit >> 10) << ((unit & 1 << 9) >> 6)

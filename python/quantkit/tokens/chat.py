@@ -1,8 +1,8 @@
-"""A model's own chat template: messages to the text that the model was trained on.
+"""Render messages with a model's own chat template.
 
-Templates come with model files, so they are programs of strangers: they run in Jinja's
-sandbox, which lets them change nothing and reach nothing but what they are given.
-Source of what a template may use: the documentation of transformers ("Chat templates").
+Templates come from model files and are untrusted programs.  They run in Jinja's
+sandbox, so they can change nothing and access only what they are passed.
+Source of what a template may use: transformers' documentation ("Chat templates").
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["ChatTemplate"]
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A Jinja template and the texts of the tokens that it may name.
+    """A Jinja template and the texts of the special tokens that it may use.
 
     Attributes:
         text: the template.
-        tokens: "bos_token" and "eos_token", where the model has them.
+        tokens: texts of "bos_token" and "eos_token", if the model has them.
     """
 
     text: str
@@ -34,7 +34,7 @@ class ChatTemplate:
 
     @classmethod
     def of(cls, metadata: Mapping[str, Field]) -> ChatTemplate:
-        """The template of a model's metadata.
+        """The template in a model's metadata.
 
         Raises:
             OptionError: the model has none.
@@ -79,7 +79,7 @@ class ChatTemplate:
             return environment.from_string(self.text).render(
                 messages=messages, add_generation_prompt=False, **self.tokens
             )
-        except Exception as error:  # whatever a stranger's program runs into
+        except Exception as error:  # an untrusted program may raise anything
             raise FormatError(
                 f"the model's chat template cannot render the messages: {error}"
             ) from None

@@ -1,4 +1,4 @@
-"""Text cut where no token can span: most words are looked up, not split again."""
+"""Cut text where no token can span, so that repeated words are split only once."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 __all__ = ["Cutter"]
 
-# Stands between tokens where they must not count as neighbours; it is no character.
+# Separates joined tokens; a noncharacter, so no text contains it.
 BOUNDARY = "\U0010ffff"
 BLOCK = 1 << 16
-"""Characters that are looked at together."""
+"""Characters that are processed at a time."""
 
 
 class Cutter:
-    """Cuts text between any two neighbouring characters that are so in no token.
+    """Cut text between two characters if no token has them next to each other.
 
     Args:
         tokens: the texts of all tokens that a text may be split into.
@@ -29,7 +29,7 @@ class Cutter:
     def encode(
         self, text: str, split: Callable[[str], list[int]]
     ) -> Iterator[list[int]]:
-        """The token ids of each part in turn, which `split` finds."""
+        """The token ids of each part in turn, as `split` returns them."""
         known: dict[str, list[int]] = {}
         for start, stop in pairwise(chain([0], self._cuts(text), [len(text)])):
             word = text[start:stop]
@@ -38,7 +38,7 @@ class Cutter:
             yield known[word]
 
     def _cuts(self, text: str) -> Iterator[int]:
-        """Where to cut, found in as much of the text at a time as is cheap to hold."""
+        """The positions to cut at, found block by block to save memory."""
         for start in range(0, len(text), BLOCK):
             pairs = _neighbours(text[start : start + BLOCK + 1])
             joined = np.isin(pairs, self._joints)
@@ -46,7 +46,7 @@ class Cutter:
 
 
 def _neighbours(text: str) -> NDArray[np.uint64]:
-    """A number for every two characters in a row: uint64 [len(text) - 1]."""
+    """A number for every pair of neighbouring characters: uint64 [len(text) - 1]."""
     raw = text.encode("utf-32-le", "surrogatepass")
     characters = np.frombuffer(raw, dtype="<u4").astype(np.uint64)
     pairs: NDArray[np.uint64] = characters[:-1] << np.uint64(32) | characters[1:]

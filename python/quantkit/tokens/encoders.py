@@ -1,4 +1,4 @@
-"""How each kind of vocabulary turns text into ids, and what starts and ends a text."""
+"""How each vocabulary type encodes text, and the tokens that start and end a text."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from .word_splitting import WordSplitter
 
 __all__ = ["Encoder", "Ends", "encoder_of"]
 
-# Gives the ids of a text, some at a time; is told if a token or the start precedes it.
+# (text, whether a token or the start of the text precedes it) -> token ids, in pieces.
 Encoder = Callable[[str, bool], Iterator[list[int]]]
 
 BLOCK = 1 << 16
-"""Characters that the tokenizers library is given at a time."""
+"""Characters that are passed to the tokenizers library at a time."""
 MARGIN = 1 << 11
-"""Characters at the end of a block of which words may depend on what follows."""
+"""Characters at the end of a block whose words may depend on the text after it."""
 
 
 @dataclass(frozen=True)
 class Ends:
-    """The tokens around a text.
+    """The tokens that start and end a text.
 
     Attributes:
         bos_id: the token that starts a text, if there is one.
         eos_id: the token that ends a text, if there is one.
-        add_bos: whether every text gets the former.
-        add_eos: whether every text gets the latter.
+        add_bos: whether every text starts with `bos_id`.
+        add_eos: whether every text ends with `eos_id`.
     """
 
     bos_id: int | None
@@ -50,11 +50,11 @@ class Ends:
 
 
 def encoder_of(vocabulary: Vocabulary) -> tuple[Encoder, Ends]:
-    """The encoder of a vocabulary's kind.
+    """The encoder for a vocabulary.
 
     Raises:
-        FormatError: a key is missing, or damaged.
-        UnsupportedModelError: an unknown kind or pre-tokenizer.
+        FormatError: a key is missing or damaged.
+        UnsupportedModelError: the vocabulary type or the pre-tokenizer is unknown.
     """
     kind = vocabulary.get("model")
     match kind:
@@ -76,7 +76,7 @@ def encoder_of(vocabulary: Vocabulary) -> tuple[Encoder, Ends]:
             last = vocabulary.special("seperator", 102)
             return _word_encoder(vocabulary), Ends(first, last, True, True)
     raise UnsupportedModelError(
-        f"the vocabulary is of the kind {kind!r}; quantkit reads 'llama' "
+        f"the vocabulary has the type {kind!r}; quantkit reads 'llama' "
         "(SentencePiece), 'gpt2' and 'gemma4' (BPE), 't5' (unigram) and 'bert' "
         "(WordPiece)"
     )
@@ -89,7 +89,7 @@ def _ends(
     add_bos: bool = False,
     add_eos: bool = False,
 ) -> Ends:
-    """What the metadata says of them; the arguments are what holds if it does not."""
+    """The metadata's values; the arguments are the defaults."""
     return Ends(
         bos_id=vocabulary.special("bos", bos),
         eos_id=vocabulary.special("eos", eos),
@@ -99,7 +99,7 @@ def _ends(
 
 
 def _piece_encoder(vocabulary: Vocabulary) -> Encoder:
-    """SentencePiece's BPE, with a space before a text and after a token."""
+    """SentencePiece's BPE; a space is prepended at the start and after each token."""
     merger = PieceMerger(vocabulary.ids, vocabulary.scores())
     prefix = " " if vocabulary.get("add_space_prefix", True) else ""
 
@@ -113,7 +113,7 @@ def _piece_encoder(vocabulary: Vocabulary) -> Encoder:
 def _merge_encoder(
     vocabulary: Vocabulary, pre: PreTokenizer, ends: Ends
 ) -> tuple[Encoder, Ends]:
-    """BPE on words, spelled as the pre-tokenizer has it."""
+    """BPE on words, byte-level or plain as the pre-tokenizer says."""
     if pre.always_bos:
         ends = replace(ends, add_bos=True)
     if pre.letters:
@@ -122,7 +122,7 @@ def _merge_encoder(
 
 
 def _bpe(vocabulary: Vocabulary, pre: PreTokenizer) -> tokenizers.Tokenizer:
-    """The tokenizers library's BPE, without the merges that no token stands for."""
+    """The tokenizers library's BPE, without merges that involve unknown tokens."""
     ids = vocabulary.ids
     merges = []
     for merge in vocabulary.get("merges"):
@@ -141,7 +141,7 @@ def _bpe(vocabulary: Vocabulary, pre: PreTokenizer) -> tokenizers.Tokenizer:
 
 
 def _byte_level_encoder(vocabulary: Vocabulary, pre: PreTokenizer) -> Encoder:
-    """Byte-level BPE on words as llama.cpp cuts them."""
+    """Byte-level BPE on words as llama.cpp splits them."""
     tokenizer = _bpe(vocabulary, pre)
     cuts = [
         pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
@@ -166,10 +166,10 @@ def _byte_level_encoder(vocabulary: Vocabulary, pre: PreTokenizer) -> Encoder:
 
 
 def _settled(found: tokenizers.Encoding, limit: int) -> int:
-    """How many tokens stand before the last word that starts in `limit` characters.
+    """How many tokens precede the last word that starts within `limit` characters.
 
-    Patterns look ahead, but not back: what is cut off can change the words near it
-    only, and from the start of a word on a text is split as if it began there.
+    Patterns look ahead but not back.  So the missing rest of the text can only change
+    the last words, and a text may be split again from the start of any word.
     """
     n = bisect_right(range(len(found)), limit, key=partial(_first_character, found))
     n = min(n, len(found) - 1)
@@ -179,14 +179,14 @@ def _settled(found: tokenizers.Encoding, limit: int) -> int:
 
 
 def _first_character(found: tokenizers.Encoding, i: int) -> int:
-    """Where token i starts in the text."""
+    """The position of token i in the text."""
     span = found.token_to_chars(i)
-    assert span is not None  # for mypy: only what a post-processor adds has none
+    assert span is not None  # for mypy: only tokens of a post-processor have none
     return span[0]
 
 
 def _plain_merge_encoder(vocabulary: Vocabulary, pre: PreTokenizer) -> Encoder:
-    """BPE on plain text, line by line; a run of line ends may be one token."""
+    """BPE on plain text, line by line; a run of newlines may be one token."""
     tokenizer = _bpe(vocabulary, pre)
 
     def words(text: str) -> Iterator[str]:
@@ -210,7 +210,7 @@ def _plain_merge_encoder(vocabulary: Vocabulary, pre: PreTokenizer) -> Encoder:
 
 
 def _unigram_encoder(vocabulary: Vocabulary) -> Encoder:
-    """Unigram, on text that SentencePiece's rules have normalized."""
+    """Unigram on text that is normalized by SentencePiece's rules."""
     scores = vocabulary.scores()
     normal = vocabulary.of_types(TokenType.NORMAL)
     user_defined = vocabulary.of_types(TokenType.USER_DEFINED)

@@ -1,7 +1,7 @@
-"""SentencePiece's BPE, as llama.cpp runs it: the union that scores highest comes first.
+"""SentencePiece's BPE as in llama.cpp: the merge with the highest score comes first.
 
-The sentencepiece library is not used for this: it never merges characters into a
-control token, and llama.cpp does.
+The sentencepiece library is not used because it never merges characters into a control
+token, and llama.cpp does.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ __all__ = ["PieceMerger"]
 
 
 class PieceMerger:
-    """Merges characters into the tokens of a SentencePiece vocabulary.
+    """Merge characters into the tokens of a SentencePiece vocabulary.
 
     Args:
         ids: token ids by text; spaces are escaped as "▁".
-        scores: by token id.
+        scores: scores by token id.
     """
 
     def __init__(self, ids: Mapping[str, int], scores: Sequence[float]) -> None:
@@ -29,12 +29,12 @@ class PieceMerger:
         self._cutter = Cutter(ids)
 
     def encode(self, text: str) -> Iterator[list[int]]:
-        """The token ids of a text whose spaces are escaped, some at a time."""
+        """The token ids of a text with escaped spaces, in pieces."""
         return self._cutter.encode(text, lambda w: list(self._tokens(self._merge(w))))
 
     def _merge(self, word: str) -> list[str]:
-        """The pieces that are left when no two neighbours are a token together."""
-        pieces = list(word)  # a piece that went into its left neighbour is ""
+        """The pieces that remain when no two neighbours form a token."""
+        pieces = list(word)  # "" if merged into its left neighbour
         before = list(range(-1, len(word) - 1))
         after = list(range(1, len(word) + 1))
         unions: list[tuple[float, int, str]] = []
@@ -52,7 +52,7 @@ class PieceMerger:
             _, left, union = heapq.heappop(unions)
             right = after[left]
             if right == len(pieces) or pieces[left] + pieces[right] != union:
-                continue  # one of the two has gone into another piece since
+                continue  # one of the two has since been merged with another piece
             pieces[left], pieces[right] = union, ""
             after[left] = after[right]
             if after[right] < len(pieces):
@@ -62,7 +62,7 @@ class PieceMerger:
         return [piece for piece in pieces if piece]
 
     def _tokens(self, pieces: Iterable[str]) -> Iterable[int]:
-        """The token of each piece, or those of its bytes."""
+        """The token of each piece, or the tokens of its bytes."""
         for piece in pieces:
             if piece in self._ids:
                 yield self._ids[piece]
@@ -71,7 +71,7 @@ class PieceMerger:
                 token = f"<0x{byte:02X}>"
                 if token not in self._ids:
                     raise FormatError(
-                        f"the vocabulary has no token for {piece!r}, nor {token} "
-                        "to spell it with"
+                        f"the vocabulary has no token for {piece!r}, and no byte "
+                        f"token {token}"
                     )
                 yield self._ids[token]

@@ -1,10 +1,10 @@
-"""The expressions by which byte-level BPE cuts text into words.
+"""The regular expressions with which byte-level BPE splits text into words.
 
-Sources: the expressions that llama.cpp's llama-vocab.cpp reads, and the `pre_tokenizer`
-sections of the models' tokenizer.json; HF_ marks those that only the latter have.
+Sources: the expressions in llama.cpp's llama-vocab.cpp, and the `pre_tokenizer`
+sections of the models' tokenizer.json (those with the prefix HF_).
 """
 
-# ruff: noqa: RUF001 (letters that look like others are what the expressions match)
+# ruff: noqa: RUF001 (the expressions contain ambiguous letters)
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _any(*alternatives: str) -> str:
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
-# Contractions in any case.  llama.cpp spells out the cases; (?i) would add the long s.
+# Contractions in upper and lower case; (?i) would also match the long s (U+017F).
 HF_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 CONTRACTIONS = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 WORD = r"[^\r\n\p{L}\p{N}]?\p{L}+"
@@ -66,7 +66,7 @@ MINICPM5 = _any(CONTRACTIONS, WORD, DIGITS, SYMBOLS, SPACES)
 
 
 def _cased(capital: str, small: str, ending: str, digits: str) -> str:
-    """Words that are cut where a small letter precedes a capital."""
+    """Words that are split between a lowercase and an uppercase letter."""
     first = r"[^\r\n\p{L}\p{N}]?"
     return _any(
         f"{first}{capital}*{small}+{ending}",
@@ -77,7 +77,7 @@ def _cased(capital: str, small: str, ending: str, digits: str) -> str:
     )
 
 
-# To llama.cpp a letter outside ASCII is a capital and a small letter at once.
+# llama.cpp treats a letter outside ASCII as both uppercase and lowercase.
 CASES = r"[\p{L}&&[^a-z]]", r"[\p{L}&&[^A-Z]]"
 HF_CASES = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 GPT4O = _cased(*CASES, f"{CONTRACTIONS}?", THREE_DIGITS)
@@ -87,7 +87,7 @@ HF_TEKKEN = _cased(*HF_CASES, "", DIGIT)
 
 CASES_MARKS = r"[[\p{L}\p{M}]&&[^a-z]]", r"[[\p{L}\p{M}]&&[^A-Z]]"
 GRANITE_MULTI = _cased(*CASES_MARKS, f"{CONTRACTIONS}?", THREE_DIGITS)
-# Where these classes are spelled out, each is any letter to llama.cpp.
+# In these pre-tokenizers llama.cpp matches any letter for both classes.
 NO_CASES = r"[\p{L}\p{M}]", r"[\p{L}\p{M}]"
 TINY_AYA = _cased(*NO_CASES, f"{CONTRACTIONS}?", THREE_DIGITS)
 YOUTU = _cased(*NO_CASES, f"{CONTRACTIONS}?", DIGIT)
@@ -109,7 +109,7 @@ KIMI = _any(
 BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
 HF_BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"
 LINES = r"[^\n]+|[\n]+"
-# llama.cpp cuts numbers from their end, and leaves what precedes them with their start.
+# llama.cpp groups digits from the end; preceding text stays with the first group.
 NUMBERS = r"[^\p{N}]*\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"
 HF_NUMBERS = r"\d{1,3}(?=(?:\d{3})*\b)"
 
@@ -126,7 +126,7 @@ DEEPSEEK_LETTERS = (
     "ῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲ"
     "ⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃"
 )
-# In these classes llama.cpp finds no space beyond ASCII.
+# llama.cpp matches no whitespace outside ASCII in these classes.
 DEEPSEEK_SIGNS = "!-/:-~！-／：-～‘-‟　-。"
 DEEPSEEK_WORDS = rf"\s?[{DEEPSEEK_LETTERS}]+"
 DEEPSEEK_LLM = (

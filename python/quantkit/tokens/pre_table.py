@@ -1,6 +1,6 @@
-"""The names of pre-tokenizers, the expressions they stand for, and their flags.
+"""The names of pre-tokenizers, their regular expressions and their flags.
 
-Sources: the names and flags that llama.cpp's llama-vocab.cpp reads.
+Source: the names and flags in llama.cpp's llama-vocab.cpp.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ __all__ = ["PRE_TOKENIZERS", "PreTokenizer", "pre_tokenizer_named"]
 
 @dataclass(frozen=True)
 class PreTokenizer:
-    """One way to cut text, under all its names.
+    """One way to split text into words, with all its names.
 
     Attributes:
         names: values of `tokenizer.ggml.pre`; quantkit writes the first.
-        patterns: the expressions that llama.cpp applies one after the other, each
-            within the pieces that the one before it left.
-        steps: the steps of tokenizer.json, where they differ from `patterns`.
-        ignore_merges: a word in the vocabulary is one token, whatever its merges.
-        add_bos: a text starts with the BOS token if the metadata does not say.
-        clue: a token that tells this name from others that cut alike.
+        patterns: the expressions that llama.cpp applies in order, each to the pieces
+            that the previous one left.
+        steps: the steps in tokenizer.json, if they differ from `patterns`.
+        ignore_merges: a word in the vocabulary becomes one token without merging.
+        add_bos: whether a text starts with BOS if the metadata does not say.
+        clue: a token that identifies this name among others that split the same way.
         has_bos: whether there is a BOS token if the metadata names none.
-        letters: tokens are spelled in letters for bytes; otherwise in plain text, with
-            "▁" for a space.
-        word_starts: with plain text, each space starts a word, and so does a line.
-        whole_line_ends: with plain text, a run of line ends is one token if it can be.
-        always_bos: a text starts with the BOS token, whatever the metadata says.
+        letters: tokens are byte-level, with a character per byte; otherwise they are
+            plain text with "▁" for a space.
+        word_starts: with plain text, each space and each line starts a word.
+        whole_line_ends: with plain text, a run of newlines is one token if the
+            vocabulary has it.
+        always_bos: a text starts with BOS, whatever the metadata says.
     """
 
     names: tuple[str, ...]
@@ -47,7 +48,7 @@ class PreTokenizer:
     always_bos: bool = False
 
 
-# Of several that fit a tokenizer.json the first counts; those with a clue come first.
+# The first match for a tokenizer.json is used, so entries with a clue come first.
 PRE_TOKENIZERS: tuple[PreTokenizer, ...] = (
     PreTokenizer(
         ("glm4", "glm5"),
@@ -173,7 +174,7 @@ def pre_tokenizer_named(name: str) -> PreTokenizer:
     """The pre-tokenizer that GGUF files call `name`.
 
     Raises:
-        UnsupportedModelError: an unknown name; the message suggests the nearest.
+        UnsupportedModelError: the name is unknown; the message suggests the nearest.
     """
     for known in PRE_TOKENIZERS:
         if name in known.names:

@@ -1,8 +1,8 @@
-"""What models are measured on: plain text, JSONL documents, conversations.
+"""Read and tokenize the text to measure: plain text, JSONL documents or conversations.
 
-A text is one or more documents.  Plain text is one; a file called *.jsonl has one on
-each line, in the field `text`, or with `chat` the messages in the field `messages`,
-which the model's own template renders.
+A text is one or more documents.  Plain text is one document.  A *.jsonl file has one on
+each line: the string in the field `text`; or, with `chat`, the list in `messages`,
+rendered with the model's chat template.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def as_text(given: TextLike) -> str | Path:
 
 
 def name_of(text: str | Path) -> str:
-    """What a text is called in a table: the file's name, or "text"."""
+    """The name of a text in tables: the file's name, or "text"."""
     return text.name if isinstance(text, Path) else "text"
 
 
@@ -79,20 +79,20 @@ def encode(
     tokenizer: Tokenizer | None = None,
     at_most: int | None = None,
 ) -> Tokens:
-    """The tokens of a text, its documents one after the other.
+    """Tokenize a text, its documents one after the other: int32 [n].
 
-    Each document starts and ends as the model wants a text to; the end of the last one
-    is left out, for it is ours and not the text's.
+    Each document gets BOS and EOS as the model requires.  The EOS after the last
+    document is dropped, because the text does not contain it.
 
     Args:
         source: the model, whose vocabulary is used.
         text: the text itself, or the Path of a UTF-8 file.
-        chat: documents are conversations; text must be a *.jsonl file.
-        tokenizer: the model's, where there is one already.
-        at_most: only the first so many; what comes after them is not looked at.
+        chat: documents are conversations; `text` must be a *.jsonl file.
+        tokenizer: the model's tokenizer, if it is already loaded.
+        at_most: the maximum number of tokens; the rest of the text is not tokenized.
 
     Raises:
-        FormatError: the file is not UTF-8, or a line is not what it must be.
+        FormatError: the file is not UTF-8, or a line of a *.jsonl file is malformed.
         OptionError: `chat` without a *.jsonl file.
     """
     tokenizer = tokenizer or Tokenizer.from_metadata(source.metadata)
@@ -124,7 +124,7 @@ def encode(
 
 
 def _chat_pieces(tokenizer: Tokenizer, text: str) -> Iterator[list[int]]:
-    """A rendered conversation; templates write BOS themselves, or leave it to us."""
+    """The tokens of a rendered conversation; add BOS unless the template wrote it."""
     tokens = tokenizer.encode(text, add_special=False, parse_special=True)
     bos = [tokenizer.bos_id] if tokenizer.bos_id is not None else []
     if tokenizer.add_bos and tokens[:1].tolist() != bos:
@@ -133,7 +133,7 @@ def _chat_pieces(tokenizer: Tokenizer, text: str) -> Iterator[list[int]]:
 
 
 def _read(text: str | Path) -> str:
-    """The text; of a file, without one newline at its end, as llama.cpp reads it."""
+    """The text; one newline at the end of a file is dropped, as in llama.cpp."""
     if isinstance(text, str):
         return text
     try:
@@ -143,7 +143,7 @@ def _read(text: str | Path) -> str:
 
 
 def _fields(path: str | Path, field: str, kind: type) -> Iterator[Any]:
-    """A field of the object on each line that is not empty."""
+    """The value of `field` in the JSON object on each non-empty line."""
     text = _read(path)
     if not text.strip():
         raise FormatError(f"{path} has no lines")

@@ -1,4 +1,4 @@
-"""The types of tokens that `tokenizer.ggml.token_type` tells apart."""
+"""The token types of `tokenizer.ggml.token_type`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["TokenType"]
 
 
 class TokenType(enum.IntEnum):
-    """What a token is, as `tokenizer.ggml.token_type` says it."""
+    """The type of a token, a value of `tokenizer.ggml.token_type`."""
 
     NORMAL = 1
     UNKNOWN = 2

@@ -1,12 +1,11 @@
-"""Token ids from the vocabulary inside a GGUF file, the same ids that llama.cpp finds.
+"""Tokenize text with the vocabulary in a GGUF file; the ids are llama.cpp's.
 
-The text of a control token, such as "<s>", is a text like any other unless it is asked
-for that it stands for the token.
+The text of a control token, such as "<s>", is plain text unless `parse_special` is set.
 
-Sources: the behaviour of llama.cpp's tokenizers for the vocabulary kinds `llama`,
-`gpt2`, `gemma4`, `t5` and `bert` (llama-vocab.cpp).  Byte-level BPE may differ in
-characters that Unicode defined after version 15, which the tokenizers library knows and
-llama.cpp does not.
+Sources: the behaviour of llama.cpp's tokenizers for the vocabulary types `llama`,
+`gpt2`, `gemma4`, `t5` and `bert` (llama-vocab.cpp).  Byte-level BPE may differ for
+characters added after Unicode 15, which the tokenizers library knows and llama.cpp does
+not.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from .token_type import TokenType
 
 __all__ = ["Tokenizer"]
 
-# What llama.cpp takes for a control token by its text, whatever its type...
+# Texts that llama.cpp treats as control tokens, whatever their type.
 _CONTROL = re.compile(
     r"<\|(eot_id|eom_id|im_end|end|endoftext|end_of_text|return|calls?|flush)\|>"
     r"|<(end_of_turn|end_of_utterance|eos|/s|PAD|REPO|reponame|fim-repo)>"
@@ -37,7 +36,8 @@ _CONTROL = re.compile(
     r"|<fim[-_](prefix|suffix|middle|pad)>|<\|(code_)?(prefix|suffix|middle)\|>"
     "|<\uff5c(end▁of▁sentence|fim▁(begin|hole|end))\uff5c>"
 )
-# ...and what it takes for plain text; the last one only beside others.
+# Texts that it treats as user-defined tokens; the last one only if the vocabulary also
+# has one of these pairs.
 _PLAIN = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
 _PLAIN_BESIDE = (
     "<|end|>",
@@ -48,14 +48,15 @@ _PLAIN_BESIDE = (
         {"<|flush|>", "<|calls|>"},
     ),
 )
-# Whitespace goes after user-defined tokens in models so named, but not after these.
+# Models with these names drop whitespace after user-defined tokens, except after those
+# in _NOT_STRIPPING.
 _STRIPPING = ("phi-3", "phi3")
 _NOT_STRIPPING = ("<unk>", "<s>", "<|endoftext|>")
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Turns text into token ids; safe to use from many threads.
+    """Turn text into token ids; safe to use from several threads.
 
     Attributes:
         bos_id: the token that starts a text, if there is one.
@@ -82,12 +83,11 @@ class Tokenizer:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Field]) -> Tokenizer:
-        """The tokenizer that a GGUF file's `tokenizer.*` metadata describes.
+        """Build the tokenizer from a GGUF file's `tokenizer.*` metadata.
 
         Raises:
-            FormatError: a key is missing, or damaged.
-            UnsupportedModelError: a kind of vocabulary, or a pre-tokenizer, that
-                quantkit does not know.
+            FormatError: a key is missing or damaged.
+            UnsupportedModelError: the vocabulary type or the pre-tokenizer is unknown.
         """
         vocabulary = Vocabulary(metadata)
         encoder, ends = encoder_of(vocabulary)
@@ -116,13 +116,13 @@ class Tokenizer:
     def pieces(
         self, text: str, add_special: bool = True, parse_special: bool = False
     ) -> Iterator[list[int]]:
-        """The token ids of `text`, found as they are asked for, some at a time.
+        """Generate the token ids of `text` in pieces.
 
         Args:
             text: any text.
-            add_special: start with BOS and end with EOS, if the model wants them.
-            parse_special: the texts of control tokens stand for them, as in what a chat
-                template renders; otherwise nothing does.
+            add_special: add BOS and EOS if the model requires them.
+            parse_special: turn the texts of control tokens into those tokens, as for a
+                rendered chat template; otherwise they are plain text.
 
         Raises:
             OptionError: it is no text, or holds a lone surrogate.
@@ -142,7 +142,7 @@ class Tokenizer:
             yield [self.eos_id]
 
     def _parts(self, text: str, marks: tuple[tuple[str, int], ...]) -> list[str | int]:
-        """The text, cut at the tokens among `marks`."""
+        """The text split at the tokens in `marks`, with their ids in place."""
         parts: list[str | int] = [text] if text else []
         for token, i in marks:
             if token in text:
@@ -166,7 +166,7 @@ def _refuse_no_text(text: str) -> None:
 
 
 def _cut(part: str | int, token: str, i: int, strips: bool) -> Iterator[str | int]:
-    """A part of a text with token `i` in the place of its text."""
+    """Replace the text `token` by its id `i` in a part of a text."""
     if isinstance(part, int):
         yield part
         return
@@ -180,7 +180,7 @@ def _cut(part: str | int, token: str, i: int, strips: bool) -> Iterator[str | in
 
 
 def _user_defined(vocabulary: Vocabulary) -> tuple[tuple[str, int], ...]:
-    """Tokens to find in a text before the rest is split: the longest first."""
+    """Tokens that are matched before the rest of a text is split, longest first."""
     texts = [text for text in vocabulary.user_defined() if not _CONTROL.fullmatch(text)]
     plain = list(_PLAIN)
     text, beside = _PLAIN_BESIDE
@@ -194,7 +194,7 @@ def _user_defined(vocabulary: Vocabulary) -> tuple[tuple[str, int], ...]:
 def _special(
     vocabulary: Vocabulary, user_defined: tuple[tuple[str, int], ...]
 ) -> tuple[tuple[str, int], ...]:
-    """Those and the control tokens: the longest first."""
+    """The user-defined tokens and the control tokens, longest first."""
     marks = dict(user_defined)
     kinds = TokenType.CONTROL, TokenType.UNKNOWN, TokenType.USER_DEFINED
     marks |= {vocabulary.texts[i]: i for i in vocabulary.of_types(*kinds)}
@@ -204,7 +204,7 @@ def _special(
 def _stripping(
     metadata: Mapping[str, Field], user_defined: tuple[tuple[str, int], ...]
 ) -> frozenset[int]:
-    """The user-defined tokens after which whitespace goes."""
+    """The user-defined tokens after which whitespace is dropped."""
     name = metadata.get("general.name")
     named = "" if name is None else str(name.value).lower()
     if not any(part in named for part in _STRIPPING):

@@ -1,8 +1,7 @@
-"""Unigram tokenization, as llama.cpp runs it: the split with the highest sum of scores.
+"""Unigram tokenization as in llama.cpp: the split with the highest sum of scores.
 
-Sources: the behaviour of llama.cpp's tokenizer for the vocabulary kind `t5`
-(llama-vocab.cpp): tokens of bytes are not used, and characters that no token spells
-become one unknown token.
+Source: the behaviour of llama.cpp's tokenizer for `t5` vocabularies (llama-vocab.cpp).
+Byte tokens are not used; a run of characters without a token becomes one unknown token.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from .cutting import Cutter
 __all__ = ["UnigramSplitter"]
 
 UNKNOWN_PENALTY = 10.0
-LONG = 64  # longer starts of tokens are not kept: a hostile file would fill memory
+LONG = 64  # longest token prefix to store, so that a hostile file cannot fill memory
 
 
 class UnigramSplitter:
-    """Splits text into the tokens of a unigram vocabulary.
+    """Split text into the tokens of a unigram vocabulary.
 
     Args:
-        scores: of each token that may be used, by its id: logarithms of probabilities.
-        ids: their ids by text; spaces are escaped as "▁".
+        scores: log probabilities of the usable tokens, by token id.
+        ids: token ids by text; spaces are escaped as "▁".
         lowest: the lowest score of a normal token.
-        unknown: the token for what no other spells.
+        unknown: the id of the unknown token.
     """
 
     def __init__(
@@ -47,9 +46,9 @@ class UnigramSplitter:
         self._cutter = Cutter(ids)
 
     def encode(self, text: str) -> Iterator[list[int]]:
-        """The token ids of a normalized text, some at a time.
+        """The token ids of a normalized text, in pieces.
 
-        What no token stands for is one unknown token, however long.
+        A run of characters without a token becomes one unknown token.
         """
         before = None
         for ids in self._cutter.encode(text, self._split):
@@ -61,7 +60,7 @@ class UnigramSplitter:
         return i != self._unknown or last != i
 
     def _split(self, word: str) -> list[int]:
-        # For each end of a prefix: the sum of its best split, whose last token is this.
+        # For each prefix: its best sum, and the start and id of the last token.
         best: list[tuple[float, int, int]] = [(0.0, 0, self._unknown)]
         best += [(-np.inf, 0, self._unknown)] * len(word)
         for start in range(len(word)):

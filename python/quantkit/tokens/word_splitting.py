@@ -1,8 +1,8 @@
-"""WordPiece tokenization, as llama.cpp runs it: the longest token first.
+"""WordPiece tokenization as in llama.cpp: the longest matching token comes first.
 
-Sources: the behaviour of llama.cpp's tokenizer for the vocabulary kind `bert`
-(llama-vocab.cpp).  A character loses its accents by becoming the first character of its
-decomposition, so of a Korean syllable the first letter is left.
+Source: the behaviour of llama.cpp's tokenizer for `bert` vocabularies
+(llama-vocab.cpp).  Stripping accents replaces a character by the first character of its
+decomposition, so a Korean syllable is reduced to its first letter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["WordSplitter"]
 _SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
-# Chinese characters are words of their own.
+# Each Chinese character is a separate word.
 _CHINESE = (
     *((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F)),
     *((0x2B740, 0x2B81F), (0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F)),
@@ -23,13 +23,13 @@ _CHINESE = (
 
 
 class WordSplitter:
-    """Splits text into the tokens of a WordPiece vocabulary.
+    """Split text into the tokens of a WordPiece vocabulary.
 
     Args:
-        ids: token ids by text; "▁" is where a word starts.
-        unknown: the token for a word that cannot be spelled.
-        lowercase: whether letters are lowered first.
-        strip_accents: whether accents are removed first.
+        ids: token ids by text; "▁" marks the start of a word.
+        unknown: the id of the token for a word that no tokens match.
+        lowercase: whether to lowercase the text first.
+        strip_accents: whether to strip accents first.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class WordSplitter:
         return ids
 
     def _spaced(self, character: str) -> str:
-        """A character as it is written into words, with spaces where they end."""
+        """A normalized character, between spaces if it is a word by itself."""
         if self._strip_accents:
             character = unicodedata.normalize("NFD", character)[0]
         if character in _SPACES:
@@ -70,7 +70,7 @@ class WordSplitter:
         return written
 
     def _split(self, word: str) -> list[int]:
-        """The longest token that starts the word, and so on; or the unknown one."""
+        """The tokens of a word, longest match first; or the unknown token."""
         ids = []
         at = 0
         while at < len(word):

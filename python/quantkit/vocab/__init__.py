@@ -1,8 +1,8 @@
-"""A checkpoint's tokenizer files as `tokenizer.*` metadata.
+"""Convert a checkpoint's tokenizer files to `tokenizer.*` metadata.
 
-Read are SentencePiece models; tokenizer.json with the merges of such a model, with
-byte-level BPE, with unigram or with WordPiece; and tiktoken's files of ranks.  What a
-family does in its own way is in `families.py`.
+Supported: SentencePiece models, tiktoken rank files, and tokenizer.json with byte-level
+BPE, WordPiece, unigram or the merges of a SentencePiece model.  Rules of single model
+families are in `families.py`.
 """
 
 from .fields import VocabType, tokenizer_fields

@@ -1,7 +1,7 @@
-"""The letters in which byte-level BPE spells the 256 bytes.
+"""The characters that byte-level BPE uses for the 256 byte values.
 
-Source: GPT-2's table: a byte that prints as a Latin-1 character is that character, the
-others are the characters from U+0100 on, in order.
+Source: GPT-2's table.  A byte that is a printable Latin-1 character maps to that
+character; the others map to U+0100, U+0101 and so on, in order.
 """
 
 from __future__ import annotations
@@ -16,5 +16,5 @@ SPACE_LETTER = _LETTERS[ord(" ")]
 
 
 def to_letters(token: bytes) -> str:
-    """A token's bytes as byte-level BPE spells them."""
+    """A token's bytes as characters of byte-level BPE."""
     return "".join(_LETTERS[byte] for byte in token)

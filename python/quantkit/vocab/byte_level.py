@@ -1,6 +1,6 @@
 """Byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM) from tokenizer.json.
 
-Source: the fields that llama.cpp's converter writes for the vocabulary kind `gpt2`.
+Source: the fields that llama.cpp's converter writes for `gpt2` vocabularies.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def byte_level_fields(
 
     Args:
         files: the tokenizer's files.
-        definition: tokenizer.json, or the like.
-        pre_tokenizer: value of `tokenizer.ggml.pre`, instead of the one recognized.
+        definition: tokenizer.json, or what `read_definition` builds in its place.
+        pre_tokenizer: value of `tokenizer.ggml.pre`; None: detect it.
 
     Raises:
-        CheckpointError: a token's id is beyond the model's `vocab_size`.
-        UnsupportedModelError: it cuts text in an unknown way.
+        CheckpointError: a token id is not below the model's `vocab_size`.
+        UnsupportedModelError: its pre-tokenizer is unknown.
     """
     tokenizer = library_tokenizer(files, definition)
     if pre_tokenizer is None:
@@ -51,10 +51,10 @@ def bpe_fields(
     types: Sequence[TokenType],
     merges: Sequence[str],
 ) -> dict[str, Field]:
-    """The fields of the kind `gpt2`.
+    """The fields of a `gpt2` vocabulary.
 
     Raises:
-        UnsupportedModelError: `pre_tokenizer` is no name that readers know.
+        UnsupportedModelError: `pre_tokenizer` is not a known name.
     """
     pre_tokenizer_named(pre_tokenizer)
     return {
@@ -71,7 +71,7 @@ def bpe_fields(
 def texts_and_types(
     files: TokenizerFiles, tokenizer: tokenizers.Tokenizer
 ) -> tuple[list[str], list[TokenType]]:
-    """Texts and types by id; ids that no token has are padding."""
+    """Token texts and types by id; unused ids become padding tokens."""
     normal = {i: text for text, i in tokenizer.get_vocab().items()}
     added = added_tokens(tokenizer)
     texts, types = [], []
@@ -88,7 +88,7 @@ def texts_and_types(
 
 
 def _merge(pair: str | Sequence[str]) -> str:
-    """A merge as GGUF spells it; tokenizer.json has two spellings."""
+    """A merge in GGUF's form; tokenizer.json has two forms."""
     if isinstance(pair, str):
         return pair
     return " ".join(half.replace(" ", SPACE_LETTER) for half in pair)

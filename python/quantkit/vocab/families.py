@@ -1,7 +1,7 @@
-"""Where each family's vocabulary lies, and what its makers' files leave out.
+"""Which file holds each model family's vocabulary, and what the files leave out.
 
-Source: the `set_vocab` rules of llama.cpp's converter (b11434), by the class of
-transformers that config.json names.  A class that is not here has a tokenizer.json.
+Source: the `set_vocab` rules of llama.cpp's converter (b11434), by the transformers
+class that config.json names.  Classes not listed use the defaults of `FamilyRules`.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ __all__ = ["FamilyRules", "Source", "SpacePrefix", "rules_of"]
 
 
 class Source(enum.Enum):
-    """A file with a vocabulary."""
+    """A file that can hold the vocabulary."""
 
     SENTENCEPIECE = "tokenizer.model"
     JSON = "tokenizer.json"
-    RANKS = "a file of tiktoken's"
+    RANKS = "a tiktoken rank file"
 
 
 class SpacePrefix(enum.Enum):
-    """Which file says whether a text gets a space before it."""
+    """Which file decides whether a space is prepended to the text."""
 
     SETTINGS_FIRST = "tokenizer_config.json, written before the vocabulary"
     SETTINGS_LAST = "tokenizer_config.json, written at the end"
     MODEL = "tokenizer.model"
-    NEVER = "none: it gets none"
+    NEVER = "none: no space is prepended"
 
 
 @dataclass(frozen=True)
 class FamilyRules:
-    """How a family's vocabulary is read.
+    """How to read a family's vocabulary.
 
     Attributes:
-        sources: the files to look for; the first that is there counts.
-        merges_are_pieces: a tokenizer.json with byte fallback is written with scores
-            (kind `llama`), not with its merges (kind `gpt2`).
-        pieces: how tokenizer.model is read.
-        ranks: how a file of tiktoken's is read.
+        sources: the files to look for; the first that exists is used.
+        merges_are_pieces: write a tokenizer.json with byte fallback with scores
+            (a `llama` vocabulary), not with its merges (`gpt2`).
+        pieces: rules for tokenizer.model.
+        ranks: rules for a tiktoken rank file.
         add_bos: whether texts start with BOS, unless a file says otherwise.
-        space: which file says whether texts start with a space.
-        lookup: tokens that play a role unless a file names another, by their text.
-        stand_ins: the same, but only if no file names any token's role.
-        fixed: ids of roles, unless a file names another.
-        chat_eos: the token that replaces EOS where there is one of this text.
-        with_model: fields that only checkpoints with a tokenizer.model have.
-        sizes: fields that only models of one vocabulary size have.
-        is_hunyuan: its configs are corrected.
+        space: which file decides whether a space is prepended.
+        lookup: special role -> token text, for roles that no file names.
+        stand_ins: the same, but only if no file names any role.
+        fixed: special role -> token id, for roles that no file names.
+        chat_eos: the text of a token that becomes EOS if the vocabulary has it.
+        with_model: fields only for checkpoints with a tokenizer.model.
+        sizes: fields only for models with this `vocab_size`.
+        is_hunyuan: correct known errors in HunYuan's configs.
     """
 
     sources: tuple[Source, ...] = (Source.JSON, Source.SENTENCEPIECE)
@@ -78,7 +78,7 @@ _LLAMA = FamilyRules(
     sources=_MODEL_FIRST,
     merges_are_pieces=True,
     space=SpacePrefix.SETTINGS_FIRST,
-    # The sizes tell Code Llama and Granite's small models from others.
+    # These sizes identify Code Llama and the small Granite models.
     sizes={32016: {"eot_token_id": 32010}, 49152: {"add_bos_token": False}},
 )
 _QWEN1 = FamilyRules(
@@ -155,13 +155,13 @@ _RULES: dict[str, FamilyRules] = {
         ("ChatGLMModel", "ChatGLMForConditionalGeneration", "GlmForCausalLM"), _CHATGLM
     ),
     "Glm4ForCausalLM": _GLM4,
-    # Code Gemma's end of turn, which the converter gives every Gemma of the first kind.
+    # CodeGemma's end of turn; the converter writes it for every Gemma 1 model.
     "GemmaForCausalLM": replace(_GEMMA, fixed={"eot": 107}),
     "Gemma2ForCausalLM": _GEMMA,
     "Gemma3ForCausalLM": _GEMMA,
     "Gemma3ForConditionalGeneration": _GEMMA,
     "Phi3ForCausalLM": _PHI3,
-    # The MPT models with a tokenizer.model are those of SEA-LION.
+    # The MPT models with a tokenizer.model are SEA-LION's.
     "MPTForCausalLM": FamilyRules(
         with_model={
             "add_bos_token": False,
@@ -187,7 +187,7 @@ def rules_of(
 
     Args:
         config: config.json.
-        arch: `general.architecture`, for a config that names no class.
+        arch: `general.architecture`, used if the config names no class.
         settings: tokenizer_config.json.
     """
     names = config.get("architectures")
@@ -195,5 +195,5 @@ def rules_of(
         return _LLAMA if arch == "llama" else FamilyRules()
     rules = _RULES.get(names[0], FamilyRules())
     if rules is _PHI3 and settings.get("tokenizer_class") == "GPT2Tokenizer":
-        return FamilyRules()  # Phi-4 is of Phi-3's class, and has GPT-2's tokenizer
+        return FamilyRules()  # Phi-4 uses Phi-3's class but GPT-2's tokenizer
     return rules

@@ -1,4 +1,4 @@
-"""From a folder to fields: which file counts, of which kind, what the family adds."""
+"""Build the tokenizer fields of a checkpoint folder: pick the file, apply the rules."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["VocabType", "tokenizer_fields"]
 VocabType = Literal["auto", "spm", "bpe", "hf"]
 
 _KEY = "tokenizer.ggml."
-# The config.json of HunYuan's dense models of this width has a wrong BOS.
+# HunYuan's dense models with this hidden size have a wrong BOS in config.json.
 _HUNYUAN_WIDTH, _HUNYUAN_BOS = 4096, 127958
 
 
@@ -40,24 +40,24 @@ def tokenizer_fields(
     vocab_type: VocabType = "auto",
     pad_vocab: bool = False,
 ) -> dict[str, Field]:
-    """The `tokenizer.*` metadata of a checkpoint folder, in the order llama.cpp writes.
+    """The `tokenizer.*` metadata of a checkpoint folder, in llama.cpp's order.
 
     Args:
         folder: holds the tokenizer's files.
-        config: config.json, whose `architectures` names the family.
-        arch: `general.architecture`, which tells the family of a config without that.
-        pre_tokenizer: value of `tokenizer.ggml.pre` for byte-level BPE, instead of the
-            one recognized.
-        vocab_type: what counts. "auto": the family's own files. "spm": tokenizer.model,
-            as the kind `llama` even if it is a unigram model. "bpe": merges, as the
-            kind `gpt2`. "hf": tokenizer.json, of whichever kind it is.
-        pad_vocab: fill the vocabulary up to the model's `vocab_size` where llama.cpp's
+        config: config.json; its `architectures` names the family.
+        arch: `general.architecture`, used if `config` has no `architectures`.
+        pre_tokenizer: value of `tokenizer.ggml.pre` for byte-level BPE; None: detect
+            it.
+        vocab_type: which file to use. "auto": the family's own choice. "spm":
+            tokenizer.model, written as `llama` even if it is a unigram model. "bpe":
+            merges, written as `gpt2`. "hf": tokenizer.json of any type.
+        pad_vocab: pad the vocabulary to the model's `vocab_size` where llama.cpp's
             converter does not, instead of refusing it.
 
     Raises:
-        CheckpointError: the folder has no tokenizer, or not the model's.
+        CheckpointError: the folder has no tokenizer, or another model's.
         FormatError: a file is damaged.
-        UnsupportedModelError: the tokenizer is of a kind that quantkit cannot write.
+        UnsupportedModelError: quantkit does not support this tokenizer.
     """
     files = TokenizerFiles.read(folder, config)
     rules = rules_of(config, arch, files.settings)
@@ -98,7 +98,7 @@ def _space_of_settings(files: TokenizerFiles) -> dict[str, Field]:
 
 @dataclass(frozen=True)
 class _Job:
-    """One vocabulary to read."""
+    """The inputs for reading one vocabulary."""
 
     files: TokenizerFiles
     rules: FamilyRules
@@ -107,7 +107,7 @@ class _Job:
     pad_vocab: bool
 
     def vocabulary(self) -> dict[str, Field]:
-        """The fields of the vocabulary in the file that counts."""
+        """The vocabulary's fields, from the first source that exists."""
         for source in self._sources():
             match source:
                 case Source.SENTENCEPIECE if self._has_sentencepiece():
@@ -146,7 +146,7 @@ class _Job:
         return path.is_file() and not is_tiktoken(path)
 
     def _ranks(self) -> TiktokenRules | None:
-        """How to read the file of ranks, if there is one."""
+        """The rules for the rank file, if there is one."""
         rules = self.rules.ranks
         if rules is None:
             return None
@@ -200,7 +200,7 @@ class _Job:
         )
 
     def _holds_pieces(self, definition: Json) -> bool:
-        """Whether merges are to be written as pieces with scores."""
+        """Whether to write the merges as pieces with scores."""
         if not definition["model"].get("byte_fallback") or self.vocab_type == "bpe":
             return False
         if self.rules.merges_are_pieces or self.vocab_type == "hf":
@@ -223,7 +223,7 @@ class _Job:
     def _roles(
         self, ids: Mapping[str, int], added: Mapping[str, int]
     ) -> dict[str, int]:
-        """The ids of roles that no file names, from the family's tokens."""
+        """Ids for roles that no file names, by the family's rules."""
         wanted = dict(self.rules.lookup) if ids else {}
         if not ids:
             wanted = {**self.rules.stand_ins, **self.rules.lookup}
@@ -231,7 +231,7 @@ class _Job:
 
 
 def _hunyuan_fields(files: TokenizerFiles) -> dict[str, Field]:
-    """What HunYuan's configs say elsewhere, or wrongly."""
+    """Ids that HunYuan's configs give wrongly or under other keys."""
     corrected: dict[str, Field] = {}
     config = files.config
     if not files.tokenizer and config.get("hidden_size") == _HUNYUAN_WIDTH:

@@ -1,4 +1,4 @@
-"""The files that describe a tokenizer, read once, and the types of tokens."""
+"""The tokenizer files of a checkpoint and the types of their tokens."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = [
 
 Json = Mapping[str, Any]
 
-# The roles for which tokenizer_config.json may name a token.
+# The special roles that tokenizer_config.json may assign.
 SPECIAL_KINDS: tuple[str, ...] = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
-# The tokens with a role that a class of transformers has if no file names others.
+# Special tokens that a transformers class assumes if no file names them.
 _LLAMA_ROLES = {"bos": "<s>", "eos": "</s>", "unk": "<unk>"}
 _GPT2_ROLES = dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>")
 _CLASS_ROLES: dict[str, Mapping[str, str]] = {
@@ -37,7 +37,7 @@ _CLASS_ROLES: dict[str, Mapping[str, str]] = {
     "Qwen2Tokenizer": dict.fromkeys(("eos", "unk", "pad"), "<|endoftext|>"),
     "BloomTokenizer": {**_LLAMA_ROLES, "pad": "<pad>"},
 }
-# The class for a `model_type` of config.json, where no file names one.
+# The tokenizer class by config.json's `model_type`, used if no file names one.
 _CLASSES = {
     **dict.fromkeys(("llama", "mistral", "mixtral"), "LlamaTokenizer"),
     **dict.fromkeys(("gpt2", "starcoder2"), "GPT2Tokenizer"),
@@ -49,9 +49,9 @@ _CLASSES = {
 
 
 def looks_special(text: str) -> bool:
-    """Whether an added token is a control token by its text.
+    """Whether an added token's text looks like a control token.
 
-    Several makers forgot to mark theirs, so llama.cpp's converter goes by the text too.
+    Some checkpoints do not mark them, so llama.cpp's converter checks the text too.
     """
     return (
         text in ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
@@ -62,13 +62,13 @@ def looks_special(text: str) -> bool:
 
 
 def padding(i: int) -> str:
-    """The text of a token that only fills a vocabulary up to the model's size."""
+    """The text of a token that pads the vocabulary to the model's `vocab_size`."""
     return f"[PAD{i}]"
 
 
 @dataclass(frozen=True)
 class AddedToken:
-    """A token that a tokenizer finds in the text before it splits the rest."""
+    """A token that is matched in the text before the rest is split."""
 
     id: int
     content: str
@@ -88,7 +88,7 @@ class AddedToken:
 
     @property
     def text(self) -> str:
-        """The text as GGUF wants it: a user-defined token with plain spaces."""
+        """The text in GGUF's form: user-defined tokens have plain spaces."""
         if self.type is TokenType.USER_DEFINED:
             return self.content.replace("▁", " ")
         return self.content
@@ -96,10 +96,10 @@ class AddedToken:
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """A checkpoint's tokenizer files; an absent one is empty.
+    """A checkpoint's tokenizer files; a missing one is empty.
 
     Attributes:
-        folder: where they lie.
+        folder: the checkpoint folder.
         config: config.json.
         tokenizer: tokenizer.json.
         settings: tokenizer_config.json.
@@ -122,44 +122,44 @@ class TokenizerFiles:
             model = tokenizer.get("model")
             if not isinstance(model, Mapping):
                 raise FormatError(
-                    f"{folder}/tokenizer.json has no 'model'; fetch it again"
+                    f"{folder}/tokenizer.json has no 'model'; download it again"
                 )
             vocab = model.get("vocab")
             if not vocab or not isinstance(vocab, (Mapping, list)):
                 raise FormatError(
-                    f"{folder}/tokenizer.json has no tokens; fetch it again"
+                    f"{folder}/tokenizer.json has no tokens; download it again"
                 )
         settings = read_json(folder / "tokenizer_config.json") or {}
         return cls(folder, config, tokenizer, settings)
 
     @property
     def sentencepiece(self) -> Path:
-        """Where a SentencePiece model lies, if there is one."""
+        """The path of the SentencePiece model, which may not exist."""
         return self.folder / "tokenizer.model"
 
     @property
     def vocab_size(self) -> int | None:
-        """The rows of the model's embedding, if config.json tells."""
+        """The number of rows of the model's embedding, if config.json has it."""
         config = {**self.config, **(self.config.get("text_config") or {})}
         size = config.get("vocab_size") or config.get("padded_vocab_size")
         return size if isinstance(size, int) else None
 
     def size_for(self, largest: int) -> int:
-        """The number of tokens to write, of which `largest` is the last one's id.
+        """The number of tokens to write, given the largest token id.
 
         Raises:
-            CheckpointError: the model has fewer.
+            CheckpointError: `largest` is not below the model's `vocab_size`.
         """
         size = self.vocab_size
         if size is not None and largest >= size:
             raise CheckpointError(
                 f"the tokenizer has token ids up to {largest}, but config.json says "
-                f"vocab_size {size}; they are not of one model"
+                f"vocab_size {size}; they belong to different models"
             )
         return largest + 1 if size is None else size
 
     def read_added_tokens(self) -> dict[str, int]:
-        """Ids by text: added_tokens.json, which older checkpoints have."""
+        """Ids by text from added_tokens.json, which older checkpoints have."""
         return read_json(self.folder / "added_tokens.json") or {}
 
     def added_in_settings(self) -> Iterator[AddedToken]:
@@ -176,19 +176,19 @@ class TokenizerFiles:
 
     @property
     def tokenizer_class(self) -> str:
-        """transformers' class for this tokenizer, without the "Fast" of its name."""
+        """The transformers class of this tokenizer, without the suffix "Fast"."""
         named = self.settings.get("tokenizer_class") or self.config.get(
             "tokenizer_class", _CLASSES.get(self.config.get("model_type", ""), "")
         )
         return str(named).removesuffix("Fast")
 
     def special_text(self, role: str) -> str | None:
-        """The text of BOS, or the like: tokenizer_config.json's, or its class's."""
+        """The text of a special token, by tokenizer_config.json or by the class."""
         default = _CLASS_ROLES.get(self.tokenizer_class, {}).get(role)
         return token_text(self.settings.get(f"{role}_token", default))
 
     def special_texts(self) -> list[str]:
-        """The texts of BOS, EOS and so on."""
+        """The texts of all special tokens."""
         extra = self.settings.get("additional_special_tokens") or ()
         texts = [self.special_text(role) for role in SPECIAL_KINDS]
         texts += [token_text(entry) for entry in extra]
@@ -196,7 +196,7 @@ class TokenizerFiles:
 
 
 def token_text(entry: object) -> str | None:
-    """The text of a token in tokenizer_config.json, given as such or as an object."""
+    """The text of a token in tokenizer_config.json: a string or an object's content."""
     if isinstance(entry, Mapping):
         entry = entry.get("content")
     return entry if isinstance(entry, str) else None

@@ -1,7 +1,7 @@
-"""A tokenizer.json in the tokenizers library, set up as transformers does it.
+"""Load a tokenizer.json with the tokenizers library, as transformers does.
 
-Source: what transformers 4.57, which llama.cpp's converter runs on, does when it loads
-a fast tokenizer: the tokens that tokenizer_config.json adds or names are added again.
+Source: transformers 4.57, which llama.cpp's converter uses.  When it loads a fast
+tokenizer, it adds the tokens that tokenizer_config.json adds or names once more.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "read_merges",
 ]
 
-# The classes that add BOS and EOS by their own rule, and whether BOS by default.
+# The classes that add BOS and EOS themselves -> whether they add BOS by default.
 _ADDS_BOS = {
     "LlamaTokenizer": True,
     "CodeLlamaTokenizer": True,
@@ -38,7 +38,7 @@ _ADDS_BOS = {
 
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
-# How the classes that have no tokenizer.json cut text.
+# How the classes without a tokenizer.json split text.
 _BYTE_LEVEL: Json = {
     "type": "ByteLevel",
     "add_prefix_space": False,
@@ -66,7 +66,7 @@ _CUTS: dict[str, Json] = {
 
 
 def read_definition(files: TokenizerFiles) -> Json:
-    """tokenizer.json; or the same made of vocab.json and merges.txt; or nothing.
+    """tokenizer.json, or one built from vocab.json and merges.txt, or an empty dict.
 
     Raises:
         FormatError: one of the files is damaged.
@@ -86,7 +86,7 @@ def read_definition(files: TokenizerFiles) -> Json:
 
 
 def read_merges(path: Path) -> list[str]:
-    """The merges of a merges.txt: the lines of two words, after one that starts "#"."""
+    """The merges in a merges.txt: its lines of two words, after a "#" header line."""
     lines = path.read_text(encoding="utf-8").split("\n")
     if lines[0].strip().startswith("#"):
         del lines[0]
@@ -94,7 +94,7 @@ def read_merges(path: Path) -> list[str]:
 
 
 def library_tokenizer(files: TokenizerFiles, definition: Json) -> tokenizers.Tokenizer:
-    """The tokenizers library's tokenizer, with every added token that files name.
+    """The tokenizers library's tokenizer, with every added token that the files name.
 
     Raises:
         FormatError: the library cannot read `definition`.
@@ -102,14 +102,14 @@ def library_tokenizer(files: TokenizerFiles, definition: Json) -> tokenizers.Tok
     tokenizer = _load_file(files) if definition is files.tokenizer else None
     tokenizer = tokenizer or _load(definition)
     if tokenizer is None:
-        # Of a later version of the library, perhaps: its tokens are what counts most.
+        # Perhaps written by a newer version of the library: keep at least its tokens.
         model = {"type": "BPE", "vocab": definition["model"]["vocab"], "merges": []}
         kept = ("added_tokens", "decoder")
         tokenizer = _load({"model": model} | {k: definition.get(k) for k in kept})
     if tokenizer is None:
         raise FormatError(
             f"the tokenizers library cannot read the vocabulary in {files.folder}; "
-            "fetch its files again"
+            "download its files again"
         )
     known = {_key(token) for token in tokenizer.get_added_tokens_decoder().values()}
     special = files.special_texts()
@@ -121,7 +121,7 @@ def library_tokenizer(files: TokenizerFiles, definition: Json) -> tokenizers.Tok
 
 
 def _load_file(files: TokenizerFiles) -> tokenizers.Tokenizer | None:
-    """tokenizer.json as the library reads it itself, in half the time, or None."""
+    """tokenizer.json read by the library itself (twice as fast), or None."""
     try:
         return tokenizers.Tokenizer.from_file(str(files.folder / "tokenizer.json"))
     except Exception:  # the library raises nothing more specific
@@ -129,7 +129,7 @@ def _load_file(files: TokenizerFiles) -> tokenizers.Tokenizer | None:
 
 
 def _load(definition: Json) -> tokenizers.Tokenizer | None:
-    """A tokenizer as the library reads it, or None if it cannot."""
+    """A tokenizer that the library builds from `definition`, or None if it cannot."""
     sections = ("truncation", "padding", "normalizer", "post_processor", "decoder")
     complete = {"version": "1.0", **dict.fromkeys(sections), **definition}
     try:
@@ -139,7 +139,7 @@ def _load(definition: Json) -> tokenizers.Tokenizer | None:
 
 
 def _tokens_to_add(files: TokenizerFiles) -> list[tokenizers.AddedToken]:
-    """The tokens that tokenizer_config.json adds, by id, then those that it names."""
+    """The tokens that tokenizer_config.json adds, in id order, then those it names."""
     added = files.settings.get("added_tokens_decoder", {})
     tokens = [_added_token(added[number]) for number in sorted(added, key=int)]
     if not files.tokenizer:
@@ -162,15 +162,15 @@ def _added_token(entry: Json) -> tokenizers.AddedToken:
 
 
 def _key(token: tokenizers.AddedToken) -> tuple[object, ...]:
-    """What tells an added token from others."""
+    """What identifies an added token."""
     return token.content, *(getattr(token, flag) for flag in _FLAGS)
 
 
 def added_tokens(tokenizer: tokenizers.Tokenizer) -> dict[int, tuple[str, TokenType]]:
     """The text and type of every added token by id.
 
-    Readers of GGUF look for these texts in what the user wrote, before anything is
-    normalized, so a token that is matched there keeps the text that it decodes to.
+    GGUF readers search for these texts in the user's text before normalization.  So a
+    token that is matched before normalization gets the text that it decodes to.
     """
     found: dict[int, tuple[str, TokenType]] = {}
     for i, token in tokenizer.get_added_tokens_decoder().items():
@@ -184,13 +184,13 @@ def added_tokens(tokenizer: tokenizers.Tokenizer) -> dict[int, tuple[str, TokenT
 
 
 def name_by_hash(files: TokenizerFiles, tokenizer: tokenizers.Tokenizer) -> str | None:
-    """llama.cpp's name of the pre-tokenizer if it knows exactly this tokenizer."""
+    """llama.cpp's pre-tokenizer name, if it knows exactly this tokenizer."""
     ids = _check_ids(files, tokenizer)
     return PRE_TOKENIZER_HASHES.get(hashlib.sha256(str(ids).encode()).hexdigest())
 
 
 def _check_ids(files: TokenizerFiles, tokenizer: tokenizers.Tokenizer) -> list[int]:
-    """The ids of the check text, with those tokens around it that transformers adds."""
+    """The ids of the check text, with the BOS and EOS that transformers adds."""
     if files.tokenizer_class not in _ADDS_BOS:
         return list(tokenizer.encode(CHECK_TEXT).ids)
     adds_bos = files.settings.get("add_bos_token", _ADDS_BOS[files.tokenizer_class])
@@ -206,6 +206,6 @@ def _check_ids(files: TokenizerFiles, tokenizer: tokenizers.Tokenizer) -> list[i
 def _role(
     files: TokenizerFiles, tokenizer: tokenizers.Tokenizer, role: str
 ) -> int | None:
-    """The id of the token that has a role."""
+    """The id of the special token with this role."""
     text = files.special_text(role)
     return None if text is None else tokenizer.token_to_id(text)

@@ -1,11 +1,11 @@
 """SentencePiece vocabularies: tokenizer.model, or its merges in a tokenizer.json.
 
-Source: the fields that llama.cpp's converter writes for the vocabulary kind `llama`.
+Source: the fields that llama.cpp's converter writes for `llama` vocabularies.
 
 One difference: a tokenizer.json ranks merges and has no scores.  llama.cpp's converter
-then writes the score -1000 for every token, from which no reader can tell which merge
-goes first, and text falls into other tokens than the model knows.  Here a token's score
-is the rank of its merge.
+then gives every token the score -1000.  Readers cannot tell which merge comes first,
+so they split text into the wrong tokens.  quantkit writes the negative rank of a
+token's merge as its score.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ ADDED_SCORE = -1000.0
 
 @dataclass(frozen=True)
 class PieceRules:
-    """Where a family differs in how it reads tokenizer.model.
+    """How a family reads tokenizer.model.
 
     Attributes:
         by_mark: an added token is a control token only if it is marked as special, and
             tokenizer.json adds tokens too.
-        unused_prefix: texts that start so are unused tokens.
-        nul: stands for the character U+0000, at which readers in C would stop.
-        first: texts of the first tokens, instead of the model's.
-        after: texts of control tokens after the model's.
-        padding_score: the score of the tokens that fill up the vocabulary.
+        unused_prefix: tokens whose text starts with this are unused.
+        nul: replaces the character U+0000, which would end the string in C readers.
+        first: texts that replace those of the first tokens.
+        after: texts of control tokens that follow the model's tokens.
+        padding_score: the score of padding tokens.
         pre: value of `tokenizer.ggml.pre`.
     """
 
@@ -62,7 +62,7 @@ class PieceRules:
 def sentencepiece_pieces(
     files: TokenizerFiles, model: SentencePieceFile, rules: PieceRules
 ) -> dict[int, Piece]:
-    """The pieces of a SentencePiece model by id, with the tokens that files add."""
+    """The pieces of a SentencePiece model by id, with the tokens that the files add."""
     pieces = dict(enumerate(_renamed(model.pieces, rules)))
     for text, i in files.read_added_tokens().items():
         pieces[i] = text, ADDED_SCORE, TokenType.USER_DEFINED
@@ -91,14 +91,14 @@ def _renamed(pieces: Sequence[Piece], rules: PieceRules) -> list[Piece]:
 def piece_fields(
     pieces: Mapping[int, Piece], n_tokens: int, rules: PieceRules
 ) -> dict[str, Field]:
-    """The fields of the kind `llama`, for the first `n_tokens` ids."""
+    """The fields of a `llama` vocabulary with the first `n_tokens` ids."""
     return {"tokenizer.ggml.model": string("llama"), **rows_of(pieces, n_tokens, rules)}
 
 
 def rows_of(
     pieces: Mapping[int, Piece], n_tokens: int, rules: PieceRules
 ) -> dict[str, Field]:
-    """Texts, scores and types; ids without a piece are padding."""
+    """The fields of texts, scores and types; ids without a piece become padding."""
     rows = [
         pieces.get(i, (padding(i), rules.padding_score, TokenType.UNUSED))
         for i in range(n_tokens)
@@ -120,11 +120,12 @@ def piece_merges_fields(files: TokenizerFiles, pad_vocab: bool) -> dict[str, Fie
     """The vocabulary of a tokenizer.json that holds a SentencePiece model's merges.
 
     Args:
-        files: with a tokenizer.json.
-        pad_vocab: fill up to the model's `vocab_size`.
+        files: the tokenizer's files, with a tokenizer.json.
+        pad_vocab: pad the vocabulary to the model's `vocab_size`.
 
     Raises:
-        CheckpointError: the model's `vocab_size` is another than the tokenizer's.
+        CheckpointError: the tokenizer has more tokens than the model's `vocab_size`,
+            or fewer without `pad_vocab`.
     """
     model = files.tokenizer["model"]
     special = files.special_texts()
@@ -153,7 +154,7 @@ def piece_merges_fields(files: TokenizerFiles, pad_vocab: bool) -> dict[str, Fie
 
 
 def _ranks(merges: Sequence[str | Sequence[str]]) -> dict[str, int]:
-    """The rank of the first merge that makes each text."""
+    """The rank of the first merge that produces each text."""
     ranks: dict[str, int] = {}
     for rank, pair in enumerate(merges):
         halves = pair.split(" ") if isinstance(pair, str) else pair
@@ -173,7 +174,7 @@ def _text_type(text: str, special: Sequence[str]) -> TokenType:
 
 
 def adds_space(tokenizer: Json) -> bool:
-    """Whether a tokenizer.json puts a space before the text."""
+    """Whether a tokenizer.json prepends a space to the text."""
     sections = [tokenizer.get("normalizer"), tokenizer.get("pre_tokenizer")]
     while sections:
         section = sections.pop() or {}

@@ -1,13 +1,14 @@
-"""llama.cpp's names of pre-tokenizers by the token ids of one fixed text.
+"""llama.cpp's pre-tokenizer names by the hash of the token ids of one fixed text.
 
-The last resort of recognition, and the first: a tokenizer with exactly these ids gets
-exactly llama.cpp's name, even where several names cut text alike.
+This is tried before `pretokenizers.recognize`: a tokenizer with exactly these ids gets
+llama.cpp's name, even if other names split text the same way.
 
-Source: the table in llama.cpp's conversion/base.py (b11434), which its maintainers make
-with convert_hf_to_gguf_update.py: the SHA-256 of the ids, printed as a Python list.
+Source: the table in llama.cpp's conversion/base.py (b11434), which its maintainers
+generate with convert_hf_to_gguf_update.py.  A hash is the SHA-256 of the ids, printed
+as a Python list.
 """
 
-# ruff: noqa: RUF001 (the text is what it is)
+# ruff: noqa: RUF001 (the fixed text has ambiguous characters)
 
 from __future__ import annotations
 

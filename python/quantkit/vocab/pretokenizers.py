@@ -1,9 +1,8 @@
-"""The names GGUF has for how byte-level BPE cuts text into words.
+"""Find GGUF's name for how a byte-level BPE tokenizer splits text into words.
 
-`tokenizer.ggml.pre` holds a name, and readers know which regular expressions it stands
-for.  llama.cpp's converter finds the name by hashing the token ids of a fixed text, so
-one added token makes a model unknown; here it is found from the steps that
-tokenizer.json itself gives.
+`tokenizer.ggml.pre` holds a name, and readers know its regular expressions.
+llama.cpp's converter finds the name by hashing the token ids of a fixed text, so one
+added token makes a model unknown.  This module uses the steps in tokenizer.json.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ __all__ = [
 
 
 def recognize(tokenizer: Json) -> str:
-    """The GGUF name for the way in which a tokenizer.json cuts text.
+    """The GGUF name of a tokenizer.json's pre-tokenizer.
 
     Raises:
-        UnsupportedModelError: its steps are none of those known.
+        UnsupportedModelError: its steps match no known pre-tokenizer.
     """
     name = recognize_or_none(tokenizer)
     if name is None:
         steps = tuple(_all_steps(tokenizer))
         raise UnsupportedModelError(
-            "tokenizer.json cuts text in a way quantkit does not know:\n  "
+            "quantkit does not know how this tokenizer.json splits text:\n  "
             + "\n  ".join(steps or ("(no steps)",))
             + "\nIf you know llama.cpp's name for it, give that: `pre_tokenizer=NAME`"
         )
@@ -42,7 +41,7 @@ def recognize(tokenizer: Json) -> str:
 
 
 def recognize_or_none(tokenizer: Json) -> str | None:
-    """The same, or None if the steps are none of those known."""
+    """The same, or None if its steps match no known pre-tokenizer."""
     steps = tuple(_all_steps(tokenizer))
     tokens = tokenizer["model"]["vocab"].keys() | {
         token["content"] for token in tokenizer.get("added_tokens", ())
@@ -54,13 +53,13 @@ def recognize_or_none(tokenizer: Json) -> str | None:
         if (steps == known.steps or (known.letters and steps == known.patterns))
         and (known.clue is None or known.clue in tokens)
     ]
-    # Whether merges are ignored decides only between names that cut alike.
+    # `ignore_merges` only decides between names that split text the same way.
     fitting.sort(key=lambda known: known.ignore_merges != ignore_merges)
     return fitting[0].names[0] if fitting else None
 
 
 def _all_steps(tokenizer: Json) -> Iterator[str]:
-    """What happens to spaces, then how the text is cut."""
+    """The steps of the normalizer, then those of the pre-tokenizer."""
     for step in normalizer_steps(tokenizer):
         match step:
             case {"type": "Replace", "pattern": {"String": old}, "content": new}:
@@ -73,13 +72,13 @@ def _all_steps(tokenizer: Json) -> Iterator[str]:
 
 
 def _steps(section: Json) -> Iterator[str]:
-    """The steps of a `pre_tokenizer` section as expressions; any other is described."""
+    """A `pre_tokenizer` section's steps: an expression each, else a description."""
     match section:
         case {"type": "Sequence", "pretokenizers": parts}:
             for part in parts:
                 yield from _steps(part)
         case {"type": "Split", "pattern": {"Regex": pattern}}:
-            # A pattern that matches all text cuts the same if the rest is removed.
+            # (Removed, inverted) keeps the matches: the same split if all text matches.
             cut = section.get("behavior"), section.get("invert", False)
             plain = cut in (("Isolated", False), ("Removed", True))
             yield _spelled(pattern) + ("" if plain else f" ({cut[0]}, invert={cut[1]})")
@@ -94,6 +93,6 @@ def _steps(section: Json) -> Iterator[str]:
 
 
 def _spelled(pattern: str) -> str:
-    """A pattern in this table's spelling."""
+    """A pattern as `pre_patterns` writes it."""
     spelled = pattern.replace("\r", r"\r").replace("\n", r"\n")
     return spelled.replace(HF_CONTRACTIONS, CONTRACTIONS)

@@ -1,4 +1,4 @@
-"""SentencePiece models: their pieces, and what the library itself does not tell.
+"""SentencePiece models: their pieces, and settings that the library does not expose.
 
 Source: sentencepiece_model.proto (field numbers) and the protobuf wire format.
 """
@@ -20,8 +20,8 @@ __all__ = ["ModelType", "Piece", "SentencePieceFile", "is_tiktoken"]
 Piece = tuple[str, float, TokenType]  # text, score, type
 
 _TRAINER_SPEC, _NORMALIZER_SPEC = 2, 3  # fields of the model
-_MODEL_TYPE = 3  # of the trainer's
-_CHARSMAP, _DUMMY_PREFIX, _EXTRA_SPACES = 2, 3, 4  # of the normalizer's
+_MODEL_TYPE = 3  # field of the trainer spec
+_CHARSMAP, _DUMMY_PREFIX, _EXTRA_SPACES = 2, 3, 4  # fields of the normalizer spec
 
 
 class ModelType(enum.IntEnum):
@@ -38,14 +38,14 @@ class SentencePieceFile:
     """A SentencePiece model.
 
     Attributes:
-        pieces: by id; a user-defined one counts as normal, as in llama.cpp.
-        type: how it splits text.
-        charsmap: its normalization, compiled; empty if characters stay as they are.
-        adds_space: whether a text gets a space before it.
-        merges_spaces: whether runs of spaces become one, and outer ones go.
-        bos_id: the token before a text, or -1.
-        eos_id: the token after a text, or -1.
-        unk_id: the token for what no piece spells.
+        pieces: by id; user-defined ones have the type NORMAL, as in llama.cpp.
+        type: the algorithm that splits text.
+        charsmap: its compiled normalization; empty if it has none.
+        adds_space: whether a space is prepended to the text.
+        merges_spaces: whether runs of spaces become one and outer spaces are removed.
+        bos_id: the token that starts a text, or -1.
+        eos_id: the token that ends a text, or -1.
+        unk_id: the token for text that no piece matches.
     """
 
     pieces: tuple[Piece, ...]
@@ -69,7 +69,7 @@ class SentencePieceFile:
             model.LoadFromFile(str(path))
         except (OSError, RuntimeError) as error:
             raise FormatError(
-                f"{path} is not a SentencePiece model; fetch it again, or move it away "
+                f"{path} is not a SentencePiece model; download it again, or remove it "
                 "if tokenizer.json is the model's tokenizer"
             ) from error
         spec = _fields(path.read_bytes())  # the library has just checked it
@@ -92,7 +92,7 @@ class SentencePieceFile:
 
 
 def is_tiktoken(path: Path) -> bool:
-    """Whether a file is a list of tokens in base64 with their ranks."""
+    """Whether a file is a tiktoken rank file: base64 tokens with their ranks."""
     with path.open("rb") as file:
         words = file.readline(1 << 16).split()
     return len(words) == 2 and words[0].isascii() and words[1].isdigit()
@@ -116,7 +116,7 @@ def _fields(message: int | bytes) -> dict[int, int | bytes]:
 
 
 def _read_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers and values; 32 and 64 bits wide ones, as bytes."""
+    """Field numbers and values; fixed 32-bit and 64-bit values stay bytes."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -131,7 +131,7 @@ def _read_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """A number in base 128, least digit first, and where it ends."""
+    """Decode the varint at `at`: its value and the offset after it."""
     value = shift = 0
     while True:
         byte = message[at]

@@ -1,6 +1,6 @@
-"""Special token ids, which of them start or end a text, and chat templates.
+"""Special token ids, whether they are added to a text, and chat templates.
 
-Source: the rules by which llama.cpp's gguf-py (`SpecialVocab`) reads tokenizer.json,
+Source: how llama.cpp's gguf-py (`SpecialVocab`) reads tokenizer.json,
 tokenizer_config.json, config.json and the chat template files.
 """
 
@@ -39,13 +39,13 @@ def special_fields(
     kinds: Iterable[str] = SPECIAL_KINDS,
     defaults: Callable[[Mapping[str, int]], Mapping[str, int]] | None = None,
 ) -> dict[str, Field]:
-    """The fields of special tokens, in the order llama.cpp writes them.
+    """The fields of special tokens, in llama.cpp's order.
 
     Args:
         files: the tokenizer's files.
-        n_tokens: ids from here on are left out (None: every id is written).
+        n_tokens: leave out ids from here on; None: write every id.
         kinds: the roles to look for.
-        defaults: given the ids that the files name, ids of further roles.
+        defaults: called with the ids that the files name; returns ids for other roles.
     """
     roles = _Roles(dict(files.settings), kinds=list(kinds))
     if files.tokenizer:
@@ -66,11 +66,11 @@ def special_fields(
 
 @dataclass
 class _Roles:
-    """Which token plays which role, gathered from one file after the other.
+    """Special roles and their tokens, collected from several files.
 
     Attributes:
-        settings: tokenizer_config.json, with the roles that other files give.
-        flags: role -> whether every text gets that token.
+        settings: tokenizer_config.json, plus roles found in other files.
+        flags: role -> whether that token is added to every text.
         kinds: the roles to look for.
     """
 
@@ -79,7 +79,7 @@ class _Roles:
     kinds: list[str] = field(default_factory=lambda: list(SPECIAL_KINDS))
 
     def read_post_processor(self, section: Json) -> None:
-        """Take in what tokenizer.json puts before and after a text."""
+        """Learn which tokens tokenizer.json adds before and after a text."""
         settings = self.settings
         for role, stand_in in (("bos_token", "cls_token"), ("eos_token", "sep_token")):
             if not settings.get(role) and settings.get(stand_in):
@@ -98,7 +98,7 @@ class _Roles:
                 )
 
     def _name_roberta(self, kind: str, processor: Json, stand_in: object) -> None:
-        """Name the token of a role that RobertaProcessing gives as a text and an id."""
+        """Set a role's token from RobertaProcessing, which gives a text and an id."""
         key = f"{kind}_token"
         self.settings[key] = (
             self.settings.get(key) or processor.get(kind, [stand_in])[0]
@@ -123,7 +123,7 @@ class _Roles:
         self.flags["bos"] = text in map(self.settings.get, roles)
 
     def _end_with(self, text: str) -> None:
-        """Make `text` the EOS token; one that it displaces ends a turn or a message."""
+        """Make `text` the EOS token; the former EOS becomes EOT or EOM."""
         named = bool(self.settings)
         displaced = self.settings.get("eos_token")
         self.flags["eos"] = True
@@ -137,7 +137,7 @@ class _Roles:
                 return
 
     def _read_pair(self, template: list[Json], ends: bool) -> None:
-        """Learn from the template of two texts whether a token separates them."""
+        """Learn from the template for text pairs whether a token separates them."""
         if len(template) < 3 or _sequence_ids(template) != ("A", "B"):
             return
         between = [_special_id(part) for part in template[1:-1]]
@@ -150,7 +150,7 @@ class _Roles:
             self.settings["sep_token"] = eos
 
     def read_ids(self, files: TokenizerFiles, n_tokens: int | None) -> dict[str, int]:
-        """The id of each role: as tokenizer_config.json names it, else config.json."""
+        """The id of each role, by tokenizer_config.json, else by config.json."""
         by_text: dict[str, int] = {}
         for token in files.added_in_tokenizer():
             by_text.setdefault(token.content, token.id)
@@ -174,19 +174,19 @@ class _Roles:
 
 
 def _special_id(part: Json) -> str | None:
-    """The special token that a part of a template stands for."""
+    """The text of the special token in a part of a template, if it is one."""
     text = part.get("SpecialToken", {}).get("id")
     return text if isinstance(text, str) else None
 
 
 def _sequence_ids(template: list[Json]) -> tuple[str | None, str | None]:
-    """The texts ("A" or "B") with which a template starts and ends."""
+    """The first and last text ("A" or "B") of a template."""
     first, last = (template[i].get("Sequence", {}).get("id") for i in (0, -1))
     return first, last
 
 
 def _normalizer_fields(files: TokenizerFiles) -> dict[str, Field]:
-    """Whether the normalizer of tokenizer.json lowers letters and strips accents."""
+    """Whether tokenizer.json's normalizer lowercases text and strips accents."""
     flags: dict[str, bool] = {}
     for step in normalizer_steps(files.tokenizer):
         match step:
@@ -208,7 +208,7 @@ def _normalizer_fields(files: TokenizerFiles) -> dict[str, Field]:
 
 
 def normalizer_steps(tokenizer: Json) -> Iterator[Json]:
-    """The steps by which a tokenizer.json changes text before it is split."""
+    """The normalization steps of a tokenizer.json, sequences flattened."""
     sections = [tokenizer.get("normalizer") or {}]
     while sections:
         section = sections.pop(0)
@@ -219,7 +219,7 @@ def normalizer_steps(tokenizer: Json) -> Iterator[Json]:
 
 
 def _chat_template_fields(files: TokenizerFiles) -> dict[str, Field]:
-    """The chat template, or several by name."""
+    """The fields of the chat template, or of several named ones."""
     template = files.settings.get("chat_template", _template_file(files.folder))
     if isinstance(template, str):
         return {"tokenizer.chat_template": string(template)}
@@ -240,7 +240,7 @@ def _chat_template_fields(files: TokenizerFiles) -> dict[str, Field]:
 
 
 def _template_file(folder: Path) -> str | Sequence[dict[str, str]] | None:
-    """The chat template of a folder that keeps it in a file of its own."""
+    """The chat templates of a folder that keeps them in separate files."""
     path = folder / "chat_template.jinja"
     if not path.is_file():
         template = (read_json(folder / "chat_template.json") or {}).get("chat_template")

@@ -1,7 +1,7 @@
-"""tiktoken's files: byte-level tokens in base64 with their ranks, and no merges.
+"""tiktoken rank files: base64 byte tokens with their ranks, and no merges.
 
-Sources: the fields that llama.cpp's converter writes for them, and the remote code of
-Qwen, HunYuan and GLM-4, which names the tokens after the ranked ones.
+Sources: the fields that llama.cpp's converter writes for them; the remote code of Qwen,
+HunYuan and GLM-4 for the special tokens after the ranked ones.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Ranks = dict[bytes, int]
 
 @dataclass(frozen=True)
 class TiktokenRules:
-    """What a family's own code says of its tokens.
+    """What a family's own code defines about its tokens.
 
     Attributes:
-        file: the name of the file of ranks.
-        pre: llama.cpp's name for how it cuts text.
-        special: the control tokens after the ranked ones; none if
+        file: the name of the rank file.
+        pre: llama.cpp's name of its pre-tokenizer.
+        special: the control tokens after the ranked ones; empty if
             tokenizer_config.json lists them.
     """
 
@@ -43,10 +43,10 @@ class TiktokenRules:
 def tiktoken_fields(
     files: TokenizerFiles, rules: TiktokenRules, pre_tokenizer: str | None = None
 ) -> tuple[dict[str, Field], dict[str, int]]:
-    """The vocabulary and merges of a file of ranks; and the ids of its added tokens.
+    """The vocabulary and merges of a rank file, and the ids of the added tokens.
 
     Raises:
-        CheckpointError: a token's id is beyond the model's `vocab_size`.
+        CheckpointError: a token id is not below the model's `vocab_size`.
         FormatError: the file is damaged.
     """
     ranks = read_ranks(files.folder / rules.file)
@@ -70,10 +70,10 @@ def tiktoken_fields(
 
 
 def read_ranks(path: Path) -> Ranks:
-    """The ranks of a tiktoken file by token.
+    """The ranks in a tiktoken file by token.
 
     Raises:
-        FormatError: a line is not a token in base64 and a number.
+        FormatError: a line is not a base64 token and a number.
     """
     ranks: Ranks = {}
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
@@ -84,18 +84,18 @@ def read_ranks(path: Path) -> Ranks:
             ranks[b64decode(token, validate=True)] = int(rank)
         except (ValueError, binascii.Error):
             raise FormatError(
-                f"{path}, line {number}: {line[:40]!r} is not a token in base64 and "
-                "its rank; fetch the file again"
+                f"{path}, line {number}: {line[:40]!r} is not a base64 token and its "
+                "rank; download the file again"
             ) from None
     return ranks
 
 
 def merges_of(ranks: Ranks) -> list[str]:
-    """The merges that make each token of two others, in the order of the file.
+    """The merge that forms each token from two others, in the order of the file.
 
-    tiktoken merges the two neighbours whose union ranks lowest.  So the last merge of a
-    token joins what is left of it once every lower rank is merged.  A token that more
-    than two parts are left of is reached by no merge.
+    tiktoken merges the two neighbours whose union has the lowest rank.  So a token's
+    last merge joins the parts that remain after all merges of lower rank.  If more than
+    two parts remain, no merge forms the token.
     """
     merges = []
     for token, rank in ranks.items():
@@ -107,7 +107,7 @@ def merges_of(ranks: Ranks) -> list[str]:
 
 
 def _merge_below(ranks: Ranks, token: bytes, limit: int) -> list[bytes]:
-    """A token's bytes, merged as far as ranks below `limit` go."""
+    """A token's bytes after all merges with a rank below `limit`."""
     parts = [token[i : i + 1] for i in range(len(token))]
     while True:
         unions = [ranks.get(a + b, limit) for a, b in pairwise(parts)]

@@ -1,8 +1,8 @@
-"""Unigram vocabularies: a SentencePiece model of that type, or a tokenizer.json's.
+"""Unigram vocabularies, from a SentencePiece model or a tokenizer.json.
 
-Source: the fields that llama.cpp's converter writes for the vocabulary kind `t5`.  It
-writes that kind for T5 and XLM-RoBERTa only; other families with such a tokenizer it
-refuses, or writes as the kind `llama`, by which their text falls into other tokens.
+Source: the fields that llama.cpp's converter writes for `t5` vocabularies.  It writes
+them for T5 and XLM-RoBERTa only.  Other families with a unigram tokenizer it refuses,
+or writes as `llama`, which splits text into the wrong tokens.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def unigram_json_fields(files: TokenizerFiles) -> dict[str, Field]:
     """The vocabulary of a unigram tokenizer.json.
 
     Raises:
-        CheckpointError: a token's id is beyond the model's `vocab_size`.
+        CheckpointError: a token id is not below the model's `vocab_size`.
         FormatError: its vocabulary is damaged.
     """
     model = files.tokenizer["model"]
@@ -55,8 +55,8 @@ def unigram_json_fields(files: TokenizerFiles) -> dict[str, Field]:
         }
     except (TypeError, ValueError) as error:
         raise FormatError(
-            f"{files.folder}/tokenizer.json: its vocabulary is not of pairs of texts "
-            "and scores; fetch it again"
+            f"{files.folder}/tokenizer.json: its vocabulary is not a list of texts "
+            "with scores; download it again"
         ) from error
     for token in files.added_in_tokenizer():
         if token.id != unknown:
@@ -94,7 +94,7 @@ def _fields(
 
 
 def _with_roles(fields: dict[str, Field], ids: dict[str, int]) -> dict[str, Field]:
-    """The fields with what readers would otherwise take from T5: its ids, its EOS."""
+    """Add the ids and flags for which readers would otherwise assume T5's."""
     defaults = {f"tokenizer.ggml.{role}_token_id": uint32(i) for role, i in ids.items()}
     starts = "tokenizer.ggml.bos_token_id" in {**fields, **defaults}
     defaults["tokenizer.ggml.add_bos_token"] = boolean(starts)
@@ -107,7 +107,7 @@ def _is_charsmap(step: Json) -> bool:
 
 
 def _merges_spaces(step: Json) -> bool:
-    """Whether a step makes runs of spaces one."""
+    """Whether a step replaces runs of spaces by one space."""
     pattern = step.get("pattern") or {}
     return step.get("type") == "Replace" and pattern.get("Regex") in (" {2,}", " +")
 

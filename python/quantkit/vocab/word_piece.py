@@ -1,6 +1,6 @@
 """WordPiece vocabularies (BERT) from tokenizer.json.
 
-Source: the fields that llama.cpp's converter writes for the vocabulary kind `bert`.
+Source: the fields that llama.cpp's converter writes for `bert` vocabularies.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .special import special_fields
 
 __all__ = ["word_piece_fields"]
 
-# What BERT's tokens are called, for files that name no roles: readers would otherwise
-# take the ids of BERT's own vocabulary.
+# BERT's special tokens, for files that name none: readers would otherwise assume the
+# ids of BERT's own vocabulary.
 _ROLES = {"bos": "[CLS]", "seperator": "[SEP]", "padding": "[PAD]", "mask": "[MASK]"}
 
 
@@ -27,7 +27,7 @@ def word_piece_fields(
     """The vocabulary of a WordPiece tokenizer.json.
 
     Raises:
-        CheckpointError: a token's id is beyond the model's `vocab_size`.
+        CheckpointError: a token id is not below the model's `vocab_size`.
     """
     tokenizer = library_tokenizer(files, files.tokenizer)
     inner = files.tokenizer["model"].get("continuing_subword_prefix", "##")
@@ -59,7 +59,7 @@ def word_piece_fields(
 
 
 def _spelled(text: str, kind: TokenType, inner: str) -> str:
-    """A token with a space where a word starts, instead of a mark where it goes on."""
+    """A token's text with "▁" at the start of a word, not "##" inside a word."""
     if kind is TokenType.CONTROL:
         return text
     return text.removeprefix(inner) if text.startswith(inner) else "▁" + text

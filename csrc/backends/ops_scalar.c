@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Plain C: the definition, on any processor. */
-#include "simd_scalar.h"
+#include "../ops/simd_scalar.h"
 
 #define QK_OPS_NAME scalar
-#include "all.h"
+#include "../ops/all.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* AVX-512, sixteen lanes.  Flags: -mavx512f -mavx512bw -mavx512dq -mavx512vl. */
+/* AVX-512 (F, BW, DQ and VL), sixteen lanes. */
 #include "../lanes/lane_avx512.h"
 
 #define QK_BACKEND_NAME avx512

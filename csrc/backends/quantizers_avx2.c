@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* AVX2, eight lanes.  Flags: -mavx2, never -mfma. */
+/* AVX2, eight lanes, never with FMA. */
 #include "../lanes/lane_avx2.h"
 
 #define QK_BACKEND_NAME avx2
