@@ -299,7 +299,8 @@ def test_progress_ends_at_the_number_of_bytes(tmp_path: Path) -> None:
 
 def test_unknown_outtype() -> None:
     """The types that would do are listed."""
-    with pytest.raises(UnsupportedTypeError, match="'q4_k': one of auto, f32, f16"):
+    message = "'q4_k'; expected one of auto, f32, f16"
+    with pytest.raises(UnsupportedTypeError, match=message):
         CheckpointSource(DEMO_MODEL, "q4_k")
 
 

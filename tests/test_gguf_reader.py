@@ -257,7 +257,7 @@ def test_part_of_another_place_is_refused(tmp_path: Path) -> None:
     """A part that was renamed to another's name is found out."""
     paths = split(tmp_path)
     shutil.copy(paths[2], paths[1])
-    with pytest.raises(FormatError, match=r"it is part 3 of 3, and .* part 2 of 3"):
+    with pytest.raises(FormatError, match=r"of part 3 of 3, but .* part 2 of 3"):
         GGUFFile(paths[0])
 
 
@@ -282,7 +282,7 @@ def test_missing_tensors_of_a_split_model_are_refused(tmp_path: Path) -> None:
     }
     write(paths[2], {}, metadata)
     with pytest.raises(
-        FormatError, match="announces 3 tensors, and its 3 parts hold 2"
+        FormatError, match="declares 3 tensors, but its 3 parts contain 2"
     ):
         GGUFFile(paths[0])
 

@@ -327,7 +327,7 @@ def write_pieces(path: Path, specs: list[TensorSpec], pieces: Iterable[Piece]) -
         ([("b", ROW)], "'b' was written where tensor 'a' is next"),
         ([("a", ROW), ("b", ROW)], "'b' was written where tensor 'a' is next"),
         ([("a", ROW)] * 3, "'a' was written where tensor 'b' is next"),
-        ([("a", ROW.repeat(3, 0))], "'a' has 32 bytes, and was given 48"),
+        ([("a", ROW.repeat(3, 0))], "'a' has 32 bytes, but 48 were passed"),
         ([("a", ROW.astype(np.int8))], "data are int8, not uint8"),
         ([("a", ROW)] * 2 + [("b", ROW)] * 3, "where the end of the file is next"),
     ],
@@ -397,7 +397,7 @@ def test_too_little_space_is_refused_before_writing(
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(1000, 990, 10))
     writer = GGUFWriter(tmp_path / "m.gguf", {}, [A])
-    message = f"needs {writer.size_bytes} bytes, and 10 are free in {tmp_path}"
+    message = f"needs {writer.size_bytes} bytes, but only 10 are free in {tmp_path}"
     with pytest.raises(OutputError, match=message), writer:
         pass
     assert list(tmp_path.iterdir()) == []
@@ -414,7 +414,7 @@ def test_file_system_that_refuses_bytes_is_a_clean_error(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
-        with pytest.raises(OutputError, match=r"File too large; .* are free in"):
+        with pytest.raises(OutputError, match=r"File too large; .* bytes are free in"):
             write(tmp_path / "m.gguf", metadata, [spec])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

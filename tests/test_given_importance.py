@@ -13,8 +13,7 @@ import quantkit as qk
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:1000]
-CUT = qk.TextOptions(ctx=64, chunks=2)
-SMALL: dict[str, Any] = {"options": CUT, "threads": 1}
+SMALL: dict[str, Any] = {"options": qk.TextOptions(ctx=64, chunks=2), "threads": 1}
 
 
 @pytest.fixture(scope="module")

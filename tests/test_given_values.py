@@ -11,10 +11,11 @@ import pytest
 import quantkit as qk
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
+raw: Any = qk
+"""The same module without its types, to pass it values of other types."""
+
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:1000]
-api: Any = qk  # without the types that a checker holds calls to
-CUT = qk.TextOptions(ctx=64, chunks=2)
-SMALL: dict[str, Any] = {"options": CUT, "threads": 1}
+SMALL: dict[str, Any] = {"options": qk.TextOptions(ctx=64, chunks=2), "threads": 1}
 
 
 @pytest.mark.parametrize(
@@ -38,26 +39,26 @@ def test_parameters_that_are_not_what_they_must_be(values: Any, words: str) -> N
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: api.TensorType(3, "Q8_0"), "3 is not a regular expression"),
-        (lambda: api.TensorType("a", 8), "8 is no type"),
-        (lambda: api.TensorType.parse(3), "'?3'? is not REGEX=TYPE"),
-        (lambda: api.Overrides(["a"]), "'a' is not REGEX=TYPE"),
-        (lambda: api.Overrides(output_tensor_type="Q9"), "unknown type 'Q9'"),
-        (lambda: api.Edits({"general.name": "x"}), r"`metadata` is .*parse_field"),
-        (lambda: api.Edits(prune_layers=1), "`prune_layers` is 1; expected numbers"),
-        (lambda: api.parse_field(3), "is not KEY=TYPE:VALUE"),
+        (lambda: raw.TensorType(3, "Q8_0"), "3 is not a regular expression"),
+        (lambda: raw.TensorType("a", 8), "8 is no type"),
+        (lambda: raw.TensorType.parse(3), "'?3'? is not REGEX=TYPE"),
+        (lambda: raw.Overrides(["a"]), "'a' is not REGEX=TYPE"),
+        (lambda: raw.Overrides(output_tensor_type="Q9"), "unknown type 'Q9'"),
+        (lambda: raw.Edits({"general.name": "x"}), r"`metadata` is .*parse_field"),
+        (lambda: raw.Edits(prune_layers=1), "`prune_layers` is 1; expected numbers"),
+        (lambda: raw.parse_field(3), "is not KEY=TYPE:VALUE"),
         (
-            lambda: api.ImportanceMatrix.load_merged([]),
+            lambda: raw.ImportanceMatrix.load_merged([]),
             "no importance matrix to merge",
         ),
-        (lambda: api.Model.open({}), "`model` is of type dict; expected the path"),
-        (lambda: api.compare([], text=TEXT), "`model` is empty"),
-        (lambda: api.compare(DEMO_MODEL, [8], text=TEXT), "8 is no recipe"),
-        (lambda: api.compare(DEMO_MODEL, text=TEXT, base=3, **SMALL), "is called 3"),
-        (lambda: api.convert(DEMO_MODEL, "o", None), "None is no recipe"),
-        (lambda: api.convert(DEMO_MODEL, "o", vocab_type="x"), "`vocab_type` is 'x'"),
+        (lambda: raw.Model.open({}), "`model` is of type dict; expected the path"),
+        (lambda: raw.compare([], text=TEXT), "`model` is empty"),
+        (lambda: raw.compare(DEMO_MODEL, [8], text=TEXT), "8 is no recipe"),
+        (lambda: raw.compare(DEMO_MODEL, text=TEXT, base=3, **SMALL), "is called 3"),
+        (lambda: raw.convert(DEMO_MODEL, "o", None), "None is no recipe"),
+        (lambda: raw.convert(DEMO_MODEL, "o", vocab_type="x"), "`vocab_type` is 'x'"),
         (
-            lambda: api.convert(DEMO_MODEL, "o", split_max_bytes="1G"),
+            lambda: raw.convert(DEMO_MODEL, "o", split_max_bytes="1G"),
             "_bytes` is '1G'",
         ),
     ],
@@ -88,6 +89,6 @@ def test_what_quantize_file_refuses(tmp_path: Path, values: Any, words: str) -> 
 def test_types_may_be_given_by_name() -> None:
     """Wherever a type is chosen."""
     parsed = qk.TensorType.parse("ffn_down=Q6_K")
-    assert api.TensorType("ffn_down", "q6_k") == parsed
-    named = api.Overrides(["ffn_down=q6_k"], token_embedding_type="Q8_0")
+    assert qk.TensorType("ffn_down", "q6_k") == parsed  # type: ignore[arg-type]
+    named = qk.Overrides(["ffn_down=q6_k"], token_embedding_type="Q8_0")  # type: ignore[arg-type]
     assert named == qk.Overrides((parsed,), token_embedding_type=qk.QuantType.Q8_0)

@@ -112,8 +112,14 @@ HOSTILE = {
     "version 1": (gguf(version=1), "version 1 GGUF"),
     "version 4": (gguf(version=4), "version 4 GGUF"),
     "big-endian": (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "big-endian"),
-    "many tensors": (b"GGUF" + u32(3) + u64(MAX_U64, 0), "cannot hold them"),
-    "many fields": (b"GGUF" + u32(3) + u64(0, MAX_U64), "cannot hold them"),
+    "many tensors": (
+        b"GGUF" + u32(3) + u64(MAX_U64, 0),
+        "tensors are declared at byte 24, but only 0 bytes",
+    ),
+    "many fields": (
+        b"GGUF" + u32(3) + u64(0, MAX_U64),
+        "entries are declared at byte 24, but only 0 bytes",
+    ),
     "key length": (gguf(u64(MAX_U64) + bytes(32)), "metadata key 0 at byte 32"),
     "key empty": (gguf(field("", UINT8, b"\1")), "metadata key 0 is empty"),
     "key twice": (gguf(*[field("k", UINT8, b"\1")] * 2), "'k' appears twice"),
@@ -123,10 +129,10 @@ HOSTILE = {
         gguf(field("k", ARRAY, u32(99) + u64(0))),
         "item type of metadata 'k' is 99",
     ),
-    "bool": (gguf(field("k", BOOL, b"\2")), "a bool is 0 or 1"),
+    "bool": (gguf(field("k", BOOL, b"\2")), "expected 0 or 1"),
     "bool array": (
         gguf(field("k", ARRAY, u32(BOOL) + u64(2) + b"\1\xff")),
-        "'k' is 255, and a bool is 0 or 1",
+        "'k' is 255; expected 0 or 1",
     ),
     "string length": (
         gguf(field("k", STRING, u64(1000) + b"a")),
@@ -138,11 +144,11 @@ HOSTILE = {
     ),
     "string array length": (
         gguf(field("k", ARRAY, u32(STRING) + u64(TWO_TO_63))),
-        "strings of metadata 'k' are announced",
+        "strings of metadata 'k' are declared",
     ),
     "string in array": (
         gguf(field("k", ARRAY, u32(STRING) + u64(2) + text("a") + u64(MAX_U64))),
-        "string 1 of metadata 'k' goes beyond the end",
+        "string 1 of metadata 'k' extends beyond the end",
     ),
     "array of arrays": (
         gguf(field("k", ARRAY, u32(ARRAY) + u64(1) + u32(UINT8) + u64(0))),
@@ -191,7 +197,15 @@ HOSTILE = {
     ),
     "unknown type": (
         gguf(tensors=(tensor(kind=4),), data=32),
-        "'t' has type number 4",
+        "'t': type number 4 is not one that quantkit knows",
+    ),
+    "PrismML's types": (
+        gguf(tensors=(tensor(dims=(128, 2), kind=142),), data=68),
+        "'t': type number 142 is PQ2_0 of PrismML's .*Hadamard",
+    ),
+    "PrismML's other type": (
+        gguf(tensors=(tensor(dims=(128, 2), kind=143),), data=56),
+        "'t': type number 143 is PTQ1_0 of PrismML's .*Hadamard",
     ),
     "name twice": (gguf(tensors=(tensor(), tensor(at=32)), data=64), "appears twice"),
     "name not UTF-8": (gguf(tensors=(tensor(b"\xc3("),), data=32), "is not UTF-8"),
@@ -205,7 +219,7 @@ HOSTILE = {
     ),
     "tensor beyond the end": (
         gguf(tensors=(tensor(dims=(9,)),), data=32),
-        "'t' ends at byte 100, and the file has 96 bytes; .* download is incomplete",
+        "'t' ends at byte 100, but the file has 96 bytes; .* download is incomplete",
     ),
     "data missing": (gguf(tensors=(tensor(),)), "'t' ends at byte"),
     "same bytes": (gguf(tensors=(tensor("a"), tensor("b")), data=32), "overlap"),

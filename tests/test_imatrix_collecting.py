@@ -16,8 +16,7 @@ from quantkit.collecting.collection import Collection, imatrix
 from quantkit.evaluate.measuring import perplexity
 from quantkit.gguf.keys import Field
 from quantkit.gguf.source import SourceTensor
-from quantkit.importance import ImportanceMatrix
-from quantkit.importance.sums import Sums
+from quantkit.importance import ImportanceMatrix, Sums
 from quantkit.sources.opening import open_source
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens.chunks import chunk_text

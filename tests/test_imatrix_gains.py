@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from quantkit._native import uses_importance
 from quantkit.arrays import quantize_rows
 from quantkit.cli.main import app
 from quantkit.collecting.collection import imatrix
 from quantkit.evaluate.comparing import compare
-from quantkit.evaluate.entries import UNWEIGHED
 from quantkit.evaluate.results import Comparison
 from quantkit.evaluate.statistics import mean_estimate, p_value, perplexity_difference
 from quantkit.importance import ImportanceMatrix
@@ -114,4 +114,4 @@ def test_the_types_that_importance_leaves_alone(type: QuantType) -> None:
     importance = np.geomspace(1e-4, 1, 256, dtype=np.float32)
     one = quantize_rows(x, type, needed_importance(type, 256))
     two = quantize_rows(x, type, importance)
-    assert (one == two).all() == (type in UNWEIGHED)
+    assert (one == two).all() == (not uses_importance(type))

@@ -19,8 +19,7 @@ from .test_imatrix_collecting import same
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:6000]
 N_CHUNKS = 4
-OPTIONS = TextOptions(ctx=64, chunks=N_CHUNKS)
-SMALL: dict[str, Any] = {"options": OPTIONS, "threads": 1}
+SMALL: dict[str, Any] = {"options": TextOptions(ctx=64, chunks=N_CHUNKS), "threads": 1}
 
 KILLED = """
 import os, signal, sys

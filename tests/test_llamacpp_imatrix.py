@@ -102,8 +102,11 @@ def test_families_are_summed_as_llama_imatrix_does(name: str, tmp_path: Path) ->
 
 def test_sums_equal_llama_imatrix(demo: Path) -> None:
     """Within the rounding of f32 sums, the output head too."""
-    options: dict[str, Any] = {"options": TextOptions(ctx=256, chunks=4), "threads": 1}
-    options["process_output"] = True
+    options: dict[str, Any] = {
+        "options": TextOptions(ctx=256, chunks=4),
+        "threads": 1,
+        "process_output": True,
+    }
     ours = imatrix(demo / "demo.gguf", demo / "text.txt", activations="f32", **options)
     assert_close(ours, ImportanceMatrix.load(demo / "theirs.gguf"), CLOSE)
     exact = imatrix(demo / "demo.gguf", demo / "text.txt", **options)

@@ -24,8 +24,11 @@ def test_logits_are_those_of_perplexity(recipe: str | None) -> None:
     assert logits.dtype == hidden.dtype == np.float32
     wide = logits[32:-1].astype(np.float64)
     nll = np.log(np.exp(wide).sum(-1)) - wide[np.arange(31), ids[33:]]
-    cut = qk.TextOptions(ctx=64, chunks=1)
-    options: dict[str, Any] = {"options": cut, "activations": "f32", "threads": 1}
+    options: dict[str, Any] = {
+        "options": qk.TextOptions(ctx=64, chunks=1),
+        "threads": 1,
+        "activations": "f32",
+    }
     known = qk.perplexity(DEMO_MODEL, TEXT, recipe=recipe, **options)
     assert np.allclose(nll, known.nll[0], atol=1e-5)
     head = model._loaded.head

@@ -15,6 +15,7 @@ from quantkit.evaluate import perplexity
 from quantkit.evaluate.measuring import measure
 from quantkit.evaluate.scoring import Alone, score_alone
 from quantkit.execution.opened import Shared
+from quantkit.forward.base import Model
 from quantkit.inference.weights import TypedMatrix
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens.chunks import Chunks
@@ -84,11 +85,8 @@ def test_result_covers_all_chunks_in_order() -> None:
     tokens = np.random.default_rng(0).integers(0, N_TOKENS, (7, 8), dtype=np.int32)
     reports: list[tuple[str, int, int]] = []
     chunks = Chunks(tokens, None)
-    result = measure(
-        Shared(None, FakeModel()),
-        *(chunks, "f32", 3),
-        progress=lambda *report: reports.append(report),
-    )
+    model: Shared[Model] = Shared(None, FakeModel())
+    result = measure(model, chunks, "f32", 3, lambda *report: reports.append(report))
     parts = [nll_of(FakeModel(), chunks, i) for i in range(7)]
     assert np.array_equal(result.nll, parts)
     assert (result.n_chunks, result.n_scored) == (7, 21)

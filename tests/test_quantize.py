@@ -77,6 +77,8 @@ def test_every_tensor_holds_ggmls_bytes(
     demo_f16: Path, tmp_path: Path, recipe: str, ggml: Ggml
 ) -> None:
     """What the gguf package reads is what ggml's quantizer makes of the F16 weights."""
+    if RECIPES[recipe].base.name not in gguf.GGMLQuantizationType.__members__:
+        pytest.skip(f"the gguf package does not know {recipe}")
     out = tmp_path / "out.gguf"
     weighted = recipe in NEED_IMPORTANCE
     importance = importance_of(demo_f16) if weighted else None

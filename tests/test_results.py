@@ -22,7 +22,7 @@ TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:1000]
 ONE_CHUNK: dict[str, Any] = {"options": qk.TextOptions(ctx=64, chunks=1), "threads": 1}
 """Of which no error is known: those are NaN."""
 
-NO_VALUES = {
+NO_VALUES: dict[str, Any] = {
     "GGUFFile": "open files",
     "Model": "weights in memory",
     "ModelSource": "a protocol",
@@ -79,6 +79,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "ConvertReport": lambda: reported()[0],
     "Difference": lambda: qk.Difference("a.weight", "missing"),
     "Edits": lambda: qk.Edits({"a": string("b")}, frozenset([1])),
+    "FileType": lambda: qk.RECIPES["Q4_K_M"].file_type,
     "Field": lambda: array(qk.ValueType.FLOAT32, np.array([1, np.nan], np.float32)),
     "ImportanceMatrix": matrix,
     "LayerStatistics": lambda: matrix().statistics().layers[0],

@@ -121,7 +121,7 @@ def test_killed_at_random_moments(
     assert done.returncode == 0, done.stderr.decode()
     found = json.loads(done.stdout)
     assert found["killed"] > 0
-    assert "a run was stopped here before" in found["notices"]
+    assert "an earlier run was stopped" in found["notices"]
     assert files(out) == expected
 
 
@@ -158,7 +158,7 @@ def test_what_is_there_is_not_made_again(
 def test_a_stopped_run_says_how_to_go_on(demo_f16: Path, out: Path) -> None:
     """And what to delete; with several files too."""
     said = stop(demo_f16, out, **SPLIT)
-    assert said.startswith("the same command goes on from here; to give up, delete ")
+    assert said.startswith("repeat the command to resume; to abandon the run, delete ")
     assert sorted(files(out)) == [
         *(f".out-0000{i}-of-00003.gguf.part" for i in (1, 2, 3)),
         ".out.gguf.journal",
@@ -182,11 +182,11 @@ def test_ctrl_c_ends_the_command_with_130(
     monkeypatch.setattr(Slab, "convert", stopping)
     done = CliRunner().invoke(app, command)
     assert (done.exit_code, done.stdout) == (130, "")
-    assert done.stderr.startswith("quantkit: stopped; the same command goes on")
+    assert done.stderr.startswith("quantkit: stopped; repeat the command to resume")
     monkeypatch.undo()
     done = CliRunner().invoke(app, command)
     assert (done.exit_code, done.stderr.count("\n")) == (0, 1)
-    assert "quantkit: a run was stopped here before; going on" in done.stderr
+    assert "quantkit: an earlier run was stopped; resuming at " in done.stderr
     stop(demo_f16, out)
     done = CliRunner().invoke(app, [*command, "--quiet"])
     assert (done.exit_code, done.stderr) == (0, "")
@@ -210,7 +210,7 @@ def test_a_changed_model_starts_anew(
     change(model)
     (said,) = go_on(model, out)
     assert said == (
-        "a run was stopped here before; starting anew, since the model changed"
+        "an earlier run was stopped; starting over because the model changed"
     )
 
 
@@ -222,7 +222,7 @@ def test_a_changed_configuration_of_a_checkpoint_starts_anew(
     stop(folder, out)
     os.utime(folder / "config.json")
     (said,) = go_on(folder, out)
-    assert said.endswith("since the model changed")
+    assert said.endswith("because the model changed")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_changed_option_starts_anew(
     """The message says which; parts that are not needed any more are gone."""
     stop(demo_f16, out, **SPLIT)
     (said,) = go_on(demo_f16, out, recipe, **(SPLIT | options))
-    assert "starting anew, since " in said
+    assert "starting over because " in said
     assert what in said
 
 
@@ -250,7 +250,7 @@ def test_other_layers_of_the_same_shape_start_anew(demo_f16: Path, out: Path) ->
     """Nothing in the file's header tells them apart."""
     stop(demo_f16, out, edits=Edits(prune_layers=frozenset([0])))
     (said,) = go_on(demo_f16, out, edits=Edits(prune_layers=frozenset([2])))
-    assert said.endswith("since the layers taken out changed")
+    assert said.endswith("because the pruned layers changed")
 
 
 def test_a_changed_importance_matrix_starts_anew(
@@ -261,7 +261,7 @@ def test_a_changed_importance_matrix_starts_anew(
     stop(demo_f16, out, importance=write_imatrix(demo_f16, imatrix))
     stop(demo_f16, out, importance=write_imatrix(demo_f16, imatrix), n=25)
     (said,) = go_on(demo_f16, out, importance=write_imatrix(demo_f16, imatrix, seed=1))
-    assert said.endswith("since the importance matrix changed")
+    assert said.endswith("because the importance matrix changed")
 
 
 def test_another_version_starts_anew(
@@ -271,7 +271,7 @@ def test_another_version_starts_anew(
     stop(demo_f16, out)
     monkeypatch.setattr("quantkit.output.resume.__version__", "99")
     (said,) = go_on(demo_f16, out)
-    assert said.endswith("since the version of quantkit changed")
+    assert said.endswith("because the version of quantkit changed")
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -295,7 +295,7 @@ def test_how_much_can_be_used_is_said(demo_f16: Path, out: Path) -> None:
     data[-40] ^= 1
     part.write_bytes(data)
     (said,) = go_on(demo_f16, out)
-    assert said.endswith("% of its work can be used")
+    assert said.endswith("% of its output can be reused")
 
 
 @pytest.mark.parametrize("change", [Path.unlink, partial(os.truncate, length=5000)])

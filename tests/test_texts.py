@@ -86,8 +86,8 @@ def test_a_file_is_read_without_its_last_newline(tmp_path: Path) -> None:
     text = "The chances against anything manlike on Mars\r\n" * 8
     path.write_bytes(text.encode() + b"\n")
     source = open_source(DEMO_MODEL)
-    cut = TextOptions(ctx=16)
-    of_file, of_text = (chunk_text(source, kind, cut) for kind in (path, text))
+    short = TextOptions(ctx=16)
+    of_file, of_text = (chunk_text(source, kind, short) for kind in (path, text))
     assert np.array_equal(of_file.tokens, of_text.tokens)
 
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .gguf import TensorSpec as TensorSpec
     from .gguf import ValueType as ValueType
     from .gguf.importance import Importance as Importance
+    from .gguf.keys import FileType as FileType
     from .gguf.source import ModelSource as ModelSource
     from .gguf.source import SourceTensor as SourceTensor
     from .importance import ImportanceLike as ImportanceLike
@@ -104,6 +105,7 @@ _MODULES = {
     "Difference": "tasks.verify",
     "Edits": "sources.edits",
     "Field": "gguf",
+    "FileType": "gguf.keys",
     "FormatError": "errors",
     "GGUFFile": "gguf",
     "Importance": "gguf.importance",

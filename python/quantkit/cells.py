@@ -1,4 +1,4 @@
-"""A table of text, before it is known where it is shown."""
+"""Tables of text, independent of how they are displayed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Cells:
     """A table of text.
 
     Attributes:
-        columns: the headings; one that starts with ">" is of numbers.
+        columns: the headings; a column of numbers starts with ">".
         rows: the cells.
     """
 
@@ -21,9 +21,9 @@ class Cells:
     rows: Sequence[tuple[str, ...]]
 
     def narrowed(self, width: int) -> Cells:
-        """Without so many of the columns at the end that lines have `width` characters.
+        """The table without the last columns that exceed `width` characters.
 
-        The first column stays.
+        The first column is always kept.
         """
         cells = [self.columns, *self.rows]
         widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
@@ -34,7 +34,7 @@ class Cells:
 
 
 def markdown_table(cells: Cells) -> str:
-    """The cells as a table in Markdown."""
+    """The cells as a Markdown table."""
     headings = [column.removeprefix(">") for column in cells.columns]
     rules = ["---:" if column.startswith(">") else "---" for column in cells.columns]
     lines = [headings, rules, *(map(_escaped, row) for row in cells.rows)]

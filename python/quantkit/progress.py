@@ -1,4 +1,4 @@
-"""How long work tells its caller where it stands."""
+"""Callbacks that report the progress of long operations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 __all__ = ["Notify", "Progress"]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is going on, how many steps are done, and how many there are."""
+"""Called with the current stage, the number of finished steps, and the total."""
 
 Notify: TypeAlias = Callable[[str], None]
-"""Called with a sentence that the user should know while the work goes on."""
+"""Called with a message for the user during the operation."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from .._native import uses_importance
 from ..errors import OptionError, UnsupportedTypeError
 from ..files.identity import files_identity, hash_pieces
 from ..gguf.importance import Importance, importance_pieces
@@ -36,12 +37,6 @@ BOTH = "both"
 activations too: what the weights cost, and what those add."""
 
 PLAIN = (QuantType.F32, QuantType.F16, QuantType.BF16)
-
-UNWEIGHED = (
-    *PLAIN,
-    *(QuantType.Q8_0, QuantType.TQ1_0, QuantType.TQ2_0, QuantType.MXFP4),
-)
-"""Types that are the same with importance and without."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +114,7 @@ class Entry:
     def ignores_importance(self) -> bool:
         """Whether importance changes no weight, but perhaps the types."""
         names = (self.importance or {}).keys() & self.types.keys()
-        return all(self.types[name] in UNWEIGHED for name in names)
+        return not any(uses_importance(self.types[name]) for name in names)
 
     def weighs_what(self, other: Entry) -> bool:
         """Whether this is the other one, but made with importance."""

@@ -33,10 +33,13 @@ from ..by_value import ByValue
 from ..errors import NonFiniteError
 from ..forward.base import F32, Activations, Head
 
-__all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood", "refuse_nan"]
+__all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood", "refuse_broken"]
 
 F64 = NDArray[np.float64]
 Targets = NDArray[np.integer[Any]]
+
+MAX_NLL = 300
+"""The largest mean whose exponential can be squared, as errors of a perplexity are."""
 
 VOCABULARY_ROWS = 1024
 """Tokens in a tile: bounds the logits held, which fit a core's second-level cache."""
@@ -152,12 +155,26 @@ def compare_tokens(
     return TokenScores(model.nll, kld, model.rows["top"] == base.rows["top"])
 
 
-def refuse_nan(nll: F64, who: str = "the model") -> None:
-    """Raise a NonFiniteError if a model predicted nothing for a token."""
+def refuse_broken(nll: F64, who: str = "the model") -> None:
+    """Refuse a model that predicts NaN, or worse than a perplexity can say.
+
+    Args:
+        nll: its negative log likelihoods of the tokens of a chunk.
+        who: the model, in messages.
+
+    Raises:
+        NonFiniteError: they are NaN, or above `MAX_NLL` on average.
+    """
     if np.isnan(nll).any():
         raise NonFiniteError(
             f"{who} predicts NaN: a weight may be damaged; quantkit imatrix names the "
             "first tensor that is multiplied by NaN or infinities"
+        )
+    if nll.mean() > MAX_NLL:
+        raise NonFiniteError(
+            f"{who} predicts a text with a mean log likelihood of {-nll.mean():.0f} a "
+            "token, whose perplexity is beyond all numbers (chance gives about -12); "
+            "its weights or its metadata are damaged"
         )
 
 

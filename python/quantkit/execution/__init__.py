@@ -1,7 +1,6 @@
-"""How independent pieces of work are run: in parallel, with the results in order.
+"""Run independent work items in parallel, with results in order.
 
-A piece of work is a named function and an item that describes what it works on.  Both
-can be pickled, so that another process can do the work by itself and give the same
-result: arrays go with the item, and what is too large to go is opened there again (see
-`opened`).
+Work is a module-level function and an item that describes its input.  Both can be
+pickled, so another process gives the same result.  Small arrays are pickled with the
+item; large objects are opened again in the other process (see `opened`).
 """

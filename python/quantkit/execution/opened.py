@@ -1,8 +1,8 @@
-"""What pieces of work share and is too large to go with them: opened where they run.
+"""Large objects that work items share, opened once in each process.
 
-In the process that hands out the work the object is at hand.  A pickled piece carries
-how it is opened instead, and another process opens it once, when its first piece needs
-it.
+In the process that creates the work items, they refer to the object itself.  A pickled
+item carries an opener instead, and another process opens the object when its first item
+needs it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Opener(Hashable, Protocol[T_co]):
-    """How to open an object; can be pickled, and is equal to its copies.
+    """Opens an object; can be pickled, and compares equal to its copies.
 
     Attributes:
-        kept: how many objects of this kind a process keeps open.
+        kept: the maximum number of such objects that a process keeps open.
     """
 
     kept: ClassVar[int]
 
     def open(self) -> T_co:
-        """The object, opened anew."""
+        """Open the object."""
 
 
 class Shared(Generic[T]):
-    """An object that is at hand here, and is opened again in other processes.
+    """An object in this process that other processes open again.
 
     Args:
-        opener: how others open it; None: they cannot.
-        value: the object; None: it is opened when it is asked for.
+        opener: opens the object in other processes; None: they cannot open it.
+        value: the object; None: open it on first access.
 
     Attributes:
         opener: as given.
@@ -52,7 +52,7 @@ class Shared(Generic[T]):
     def value(self) -> T:
         """The object."""
         if self._value is None:
-            assert self.opener is not None  # or the object was given
+            assert self.opener is not None  # `value` or `opener` is always given
             self._value = opened(self.opener)
         return self._value
 
@@ -60,7 +60,7 @@ class Shared(Generic[T]):
         if self.opener is None:
             raise QuantkitError(
                 f"a {type(self._value).__name__} that is not read from files cannot "
-                "be opened by another process; use threads of this one"
+                "be opened by another process; use threads instead of processes"
             )
         return Shared, (self.opener,)
 
@@ -70,7 +70,7 @@ _open: dict[type, OrderedDict[Hashable, Any]] = {}
 
 
 def opened(opener: Opener[T]) -> T:
-    """What an opener opens, from this process's own if it is open already."""
+    """The object of an opener, reused if it is already open in this process."""
     with _lock:
         own = _open.setdefault(type(opener), OrderedDict())
         if opener not in own:

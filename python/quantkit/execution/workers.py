@@ -1,4 +1,4 @@
-"""What runs independent pieces of work, and gives the results in order."""
+"""Workers that process independent items in parallel and return results in order."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 2
-"""Items that wait for each worker, so that none is idle while results are taken."""
+"""Queued items per worker, so that workers stay busy while results are consumed."""
 
 
 class Workers(Protocol):
-    """Runs work on items, some at a time."""
+    """Runs a function on items in parallel."""
 
     @property
     def count(self) -> int:
-        """How many items are worked on at a time."""
+        """The number of items processed at a time."""
 
     def in_order(
         self, work: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[tuple[Item, Result], None, None]:
-        """Each item and what `work` makes of it, in the order of the items.
+        """Yield each item and its result, in the order of the items.
 
-        A few items per worker are held at a time.  What `work` raises is raised here.
-        Close the generator to stop early.
+        Only a few items per worker are in memory.  Exceptions of `work` are raised
+        here.  Close the generator to stop early.
 
         Args:
-            work: a function of a module (or a `partial` of one), not a closure.
-            items: what it works on; they describe it, so that they can be pickled.
+            work: a module-level function or a `partial` of one, not a closure.
+            items: picklable descriptions of the work.
         """
 
 
 @dataclass(frozen=True)
 class Threads:
-    """Threads of this process; BLAS is held to the thread that calls it.
+    """Threads of this process; BLAS is limited to one thread per call.
 
     Attributes:
-        count: how many.
+        count: the number of threads.
     """
 
     count: int
@@ -65,11 +65,11 @@ class Threads:
 
 @dataclass(frozen=True)
 class Pool:
-    """Any executor of `concurrent.futures`, such as one of processes.
+    """An executor of `concurrent.futures`, for example of processes.
 
     Attributes:
-        executor: runs the work; it is left open.
-        count: how many items it works on at a time.
+        executor: runs the work; it is not shut down.
+        count: the number of items that it processes at a time.
     """
 
     executor: Executor
@@ -84,7 +84,7 @@ class Pool:
 
 
 def _alone(work: Callable[[Item], Result], item: Item) -> Result:
-    """Work in a process that does nothing else, so that BLAS is held there for good."""
+    """Run `work` in a worker process, with BLAS permanently limited to one thread."""
     _hold_blas()
     return work(item)
 
@@ -116,10 +116,10 @@ def _in_order(
 
 
 def workers_of(threads: int | Workers | None) -> Workers:
-    """So many threads, one for each core, or the workers that are given.
+    """The given workers, or that many threads; None: one thread per core.
 
     Raises:
-        OptionError: there would be none.
+        OptionError: the number of threads is less than 1.
     """
     if threads is None:
         return Threads(default_threads())
@@ -133,7 +133,7 @@ def workers_of(threads: int | Workers | None) -> Workers:
 
 
 def default_threads() -> int:
-    """One thread for each core that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,1 +1,1 @@
-"""Bytes on disk, without any knowledge of models."""
+"""File operations without knowledge of models: writing, locks, mapping, hashes."""

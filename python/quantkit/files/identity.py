@@ -1,4 +1,4 @@
-"""Whether files are the same as before: their state, and hashes of their contents."""
+"""Detect changed files, by their state or by hashes of their contents."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ CHUNK_BYTES = 1 << 20
 
 
 def files_identity(paths: Sequence[Path]) -> str:
-    """Where a model's files are, how large, and when they changed.
+    """The paths, sizes and change times of a model's files, as a string.
 
-    The time of the last change of a file's state cannot be set back as that of its
-    contents can.  The config.json of a checkpoint says how its tensors are to be read.
+    It includes ctime, because mtime can be set back.  It also includes config.json in
+    the same folder, because a checkpoint's config determines how its tensors are read.
     """
     configs = sorted({path.with_name("config.json") for path in paths})
     return str(
@@ -31,10 +31,10 @@ def files_identity(paths: Sequence[Path]) -> str:
 
 
 def hash_files(paths: Sequence[Path], progress: Progress | None = None) -> str:
-    """The SHA-256 of a file, in hexadecimal digits, as `sha256sum` prints it.
+    """The SHA-256 of a file in hexadecimal, as `sha256sum` prints it.
 
-    Of several files it is that of the lines which `sha256sum` prints for them, with
-    their names but not their folder, in this order.
+    For several files: the SHA-256 of the output of `sha256sum` for them, in this order
+    and with file names without folders.
     """
     total = sum(path.stat().st_size for path in paths)
     done = 0
@@ -62,7 +62,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def hash_pieces(pieces: Iterable[bytes]) -> str:
-    """A hash of pieces and of where each of them ends."""
+    """A hash of byte strings and their lengths."""
     digest = hashlib.blake2b(digest_size=16)
     for piece in pieces:
         digest.update(len(piece).to_bytes(8, "little"))

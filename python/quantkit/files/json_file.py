@@ -1,4 +1,4 @@
-"""A JSON file that holds one object."""
+"""Read JSON files that contain one object."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise FormatError(
-            f"{path} is not valid JSON ({error}); fetch it again"
+            f"{path} is not valid JSON ({error}); download it again"
         ) from error
     if not isinstance(content, dict):
         raise FormatError(f"{path} holds a {type(content).__name__}, not an object")

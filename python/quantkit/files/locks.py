@@ -1,7 +1,7 @@
-"""Files that one process at a time may write, each of them opened once.
+"""Exclusive file locks between processes.
 
-The operating system releases a lock when its file is closed or its process ends, so
-that a killed process locks out nobody.
+The operating system releases a lock when the file is closed or the process ends, so a
+killed process leaves no lock behind.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ __all__ = ["alone_on", "open_alone"]
 
 
 def open_alone(path: Path) -> FileIO | None:
-    """Open a file to read and write, as it is or new; None if somebody else has it.
+    """Open a file for reading and writing and lock it; create it if needed.
+
+    Returns:
+        The file, or None if another process has locked it.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
     while True:
         file = FileIO(path, "r+", opener=_open_or_create)
@@ -36,23 +39,23 @@ def open_alone(path: Path) -> FileIO | None:
 
 @contextmanager
 def alone_on(path: Path) -> Iterator[None]:
-    """Be the only process that works on a file, which need not exist.
+    """Hold an exclusive lock for a file, which need not exist.
 
     Raises:
-        OutputError: another process works on it.
-        OSError: its folder cannot be written to.
+        OutputError: another process holds the lock.
+        OSError: the folder is not writable.
     """
     lock = path.with_name(f".{path.name}.lock")
     file = open_alone(lock)
     if file is None:
         raise OutputError(
-            f"cannot write {path}: another process is working on it; wait for that, or "
+            f"cannot write {path}: another process is working on it; wait for it, or "
             "write to another file"
         )
     try:
         yield
     finally:
-        if os.name == "nt":  # which removes no open file
+        if os.name == "nt":  # Windows cannot remove an open file
             file.close()
         with suppress(OSError):
             lock.unlink()
@@ -89,5 +92,5 @@ else:
         except BlockingIOError:
             return False
         except OSError:
-            return True  # a file system without locks: nobody can have one
+            return True  # the file system has no locks
         return True

@@ -1,9 +1,9 @@
-"""Files mapped into memory, and ranges of them read without the map.
+"""Memory-mapped files, and reading parts of them without touching the map.
 
-A view of a mapped file costs nothing until it is touched, so tensors are views.  What
-is touched counts as resident, though, and with it whatever the system maps around it:
-up to megabytes for each page, with large folios.  Work that goes over a tensor once,
-slab by slab, reads it with `fetched`, so that memory does not grow with the file.
+A view of a mapped file costs nothing until it is accessed, so tensors are views.  But
+accessed pages count as resident memory, and with large folios the system may map
+megabytes around each.  Code that reads a tensor once, slab by slab, uses `fetched`, so
+that memory does not grow with the file.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ __all__ = ["fetched", "mapped", "release"]
 Bytes = NDArray[np.uint8]
 
 _FILES: WeakKeyDictionary[mmap.mmap, int] = WeakKeyDictionary()
-"""The open file of each map, closed with it."""
+"""The file descriptor of each map, closed with the map."""
 
 
 def mapped(path: str | Path) -> mmap.mmap:
-    """All bytes of a file, mapped for reading.
+    """Map a file for reading.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is empty.
+        ValueError: the file is empty.
     """
     with open(path, "rb") as file:
         owner = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -40,10 +40,10 @@ def mapped(path: str | Path) -> mmap.mmap:
 
 
 def fetched(rows: Bytes) -> Bytes:
-    """The bytes of a view of a mapped file, read from the file; others as they are.
+    """Read the bytes of a view of a mapped file from the file, without the map.
 
     Args:
-        rows: contiguous.
+        rows: a contiguous array; returned unchanged if it is not such a view.
     """
     owner = _map_of(rows)
     file = None if owner is None else _FILES.get(owner)
@@ -55,14 +55,14 @@ def fetched(rows: Bytes) -> Bytes:
     while n_read := os.preadv(file, [left], place):
         left, place = left[n_read:], place + n_read
     if left:
-        raise OSError("a mapped file has become shorter while it was read")
+        raise OSError("a mapped file was truncated while it was read")
     return copy
 
 
 def release(rows: Bytes) -> None:
-    """Give back the pages of a mapped file that lie wholly within `rows`.
+    """Release the pages of a mapped file that are completely inside `rows`.
 
-    An array that is no view of a map is left alone, as are systems without `madvise`.
+    Does nothing for an array that is not a view of a map, and without `madvise`.
     """
     owner = _map_of(rows)
     if owner is None or not hasattr(mmap, "MADV_DONTNEED"):
@@ -75,7 +75,7 @@ def release(rows: Bytes) -> None:
 
 
 def _map_of(rows: Bytes) -> mmap.mmap | None:
-    """The map that an array is a view of."""
+    """The map that an array is a view of, or None."""
     owner: object = rows
     while isinstance(owner, np.ndarray | memoryview):
         owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
@@ -83,6 +83,6 @@ def _map_of(rows: Bytes) -> mmap.mmap | None:
 
 
 def _place(rows: Bytes, owner: mmap.mmap) -> int:
-    """Where a view starts in its map."""
+    """The offset of a view in its map."""
     origin: int = np.frombuffer(owner, np.uint8, count=1).ctypes.data
     return rows.ctypes.data - origin

@@ -1,4 +1,4 @@
-"""A file that grows beside its target, and takes its name when it is complete."""
+"""A partial file in the target's folder, renamed to the target when complete."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ __all__ = ["PartFile"]
 
 
 class PartFile:
-    """`.<name>.part` beside a file called `<name>`, written from begin to end.
+    """The file `.<name>.part` for a target `<name>`, written from start to end.
 
-    One process at a time has it.
+    It is locked, so only one process writes it at a time.
 
     Args:
-        target: the path under which the complete file is to appear; a link is followed,
-            so that the file is written where the link points.
-        size_bytes: of the complete file.
-        resumable: what an earlier run left in the file can be taken up.
+        target: the path of the complete file; a symbolic link is followed.
+        size_bytes: the size of the complete file.
+        resumable: keep the content that an earlier run left.
 
     Attributes:
-        path: of the part.
+        path: the path of the partial file.
     """
 
     def __init__(self, target: Path, size_bytes: int, *, resumable: bool) -> None:
@@ -41,14 +40,14 @@ class PartFile:
 
     @property
     def missing_bytes(self) -> int:
-        """What the disk must have room for, beside what the part takes already."""
+        """The disk space still needed, given the size of the partial file."""
         try:
             return max(0, self._size_bytes - self.path.stat().st_size)
         except FileNotFoundError:
             return self._size_bytes
 
     def check(self) -> None:
-        """Raise an OutputError if there is no place or no room for the file."""
+        """Raise an OutputError if the file cannot be created or the disk is full."""
         folder = self._target.parent
         if not folder.is_dir():
             raise OutputError(f"cannot write {self._name}: there is no folder {folder}")
@@ -60,15 +59,15 @@ class PartFile:
         # Some network file systems report no sizes at all.
         if usage.total and usage.free < needed:
             raise OutputError(
-                f"cannot write {self._name}: it needs {needed:,} bytes, and "
+                f"cannot write {self._name}: it needs {needed:,} bytes, but only "
                 f"{usage.free:,} are free in {folder}"
             )
 
     def open(self) -> None:
-        """Create the part, or open the one that an earlier run left.
+        """Create the partial file, or open the one that an earlier run left.
 
         Raises:
-            OutputError: another process writes it, or it cannot be written.
+            OutputError: another process is writing it, or it cannot be written.
         """
         self.check()
         with self._output_errors():
@@ -76,13 +75,13 @@ class PartFile:
             if self._file is None:
                 raise OutputError(
                     f"cannot write {self._name}: another process is writing it, as "
-                    f"{self.path}; wait for that, or write to another file"
+                    f"{self.path}; wait for it, or write to another file"
                 )
             if not self._resumable:
                 self._file.truncate(0)
 
     def take(self, n_bytes: int, checksum: int) -> bool:
-        """Go past the next bytes if they are there and have this CRC-32."""
+        """Skip the next bytes if they exist and have this CRC-32."""
         file = self._opened()
         with self._output_errors():
             begin = file.tell()
@@ -92,7 +91,7 @@ class PartFile:
         return False
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write the next bytes.  They outlive the process, though not the machine."""
+        """Write the next bytes; they survive a killed process, but not a power loss."""
         file = self._opened()
         left = memoryview(data)
         with self._output_errors():
@@ -100,31 +99,31 @@ class PartFile:
                 left = left[file.write(left) :]
 
     def sync(self) -> None:
-        """Cut the file off here, and see it safely on disk."""
+        """Truncate the file at this position and flush it to disk."""
         with self._output_errors():
             self._opened().truncate()
             os.fsync(self._opened().fileno())
 
     def commit(self) -> None:
-        """Give the file its name, once it is on disk."""
+        """Rename the file to the target, after `sync`."""
         with self._output_errors():
-            if os.name == "nt":  # which renames no open file
+            if os.name == "nt":  # Windows cannot rename an open file
                 self.close()
             self.path.replace(self._target)
             self.close()
 
     def discard(self) -> None:
-        """Remove the part, unless it has become the target."""
+        """Remove the partial file, unless it was renamed to the target."""
         if self._file is None:
             return
-        if os.name == "nt":  # which removes no open file
+        if os.name == "nt":  # Windows cannot remove an open file
             self.close()
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
         self.close()
 
     def close(self) -> None:
-        """Close the part, and let others have it."""
+        """Close and unlock the partial file."""
         if self._file is not None:
             self._file.close()
         self._file = None
@@ -147,6 +146,6 @@ class PartFile:
 
 def _free_space(folder: Path) -> str:
     try:
-        return f", and {shutil.disk_usage(folder).free:,} are free in {folder}"
+        return f"; {shutil.disk_usage(folder).free:,} bytes are free in {folder}"
     except OSError:
         return ""

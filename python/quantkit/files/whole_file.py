@@ -1,4 +1,4 @@
-"""Small files that are complete or absent."""
+"""Write small files atomically."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["refuse_input", "refuse_unwritable", "write_whole"]
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file, text in UTF-8; it appears under its name once it is complete.
+    """Write a file atomically; text is encoded as UTF-8.
 
     Raises:
-        OutputError: it cannot be written; nothing is left behind.
+        OutputError: the file cannot be written; no partial file is left.
     """
     with _part(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -24,7 +24,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Raise an OutputError now if `write_whole` could not write a file later."""
+    """Raise an OutputError if `write_whole` could not write the file."""
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder")
     with _part(path) as part:
@@ -32,12 +32,12 @@ def refuse_unwritable(path: Path) -> None:
 
 
 def refuse_input(what: str, path: Path, inputs: Mapping[str, Path | None]) -> None:
-    """Raise an OutputError if a file to write is one of those that are read.
+    """Raise an OutputError if an output file is also an input file.
 
     Args:
-        what: the option that names the file to write.
-        path: that file.
-        inputs: by the option that names it, a file or a folder of files.
+        what: the option that names the output file.
+        path: the output file.
+        inputs: option name -> input file or folder.
     """
     own = path.resolve()
     for name, other in inputs.items():
@@ -46,12 +46,12 @@ def refuse_input(what: str, path: Path, inputs: Mapping[str, Path | None]) -> No
         if own == other.resolve():
             raise OutputError(f"{what} {path} is the same file as {name}")
         if own.exists() and own.parent == other.resolve():
-            raise OutputError(f"{what} {path} is a file of {name} {other}")
+            raise OutputError(f"{what} {path} is a file in {name} {other}")
 
 
 @contextmanager
 def _part(path: Path) -> Iterator[Path]:
-    """Where a file grows beside its target; what is still there at the end goes."""
+    """The path of a temporary file in the target's folder, removed at the end."""
     part = path.with_name(f".{path.name}.part-{secrets.token_hex(4)}")
     try:
         yield part

@@ -1,4 +1,4 @@
-"""The GGUF file format: metadata, tensors, reading and writing; no model knowledge."""
+"""Read and write GGUF files: metadata and tensors, without knowledge of models."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Parsing the header of one GGUF file, with every number checked before it is used.
+"""Parse the header of a GGUF file; every number is checked before it is used.
 
-The layout is drawn in `layout.py`.  Versions 2 and 3 are read; they differ only in that
-version 3 allows big-endian files, which are refused.
+The layout is described in `layout.py`.  Versions 2 and 3 are supported; version 3 only
+adds big-endian files, which are refused.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = ["Header", "parse_header"]
 
 INCOMPLETE = "the file is damaged, or its download is incomplete"
 BIG_ENDIAN_VERSIONS = (0x02000000, 0x03000000)
-# The fewest bytes that a metadata entry and a tensor entry can take.
+# The minimum sizes in bytes of a metadata entry and a tensor entry.
 SMALLEST_FIELD = 14
 SMALLEST_TENSOR = 32
 
 _LOOKALIKES = {
-    b"version https://git-lfs": "it is a Git LFS pointer; fetch the file that it "
-    "stands for, for example with `git lfs pull`",
+    b"version https://git-lfs": "it is a Git LFS pointer; download the file itself, "
+    "for example with `git lfs pull`",
     b"<": "it looks like a web page; download the file itself",
     b"lmgg": "it is a GGML file from before GGUF; convert the original model again",
     b"fmgg": "it is a GGML file from before GGUF; convert the original model again",
@@ -48,11 +48,11 @@ _LOOKALIKES = {
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says before its tensor data.
+    """The header of a file.
 
     Attributes:
         version: 2 or 3.
-        alignment: of tensors, in bytes.
+        alignment: the alignment of tensor data, in bytes.
         metadata: by key, in file order.
         tensors: in file order, each with the offset of its data in the file.
     """
@@ -64,10 +64,10 @@ class Header:
 
 
 def parse_header(data: memoryview) -> Header:
-    """The header of the GGUF file whose bytes are `data`.
+    """Parse the header of the GGUF file with the bytes `data`.
 
     Raises:
-        FormatError: anything is wrong; the message does not name the file.
+        FormatError: the header is not valid; the message does not name the file.
     """
     _check_magic(data)
     cursor = _Cursor(data)
@@ -88,7 +88,7 @@ def parse_header(data: memoryview) -> Header:
 
 
 class _Cursor:
-    """Reads values one after the other and never beyond the end."""
+    """Reads values in sequence, never beyond the end."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
@@ -99,7 +99,7 @@ class _Cursor:
         start = self.position
         if size > len(self._data) - start:
             raise FormatError(
-                f"{what} at byte {start} needs {size} bytes, and "
+                f"{what} at byte {start} needs {size} bytes, but only "
                 f"{len(self._data) - start} are left; {INCOMPLETE}"
             )
         self.position += size
@@ -110,12 +110,12 @@ class _Cursor:
         left = len(self._data) - self.position
         if count * smallest > left:
             raise FormatError(
-                f"{count} {what} are announced at byte {self.position}, and the {left} "
-                f"bytes that are left cannot hold them; {INCOMPLETE}"
+                f"{count} {what} are declared at byte {self.position}, but only {left} "
+                f"bytes are left; {INCOMPLETE}"
             )
 
     def number(self, letter: str, what: str) -> Any:
-        """The next number, of a `struct` format."""
+        """The next number, in a `struct` format."""
         raw = self.take(struct.calcsize("<" + letter), what)
         return struct.unpack("<" + letter, raw)[0]
 
@@ -149,7 +149,7 @@ class _Cursor:
                 position = limit + 1
             if position > limit:
                 raise FormatError(
-                    f"string {i} of {what} goes beyond the end; {INCOMPLETE}"
+                    f"string {i} of {what} extends beyond the end; {INCOMPLETE}"
                 )
             yield position
 
@@ -164,7 +164,7 @@ def _check_magic(data: memoryview) -> None:
         if head.startswith(start):
             raise FormatError(f"this is not a GGUF file: {hint}")
     raise FormatError(
-        f"this is not a GGUF file: it starts with {head[:4]!r}, not with {MAGIC!r}"
+        f"this is not a GGUF file: it starts with {head[:4]!r}, not {MAGIC!r}"
     )
 
 
@@ -182,7 +182,7 @@ def _read_version(cursor: _Cursor) -> int:
             "this is a version 1 GGUF file; convert the original model again"
         )
     raise FormatError(
-        f"this is a version {version} GGUF file, and quantkit reads versions 2 and 3"
+        f"this is a version {version} GGUF file; quantkit reads versions 2 and 3"
     )
 
 
@@ -219,7 +219,7 @@ def _read_value_type(cursor: _Cursor, what: str) -> ValueType:
         return ValueType(number)
     except ValueError:
         raise FormatError(
-            f"{what} is {number}, and GGUF knows 0 to {max(ValueType)}; {INCOMPLETE}"
+            f"{what} is {number}; expected 0 to {max(ValueType)}; {INCOMPLETE}"
         ) from None
 
 
@@ -227,7 +227,7 @@ def _read_numbers(cursor: _Cursor, kind: ValueType, count: int, what: str) -> An
     dtype = np.dtype("<" + NUMBER_FORMATS[kind])
     raw = np.frombuffer(cursor.take(count * dtype.itemsize, what), np.uint8)
     if kind is ValueType.BOOL and (raw > 1).any():
-        raise FormatError(f"{what} is {raw.max()}, and a bool is 0 or 1; {INCOMPLETE}")
+        raise FormatError(f"{what} is {raw.max()}; expected 0 or 1; {INCOMPLETE}")
     return raw.view(dtype)
 
 
@@ -247,11 +247,8 @@ def _read_tensor(cursor: _Cursor, index: int) -> tuple[TensorSpec, int]:
         return TensorSpec(name, tuple(dims[::-1]), QuantType.from_id(type_id)), offset
     except ShapeError as error:
         raise FormatError(f"{error}; {INCOMPLETE}") from None
-    except UnsupportedTypeError:
-        raise FormatError(
-            f"{what} has type number {type_id}, which quantkit does not know; the file "
-            "is damaged, or newer than this version"
-        ) from None
+    except UnsupportedTypeError as error:
+        raise FormatError(f"{what}: {error}") from None
 
 
 def _check_offsets(entries: list[tuple[TensorSpec, int]], alignment: int) -> None:
@@ -268,11 +265,11 @@ def _check_offsets(entries: list[tuple[TensorSpec, int]], alignment: int) -> Non
 
 
 def _check_extents(tensors: list[tuple[TensorSpec, int]], file_size: int) -> None:
-    """Every tensor is inside the file, and no two share bytes."""
+    """Refuse tensors that extend beyond the file or overlap."""
     for spec, start in tensors:
         if start + spec.n_bytes > file_size:
             raise FormatError(
-                f"tensor {spec.name!r} ends at byte {start + spec.n_bytes}, and the "
+                f"tensor {spec.name!r} ends at byte {start + spec.n_bytes}, but the "
                 f"file has {file_size} bytes; {INCOMPLETE}"
             )
     placed = sorted(

@@ -1,4 +1,4 @@
-"""What quantizers are told of how much each column of a tensor counts."""
+"""The importance of each column of each tensor, as the quantizers use it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Importance", "importance_pieces"]
 
 
 Importance = Mapping[str, NDArray[np.float32]]
-"""By tensor name, how much each column counts: f32 [cols], or of several matrices
-stacked in a tensor (experts) [matrices, cols] or flat."""
+"""Tensor name -> importance of each column: f32 [cols]; for stacked matrices (experts)
+[matrices, cols] or [matrices * cols]."""
 
 
 def importance_pieces(importance: Importance) -> Iterator[bytes]:
-    """What a hash of an importance matrix is made of."""
+    """The byte strings to hash for an importance matrix."""
     for name in sorted(importance):
         yield name.encode()
         yield str(importance[name].shape).encode()

@@ -1,7 +1,7 @@
-"""Typed metadata values, as GGUF stores them.
+"""Typed metadata values of GGUF files.
 
-A GGUF file stores a type with each value, and readers care: `block_count` as a uint64
-is refused.  `Field` keeps the type beside the value, so that copying a file copies it.
+A GGUF file stores a type with each value, and readers check it: a `block_count` of type
+uint64 is refused.  `Field` keeps the type, so a copied file has the same types.
 Source: the GGUF format document (ggml/docs/gguf.md), section "Metadata".
 """
 
@@ -50,13 +50,13 @@ class ValueType(enum.IntEnum):
 
 
 QUANTIZATION_VERSION = 2
-"""The version of the block formats, as metadata has it: GGML_QNT_VERSION."""
+"""The version of the block formats in the metadata: GGML_QNT_VERSION."""
 
 
 class FileType(enum.IntEnum):
-    """The number under `general.file_type`: the recipe that a file was made by.
+    """The value of `general.file_type`: the recipe that a file was made with.
 
-    Source: `llama_ftype` in llama.cpp's llama.h; the missing numbers were withdrawn.
+    Source: `llama_ftype` in llama.cpp's llama.h; missing numbers were removed there.
     """
 
     F32 = 0
@@ -101,8 +101,8 @@ class FileType(enum.IntEnum):
 class Field(ByValue):
     """One metadata value with its GGUF type.
 
-    `value` is an int, float, bool or str; for `ValueType.ARRAY` a sequence of them (a
-    NumPy array where the items are numbers), all of type `item_type`.
+    `value` is an int, float, bool or str; for `ValueType.ARRAY` a sequence of these (a
+    NumPy array if the items are numbers), all of type `item_type`.
     """
 
     type: ValueType
@@ -111,7 +111,7 @@ class Field(ByValue):
 
 
 def uint32(value: int) -> Field:
-    """A uint32 field: counts, lengths and token ids."""
+    """A uint32 field, for counts, lengths and token ids."""
     return Field(ValueType.UINT32, int(value))
 
 

@@ -1,4 +1,4 @@
-"""What the GGUF reader and writer agree on: constants, padding, sizes of tensors.
+"""The layout of GGUF files: constants, padding, tensor sizes.
 
 Source: the GGUF format document (ggml/docs/gguf.md), version 3, little-endian:
 
@@ -8,7 +8,7 @@ Source: the GGUF format document (ggml/docs/gguf.md), version 3, little-endian:
                type u32, offset u64 (from the start of the data)
     padding | data of each tensor, padded to `general.alignment`
 
-where a string is its length in bytes (u64) and UTF-8 without an end mark.
+A string is its length in bytes (u64), then UTF-8 without a terminator.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAGIC = b"GGUF"
 VERSION = 3
 ALIGNMENT_KEY = "general.alignment"
 DEFAULT_ALIGNMENT = 32
-# Larger than any in use; it bounds the padding that a damaged value can ask for.
+# Larger than any alignment in use; limits the padding that a damaged value requests.
 MAX_ALIGNMENT = 1 << 24
 MAX_DIMENSIONS = 4
 MAX_SIZE = (1 << 63) - 1
@@ -56,12 +56,12 @@ NUMBER_FORMATS: Mapping[ValueType, str] = MappingProxyType(
         ValueType.FLOAT64: "d",
     }
 )
-"""The letter of each number type, the same for `struct` and NumPy (with "<")."""
+"""The format letter of each number type, for `struct` and NumPy (with "<")."""
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, shape and type of a tensor: all that fixes its size in a file.
+    """The name, shape and type of a tensor, which determine its size in a file.
 
     Attributes:
         name: GGUF name.
@@ -69,7 +69,7 @@ class TensorSpec:
         type: GGUF type.
 
     Raises:
-        ShapeError: the shape is not one that a GGUF file can hold in this type.
+        ShapeError: GGUF cannot store this shape in this type.
     """
 
     name: str
@@ -82,7 +82,7 @@ class TensorSpec:
                 f"tensor {self.name!r} has {len(self.shape)} dimensions; "
                 f"GGUF allows 1 to {MAX_DIMENSIONS}"
             )
-        # Zero is a valid dimension, but it must not hide another that is absurd.
+        # A dimension may be 0, but that must not hide an impossible other dimension.
         size = math.prod(max(n, 1) for n in self.shape) * self.type.block_bytes
         if min(self.shape) < 0 or size > MAX_SIZE:
             raise ShapeError(
@@ -95,30 +95,30 @@ class TensorSpec:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row."""
+        """The size of a row in bytes."""
         return self.type.row_bytes(self.shape[-1])
 
     @property
     def n_rows(self) -> int:
-        """Rows, through all axes but the last."""
+        """The number of rows, counted through all axes but the last."""
         return math.prod(self.shape[:-1])
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the whole tensor, without padding."""
+        """The size of the tensor in bytes, without padding."""
         return self.n_rows * self.row_bytes
 
 
 def padded(size: int, alignment: int) -> int:
-    """The smallest multiple of `alignment` that is not below `size`."""
+    """`size` rounded up to a multiple of `alignment`."""
     return -(-size // alignment) * alignment
 
 
 def alignment_of(metadata: Mapping[str, Field]) -> int:
-    """The alignment that metadata ask for, 32 if they do not.
+    """The alignment given by the metadata; 32 if it has none.
 
     Raises:
-        FormatError: it is not a uint32, or not a sensible power of two.
+        FormatError: it is not a uint32, or not a power of two in the valid range.
     """
     field = metadata.get(ALIGNMENT_KEY)
     if field is None:

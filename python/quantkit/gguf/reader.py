@@ -1,7 +1,7 @@
-"""Opening GGUF files: mapped into memory, read lazily, split models as one.
+"""Open GGUF files: memory-mapped, read lazily, all files of a split model as one.
 
-Source: the GGUF format document (ggml/docs/gguf.md); the names and keys of split files
-are those of llama.cpp's gguf-split (ggml-org/llama.cpp#6135).
+Sources: the GGUF format document (ggml/docs/gguf.md); llama.cpp's gguf-split for the
+names and keys of split files (ggml-org/llama.cpp#6135).
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ SPLIT_COUNT = "split.count"
 SPLIT_NUMBER = "split.no"
 SPLIT_TENSORS = "split.tensors.count"
 SPLIT_KEYS = frozenset({SPLIT_COUNT, SPLIT_NUMBER, SPLIT_TENSORS})
-MAX_SHARDS = 99_999  # names give it five digits
+MAX_SHARDS = 99_999  # file names have five digits
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where the data of a tensor lie.
+    """Where the data of a tensor is stored.
 
     Attributes:
         path: the file, one of `GGUFFile.paths`.
-        offset: of the first byte, from the start of that file.
-        n_bytes: without padding.
+        offset: the offset of the first byte in that file.
+        n_bytes: the size without padding.
     """
 
     path: Path
@@ -57,18 +57,18 @@ class _Shard:
 
 
 class GGUFFile:
-    """A GGUF model in one file or several, as a `ModelSource`.
+    """A GGUF model in one or several files, as a `ModelSource`.
 
-    Opening checks the whole header against the size of the file, and reads no tensor.
-    Arrays that `read` gave stay valid after closing; the files stay mapped as long as
-    such arrays exist.  A file must not be shortened while it is open.
+    Opening checks the header against the file size, and reads no tensors.  Arrays
+    returned by `read` stay valid after closing; a file stays mapped while such arrays
+    exist.  A file must not be truncated while it is open.
 
     Args:
         path: the file; for a split model, any of its files.
 
     Raises:
-        OptionError: it is no path.
-        FormatError: the file, or another one of the same split model, is not valid.
+        OptionError: `path` is not a path.
+        FormatError: the file, or another file of a split model, is not valid.
         OSError: the file cannot be opened.
 
     Example:
@@ -95,10 +95,10 @@ class GGUFFile:
 
     @property
     def metadata(self) -> Mapping[str, Field]:
-        """Metadata by key, in file order; usable after closing too.
+        """Metadata by key, in file order; also valid after closing.
 
-        Of a split model, the metadata of its first file without the `split.*` keys:
-        they describe the files, not the model.
+        For a split model: the metadata of its first file without the `split.*` keys,
+        which describe the files, not the model.
         """
         return MappingProxyType(self._metadata)
 
@@ -115,16 +115,16 @@ class GGUFFile:
 
     @property
     def locations(self) -> Mapping[str, Location]:
-        """Where each tensor's data lie, by name, in file order."""
+        """The location of each tensor's data by name, in file order."""
         return MappingProxyType(self._locations)
 
     def raw(self, name: str) -> NDArray[np.uint8]:
-        """All bytes of the tensor called `name`: uint8 [n_bytes], not copied."""
+        """All bytes of the tensor `name`: uint8 [n_bytes], without a copy."""
         tensor = self.tensors[name]
         return tensor.read(0, tensor.n_rows).reshape(-1)
 
     def close(self) -> None:
-        """Let go of the mapped files; closing twice is fine."""
+        """Release the mapped files; may be called more than once."""
         self._tensors = None
 
     def __enter__(self) -> GGUFFile:
@@ -151,12 +151,12 @@ def _read_rows(
 
 
 def _open_shards(path: Path) -> list[_Shard]:
-    """The file at `path` and, if it is part of a split model, all others, in order."""
+    """The file at `path`; for a split model, all its files in order."""
     opened = _open_shard(path)
     count = (
         _integer(opened, SPLIT_COUNT) if SPLIT_COUNT in opened.header.metadata else 0
     )
-    if count <= 1:  # a merged model keeps a count of 0
+    if count <= 1:  # gguf-split leaves a count of 0 in a merged model
         return [opened]
     number = _integer(opened, SPLIT_NUMBER)
     shards = []
@@ -165,15 +165,15 @@ def _open_shards(path: Path) -> list[_Shard]:
         found = _integer(shard, SPLIT_NUMBER), _integer(shard, SPLIT_COUNT)
         if found != (i, count):
             raise FormatError(
-                f"{other} says that it is part {found[0] + 1} of {found[1]}, and its "
-                f"name that it is part {i + 1} of {count}"
+                f"{other} has the metadata of part {found[0] + 1} of {found[1]}, but "
+                f"the name of part {i + 1} of {count}"
             )
         shards.append(shard)
     return shards
 
 
 def _open_shard(path: Path) -> _Shard:
-    # An empty file cannot be mapped; `parse_header` says what is wrong with it.
+    # An empty file cannot be mapped; `parse_header` reports it.
     data = mapped(path) if path.stat().st_size else b""
     try:
         header = parse_header(memoryview(data))
@@ -187,18 +187,18 @@ def _open_part(path: Path, opened: Path) -> _Shard:
         return _open_shard(path)
     except FileNotFoundError:
         raise FormatError(
-            f"{opened} is part of a split model, and its part {path} is missing; "
+            f"{opened} is part of a split model, but its part {path} is missing; "
             "put all parts into one folder"
         ) from None
 
 
 def _shard_paths(path: Path, number: int, count: int) -> list[Path]:
-    """Paths of all parts, from the path of one of them and its place."""
+    """The paths of all parts, from the path and the number of one of them."""
     ending = f"-{number + 1:05d}-of-{count:05d}.gguf"
     if not (0 <= number < count <= MAX_SHARDS and path.name.endswith(ending)):
         raise FormatError(
             f"{path} is part {number + 1} of {count} of a split model; its name must "
-            f"end in {ending}, so that the other parts can be found"
+            f"end in {ending} so that the other parts can be found"
         )
     stem = path.name.removesuffix(ending)
     return [
@@ -211,7 +211,7 @@ def _integer(shard: _Shard, key: str) -> int:
     field = shard.header.metadata.get(key)
     if field is None or type(field.value) is not int:
         found = "missing" if field is None else f"a {field.type.name}"
-        raise FormatError(f"{shard.path}: {key} is {found}, and must be an integer")
+        raise FormatError(f"{shard.path}: {key} is {found}; expected an integer")
     return field.value
 
 
@@ -222,7 +222,7 @@ def _joined_metadata(first: Header, n_shards: int) -> dict[str, Field]:
 
 
 def _joined_locations(shards: list[_Shard]) -> dict[str, Location]:
-    """Where all tensors lie, after checking that the parts belong together."""
+    """The locations of all tensors, after checking that the parts belong together."""
     locations: dict[str, Location] = {}
     for shard in shards:
         for spec, offset in shard.header.tensors:
@@ -236,7 +236,7 @@ def _joined_locations(shards: list[_Shard]) -> dict[str, Location]:
         expected = _integer(shards[0], SPLIT_TENSORS)
         if len(locations) != expected:
             raise FormatError(
-                f"{shards[0].path} announces {expected} tensors, and its "
-                f"{len(shards)} parts hold {len(locations)}"
+                f"{shards[0].path} declares {expected} tensors, but its "
+                f"{len(shards)} parts contain {len(locations)}"
             )
     return locations

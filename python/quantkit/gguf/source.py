@@ -1,7 +1,7 @@
-"""What quantkit reads weights from: a GGUF file or a checkpoint, seen the same way.
+"""The common interface of models: GGUF files and checkpoints.
 
-`convert`, `quantize` and `ppl` all map over a `ModelSource`, so each works on either
-kind of input, and a tensor is never larger in memory than the rows that were asked for.
+`convert`, `quantize` and `ppl` all read a `ModelSource`, so each accepts both.  Only
+the requested rows of a tensor are in memory.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ class SourceTensor:
     Attributes:
         name: GGUF name, such as "blk.0.attn_q.weight".
         shape: outermost axis first, row length last (GGUF files store the reverse).
-        type: the type in which `read` delivers rows.
-        read: `read(start, stop)` gives rows start..stop-1 as uint8 [rows, row_bytes];
-            rows count through all axes but the last.  Safe to call from many threads.
+        type: the type of the rows that `read` returns.
+        read: `read(start, stop)` returns rows start..stop-1 as uint8 [rows, row_bytes];
+            rows are counted through all axes but the last.  Safe to call from several
+            threads.
 
-    Pickled, a tensor that was `opened_by` something is read in the source that this
-    opens; others cannot be pickled.
+    Only tensors made by `opened_by` can be pickled.  After unpickling they are read
+    from the source that the opener opens.
     """
 
     name: str
@@ -49,27 +50,27 @@ class SourceTensor:
     read: Callable[[int, int], Rows]
 
     def opened_by(self, opener: Opener[ModelSource]) -> SourceTensor:
-        """The tensor of a source which other processes can open, too."""
+        """The same tensor, made picklable: other processes open its source."""
         return replace(self, read=_RowsHere(self, opener))
 
     @property
     def n_cols(self) -> int:
-        """Weights in a row."""
+        """The number of weights in a row."""
         return self.shape[-1]
 
     @property
     def n_rows(self) -> int:
-        """Rows, through all axes but the last."""
+        """The number of rows, counted through all axes but the last."""
         return math.prod(self.shape[:-1])
 
     @property
     def n_weights(self) -> int:
-        """Weights in the tensor."""
+        """The number of weights in the tensor."""
         return math.prod(self.shape)
 
 
 class ModelSource(Protocol):
-    """Metadata and tensors of a model, by GGUF names, tensors in file order."""
+    """Metadata and tensors of a model, with GGUF names."""
 
     @property
     def metadata(self) -> Mapping[str, Field]:
@@ -77,18 +78,18 @@ class ModelSource(Protocol):
 
     @property
     def tensors(self) -> Mapping[str, SourceTensor]:
-        """Tensors by GGUF name, in the order in which a file lists them."""
+        """Tensors by GGUF name, in the order of a GGUF file."""
 
 
 @dataclass(frozen=True)
 class SourceOpener:
-    """Opens a source in another process, if its files are as they were.
+    """Opens a source in another process, if its files have not changed.
 
     Attributes:
         kind: the class of the source.
-        arguments: those that it was made with.
-        paths: the files that it was read from.
-        state: of those, see `files_identity`.
+        arguments: the keyword arguments of the class.
+        paths: the source's files.
+        state: the `files_identity` of the files.
     """
 
     kept: ClassVar[int] = 8
@@ -105,14 +106,14 @@ class SourceOpener:
         paths: tuple[Path, ...],
         **arguments: Hashable,
     ) -> SourceOpener:
-        """How to open what `kind(**arguments)` made from some files."""
+        """The opener of the source `kind(**arguments)`, which was read from `paths`."""
         return cls(kind, tuple(arguments.items()), paths, files_identity(paths))
 
     def open(self) -> ModelSource:
-        """The source.
+        """Open the source.
 
         Raises:
-            FormatError: a file changed since it was opened first.
+            FormatError: a file has changed since the source was first opened.
         """
         if files_identity(self.paths) != self.state:
             names = ", ".join(map(str, self.paths))
@@ -121,7 +122,7 @@ class SourceOpener:
 
 
 def opener_of(source: ModelSource) -> Opener[ModelSource] | None:
-    """How another process opens a source; None: it cannot."""
+    """The opener of a source, or None if other processes cannot open it."""
     opener: Opener[ModelSource] | None = getattr(source, "opener", None)
     return opener
 
@@ -144,7 +145,7 @@ class _RowsHere:
 
 @dataclass(frozen=True)
 class _RowsElsewhere:
-    """Reads a tensor in another process, which opens the source when it is asked to."""
+    """Reads a tensor in another process, which opens the source on the first read."""
 
     name: str
     shape: tuple[int, ...]

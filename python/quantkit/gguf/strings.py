@@ -1,7 +1,7 @@
-"""A long array of strings that costs nothing until a string is looked at.
+"""A lazily decoded array of strings.
 
-A vocabulary holds up to a million strings, tokens and merges.  Most uses of a file
-never look at them, and copying them takes only their bytes.
+A vocabulary has up to a million strings (tokens and merges).  Most uses of a file never
+decode them, and copying needs only their bytes.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ LENGTH_BYTES = 8
 
 
 def decode(raw: bytes) -> str:
-    """Text of GGUF bytes.
+    """Decode GGUF bytes to text.
 
-    Bytes that are not UTF-8 become lone surrogates, from which `encode` restores them:
-    vocabularies do hold such tokens, and a copied file must keep them.
+    Bytes that are not UTF-8 become lone surrogates, which `encode` turns back into the
+    same bytes: some vocabularies have such tokens, and a copied file must keep them.
     """
     return raw.decode("utf-8", "surrogateescape")
 
 
 def encode(text: str) -> bytes:
-    """GGUF bytes of text; the inverse of `decode`.
+    """Encode text to GGUF bytes; the inverse of `decode`.
 
     Raises:
-        UnicodeEncodeError: the text holds a surrogate that `decode` never makes.
+        UnicodeEncodeError: the text has a surrogate that `decode` never produces.
     """
     return text.encode("utf-8", "surrogateescape")
 
 
 class StringArray(Sequence[str]):
-    """Strings as a GGUF file stores them, decoded when they are used.
+    """Strings in GGUF's encoding, decoded on access.
 
     Args:
-        raw: the strings one after the other, each preceded by its length as a u64.
-        ends: int64 [n], where each string ends in `raw`.
+        raw: the strings in sequence, each preceded by its length as a u64.
+        ends: int64 [n], the end of each string in `raw`.
     """
 
     def __init__(self, raw: bytes, ends: NDArray[np.int64]) -> None:

@@ -1,7 +1,7 @@
-"""Writing GGUF files: sizes known first, tensors streamed, complete or absent.
+"""Write GGUF files as a stream; a file appears under its name only when complete.
 
-Source: the GGUF format document (ggml/docs/gguf.md); see `layout.py`.  The bytes are
-those that the writer of the `gguf` package gives for the same content.
+Source: the GGUF format document (ggml/docs/gguf.md); see `layout.py`.  The bytes equal
+those of the `gguf` package's writer for the same content.
 """
 
 from __future__ import annotations
@@ -36,27 +36,26 @@ __all__ = ["GGUFWriter"]
 class GGUFWriter:
     """Writes one GGUF file, version 3, little-endian.
 
-    The file grows beside its target as `.<name>.part`, and takes its name when it is
-    complete and on disk.  An error removes it; a killed process leaves it behind, and
-    the next one that writes the same file replaces it.
+    The file is written as `.<name>.part` in the same folder, and renamed when it is
+    complete and on disk.  An error removes it.  A killed process leaves it behind, and
+    the next writer of the same file replaces it.
 
     Args:
         path: the target, replaced if it exists.
-        metadata: by key, written in this order; `general.alignment` is respected.
+        metadata: by key, written in this order; `general.alignment` is used.
         tensors: all tensors, in the order in which they will be written.
-        resumable: what an earlier run left can be taken up (`take`), and what is there
-            stays when this run is interrupted by something that is no error, such as
-            Ctrl-C.
+        resumable: reuse what an earlier run left (`take`), and keep the partial file
+            when the run is interrupted without an error, for example by Ctrl-C.
 
     Attributes:
         header: the bytes before the tensors.
-        size_bytes: of the complete file; known before anything is written.
+        size_bytes: the size of the complete file, known before anything is written.
 
     Raises:
-        FormatError: metadata or tensors that a GGUF file cannot hold.
-        OutputError: no space, no permission, or another process is writing the file; on
-            entering, or while writing.
-        ShapeError: on leaving, some tensor is not complete.
+        FormatError: GGUF cannot store the metadata or the tensors.
+        OutputError: no space, no permission, or another process is writing the file;
+            raised on entering or while writing.
+        ShapeError: a tensor is not complete on leaving.
 
     Example:
         >>> spec = TensorSpec("a", (2, 32), QuantType.Q8_0)  # doctest: +SKIP
@@ -84,16 +83,16 @@ class GGUFWriter:
 
     @property
     def part_path(self) -> Path:
-        """The file while it is not complete."""
+        """The path of the partial file."""
         return self._part.path
 
     @property
     def missing_bytes(self) -> int:
-        """What the disk must have room for, beside what an earlier run left."""
+        """The disk space still needed, given what an earlier run left."""
         return self._part.missing_bytes
 
     def check(self) -> None:
-        """Raise an OutputError if there is no place or no room for the file."""
+        """Raise an OutputError if the file cannot be created or the disk is full."""
         self._part.check()
 
     def __enter__(self) -> GGUFWriter:
@@ -108,16 +107,16 @@ class GGUFWriter:
         return self
 
     def write(self, name: str, data: NDArray[np.uint8]) -> None:
-        """Append bytes, usually whole rows, to the tensor called `name`.
+        """Append bytes, usually whole rows, to the tensor `name`.
 
-        Tensors are written in the order that was announced, each by one call or many.
+        Tensors must be written in the order of `tensors`, each with one or more calls.
 
         Args:
             name: the first tensor that is not complete yet.
             data: uint8, any shape.
 
         Raises:
-            ShapeError: the data are not uint8 or too many, or it is not `name`'s turn.
+            ShapeError: the data is not uint8 or too long, or another tensor is next.
             OutputError: the file cannot be written.
         """
         if data.dtype != np.uint8:
@@ -129,18 +128,18 @@ class GGUFWriter:
         self._advance(data.size)
 
     def take(self, name: str, n_bytes: int, checksum: int) -> bool:
-        """Append bytes that an earlier run left here, if they are what it wrote.
+        """Reuse bytes that an earlier run left at this position, if they are intact.
 
         Args:
             name: the first tensor that is not complete yet.
-            n_bytes: how many.
+            n_bytes: the number of bytes.
             checksum: their CRC-32.
 
         Returns:
-            Whether they were there; if not, they are still to be written.
+            Whether they were reused; if not, they must be written.
 
         Raises:
-            ShapeError: they are too many, or it is not `name`'s turn.
+            ShapeError: there are too many bytes, or another tensor is next.
             OutputError: the file cannot be read or written.
         """
         if n_bytes == 0:
@@ -152,11 +151,11 @@ class GGUFWriter:
         return True
 
     def sync(self) -> None:
-        """See the complete file safely on disk, before it takes its name.
+        """Flush the complete file to disk, before it is renamed.
 
         Raises:
-            OutputError: the disk refuses it.
-            ShapeError: some tensor is not complete.
+            OutputError: the file cannot be written.
+            ShapeError: a tensor is not complete.
         """
         if self._pending:
             spec = self._pending[0]
@@ -185,8 +184,8 @@ class GGUFWriter:
             raise ShapeError(f"tensor {name!r} was written where {turn} is next")
         if self._written + n_bytes > expected.n_bytes:
             raise ShapeError(
-                f"tensor {name!r} has {expected.n_bytes} bytes, and was given "
-                f"{self._written + n_bytes}"
+                f"tensor {name!r} has {expected.n_bytes} bytes, but "
+                f"{self._written + n_bytes} were passed"
             )
 
     def _advance(self, n_bytes: int) -> None:
@@ -194,7 +193,7 @@ class GGUFWriter:
         self._pad_complete()
 
     def _pad_complete(self) -> None:
-        """Pad the first pending tensor if it is complete, and any empty ones after."""
+        """Pad the first pending tensor if it is complete, and skip empty ones after."""
         while self._pending and self._written == self._pending[0].n_bytes:
             size = self._pending.popleft().n_bytes
             self._part.write(bytes(padded(size, self.alignment) - size))
@@ -208,7 +207,7 @@ def _data_bytes(tensors: Sequence[TensorSpec], alignment: int) -> int:
 def _encode_header(
     metadata: Mapping[str, Field], tensors: Sequence[TensorSpec], alignment: int
 ) -> bytes:
-    """Everything before the data, padded."""
+    """Everything before the tensor data, padded."""
     names = Counter(spec.name for spec in tensors)
     for name, count in names.items():
         if count > 1:

@@ -1,1 +1,1 @@
-"""From rows of bytes to files: parts, journals, resume."""
+"""Write model files: split files, journals, resuming stopped runs."""

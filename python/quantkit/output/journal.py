@@ -1,13 +1,13 @@
-"""What a run has written so far, noted beside its file, so that a next run can go on.
+"""A journal of what a run has written, so that the next run can resume it.
 
-The records of a journal, see `RecordFile`:
+The records (see `RecordFile`):
 
-    {"of": what the file is made of, "parts": names of the files while they grow}
+    {"of": what determines the file's bytes, "parts": names of the partial files}
     [CRC-32 of the first slab's bytes, its error sums if they were measured]
-    [of the second slab ...
+    [the same for the second slab ...
 
-A line follows the bytes that it tells of.  Its order says that the process wrote them,
-and its checksum whether the disk still has them.
+A line is written after the bytes that it describes.  So its presence shows that the
+process wrote them, and its checksum shows whether they reached the disk.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ __all__ = ["Journal", "Record"]
 
 @dataclass(frozen=True)
 class Record:
-    """A slab that is written: the CRC-32 of its bytes, and its errors if measured."""
+    """A written slab: the CRC-32 of its bytes, and its error sums if measured."""
 
     checksum: int
     errors: TensorErrors = field(default_factory=TensorErrors)
 
     def to_json(self) -> list[int | float]:
-        """The record as its line holds it."""
+        """The record as a line of the journal."""
         errors = [] if self.errors == TensorErrors() else astuple(self.errors)
         return [self.checksum, *errors]
 
     @classmethod
     def of_json(cls, values: list[Any]) -> Record:
-        """The record that a line holds."""
+        """The record in a line of the journal."""
         return cls(values[0], TensorErrors(*values[1:]))
 
 
 class Journal:
-    """`.<name>.journal` beside the file that is made; one process at a time has it.
+    """The file `.<name>.journal` in the target's folder, locked by one process.
 
-    Entering it reads what an earlier run noted.  Leaving it removes it, unless the run
-    is interrupted by something that is no error, such as Ctrl-C.
+    Entering reads what an earlier run recorded.  Leaving removes the journal, unless
+    the run is interrupted without an error, for example by Ctrl-C.
 
     Args:
-        target: the file that is made, or that several are called after.
-        of: what determines every byte, by its name; a journal of anything else is of
-            no use.
-        parts: the files while they grow.
+        target: the output file, or the name from which split files derive theirs.
+        of: description -> value of everything that determines the bytes; a journal with
+            other values cannot be resumed.
+        parts: the partial files.
 
     Attributes:
-        changed: names in `of` that an earlier run had otherwise.
+        changed: the descriptions in `of` whose values differ from the earlier run.
 
     Raises:
-        OutputError: on entering: another process writes the file, or the journal
+        OutputError: on entering: another process is writing the file, or the journal
             cannot be written.
     """
 
@@ -77,8 +77,8 @@ class Journal:
     def __enter__(self) -> Journal:
         self._file = RecordFile(
             self.path,
-            f"cannot write {self._target}: another process is writing it, and has "
-            f"{self.path}; wait for that, or write to another file",
+            f"cannot write {self._target}: another process is writing it, with "
+            f"{self.path}; wait for it, or write to another file",
         )
         try:
             self._begin(self._file.read())
@@ -88,7 +88,7 @@ class Journal:
         return self
 
     def next(self) -> Record | None:
-        """The next record of an earlier run, if there is one."""
+        """The next record of an earlier run, or None."""
         values = self._file.read()
         try:
             return Record.of_json(values)
@@ -96,21 +96,21 @@ class Journal:
             return None
 
     def end(self) -> None:
-        """Forget the record that `next` gave last, and all after it."""
+        """Drop the record that `next` returned last, and all records after it."""
         self._file.cut()
 
     def add(self, record: Record) -> None:
-        """Note that a slab is written."""
+        """Record that a slab was written."""
         self._file.write(record.to_json())
 
     @property
     def remedy(self) -> str:
-        """How to go on after an interruption, and how to give up."""
+        """How to resume after an interruption, and how to abandon the run."""
         left = ", ".join(map(str, (self.path, *self._parts)))
-        return f"the same command goes on from here; to give up, delete {left}"
+        return f"repeat the command to resume; to abandon the run, delete {left}"
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if os.name == "nt":  # which removes no open file
+        if os.name == "nt":  # Windows cannot remove an open file
             self._file.close()
         if kind is None or issubclass(kind, Exception):
             with suppress(OSError):
@@ -118,9 +118,9 @@ class Journal:
         self._file.close()
 
     def _begin(self, earlier: Any) -> None:
-        """Go on with a journal of the same, or start one.
+        """Resume a journal with the same `of`, or start a new one.
 
-        Parts of another plan that this one lacks are removed.
+        Partial files of another run that this one does not write are removed.
         """
         try:
             found, parts = dict(earlier["of"]), [str(name) for name in earlier["parts"]]

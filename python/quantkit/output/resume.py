@@ -1,6 +1,6 @@
-"""What determines every byte of a quantized file, so that a killed run can go on.
+"""Collect what determines every byte of a quantized file, to resume a stopped run.
 
-A next run takes up what is there only if all of this is as it was.
+A run is resumed only if none of this has changed.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def journal_for(
     edits: Edits,
     measure: bool,
 ) -> Journal | None:
-    """The journal of a run; None where the model is not read from files.
+    """The journal of a run, or None if the model is not read from files.
 
     Args:
-        target: the file that is made, or that several are called after.
+        target: the output file, or the name from which split files derive theirs.
         source: the model.
-        parts: the files; their headers hold the metadata and the types.
+        parts: the output files; their headers contain the metadata and the types.
         importance: by tensor name.
-        edits: what is changed besides types.
-        measure: whether errors are noted, too.
+        edits: changes other than types.
+        measure: whether error sums are recorded, too.
     """
     if not source.paths:
         return None
@@ -45,7 +45,7 @@ def journal_for(
         "the types, the metadata or the number of files": hash_pieces(
             writer.header for writer in writers
         ),
-        "the layers taken out": str(sorted(edits.prune_layers)),
+        "the pruned layers": str(sorted(edits.prune_layers)),
         "the importance matrix": hash_pieces(importance_pieces(importance or {})),
         "the measuring of errors": str(measure),
     }

@@ -1,7 +1,7 @@
-"""A model in several files: which tensors go where, how the files are called.
+"""Split a model into several files: which tensors go into which file, and file names.
 
-Source of the names, the keys and the rule of sizes: llama.cpp's gguf-split
-(ggml-org/llama.cpp#6135) and llama-quantize --keep-split.
+Source of the names, keys and size rule: gguf-split (ggml-org/llama.cpp#6135) and
+llama-quantize --keep-split.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ UNITS = {"M": 10**6, "G": 10**9}
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a model: its path, metadata and tensors, in order."""
+    """One file of a model: path, metadata and tensors in order."""
 
     path: Path
     metadata: Mapping[str, Field]
     tensors: Sequence[TensorSpec]
 
     def writer(self, *, resumable: bool = False) -> GGUFWriter:
-        """A writer of this file."""
+        """A writer for this file."""
         return GGUFWriter(self.path, self.metadata, self.tensors, resumable=resumable)
 
 
@@ -40,10 +40,10 @@ def parts_of(
     metadata: Mapping[str, Field],
     groups: Sequence[Sequence[TensorSpec]],
 ) -> list[Part]:
-    """The files of a model whose tensors are in these groups.
+    """The files of a model, one for each group of tensors.
 
-    One group makes one file, called `path`.  Several make NAME-00001-of-0000N.gguf and
-    so on; the first has the metadata, and all have the keys that tie them together.
+    One group gives one file, `path`.  Several give NAME-00001-of-0000N.gguf and so on;
+    the first has the metadata, and all have the `split.*` keys.
     """
     target = Path(path)
     if len(groups) == 1:
@@ -68,12 +68,12 @@ def parts_of(
 def by_size(
     specs: Sequence[TensorSpec], max_bytes: int, metadata: Mapping[str, Field]
 ) -> list[list[TensorSpec]]:
-    """Tensors in groups, each as long as its data stay within `max_bytes`.
+    """Group consecutive tensors so that each group's data fits in `max_bytes`.
 
-    A tensor that is larger has a group of its own; metadata do not count.
+    A larger tensor gets its own group; the size of the metadata does not count.
 
     Raises:
-        OptionError: `max_bytes` is no number of bytes.
+        OptionError: `max_bytes` is not a positive integer.
     """
     if not isinstance(max_bytes, int) or max_bytes < 1:
         raise OptionError(
@@ -95,7 +95,7 @@ def by_size(
 def by_shards(
     specs: Mapping[str, TensorSpec], locations: Mapping[str, Location]
 ) -> list[list[TensorSpec]]:
-    """Tensors in the groups and the order that the files of the source have."""
+    """Group tensors as in the files of the source, in their order."""
     groups: dict[Path, list[TensorSpec]] = {}
     for name, location in locations.items():
         groups.setdefault(location.path, []).append(specs[name])
@@ -103,10 +103,10 @@ def by_shards(
 
 
 def parse_size(text: str) -> int:
-    """The bytes that "500M" or "4G" stands for, in powers of ten.
+    """Parse a size such as "500M" or "4G" to bytes (powers of ten).
 
     Raises:
-        OptionError: it is not a whole number with M or G.
+        OptionError: the text is not an integer followed by M or G.
 
     Example:
         >>> parse_size("4G")
@@ -115,12 +115,12 @@ def parse_size(text: str) -> int:
     found = re.fullmatch(r"0*([1-9]\d*)([MG])", text.upper())
     if found is None:
         raise OptionError(
-            f"{text!r} is not a size; expected a whole number of M (million bytes) or "
-            "G (thousand million), such as 4G"
+            f"{text!r} is not a size; expected an integer with M (10^6 bytes) or "
+            "G (10^9 bytes), such as 4G"
         )
     return int(found[1]) * UNITS[found[2]]
 
 
 def _of_others(metadata: Mapping[str, Field]) -> dict[str, Field]:
-    """What the files after the first need to be read."""
+    """The metadata that the files after the first need."""
     return {k: v for k, v in metadata.items() if k == "general.alignment"}

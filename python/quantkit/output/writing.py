@@ -1,4 +1,4 @@
-"""The writing pipeline: tensors of a source, converted in slabs, into GGUF files."""
+"""The writing pipeline: convert a source's tensors in slabs and write GGUF files."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def write_model(
 ) -> None:
     """Write the tensors of `source`, in the order and types of `types`, to a GGUF file.
 
-    Peak memory is a few slabs of rows.  The file appears under its name only once it is
+    Peak memory is a few slabs of rows.  The file appears under its name only when it is
     complete.
 
     Raises:
-        OutputError: the file is one that is being read, or cannot be written.
+        OutputError: the file is part of the source, or cannot be written.
         NonFiniteError: a weight is NaN or infinite.
     """
     specs = [
@@ -67,25 +67,25 @@ def write_parts(
     progress: Progress | None = None,
     notify: Notify | None = None,
 ) -> dict[str, TensorErrors]:
-    """Write one model to one file or several, which appear when all are complete.
+    """Write a model to one or several files, which appear when all are complete.
 
     Args:
-        source: has the tensors that the parts name.
+        source: contains the tensors named in `parts`.
         parts: the files.
-        roundings: how each tensor is rounded.
-        measure: compare the tensors with what they were.
-        journal: lets the run go on where one that was stopped left off.
-        threads: slabs converted at a time; see `workers_of`.
-        progress: told about the bytes read.
-        notify: told what becomes of a stopped run's work.
+        roundings: how to round each tensor.
+        measure: compute the errors of the converted tensors.
+        journal: to resume a stopped run.
+        threads: the number of slabs converted at a time; see `workers_of`.
+        progress: called with the bytes read so far.
+        notify: called with a message if a stopped run is resumed or discarded.
 
     Returns:
-        By tensor name, in file order, the error sums; empty without `measure`.
+        The error sums by tensor name, in file order; empty without `measure`.
 
     Raises:
-        OutputError: a file is one that is being read, or cannot be written.
+        OutputError: a file is part of the source, or cannot be written.
         NonFiniteError: a weight is NaN or infinite.
-        KeyboardInterrupt: with a journal, it says how to go on.
+        KeyboardInterrupt: with a journal, its message says how to resume.
     """
     refuse_to_overwrite(source, parts)
     wanted = [(source.tensors[s.name], s.type) for part in parts for s in part.tensors]
@@ -117,10 +117,10 @@ def write_parts(
 
 
 class _Output:
-    """The files of a run, and how far they are.
+    """The output files of a run and its progress.
 
     Attributes:
-        sums: by tensor name, the errors so far.
+        sums: the error sums so far, by tensor name.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class _Output:
         self.sums: dict[str, TensorErrors] = {}
 
     def take_up(self, slabs: Iterator[Slab], notify: Notify | None) -> Iterator[Slab]:
-        """Go past the slabs that a stopped run wrote; gives those that are left."""
+        """Skip the slabs that a stopped run wrote; return the remaining ones."""
         if self._journal is None:
             return slabs
         is_damaged = False
@@ -156,7 +156,7 @@ class _Output:
         return slabs
 
     def write(self, slab: Slab, data: NDArray[np.uint8], record: Record) -> None:
-        """Write the next slab, then note that it is there."""
+        """Write the next slab, then record it in the journal."""
         self._writer_of[slab.tensor.name].write(slab.tensor.name, data)
         if self._journal is not None:
             self._journal.add(record)
@@ -174,22 +174,22 @@ class _Output:
             self._progress(f"{name} {slab.type.name}", self._done, self._total)
 
     def _notice(self, journal: Journal, is_damaged: bool) -> str:
-        """What becomes of a stopped run's work; nothing if there was none."""
+        """A message about a stopped run; empty if there was none."""
         if journal.changed:
             what = ", ".join(journal.changed)
-            return f"a run was stopped here before; starting anew, since {what} changed"
+            return f"an earlier run was stopped; starting over because {what} changed"
         share = f"{self._done / self._total:.0%}" if self._done else "nothing"
         if is_damaged:
-            return f"a run was stopped here before; {share} of its work can be used"
+            return f"an earlier run was stopped; {share} of its output can be reused"
         if self._done:
-            return f"a run was stopped here before; going on after {share}"
+            return f"an earlier run was stopped; resuming at {share}"
         return ""
 
 
 def _opened(
     stack: ExitStack, parts: Sequence[Part], writers: Sequence[GGUFWriter]
 ) -> dict[str, GGUFWriter]:
-    """By tensor name, the writer of its part; the first part is completed last."""
+    """Tensor name -> the writer of its part; the first part is renamed last."""
     writer_of: dict[str, GGUFWriter] = {}
     for part, writer in zip(parts, writers, strict=True):
         stack.enter_context(writer)
@@ -198,7 +198,7 @@ def _opened(
 
 
 def _check_space(writers: Sequence[GGUFWriter]) -> None:
-    """Refuse what does not fit, before anything is touched."""
+    """Refuse output that does not fit on the disk, before anything is written."""
     for writer in writers:
         writer.check()
     needed = sum(writer.missing_bytes for writer in writers)
@@ -207,14 +207,14 @@ def _check_space(writers: Sequence[GGUFWriter]) -> None:
         if usage.total and usage.free < needed:
             raise OutputError(
                 f"cannot write {len(writers)} files: together they need {needed:,} "
-                f"bytes, and {usage.free:,} are free in {folder}"
+                f"bytes, but only {usage.free:,} are free in {folder}"
             )
 
 
 def _convert(
     slab: Slab, *, measure: bool, note: bool
 ) -> tuple[NDArray[np.uint8], Record]:
-    """The slab's bytes, and what there is to note about them."""
+    """The converted bytes of the slab, and their record for the journal."""
     data, errors = (
         convert_and_measure(slab) if measure else (slab.convert(), TensorErrors())
     )
@@ -226,7 +226,7 @@ def _stored_bytes(tensor: SourceTensor, n_rows: int) -> int:
 
 
 def refuse_to_overwrite(source: ModelSource, parts: Sequence[Part]) -> None:
-    """Raise an OutputError if one of the files to write is being read."""
+    """Raise an OutputError if an output file is part of the source."""
     for target in (part.path for part in parts):
         for path in getattr(source, "paths", ()):
             if target.exists() and target.samefile(path):

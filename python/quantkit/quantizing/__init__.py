@@ -1,1 +1,1 @@
-"""From rows of weights to the bytes of a type."""
+"""Convert rows of weights to the bytes of a GGUF type."""

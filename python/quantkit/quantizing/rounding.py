@@ -1,4 +1,4 @@
-"""How rows of weights become the bytes of a type: values that slabs are made with."""
+"""Roundings: objects that convert rows of weights to the bytes of a type."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ F32 = NDArray[np.float32]
 
 
 class Rounding(Protocol):
-    """Rounds rows of one matrix; can be pickled, and is safe to call from threads."""
+    """Rounds rows of one matrix; picklable, and safe to call from several threads."""
 
     @property
     def importance(self) -> F32 | None:
-        """How much an error in each column counts: f32 [cols]; None: all alike."""
+        """The weight of errors in each column: f32 [cols]; None: all equal."""
 
     def quantized(self, rows: F32, type: QuantType) -> NDArray[np.uint8]:
-        """Rows f32 [rows, cols] as bytes of a type: uint8 [rows, row bytes].
+        """Quantize rows f32 [rows, cols] to a type: uint8 [rows, row bytes].
 
         Raises:
             NonFiniteError: a weight is NaN or infinite.
@@ -44,11 +44,12 @@ class Rounding(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """ggml's quantizers: a search for each block's scale, then each weight to the
-    nearest value that the block can hold.
+    """ggml's quantizers: find the scale of each block, then round each weight to the
+    nearest value.
 
     Attributes:
-        importance: what the search multiplies squared errors with; None: nothing.
+        importance: f32 [cols], weights of the squared errors in the scale search; None:
+            no importance.
     """
 
     importance: F32 | None = None
@@ -59,17 +60,17 @@ class Nearest:
 
 
 NEAREST = Nearest()
-"""All columns count alike."""
+"""`Nearest` without importance."""
 
 
 class Roundings(Protocol):
     """Chooses the rounding of each tensor of a model."""
 
     def of(self, tensor: SourceTensor) -> Sequence[Rounding]:
-        """One rounding for each equal share of a tensor's rows, such as an expert's.
+        """The roundings of a tensor, one for each equal share of rows (each expert).
 
         Raises:
-            ShapeError: what is known of the tensor does not fit its shape.
+            ShapeError: the importance does not match the tensor's shape.
         """
 
 
@@ -78,16 +79,16 @@ class NearestRoundings:
     """`Nearest` for all tensors.
 
     Attributes:
-        importance: by tensor name; tensors that it lacks have none.
+        importance: by tensor name; other tensors have no importance.
     """
 
     importance: Importance = field(default_factory=dict)
 
     def of(self, tensor: SourceTensor) -> Sequence[Rounding]:
-        """One for the tensor, or for each of its matrices that has its own importance.
+        """One rounding for the tensor, or one per matrix if importance is per matrix.
 
         Raises:
-            ShapeError: the importance fits neither the columns nor the matrices.
+            ShapeError: the importance matches neither the columns nor the matrices.
         """
         given = self.importance.get(tensor.name)
         if given is None:
@@ -97,8 +98,8 @@ class NearestRoundings:
         if not fits or given.size not in (tensor.n_cols, n_matrices * tensor.n_cols):
             raise ShapeError(
                 f"tensor {tensor.name}: the importance has shape {list(given.shape)}; "
-                f"expected [{tensor.n_cols}] or [{n_matrices}, {tensor.n_cols}]; is it "
-                "of another model?"
+                f"expected [{tensor.n_cols}] or [{n_matrices}, {tensor.n_cols}]; it "
+                "may belong to another model"
             )
         return [Nearest(own) for own in given.reshape(-1, tensor.n_cols)]
 

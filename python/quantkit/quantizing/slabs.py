@@ -1,8 +1,8 @@
-"""Tensors converted to their target types, a slab of rows at a time.
+"""Convert tensors to their target types, one slab of rows at a time.
 
-A slab is the unit of work of everything that changes types: files and weights in
-memory.  It is about 4 MiB of f32, so that memory stays small whatever the size of a
-tensor, and the bytes do not depend on the number of threads.
+A slab is the unit of work wherever types change, in files and in memory.  It is about
+4 MiB of f32, so memory does not grow with the tensor.  The bytes do not depend on the
+number of threads.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ SLAB_WEIGHTS = 1 << 20
 
 @dataclass(frozen=True)
 class Slab:
-    """Rows start..stop-1 of a tensor, the type that they get, and how they are rounded.
+    """Rows start..stop-1 of a tensor, their target type and their rounding.
 
-    A description: pickled, it goes to another process, which reads the rows itself.
+    It only describes the work: when pickled, the other process reads the rows itself.
     """
 
     tensor: SourceTensor
@@ -50,16 +50,16 @@ class Slab:
 
     @property
     def n_weights(self) -> int:
-        """Weights in the slab."""
+        """The number of weights in the slab."""
         return (self.stop - self.start) * self.tensor.n_cols
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the slab in its new type."""
+        """The size of the slab in its target type, in bytes."""
         return (self.stop - self.start) * self.type.row_bytes(self.tensor.n_cols)
 
     def convert(self) -> NDArray[np.uint8]:
-        """The rows in the slab's type: uint8 [rows, row bytes].
+        """The rows in the target type: uint8 [rows, row bytes].
 
         Raises:
             NonFiniteError: a weight is NaN or infinite, or becomes so in the type; the
@@ -91,9 +91,8 @@ def slabs_of(
 
     Args:
         tensor: the tensor.
-        type: what it becomes.
-        roundings: one for each equal share of the rows; no slab crosses from one to
-            the next.
+        type: the target type.
+        roundings: one for each equal share of the rows; a slab never spans two shares.
     """
     step = max(1, SLAB_WEIGHTS // max(1, tensor.n_cols))
     n_share = tensor.n_rows // len(roundings)

@@ -1,6 +1,6 @@
-"""What quantization changed, tensor by tensor: measured while the tensors are written.
+"""The errors of quantized tensors, measured while the tensors are written.
 
-All sums are in f64 over slabs in a fixed order, so that no figure depends on the number
+All sums are in f64 over slabs in a fixed order, so results do not depend on the number
 of threads.
 """
 
@@ -18,22 +18,22 @@ from .slabs import Slab
 __all__ = ["TensorErrors", "convert_and_measure"]
 
 PIECE_WEIGHTS = 1 << 16
-"""Weights measured at a time, so that their f64 copies stay small beside a slab."""
+"""Weights compared at a time, so that their f64 copies stay smaller than a slab."""
 
 
 @dataclass(frozen=True)
 class TensorErrors:
-    """Sums over weights w and their quantized values q, of which the figures are made.
+    """Sums over weights w and their quantized values q, from which errors are computed.
 
     Attributes:
-        n: weights.
-        error: of (w - q)^2.
-        signal: of w^2.
-        quantized: of q^2.
-        product: of w q.
+        n: the number of weights.
+        error: the sum of (w - q)^2.
+        signal: the sum of w^2.
+        quantized: the sum of q^2.
+        product: the sum of w q.
         largest: the largest |w - q|.
-        weighted_error: of the importance times (w - q)^2.
-        importance: of the importance, over the same weights; 0 where there is none.
+        weighted_error: the sum of importance times (w - q)^2.
+        importance: the sum of the importance over the same weights; 0 without one.
     """
 
     n: int = 0
@@ -59,31 +59,31 @@ class TensorErrors:
 
     @property
     def rmse(self) -> float:
-        """Root of the mean squared error."""
+        """The root mean squared error."""
         return math.sqrt(self.error / self.n) if self.n else 0.0
 
     @property
     def weighted_rmse(self) -> float | None:
-        """The same, each weight counted by its importance; None if there is none."""
+        """The RMSE weighted by importance; None without importance."""
         if self.importance == 0:
             return None
         return math.sqrt(self.weighted_error / self.importance)
 
     @property
     def snr_db(self) -> float | None:
-        """Signal over noise in decibels; None where one of them is zero."""
+        """The signal-to-noise ratio in decibels; None if either is zero."""
         if self.error == 0 or self.signal == 0:
             return None
         return 10 * math.log10(self.signal / self.error)
 
     @property
     def cosine(self) -> float | None:
-        """Cosine of the angle between both; None where either is all zero."""
+        """The cosine similarity of w and q; None if either is all zero."""
         norms = math.sqrt(self.signal) * math.sqrt(self.quantized)
         return self.product / norms if norms else None
 
     def to_dict(self) -> dict[str, float | None]:
-        """The figures, by the names that a report file has."""
+        """The errors by their names in a report file."""
         return {
             "rmse": self.rmse,
             "snr_db": self.snr_db,
@@ -94,9 +94,9 @@ class TensorErrors:
 
 
 def convert_and_measure(slab: Slab) -> tuple[NDArray[np.uint8], TensorErrors]:
-    """`slab.convert()`, and how far that is from the rows before.
+    """`slab.convert()` and its error sums.
 
-    Rows that keep their type have no error, and are not looked at.
+    If the type does not change, the sums are empty.
     """
     converted = slab.convert()
     sums = TensorErrors()
@@ -121,7 +121,7 @@ def _compare(
     after: NDArray[np.float32],
     importance: NDArray[np.float32] | None,
 ) -> TensorErrors:
-    """Sums over rows f32 [rows, cols]; products are summed by NumPy, not by BLAS."""
+    """Error sums over rows f32 [rows, cols]; computed by NumPy, not by BLAS."""
     w, q = before.astype(np.float64), after.astype(np.float64)
     error = w - q
     squared = error * error

@@ -176,10 +176,10 @@ def _choice(
             return Assignment(present, "kept: output.weight is to be left as it is")
         chosen = _option(recipe, facts, name, overrides)
         if chosen is not None:
-            return fitting(chosen[0], shape[-1], chosen[1])
+            return fitting(name, chosen[0], shape[-1], chosen[1])
     if overrides.types is not None:
         listed = _listed(overrides.types, name)
-        return fitting(listed, shape[-1], "type in the other file")
+        return fitting(name, listed, shape[-1], "type in the other file")
     return None
 
 

@@ -1,7 +1,7 @@
-"""Checkpoints as GGUF models: the file that llama.cpp's converter writes, seen lazily.
+"""Checkpoints as GGUF models, converted lazily as llama.cpp's converter does.
 
-Source of the rules: convert_hf_to_gguf.py of llama.cpp, build 11434.  For the families
-that quantkit knows, the files are the same byte for byte.
+Source of the rules: convert_hf_to_gguf.py of llama.cpp, build 11434.  For the supported
+families, the files are identical byte for byte.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ __all__ = [
 ]
 
 OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
-"""What a checkpoint's matrices can become; "auto" is the type they have."""
+"""The types that a checkpoint's matrices can get; "auto" is their 16-bit type."""
 
-# Kept F32, as are vectors and norms: readers want them so, and they are small.
+# Written as F32, like vectors and norms: readers require it, and they are small.
 KEPT_F32 = (
     "_norm.weight",
     "ffn_gate_inp.weight",
@@ -47,28 +47,27 @@ MAX_DIMENSIONS = 4
 
 
 class CheckpointSource:
-    """A checkpoint folder as the model that llama.cpp's converter makes of it.
+    """A checkpoint folder as the GGUF model that llama.cpp's converter would write.
 
     Args:
         folder: a Hugging Face checkpoint folder.
-        outtype: what matrices become, one of `OUTTYPES`; None: each stays as it is.
-        pre_tokenizer: llama.cpp's name of the pre-tokenizer (None: recognized).
+        outtype: the type of matrices, one of `OUTTYPES`; None: keep each one's type.
+        pre_tokenizer: llama.cpp's name of the pre-tokenizer; None: detect it.
         vocab_type: which of the tokenizer's files to read; see `tokenizer_fields`.
-        pad_vocab: fill a vocabulary that is smaller than the model's up with tokens
-            that stand for nothing.
-        metadata_file: JSON whose `general.*` keys replace what the folder tells.
-        symmetric_q4_0: take 4-bit symmetric weights over into Q4_0, without loss.
+        pad_vocab: pad the vocabulary to the model's `vocab_size` with placeholders.
+        metadata_file: a JSON file with `general.*` keys that replace the folder's.
+        symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
 
     Attributes:
         checkpoint: the open folder.
         paths: the files that tensors are read from.
-        type: what matrices become (where each stays as it is, what "auto" gives).
+        type: the type of matrices; if `outtype` is None, the type for "auto".
         tensors: by GGUF name, in the converter's order and types.
 
     Raises:
         CheckpointError: the folder is incomplete.
         FormatError: a file in it is damaged.
-        UnsupportedModelError: quantkit does not know the architecture.
+        UnsupportedModelError: quantkit does not support the architecture.
         UnsupportedTypeError: `outtype` is unknown.
     """
 
@@ -114,11 +113,11 @@ class CheckpointSource:
 
     @cached_property
     def metadata(self) -> Mapping[str, Field]:
-        """Typed metadata by GGUF key, in the order llama.cpp writes it.
+        """Typed metadata by GGUF key, in llama.cpp's order.
 
         Raises:
-            CheckpointError: the folder has no tokenizer, or not the model's.
-            UnsupportedModelError: the tokenizer is of a kind quantkit cannot write.
+            CheckpointError: the folder has no tokenizer, or another model's.
+            UnsupportedModelError: quantkit does not support the tokenizer.
         """
         return {
             **self.model_fields,
@@ -131,7 +130,7 @@ class CheckpointSource:
 
         Raises:
             CheckpointError: the config lacks a key.
-            UnsupportedModelError: the config asks for what the architecture has not.
+            UnsupportedModelError: GGUF readers do not support a setting in the config.
         """
         folder, name = self.checkpoint.folder, self._family.name
         own = self._family.hyperparameters(self._config, self._file_type())
@@ -145,7 +144,7 @@ class CheckpointSource:
         }
 
     def _file_type(self) -> FileType:
-        """The number of the file's main type; MXFP4 is that of its experts."""
+        """The file type of the matrices, or of the experts if they are MXFP4."""
         is_mxfp4 = self.checkpoint.quantization.get("quant_method") == "mxfp4"
         if is_mxfp4 and self.type is not QuantType.Q8_0:
             return FileType.MXFP4_MOE
@@ -153,18 +152,18 @@ class CheckpointSource:
 
 
 class TensorsOnlySource:
-    """Any folder of safetensors as GGUF tensors under the names that they have.
+    """Any folder of safetensors as GGUF tensors with unchanged names.
 
-    For models that llama.cpp does not know, such as diffusion models: there is no
-    vocabulary, and no hyperparameter.
+    For models that llama.cpp does not support, such as diffusion models.  The metadata
+    has no vocabulary and no hyperparameters.
 
     Args:
-        folder: holds safetensors files; config.json may be missing.
-        outtype: what matrices become, one of `OUTTYPES`; None: each stays as it is.
-        metadata_file: JSON whose `general.*` keys replace what the folder tells.
+        folder: a folder of safetensors files; config.json may be missing.
+        outtype: the type of matrices, one of `OUTTYPES`; None: keep each one's type.
+        metadata_file: a JSON file with `general.*` keys that replace the folder's.
 
     Attributes:
-        checkpoint, paths, type, tensors: as of `CheckpointSource`.
+        checkpoint, paths, type, tensors: as in `CheckpointSource`.
 
     Raises:
         CheckpointError: the folder is incomplete.
@@ -197,7 +196,7 @@ class TensorsOnlySource:
 
     @property
     def metadata(self) -> Mapping[str, Field]:
-        """Typed metadata by GGUF key; the architecture is the config's type."""
+        """Typed metadata by GGUF key; the architecture is the config's `model_type`."""
         config = self.checkpoint.config
         classes = config.get("architectures") or [config.get("_class_name")]
         arch = config.get("model_type") or classes[0] or "unknown"
@@ -211,7 +210,7 @@ class TensorsOnlySource:
 
 
 def _prefixed(arch: str, fields: Mapping[str, Field]) -> dict[str, Field]:
-    """A family's keys as they are in the file."""
+    """A family's fields, with the architecture's prefix where the file has it."""
     return {
         key if key.startswith(("general.", "tokenizer.")) else f"{arch}.{key}": field
         for key, field in fields.items()
@@ -223,7 +222,7 @@ def described(
     tensors: Mapping[str, SourceTensor],
     metadata_file: Path | None = None,
 ) -> dict[str, Field]:
-    """Where the model comes from, and its size."""
+    """The `general.*` metadata of a folder, including the model's size."""
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     n_weights = sum(tensor.n_weights for tensor in tensors.values())
     label = model_size_label(shapes)
@@ -231,17 +230,19 @@ def described(
 
 
 def matrix_type(outtype: str, stored: QuantType | None) -> QuantType:
-    """What matrices become.
+    """The type of matrices.
 
     Args:
         outtype: one of `OUTTYPES`.
-        stored: what "auto" is; None: F16.
+        stored: the type for "auto"; None: F16.
 
     Raises:
         UnsupportedTypeError: `outtype` is unknown.
     """
     if outtype.lower() not in OUTTYPES:
-        raise UnsupportedTypeError(f"outtype {outtype!r}: one of {', '.join(OUTTYPES)}")
+        raise UnsupportedTypeError(
+            f"unknown outtype {outtype!r}; expected one of {', '.join(OUTTYPES)}"
+        )
     if outtype.lower() != "auto":
         return QuantType.parse(outtype)
     return stored or QuantType.F16
@@ -250,18 +251,18 @@ def matrix_type(outtype: str, stored: QuantType | None) -> QuantType:
 def typed_tensor(
     name: str, tensor: LazyTensor, matrix_type: QuantType | None
 ) -> SourceTensor:
-    """A tensor under its GGUF name, read in the type that it gets in the file.
+    """A tensor with its GGUF name, read in its type in the GGUF file.
 
     Args:
         name: GGUF name.
         tensor: the tensor.
-        matrix_type: what it becomes if it is a matrix; None: it stays as it is.
+        matrix_type: its type if it is a matrix; None: keep the stored type.
     """
     source = SourceTensor(name, tensor.shape, tensor.type, tensor.rows)
     if len(source.shape) > MAX_DIMENSIONS:
         *_, a, b, c = source.shape
         source = replace(source, shape=(source.n_weights // (a * b * c), a, b, c))
-    if source.type.is_quantized:  # taken over without loss
+    if source.type.is_quantized:  # stored in a GGUF type already
         return source
     target = _target(source, matrix_type or source.type)
     if source.type is target:
@@ -274,7 +275,7 @@ def typed_tensor(
 
 
 def _target(tensor: SourceTensor, matrix_type: QuantType) -> QuantType:
-    """What a tensor becomes where matrices become `matrix_type`."""
+    """The type of a tensor if matrices get `matrix_type`."""
     is_vector = len(tensor.shape) < 2 or not tensor.name.endswith(MATRICES)
     if is_vector or tensor.name.endswith(KEPT_F32):
         return QuantType.F32

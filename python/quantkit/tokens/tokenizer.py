@@ -107,7 +107,7 @@ class Tokenizer:
     def encode(
         self, text: str, add_special: bool = True, parse_special: bool = False
     ) -> NDArray[np.int32]:
-        """The token ids of `text`: int32 [n]; arguments and errors as of `pieces`."""
+        """The token ids of `text`: int32 [n]; arguments and errors as for `pieces`."""
         ids = array("i")
         for piece in self.pieces(text, add_special, parse_special):
             ids.extend(piece)
@@ -125,7 +125,7 @@ class Tokenizer:
                 rendered chat template; otherwise they are plain text.
 
         Raises:
-            OptionError: it is no text, or holds a lone surrogate.
+            OptionError: `text` is not a str, or holds a lone surrogate.
         """
         _refuse_no_text(text)
         if add_special and self.add_bos and self.bos_id is not None:
