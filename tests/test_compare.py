@@ -356,7 +356,7 @@ def test_what_is_refused_before_any_work(demo_f16: Path, tmp_path: Path) -> None
         compare(DEMO_MODEL, ["Q8_0", "IQ1_S"], text=TEXT)
     with pytest.raises(UnsupportedTypeError, match="`importance`"):
         compare(DEMO_MODEL, ["all", "IQ1_S"], text=TEXT)
-    with pytest.raises(OptionError, match="called 'Q9'; there is: BF16, Q8_0"):
+    with pytest.raises(OptionError, match="called 'Q9'; there are: BF16, Q8_0"):
         compare(DEMO_MODEL, ["Q8_0"], text=TEXT, base="Q9")
     with pytest.raises(OptionError, match="`text` is empty"):
         compare(DEMO_MODEL, text=[])

@@ -173,7 +173,8 @@ def test_facts_of_a_model_with_little_metadata() -> None:
 def test_facts_refuse_what_is_no_number(count: Field) -> None:
     """The error names the key and what it holds."""
     metadata = {"general.architecture": string("llama"), "llama.block_count": count}
-    with pytest.raises(FormatError, match=r"'llama\.block_count' is .*whole number"):
+    message = r"'llama\.block_count' is .*; expected an integer"
+    with pytest.raises(FormatError, match=message):
         ModelFacts.of(metadata, [])
 
 

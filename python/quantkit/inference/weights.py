@@ -1,7 +1,7 @@
-"""A model's weights in memory, in any mix of types, ready to multiply.
+"""A model's weights in memory, in any mix of types.
 
-Quantized weights stay quantized: the native product unpacks a tile of rows at a time.
-Weights that keep their type stay where they are, in the mapped file.
+Quantized weights stay quantized: the native matrix product unpacks a tile of rows at a
+time.  Weights that keep their type stay in the mapped file.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ DEFAULT_ACTIVATIONS: Final = "i16"
 """How exactly perplexity holds activations: exact for this purpose."""
 
 ACTIVATIONS = {"i16": Precision.I16, "q8": Precision.Q8, "f32": Precision.F32}
-"""How exactly activations are held, by the names that options have for it."""
+"""The precision of activations by option value."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class TypedMatrix:
 
     Attributes:
         data: uint8 [n_rows, row_bytes].
-        type: how a row is packed.
-        n_cols: weights in a row.
-        precision: how exactly the product holds activations.
+        type: the type of the rows.
+        n_cols: weights per row.
+        precision: the precision of activations in the product.
     """
 
     data: NDArray[np.uint8]
@@ -92,11 +92,11 @@ class TypedMatrix:
         return y
 
     def part(self, start: int, stop: int) -> TypedMatrix:
-        """Rows start..stop-1 as a matrix of their own, without a copy."""
+        """Rows start..stop-1 as a matrix, without a copy."""
         return replace(self, data=self.data[start:stop])
 
     def rows(self, index: NDArray[np.integer[Any]]) -> F32:
-        """The rows named by `index`, dequantized: [len(index), n_cols]."""
+        """The rows at `index`, dequantized: f32 [len(index), n_cols]."""
         return self._unpacked(self.data[index])
 
     def _unpacked(self, rows: NDArray[np.uint8]) -> F32:
@@ -126,7 +126,7 @@ class MemoryWeights:
         return self.tensors[name]
 
     def vector(self, name: str) -> F32:
-        """All weights of a small tensor called `name`, as f32 in one axis."""
+        """All weights of the small tensor `name`: f32 [n]."""
         matrix = self.matrix(name)
         return matrix.rows(np.arange(matrix.shape[0])).reshape(-1)
 
@@ -137,12 +137,14 @@ def planned_types(
     importance: Importance | None = None,
     overrides: Overrides | None = None,
 ) -> dict[str, QuantType]:
-    """The type of each tensor under a recipe; what lacks importance gets a better one.
+    """The type of each tensor under a recipe.
+
+    With an importance matrix, tensors that it lacks get a type that needs none.
 
     Raises:
-        UnsupportedTypeError: the recipe needs an importance and there is none at all,
-            or the weights are quantized already.
-        OptionError: the overrides do not fit the model.
+        UnsupportedTypeError: the recipe requires importance and there is none at all,
+            or the weights are already quantized.
+        OptionError: the overrides do not match the model.
     """
     missing = MissingImportance.FALLBACK if importance else MissingImportance.REFUSE
     assigned = plan(
@@ -152,10 +154,10 @@ def planned_types(
 
 
 def precision_named(activations: str) -> Precision:
-    """The precision of activations that an option asks for.
+    """The precision of activations for an option value.
 
     Raises:
-        OptionError: there is no such precision.
+        OptionError: the value is unknown.
     """
     if activations not in ACTIVATIONS:
         raise OptionError(
@@ -175,19 +177,19 @@ def load_weights(
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> MemoryWeights:
-    """The weights of `source`, quantized in memory if there is a recipe.
+    """Load the weights of `source`, quantized in memory if there is a recipe.
 
     Args:
         source: a GGUF file or a checkpoint.
-        recipe: which types to use; None: the weights as they are.
-        overrides: what is changed of the recipe.
-        importance: by tensor name, how much each column counts.
+        recipe: the recipe; None: keep the types.
+        overrides: changes to the recipe.
+        importance: importance of each column, by tensor name.
         precision: see `TypedMatrix`.
         threads: slabs quantized at a time; the bytes do not depend on it.
-        progress: told about the weights quantized.
+        progress: called with the number of weights quantized so far.
 
     Raises:
-        QuantkitError: as `planned_types`.
+        QuantkitError: as for `planned_types`.
     """
     types = planned_types(source, recipe, importance, overrides) if recipe else {}
     roundings = NearestRoundings(importance or {})
@@ -212,10 +214,10 @@ def load_weights(
 
 
 def load_model(source: ModelSource, weights: Weights) -> Model:
-    """The runnable model of a source's metadata and of weights made from it.
+    """Build the model from a source's metadata and its weights.
 
     Raises:
-        FormatError: the metadata does not name the architecture, or lacks a key.
+        FormatError: the metadata lacks the architecture or another key.
         UnsupportedModelError: quantkit cannot run this model.
     """
     field = source.metadata.get("general.architecture")
