@@ -83,7 +83,7 @@ Built = tuple[Stored, NDArray[np.float32]]
 def gptq(
     base: str, shape: tuple[int, int], bits: int = 4, *, act_order: bool = True
 ) -> Built:
-    """Groups of 32 inputs; zero points are stored less one."""
+    """Groups of 32 inputs; zero points are stored minus one."""
     n_rows, n_cols = shape
     codes = ints(shape, bits)
     zeros = ints((n_rows, n_cols // GROUP), bits, seed=2)

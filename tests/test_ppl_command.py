@@ -1,4 +1,4 @@
-"""The command `ppl` as a user types it: tables, formats, stops and what goes on."""
+"""The command `ppl`: tables, formats, stopping and resuming."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def test_70b_class(facts: ModelFacts, expected: bool) -> None:
 )
 @pytest.mark.parametrize("recipe", ["Q4_K_M", "F16"])
 def test_kept(recipe: str, name: str, shape: tuple[int, ...]) -> None:
-    """Vectors, norms, routers, positions and the like keep the type they have."""
+    """Vectors, norms, routers, positions and similar tensors keep their type."""
     assigned = assign_types(Recipe.parse(recipe), DENSE, [(name, shape, QuantType.F32)])
     assert assigned[name].type is QuantType.F32
     assert assigned[name].reason.startswith("kept: ")

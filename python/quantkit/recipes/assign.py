@@ -214,7 +214,7 @@ def _lift(type: QuantType, reason: str, place: Place) -> tuple[QuantType, str]:
     """Apply the extra improvements of most mixes for 8 experts and 70B models."""
     role, facts = place.role, place.facts
     if role in (Role.ATTN_V, Role.ATTN_K) and facts.n_expert == 8:
-        return QuantType.Q8_0, f"{role.value}: small beside 8 experts"
+        return QuantType.Q8_0, f"{role.value}: small compared to 8 experts"
     if role is Role.ATTN_V and facts.is_70b and type in _LIFTED_IN_70B:
         return QuantType.Q5_K, f"{role.value}: small in a 70B model"
     return type, reason

@@ -1,7 +1,7 @@
 """Recipes in TOML files, and recipes taken from another GGUF file.
 
-A recipe file has a base recipe and changes to it.  All keys are optional; `base` must
-then be given in another way:
+A recipe file has a base recipe and changes to it.  All keys are optional; without
+`base`, the recipe must be named on the command line or by the caller:
 
     base = "Q4_K_M"
     pure = false

@@ -146,15 +146,15 @@ FIRST_16TH = When("first sixteenth of the layers", lambda p: p.index < p.total /
 FIRST_8TH = When("first eighth of the layers", lambda p: p.index < p.total // 8)
 EIGHTH_BY_COUNT = When("first eighth by count", lambda p: p.seen < p.total // 8)
 MIDDLE = When(
-    "between the outer eighths",
+    "between the first and last eighth of the layers",
     lambda p: p.total // 8 <= p.index < 7 * p.total // 8,
 )
-MORE_BITS = When("outer eighths and every third layer between", _in_more_bits)
-GQA_4 = When("4 or more queries a key", lambda p: p.facts.heads_per_kv >= 4)
+MORE_BITS = When("first and last eighth, and every third layer between", _in_more_bits)
+GQA_4 = When("4 or more queries per key", lambda p: p.facts.heads_per_kv >= 4)
 EXPERTS_4 = When("4 or more experts", lambda p: p.facts.n_expert >= 4)
 EXPERTS_8 = When("8 experts", lambda p: p.facts.n_expert == 8)
 FALCON = When("Falcon", lambda p: p.facts.architecture == "falcon")
 IMPORTANCE = When("with an importance matrix", lambda p: p.facts.has_importance)
 NO_IMPORTANCE = When("no importance matrix", lambda p: not p.facts.has_importance)
-STACKED = When("one matrix for each expert", _is_expert)
-UNTIED = When("apart from the output head", lambda p: not p.facts.tied)
+STACKED = When("one matrix per expert", _is_expert)
+UNTIED = When("not tied to the output head", lambda p: not p.facts.tied)
