@@ -7,8 +7,8 @@ import pytest
 
 import quantkit as qk
 from quantkit._native import needs_importance
-from quantkit.arrays import dequantize_rows, quantize_rows
-from quantkit.finite import refuse_overflow
+from quantkit.arrays.finite import refuse_overflow
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.types import QuantType
 
 from .conftest import NATIVE_TYPES

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit.arrays import quantize_rows
+from quantkit.arrays.rows import quantize_rows
 from quantkit.checkpoint.folder import Checkpoint
 from quantkit.checkpoint.lazy import values_of
 from quantkit.checkpoint.stored import StoredTensor

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit.arrays import dequantize_rows
+from quantkit.arrays.rows import dequantize_rows
 from quantkit.checkpoint.folder import Checkpoint
 from quantkit.gguf import GGUFFile
 from quantkit.gguf.source import SourceTensor
