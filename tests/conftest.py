@@ -24,7 +24,7 @@ BLOCK_TYPES = [t for t in NATIVE_TYPES if t.is_quantized]
 
 
 def bits(values: np.ndarray) -> np.ndarray:
-    """f32 as bits, all NaN alike: NumPy and C may differ in a NaN's payload."""
+    """f32 as bits, one pattern for all NaNs: NumPy and C differ in NaN payloads."""
     return np.where(np.isnan(values), np.int32(0x7FC00000), values.view(np.int32))
 
 
@@ -92,7 +92,7 @@ def weighted(request: pytest.FixtureRequest, block_type: QuantType) -> bool:
 
 
 def needed_importance(type: QuantType, n_cols: int) -> np.ndarray | None:
-    """An importance where the type does not exist without."""
+    """An importance if the type requires one, else None."""
     even = np.linspace(0.5, 2, n_cols, dtype=np.float32)
     return even if needs_importance(type) else None
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from quantkit._native import Precision, needs_importance
-from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.execution.workers import default_threads
 from quantkit.types import QuantType
 
@@ -55,7 +55,7 @@ MACHINES = {"x86_64": ["-DQK_X86"], "aarch64": ["-DQK_NEON"]}
 
 
 def units(machine: str) -> dict[Path, list[str]]:
-    """The files of a machine's instruction sets and their flags; CMake reads them."""
+    """The files of a machine's instruction sets and their flags, from units.txt."""
     lines = (CSRC / "backends" / "units.txt").read_text().splitlines()
     rows = [re.split(r" *\| *", line) for line in lines if re.match("[a-z]", line)]
     return {
@@ -210,7 +210,7 @@ def load(folder: Path, *command: str) -> Build:
 
 
 def run(command: Sequence[str], cwd: Path | None = None) -> str:
-    """What a command prints; its complaints fail the test."""
+    """The output of a command; warnings fail the test."""
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
     return done.stdout
@@ -240,7 +240,7 @@ def wrong_golden(build: Build, backend: str, type: QuantType) -> list[str]:
 
 
 def wrong_rows(build: Build, backend: str, type: QuantType) -> list[str]:
-    """The kinds of adversarial rows that give other bytes than here, or other weights.
+    """The kinds of adversarial rows whose bytes or weights differ from this machine's.
 
     Large importances make sums infinite, and scales NaN.
     """

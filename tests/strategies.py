@@ -1,4 +1,4 @@
-"""Rows of weights on which quantizers go wrong: each kind has a name.
+"""Rows of weights that are hard for quantizers; each kind has a name.
 
 `adversarial_rows` lists them all, always the same for one seed; `rows` lets hypothesis
 patch rows together from them, block by block.
@@ -39,7 +39,7 @@ def _shared_peak(rng: Rng, n: int) -> F32:
 
 
 def _neighbours(rng: Rng, n: int) -> F32:
-    """Values one unit in the last place apart: a range of almost nothing."""
+    """Values one ulp apart: a range of almost zero."""
     x: F32 = np.nextafter(np.float32(1), rng.integers(1, 3, n).astype(np.float32))
     return x
 

@@ -38,7 +38,7 @@ def _on(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def floats_of_all_sizes() -> F32:
-    """Every so many of all floats, of both signs and without NaN."""
+    """A regular sample of all floats of both signs, without NaN."""
     sizes = np.arange(0, 0x7F800001, 9973, dtype=np.uint32)
     return np.concatenate([sizes, sizes | np.uint32(1 << 31)]).view(np.float32)
 
@@ -50,7 +50,7 @@ def applied(function: Function, x: F32, backend: Backend) -> F32:
 
 
 def units(got: F32, expected: F64) -> F64:
-    """Errors in units of the last place of what is expected."""
+    """Errors in units in the last place (ulp) of the expected values."""
     unit = np.spacing(np.abs(expected.astype(np.float32))).astype(np.float64)
     return np.abs(got - expected) / unit
 
@@ -178,7 +178,7 @@ def test_gating_is_one_product_more(function: Callable[..., F32], n: int) -> Non
 
 @pytest.mark.parametrize("function", [*GATED, ops.sigmoid], ids=lambda f: f.__name__)
 def test_a_number_does_not_depend_on_the_others(function: Callable[..., F32]) -> None:
-    """Nor on where it stands, who else computes, or on NaN beside it."""
+    """Nor on its position, the thread, or NaN next to it."""
     x = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
     together = function(x.copy())
     with ThreadPoolExecutor(4) as pool:

@@ -121,7 +121,7 @@ def test_options_are_the_formula(
 
 
 def test_scores_far_apart(backend: Backend) -> None:
-    """The highest score may grow by more than exp can tell, from any step to any."""
+    """The maximum score may grow by any amount between any two steps."""
     n = 400
     q, k, v = 1000 * normal(n, 2, 8), normal(n, 1, 8, seed=1), normal(n, 1, 8, seed=2)
     got = attended(backend, q, k, v)
@@ -140,7 +140,7 @@ def test_attention_never_looks_ahead(backend: Backend) -> None:
 
 
 def test_nan_stays_where_it_is(backend: Backend) -> None:
-    """A query that is NaN gives NaN for itself, and for no other."""
+    """A NaN query gives NaN for itself only."""
     q, k, v = (normal(60, 2, 8, seed=s) for s in range(3))
     q[17, 1] = np.nan
     is_nan = np.isnan(attended(backend, q, k, v))

@@ -1,4 +1,4 @@
-"""Both halves of every backend: what runs on a processor that lacks something."""
+"""Both halves of every backend on processors that lack features."""
 
 from __future__ import annotations
 

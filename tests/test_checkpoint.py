@@ -1,4 +1,4 @@
-"""Checkpoint folders: what is read, and what each kind of damage is told."""
+"""Checkpoint folders: what is read, and the error for each kind of damage."""
 
 from __future__ import annotations
 
@@ -117,13 +117,13 @@ def test_shards_of_an_index(tmp_path: Path) -> None:
 def test_shards_without_an_index(
     tmp_path: Path, files: list[str], read: list[str]
 ) -> None:
-    """Any safetensors file will do; the maker's own second copy is left out."""
+    """Any safetensors file is read; the authors' second copy is skipped."""
     write(tmp_path, {file: {f"{i}": A} for i, file in enumerate(files)})
     assert [path.name for path in Checkpoint(tmp_path).paths] == read
 
 
 def test_nested_text_config_comes_up(tmp_path: Path) -> None:
-    """The language model's keys are read as if they stood at the top."""
+    """The text model's keys are read as if they were at the top level."""
     write(tmp_path, {"model.safetensors": {"a": A}})
     config = {"hidden_size": 1, "text_config": {"hidden_size": 64, "head_dim": 8}}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -132,7 +132,7 @@ def test_nested_text_config_comes_up(tmp_path: Path) -> None:
 
 
 def test_close_lets_the_shards_go(tmp_path: Path) -> None:
-    """After the with block no tensor is left, and the folder can be removed."""
+    """After the with block there are no tensors, and the folder can be removed."""
     write(tmp_path, {"model.safetensors": {"a": A}})
     with Checkpoint(tmp_path) as checkpoint:
         assert list(checkpoint.tensors) == ["a"]
@@ -147,7 +147,7 @@ def test_folder_is_missing(tmp_path: Path) -> None:
 
 
 def test_config_is_missing(tmp_path: Path) -> None:
-    """A folder without config.json is told so."""
+    """The error for a folder without config.json."""
     with pytest.raises(CheckpointError, match=r"has no config\.json"):
         Checkpoint(tmp_path)
 
@@ -227,7 +227,7 @@ def test_index_is_damaged(tmp_path: Path, weight_map: object) -> None:
 
 
 def test_tensor_in_two_shards(tmp_path: Path) -> None:
-    """Nobody can tell which of two tensors of one name is meant."""
+    """It is unknown which of two tensors with one name is the right one."""
     write(tmp_path, {FIRST: {"a": A}, SECOND: {"a": A}})
     with pytest.raises(CheckpointError, match=rf"'a' is in both {FIRST} and {SECOND}"):
         Checkpoint(tmp_path)
@@ -247,7 +247,7 @@ def test_truncated_shard(tmp_path: Path, keep: int) -> None:
 @given(st.binary(max_size=80))
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_bytes_are_no_shard(tmp_path: Path, data: bytes) -> None:
-    """Whatever a file holds, it is read or refused, and nothing else happens."""
+    """Any content is read or refused, without another error."""
     write(tmp_path, {})
     header_length = len(data).to_bytes(8, "little")
     (tmp_path / "model.safetensors").write_bytes(header_length + data)

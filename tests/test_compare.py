@@ -188,21 +188,28 @@ def test_activations_of_16_bits_are_exact_and_of_8_are_not() -> None:
         compare(DEMO_MODEL, text=TEXT, activations="i8", **SMALL)
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.nan, "predicts NaN"),
+        (1e5, "predicts a text with a mean log likelihood of -"),
+    ],
+)
 def test_a_model_that_predicts_nothing_is_refused(
-    demo_f16: Path, tmp_path: Path
+    demo_f16: Path, tmp_path: Path, value: float, words: str
 ) -> None:
-    """Instead of a table of NaN."""
+    """Instead of a table of NaN and infinities."""
     damaged = tmp_path / "damaged.gguf"
     with qk.GGUFFile(demo_f16) as file:
         norm = file.raw("output_norm.weight").tobytes()
-    nan = np.full(len(norm) // 4, np.nan, np.float32).tobytes()
-    damaged.write_bytes(demo_f16.read_bytes().replace(norm, nan))
-    with pytest.raises(qk.NonFiniteError, match="F16 predicts NaN"):
+    other = np.full(len(norm) // 4, value, np.float32).tobytes()
+    damaged.write_bytes(demo_f16.read_bytes().replace(norm, other))
+    with pytest.raises(qk.NonFiniteError, match=f"F16 {words}"):
         compare(damaged, text=TEXT, **SMALL)
-    with pytest.raises(qk.NonFiniteError, match="damaged predicts NaN"):
+    with pytest.raises(qk.NonFiniteError, match=f"damaged {words}"):
         compare([demo_f16, damaged], text=TEXT, **SMALL)
     for measure in (qk.perplexity, qk.imatrix):
-        with pytest.raises(qk.NonFiniteError, match="the model predicts NaN"):
+        with pytest.raises(qk.NonFiniteError, match=f"the model {words}"):
             measure(damaged, TEXT, **SMALL)
 
 
@@ -349,7 +356,7 @@ def test_what_is_refused_before_any_work(demo_f16: Path, tmp_path: Path) -> None
         compare(DEMO_MODEL, ["Q8_0", "IQ1_S"], text=TEXT)
     with pytest.raises(UnsupportedTypeError, match="`importance`"):
         compare(DEMO_MODEL, ["all", "IQ1_S"], text=TEXT)
-    with pytest.raises(OptionError, match="called 'Q9'; there is: BF16, Q8_0"):
+    with pytest.raises(OptionError, match="called 'Q9'; there are: BF16, Q8_0"):
         compare(DEMO_MODEL, ["Q8_0"], text=TEXT, base="Q9")
     with pytest.raises(OptionError, match="`text` is empty"):
         compare(DEMO_MODEL, text=[])

@@ -78,7 +78,7 @@ def test_classes_of_one_architecture_run_alike() -> None:
 @pytest.mark.reference
 @pytest.mark.parametrize("case", BY_NAME)
 def test_fixtures_are_what_the_references_say(case: Case, tmp_path: Path) -> None:
-    """With the transformers and the llama.cpp that are installed."""
+    """Compare with the installed transformers and llama.cpp."""
     pytest.importorskip("transformers", reason="needs transformers")
     if "QUANTKIT_LLAMACPP_SOURCE" not in os.environ:
         pytest.skip("QUANTKIT_LLAMACPP_SOURCE names no folder")

@@ -55,7 +55,7 @@ def test_glm_of_transformers_keeps_base_and_epsilon() -> None:
 
 
 def test_phi_tells_its_own_sizes() -> None:
-    """Grouped heads, and a feed forward that is not four times as wide."""
+    """Grouped heads, and a feed-forward size that is not four times the width."""
     found = fields(PHI)
     assert found["attention.head_count_kv"] == uint32(2)
     assert found["feed_forward_length"] == uint32(96)
@@ -63,7 +63,7 @@ def test_phi_tells_its_own_sizes() -> None:
 
 @pytest.mark.parametrize("config", [GEMMA_2, GEMMA_3])
 def test_windows_in_other_layers_are_told(config: dict[str, Any]) -> None:
-    """Readers assume a period, which a config may not follow."""
+    """Readers assume a period that a config may not follow."""
     kinds = ["full_attention", "sliding_attention"] * 2
     found = fields(config, layer_types=kinds)
     assert found["attention.sliding_window_pattern"].value == [False, True] * 2

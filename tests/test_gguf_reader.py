@@ -155,7 +155,7 @@ def test_missing_padding_at_the_end_is_fine(path: Path) -> None:
 
 
 def test_string_array_is_a_sequence(tmp_path: Path) -> None:
-    """Strings are had by index, slice and iteration, and compare equal to lists."""
+    """Index, slice and iteration work, and it compares equal to lists."""
     texts = ["a", "", "Ġtoken", "é" * 300, "\udcff"]
     metadata = {"t": keys.array(ValueType.STRING, texts)}
     with GGUFFile(write(tmp_path / "m.gguf", {}, metadata)) as file:
@@ -254,7 +254,7 @@ def test_renamed_part_is_refused(tmp_path: Path) -> None:
 
 
 def test_part_of_another_place_is_refused(tmp_path: Path) -> None:
-    """A part that was renamed to another's name is found out."""
+    """A part with the name of another part is detected."""
     paths = split(tmp_path)
     shutil.copy(paths[2], paths[1])
     with pytest.raises(FormatError, match=r"of part 3 of 3, but .* part 2 of 3"):

@@ -1,4 +1,4 @@
-"""The GGUF writer: equal bytes to the gguf package's, and never a partial file."""
+"""The GGUF writer: the bytes of the gguf package, and never a partial file."""
 
 from __future__ import annotations
 

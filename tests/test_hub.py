@@ -48,7 +48,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def failing(error: Exception) -> Callable[..., str]:
-    """A download that fails; the cache has nothing either."""
+    """A download that fails, with an empty cache."""
 
     def snapshot_download(*args: Any, local_files_only: bool, **rest: Any) -> str:
         if local_files_only:
@@ -83,7 +83,7 @@ def test_revisions(offline: Path) -> None:
 
 
 def test_cached_model_is_opened_by_name(offline: Path) -> None:
-    """By all that takes a model, and it is called as on the Hub."""
+    """By every function that takes a model; its name is the one on the Hub."""
     snapshot = cached(offline)
     with Checkpoint("org/Tiny-1M") as checkpoint:
         assert checkpoint.folder == snapshot
@@ -95,7 +95,7 @@ def test_cached_model_is_opened_by_name(offline: Path) -> None:
 
 
 def test_environment_is_honoured(tmp_path: Path) -> None:
-    """HF_HOME and HF_HUB_OFFLINE, as transformers has them."""
+    """HF_HOME and HF_HUB_OFFLINE, as in transformers."""
     snapshot = cached(tmp_path)
     code = (
         "import sys; from quantkit.checkpoint.hub import resolve; "
@@ -127,7 +127,7 @@ def test_paths_stay_paths(path: str) -> None:
 
 
 def test_a_dot_makes_a_path() -> None:
-    """Of what would be a name without it."""
+    """A leading "./" makes a path of what would be a Hub name."""
     assert resolve("./org/model") == Path("org/model")
 
 
@@ -219,7 +219,7 @@ def test_failures_say_what_to_do(
 def test_connection_that_breaks_falls_back_on_the_cache(
     offline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is there already is used, whatever goes wrong with the network."""
+    """Cached files are used after any network error."""
     snapshot = cached(offline)
     download = huggingface_hub.snapshot_download
 
@@ -255,7 +255,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_model_id_of_other_folders(tmp_path: Path) -> None:
-    """Only the cache's folders tell one."""
+    """Only folders in the cache have one."""
     assert model_id(tmp_path) is None
     assert model_id(tmp_path / "models--gpt2" / "snapshots" / COMMIT) == "gpt2"
     assert model_id(tmp_path / "models--gpt2" / "snapshots") is None

@@ -130,7 +130,8 @@ def test_experts_without_tokens_are_told(tmp_path: Path) -> None:
     text.write_text("a" * 80)
     command = (model, "--text", text, "--ctx", "32", "--threads", "1")
     out = done(*command, "-o", tmp_path / "m.gguf", "--show")
-    assert "saw no token; a longer or more varied text may reach them" in out
+    assert "no token reached " in out
+    assert "; a longer or more varied text may reach them" in out
     assert "ffn_gate_exps.weight (" in out
 
 

@@ -129,7 +129,7 @@ def test_next_predictors_are_compared_among_themselves(told: bool) -> None:
 
 
 def test_what_has_no_figures() -> None:
-    """Tensors without rows, of other sizes, of nothing but zeros, outside of layers."""
+    """Tensors without rows, of other sizes, all zeros, or outside the layers."""
     nothing = Sums(np.zeros((1, 4)), np.zeros((1, 4)), np.array([3]))
     tensors = {
         "blk.0.a.weight": nothing,

@@ -132,7 +132,7 @@ def test_a_model_does_not_diverge_from_itself() -> None:
 
 
 def test_improbable_tokens_count() -> None:
-    """What llama.cpp cuts at e^-16 is summed like the rest."""
+    """Probabilities that llama.cpp clamps at e^-16 are included."""
     base = matrix(np.array([[0], [-20], [-40]], np.float32))
     model = matrix(np.array([[0], [-2000], [-40]], np.float32))
     one = np.ones((1, 1), np.float32)
@@ -141,7 +141,7 @@ def test_improbable_tokens_count() -> None:
 
 
 def test_equal_logits_go_to_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The likeliest of equals is the first one, across tiles too."""
+    """The top token of equal logits is the first one, across tiles too."""
     monkeypatch.setattr(likelihood, "VOCABULARY_ROWS", 2)
     base = np.array([[0], [1], [1], [1], [0]], np.float32)
     for top, same in ((0, False), (1, True), (2, False)):

@@ -47,7 +47,7 @@ DEPTHS = {"deepseek-v2-lite": 27}
 
 
 def theirs(model: Path, text: Path, out: Path, ctx: int, *more: object) -> Path:
-    """What llama-imatrix collects, as exactly as it can."""
+    """What llama-imatrix collects at its highest precision."""
     what = ("-m", model, "-f", text, "-c", ctx, "-o", out, "-t", 1)
     tool("llama-imatrix", *what, *EXACT, *more)
     return out

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from quantkit.arrays import dequantize_rows
+from quantkit.arrays.rows import dequantize_rows
 from quantkit.checkpoint.lazy import (
     LowRank,
     computed,
@@ -70,7 +70,7 @@ def converted(file: GGUFFile, name: str) -> NDArray[np.float32]:
 
 
 def test_products_change_as_the_weights_do(tmp_path: Path) -> None:
-    """What moves rows of the weight moves those of B; A stays."""
+    """Operations on rows of the weight apply to B; A is unchanged."""
     model, shapes = base(tmp_path / "base", "llama")
     arrays = products(shapes)
     folder = adapter(tmp_path / "adapter", arrays)

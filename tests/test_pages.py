@@ -1,4 +1,4 @@
-"""Mapped files, read through the map and past it."""
+"""Mapped files, read through the map and directly."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_what_is_fetched_is_what_is_mapped(tmp_path: Path) -> None:
 
 
 def test_arrays_in_memory_are_themselves() -> None:
-    """Nothing is copied that no file stands for."""
+    """Arrays that are not views of a mapped file are not copied."""
     rows = np.zeros((3, 4), np.uint8)
     assert fetched(rows) is rows
     release(rows)
 
 
 def test_released_bytes_can_be_read_again(tmp_path: Path) -> None:
-    """Giving pages back loses nothing."""
+    """Releasing pages loses no data."""
     path = file_of(tmp_path, 1 << 20)
     whole = np.frombuffer(mapped(path), np.uint8)
     before = whole.copy()
@@ -49,7 +49,7 @@ def test_released_bytes_can_be_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
 def test_a_file_is_closed_with_its_map(tmp_path: Path) -> None:
-    """Descriptors do not pile up."""
+    """File descriptors are not leaked."""
     path = file_of(tmp_path, 1000)
     before = open_files()
     maps = [mapped(path) for _ in range(5)]

@@ -1,4 +1,4 @@
-"""The command `ppl` as a user types it: tables, formats, stops and what goes on."""
+"""The command `ppl`: tables, formats, stopping and resuming."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_unknown_names_are_refused(text: Path) -> None:
     """In --versus and --base, before any work."""
     for option in ("--versus", "--base"):
         result = ppl("--text", text, *SMALL, option, "Q9")
-        assert "called 'Q9'; there is: BF16" in str(result.exception)
+        assert "called 'Q9'; there are: BF16" in str(result.exception)
 
 
 def test_stopped_runs_show_what_they_have_and_go_on(

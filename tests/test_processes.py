@@ -1,4 +1,4 @@
-"""Other processes open what the work needs by themselves, and give the same results."""
+"""Other processes open the inputs themselves, and give the same results."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_models_are_loaded_on_the_backend_that_the_work_began_on(
 
 
 def test_what_is_not_read_from_files_stays_here() -> None:
-    """The error says so, instead of that of pickle."""
+    """The error says so, instead of an error of pickle."""
     with pytest.raises(QuantkitError, match="not read from files"):
         pickle.dumps(Shared(None, 3))
     tensor = SourceTensor(

@@ -173,7 +173,8 @@ def test_facts_of_a_model_with_little_metadata() -> None:
 def test_facts_refuse_what_is_no_number(count: Field) -> None:
     """The error names the key and what it holds."""
     metadata = {"general.architecture": string("llama"), "llama.block_count": count}
-    with pytest.raises(FormatError, match=r"'llama\.block_count' is .*whole number"):
+    message = r"'llama\.block_count' is .*; expected an integer"
+    with pytest.raises(FormatError, match=message):
         ModelFacts.of(metadata, [])
 
 
@@ -215,7 +216,7 @@ def test_70b_class(facts: ModelFacts, expected: bool) -> None:
 )
 @pytest.mark.parametrize("recipe", ["Q4_K_M", "F16"])
 def test_kept(recipe: str, name: str, shape: tuple[int, ...]) -> None:
-    """Vectors, norms, routers, positions and the like keep the type they have."""
+    """Vectors, norms, routers, positions and similar tensors keep their type."""
     assigned = assign_types(Recipe.parse(recipe), DENSE, [(name, shape, QuantType.F32)])
     assert assigned[name].type is QuantType.F32
     assert assigned[name].reason.startswith("kept: ")

@@ -1,4 +1,4 @@
-"""Runs that were stopped go on, or start anew, and give the file of one run."""
+"""Stopped runs resume or start over, and give the file of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_a_changed_importance_matrix_starts_anew(
 def test_another_version_starts_anew(
     demo_f16: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may make other bytes."""
+    """Another version may write other bytes."""
     stop(demo_f16, out)
     monkeypatch.setattr("quantkit.output.resume.__version__", "99")
     (said,) = go_on(demo_f16, out)
@@ -302,14 +302,14 @@ def test_how_much_can_be_used_is_said(demo_f16: Path, out: Path) -> None:
 def test_a_part_that_is_gone_or_cut_off(
     demo_f16: Path, out: Path, change: Callable[[Path], None]
 ) -> None:
-    """What a journal tells of need not be there."""
+    """The bytes that a journal records need not exist."""
     stop(demo_f16, out)
     change(out.with_name(".out.gguf.part"))
     assert len(go_on(demo_f16, out)) == 1
 
 
 def test_a_part_that_is_too_long(demo_f16: Path, out: Path) -> None:
-    """Of another, larger file; without a journal that tells of it."""
+    """From another, larger file, and without a journal."""
     out.with_name(".out.gguf.part").write_bytes(bytes(10**7))
     assert go_on(demo_f16, out) == []
 
@@ -363,7 +363,7 @@ def test_a_second_process_is_refused(demo_f16: Path, out: Path, name: str) -> No
 
 
 def test_a_lock_is_not_of_a_file_that_was_renamed(tmp_path: Path) -> None:
-    """Whoever opened a part before it took its name does not write into the result."""
+    """A process that opened a part before the rename does not write to the result."""
     path = tmp_path / "part"
     first = open_alone(path)
     assert first is not None

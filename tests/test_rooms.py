@@ -1,4 +1,4 @@
-"""The house is as docs/design.md draws it: what each room imports, and no circles."""
+"""Rooms import what docs/design.md allows, without cycles."""
 
 from __future__ import annotations
 

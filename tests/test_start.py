@@ -62,7 +62,7 @@ def test_each_public_name_is_where_the_table_says() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_are_listed_with_the_first_sentence_of_their_help(name: str) -> None:
-    """Which is written a second time, so that listing imports no command."""
+    """It is stored twice, so that listing commands imports none of them."""
     entry = COMMANDS[name]
     module = importlib.import_module(f"quantkit.cli.{entry.module}")
     doc = getattr(module, entry.function).__doc__

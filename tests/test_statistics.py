@@ -49,7 +49,7 @@ def test_equal_tokens_have_no_error() -> None:
 
 
 def test_errors_of_a_mean() -> None:
-    """One takes chunks as independent, the other tokens."""
+    """One error treats chunks as independent, the other tokens."""
     values = gamma(0, 40, 10)
     got = mean_estimate(values)
     assert got.value == pytest.approx(values.mean(), rel=1e-13)
@@ -58,7 +58,7 @@ def test_errors_of_a_mean() -> None:
 
 
 def test_errors_agree_where_tokens_are_independent() -> None:
-    """And where tokens of a chunk share their luck, only one of them sees it."""
+    """If tokens of a chunk are correlated, only the error over chunks shows it."""
     independent = mean_estimate(gamma(1, 2000, 20))
     assert independent.error == pytest.approx(independent.token_error, rel=0.1)
     shared = mean_estimate(np.repeat(gamma(2, 2000, 1), 20, axis=1))
@@ -132,7 +132,7 @@ def test_average_counts_texts_alike() -> None:
 
 
 def test_a_model_does_not_differ_from_itself() -> None:
-    """Not by rounding either: difference, ratio and their errors are 0."""
+    """Exactly: difference, ratio and their errors are 0."""
     nll = gamma(2, 9, 37)
     assert perplexity_difference(nll, nll) == NOTHING
     assert perplexity_log_ratio(nll, nll) == NOTHING

@@ -1,4 +1,4 @@
-"""Token ids from a GGUF's own vocabulary: the same that llama.cpp finds."""
+"""Token ids from a GGUF file's vocabulary, equal to llama.cpp's."""
 
 from __future__ import annotations
 

@@ -449,7 +449,7 @@ def test_roles_of_the_settings(tmp_path: Path) -> None:
 
 
 def test_roles_of_the_config_fill_in(tmp_path: Path) -> None:
-    """config.json counts where the settings say nothing; a list or -1 says nothing."""
+    """config.json is used where the settings have nothing; a list or -1 is ignored."""
     values = special_of(
         tmp_path,
         None,
@@ -469,7 +469,7 @@ def test_byte_level_post_processor_adds_nothing(tmp_path: Path) -> None:
 
 
 def test_template_tells_bos_and_eos(tmp_path: Path) -> None:
-    """What a template puts around a text is added to every text."""
+    """Tokens that a template puts around a text are added to every text."""
     post = template(
         [part("<a>"), text("A"), part("<b>")],
         [part("<a>"), text("A"), part("<b>"), text("B"), part("<b>")],
@@ -541,7 +541,7 @@ def test_ids_beyond_a_sentencepiece_vocabulary_are_left_out(tmp_path: Path) -> N
 def test_llama_vocabularies_known_by_their_size(
     tmp_path: Path, config: Json, key: str, value: object
 ) -> None:
-    """llama.cpp knows two makers of llamas by the size of the vocabulary."""
+    """llama.cpp identifies two models by their vocabulary size."""
     write(tmp_path, tokenizer=byte_level())
     assert values_of(fields_of(tmp_path, "llama", **config))[key] == value
     assert key not in values_of(fields_of(tmp_path, "qwen2", **config))

@@ -1,4 +1,4 @@
-"""Each kind of vocabulary: written from its files, with the ids its library gives."""
+"""Each vocabulary type: written from its files, with the ids of its library."""
 
 # ruff: noqa: RUF001 (letters that look like others are what is normalized)
 
@@ -153,7 +153,7 @@ def test_damaged_character_map(damage: bytes) -> None:
 
 
 def test_character_map_in_a_circle() -> None:
-    """A trie whose unit leads back to itself has no end, and is refused."""
+    """A trie with a cycle is refused."""
     units = [1 << 10, ord("a") ^ 1] + [0] * 254
     place = 1 ^ ord("a")
     units[place] = ord("a") | (place ^ 1) << 10  # its children are the root's

@@ -1,1 +1,1 @@
-"""Tiny checkpoints of every model family, and what others make of them."""
+"""Tiny checkpoints of every model family, and the reference results for them."""

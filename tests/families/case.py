@@ -1,4 +1,4 @@
-"""What a test case of a model family is, and the sizes that cases share.
+"""Test cases of model families, and the sizes that cases share.
 
 A case is a class of transformers and the config it gets; the weights follow from the
 tensors' names (checkpoints.py).  A class that transformers does not have is a case of

@@ -10,7 +10,7 @@ __all__ = ["COHERES"]
 
 
 def with_own_context(config: dict[str, Any]) -> dict[str, Any]:
-    """A config that tells the context under the name that Command-R has for it."""
+    """A config with the context length under Command-R's own key."""
     silent = without("layer_norm_eps", "tie_word_embeddings")(as_version_4(config))
     return {**silent, "model_max_length": 512}
 

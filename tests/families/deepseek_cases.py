@@ -31,7 +31,7 @@ def published_v3_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_next_predictor(arrays: Arrays) -> Arrays:
-    """With the layer, beyond the last, that predicts one more token."""
+    """Add the multi-token prediction layer after the last layer."""
     last, more = (f"model.layers.{i}." for i in (N_LAYERS - 1, N_LAYERS))
     layer = {
         name.replace(last, more): array

@@ -27,7 +27,7 @@ STATED = (
 
 
 def of_many_modalities(config: dict[str, Any]) -> dict[str, Any]:
-    """The language part's config inside, saying as little as that of gemma-3-4b-it."""
+    """The text config nested, with as few keys as that of gemma-3-4b-it."""
     scaling = {"factor": 8.0, "rope_type": "linear"}
     return {
         "architectures": ["Gemma3ForConditionalGeneration"],
@@ -42,7 +42,7 @@ def of_many_modalities(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def beside_images(arrays: Arrays) -> Arrays:
-    """The tensors as of a model that sees."""
+    """The tensors with the names of a vision-language model."""
     images = {
         "vision_tower.vision_model.head.weight": np.ones((4, 4), np.float32),
         "multi_modal_projector.mm_soft_emb_norm.weight": np.ones(4, np.float32),

@@ -1,4 +1,4 @@
-"""Cases of GLM-4 and of ChatGLM, which Glm is the twin of in transformers."""
+"""Cases of GLM-4 and ChatGLM; Glm is ChatGLM's twin in transformers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def with_fused_names(arrays: Arrays) -> Arrays:
 
 
 def of_many_modalities(config: dict[str, Any]) -> dict[str, Any]:
-    """The config as of a model that sees."""
+    """The config of a vision-language model."""
     text = without("architectures", "model_type", "rope_parameters")(config)
     scaling = {"mrope_section": [1, 2, 3], "rope_type": "default"}
     rope = {"rope_theta": 500.0, "partial_rotary_factor": 0.5, "rope_scaling": scaling}
@@ -74,7 +74,7 @@ def of_many_modalities(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def beside_images(arrays: Arrays) -> Arrays:
-    """The tensors as of a model that sees."""
+    """The tensors with the names of a vision-language model."""
     images = {"model.visual.merger.proj.weight": np.ones((4, 4), np.float32)}
     return images | {
         name.replace("model.", "model.language_model."): array

@@ -23,7 +23,7 @@ GPT2_SIZES = {
 
 
 def neox_config(config: dict[str, Any]) -> dict[str, Any]:
-    """As transformers 4 wrote it: the share of a head that rotates has a key."""
+    """As transformers 4 wrote it: with a key for the rotated share of a head."""
     older = dict(config)
     rope = older.pop("rope_parameters")
     older["rotary_pct"] = rope["partial_rotary_factor"]
@@ -37,7 +37,7 @@ def falcon_7b_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def mpt_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The class has the name under which its makers published it."""
+    """With the class name of the published checkpoints."""
     return {**config, "architectures": ["MPTForCausalLM"]}
 
 

@@ -26,7 +26,7 @@ CONTEXT = 16
 
 
 def without_prefix(arrays: Arrays) -> Arrays:
-    """The names of a model without its head."""
+    """The tensor names of a model without a head."""
     return {name.removeprefix("transformer."): a for name, a in arrays.items()}
 
 
@@ -55,7 +55,7 @@ def pythia(arrays: Arrays) -> Arrays:
 
 
 def with_stored_head(arrays: Arrays) -> Arrays:
-    """A tied head, stored all the same."""
+    """Store the tied head as well."""
     return {"lm_head.weight": arrays["transformer.word_embeddings.weight"], **arrays}
 
 

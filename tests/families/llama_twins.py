@@ -1,4 +1,4 @@
-"""Checkpoints of remote code and of older days, made from those of their twins.
+"""Checkpoints of remote code and of old formats, made from those of their twins.
 
 A twin computes the same with a class that transformers has: its weights under other
 names, cut or joined in another way, or scaled.
@@ -45,7 +45,7 @@ def renamed(arrays: Arrays, names: Mapping[str, str]) -> Arrays:
 
 
 def joined(arrays: Arrays, parts: tuple[str, ...], whole: str) -> Arrays:
-    """Tensors whose names differ in `parts` alone, one after the other as `whole`."""
+    """Concatenate tensors whose names differ only in `parts`, as `whole`."""
     new: Arrays = {}
     for name, array in arrays.items():
         part = next((part for part in parts if f".{part}." in name), None)
@@ -75,7 +75,7 @@ def old_style(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def old_llama_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The config of the first LLaMA checkpoints, which knew few keys."""
+    """The config of the first LLaMA checkpoints, which had few keys."""
     kept = ("hidden_act", "hidden_size", "intermediate_size", "num_attention_heads")
     return {
         "architectures": ["LLaMAForCausalLM"],
@@ -89,7 +89,7 @@ def old_llama_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_frequencies(arrays: Arrays) -> Arrays:
-    """With those of the rotation, as old checkpoints have them in each layer."""
+    """Add the rotary frequencies that old checkpoints store in each layer."""
     own = {
         name.replace("o_proj.weight", "rotary_emb.inv_freq"): np.ones(8, np.float32)
         for name in arrays
@@ -117,7 +117,7 @@ def qwen(arrays: Arrays) -> Arrays:
 
 
 def qwen_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Qwen 1 counts gate and up as one feed forward."""
+    """In Qwen 1 the feed-forward size counts gate and up together."""
     kept = ("hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
     return {
         "architectures": ["QWenLMHeadModel"],
@@ -137,7 +137,7 @@ def qwen_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def minicpm_config(config: dict[str, Any]) -> dict[str, Any]:
-    """MiniCPM from Granite, whose scales are the same under other names."""
+    """MiniCPM from Granite, which has the same scales under other names."""
     dropped = (*NEW_KEYS, "rope_theta", "head_dim", "attention_multiplier")
     own = {key: config[key] for key in config if key not in dropped}
     for name in ("embedding_multiplier", "residual_multiplier", "logits_scaling"):
@@ -185,7 +185,7 @@ def internlm2(arrays: Arrays) -> Arrays:
 
 
 def internlm2_config(config: dict[str, Any]) -> dict[str, Any]:
-    """InternLM 2's scaling begins beyond what it was trained with."""
+    """InternLM 2 scales only beyond its training length."""
     old = old_style(config)
     old.pop("head_dim")
     return {
@@ -203,14 +203,14 @@ def baichuan(arrays: Arrays) -> Arrays:
 
 
 def baichuan_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Baichuan's config says nothing of the rotation."""
+    """Baichuan's config has no keys for the rotation."""
     dropped = (*NEW_KEYS, "head_dim", "num_key_value_heads", "rope_theta")
     own = {key: config[key] for key in config if key not in dropped}
     return {**own, "architectures": ["BaichuanForCausalLM"], "model_type": "baichuan"}
 
 
 def with_alibi(model: Any) -> None:
-    """A Llama of transformers with ALiBi in place of the rotation."""
+    """A Llama of transformers with ALiBi instead of rotary embedding."""
     import torch
 
     n_heads = model.config.num_attention_heads

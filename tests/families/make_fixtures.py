@@ -1,4 +1,4 @@
-"""Writes tests/fixtures/families/: what transformers and llama.cpp make of each case.
+"""Write tests/fixtures/families/: the results of transformers and llama.cpp.
 
 Needs torch, transformers and llama.cpp's source (see reference.py):
 

@@ -10,7 +10,7 @@ __all__ = ["OLMOS"]
 
 
 def of_version_4(config: dict[str, Any]) -> dict[str, Any]:
-    """As published: one base, and a scaling that layers with a window do not have."""
+    """As published: one base, and a scaling that windowed layers do not use."""
     scaling = dict(config["rope_parameters"]["full_attention"])
     older = without("rope_parameters")(config)
     return {**older, "rope_theta": scaling.pop("rope_theta"), "rope_scaling": scaling}

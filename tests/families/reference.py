@@ -1,4 +1,4 @@
-"""What transformers and llama.cpp make of a case; needs both, and torch.
+"""The results of transformers and llama.cpp for a case; needs both, and torch.
 
 QUANTKIT_LLAMACPP_SOURCE is the folder of llama.cpp's source that holds
 convert_hf_to_gguf.py.

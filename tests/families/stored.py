@@ -1,4 +1,4 @@
-"""The fixtures of the cases, the checkpoints that they describe, and our own logits."""
+"""The fixtures of the cases, their checkpoints, and quantkit's logits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def known_logits(case: Case) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
 
 
 def checkpoint(case: Case, folder: Path, n_layers: int | None = None) -> Path:
-    """The checkpoint of a case; with `n_layers`, more of its last layer."""
+    """The checkpoint of a case; `n_layers` repeats its last layer."""
     known = fixture(case)
     config, shapes = known["config"], known["shapes"]
     if n_layers is not None:
@@ -46,7 +46,7 @@ def checkpoint(case: Case, folder: Path, n_layers: int | None = None) -> Path:
 
 
 def _deepened(shapes: dict[str, Any], n_layers: int) -> dict[str, Any]:
-    """Shapes of a model with as many layers, those that are added like the last."""
+    """The shapes of a model with more layers, copies of the last one."""
     numbers = [int(match[1]) for name in shapes if (match := LAYER.search(name))]
     last = f".layers.{max(numbers)}."
     more = range(max(numbers) + 1, n_layers)

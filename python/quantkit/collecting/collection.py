@@ -17,7 +17,7 @@ import numpy as np
 from .._native import active_backend
 from .._version import __version__
 from ..errors import FormatError, OptionError, OutputError
-from ..evaluate.likelihood import negative_log_likelihood, refuse_nan
+from ..evaluate.likelihood import negative_log_likelihood, refuse_broken
 from ..evaluate.statistics import perplexity_estimate
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
@@ -128,7 +128,7 @@ def sum_chunk(work: ChunkToSum) -> tuple[ChunkSums, F64]:
         return sums, np.empty(0)
     scored, head = hidden[chunk.predicting], observed.model.head
     nll = negative_log_likelihood(scored, head, chunk.targets)
-    refuse_nan(nll)
+    refuse_broken(nll)
     return sums, nll
 
 

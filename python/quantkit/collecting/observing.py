@@ -1,7 +1,7 @@
-"""Weights that note what they are multiplied by, whatever the forward pass is.
+"""Weights that record the activations that multiply them, for any forward pass.
 
-A chunk is one worker's task, and each thread notes into the sums of its own chunk.
-Source of what is noted and how it is counted: tools/imatrix of llama.cpp, b11434.
+A chunk is one work item, and each thread adds to the sums of its own chunk.
+Source of what is recorded and how it is counted: tools/imatrix of llama.cpp, b11434.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ColumnSums:
-    """The sums of one matrix of a tensor: f64 [cols] each, and the number of rows."""
+    """The sums of one matrix: f64 [cols] each, and the number of rows."""
 
     squares: F64
     values: F64
@@ -43,9 +43,9 @@ class ColumnSums:
 
     @classmethod
     def of(cls, x: F32) -> ColumnSums:
-        """Of activations x [n, cols]."""
+        """The sums of activations x [n, cols]."""
         wide = x.astype(np.float64)
-        with np.errstate(invalid="ignore"):  # infinities are refused elsewhere
+        with np.errstate(invalid="ignore"):  # `Recorder.add` refuses infinities
             values = wide.sum(axis=0)
         np.multiply(wide, wide, out=wide)
         return cls(wide.sum(axis=0), values, len(x))
@@ -59,21 +59,21 @@ class ColumnSums:
 
 
 ChunkSums = dict[tuple[str, int], ColumnSums]
-"""The sums of a chunk, by tensor and by matrix of it."""
+"""The sums of a chunk, by (tensor name, number of the matrix)."""
 
 
 class Recorder:
-    """Takes in activations, for the chunk that the thread is working on."""
+    """Records activations for the chunk that the current thread works on."""
 
     def __init__(self) -> None:
         self._local = threading.local()
 
     @contextmanager
     def chunk(self, where: str) -> Iterator[ChunkSums]:
-        """What this thread multiplies from here on, as sums that grow.
+        """Record this thread's activations in the returned sums.
 
         Args:
-            where: the chunk, in messages.
+            where: the name of the chunk in messages.
         """
         self._local.sums, self._local.where = {}, where
         try:
@@ -82,17 +82,17 @@ class Recorder:
             del self._local.sums, self._local.where
 
     def add(self, tensor: str, matrix: int, x: Activations) -> None:
-        """Take in what a matrix of a tensor is multiplied by.
+        """Record the activations that multiply a matrix of a tensor.
 
         Raises:
-            NonFiniteError: it holds a NaN or an infinity.
+            NonFiniteError: an activation is NaN or infinite.
         """
         found = x.made(ColumnSums, ColumnSums.of)
         if not np.isfinite(found.squares).all():
             raise NonFiniteError(
                 f"{self._local.where}: tensor {tensor} is multiplied by activations "
-                "that are NaN or infinite; check the model, of which a tensor before "
-                "this one may be damaged"
+                "that are NaN or infinite; check the model: an earlier tensor may be "
+                "damaged"
             )
         sums, key = self._local.sums, (tensor, matrix)
         sums[key] = sums[key] + found if key in sums else found
@@ -100,16 +100,16 @@ class Recorder:
 
 @dataclass(frozen=True)
 class ObservedMatrix:
-    """A matrix that tells a recorder what it is multiplied by; see `base.Matrix`.
+    """A matrix that records the activations that multiply it; see `base.Matrix`.
 
-    Of the parts of a matrix, such as those of fused projections, only the first tells:
-    the others are multiplied by the same.
+    Parts of a matrix, such as those of fused projections, have the same input, so only
+    the first part records it.
 
     Attributes:
-        inner: the matrix itself, or a part of it.
+        inner: the matrix, or a part of it.
         tensor: the name of the tensor.
-        matrix_rows: rows of each matrix (expert, head) that is stacked in the tensor.
-        recorder: what is told.
+        matrix_rows: rows of each matrix (expert, head) stacked in the tensor.
+        recorder: records the activations.
         start: the first row of the part.
     """
 
@@ -133,23 +133,23 @@ class ObservedMatrix:
         return self.inner.apply(shared)
 
     def part(self, start: int, stop: int) -> ObservedMatrix:
-        """Rows start..stop-1 as a matrix of their own, without a copy."""
+        """Rows start..stop-1 as a matrix, without a copy."""
         inner = self.inner.part(start, stop)
         return replace(self, inner=inner, start=self.start + start)
 
     def rows(self, index: NDArray[np.integer[Any]]) -> F32:
-        """The rows named by `index`, dequantized: [len(index), n_cols]."""
+        """The rows at `index`, dequantized: f32 [len(index), n_cols]."""
         return self.inner.rows(index)
 
 
 @dataclass(frozen=True)
 class ObservedWeights:
-    """Weights whose layers tell a recorder what they are multiplied by.
+    """Weights that record the activations in layers (tensors `blk.*`).
 
     Attributes:
         inner: the weights.
-        tensors: their shapes, by name.
-        recorder: what is told.
+        tensors: the model's tensors by name, for their shapes.
+        recorder: records the activations.
     """
 
     inner: Weights
@@ -169,17 +169,17 @@ class ObservedWeights:
         return ObservedMatrix(matrix, name, math.prod(rows), self.recorder)
 
     def vector(self, name: str) -> F32:
-        """All weights of a small tensor called `name`, as f32 in one axis."""
+        """All weights of the small tensor `name`: f32 [n]."""
         return self.inner.vector(name)
 
 
 @dataclass(frozen=True)
 class ObservedModel:
-    """A model that tells a recorder what its matrices are multiplied by.
+    """A model that records the activations of its matrices.
 
     Attributes:
         model: the model.
-        recorder: what is told.
+        recorder: records the activations.
         head: the name of the output head's tensor.
     """
 
@@ -189,7 +189,7 @@ class ObservedModel:
 
     @classmethod
     def of(cls, source: ModelSource, weights: Weights) -> ObservedModel:
-        """The model of a source and of the weights made from it."""
+        """Build the model from a source and its weights."""
         recorder = Recorder()
         observed = ObservedWeights(weights, source.tensors, recorder)
         own = "output.weight"
@@ -206,9 +206,9 @@ class ObservedOpener:
     model: ModelOpener
 
     def open(self) -> ObservedModel:
-        """The model.
+        """Load the model.
 
         Raises:
-            QuantkitError: as `ModelOpener.load`.
+            QuantkitError: as for `ModelOpener.load`.
         """
         return ObservedModel.of(*self.model.load())

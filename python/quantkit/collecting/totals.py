@@ -1,8 +1,8 @@
-"""The sums of all chunks so far, which a file keeps for a run that was killed.
+"""The sums of all chunks so far, saved to a file so that a stopped run can resume.
 
-The file is a NumPy archive that replaces the one before in one step: JSON that says
-what the sums are of, and all of them one after the other.  It is taken up only by a run
-over the same model that starts with the same chunks, by the same version of quantkit.
+The file is a NumPy archive, replaced atomically: JSON that describes the sums, and the
+concatenated sums.  Only a run with the same model, the same first chunks and the same
+version of quantkit resumes from it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from .observing import ChunkSums
 __all__ = ["Totals"]
 
 EXPERTS = "_exps.weight"
-"""How the names of tensors end whose matrices see a part of the tokens each."""
+"""The name suffix of tensors whose matrices each see only some of the tokens."""
 
 
 class Totals:
-    """The sums of chunks, added in the order in which they come.
+    """The sums of chunks, added in order.
 
     Args:
-        tensors: of the model, by name.
+        tensors: the model's tensors by name.
 
     Attributes:
-        n_chunks: how many chunks were added.
-        nll: of each, the negative log likelihoods of its scored tokens.
+        n_chunks: the number of added chunks.
+        nll: the negative log likelihoods of each chunk's scored tokens.
     """
 
     def __init__(self, tensors: Mapping[str, SourceTensor]) -> None:
@@ -65,10 +65,10 @@ class Totals:
         self._counts[name] = np.zeros(n_matrices, np.int64)
 
     def finished(self) -> dict[str, Sums]:
-        """The sums so far, as files have them.
+        """The sums so far, in the form of imatrix files.
 
-        Experts are counted each; the heads of a tensor see every token all of them, and
-        are one matrix.
+        Each expert has its own count.  All heads of a tensor see every token, so they
+        become one matrix.
         """
         found = {}
         for name, sums in self._sums.items():
@@ -79,14 +79,14 @@ class Totals:
         return found
 
     def save(self, path: Path, of: str) -> None:
-        """Keep the sums so far.
+        """Save the sums so far.
 
         Args:
             path: the file.
-            of: what they depend on.
+            of: a hash of everything that determines the sums.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
         file = io.BytesIO()
         about = json.dumps({"of": of, "tensors": list(self._sums)}).encode()
@@ -100,11 +100,11 @@ class Totals:
         write_whole(path, file.getvalue())
 
     def recall(self, path: Path, of: Sequence[str]) -> None:
-        """Take up the sums that a file keeps, if they are whole and of this.
+        """Load saved sums if they are intact and belong to this run.
 
         Args:
             path: the file.
-            of: what the sums of so many chunks depend on, by their number.
+            of: the hashes that `save` would use, by the number of chunks.
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
@@ -122,6 +122,6 @@ class Totals:
 
 
 def _taken(into: NDArray[Any], start: NDArray[Any]) -> NDArray[Any]:
-    """Fill an array from the start of another, and give what is left of that."""
+    """Fill `into` from the start of an array, and return the rest of that array."""
     into[:] = start[: into.size].reshape(into.shape)
     return start[into.size :]

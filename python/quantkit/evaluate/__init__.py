@@ -1,4 +1,4 @@
-"""What quantization costs: perplexity on a text, and the distance from the base."""
+"""Measure the cost of quantization: perplexity, and KL divergence from the base."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison compares: models as they are, and recipes of them."""
+"""The entries of a comparison: unchanged models, and models quantized by recipes."""
 
 from __future__ import annotations
 
@@ -33,22 +33,21 @@ __all__ = [
 ]
 
 BOTH = "both"
-"""Each entry with the default's activations, and one with quantized weights with 8-bit
-activations too: what the weights cost, and what those add."""
+"""Measure entries with default activations, and quantized ones also with 8-bit
+activations, to separate the cost of weights and activations."""
 
 PLAIN = (QuantType.F32, QuantType.F16, QuantType.BF16)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A recipe to compare, and what it is called.
+    """A recipe to compare.
 
     Attributes:
-        name: of the recipe, or of its file without the suffix.
+        name: the recipe's name, or its file's name without the suffix.
         recipe: the recipe.
-        overrides: what a recipe file changes of it.
-        required: it was asked for by name, so that it is an error if a model cannot
-            have it.
+        overrides: the changes in a recipe file.
+        required: the user named the recipe, so it is an error if a model cannot use it.
     """
 
     name: str
@@ -59,14 +58,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: a model, and what it is quantized to first.
+    """One row of a comparison: a model and the recipe to quantize it with.
 
     Attributes:
-        name: what the row is called.
+        name: the name of the row.
         source: the model.
-        wanted: the recipe; None: as the model is.
-        importance: of each column, by tensor name.
-        activations: how exactly activations are held, see `weights.ACTIVATIONS`.
+        wanted: the recipe; None: the unchanged model.
+        importance: importance of each column, by tensor name.
+        activations: precision of activations, see `weights.ACTIVATIONS`.
     """
 
     name: str
@@ -80,7 +79,7 @@ class Entry:
         """The type of each tensor.
 
         Raises:
-            UnsupportedTypeError: the model cannot have the recipe.
+            UnsupportedTypeError: the model cannot use the recipe.
         """
         if self.wanted is None:
             return {name: t.type for name, t in self.source.tensors.items()}
@@ -89,7 +88,7 @@ class Entry:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all tensors: what a file spends on them."""
+        """The size of all tensors in bytes, without padding."""
         return sum(
             t.n_rows * self.types[name].row_bytes(t.n_cols)
             for name, t in self.source.tensors.items()
@@ -97,13 +96,13 @@ class Entry:
 
     @property
     def bits_per_weight(self) -> float:
-        """Bits of all tensors over weights of all tensors."""
+        """The size of all tensors in bits, divided by the number of weights."""
         n_weights = sum(t.n_weights for t in self.source.tensors.values())
         return 8 * self.size_bytes / n_weights
 
     @property
     def main_type(self) -> QuantType:
-        """The type that most weights have."""
+        """The type of most weights."""
         counts: dict[QuantType, int] = {}
         for name, tensor in self.source.tensors.items():
             type = self.types[name]
@@ -112,12 +111,12 @@ class Entry:
 
     @property
     def ignores_importance(self) -> bool:
-        """Whether importance changes no weight, but perhaps the types."""
+        """Whether importance changes no quantized weight; it may still change types."""
         names = (self.importance or {}).keys() & self.types.keys()
         return not any(uses_importance(self.types[name]) for name in names)
 
     def weighs_what(self, other: Entry) -> bool:
-        """Whether this is the other one, but made with importance."""
+        """Whether this entry is `other` with importance."""
         return (
             self.importance is not None
             and other.importance is None
@@ -128,7 +127,7 @@ class Entry:
 
     @property
     def identity(self) -> str:
-        """A hash of all that the weights depend on.
+        """A hash of everything that determines the weights.
 
         Raises:
             OptionError: the model is not read from files.
@@ -143,12 +142,12 @@ class Entry:
 
 
 def wanted_types(types: Sequence[str | Path | Recipe]) -> list[Wanted]:
-    """The recipes that names stand for; "all" is every recipe that quantizes.
+    """Parse recipe names; "all" means every recipe that quantizes.
 
     A name that ends in .toml is a recipe file.
 
     Raises:
-        QuantkitError: no such recipe, or no such file.
+        QuantkitError: there is no such recipe or file.
     """
     wanted: list[Wanted] = []
     for each in types:
@@ -180,12 +179,12 @@ def entries_of(
     importance: Importance | None,
     activations: str = DEFAULT_ACTIVATIONS,
 ) -> list[Entry]:
-    """Each model as it is, then the recipes of those that are not quantized yet.
+    """The entries of a comparison: unchanged models, then recipes of unquantized ones.
 
-    With importance, each recipe that it changes is there without it and with it.
+    With importance, each recipe that it changes gives two entries, without and with it.
 
     Raises:
-        QuantkitError: a model is damaged, or cannot have a recipe asked for by name.
+        QuantkitError: a model is damaged, or cannot use a recipe that the user named.
     """
     sources = [open_source(model) for model in models]
     as_they_are = [Entry("", source) for source in sources]
@@ -201,7 +200,7 @@ def entries_of(
 
 
 def _with_activations(entries: Sequence[Entry], activations: str) -> list[Entry]:
-    """The entries in the precision asked for, or each in both."""
+    """The entries with the requested activations, or with both."""
     if activations != BOTH:
         precision_named(activations)
         return [replace(entry, activations=activations) for entry in entries]
@@ -216,7 +215,7 @@ def _with_activations(entries: Sequence[Entry], activations: str) -> list[Entry]
 def _names(
     models: Sequence[str | Path | ModelSource], entries: Sequence[Entry]
 ) -> list[str]:
-    """One model is called after its recipe or type, several after their files."""
+    """Names of models: a single one by its recipe or type, several by their files."""
     if len(models) == 1:
         recipe = recorded_recipe(entries[0].source.metadata)
         return [recipe.name if recipe else entries[0].main_type.name]
@@ -229,10 +228,10 @@ def _names(
 
 
 def _made_of(plain: Entry, importance: Importance | None) -> list[Entry]:
-    """An entry as far as it can be made, and beside it what importance makes of it.
+    """The entries of a recipe without and with importance, if possible and different.
 
     Raises:
-        UnsupportedTypeError: it cannot be made at all, and was asked for by name.
+        UnsupportedTypeError: neither is possible, and the user named the recipe.
     """
     required = plain.wanted is not None and plain.wanted.required
     if not importance:
@@ -247,7 +246,7 @@ def _made_of(plain: Entry, importance: Importance | None) -> list[Entry]:
 
 
 def _can_be_made(entry: Entry, required: bool) -> bool:
-    """Whether a model can have a recipe; if not, an error if it must."""
+    """Whether a model can use a recipe; raises an error if it is required."""
     try:
         return bool(entry.types)
     except UnsupportedTypeError:
@@ -257,7 +256,7 @@ def _can_be_made(entry: Entry, required: bool) -> bool:
 
 
 def _with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:
-    """Names that came before get a number."""
+    """Add numbers to repeated names."""
     seen: dict[str, int] = {}
     distinct = []
     for entry in entries:
@@ -268,15 +267,15 @@ def _with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def entry_named(entries: Sequence[Entry], name: str) -> Entry:
-    """The entry with a name, in any case.
+    """The entry with this name, case-insensitive.
 
     Raises:
-        OptionError: no entry has that name.
+        OptionError: no entry has this name.
     """
     for entry in entries:
         if entry.name.lower() == str(name).lower():
             return entry
     raise OptionError(
-        f"nothing that is measured is called {name!r}; there is: "
+        f"no entry of the comparison is called {name!r}; there are: "
         f"{', '.join(entry.name for entry in entries)}"
     )

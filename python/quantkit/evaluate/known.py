@@ -1,4 +1,4 @@
-"""What a comparison knows so far: the scores of entries on chunks, and their rows."""
+"""The known scores of a comparison, and the results computed from them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .summary import macro_average, measurement
 __all__ = ["Known", "NamedText", "Place"]
 
 Place = tuple[int, int]
-"""A text and a chunk of it, by number."""
+"""(number of the text, number of the chunk)."""
 
 
 @dataclass(frozen=True)
 class NamedText:
-    """A text cut into chunks, and what it is called."""
+    """A named text, split into chunks."""
 
     name: str
     chunks: Chunks
@@ -31,7 +31,7 @@ class NamedText:
 
 @dataclass(frozen=True)
 class _Row:
-    """The scores of an entry on a text, and what they come to."""
+    """The scores of an entry on a text, and the row computed from them."""
 
     scores: TokenScores
     measurement: Measurement
@@ -39,15 +39,15 @@ class _Row:
 
 @dataclass
 class Known:
-    """The scores that are known.
+    """The scores that were measured so far.
 
     Attributes:
-        model: what the models are called together.
-        entries: what is compared, the base first.
-        texts: on what; all with the same length and stride of chunks.
-        activations: how exactly they are held: what was asked for.
-        timed: by the name of an entry, what was measured at each place.
-        quantize_seconds: by the name of an entry, what quantizing took.
+        model: the common name of the models.
+        entries: the entries, the base first.
+        texts: the texts; all have the same chunk length and stride.
+        activations: the requested precision of activations.
+        timed: entry name -> place -> scores and seconds.
+        quantize_seconds: entry name -> seconds to quantize.
     """
 
     model: str
@@ -67,21 +67,21 @@ class Known:
         return self.entries[0]
 
     def places(self) -> list[Place]:
-        """All chunks: the first of each text, the second of each ..."""
+        """All chunks: the first of each text, then the second of each, and so on."""
         places = [
             (t, i) for t, text in enumerate(self.texts) for i in range(len(text.chunks))
         ]
         return sorted(places, key=lambda place: place[::-1])
 
     def left(self, *entries: Entry) -> list[Place]:
-        """The chunks that one of some entries was not measured on."""
+        """The chunks on which at least one of these entries was not measured."""
         known = [self.timed[entry.name] for entry in entries]
         return [p for p in self.places() if any(p not in each for each in known)]
 
     def comparison(self) -> Comparison | None:
-        """The rows of the entries that were measured on a chunk of every text.
+        """The results of the entries that were measured on a chunk of every text.
 
-        None as long as the base is not one of them.
+        None if the base is not one of them.
         """
         if not self._is_begun(self.base):
             return None
@@ -117,12 +117,12 @@ class Known:
         )
 
     def _is_begun(self, entry: Entry) -> bool:
-        """Whether an entry, and the base, were measured on a chunk of every text."""
+        """Whether the entry and the base have the first chunk of every text."""
         known = self.timed[entry.name].keys() & self.timed[self.base.name].keys()
         return all((t, 0) in known for t in range(len(self.texts)))
 
     def _row(self, entry: Entry, t: int) -> _Row:
-        """The row of an entry on a text, made anew if there are more chunks now."""
+        """The row of an entry on a text, recomputed if there are new chunks."""
         own, base = self.timed[entry.name], self.timed[self.base.name]
         both = takewhile(lambda i: (t, i) in own and (t, i) in base, count())
         chunks = [own[t, i] for i in both]

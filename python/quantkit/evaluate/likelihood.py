@@ -1,22 +1,21 @@
-"""What two models say of the next token, compared without holding their logits.
+"""Compare the predictions of two models without storing their logits.
 
-The heads are applied by tiles of the vocabulary, and a tile is forgotten before the
-next.  Of a model the maximum M of the logits so far and Z = sum of exp(l - M) are kept,
-Z rescaled by exp(M before - M) when M grows, so that at the end log Z + M is the
-logarithm of the softmax's denominator.
+The heads are applied to one tile of the vocabulary at a time.  For each model only the
+maximum M of the logits so far and Z = sum of exp(l - M) are kept.  When M grows, Z is
+rescaled by exp(old M - new M), so that at the end log Z + M is the logarithm of the
+softmax's denominator.
 
-With p of the base's logits b and q of the model's logits l, the divergence is
+With p the softmax of the base's logits b, and q that of the model's logits l,
 
     KL(p || q) = sum of p_i (log p_i - log q_i)
                = sum of p_i (b_i - l_i) - (log Z_b + M_b) + (log Z_l + M_l)
 
-since the p_i sum to one.  The first sum is S / Z_b, where S = sum of
-exp(b_i - M_b) (b_i - l_i) is rescaled as Z_b is: all of it is known after one pass over
-the tiles, and no probability is too small to count.  If both models give the same
-logits, S is 0 and both denominators went through the same operations, so that the
-divergence is exactly 0.
+because the p_i sum to 1.  The first sum is S / Z_b, where S = sum of
+exp(b_i - M_b) (b_i - l_i) is rescaled like Z_b.  So one pass over the tiles gives the
+exact divergence, without a lower limit on probabilities.  If both models have the same
+logits, S is 0 and both denominators are equal, so the divergence is exactly 0.
 
-Logits, exp and its products are f32; sums and logarithms f64.
+Logits, exp and its products are f32; sums and logarithms are f64.
 """
 
 from __future__ import annotations
@@ -33,25 +32,28 @@ from ..by_value import ByValue
 from ..errors import NonFiniteError
 from ..forward.base import F32, Activations, Head
 
-__all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood", "refuse_nan"]
+__all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood", "refuse_broken"]
 
 F64 = NDArray[np.float64]
 Targets = NDArray[np.integer[Any]]
 
+MAX_NLL = 300
+"""The largest mean whose exponential can be squared, as errors of a perplexity are."""
+
 VOCABULARY_ROWS = 1024
-"""Tokens in a tile: bounds the logits held, which fit a core's second-level cache."""
+"""Tokens in a tile, so that the logits of a tile fit in a core's L2 cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class TokenScores(ByValue):
-    """How well a model predicts tokens, and how near it is to the base there.
+    """A model's scores on tokens, and its distance from the base there.
 
-    The arrays have one shape: [tokens], or [chunks, tokens of a chunk].
+    All arrays have the same shape: [tokens], or [chunks, tokens of a chunk].
 
     Attributes:
-        nll: f64, negative log likelihood of the token that came.
+        nll: f64, negative log likelihood of the actual token.
         kld: f64, KL divergence of the model's prediction from the base's.
-        same_top: bool, whether both hold the same token for the likeliest.
+        same_top: bool, whether both give the same token the highest probability.
     """
 
     nll: F64
@@ -65,7 +67,7 @@ class TokenScores(ByValue):
 
     @classmethod
     def stacked(cls, parts: Sequence[TokenScores]) -> TokenScores:
-        """The scores of chunks, one after the other."""
+        """Stack the scores of chunks."""
         return cls(
             np.stack([part.nll for part in parts]),
             np.stack([part.kld for part in parts]),
@@ -78,36 +80,36 @@ class TokenScores(ByValue):
 
 
 class _Softmax:
-    """The softmax of n rows of logits that come tile by tile."""
+    """The softmax of n rows of logits, added tile by tile."""
 
     def __init__(self, targets: Targets) -> None:
         self.targets = np.ascontiguousarray(targets, np.int64)
         self.rows = new_rows(len(targets))
 
     def add(self, logits: F32, start: int) -> None:
-        """Take in the logits of tokens `start` and on."""
+        """Add the logits of a tile that starts at token `start`."""
         add_logits(logits, start, self.targets, self.rows, active_backend())
 
     def add_beside(
         self, base: _Softmax, logits: F32, base_logits: F32, start: int, excess: F64
     ) -> None:
-        """Take in those of a model; those of its base into `base`, and S into `excess`.
+        """Add a tile of the model's logits, the base's to `base`, and S to `excess`.
 
-        Both models predict the same targets.
+        Both models have the same targets.
         """
         rows, backend = (self.rows, base.rows), active_backend()
         compare_logits(logits, base_logits, start, self.targets, rows, excess, backend)
 
     @property
     def log_total(self) -> F64:
-        """[n], the logarithm of the softmax's denominator."""
+        """The logarithm of the softmax's denominator: f64 [n]."""
         highest = self.rows["highest"].astype(np.float64)
         logarithm: F64 = highest + np.log(self.rows["total"])
         return logarithm
 
     @property
     def nll(self) -> F64:
-        """[n], negative log likelihood of the targets."""
+        """The negative log likelihood of the targets: f64 [n]."""
         nll: F64 = self.log_total - self.rows["wanted"]
         return nll
 
@@ -132,12 +134,12 @@ def negative_log_likelihood(hidden: F32, head: Head, targets: Targets) -> F64:
 def compare_tokens(
     hidden: F32, head: Head, base_hidden: F32, base_head: Head, targets: Targets
 ) -> TokenScores:
-    """The scores of n tokens by a model, beside the base.
+    """The scores of a model on n tokens, compared with the base.
 
     Args:
         hidden: [n, width], the model's final hidden states.
-        head: [vocabulary, width], its head.
-        base_hidden: [n, width of the base], those of the base.
+        head: [vocabulary, width], the model's head.
+        base_hidden: [n, width of the base], the base's final hidden states.
         base_head: [vocabulary, width of the base].
         targets: n token ids.
     """
@@ -152,12 +154,26 @@ def compare_tokens(
     return TokenScores(model.nll, kld, model.rows["top"] == base.rows["top"])
 
 
-def refuse_nan(nll: F64, who: str = "the model") -> None:
-    """Raise a NonFiniteError if a model predicted nothing for a token."""
+def refuse_broken(nll: F64, who: str = "the model") -> None:
+    """Refuse a model that predicts NaN, or worse than a perplexity can say.
+
+    Args:
+        nll: its negative log likelihoods of the tokens of a chunk.
+        who: the model, in messages.
+
+    Raises:
+        NonFiniteError: they are NaN, or above `MAX_NLL` on average.
+    """
     if np.isnan(nll).any():
         raise NonFiniteError(
-            f"{who} predicts NaN: a weight may be damaged; quantkit imatrix names the "
-            "first tensor that is multiplied by NaN or infinities"
+            f"{who} predicts NaN: a weight may be damaged; `quantkit imatrix` names "
+            "the first tensor that is multiplied by NaN or infinity"
+        )
+    if nll.mean() > MAX_NLL:
+        raise NonFiniteError(
+            f"{who} predicts a text with a mean log likelihood of {-nll.mean():.0f} a "
+            "token, whose perplexity is beyond all numbers (chance gives about -12); "
+            "its weights or its metadata are damaged"
         )
 
 

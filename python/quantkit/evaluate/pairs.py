@@ -1,4 +1,4 @@
-"""Two entries compared with each other on the same tokens."""
+"""Paired differences of two entries on the same tokens."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["PairedDifference", "paired"]
 
 @dataclass(frozen=True, eq=False)
 class PairedDifference(ByValue):
-    """Two entries compared on the same tokens: what `name` has more than `versus`.
+    """The paired differences `name` minus `versus` on the same tokens.
 
     Attributes:
-        delta_ppl, delta_ppl_error: of the perplexities, paired.
-        ln_ppl_ratio, ln_ppl_ratio_error: log of the perplexities' ratio, paired.
-        ppl_p_value: how often chance makes a ratio at least as far from 1.
-        kld_difference, kld_difference_error: of the mean KL divergences, paired.
-        kld_p_value: likewise.
+        delta_ppl, delta_ppl_error: the difference of the perplexities.
+        ln_ppl_ratio, ln_ppl_ratio_error: the log ratio of the perplexities.
+        ppl_p_value: the two-sided p-value of the log ratio.
+        kld_difference, kld_difference_error: the difference of the mean KL divergences.
+        kld_p_value: its two-sided p-value.
     """
 
     name: str
@@ -48,11 +48,12 @@ def paired(
     scores: Sequence[TokenScores],
     others: Sequence[TokenScores],
 ) -> PairedDifference:
-    """What one entry has more than another; of several texts, the mean.
+    """The paired difference of two entries; with several texts, the mean over texts.
 
     Args:
-        name, versus: the entries.
-        scores, others: of each text, on chunks of which the first are the same.
+        name, versus: the names of the entries.
+        scores, others: their scores on each text; chunks beyond the shorter one are
+            ignored.
     """
     pairs = [
         (one.first(n), two.first(n))

@@ -1,4 +1,4 @@
-"""Measurements as cells of text, as CSV and HTML, and as a plot."""
+"""Present measurements as text tables, CSV, HTML and plots."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ MIB = 1 << 20
 def comparison_cells(
     texts: Sequence[TextResult], best: Collection[str] | None = None
 ) -> Cells:
-    """One row per entry: what it takes and what it costs.
+    """One row per entry: size, perplexity, and difference from the base.
 
     Args:
-        texts: the rows on each text; of several, their average as the last.
-        best: the names to mark, in a column of their own; None: no such column.
+        texts: the rows of each text; with several texts, their average comes last.
+        best: the names to mark in the column "pareto"; None: no such column.
     """
     several = len(texts) > 1
     rows = []
@@ -72,13 +72,13 @@ def _row(row: Measurement, *, is_base: bool) -> tuple[str, ...]:
 
 
 def _with_error(value: float, error: float, digits: int, sign: str = "") -> str:
-    """A value and its error, if that is known."""
+    """A value and its error, if the error is known."""
     text = f"{value:{sign}.{digits}f}"
     return text if math.isnan(error) else f"{text} ± {error:.{digits}f}"
 
 
 def versus_cells(differences: Sequence[PairedDifference]) -> Cells:
-    """One row per pair: which of the two is better, and whether chance could do it."""
+    """One row per pair: the paired differences and their p-values."""
     columns = (
         *("type", "versus", ">PPL difference", ">ln PPL ratio", ">p"),
         *(">KLD difference", ">p"),
@@ -103,7 +103,7 @@ def _probability(p: float) -> str:
 
 
 def html_table(cells: Cells) -> str:
-    """The cells as a table in HTML, for notebooks."""
+    """The cells as an HTML table, for notebooks."""
     lines = ["<table>", "<tr>"]
     lines += [f"<th>{escape(c.removeprefix('>'))}</th>" for c in cells.columns]
     for row in cells.rows:
@@ -112,7 +112,7 @@ def html_table(cells: Cells) -> str:
 
 
 def kld_plot(rows: Sequence[Measurement], best: Collection[str], ax: Any = None) -> Any:
-    """Divergence over size, on Matplotlib axes; see `Comparison.plot`."""
+    """Plot KL divergence over size on Matplotlib axes; see `Comparison.plot`."""
     if ax is None:
         from matplotlib import pyplot
 
@@ -136,7 +136,7 @@ def kld_plot(rows: Sequence[Measurement], best: Collection[str], ax: Any = None)
 
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
-    """Records with the same keys, under a heading; what is not known is empty."""
+    """Records with the same keys as CSV with a header; unknown values are empty."""
     file = io.StringIO()
     writer = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
     writer.writeheader()

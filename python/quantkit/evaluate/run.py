@@ -1,9 +1,10 @@
-"""A comparison while it is measured: what is done, what is left, what is known so far.
+"""Run a comparison, with intermediate results at any time.
 
-The base goes first, and its hidden states are kept; its head is applied again beside
-that of each other model, so that no logits are kept.  Then the others, one after the
-other, so that one of them is in memory beside the base's head.  A chunk is one task of
-one worker.  Chunks are taken from all texts in turn: the first of each, the second ...
+The base is evaluated first and its hidden states are stored.  Then the other models are
+evaluated one after the other, so that only one is in memory with the base's head.  The
+base's head is applied again together with each model's head, so no logits are stored.
+Each chunk is one work item.  Chunks alternate between texts: the first of each text,
+the second of each, and so on.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = ["ComparisonRun"]
 
 @dataclass(frozen=True)
 class _Kept:
-    """What is kept of the base: all that the others are compared with."""
+    """What is kept of the base to compare the other models with."""
 
     head: Shared[Head]
     store: HiddenStore
@@ -45,15 +46,15 @@ class _Kept:
 
 
 class ComparisonRun:
-    """Measures entries on texts; `run` does it, `so_far` tells at any time.
+    """Measures entries on texts: `run` measures, `so_far` gives intermediate results.
 
     Args:
-        known: what is compared, on what, and what is known of it.
+        known: the entries, the texts and the known scores.
         threads: chunks evaluated at a time; None: one per core.
-        save: where scores are kept for a later run; None: nowhere.
+        save: a file that keeps scores for a later run; None: do not save.
 
     Attributes:
-        known: as given; it grows.
+        known: as given, with new scores added.
     """
 
     def __init__(
@@ -70,23 +71,23 @@ class ComparisonRun:
 
     @property
     def steps_done(self) -> int:
-        """How many chunks are measured, over all entries."""
+        """The number of measured chunks, over all entries."""
         return sum(map(len, self.known.timed.values()))
 
     @property
     def n_steps(self) -> int:
-        """How many there are to measure."""
+        """The total number of chunks to measure, over all entries."""
         return len(self.known.entries) * len(self.known.places())
 
     def so_far(self) -> Comparison | None:
-        """What is known; None as long as the base has no chunk of every text."""
+        """The results so far; None until the base has a chunk of every text."""
         return self.known.comparison()
 
     def run(self, progress: Progress | None = None) -> Comparison:
-        """Measure all that is not known yet.
+        """Measure everything that is not known yet.
 
         Args:
-            progress: told about every slab quantized and every chunk evaluated.
+            progress: called after every quantized slab and every evaluated chunk.
         """
         with SavedScores(self._save) if self._save else nullcontext() as self._saved:
             self._recall()
@@ -94,11 +95,11 @@ class ComparisonRun:
             if left:
                 self._measure(left, progress)
         result = self.so_far()
-        assert result is not None  # for mypy; every chunk is measured
+        assert result is not None  # for mypy: every chunk is measured
         return result
 
     def _recall(self) -> None:
-        """Take over what an earlier run measured."""
+        """Load what an earlier run measured."""
         if self._saved is None:
             return
         where = f"{__version__} {active_backend().name}"
@@ -115,7 +116,7 @@ class ComparisonRun:
                     self.known.timed[entry.name][place] = timed
 
     def _key(self, entry: Entry, place: Place) -> str:
-        """What the scores of an entry on a chunk are saved under."""
+        """The key of an entry's scores on a chunk."""
         chunks = self.known.texts[place[0]].chunks
         precisions = f"{entry.activations} {self.known.base.activations}"
         how = f"{chunks.n_scored} {precisions}"
@@ -123,7 +124,7 @@ class ComparisonRun:
         return hash_pieces([*pieces, chunks.inputs(place[1]).tobytes()])
 
     def _measure(self, left: Sequence[Place], progress: Progress | None) -> None:
-        """Measure the base on some chunks, and each entry on those that it lacks."""
+        """Measure the base on these chunks, and each entry on its missing chunks."""
         base, name = self._load(self.known.base, progress), self.known.base.name
         width = base.value.head.shape[1]
         shape = self.known.texts[0].chunks.n_scored, width
@@ -135,7 +136,7 @@ class ComparisonRun:
             for place, (_, (timed, hidden)) in zip(left, results, strict=True):
                 store.put(kept.number[place], hidden)
                 self._note(self.known.base, place, timed, len(left), progress)
-            del base, work, results  # all but the head may go
+            del base, work, results  # free everything except the head
             for entry in self.known.entries[1:]:
                 own = self.known.left(entry)
                 if own:
@@ -148,13 +149,13 @@ class ComparisonRun:
         places: Sequence[Place],
         progress: Progress | None,
     ) -> None:
-        """Measure an entry on some chunks; its model is gone before the next comes."""
+        """Measure an entry on these chunks; its model is freed on return."""
         model = self._load(entry, progress)
         n_tokens, n_base = (m.shape[0] for m in (model.value.head, kept.head.value))
         if n_tokens != n_base:
             raise QuantkitError(
-                f"{entry.name} predicts {n_tokens} tokens and the base "
-                f"{n_base}; only models with one vocabulary can be compared"
+                f"{entry.name} has a vocabulary of {n_tokens} tokens, but the base has "
+                f"{n_base}; only models with the same vocabulary can be compared"
             )
         work = (
             Beside(
@@ -172,7 +173,7 @@ class ComparisonRun:
         return self.known.texts[text].chunks.chunk(i)
 
     def _load(self, entry: Entry, progress: Progress | None) -> Shared[Model]:
-        """The model of an entry, quantized if it is to be."""
+        """Load the model of an entry, quantized if it has a recipe."""
         start, wanted = perf_counter(), entry.wanted
         model = share_model(
             entry.source,
@@ -198,7 +199,7 @@ class ComparisonRun:
         n_places: int,
         progress: Progress | None,
     ) -> None:
-        """Take in the scores of a chunk, with its share of the workers' time."""
+        """Add and save the scores of a chunk, with its share of the workers' time."""
         known, n_workers = self.known.timed[entry.name], self._workers.count
         if place not in known:
             seconds = timed.seconds / min(n_workers, n_places)
@@ -210,6 +211,6 @@ class ComparisonRun:
 
 
 def _head_of(model: Shared[Model]) -> Shared[Head]:
-    """The head of a model, which goes on when the rest of the model goes."""
+    """The head of a model, without a reference to the rest of the model."""
     opener = None if model.opener is None else HeadOpener(model.opener)
     return Shared(opener, model.value.head)

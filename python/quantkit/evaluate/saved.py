@@ -30,14 +30,14 @@ __all__ = ["SavedScores", "Timed", "scores_beside"]
 
 @dataclass(frozen=True)
 class Timed:
-    """Something measured and the seconds that it took."""
+    """The scores of a chunk and the seconds that they took."""
 
     scores: TokenScores
     seconds: float
 
 
 def scores_beside(results: Path) -> Path:
-    """Where the scores of a file of results are kept."""
+    """The path of the scores file of a results file."""
     return results.with_name(f"{results.name}.scores")
 
 
@@ -76,7 +76,7 @@ class SavedScores:
         self._file.close()
 
     def scores(self, key: str) -> Timed | None:
-        """The scores of a chunk, if they are known."""
+        """The saved scores of a chunk, or None."""
         record = self._known.get(key)
         if record is None:
             return None
@@ -88,12 +88,12 @@ class SavedScores:
         return Timed(found, record["seconds"])
 
     def seconds(self, key: str) -> float | None:
-        """How long something took that has no scores, if that is known."""
+        """The saved seconds of a step without scores, or None."""
         record = self._known.get(key)
         return None if record is None else float(record["seconds"])
 
     def add(self, key: str, seconds: float, scores: TokenScores | None = None) -> None:
-        """Keep what was measured."""
+        """Save scores and seconds under a key."""
         record: dict[str, Any] = {"key": key, "seconds": seconds}
         if scores is not None:
             arrays = {"nll": scores.nll, "kld": scores.kld, "same_top": scores.same_top}

@@ -1,7 +1,7 @@
-"""The work on one chunk of text: a model's scores, alone or beside its base's.
+"""Work items that score one chunk of text, for one model or compared with the base.
 
-An item holds all that its scores depend on, so that any thread or process can make
-them.
+An item contains everything that determines its scores, so any thread or process can
+compute them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from typing import ClassVar
 from ..execution.opened import Opener, Shared
 from ..forward.base import F32, Head, Model
 from ..tokens.chunks import Chunk
-from .likelihood import TokenScores, compare_tokens, negative_log_likelihood, refuse_nan
+from .likelihood import (
+    TokenScores,
+    compare_tokens,
+    negative_log_likelihood,
+    refuse_broken,
+)
 from .saved import Timed
 
 __all__ = ["Alone", "Beside", "HeadOpener", "score_alone", "score_base", "score_beside"]
@@ -21,10 +26,10 @@ __all__ = ["Alone", "Beside", "HeadOpener", "score_alone", "score_base", "score_
 
 @dataclass(frozen=True, eq=False)
 class Alone:
-    """A chunk for a model.
+    """A chunk to score with one model.
 
     Attributes:
-        name: what the model is called in messages.
+        name: the model's name in messages.
         model: the model.
         chunk: the tokens.
     """
@@ -41,11 +46,11 @@ class Alone:
 
 @dataclass(frozen=True, eq=False)
 class Beside(Alone):
-    """A chunk for a model that is compared with its base.
+    """A chunk to score with a model and compare with the base.
 
     Attributes:
         base_head: the base's output head.
-        base_hidden: what `hidden` is of the base.
+        base_hidden: the base's final hidden states, as `hidden` returns them.
     """
 
     base_head: Shared[Head]
@@ -54,17 +59,17 @@ class Beside(Alone):
 
 @dataclass(frozen=True)
 class HeadOpener:
-    """Opens a model's head in another process; the rest of the model goes again."""
+    """Opens a model's head in another process; the rest of the model is freed."""
 
     kept: ClassVar[int] = 1
 
     model: Opener[Model]
 
     def open(self) -> Head:
-        """The head.
+        """Open the head.
 
         Raises:
-            QuantkitError: as the model's opener.
+            QuantkitError: as for the model's opener.
         """
         return self.model.open().head
 
@@ -79,7 +84,7 @@ def score_alone(work: Alone) -> Timed:
 
 
 def score_base(work: Alone) -> tuple[Timed, F32]:
-    """The scores of a model, and the hidden states that others are compared with.
+    """The scores of the base, and its final hidden states for comparisons.
 
     Raises:
         NonFiniteError: the model predicts NaN.
@@ -87,12 +92,12 @@ def score_base(work: Alone) -> tuple[Timed, F32]:
     start = perf_counter()
     hidden, head = work.hidden(), work.model.value.head
     nll = negative_log_likelihood(hidden, head, work.chunk.targets)
-    refuse_nan(nll, work.name)
+    refuse_broken(nll, work.name)
     return Timed(TokenScores.of_base(nll), perf_counter() - start), hidden
 
 
 def score_beside(work: Beside) -> Timed:
-    """The scores of a model, and how far its predictions are from the base's.
+    """The scores of a model, including its divergence from the base.
 
     Raises:
         NonFiniteError: the model predicts NaN.
@@ -101,5 +106,5 @@ def score_beside(work: Beside) -> Timed:
     own = work.hidden(), work.model.value.head
     base = work.base_hidden, work.base_head.value
     scores = compare_tokens(*own, *base, work.chunk.targets)
-    refuse_nan(scores.nll, work.name)
+    refuse_broken(scores.nll, work.name)
     return Timed(scores, perf_counter() - start)

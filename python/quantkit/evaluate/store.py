@@ -1,7 +1,7 @@
-"""The base's final hidden states: in memory, or where they are too large in a file.
+"""A store for the base's final hidden states, in memory or in a temporary file.
 
-They say all that the base predicts, once its head is applied again, in the width of the
-model instead of its vocabulary: 4 bytes times the width per scored token.
+Applying the base's head to them again gives its predictions.  They need 4 bytes times
+the model's width per scored token; logits would need the vocabulary size.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ __all__ = ["HiddenStore"]
 F32 = NDArray[np.float32]
 
 MEMORY_BYTES = 1 << 30
-"""What may stay in memory."""
+"""The maximum size to keep in memory."""
 
 
 class HiddenStore:
-    """Arrays of one shape by number; safe to use from many threads.
+    """Numbered arrays of one shape; safe to use from several threads.
 
     Args:
-        n: how many arrays there are.
-        shape: of each.
+        n: the number of arrays.
+        shape: the shape of each array.
 
     Raises:
-        OutputError: they fit neither in memory nor in the folder for temporary files.
+        OutputError: they fit neither in memory nor in the temporary folder.
     """
 
     def __init__(self, n: int, shape: tuple[int, int]) -> None:
@@ -52,22 +52,22 @@ class HiddenStore:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Forget all arrays; a file goes with them."""
+        """Delete all arrays and the temporary file."""
         self._memory.clear()
         if self._file is not None:
             self._file.close()
 
     def put(self, i: int, hidden: F32) -> None:
-        """Keep array i."""
+        """Store array i."""
         if self._file is None:
-            self._memory[i] = hidden.copy()  # not the sequence that it is a part of
+            self._memory[i] = hidden.copy()  # so that the full sequence can be freed
             return
         with self._lock:
             self._file.seek(i * self._size)
             self._file.write(hidden.tobytes())
 
     def get(self, i: int) -> F32:
-        """Array i, which was put there before."""
+        """The stored array i."""
         if self._file is None:
             return self._memory[i]
         with self._lock:

@@ -1,7 +1,7 @@
-"""Student's t distribution, as far as a test of a difference needs it.
+"""Student's t distribution for two-sided tests.
 
-Sources: Abramowitz and Stegun, 26.5.8 and 26.7.1; the continued fraction is evaluated
-by Lentz's method as Thompson and Barnett modified it (J. Comput. Phys. 64, 1986).
+Sources: Abramowitz and Stegun, 26.5.8 and 26.7.1; the modified Lentz method of Thompson
+and Barnett for the continued fraction (J. Comput. Phys. 64, 1986).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ MAX_TERMS = 10_000
 
 
 def two_sided_p(t: float, dof: int) -> float:
-    """How often a t with `dof` degrees of freedom is further from 0 than `t`.
+    """The two-sided p-value of `t` with `dof` degrees of freedom.
 
-    This is I_x(dof / 2, 1 / 2) at x = dof / (dof + t^2), I the regularised incomplete
-    beta function.
+    It is I_x(dof / 2, 1 / 2) at x = dof / (dof + t^2), where I is the regularised
+    incomplete beta function.
 
     Example:
         >>> round(two_sided_p(2.0, 10), 6)
@@ -34,10 +34,10 @@ def two_sided_p(t: float, dof: int) -> float:
 
 
 def _incomplete_beta(a: float, b: float, x: float, rest: float) -> float:
-    """I_x(a, b), where `rest` is 1 - x with all its digits."""
+    """I_x(a, b); `rest` is 1 - x in full precision."""
     if x == 0 or rest == 0:
         return 0.0 if x == 0 else 1.0
-    if x > (a + 1) / (a + b + 2):  # where the fraction converges slowly
+    if x > (a + 1) / (a + b + 2):  # the fraction would converge slowly
         return 1 - _incomplete_beta(b, a, rest, x)
     log_front = a * math.log(x) + b * math.log(rest) - math.log(a)
     log_front += math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)

@@ -1,4 +1,4 @@
-"""From the scores of tokens to the figures of a row."""
+"""Compute the row of a comparison from the scores of tokens."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def measurement(
     """The row of an entry on one text.
 
     Args:
-        entry: what was measured.
-        scores: [chunks, tokens].
-        base: of the base, on the same tokens.
-        tokens_per_second: how fast it went.
-        quantize_seconds: what quantizing took; None: nothing was quantized.
+        entry: the entry.
+        scores: the entry's scores [chunks, tokens].
+        base: the base's scores on the same tokens.
+        tokens_per_second: the evaluation speed.
+        quantize_seconds: the time to quantize; None: the model was not quantized.
     """
     return Measurement(
         name=entry.name,
@@ -100,10 +100,10 @@ def _divergence_figures(scores: TokenScores, base: TokenScores) -> dict[str, flo
 
 
 def macro_average(rows: Sequence[Measurement]) -> Measurement:
-    """An entry's figures on several texts as one row: each text counts alike.
+    """Average an entry's rows over several texts, with equal weights.
 
-    Values are means, errors those of a mean of independent values, `kld_max` is the
-    largest, and the speed that over all texts.
+    Values are means, errors are those of a mean of independent values, `kld_max` is the
+    maximum, and the speed is the overall speed.
     """
     if len(rows) == 1:
         return rows[0]
@@ -121,5 +121,5 @@ def _averaged(key: str, values: list[Any]) -> Any:
     if key.endswith("_error"):
         return math.hypot(*values) / len(values)
     if key in ("name", "type", "size_bytes", "bpw", "quantize_seconds"):
-        return values[0]  # which the text does not change
+        return values[0]  # the same for every text
     return sum(values) / len(values)

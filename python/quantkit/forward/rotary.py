@@ -43,7 +43,7 @@ class Rotary:
 
     @classmethod
     def load(cls, facts: Facts, weights: Weights, *, truncated: bool = True) -> Rotary:
-        """The angles by GGUF metadata and tensors.
+        """The angles given by GGUF metadata and tensors.
 
         Args:
             facts: the metadata.
@@ -84,7 +84,7 @@ class Rotary:
         *,
         truncated: bool = True,
     ) -> Rotary:
-        """The angles of `n_turned` components by GGUF metadata.
+        """The angles of `n_turned` components, given by GGUF metadata.
 
         Raises:
             UnsupportedModelError: the scaling type is unknown.

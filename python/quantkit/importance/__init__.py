@@ -1,7 +1,7 @@
-"""Importance matrices: given by users, merged, read, written and described.
+"""Importance matrices: merge, read, write and describe.
 
-For every matrix of weights, how large the activations of each column are that it is
-multiplied by.  Quantizers weigh errors with their mean squares.
+An importance matrix has, for every weight matrix, the mean square of the activations
+that multiply each column.  Quantizers weight errors with it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""A tensor beside its like in the layer before; `statistics` says what the figures are.
+"""Compare a tensor's sums with the same tensor of the previous layer.
 
-The sums of a layer's tensors add up to those of the layer.
+`statistics` defines the results.  `Gain` and `Pair` of a layer are the sums of those of
+its tensors.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["Gain", "Pair", "compared"]
 
 @dataclass(frozen=True)
 class Gain:
-    """Mean squares summed over the columns of a tensor, and of its like before."""
+    """Sums of mean squares over columns, for a tensor and that of the layer before."""
 
     energy: float = 0.0
     elements: int = 0
@@ -29,7 +30,7 @@ class Gain:
 
     @property
     def value(self) -> float:
-        """The ratio of the root mean squares; NaN where there was nothing before."""
+        """The ratio of the root mean squares; NaN if there is no previous energy."""
         if self.energy_before <= 0:
             return math.nan
         before = self.energy_before / self.elements_before
@@ -38,12 +39,12 @@ class Gain:
 
 @dataclass(frozen=True)
 class Pair:
-    """Sums over the n columns that a token reached in both.
+    """Sums over the n columns that tokens reached in both tensors.
 
     Attributes:
-        dot, squares, squares_before: of products and of squares.
-        distance: of squared differences.
-        cross, spread, spread_before: as the first three, less the means.
+        dot, squares, squares_before: sums of products and of squares.
+        distance: the sum of squared differences.
+        cross, spread, spread_before: as the first three, after subtracting the means.
     """
 
     n: int = 0
@@ -60,39 +61,39 @@ class Pair:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether no column holds anything."""
+        """Whether all columns are zero."""
         return not (self.squares or self.squares_before)
 
     @property
     def l2_dist(self) -> float:
-        """The distance of the two."""
+        """The Euclidean distance."""
         return math.sqrt(self.distance)
 
     @property
     def cossim(self) -> float:
-        """The cosine of their angle."""
+        """The cosine similarity."""
         return _share(self.dot, self.squares, self.squares_before)
 
     @property
     def pearson(self) -> float:
-        """Their correlation."""
+        """The Pearson correlation."""
         return _share(self.cross, self.spread, self.spread_before)
 
     @property
     def covariance(self) -> float:
-        """Their covariance."""
+        """The covariance."""
         return self.cross / self.n
 
 
 def _share(product: float, one: float, two: float) -> float:
-    """product / sqrt(one * two), within -1 and 1; NaN where both are 0."""
+    """product / sqrt(one * two), clipped to -1..1; NaN if both are 0."""
     if one > 0 and two > 0:
         return min(max(product / (math.sqrt(one) * math.sqrt(two)), -1.0), 1.0)
     return math.nan if one == two else 0.0
 
 
 def compared(one: Sums, before: Sums) -> Pair | None:
-    """A tensor beside its like; None where they have no columns in common."""
+    """Compare a tensor with that of the layer before; None without common columns."""
     with_values = one.values is not None and before.values is not None
     u, v = _averages(one, with_values), _averages(before, with_values)
     if u.size != v.size:
@@ -115,7 +116,7 @@ def compared(one: Sums, before: Sums) -> Pair | None:
 
 
 def _averages(sums: Sums, of_values: bool) -> F64:
-    """Means of each column, rounded to f32; NaN for a matrix without tokens: [n]."""
+    """The mean of each column, rounded to f32; NaN for matrices without tokens: [n]."""
     kept = sums.values if of_values and sums.values is not None else sums.squares
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.float32(1) / sums.counts.astype(np.float32)

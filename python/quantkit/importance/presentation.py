@@ -1,4 +1,4 @@
-"""An importance matrix as tables of text, and as plain data."""
+"""Present importance matrices as text tables and plain data."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _number(value: float) -> str:
 
 
 def summary(matrix: ImportanceMatrix) -> dict[str, Any]:
-    """What a matrix is of, as plain data for JSON."""
+    """A summary of an importance matrix, as plain data for JSON."""
     data: dict[str, Any] = {
         "version": 1,
         "tensors": len(matrix.sums),
@@ -78,7 +78,7 @@ def summary(matrix: ImportanceMatrix) -> dict[str, Any]:
 
 
 def summary_lines(matrix: ImportanceMatrix) -> str:
-    """What a matrix is of, for people."""
+    """A summary of an importance matrix, as text."""
     texts = f" of {', '.join(matrix.datasets)}" if matrix.datasets else ""
     lines = [
         f"{matrix.origin}: {len(matrix.sums)} tensors, {matrix.chunk_count} chunks of "
@@ -86,8 +86,9 @@ def summary_lines(matrix: ImportanceMatrix) -> str:
     ]
     if matrix.unreached:
         lines.append(
-            f"{sum(matrix.unreached.values())} experts in {len(matrix.unreached)} "
-            "tensors saw no token; a longer or more varied text may reach them"
+            f"no token reached {sum(matrix.unreached.values())} experts in "
+            f"{len(matrix.unreached)} tensors; a longer or more varied text may reach "
+            "them"
         )
     if matrix.perplexity is not None:
         found = matrix.perplexity

@@ -1,11 +1,12 @@
-"""Importance matrices from files: GGUF, and the older .dat.
+"""Read importance matrices from GGUF files and legacy .dat files.
 
-    GGUF   NAME.in_sum2 f32 [matrices, cols], NAME.counts f32 [matrices, 1], and in
-           newer files NAME.in_sum as in_sum2; the metadata in `Contents`
-    .dat   entries i32 | per entry: length i32, name, calls i32, n i32, f32 [n]
-           and from there on optional: chunks i32, length i32, name of the text
+    GGUF   NAME.in_sum2 f32 [matrices, cols], NAME.counts f32 [matrices, 1]; newer files
+           also have NAME.in_sum, shaped like in_sum2; for metadata see `Contents`
+    .dat   number of entries i32
+           per entry: length i32, name, calls i32, n i32, f32 [n]
+           optional: chunks i32, length i32, name of the text
 
-A .dat file holds means of squares times calls, a call being a chunk.
+A .dat file stores mean squares times calls; a call is a chunk.
 Source: common/imatrix-loader of llama.cpp.
 """
 
@@ -45,20 +46,20 @@ DATASETS, CHUNK_COUNT = "imatrix.datasets", "imatrix.chunk_count"
 CHUNK_SIZE, N_LAYER_NEXTN = "imatrix.chunk_size", "imatrix.n_layer_nextn"
 
 MAX_COUNT = 2**53
-"""What f64 counts exactly."""
+"""The largest count that f64 represents exactly."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds.
+    """The contents of an imatrix file.
 
     Attributes:
-        sums: by name of the tensor.
-        datasets: the texts that it was made from.
-        chunk_size: tokens of a chunk; 0: the file does not say.
-        chunk_count: how many chunks there were, as the file says; 0: it does not.
-        n_layer_nextn: how many of the last layers predict tokens further ahead.
-        is_legacy: it is a .dat file, so that rows are whole chunks.
+        sums: the sums by tensor name.
+        datasets: the names of the texts.
+        chunk_size: tokens per chunk; 0: unknown.
+        chunk_count: the number of chunks; 0: unknown.
+        n_layer_nextn: the number of multi-token prediction layers at the end.
+        is_legacy: the file is a .dat file, whose counts are chunks, not tokens.
     """
 
     sums: dict[str, Sums]
@@ -80,20 +81,21 @@ def read_imatrix(path: StrPath) -> dict[str, NDArray[np.float32]]:
         path: a GGUF imatrix, or a legacy .dat file.
 
     Returns:
-        By tensor name, f32 [matrices, cols] ([cols] of one matrix, and of any in a .dat
-        file): mean squares, or ones for a matrix (an expert) that no token reached.
+        Tensor name -> mean squares, f32 [matrices, cols]; [cols] for a single matrix,
+        and [matrices * cols] from a .dat file.  Ones for a matrix (expert) that no
+        token reached.
 
     Raises:
-        FormatError: the file is neither, is damaged, or holds NaN or infinities.
+        FormatError: the file is neither, is damaged, or contains NaN or infinities.
     """
     return read_contents(as_path(path, "path")).importance()
 
 
 def read_contents(path: Path) -> Contents:
-    """All of a file, a GGUF imatrix or a legacy .dat file.
+    """The contents of a GGUF imatrix or a legacy .dat file.
 
     Raises:
-        FormatError: as `read_imatrix`.
+        FormatError: as for `read_imatrix`.
     """
     with path.open("rb") as start:
         is_gguf = start.read(4) == b"GGUF"
@@ -106,11 +108,11 @@ def read_contents(path: Path) -> Contents:
             or sums.squares.max() == np.inf
         ):
             raise FormatError(
-                f"{path}: the importance of {name} holds a number that is not finite "
-                "or is negative; collect the importance matrix anew"
+                f"{path}: the importance of {name} has a negative or non-finite "
+                "number; collect the importance matrix again"
             )
     if not found.sums:
-        raise FormatError(f"{path} holds no importance; is it an imatrix file?")
+        raise FormatError(f"{path} contains no importance; is it an imatrix file?")
     return found
 
 
@@ -133,17 +135,17 @@ def _sums_of(path: Path, tensors: Mapping[str, SourceTensor], name: str) -> Sums
     counts, values = tensors.get(name + COUNTS), tensors.get(name + VALUES)
     if counts is None or counts.n_weights != len(squares):
         raise FormatError(
-            f"{path}: sums of {len(squares)} matrices without as many counts; the file "
-            "may be incomplete"
+            f"{path}: {name} has sums of {len(squares)} matrices, but not as many "
+            "counts; the file may be incomplete"
         )
     if values is not None and values.shape != tensors[name + SQUARES].shape:
         raise FormatError(
-            f"{path}: {values.name} has shape {list(values.shape)}, and {name}"
-            f"{SQUARES} {list(tensors[name + SQUARES].shape)}; they must be equal"
+            f"{path}: {values.name} has shape {list(values.shape)}, but {name}"
+            f"{SQUARES} has {list(tensors[name + SQUARES].shape)}; they must be equal"
         )
     n = _floats(path, counts).reshape(-1)
     if not ((n >= 0) & (n <= MAX_COUNT)).all():
-        raise FormatError(f"{path}: {counts.name} holds a number that counts nothing")
+        raise FormatError(f"{path}: {counts.name} has a number that is not a count")
     return Sums(
         squares,
         None if values is None else _floats(path, values),
@@ -153,9 +155,7 @@ def _sums_of(path: Path, tensors: Mapping[str, SourceTensor], name: str) -> Sums
 
 def _floats(path: Path, tensor: SourceTensor) -> F64:
     if tensor.type is not QuantType.F32:
-        raise FormatError(
-            f"{path}: {tensor.name} is {tensor.type.name}; an imatrix holds F32"
-        )
+        raise FormatError(f"{path}: {tensor.name} is {tensor.type.name}; expected F32")
     if not tensor.n_weights:
         raise FormatError(f"{path}: {tensor.name} is empty")
     rows = tensor.read(0, tensor.n_rows)
@@ -163,7 +163,7 @@ def _floats(path: Path, tensor: SourceTensor) -> F64:
 
 
 def _number(field: Field | None) -> int:
-    """A count in the metadata; 0 where it is absent."""
+    """A count in the metadata; 0 if it is missing."""
     is_number = field is not None and field.type is ValueType.UINT32
     return int(field.value) if field is not None and is_number else 0
 
@@ -195,17 +195,17 @@ def _read_legacy(path: Path) -> Contents:
         n_chunks, texts = _end_of(data[at:])
     except (struct.error, ValueError):
         raise FormatError(
-            f"{path} is neither a GGUF file nor a whole legacy imatrix: of its "
-            f"{len(data)} bytes those from {at} on are no entry; it may be incomplete"
+            f"{path} is neither a GGUF file nor a complete legacy imatrix file: there "
+            f"is no valid entry at byte {at} of {len(data)}; it may be incomplete"
         ) from None
     return Contents(sums, texts, chunk_count=n_chunks, is_legacy=True)
 
 
 def _end_of(data: bytes) -> tuple[int, tuple[str, ...]]:
-    """Chunks, and the name of the text, where a .dat file has one or both.
+    """The optional number of chunks and name of the text at the end of a .dat file.
 
     Raises:
-        struct.error: it has half of them.
+        struct.error: they are incomplete.
     """
     if not data:
         return 0, ()

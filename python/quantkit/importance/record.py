@@ -1,7 +1,7 @@
-"""What a quantized file keeps about the importance matrix that it was made with.
+"""The metadata of a quantized file about its importance matrix.
 
 The keys and their order are llama-quantize's (tools/quantize of llama.cpp), so that the
-files are equal.
+files are identical.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ IMATRIX_PREFIX = "quantize.imatrix."
 IMATRIX_FILE = f"{IMATRIX_PREFIX}file"
 
 TEXT_BYTES = 127
-"""The most bytes of a text that llama-quantize keeps."""
+"""The maximum length of a string, as in llama-quantize."""
 
 
 def imatrix_fields(path: str | Path, contents: Contents) -> dict[str, Field]:
-    """The keys about an importance matrix.
+    """The metadata about an importance matrix.
 
     Args:
-        path: its file, as the user named it.
-        contents: what the file holds.
+        path: its file, as given by the user.
+        contents: the contents of the file.
     """
     fields = {IMATRIX_FILE: _short(str(path))}
     if contents.datasets:
@@ -37,6 +37,6 @@ def imatrix_fields(path: str | Path, contents: Contents) -> dict[str, Field]:
 
 
 def _short(text: str) -> Field:
-    """The characters of a text that fit; of a file's name, those that are Unicode."""
+    """A string truncated to `TEXT_BYTES`; bytes that are not UTF-8 are dropped."""
     raw = text.encode(errors="surrogateescape")[:TEXT_BYTES]
     return string(raw.decode(errors="ignore"))

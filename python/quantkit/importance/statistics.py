@@ -1,24 +1,24 @@
-"""What an importance matrix tells about tensors and layers, as llama-imatrix has it.
+"""Statistics of tensors and layers from an importance matrix, as in llama-imatrix.
 
-With c rows of activations x of a matrix, column by column:
+For c rows of activations x of a matrix, for each column:
 
     a = sum(x) / c        the mean activation
-    q = sum(x^2) / c      the mean square: the importance
+    q = sum(x^2) / c      the mean square (the importance)
 
-over all columns of all matrices (experts) of a tensor that a token reached.  u is a, or
-q where sums of x are not known (.dat files).
+Over all columns of all matrices (experts) of a tensor that tokens reached, with u = a,
+or u = q if sums of x are unknown (.dat files):
 
     sum_sq          sum of q
-    elements        how many columns
+    elements        number of columns
     mean            mean of u
     std_deviation   s = sqrt(mean (u - mean)^2)
-    skewness        mean (u - mean)^3 / s^3
-    kurtosis        mean (u - mean)^4 / s^4 - 3; 0, as skewness, where s is 0
-    h_norm          entropy of q / sum_sq in per cent of that of even columns: low where
-                    few columns hold most of the energy
+    skewness        mean (u - mean)^3 / s^3; 0 if s is 0
+    kurtosis        mean (u - mean)^4 / s^4 - 3; 0 if s is 0
+    h_norm          entropy of q / sum_sq, in percent of the entropy of equal columns;
+                    low if a few columns have most of the energy
 
-Compared with the same tensor of the layer before (the nearest that has it), u and u' in
-f32, over the columns that both reached:
+Compared with the same tensor of the previous layer (the nearest that has it), with u
+and u' in f32, over the columns that tokens reached in both:
 
     gain            sqrt(mean q) / sqrt(mean q')
     l2_dist         |u - u'|
@@ -26,10 +26,10 @@ f32, over the columns that both reached:
     pearson         correlation of u and u'
     covariance      mean of (u - mean u) (u' - mean u')
 
-NaN where there is nothing before, or nothing to divide by.  Layers that predict tokens
-further ahead (NextN) are compared among themselves.  A layer's figures take the columns
-of all its tensors together; its `sum_sq` is of all tensors, its `gain` of those that
-are compared.
+These are NaN if there is no previous layer, or the divisor is 0.  Multi-token
+prediction layers (NextN) are compared only with each other.  A layer's statistics are
+over the columns of all its tensors: `sum_sq` includes all tensors, `gain` only those
+that are compared.
 Source: tools/imatrix of llama.cpp, b11434.
 """
 
@@ -61,18 +61,18 @@ SCHEMA = (
 )
 
 TINY = 1e-10
-"""What counts as nothing."""
+"""Values up to this are treated as 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class TensorStatistics(ByValue):
-    """The figures of one tensor; the module says what they are.
+    """The statistics of one tensor; the module docstring defines them.
 
     Attributes:
-        name: the tensor.
-        layer: its number; None: it is in none.
-        rows: the most rows that one of its matrices was multiplied by.
-        matrices, reached: how many it has (experts), and how many of them a token
+        name: the tensor's name.
+        layer: the layer number; None: it is not in a layer.
+        rows: the maximum number of rows of activations over its matrices.
+        matrices, reached: the number of matrices (experts), and of those that tokens
             reached.
     """
 
@@ -97,7 +97,7 @@ class TensorStatistics(ByValue):
 
 @dataclass(frozen=True, eq=False)
 class LayerStatistics(ByValue):
-    """The figures of one layer; the module says what they are."""
+    """The statistics of one layer; the module docstring defines them."""
 
     layer: int
     sum_sq: float
@@ -110,13 +110,13 @@ class LayerStatistics(ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Statistics(ByValue):
-    """The figures of all tensors, and of all layers, in order of layers."""
+    """The statistics of all tensors and layers, in order of layers."""
 
     tensors: list[TensorStatistics]
     layers: list[LayerStatistics]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON: what is not known (NaN) is None."""
+        """Plain data for JSON; NaN becomes None."""
         return {
             key: [
                 {k: None if v != v else v for k, v in asdict(e).items()} for e in each
@@ -126,11 +126,11 @@ class Statistics(ByValue):
 
 
 def statistics_of(sums: Mapping[str, Sums], n_layer_nextn: int = 0) -> Statistics:
-    """The figures of all tensors that a token reached, and of their layers.
+    """The statistics of all tensors that tokens reached, and of their layers.
 
     Args:
-        sums: by name of the tensor.
-        n_layer_nextn: how many of the last layers predict tokens further ahead.
+        sums: the sums by tensor name.
+        n_layer_nextn: the number of multi-token prediction layers at the end.
     """
     own = {name: _own_figures(name, s) for name, s in sums.items() if s.counts.any()}
     nextn = _first_nextn(own, n_layer_nextn)
@@ -147,7 +147,7 @@ def statistics_of(sums: Mapping[str, Sums], n_layer_nextn: int = 0) -> Statistic
 
 
 def _own_figures(name: str, sums: Sums) -> TensorStatistics:
-    """What needs no other layer."""
+    """The statistics that do not compare layers."""
     reached = sums.counts > 0
     inverse = 1 / sums.counts[reached].astype(np.float32).astype(np.float64)
     squares = (_rounded(sums.squares[reached]) * inverse[:, None]).ravel()
@@ -176,7 +176,7 @@ def _own_figures(name: str, sums: Sums) -> TensorStatistics:
 
 
 def _entropy(squares: F64, energy: float) -> float:
-    """In bits."""
+    """The entropy in bits."""
     if energy <= 0:
         return 0.0
     share = squares / energy
@@ -185,7 +185,7 @@ def _entropy(squares: F64, energy: float) -> float:
 
 
 def _share_of_even(entropy: float, n: int) -> float:
-    """In per cent of the entropy of n even columns; in f32, as llama-imatrix has it."""
+    """The entropy in percent of that of n equal columns, in f32 as in llama-imatrix."""
     if n < 2:
         return math.nan
     share = np.float32(entropy) / np.log2(np.float32(n))
@@ -193,17 +193,17 @@ def _share_of_even(entropy: float, n: int) -> float:
 
 
 def _rounded(sums: F64) -> F64:
-    """As a file holds them."""
+    """Sums rounded to f32, as in a file."""
     return sums.astype(np.float32).astype(np.float64)
 
 
 def _order(figures: TensorStatistics) -> tuple[float, str]:
-    """By layer; what is in none comes last."""
+    """The sort key: by layer; tensors outside the layers come last."""
     return (math.inf if figures.layer is None else figures.layer), figures.name
 
 
 def _first_nextn(own: Mapping[str, TensorStatistics], n_layers: int) -> float:
-    """The first layer that predicts tokens further ahead."""
+    """The number of the first multi-token prediction layer; infinity if none."""
     numbers = [each.layer for each in own.values() if each.layer is not None]
     if n_layers and numbers:
         return max(0, max(numbers) + 1 - n_layers)
@@ -216,7 +216,7 @@ def _first_nextn(own: Mapping[str, TensorStatistics], n_layers: int) -> float:
 def _name_before(
     figures: TensorStatistics, own: Mapping[str, TensorStatistics], nextn: float
 ) -> str:
-    """The same tensor of the nearest layer before; "" if there is none."""
+    """The name of the same tensor in the nearest previous layer, or ""."""
     layer = figures.layer
     if layer is None or layer == nextn:
         return ""
@@ -231,7 +231,7 @@ def _name_before(
 def _beside(
     figures: TensorStatistics, before: TensorStatistics, sums: Mapping[str, Sums]
 ) -> tuple[TensorStatistics, Pair, Gain]:
-    """The figures with what compares them, as far as anything can be compared."""
+    """The statistics completed by the comparison with the previous layer."""
     pair = compared(sums[figures.name], sums[before.name])
     if pair is None:
         return figures, Pair(), Gain()
@@ -252,7 +252,7 @@ def _beside(
 def _layer(
     number: int, tensors: list[TensorStatistics], pair: Pair, gain: Gain
 ) -> LayerStatistics:
-    """A layer, and what its tensors' comparisons add up to."""
+    """The statistics of a layer, from the summed comparisons of its tensors."""
     energy = sum(t.sum_sq for t in tensors if t.layer == number)
     if not pair.n:
         return LayerStatistics(number, energy)

@@ -1,6 +1,6 @@
-"""What is summed for a tensor: the columns of all that its matrices were multiplied by.
+"""The sums of a tensor's activations, per matrix and column.
 
-Sums are f64 here, and f32 in files.
+Sums are f64 in memory and f32 in files.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ class Sums(ByValue):
     """The sums of one tensor.
 
     Attributes:
-        squares: f64 [matrices, cols], of the squares of each column's activations.
-        values: f64 likewise, of the activations; None: not known, as in a .dat file.
-        counts: int64 [matrices], how many rows of activations there were.
+        squares: f64 [matrices, cols], sums of the squared activations of each column.
+        values: f64 [matrices, cols], sums of the activations; None: unknown, as in a
+            .dat file.
+        counts: int64 [matrices], the number of rows of activations.
 
-    A mixture of experts has a matrix for each expert, and counts the tokens that went
-    there.  Anything else is one matrix: where a tensor is multiplied head by head, with
-    the columns of all its heads in a row.
+    A mixture of experts has one matrix per expert, which counts the expert's tokens.
+    Other tensors have one matrix; if a tensor is multiplied per head, it has the
+    columns of all heads.
     """
 
     squares: F64
@@ -40,9 +41,9 @@ class Sums(ByValue):
 
     @property
     def importance(self) -> F32:
-        """The mean squares: f32 [matrices, cols], of one matrix [cols].
+        """The mean squares: f32 [matrices, cols]; [cols] if there is one matrix.
 
-        Ones for a matrix (an expert) that no token reached, as in llama.cpp.
+        Ones for a matrix (expert) that no token reached, as in llama.cpp.
         """
         squares = self.squares.astype(np.float32)
         n = self.counts.astype(np.float32)[:, None]
@@ -51,21 +52,21 @@ class Sums(ByValue):
         return means if len(means) > 1 else means[0]
 
     def times(self, factor: int) -> Sums:
-        """Each row counted so many times."""
+        """The sums with each row counted `factor` times."""
         values = None if self.values is None else self.values * factor
         return Sums(self.squares * factor, values, self.counts * factor)
 
     def plus(self, other: Sums) -> Sums:
-        """The sums of both; one count for several matrices is that of each.
+        """Add other sums; a single count applies to every matrix.
 
         Raises:
-            FormatError: they have different shapes.
+            FormatError: the shapes differ.
         """
         one, two = self.squares.shape, other.squares.shape
         n_matrices = max(len(self.counts), len(other.counts))
         fits = {len(self.counts), len(other.counts)} <= {1, n_matrices}
         if self.squares.size != other.squares.size or not fits:
-            raise FormatError(f"{list(one)} sums do not fit {list(two)}")
+            raise FormatError(f"sums of shape {list(one)} do not match {list(two)}")
         shape = (n_matrices, self.squares.size // n_matrices)
         values = None
         if self.values is not None and other.values is not None:

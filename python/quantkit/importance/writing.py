@@ -1,6 +1,6 @@
-"""Importance matrices to files, as llama-imatrix writes them; `reading` has the layout.
+"""Write importance matrices to files as llama-imatrix does; see `reading` for layouts.
 
-A GGUF file also has, for every tensor, NAME.stats: 12 numbers that `SCHEMA` names (see
+A GGUF file also has NAME.stats for every tensor: the 12 numbers named in `SCHEMA` (see
 `statistics`).  Source: tools/imatrix of llama.cpp, b11434.
 """
 
@@ -41,7 +41,7 @@ def write_gguf(path: Path, matrix: Contents, statistics: Statistics) -> None:
     """Write a GGUF file.
 
     Raises:
-        OutputError: it cannot be written; nothing is left behind.
+        OutputError: the file cannot be written; no partial file is left.
     """
     tensors = dict(_tensors(matrix, statistics))
     specs = [TensorSpec(name, x.shape, QuantType.F32) for name, x in tensors.items()]
@@ -63,7 +63,7 @@ def _metadata(matrix: Contents) -> Mapping[str, Field]:
 
 
 def _tensors(matrix: Contents, statistics: Statistics) -> Iterator[tuple[str, F32]]:
-    """All tensors in order; a single matrix has one axis."""
+    """All tensors in order; a single matrix is written with one axis."""
     found = {each.name: each for each in statistics.tensors}
     for name, sums in sorted(matrix.sums.items()):
         yield name + SQUARES, _axes(sums.squares.astype(np.float32))
@@ -78,14 +78,14 @@ def _axes(values: F32) -> F32:
 
 
 def _stats(found: TensorStatistics | None) -> F32:
-    """In the order of `SCHEMA`; zeros for a tensor that no token reached."""
+    """The numbers in the order of `SCHEMA`; zeros for a tensor without tokens."""
     if found is None:
         return np.zeros(len(SCHEMA), np.float32)
     return np.array([getattr(found, key) for key in SCHEMA], np.float32)
 
 
 def refuse_too_large(sums: Mapping[str, Sums]) -> None:
-    """Refuse sums that f32, which both formats hold, cannot hold.
+    """Refuse sums that overflow f32, which both file formats use.
 
     Raises:
         NonFiniteError: a sum is too large.
@@ -95,17 +95,17 @@ def refuse_too_large(sums: Mapping[str, Sums]) -> None:
         for kept in (own.squares, own.values):
             if kept is not None and not np.abs(kept).max() <= largest:
                 raise NonFiniteError(
-                    f"tensor {name}: a sum of up to {np.abs(kept).max():g} is too "
-                    "large for the 32-bit numbers of an imatrix file; the model's "
-                    "activations are out of range, so check the model"
+                    f"tensor {name}: a sum of {np.abs(kept).max():g} is too large for "
+                    "the 32-bit floats of an imatrix file; the model's activations are "
+                    "out of range, so check the model"
                 )
 
 
 def write_legacy(path: Path, matrix: Contents) -> None:
-    """Write a .dat file, which leaves out tensors that no token reached.
+    """Write a .dat file, without tensors that no token reached.
 
     Raises:
-        OutputError: it cannot be written; nothing is left behind.
+        OutputError: the file cannot be written; no partial file is left.
     """
     entries = [
         _legacy_entry(name, sums, matrix.chunk_size)
@@ -119,7 +119,7 @@ def write_legacy(path: Path, matrix: Contents) -> None:
 
 
 def _legacy_entry(name: str, sums: Sums, chunk_size: int) -> bytes:
-    """Means times calls, in f32 step by step; ones for experts without tokens."""
+    """Means times calls, each step in f32; ones for experts without tokens."""
     n_calls = -(-int(sums.counts.max()) // chunk_size)
     values = np.atleast_2d(sums.importance) * np.float32(n_calls)
     raw = name.encode()

@@ -1,4 +1,4 @@
-"""A model that pieces of work share, and how another process loads the same."""
+"""A model that work items share, and an opener for other processes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["ModelOpener", "model_opener", "share_model"]
 
 @dataclass(frozen=True)
 class ModelOpener:
-    """Loads a model in another process, as `share_model` loaded it.
+    """Loads a model in another process in the same way as `share_model`.
 
     Attributes:
-        source: opens the files.
-        recipe, overrides, importance, precision: as of `load_weights`.
-        backend: what the model runs on; figures of another one would differ.
-        number: what an opener and its copies have in common.
+        source: opens the model's files.
+        recipe, overrides, importance, precision: as in `load_weights`.
+        backend: the backend of the model; another one would give other results.
+        number: identifies an opener and its copies.
     """
 
     kept: ClassVar[int] = 2
@@ -43,25 +43,25 @@ class ModelOpener:
     number: str = field(default_factory=lambda: uuid4().hex)
 
     def open(self) -> Model:
-        """The model.
+        """Load the model.
 
         Raises:
-            QuantkitError: as `load`.
+            QuantkitError: as for `load`.
         """
         return load_model(*self.load())
 
     def load(self) -> tuple[ModelSource, Weights]:
-        """The source and the weights that are made from it.
+        """Load the source and its weights.
 
         Raises:
-            BackendError: this process runs another backend.
-            QuantkitError: the files changed.
+            BackendError: this process uses another backend.
+            QuantkitError: the files have changed.
         """
         here = active_backend().name
         if here != self.backend:
             raise BackendError(
-                f"this process would run {here}, and the work began on {self.backend}; "
-                f"set QUANTKIT_BACKEND={self.backend} where it is usable"
+                f"this process uses the backend {here}, but the work started with "
+                f"{self.backend}; set QUANTKIT_BACKEND={self.backend} if it is usable"
             )
         source = opened(self.source)
         weights = load_weights(
@@ -84,7 +84,7 @@ def share_model(
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> Shared[Model]:
-    """A model to run here and in other processes; arguments as of `load_weights`."""
+    """Load a model to run in this and other processes; see `load_weights`."""
     weights = load_weights(
         source,
         recipe,
@@ -105,7 +105,7 @@ def model_opener(
     importance: Importance | None = None,
     precision: Precision = Precision.F32,
 ) -> ModelOpener | None:
-    """How another process loads a model; None: it cannot open the source."""
+    """The opener of a model, or None if other processes cannot open the source."""
     opener = opener_of(source)
     if opener is None:
         return None

@@ -1,7 +1,7 @@
-"""A model's weights in memory, in any mix of types, ready to multiply.
+"""A model's weights in memory, in any mix of types.
 
-Quantized weights stay quantized: the native product unpacks a tile of rows at a time.
-Weights that keep their type stay where they are, in the mapped file.
+Quantized weights stay quantized: the native matrix product unpacks a tile of rows at a
+time.  Weights that keep their type stay in the mapped file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .._native import (
     pack_activations,
     packing_for,
 )
-from ..arrays import dequantize_rows
+from ..arrays.rows import dequantize_rows
 from ..errors import FormatError, OptionError
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Activations, Model, Weights
@@ -53,7 +53,7 @@ DEFAULT_ACTIVATIONS: Final = "i16"
 """How exactly perplexity holds activations: exact for this purpose."""
 
 ACTIVATIONS = {"i16": Precision.I16, "q8": Precision.Q8, "f32": Precision.F32}
-"""How exactly activations are held, by the names that options have for it."""
+"""The precision of activations by option value."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,17 @@ class TypedMatrix:
 
     Attributes:
         data: uint8 [n_rows, row_bytes].
-        type: how a row is packed.
-        n_cols: weights in a row.
-        precision: how exactly the product holds activations.
+        type: the type of the rows.
+        n_cols: weights per row.
+        precision: the precision of activations in the product.
+        scale: f32 [n_rows], a factor of each row; None: no scaling.
     """
 
     data: NDArray[np.uint8]
     type: QuantType
     n_cols: int
     precision: Precision = Precision.F32
+    scale: F32 | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -89,15 +91,19 @@ class TypedMatrix:
         y = np.empty((len(shared.values), len(self.data)), np.float32)
         made = shared.made((packing, backend.index), packed)
         matmul(made, self.data, self.type, y)
+        if self.scale is not None:
+            y *= self.scale
         return y
 
     def part(self, start: int, stop: int) -> TypedMatrix:
-        """Rows start..stop-1 as a matrix of their own, without a copy."""
-        return replace(self, data=self.data[start:stop])
+        """Rows start..stop-1 as a matrix, without a copy."""
+        scale = None if self.scale is None else self.scale[start:stop]
+        return replace(self, data=self.data[start:stop], scale=scale)
 
     def rows(self, index: NDArray[np.integer[Any]]) -> F32:
-        """The rows named by `index`, dequantized: [len(index), n_cols]."""
-        return self._unpacked(self.data[index])
+        """The rows at `index`, dequantized: f32 [len(index), n_cols]."""
+        rows = self._unpacked(self.data[index])
+        return rows if self.scale is None else rows * self.scale[index, None]
 
     def _unpacked(self, rows: NDArray[np.uint8]) -> F32:
         if self.type is QuantType.F32:
@@ -126,7 +132,7 @@ class MemoryWeights:
         return self.tensors[name]
 
     def vector(self, name: str) -> F32:
-        """All weights of a small tensor called `name`, as f32 in one axis."""
+        """All weights of the small tensor `name`: f32 [n]."""
         matrix = self.matrix(name)
         return matrix.rows(np.arange(matrix.shape[0])).reshape(-1)
 
@@ -137,12 +143,14 @@ def planned_types(
     importance: Importance | None = None,
     overrides: Overrides | None = None,
 ) -> dict[str, QuantType]:
-    """The type of each tensor under a recipe; what lacks importance gets a better one.
+    """The type of each tensor under a recipe.
+
+    With an importance matrix, tensors that it lacks get a type that needs none.
 
     Raises:
-        UnsupportedTypeError: the recipe needs an importance and there is none at all,
-            or the weights are quantized already.
-        OptionError: the overrides do not fit the model.
+        UnsupportedTypeError: the recipe requires importance and there is none at all,
+            or the weights are already quantized.
+        OptionError: the overrides do not match the model.
     """
     missing = MissingImportance.FALLBACK if importance else MissingImportance.REFUSE
     assigned = plan(
@@ -152,10 +160,10 @@ def planned_types(
 
 
 def precision_named(activations: str) -> Precision:
-    """The precision of activations that an option asks for.
+    """The precision of activations for an option value.
 
     Raises:
-        OptionError: there is no such precision.
+        OptionError: the value is unknown.
     """
     if activations not in ACTIVATIONS:
         raise OptionError(
@@ -175,19 +183,19 @@ def load_weights(
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> MemoryWeights:
-    """The weights of `source`, quantized in memory if there is a recipe.
+    """Load the weights of `source`, quantized in memory if there is a recipe.
 
     Args:
         source: a GGUF file or a checkpoint.
-        recipe: which types to use; None: the weights as they are.
-        overrides: what is changed of the recipe.
-        importance: by tensor name, how much each column counts.
+        recipe: the recipe; None: keep the types.
+        overrides: changes to the recipe.
+        importance: importance of each column, by tensor name.
         precision: see `TypedMatrix`.
         threads: slabs quantized at a time; the bytes do not depend on it.
-        progress: told about the weights quantized.
+        progress: called with the number of weights quantized so far.
 
     Raises:
-        QuantkitError: as `planned_types`.
+        QuantkitError: as for `planned_types`.
     """
     types = planned_types(source, recipe, importance, overrides) if recipe else {}
     roundings = NearestRoundings(importance or {})
@@ -208,14 +216,34 @@ def load_weights(
         done += slab.n_weights
         if progress is not None:
             progress(stage, done, total)
-    return MemoryWeights(tensors)
+    return MemoryWeights({name: _with_scale(name, tensors) for name in tensors})
+
+
+def _with_scale(name: str, tensors: Mapping[str, TypedMatrix]) -> TypedMatrix:
+    """A matrix with the scale that stands beside it, as llama.cpp writes it for NVFP4.
+
+    One number for all of it, or one for each of the matrices that it stacks.
+
+    Raises:
+        FormatError: the scale has another number of numbers.
+    """
+    matrix, scale_name = tensors[name], f"{name.removesuffix('.weight')}.scale"
+    if not name.endswith(".weight") or scale_name not in tensors:
+        return matrix
+    numbers, n_rows = MemoryWeights(tensors).vector(scale_name), matrix.shape[0]
+    if not len(numbers) or n_rows % len(numbers):
+        raise FormatError(
+            f"tensor {scale_name!r} has {len(numbers)} numbers, which the {n_rows} "
+            f"rows of {name!r} cannot share; expected one, or one for each expert"
+        )
+    return replace(matrix, scale=np.repeat(numbers, n_rows // len(numbers)))
 
 
 def load_model(source: ModelSource, weights: Weights) -> Model:
-    """The runnable model of a source's metadata and of weights made from it.
+    """Build the model from a source's metadata and its weights.
 
     Raises:
-        FormatError: the metadata does not name the architecture, or lacks a key.
+        FormatError: the metadata lacks the architecture or another key.
         UnsupportedModelError: quantkit cannot run this model.
     """
     field = source.metadata.get("general.architecture")

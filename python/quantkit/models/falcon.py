@@ -89,7 +89,7 @@ class Falcon(Family):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor: fused rows move."""
+        """The GGUF tensor of a checkpoint tensor; fused rows are permuted."""
         if ".query_key_value." in source:
             n_heads = required(config, *HEADS)
             n_kv_heads = _n_kv_heads(config)

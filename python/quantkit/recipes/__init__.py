@@ -1,9 +1,9 @@
 """Recipes: which GGUF type each tensor of a model gets.
 
-A recipe is what llama.cpp calls a file type: a base type, and a mix of better types for
-the tensors that suffer most.  `assign_types` gives the types that llama-quantize of
-build 11434 gives.  `facts` holds what the rules ask of a model, `mixes` the table of
-recipes, `assign` how a tensor's type follows from them.
+A recipe is what llama.cpp calls a file type: a base type, and better types for the most
+sensitive tensors.  `assign_types` gives the same types as llama-quantize (build 11434).
+`facts` has the model properties that the rules use, `mixes` the table of recipes, and
+`assign` the rules.
 """
 
 from __future__ import annotations

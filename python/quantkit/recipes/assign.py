@@ -1,8 +1,8 @@
-"""From a recipe and a model's facts to the type of every tensor.
+"""Assign a type to every tensor, from a recipe and the model's facts.
 
-In order: a tensor that quantization would hurt, or hardly shrink, keeps its type; the
-recipe chooses a type by the tensor's role and place; a row that is not a whole number
-of blocks falls back to a type with smaller blocks.
+In order: small or very sensitive tensors keep their type; the recipe chooses a type by
+the tensor's role and layer; if rows are not a whole number of blocks, the tensor falls
+back to a type with smaller blocks.
 Source of the rules: llama.cpp's llama-quant.cpp, build 11434.
 """
 
@@ -30,7 +30,7 @@ __all__ = [
 # (GGUF name, shape with the row length last, present type)
 Tensor = tuple[str, tuple[int, ...], QuantType]
 
-# Quantized to Q8_0 by every recipe: architecture -> parts of names.
+# Tensors that every recipe quantizes to Q8_0: architecture -> substrings of names.
 _Q8_0_PARTS_OF = {"glm5-next": ("attn_q_a", "attn_q_b", "nextn.eh_proj")}
 
 # Types with such blocks have no fallback but F16.
@@ -56,10 +56,9 @@ _FALLBACK = {
     QuantType.TQ2_0: QuantType.Q4_0,
 }
 
-# What is of use without importance, and so near in bits that the file stays about as
-# small: the next type up.  All have blocks of 256, so a row that fits still does.
-# llama.cpp has no such fallback, except that IQ3_XXS files without an importance matrix
-# hold their values in IQ3_S.
+# The next larger type that needs no importance, so that the file grows little.  All
+# have blocks of 256, so rows that fit still fit.  llama.cpp has no such fallback,
+# except that IQ3_XXS files without an importance matrix use IQ3_S for attention values.
 _WITHOUT_IMPORTANCE = {
     QuantType.IQ1_S: QuantType.Q2_K,
     QuantType.IQ1_M: QuantType.Q2_K,
@@ -70,7 +69,7 @@ _WITHOUT_IMPORTANCE = {
     QuantType.Q2_K: QuantType.Q3_K,
 }
 
-# No tensor can have these without importance: there is no way to quantize to them.
+# Quantizing to these types is impossible without importance, for every tensor.
 _IMPOSSIBLE_WITHOUT_IMPORTANCE = (QuantType.IQ1_S, QuantType.IQ2_XXS, QuantType.IQ2_XS)
 
 _LIFTED_IN_70B = (QuantType.Q3_K, QuantType.Q4_K)
@@ -82,9 +81,9 @@ class Assignment:
 
     Attributes:
         type: the type to write.
-        reason: the rule that decided, in a few words.
+        reason: a short description of the rule that decided.
         fallback_from: the type that the recipe chose, if the tensor's rows are not a
-            multiple of its block.
+            whole number of its blocks.
     """
 
     type: QuantType
@@ -99,7 +98,7 @@ def assign_types(
 
     Args:
         recipe: the recipe.
-        facts: what the rules ask of the model.
+        facts: the model's facts.
         tensors: (name, shape, type) of all tensors of the model, in any order; the row
             length comes last in the shape.
 
@@ -107,7 +106,8 @@ def assign_types(
         Assignments by name, in the order of `tensors`.
 
     Raises:
-        FormatError: a mixture of experts names a feed-forward tensor without its layer.
+        FormatError: a feed-forward tensor of a mixture of experts has no valid layer
+            number in its name.
         UnsupportedTypeError: as `fitting`.
     """
     assigned: dict[str, Assignment] = {}
@@ -127,7 +127,7 @@ def assign_types(
 
 
 def requires_importance(recipe: Recipe, name: str, type: QuantType) -> bool:
-    """Whether a tensor quantized to `type` is garbage without an importance matrix."""
+    """Whether quantizing a tensor to `type` requires an importance matrix."""
     if type in _IMPOSSIBLE_WITHOUT_IMPORTANCE:
         return True
     if Role.of(name) in (Role.OUTPUT, Role.TOKEN_EMBD):
@@ -136,7 +136,7 @@ def requires_importance(recipe: Recipe, name: str, type: QuantType) -> bool:
 
 
 def importance_fallback(recipe: Recipe, name: str, type: QuantType) -> QuantType:
-    """What a tensor gets in place of `type` if the importance matrix lacks it.
+    """The type that replaces `type` for a tensor without importance.
 
     Args:
         recipe: the recipe.
@@ -144,7 +144,7 @@ def importance_fallback(recipe: Recipe, name: str, type: QuantType) -> QuantType
         type: the type that the recipe gives the tensor.
 
     Returns:
-        `type` itself if it needs no importance.
+        `type` itself if it does not require importance.
 
     Example:
         >>> recipe = Recipe.parse("IQ2_XXS")
@@ -161,9 +161,9 @@ def _places(
 ) -> Iterator[Place]:
     """The place of every eligible tensor.
 
-    Values are counted in the order of (layer, name).  So are feed-forward tensors of a
-    dense model; in a mixture of experts the layer number in the name stands for the
-    count, since a layer may have routed and shared experts.
+    Tensors of a role are counted in the order of (layer, name).  For feed-forward
+    tensors of a mixture of experts the layer number replaces the count, because a layer
+    may have routed and shared experts.
     """
     n_values = sum(Role.of(name) is Role.ATTN_V for name, _, _ in tensors)
     seen: Counter[Role] = Counter()
@@ -182,14 +182,14 @@ def _expert_layer(name: str, n_layers: int) -> int:
     layer = layer_number(name)
     if not 0 <= layer < n_layers:
         raise FormatError(
-            f"tensor {name!r}: in a mixture of experts of {n_layers} layers the name "
-            f"must begin with blk.0. to blk.{n_layers - 1}.; check the block_count"
+            f"tensor {name!r}: in a mixture of experts with {n_layers} layers the name "
+            f"must begin with blk.0. to blk.{n_layers - 1}.; check block_count"
         )
     return layer
 
 
 def _choose(recipe: Recipe, place: Place) -> tuple[QuantType, str]:
-    """The type that a recipe gives a place, before the row length is looked at."""
+    """The type that a recipe chooses for a place, ignoring the row length."""
     facts, role = place.facts, place.role
     if any(part in place.name for part in _Q8_0_PARTS_OF.get(facts.architecture, ())):
         return QuantType.Q8_0, f"never below Q8_0 in {facts.architecture}"
@@ -211,10 +211,10 @@ def _choose_output(recipe: Recipe, place: Place) -> QuantType:
 
 
 def _lift(type: QuantType, reason: str, place: Place) -> tuple[QuantType, str]:
-    """What most mixes improve where the model's shape makes it cheap."""
+    """Apply the extra improvements of most mixes for 8 experts and 70B models."""
     role, facts = place.role, place.facts
     if role in (Role.ATTN_V, Role.ATTN_K) and facts.n_expert == 8:
-        return QuantType.Q8_0, f"{role.value}: small beside 8 experts"
+        return QuantType.Q8_0, f"{role.value}: small compared to 8 experts"
     if role is Role.ATTN_V and facts.is_70b and type in _LIFTED_IN_70B:
         return QuantType.Q5_K, f"{role.value}: small in a 70B model"
     return type, reason

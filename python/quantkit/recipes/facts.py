@@ -1,7 +1,7 @@
-"""What the recipes ask of a model, read from its GGUF metadata and tensor names.
+"""The model properties that recipes use, from GGUF metadata and tensor names.
 
-Source of the keys: the GGUF format document (ggml/docs/gguf.md); of the 70B class: the
-layer counts by which llama.cpp tells model sizes apart.
+Sources: the GGUF format document (ggml/docs/gguf.md) for the keys; llama.cpp's layer
+counts of model sizes for the 70B class.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ __all__ = ["ModelFacts", "layer_number"]
 
 _LAYER = re.compile(r"blk\.(\d+)")
 
-# Architecture -> depth of its 70B model.
+# Architecture -> number of layers of its 70B model.
 _LAYERS_OF_70B = {"llama": 80, "qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """The facts about a model on which a tensor's type may depend.
+    """The properties of a model that determine tensor types.
 
     Attributes:
         architecture: `general.architecture`, such as "llama".
-        n_layers: all blocks, those that predict further tokens (MTP) included.
+        n_layers: the number of layers, including multi-token prediction (MTP) layers.
         n_head: query heads of layer 0.
-        n_head_kv: key heads of layer 0; 0 if that layer has no attention.
-        n_expert: experts of a layer; 0 for a dense model.
-        n_nextn: how many of the blocks are MTP blocks.
-        tied: the token embedding is the output head too (no `output.weight`).
-        has_importance: an importance matrix will guide the quantization.
+        n_head_kv: KV heads of layer 0; 0 if that layer has no attention.
+        n_expert: experts per layer; 0 for a dense model.
+        n_nextn: the number of MTP layers.
+        tied: the token embedding is also the output head (no `output.weight`).
+        has_importance: whether an importance matrix is used.
     """
 
     architecture: str
@@ -54,13 +54,13 @@ class ModelFacts:
         tensor_names: Collection[str],
         has_importance: bool = False,
     ) -> ModelFacts:
-        """The facts of the model that has this metadata and these tensors.
+        """The facts of the model with this metadata and these tensors.
 
-        Without `block_count` the tensor names tell the number of layers, so that
-        models of an architecture unknown to llama.cpp can be quantized too.
+        Without `block_count` the number of layers comes from the tensor names, so that
+        models with unknown architectures can be quantized, too.
 
         Raises:
-            FormatError: a count in the metadata is not a whole number.
+            FormatError: a count in the metadata is not an integer.
         """
         arch = metadata.get("general.architecture")
         architecture = str(arch.value) if arch else ""
@@ -83,26 +83,26 @@ class ModelFacts:
 
     @property
     def heads_per_kv(self) -> int:
-        """Query heads that share a key head, rounded down; 0 without attention."""
+        """Query heads per KV head, rounded down; 0 without attention."""
         return self.n_head // self.n_head_kv if self.n_head_kv else 0
 
     @property
     def is_70b(self) -> bool:
-        """A 70B-class model, whose attn_v is small and cheap to keep precise."""
+        """Whether this is a 70B-class model, where a better attn_v costs little."""
         if self.architecture == "llama" and self.n_head == self.n_head_kv:
-            return False  # LLaMA 65B, which shares no heads
+            return False  # LLaMA 65B, which has no grouped-query attention
         n_main = self.n_layers - self.n_nextn
         return n_main == _LAYERS_OF_70B.get(self.architecture)
 
 
 def layer_number(name: str) -> int:
-    """The layer that a tensor's name states, or -1."""
+    """The layer number in a tensor's name, or -1."""
     found = _LAYER.match(name)
     return int(found[1]) if found else -1
 
 
 def _number(metadata: Mapping[str, Field], key: str, default: int) -> int:
-    """The number under a key, layer 0's if the key has one for each layer."""
+    """The number of a key; layer 0's if the key has one per layer."""
     if key not in metadata:
         return default
     field = metadata[key]
@@ -110,7 +110,7 @@ def _number(metadata: Mapping[str, Field], key: str, default: int) -> int:
     value = field.value[0] if is_list else field.value
     if not isinstance(value, (int, np.integer)):
         raise FormatError(
-            f"metadata {key!r} is {field.value!r}; expected a whole number, or a list "
-            "with one for each layer"
+            f"metadata {key!r} is {field.value!r}; expected an integer, or a list with "
+            "one per layer"
         )
     return int(value)

@@ -1,7 +1,7 @@
-"""Recipes in TOML files, and recipes taken over from another GGUF file.
+"""Recipes in TOML files, and recipes taken from another GGUF file.
 
-A recipe file names a base recipe and what to change about it; every key but `base` may
-be left out, and `base` too where it is given otherwise:
+A recipe file has a base recipe and changes to it.  All keys are optional; without
+`base`, the recipe must be named on the command line or by the caller:
 
     base = "Q4_K_M"
     pure = false
@@ -13,10 +13,10 @@ be left out, and `base` too where it is given otherwise:
         { pattern = "attn_v", type = "Q5_K" },
     ]
 
-A table `types` may give the type of every tensor by its name, in place of the base's
-rules; that is what a recipe taken over from another GGUF file comes to.
+A table `types` may give the type of every tensor by name, instead of the base's rules;
+a recipe taken from another GGUF file has this form.
 
-The same as JSON is what `quantkit quantize --provenance` keeps in a file's metadata.
+`quantkit quantize --provenance` stores the same keys as JSON in a file's metadata.
 """
 
 from __future__ import annotations
@@ -64,18 +64,18 @@ def chosen_recipe(
     recipe: str | Path | None = None,
     recipe_from: str | Path | None = None,
 ) -> tuple[Recipe, Overrides]:
-    """The recipe that is meant by a name, a recipe file, another GGUF file, or two.
+    """Combine a recipe name, overrides, and a recipe file or another GGUF file.
 
     Args:
-        name: of the base recipe; goes before the base of a file.
-        overrides: go before those of a file.
+        name: the base recipe; takes precedence over the base of a file.
+        overrides: take precedence over those of a file.
         recipe: a recipe file.
-        recipe_from: a GGUF file whose types are taken over.
+        recipe_from: a GGUF file whose types are used.
 
     Raises:
-        OptionError: both files are given, or nothing names the base.
-        FormatError: a file is damaged, or not of its kind.
-        OSError: it cannot be read.
+        OptionError: both files are given, or there is no base recipe.
+        FormatError: a file is damaged or has another format.
+        OSError: a file cannot be read.
     """
     if recipe is not None and recipe_from is not None:
         raise OptionError("`recipe` and `recipe_from` exclude each other")
@@ -94,10 +94,10 @@ def chosen_recipe(
 
 
 def read_recipe(path: str | Path) -> tuple[Recipe | None, Overrides]:
-    """The recipe in a TOML file: its base (None if it names none), and its overrides.
+    """Read a TOML recipe file: its base (None if it has none) and its overrides.
 
     Raises:
-        FormatError: the file is not TOML, or holds something else than a recipe.
+        FormatError: the file is not TOML, or not a recipe.
         OSError: the file cannot be read.
     """
     try:
@@ -110,14 +110,14 @@ def read_recipe(path: str | Path) -> tuple[Recipe | None, Overrides]:
 def recipe_from_dict(
     data: Mapping[str, Any], where: str
 ) -> tuple[Recipe | None, Overrides]:
-    """The recipe that the keys of a recipe file describe.
+    """The recipe with the keys of a recipe file.
 
     Args:
         data: the keys and values.
-        where: what they come from, for messages.
+        where: the name of their source, for messages.
 
     Raises:
-        FormatError: a key is unknown, or its value not what it must be.
+        FormatError: a key is unknown, or its value is not valid.
     """
     for key, value in data.items():
         if key not in _KINDS:
@@ -153,7 +153,7 @@ def _overrides(data: Mapping[str, Any]) -> Overrides:
 def _tensor_type(entry: Any) -> TensorType:
     if not isinstance(entry, dict) or set(entry) != {"pattern", "type"}:
         raise OptionError(
-            f"tensor_types holds {entry!r}; expected a pattern and a type, such as "
+            f"tensor_types has {entry!r}; expected a pattern and a type, such as "
             '{ pattern = "ffn_down", type = "Q6_K" }'
         )
     return TensorType(str(entry["pattern"]), QuantType.parse(str(entry["type"])))
@@ -180,13 +180,13 @@ def recipe_to_dict(recipe: Recipe, overrides: Overrides) -> dict[str, Any]:
 
 
 def recipe_of_file(path: str | Path) -> tuple[Recipe | None, Overrides]:
-    """The recipe that gives every tensor the type it has in a GGUF file.
+    """The recipe that gives every tensor its type in a GGUF file.
 
-    The base is the one that the file's `general.file_type` stands for, or None.
+    The base is the recipe of the file's `general.file_type`, or None.
 
     Raises:
         FormatError: the file is damaged.
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with GGUFFile(path) as file:
         types = {name: tensor.type for name, tensor in file.tensors.items()}
@@ -194,7 +194,7 @@ def recipe_of_file(path: str | Path) -> tuple[Recipe | None, Overrides]:
 
 
 def recorded_recipe(metadata: Mapping[str, Field]) -> Recipe | None:
-    """The recipe that a file's `general.file_type` stands for, if any."""
+    """The recipe of a file's `general.file_type`, or None."""
     field = metadata.get("general.file_type")
     number = field and field.value
     return next((r for r in RECIPES.values() if r.file_type == number), None)

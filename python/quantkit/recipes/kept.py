@@ -1,4 +1,4 @@
-"""Which tensors quantization leaves alone: small ones, and ones that it would hurt.
+"""Tensors that are never quantized, because they are small or very sensitive.
 
 Source of the list: llama.cpp's llama-quant.cpp, build 11434.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["kept_because"]
 
-# Tensors are left alone if their name contains one of these ...
+# A tensor keeps its type if its name contains one of these ...
 _KEPT_PARTS = (
     "_norm.weight",
     # expert routers
@@ -57,7 +57,7 @@ _KEPT_PARTS = (
 # ... or is one of these ...
 _KEPT_NAMES = ("position_embd.weight", "token_types.weight")
 
-# ... or contains one of these in a model of this architecture.
+# ... or contains one of these, for this architecture.
 _KEPT_PARTS_OF = {
     "glm5-next": (
         "hc_",
@@ -79,7 +79,7 @@ _KEPT_PARTS_OF = {
 
 
 def kept_because(architecture: str, name: str, shape: tuple[int, ...]) -> str | None:
-    """Why a tensor keeps its type, in a few words, or None if it is to be quantized.
+    """A short reason why a tensor keeps its type, or None if it is quantized.
 
     Args:
         architecture: `general.architecture`.
@@ -98,6 +98,6 @@ def kept_because(architecture: str, name: str, shape: tuple[int, ...]) -> str | 
 
 
 def _n_dims(shape: tuple[int, ...]) -> int:
-    """Dimensions as GGUF files count them: leading axes of length 1 do not."""
+    """The number of dimensions as in GGUF: leading axes of length 1 do not count."""
     leading = next((i for i, n in enumerate(shape) if n > 1), len(shape))
     return len(shape) - leading

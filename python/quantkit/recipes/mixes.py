@@ -44,15 +44,15 @@ _LOW_BITS = frozenset({T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS
 
 @dataclass(frozen=True)
 class Recipe:
-    """A base type, and better types for the tensors that suffer most.
+    """A base type, and better types for the most sensitive tensors.
 
     Attributes:
-        name: what users call it, such as "Q4_K_M".
-        base: the type of every tensor that no rule names.
+        name: the recipe's name, such as "Q4_K_M".
+        base: the type of every tensor without a rule.
         output: the type of the output head.
-        mix: the rule of each role that has one.
-        lifts: attention improves further beside 8 experts and in a 70B model.
-        needs_importance: the types that are garbage without an importance matrix.
+        mix: rules by role.
+        lifts: attention gets better types with 8 experts and in 70B models.
+        needs_importance: the types that require an importance matrix.
 
     Example:
         >>> Recipe.parse("q4_k").name
@@ -75,10 +75,10 @@ class Recipe:
 
     @classmethod
     def parse(cls, name: str | Recipe) -> Recipe:
-        """The recipe called `name`, in any case; Q3_K, Q4_K and Q5_K mean the _M mix.
+        """The recipe `name`, case-insensitive; Q3_K, Q4_K and Q5_K mean the _M mix.
 
         Raises:
-            UnsupportedTypeError: no such recipe; the message suggests the nearest.
+            UnsupportedTypeError: there is no such recipe; the message suggests some.
         """
         if isinstance(name, Recipe):
             return name
@@ -95,20 +95,20 @@ class Recipe:
             ) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """By name: all recipes are those of `RECIPES`."""
+        """Pickle by name, because all recipes are in `RECIPES`."""
         return Recipe.parse, (self.name,)
 
 
 _V, _O, _DOWN = Role.ATTN_V, Role.ATTN_OUTPUT, Role.FFN_DOWN
 
-# Beside eight experts a better attention output costs little.
+# With eight experts a better attention output costs little.
 _EIGHT_O = (T.Q5_K, EXPERTS_8)
 
 Mix = Mapping[Role, tuple[Case, ...]]
 
 
 def _low_bits_mix(embedding: QuantType, better: QuantType, output: QuantType) -> Mix:
-    """What all mixes of about 1 and 2 bits have in common.
+    """The common rules of all mixes with about 1 or 2 bits.
 
     `better` is for values and the first ffn_down, `output` for attention output.
     """

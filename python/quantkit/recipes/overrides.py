@@ -1,12 +1,12 @@
-"""Types that a user chooses for some tensors, over those that a recipe gives.
+"""Types that a user chooses for some tensors, instead of the recipe's.
 
-In order: a tensor that recipes leave alone keeps its type; then the type of the token
-embedding, of the output head, the first pattern that matches the name, one type for
-all (`pure`), and last the recipe, or the types of another file.  Rows that are not a
-whole number of blocks fall back, whoever chose the type.
-Source of the order: llama.cpp's llama-quant.cpp, build 11434.  It differs where
-llama-quantize ignores a choice in silence: a pattern that matches no tensor is refused
-here, and choices hold for F16, BF16 and F32 recipes too.
+In order of precedence: tensors that recipes never quantize keep their type; the type of
+the token embedding; of the output head; the first pattern that matches the name; one
+type for all (`pure`); the recipe, or the types of another file.  If rows are not a
+whole number of blocks, the tensor falls back in every case.
+Source of the order: llama.cpp's llama-quant.cpp, build 11434.  llama-quantize silently
+ignores some choices; here a pattern that matches no tensor is an error, and choices
+also apply to F16, BF16 and F32 recipes.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ class TensorType:
     """A type for the tensors whose name a pattern matches.
 
     Attributes:
-        pattern: a regular expression, searched for anywhere in the GGUF name, in any
-            case.
+        pattern: a regular expression, searched in the GGUF name, case-insensitive.
         type: the type that they get, or its name.
 
     Raises:
@@ -60,7 +59,7 @@ class TensorType:
 
     @classmethod
     def parse(cls, text: str) -> TensorType:
-        """The choice that "REGEX=TYPE" stands for.
+        """Parse "REGEX=TYPE".
 
         Raises:
             OptionError: there is no "=", or the pattern is not a regular expression.
@@ -73,13 +72,13 @@ class TensorType:
         pattern, equals, type = str(text).rpartition("=")
         if not equals or not pattern:
             raise OptionError(
-                f"{text!r} is not REGEX=TYPE, such as ffn_down=Q6_K; it names a "
-                "pattern for tensor names, and a type"
+                f"{text!r} is not REGEX=TYPE, a pattern of tensor names and a type, "
+                "such as ffn_down=Q6_K"
             )
         return cls(pattern, QuantType.parse(type))
 
     def matches(self, name: str) -> bool:
-        """Whether a tensor's name contains what the pattern describes."""
+        """Whether the pattern matches in a tensor's name."""
         return re.search(self.pattern, name, re.IGNORECASE) is not None
 
 
@@ -90,14 +89,14 @@ class Overrides:
     Types may be given by name, and `tensor_types` as "REGEX=TYPE".
 
     Attributes:
-        tensor_types: by name; the first that matches decides.
-        pure: the recipe's base type for all, none of its better types for some.
-        output_tensor_type: of output.weight; where the token embedding is the output
-            head, of that one, unless another choice names it.
-        token_embedding_type: of token_embd.weight, and of per_layer_token_embd.weight
-            where no pattern names that.
+        tensor_types: types by name pattern; the first match decides.
+        pure: use the recipe's base type for all tensors, without its better types.
+        output_tensor_type: the type of output.weight; if the token embedding is also
+            the output head, its type unless another choice applies to it.
+        token_embedding_type: the type of token_embd.weight, and of
+            per_layer_token_embd.weight unless a pattern matches that.
         leave_output_tensor: output.weight keeps its type.
-        types: by name, of every tensor: they stand for the recipe.
+        types: the type of every tensor by name, instead of the recipe's.
 
     Raises:
         OptionError: a pattern is not a regular expression, or there is no pattern.
@@ -127,7 +126,7 @@ class Overrides:
                 object.__setattr__(self, name, QuantType.parse(given))
 
     def over(self, other: Overrides) -> Overrides:
-        """These and `other`, where these say nothing."""
+        """These choices, completed by those of `other`."""
         return Overrides(
             self.tensor_types + other.tensor_types,
             self.pure or other.pure,
@@ -144,7 +143,7 @@ def assign_with_overrides(
     tensors: Sequence[Tensor],
     overrides: Overrides,
 ) -> dict[str, Assignment]:
-    """The type of every tensor of a model: `assign_types` under a user's choices.
+    """The type of every tensor of a model: `assign_types` with a user's choices.
 
     Raises:
         FormatError: as `assign_types`.
@@ -157,8 +156,9 @@ def assign_with_overrides(
         if choice is not None:
             decided[tensor[0]] = choice
     _refuse_idle_patterns(facts, tensors, overrides)
-    # The rules count tensors of a role, and pass over those that a user decided, but
-    # not where they ask how many hold values: just as they treat vectors.
+    # Like llama-quantize, the rules skip tensors that the user decided when they count
+    # a role, but include them in the total number of value tensors.  Passing such
+    # tensors as vectors has this effect.
     rest = [
         (name, shape[-1:] if name in decided else shape, present)
         for name, shape, present in tensors
@@ -169,7 +169,7 @@ def assign_with_overrides(
 def _choice(
     recipe: Recipe, facts: ModelFacts, tensor: Tensor, overrides: Overrides
 ) -> Assignment | None:
-    """What a user decided about a tensor, if anything."""
+    """The user's choice for a tensor, or None."""
     name, shape, present = tensor
     if kept_because(facts.architecture, name, shape) is None:
         if overrides.leave_output_tensor and name == "output.weight":
@@ -186,7 +186,7 @@ def _choice(
 def _option(
     recipe: Recipe, facts: ModelFacts, name: str, overrides: Overrides
 ) -> tuple[QuantType, str] | None:
-    """The type that an option gives a tensor, and which option it is."""
+    """The type that an option chooses for a tensor, and the option's name."""
     role = Role.of(name)
     embedding, output = overrides.token_embedding_type, overrides.output_tensor_type
     pattern = next((t for t in overrides.tensor_types if t.matches(name)), None)
@@ -207,8 +207,8 @@ def _option(
 def _listed(types: Mapping[str, QuantType], name: str) -> QuantType:
     if name not in types:
         raise OptionError(
-            f"the file whose types are to be taken over has no tensor {name}; it must "
-            "be a quantization of the same model"
+            f"the file whose types are used has no tensor {name}; it must be a "
+            "quantization of the same model"
         )
     return types[name]
 

@@ -1,7 +1,7 @@
-"""Where in its model a tensor stands, and the conditions that recipes put on that.
+"""The role and layer of a tensor, and the conditions that recipes test.
 
-Source of the roles and conditions: llama.cpp's llama-quant.cpp, build 11434
-(ggml-org/llama.cpp#19770 sorted tensors into these roles).
+Source of the roles and conditions: llama.cpp's llama-quant.cpp, build 11434 (its roles
+are from ggml-org/llama.cpp#19770).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class Role(enum.Enum):
-    """What a tensor does, as far as the recipes tell tensors apart."""
+    """The role of a tensor, as far as recipes distinguish them."""
 
     OUTPUT = "output head"
     TOKEN_EMBD = "token embedding"
@@ -66,8 +66,8 @@ _ROLE_OF_NAME = {
     "per_layer_token_embd.weight": Role.TOKEN_EMBD,
 }
 
-# The first part that a name contains decides.  Weights that hold the values among other
-# things count as values; the ffn parts cover routed and shared experts as well.
+# The first match decides.  Fused weights that include values have the role ATTN_V; the
+# ffn parts also match routed and shared experts.
 _ROLE_OF_PART = (
     ("attn_qkv.weight", Role.ATTN_V),
     ("attn_kv_b.weight", Role.ATTN_V),
@@ -86,18 +86,19 @@ FFN = (Role.FFN_UP, Role.FFN_GATE, Role.FFN_DOWN)
 
 @dataclass(frozen=True)
 class Place:
-    """Where in its model a tensor stands.
+    """The position of a tensor in its model.
 
     Attributes:
-        facts: the model.
+        facts: the model's facts.
         name: GGUF name.
-        role: what the tensor does.
-        n_cols: weights in a row.
-        is_stacked: it holds several matrices, such as one for each expert.
-        seen: how many of the same role come before it.
-        index: the same; in a mixture of experts, for feed-forward weights, the layer
+        role: the tensor's role.
+        n_cols: weights per row.
+        is_stacked: the tensor contains several matrices, such as one per expert.
+        seen: the number of tensors of the same role before it.
+        index: `seen`; for feed-forward weights of a mixture of experts the layer
             number.
-        total: tensors that hold values, for one of them; layers, for any other.
+        total: for the role ATTN_V the number of such tensors, else the number of
+            layers.
     """
 
     facts: ModelFacts
@@ -112,7 +113,7 @@ class Place:
 
 @dataclass(frozen=True)
 class When:
-    """A condition on a place, and the words that a report has for it."""
+    """A condition on a place, and its description in reports."""
 
     text: str
     holds: Callable[[Place], bool]
@@ -145,15 +146,15 @@ FIRST_16TH = When("first sixteenth of the layers", lambda p: p.index < p.total /
 FIRST_8TH = When("first eighth of the layers", lambda p: p.index < p.total // 8)
 EIGHTH_BY_COUNT = When("first eighth by count", lambda p: p.seen < p.total // 8)
 MIDDLE = When(
-    "between the outer eighths",
+    "between the first and last eighth of the layers",
     lambda p: p.total // 8 <= p.index < 7 * p.total // 8,
 )
-MORE_BITS = When("outer eighths and every third layer between", _in_more_bits)
-GQA_4 = When("4 or more queries a key", lambda p: p.facts.heads_per_kv >= 4)
+MORE_BITS = When("first and last eighth, and every third layer between", _in_more_bits)
+GQA_4 = When("4 or more queries per key", lambda p: p.facts.heads_per_kv >= 4)
 EXPERTS_4 = When("4 or more experts", lambda p: p.facts.n_expert >= 4)
 EXPERTS_8 = When("8 experts", lambda p: p.facts.n_expert == 8)
 FALCON = When("Falcon", lambda p: p.facts.architecture == "falcon")
 IMPORTANCE = When("with an importance matrix", lambda p: p.facts.has_importance)
 NO_IMPORTANCE = When("no importance matrix", lambda p: not p.facts.has_importance)
-STACKED = When("one matrix for each expert", _is_expert)
-UNTIED = When("apart from the output head", lambda p: not p.facts.tied)
+STACKED = When("one matrix per expert", _is_expert)
+UNTIED = When("not tied to the output head", lambda p: not p.facts.tied)

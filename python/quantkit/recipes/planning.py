@@ -1,4 +1,4 @@
-"""The type that every tensor of a model gets, refused where the result would be bad."""
+"""Plan the type of every tensor of a model, and refuse plans with bad results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .overrides import Overrides, assign_with_overrides
 __all__ = ["MissingImportance", "plan"]
 
 N_NAMED = 3
-"""Tensors that a message names; of others it has the number."""
+"""Tensors that a message names; the others are only counted."""
 
 
 class MissingImportance(str, Enum):
@@ -64,10 +64,10 @@ def plan(
     """The type of every tensor under a recipe.
 
     Raises:
-        UnsupportedTypeError: a tensor is quantized already and `allow_requantize` is
-            not set, has no importance and is of no use without, or is to get a type
+        UnsupportedTypeError: a tensor is already quantized and `allow_requantize` is
+            not set; lacks the importance that its type requires; or would get a type
             that quantkit cannot quantize to.
-        OptionError: the overrides do not fit the model.
+        OptionError: the overrides do not match the model.
     """
     facts = ModelFacts.of(
         source.metadata, source.tensors, has_importance=importance is not None
@@ -97,7 +97,7 @@ def plan(
     return assigned
 
 
-# By name, the type of a tensor and what it is to become.
+# Tensor name -> its present type and its assignment.
 Changes = Mapping[str, tuple[QuantType, Assignment]]
 
 
@@ -126,7 +126,7 @@ def _refuse_unknown(changed: Changes) -> None:
 def _refuse_without_importance(
     recipe: Recipe, lacking: Mapping[str, Assignment], *, is_any: bool
 ) -> None:
-    """Name the tensors that lack importance, and every way out."""
+    """Raise an error that names the tensors without importance and all remedies."""
     named = [f"{name} ({a.type.name})" for name, a in lacking.items()]
     more = f" and {len(named) - N_NAMED} more" if len(named) > N_NAMED else ""
     which = ", ".join(named[:N_NAMED]) + more

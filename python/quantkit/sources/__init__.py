@@ -1,1 +1,1 @@
-"""The model that a path stands for: a GGUF file, a checkpoint, an edited model."""
+"""Model sources: GGUF files, checkpoints and edited models."""

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
-"""The types that a checkpoint's matrices can get; "auto" is their 16-bit type."""
+"""Types for a checkpoint's matrices; "auto" is the checkpoint's 16-bit type."""
 
 # Written as F32, like vectors and norms: readers require it, and they are small.
 KEPT_F32 = (

@@ -1,7 +1,7 @@
 """Load a tokenizer.json with the tokenizers library, as transformers does.
 
 Source: transformers 4.57, which llama.cpp's converter uses.  When it loads a fast
-tokenizer, it adds the tokens that tokenizer_config.json adds or names once more.
+tokenizer, it adds all tokens in tokenizer_config.json again.
 """
 
 from __future__ import annotations
