@@ -37,6 +37,7 @@ from quantkit.inference.weights import ACTIVATIONS
 from quantkit.recipes.overrides import Overrides
 from quantkit.tasks.quantize import quantize_file
 from quantkit.tokens.chunks import chunk_text
+from quantkit.tokens.options import TextOptions
 
 CTX = 512
 
@@ -175,7 +176,7 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as folder, GGUFFile(args.model) as source:
         chunks = Path(folder, "chunks.npy")
-        cut = chunk_text(source, args.text, CTX, args.chunks)
+        cut = chunk_text(source, args.text, TextOptions(CTX, args.chunks))
         np.save(chunks, np.stack([cut.inputs(i) for i in range(args.chunks)]))
         for name in args.types.upper().split(","):
             model = args.model
@@ -186,7 +187,7 @@ def main() -> None:
                     *(args.model, model, name),
                     overrides=pure,
                     importance=args.imatrix,
-                    missing_imatrix="fallback",
+                    missing_importance="fallback",
                 )
             lines.append(measure(name, model, chunks, args, most))
             print(lines[-1], file=sys.stderr)

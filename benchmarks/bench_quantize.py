@@ -103,37 +103,52 @@ def measure(
     ggml: Ggml | None,
 ) -> str:
     """One Markdown row: Mweights/s of the peers, and of each backend with its ratio."""
-    theirs = gguf.GGMLQuantizationType[kind.name]
     weights = None if task == "quantize" else importance
     usable = [b.name for b in backends() if b.usable]
     data = quantize_rows(x, kind, importance)
     is_back = task == "dequantize"
-
-    def package() -> object:
-        if is_back:
-            if kind.is_quantized:
-                return libgguf.dequantize_rows(data, theirs)
-            return gguf_quants.dequantize(data, theirs)
-        if kind.is_quantized:
-            return libgguf.quantize_rows(x, theirs, weights)
-        return gguf_quants.quantize(x, theirs)
 
     def ours(backend: str) -> object:
         if is_back:
             return dequantize_rows(data, kind, COLS, backend=backend)
         return quantize_rows(x, kind, weights, backend=backend)
 
-    peers: list[Callable[[], object]] = [package]
+    peers = [package(kind, x, weights, data if is_back else None)]
     if ggml is not None and kind.is_quantized:
         native = partial(ggml.dequantize, data, kind)
         peers.append(native if is_back else partial(ggml.quantize, x, kind, weights))
-    times = medians([*peers, *(partial(ours, b) for b in usable)], repeats)
-    rate = x.size / 1e6
-    base = min(times[: len(peers)])
-    cells = [f"{rate / s:.0f}" for s in times[: len(peers)]]
-    cells += ["-"] * (1 + (ggml is not None) - len(peers))
-    cells += [f"{rate / s:.0f} ({base / s:.1f}x)" for s in times[len(peers) :]]
+    elif ggml is not None:
+        peers.append(None)
+    able = [peer for peer in peers if peer is not None]
+    times = medians([*able, *(partial(ours, b) for b in usable)], repeats)
+    rate, theirs = x.size / 1e6, iter(times)
+    cells = ["-" if peer is None else f"{rate / next(theirs):.0f}" for peer in peers]
+    for seconds in times[len(able) :]:
+        ratio = f" ({min(times[: len(able)]) / seconds:.1f}x)" if able else ""
+        cells.append(f"{rate / seconds:.0f}{ratio}")
     return f"| {kind.name} | {task} | {' | '.join(cells)} |"
+
+
+def package(
+    kind: QuantType,
+    x: np.ndarray,
+    weights: np.ndarray | None,
+    data: np.ndarray | None,
+) -> Callable[[], object] | None:
+    """What libgguf, or gguf for plain numbers, does with rows x or back from data.
+
+    None: they do not have the type.
+    """
+    if kind.name not in gguf.GGMLQuantizationType.__members__:
+        return None
+    theirs = gguf.GGMLQuantizationType[kind.name]
+    if not kind.is_quantized:
+        if data is None:
+            return partial(gguf_quants.quantize, x, theirs)
+        return partial(gguf_quants.dequantize, data, theirs)
+    if data is None:
+        return partial(libgguf.quantize_rows, x, theirs, weights)
+    return partial(libgguf.dequantize_rows, data, theirs)
 
 
 def main() -> None:

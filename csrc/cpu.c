@@ -27,7 +27,7 @@ static uint64_t xgetbv(void)
 #define OSXSAVE (1u << 27) /* leaf 1, ECX: XGETBV may be used */
 #define LAST_LEAF 7u       /* of those that are asked */
 #define YMM_STATE 0x06u    /* XCR0: the system saves xmm and ymm */
-#define ZMM_STATE 0xe6u    /* and the mask and zmm registers */
+#define ZMM_STATE 0xe6u    /* and the mask and zmm registers; not on macOS before their first use */
 
 /* The registers of CPUID that tell of features. */
 enum { LEAF1_ECX, LEAF7_EBX, LEAF7_ECX, N_REGISTERS };

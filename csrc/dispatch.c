@@ -16,6 +16,12 @@ qk_status qk_type_layout(int type, size_t *block_size, size_t *block_bytes)
     return QK_OK;
 }
 
+int qk_type_uses_importance(int type)
+{
+    const qk_layout *layout = qk_find_layout(type);
+    return layout && layout->importance != QK_IMPORTANCE_IGNORED;
+}
+
 int qk_type_needs_importance(int type)
 {
     const qk_layout *layout = qk_find_layout(type);

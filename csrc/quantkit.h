@@ -50,6 +50,8 @@ void qk_disable_cpu_features(uint32_t features);
 
 /* Weights and bytes per block of a built-in type, by GGUF type number. */
 qk_status qk_type_layout(int type, size_t *block_size, size_t *block_bytes);
+/* 1 if importance changes what a type is quantized to, else 0. */
+int qk_type_uses_importance(int type);
 /* 1 if the type cannot be quantized to without importance, else 0. */
 int qk_type_needs_importance(int type);
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from quantkit.types import QuantType
 from .variants import VARIANTS, Variant, without
 
 FIXTURES = Path(__file__).parent / "fixtures"
+VECTOR_FILES = ("ggml_x86.npz", "ggml_x86_new_types.npz")
 NATIVE_TYPES = [t for t in QuantType if t in native_types()]
 BLOCK_TYPES = [t for t in NATIVE_TYPES if t.is_quantized]
 
@@ -24,6 +26,27 @@ BLOCK_TYPES = [t for t in NATIVE_TYPES if t.is_quantized]
 def bits(values: np.ndarray) -> np.ndarray:
     """f32 as bits, one pattern for all NaNs: NumPy and C differ in NaN payloads."""
     return np.where(np.isnan(values), np.int32(0x7FC00000), values.view(np.int32))
+
+
+@dataclass(frozen=True)
+class Vector:
+    """Weights f32 [rows, cols], importance f32 [cols] if any, and llama.cpp's bytes."""
+
+    x: np.ndarray
+    importance: np.ndarray | None
+    data: np.ndarray
+
+
+def vectors() -> dict[str, Vector]:
+    """By type, with `_imatrix` where the importance was used."""
+    found = {}
+    for name in VECTOR_FILES:
+        with np.load(FIXTURES / name) as file:
+            x, importance = file["x"], file["importance"]
+            for key in set(file) - {"x", "importance"}:
+                used = importance if key.endswith("_imatrix") else None
+                found[key] = Vector(x, used, file[key])
+    return found
 
 
 def pytest_report_header() -> list[str]:

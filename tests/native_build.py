@@ -32,8 +32,10 @@ from .test_parity import IMPORTANCE
 
 __all__ = [
     "ROOT",
+    "WARNINGS",
     "Build",
     "build",
+    "compile_driver",
     "generated",
     "load",
     "needs",
@@ -46,6 +48,7 @@ ROOT = Path(__file__).parents[1]
 CSRC = ROOT / "csrc"
 DRIVER = ROOT / "tests" / "cross" / "run_rows.c"
 # As CMakeLists.txt has it.
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"]
 FLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", f"-I{CSRC}"]
 MACHINES = {"x86_64": ["-DQK_X86"], "aarch64": ["-DQK_NEON"]}
 """What a processor adds to the flags of the whole build."""
@@ -161,6 +164,14 @@ def build(
     emulator: str | None = None,
 ) -> Build:
     """Compile the core and the driver for a machine, by default this one."""
+    driver = compile_driver(folder, compiler, flags, machine)
+    return load(folder, *([emulator] if emulator else []), driver)
+
+
+def compile_driver(
+    folder: Path, compiler: str, flags: Sequence[str], machine: str | None = None
+) -> str:
+    """The path of the driver, compiled and linked; nothing is run."""
     machine = machine or platform.machine().lower()
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
     common = [compiler, *FLAGS, *flags, *MACHINES.get(machine, [])]
@@ -176,7 +187,7 @@ def build(
         list(pool.map(run, commands))
     driver = str(folder / "run_rows")
     run([compiler, *flags, *objects, "-lm", "-o", driver])
-    return load(folder, *([emulator] if emulator else []), driver)
+    return driver
 
 
 def generated(folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,8 @@ def awq(base: str, shape: tuple[int, int], zero: int | None = None) -> Built:
         f"{base}.qzeros": ("I32", words(zeros)),
         f"{base}.scales": ("F16", scales.T.copy()),
     }
-    spread = [np.repeat(part, GROUP, axis=1) for part in (zeros, scales)]
-    return tensors, product(codes - spread[0], spread[1])
+    codes -= np.repeat(zeros, GROUP, axis=1)
+    return tensors, product(codes, np.repeat(scales, GROUP, axis=1))
 
 
 def packed_tensors(
@@ -182,7 +183,7 @@ def bitnet(base: str, shape: tuple[int, int]) -> Built:
     """Four rows in a byte, the first in the lowest bits."""
     codes = np.random.default_rng(0).integers(0, 3, shape)
     quarters = codes.reshape(4, -1, shape[1])
-    packed_rows = sum(quarter << 2 * i for i, quarter in enumerate(quarters))
+    packed_rows = (quarters << np.array([0, 2, 4, 6])[:, None, None]).sum(axis=0)
     tensors: Stored = {
         f"{base}.weight": ("U8", packed_rows.astype(np.uint8)),
         f"{base}.weight_scale": ("BF16", upper(np.array([1.7]))),
@@ -239,7 +240,7 @@ METHODS: Mapping[
     **{
         f"gptq-{bits}": (
             {"quant_method": "gptq", "bits": bits, "group_size": GROUP},
-            lambda base, shape, bits=bits: gptq(base, shape, bits),
+            partial(gptq, bits=bits),
         )
         for bits in (2, 3, 4, 8)
     },

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
+from numpy.typing import DTypeLike
 
 import quantkit as qk
 from quantkit._core import ffi, lib
@@ -12,6 +14,7 @@ from quantkit.arrays import dequantize_rows, quantize_rows
 from quantkit.types import QuantType
 
 from .conftest import BLOCK_TYPES, NATIVE_TYPES, needed_importance
+from .strategies import ROW_KINDS, adversarial_rows
 
 
 def weights(*shape: int) -> np.ndarray:
@@ -34,7 +37,7 @@ def test_shape_and_type_are_kept() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8])
-def test_other_dtypes_go_through_f32(dtype: type) -> None:
+def test_other_dtypes_go_through_f32(dtype: DTypeLike) -> None:
     """Real dtypes are taken as their f32 values."""
     x = weights(4, 64).astype(dtype)
     expected = qk.quantize(x.astype(np.float32), "Q8_0")
@@ -43,10 +46,19 @@ def test_other_dtypes_go_through_f32(dtype: type) -> None:
 
 def test_bf16_arrays_are_taken() -> None:
     """An ml_dtypes bfloat16 array quantizes as its f32 values."""
-    ml_dtypes = pytest.importorskip("ml_dtypes", reason="bf16 arrays need ml_dtypes")
     x = weights(4, 256).astype(ml_dtypes.bfloat16)
     expected = qk.quantize(x.astype(np.float32), "Q4_K")
     assert (qk.quantize(x, "Q4_K").data == expected.data).all()
+
+
+def test_bf16_is_rounded_as_ml_dtypes_rounds() -> None:
+    """The same bytes of every kind of row, and the same weights back."""
+    x = adversarial_rows(2 * len(ROW_KINDS), 256, seed=3)
+    with np.errstate(over="ignore"):
+        expected = x.astype(ml_dtypes.bfloat16)
+    q = qk.quantize(x, "BF16")
+    assert q.data.tobytes() == expected.tobytes()
+    assert qk.dequantize(q).tobytes() == expected.astype(np.float32).tobytes()
 
 
 @pytest.mark.parametrize("type", NATIVE_TYPES, ids=lambda t: t.name)
@@ -93,7 +105,9 @@ def test_a_refused_call_leaves_the_output_alone() -> None:
         (np.ones((2, 256), np.complex64), "Q4_K", None, "complex64"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(x, type, importance, words) -> None:
+def test_shapes_that_do_not_fit_are_refused(
+    x: np.ndarray, type: str, importance: np.ndarray | None, words: str
+) -> None:
     """The message says what was found and what was expected."""
     with pytest.raises(qk.ShapeError, match=words):
         qk.quantize(x, type, importance)
@@ -138,12 +152,16 @@ def test_an_unknown_backend_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
         qk.quantize(weights(1, 256), "Q4_K")
 
 
+TERNARY = {QuantType.TQ1_0, QuantType.TQ2_0, QuantType.Q2_0}
+
+
 @pytest.mark.parametrize("type", BLOCK_TYPES, ids=lambda t: t.name)
 def test_more_bits_never_fit_worse(type: QuantType) -> None:
     """Normal weights: 0.9 bits more give a lower error, whatever the kinds of type.
 
-    Below that kinds differ: ternary types are for weights that are ternary, MXFP4 has
-    scales that are powers of two, and codebooks get more from the same bits.
+    Below that kinds differ: MXFP4 has scales that are powers of two, and codebooks get
+    more from the same bits.  Ternary types are for weights that are ternary: their
+    scale is the largest weight, and they may do worse than a smaller type.
     """
     x = weights(64, 1024)
 
@@ -151,5 +169,6 @@ def test_more_bits_never_fit_worse(type: QuantType) -> None:
         quantized = qk.quantize(x, kind, needed_importance(kind, 1024))
         return float(np.sqrt(np.mean((qk.dequantize(quantized) - x) ** 2)))
 
-    larger = [t for t in BLOCK_TYPES if t.bits_per_weight >= type.bits_per_weight + 0.9]
+    least = type.bits_per_weight + 0.9
+    larger = {t for t in BLOCK_TYPES if t.bits_per_weight >= least} - TERNARY
     assert all(rmse(t) < rmse(type) for t in larger)

@@ -207,7 +207,7 @@ def test_a_dry_run_prints_every_tensor(demo_f16: Path, tmp_path: Path) -> None:
     (line,) = [x for x in done.stdout.splitlines() if x.startswith("blk.0.ffn_up")]
     assert line.split() == [
         *("blk.0.ffn_up.weight", "768", "x", "256", "F16", "Q8_0", "208,896"),
-        *("--tensor-type", "ffn_up"),
+        *("pattern", "ffn_up"),
     ]
     assert list(tmp_path.iterdir()) == []
 
@@ -276,8 +276,8 @@ def test_tensors_that_lack_importance_are_listed(
     """Refused by default; named in the summary when they fall back; verified."""
     out = tmp_path / "out.gguf"
     command = ("quantize", demo_f16, out, "Q2_K_S")
-    assert "quantize --missing-imatrix fallback)" in failed(*command)
-    assert "quantize --missing-imatrix fallback)" in failed(*command, "--dry-run")
+    assert "type (--missing-imatrix fallback)" in failed(*command)
+    assert "type (--missing-imatrix fallback)" in failed(*command, "--dry-run")
     done = run(*command, "--missing-imatrix", "fallback", "--provenance")
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = [x for x in done.stdout.splitlines() if "no importance" in x]

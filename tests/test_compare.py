@@ -6,11 +6,9 @@ import csv
 import io
 import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -39,7 +37,14 @@ from quantkit.tokens.chunks import chunk_text
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:6000]
 TYPES = ["Q8_0", "q4_k_m", "Q2_K"]
-SMALL = {"ctx": 64, "chunks": 4, "threads": 1}
+
+
+def cut(chunks: int, stride: int | None = None) -> qk.TextOptions:
+    """Short chunks, and few."""
+    return qk.TextOptions(ctx=64, chunks=chunks, stride=stride)
+
+
+SMALL: dict[str, Any] = {"options": cut(4), "threads": 1}
 TIMINGS = ("tokens_per_second", "quantize_seconds")
 
 
@@ -71,7 +76,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 def test_every_figure_is_its_formula() -> None:
     """From the logits of both models, whole and in f64."""
     found = compare(DEMO_MODEL, ["Q2_K"], text=TEXT, activations="f32", **SMALL)
-    chunks = chunk_text(open_source(DEMO_MODEL), TEXT, 64, 4)
+    chunks = chunk_text(open_source(DEMO_MODEL), TEXT, SMALL["options"])
     logs: dict[str | None, np.ndarray] = {}
     with threadpool_limits(1, "blas"):
         for recipe in (None, "Q2_K"):
@@ -165,7 +170,7 @@ def test_large_states_go_to_a_file(
     assert without_timings(again.to_dict()) == without_timings(found.to_dict())
     full = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(store, "disk_usage", lambda folder: full)
-    with pytest.raises(QuantkitError, match=r"hidden states take .* GB.*--chunks"):
+    with pytest.raises(QuantkitError, match=r"hidden states take .* GB.*`chunks`"):
         compare(DEMO_MODEL, text=TEXT, **SMALL)
 
 
@@ -179,25 +184,32 @@ def test_activations_of_16_bits_are_exact_and_of_8_are_not() -> None:
     assert abs(i16.kld_mean / f32.kld_mean - 1) < 1e-2
     assert abs(q8.kld_mean / f32.kld_mean - 1) > 0.5
     assert both.activations == "both"
-    with pytest.raises(OptionError, match="'i8': expected one of i16, q8, f32"):
+    with pytest.raises(OptionError, match="'i8'; expected one of i16, q8, f32"):
         compare(DEMO_MODEL, text=TEXT, activations="i8", **SMALL)
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.nan, "predicts NaN"),
+        (1e5, "predicts a text with a mean log likelihood of -"),
+    ],
+)
 def test_a_model_that_predicts_nothing_is_refused(
-    demo_f16: Path, tmp_path: Path
+    demo_f16: Path, tmp_path: Path, value: float, words: str
 ) -> None:
-    """Instead of a table of NaN."""
+    """Instead of a table of NaN and infinities."""
     damaged = tmp_path / "damaged.gguf"
     with qk.GGUFFile(demo_f16) as file:
         norm = file.raw("output_norm.weight").tobytes()
-    nan = np.full(len(norm) // 4, np.nan, np.float32).tobytes()
-    damaged.write_bytes(demo_f16.read_bytes().replace(norm, nan))
-    with pytest.raises(qk.NonFiniteError, match="F16 predicts NaN"):
+    other = np.full(len(norm) // 4, value, np.float32).tobytes()
+    damaged.write_bytes(demo_f16.read_bytes().replace(norm, other))
+    with pytest.raises(qk.NonFiniteError, match=f"F16 {words}"):
         compare(damaged, text=TEXT, **SMALL)
-    with pytest.raises(qk.NonFiniteError, match="damaged predicts NaN"):
+    with pytest.raises(qk.NonFiniteError, match=f"damaged {words}"):
         compare([demo_f16, damaged], text=TEXT, **SMALL)
     for measure in (qk.perplexity, qk.imatrix):
-        with pytest.raises(qk.NonFiniteError, match="the model predicts NaN"):
+        with pytest.raises(qk.NonFiniteError, match=f"the model {words}"):
             measure(damaged, TEXT, **SMALL)
 
 
@@ -227,7 +239,7 @@ def test_json_has_the_keys_that_scripts_read(found: Comparison) -> None:
 
 def test_one_chunk_has_no_error() -> None:
     """Which is not known, and so null in JSON and absent in tables."""
-    found = compare(DEMO_MODEL, ["Q4_0"], text=TEXT, **{**SMALL, "chunks": 1})
+    found = compare(DEMO_MODEL, ["Q4_0"], text=TEXT, **{**SMALL, "options": cut(1)})
     row = found.to_dict()["results"][0]
     assert row["ppl_error"] is row["kld_mean_error"] is None
     assert row["ppl_token_error"] > 0
@@ -271,9 +283,9 @@ def test_several_texts_and_their_average(tmp_path: Path) -> None:
     alone = [compare(DEMO_MODEL, ["Q4_0"], text=text, **SMALL) for text in texts]
     assert [text.text for text in found.texts] == ["one.txt", "two.txt"]
     for text, one in zip(found.texts, alone, strict=True):
-        rows = text.results[0], one.results[0]
-        assert rows[0].ppl == rows[1].ppl
-        assert rows[0].kld_mean == rows[1].kld_mean
+        together, apart = text.results[0], one.results[0]
+        assert together.ppl == apart.ppl
+        assert together.kld_mean == apart.kld_mean
     row, rows = found.results[0], [text.results[0] for text in found.texts]
     assert row.ppl == (rows[0].ppl + rows[1].ppl) / 2
     assert row.delta_ppl == pytest.approx(row.ppl - found.base.ppl, rel=1e-12)
@@ -340,13 +352,13 @@ def test_what_is_refused_before_any_work(demo_f16: Path, tmp_path: Path) -> None
     """Not after an hour of measuring."""
     with pytest.raises(UnsupportedTypeError, match="unknown recipe 'Q4_X'"):
         compare("no-such-model.gguf", ["Q8_0", "Q4_X"], text=TEXT)
-    with pytest.raises(UnsupportedTypeError, match="--imatrix"):
+    with pytest.raises(UnsupportedTypeError, match="`importance`"):
         compare(DEMO_MODEL, ["Q8_0", "IQ1_S"], text=TEXT)
-    with pytest.raises(UnsupportedTypeError, match="--imatrix"):
+    with pytest.raises(UnsupportedTypeError, match="`importance`"):
         compare(DEMO_MODEL, ["all", "IQ1_S"], text=TEXT)
     with pytest.raises(OptionError, match="called 'Q9'; there are: BF16, Q8_0"):
         compare(DEMO_MODEL, ["Q8_0"], text=TEXT, base="Q9")
-    with pytest.raises(OptionError, match="no text"):
+    with pytest.raises(OptionError, match="`text` is empty"):
         compare(DEMO_MODEL, text=[])
     q8 = tmp_path / "q8.gguf"
     qk.quantize_file(demo_f16, q8, "Q8_0")
@@ -395,7 +407,7 @@ def test_what_is_known_so_far() -> None:
     assert so_far is not None
     assert run.steps_done == 7
     assert [(row.name, row.chunks) for row in so_far.rows] == [("BF16", 4), ("Q8_0", 3)]
-    three = compare(DEMO_MODEL, ["Q8_0"], text=TEXT, **{**SMALL, "chunks": 3})
+    three = compare(DEMO_MODEL, ["Q8_0"], text=TEXT, **{**SMALL, "options": cut(3)})
     got, expected = so_far.results[0], three.results[0]
     assert (got.ppl, got.delta_ppl_error) == (expected.ppl, expected.delta_ppl_error)
     assert so_far.versus("Q8_0", "BF16") == three.versus("Q8_0", "BF16")
@@ -407,7 +419,7 @@ def test_saved_scores_are_not_measured_again(
 ) -> None:
     """Stopped, with a bad last line, with more types and chunks: the same result."""
     save = tmp_path / "scores"
-    options = {**SMALL, "chunks": 3, "save": save}
+    options = {**SMALL, "options": cut(3), "save": save}
     seen: list[str] = []
 
     def note(stage: str, done: int, total: int) -> None:
@@ -444,7 +456,12 @@ def test_saved_scores_are_of_their_own_options_only(tmp_path: Path) -> None:
     save = tmp_path / "scores"
     compare(DEMO_MODEL, ["Q8_0"], text=TEXT, **SMALL, save=save)
     before = len(save.read_bytes().splitlines())
-    changes = ({"base": "Q8_0"}, {"ctx": 66}, {"stride": 20}, {"text": TEXT[500:]})
+    changes = (
+        {"base": "Q8_0"},
+        {"options": qk.TextOptions(ctx=66, chunks=4)},
+        {"options": cut(4, stride=20)},
+        {"text": TEXT[500:]},
+    )
     for change in changes:
         compare(DEMO_MODEL, ["Q8_0"], **{"text": TEXT, **SMALL, **change}, save=save)
         after = len(save.read_bytes().splitlines())
@@ -480,24 +497,3 @@ def test_tables_as_text(found: Comparison) -> None:
     html = found._repr_html_()
     assert html.count("<tr>") == html.count("</tr>") == 5
     assert "<td>Q4_K_M</td>" in html
-
-
-def test_pandas_and_matplotlib_are_used_if_there(
-    found: Comparison, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A frame of all records; a point for each result."""
-    pandas = ModuleType("pandas")
-    pandas.DataFrame = list  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pandas", pandas)
-    assert [row["name"] for row in found.to_pandas()][1:] == ["Q8_0", "Q4_K_M", "Q2_K"]
-    calls: list[tuple[str, Any]] = []
-
-    class Axes:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *given, **named: calls.append((name, given))
-
-    axes = Axes()
-    assert found.plot(axes) is axes
-    points = [given for name, given in calls if name == "errorbar"]
-    expected = [(row.size_bytes / 2**20, row.kld_mean) for row in found.results]
-    assert points == expected

@@ -10,8 +10,10 @@ import pytest
 from .conftest import NATIVE_TYPES
 from .native_build import (
     ROOT,
+    WARNINGS,
     Build,
     build,
+    compile_driver,
     generated,
     load,
     needs,
@@ -29,6 +31,7 @@ BUILDS = [
     *(("gcc", level) for level in ("-O1", "-O2", "-O3")),
     *(("clang", level) for level in ("-O2", "-O3")),
 ]
+WINDOWS_FLAG = "-Wa,-muse-unaligned-vector-move"
 SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -76,3 +79,17 @@ def test_no_undefined_behaviour(tmp_path: Path) -> None:
     for backend in built.lanes:
         for type in NATIVE_TYPES:
             assert wrong_rows(built, backend, type) == []
+
+
+@pytest.mark.slow
+def test_windows_compiler_builds_the_core(tmp_path: Path) -> None:
+    """Every source without a warning, and a program of them; nothing is run.
+
+    Debian's gcc-mingw-w64-x86-64.
+    """
+    compiler = "x86_64-w64-mingw32-gcc"
+    needs(compiler)
+    flags = ["-O3", *WARNINGS, "-Werror", WINDOWS_FLAG]
+    assert WINDOWS_FLAG in (ROOT / "CMakeLists.txt").read_text()
+    driver = Path(compile_driver(tmp_path, compiler, flags, "x86_64") + ".exe")
+    assert driver.read_bytes().startswith(b"MZ")

@@ -15,7 +15,16 @@ from quantkit._native import Function, Precision, activate, backends
 from quantkit.types import QuantType
 
 from .conftest import NATIVE_TYPES
-from .native_build import Build, build, load, needs, run, wrong_golden, wrong_rows
+from .native_build import (
+    WARNINGS,
+    Build,
+    build,
+    load,
+    needs,
+    run,
+    wrong_golden,
+    wrong_rows,
+)
 from .test_lanes import (
     ELEMENTWISE,
     check_memory_ops,
@@ -30,7 +39,6 @@ pytestmark = pytest.mark.cross
 
 COMPILER = "aarch64-linux-gnu-gcc"
 EMULATOR = "qemu-aarch64"
-WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"]
 BACKENDS = ["neon", "scalar"]
 # Scalar is the same C as on x86, and slow under emulation.
 SCALAR_IS_SLOW = ["neon", pytest.param("scalar", marks=pytest.mark.slow)]
@@ -119,7 +127,9 @@ def test_matrix_products_equal_this_machine(
 def test_functions_equal_this_machine(aarch64: Build, function: Function) -> None:
     """Within a few units of the last place, from the smallest to the largest float."""
     sizes = np.geomspace(1e-30, 80, 2003, dtype=np.float32)
-    x = np.concatenate([-sizes, sizes, np.float32([0, -np.inf, np.inf, np.nan])])
+    x = np.concatenate(
+        [-sizes, sizes, np.array([0, -np.inf, np.inf, np.nan], np.float32)]
+    )
     expected = np.empty_like(x)
     activate(function, x, None, expected, backends()[-1])
     got = aarch64.layer("neon", "activate", x, int(function), len(x))

@@ -10,6 +10,7 @@ import sys
 from collections import namedtuple
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -22,7 +23,7 @@ from quantkit.errors import FormatError, OutputError, ShapeError
 from quantkit.gguf import Field, GGUFFile, GGUFWriter, TensorSpec, ValueType, keys
 from quantkit.types import QuantType
 
-VALUES = {
+VALUES: dict[ValueType, list[Any]] = {
     ValueType.UINT8: [0, 255],
     ValueType.INT8: [-128, 127],
     ValueType.UINT16: [0, 65535],
@@ -86,7 +87,8 @@ def test_bytes_equal_those_of_the_gguf_package(
             **metadata,
         }
     for key, field in list(METADATA.items())[1:]:
-        item_type = field.item_type and gguf.GGUFValueType(field.item_type)
+        item = field.item_type
+        item_type = None if item is None else gguf.GGUFValueType(item)
         theirs.add_key_value(
             key, field.value, gguf.GGUFValueType(field.type), item_type
         )
@@ -209,8 +211,7 @@ def numbers(kind: ValueType) -> st.SearchStrategy[object]:
     if kind is ValueType.BOOL:
         return st.booleans()
     if kind in (ValueType.FLOAT32, ValueType.FLOAT64):
-        width = 32 if kind is ValueType.FLOAT32 else 64
-        return st.floats(width=width, allow_nan=False)
+        return st.floats(width=32 if kind is ValueType.FLOAT32 else 64, allow_nan=False)
     return st.integers(int(low), int(high))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from quantkit.errors import FormatError
 from quantkit.gguf import GGUFFile
-from quantkit.tasks.info import describe
+from quantkit.tasks.info import info
 
 UINT8, UINT32, BOOL, STRING, ARRAY, UINT64 = 0, 4, 7, 8, 9, 10
 F32, Q4_K = 0, 12
@@ -79,7 +79,7 @@ def read_everything(path: Path) -> None:
                 list(item.value)
         for each in file.tensors.values():
             each.read(0, each.n_rows).sum()
-    describe(path).to_dict()
+    info(path).to_dict()
 
 
 def test_valid_file_is_read(tmp_path: Path) -> None:
@@ -197,7 +197,15 @@ HOSTILE = {
     ),
     "unknown type": (
         gguf(tensors=(tensor(kind=4),), data=32),
-        "'t' has type number 4",
+        "'t': type number 4 is not one that quantkit knows",
+    ),
+    "PrismML's types": (
+        gguf(tensors=(tensor(dims=(128, 2), kind=142),), data=68),
+        "'t': type number 142 is PQ2_0 of PrismML's .*Hadamard",
+    ),
+    "PrismML's other type": (
+        gguf(tensors=(tensor(dims=(128, 2), kind=143),), data=56),
+        "'t': type number 143 is PTQ1_0 of PrismML's .*Hadamard",
     ),
     "name twice": (gguf(tensors=(tensor(), tensor(at=32)), data=64), "appears twice"),
     "name not UTF-8": (gguf(tensors=(tensor(b"\xc3("),), data=32), "is not UTF-8"),
@@ -236,7 +244,7 @@ def test_hostile_file_is_refused(tmp_path: Path, raw: bytes, message: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def survives(path: Path, raw: bytes) -> bool:
+def survives(path: Path, raw: bytes | bytearray) -> bool:
     """Whether a file can be read; any error but `FormatError` is the test's failure."""
     path.write_bytes(raw)
     try:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
+import huggingface_hub.errors as hub_errors
 import pytest
 
 import quantkit
@@ -20,9 +22,6 @@ from quantkit.checkpoint.model_card import general_fields
 from quantkit.errors import CheckpointError
 from quantkit.sources.opening import open_source
 from quantkit.tasks.demo import DEMO_MODEL
-
-huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs the extra 'hub'")
-hub_errors = pytest.importorskip("huggingface_hub.errors")
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

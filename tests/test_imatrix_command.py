@@ -12,11 +12,13 @@ from typer.testing import CliRunner, Result
 
 from quantkit.cli import imatrix as imatrix_command
 from quantkit.cli.main import app
+from quantkit.collecting.collection import imatrix
 from quantkit.errors import FormatError, OptionError, OutputError
 from quantkit.files.locks import alone_on
-from quantkit.importance import ImportanceMatrix, imatrix
+from quantkit.importance import ImportanceMatrix
 from quantkit.progress import Progress
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens.options import TextOptions
 
 from .families.lettered import lettered_model, lettered_text
 
@@ -32,7 +34,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def known(text: Path) -> ImportanceMatrix:
-    return imatrix(DEMO_MODEL, text, ctx=64, chunks=5, threads=1)
+    return imatrix(DEMO_MODEL, text, options=TextOptions(ctx=64, chunks=5), threads=1)
 
 
 def run(*arguments: str | Path) -> Result:
@@ -65,6 +67,7 @@ def test_collecting_writes_a_file(
     first, second = said.splitlines()
     assert first == f"{out}: 28 tensors, 5 chunks of 64 tokens of {text}"
     ppl = known.perplexity
+    assert ppl is not None
     assert second == f"PPL {ppl.ppl:.4f} ± {ppl.error:.4f}"
 
 
@@ -75,6 +78,7 @@ def test_json(text: Path, known: ImportanceMatrix, tmp_path: Path) -> None:
     assert data["imatrix"] == str(tmp_path / "m.gguf")
     assert (data["version"], data["chunks"], data["chunk_size"]) == (1, 5, 64)
     assert (data["datasets"], data["tensors"]) == ([str(text)], 29)
+    assert known.perplexity is not None
     assert data["ppl"] == known.perplexity.ppl
     assert data["ppl_error"] == known.perplexity.error
     assert len(data["statistics"]["tensors"]) == 29
@@ -195,7 +199,9 @@ def test_what_is_refused_before_any_work(
     assert isinstance(result.exception, OutputError)
     model = lettered_model("llama", tmp_path)
     letters = lettered_text(tmp_path / "text.txt", 80)
-    imatrix(model, letters, ctx=32, threads=1).save(tmp_path / "other.gguf")
+    imatrix(model, letters, options=TextOptions(ctx=32), threads=1).save(
+        tmp_path / "other.gguf"
+    )
     merge = ("--merge", tmp_path / "other.gguf")
     result = run(*common, *merge, "-o", tmp_path / "m.gguf")
     assert isinstance(result.exception, FormatError)

@@ -6,26 +6,28 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from quantkit._native import native_types
+from quantkit._native import uses_importance
 from quantkit.arrays import quantize_rows
 from quantkit.cli.main import app
+from quantkit.collecting.collection import imatrix
 from quantkit.evaluate.comparing import compare
-from quantkit.evaluate.entries import UNWEIGHED
 from quantkit.evaluate.results import Comparison
 from quantkit.evaluate.statistics import mean_estimate, p_value, perplexity_difference
-from quantkit.importance import ImportanceMatrix, imatrix
+from quantkit.importance import ImportanceMatrix
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens.options import TextOptions
 from quantkit.types import QuantType
 
-from .conftest import needed_importance
+from .conftest import NATIVE_TYPES, needed_importance
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")
-SMALL = {"ctx": 64, "chunks": 4, "threads": 1}
+SMALL: dict[str, Any] = {"options": TextOptions(ctx=64, chunks=4), "threads": 1}
 TYPES = ["Q8_0", "Q4_K_M", "IQ2_XXS", "Q2_K"]
 
 
@@ -105,11 +107,11 @@ def test_every_format_has_the_gains(matrix: ImportanceMatrix, tmp_path: Path) ->
     assert np.mean(of_texts) == pytest.approx(gain["delta_ppl"], rel=1e-9)
 
 
-@pytest.mark.parametrize("type", sorted(native_types(), key=lambda type: type.name))
+@pytest.mark.parametrize("type", NATIVE_TYPES, ids=lambda type: type.name)
 def test_the_types_that_importance_leaves_alone(type: QuantType) -> None:
     """Are those that have one row only."""
     x = np.random.default_rng(3).normal(size=(8, 256)).astype(np.float32)
     importance = np.geomspace(1e-4, 1, 256, dtype=np.float32)
     one = quantize_rows(x, type, needed_importance(type, 256))
     two = quantize_rows(x, type, importance)
-    assert (one == two).all() == (type in UNWEIGHED)
+    assert (one == two).all() == (not uses_importance(type))

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from quantkit.importance import imatrix
-from quantkit.importance.collecting import Collection
+from quantkit.collecting.collection import Collection, imatrix
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens.options import TextOptions
 
 from .test_imatrix_collecting import same
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:6000]
 N_CHUNKS = 4
-SMALL = {"ctx": 64, "chunks": N_CHUNKS, "threads": 1}
+SMALL: dict[str, Any] = {"options": TextOptions(ctx=64, chunks=N_CHUNKS), "threads": 1}
 
 KILLED = """
-import json, os, signal, sys
+import os, signal, sys
 from pathlib import Path
-from quantkit.importance.collecting import Collection
+from quantkit.tokens.options import TextOptions
+from quantkit.collecting.collection import Collection
 
 def kill(stage, done, total):
     if done == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
 model, text, kept = map(Path, sys.argv[1:4])
-options = json.loads(sys.argv[4])
+options = {"options": TextOptions(ctx=64, chunks=5), "threads": 1}
 collection = Collection(model, text, save=kept, save_every=2, **options)
 collection.run(kill)
 """
@@ -41,8 +42,8 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     """From the sums that were kept last, to the same bits."""
     text, kept = tmp_path / "text.txt", tmp_path / "kept"
     text.write_text(TEXT, encoding="utf-8")
-    options = {**SMALL, "chunks": 5}
-    arguments = [*map(str, (DEMO_MODEL, text, kept)), json.dumps(options)]
+    options = {**SMALL, "options": TextOptions(ctx=64, chunks=5)}
+    arguments = map(str, (DEMO_MODEL, text, kept))
     command = [sys.executable, "-c", KILLED, *arguments]
     done = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -59,6 +60,8 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert seen == [3, 4, 5]
     whole = imatrix(DEMO_MODEL, text, **options)
     assert same(found, whole)
+    assert found.perplexity is not None
+    assert whole.perplexity is not None
     assert found.perplexity.ppl == whole.perplexity.ppl
     assert same(imatrix(DEMO_MODEL, text, **options, save=kept), whole)
 
@@ -68,7 +71,7 @@ def test_more_chunks_go_on_and_other_options_start_anew(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     imatrix(DEMO_MODEL, TEXT, **SMALL, save=kept)
 
-    def steps(**changes: object) -> list[int]:
+    def steps(**changes: Any) -> list[int]:
         seen: list[int] = []
         options = {"text": TEXT, **SMALL, **changes}
         Collection(DEMO_MODEL, **options, save=kept).run(
@@ -77,18 +80,18 @@ def test_more_chunks_go_on_and_other_options_start_anew(tmp_path: Path) -> None:
         return seen
 
     state = kept.read_bytes()
-    assert steps(chunks=6) == [5, 6]
-    changes = [
-        {"ctx": 66},
+    assert steps(options=TextOptions(ctx=64, chunks=6)) == [5, 6]
+    changes: list[dict[str, Any]] = [
+        {"options": TextOptions(ctx=66, chunks=N_CHUNKS)},
         {"text": TEXT[100:]},
         {"activations": "f32"},
         {"process_output": True},
         {"perplexity": False},
-        {"chunks": 3},
+        {"options": TextOptions(ctx=64, chunks=3)},
     ]
     for change in changes:
         kept.write_bytes(state)
-        n = change.get("chunks", N_CHUNKS)
+        n = change.get("options", SMALL["options"]).chunks
         assert steps(**change) == list(range(1, n + 1)), change
 
 
@@ -96,12 +99,12 @@ def test_more_chunks_go_on_and_other_options_start_anew(tmp_path: Path) -> None:
 def test_damaged_sums_are_not_taken_up(tmp_path: Path, damage: str) -> None:
     """The run starts anew."""
     kept = tmp_path / "kept"
-    options = {**SMALL, "save": kept}
+    options: dict[str, Any] = {**SMALL, "save": kept}
     found = imatrix(DEMO_MODEL, TEXT, **options)
     data = bytearray(kept.read_bytes())
     data[len(data) // 2] ^= 1
-    broken = {"cut": data[: len(data) // 2], "flipped": data, "empty": b""}
-    kept.write_bytes(broken.get(damage, b"PK, but nothing more"))
+    broken = {"cut": data[: len(data) // 2], "flipped": data, "empty": bytearray()}
+    kept.write_bytes(broken.get(damage, bytearray(b"PK, but nothing more")))
     seen: list[int] = []
     again = imatrix(
         DEMO_MODEL, TEXT, **options, progress=lambda stage, done, _: seen.append(done)

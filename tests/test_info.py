@@ -13,7 +13,7 @@ import pytest
 from quantkit.gguf import Field, GGUFWriter, TensorSpec, keys
 from quantkit.gguf.keys import FileType, ValueType
 from quantkit.recipes import RECIPES
-from quantkit.tasks.info import MetadataEntry, TypeUsage, describe
+from quantkit.tasks.info import MetadataEntry, TypeUsage, info
 from quantkit.types import QuantType
 
 SPECS = [
@@ -49,31 +49,31 @@ def write(path: Path, metadata: dict[str, Field], specs: list[TensorSpec]) -> Pa
 def test_facts_of_a_model(tmp_path: Path) -> None:
     """Every fact is the one that was written."""
     path = write(tmp_path / "m.gguf", METADATA, SPECS)
-    info = describe(path)
-    assert info.paths == (path,)
-    assert info.size_bytes == path.stat().st_size
-    assert (info.version, info.alignment) == (3, 32)
-    assert (info.architecture, info.name) == ("llama", "Tiny")
-    assert info.file_type == "Q4_K_M"
-    assert (info.context_length, info.embedding_length) == (512, 256)
-    assert (info.block_count, info.head_count, info.head_count_kv) == (1, 4, (1, 2))
-    assert (info.vocabulary, info.vocabulary_size) == ("gpt2", 4)
-    assert info.n_weights == 1024 + 65536 + 16384 + 256
-    assert info.data_bytes == 2048 + 256 * 144 + 64 * 144 + 1024
-    assert info.bits_per_weight == 8 * info.data_bytes / info.n_weights
-    assert info.types == (
+    facts = info(path)
+    assert facts.paths == (path,)
+    assert facts.size_bytes == path.stat().st_size
+    assert (facts.version, facts.alignment) == (3, 32)
+    assert (facts.architecture, facts.name) == ("llama", "Tiny")
+    assert facts.file_type == "Q4_K_M"
+    assert (facts.context_length, facts.embedding_length) == (512, 256)
+    assert (facts.block_count, facts.head_count, facts.head_count_kv) == (1, 4, (1, 2))
+    assert (facts.vocabulary, facts.vocabulary_size) == ("gpt2", 4)
+    assert facts.n_weights == 1024 + 65536 + 16384 + 256
+    assert facts.data_bytes == 2048 + 256 * 144 + 64 * 144 + 1024
+    assert facts.bits_per_weight == 8 * facts.data_bytes / facts.n_weights
+    assert facts.types == (
         TypeUsage(QuantType.Q4_K, 2, 81920, 46080),
         TypeUsage(QuantType.F16, 1, 1024, 2048),
         TypeUsage(QuantType.F32, 1, 256, 1024),
     )
-    listed = [(t.name, t.shape, t.type, t.n_bytes) for t in info.tensors]
+    listed = [(t.name, t.shape, t.type, t.n_bytes) for t in facts.tensors]
     assert listed == [(s.name, s.shape, s.type, s.n_bytes) for s in SPECS]
 
 
 def test_metadata_are_shortened_to_a_line(tmp_path: Path) -> None:
     """Long arrays and texts are cut, and control characters are escaped."""
-    info = describe(write(tmp_path / "m.gguf", METADATA, []))
-    entries = {entry.key: entry for entry in info.metadata}
+    facts = info(write(tmp_path / "m.gguf", METADATA, []))
+    entries = {entry.key: entry for entry in facts.metadata}
     assert list(entries) == list(METADATA)
     assert list(entries.values())[-5:] == [
         MetadataEntry("llama.attention.head_count_kv", "int32[2]", "[1, 2]"),
@@ -90,26 +90,26 @@ def test_metadata_are_shortened_to_a_line(tmp_path: Path) -> None:
 
 def test_json_of_the_facts(tmp_path: Path) -> None:
     """`to_dict` survives a trip through JSON and names types and paths."""
-    info = describe(write(tmp_path / "m.gguf", METADATA, SPECS))
-    facts = json.loads(json.dumps(info.to_dict(), allow_nan=False))
-    assert facts == info.to_dict()
-    assert facts["paths"] == [str(tmp_path / "m.gguf")]
-    assert facts["head_count_kv"] == [1, 2]
-    assert facts["types"][0] == {
+    facts = info(write(tmp_path / "m.gguf", METADATA, SPECS))
+    data = json.loads(json.dumps(facts.to_dict(), allow_nan=False))
+    assert data == facts.to_dict()
+    assert data["paths"] == [str(tmp_path / "m.gguf")]
+    assert data["head_count_kv"] == [1, 2]
+    assert data["types"][0] == {
         "type": "Q4_K",
         "n_tensors": 2,
         "n_weights": 81920,
         "n_bytes": 46080,
     }
-    assert facts["tensors"][0]["shape"] == [4, 256]
+    assert data["tensors"][0]["shape"] == [4, 256]
 
 
 def test_facts_that_are_missing_are_none(tmp_path: Path) -> None:
     """A file without metadata is described all the same."""
-    info = describe(write(tmp_path / "m.gguf", {}, []))
-    assert (info.architecture, info.name, info.file_type) == (None, None, None)
-    assert (info.head_count, info.vocabulary_size) == (None, None)
-    assert (info.n_weights, info.bits_per_weight, info.types) == (0, 0.0, ())
+    facts = info(write(tmp_path / "m.gguf", {}, []))
+    assert (facts.architecture, facts.name, facts.file_type) == (None, None, None)
+    assert (facts.head_count, facts.vocabulary_size) == (None, None)
+    assert (facts.n_weights, facts.bits_per_weight, facts.types) == (0, 0.0, ())
 
 
 def test_facts_of_a_wrong_type_are_none(tmp_path: Path) -> None:
@@ -123,17 +123,17 @@ def test_facts_of_a_wrong_type_are_none(tmp_path: Path) -> None:
         "llama.vocab_size": keys.uint32(7),
         "tokenizer.ggml.tokens": keys.string("none"),
     }
-    info = describe(write(tmp_path / "m.gguf", metadata, []))
-    assert (info.name, info.context_length, info.block_count) == (None, None, None)
-    assert info.file_type == "unknown (999)"
-    assert info.vocabulary_size == 7
+    facts = info(write(tmp_path / "m.gguf", metadata, []))
+    assert (facts.name, facts.context_length, facts.block_count) == (None, None, None)
+    assert facts.file_type == "unknown (999)"
+    assert facts.vocabulary_size == 7
 
 
 def test_text_that_is_not_utf8_can_be_printed(tmp_path: Path) -> None:
     """Broken bytes and escape sequences appear as escapes."""
     metadata = {"general.name": keys.string("\udcff\x1b[31m é")}
-    info = describe(write(tmp_path / "m.gguf", metadata, []))
-    assert info.name == r"\udcff\x1b[31m é"
+    facts = info(write(tmp_path / "m.gguf", metadata, []))
+    assert facts.name == r"\udcff\x1b[31m é"
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda r: r.name)
@@ -151,9 +151,9 @@ def test_bits_per_weight_of_llama_cpp_files() -> None:
     files = [p for p in sorted(Path(folder).glob("*.gguf")) if p.stem != "imatrix"]
     assert files
     for path in files:
-        info = describe(path)
-        assert info.file_type == path.stem.removesuffix("-imatrix")
+        facts = info(path)
+        assert facts.file_type == path.stem.removesuffix("-imatrix")
         log = path.with_suffix(".log")
         if log.exists():
             (printed,) = re.findall(r"quant size .*\((.*) BPW\)", log.read_text())
-            assert f"{info.bits_per_weight:.2f}" == printed
+            assert f"{facts.bits_per_weight:.2f}" == printed

@@ -130,7 +130,9 @@ def test_op_equals_the_scalar_definition(backend: Backend, op: str) -> None:
         ("lf32_div", lambda a, b: a / b),
     ],
 )
-def test_scalar_arithmetic_is_ieee(op: str, expected) -> None:
+def test_scalar_arithmetic_is_ieee(
+    op: str, expected: Callable[..., np.ndarray]
+) -> None:
     """The definition itself agrees with NumPy's float32 arithmetic."""
     a, b = (np.array(v) for v in zip(*itertools.product(FLOATS, FLOATS), strict=True))
     with np.errstate(all="ignore"):

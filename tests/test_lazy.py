@@ -129,7 +129,7 @@ def test_plus_rounds_to_the_type(dtype: Any, type: QuantType, expected: Any) -> 
     made = plus(stored, 1)
     assert made.type is type
     assert np.array_equal(made.rows(0, 1).view(expected), stored.array + expected(1))
-    bf16 = (np.float32([[0.0078125]]).view(np.uint32) >> 16).astype(np.uint16)
+    bf16 = (np.array([[0.0078125]], np.float32).view(np.uint32) >> 16).astype(np.uint16)
     widened = plus(Stored(bf16, QuantType.BF16), 1)
     assert widened.type is QuantType.F32
     assert values_of(widened) == np.float32(1.0078125)

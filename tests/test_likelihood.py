@@ -206,7 +206,7 @@ def test_tokens_ruled_out_count_for_nothing() -> None:
 def test_large_steps_between_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """The highest logit grows by little and by much, and sums are rescaled."""
     monkeypatch.setattr(likelihood, "VOCABULARY_ROWS", 1)
-    steps = np.float32([1e-6, 0.3, 0.7, 5, 30, 90, 600, 800, 1e5])
+    steps = np.array([1e-6, 0.3, 0.7, 5, 30, 90, 600, 800, 1e5], np.float32)
     rising = np.cumsum(steps, dtype=np.float32)
     base = np.stack([rising, rising[::-1], -rising, np.roll(rising, 4)])
     logits = base + np.float32(0.01) * normal(*base.shape)

@@ -111,7 +111,7 @@ def test_the_head_of_baichuan_2_is_divided_by_its_rows_lengths() -> None:
     name = "lm_head.weight"
     second = converted("BaichuanForCausalLM", name, head, vocab_size=125696)
     units = values_of(second["output.weight"])
-    assert np.array_equal(units, np.float32([[0.6, 0.8], [0, 0], [1, 0]]))
+    assert np.array_equal(units, np.array([[0.6, 0.8], [0, 0], [1, 0]], np.float32))
     first = converted("BaichuanForCausalLM", name, head, vocab_size=64000)
     assert np.array_equal(values_of(first["output.weight"]), head)
 

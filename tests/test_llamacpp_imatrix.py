@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from quantkit.collecting.collection import imatrix
 from quantkit.gguf import GGUFFile
-from quantkit.importance import ImportanceMatrix, imatrix
+from quantkit.importance import ImportanceMatrix
 from quantkit.tasks.convert import convert
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tasks.quantize import quantize_file
+from quantkit.tokens.options import TextOptions
 
 from .families.lettered import lettered_model, lettered_text
 from .llamacpp_tools import EXACT, tool
@@ -91,13 +94,19 @@ def test_families_are_summed_as_llama_imatrix_does(name: str, tmp_path: Path) ->
     model = lettered_model(name, tmp_path, DEPTHS.get(name))
     text = lettered_text(tmp_path / "text.txt", 170)
     expected = theirs(model, text, tmp_path / "theirs.gguf", 32, "--chunks", 3)
-    ours = imatrix(model, text, ctx=32, chunks=3, activations="f32", threads=1)
+    ours = imatrix(
+        model, text, options=TextOptions(ctx=32, chunks=3), activations="f32", threads=1
+    )
     assert_close(ours, ImportanceMatrix.load(expected), FAMILIES[name])
 
 
 def test_sums_equal_llama_imatrix(demo: Path) -> None:
     """Within the rounding of f32 sums, the output head too."""
-    options = {"ctx": 256, "chunks": 4, "threads": 1, "process_output": True}
+    options: dict[str, Any] = {
+        "options": TextOptions(ctx=256, chunks=4),
+        "threads": 1,
+        "process_output": True,
+    }
     ours = imatrix(demo / "demo.gguf", demo / "text.txt", activations="f32", **options)
     assert_close(ours, ImportanceMatrix.load(demo / "theirs.gguf"), CLOSE)
     exact = imatrix(demo / "demo.gguf", demo / "text.txt", **options)
@@ -112,7 +121,7 @@ def test_sums_of_a_real_model_equal_llama_imatrix(tmp_path: Path) -> None:
     model = tmp_path / "model.gguf"
     convert(folder, model, outtype="f32")
     others = theirs(model, Path(text), tmp_path / "theirs.gguf", 512, "--chunks", 2)
-    ours = imatrix(model, Path(text), chunks=2, activations="f32")
+    ours = imatrix(model, Path(text), options=TextOptions(chunks=2), activations="f32")
     assert_close(ours, ImportanceMatrix.load(others), CLOSE)
 
 
@@ -158,7 +167,9 @@ def test_llama_quantize_makes_the_same_of_it(
 ) -> None:
     """The very file, from our files."""
     ours = tmp_path / f"ours.{suffix}"
-    imatrix(demo / "demo.gguf", demo / "text.txt", ctx=256, threads=1).save(ours)
+    imatrix(
+        demo / "demo.gguf", demo / "text.txt", options=TextOptions(ctx=256), threads=1
+    ).save(ours)
     outs = tmp_path / "theirs.gguf", tmp_path / "own.gguf"
     tool(
         *("llama-quantize", "--imatrix", ours, "--allow-requantize"),

@@ -47,8 +47,8 @@ def said(model: Path, *arguments: object, last: str) -> str:
 
     It sometimes ends before its log is written, so it is asked until it says `last`.
     """
-    command = ("llama-perplexity", "-m", model, "-t", 2, *EXACT, *arguments)
-    outputs = (tool(*command) for _ in range(10))
+    command = ("-m", model, "-t", 2, *EXACT, *arguments)
+    outputs = (tool("llama-perplexity", *command) for _ in range(10))
     return next(output for output in outputs if last in output)
 
 
@@ -71,7 +71,9 @@ def test_families_have_the_perplexity_of_llama_cpp(name: str, tmp_path: Path) ->
     """Models of random weights, in f32, on random letters."""
     model = lettered_model(name, tmp_path)
     text = lettered_text(tmp_path / "text.txt", 170)
-    found = qk.perplexity(model, text, ctx=32, activations="f32").ppl
+    found = qk.perplexity(
+        model, text, options=qk.TextOptions(ctx=32), activations="f32"
+    ).ppl
     theirs = their_perplexity(model, text, 32, -1)
     assert found == pytest.approx(theirs, rel=FAMILIES[name])
 
@@ -88,7 +90,9 @@ def test_divergences_are_those_of_llama_cpp(type: str, tmp_path: Path) -> None:
     said(base, "-f", text, "-c", 512, "-b", 512, "--chunks", 8, *kept, last="")
     size = ("-c", 512, "-b", 512)
     output = said(other, *size, *kept, "--kl-divergence", last="Same top p:")
-    found = qk.compare([base, other], text=text, chunks=8).results[0]
+    found = qk.compare(
+        [base, other], text=text, options=qk.TextOptions(chunks=8)
+    ).results[0]
     assert found.ppl == pytest.approx(number(output, r"Mean PPL\(Q\)"), rel=1e-4)
     assert found.kld_mean == pytest.approx(number(output, "Mean +KLD"), rel=2e-3)
     assert found.kld_median == pytest.approx(number(output, "Median +KLD"), rel=5e-3)
@@ -111,5 +115,7 @@ def test_eight_bits_cost_what_they_cost_llama_cpp(type: str) -> None:
         pytest.skip("QUANTKIT_LLAMACPP_QUANTS and QUANTKIT_WIKITEXT are not set")
     model = Path(folder, f"{type}.gguf")
     theirs = their_perplexity(model, Path(text), 512, CHUNKS)
-    found = qk.perplexity(model, Path(text), chunks=CHUNKS, activations="q8").ppl
+    found = qk.perplexity(
+        model, Path(text), options=qk.TextOptions(chunks=CHUNKS), activations="q8"
+    ).ppl
     assert found == pytest.approx(theirs, rel=2e-3)

@@ -74,9 +74,11 @@ def test_products_change_as_the_weights_do(tmp_path: Path) -> None:
     model, shapes = base(tmp_path / "base", "llama")
     arrays = products(shapes)
     folder = adapter(tmp_path / "adapter", arrays)
-    convert_lora(folder, model, tmp_path / "out.gguf")
+    report = convert_lora(folder, model, tmp_path / "out.gguf")
     at = "base_model.model.model.layers.1.self_attn"
     with GGUFFile(tmp_path / "out.gguf") as file:
+        assert (report.paths, report.size_bytes) == (file.paths, file.size_bytes)
+        assert [t.name for t in report.tensors] == list(file.tensors)
         kinds = {key: field.value for key, field in file.metadata.items()}
         a = converted(file, "blk.1.attn_k.weight.lora_a")
         b = converted(file, "blk.1.attn_k.weight.lora_b")

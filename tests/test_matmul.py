@@ -143,10 +143,10 @@ def test_q8_is_llamacpps_arithmetic(
 
 def check_q8(backend: Backend, case: Case) -> None:
     """The product in 8 bits is exact to the rounding of f32."""
-    if case.type.block_size == 32:
-        expected = q8_0_product(case)
-    else:
+    if case.type.block_size == 256:
         expected = rounded_to_q8_k(case.x) @ case.w.T
+    else:
+        expected = q8_0_product(case)
     error = np.abs(case.product(backend, Precision.Q8) - expected)
     assert (error <= 4 * ROUNDING * case.magnitude()).all()
 
@@ -209,16 +209,17 @@ def any_bytes_case(type: QuantType) -> Case:
     numbers = slice(*NUMBERS_AT.get(type, (0, 2)))
     quantized = make_case(type, (1, len(data), blocks)).data.reshape(data.shape)
     data[..., numbers] = quantized[..., numbers]
-    data = data.reshape(len(data), -1)
-    w = dequantize_rows(data, type, 256)
+    rows = data.reshape(len(data), -1)
+    w = dequantize_rows(rows, type, 256)
     signs = np.where(w < 0, np.float32(-1), np.float32(1))
-    return Case(np.concatenate([signs, -signs]), data, w.astype(np.float64), type)
+    return Case(np.concatenate([signs, -signs]), rows, w.astype(np.float64), type)
 
 
 NUMBERS_AT = {
     QuantType.Q4_1: (0, 4),
     QuantType.Q5_1: (0, 4),
     QuantType.MXFP4: (0, 1),
+    QuantType.NVFP4: (0, 4),
     QuantType.Q2_K: (80, 84),
     QuantType.Q3_K: (108, 110),
     QuantType.Q4_K: (0, 4),

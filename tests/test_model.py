@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,11 @@ def test_logits_are_those_of_perplexity(recipe: str | None) -> None:
     assert logits.dtype == hidden.dtype == np.float32
     wide = logits[32:-1].astype(np.float64)
     nll = np.log(np.exp(wide).sum(-1)) - wide[np.arange(31), ids[33:]]
-    options = {"ctx": 64, "chunks": 1, "threads": 1, "activations": "f32"}
+    options: dict[str, Any] = {
+        "options": qk.TextOptions(ctx=64, chunks=1),
+        "threads": 1,
+        "activations": "f32",
+    }
     known = qk.perplexity(DEMO_MODEL, TEXT, recipe=recipe, **options)
     assert np.allclose(nll, known.nll[0], atol=1e-5)
     head = model._loaded.head
@@ -31,7 +37,7 @@ def test_logits_are_those_of_perplexity(recipe: str | None) -> None:
 
 
 @pytest.mark.parametrize("ids", [[], [[1, 2]], [1.5], [4096], [-1]])
-def test_ids_that_are_none(ids: list[object]) -> None:
+def test_ids_that_are_none(ids: list[Any]) -> None:
     """The message says what was expected."""
     with pytest.raises(qk.ShapeError, match=r"token ids from 0 to 4095, not an array"):
         qk.Model.open(DEMO_MODEL).logits(ids)

@@ -14,7 +14,12 @@ from quantkit.errors import CheckpointError, FormatError, UnsupportedModelError
 from quantkit.forward.facts import Facts
 from quantkit.gguf.keys import Field, ValueType, uint32
 from quantkit.inference.weights import MemoryWeights, TypedMatrix
-from quantkit.models import FAMILIES, family_for_config, family_named
+from quantkit.models import (
+    FAMILIES,
+    family_for_config,
+    family_named,
+    load_model,
+)
 from quantkit.models.family import Family
 from quantkit.models.rope_config import llama3_factors
 
@@ -275,6 +280,13 @@ def test_unusable_metadata(
     known = {key: field for key, field in metadata.items() if field is not None}
     with pytest.raises(error, match=message):
         llama.load(Facts("llama", known), weights)
+
+
+def test_models_with_rotated_weights_are_refused() -> None:
+    """Llama.cpp itself would print garbage: Q2_0 hides that they are rotated."""
+    metadata = {"prism.hadamard.block_size": uint32(128)}
+    with pytest.raises(UnsupportedModelError, match=r"Hadamard.*PrismML"):
+        load_model(metadata, "llama", MemoryWeights({}))
 
 
 def test_every_class_and_name_finds_its_family() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,15 +30,22 @@ TIED = ModelFacts("llama", N_LAYERS, 8, 2, tied=True)
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 
 
-def model(n_cols: int = 512, *, tied: bool = False) -> list:
+def model(
+    n_cols: int = 512, *, tied: bool = False
+) -> list[tuple[str, tuple[int, ...], T]]:
     """Tensors of a dense model."""
     layers = [f"blk.{i}.{n}.weight" for i in range(N_LAYERS) for n in NAMES]
     names = [EMBEDDING, *layers, *([] if tied else [OUTPUT])]
-    norms = [(f"blk.{i}.attn_norm.weight", (n_cols,), T.F32) for i in range(N_LAYERS)]
-    return [(name, (8, n_cols), T.F16) for name in names] + norms
+    norms = [f"blk.{i}.attn_norm.weight" for i in range(N_LAYERS)]
+    return [
+        *((name, (8, n_cols), T.F16) for name in names),
+        *((name, (n_cols,), T.F32) for name in norms),
+    ]
 
 
-def types(recipe: str, *, tied: bool = False, n_cols: int = 512, **chosen) -> dict:
+def types(
+    recipe: str, *, tied: bool = False, n_cols: int = 512, **chosen: Any
+) -> dict[str, str]:
     """Type names by tensor name."""
     assigned = assign_with_overrides(
         Recipe.parse(recipe),
@@ -102,8 +110,13 @@ def test_output_and_embedding_have_options_of_their_own(pure: bool) -> None:
 def test_a_tied_embedding_is_the_output() -> None:
     """It gets the output's type, unless an option names the embedding."""
     assert types("Q4_K_M", tied=True, output_tensor_type=T.Q8_0)[EMBEDDING] == "Q8_0"
-    both = {"output_tensor_type": T.Q8_0, "token_embedding_type": T.Q5_0}
-    assert types("Q4_K_M", tied=True, **both)[EMBEDDING] == "Q5_0"
+    both = types(
+        "Q4_K_M",
+        tied=True,
+        output_tensor_type=T.Q8_0,
+        token_embedding_type=T.Q5_0,
+    )
+    assert both[EMBEDDING] == "Q5_0"
     named = types(
         "Q4_K_M",
         tied=True,
@@ -204,6 +217,7 @@ def test_a_recipe_file_says_what_options_say(tmp_path: Path) -> None:
         patterns(r"blk\.1\.=Q6_K", "ffn=Q4_0"), True, T.Q8_0, T.Q5_0, True
     )
     assert (base, overrides) == (Recipe.parse("Q3_K_M"), expected)
+    assert base is not None
     assert recipe_from_dict(recipe_to_dict(base, overrides), "x") == (base, overrides)
 
 
@@ -326,7 +340,7 @@ def test_what_the_importance_matrix_lacks_can_get_a_better_type(
         tmp_path / "out.gguf",
         "Q2_K_S",
         importance=importance,
-        missing_imatrix="fallback",
+        missing_importance="fallback",
     )
     (lacking,) = [t for t in report.fallbacks if "importance" in t.reason]
     assert lacking.name == "blk.1.ffn_up.weight"
@@ -338,14 +352,14 @@ def test_without_any_importance_matrix_all_can_fall_back(
 ) -> None:
     """Every tensor whose type needs importance, and no other."""
     out = tmp_path / "out.gguf"
-    report = qk.quantize_file(demo_f16, out, "IQ2_XXS", missing_imatrix="fallback")
+    report = qk.quantize_file(demo_f16, out, "IQ2_XXS", missing_importance="fallback")
     assert {t.fallback_from for t in report.fallbacks} == {T.IQ2_XXS}
     assert {t.type for t in report.fallbacks} == {T.Q2_K}
     assert len(report.fallbacks) == sum(
         "no importance" in t.reason for t in report.tensors
     )
     dry = qk.quantize_file(
-        demo_f16, out, "IQ2_XXS", missing_imatrix="fallback", dry_run=True
+        demo_f16, out, "IQ2_XXS", missing_importance="fallback", dry_run=True
     )
     assert dry.tensors == report.tensors
 
@@ -366,4 +380,4 @@ def test_types_that_exist_with_importance_only_are_refused_everywhere(
 def test_a_choice_for_missing_importance_that_does_not_exist(demo_f16: Path) -> None:
     """The message has the choices."""
     with pytest.raises(OptionError, match="expected refuse or fallback"):
-        qk.quantize_file(demo_f16, "o.gguf", "Q4_0", missing_imatrix="ignore")
+        qk.quantize_file(demo_f16, "o.gguf", "Q4_0", missing_importance="ignore")

@@ -15,9 +15,11 @@ from quantkit.evaluate import perplexity
 from quantkit.evaluate.measuring import measure
 from quantkit.evaluate.scoring import Alone, score_alone
 from quantkit.execution.opened import Shared
+from quantkit.forward.base import Model
 from quantkit.inference.weights import TypedMatrix
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens.chunks import Chunks
+from quantkit.tokens.options import TextOptions
 from quantkit.types import QuantType
 
 N_TOKENS = 50
@@ -71,8 +73,8 @@ def test_bos_replaces_the_first_token_of_every_chunk() -> None:
     """For the forward pass only; without BOS the tokens go in as they are."""
     tokens = np.arange(16, dtype=np.int32).reshape(2, 8)
     with_bos, without = FakeModel(), FakeModel()
-    measure(Shared(None, with_bos), Chunks(tokens, bos=40), threads=1)
-    measure(Shared(None, without), Chunks(tokens, bos=None), threads=1)
+    measure(Shared(None, with_bos), Chunks(tokens, bos=40), "f32", threads=1)
+    measure(Shared(None, without), Chunks(tokens, bos=None), "f32", threads=1)
     assert with_bos.seen == [[40, *range(1, 8)], [40, *range(9, 16)]]
     assert without.seen == tokens.tolist()
     assert tokens[0, 0] == 0
@@ -83,8 +85,8 @@ def test_result_covers_all_chunks_in_order() -> None:
     tokens = np.random.default_rng(0).integers(0, N_TOKENS, (7, 8), dtype=np.int32)
     reports: list[tuple[str, int, int]] = []
     chunks = Chunks(tokens, None)
-    model = Shared(None, FakeModel())
-    result = measure(model, chunks, 3, lambda *report: reports.append(report))
+    model: Shared[Model] = Shared(None, FakeModel())
+    result = measure(model, chunks, "f32", 3, lambda *report: reports.append(report))
     parts = [nll_of(FakeModel(), chunks, i) for i in range(7)]
     assert np.array_equal(result.nll, parts)
     assert (result.n_chunks, result.n_scored) == (7, 21)
@@ -95,7 +97,9 @@ def test_result_covers_all_chunks_in_order() -> None:
 def test_demo_model_has_the_perplexity_of_transformers() -> None:
     """99.878420 by transformers 5.23 in f64; no number of threads changes a bit."""
     results = [
-        perplexity(DEMO_MODEL, DEMO_TEXT, chunks=4, threads=threads)
+        perplexity(
+            DEMO_MODEL, DEMO_TEXT, options=TextOptions(chunks=4), threads=threads
+        )
         for threads in (1, 2, 3)
     ]
     assert results[0].ppl == pytest.approx(99.878420, rel=1e-6)
@@ -116,6 +120,6 @@ def test_smollm2_has_the_perplexity_of_transformers() -> None:
     text = os.environ.get("QUANTKIT_WIKITEXT")
     if not model or not text:
         pytest.skip("QUANTKIT_SMOLLM2_F16 and QUANTKIT_WIKITEXT are not set")
-    result = perplexity(model, Path(text), chunks=4)
+    result = perplexity(model, Path(text), options=TextOptions(chunks=4))
     assert result.n_scored == 4 * 255
     assert f"{result.ppl:.4f}" == "22.4123"

@@ -31,6 +31,7 @@ from .quantized import (
     METHODS,
     SHAPE,
     UP,
+    Stored,
     awq,
     e4m3,
     gptq,
@@ -214,7 +215,7 @@ def test_bitsandbytes_from_before_methods_had_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["weight_scale", "weight_scale_inv", "qscale_weight"])
 def test_names_of_fp8_scales(tmp_path: Path, method: str, end: str) -> None:
     """DeepSeek's, AutoFP8's and Mistral's; what only activations need is left out."""
-    tensors = {
+    tensors: Stored = {
         f"{UP}.weight": ("F8_E4M3", np.array([[0x38, 0xB8]], np.uint8)),
         f"{UP}.{end}": ("F32", np.array(0.25, np.float32)),
         f"{UP}.input_scale": ("F32", np.array(3, np.float32)),
@@ -253,7 +254,7 @@ def test_packed_tensors_of_older_versions(tmp_path: Path) -> None:
         padded[:, i // 10, 3 * (i % 10) + 1] = codes[:, i] >> 1 & 1
         padded[:, i // 10, 3 * (i % 10) + 2] = codes[:, i] >> 2
     zeros = np.array([[-4, 3], [0, 1], [2, -1], [-2, 0]], np.int8)
-    tensors = {
+    tensors: Stored = {
         f"{UP}.weight_packed": ("I32", packed(padded.reshape(4, -1), 1)),
         f"{UP}.weight_scale": ("F16", scales),
         f"{UP}.weight_shape": ("I64", np.array([4, 64])),

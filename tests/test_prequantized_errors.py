@@ -321,7 +321,7 @@ def bitsandbytes_with(folder: Path, case: str, **parts: NDArray[Any]) -> Path:
         ),
         (
             "bnb-int8",
-            {"weight_format": np.uint8([2])},
+            {"weight_format": np.array([2], np.uint8)},
             UnsupportedModelError,
             "row by row",
         ),

@@ -86,7 +86,8 @@ def quantized_demo(folder: Path, method: str) -> Path:
     stored: dict[str, Any] = {}
     for tensor in Checkpoint(DEMO_MODEL).tensors.values():
         if tensor.name.endswith("_proj.weight"):
-            stored |= make(tensor.name.removesuffix(".weight"), tensor.shape)[0]
+            n_rows, n_cols = tensor.shape
+            stored |= make(tensor.name.removesuffix(".weight"), (n_rows, n_cols))[0]
         else:
             rows = tensor.rows(0, int(np.prod(tensor.shape[:-1])))
             stored[tensor.name] = ("BF16", rows.view(np.uint16).reshape(tensor.shape))
@@ -147,7 +148,7 @@ def test_file_is_the_one_llamacpp_writes(
     folder = quantized_demo(tmp_path / "model", method)
     ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
     convert(folder, ours, outtype)
-    arguments = ["--outfile", theirs, "--outtype", outtype]
+    arguments: list[str | Path] = ["--outfile", theirs, "--outtype", outtype]
     if method == "bitnet":  # its shifts are not lazy
         arguments.append("--no-lazy")
     subprocess.run(

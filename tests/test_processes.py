@@ -8,18 +8,19 @@ import pickle
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from quantkit._native import active_backend
+from quantkit.collecting.collection import imatrix
 from quantkit.errors import BackendError, FormatError, NonFiniteError, QuantkitError
 from quantkit.evaluate import compare, perplexity
 from quantkit.execution.opened import Shared
 from quantkit.execution.workers import Pool, Threads, Workers
 from quantkit.gguf.reader import GGUFFile
 from quantkit.gguf.source import SourceTensor
-from quantkit.importance import imatrix
 from quantkit.inference.shared import model_opener
 from quantkit.quantizing.slabs import Slab, slabs_of
 from quantkit.sources.opening import open_source
@@ -27,9 +28,10 @@ from quantkit.tasks.convert import convert
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tasks.quantize import quantize_file
 from quantkit.tasks.verify import verify_file
+from quantkit.tokens.options import TextOptions
 from quantkit.types import QuantType
 
-SMALL = {"ctx": 64, "chunks": 3}
+SMALL: dict[str, Any] = {"options": TextOptions(ctx=64, chunks=3)}
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,7 @@ def test_processes_write_the_file_that_threads_write(
         for name, tensor in open_source(model).tensors.items()
         if len(tensor.shape) == 2
     }
+    both: tuple[int | Workers, ...] = (1, processes)
     reports = [
         quantize_file(
             *(model, tmp_path / f"{i}.gguf", "Q4_K_M"),
@@ -64,7 +67,7 @@ def test_processes_write_the_file_that_threads_write(
             measure=True,
             threads=workers,
         )
-        for i, workers in enumerate((1, processes))
+        for i, workers in enumerate(both)
     ]
     one, other = ((tmp_path / f"{i}.gguf").read_bytes() for i in range(2))
     assert one == other

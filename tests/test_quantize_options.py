@@ -32,7 +32,7 @@ def test_a_dry_run_tells_what_the_real_one_does(demo_f16: Path, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
     real = quantize_file(demo_f16, out, "Q3_K_M", overrides=MIXED)
     assert (dry.tensors, dry.size_bytes) == (real.tensors, out.stat().st_size)
-    assert (dry.is_dry, real.is_dry) == (True, False)
+    assert (dry.is_dry_run, real.is_dry_run) == (True, False)
 
 
 def test_a_dry_run_refuses_what_the_real_one_refuses(
@@ -114,8 +114,8 @@ def test_layers_are_taken_out(demo_f16: Path, tmp_path: Path) -> None:
         )
     with GGUFFile(whole) as before, GGUFFile(less) as after:
         assert after.metadata["llama.block_count"] == uint32(2)
-        names = {edits.name_after(name): name for name in before.tensors}
-        names.pop(None)
+        after_edits = {name: edits.name_after(name) for name in before.tensors}
+        names = {new: old for old, new in after_edits.items() if new is not None}
         assert set(after.tensors) == set(names)
         assert names["blk.0.ffn_up.weight"] == "blk.1.ffn_up.weight"
         assert names["blk.1.ffn_up.weight"] == "blk.3.ffn_up.weight"

@@ -33,8 +33,8 @@ from .test_verify import write_imatrix
 
 SCRIPT = Path(__file__).with_name("killed_runs.py")
 PLAIN: dict[str, Any] = {}
-SPLIT = {"split_max_bytes": 10**6}
-REPORT = {"measure": True, "provenance": True}
+SPLIT: dict[str, Any] = {"split_max_bytes": 10**6}
+REPORT: dict[str, Any] = {"measure": True, "provenance": True}
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_killed_at_random_moments(
     expected = files(out)
     for path in out.parent.iterdir():
         path.unlink()
-    arguments = [demo_f16, out, recipe, str(seed), json.dumps(options)]
+    arguments = [str(demo_f16), str(out), recipe, str(seed), json.dumps(options)]
     done = subprocess.run(
         [sys.executable, SCRIPT, *arguments],
         capture_output=True,
@@ -143,11 +143,12 @@ def test_what_is_there_is_not_made_again(
     n_there = len(files(out)[".out.gguf.journal"].splitlines()) - 1
     written: list[str] = []
     write = GGUFWriter.write
-    monkeypatch.setattr(
-        GGUFWriter,
-        "write",
-        lambda writer, name, data: written.append(name) or write(writer, name, data),
-    )
+
+    def note(writer: GGUFWriter, name: str, data: Any) -> None:
+        written.append(name)
+        write(writer, name, data)
+
+    monkeypatch.setattr(GGUFWriter, "write", note)
     assert quantize_file(path, out, "Q4_0", **options).tensors == whole.tensors
     assert n_there > 10
     assert written == [tensor.name for tensor in whole.tensors[n_there:]]
@@ -232,7 +233,7 @@ def test_a_changed_configuration_of_a_checkpoint_starts_anew(
         ("Q4_0", {"edits": Edits(dict([parse_field("a=int:1")]))}, "the metadata"),
         ("Q4_0", {"split_max_bytes": 2 * 10**6}, "the number of files"),
         ("Q4_0", {"importance": {"token_embd.weight": np.ones(256, "f")}}, "matrix"),
-        ("Q4_0", {"measure": True}, "--report"),
+        ("Q4_0", {"measure": True}, "measuring of errors"),
     ],
 )
 def test_a_changed_option_starts_anew(

@@ -81,3 +81,15 @@ def test_quantizers_hold_no_fused_multiply_add() -> None:
     kept = {name for name, _ in functions} & quantizers
     assert len(kept) > 20, "the module has lost its symbols"
     assert {n for n, code in functions if re.search(FUSED, code)} & quantizers == set()
+
+
+def test_ci_runs_the_commands_of_the_readme() -> None:
+    """The two that install and run something, word for word but for --quiet."""
+    script = ROOT / ".ci" / "run"
+    if not script.exists():
+        pytest.skip("the script of CI is not beside the tests")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^    (pip install .* && .*)$", readme, re.MULTILINE)
+    assert len(commands) == 2
+    lines = script.read_text(encoding="utf-8").replace(" --quiet", "").splitlines()
+    assert set(commands) <= set(lines)

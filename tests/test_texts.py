@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens import cutting
 from quantkit.tokens.chat import ChatTemplate
 from quantkit.tokens.chunks import chunk_text
+from quantkit.tokens.options import TextOptions
 from quantkit.tokens.texts import encode
 from quantkit.tokens.tokenizer import Tokenizer
 
@@ -51,8 +53,8 @@ def write_lines(path: Path, *records: object) -> Path:
 def test_chunks_do_not_overlap_and_the_rest_is_dropped() -> None:
     """The text is tokenized once, then cut."""
     source, text = open_source(DEMO_MODEL), DEMO_TEXT.read_text(encoding="utf-8")[:3000]
-    whole = chunk_text(source, text, ctx=64)
-    longer = chunk_text(source, text, ctx=128, chunks=2)
+    whole = chunk_text(source, text, TextOptions(ctx=64))
+    longer = chunk_text(source, text, TextOptions(ctx=128, chunks=2))
     assert whole.tokens.shape[0] > 4
     assert whole.bos == longer.bos == 1
     assert whole.tokens[0, 0] == 1
@@ -84,24 +86,34 @@ def test_a_file_is_read_without_its_last_newline(tmp_path: Path) -> None:
     text = "The chances against anything manlike on Mars\r\n" * 8
     path.write_bytes(text.encode() + b"\n")
     source = open_source(DEMO_MODEL)
-    tokens = [chunk_text(source, kind, ctx=16).tokens for kind in (path, text)]
-    assert np.array_equal(*tokens)
+    short = TextOptions(ctx=16)
+    of_file, of_text = (chunk_text(source, kind, short) for kind in (path, text))
+    assert np.array_equal(of_file.tokens, of_text.tokens)
 
 
 def test_short_texts_say_what_to_do() -> None:
     """How long the text is, how long it must be, and where a path may be meant."""
     source = open_source(DEMO_MODEL)
     with pytest.raises(
-        QuantkitError, match=r"has \d+ tokens.* at least 1024.*--ctx.*pathlib\.Path"
+        QuantkitError, match=r"has \d+ tokens.* at least 1024.*`ctx`.*pathlib\.Path"
     ):
-        chunk_text(source, "wiki.test.raw", ctx=512)
+        chunk_text(source, "wiki.test.raw", TextOptions(ctx=512))
 
 
-@pytest.mark.parametrize(("ctx", "chunks"), [(3, None), (512, 0)])
-def test_numbers_that_make_no_sense(ctx: int, chunks: int | None) -> None:
-    """Too few tokens to score one, or no chunk."""
-    with pytest.raises(QuantkitError, match=f"not {ctx} and {chunks}"):
-        chunk_text(open_source(DEMO_MODEL), "text", ctx=ctx, chunks=chunks)
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"ctx": 3}, "`ctx` must be at least 4, not 3"),
+        ({"ctx": None}, "`ctx` must be at least 4, not None"),
+        ({"ctx": 512.0}, "`ctx` is 512.0; expected an integer"),
+        ({"chunks": 0}, "`chunks` must be at least 1, not 0"),
+        ({"chunks": "4"}, "`chunks` is '4'; expected an integer"),
+    ],
+)
+def test_options_that_make_no_sense(values: dict[str, Any], words: str) -> None:
+    """Too few tokens to score one, no chunk, or no number."""
+    with pytest.raises(OptionError, match=words):
+        TextOptions(**values)
 
 
 def test_texts_in_other_encodings_are_refused(tmp_path: Path) -> None:
@@ -109,16 +121,16 @@ def test_texts_in_other_encodings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "latin1.txt"
     path.write_bytes("Münster".encode("latin-1"))
     with pytest.raises(FormatError, match=r"latin1\.txt is not UTF-8"):
-        chunk_text(open_source(DEMO_MODEL), path, ctx=8)
+        chunk_text(open_source(DEMO_MODEL), path, TextOptions(ctx=8))
 
 
 def test_contexts_beyond_training_warn(caplog: pytest.LogCaptureFixture) -> None:
     """The demo model was trained with 1024 tokens."""
     source, text = open_source(DEMO_MODEL), DEMO_TEXT.read_text(encoding="utf-8")
     with caplog.at_level(logging.WARNING):
-        chunk_text(source, text, ctx=1024, chunks=1)
+        chunk_text(source, text, TextOptions(ctx=1024, chunks=1))
         assert not caplog.messages
-        chunk_text(source, text, ctx=1025, chunks=1)
+        chunk_text(source, text, TextOptions(ctx=1025, chunks=1))
     assert caplog.messages == [
         "context of 1025 tokens, but the model was trained with 1024"
     ]
@@ -128,21 +140,21 @@ def test_strided_windows_score_every_token_once() -> None:
     """All from ctx - stride on, each given at least ctx - stride tokens."""
     source, text = open_source(DEMO_MODEL), DEMO_TEXT.read_text(encoding="utf-8")[:3000]
     tokens = encode(source, text)
-    cut = chunk_text(source, text, ctx=64, stride=24)
+    cut = chunk_text(source, text, TextOptions(ctx=64, stride=24))
     assert len(cut) == (len(tokens) - 64) // 24 + 1
     assert cut.n_scored == 24
     scored = np.concatenate([cut.targets(i) for i in range(len(cut))])
     assert np.array_equal(scored, tokens[40 : 40 + len(scored)])
     assert np.array_equal(cut.tokens[3], tokens[72:136])
     assert cut.inputs(3)[0] == cut.bos == 1
-    assert len(chunk_text(source, text, ctx=64, chunks=5, stride=24)) == 5
+    assert len(chunk_text(source, text, TextOptions(ctx=64, chunks=5, stride=24))) == 5
 
 
 @pytest.mark.parametrize("stride", [0, 64, -1])
 def test_strides_that_make_no_sense(stride: int) -> None:
     """None or all of the window."""
     with pytest.raises(OptionError, match=f"less than the context of 64, not {stride}"):
-        chunk_text(open_source(DEMO_MODEL), "text", ctx=64, stride=stride)
+        chunk_text(open_source(DEMO_MODEL), "text", TextOptions(ctx=64, stride=stride))
 
 
 def test_documents_of_a_jsonl_file(tmp_path: Path) -> None:
@@ -196,7 +208,7 @@ def test_control_tokens_are_parsed_only_where_it_is_asked_for() -> None:
         ("[]", False, "line 2 has no 'text'"),
         ("[" * 100000, False, "line 2 is not JSON"),
         ('{"text": "\\ud800"}', False, "line 2 has half of a character"),
-        ('{"text": 7}', False, "line 2 has no 'text' with a text.*--chat"),
+        ('{"text": 7}', False, "line 2 has no 'text' with a text.*`chat=True`"),
         ('{"text": "a"}', True, "line 2 has no 'messages' with a list"),
         (json.dumps({"messages": [{"role": "cat"}]}), True, "unknown role cat"),
         (json.dumps({"messages": [7]}), True, "cannot render"),

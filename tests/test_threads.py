@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from quantkit.types import QuantType
 from .conftest import needed_importance
 
 MXCSR_FTZ_DAZ = 0x8040
+Result = TypeVar("Result")
 
 
 def test_rows_quantize_alone_as_together(
@@ -86,10 +88,10 @@ def test_flush_to_zero_of_the_caller_changes_nothing(
     assert (flushed[1].view(np.int32) == clean[1].view(np.int32)).all()
 
 
-def clean_environment(work):
+def clean_environment(work: Callable[[], Result]) -> Callable[[], Result]:
     """`work` under the default floating-point environment."""
 
-    def run():
+    def run() -> Result:
         ctypes.CDLL(ctypes.util.find_library("m")).fesetenv(ctypes.c_void_p(-1))
         return work()
 

@@ -106,10 +106,10 @@ def test_tensors_that_fell_back_are_made_again(
         out,
         "IQ2_XXS",
         importance=imatrix,
-        missing_imatrix="fallback",
+        missing_importance="fallback",
         provenance=source == "recorded",
     )
-    assert verify_file(out, demo_f16, imatrix=imatrix).is_equal
+    assert verify_file(out, demo_f16, importance=imatrix).is_equal
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def test_a_recorded_file_with_everything_is_equal(
         provenance=True,
         split_max_bytes=10**6,
     )
-    assert verify_file(report.paths[1], demo_f16, imatrix=imatrix).is_equal
-    with pytest.raises(OptionError, match="--imatrix"):
+    assert verify_file(report.paths[1], demo_f16, importance=imatrix).is_equal
+    with pytest.raises(OptionError, match="`importance`"):
         verify_file(report.paths[0], demo_f16)
     other = write_imatrix(demo_f16, tmp_path / "other.gguf", seed=1)
-    found = verify_file(report.paths[0], demo_f16, imatrix=other)
+    found = verify_file(report.paths[0], demo_f16, importance=other)
     assert "made from another file" in {each.what for each in found.keys}
     assert "blk.0.attn_q.weight" in {each.name for each in found.tensors}
 

@@ -178,7 +178,7 @@ def test_merges_of_pieces_are_padded_on_request(tmp_path: Path) -> None:
     """Where llama.cpp's converter would write too few tokens, padding is asked for."""
     write(tmp_path, tokenizer=piece_merges("ab▁", ("a", "b")))
     config = {"vocab_size": 266}
-    with pytest.raises(CheckpointError, match=r"has 263 tokens, .* --pad-vocab"):
+    with pytest.raises(CheckpointError, match=r"has 263 tokens, .* `pad_vocab=True`"):
         tokenizer_fields(tmp_path, config, "llama")
     values = values_of(tokenizer_fields(tmp_path, config, "llama", pad_vocab=True))
     assert values["tokens"][262:] == ["▁", "[PAD263]", "[PAD264]", "[PAD265]"]
@@ -369,12 +369,12 @@ def test_removing_what_matches_nothing_is_isolating() -> None:
     ],
 )
 def test_unknown_steps_are_shown(section: Json | None, shown: str) -> None:
-    """The error lists the steps and names the option that overrides them."""
+    """The error lists the steps and names the parameter that overrides them."""
     tokenizer = byte_level()
     tokenizer["pre_tokenizer"] = section
     with pytest.raises(UnsupportedModelError, match=shown) as error:
         recognize(tokenizer)
-    assert "--pre NAME" in str(error.value)
+    assert "`pre_tokenizer=NAME`" in str(error.value)
 
 
 def test_pre_tokenizer_can_be_given(tmp_path: Path) -> None:

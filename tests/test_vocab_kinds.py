@@ -426,7 +426,7 @@ def test_every_hash_stands_for_a_name_that_is_known() -> None:
 
 def test_pre_tokenizer_of_a_vocabulary_that_has_none() -> None:
     """The option is refused where it would change nothing."""
-    with pytest.raises(CheckpointError, match=r"--pre qwen2: .* kind 't5'"):
+    with pytest.raises(CheckpointError, match=r"`pre_tokenizer=qwen2`: .* kind 't5'"):
         fields_of(VOCABULARIES / "unigram", pre_tokenizer="qwen2")
 
 

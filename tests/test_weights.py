@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,6 +32,10 @@ def random_matrix(type: QuantType, n_rows: int, n_cols: int = 256) -> TypedMatri
     return TypedMatrix(data, type, n_cols)
 
 
+def rows_of(data: np.ndarray, start: int, stop: int) -> np.ndarray:
+    return data[start:stop]
+
+
 class FakeSource:
     """A GGUF file in memory."""
 
@@ -41,7 +46,7 @@ class FakeSource:
                 name,
                 matrix.shape,
                 matrix.type,
-                lambda start, stop, data=matrix.data: data[start:stop],
+                partial(rows_of, matrix.data),
             )
             for name, matrix in matrices.items()
         }

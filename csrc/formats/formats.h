@@ -24,6 +24,9 @@ typedef enum qk_importance_use {
     X(TQ1_0, tq1_0, 34, 256, 54, IGNORED)                                                          \
     X(TQ2_0, tq2_0, 35, 256, 66, IGNORED)                                                          \
     X(MXFP4, mxfp4, 39, 32, 17, IGNORED)                                                           \
+    X(NVFP4, nvfp4, 40, 64, 36, IGNORED)                                                           \
+    X(Q1_0, q1_0, 41, 128, 18, IGNORED)                                                            \
+    X(Q2_0, q2_0, 42, 64, 18, IGNORED)                                                             \
     X(Q2_K, q2_k, 10, 256, 84, USED)                                                               \
     X(Q3_K, q3_k, 11, 256, 110, USED)                                                              \
     X(Q4_K, q4_k, 12, 256, 144, USED)                                                              \

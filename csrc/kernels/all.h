@@ -20,7 +20,10 @@
 #include "q5_0.h"
 #include "q5_1.h"
 #include "q8_0.h"
+#include "q1_0.h"
+#include "q2_0.h"
 #include "mxfp4.h"
+#include "nvfp4.h"
 
 #include "iq4.h"
 #include "iq4_nl.h"
@@ -90,15 +93,17 @@ QK_FN size_t quantize_some_rows(int type, const float *x, const float *importanc
         return n * (block_bytes);
         QK_ITEM_FORMATS(QK_CASE)
 #undef QK_CASE
-#define QK_CASE(NAME, name, id, block_size, block_bytes, use, per_lane)                            \
+#define QK_CASE(name, id, block_size, block_bytes, use, per_lane)                                  \
     case id: {                                                                                     \
         const block_kernel kernel = {name##_quantize, block_size, block_bytes, per_lane};          \
         const float *used = QK_IMPORTANCE_##use == QK_IMPORTANCE_IGNORED ? NULL : importance;      \
         quantize_row_group(&kernel, x, used, n_rows, n_cols, out);                                 \
         return n / (block_size) * (block_bytes);                                                   \
     }
-#define QK_ONE(...) QK_CASE(__VA_ARGS__, 1)
-#define QK_SET(...) QK_CASE(__VA_ARGS__, AFFINE_GROUPS)
+#define QK_ONE(NAME, name, id, block_size, block_bytes, use)                                       \
+    QK_CASE(name, id, block_size, block_bytes, use, 1)
+#define QK_SET(NAME, name, id, block_size, block_bytes, use)                                       \
+    QK_CASE(name, id, block_size, block_bytes, use, AFFINE_GROUPS)
         QK_BLOCK_FORMATS(QK_ONE)
         QK_BLOCK_SET_FORMATS(QK_SET)
 #undef QK_ONE

@@ -172,8 +172,8 @@ QK_INLINE li32 load_nibbles(const uint8_t *p, int i)
                   : li32_shr(li32_load_u8(p + i - 16), 4);
 }
 
-/* Bits i..i+LANES-1 of the 32 at p as 0 or 16, ready to be or-ed onto nibbles. */
-QK_INLINE li32 load_fifth_bits(const uint8_t *p, int i)
+/* Bits i..i+LANES-1 of the 32 at p. */
+QK_INLINE lmask load_bits(const uint8_t *p, int i)
 {
     static const int32_t place[32] = {
         1 << 0,  1 << 1,  1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
@@ -184,8 +184,13 @@ QK_INLINE li32 load_fifth_bits(const uint8_t *p, int i)
     int32_t bits;
     memcpy(&bits, p, sizeof bits);
     li32 here = li32_load(place + i);
-    lmask set = li32_eq(li32_and(li32_set1(bits), here), here);
-    return li32_select(set, li32_set1(16), li32_set1(0));
+    return li32_eq(li32_and(li32_set1(bits), here), here);
+}
+
+/* The same as 0 or 16, ready to be or-ed onto nibbles. */
+QK_INLINE li32 load_fifth_bits(const uint8_t *p, int i)
+{
+    return li32_select(load_bits(p, i), li32_set1(16), li32_set1(0));
 }
 
 #endif

@@ -49,7 +49,11 @@
 #error "quantkit's bytes need float arithmetic in float precision (on x86: SSE2, not x87)"
 #endif
 #ifdef _MSC_VER
+#include <intrin.h>
 #pragma fp_contract(off)
+#endif
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "blocks are little-endian, and are made of words in memory order"
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -62,6 +66,7 @@
 #define QK_INLINE static inline
 #define QK_RESTRICT
 #endif
+
 /* The number of the lowest bit that is set. */
 QK_INLINE int lowest_bit(unsigned bits)
 {

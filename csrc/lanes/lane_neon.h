@@ -127,8 +127,8 @@ QK_INLINE lmask lmask_not(lmask a) { return vmvnq_u32(a); }
 QK_INLINE int lmask_any(lmask a) { return vmaxvq_u32(a) != 0; }
 QK_INLINE int lmask_first(lmask a)
 {
-    const uint32x4_t number = {0, 1, 2, 3};
-    return (int)vminvq_u32(vornq_u32(number, a));
+    static const uint32_t number[4] = {0, 1, 2, 3};
+    return (int)vminvq_u32(vornq_u32(vld1q_u32(number), a));
 }
 QK_INLINE int32_t lane_least(li32 a) { return vminvq_s32(a); }
 

@@ -29,6 +29,12 @@ QK_INLINE float float_of_half(uint16_t half)
 
 QK_INLINE float half_at(const uint8_t *p) { return float_of_half((uint16_t)(p[0] | p[1] << 8)); }
 
+/* A float of 4 exponent bits, bias 7, and 3 mantissa bits; 0x7f is 0 (kernels/nvfp4.h). */
+QK_INLINE float float_of_ue4m3(uint8_t byte)
+{
+    return byte == 0x7f ? 0.0f : float_of_bits((uint32_t)(byte & 0x7f) << 20) * 0x1p120f;
+}
+
 /* The nearest number of half precision, half to even, as a float; beyond it infinity. */
 QK_INLINE float rounded_to_half(float f)
 {

@@ -95,6 +95,55 @@ QK_INLINE void unpack_mxfp4(const uint8_t *block, block_codes to)
     lookup_nibbles(mxfp4_values, block + 1, to.code, to.code + 16);
 }
 
+/* ---- blocks of 64 and 128 ---- */
+
+UNPACKED(nvfp4, 16, 0, 12)
+QK_INLINE void unpack_nvfp4(const uint8_t *block, block_codes to)
+{
+    for (int j = 0; j < 4; j++) {
+        to.scale[j] = 0.5f * float_of_ue4m3(block[j]); /* the values are doubled */
+    }
+    for (int j = 0; j < 2; j++) { /* twice 16 codes: low halves, high halves of 8 bytes */
+        int8_t low[16], high[16], *code = to.code + 32 * j;
+        lookup_nibbles(mxfp4_values, block + 4 + 16 * j, low, high);
+        memcpy(code, low, 8);
+        memcpy(code + 8, high, 8);
+        memcpy(code + 16, low + 8, 8);
+        memcpy(code + 24, high + 8, 8);
+    }
+}
+
+UNPACKED(q1_0, 32, 0, 1)
+QK_INLINE void unpack_q1_0(const uint8_t *block, block_codes to)
+{
+    uint8_t sign[128]; /* 128 or 0 */
+    for (int j = 0; j < 16; j++) {
+        memcpy(sign + 8 * j, spread_signs[block[2 + j]], 8);
+    }
+    for (int i = 0; i < 128; i++) {
+        to.code[i] = (int8_t)((sign[i] >> 6) - 1);
+    }
+    for (int j = 0; j < 4; j++) {
+        to.scale[j] = half_at(block);
+    }
+}
+
+UNPACKED(q2_0, 32, 0, 2)
+QK_INLINE void unpack_q2_0(const uint8_t *block, block_codes to)
+{
+    uint8_t byte[16], code[64];
+    memcpy(byte, block + 2, sizeof byte);
+    for (int i = 0; i < 16; i++) { /* its four codes, each in the low bits of a byte */
+        const uint32_t halves = (byte[i] | (uint32_t)byte[i] << 12) & 0x000f000fu;
+        const uint32_t quarters = (halves | halves << 6) & 0x03030303u;
+        memcpy(code + 4 * i, &quarters, sizeof quarters);
+    }
+    for (int i = 0; i < 64; i++) {
+        to.code[i] = (int8_t)(code[i] - 1);
+    }
+    to.scale[0] = to.scale[1] = half_at(block);
+}
+
 /* ---- blocks of 256 ---- */
 
 /* 64 bytes of 2-bit codes: 32 bytes for each 128 weights, byte i with weights i, i+32, i+64, i+96.

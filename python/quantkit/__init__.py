@@ -1,6 +1,6 @@
 """What each GGUF quantization type costs on your model and your text, and that file.
 
-Arrays: `quantize` and `dequantize`. Files: `convert`, `quantize_file` and `describe`.
+Arrays: `quantize` and `dequantize`. Files: `convert`, `quantize_file` and `info`.
 Measurements: `perplexity` and `compare`; `Model` gives logits. Importance: `imatrix`.
 The command line is `quantkit`.
 
@@ -18,9 +18,8 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from ._native import Backend as Backend
     from ._native import active_backend as active_backend
     from ._native import backends as backends
-    from .arrays import QuantizedTensor as QuantizedTensor
-    from .arrays import dequantize as dequantize
-    from .arrays import quantize as quantize
+    from .cells import Cells as Cells
+    from .collecting.collection import imatrix as imatrix
     from .errors import BackendError as BackendError
     from .errors import CheckpointError as CheckpointError
     from .errors import FormatError as FormatError
@@ -34,68 +33,145 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .evaluate import Comparison as Comparison
     from .evaluate import Measurement as Measurement
     from .evaluate import PairedDifference as PairedDifference
-    from .evaluate import PerplexityResult as PerplexityResult
     from .evaluate import TextResult as TextResult
     from .evaluate import compare as compare
     from .evaluate import perplexity as perplexity
+    from .evaluate.likelihood import TokenScores as TokenScores
+    from .execution.workers import Pool as Pool
+    from .execution.workers import Threads as Threads
+    from .execution.workers import Workers as Workers
+    from .gguf import Field as Field
     from .gguf import GGUFFile as GGUFFile
+    from .gguf import Location as Location
+    from .gguf import StringArray as StringArray
+    from .gguf import TensorSpec as TensorSpec
+    from .gguf import ValueType as ValueType
+    from .gguf.importance import Importance as Importance
+    from .gguf.keys import FileType as FileType
+    from .gguf.source import ModelSource as ModelSource
+    from .gguf.source import SourceTensor as SourceTensor
+    from .importance import ImportanceLike as ImportanceLike
     from .importance import ImportanceMatrix as ImportanceMatrix
-    from .importance import imatrix as imatrix
+    from .importance import LayerStatistics as LayerStatistics
+    from .importance import Statistics as Statistics
+    from .importance import Sums as Sums
+    from .importance import TensorStatistics as TensorStatistics
     from .importance import read_imatrix as read_imatrix
     from .inference.model import Model as Model
+    from .paths import StrPath as StrPath
+    from .perplexity_result import PerplexityResult as PerplexityResult
+    from .progress import Notify as Notify
+    from .progress import Progress as Progress
+    from .quantized_tensor import QuantizedTensor as QuantizedTensor
+    from .quantized_tensor import dequantize as dequantize
+    from .quantized_tensor import quantize as quantize
+    from .quantizing.tensor_errors import TensorErrors as TensorErrors
     from .recipes import RECIPES as RECIPES
     from .recipes import Recipe as Recipe
     from .recipes.overrides import Overrides as Overrides
     from .recipes.overrides import TensorType as TensorType
+    from .recipes.planning import MissingImportance as MissingImportance
     from .sources.edits import Edits as Edits
+    from .sources.edits import parse_field as parse_field
+    from .sources.opening import ModelLike as ModelLike
+    from .tasks.convert import ConvertReport as ConvertReport
     from .tasks.convert import convert as convert
+    from .tasks.convert_lora import convert_lora as convert_lora
+    from .tasks.info import MetadataEntry as MetadataEntry
     from .tasks.info import ModelInfo as ModelInfo
-    from .tasks.info import describe as describe
-    from .tasks.quantize import QuantizeReport as QuantizeReport
+    from .tasks.info import TensorInfo as TensorInfo
+    from .tasks.info import TypeUsage as TypeUsage
+    from .tasks.info import info as info
     from .tasks.quantize import quantize_file as quantize_file
+    from .tasks.quantize_report import QuantizeReport as QuantizeReport
+    from .tasks.quantize_report import TensorReport as TensorReport
+    from .tasks.quantize_report import TypeReport as TypeReport
+    from .tasks.verify import Difference as Difference
     from .tasks.verify import Verification as Verification
     from .tasks.verify import verify_file as verify_file
+    from .tokens.options import TextOptions as TextOptions
+    from .tokens.texts import TextLike as TextLike
+    from .tokens.tokenizer import Tokenizer as Tokenizer
     from .types import QuantType as QuantType
+    from .vocab import VocabType as VocabType
 
 _MODULES = {
     "Backend": "_native",
     "BackendError": "errors",
+    "Cells": "cells",
     "CheckpointError": "errors",
     "Comparison": "evaluate",
+    "ConvertReport": "tasks.convert",
+    "Difference": "tasks.verify",
     "Edits": "sources.edits",
+    "Field": "gguf",
+    "FileType": "gguf.keys",
     "FormatError": "errors",
     "GGUFFile": "gguf",
+    "Importance": "gguf.importance",
+    "ImportanceLike": "importance",
     "ImportanceMatrix": "importance",
+    "LayerStatistics": "importance",
+    "Location": "gguf",
     "Measurement": "evaluate",
+    "MetadataEntry": "tasks.info",
+    "MissingImportance": "recipes.planning",
     "Model": "inference.model",
     "ModelInfo": "tasks.info",
+    "ModelLike": "sources.opening",
+    "ModelSource": "gguf.source",
     "NonFiniteError": "errors",
+    "Notify": "progress",
     "OptionError": "errors",
     "OutputError": "errors",
     "Overrides": "recipes.overrides",
     "PairedDifference": "evaluate",
-    "PerplexityResult": "evaluate",
+    "PerplexityResult": "perplexity_result",
+    "Pool": "execution.workers",
+    "Progress": "progress",
     "QuantType": "types",
-    "QuantizeReport": "tasks.quantize",
-    "QuantizedTensor": "arrays",
+    "QuantizeReport": "tasks.quantize_report",
+    "QuantizedTensor": "quantized_tensor",
     "QuantkitError": "errors",
     "RECIPES": "recipes",
     "Recipe": "recipes",
     "ShapeError": "errors",
+    "SourceTensor": "gguf.source",
+    "Statistics": "importance",
+    "StrPath": "paths",
+    "StringArray": "gguf",
+    "Sums": "importance",
+    "TensorErrors": "quantizing.tensor_errors",
+    "TensorInfo": "tasks.info",
+    "TensorReport": "tasks.quantize_report",
+    "TensorSpec": "gguf",
+    "TensorStatistics": "importance",
     "TensorType": "recipes.overrides",
+    "TextLike": "tokens.texts",
+    "TextOptions": "tokens.options",
     "TextResult": "evaluate",
+    "Threads": "execution.workers",
+    "TokenScores": "evaluate.likelihood",
+    "Tokenizer": "tokens.tokenizer",
+    "TypeReport": "tasks.quantize_report",
+    "TypeUsage": "tasks.info",
     "UnsupportedModelError": "errors",
     "UnsupportedTypeError": "errors",
+    "ValueType": "gguf",
     "Verification": "tasks.verify",
+    "VocabType": "vocab",
+    "Workers": "execution.workers",
     "active_backend": "_native",
     "backends": "_native",
     "compare": "evaluate",
     "convert": "tasks.convert",
-    "dequantize": "arrays",
-    "describe": "tasks.info",
-    "imatrix": "importance",
+    "convert_lora": "tasks.convert_lora",
+    "dequantize": "quantized_tensor",
+    "imatrix": "collecting.collection",
+    "info": "tasks.info",
+    "parse_field": "sources.edits",
     "perplexity": "evaluate",
-    "quantize": "arrays",
+    "quantize": "quantized_tensor",
     "quantize_file": "tasks.quantize",
     "read_imatrix": "importance",
     "verify_file": "tasks.verify",

@@ -13,6 +13,21 @@ class _Lib:
     QK_NEEDS_IMPORTANCE: int
     QK_UNKNOWN_PACKING: int
     QK_UNKNOWN_FUNCTION: int
+    QK_F32: int
+    QK_I16: int
+    QK_Q8: int
+    QK_PACKED_F32: int
+    QK_PACKED_I16: int
+    QK_PACKED_Q8_0: int
+    QK_PACKED_Q8_K: int
+    QK_EXP: int
+    QK_TANH: int
+    QK_ERF: int
+    QK_SIGMOID: int
+    QK_SILU: int
+    QK_GELU: int
+    QK_GELU_TANH: int
+    QK_RELU: int
     def qk_backend_count(self) -> int: ...
     def qk_backend_name(self, backend: int, /) -> Any: ...
     def qk_backend_lanes(self, backend: int, /) -> int: ...
@@ -25,6 +40,7 @@ class _Lib:
     def qk_type_layout(
         self, type: int, block_size: Any, block_bytes: Any, /
     ) -> int: ...
+    def qk_type_uses_importance(self, type: int, /) -> int: ...
     def qk_type_needs_importance(self, type: int, /) -> int: ...
     def qk_quantize_rows(
         self,
@@ -47,6 +63,11 @@ class _Lib:
         n_cols: int,
         out: Any,
         /,
+    ) -> int: ...
+    def qk_lane_op_count(self) -> int: ...
+    def qk_lane_op_name(self, op: int, /) -> Any: ...
+    def qk_lane_op(
+        self, backend: int, op: int, a: Any, b: Any, c: Any, out: Any, /
     ) -> int: ...
     def qk_packing_for(self, type: int, precision: int, packing: Any, /) -> int: ...
     def qk_packed_bytes(
@@ -117,6 +138,7 @@ class _FFI:
     ) -> Any: ...
     def new(self, cdecl: str, init: Any = ...) -> Any: ...
     def string(self, cdata: Any) -> bytes: ...
+    def typeof(self, cdecl: Any) -> Any: ...
 
 lib: _Lib
 ffi: _FFI

@@ -1,7 +1,8 @@
 """The error tree: everything quantkit raises on purpose is a `QuantkitError`.
 
-Messages are written for the user: which tensor, file or option, what was found, what
-was expected, and what to do.
+Messages are written for the user: which tensor, file or parameter, what was found, what
+was expected, and what to do.  Parameters stand in backticks (`save`, `chat=True`), from
+which the command line makes options; see `cli.naming`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class NonFiniteError(QuantkitError, ValueError):
 
 
 class OptionError(QuantkitError, ValueError):
-    """An option does not fit the model, or its value is not what it must be."""
+    """A parameter does not fit the model, or its value is not what it must be."""
 
 
 class OutputError(QuantkitError):

@@ -109,6 +109,11 @@ class QuantType(enum.Enum):
         """
         if isinstance(name, QuantType):
             return name
+        if not isinstance(name, str):
+            raise UnsupportedTypeError(
+                f"{name!r} is no type; expected a name such as 'Q4_K', or a QuantType "
+                "(QuantType.from_id knows the numbers that GGUF files have)"
+            )
         try:
             return cls[name.upper()]
         except KeyError:
@@ -121,17 +126,28 @@ class QuantType(enum.Enum):
         """The type that GGUF files write as `number`.
 
         Raises:
-            UnsupportedTypeError: no type has that number.
+            UnsupportedTypeError: no type has that number, or one of another project.
         """
         try:
             return _BY_ID[number]
         except KeyError:
             raise UnsupportedTypeError(
-                f"tensor type number {number} is not one that quantkit knows"
+                f"type number {number} {_FOREIGN.get(number, _UNKNOWN)}"
             ) from None
 
 
 _BY_ID = {t.id: t for t in QuantType}
+_UNKNOWN = (
+    "is not one that quantkit knows; the file is damaged, or newer than this version"
+)
+
+_PRISM = (
+    "of PrismML's branch of llama.cpp, which llama.cpp does not have: activations must "
+    "go through a Hadamard transform first, and weights read without it are garbage; "
+    "run the file with that branch, or get the model in a type of llama.cpp's"
+)
+# Numbers that other projects gave to types of their own.
+_FOREIGN = {142: f"is PQ2_0 {_PRISM}", 143: f"is PTQ1_0 {_PRISM}"}
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

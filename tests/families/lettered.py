@@ -23,7 +23,7 @@ def lettered_model(name: str, folder: Path, depth: int | None = None) -> Path:
     source = CheckpointSource(checkpoint(case, folder, depth), "f32")
     n_tokens = known_logits(case)[1].shape[1]
     types = {name: tensor.type for name, tensor in source.tensors.items()}
-    metadata = source.model_fields | vocabulary(n_tokens)
+    metadata = {**source.model_fields, **vocabulary(n_tokens)}
     write_model(source, types, folder / f"{name}.gguf", metadata=metadata)
     return folder / f"{name}.gguf"
 

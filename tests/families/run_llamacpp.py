@@ -23,7 +23,6 @@ ERROR_LEVEL = 4
 messages: list[str] = []
 
 
-@llama_cpp.llama_log_callback
 def keep_errors(level: int, text: bytes, _: ctypes.c_void_p) -> None:
     """What llama.cpp logs as an error."""
     if level == ERROR_LEVEL:
@@ -75,7 +74,8 @@ def logits_of(model: llama_cpp.llama_model_p, tokens: np.ndarray) -> np.ndarray 
 def main() -> None:
     """Evaluate every file of the folder."""
     folder = Path(sys.argv[1])
-    llama_cpp.llama_log_set(keep_errors, ctypes.c_void_p(0))
+    callback = llama_cpp.llama_log_callback(keep_errors)
+    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
     for path in sorted(folder.glob("*.npy")):
         messages.clear()
         model = open_model(path.with_suffix(".gguf"))

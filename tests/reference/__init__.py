@@ -7,66 +7,24 @@ visited in order, because a float sum depends on its order.
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
 from types import ModuleType
 
 import numpy as np
 
-from . import (
-    bf16,
-    f16,
-    iq1_m,
-    iq1_s,
-    iq2_s,
-    iq2_xs,
-    iq2_xxs,
-    iq3_s,
-    iq3_xxs,
-    iq4_nl,
-    iq4_xs,
-    mxfp4,
-    q2_k,
-    q3_k,
-    q4_0,
-    q4_1,
-    q4_k,
-    q5_0,
-    q5_1,
-    q5_k,
-    q6_k,
-    q8_0,
-    tq1_0,
-    tq2_0,
-)
 from .numbers import F32, U8
 
 __all__ = ["TYPES", "dequantize", "quantize"]
 
+_MODULES = [import_module(f".{m.name}", __name__) for m in iter_modules(__path__)]
+
 TYPES: dict[str, ModuleType] = {
-    "F16": f16,
-    "BF16": bf16,
-    "Q4_0": q4_0,
-    "Q4_1": q4_1,
-    "Q5_0": q5_0,
-    "Q5_1": q5_1,
-    "Q8_0": q8_0,
-    "Q2_K": q2_k,
-    "Q3_K": q3_k,
-    "Q4_K": q4_k,
-    "Q5_K": q5_k,
-    "Q6_K": q6_k,
-    "IQ1_S": iq1_s,
-    "IQ1_M": iq1_m,
-    "IQ2_XXS": iq2_xxs,
-    "IQ2_XS": iq2_xs,
-    "IQ2_S": iq2_s,
-    "IQ3_XXS": iq3_xxs,
-    "IQ3_S": iq3_s,
-    "IQ4_NL": iq4_nl,
-    "IQ4_XS": iq4_xs,
-    "TQ1_0": tq1_0,
-    "TQ2_0": tq2_0,
-    "MXFP4": mxfp4,
+    module.__name__.rpartition(".")[2].upper(): module
+    for module in _MODULES
+    if {"dequantize", "quantize"} <= set(module.__all__)
 }
+"""The modules of types; the others hold what some of them share."""
 
 
 def quantize(x: F32, type: str, importance: F32 | None = None) -> U8:

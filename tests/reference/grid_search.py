@@ -86,8 +86,9 @@ def split_signs(x: F32, weights: F32, even: bool) -> tuple[F32, U8]:
 
 def even_signs(signs: U8) -> U8:
     """Bytes of signs from their low 7 bits: the eighth makes the number even."""
-    bits = np.unpackbits((signs & 127)[..., None], axis=-1)
-    return signs & 127 | low_byte(bits.sum(axis=-1) % 2 << 7)
+    low = signs & np.uint8(127)
+    bits = np.unpackbits(low[..., None], axis=-1)
+    return low | low_byte(bits.sum(axis=-1) % 2 << 7)
 
 
 def signs_of(signs: U8) -> F32:

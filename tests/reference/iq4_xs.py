@@ -67,4 +67,4 @@ def _pack_scales(codes: I32) -> U8:
 def _unpack_scales(data: U8) -> U8:
     upper = data[:, :2, None] >> np.array([0, 2, 4, 6], np.uint8) & 3
     lower = data[:, 2:, None] >> np.array([0, 4], np.uint8) & 15
-    return lower.reshape(-1, 8) | upper.reshape(-1, 8) << 4
+    return lower.reshape(-1, 8) | upper.reshape(-1, 8) << np.uint8(4)

@@ -15,7 +15,13 @@ from .layers import (
     swiglu_clamped,
 )
 from .products import Packed, Precision, matmul, pack_activations, packing_for
-from .rows import dequantize_rows, native_types, needs_importance, quantize_rows
+from .rows import (
+    dequantize_rows,
+    native_types,
+    needs_importance,
+    quantize_rows,
+    uses_importance,
+)
 from .softmax import Rows, add_logits, compare_logits, new_rows
 
 __all__ = [
@@ -43,4 +49,5 @@ __all__ = [
     "rotate",
     "soft_cap",
     "swiglu_clamped",
+    "uses_importance",
 ]

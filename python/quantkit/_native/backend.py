@@ -116,7 +116,7 @@ def active_backend(name: str | None = None) -> Backend:
     if not name:
         return next(b for b in backends() if b.usable)
     for backend in backends():
-        if backend.name == name.lower():
+        if backend.name == str(name).lower():
             if not backend.usable:
                 able = ", ".join(b.name for b in backends() if b.usable)
                 raise BackendError(

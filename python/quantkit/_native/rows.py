@@ -13,7 +13,19 @@ from ..types import QuantType
 from .arguments import check_type, floats, octets
 from .backend import Backend
 
-__all__ = ["dequantize_rows", "native_types", "needs_importance", "quantize_rows"]
+__all__ = [
+    "dequantize_rows",
+    "native_types",
+    "needs_importance",
+    "quantize_rows",
+    "uses_importance",
+]
+
+
+@cache
+def uses_importance(type: QuantType) -> bool:
+    """Whether importance changes what weights of a type are quantized to."""
+    return bool(lib.qk_type_uses_importance(type.id))
 
 
 @cache

@@ -126,14 +126,14 @@ def _overrides(path: Path | None) -> dict[str, Any]:
     try:
         content = read_json(path)
     except FormatError as error:
-        raise OptionError(f"--metadata: {error}") from error
+        raise OptionError(f"`metadata_file`: {error}") from error
     if content is None:
-        raise OptionError(f"--metadata: there is no file {path}")
+        raise OptionError(f"`metadata_file`: there is no file {path}")
     known = {f"general.{key}" for key in (*_FROM_CARD, "tags", "languages")}
     for key in content:
         if key not in known:
             raise OptionError(
-                f"--metadata: {path} holds the key {key!r}; "
+                f"`metadata_file`: {path} holds the key {key!r}; "
                 f"known: {', '.join(sorted(known))}"
             )
     return {key.removeprefix("general."): value for key, value in content.items()}

@@ -12,7 +12,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from ..errors import QuantkitError
 from .messages import stoppable
+from .naming import in_options
 
 __all__ = ["COMMANDS", "CommandGroup", "Entry"]
 
@@ -96,6 +98,11 @@ class CommandGroup(TyperGroup):
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
+        """Run the command; its errors name options, not the library's parameters."""
         with stoppable():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except QuantkitError as error:
+                message = in_options(str(error), ctx.invoked_subcommand, COMMANDS)
+                error.args = (message,)
+                raise

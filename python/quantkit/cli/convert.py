@@ -12,7 +12,7 @@ from ..tasks.convert_lora import convert_lora
 from ..vocab import VocabType
 from . import tables
 from .console import print_result, progress_bar
-from .options import Imatrix, Quiet, SplitMaxSize, Threads, recipe_name
+from .options import Importance, Quiet, SplitMaxBytes, Threads, recipe_name
 
 __all__ = ["convert_command", "convert_lora_command"]
 
@@ -54,9 +54,9 @@ def convert_command(
     model_dir: Annotated[
         Path, typer.Argument(help="A Hugging Face checkpoint folder, or hf://org/name.")
     ],
-    output: Output = None,
+    out: Output = None,
     outtype: Outtype = "auto",
-    imatrix: Imatrix = None,
+    importance: Importance = None,
     pre_tokenizer: Annotated[
         str | None,
         typer.Option(
@@ -79,9 +79,10 @@ def convert_command(
             help="Fill a vocabulary that is smaller than the model's up.",
         ),
     ] = False,
-    metadata: Annotated[
+    metadata_file: Annotated[
         Path | None,
         typer.Option(
+            "--metadata",
             metavar="FILE.json",
             help="general.* keys that replace what the folder tells.",
         ),
@@ -102,7 +103,7 @@ def convert_command(
             "without loss.",
         ),
     ] = False,
-    split_max_size: SplitMaxSize = None,
+    split_max_bytes: SplitMaxBytes = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Write nothing; list the tensors and the size."),
@@ -111,20 +112,20 @@ def convert_command(
     quiet: Quiet = False,
 ) -> None:
     """Convert a checkpoint folder to a GGUF file."""
-    target = output or _default_output(model_dir, outtype)
+    target = out or _default_output(model_dir, outtype)
     with progress_bar(quiet, in_bytes=True) as progress:
         result = convert(
             model_dir,
             target,
             outtype,
-            importance=imatrix,
+            importance=importance,
             pre_tokenizer=pre_tokenizer,
             vocab_type=cast(VocabType, vocab_type),
             pad_vocab=pad_vocab,
-            metadata_file=metadata,
+            metadata_file=metadata_file,
             tensors_only=tensors_only,
             symmetric_q4_0=symmetric_q4_0,
-            split_max_bytes=split_max_size,
+            split_max_bytes=split_max_bytes,
             dry_run=dry_run,
             threads=threads,
             progress=progress,
@@ -140,7 +141,7 @@ def convert_lora_command(
         Path,
         typer.Option(help="Folder of the model it adapts; config.json is enough."),
     ],
-    output: Output = None,
+    out: Output = None,
     outtype: Annotated[
         str,
         typer.Option(
@@ -151,10 +152,10 @@ def convert_lora_command(
     quiet: Quiet = False,
 ) -> None:
     """Convert a LoRA adapter to a GGUF file that llama.cpp loads beside the model."""
-    target = output or _default_output(adapter, outtype)
+    target = out or _default_output(adapter, outtype)
     with progress_bar(quiet, in_bytes=True) as progress:
-        convert_lora(adapter, base, target, outtype, progress=progress)
-    print(f"{target}: {tables.size(target.stat().st_size)}")
+        result = convert_lora(adapter, base, target, outtype, progress=progress)
+    print_result(tables.convert_summary(result))
 
 
 def _default_output(folder: Path, outtype: str) -> Path:

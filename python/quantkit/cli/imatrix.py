@@ -10,12 +10,13 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..evaluate.entries import DEFAULT_ACTIVATIONS
+from ..collecting.collection import SAVE_EVERY, Collection
 from ..files.locks import alone_on
 from ..files.whole_file import refuse_input, refuse_unwritable
-from ..importance.collecting import SAVE_EVERY, Collection
 from ..importance.matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix, check_name
 from ..importance.presentation import layer_cells, summary, summary_lines, tensor_cells
+from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..tokens.options import TextOptions
 from .console import print_json, print_result, progress_bar
 from .options import Chat, Chunks, Ctx, Json, Precision, Quiet, Threads
 from .tables import cells_table
@@ -108,9 +109,7 @@ def imatrix_command(
         with alone_on(target):
             collection = Collection(
                 *(model, text),
-                ctx=ctx,
-                chunks=chunks,
-                chat=chat,
+                options=TextOptions(ctx, chunks, chat=chat),
                 activations=activations,
                 process_output=process_output,
                 perplexity=ppl,

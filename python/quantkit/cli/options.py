@@ -18,12 +18,12 @@ __all__ = [
     "Chat",
     "Chunks",
     "Ctx",
-    "Imatrix",
+    "Importance",
     "Json",
     "ModelArgument",
     "Precision",
     "Quiet",
-    "SplitMaxSize",
+    "SplitMaxBytes",
     "Threads",
     "recipe_name",
     "type_names",
@@ -40,9 +40,11 @@ Threads = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Imatrix = Annotated[
+Importance = Annotated[
     Path | None,
-    typer.Option(help="Importance matrix (GGUF or .dat) of `quantkit imatrix`."),
+    typer.Option(
+        "--imatrix", help="Importance matrix (GGUF or .dat) of `quantkit imatrix`."
+    ),
 ]
 Chunks = Annotated[
     int | None, typer.Option(min=1, help="Chunks to evaluate \\[default: all].")
@@ -101,9 +103,10 @@ def _type_name(name: str) -> str:
 FILES = "Files and reports"
 """The heading of options about what is written."""
 
-SplitMaxSize = Annotated[
+SplitMaxBytes = Annotated[
     int | None,
     typer.Option(
+        "--split-max-size",
         parser=usage(parse_size),
         metavar="N(M|G)",
         help="Several files of at most so many million (M) or thousand million (G) "

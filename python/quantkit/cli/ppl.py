@@ -22,21 +22,22 @@ from ..cells import markdown_table
 from ..errors import OutputError
 from ..evaluate import Comparison, PairedDifference
 from ..evaluate.comparing import prepare
-from ..evaluate.entries import DEFAULT_ACTIVATIONS, entry_named
+from ..evaluate.entries import entry_named
 from ..evaluate.presentation import versus_cells
 from ..evaluate.results import without_nan
 from ..evaluate.run import ComparisonRun
 from ..evaluate.saved import scores_beside
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
-from ..importance import read_imatrix
+from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..progress import Progress
+from ..tokens.options import TextOptions
 from . import tables
 from .console import print_json, print_result
 from .options import (
     Chat,
     Chunks,
     Ctx,
-    Imatrix,
+    Importance,
     Json,
     Precision,
     Quiet,
@@ -98,7 +99,7 @@ def ppl_command(
             "for more.",
         ),
     ] = None,
-    imatrix: Imatrix = None,
+    importance: Importance = None,
     chat: Chat = False,
     ctx: Ctx = 512,
     chunks: Chunks = None,
@@ -155,7 +156,7 @@ def ppl_command(
         raise typer.BadParameter("--csv has a line per type; --versus needs --json")
     if save is not None:
         for path in models:
-            refuse_input("--save", save, {"MODEL": path, "--imatrix": imatrix})
+            refuse_input("--save", save, {"MODEL": path, "--imatrix": importance})
         for path in text:
             refuse_input("--save", save, {"--text": path})
         refuse_unwritable(save)
@@ -164,12 +165,9 @@ def ppl_command(
         types.split(",") if types else [],
         text=text,
         base=base,
-        ctx=ctx,
-        chunks=chunks,
-        stride=stride,
-        chat=chat,
+        options=TextOptions(ctx, chunks, stride, chat),
         activations=activations,
-        importance=read_imatrix(imatrix) if imatrix else None,
+        importance=importance,
         threads=threads,
         save=save and scores_beside(save),
     )

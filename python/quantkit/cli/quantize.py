@@ -11,7 +11,7 @@ from ..files.whole_file import refuse_input, refuse_unwritable
 from ..recipes import RECIPES
 from ..recipes.files import chosen_recipe
 from ..recipes.overrides import Overrides, TensorType
-from ..recipes.planning import MissingImatrix
+from ..recipes.planning import MissingImportance
 from ..sources.edits import Edits, parse_field, parse_layers
 from ..tasks.quantize import quantize_file
 from ..tasks.verify import verify_file
@@ -21,11 +21,11 @@ from .console import print_json, print_result, progress_bar
 from .messages import print_notice
 from .options import (
     FILES,
-    Imatrix,
+    Importance,
     Json,
     ModelArgument,
     Quiet,
-    SplitMaxSize,
+    SplitMaxBytes,
     Threads,
     recipe_name,
     usage,
@@ -48,7 +48,7 @@ def _type(text: str) -> QuantType:
 
 def quantize_command(
     model: ModelArgument,
-    output: Annotated[Path, typer.Argument(help="GGUF file to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUTPUT", help="GGUF file to write.")],
     type: Annotated[
         str | None,
         typer.Argument(
@@ -57,22 +57,24 @@ def quantize_command(
             "--recipe-from.",
         ),
     ] = None,
-    imatrix: Imatrix = None,
-    missing_imatrix: Annotated[
-        MissingImatrix,
+    importance: Importance = None,
+    missing_importance: Annotated[
+        MissingImportance,
         typer.Option(
+            "--missing-imatrix",
             case_sensitive=False,
             help="What becomes of tensors that the importance matrix lacks and whose "
             "type needs it: refuse, before any work, or fallback to the next better "
             "type.",
         ),
-    ] = MissingImatrix.REFUSE,
+    ] = MissingImportance.REFUSE,
     allow_requantize: Annotated[
         bool, typer.Option(help="Accept tensors that are quantized already.")
     ] = False,
-    tensor_type: Annotated[
+    tensor_types: Annotated[
         list[TensorType] | None,
         typer.Option(
+            "--tensor-type",
             parser=_tensor_type,
             metavar="REGEX=TYPE",
             help="Type of the tensors whose name matches (any case, anywhere in it). "
@@ -158,7 +160,7 @@ def quantize_command(
             rich_help_panel=FILES,
         ),
     ] = False,
-    split_max_size: SplitMaxSize = None,
+    split_max_bytes: SplitMaxBytes = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -193,7 +195,7 @@ def quantize_command(
 ) -> None:
     """Quantize a GGUF file or a checkpoint folder into a GGUF file."""
     own = Overrides(
-        tuple(tensor_type or ()),
+        tuple(tensor_types or ()),
         pure,
         output_tensor_type,
         token_embedding_type,
@@ -203,24 +205,24 @@ def quantize_command(
         raise typer.BadParameter("Missing argument 'TYPE' (or --recipe, --recipe-from)")
     base, overrides = chosen_recipe(type, own, recipe, recipe_from)
     if report is not None:
-        others = {"MODEL": model, "OUTPUT": output, "--imatrix": imatrix}
+        others = {"MODEL": model, "OUTPUT": out, "--imatrix": importance}
         refuse_input("--report", report, {**others, "--recipe": recipe})
         refuse_unwritable(report)
     with progress_bar(quiet, in_bytes=True) as progress:
         result = quantize_file(
             model,
-            output,
+            out,
             base,
             overrides=overrides,
             edits=Edits(
                 dict(map(parse_field, override_kv or ())),
                 parse_layers(prune_layers) if prune_layers else frozenset(),
             ),
-            importance=imatrix,
-            missing_imatrix=missing_imatrix,
+            importance=importance,
+            missing_importance=missing_importance,
             allow_requantize=allow_requantize,
             keep_split=keep_split,
-            split_max_bytes=split_max_size,
+            split_max_bytes=split_max_bytes,
             measure=report is not None,
             provenance=provenance,
             dry_run=dry_run,
@@ -241,7 +243,7 @@ def verify_command(
     source: Annotated[
         Path, typer.Option(help="What it was made from: a GGUF file or a checkpoint.")
     ],
-    imatrix: Imatrix = None,
+    importance: Importance = None,
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -253,7 +255,7 @@ def verify_command(
     """
     with progress_bar(quiet) as progress:
         result = verify_file(
-            model, source, imatrix=imatrix, threads=threads, progress=progress
+            model, source, importance=importance, threads=threads, progress=progress
         )
     if json:
         print_json(result.to_dict())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..tasks.info import describe
+from ..tasks.info import info
 from .console import print_json, print_result
 from .options import Json
 from .tables import backends_table, info_tables
@@ -23,7 +23,7 @@ def info_command(
     json: Json = False,
 ) -> None:
     """Show what a GGUF file holds."""
-    facts = describe(model)
+    facts = info(model)
     if json:
         print_json(facts.to_dict())
     else:

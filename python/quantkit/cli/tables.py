@@ -70,7 +70,7 @@ def quantize_summary(report: QuantizeReport) -> RenderableType:
     Of a dry run, what it would hold, tensor by tensor.
     """
     parts: list[RenderableType] = [_types_table(report), _totals(report)]
-    if report.is_dry:
+    if report.is_dry_run:
         listing = _table("tensor", ">shape", "from", "to", ">bytes", "why")
         for t in report.tensors:
             shape = " x ".join(map(str, t.shape))
@@ -104,7 +104,7 @@ def _totals(report: QuantizeReport) -> Text:
         f"{', '.join(map(str, report.paths))}: {report.recipe}, "
         f"{size(report.size_bytes)}, {report.bits_per_weight:.3f} bits per weight"
     )
-    if report.is_dry:
+    if report.is_dry_run:
         lines.append(f"\ndry run: nothing was written; {report.size_bytes:,} bytes")
     for line in _fallback_lines(report):
         lines.append(f"\n{line}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .comparing import compare
 from .measurement import Measurement, TextResult
-from .measuring import PerplexityResult, perplexity
+from .measuring import perplexity
 from .pairs import PairedDifference
 from .results import Comparison
 
@@ -12,7 +12,6 @@ __all__ = [
     "Comparison",
     "Measurement",
     "PairedDifference",
-    "PerplexityResult",
     "TextResult",
     "compare",
     "perplexity",

@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
+from .._native import uses_importance
 from ..errors import OptionError, UnsupportedTypeError
 from ..files.identity import files_identity, hash_pieces
 from ..gguf.importance import Importance, importance_pieces
 from ..gguf.source import ModelSource
-from ..inference.weights import planned_types, precision_named
+from ..inference.weights import (
+    DEFAULT_ACTIVATIONS,
+    planned_types,
+    precision_named,
+)
 from ..recipes import RECIPES, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.overrides import Overrides
@@ -21,7 +25,6 @@ from ..types import QuantType
 
 __all__ = [
     "BOTH",
-    "DEFAULT_ACTIVATIONS",
     "Entry",
     "Wanted",
     "entries_of",
@@ -29,18 +32,11 @@ __all__ = [
     "wanted_types",
 ]
 
-DEFAULT_ACTIVATIONS: Final = "i16"
 BOTH = "both"
 """Measure entries with default activations, and quantized ones also with 8-bit
 activations, to separate the cost of weights and activations."""
 
 PLAIN = (QuantType.F32, QuantType.F16, QuantType.BF16)
-
-UNWEIGHED = (
-    *PLAIN,
-    *(QuantType.Q8_0, QuantType.TQ1_0, QuantType.TQ2_0, QuantType.MXFP4),
-)
-"""Types that are the same with importance and without."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,7 @@ class Entry:
     def ignores_importance(self) -> bool:
         """Whether importance changes no quantized weight; it may still change types."""
         names = (self.importance or {}).keys() & self.types.keys()
-        return all(self.types[name] in UNWEIGHED for name in names)
+        return not any(uses_importance(self.types[name]) for name in names)
 
     def weighs_what(self, other: Entry) -> bool:
         """Whether this entry is `other` with importance."""
@@ -138,14 +134,14 @@ class Entry:
         """
         paths = getattr(self.source, "paths", ())
         if not paths:
-            raise OptionError("--save needs models that are read from files")
+            raise OptionError("`save` needs models that are read from files")
         types = " ".join(f"{name}={type.name}" for name, type in self.types.items())
         importance = {} if self.wanted is None else self.importance or {}
         pieces = (files_identity(paths).encode(), types.encode())
         return hash_pieces([*pieces, *importance_pieces(importance)])
 
 
-def wanted_types(names: Sequence[str | Path]) -> list[Wanted]:
+def wanted_types(types: Sequence[str | Path | Recipe]) -> list[Wanted]:
     """Parse recipe names; "all" means every recipe that quantizes.
 
     A name that ends in .toml is a recipe file.
@@ -154,8 +150,12 @@ def wanted_types(names: Sequence[str | Path]) -> list[Wanted]:
         QuantkitError: there is no such recipe or file.
     """
     wanted: list[Wanted] = []
-    for name in map(str, names):
-        if name.lower() == "all":
+    for each in types:
+        name = str(each) if isinstance(each, Path) else each
+        if not isinstance(name, str):
+            recipe = Recipe.parse(name)
+            wanted.append(Wanted(recipe.name, recipe, Overrides()))
+        elif name.lower() == "all":
             wanted += [
                 Wanted(recipe.name, recipe, Overrides(), required=False)
                 for recipe in RECIPES.values()
@@ -168,9 +168,9 @@ def wanted_types(names: Sequence[str | Path]) -> list[Wanted]:
             recipe = Recipe.parse(name)
             wanted.append(Wanted(recipe.name, recipe, Overrides()))
     named: dict[str, Wanted] = {}
-    for each in sorted(wanted, key=lambda each: not each.required):
-        named.setdefault(each.name, each)
-    return [each for each in wanted if named[each.name] is each]
+    for one in sorted(wanted, key=lambda one: not one.required):
+        named.setdefault(one.name, one)
+    return [one for one in wanted if named[one.name] is one]
 
 
 def entries_of(
@@ -273,7 +273,7 @@ def entry_named(entries: Sequence[Entry], name: str) -> Entry:
         OptionError: no entry has this name.
     """
     for entry in entries:
-        if entry.name.lower() == name.lower():
+        if entry.name.lower() == str(name).lower():
             return entry
     raise OptionError(
         f"no entry of the comparison is called {name!r}; there are: "

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 
+from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..tokens.chunks import Chunks
-from .entries import DEFAULT_ACTIVATIONS, Entry
+from .entries import Entry
 from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
 from .results import Comparison

@@ -28,20 +28,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import active_backend, add_logits, compare_logits, new_rows
+from ..by_value import ByValue
 from ..errors import NonFiniteError
 from ..forward.base import F32, Activations, Head
 
-__all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood", "refuse_nan"]
+__all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood", "refuse_broken"]
 
 F64 = NDArray[np.float64]
 Targets = NDArray[np.integer[Any]]
+
+MAX_NLL = 300
+"""The largest mean whose exponential can be squared, as errors of a perplexity are."""
 
 VOCABULARY_ROWS = 1024
 """Tokens in a tile, so that the logits of a tile fit in a core's L2 cache."""
 
 
-@dataclass(frozen=True)
-class TokenScores:
+@dataclass(frozen=True, eq=False)
+class TokenScores(ByValue):
     """A model's scores on tokens, and its distance from the base there.
 
     All arrays have the same shape: [tokens], or [chunks, tokens of a chunk].
@@ -150,12 +154,26 @@ def compare_tokens(
     return TokenScores(model.nll, kld, model.rows["top"] == base.rows["top"])
 
 
-def refuse_nan(nll: F64, who: str = "the model") -> None:
-    """Raise a NonFiniteError if a token has no score."""
+def refuse_broken(nll: F64, who: str = "the model") -> None:
+    """Refuse a model that predicts NaN, or whose perplexity would overflow.
+
+    Args:
+        nll: the negative log likelihoods of a chunk's tokens.
+        who: the model's name in messages.
+
+    Raises:
+        NonFiniteError: they are NaN, or above `MAX_NLL` on average.
+    """
     if np.isnan(nll).any():
         raise NonFiniteError(
             f"{who} predicts NaN: a weight may be damaged; `quantkit imatrix` names "
             "the first tensor that is multiplied by NaN or infinity"
+        )
+    if nll.mean() > MAX_NLL:
+        raise NonFiniteError(
+            f"{who} predicts a text with a mean log likelihood of {-nll.mean():.0f} a "
+            "token, whose perplexity is beyond all numbers (chance gives about -12); "
+            "its weights or its metadata are damaged"
         )
 
 

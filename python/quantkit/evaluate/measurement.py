@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..by_value import ByValue
+
 __all__ = ["Measurement", "TextResult"]
 
 
-@dataclass(frozen=True)
-class Measurement:
+@dataclass(frozen=True, eq=False)
+class Measurement(ByValue):
     """What a model takes, how well it predicts, and how far it is from the base.
 
     Errors take chunks as independent; those called `token_error` take tokens as
@@ -79,8 +81,8 @@ class Measurement:
     quantize_seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class TextResult:
+@dataclass(frozen=True, eq=False)
+class TextResult(ByValue):
     """The rows on one text.
 
     Attributes:

@@ -8,66 +8,38 @@ nothing, so their number changes no bit of the result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Model
-from ..gguf.importance import Importance
-from ..gguf.source import ModelSource
+from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..inference.shared import share_model
-from ..inference.weights import precision_named
+from ..inference.weights import DEFAULT_ACTIVATIONS, precision_named
+from ..perplexity_result import PerplexityResult
 from ..progress import Progress
 from ..recipes import Recipe
-from ..sources.opening import open_source
+from ..sources.opening import ModelLike, open_source
 from ..tokens.chunks import Chunks, chunk_text
+from ..tokens.options import DEFAULT, TextOptions, checked_options
+from ..tokens.texts import TextLike, as_text
 from .scoring import Alone, score_alone
 from .statistics import perplexity_estimate
 
-__all__ = ["PerplexityResult", "measure", "perplexity"]
+__all__ = ["measure", "perplexity"]
 
 F64 = NDArray[np.float64]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class PerplexityResult:
-    """A perplexity and what it was made of.
-
-    Attributes:
-        ppl: exp(mean of nll).
-        error: standard error of `ppl`, chunks taken as independent; NaN of one chunk.
-        token_error: the same with tokens taken as independent, as llama.cpp prints it.
-        n_chunks: chunks of text evaluated.
-        n_scored: tokens scored.
-        nll: f64 [n_chunks, scored tokens of a chunk], negative log likelihoods.
-    """
-
-    ppl: float
-    error: float
-    token_error: float
-    n_chunks: int
-    n_scored: int
-    nll: F64
 
 
 def perplexity(
-    model: str | Path | ModelSource,
-    text: str | Path,
+    model: ModelLike,
+    text: TextLike,
     *,
-    recipe: str | None = None,
-    ctx: int = 512,
-    chunks: int | None = None,
-    stride: int | None = None,
-    chat: bool = False,
-    activations: str = "i16",
-    importance: Importance | None = None,
+    recipe: str | Recipe | None = None,
+    options: TextOptions = DEFAULT,
+    activations: str = DEFAULT_ACTIVATIONS,
+    importance: ImportanceLike | None = None,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> PerplexityResult:
@@ -75,41 +47,48 @@ def perplexity(
 
     Args:
         model: a GGUF file, a checkpoint folder, or an open source.
-        text: the text itself, or the Path of a UTF-8 file (*.jsonl: documents).
+        text: a str is the text itself, a Path a UTF-8 file (*.jsonl: documents).
         recipe: quantize in memory first, such as "Q4_K_M"; None: as the model is.
-        ctx: tokens per chunk.
-        chunks: how many chunks to evaluate; None: all.
-        stride: strided windows, one every so many tokens; None: chunks.
-        chat: the text is a *.jsonl file of conversations.
-        activations: how exactly they are held: "i16", "q8" or "f32"; see `compare`.
-        importance: importance of each column for `recipe`, by tensor name.
+        options: how the text is cut; see `TextOptions`.
+        activations: how exactly they are held in products with quantized weights:
+            "i16", exact for this purpose; "q8", 8 bits as llama.cpp's CPU path has
+            them; or "f32".  F16, BF16 and F32 weights take f32 in all of them.
+        importance: importance of each column for `recipe`: the path of an imatrix file,
+            an `ImportanceMatrix`, or numbers by tensor name.
         threads: chunks evaluated at a time; None: one per core.
         progress: told about every chunk.
 
     Raises:
         NonFiniteError: the model predicts NaN.
-        QuantkitError: the text is too short for `ctx`.
+        OptionError: a parameter is not what it must be, or `importance` has no recipe.
+        QuantkitError: the text is too short for `ctx`, or quantkit cannot run the
+            model.
 
     Example:
         >>> perplexity("model.gguf", Path("wiki.test.raw")).ppl  # doctest: +SKIP
         22.4123
     """
+    wanted = None if recipe is None else Recipe.parse(recipe)
+    precision = precision_named(activations)
+    refuse_idle(importance, recipe=recipe)
+    weighting = importance_of(importance)
     source = open_source(model)
-    cut = chunk_text(source, text, ctx, chunks, stride, chat=chat)
+    cut = chunk_text(source, as_text(text), checked_options(options))
     loaded = share_model(
         source,
-        None if recipe is None else Recipe.parse(recipe),
-        importance=importance,
+        wanted,
+        importance=weighting,
         threads=threads,
         progress=progress,
-        precision=precision_named(activations),
+        precision=precision,
     )
-    return measure(loaded, cut, threads, progress)
+    return measure(loaded, cut, activations, threads, progress)
 
 
 def measure(
     model: Shared[Model],
     chunks: Chunks,
+    activations: str,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> PerplexityResult:
@@ -123,6 +102,5 @@ def measure(
             progress("perplexity", len(parts), len(chunks))
     nll = np.stack(parts)
     found = perplexity_estimate(nll)
-    return PerplexityResult(
-        found.value, found.error, found.token_error, len(nll), nll.size, nll
-    )
+    errors = found.error, found.token_error
+    return PerplexityResult(found.value, *errors, len(nll), nll.size, nll, activations)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..by_value import ByValue
 from .likelihood import TokenScores
 from .statistics import (
     average,
@@ -17,8 +18,8 @@ from .statistics import (
 __all__ = ["PairedDifference", "paired"]
 
 
-@dataclass(frozen=True)
-class PairedDifference:
+@dataclass(frozen=True, eq=False)
+class PairedDifference(ByValue):
     """The paired differences `name` minus `versus` on the same tokens.
 
     Attributes:

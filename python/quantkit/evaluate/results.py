@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..by_value import ByValue
 from ..cells import Cells
+from ..errors import OptionError
 from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
 from .pairs import PairedDifference, paired
@@ -25,8 +27,8 @@ VERSION = 1
 NAMES = ("name", "versus")
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, eq=False)
+class Comparison(ByValue):
     """The base, and every other entry in the order asked for.
 
     Attributes:
@@ -76,8 +78,14 @@ class Comparison:
         """Two entries compared with each other, by their names.
 
         Raises:
-            KeyError: nothing was measured under such a name.
+            OptionError: nothing was measured under such a name.
         """
+        for each in (name, other):
+            if each not in self.scores:
+                raise OptionError(
+                    f"nothing that is measured is called {each!r}; there is: "
+                    f"{', '.join(self.scores)}"
+                )
         return paired(name, other, self.scores[name], self.scores[other])
 
     def imatrix_gains(self) -> list[PairedDifference]:

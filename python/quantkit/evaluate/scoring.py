@@ -13,7 +13,12 @@ from typing import ClassVar
 from ..execution.opened import Opener, Shared
 from ..forward.base import F32, Head, Model
 from ..tokens.chunks import Chunk
-from .likelihood import TokenScores, compare_tokens, negative_log_likelihood, refuse_nan
+from .likelihood import (
+    TokenScores,
+    compare_tokens,
+    negative_log_likelihood,
+    refuse_broken,
+)
 from .saved import Timed
 
 __all__ = ["Alone", "Beside", "HeadOpener", "score_alone", "score_base", "score_beside"]
@@ -87,7 +92,7 @@ def score_base(work: Alone) -> tuple[Timed, F32]:
     start = perf_counter()
     hidden, head = work.hidden(), work.model.value.head
     nll = negative_log_likelihood(hidden, head, work.chunk.targets)
-    refuse_nan(nll, work.name)
+    refuse_broken(nll, work.name)
     return Timed(TokenScores.of_base(nll), perf_counter() - start), hidden
 
 
@@ -101,5 +106,5 @@ def score_beside(work: Beside) -> Timed:
     own = work.hidden(), work.model.value.head
     base = work.base_hidden, work.base_head.value
     scores = compare_tokens(*own, *base, work.chunk.targets)
-    refuse_nan(scores.nll, work.name)
+    refuse_broken(scores.nll, work.name)
     return Timed(scores, perf_counter() - start)

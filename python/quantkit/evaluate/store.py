@@ -78,6 +78,6 @@ class HiddenStore:
     def _full(self, folder: Path, n: int) -> OutputError:
         return OutputError(
             f"the base's hidden states take {n * self._size / 1e9:.1f} GB, and "
-            f"{folder} has less; use fewer chunks (--chunks), or another folder for "
+            f"{folder} has less; use fewer chunks (`chunks`), or another folder for "
             "temporary files (TMPDIR)"
         )

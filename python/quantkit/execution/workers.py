@@ -124,9 +124,11 @@ def workers_of(threads: int | Workers | None) -> Workers:
     if threads is None:
         return Threads(default_threads())
     if not isinstance(threads, int):
+        if not hasattr(threads, "in_order"):
+            raise OptionError(f"`threads` is {threads!r}; expected an integer")
         return threads
     if threads < 1:
-        raise OptionError(f"threads must be at least 1, not {threads}")
+        raise OptionError(f"`threads` must be at least 1, not {threads}")
     return Threads(threads)
 
 

@@ -247,11 +247,8 @@ def _read_tensor(cursor: _Cursor, index: int) -> tuple[TensorSpec, int]:
         return TensorSpec(name, tuple(dims[::-1]), QuantType.from_id(type_id)), offset
     except ShapeError as error:
         raise FormatError(f"{error}; {INCOMPLETE}") from None
-    except UnsupportedTypeError:
-        raise FormatError(
-            f"{what} has type number {type_id}, which quantkit does not support; the "
-            "file is damaged, or newer than this version"
-        ) from None
+    except UnsupportedTypeError as error:
+        raise FormatError(f"{what}: {error}") from None
 
 
 def _check_offsets(entries: list[tuple[TensorSpec, int]], alignment: int) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..by_value import ByValue
+
 __all__ = [
     "QUANTIZATION_VERSION",
     "Field",
@@ -95,8 +97,8 @@ class FileType(enum.IntEnum):
     Q2_0 = 41
 
 
-@dataclass(frozen=True)
-class Field:
+@dataclass(frozen=True, eq=False)
+class Field(ByValue):
     """One metadata value with its GGUF type.
 
     `value` is an int, float, bool or str; for `ValueType.ARRAY` a sequence of these (a

@@ -6,7 +6,6 @@ names and keys of split files (ggml-org/llama.cpp#6135).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..files.mapped import mapped
+from ..paths import StrPath, as_path
 from .header import Header, parse_header
 from .keys import Field
 from .layout import TensorSpec
@@ -67,6 +67,7 @@ class GGUFFile:
         path: the file; for a split model, any of its files.
 
     Raises:
+        OptionError: `path` is not a path.
         FormatError: the file, or another file of a split model, is not valid.
         OSError: the file cannot be opened.
 
@@ -75,8 +76,8 @@ class GGUFFile:
         ...     first = file.tensors["blk.0.attn_q.weight"].read(0, 1)
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: StrPath) -> None:
+        self.path = as_path(path, "path")
         shards = _open_shards(self.path)
         first = shards[0].header
         self.paths = tuple(shard.path for shard in shards)

@@ -1,4 +1,4 @@
-"""Importance matrices: collect, merge, read, write and describe.
+"""Importance matrices: merge, read, write, describe, and check those users pass.
 
 An importance matrix has, for every weight matrix, the mean square of the activations
 that multiply each column.  Quantizers weight errors with it.
@@ -6,18 +6,18 @@ that multiply each column.  Quantizers weight errors with it.
 
 from __future__ import annotations
 
-from .collecting import imatrix
+from .given import ImportanceLike
 from .matrix import ImportanceMatrix
 from .reading import read_imatrix
 from .statistics import LayerStatistics, Statistics, TensorStatistics
 from .sums import Sums
 
 __all__ = [
+    "ImportanceLike",
     "ImportanceMatrix",
     "LayerStatistics",
     "Statistics",
     "Sums",
     "TensorStatistics",
-    "imatrix",
     "read_imatrix",
 ]

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..by_value import ByValue
 from ..errors import FormatError, OptionError
-from ..evaluate.measuring import PerplexityResult
+from ..paths import StrPath, as_path, listed
+from ..perplexity_result import PerplexityResult
 from .reading import Contents, read_contents
 from .statistics import Statistics, statistics_of
 from .sums import Sums
@@ -21,8 +23,8 @@ __all__ = ["DEFAULT_CHUNK_SIZE", "ImportanceMatrix", "check_name"]
 DEFAULT_CHUNK_SIZE = 512
 
 
-@dataclass(frozen=True)
-class ImportanceMatrix:
+@dataclass(frozen=True, eq=False)
+class ImportanceMatrix(ByValue):
     """How large the activations of each column of each matrix of weights are.
 
     Attributes:
@@ -37,7 +39,7 @@ class ImportanceMatrix:
         >>> matrix = qk.imatrix("model.gguf", Path("wiki.txt"))  # doctest: +SKIP
         >>> matrix.save("imatrix.gguf")  # doctest: +SKIP
         >>> qk.quantize_file(  # doctest: +SKIP
-        ...     "model.gguf", "q2.gguf", "Q2_K", importance=matrix.importance()
+        ...     "model.gguf", "q2.gguf", "Q2_K", importance=matrix
         ... )
     """
 
@@ -50,7 +52,7 @@ class ImportanceMatrix:
 
     @classmethod
     def load(
-        cls, path: str | Path, chunk_size: int = DEFAULT_CHUNK_SIZE
+        cls, path: StrPath, chunk_size: int = DEFAULT_CHUNK_SIZE
     ) -> ImportanceMatrix:
         """The importance matrix in a file.
 
@@ -65,7 +67,7 @@ class ImportanceMatrix:
 
     @classmethod
     def load_merged(
-        cls, paths: Sequence[str | Path], chunk_size: int = DEFAULT_CHUNK_SIZE
+        cls, paths: StrPath | Sequence[StrPath], chunk_size: int = DEFAULT_CHUNK_SIZE
     ) -> ImportanceMatrix:
         """The importance matrices in some files as one; see `merged`.
 
@@ -76,7 +78,8 @@ class ImportanceMatrix:
         Raises:
             FormatError: as `load` and `merged`.
         """
-        files = [(str(path), read_contents(Path(path))) for path in paths]
+        named = [as_path(path, "paths") for path in listed(paths)]
+        files = [(str(path), read_contents(path)) for path in named]
         size = next((f.chunk_size for _, f in files if f.chunk_size), chunk_size)
         return cls.merged(*(cls._of(name, found, size) for name, found in files))
 
@@ -96,8 +99,11 @@ class ImportanceMatrix:
         those.  The size of a chunk is the first one's, and so is the perplexity.
 
         Raises:
+            OptionError: there is none.
             FormatError: a tensor has other columns in one than in another.
         """
+        if not matrices:
+            raise OptionError("there is no importance matrix to merge")
         sums: dict[str, Sums] = {}
         for matrix in matrices:
             for name, own in matrix.sums.items():
@@ -147,7 +153,7 @@ class ImportanceMatrix:
         """What llama-imatrix shows of each tensor and layer; see `statistics`."""
         return statistics_of(self.sums, self.n_layer_nextn)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: StrPath) -> None:
         """Write a file, as llama-imatrix does: GGUF, or the older format to a *.dat.
 
         Raises:
@@ -155,7 +161,7 @@ class ImportanceMatrix:
             NonFiniteError: a sum is too large for f32.
             OutputError: it cannot be written; nothing is left behind.
         """
-        out = Path(path)
+        out = as_path(path, "path")
         check_name(out)
         refuse_too_large(self.sums)
         contents = Contents(

@@ -24,6 +24,7 @@ from ..errors import FormatError
 from ..gguf.keys import Field, ValueType
 from ..gguf.reader import GGUFFile
 from ..gguf.source import SourceTensor
+from ..paths import StrPath, as_path
 from ..types import QuantType
 from .sums import F64, Sums
 
@@ -73,7 +74,7 @@ class Contents:
         return {name: sums.importance for name, sums in self.sums.items()}
 
 
-def read_imatrix(path: str | Path) -> dict[str, NDArray[np.float32]]:
+def read_imatrix(path: StrPath) -> dict[str, NDArray[np.float32]]:
     """The importance of every tensor in an imatrix file.
 
     Args:
@@ -87,7 +88,7 @@ def read_imatrix(path: str | Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         FormatError: the file is neither, is damaged, or contains NaN or infinities.
     """
-    return read_contents(Path(path)).importance()
+    return read_contents(as_path(path, "path")).importance()
 
 
 def read_contents(path: Path) -> Contents:

@@ -43,6 +43,7 @@ from typing import Any
 
 import numpy as np
 
+from ..by_value import ByValue
 from .comparing import Gain, Pair, compared
 from .sums import F64, Sums
 
@@ -63,8 +64,8 @@ TINY = 1e-10
 """Values up to this are treated as 0."""
 
 
-@dataclass(frozen=True)
-class TensorStatistics:
+@dataclass(frozen=True, eq=False)
+class TensorStatistics(ByValue):
     """The statistics of one tensor; the module docstring defines them.
 
     Attributes:
@@ -94,8 +95,8 @@ class TensorStatistics:
     covariance: float = math.nan
 
 
-@dataclass(frozen=True)
-class LayerStatistics:
+@dataclass(frozen=True, eq=False)
+class LayerStatistics(ByValue):
     """The statistics of one layer; the module docstring defines them."""
 
     layer: int
@@ -107,8 +108,8 @@ class LayerStatistics:
     covariance: float = math.nan
 
 
-@dataclass(frozen=True)
-class Statistics:
+@dataclass(frozen=True, eq=False)
+class Statistics(ByValue):
     """The statistics of all tensors and layers, in order of layers."""
 
     tensors: list[TensorStatistics]

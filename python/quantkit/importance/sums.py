@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..by_value import ByValue
 from ..errors import FormatError
 
 __all__ = ["Sums"]
@@ -19,8 +20,8 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Sums:
+@dataclass(frozen=True, eq=False)
+class Sums(ByValue):
     """The sums of one tensor.
 
     Attributes:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from ..array_like import as_array
 from ..errors import ShapeError
+from ..execution.workers import Workers
 from ..forward.base import Model as LoadedModel
-from ..gguf.importance import Importance
-from ..gguf.source import ModelSource
+from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..recipes import Recipe
-from ..sources.opening import open_source
+from ..sources.opening import ModelLike, open_source
 from ..tokens.tokenizer import Tokenizer
-from .weights import load_model, load_weights
+from .weights import load_model, load_weights, precision_named
 
 __all__ = ["Model"]
 
@@ -24,6 +25,7 @@ class Model:
 
     Attributes:
         tokenizer: turns text into its token ids.
+        activations: how exactly products with quantized weights hold activations.
 
     Example:
         >>> model = Model.open("model.gguf", recipe="Q4_K_M")  # doctest: +SKIP
@@ -32,39 +34,61 @@ class Model:
         7027
     """
 
-    def __init__(self, loaded: LoadedModel, tokenizer: Tokenizer) -> None:
-        self._loaded = loaded
+    def __init__(
+        self, loaded: LoadedModel, tokenizer: Tokenizer, activations: str, name: str
+    ) -> None:
+        self._loaded, self._name = loaded, name
         self.tokenizer = tokenizer
+        self.activations = activations
+
+    def __repr__(self) -> str:
+        return f"<Model {self._name}, activations={self.activations!r}>"
 
     @classmethod
     def open(
         cls,
-        model: str | Path | ModelSource,
+        model: ModelLike,
         *,
-        recipe: str | None = None,
-        importance: Importance | None = None,
-        threads: int | None = None,
+        recipe: str | Recipe | None = None,
+        importance: ImportanceLike | None = None,
+        activations: str = "f32",
+        threads: int | Workers | None = None,
     ) -> Model:
         """The model at a path.
 
         Args:
             model: a GGUF file, a checkpoint folder, or an open source.
             recipe: quantize in memory first, such as "Q4_K_M"; None: as the model is.
-            importance: importance of each column for `recipe`, by tensor name.
+            importance: importance of each column for `recipe`: the path of an imatrix
+                file, an `ImportanceMatrix`, or numbers by tensor name.
+            activations: how exactly they are held in products with quantized weights:
+                "f32", as they are; "i16" and "q8" are faster, see `compare`, whose
+                default is "i16".
             threads: threads that quantize.
 
         Raises:
+            OptionError: a parameter is not what it must be, or `importance` has no
+                recipe.
             QuantkitError: it is none, quantkit cannot run it, or it cannot have the
                 recipe.
         """
+        wanted = None if recipe is None else Recipe.parse(recipe)
+        precision = precision_named(activations)
+        refuse_idle(importance, recipe=recipe)
         source = open_source(model)
-        parsed = None if recipe is None else Recipe.parse(recipe)
-        weights = load_weights(source, parsed, importance=importance, threads=threads)
-        return cls(
-            load_model(source, weights), Tokenizer.from_metadata(source.metadata)
+        weights = load_weights(
+            source,
+            wanted,
+            importance=importance_of(importance),
+            precision=precision,
+            threads=threads,
         )
+        path = os.fspath(model) if isinstance(model, str | os.PathLike) else "in memory"
+        name = path if wanted is None else f"{path} as {wanted.name}"
+        tokenizer = Tokenizer.from_metadata(source.metadata)
+        return cls(load_model(source, weights), tokenizer, activations, name)
 
-    def hidden(self, ids: NDArray[np.integer] | list[int]) -> NDArray[np.float32]:
+    def hidden(self, ids: ArrayLike) -> NDArray[np.float32]:
         """Final hidden states, after the last norm, of one sequence: f32 [n, width].
 
         Raises:
@@ -72,7 +96,7 @@ class Model:
         """
         return self._loaded.hidden(self._checked(ids))
 
-    def logits(self, ids: NDArray[np.integer] | list[int]) -> NDArray[np.float32]:
+    def logits(self, ids: ArrayLike) -> NDArray[np.float32]:
         """The logits of what follows each token of a sequence: f32 [n, vocabulary].
 
         Raises:
@@ -80,8 +104,8 @@ class Model:
         """
         return self._loaded.head.apply(self.hidden(ids))
 
-    def _checked(self, ids: NDArray[np.integer] | list[int]) -> NDArray[np.integer]:
-        tokens, n_tokens = np.asarray(ids), self._loaded.head.shape[0]
+    def _checked(self, ids: ArrayLike) -> NDArray[np.integer]:
+        tokens, n_tokens = as_array(ids, "`ids`"), self._loaded.head.shape[0]
         is_row = tokens.ndim == 1 and len(tokens) and tokens.dtype.kind in "iu"
         if not is_row or tokens.min() < 0 or tokens.max() >= n_tokens:
             raise ShapeError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,12 @@ from ..quantizing.rounding import NearestRoundings
 from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Recipe
 from ..recipes.overrides import Overrides
-from ..recipes.planning import MissingImatrix, plan
+from ..recipes.planning import MissingImportance, plan
 from ..types import QuantType
 
 __all__ = [
     "ACTIVATIONS",
+    "DEFAULT_ACTIVATIONS",
     "MemoryWeights",
     "TypedMatrix",
     "load_model",
@@ -47,6 +48,9 @@ __all__ = [
 ]
 
 F32 = NDArray[np.float32]
+
+DEFAULT_ACTIVATIONS: Final = "i16"
+"""How exactly perplexity holds activations: exact for this purpose."""
 
 ACTIVATIONS = {"i16": Precision.I16, "q8": Precision.Q8, "f32": Precision.F32}
 """The precision of activations by option value."""
@@ -142,9 +146,9 @@ def planned_types(
             or the weights are already quantized.
         OptionError: the overrides do not match the model.
     """
-    missing = MissingImatrix.FALLBACK if importance else MissingImatrix.REFUSE
+    missing = MissingImportance.FALLBACK if importance else MissingImportance.REFUSE
     assigned = plan(
-        source, recipe, importance, overrides=overrides, missing_imatrix=missing
+        source, recipe, importance, overrides=overrides, missing_importance=missing
     )
     return {name: assignment.type for name, assignment in assigned.items()}
 
@@ -157,7 +161,8 @@ def precision_named(activations: str) -> Precision:
     """
     if activations not in ACTIVATIONS:
         raise OptionError(
-            f"activations {activations!r}: expected one of {', '.join(ACTIVATIONS)}"
+            f"`activations` is {activations!r}; expected one of "
+            f"{', '.join(ACTIVATIONS)}"
         )
     return ACTIVATIONS[activations]
 

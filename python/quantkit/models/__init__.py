@@ -78,6 +78,9 @@ FAMILIES: tuple[Family, ...] = (
     DeepseekV3(),
 )
 
+ROTATED = "prism.hadamard."
+"""Keys of models whose weights have been rotated, whatever their types are."""
+
 BY_CLASS = {name: family for family in FAMILIES for name in family.hf_classes}
 
 
@@ -96,7 +99,7 @@ def family_for_config(config: Config) -> Family:
     raise UnsupportedModelError(
         f"config.json names the architecture {given}, which quantkit does not know; "
         + (f"nearest: {', '.join(near)}" if near else f"known: {', '.join(BY_CLASS)}")
-        + "; --tensors-only writes the tensors under the names they have"
+        + "; `tensors_only=True` writes the tensors under the names they have"
     )
 
 
@@ -122,4 +125,10 @@ def load_model(metadata: Mapping[str, Field], arch: str, weights: Weights) -> Mo
         FormatError: a key or a tensor is missing.
         UnsupportedModelError: quantkit cannot run this model.
     """
+    if any(key.startswith(ROTATED) for key in metadata):
+        raise UnsupportedModelError(
+            f"the metadata has {ROTATED}* keys: the weights are for activations that "
+            "went through a Hadamard transform, which PrismML's branch of llama.cpp "
+            "does; without it they give garbage"
+        )
     return family_named(arch).load(Facts(arch, metadata), weights)

@@ -1,6 +1,6 @@
 """A journal of what a run has written, so that the next run can resume it.
 
-Each line starts with its own CRC-32, so that an incomplete line is detected:
+The records (see `RecordFile`):
 
     {"of": what determines the file's bytes, "parts": names of the partial files}
     [CRC-32 of the first slab's bytes, its error sums if they were measured]
@@ -12,20 +12,16 @@ process wrote them, and its checksum shows whether they reached the disk.
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
-from ..errors import OutputError
-from ..files.locks import open_alone
-from ..quantizing.tensor_errors import ErrorSums
+from ..files.records import RecordFile
+from ..quantizing.tensor_errors import TensorErrors
 
 __all__ = ["Journal", "Record"]
 
@@ -35,17 +31,17 @@ class Record:
     """A written slab: the CRC-32 of its bytes, and its error sums if measured."""
 
     checksum: int
-    errors: ErrorSums = field(default_factory=ErrorSums)
+    errors: TensorErrors = field(default_factory=TensorErrors)
 
     def to_json(self) -> list[int | float]:
         """The record as a line of the journal."""
-        errors = [] if self.errors == ErrorSums() else astuple(self.errors)
+        errors = [] if self.errors == TensorErrors() else astuple(self.errors)
         return [self.checksum, *errors]
 
     @classmethod
     def of_json(cls, values: list[Any]) -> Record:
         """The record in a line of the journal."""
-        return cls(values[0], ErrorSums(*values[1:]))
+        return cls(values[0], TensorErrors(*values[1:]))
 
 
 class Journal:
@@ -79,25 +75,21 @@ class Journal:
         self.changed: tuple[str, ...] = ()
 
     def __enter__(self) -> Journal:
-        with self._output_errors():
-            raw = open_alone(self.path)
-            if raw is None:
-                raise OutputError(
-                    f"cannot write {self._target}: another process is writing it, with "
-                    f"{self.path}; wait for it, or write to another file"
-                )
-            self._file = io.BufferedRandom(raw)
-            try:
-                self._begin(self._read())
-            except BaseException:
-                self._file.close()
-                raise
+        self._file = RecordFile(
+            self.path,
+            f"cannot write {self._target}: another process is writing it, with "
+            f"{self.path}; wait for it, or write to another file",
+        )
+        try:
+            self._begin(self._file.read())
+        except BaseException:
+            self._file.close()
+            raise
         return self
 
     def next(self) -> Record | None:
         """The next record of an earlier run, or None."""
-        self._before = self._file.tell()
-        values = self._read()
+        values = self._file.read()
         try:
             return Record.of_json(values)
         except (KeyError, TypeError, IndexError):
@@ -105,14 +97,11 @@ class Journal:
 
     def end(self) -> None:
         """Drop the record that `next` returned last, and all records after it."""
-        with self._output_errors():
-            self._file.seek(self._before)
-            self._file.truncate()
+        self._file.cut()
 
     def add(self, record: Record) -> None:
         """Record that a slab was written."""
-        with self._output_errors():
-            self._write(record.to_json())
+        self._file.write(record.to_json())
 
     @property
     def remedy(self) -> str:
@@ -121,12 +110,12 @@ class Journal:
         return f"repeat the command to resume; to abandon the run, delete {left}"
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with suppress(OSError):  # closing flushes, which fails again on a full disk
-            if os.name == "nt":  # Windows cannot remove an open file
-                self._file.close()
-            if kind is None or issubclass(kind, Exception):
-                self.path.unlink(missing_ok=True)
+        if os.name == "nt":  # Windows cannot remove an open file
             self._file.close()
+        if kind is None or issubclass(kind, Exception):
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+        self._file.close()
 
     def _begin(self, earlier: Any) -> None:
         """Resume a journal with the same `of`, or start a new one.
@@ -145,31 +134,5 @@ class Journal:
         for name in parts:
             if name not in own and re.fullmatch(r"\.[^/\\]+\.part", name):
                 self.path.with_name(name).unlink(missing_ok=True)
-        self._file.seek(0)
-        self._file.truncate()
-        self._write({"of": self._of, "parts": own})
-
-    def _read(self) -> Any:
-        """The content of the next line; None if it is missing or incomplete."""
-        line = self._file.readline()
-        checksum, _, body = line.removesuffix(b"\n").partition(b" ")
-        if not line.endswith(b"\n") or checksum != b"%08x" % crc32(body):
-            return None
-        try:
-            return json.loads(body)
-        except ValueError:
-            return None
-
-    def _write(self, values: Any) -> None:
-        body = json.dumps(values).encode()
-        self._file.write(b"%08x %s\n" % (crc32(body), body))
-        self._file.flush()
-
-    @contextmanager
-    def _output_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {self.path}: {error.strerror or error}"
-            ) from error
+        self._file.clear()
+        self._file.write({"of": self._of, "parts": own})

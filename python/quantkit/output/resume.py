@@ -47,6 +47,6 @@ def journal_for(
         ),
         "the pruned layers": str(sorted(edits.prune_layers)),
         "the importance matrix": hash_pieces(importance_pieces(importance or {})),
-        "--report": str(measure),
+        "the measuring of errors": str(measure),
     }
     return Journal(target, of, [writer.part_path for writer in writers])

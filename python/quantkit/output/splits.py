@@ -71,7 +71,14 @@ def by_size(
     """Group consecutive tensors so that each group's data fits in `max_bytes`.
 
     A larger tensor gets its own group; the size of the metadata does not count.
+
+    Raises:
+        OptionError: `max_bytes` is not a positive integer.
     """
+    if not isinstance(max_bytes, int) or max_bytes < 1:
+        raise OptionError(
+            f"`split_max_bytes` is {max_bytes!r}; expected a number of bytes"
+        )
     alignment = alignment_of(metadata)
     groups: list[list[TensorSpec]] = [[]]
     filled = 0

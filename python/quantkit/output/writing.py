@@ -22,7 +22,7 @@ from ..gguf.writer import GGUFWriter
 from ..progress import Notify, Progress
 from ..quantizing.rounding import UNWEIGHED, Roundings
 from ..quantizing.slabs import Slab, slabs_of
-from ..quantizing.tensor_errors import ErrorSums, convert_and_measure
+from ..quantizing.tensor_errors import TensorErrors, convert_and_measure
 from ..types import QuantType
 from .journal import Journal, Record
 from .splits import Part
@@ -66,7 +66,7 @@ def write_parts(
     threads: int | Workers | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
-) -> dict[str, ErrorSums]:
+) -> dict[str, TensorErrors]:
     """Write a model to one or several files, which appear when all are complete.
 
     Args:
@@ -135,7 +135,7 @@ class _Output:
         self._total = total
         self._progress = progress
         self._done = 0
-        self.sums: dict[str, ErrorSums] = {}
+        self.sums: dict[str, TensorErrors] = {}
 
     def take_up(self, slabs: Iterator[Slab], notify: Notify | None) -> Iterator[Slab]:
         """Skip the slabs that a stopped run wrote; return the remaining ones."""
@@ -168,7 +168,7 @@ class _Output:
 
     def _count(self, slab: Slab, record: Record) -> None:
         name = slab.tensor.name
-        self.sums[name] = self.sums.get(name, ErrorSums()) + record.errors
+        self.sums[name] = self.sums.get(name, TensorErrors()) + record.errors
         self._done += _stored_bytes(slab.tensor, slab.stop - slab.start)
         if self._progress is not None:
             self._progress(f"{name} {slab.type.name}", self._done, self._total)
@@ -216,7 +216,7 @@ def _convert(
 ) -> tuple[NDArray[np.uint8], Record]:
     """The converted bytes of the slab, and their record for the journal."""
     data, errors = (
-        convert_and_measure(slab) if measure else (slab.convert(), ErrorSums())
+        convert_and_measure(slab) if measure else (slab.convert(), TensorErrors())
     )
     return data, Record(crc32(np.ascontiguousarray(data).data) if note else 0, errors)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..arrays import dequantize_rows
 from ..errors import NonFiniteError
 from ..files.mapped import fetched
+from ..finite import refuse_non_finite, refuse_overflow
 from ..gguf.source import SourceTensor
 from ..types import QuantType
 from .rounding import NEAREST, Rounding
@@ -32,13 +33,6 @@ Result = TypeVar("Result")
 
 SLAB_WEIGHTS = 1 << 20
 """Weights in a slab: large enough to hide Python's share, small enough for a cache."""
-
-INFINITY = {QuantType.F16: 0x7C00, QuantType.BF16: 0x7F80}
-"""The exponent bits, which are all set in infinities."""
-
-SAFE_WEIGHT = 1000
-"""No weights below this make a scale overflow: scales are no larger than weights, and
-half precision holds 65504."""
 
 
 @dataclass(frozen=True)
@@ -76,56 +70,18 @@ class Slab:
         if self.type is tensor.type:
             return stored
         rows = dequantize_rows(stored, tensor.type, tensor.n_cols)
+        of, first_row = f"tensor {tensor.name}: ", self.start
         try:
             converted = self.rounding.quantized(rows, self.type)
         except NonFiniteError:
-            self._refuse(rows, ~np.isfinite(rows))
+            refuse_non_finite(rows, of=of, first_row=first_row)
             raise  # the importance was at fault
-        if self.type in INFINITY:
-            infinity = INFINITY[self.type]
-            overflowed = converted.view(np.uint16) & infinity == infinity
-            if overflowed.any():
-                self._refuse(rows, overflowed)
-        elif self.type.is_quantized:
-            self._check_scales(rows, converted)
+        refuse_overflow(
+            *(rows, converted, self.type, self.rounding.importance),
+            of=of,
+            first_row=first_row,
+        )
         return converted
-
-    def _check_scales(
-        self, rows: NDArray[np.float32], converted: NDArray[np.uint8]
-    ) -> None:
-        """Refuse blocks whose scale overflowed: no weight of theirs reads back finite.
-
-        ggml's quantizers write them, but llama-quantize checks its result as well.
-        """
-        if rows.min(initial=0) > -SAFE_WEIGHT and rows.max(initial=0) < SAFE_WEIGHT:
-            return
-        n_cols, size = self.tensor.n_cols, self.type.block_size
-        firsts = dequantize_rows(converted, self.type, n_cols)[:, ::size]
-        for row, block in np.argwhere(~np.isfinite(firsts))[:1]:
-            start = block * size
-            largest = np.abs(rows[row, start : start + size]).max()
-            weighted = self.rounding.importance is not None
-            importance = ", or the importance is" if weighted else ""
-            raise NonFiniteError(
-                f"tensor {self.tensor.name}: the weights at row {self.start + row}, "
-                f"columns {start} to {start + size - 1}, of up to {largest:g}, are too "
-                f"large for {self.type.name}, whose scales are half-precision numbers"
-                f"{importance}; choose BF16 or F32, or check the checkpoint"
-            )
-
-    def _refuse(self, rows: NDArray[np.float32], bad: NDArray[np.bool_]) -> None:
-        for row, column in np.argwhere(bad)[:1]:
-            value = rows[row, column]
-            larger = "BF16 or F32" if self.type is QuantType.F16 else "F32"
-            remedy = (
-                f"which {self.type.name} cannot hold; choose {larger}"
-                if np.isfinite(value)
-                else "and only finite weights can be quantized; check the checkpoint"
-            )
-            raise NonFiniteError(
-                f"tensor {self.tensor.name}: the weight at row {self.start + row}, "
-                f"column {column} is {value}, {remedy}"
-            )
 
 
 def slabs_of(

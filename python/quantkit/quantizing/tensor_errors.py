@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from ..arrays import dequantize_rows
 from .slabs import Slab
 
-__all__ = ["ErrorSums", "convert_and_measure"]
+__all__ = ["TensorErrors", "convert_and_measure"]
 
 PIECE_WEIGHTS = 1 << 16
 """Weights compared at a time, so that their f64 copies stay smaller than a slab."""
 
 
 @dataclass(frozen=True)
-class ErrorSums:
+class TensorErrors:
     """Sums over weights w and their quantized values q, from which errors are computed.
 
     Attributes:
@@ -45,8 +45,8 @@ class ErrorSums:
     weighted_error: float = 0.0
     importance: float = 0.0
 
-    def __add__(self, other: ErrorSums) -> ErrorSums:
-        return ErrorSums(
+    def __add__(self, other: TensorErrors) -> TensorErrors:
+        return TensorErrors(
             self.n + other.n,
             self.error + other.error,
             self.signal + other.signal,
@@ -93,13 +93,13 @@ class ErrorSums:
         }
 
 
-def convert_and_measure(slab: Slab) -> tuple[NDArray[np.uint8], ErrorSums]:
+def convert_and_measure(slab: Slab) -> tuple[NDArray[np.uint8], TensorErrors]:
     """`slab.convert()` and its error sums.
 
     If the type does not change, the sums are empty.
     """
     converted = slab.convert()
-    sums = ErrorSums()
+    sums = TensorErrors()
     tensor = slab.tensor
     if slab.type is tensor.type:
         return converted, sums
@@ -120,14 +120,14 @@ def _compare(
     before: NDArray[np.float32],
     after: NDArray[np.float32],
     importance: NDArray[np.float32] | None,
-) -> ErrorSums:
+) -> TensorErrors:
     """Error sums over rows f32 [rows, cols]; computed by NumPy, not by BLAS."""
     w, q = before.astype(np.float64), after.astype(np.float64)
     error = w - q
     squared = error * error
     weighting = np.float64(0) if importance is None else importance.astype(np.float64)
     total = float(np.sum(weighting)) * len(w)
-    return ErrorSums(
+    return TensorErrors(
         w.size,
         float(squared.sum()),
         float((w * w).sum()),

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..errors import FormatError
+from ..errors import FormatError, UnsupportedTypeError
 from ..types import QuantType
 from .facts import ModelFacts, layer_number
 from .kept import kept_because
@@ -22,6 +22,7 @@ from .places import FFN, Place, Role
 __all__ = [
     "Assignment",
     "assign_types",
+    "fitting",
     "importance_fallback",
     "requires_importance",
 ]
@@ -32,8 +33,12 @@ Tensor = tuple[str, tuple[int, ...], QuantType]
 # Tensors that every recipe quantizes to Q8_0: architecture -> substrings of names.
 _Q8_0_PARTS_OF = {"glm5-next": ("attn_q_a", "attn_q_b", "nextn.eh_proj")}
 
-# What takes over where a row is not a multiple of 256 weights.
+# Types with such blocks have no fallback but F16.
+_SMALLEST_BLOCK = 32
+
+# What takes over where a row is not a whole number of larger blocks.
 _FALLBACK = {
+    QuantType.Q2_0: QuantType.Q4_0,
     QuantType.Q2_K: QuantType.Q4_0,
     QuantType.Q3_K: QuantType.Q4_0,
     QuantType.Q4_K: QuantType.Q5_0,
@@ -103,6 +108,7 @@ def assign_types(
     Raises:
         FormatError: a feed-forward tensor of a mixture of experts has no valid layer
             number in its name.
+        UnsupportedTypeError: as for `fitting`.
     """
     assigned: dict[str, Assignment] = {}
     eligible: list[Tensor] = []
@@ -116,7 +122,7 @@ def assign_types(
             eligible.append((name, shape, present))
     for place in _places(facts, tensors, eligible):
         chosen, reason = _choose(recipe, place)
-        assigned[place.name] = _fit(chosen, place.n_cols, reason)
+        assigned[place.name] = fitting(place.name, chosen, place.n_cols, reason)
     return {name: assigned[name] for name, _, _ in tensors}
 
 
@@ -214,10 +220,27 @@ def _lift(type: QuantType, reason: str, place: Place) -> tuple[QuantType, str]:
     return type, reason
 
 
-def _fit(chosen: QuantType, n_cols: int, reason: str) -> Assignment:
-    """The assignment of a chosen type, or of the one that fits the row length."""
+def fitting(name: str, chosen: QuantType, n_cols: int, reason: str) -> Assignment:
+    """A chosen type, or its fallback if rows are not a whole number of its blocks.
+
+    Args:
+        name: of the tensor.
+        chosen: the type.
+        n_cols: weights per row.
+        reason: the rule that chose it.
+
+    Raises:
+        UnsupportedTypeError: the type has no fallback, in llama.cpp neither.
+    """
     if n_cols % chosen.block_size == 0:
         return Assignment(chosen, reason)
+    if chosen not in _FALLBACK and chosen.block_size > _SMALLEST_BLOCK:
+        raise UnsupportedTypeError(
+            f"tensor {name!r} has rows of {n_cols} weights, which are no whole number "
+            f"of {chosen.name}'s blocks of {chosen.block_size}, and no other type "
+            "takes over; give such tensors another type (`tensor_types`), or choose "
+            "another recipe"
+        )
     smaller = _FALLBACK.get(chosen, chosen)
     fits = n_cols % smaller.block_size == 0
     return Assignment(smaller if fits else QuantType.F16, reason, fallback_from=chosen)

@@ -78,7 +78,7 @@ def chosen_recipe(
         OSError: a file cannot be read.
     """
     if recipe is not None and recipe_from is not None:
-        raise OptionError("--recipe and --recipe-from exclude each other")
+        raise OptionError("`recipe` and `recipe_from` exclude each other")
     base, more = None, Overrides()
     if recipe is not None:
         base, more = read_recipe(recipe)
@@ -88,8 +88,7 @@ def chosen_recipe(
         base = Recipe.parse(name)
     if base is None:
         raise OptionError(
-            f"{recipe or recipe_from} names no base recipe; name one (TYPE), such as "
-            "Q4_K_M"
+            f"{recipe or recipe_from} names no base recipe; name one, such as Q4_K_M"
         )
     return base, overrides.over(more)
 

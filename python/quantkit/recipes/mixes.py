@@ -2,8 +2,7 @@
 
 A rule is a tuple of cases; the first case whose condition holds gives the type, and
 if none does the base type stays.  Another recipe is another row of `RECIPES`.
-Source of every row: llama.cpp's llama-quant.cpp, build 11434; of the numbers: the
-`llama_ftype` enumeration.
+Source of every row: llama.cpp's llama-quant.cpp, build 11434.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UnsupportedTypeError
+from ..gguf.keys import FileType
 from ..types import QuantType, suggest
 from .places import (
     ALWAYS,
@@ -48,7 +48,6 @@ class Recipe:
 
     Attributes:
         name: the recipe's name, such as "Q4_K_M".
-        file_type: the number under `general.file_type`.
         base: the type of every tensor without a rule.
         output: the type of the output head.
         mix: rules by role.
@@ -61,7 +60,6 @@ class Recipe:
     """
 
     name: str
-    file_type: int
     base: QuantType
     output: QuantType = QuantType.Q6_K
     mix: Mapping[Role, tuple[Case, ...]] = field(
@@ -69,6 +67,11 @@ class Recipe:
     )
     lifts: bool = True
     needs_importance: frozenset[QuantType] = field(default=_LOW_BITS, repr=False)
+
+    @property
+    def file_type(self) -> FileType:
+        """The number under `general.file_type`."""
+        return FileType[self.name]
 
     @classmethod
     def parse(cls, name: str | Recipe) -> Recipe:
@@ -79,6 +82,10 @@ class Recipe:
         """
         if isinstance(name, Recipe):
             return name
+        if not isinstance(name, str):
+            raise UnsupportedTypeError(
+                f"{name!r} is no recipe; expected a name such as 'Q4_K_M', or a Recipe"
+            )
         upper = name.upper()
         try:
             return RECIPES[_ALIASES.get(upper, upper)]
@@ -124,18 +131,17 @@ _MIX_IQ4: Mix = {
 _MIX_TERNARY: Mix = {Role.TOKEN_EMBD: ((T.Q4_K, UNTIED),)}
 
 _ROWS = (
-    Recipe("F32", 0, T.F32),
-    Recipe("F16", 1, T.F16),
-    Recipe("BF16", 32, T.BF16),
+    Recipe("F32", T.F32),
+    Recipe("F16", T.F16),
+    Recipe("BF16", T.BF16),
     # Q4_1 and Q5_1 do badly on ffn_down without an importance matrix.
-    Recipe("Q4_0", 2, T.Q4_0, mix={_DOWN: ((T.Q4_1, FIRST_8TH & IMPORTANCE),)}),
-    Recipe("Q4_1", 3, T.Q4_1),
-    Recipe("Q5_0", 8, T.Q5_0, mix={_DOWN: ((T.Q5_1, FIRST_8TH & IMPORTANCE),)}),
-    Recipe("Q5_1", 9, T.Q5_1),
-    Recipe("Q8_0", 7, T.Q8_0, output=T.Q8_0),
+    Recipe("Q4_0", T.Q4_0, mix={_DOWN: ((T.Q4_1, FIRST_8TH & IMPORTANCE),)}),
+    Recipe("Q4_1", T.Q4_1),
+    Recipe("Q5_0", T.Q5_0, mix={_DOWN: ((T.Q5_1, FIRST_8TH & IMPORTANCE),)}),
+    Recipe("Q5_1", T.Q5_1),
+    Recipe("Q8_0", T.Q8_0, output=T.Q8_0),
     Recipe(
         "Q2_K",
-        10,
         T.Q2_K,
         mix={
             _V: ((T.Q4_K, GQA_4), (T.Q3_K, ALWAYS)),
@@ -145,15 +151,13 @@ _ROWS = (
     ),
     Recipe(
         "Q2_K_S",
-        21,
         T.Q2_K,
         mix={_V: ((T.Q4_K, GQA_4),), _DOWN: ((T.Q4_K, FIRST_8TH),)},
         needs_importance=_LOW_BITS | {T.Q2_K},
     ),
-    Recipe("Q3_K_S", 11, T.Q3_K, mix={_O: (_EIGHT_O,)}),
+    Recipe("Q3_K_S", T.Q3_K, mix={_O: (_EIGHT_O,)}),
     Recipe(
         "Q3_K_M",
-        12,
         T.Q3_K,
         mix={
             _V: ((T.Q5_K, FIRST_2), (T.Q4_K, ALWAYS)),
@@ -168,7 +172,6 @@ _ROWS = (
     ),
     Recipe(
         "Q3_K_L",
-        13,
         T.Q3_K,
         mix={
             _V: ((T.Q5_K, ALWAYS),),
@@ -178,7 +181,6 @@ _ROWS = (
     ),
     Recipe(
         "Q4_K_S",
-        14,
         T.Q4_K,
         mix={
             _V: ((T.Q5_K, FIRST_4),),
@@ -188,7 +190,6 @@ _ROWS = (
     ),
     Recipe(
         "Q4_K_M",
-        15,
         T.Q4_K,
         mix={
             _V: ((T.Q6_K, MORE_BITS),),
@@ -200,19 +201,17 @@ _ROWS = (
             ),
         },
     ),
-    Recipe("Q5_K_S", 16, T.Q5_K),
+    Recipe("Q5_K_S", T.Q5_K),
     Recipe(
         "Q5_K_M",
-        17,
         T.Q5_K,
         mix={_V: ((T.Q6_K, MORE_BITS),), _DOWN: ((T.Q6_K, MORE_BITS),)},
     ),
-    Recipe("Q6_K", 18, T.Q6_K),
-    Recipe("IQ1_S", 24, T.IQ1_S, output=T.Q5_K, mix=_MIX_IQ1, lifts=False),
-    Recipe("IQ1_M", 31, T.IQ1_M, output=T.Q5_K, mix=_MIX_IQ1, lifts=False),
+    Recipe("Q6_K", T.Q6_K),
+    Recipe("IQ1_S", T.IQ1_S, output=T.Q5_K, mix=_MIX_IQ1, lifts=False),
+    Recipe("IQ1_M", T.IQ1_M, output=T.Q5_K, mix=_MIX_IQ1, lifts=False),
     Recipe(
         "IQ2_XXS",
-        19,
         T.IQ2_XXS,
         output=T.Q5_K,
         mix=_low_bits_mix(T.Q2_K, T.Q2_K, output=T.IQ2_XXS),
@@ -220,17 +219,15 @@ _ROWS = (
     ),
     Recipe(
         "IQ2_XS",
-        20,
         T.IQ2_XS,
         output=T.Q5_K,
         mix=_low_bits_mix(T.Q2_K, T.Q2_K, output=T.IQ2_XS),
         lifts=False,
     ),
-    Recipe("IQ2_S", 28, T.IQ2_XS, output=T.Q5_K, mix=_MIX_IQ2_S, lifts=False),
-    Recipe("IQ2_M", 29, T.IQ2_S, output=T.Q5_K, mix=_MIX_IQ2_S, lifts=False),
+    Recipe("IQ2_S", T.IQ2_XS, output=T.Q5_K, mix=_MIX_IQ2_S, lifts=False),
+    Recipe("IQ2_M", T.IQ2_S, output=T.Q5_K, mix=_MIX_IQ2_S, lifts=False),
     Recipe(
         "IQ3_XXS",
-        23,
         T.IQ3_XXS,
         output=T.Q5_K,
         mix={
@@ -244,7 +241,6 @@ _ROWS = (
     ),
     Recipe(
         "IQ3_XS",
-        22,
         T.IQ3_S,
         mix={
             _V: ((T.Q4_K, GQA_4),),
@@ -255,10 +251,9 @@ _ROWS = (
             Role.FFN_UP: ((T.IQ3_XXS, MIDDLE),),
         },
     ),
-    Recipe("IQ3_S", 26, T.IQ3_S, mix={_V: ((T.Q4_K, GQA_4),), _O: (_EIGHT_O,)}),
+    Recipe("IQ3_S", T.IQ3_S, mix={_V: ((T.Q4_K, GQA_4),), _O: (_EIGHT_O,)}),
     Recipe(
         "IQ3_M",
-        27,
         T.IQ3_S,
         mix={
             _V: ((T.Q4_K, ALWAYS),),
@@ -266,13 +261,14 @@ _ROWS = (
             _DOWN: ((T.Q4_K, FIRST_8TH), (T.Q4_K, EXPERTS_8 & MORE_BITS)),
         },
     ),
-    Recipe("IQ4_NL", 25, T.IQ4_NL, mix=_MIX_IQ4),
-    Recipe("IQ4_XS", 30, T.IQ4_XS, mix=_MIX_IQ4),
-    Recipe("TQ1_0", 36, T.TQ1_0, mix=_MIX_TERNARY),
-    Recipe("TQ2_0", 37, T.TQ2_0, mix=_MIX_TERNARY),
+    Recipe("IQ4_NL", T.IQ4_NL, mix=_MIX_IQ4),
+    Recipe("IQ4_XS", T.IQ4_XS, mix=_MIX_IQ4),
+    Recipe("TQ1_0", T.TQ1_0, mix=_MIX_TERNARY),
+    Recipe("TQ2_0", T.TQ2_0, mix=_MIX_TERNARY),
+    Recipe("Q1_0", T.Q1_0),
+    Recipe("Q2_0", T.Q2_0, mix=_MIX_TERNARY),
     Recipe(
         "MXFP4_MOE",
-        38,
         T.MXFP4,
         output=T.Q8_0,
         mix=dict.fromkeys(Role, ((T.MXFP4, STACKED), (T.Q8_0, ALWAYS))),

@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import OptionError
+from ..paths import listed
 from ..types import QuantType
-from .assign import Assignment, Tensor, assign_types
+from .assign import Assignment, Tensor, assign_types, fitting
 from .facts import ModelFacts
 from .kept import kept_because
 from .mixes import Recipe
@@ -27,7 +28,8 @@ __all__ = ["Overrides", "TensorType", "assign_with_overrides"]
 
 PER_LAYER_EMBEDDING = "per_layer_token_embd.weight"
 
-_NO_FACTS = ModelFacts("", 0, 0, 0)
+EMBEDDING, OUTPUT = "type of the token embedding", "type of the output head"
+"""Why a tensor has the type that was chosen for it."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,21 @@ class TensorType:
 
     Attributes:
         pattern: a regular expression, searched in the GGUF name, case-insensitive.
-        type: the type that they get.
+        type: the type that they get, or its name.
 
     Raises:
         OptionError: the pattern is not a regular expression.
+        UnsupportedTypeError: the type is unknown.
     """
 
     pattern: str
     type: QuantType
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "type", QuantType.parse(self.type))
         try:
             re.compile(self.pattern)
-        except re.error as error:
+        except (re.error, TypeError) as error:
             raise OptionError(
                 f"{self.pattern!r} is not a regular expression: {error}"
             ) from None
@@ -65,7 +69,7 @@ class TensorType:
             >>> TensorType.parse("ffn_down=q6_k").type.name
             'Q6_K'
         """
-        pattern, equals, type = text.rpartition("=")
+        pattern, equals, type = str(text).rpartition("=")
         if not equals or not pattern:
             raise OptionError(
                 f"{text!r} is not REGEX=TYPE, a pattern of tensor names and a type, "
@@ -82,6 +86,8 @@ class TensorType:
 class Overrides:
     """The types that a user chooses.
 
+    Types may be given by name, and `tensor_types` as "REGEX=TYPE".
+
     Attributes:
         tensor_types: types by name pattern; the first match decides.
         pure: use the recipe's base type for all tensors, without its better types.
@@ -91,6 +97,14 @@ class Overrides:
             per_layer_token_embd.weight unless a pattern matches that.
         leave_output_tensor: output.weight keeps its type.
         types: the type of every tensor by name, instead of the recipe's.
+
+    Raises:
+        OptionError: a pattern is not a regular expression, or there is no pattern.
+        UnsupportedTypeError: a type is unknown.
+
+    Example:
+        >>> Overrides(["ffn_down=Q6_K"], output_tensor_type="Q8_0").tensor_types[0].type
+        <QuantType.Q6_K: (14, 256, 210)>
     """
 
     tensor_types: tuple[TensorType, ...] = ()
@@ -99,6 +113,17 @@ class Overrides:
     token_embedding_type: QuantType | None = None
     leave_output_tensor: bool = False
     types: Mapping[str, QuantType] | None = None
+
+    def __post_init__(self) -> None:
+        patterns = (
+            each if isinstance(each, TensorType) else TensorType.parse(each)
+            for each in listed(self.tensor_types)
+        )
+        object.__setattr__(self, "tensor_types", tuple(patterns))
+        for name in ("output_tensor_type", "token_embedding_type"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, QuantType.parse(given))
 
     def over(self, other: Overrides) -> Overrides:
         """These choices, completed by those of `other`."""
@@ -148,12 +173,13 @@ def _choice(
     name, shape, present = tensor
     if kept_because(facts.architecture, name, shape) is None:
         if overrides.leave_output_tensor and name == "output.weight":
-            return Assignment(present, "kept: --leave-output-tensor")
+            return Assignment(present, "kept: output.weight is to be left as it is")
         chosen = _option(recipe, facts, name, overrides)
         if chosen is not None:
-            return _fit(chosen[0], shape, chosen[1])
+            return fitting(name, chosen[0], shape[-1], chosen[1])
     if overrides.types is not None:
-        return _fit(_listed(overrides.types, name), shape, "type in the other file")
+        listed = _listed(overrides.types, name)
+        return fitting(name, listed, shape[-1], "type in the other file")
     return None
 
 
@@ -166,26 +192,16 @@ def _option(
     pattern = next((t for t in overrides.tensor_types if t.matches(name)), None)
     is_named = name == PER_LAYER_EMBEDDING and pattern is not None
     if embedding is not None and role is Role.TOKEN_EMBD and not is_named:
-        return embedding, "--token-embedding-type"
+        return embedding, EMBEDDING
     if output is not None and role is Role.OUTPUT:
-        return output, "--output-tensor-type"
+        return output, OUTPUT
     if pattern is not None:
-        return pattern.type, f"--tensor-type {pattern.pattern}"
+        return pattern.type, f"pattern {pattern.pattern}"
     if overrides.pure:
-        return recipe.base, "--pure"
+        return recipe.base, "pure"
     if output is not None and role is Role.TOKEN_EMBD and facts.tied:
-        return output, "--output-tensor-type"
+        return output, OUTPUT
     return None
-
-
-def _fit(type: QuantType, shape: tuple[int, ...], reason: str) -> Assignment:
-    """A chosen type, or what takes over where the rows are no whole number of blocks.
-
-    That is what a recipe of this one type does with a tensor of no particular role.
-    """
-    one = Recipe(type.name, 0, type)
-    fitted = assign_types(one, _NO_FACTS, [("weight", (2, shape[-1]), type)])["weight"]
-    return Assignment(fitted.type, reason, fitted.fallback_from)
 
 
 def _listed(types: Mapping[str, QuantType], name: str) -> QuantType:
@@ -205,12 +221,12 @@ def _refuse_idle_patterns(
         kept = [kept_because(facts.architecture, n, shape) for n, shape, _ in matched]
         if not matched:
             raise OptionError(
-                f"--tensor-type {choice.pattern}: no tensor's name matches; "
-                "`quantkit info --tensors` lists the names"
+                f'`tensor_types="{choice.pattern}"`: no tensor\'s name matches; '
+                "quantkit info lists the names"
             )
         if all(kept):
             raise OptionError(
-                f"--tensor-type {choice.pattern}: it matches {matched[0][0]}"
+                f'`tensor_types="{choice.pattern}"`: it matches {matched[0][0]}'
                 f"{' and others' if len(matched) > 1 else ''}, which are never "
                 f"quantized ({kept[0]})"
             )

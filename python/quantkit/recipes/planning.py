@@ -20,13 +20,13 @@ from . import (
 )
 from .overrides import Overrides, assign_with_overrides
 
-__all__ = ["MissingImatrix", "plan"]
+__all__ = ["MissingImportance", "plan"]
 
 N_NAMED = 3
 """Tensors that a message names; the others are only counted."""
 
 
-class MissingImatrix(str, Enum):
+class MissingImportance(str, Enum):
     """What becomes of tensors that lack the importance that their type needs.
 
     Attributes:
@@ -38,18 +38,17 @@ class MissingImatrix(str, Enum):
     FALLBACK = "fallback"
 
     @classmethod
-    def parse(cls, text: str) -> MissingImatrix:
+    def parse(cls, text: str) -> MissingImportance:
         """The choice that "refuse" or "fallback" stands for.
 
         Raises:
             OptionError: it is neither.
         """
         try:
-            return cls(text.lower())
+            return cls(text.lower() if isinstance(text, str) else text)
         except ValueError:
             raise OptionError(
-                f"{text!r} is no choice of --missing-imatrix; expected refuse or "
-                "fallback"
+                f"`missing_importance` is {text!r}; expected refuse or fallback"
             ) from None
 
 
@@ -60,7 +59,7 @@ def plan(
     *,
     overrides: Overrides | None = None,
     allow_requantize: bool = False,
-    missing_imatrix: MissingImatrix = MissingImatrix.REFUSE,
+    missing_importance: MissingImportance = MissingImportance.REFUSE,
 ) -> dict[str, Assignment]:
     """The type of every tensor under a recipe.
 
@@ -88,7 +87,7 @@ def plan(
         if name not in (importance or {})
         and requires_importance(recipe, name, assignment.type)
     }
-    if lacking and missing_imatrix is MissingImatrix.REFUSE:
+    if lacking and missing_importance is MissingImportance.REFUSE:
         _refuse_without_importance(recipe, lacking, is_any=importance is not None)
     assigned |= {
         name: _without_importance(recipe, name, assignment)
@@ -108,8 +107,8 @@ def _refuse_quantized(changed: Changes) -> None:
             raise UnsupportedTypeError(
                 f"tensor {name} is {old.name} already, and quantizing it again to "
                 f"{new.type.name} loses more than either; start from the F16, BF16 or "
-                "F32 model, or allow requantizing (quantkit quantize "
-                "--allow-requantize)"
+                "F32 model, or allow that: "
+                "`quantize_file(allow_requantize=True)`"
             )
 
 
@@ -120,7 +119,7 @@ def _refuse_unknown(changed: Changes) -> None:
                 raise UnsupportedTypeError(
                     f"tensor {name} is to become {new.type.name} from {old.name}, and "
                     f"quantkit does not know how to read or write {type.name}; leave "
-                    "the tensor as it is, or choose another type (--tensor-type)"
+                    "the tensor as it is, or choose another type (`tensor_types`)"
                 )
 
 
@@ -140,11 +139,11 @@ def _refuse_without_importance(
         text = (
             f"{recipe.name} makes {which}, and such types are of no use without an "
             "importance matrix; collect one (quantkit imatrix) and pass it "
-            "(--imatrix), choose another recipe"
+            "(`importance`), choose another recipe"
         )
     raise UnsupportedTypeError(
         f"{text}, or let these tensors have the next better type "
-        "(quantkit quantize --missing-imatrix fallback)"
+        '(`quantize_file(missing_importance="fallback")`)'
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +41,29 @@ class Edits:
     Attributes:
         metadata: keys to set, whether they are there or not.
         prune_layers: numbers of the layers to take out; those after them move up.
+
+    Raises:
+        OptionError: they are none of these.
     """
 
     metadata: Mapping[str, Field] = field(default_factory=dict)
     prune_layers: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.metadata, Mapping) or not all(
+            isinstance(value, Field) for value in self.metadata.values()
+        ):
+            raise OptionError(
+                f"`metadata` is {self.metadata!r}; expected Fields by their keys: "
+                'dict([parse_field("general.name=str:Mine")])'
+            )
+        try:
+            layers = frozenset(map(index, self.prune_layers))
+        except TypeError:
+            raise OptionError(
+                f"`prune_layers` is {self.prune_layers!r}; expected numbers of layers"
+            ) from None
+        object.__setattr__(self, "prune_layers", layers)
 
     def name_after(self, name: str) -> str | None:
         """The name of a tensor once layers are out; None if it goes with its layer."""
@@ -167,7 +187,7 @@ def parse_field(text: str) -> tuple[str, Field]:
         >>> parse_field("llama.context_length=int:4096")[1].value
         4096
     """
-    key, equals, rest = text.partition("=")
+    key, equals, rest = str(text).partition("=")
     kind, colon, value = rest.partition(":")
     if not (key and equals and colon) or kind not in _PARSERS:
         raise OptionError(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from ..errors import OptionError
 from ..execution.workers import Workers
-from ..gguf.importance import Importance
 from ..gguf.layout import TensorSpec
+from ..importance.given import ImportanceLike
 from ..output.splits import by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
+from ..paths import StrPath, as_path
 from ..progress import Progress
+from ..recipes import Recipe
 from ..sources.checkpoint import OUTTYPES, CheckpointSource, TensorsOnlySource
 from ..vocab import VocabType
 from .quantize import quantize_file
@@ -39,17 +42,17 @@ class ConvertReport:
 
 
 def convert(
-    model_dir: str | Path,
-    out: str | Path,
-    outtype: str = "auto",
+    model_dir: StrPath,
+    out: StrPath,
+    outtype: str | Recipe = "auto",
     *,
     pre_tokenizer: str | None = None,
     vocab_type: VocabType = "auto",
     pad_vocab: bool = False,
-    metadata_file: Path | None = None,
+    metadata_file: StrPath | None = None,
     tensors_only: bool = False,
     symmetric_q4_0: bool = False,
-    importance: Importance | str | Path | None = None,
+    importance: ImportanceLike | None = None,
     split_max_bytes: int | None = None,
     dry_run: bool = False,
     threads: int | Workers | None = None,
@@ -84,28 +87,31 @@ def convert(
     Example:
         >>> convert("SmolLM2-135M", "smollm2-f16.gguf", "f16")  # doctest: +SKIP
     """
-    is_plain = outtype.lower() in OUTTYPES
+    folder, out = as_path(model_dir, "model_dir"), as_path(out, "out")
+    general = None if metadata_file is None else as_path(metadata_file, "metadata_file")
+    if vocab_type not in get_args(VocabType):
+        known = ", ".join(get_args(VocabType))
+        raise OptionError(f"`vocab_type` is {vocab_type!r}; expected one of {known}")
+    is_plain = not isinstance(outtype, Recipe) and str(outtype).lower() in OUTTYPES
     if is_plain and importance is not None:
-        raise OptionError(f"an importance matrix is of no use for {outtype}")
-    stored = outtype if is_plain else None
+        raise OptionError(f"`importance` is of no use for {outtype}")
+    stored = str(outtype) if is_plain else None
     source: Source
     if tensors_only:
-        source = TensorsOnlySource(model_dir, stored, metadata_file=metadata_file)
+        source = TensorsOnlySource(folder, stored, metadata_file=general)
     else:
         source = CheckpointSource(
-            model_dir,
+            folder,
             stored,
             pre_tokenizer=pre_tokenizer,
             vocab_type=vocab_type,
             pad_vocab=pad_vocab,
-            metadata_file=metadata_file,
+            metadata_file=general,
             symmetric_q4_0=symmetric_q4_0,
         )
     with source.checkpoint:
         if is_plain:
-            return _written(
-                source, Path(out), split_max_bytes, dry_run, threads, progress
-            )
+            return _written(source, out, split_max_bytes, dry_run, threads, progress)
         done = quantize_file(
             source,
             out,

@@ -24,11 +24,14 @@ from ..gguf.keys import (
     string,
     uint32,
 )
+from ..gguf.layout import TensorSpec
 from ..gguf.source import SourceOpener, SourceTensor
 from ..models import family_for_config
 from ..output.writing import write_model
+from ..paths import StrPath, as_path
 from ..progress import Progress
 from ..sources.checkpoint import OUTTYPES, matrix_type, typed_tensor
+from .convert import ConvertReport
 
 __all__ = ["AdapterSource", "convert_lora"]
 
@@ -134,13 +137,13 @@ class AdapterSource:
 
 
 def convert_lora(
-    adapter: str | Path,
-    base: str | Path,
-    out: str | Path,
+    adapter: StrPath,
+    base: StrPath,
+    out: StrPath,
     outtype: str = "f32",
     *,
     progress: Progress | None = None,
-) -> None:
+) -> ConvertReport:
     """Convert a PEFT LoRA adapter to a GGUF file.
 
     Args:
@@ -153,16 +156,22 @@ def convert_lora(
     Raises:
         QuantkitError: the adapter cannot be read or the file not be written.
     """
-    if outtype.lower() not in OUTTYPES:
-        raise OptionError(f"outtype {outtype!r}: one of {', '.join(OUTTYPES)}")
-    source = AdapterSource(adapter, base, outtype)
+    if str(outtype).lower() not in OUTTYPES:
+        raise OptionError(
+            f"`outtype` is {outtype!r}; expected one of {', '.join(OUTTYPES)}"
+        )
+    path = as_path(out, "out")
+    folders = as_path(adapter, "adapter"), as_path(base, "base")
+    source = AdapterSource(*folders, outtype)
     write_model(
         source,
         {name: tensor.type for name, tensor in source.tensors.items()},
-        out,
+        path,
         metadata=source.metadata,
         progress=progress,
     )
+    specs = [TensorSpec(t.name, t.shape, t.type) for t in source.tensors.values()]
+    return ConvertReport((path,), tuple(specs), path.stat().st_size, is_dry_run=False)
 
 
 def _required_json(path: Path, what: str) -> dict[str, Any]:

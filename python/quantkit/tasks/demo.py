@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from ..evaluate import Comparison, compare
 from ..execution.workers import Workers
 from ..progress import Progress
+from ..tokens.options import TextOptions
 from .convert import convert
 
 __all__ = ["DEMO_MODEL", "DEMO_TEXT", "DEMO_TYPES", "run_demo"]
@@ -47,7 +48,7 @@ def run_demo(
             f16,
             DEMO_TYPES,
             text=DEMO_TEXT,
-            chunks=chunks,
+            options=TextOptions(chunks=chunks),
             threads=threads,
             progress=progress,
         )

@@ -6,7 +6,6 @@ Source of the metadata keys: the GGUF format document (ggml/docs/gguf.md).
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ import numpy as np
 from ..gguf import Field, GGUFFile, ValueType
 from ..gguf.keys import FileType
 from ..gguf.source import SourceTensor
+from ..paths import StrPath, as_path
 from ..types import QuantType
 
-__all__ = ["MetadataEntry", "ModelInfo", "TensorInfo", "TypeUsage", "describe"]
+__all__ = ["MetadataEntry", "ModelInfo", "TensorInfo", "TypeUsage", "info"]
 
 LONGEST_TEXT = 60
 SHOWN_ITEMS = 3
@@ -118,14 +118,15 @@ class ModelInfo:
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
 
-def describe(path: str | os.PathLike[str]) -> ModelInfo:
+def info(path: StrPath) -> ModelInfo:
     """The facts about the GGUF file at `path`; no tensor is read.
 
     Raises:
+        OptionError: it is no path.
         FormatError: the file is not valid.
         OSError: the file cannot be opened.
     """
-    with GGUFFile(path) as file:
+    with GGUFFile(as_path(path, "path")) as file:
         metadata = file.metadata
         tensors = tuple(_tensor_info(tensor) for tensor in file.tensors.values())
         n_weights = sum(math.prod(tensor.shape) for tensor in tensors)

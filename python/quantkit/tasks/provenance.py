@@ -20,7 +20,7 @@ from ..progress import Progress
 from ..recipes import Recipe
 from ..recipes.files import recipe_from_dict, recipe_to_dict
 from ..recipes.overrides import Overrides
-from ..recipes.planning import MissingImatrix
+from ..recipes.planning import MissingImportance
 from ..sources.edits import Edits, field_text, parse_field
 
 __all__ = [
@@ -46,13 +46,13 @@ class Origin:
         recipe: the recipe.
         overrides: what was chosen over it.
         edits: what was changed besides types.
-        missing_imatrix: what becomes of tensors that lack importance.
+        missing_importance: what becomes of tensors that lack importance.
     """
 
     recipe: Recipe
     overrides: Overrides
     edits: Edits
-    missing_imatrix: MissingImatrix = MissingImatrix.REFUSE
+    missing_importance: MissingImportance = MissingImportance.REFUSE
 
 
 def provenance_fields(
@@ -73,7 +73,7 @@ def provenance_fields(
         OptionError: the source is no file.
     """
     if not paths:
-        raise OptionError("provenance needs a model that is read from files")
+        raise OptionError("`provenance` needs a model that is read from files")
     made = recipe_to_dict(origin.recipe, origin.overrides)
     if origin.edits.metadata:
         made["override_kv"] = [
@@ -81,8 +81,8 @@ def provenance_fields(
         ]
     if origin.edits.prune_layers:
         made["prune_layers"] = sorted(origin.edits.prune_layers)
-    if origin.missing_imatrix is not MissingImatrix.REFUSE:
-        made["missing_imatrix"] = origin.missing_imatrix.value
+    if origin.missing_importance is not MissingImportance.REFUSE:
+        made["missing_imatrix"] = origin.missing_importance.value
     fields = {
         VERSION: string(__version__),
         RECIPE: string(json.dumps(made)),
@@ -108,7 +108,9 @@ def recorded_origin(metadata: Mapping[str, Field], where: str) -> Origin | None:
             dict(map(parse_field, made.pop("override_kv", ()))),
             frozenset(map(int, made.pop("prune_layers", ()))),
         )
-        missing = MissingImatrix(made.pop("missing_imatrix", MissingImatrix.REFUSE))
+        missing = MissingImportance(
+            made.pop("missing_imatrix", MissingImportance.REFUSE)
+        )
     except (AttributeError, TypeError, ValueError) as error:
         raise FormatError(f"{where} is not a recipe: {error}") from None
     recipe, overrides = recipe_from_dict(made, where)

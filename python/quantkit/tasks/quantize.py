@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from ..errors import OptionError
 from ..execution.workers import Workers
@@ -18,24 +19,28 @@ from ..gguf.importance import Importance
 from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
 from ..gguf.layout import TensorSpec
 from ..gguf.source import ModelSource
+from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.reading import read_contents
 from ..importance.record import imatrix_fields
 from ..output.resume import journal_for
 from ..output.splits import Part, by_shards, by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
+from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
 from ..quantizing.rounding import NearestRoundings
-from ..quantizing.tensor_errors import ErrorSums
+from ..quantizing.tensor_errors import TensorErrors
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
 from ..recipes.overrides import Overrides
-from ..recipes.planning import MissingImatrix, plan
+from ..recipes.planning import MissingImportance, plan
 from ..sources.edits import EditedModel, Edits, edit, file_metadata
-from ..sources.opening import open_source
+from ..sources.opening import ModelLike, open_source
 from .provenance import Origin, provenance_fields
 from .quantize_report import QuantizeReport, TensorReport
 
-__all__ = ["MissingImatrix", "QuantizeReport", "TensorReport", "quantize_file"]
+__all__ = ["MissingImportance", "QuantizeReport", "TensorReport", "quantize_file"]
+
+Kind = TypeVar("Kind")
 
 REPLACED_KEYS = ("general.quantization_version", "general.file_type")
 KEYS_OF_A_FILE = ("split.", "quantkit.")
@@ -43,14 +48,14 @@ KEYS_OF_A_FILE = ("split.", "quantkit.")
 
 
 def quantize_file(
-    model: str | Path | ModelSource,
-    out: str | Path,
+    model: ModelLike,
+    out: StrPath,
     recipe: str | Recipe,
     *,
     overrides: Overrides | None = None,
     edits: Edits | None = None,
-    importance: Importance | str | Path | None = None,
-    missing_imatrix: MissingImatrix | str = MissingImatrix.REFUSE,
+    importance: ImportanceLike | None = None,
+    missing_importance: MissingImportance | str = MissingImportance.REFUSE,
     allow_requantize: bool = False,
     keep_split: bool = False,
     split_max_bytes: int | None = None,
@@ -77,9 +82,10 @@ def quantize_file(
         recipe: which types to use, such as "Q4_K_M", in any case.
         overrides: types chosen over those of the recipe.
         edits: metadata to set, and layers to take out.
-        importance: by tensor name, f32 [cols] or [matrices, cols]; or the path of an
-            importance matrix, which the metadata then name as llama-quantize's do.
-        missing_imatrix: what becomes of tensors that have no importance and need it:
+        importance: how much the error of each column counts: the path of an imatrix
+            file, which the metadata then name as llama-quantize's do; an
+            `ImportanceMatrix`; or by tensor name, numbers [cols] or [matrices, cols].
+        missing_importance: what becomes of tensors that have no importance and need it:
             "refuse", or "fallback" to the next better type.
         allow_requantize: accept tensors that are quantized already.
         keep_split: write as many files as the model has, with the same tensors.
@@ -97,20 +103,23 @@ def quantize_file(
             or the model is quantized already.
         OptionError: an option does not fit the model.
         ShapeError: the importance does not fit the model.
+        NonFiniteError: a weight is NaN or infinite, or too large for its type, so that
+            it would read back as NaN or infinity; the message names it.
         QuantkitError: the model cannot be read or the file not be written.
     """
     origin = Origin(
         Recipe.parse(recipe),
-        overrides or Overrides(),
-        edits or Edits(),
-        MissingImatrix.parse(missing_imatrix),
+        _of_kind(Overrides, overrides, "overrides"),
+        _of_kind(Edits, edits, "edits"),
+        MissingImportance.parse(missing_importance),
     )
     if keep_split and split_max_bytes is not None:
-        raise OptionError("--keep-split and --split-max-size exclude each other")
-    imatrix = Path(importance) if isinstance(importance, str | Path) else None
-    given, about_imatrix = _read_importance(importance)
+        raise OptionError("`keep_split` and `split_max_bytes` exclude each other")
+    target = as_path(out, "out")
+    imatrix = importance_path(importance)
     if provenance and importance is not None and imatrix is None:
-        raise OptionError("provenance needs the path of the importance matrix")
+        raise OptionError("`provenance` needs the path of the importance matrix")
+    given, about_imatrix = _read_importance(importance, imatrix)
     source = edit(open_source(model), origin.edits)
     weighting = origin.edits.importance_after(given)
     assigned = plan(
@@ -119,19 +128,19 @@ def quantize_file(
         weighting,
         overrides=origin.overrides,
         allow_requantize=allow_requantize,
-        missing_imatrix=origin.missing_imatrix,
+        missing_importance=origin.missing_importance,
     )
     metadata = quantized_metadata(source, origin.recipe, origin.edits, about_imatrix)
     if provenance:
         metadata |= provenance_fields(origin, source.paths, imatrix, progress)
-    parts = _parts(source, assigned, Path(out), metadata, keep_split, split_max_bytes)
+    parts = _parts(source, assigned, target, metadata, keep_split, split_max_bytes)
     refuse_to_overwrite(source, parts)
     for part in parts:
-        refuse_input("OUTPUT", part.path, {"the importance matrix": imatrix})
+        refuse_input("`out`", part.path, {"the importance matrix": imatrix})
     roundings = NearestRoundings(weighting or {})
     for tensor in source.tensors.values():
         roundings.of(tensor)  # refuses importance of another shape before any work
-    sums: dict[str, ErrorSums] = {}
+    sums: dict[str, TensorErrors] = {}
     if not dry_run:
         sums = write_parts(
             source,
@@ -139,7 +148,7 @@ def quantize_file(
             roundings=roundings,
             measure=measure,
             journal=journal_for(
-                Path(out), source, parts, weighting, origin.edits, measure
+                target, source, parts, weighting, origin.edits, measure
             ),
             threads=threads,
             progress=progress,
@@ -148,14 +157,26 @@ def quantize_file(
     return _report(origin.recipe, source, assigned, parts, sums, dry_run)
 
 
+def _of_kind(kind: type[Kind], given: Kind | None, parameter: str) -> Kind:
+    """What is given, or the default of its kind."""
+    if given is None:
+        return kind()
+    if not isinstance(given, kind):
+        raise OptionError(
+            f"`{parameter}` is {given!r}; expected {kind.__name__}(...), see "
+            f"quantkit.{kind.__name__}"
+        )
+    return given
+
+
 def _read_importance(
-    importance: Importance | str | Path | None,
+    importance: ImportanceLike | None, path: Path | None
 ) -> tuple[Importance | None, dict[str, Field]]:
-    """The importance at a path, or as it is, and what a file keeps about it."""
-    if not isinstance(importance, str | Path):
-        return importance, {}
-    found = read_contents(Path(importance))
-    return found.importance(), imatrix_fields(importance, found)
+    """The importance, and what a file keeps about it if it is read from a path."""
+    if path is None:
+        return importance_of(importance), {}
+    found = read_contents(path)
+    return found.importance(), imatrix_fields(path, found)
 
 
 def quantized_metadata(
@@ -208,8 +229,8 @@ def _report(
     source: ModelSource,
     assigned: Mapping[str, Assignment],
     parts: list[Part],
-    sums: Mapping[str, ErrorSums],
-    is_dry: bool,
+    sums: Mapping[str, TensorErrors],
+    is_dry_run: bool,
 ) -> QuantizeReport:
     tensors = tuple(
         TensorReport(
@@ -227,4 +248,4 @@ def _report(
     )
     size = sum(part.writer().size_bytes for part in parts)
     paths = tuple(part.path for part in parts)
-    return QuantizeReport(paths[0], recipe.name, tensors, size, paths, is_dry)
+    return QuantizeReport(paths[0], recipe.name, tensors, size, paths, is_dry_run)

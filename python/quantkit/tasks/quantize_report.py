@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..files.whole_file import write_whole
-from ..quantizing.tensor_errors import ErrorSums
+from ..paths import StrPath, as_path
+from ..quantizing.tensor_errors import TensorErrors
 from ..types import QuantType
 
 __all__ = ["QuantizeReport", "TensorReport", "TypeReport"]
@@ -40,7 +41,7 @@ class TensorReport:
     n_bytes: int
     reason: str
     fallback_from: QuantType | None
-    errors: ErrorSums | None = None
+    errors: TensorErrors | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
@@ -70,7 +71,7 @@ class TypeReport:
     type: QuantType
     n_tensors: int
     n_bytes: int
-    errors: ErrorSums | None
+    errors: TensorErrors | None
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class QuantizeReport:
         tensors: one entry per tensor, in file order.
         size_bytes: size of the file, or of all files.
         paths: all files.
-        is_dry: whether nothing was written.
+        is_dry_run: nothing was written.
     """
 
     path: Path
@@ -91,7 +92,7 @@ class QuantizeReport:
     tensors: tuple[TensorReport, ...]
     size_bytes: int
     paths: tuple[Path, ...] = ()
-    is_dry: bool = False
+    is_dry_run: bool = False
 
     @property
     def bits_per_weight(self) -> float:
@@ -123,13 +124,13 @@ class QuantizeReport:
             "tensors": [tensor.to_dict() for tensor in self.tensors],
         }
 
-    def write_json(self, path: str | Path) -> None:
+    def write_json(self, path: StrPath) -> None:
         """Write the report to a JSON file.
 
         Raises:
             OutputError: the file cannot be written.
         """
-        write_whole(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
+        write_whole(as_path(path, "path"), json.dumps(self.to_dict(), indent=2) + "\n")
 
 
 def _of_type(type: QuantType, tensors: list[TensorReport]) -> TypeReport:
@@ -138,5 +139,5 @@ def _of_type(type: QuantType, tensors: list[TensorReport]) -> TypeReport:
         type,
         len(tensors),
         sum(t.n_bytes for t in tensors),
-        sum(measured, ErrorSums()) if measured else None,
+        sum(measured, TensorErrors()) if measured else None,
     )

@@ -16,18 +16,19 @@ from ..files.identity import hash_files
 from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType
 from ..gguf.reader import GGUFFile
-from ..gguf.source import ModelSource, SourceTensor
-from ..importance import read_imatrix
+from ..gguf.source import SourceTensor
+from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
+from ..paths import StrPath, as_path
 from ..progress import Progress
 from ..quantizing.rounding import NearestRoundings
 from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Assignment
 from ..recipes.files import recorded_recipe
 from ..recipes.overrides import Overrides
-from ..recipes.planning import MissingImatrix, plan
+from ..recipes.planning import MissingImportance, plan
 from ..sources.edits import EditedModel, Edits, edit
-from ..sources.opening import open_source
+from ..sources.opening import ModelLike, open_source
 from ..types import QuantType
 from .provenance import IMATRIX_HASH, RECIPE, SOURCE_HASH, Origin, recorded_origin
 from .quantize import quantized_metadata
@@ -83,10 +84,10 @@ class Verification:
 
 
 def verify_file(
-    path: str | Path,
-    source: str | Path | ModelSource,
+    path: StrPath,
+    source: ModelLike,
     *,
-    imatrix: str | Path | None = None,
+    importance: ImportanceLike | None = None,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> Verification:
@@ -98,44 +99,43 @@ def verify_file(
     Args:
         path: the quantized file (any of several).
         source: what it was made from: a GGUF file or a checkpoint folder.
-        imatrix: the importance matrix that it was made with.
+        importance: what it was made with: the path of an imatrix file, whose hash is
+            compared too; an `ImportanceMatrix`; or numbers by tensor name.
         threads: slabs compared at a time.
         progress: told about the bytes read.
 
     Raises:
-        OptionError: the recipe is not known, or the importance matrix missing.
+        OptionError: the recipe is not known, or the importance is missing.
         QuantkitError: a file cannot be read.
     """
-    with GGUFFile(path) as made:
-        origin = _origin_of(made, has_imatrix=imatrix is not None)
-        if imatrix is None and any(key in made.metadata for key in IMATRIX_KEYS):
+    with GGUFFile(as_path(path, "path")) as made:
+        origin = _origin_of(made, has_importance=importance is not None)
+        if importance is None and any(key in made.metadata for key in IMATRIX_KEYS):
             raise OptionError(
-                f"{path} was made with an importance matrix; pass it (--imatrix)"
+                f"{path} was made with an importance matrix; pass it (`importance`)"
             )
-        model = edit(open_source(source), origin.edits)
-        importance = origin.edits.importance_after(
-            read_imatrix(imatrix) if imatrix else None
-        )
+        model = edit(open_source(source, "source"), origin.edits)
+        weighting = origin.edits.importance_after(importance_of(importance))
         assigned = plan(
             model,
             origin.recipe,
-            importance,
+            weighting,
             overrides=origin.overrides,
             allow_requantize=True,
-            missing_imatrix=origin.missing_imatrix,
+            missing_importance=origin.missing_importance,
         )
         tensors = _tensor_differences(
-            made, model, assigned, importance, threads, progress
+            made, model, assigned, weighting, threads, progress
         )
         keys = _key_differences(
             made.metadata, quantized_metadata(model, origin.recipe, origin.edits)
-        ) + _hash_differences(made.metadata, model.paths, imatrix)
+        ) + _hash_differences(made.metadata, model.paths, importance_path(importance))
     return Verification(
-        Path(path), origin.recipe.name, len(model.tensors), tuple(tensors), tuple(keys)
+        made.path, origin.recipe.name, len(model.tensors), tuple(tensors), tuple(keys)
     )
 
 
-def _origin_of(made: GGUFFile, *, has_imatrix: bool) -> Origin:
+def _origin_of(made: GGUFFile, *, has_importance: bool) -> Origin:
     """How a file was made, by its record or else by its recipe alone.
 
     Without a record, tensors that an importance matrix lacks may have fallen back.
@@ -149,7 +149,7 @@ def _origin_of(made: GGUFFile, *, has_imatrix: bool) -> Origin:
             f"{made.path} does not say by which recipe it was made: it has neither "
             f"{RECIPE} nor a general.file_type that quantkit knows"
         )
-    missing = MissingImatrix.FALLBACK if has_imatrix else MissingImatrix.REFUSE
+    missing = MissingImportance.FALLBACK if has_importance else MissingImportance.REFUSE
     return Origin(recipe, Overrides(), Edits(), missing)
 
 
@@ -232,10 +232,10 @@ def _is_same(one: Field, other: Field) -> bool:
 def _hash_differences(
     found: Mapping[str, Field],
     paths: tuple[Path, ...],
-    imatrix: str | Path | None,
+    imatrix: Path | None,
 ) -> list[Difference]:
     """The recorded hashes that are not those of the files given."""
-    files = {SOURCE_HASH: paths, IMATRIX_HASH: (Path(imatrix),) if imatrix else ()}
+    files = {SOURCE_HASH: paths, IMATRIX_HASH: (imatrix,) if imatrix else ()}
     return [
         Difference(key, "made from another file")
         for key, given in files.items()

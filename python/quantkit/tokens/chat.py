@@ -41,8 +41,9 @@ class ChatTemplate:
         """
         if "tokenizer.chat_template" not in metadata:
             raise OptionError(
-                "the model has no chat template (tokenizer.chat_template), so --chat "
-                "cannot render messages; use a model that was trained on conversations"
+                "the model has no chat template (tokenizer.chat_template), so "
+                "`chat=True` cannot render messages; use a model that was trained on "
+                "conversations"
             )
         vocabulary = Vocabulary(metadata)
         ids = {role: vocabulary.special(role, None) for role in ("bos", "eos")}
@@ -66,7 +67,7 @@ class ChatTemplate:
             from jinja2.sandbox import ImmutableSandboxedEnvironment
         except ImportError:
             raise OptionError(
-                "--chat needs Jinja: pip install 'quantkit[chat]'"
+                "`chat=True` needs Jinja: pip install 'quantkit[chat]'"
             ) from None
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import OptionError, QuantkitError
+from ..errors import QuantkitError
 from ..gguf.source import ModelSource
+from .options import DEFAULT, TextOptions
 from .texts import Tokens, encode
 from .tokenizer import Tokenizer
 
@@ -91,56 +92,37 @@ class Chunks:
 
 
 def chunk_text(
-    source: ModelSource,
-    text: str | Path,
-    ctx: int,
-    chunks: int | None = None,
-    stride: int | None = None,
-    *,
-    chat: bool = False,
+    source: ModelSource, text: str | Path, options: TextOptions = DEFAULT
 ) -> Chunks:
-    """The first `chunks` sequences of a text, by the model's own vocabulary.
+    """A text as sequences of tokens, by the model's own vocabulary.
 
     Args:
         source: the model.
         text: the text itself, or the Path of a UTF-8 file; see `texts`.
-        ctx: tokens of a sequence.
-        chunks: how many sequences at most; None: all.
-        stride: a strided window every so many tokens; None: chunks.
-        chat: the text is a file of conversations.
+        options: how it is cut.
 
     Raises:
-        QuantkitError: the text is too short for `ctx`, or a number makes no sense.
+        QuantkitError: the text is too short for `ctx`.
     """
-    _check_numbers(ctx, chunks, stride)
+    ctx, chunks, stride = options.ctx, options.chunks, options.stride
     _warn_beyond_training(source, ctx)
     tokenizer = Tokenizer.from_metadata(source.metadata)
     at_most = None
     if chunks is not None:
         at_most = max(2 * ctx, (chunks - 1) * (stride or ctx) + ctx)
-    tokens = encode(source, text, chat=chat, tokenizer=tokenizer, at_most=at_most)
+    tokens = encode(
+        source, text, chat=options.chat, tokenizer=tokenizer, at_most=at_most
+    )
     if len(tokens) < 2 * ctx:
         which = text if isinstance(text, Path) else "the text"
         hint = "; to read a file, pass a pathlib.Path" if isinstance(text, str) else ""
         raise QuantkitError(
             f"{which} has {len(tokens)} tokens, and a context of {ctx} needs at least "
-            f"{2 * ctx}; use a longer text or a smaller context (--ctx){hint}"
+            f"{2 * ctx}; use a longer text or a smaller context (`ctx`){hint}"
         )
     windows = np.lib.stride_tricks.sliding_window_view(tokens, ctx)
     bos = tokenizer.bos_id if tokenizer.add_bos else None
     return Chunks(windows[:: stride or ctx][:chunks], bos, stride)
-
-
-def _check_numbers(ctx: int, chunks: int | None, stride: int | None) -> None:
-    if ctx < 4 or (chunks is not None and chunks < 1):
-        raise QuantkitError(
-            f"perplexity needs ctx >= 4 and chunks >= 1, not {ctx} and {chunks}"
-        )
-    if stride is not None and not 0 < stride < ctx:
-        raise OptionError(
-            f"--stride must be at least 1 and less than the context of {ctx}, "
-            f"not {stride}"
-        )
 
 
 def _warn_beyond_training(source: ModelSource, ctx: int) -> None:

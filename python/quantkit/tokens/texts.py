@@ -8,23 +8,62 @@ rendered with the model's chat template.
 from __future__ import annotations
 
 import json
+import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError, OptionError
 from ..gguf.source import ModelSource
+from ..paths import as_path, listed
 from .chat import ChatTemplate
 from .tokenizer import Tokenizer
 
-__all__ = ["Tokens", "encode", "name_of"]
+__all__ = ["TextLike", "Tokens", "as_text", "as_texts", "encode", "name_of"]
 
 Tokens = NDArray[np.int32]
+
+TextLike: TypeAlias = str | os.PathLike[str]
+"""A str is the text itself, a Path (or another path object) a file of UTF-8 text."""
+
+
+def as_texts(given: TextLike | Sequence[TextLike]) -> list[str | Path]:
+    """One text or several, as users give them.
+
+    Raises:
+        OptionError: there is none, or one is no text; see `as_text`.
+    """
+    texts = listed(given)
+    if not texts:
+        raise OptionError("`text` is empty; expected a text, or several")
+    return [as_text(text) for text in texts]
+
+
+def as_text(given: TextLike) -> str | Path:
+    """A text as users give it.
+
+    Raises:
+        OptionError: it is neither text nor path, or the name of a file that was meant
+            to be read: no text worth measuring is called like a file.
+    """
+    if isinstance(given, os.PathLike):
+        return as_path(given, "text")
+    if not isinstance(given, str):
+        raise OptionError(
+            f"`text` is of type {type(given).__name__}; expected a str, which is "
+            "the text itself, or the pathlib.Path of a file"
+        )
+    if "\n" not in given and os.path.isfile(given):
+        raise OptionError(
+            f"`text` is {given!r}, the name of a file; to read the file, pass "
+            f"Path({given!r}), for a str is the text itself"
+        )
+    return given
 
 
 def name_of(text: str | Path) -> str:
@@ -61,7 +100,7 @@ def encode(
     if chat:
         if not is_jsonl:
             raise OptionError(
-                "--chat needs a .jsonl file with a list of messages on each line, "
+                "`chat=True` needs a .jsonl file with a list of messages on each line, "
                 f"not {name_of(text)}"
             )
         template = ChatTemplate.of(source.metadata)
@@ -120,7 +159,7 @@ def _field(line: str, where: str, field: str, kind: type) -> Any:
         raise FormatError(f"{where} is not JSON: {error}") from None
     value = record.get(field) if isinstance(record, Mapping) else None
     if not isinstance(value, kind):
-        hint = " (--chat reads messages)" if field == "text" else ""
+        hint = " (`chat=True` reads messages)" if field == "text" else ""
         expected = "a text" if kind is str else "a list"
         raise FormatError(f"{where} has no {field!r} with {expected}{hint}")
     try:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import OptionError
 from ..gguf.keys import Field
 from .encoders import Encoder, encoder_of
 from .metadata import Vocabulary
@@ -106,7 +107,7 @@ class Tokenizer:
     def encode(
         self, text: str, add_special: bool = True, parse_special: bool = False
     ) -> NDArray[np.int32]:
-        """The token ids of `text`: int32 [n]; same arguments as `pieces`."""
+        """The token ids of `text`: int32 [n]; arguments and errors as for `pieces`."""
         ids = array("i")
         for piece in self.pieces(text, add_special, parse_special):
             ids.extend(piece)
@@ -122,7 +123,11 @@ class Tokenizer:
             add_special: add BOS and EOS if the model requires them.
             parse_special: turn the texts of control tokens into those tokens, as for a
                 rendered chat template; otherwise they are plain text.
+
+        Raises:
+            OptionError: `text` is not a str, or holds a lone surrogate.
         """
+        _refuse_no_text(text)
         if add_special and self.add_bos and self.bos_id is not None:
             yield [self.bos_id]
         after_token = True
@@ -146,6 +151,18 @@ class Tokenizer:
                     piece for part in parts for piece in _cut(part, token, i, strips)
                 ]
         return parts
+
+
+def _refuse_no_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise OptionError(f"`text` is of type {type(text).__name__}; expected a str")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise OptionError(
+            f"`text` has half of a character (a lone surrogate) at {error.start}, "
+            f"which no UTF-8 file can hold: {text[error.start]!r}"
+        ) from None
 
 
 def _cut(part: str | int, token: str, i: int, strips: bool) -> Iterator[str | int]:

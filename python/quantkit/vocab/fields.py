@@ -71,8 +71,8 @@ def tokenizer_fields(
     kind = fields[_KEY + "model"].value
     if pre_tokenizer is not None and kind not in ("gpt2", "bert"):
         raise CheckpointError(
-            f"--pre {pre_tokenizer}: the vocabulary is of the kind {kind!r}, which "
-            "has no pre-tokenizer; leave the option away"
+            f"`pre_tokenizer={pre_tokenizer}`: the vocabulary is of the kind "
+            f"{kind!r}, which has no pre-tokenizer; leave it out"
         )
     if rules.space is SpacePrefix.SETTINGS_LAST:
         fields |= _space_of_settings(files)
@@ -196,7 +196,7 @@ class _Job:
         raise UnsupportedModelError(
             f"tokenizer.json holds a {model.get('type')} vocabulary; quantkit writes "
             "SentencePiece models, BPE, unigram and WordPiece"
-            + (" (with --vocab-type bpe only BPE)" if self.vocab_type == "bpe" else "")
+            + (" (with `vocab_type=bpe` only BPE)" if self.vocab_type == "bpe" else "")
         )
 
     def _holds_pieces(self, definition: Json) -> bool:

@@ -145,8 +145,7 @@ def piece_merges_fields(files: TokenizerFiles, pad_vocab: bool) -> dict[str, Fie
     if n_tokens > max(pieces) + 1 and not pad_vocab:
         raise CheckpointError(
             f"the tokenizer has {max(pieces) + 1} tokens, but config.json says "
-            f"vocab_size {n_tokens}; to fill up with placeholders give --pad-vocab "
-            "(in Python pad_vocab=True)"
+            f"vocab_size {n_tokens}; `pad_vocab=True` fills up with placeholders"
         )
     fields = piece_fields(pieces, n_tokens, PieceRules())
     if "add_prefix_space" not in files.settings and not adds_space(files.tokenizer):

@@ -35,8 +35,7 @@ def recognize(tokenizer: Json) -> str:
         raise UnsupportedModelError(
             "quantkit does not know how this tokenizer.json splits text:\n  "
             + "\n  ".join(steps or ("(no steps)",))
-            + "\nIf you know llama.cpp's name for it, give that: --pre NAME "
-            '(in Python pre_tokenizer="NAME")'
+            + "\nIf you know llama.cpp's name for it, give that: `pre_tokenizer=NAME`"
         )
     return name
 

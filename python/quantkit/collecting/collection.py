@@ -17,24 +17,25 @@ import numpy as np
 from .._native import active_backend
 from .._version import __version__
 from ..errors import FormatError, OptionError, OutputError
-from ..evaluate.entries import DEFAULT_ACTIVATIONS
-from ..evaluate.likelihood import negative_log_likelihood, refuse_nan
-from ..evaluate.measuring import PerplexityResult
+from ..evaluate.likelihood import negative_log_likelihood, refuse_broken
 from ..evaluate.statistics import perplexity_estimate
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..files.identity import files_identity, hash_pieces
+from ..files.whole_file import refuse_unwritable
 from ..forward.base import Activations
-from ..gguf.source import ModelSource
+from ..importance.matrix import ImportanceMatrix
+from ..importance.sums import F64
 from ..inference.shared import model_opener
-from ..inference.weights import load_weights, precision_named
+from ..inference.weights import DEFAULT_ACTIVATIONS, load_weights, precision_named
+from ..paths import StrPath, as_path
+from ..perplexity_result import PerplexityResult
 from ..progress import Progress
-from ..sources.opening import open_source
+from ..sources.opening import ModelLike, open_source
 from ..tokens.chunks import Chunk, Chunks, chunk_text
-from ..tokens.texts import name_of
-from .matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix
+from ..tokens.options import DEFAULT, TextOptions, checked_options
+from ..tokens.texts import TextLike, as_texts, name_of
 from .observing import ChunkSums, ObservedModel, ObservedOpener
-from .sums import F64
 from .totals import Totals
 
 __all__ = ["Collection", "imatrix"]
@@ -44,30 +45,27 @@ SAVE_EVERY = 10
 
 
 def imatrix(
-    model: str | Path | ModelSource,
-    text: str | Path | Sequence[str | Path],
+    model: ModelLike,
+    text: TextLike | Sequence[TextLike],
     *,
-    ctx: int = DEFAULT_CHUNK_SIZE,
-    chunks: int | None = None,
-    chat: bool = False,
+    options: TextOptions = DEFAULT,
     activations: str = DEFAULT_ACTIVATIONS,
     process_output: bool = False,
     perplexity: bool = True,
     threads: int | Workers | None = None,
-    save: Path | None = None,
+    save: StrPath | None = None,
     progress: Progress | None = None,
 ) -> ImportanceMatrix:
     """Collects the importance matrix of a model on a text.
 
     Args:
         model: a GGUF file, a checkpoint folder, or an open source.
-        text: the text itself, the Path of a UTF-8 file (*.jsonl: documents), or
+        text: a str is the text itself, a Path a UTF-8 file (*.jsonl: documents); or
             several, which count as one after the other.
-        ctx: tokens per chunk.
-        chunks: how many chunks of each text; None: all.
-        chat: the texts are *.jsonl files of conversations.
-        activations: how exactly they are held in products: "i16", "q8" or "f32".  They
-            are summed before that.
+        options: how texts are cut; see `TextOptions`.  All positions of a chunk count,
+            so there is no `stride`.
+        activations: how exactly they are held in products with quantized weights:
+            "i16", "q8" or "f32"; see `compare`.  They are summed before that.
         process_output: the output head too, which llama-quantize has no use for.
         perplexity: measure that of the text, too.
         threads: chunks at a time; None: one per core.  Results do not depend on it.
@@ -76,6 +74,7 @@ def imatrix(
 
     Raises:
         NonFiniteError: an activation is NaN or infinite; the message names the tensor.
+        OptionError: a parameter is not what it must be.
         QuantkitError: a text is too short for `ctx`, or quantkit cannot run the model.
 
     Example:
@@ -85,9 +84,7 @@ def imatrix(
     """
     collection = Collection(
         *(model, text),
-        ctx=ctx,
-        chunks=chunks,
-        chat=chat,
+        options=options,
         activations=activations,
         process_output=process_output,
         perplexity=perplexity,
@@ -131,7 +128,7 @@ def sum_chunk(work: ChunkToSum) -> tuple[ChunkSums, F64]:
         return sums, np.empty(0)
     scored, head = hidden[chunk.predicting], observed.model.head
     nll = negative_log_likelihood(scored, head, chunk.targets)
-    refuse_nan(nll)
+    refuse_broken(nll)
     return sums, nll
 
 
@@ -144,34 +141,37 @@ class Collection:
 
     def __init__(
         self,
-        model: str | Path | ModelSource,
-        text: str | Path | Sequence[str | Path],
+        model: ModelLike,
+        text: TextLike | Sequence[TextLike],
         *,
-        ctx: int = DEFAULT_CHUNK_SIZE,
-        chunks: int | None = None,
-        chat: bool = False,
+        options: TextOptions = DEFAULT,
         activations: str = DEFAULT_ACTIVATIONS,
         process_output: bool = False,
         perplexity: bool = True,
         threads: int | Workers | None = None,
-        save: Path | None = None,
+        save: StrPath | None = None,
         save_every: int = SAVE_EVERY,
     ) -> None:
-        texts = [text] if isinstance(text, str | Path) else list(text)
-        if not texts:
-            raise OptionError("there is no text to collect on")
+        texts = as_texts(text)
+        if checked_options(options).stride is not None:
+            raise OptionError(
+                "`stride` is not for importance: all positions of a chunk are summed"
+            )
         self._source = open_source(model)
         self._cut = [
             (str(each) if isinstance(each, Path) else name_of(each), cut)
             for each in texts
-            for cut in [chunk_text(self._source, each, ctx, chunks, chat=chat)]
+            for cut in [chunk_text(self._source, each, options)]
         ]
-        self._precision = precision_named(activations)
+        self._activations, self._precision = activations, precision_named(activations)
         self._process_output, self._perplexity = process_output, perplexity
         self._workers = workers_of(threads)
-        self._save, self._save_every = save, save_every
+        self._save = None if save is None else as_path(save, "save")
+        if self._save is not None:
+            refuse_unwritable(self._save)
+        self._save_every = save_every
         self._totals = Totals(self._source.tensors)
-        self._prefixes = self._hashed_prefixes() if save else []
+        self._prefixes = self._hashed_prefixes() if self._save else []
 
     @property
     def n_chunks(self) -> int:
@@ -206,7 +206,9 @@ class Collection:
         if nll.size:
             ppl = perplexity_estimate(nll)
             errors = ppl.error, ppl.token_error
-            found = PerplexityResult(ppl.value, *errors, len(nll), nll.size, nll)
+            found = PerplexityResult(
+                ppl.value, *errors, len(nll), nll.size, nll, self._activations
+            )
         ctx = self._cut[0][1].tokens.shape[1]
         names = tuple(name for name, _ in self._cut)
         return ImportanceMatrix(self._totals.finished(), ctx, names, perplexity=found)
@@ -266,7 +268,7 @@ class Collection:
         """
         paths = getattr(self._source, "paths", ())
         if not paths:
-            raise OptionError("sums are kept for models that are read from files only")
+            raise OptionError("`save` needs a model that is read from files")
         how = self._precision.name, self._process_output, self._perplexity
         where = f"{__version__} {active_backend().name}"
         first = f"{where} {files_identity(paths)} {how}"

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from ..errors import NonFiniteError
 from ..forward.base import F32, Activations, Matrix, Model, Weights
 from ..gguf.source import ModelSource, SourceTensor
+from ..importance.sums import F64
 from ..inference.shared import ModelOpener
 from ..inference.weights import load_model
-from .sums import F64
 
 __all__ = [
     "ChunkSums",

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from ..files.whole_file import write_whole
 from ..gguf.source import SourceTensor
+from ..importance.sums import F64, I64, Sums
 from .observing import ChunkSums
-from .sums import F64, I64, Sums
 
 __all__ = ["Totals"]
 

@@ -1,0 +1,49 @@
+"""Results that compare by what they hold, arrays and NaN included."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ByValue"]
+
+
+class ByValue:
+    """A base of frozen dataclasses, `@dataclass(frozen=True, eq=False)`.
+
+    Two are equal if they are of one class and all their fields are equal: arrays if
+    shape, dtype and all items are, and NaN (what is not known) equals NaN.  So a result
+    equals its copy, and what was pickled.  As arrays, they have no hash.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        compared = (f.name for f in fields(self) if f.compare)  # type: ignore[arg-type]
+        return all(_equal(getattr(self, n), getattr(other, n)) for n in compared)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return _equal_arrays(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        same_keys = one.keys() == other.keys()
+        return same_keys and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and type(one) is type(other):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
+        return math.isnan(other)
+    return bool(one == other)
+
+
+def _equal_arrays(one: Any, other: Any) -> bool:
+    if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
+        return False
+    are_floats = one.dtype.kind == "f"
+    return one.dtype == other.dtype and np.array_equal(one, other, are_floats)

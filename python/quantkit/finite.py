@@ -1,0 +1,101 @@
+"""Weights refused because they are not finite, or would not be in their new type.
+
+ggml's quantizers write a scale that overflowed as it is, and every weight of its block
+then reads back as an infinity or NaN.  llama-quantize checks its result and refuses
+such a file; quantkit refuses the weights, and says which they are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import dequantize_rows
+from .errors import NonFiniteError
+from .types import QuantType
+
+__all__ = ["refuse_non_finite", "refuse_overflow"]
+
+F32 = NDArray[np.float32]
+
+EXPONENT = {QuantType.F16: 0x7C00, QuantType.BF16: 0x7F80}
+"""The exponent bits, which are all set in infinities."""
+
+SAFE_WEIGHT = 1000
+"""No weights below this make a scale overflow: scales are no larger than weights, and
+half precision holds 65504."""
+
+SAFE_IMPORTANCE = 1e20
+"""No importance below this makes the sums of a search overflow beside safe weights:
+256 times the importance, the square of a weight and that of a code are below 1e33."""
+
+
+def refuse_non_finite(rows: F32, *, of: str = "", first_row: int = 0) -> None:
+    """Refuse rows that hold NaN or infinities.
+
+    Args:
+        rows: f32 [rows, cols].
+        of: how the message starts, such as "tensor output.weight: ".
+        first_row: the number of the first row, in the message.
+
+    Raises:
+        NonFiniteError: names the first such weight.
+    """
+    for row, column in np.argwhere(~np.isfinite(rows))[:1]:
+        raise NonFiniteError(
+            f"{of}the weight at row {first_row + row}, column {column} is "
+            f"{rows[row, column]}; only finite weights can be quantized"
+        )
+
+
+def refuse_overflow(
+    rows: F32,
+    converted: NDArray[np.uint8],
+    type: QuantType,
+    importance: F32 | None = None,
+    *,
+    of: str = "",
+    first_row: int = 0,
+) -> None:
+    """Refuse finite weights that a type turned into NaN or infinities.
+
+    Args:
+        rows: f32 [rows, cols], finite.
+        converted: the same in `type`: uint8 [rows, row bytes].
+        type: the type.
+        importance: f32 [cols], what errors were weighted with.
+        of: how the message starts, such as "tensor output.weight: ".
+        first_row: the number of the first row, in the message.
+
+    Raises:
+        NonFiniteError: names the first such weight, or the first such block.
+    """
+    if type in EXPONENT:
+        bits = EXPONENT[type]
+        for row, column in np.argwhere(converted.view(np.uint16) & bits == bits)[:1]:
+            larger = "BF16 or F32" if type is QuantType.F16 else "F32"
+            raise NonFiniteError(
+                f"{of}the weight at row {first_row + row}, column {column} is "
+                f"{rows[row, column]}, which {type.name} cannot hold; choose {larger}"
+            )
+    elif type.is_quantized and not _are_safe(rows, importance):
+        size = type.block_size
+        firsts = dequantize_rows(converted, type, rows.shape[1])[:, ::size]
+        for row, block in np.argwhere(~np.isfinite(firsts))[:1]:
+            start = block * size
+            largest = np.abs(rows[row, start : start + size]).max()
+            why = "" if importance is None else ", or their importance is"
+            raise NonFiniteError(
+                f"{of}the weights at row {first_row + row}, columns {start} to "
+                f"{start + size - 1}, of up to {largest:g}, are too large for "
+                f"{type.name}, whose scales are half-precision numbers{why}; choose "
+                "BF16 or F32, or check where these weights come from"
+            )
+
+
+def _are_safe(rows: F32, importance: F32 | None) -> bool:
+    """Whether no scale can have overflowed, so that there is nothing to look for."""
+    are_small = rows.min(initial=0) > -SAFE_WEIGHT and rows.max(initial=0) < SAFE_WEIGHT
+    if importance is None:
+        return bool(are_small)
+    return bool(are_small and importance.max(initial=0) < SAFE_IMPORTANCE)

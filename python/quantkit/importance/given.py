@@ -1,0 +1,99 @@
+"""Importance as users give it: a file, an importance matrix, or arrays by tensor name.
+
+Every public function takes it as `importance`, and what quantizes takes the mapping
+that this makes of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..array_like import as_f32
+from ..errors import NonFiniteError, OptionError, ShapeError
+from ..gguf.importance import Importance
+from ..paths import StrPath, as_path
+from .matrix import ImportanceMatrix
+from .reading import read_imatrix
+
+__all__ = ["ImportanceLike", "importance_of", "importance_path", "refuse_idle"]
+
+ImportanceLike: TypeAlias = StrPath | ImportanceMatrix | Mapping[str, ArrayLike]
+"""How much the error of each column counts: the path of an imatrix file (GGUF or .dat),
+an `ImportanceMatrix`, or by tensor name real numbers [cols] or [matrices, cols]."""
+
+
+def importance_of(importance: ImportanceLike | None) -> Importance | None:
+    """Importance as what quantizes takes it: by tensor name, f32.
+
+    Raises:
+        OptionError: it is none of what it may be, or of no tensor.
+        FormatError: the file is no imatrix file, or is damaged.
+        ShapeError: the numbers of a tensor are no array of one or two axes.
+        NonFiniteError: one of them is NaN, infinite or negative.
+    """
+    if importance is None:
+        return None
+    path = importance_path(importance)
+    if path is not None:
+        return read_imatrix(path)
+    if isinstance(importance, ImportanceMatrix):
+        return importance.importance()
+    if not isinstance(importance, Mapping):
+        raise OptionError(
+            f"`importance` is of type {type(importance).__name__}; expected the "
+            "path of an imatrix file, an ImportanceMatrix, or arrays by tensor name"
+        )
+    if not importance:
+        raise OptionError("`importance` is of no tensor; leave it out, or fill it")
+    return {name: _checked(name, values) for name, values in importance.items()}
+
+
+def importance_path(importance: ImportanceLike | None) -> Path | None:
+    """The file that importance is read from; None: it is no file.
+
+    Raises:
+        OptionError: it is a path that cannot be one.
+    """
+    if isinstance(importance, str | os.PathLike):
+        return as_path(importance, "importance")
+    return None
+
+
+def refuse_idle(importance: ImportanceLike | None, **recipes: object) -> None:
+    """Refuse importance where nothing is quantized, so that it would be ignored.
+
+    Args:
+        importance: as given.
+        recipes: what names recipes, by the parameter that does.
+
+    Raises:
+        OptionError: there is importance, and no recipe.
+    """
+    for parameter, given in recipes.items():
+        if importance is not None and not given:
+            raise OptionError(
+                f"`importance` is of no use without `{parameter}`: nothing is quantized"
+            )
+
+
+def _checked(name: object, values: ArrayLike) -> NDArray[np.float32]:
+    if not isinstance(name, str):
+        raise OptionError(f"`importance` has the key {name!r}; expected tensor names")
+    array = as_f32(values, f"the `importance` of {name}")
+    if array.ndim not in (1, 2) or not array.size:
+        raise ShapeError(
+            f"the `importance` of {name} has shape {list(array.shape)}; expected "
+            "[cols] or [matrices, cols]"
+        )
+    for place in np.argwhere(~(np.isfinite(array) & (array >= 0)))[:1]:
+        raise NonFiniteError(
+            f"the `importance` of {name} at {place.tolist()} is {array[tuple(place)]}; "
+            "it must be finite and not negative"
+        )
+    return array

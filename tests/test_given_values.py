@@ -1,0 +1,94 @@
+"""Parameters that are of another kind than they must be, and those that may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import quantkit as qk
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+
+raw: Any = qk
+"""The same module without its types, to pass it values of other types."""
+
+TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:1000]
+SMALL: dict[str, Any] = {"options": qk.TextOptions(ctx=64, chunks=2), "threads": 1}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"recipe": 15}, "15 is no recipe"),
+        ({"recipe": "Q4_X"}, "unknown recipe 'Q4_X'; did you mean"),
+        ({"options": {"ctx": 64}}, "`options` is .*; expected a TextOptions"),
+        ({"activations": "i8"}, "`activations` is 'i8'; expected one of i16"),
+        ({"activations": None}, "`activations` is None"),
+        ({"threads": 0}, "`threads` must be at least 1, not 0"),
+        ({"threads": "4"}, "`threads` is '4'; expected"),
+    ],
+)
+def test_parameters_that_are_not_what_they_must_be(values: Any, words: str) -> None:
+    """The message says what was expected."""
+    with pytest.raises(qk.QuantkitError, match=words):
+        qk.perplexity(DEMO_MODEL, TEXT, **{**SMALL, **values})
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: raw.TensorType(3, "Q8_0"), "3 is not a regular expression"),
+        (lambda: raw.TensorType("a", 8), "8 is no type"),
+        (lambda: raw.TensorType.parse(3), "'?3'? is not REGEX=TYPE"),
+        (lambda: raw.Overrides(["a"]), "'a' is not REGEX=TYPE"),
+        (lambda: raw.Overrides(output_tensor_type="Q9"), "unknown type 'Q9'"),
+        (lambda: raw.Edits({"general.name": "x"}), r"`metadata` is .*parse_field"),
+        (lambda: raw.Edits(prune_layers=1), "`prune_layers` is 1; expected numbers"),
+        (lambda: raw.parse_field(3), "is not KEY=TYPE:VALUE"),
+        (
+            lambda: raw.ImportanceMatrix.load_merged([]),
+            "no importance matrix to merge",
+        ),
+        (lambda: raw.Model.open({}), "`model` is of type dict; expected the path"),
+        (lambda: raw.compare([], text=TEXT), "`model` is empty"),
+        (lambda: raw.compare(DEMO_MODEL, [8], text=TEXT), "8 is no recipe"),
+        (lambda: raw.compare(DEMO_MODEL, text=TEXT, base=3, **SMALL), "is called 3"),
+        (lambda: raw.convert(DEMO_MODEL, "o", None), "None is no recipe"),
+        (lambda: raw.convert(DEMO_MODEL, "o", vocab_type="x"), "`vocab_type` is 'x'"),
+        (
+            lambda: raw.convert(DEMO_MODEL, "o", split_max_bytes="1G"),
+            "_bytes` is '1G'",
+        ),
+    ],
+)
+def test_values_that_are_of_no_kind(make: Callable[[], object], words: str) -> None:
+    """They are refused where they are given, not deep inside."""
+    with pytest.raises(qk.QuantkitError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"overrides": {"ffn_down": "Q8_0"}}, r"`overrides` is .*; expected Overrides"),
+        ({"edits": {"general.name": "x"}}, r"`edits` is .*; expected Edits\("),
+        ({"missing_importance": 3}, "`missing_importance` is 3; expected refuse or"),
+        ({"split_max_bytes": 0}, "`split_max_bytes` is 0; expected a number"),
+        ({"split_max_bytes": 9, "keep_split": True}, "exclude each other"),
+    ],
+)
+def test_what_quantize_file_refuses(tmp_path: Path, values: Any, words: str) -> None:
+    """Nothing is written."""
+    with pytest.raises(qk.OptionError, match=words):
+        qk.quantize_file(DEMO_MODEL, tmp_path / "o.gguf", "Q8_0", **values)
+    assert not list(tmp_path.iterdir())
+
+
+def test_types_may_be_given_by_name() -> None:
+    """Wherever a type is chosen."""
+    parsed = qk.TensorType.parse("ffn_down=Q6_K")
+    assert qk.TensorType("ffn_down", "q6_k") == parsed  # type: ignore[arg-type]
+    named = qk.Overrides(["ffn_down=q6_k"], token_embedding_type="Q8_0")  # type: ignore[arg-type]
+    assert named == qk.Overrides((parsed,), token_embedding_type=qk.QuantType.Q8_0)

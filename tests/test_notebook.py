@@ -1,0 +1,71 @@
+"""What a notebook takes of a comparison: a pandas frame, a Matplotlib plot."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import matplotlib
+import pytest
+from matplotlib import pyplot
+from matplotlib.colors import to_rgba
+
+from quantkit.evaluate.comparing import compare
+from quantkit.evaluate.results import Comparison
+from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tokens.options import TextOptions
+
+TYPES = ["Q8_0", "Q4_0", "Q4_K_M", "Q2_K"]
+
+
+@pytest.fixture(scope="module")
+def found() -> Comparison:
+    text = DEMO_TEXT.read_text(encoding="utf-8")[:6000]
+    options = TextOptions(ctx=64, chunks=4)
+    return compare(DEMO_MODEL, TYPES, text=text, options=options, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def no_windows() -> Iterator[None]:
+    """Figures are drawn in memory, and closed."""
+    with matplotlib.rc_context():
+        matplotlib.use("agg")
+        yield
+        pyplot.close("all")
+
+
+def test_a_frame_holds_every_record(found: Comparison) -> None:
+    """A row for the base and each type, a column for each figure."""
+    frame = found.to_pandas()
+    records = found.to_records()
+    assert list(frame["name"]) == ["BF16", *TYPES]
+    assert list(frame.columns) == list(records[0])
+    assert frame["kld_mean"].dtype == "float64"
+    assert list(frame["ppl"]) == [record["ppl"] for record in records]
+    assert list(frame["kld_mean"]) == [0, *(row.kld_mean for row in found.results)]
+    assert list(frame["quantize_seconds"].isna()) == [True, *[False] * len(TYPES)]
+
+
+def test_a_plot_shows_every_type(found: Comparison) -> None:
+    """A labelled point at each size and divergence; the best types in color."""
+    axes = found.plot()
+    lines = [container[0] for container in axes.containers]
+    places = [tuple(line.get_xydata()[0]) for line in lines]
+    expected = [(row.size_bytes / 2**20, row.kld_mean) for row in found.results]
+    assert places == expected
+    assert [text.get_text() for text in axes.texts] == TYPES
+    colored = [to_rgba(line.get_color()) == to_rgba("C0") for line in lines]
+    assert colored == [name in found.pareto() for name in TYPES]
+    assert axes.get_yscale() == "log"
+    assert "MiB" in axes.get_xlabel()
+    assert "KL divergence" in axes.get_ylabel()
+
+
+def test_a_plot_draws_on_given_axes(found: Comparison) -> None:
+    """No other figure is made, and it can be saved."""
+    figure, axes = pyplot.subplots()
+    assert found.plot(axes) is axes
+    assert pyplot.get_fignums() == [figure.number]
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    assert image.getvalue().startswith(b"\x89PNG")

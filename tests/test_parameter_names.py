@@ -1,0 +1,71 @@
+"""Messages of the library name parameters; those of the command line name options."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import quantkit
+from quantkit.cli.commands import COMMANDS
+from quantkit.cli.naming import in_options
+
+PACKAGE = Path(quantkit.__file__).parent
+LIBRARY = [p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] != "cli"]
+
+
+def spoken(tree: ast.Module) -> Iterator[str]:
+    """The text of every string that is no docstring."""
+    statements = (n for n in ast.walk(tree) if isinstance(n, ast.Expr))
+    apart = {id(n.value) for n in statements}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and id(node) not in apart:
+            yield node.value if isinstance(node.value, str) else ""
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_library_spells_no_option(path: Path) -> None:
+    """It does not know that there is a command line."""
+    texts = spoken(ast.parse(path.read_text("utf-8")))
+    assert [text for text in texts if re.search(r"--[a-z]", text)] == []
+
+
+def named(path: Path) -> set[str]:
+    """The parameters that the messages of a module name with a value."""
+    text = "".join(spoken(ast.parse(path.read_text("utf-8"))))
+    return set(re.findall(r"`(?:\w+\()?(\w+)=", text))
+
+
+def test_every_parameter_that_has_a_value_in_a_message_is_one() -> None:
+    """Some command has it, so that none is shown as Python to its users."""
+    parameters = {p.name for n, e in COMMANDS.items() for p in e.load(n).params}
+    assert {"chat", "missing_importance", "pad_vocab"} <= set().union(
+        *map(named, LIBRARY)
+    )
+    assert set().union(*map(named, LIBRARY)) <= parameters
+
+
+FALLBACK = '`quantize_file(missing_importance="fallback")`'
+
+
+@pytest.mark.parametrize(
+    ("own", "message", "shown"),
+    [
+        ("ppl", "`save` needs files", "--save needs files"),
+        ("quantize", "`importance` is", "--imatrix is"),
+        ("quantize", "`out` is `model`", "OUTPUT is MODEL"),
+        ("quantize", "`keep_split=True`", "--keep-split"),
+        ("imatrix", "`save`, `ctx=8`", "quantkit ppl --save, --ctx 8"),
+        ("quantize", FALLBACK, "--missing-imatrix fallback"),
+        ("ppl", FALLBACK, "quantkit quantize --missing-imatrix fallback"),
+        ("quantize", r'`tensor_types="a|b\.c"`: no', r"--tensor-type a|b\.c: no"),
+        ("quantize", "`hf auth login` `vocab_size`", "`hf auth login` `vocab_size`"),
+        (None, "`save`", "quantkit ppl --save"),
+    ],
+)
+def test_the_command_line_translates(own: str, message: str, shown: str) -> None:
+    """By the running command's own parameters, then by those of others."""
+    assert in_options(message, own, COMMANDS) == shown
