@@ -33,7 +33,7 @@ from gguf import quants as gguf_quants
 from measuring import machine, publish
 
 from quantkit._native import backends, native_types, needs_importance
-from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.types import QuantType
 
 COLS = 4096

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from quantkit._native import Backend, Precision, matmul, pack_activations, packing_for
-from quantkit.arrays import quantize_rows
+from quantkit.arrays.rows import quantize_rows
 from quantkit.gguf import GGUFFile
 from quantkit.types import QuantType
 

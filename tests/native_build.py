@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from quantkit._native import Precision, needs_importance
-from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.execution.workers import default_threads
 from quantkit.types import QuantType
 

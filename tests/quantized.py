@@ -168,6 +168,24 @@ def fp8_rows(base: str, shape: tuple[int, int]) -> Built:
     return {f"{base}.weight": weight, f"{base}.weight_scale": scale}, values
 
 
+def nvfp4(base: str, shape: tuple[int, int], *, divides: bool = False) -> Built:
+    """4-bit floats with a scale for each 16: ModelOpt's, or compressed-tensors'."""
+    n_rows, n_cols = shape
+    codes = ints(shape, 4).astype(np.uint8)
+    scales = ints((n_rows, n_cols // 16), 7, seed=2).astype(np.uint8) % 127
+    whole = np.array([384.0 if divides else 0.0123], np.float32)
+    weight, factor = ("weight_packed", "weight_global_scale")
+    if not divides:
+        weight, factor, whole = ("weight", "weight_scale_2", whole[0])
+    tensors: Stored = {
+        f"{base}.{weight}": ("U8", codes[:, ::2] | codes[:, 1::2] << 4),
+        f"{base}.weight_scale": ("F8_E4M3", scales),
+        f"{base}.{factor}": ("F32", whole),
+    }
+    of_groups = e4m3(scales) / whole if divides else e4m3(scales) * whole
+    return tensors, e2m1(codes) * np.repeat(of_groups, 16, axis=1)
+
+
 def int8_rows(base: str, shape: tuple[int, int]) -> Built:
     """compressed-tensors' "int-quantized" with a scale for each row."""
     codes = (ints(shape, 8) - 128).astype(np.int8)
@@ -207,6 +225,14 @@ def e4m3(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
     return (sign * scale * ((exponent > 0) + mantissa / 8)).astype(np.float32)
 
 
+def e2m1(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """4-bit floats: sign, 2 bits of exponent, 1 bit of mantissa; bias 1."""
+    sign = np.where(codes >> 3, -1, 1)
+    exponent, mantissa = (codes >> 1 & 3).astype(int), codes & 1
+    scale = 2.0 ** (np.maximum(exponent, 1) - 1)
+    return (sign * scale * ((exponent > 0) + mantissa / 2)).astype(np.float32)
+
+
 def llm_compressor(format: str, **weights: Any) -> dict[str, Any]:
     """A compressed-tensors config of one scheme for all linear layers."""
     group = {"targets": ["Linear"], "weights": weights}
@@ -236,6 +262,17 @@ METHODS: Mapping[
         llm_compressor("pack-quantized", num_bits=4, symmetric=False, **GROUPS),
         lambda base, shape: packed_tensors(base, shape, zero_points=True),
     ),
+    "ct-nvfp4": (
+        llm_compressor(
+            "nvfp4-pack-quantized",
+            num_bits=4,
+            type="float",
+            strategy="tensor_group",
+            group_size=16,
+        ),
+        partial(nvfp4, divides=True),
+    ),
+    "modelopt-nvfp4": ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, nvfp4),
     "fp8": ({"quant_method": "fp8", "weight_block_size": [128, 128]}, fp8_blocks),
     **{
         f"gptq-{bits}": (

@@ -86,6 +86,14 @@ def test_torch_tensors(name: str, kind: str) -> None:
     assert qk.quantize(x, "Q8_0") == expected
 
 
+@pytest.mark.parametrize("name", ["bfloat16", "float16", "float32", "int8"])
+def test_jax_arrays(name: str) -> None:
+    """As their f32 values."""
+    numpy = pytest.importorskip("jax.numpy", reason="needs jax")
+    x = numpy.asarray(4 * ROWS).astype(name)
+    assert qk.quantize(x, "Q8_0") == qk.quantize(np.asarray(x, np.float32), "Q8_0")
+
+
 @pytest.mark.parametrize("make", ["to_sparse", "to_meta", "to_complex"])
 def test_torch_tensors_that_are_no_array(make: str) -> None:
     """The message is torch's."""

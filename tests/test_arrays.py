@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 import quantkit as qk
 from quantkit._core import ffi, lib
 from quantkit._native import ENVIRONMENT_VARIABLE, Backend, active_backend
-from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.types import QuantType
 
 from .conftest import BLOCK_TYPES, NATIVE_TYPES, needed_importance

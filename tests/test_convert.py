@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from quantkit.arrays import dequantize_rows
+from quantkit.arrays.rows import dequantize_rows
 from quantkit.checkpoint.folder import Checkpoint, CheckpointTensor
 from quantkit.errors import (
     NonFiniteError,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from quantkit._native import needs_importance
-from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.types import QuantType
 
 from .conftest import BLOCK_TYPES, NATIVE_TYPES

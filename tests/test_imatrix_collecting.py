@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import quantkit as qk
-from quantkit.arrays import dequantize_rows
+from quantkit.arrays.rows import dequantize_rows
 from quantkit.collecting.collection import Collection, imatrix
 from quantkit.evaluate.measuring import perplexity
 from quantkit.gguf.keys import Field

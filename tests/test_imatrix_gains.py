@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from quantkit._native import uses_importance
-from quantkit.arrays import quantize_rows
+from quantkit.arrays.rows import quantize_rows
 from quantkit.cli.main import app
 from quantkit.collecting.collection import imatrix
 from quantkit.evaluate.comparing import compare

@@ -16,7 +16,7 @@ from quantkit._native import (
     pack_activations,
     packing_for,
 )
-from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.errors import QuantkitError, ShapeError
 from quantkit.types import QuantType
 

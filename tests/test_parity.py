@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from quantkit._native import Backend, backends
-from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.types import QuantType
 
 from .conftest import BLOCK_TYPES, NATIVE_TYPES, bits, needed_importance, vectors

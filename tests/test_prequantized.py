@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit.arrays import quantize_rows
+from quantkit.arrays.rows import quantize_rows
 from quantkit.checkpoint.folder import Checkpoint
 from quantkit.checkpoint.lazy import values_of
 from quantkit.checkpoint.stored import StoredTensor
-from quantkit.errors import CheckpointError
+from quantkit.errors import CheckpointError, UnsupportedModelError
 from quantkit.types import QuantType
 
 from .conftest import FIXTURES, bits
@@ -34,10 +34,12 @@ from .quantized import (
     Stored,
     awq,
     e4m3,
+    fp8_rows,
     gptq,
     halves,
     ints,
     llm_compressor,
+    nvfp4,
     opened,
     packed,
     packed_tensors,
@@ -199,6 +201,28 @@ def test_config_of_modelopt(tmp_path: Path) -> None:
     checkpoint = Checkpoint(folder)
     assert checkpoint.quantization == {"quant_method": "modelopt", "quant_algo": "FP8"}
     assert np.array_equal(values_of(checkpoint.tensors[f"{UP}.weight"]), with_config)
+
+
+def test_modelopt_of_mixed_precision(tmp_path: Path) -> None:
+    """Each layer is what it is stored as; its own file tells the algorithms."""
+    of_4, values_of_4 = nvfp4("a", (32, 64))
+    of_8, values_of_8 = fp8_rows("b", (8, 16))
+    tensors = {**of_4, **of_8, "a.input_scale": ("F32", np.array(3, np.float32))}
+    config = {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION"}
+    folder = write_folder(tmp_path / "model", tensors, **config)
+    checkpoint = Checkpoint(folder)
+    assert set(checkpoint.tensors) == {"a.weight", "b.weight"}
+    for name, values in (("a", values_of_4), ("b", values_of_8)):
+        found = values_of(checkpoint.tensors[f"{name}.weight"])
+        assert np.array_equal(bits(found), bits(values))
+    layers = {"a": {"quant_algo": "NVFP4"}, "b": {"quant_algo": "W4A8_AWQ"}}
+    own = {"quantization": {**config, "quantized_layers": layers}}
+    (folder / "hf_quant_config.json").write_text(json.dumps(own))
+    with pytest.raises(UnsupportedModelError, match=r"layer 'b'.*W4A8_AWQ"):
+        Checkpoint(folder)
+    layers["b"] = {"quant_algo": "FP8"}
+    (folder / "hf_quant_config.json").write_text(json.dumps(own))
+    assert list(Checkpoint(folder).tensors) == list(checkpoint.tensors)
 
 
 def test_bitsandbytes_from_before_methods_had_names(tmp_path: Path) -> None:

@@ -49,6 +49,10 @@ MISSING = [
     *[("bnb-nf4-nested", end) for end in (*BNB, "weight.nested_quant_map")],
     ("bnb-int8", "weight"),
     ("mxfp4", "blocks"),
+    ("ct-nvfp4", "weight_scale"),
+    ("ct-nvfp4", "weight_global_scale"),
+    ("modelopt-nvfp4", "weight"),
+    ("modelopt-nvfp4", "weight_scale_2"),
 ]
 BARE = [
     ("bitnet", "weight_scale"),
@@ -57,6 +61,7 @@ BARE = [
     ("bnb-int8", "SCB"),
     ("bnb-nf4", "weight.quant_state.bitsandbytes__nf4"),
     ("mxfp4", "scales"),
+    ("modelopt-nvfp4", "weight_scale"),
 ]
 
 
@@ -102,7 +107,7 @@ def changed(method: str, **parts: tuple[str, NDArray[Any]]) -> tuple[Stored, Any
 
 def zeros(dtype: str, *shape: int) -> tuple[str, NDArray[Any]]:
     sizes = {"I64": np.int64, "I32": np.int32, "F32": np.float32, "BF16": np.uint16}
-    sizes |= {"F16": np.float16, "U8": np.uint8}
+    sizes |= {"F16": np.float16, "U8": np.uint8, "I8": np.int8}
     return dtype, np.zeros(shape, sizes[dtype])
 
 
@@ -161,6 +166,16 @@ def zeros(dtype: str, *shape: int) -> tuple[str, NDArray[Any]]:
             "names a group that .* has not; it has 3",
         ),
         (changed("ct-pack", weight_packed=zeros("U8", 64, 48)), "stored as BF16.*U8"),
+        (
+            changed("ct-nvfp4", weight_packed=zeros("U8", 64, 44)),
+            r"expected \[64, 48\]",
+        ),
+        (changed("ct-nvfp4", weight_global_scale=zeros("F32", 1)), r"has 0\.0; exp"),
+        (changed("ct-nvfp4", weight_global_scale=zeros("F32", 2)), r"has shape \[2\]"),
+        (changed("ct-nvfp4", weight_global_scale=zeros("BF16", 1)), "as BF16.*F32"),
+        (changed("ct-nvfp4", weight_zero_point=zeros("I8", 64, 6)), "zero points"),
+        (changed("modelopt-nvfp4", weight=zeros("U8", 63, 48)), r"expected \[64, 48\]"),
+        (changed("modelopt-nvfp4", weight_scale=zeros("F16", 64, 6)), "as F16.*E4M3"),
         (changed("bitnet", weight_scale=zeros("F32", 2)), r"\[2\]; expected \[1\]"),
     ],
 )
@@ -185,8 +200,18 @@ ROTATED = {"config_groups": {"u": {"apply": [{"location": "input"}]}}}
         ({"quant_method": "gptq", "checkpoint_format": "marlin"}, "format 'marlin'"),
         ({"quant_method": "awq", "version": "GEMV", "bits": 4}, "'gemv' and 4 bits"),
         ({"quant_method": "awq", "bits": 3}, "'gemm' and 3 bits"),
-        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "ModelOpt's NVFP4"),
-        (llm_compressor("nvfp4-pack-quantized"), "format 'nvfp4-pack-quantized'"),
+        (
+            {"quant_method": "modelopt", "quant_algo": "NVFP4_AWQ"},
+            "the checkpoint is quantized by ModelOpt's NVFP4_AWQ",
+        ),
+        (
+            {
+                "quant_method": "modelopt",
+                "quant_algo": "MIXED_PRECISION",
+                "quantized_layers": {"a": {"quant_algo": "W4A8_AWQ"}},
+            },
+            "layer 'a' is quantized by ModelOpt's W4A8_AWQ",
+        ),
         (llm_compressor("marlin-24"), "format 'marlin-24'"),
         (
             {

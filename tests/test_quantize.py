@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import quantkit as qk
-from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.checkpoint.folder import Checkpoint
 from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec
 from quantkit.gguf.keys import string, uint32

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantkit.arrays import dequantize_rows
+from quantkit.arrays.rows import dequantize_rows
 from quantkit.errors import OptionError, OutputError, ShapeError, UnsupportedTypeError
 from quantkit.gguf import Field, GGUFFile, ValueType
 from quantkit.gguf.keys import array, string, uint32

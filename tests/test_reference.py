@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 
 from quantkit._native import needs_importance
-from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.types import QuantType
 
 from . import reference

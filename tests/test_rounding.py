@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.errors import NonFiniteError, ShapeError
 from quantkit.gguf.layout import TensorSpec
 from quantkit.gguf.reader import GGUFFile

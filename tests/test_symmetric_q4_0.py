@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantkit.arrays import dequantize_rows
+from quantkit.arrays.rows import dequantize_rows
 from quantkit.checkpoint.folder import Checkpoint
 from quantkit.checkpoint.lazy import values_of
 from quantkit.errors import UnsupportedTypeError

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from quantkit._native import Backend
-from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.execution.workers import Threads
 from quantkit.gguf.source import SourceTensor
 from quantkit.quantizing.slabs import Slab, slabs_of

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from quantkit._native import Precision
-from quantkit.arrays import dequantize_rows, quantize_rows
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.errors import FormatError
 from quantkit.gguf.keys import string, uint32
 from quantkit.gguf.source import SourceTensor
@@ -50,6 +50,35 @@ class FakeSource:
             )
             for name, matrix in matrices.items()
         }
+
+
+@pytest.mark.parametrize("numbers", [[0.25], [0.5, 2, 4]])
+def test_a_scale_beside_a_matrix_multiplies_its_rows(numbers: list[float]) -> None:
+    """As llama.cpp writes NVFP4: one for all, or one for each stacked matrix."""
+    matrix = random_matrix(QuantType.NVFP4, 30)
+    beside = TypedMatrix(
+        np.array(numbers, np.float32).view(np.uint8)[None], QuantType.F32, 1
+    )
+    if len(numbers) > 1:
+        beside = replace(beside, n_cols=len(numbers))
+    source = FakeSource(**{"a.weight": matrix, "a.scale": beside})
+    scaled = load_weights(source).matrix("a.weight")
+    each = np.repeat(np.array(numbers, np.float32), 30 // len(numbers))
+    x = np.random.default_rng(0).standard_normal((5, 256), np.float32)
+    assert np.array_equal(scaled.apply(x), matrix.apply(x) * each)
+    assert np.array_equal(scaled.part(7, 21).apply(x), scaled.apply(x)[:, 7:21])
+    index = np.array([29, 3, 12])
+    assert np.array_equal(scaled.rows(index), matrix.rows(index) * each[index, None])
+
+
+def test_a_scale_of_other_rows_is_refused() -> None:
+    """Four numbers cannot be shared by 30 rows."""
+    beside = TypedMatrix(np.ones(4, np.float32).view(np.uint8)[None], QuantType.F32, 4)
+    source = FakeSource(
+        **{"a.weight": random_matrix(QuantType.Q8_0, 30), "a.scale": beside}
+    )
+    with pytest.raises(FormatError, match=r"'a\.scale' has 4 numbers.*30 rows"):
+        load_weights(source)
 
 
 @pytest.mark.parametrize("type", NATIVE_TYPES, ids=lambda t: t.name)

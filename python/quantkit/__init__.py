@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from ._native import Backend as Backend
     from ._native import active_backend as active_backend
     from ._native import backends as backends
+    from .arrays.quantized import QuantizedTensor as QuantizedTensor
+    from .arrays.quantized import dequantize as dequantize
+    from .arrays.quantized import quantize as quantize
     from .cells import Cells as Cells
     from .collecting.collection import imatrix as imatrix
     from .errors import BackendError as BackendError
@@ -62,9 +65,6 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .perplexity_result import PerplexityResult as PerplexityResult
     from .progress import Notify as Notify
     from .progress import Progress as Progress
-    from .quantized_tensor import QuantizedTensor as QuantizedTensor
-    from .quantized_tensor import dequantize as dequantize
-    from .quantized_tensor import quantize as quantize
     from .quantizing.tensor_errors import TensorErrors as TensorErrors
     from .recipes import RECIPES as RECIPES
     from .recipes import Recipe as Recipe
@@ -131,7 +131,7 @@ _MODULES = {
     "Progress": "progress",
     "QuantType": "types",
     "QuantizeReport": "tasks.quantize_report",
-    "QuantizedTensor": "quantized_tensor",
+    "QuantizedTensor": "arrays.quantized",
     "QuantkitError": "errors",
     "RECIPES": "recipes",
     "Recipe": "recipes",
@@ -166,12 +166,12 @@ _MODULES = {
     "compare": "evaluate",
     "convert": "tasks.convert",
     "convert_lora": "tasks.convert_lora",
-    "dequantize": "quantized_tensor",
+    "dequantize": "arrays.quantized",
     "imatrix": "collecting.collection",
     "info": "tasks.info",
     "parse_field": "sources.edits",
     "perplexity": "evaluate",
-    "quantize": "quantized_tensor",
+    "quantize": "arrays.quantized",
     "quantize_file": "tasks.quantize",
     "read_imatrix": "importance",
     "verify_file": "tasks.verify",

@@ -127,7 +127,9 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
             "object; download it again"
         )
     for file, method in QUANTIZATION_FILES.items():
-        own = None if "quant_method" in stated else read_json(folder / file)
+        said = stated.get("quant_method")
+        is_asked = said is None or said == method == "modelopt"  # tells of layers there
+        own = read_json(folder / file) if is_asked else None
         if own is not None:
             stated = {"quant_method": method, **stated, **own.get("quantization", own)}
     return stated

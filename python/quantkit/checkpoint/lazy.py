@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import dequantize_rows
+from ..arrays.rows import dequantize_rows
 from ..errors import CheckpointError
 from ..files.mapped import fetched
 from ..types import QuantType

@@ -1,4 +1,4 @@
-"""Importance matrices: merge, read, write, describe, and check those users pass.
+"""Importance matrices: merge, read, write and describe.
 
 An importance matrix has, for every weight matrix, the mean square of the activations
 that multiply each column.  Quantizers weight errors with it.

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..array_like import as_f32
+from ..arrays.given import as_f32
 from ..errors import NonFiniteError, OptionError, ShapeError
 from ..gguf.importance import Importance
 from ..paths import StrPath, as_path

@@ -7,7 +7,7 @@ import os
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..array_like import as_array
+from ..arrays.given import as_array
 from ..errors import ShapeError
 from ..execution.workers import Workers
 from ..forward.base import Model as LoadedModel

@@ -21,7 +21,7 @@ from .._native import (
     pack_activations,
     packing_for,
 )
-from ..arrays import dequantize_rows
+from ..arrays.rows import dequantize_rows
 from ..errors import FormatError, OptionError
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Activations, Model, Weights
@@ -65,12 +65,14 @@ class TypedMatrix:
         type: the type of the rows.
         n_cols: weights per row.
         precision: the precision of activations in the product.
+        scale: f32 [n_rows], a factor of each row; None: no scaling.
     """
 
     data: NDArray[np.uint8]
     type: QuantType
     n_cols: int
     precision: Precision = Precision.F32
+    scale: F32 | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -89,15 +91,19 @@ class TypedMatrix:
         y = np.empty((len(shared.values), len(self.data)), np.float32)
         made = shared.made((packing, backend.index), packed)
         matmul(made, self.data, self.type, y)
+        if self.scale is not None:
+            y *= self.scale
         return y
 
     def part(self, start: int, stop: int) -> TypedMatrix:
         """Rows start..stop-1 as a matrix, without a copy."""
-        return replace(self, data=self.data[start:stop])
+        scale = None if self.scale is None else self.scale[start:stop]
+        return replace(self, data=self.data[start:stop], scale=scale)
 
     def rows(self, index: NDArray[np.integer[Any]]) -> F32:
         """The rows at `index`, dequantized: f32 [len(index), n_cols]."""
-        return self._unpacked(self.data[index])
+        rows = self._unpacked(self.data[index])
+        return rows if self.scale is None else rows * self.scale[index, None]
 
     def _unpacked(self, rows: NDArray[np.uint8]) -> F32:
         if self.type is QuantType.F32:
@@ -210,7 +216,27 @@ def load_weights(
         done += slab.n_weights
         if progress is not None:
             progress(stage, done, total)
-    return MemoryWeights(tensors)
+    return MemoryWeights({name: _with_scale(name, tensors) for name in tensors})
+
+
+def _with_scale(name: str, tensors: Mapping[str, TypedMatrix]) -> TypedMatrix:
+    """A matrix with the scale that stands beside it, as llama.cpp writes it for NVFP4.
+
+    One number for all of it, or one for each of the matrices that it stacks.
+
+    Raises:
+        FormatError: the scale has another number of numbers.
+    """
+    matrix, scale_name = tensors[name], f"{name.removesuffix('.weight')}.scale"
+    if not name.endswith(".weight") or scale_name not in tensors:
+        return matrix
+    numbers, n_rows = MemoryWeights(tensors).vector(scale_name), matrix.shape[0]
+    if not len(numbers) or n_rows % len(numbers):
+        raise FormatError(
+            f"tensor {scale_name!r} has {len(numbers)} numbers, which the {n_rows} "
+            f"rows of {name!r} cannot share; expected one, or one for each expert"
+        )
+    return replace(matrix, scale=np.repeat(numbers, n_rows // len(numbers)))
 
 
 def load_model(source: ModelSource, weights: Weights) -> Model:

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import quantize_rows
+from ..arrays.rows import quantize_rows
 from ..errors import ShapeError
 from ..gguf.importance import Importance
 from ..gguf.source import SourceTensor

@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import dequantize_rows
+from ..arrays.finite import refuse_non_finite, refuse_overflow
+from ..arrays.rows import dequantize_rows
 from ..errors import NonFiniteError
 from ..files.mapped import fetched
-from ..finite import refuse_non_finite, refuse_overflow
 from ..gguf.source import SourceTensor
 from ..types import QuantType
 from .rounding import NEAREST, Rounding

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import dequantize_rows
+from ..arrays.rows import dequantize_rows
 from .slabs import Slab
 
 __all__ = ["TensorErrors", "convert_and_measure"]

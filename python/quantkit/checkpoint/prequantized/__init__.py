@@ -19,6 +19,7 @@ from .compressed_tensors import compressed_tensors
 from .fp8 import fp8
 from .gptq import gptq
 from .grouped import GroupedWeight
+from .modelopt import modelopt
 from .mxfp4 import mxfp4
 from .parts import Parts
 from .settings import text_setting
@@ -35,7 +36,7 @@ METHODS: Mapping[str, Method] = {
     "fbgemm_fp8": fp8,
     "fp8": fp8,
     "gptq": gptq,
-    "modelopt": fp8,
+    "modelopt": modelopt,
     "mxfp4": mxfp4,
 }
 """By the `quant_method` of a config; the weights that a method returns come last."""

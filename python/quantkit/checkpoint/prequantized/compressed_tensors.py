@@ -5,7 +5,9 @@
             X.weight_zero_point int32 [words, groups], packed along the rows
             X.weight_g_idx [columns], the group of each column
     plain   X.weight int8 or F8_E4M3, X.weight_scale, X.weight_zero_point int8
-    MXFP4   see mxfp4.py
+    MXFP4   X.weight_packed uint8, X.weight_scale uint8: see mxfp4.py
+    NVFP4   X.weight_packed uint8, X.weight_scale F8_E4M3, X.weight_global_scale, by
+            which scales are divided: see nvfp4.py
 
 Zero points are there if the weights are not symmetric, `g_idx` if the groups are not in
 order.  Codes and zero points of b bits are stored plus 2**(b - 1).
@@ -25,10 +27,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CheckpointError, UnsupportedModelError
-from ..stored import CheckpointTensor, Rows
+from ...errors import CheckpointError, UnsupportedModelError, UnsupportedTypeError
+from ..stored import CheckpointTensor, DequantizedTensor, Rows
 from .grouped import GroupedWeight
 from .mxfp4 import mxfp4_tensor
+from .nvfp4 import nvfp4_tensor
 from .packing import WORD_BITS, fields, words_for
 from .parts import Parts, expect_dtype, expect_matrix, expect_shape
 from .scaled import scaled
@@ -52,6 +55,7 @@ FORMATS = (
     "mxfp4-pack-quantized",
     "mxfp8-quantized",
     "naive-quantized",
+    "nvfp4-pack-quantized",
     "pack-quantized",
 )
 RUNTIME_ONLY = (
@@ -85,8 +89,7 @@ def compressed_tensors(config: Mapping[str, Any], parts: Parts) -> list[GroupedW
         if packed.dtype == "I32":
             grouped.append(_packed(base, packed, _scheme(groups, base), parts))
         else:
-            scale = parts.take(f"{base}.weight_scale", f"{base}.weight")
-            parts.in_place[packed.name] = mxfp4_tensor(f"{base}.weight", packed, scale)
+            parts.in_place[packed.name] = _four_bit_floats(base, packed, parts)
     for base, _ in parts.ending(".weight_scale"):
         if f"{base}.weight_scale" not in parts.used:
             _plain(base, _scheme(groups, base), parts)
@@ -158,6 +161,23 @@ def _plain(base: str, scheme: Scheme, parts: Parts) -> None:
     parts.in_place[name] = scaled(weight, scale, block, zero)
 
 
+def _four_bit_floats(
+    base: str, packed: CheckpointTensor, parts: Parts
+) -> DequantizedTensor:
+    """MXFP4 or NVFP4, as the type of the scales tells."""
+    name = f"{base}.weight"
+    scale = parts.take(f"{name}_scale", name)
+    if scale.dtype != "F8_E4M3":
+        return mxfp4_tensor(name, packed, scale)
+    if f"{name}_zero_point" in parts.stored:
+        raise UnsupportedTypeError(
+            f"tensor {packed.name!r} has 4-bit floats with zero points; quantkit reads "
+            "symmetric ones: use the checkpoint that it was made from"
+        )
+    whole = parts.take(f"{name}_global_scale", name)
+    return nvfp4_tensor(name, packed, scale, whole, divides=True)
+
+
 def _packed(
     base: str, packed: CheckpointTensor, scheme: Scheme, parts: Parts
 ) -> GroupedWeight:
@@ -172,7 +192,6 @@ def _packed(
             f"tensor {packed.name!r} has {bits} bits and the shape {list(shape)}; "
             "quantkit reads packed matrices of 1 to 8 bits"
         )
-    n_rows, n_cols = shape
     n_rows, n_cols = shape
     because = f"for the shape {list(shape)} of {name!r}"
     _, n_words = expect_matrix(packed)

@@ -2,7 +2,8 @@
 
     X.weight  F8_E4M3 or F8_E5M2, and its scale:
     X.weight_scale_inv  DeepSeek and transformers; blocks of `weight_block_size`
-    X.weight_scale      ModelOpt, AutoFP8, FBGEMM; a number, or one for each row
+    X.weight_scale      ModelOpt (modelopt.py), AutoFP8, FBGEMM; a number, or one for
+                        each row
     X.qscale_weight     Mistral; a number
 
 Sources: transformers 5.23 (integrations/finegrained_fp8.py and fbgemm_fp8.py); ModelOpt
@@ -14,16 +15,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import UnsupportedModelError
+from ..stored import CheckpointTensor, DequantizedTensor
 from .parts import Parts, expect_dtype
 from .scaled import scaled
-from .settings import block_setting, text_setting
+from .settings import block_setting
 
-__all__ = ["fp8"]
+__all__ = ["RUNTIME_ONLY", "SCALES", "fp8", "fp8_tensor"]
 
 FP8 = ("F8_E4M3", "F8_E5M2")
-ALGORITHMS = ("FP8", "MIXED_PRECISION")
-"""Of ModelOpt; mixed, each layer is looked at."""
 SCALES = {"_scale_inv": "", ".weight_scale": ".weight", ".qscale_weight": ".weight"}
 """The end of a scale's name, and that of its weight."""
 
@@ -44,20 +43,24 @@ def fp8(config: Mapping[str, Any], parts: Parts) -> None:
 
     Raises:
         CheckpointError: a tensor is missing or does not fit.
-        UnsupportedModelError: the checkpoint is ModelOpt's, but not of 8-bit floats.
         UnsupportedTypeError: a weight with a scale is no 8-bit float.
     """
-    algorithm = text_setting(config, "quant_algo", default="FP8")
-    if not algorithm.startswith(ALGORITHMS):
-        raise UnsupportedModelError(
-            f"the checkpoint is quantized by ModelOpt's {algorithm}; quantkit reads "
-            "its FP8: use the checkpoint that it was made from"
-        )
     block = block_setting(config, "weight_block_size")
     parts.drop(*RUNTIME_ONLY)
     for base, end in parts.ending(*SCALES):
         name = base + SCALES[end]
         scale = parts.take(base + end, name)
-        weight = parts.take(name, name)
-        expect_dtype(weight, *FP8)
-        parts.in_place[name] = scaled(weight, scale, block)
+        parts.in_place[name] = fp8_tensor(parts.take(name, name), scale, block)
+
+
+def fp8_tensor(
+    weight: CheckpointTensor, scale: CheckpointTensor, block: tuple[int, int] | None
+) -> DequantizedTensor:
+    """The weights of a tensor and its scales, as F32.
+
+    Raises:
+        CheckpointError: the shapes do not fit.
+        UnsupportedTypeError: the weight is no 8-bit float.
+    """
+    expect_dtype(weight, *FP8)
+    return scaled(weight, scale, block)

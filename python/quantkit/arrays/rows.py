@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _native
-from .errors import ShapeError, UnsupportedTypeError
-from .types import QuantType
+from .. import _native
+from ..errors import ShapeError, UnsupportedTypeError
+from ..types import QuantType
 
 __all__ = ["dequantize_rows", "quantize_rows"]
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .array_like import as_f32
-from .arrays import dequantize_rows, quantize_rows
-from .by_value import ByValue
-from .errors import ShapeError
+from ..by_value import ByValue
+from ..errors import ShapeError
+from ..types import QuantType
 from .finite import refuse_overflow
-from .types import QuantType
+from .given import as_f32
+from .rows import dequantize_rows, quantize_rows
 
 __all__ = ["QuantizedTensor", "dequantize", "quantize"]
 

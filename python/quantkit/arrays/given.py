@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import NonFiniteError, ShapeError
+from ..errors import NonFiniteError, ShapeError
 
 __all__ = ["as_array", "as_f32"]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import dequantize_rows
-from .errors import NonFiniteError
-from .types import QuantType
+from ..errors import NonFiniteError
+from ..types import QuantType
+from .rows import dequantize_rows
 
 __all__ = ["refuse_non_finite", "refuse_overflow"]
 

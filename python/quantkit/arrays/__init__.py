@@ -1,0 +1,1 @@
+"""Arrays of weights: given by users, quantized, dequantized, checked."""

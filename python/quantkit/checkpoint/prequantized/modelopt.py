@@ -1,0 +1,71 @@
+"""ModelOpt checkpoints: NVFP4 or FP8, or each where it is.
+
+    X.weight  uint8, X.weight_scale F8_E4M3, X.weight_scale_2: see nvfp4.py
+    X.weight  F8_E4M3, X.weight_scale: see fp8.py
+
+Activations may be meant to be quantized too (NVFP4) or not (W4A16_NVFP4); the weights
+are the same.  What a weight is follows from how it is stored; the config tells, by its
+algorithm or that of each layer, whether weights stand for themselves.
+
+Source: ModelOpt as llama.cpp's converter reads it (conversion/base.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...errors import UnsupportedModelError
+from .fp8 import RUNTIME_ONLY, SCALES, fp8_tensor
+from .nvfp4 import nvfp4_tensor
+from .parts import Parts
+from .settings import block_setting, section, text_setting
+
+__all__ = ["modelopt"]
+
+ALGORITHMS = ("FP8", "MIXED_PRECISION", "NVFP4", "W4A16_NVFP4")
+
+
+def modelopt(config: Mapping[str, Any], parts: Parts) -> None:
+    """Put the weights of a ModelOpt checkpoint together.
+
+    Raises:
+        CheckpointError: a tensor is missing or does not fit.
+        UnsupportedModelError: the checkpoint, or a layer of it, is quantized otherwise.
+        UnsupportedTypeError: a weight with a scale is stored as another type.
+    """
+    _refuse_others(config)
+    block = block_setting(config, "weight_block_size")
+    parts.drop(*RUNTIME_ONLY)
+    for base, end in parts.ending(*SCALES):
+        name = base + SCALES[end]
+        scale, weight = parts.take(base + end, name), parts.take(name, name)
+        if weight.dtype == "U8":
+            whole = parts.take(f"{base}{end}_2", name)
+            parts.in_place[name] = nvfp4_tensor(name, weight, scale, whole)
+        else:
+            parts.in_place[name] = fp8_tensor(weight, scale, block)
+
+
+def _refuse_others(config: Mapping[str, Any]) -> None:
+    """Refuse algorithms whose stored weights are for changed activations.
+
+    Raises:
+        UnsupportedModelError: with the algorithm, and its layer if one is named.
+    """
+    for where, algorithm in _algorithms(config):
+        is_fp8 = algorithm.startswith("FP8")  # of rows, of blocks
+        if algorithm not in ALGORITHMS and not is_fp8:
+            raise UnsupportedModelError(
+                f"{where} is quantized by ModelOpt's {algorithm}; quantkit reads its "
+                f"{', '.join(ALGORITHMS)}: use the checkpoint that it was made from"
+            )
+
+
+def _algorithms(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is quantized, and by which algorithm: all, then each layer."""
+    yield "the checkpoint", text_setting(config, "quant_algo", default="FP8")
+    layers = section(config, "quantized_layers")
+    for layer in layers:
+        own = section(layers, layer)
+        yield f"layer {layer!r}", text_setting(own, "quant_algo", default="FP8")
