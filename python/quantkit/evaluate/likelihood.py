@@ -155,11 +155,11 @@ def compare_tokens(
 
 
 def refuse_broken(nll: F64, who: str = "the model") -> None:
-    """Refuse a model that predicts NaN, or worse than a perplexity can say.
+    """Refuse a model that predicts NaN, or whose perplexity would overflow.
 
     Args:
-        nll: its negative log likelihoods of the tokens of a chunk.
-        who: the model, in messages.
+        nll: the negative log likelihoods of a chunk's tokens.
+        who: the model's name in messages.
 
     Raises:
         NonFiniteError: they are NaN, or above `MAX_NLL` on average.

@@ -108,7 +108,7 @@ def assign_types(
     Raises:
         FormatError: a feed-forward tensor of a mixture of experts has no valid layer
             number in its name.
-        UnsupportedTypeError: as `fitting`.
+        UnsupportedTypeError: as for `fitting`.
     """
     assigned: dict[str, Assignment] = {}
     eligible: list[Tensor] = []
