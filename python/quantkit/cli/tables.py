@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,11 +11,13 @@ from rich.text import Text
 
 from .._native import active_backend, backends
 from ..cells import Cells
-from ..evaluate import Comparison
-from ..tasks.convert import ConvertReport
-from ..tasks.info import ModelInfo
-from ..tasks.quantize_report import QuantizeReport
-from ..tasks.verify import Verification
+
+if TYPE_CHECKING:  # each command imports the class of its own results
+    from ..evaluate import Comparison
+    from ..tasks.convert import ConvertReport
+    from ..tasks.info import ModelInfo
+    from ..tasks.quantize_report import QuantizeReport
+    from ..tasks.verify import Verification
 
 __all__ = [
     "backends_table",
