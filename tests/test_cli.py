@@ -276,8 +276,8 @@ def test_tensors_that_lack_importance_are_listed(
     """Refused by default; named in the summary when they fall back; verified."""
     out = tmp_path / "out.gguf"
     command = ("quantize", demo_f16, out, "Q2_K_S")
-    assert "type (--missing-imatrix fallback)" in failed(*command)
-    assert "type (--missing-imatrix fallback)" in failed(*command, "--dry-run")
+    assert "these tensors (--missing-imatrix fallback)" in failed(*command)
+    assert "these tensors (--missing-imatrix fallback)" in failed(*command, "--dry-run")
     done = run(*command, "--missing-imatrix", "fallback", "--provenance")
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = [x for x in done.stdout.splitlines() if "no importance" in x]

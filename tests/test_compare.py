@@ -192,7 +192,7 @@ def test_activations_of_16_bits_are_exact_and_of_8_are_not() -> None:
     ("value", "words"),
     [
         (np.nan, "predicts NaN"),
-        (1e5, "predicts a text with a mean log likelihood of -"),
+        (1e5, "has a mean log likelihood of -"),
     ],
 )
 def test_a_model_that_predicts_nothing_is_refused(
@@ -362,7 +362,7 @@ def test_what_is_refused_before_any_work(demo_f16: Path, tmp_path: Path) -> None
         compare(DEMO_MODEL, text=[])
     q8 = tmp_path / "q8.gguf"
     qk.quantize_file(demo_f16, q8, "Q8_0")
-    with pytest.raises(UnsupportedTypeError, match="is Q8_0 already"):
+    with pytest.raises(UnsupportedTypeError, match="is already Q8_0"):
         compare(q8, ["Q4_0"], text=TEXT)
 
 

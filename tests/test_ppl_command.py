@@ -207,7 +207,7 @@ def test_scores_are_not_kept_in_a_file_of_something_else(
     other = tmp_path / "out.json.scores"
     other.write_text("my notes")
     result = ppl("--text", text, *SMALL, "--save", tmp_path / "out.json")
-    assert "holds something else" in str(result.exception)
+    assert "has other content" in str(result.exception)
     assert other.read_text() == "my notes"
 
 

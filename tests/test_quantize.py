@@ -141,7 +141,7 @@ def test_quantized_input_is_refused_unless_allowed(
     """Quantizing twice loses twice, so it has to be asked for."""
     q8, q4 = tmp_path / "q8.gguf", tmp_path / "q4.gguf"
     quantize_file(demo_f16, q8, "Q8_0")
-    with pytest.raises(qk.UnsupportedTypeError, match="is Q8_0 already"):
+    with pytest.raises(qk.UnsupportedTypeError, match="is already Q8_0"):
         quantize_file(q8, q4, "Q4_0")
     assert not q4.exists()
     quantize_file(q8, q4, "Q4_0", allow_requantize=True)

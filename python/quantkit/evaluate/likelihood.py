@@ -38,7 +38,7 @@ F64 = NDArray[np.float64]
 Targets = NDArray[np.integer[Any]]
 
 MAX_NLL = 300
-"""The largest mean whose exponential can be squared, as errors of a perplexity are."""
+"""The largest mean for which the squared perplexity, used in errors, is finite."""
 
 VOCABULARY_ROWS = 1024
 """Tokens in a tile, so that the logits of a tile fit in a core's L2 cache."""
@@ -155,11 +155,11 @@ def compare_tokens(
 
 
 def refuse_broken(nll: F64, who: str = "the model") -> None:
-    """Refuse a model that predicts NaN, or worse than a perplexity can say.
+    """Refuse a model that predicts NaN, or whose perplexity would overflow.
 
     Args:
-        nll: its negative log likelihoods of the tokens of a chunk.
-        who: the model, in messages.
+        nll: the negative log likelihoods of a chunk's tokens.
+        who: the model's name in messages.
 
     Raises:
         NonFiniteError: they are NaN, or above `MAX_NLL` on average.
@@ -171,9 +171,9 @@ def refuse_broken(nll: F64, who: str = "the model") -> None:
         )
     if nll.mean() > MAX_NLL:
         raise NonFiniteError(
-            f"{who} predicts a text with a mean log likelihood of {-nll.mean():.0f} a "
-            "token, whose perplexity is beyond all numbers (chance gives about -12); "
-            "its weights or its metadata are damaged"
+            f"{who} has a mean log likelihood of {-nll.mean():.0f} per token, so its "
+            "perplexity would overflow (random guessing gives about -12); its weights "
+            "or its metadata are damaged"
         )
 
 

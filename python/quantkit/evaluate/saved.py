@@ -1,15 +1,14 @@
-"""What was measured so far, kept beside a result so that a later run goes on with it.
+"""Save the scores of a comparison, so that a later run can resume it.
 
-`results.json` has `results.json.scores` beside it: a record (see `RecordFile`) for each
-chunk that a model was measured on,
+`results.json.scores` belongs to `results.json`.  It has a record (see `RecordFile`) for
+each chunk that a model was measured on:
 
-    {"key": of what, "seconds": it took, "nll": ..., "kld": ..., "same_top": ...}
+    {"key": hash, "seconds": duration, "nll": ..., "kld": ..., "same_top": ...}
 
-with arrays in base 64.  The key is a hash of all that the scores depend on: the files
-of the model and of the base, the recipe, the importance, the tokens, the version of
-quantkit.  A changed option
-or file therefore finds nothing, and one that changes no score (more types, more chunks,
-other threads) finds all there is.
+Arrays are base64.  The key is a hash of everything that determines the scores: the
+files of the model and the base, the recipe, the importance, the tokens and the version
+of quantkit.  So after a change of these no scores are found, and after other changes
+(more types, more chunks, other threads) all are found.
 """
 
 from __future__ import annotations
@@ -42,27 +41,27 @@ def scores_beside(results: Path) -> Path:
 
 
 class SavedScores:
-    """Scores by key, in a file that one process at a time has; a context manager.
+    """Scores by key, in a file locked by this process; a context manager.
 
     Args:
         path: the file.
 
     Raises:
-        OutputError: the file cannot be written, or another process writes it.
+        OutputError: the file cannot be written, or another process is writing it.
     """
 
     def __init__(self, path: Path) -> None:
         self._known: dict[str, dict[str, Any]] = {}
         self._file = RecordFile(
             path,
-            f"cannot write {path}: another process is measuring into it; wait for "
-            "that, or save to another file",
+            f"cannot write {path}: another process is writing it; wait for it, or "
+            "save to another file",
         )
         if self._file.is_foreign:
             self._file.close()
             raise OutputError(
-                f"cannot keep scores in {path}: that file holds something else; move "
-                "it, or save under another name"
+                f"cannot save scores in {path}: the file has other content; move it, "
+                "or save under another name"
             )
         while (record := self._file.read()) is not None:
             self._known[record["key"]] = record
@@ -72,7 +71,7 @@ class SavedScores:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file, which stays."""
+        """Close the file without removing it."""
         self._file.close()
 
     def scores(self, key: str) -> Timed | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from shutil import disk_usage
-from threading import Lock
 from typing import IO
 
 import numpy as np
@@ -26,7 +25,7 @@ MEMORY_BYTES = 1 << 30
 
 
 class HiddenStore:
-    """Numbered arrays of one shape; safe to use from several threads.
+    """Numbered arrays of one shape, for use by one thread.
 
     Args:
         n: the number of arrays.
@@ -41,7 +40,6 @@ class HiddenStore:
         self._size = 4 * shape[0] * shape[1]
         self._memory: dict[int, F32] = {}
         self._file: IO[bytes] | None = None
-        self._lock = Lock()
         if n * self._size > MEMORY_BYTES:
             folder = Path(tempfile.gettempdir())
             if disk_usage(folder).free < n * self._size:
@@ -62,17 +60,15 @@ class HiddenStore:
         if self._file is None:
             self._memory[i] = hidden.copy()  # so that the full sequence can be freed
             return
-        with self._lock:
-            self._file.seek(i * self._size)
-            self._file.write(hidden.tobytes())
+        self._file.seek(i * self._size)
+        self._file.write(hidden.tobytes())
 
     def get(self, i: int) -> F32:
         """The stored array i."""
         if self._file is None:
             return self._memory[i]
-        with self._lock:
-            self._file.seek(i * self._size)
-            data = self._file.read(self._size)
+        self._file.seek(i * self._size)
+        data = self._file.read(self._size)
         return np.frombuffer(data, np.float32).reshape(self._shape)
 
     def _full(self, folder: Path, n: int) -> OutputError:

@@ -1,7 +1,7 @@
-"""JSON values in a file, one per line, so that a killed process loses at most the last.
+"""A file of JSON values, one per line; a killed process loses at most the last one.
 
-Each line starts with the CRC-32 of the rest, in hexadecimal digits: a line that was not
-written to its end is recognized.
+Each line starts with the CRC-32 of the rest, in hexadecimal, so that an incomplete line
+is detected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["RecordFile"]
 
 
 class RecordFile:
-    """A file of records, open in this process only; it is created if need be.
+    """A file of records, locked by this process; created if it does not exist.
 
     Args:
         path: the file.
@@ -43,7 +43,7 @@ class RecordFile:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the file holds something that cannot be records."""
+        """Whether the file has content that cannot be records."""
         self._file.seek(0)
         start = self._file.read(9)
         self._file.seek(0)
@@ -62,7 +62,7 @@ class RecordFile:
             return None
 
     def cut(self) -> None:
-        """Remove the line that `read` looked at last, and all after it.
+        """Remove the line that `read` read last, and all lines after it.
 
         Raises:
             OutputError: the file cannot be written.
@@ -72,7 +72,7 @@ class RecordFile:
             self._file.truncate()
 
     def clear(self) -> None:
-        """Remove everything.
+        """Remove all lines.
 
         Raises:
             OutputError: the file cannot be written.
@@ -81,7 +81,7 @@ class RecordFile:
         self.cut()
 
     def write(self, value: Any) -> None:
-        """Append a value, and hand it to the operating system.
+        """Append a value and flush it to the operating system.
 
         Raises:
             OutputError: the file cannot be written.
@@ -92,7 +92,7 @@ class RecordFile:
             self._file.flush()
 
     def close(self) -> None:
-        """Let others have the file."""
+        """Close and unlock the file."""
         with suppress(OSError):  # closing flushes, which fails again on a full disk
             self._file.close()
 

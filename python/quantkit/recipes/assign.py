@@ -33,10 +33,10 @@ Tensor = tuple[str, tuple[int, ...], QuantType]
 # Tensors that every recipe quantizes to Q8_0: architecture -> substrings of names.
 _Q8_0_PARTS_OF = {"glm5-next": ("attn_q_a", "attn_q_b", "nextn.eh_proj")}
 
-# Types with such blocks have no fallback but F16.
+# Types with blocks of this size have no fallback except F16.
 _SMALLEST_BLOCK = 32
 
-# What takes over where a row is not a whole number of larger blocks.
+# The fallback if a row is not a whole number of a type's blocks.
 _FALLBACK = {
     QuantType.Q2_0: QuantType.Q4_0,
     QuantType.Q2_K: QuantType.Q4_0,
@@ -108,7 +108,7 @@ def assign_types(
     Raises:
         FormatError: a feed-forward tensor of a mixture of experts has no valid layer
             number in its name.
-        UnsupportedTypeError: as `fitting`.
+        UnsupportedTypeError: as for `fitting`.
     """
     assigned: dict[str, Assignment] = {}
     eligible: list[Tensor] = []
@@ -224,21 +224,21 @@ def fitting(name: str, chosen: QuantType, n_cols: int, reason: str) -> Assignmen
     """A chosen type, or its fallback if rows are not a whole number of its blocks.
 
     Args:
-        name: of the tensor.
+        name: the tensor's name.
         chosen: the type.
         n_cols: weights per row.
         reason: the rule that chose it.
 
     Raises:
-        UnsupportedTypeError: the type has no fallback, in llama.cpp neither.
+        UnsupportedTypeError: the type has no fallback (nor in llama.cpp).
     """
     if n_cols % chosen.block_size == 0:
         return Assignment(chosen, reason)
     if chosen not in _FALLBACK and chosen.block_size > _SMALLEST_BLOCK:
         raise UnsupportedTypeError(
-            f"tensor {name!r} has rows of {n_cols} weights, which are no whole number "
-            f"of {chosen.name}'s blocks of {chosen.block_size}, and no other type "
-            "takes over; give such tensors another type (`tensor_types`), or choose "
+            f"tensor {name!r} has rows of {n_cols} weights, which are not a whole "
+            f"number of {chosen.name}'s blocks of {chosen.block_size}, and there is no "
+            "fallback type; choose another type for such tensors (`tensor_types`), or "
             "another recipe"
         )
     smaller = _FALLBACK.get(chosen, chosen)

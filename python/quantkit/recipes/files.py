@@ -88,7 +88,7 @@ def chosen_recipe(
         base = Recipe.parse(name)
     if base is None:
         raise OptionError(
-            f"{recipe or recipe_from} names no base recipe; name one, such as Q4_K_M"
+            f"{recipe or recipe_from} has no base recipe; name one, such as Q4_K_M"
         )
     return base, overrides.over(more)
 

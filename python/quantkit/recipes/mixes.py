@@ -1,7 +1,7 @@
 """The table of recipes: a base type, and for some roles better types under conditions.
 
-A rule is a tuple of cases; the first case whose condition holds gives the type, and
-if none does the base type stays.  Another recipe is another row of `RECIPES`.
+A rule is a tuple of cases.  The first case whose condition holds gives the type; if
+none does, it is the base type.  To add a recipe, add a row to the table.
 Source of every row: llama.cpp's llama-quant.cpp, build 11434.
 """
 
@@ -70,7 +70,7 @@ class Recipe:
 
     @property
     def file_type(self) -> FileType:
-        """The number under `general.file_type`."""
+        """The value of `general.file_type`."""
         return FileType[self.name]
 
     @classmethod

@@ -173,7 +173,7 @@ def _choice(
     name, shape, present = tensor
     if kept_because(facts.architecture, name, shape) is None:
         if overrides.leave_output_tensor and name == "output.weight":
-            return Assignment(present, "kept: output.weight is to be left as it is")
+            return Assignment(present, "kept: leave_output_tensor")
         chosen = _option(recipe, facts, name, overrides)
         if chosen is not None:
             return fitting(name, chosen[0], shape[-1], chosen[1])
@@ -221,12 +221,11 @@ def _refuse_idle_patterns(
         kept = [kept_because(facts.architecture, n, shape) for n, shape, _ in matched]
         if not matched:
             raise OptionError(
-                f'`tensor_types="{choice.pattern}"`: no tensor\'s name matches; '
+                f'`tensor_types="{choice.pattern}"` matches no tensor name; '
                 "quantkit info lists the names"
             )
         if all(kept):
             raise OptionError(
-                f'`tensor_types="{choice.pattern}"`: it matches {matched[0][0]}'
-                f"{' and others' if len(matched) > 1 else ''}, which are never "
-                f"quantized ({kept[0]})"
+                f'`tensor_types="{choice.pattern}"` matches only tensors that are '
+                f"never quantized, such as {matched[0][0]} ({kept[0]})"
             )

@@ -27,11 +27,11 @@ N_NAMED = 3
 
 
 class MissingImportance(str, Enum):
-    """What becomes of tensors that lack the importance that their type needs.
+    """What to do with tensors that lack the importance that their type requires.
 
     Attributes:
-        REFUSE: an error, before any work.
-        FALLBACK: they get the next better type that needs none.
+        REFUSE: raise an error, before any work.
+        FALLBACK: use the next larger type that does not require importance.
     """
 
     REFUSE = "refuse"
@@ -39,10 +39,10 @@ class MissingImportance(str, Enum):
 
     @classmethod
     def parse(cls, text: str) -> MissingImportance:
-        """The choice that "refuse" or "fallback" stands for.
+        """Parse "refuse" or "fallback".
 
         Raises:
-            OptionError: it is neither.
+            OptionError: the text is neither.
         """
         try:
             return cls(text.lower() if isinstance(text, str) else text)
@@ -105,9 +105,9 @@ def _refuse_quantized(changed: Changes) -> None:
     for name, (old, new) in changed.items():
         if old.is_quantized:
             raise UnsupportedTypeError(
-                f"tensor {name} is {old.name} already, and quantizing it again to "
+                f"tensor {name} is already {old.name}, and quantizing it again to "
                 f"{new.type.name} loses more than either; start from the F16, BF16 or "
-                "F32 model, or allow that: "
+                "F32 model, or allow it: "
                 "`quantize_file(allow_requantize=True)`"
             )
 
@@ -117,9 +117,9 @@ def _refuse_unknown(changed: Changes) -> None:
         for type in (old, new.type):
             if type not in native_types():
                 raise UnsupportedTypeError(
-                    f"tensor {name} is to become {new.type.name} from {old.name}, and "
-                    f"quantkit does not know how to read or write {type.name}; leave "
-                    "the tensor as it is, or choose another type (`tensor_types`)"
+                    f"tensor {name} would be converted from {old.name} to "
+                    f"{new.type.name}, but quantkit cannot read or write {type.name}; "
+                    "keep its type, or choose another type (`tensor_types`)"
                 )
 
 
@@ -132,17 +132,17 @@ def _refuse_without_importance(
     which = ", ".join(named[:N_NAMED]) + more
     if is_any:
         text = (
-            f"the importance matrix has no entry for {which}, and such types are of no "
-            "use without; collect it anew on a longer text (quantkit imatrix)"
+            f"the importance matrix has no entry for {which}, and these types require "
+            "importance; collect it again on a longer text (quantkit imatrix)"
         )
     else:
         text = (
-            f"{recipe.name} makes {which}, and such types are of no use without an "
-            "importance matrix; collect one (quantkit imatrix) and pass it "
-            "(`importance`), choose another recipe"
+            f"{recipe.name} uses {which}, and these types require an importance "
+            "matrix; collect one (quantkit imatrix) and pass it (`importance`), choose "
+            "another recipe"
         )
     raise UnsupportedTypeError(
-        f"{text}, or let these tensors have the next better type "
+        f"{text}, or use the next larger type for these tensors "
         '(`quantize_file(missing_importance="fallback")`)'
     )
 
