@@ -265,7 +265,7 @@ def test_files_equal_llamacpps(recipe: str, suffix: str, tmp_path: Path) -> None
     importance = read_imatrix(Path(folder) / "imatrix.gguf") if suffix else None
     out, theirs = tmp_path / "out.gguf", Path(folder) / f"{recipe}{suffix}.gguf"
     if not theirs.exists():  # llama.cpp refused the rows, or the lack of importance
-        with pytest.raises(UnsupportedTypeError):
+        with pytest.raises(qk.UnsupportedTypeError):
             quantize_file(f16, out, recipe, importance=importance)
         return
     quantize_file(f16, out, recipe, importance=importance)
