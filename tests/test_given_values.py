@@ -40,7 +40,7 @@ def test_parameters_that_are_not_what_they_must_be(values: Any, words: str) -> N
     ("make", "words"),
     [
         (lambda: raw.TensorType(3, "Q8_0"), "3 is not a regular expression"),
-        (lambda: raw.TensorType("a", 8), "8 is no type"),
+        (lambda: raw.TensorType("a", 8), "8 is not a type"),
         (lambda: raw.TensorType.parse(3), "'?3'? is not REGEX=TYPE"),
         (lambda: raw.Overrides(["a"]), "'a' is not REGEX=TYPE"),
         (lambda: raw.Overrides(output_tensor_type="Q9"), "unknown type 'Q9'"),
@@ -76,7 +76,7 @@ def test_values_that_are_of_no_kind(make: Callable[[], object], words: str) -> N
         ({"edits": {"general.name": "x"}}, r"`edits` is .*; expected Edits\("),
         ({"missing_importance": 3}, "`missing_importance` is 3; expected refuse or"),
         ({"split_max_bytes": 0}, "`split_max_bytes` is 0; expected a number"),
-        ({"split_max_bytes": 9, "keep_split": True}, "exclude each other"),
+        ({"split_max_bytes": 9, "keep_split": True}, "cannot be combined"),
     ],
 )
 def test_what_quantize_file_refuses(tmp_path: Path, values: Any, words: str) -> None:
