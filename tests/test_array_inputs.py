@@ -148,7 +148,7 @@ def test_what_is_no_type(type: Any) -> None:
 @pytest.mark.parametrize("recipe", [None, 15, b"Q4_K_M"])
 def test_what_is_no_recipe(recipe: Any) -> None:
     """Likewise."""
-    with pytest.raises(qk.UnsupportedTypeError, match="is no recipe"):
+    with pytest.raises(qk.UnsupportedTypeError, match="is not a recipe"):
         qk.Recipe.parse(recipe)
 
 

@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {"options": qk.TextOptions(ctx=64, chunks=2), "threads":
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"recipe": 15}, "15 is no recipe"),
+        ({"recipe": 15}, "15 is not a recipe"),
         ({"recipe": "Q4_X"}, "unknown recipe 'Q4_X'; did you mean"),
         ({"options": {"ctx": 64}}, "`options` is .*; expected a TextOptions"),
         ({"activations": "i8"}, "`activations` is 'i8'; expected one of i16"),
@@ -53,9 +53,9 @@ def test_parameters_that_are_not_what_they_must_be(values: Any, words: str) -> N
         ),
         (lambda: raw.Model.open({}), "`model` is of type dict; expected the path"),
         (lambda: raw.compare([], text=TEXT), "`model` is empty"),
-        (lambda: raw.compare(DEMO_MODEL, [8], text=TEXT), "8 is no recipe"),
+        (lambda: raw.compare(DEMO_MODEL, [8], text=TEXT), "8 is not a recipe"),
         (lambda: raw.compare(DEMO_MODEL, text=TEXT, base=3, **SMALL), "is called 3"),
-        (lambda: raw.convert(DEMO_MODEL, "o", None), "None is no recipe"),
+        (lambda: raw.convert(DEMO_MODEL, "o", None), "None is not a recipe"),
         (lambda: raw.convert(DEMO_MODEL, "o", vocab_type="x"), "`vocab_type` is 'x'"),
         (
             lambda: raw.convert(DEMO_MODEL, "o", split_max_bytes="1G"),
