@@ -109,8 +109,8 @@ SplitMaxBytes = Annotated[
         "--split-max-size",
         parser=usage(parse_size),
         metavar="N(M|G)",
-        help="Write several files with at most this many million (M) or billion (G) "
-        "bytes of tensors.",
+        help="Write several files, each with at most this many million (M) or billion "
+        "(G) bytes of tensors.",
         rich_help_panel=FILES,
     ),
 ]

@@ -75,7 +75,8 @@ def convert(
         symmetric_q4_0: store 4-bit symmetric weights in groups of 32 as Q4_0, without
             loss.
         importance: of the weights, if `outtype` is a recipe; see `quantize_file`.
-        split_max_bytes: write several files with at most this many bytes of tensors.
+        split_max_bytes: write several files, each with at most this many bytes of
+            tensors.
         dry_run: do everything but write.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.

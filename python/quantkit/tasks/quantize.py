@@ -90,7 +90,8 @@ def quantize_file(
             "fallback" to the next better type.
         allow_requantize: accept tensors that are already quantized.
         keep_split: write as many files as the model has, with the same tensors.
-        split_max_bytes: write several files with at most this many bytes of tensors.
+        split_max_bytes: write several files, each with at most this many bytes of
+            tensors.
         measure: measure the error of each tensor; see `TensorReport.errors`.
         provenance: record the recipe and the hashes of the inputs in the metadata;
             except for these keys, the file is llama-quantize's.
