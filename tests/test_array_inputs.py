@@ -141,14 +141,14 @@ def test_what_is_no_array_of_numbers(values: Any) -> None:
 @pytest.mark.parametrize("type", [None, 12, 4.0, b"Q4_K", ["Q4_K"], "", "Q4_K\ud800"])
 def test_what_is_no_type(type: Any) -> None:
     """Nor a name of one."""
-    with pytest.raises(qk.UnsupportedTypeError, match=r"is no type|unknown type"):
+    with pytest.raises(qk.UnsupportedTypeError, match=r"is not a type|unknown type"):
         qk.quantize(np.ones(256), type)
 
 
 @pytest.mark.parametrize("recipe", [None, 15, b"Q4_K_M"])
 def test_what_is_no_recipe(recipe: Any) -> None:
     """Likewise."""
-    with pytest.raises(qk.UnsupportedTypeError, match="is no recipe"):
+    with pytest.raises(qk.UnsupportedTypeError, match="is not a recipe"):
         qk.Recipe.parse(recipe)
 
 
@@ -156,9 +156,9 @@ def test_what_is_no_recipe(recipe: Any) -> None:
     ("value", "type", "words"),
     [
         (1e9, "Q4_0", r"row 0, columns 0 to 31, of up to 1e\+09, are too large"),
-        (7e4, "F16", "row 0, column 0 is 70000.0, which F16 cannot hold; .* BF16"),
-        (3.4e38, "BF16", "column 0 is .*, which BF16 cannot hold; choose F32"),
-        (1e300, "F32", r"1e\+300 at index \[0, 0\], which 32-bit numbers cannot hold"),
+        (7e4, "F16", "row 0, column 0 is 70000.0, too large for F16; .* BF16"),
+        (3.4e38, "BF16", "column 0 is .*, too large for BF16; choose F32"),
+        (1e300, "F32", r"1e\+300 at index \[0, 0\], which is too large for f32"),
     ],
 )
 def test_weights_that_would_not_read_back(value: float, type: str, words: str) -> None:

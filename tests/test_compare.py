@@ -372,7 +372,7 @@ def test_models_of_other_vocabularies_are_refused(demo_f16: Path) -> None:
     key = "tokenizer.ggml.add_bos_token"
 
     other = InMemory({**source.metadata, key: boolean(False)}, source.tensors)
-    with pytest.raises(QuantkitError, match=r"model 2 and .*one vocabulary"):
+    with pytest.raises(QuantkitError, match=r"model 2 and .*same vocabulary"):
         compare([demo_f16, other], text=TEXT, **SMALL)
 
 

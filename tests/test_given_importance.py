@@ -65,16 +65,16 @@ def test_importance_of_any_kind(
     [
         (3, qk.OptionError, "is of type int; expected the path of an imatrix file"),
         (["a"], qk.OptionError, "is of type list; expected"),
-        ({}, qk.OptionError, "is of no tensor"),
+        ({}, qk.OptionError, "`importance` is empty"),
         ({3: [1.0]}, qk.OptionError, "has the key 3; expected tensor names"),
-        ({"a": [[1.0], [2.0, 3.0]]}, qk.ShapeError, "of a is no array"),
+        ({"a": [[1.0], [2.0, 3.0]]}, qk.ShapeError, "of a is not an array"),
         ({"a": "ones"}, qk.ShapeError, "of a is an array of <U4"),
         ({"a": 1.0}, qk.ShapeError, r"of a has shape \[\]; expected \[cols\]"),
         ({"a": []}, qk.ShapeError, r"of a has shape \[0\]"),
         ({"a": np.ones((1, 2, 3))}, qk.ShapeError, r"of a has shape \[1, 2, 3\]"),
         ({"a": [1.0, -2.0]}, qk.NonFiniteError, r"of a at \[1\] is -2.0; it must be"),
         ({"a": [[1.0, np.nan]]}, qk.NonFiniteError, r"of a at \[0, 1\] is nan"),
-        ({"a": [1e300]}, qk.NonFiniteError, "of a holds 1e.300 at index"),
+        ({"a": [1e300]}, qk.NonFiniteError, "of a contains 1e.300 at index"),
         ("a\0b", qk.OptionError, "is 'a.x00b'; expected a path"),
     ],
 )
@@ -100,11 +100,11 @@ def test_importance_that_nothing_would_use_is_refused() -> None:
         qk.Model.open(DEMO_MODEL, importance=given)
     with pytest.raises(qk.OptionError, match=r"`importance` .* without `types`"):
         qk.compare(DEMO_MODEL, text=TEXT, importance=given)
-    with pytest.raises(qk.OptionError, match="`importance` is of no use for f16"):
+    with pytest.raises(qk.OptionError, match="`importance` has no effect with f16"):
         qk.convert(DEMO_MODEL, "out.gguf", "f16", importance=given)
 
 
 def test_an_importance_matrix_has_no_stride() -> None:
     """All positions of a chunk are summed."""
-    with pytest.raises(qk.OptionError, match="`stride` is not for importance"):
+    with pytest.raises(qk.OptionError, match="`stride` is not allowed: all positions"):
         qk.imatrix(DEMO_MODEL, TEXT, options=qk.TextOptions(ctx=64, stride=8))

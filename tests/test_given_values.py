@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {"options": qk.TextOptions(ctx=64, chunks=2), "threads":
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"recipe": 15}, "15 is no recipe"),
+        ({"recipe": 15}, "15 is not a recipe"),
         ({"recipe": "Q4_X"}, "unknown recipe 'Q4_X'; did you mean"),
         ({"options": {"ctx": 64}}, "`options` is .*; expected a TextOptions"),
         ({"activations": "i8"}, "`activations` is 'i8'; expected one of i16"),
@@ -40,7 +40,7 @@ def test_parameters_that_are_not_what_they_must_be(values: Any, words: str) -> N
     ("make", "words"),
     [
         (lambda: raw.TensorType(3, "Q8_0"), "3 is not a regular expression"),
-        (lambda: raw.TensorType("a", 8), "8 is no type"),
+        (lambda: raw.TensorType("a", 8), "8 is not a type"),
         (lambda: raw.TensorType.parse(3), "'?3'? is not REGEX=TYPE"),
         (lambda: raw.Overrides(["a"]), "'a' is not REGEX=TYPE"),
         (lambda: raw.Overrides(output_tensor_type="Q9"), "unknown type 'Q9'"),
@@ -53,9 +53,9 @@ def test_parameters_that_are_not_what_they_must_be(values: Any, words: str) -> N
         ),
         (lambda: raw.Model.open({}), "`model` is of type dict; expected the path"),
         (lambda: raw.compare([], text=TEXT), "`model` is empty"),
-        (lambda: raw.compare(DEMO_MODEL, [8], text=TEXT), "8 is no recipe"),
+        (lambda: raw.compare(DEMO_MODEL, [8], text=TEXT), "8 is not a recipe"),
         (lambda: raw.compare(DEMO_MODEL, text=TEXT, base=3, **SMALL), "is called 3"),
-        (lambda: raw.convert(DEMO_MODEL, "o", None), "None is no recipe"),
+        (lambda: raw.convert(DEMO_MODEL, "o", None), "None is not a recipe"),
         (lambda: raw.convert(DEMO_MODEL, "o", vocab_type="x"), "`vocab_type` is 'x'"),
         (
             lambda: raw.convert(DEMO_MODEL, "o", split_max_bytes="1G"),
@@ -76,7 +76,7 @@ def test_values_that_are_of_no_kind(make: Callable[[], object], words: str) -> N
         ({"edits": {"general.name": "x"}}, r"`edits` is .*; expected Edits\("),
         ({"missing_importance": 3}, "`missing_importance` is 3; expected refuse or"),
         ({"split_max_bytes": 0}, "`split_max_bytes` is 0; expected a number"),
-        ({"split_max_bytes": 9, "keep_split": True}, "exclude each other"),
+        ({"split_max_bytes": 9, "keep_split": True}, "cannot be combined"),
     ],
 )
 def test_what_quantize_file_refuses(tmp_path: Path, values: Any, words: str) -> None:

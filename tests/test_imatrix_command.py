@@ -156,7 +156,7 @@ def test_stopped_runs_write_what_they_have_and_go_on(
     stop = True
     result = run(*command)
     assert result.exit_code == 130
-    assert "stopped; collected 3 of 5 chunks; the same command goes on" in result.stderr
+    assert "stopped; collected 3 of 5 chunks; repeat the command" in result.stderr
     assert names(tmp_path) == [".m.gguf.sums", "m.gguf"]
     assert ImportanceMatrix.load(out).chunk_count == 3
     stop, seen = False, []
@@ -174,10 +174,10 @@ def test_wrong_usage(text: Path, known: ImportanceMatrix, tmp_path: Path) -> Non
     cases = {
         (): "expected MODEL and --text",
         (matrix,): "expected MODEL and --text",
-        ("--text", text, "-o", out): "needs the MODEL",
+        ("--text", text, "-o", out): "needs a MODEL to run on it",
         (DEMO_MODEL, "--text", text): "-o FILE is missing",
         ("--merge", matrix): "-o FILE is missing",
-        (matrix, "--merge", matrix, "-o", out): "no --text to read",
+        (matrix, "--merge", matrix, "-o", out): "needs a --text to run on",
         (matrix, "--show", "-o", out): "--merge",
     }
     for arguments, message in cases.items():
@@ -194,7 +194,7 @@ def test_what_is_refused_before_any_work(
     common = (DEMO_MODEL, "--text", text, *SMALL)
     result = run(*common, "-o", tmp_path / "m.bin")
     assert isinstance(result.exception, OptionError)
-    assert "ends in .gguf" in str(result.exception)
+    assert "must end in .gguf" in str(result.exception)
     result = run(*common, "-o", tmp_path / "none" / "m.gguf")
     assert isinstance(result.exception, OutputError)
     model = lettered_model("llama", tmp_path)
@@ -205,7 +205,7 @@ def test_what_is_refused_before_any_work(
     merge = ("--merge", tmp_path / "other.gguf")
     result = run(*common, *merge, "-o", tmp_path / "m.gguf")
     assert isinstance(result.exception, FormatError)
-    assert "other.gguf is of another model" in str(result.exception)
+    assert "other.gguf belongs to another model" in str(result.exception)
     known.save(tmp_path / "known.gguf")
     result = run(*merge, "--merge", tmp_path / "known.gguf", "-o", tmp_path / "m.gguf")
     assert "known.gguf does not fit the others" in str(result.exception)

@@ -230,7 +230,7 @@ def test_the_command_line_goes_before_a_recipe_file(tmp_path: Path) -> None:
     assert base.name == "Q2_K"
     assert [t.pattern for t in overrides.tensor_types] == ["attn", r"blk\.1\.", "ffn"]
     assert overrides.output_tensor_type is T.F16
-    with pytest.raises(OptionError, match="exclude"):
+    with pytest.raises(OptionError, match="cannot be combined"):
         chosen_recipe("Q2_K", own, file, file)
 
 

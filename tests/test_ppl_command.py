@@ -67,7 +67,7 @@ def test_the_table_for_people(text: Path) -> None:
         False,
         True,
     ]
-    assert "take chunks as independent" in lines[5]
+    assert "one standard error over chunks" in lines[5]
     pairs = [line.split()[:2] for line in lines[8:]]
     assert pairs == [
         [name, other]
@@ -135,7 +135,7 @@ def test_stopped_runs_show_what_they_have_and_go_on(
     assert [line.split()[0] for line in result.stdout.splitlines()[1:4]] == [
         *("BF16", "Q8_0", "Q4_0"),
     ]
-    assert "stopped; measured 8 of 9 chunks; the same command goes on" in result.stderr
+    assert "stopped; measured 8 of 9 chunks; repeat the command" in result.stderr
     assert json.loads(save.read_text())["results"][1]["chunks"] == 2
     stop, seen = False, []
     done(*command)

@@ -166,7 +166,7 @@ def test_a_recorded_file_with_everything_is_equal(
         verify_file(report.paths[0], demo_f16)
     other = write_imatrix(demo_f16, tmp_path / "other.gguf", seed=1)
     found = verify_file(report.paths[0], demo_f16, importance=other)
-    assert "made from another file" in {each.what for each in found.keys}
+    assert "made from a different file" in {each.what for each in found.keys}
     assert "blk.0.attn_q.weight" in {each.name for each in found.tensors}
 
 
@@ -188,7 +188,7 @@ def test_what_differs_is_named(demo_f16: Path, tmp_path: Path) -> None:
         "blk.2.ffn_down.weight": "1 of 256 rows differ",
     }
     assert {each.name: each.what for each in found.keys} == {
-        "general.name": "another value"
+        "general.name": "different value"
     }
 
 
@@ -208,7 +208,7 @@ def test_a_file_without_recipe_is_refused(demo_f16: Path, tmp_path: Path) -> Non
     out = tmp_path / "out.gguf"
     edits = Edits(dict([parse_field("general.file_type=int:77")]))
     quantize_file(demo_f16, out, "Q4_0", edits=edits)
-    with pytest.raises(OptionError, match="does not say by which recipe"):
+    with pytest.raises(OptionError, match="does not record its recipe"):
         verify_file(out, demo_f16)
 
 

@@ -1,10 +1,10 @@
-"""What each GGUF quantization type costs on your model and your text, and that file.
+"""Convert models to GGUF, quantize them, and measure what each type costs.
 
 Arrays: `quantize` and `dequantize`. Files: `convert`, `quantize_file` and `info`.
 Measurements: `perplexity` and `compare`; `Model` gives logits. Importance: `imatrix`.
 The command line is `quantkit`.
 
-Importing quantkit imports none of it: each name is imported when it is first used.
+`import quantkit` is fast: each name is imported when it is first used.
 """
 
 from __future__ import annotations

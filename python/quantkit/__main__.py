@@ -1,8 +1,8 @@
 """`quantkit` and `python -m quantkit`: the command line.
 
-Ctrl-C ends it with one line and exit code 130 at any moment.  While modules are
-imported, and once the command is done, nothing has to be put in order, and the process
-just ends; in between, the command is interrupted as Python programs are.
+Ctrl-C always ends it with one line and exit code 130.  During imports and after the
+command there is nothing to clean up, so the process exits at once.  In between, the
+command gets a KeyboardInterrupt.
 """
 
 from __future__ import annotations

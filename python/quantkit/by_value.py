@@ -1,4 +1,4 @@
-"""Results that compare by what they hold, arrays and NaN included."""
+"""Results that compare by value, including arrays and NaN."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["ByValue"]
 
 
 class ByValue:
-    """A base of frozen dataclasses, `@dataclass(frozen=True, eq=False)`.
+    """A base class of frozen dataclasses, `@dataclass(frozen=True, eq=False)`.
 
-    Two are equal if they are of one class and all their fields are equal: arrays if
-    shape, dtype and all items are, and NaN (what is not known) equals NaN.  So a result
-    equals its copy, and what was pickled.  As arrays, they have no hash.
+    Two objects are equal if they have the same class and equal fields.  Arrays are
+    equal if shape, dtype and all items are, and NaN (unknown) equals NaN.  So a result
+    equals its copy, also after pickling.  Like arrays, results have no hash.
     """
 
     def __eq__(self, other: object) -> bool:

@@ -1,8 +1,8 @@
-"""The error tree: everything quantkit raises on purpose is a `QuantkitError`.
+"""The errors: everything that quantkit raises on purpose is a `QuantkitError`.
 
-Messages are written for the user: which tensor, file or parameter, what was found, what
-was expected, and what to do.  Parameters stand in backticks (`save`, `chat=True`), from
-which the command line makes options; see `cli.naming`.
+A message names the tensor, file or parameter, what was found, what was expected, and
+what to do.  Parameters are in backticks (`save`, `chat=True`); the command line shows
+its options instead (see `cli.naming`).
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ __all__ = [
 
 
 class QuantkitError(Exception):
-    """Base of every error that quantkit raises on purpose."""
+    """The base class of all errors that quantkit raises on purpose."""
 
 
 class FormatError(QuantkitError):
-    """A file does not follow its format: truncated, overlapping, wrong magic."""
+    """A file is damaged or of another format."""
 
 
 class CheckpointError(QuantkitError):
-    """A checkpoint folder lacks a file, a shard or a tensor, or contradicts itself."""
+    """A checkpoint folder is incomplete or inconsistent."""
 
 
 class UnsupportedModelError(QuantkitError):
-    """The model's architecture or vocabulary is not one that quantkit knows."""
+    """The architecture or the vocabulary of a model is unknown."""
 
 
 class UnsupportedTypeError(QuantkitError, ValueError):
-    """A quantization type or recipe name is unknown, or cannot do what was asked."""
+    """A type or recipe is unknown, or cannot be used here."""
 
 
 class ShapeError(QuantkitError, ValueError):
-    """An array's shape or dtype does not fit the operation."""
+    """An array has a wrong shape or dtype."""
 
 
 class NonFiniteError(QuantkitError, ValueError):
-    """Weights, activations or predictions hold a NaN or an infinity."""
+    """Weights, importance, activations or predictions are NaN or infinite."""
 
 
 class OptionError(QuantkitError, ValueError):
-    """A parameter does not fit the model, or its value is not what it must be."""
+    """A parameter has a wrong type or value, or does not fit the model."""
 
 
 class OutputError(QuantkitError):
-    """A file cannot be written: no space, no permission, not a place for a file."""
+    """A file cannot be written, for example because the disk is full."""
 
 
 class BackendError(QuantkitError):
-    """The forced backend is unknown, or this machine cannot run it."""
+    """The forced backend is unknown, or cannot run on this machine."""

@@ -1,4 +1,4 @@
-"""Paths as users give them, one or several."""
+"""Check paths that users pass, one or several."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .errors import OptionError
 __all__ = ["StrPath", "as_path", "listed"]
 
 StrPath: TypeAlias = str | os.PathLike[str]
-"""A path: text, a pathlib.Path, or any other path object."""
+"""A path: a str, a pathlib.Path, or any other path object."""
 
 
 def as_path(path: StrPath, parameter: str) -> Path:
-    """The path that a user gave.
+    """Check a path and convert it to a Path.
 
     Args:
-        path: as given.
-        parameter: the name that messages call it by.
+        path: the path.
+        parameter: the name of the parameter, for messages.
 
     Raises:
-        OptionError: it is no path.
+        OptionError: it is not a path.
     """
     given = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(given, str) or "\0" in given:
@@ -31,5 +31,5 @@ def as_path(path: StrPath, parameter: str) -> Path:
 
 
 def listed(given: Any) -> list[Any]:
-    """One or several of anything as a list; a list or a tuple is several."""
+    """One or several values as a list; a list or tuple holds several."""
     return list(given) if isinstance(given, list | tuple) else [given]

@@ -1,4 +1,4 @@
-"""A perplexity, as several rooms hand it on."""
+"""The result of a perplexity measurement, used by several packages."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["PerplexityResult"]
 
 @dataclass(frozen=True, eq=False)
 class PerplexityResult(ByValue):
-    """A perplexity and what it was made of.
+    """A perplexity and the likelihoods from which it is computed.
 
     Attributes:
         ppl: exp(mean of nll).
-        error: standard error of `ppl`, chunks taken as independent; NaN of one chunk.
-        token_error: the same with tokens taken as independent, as llama.cpp prints it.
-        n_chunks: chunks of text evaluated.
-        n_scored: tokens scored.
-        nll: f64 [n_chunks, scored tokens of a chunk], negative log likelihoods.
-        activations: how exactly activations were held: "i16", "q8" or "f32".
+        error: one standard error of `ppl` over chunks; NaN for one chunk.
+        token_error: one standard error over tokens, as llama.cpp prints it.
+        n_chunks: number of evaluated chunks.
+        n_scored: number of scored tokens.
+        nll: f64 [n_chunks, scored tokens per chunk], negative log likelihoods.
+        activations: the precision of activations: "i16", "q8" or "f32".
     """
 
     ppl: float

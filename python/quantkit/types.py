@@ -1,8 +1,8 @@
 """The GGUF tensor types: name, id, weights per block, bytes per block.
 
 Source: the `ggml_type` enumeration and block structs of the GGUF format document
-(ggml/docs/gguf.md).  Types that quantkit reads but does not quantize to are listed too,
-so that any GGUF file can be opened and described.
+(ggml/docs/gguf.md).  The list includes types that quantkit cannot quantize to, so that
+it can open and describe any GGUF file.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ class QuantType(enum.Enum):
 
     @property
     def id(self) -> int:
-        """The number that stands for this type in a GGUF file."""
+        """The number of this type in GGUF files."""
         return self.value[0]
 
     @property
     def block_size(self) -> int:
-        """Weights per block; a row is a whole number of blocks."""
+        """Weights per block; the length of a row is a multiple of it."""
         return self.value[1]
 
     @property
@@ -79,12 +79,12 @@ class QuantType(enum.Enum):
 
     @property
     def bits_per_weight(self) -> float:
-        """Bits that one weight takes, scales included."""
+        """Bits per weight, including scales."""
         return 8 * self.block_bytes / self.block_size
 
     @property
     def is_quantized(self) -> bool:
-        """True for block types, False for plain numbers such as F16."""
+        """Whether this is a block type, and not a plain number type such as F16."""
         return self.block_size > 1
 
     def row_bytes(self, n_cols: int) -> int:
@@ -105,14 +105,14 @@ class QuantType(enum.Enum):
         """The type called `name`, in any case.
 
         Raises:
-            UnsupportedTypeError: no such type; the message suggests the nearest.
+            UnsupportedTypeError: there is no such type; the message suggests one.
         """
         if isinstance(name, QuantType):
             return name
         if not isinstance(name, str):
             raise UnsupportedTypeError(
-                f"{name!r} is no type; expected a name such as 'Q4_K', or a QuantType "
-                "(QuantType.from_id knows the numbers that GGUF files have)"
+                f"{name!r} is not a type; expected a name such as 'Q4_K', or a "
+                "QuantType (QuantType.from_id converts the numbers in GGUF files)"
             )
         try:
             return cls[name.upper()]
@@ -123,10 +123,10 @@ class QuantType(enum.Enum):
 
     @classmethod
     def from_id(cls, number: int) -> QuantType:
-        """The type that GGUF files write as `number`.
+        """The type with this number in GGUF files.
 
         Raises:
-            UnsupportedTypeError: no type has that number, or one of another project.
+            UnsupportedTypeError: the number is unknown, or is another project's type.
         """
         try:
             return _BY_ID[number]
@@ -142,16 +142,16 @@ _UNKNOWN = (
 )
 
 _PRISM = (
-    "of PrismML's branch of llama.cpp, which llama.cpp does not have: activations must "
-    "go through a Hadamard transform first, and weights read without it are garbage; "
-    "run the file with that branch, or get the model in a type of llama.cpp's"
+    "of PrismML's fork of llama.cpp, which llama.cpp does not have: its weights need a "
+    "Hadamard transform of the activations; run the file with that fork, or use a file "
+    "of the model in a type of llama.cpp"
 )
-# Numbers that other projects gave to types of their own.
+# Numbers that other projects use for their own types.
 _FOREIGN = {142: f"is PQ2_0 {_PRISM}", 143: f"is PTQ1_0 {_PRISM}"}
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The tail of an error message: the known name nearest to `name`, or all."""
+    """The end of an error message: the known name nearest to `name`, or all names."""
     names = {each.upper(): each for each in known}
     near = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.5)
     if near:

@@ -1,7 +1,7 @@
-"""The only package that touches cffi: the C core as functions over NumPy arrays.
+"""The C core as functions over NumPy arrays; the only package that uses cffi.
 
-Arguments are arrays of the right dtype and shape, checked by the callers; this package
-adds the choice of a backend and turns a status into an error.
+Callers check the dtypes and shapes of arrays.  This package chooses the backend and
+converts statuses to errors.
 """
 
 from .attending import attend

@@ -1,4 +1,4 @@
-"""Arrays as arguments of the C core, and what its statuses mean."""
+"""Pass arrays to the C core, and convert its statuses to errors."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ __all__ = ["check_type", "floats", "octets", "pointer", "workspace"]
 
 
 def pointer(array: NDArray[np.uint8]) -> object:
-    """Its memory, however it is aligned."""
+    """The memory of an array with any alignment."""
     return ffi.cast("void *", array.ctypes.data)
 
 
 def floats(array: NDArray[np.float32]) -> object:
-    """The memory of a C-contiguous f32 array, which stays alive meanwhile."""
+    """The memory of a C-contiguous f32 array; the result keeps the array alive."""
     return ffi.from_buffer("float[]", array)
 
 
 def octets(array: NDArray[np.uint8]) -> object:
-    """The memory of a C-contiguous uint8 array, which stays alive meanwhile."""
+    """The memory of a C-contiguous uint8 array; the result keeps the array alive."""
     return ffi.from_buffer("uint8_t[]", array)
 
 
 class _Memory(threading.local):
-    """Memory of a thread for one call at a time."""
+    """Memory of a thread, for one call at a time."""
 
     def __init__(self) -> None:
         self.data = np.empty(0, np.uint8)
@@ -40,14 +40,14 @@ _memory = _Memory()
 
 
 def workspace(n_bytes: int) -> NDArray[np.uint8]:
-    """At least so many bytes for a call by this thread; the next call may have them."""
+    """At least `n_bytes` of memory of this thread, valid until its next call."""
     if len(_memory.data) < n_bytes:
         _memory.data = np.empty(n_bytes, np.uint8)
     return _memory.data
 
 
 def check_type(status: int, type: QuantType, n_cols: int) -> None:
-    """Raise what a status means for rows of `n_cols` weights of a type."""
+    """Raise the error of a status, for rows of `n_cols` weights of a type."""
     if status == lib.QK_BAD_SHAPE:
         raise ShapeError(
             f"a row of {n_cols} weights does not fit {type.name}'s block "
@@ -55,8 +55,8 @@ def check_type(status: int, type: QuantType, n_cols: int) -> None:
         )
     if status == lib.QK_UNKNOWN_PACKING:
         raise QuantkitError(
-            f"activations so packed cannot be multiplied with {type.name} weights; "
-            "pack them with packing_for that type"
+            f"activations with this packing cannot be multiplied with {type.name} "
+            "weights; use packing_for that type"
         )
     if status != lib.QK_OK:
         raise QuantkitError(f"the native core refused {type.name}: status {status}")

@@ -1,4 +1,4 @@
-"""Causal attention, by the C core."""
+"""Causal attention in the C core."""
 
 from __future__ import annotations
 

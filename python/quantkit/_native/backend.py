@@ -1,4 +1,4 @@
-"""Which instruction sets the C core is compiled for, and which one runs."""
+"""The instruction sets for which the C core is compiled, and the choice of one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ENVIRONMENT_VARIABLE", "Backend", "active_backend", "backends"]
 
 ENVIRONMENT_VARIABLE = "QUANTKIT_BACKEND"
 DISABLING_VARIABLE = "QUANTKIT_DISABLE_CPU_FEATURES"
-"""Names of `cpu_features`, with commas between, that the machine is taken to lack."""
+"""Names of `cpu_features` to disable, separated by commas."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Backend:
     """The C core compiled for one instruction set.
 
     Attributes:
-        name: "scalar", "avx2", "avx512" or "neon"; that of its quantizers too.
-        lanes: blocks that it quantizes at once.
-        usable: whether this machine can run it.
-        index: its number in the C API, the best first.
-        ops: the variant of its forward pass that this machine runs, such as
-            "avx512_vnni"; None if the backend is not usable.
-        lacks: what the processor or the operating system lacks for it, such as "avx2".
+        name: "scalar", "avx2", "avx512" or "neon"; also the name of its quantizers.
+        lanes: number of blocks quantized at once.
+        usable: whether it can run on this machine.
+        index: its number in the C API; the best backend is first.
+        ops: the variant of the forward pass on this machine, such as "avx512_vnni";
+            None if the backend is not usable.
+        lacks: features that the processor or operating system lacks, such as "avx2".
     """
 
     name: str
@@ -40,19 +40,19 @@ class Backend:
 
 @cache
 def cpu_features() -> tuple[str, ...]:
-    """What the instruction sets need of the processor, by the names of compilers."""
+    """The processor features that backends need, by their names in compilers."""
     count = lib.qk_cpu_feature_count()
     return tuple(_text(lib.qk_cpu_feature_name(i)) for i in range(count))
 
 
 @cache
 def backends() -> tuple[Backend, ...]:
-    """The backends that are built in, the best first; the last is always "scalar".
+    """The built-in backends, the best first; the last is always "scalar".
 
     `QUANTKIT_DISABLE_CPU_FEATURES` is read at the first call.
 
     Raises:
-        BackendError: the variable names a feature that no instruction set needs.
+        BackendError: the variable has an unknown feature.
 
     Example:
         >>> [b.name for b in backends()][-1]
@@ -63,7 +63,7 @@ def backends() -> tuple[Backend, ...]:
 
 
 def disable_cpu_features(names: frozenset[str]) -> None:
-    """Take the machine to lack these of `cpu_features`, and to have all others it has.
+    """Disable these `cpu_features`, and enable all others that the machine has.
 
     For tests, before `backends` is called.
     """
@@ -72,7 +72,7 @@ def disable_cpu_features(names: frozenset[str]) -> None:
 
 
 def disabled_by_environment() -> frozenset[str]:
-    """What `QUANTKIT_DISABLE_CPU_FEATURES` names.
+    """The features in `QUANTKIT_DISABLE_CPU_FEATURES`.
 
     Raises:
         BackendError: a name is unknown.
@@ -82,14 +82,14 @@ def disabled_by_environment() -> frozenset[str]:
     unknown = sorted(names - set(cpu_features()))
     if unknown:
         raise BackendError(
-            f"{DISABLING_VARIABLE} names {unknown[0]!r}, which is no feature of a "
-            f"processor that quantkit uses; known: {', '.join(cpu_features())}"
+            f"{DISABLING_VARIABLE} has the unknown feature {unknown[0]!r}; known: "
+            f"{', '.join(cpu_features())}"
         )
     return names
 
 
 def describe_backend(index: int) -> Backend:
-    """A backend as it is now, by its number."""
+    """The current properties of the backend with this number."""
     ops, lacks = lib.qk_backend_ops_name(index), lib.qk_backend_lacks(index)
     return Backend(
         name=_text(lib.qk_backend_name(index)),
@@ -102,15 +102,15 @@ def describe_backend(index: int) -> Backend:
 
 
 def _text(string: object) -> str:
-    """A string of C."""
+    """A C string as a str."""
     return ffi.string(string).decode()
 
 
 def active_backend(name: str | None = None) -> Backend:
-    """The backend called `name`, or that `QUANTKIT_BACKEND` names, or the best.
+    """The backend called `name`, or that in `QUANTKIT_BACKEND`, or the best usable one.
 
     Raises:
-        BackendError: the named backend is unknown, or this machine cannot run it.
+        BackendError: the named backend is unknown, or cannot run on this machine.
     """
     name = name or os.environ.get(ENVIRONMENT_VARIABLE)
     if not name:

@@ -1,4 +1,4 @@
-"""Norms, activations and rotations, by the C core."""
+"""Norms, activation functions and rotations in the C core."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ F32 = NDArray[np.float32]
 
 
 class Function(IntEnum):
-    """A function of a number that the core applies to arrays."""
+    """A function that the core applies to each item of an array."""
 
     EXP = 0
     TANH = 1
@@ -43,10 +43,10 @@ def norm_rows(
 
     Args:
         x: C-contiguous.
-        weight, bias: [width] or [heads, width], both C-contiguous and of one shape.
+        weight, bias: [width] or [heads, width], C-contiguous, with the same shape.
         epsilon: added to the mean square.
-        backend: the one that computes.
-        centered: whether the mean is taken away first.
+        backend: the backend to use.
+        centered: whether the mean is subtracted first.
     """
     width = x.shape[-1]
     what = ffi.new("qk_norm *")
@@ -70,7 +70,7 @@ def norm_rows(
 def activate(
     function: Function, x: F32, up: F32 | None, out: F32, backend: Backend
 ) -> None:
-    """Make out = function(x), times `up` if any; C-contiguous, `out` may be `x`."""
+    """Set out = function(x), times `up` if given; C-contiguous, `out` may be `x`."""
     factor = ffi.NULL if up is None else floats(up)
     _check(
         lib.qk_activate(
@@ -89,7 +89,7 @@ def swiglu_clamped(gate: F32, up: F32, out: F32, backend: Backend) -> None:
 
 
 def soft_cap(x: F32, cap: float, out: F32, backend: Backend) -> None:
-    """Make out = cap * tanh(x / cap); C-contiguous, `out` may be `x`."""
+    """Set out = cap * tanh(x / cap); C-contiguous, `out` may be `x`."""
     _check(lib.qk_soft_cap(backend.index, floats(x), cap, x.size, floats(out)))
 
 
@@ -98,16 +98,16 @@ def rotate(
 ) -> None:
     """Rotate x [n, heads, size] in place; see `ops.turn`.
 
-    The components of a head lie side by side; positions and heads may be apart.
+    The components of a head must be contiguous; positions and heads may be strided.
     """
     n_pairs = turns.shape[-1]
     if len(turns) != len(x) or 2 * n_pairs > x.shape[-1]:
         raise ShapeError(
-            f"{n_pairs} pairs of {len(turns)} positions cannot turn an array of shape "
-            f"{x.shape}"
+            f"{n_pairs} pairs of {len(turns)} positions cannot rotate an array of "
+            f"shape {x.shape}"
         )
     if x.strides[-1] != x.itemsize:
-        raise ShapeError("the components of a head to turn do not lie side by side")
+        raise ShapeError("the components of a head to rotate are not contiguous")
     what = ffi.new("qk_rotation *")
     what.n, what.n_heads = x.shape[:2]
     what.stride, what.head_stride = (step // x.itemsize for step in x.strides[:2])

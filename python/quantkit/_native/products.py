@@ -1,4 +1,4 @@
-"""Matrix products with weights in GGUF blocks, by the C core."""
+"""Matrix products with weights in GGUF blocks, in the C core."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ __all__ = ["Packed", "Precision", "matmul", "pack_activations", "packing_for"]
 
 
 class Precision(IntEnum):
-    """How exactly activations are held in a native matrix product.
+    """The precision of activations in a native matrix product.
 
-    F16, BF16 and F32 weights are multiplied with f32 activations in every precision.
+    F16, BF16 and F32 weights are always multiplied with f32 activations.
     """
 
     F32 = 0
-    """As they are."""
+    """Unchanged."""
     I16 = 1
-    """16-bit codes, a scale per 32: exact for every purpose of perplexity."""
+    """16-bit codes with a scale per 32; the error in perplexity is negligible."""
     Q8 = 2
-    """8-bit codes, as llama.cpp's CPU path has them for the type of the weights."""
+    """8-bit codes, as in llama.cpp's CPU path for the type of the weights."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Activations as a native matrix product reads them.
+    """Activations packed for a native matrix product.
 
     Attributes:
-        data: their bytes, of no use elsewhere.
+        data: the packed bytes, only for `matmul`.
         shape: (rows, columns) of the activations.
-        packing: how they are packed; see `packing_for`.
-        backend: the one that they are packed for.
+        packing: the packing; see `packing_for`.
+        backend: the backend for which they are packed.
     """
 
     data: NDArray[np.uint8]
@@ -53,7 +53,7 @@ class Packed:
 def packing_for(type: QuantType, precision: Precision) -> int:
     """The packing of activations for weights of a type.
 
-    Activations may be packed once for all weights whose types share a packing.
+    Activations can be packed once for all weights whose types have the same packing.
     """
     packing = ffi.new("qk_packing *")
     check_type(
@@ -66,7 +66,7 @@ def pack_activations(x: NDArray[np.float32], packing: int, backend: Backend) -> 
     """Pack x f32 [rows, cols], C-contiguous.
 
     Raises:
-        ShapeError: the columns are not a whole number of the blocks of such weights.
+        ShapeError: the columns are not a multiple of the weights' block.
     """
     rows, cols = x.shape
     size = ffi.new("size_t *")
@@ -92,8 +92,8 @@ def matmul(
     Args:
         x: activations, packed with `packing_for(type, ...)`.
         weights: uint8 [n_rows, row bytes], C-contiguous.
-        type: of the weights.
-        out: the product; its rows may be parts of longer ones.
+        type: the type of the weights.
+        out: the product; its rows may be parts of longer rows.
     """
     rows, cols = x.shape
     stride = out.strides[0] // out.itemsize
@@ -115,7 +115,7 @@ def matmul(
 
 @cache
 def _workspace_bytes(backend: Backend) -> int:
-    """What one product works in."""
+    """The workspace of one product, in bytes."""
     size = ffi.new("size_t *")
     lib.qk_matmul_workspace(backend.index, size)
     return int(size[0])

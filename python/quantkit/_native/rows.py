@@ -1,4 +1,4 @@
-"""Rows of weights quantized and dequantized by the C core."""
+"""Quantize and dequantize rows of weights in the C core."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = [
 
 @cache
 def uses_importance(type: QuantType) -> bool:
-    """Whether importance changes what weights of a type are quantized to."""
+    """Whether importance changes the result of quantizing to a type."""
     return bool(lib.qk_type_uses_importance(type.id))
 
 
 @cache
 def needs_importance(type: QuantType) -> bool:
-    """Whether a type cannot be quantized to without importance."""
+    """Whether quantizing to a type requires importance."""
     return bool(lib.qk_type_needs_importance(type.id))
 
 
@@ -70,9 +70,8 @@ def quantize_rows(
         )
     if status == lib.QK_NEEDS_IMPORTANCE:
         raise UnsupportedTypeError(
-            f"{type.name} cannot be quantized to without importance: pass the mean "
-            "square of each column's activations, as an importance matrix (imatrix) "
-            "holds it"
+            f"quantizing to {type.name} requires importance: pass the mean square of "
+            "each column's activations, as in an importance matrix (imatrix)"
         )
     check_type(status, type, cols)
 

@@ -1,4 +1,4 @@
-"""The softmax of rows of logits that come tile by tile, by the C core."""
+"""The softmax of rows of logits, computed tile by tile in the C core."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Rows", "add_logits", "compare_logits", "new_rows"]
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 Rows = NDArray[np.void]
-"""What is kept of each row: fields total, top, highest and wanted; see quantkit.h."""
+"""The state of each row: fields total, top, highest and wanted; see quantkit.h."""
 
 _ROW = np.dtype(
     [
@@ -29,14 +29,14 @@ _ROW = np.dtype(
 
 
 def new_rows(n: int) -> Rows:
-    """n rows of which nothing has come yet; the target's logit is NaN until it has."""
+    """n rows before their first logit; the target's logit is NaN until it is added."""
     return np.array((0, 0, -np.inf, np.nan), _ROW).repeat(n)
 
 
 def add_logits(
     logits: F32, start: int, targets: I64, rows: Rows, backend: Backend
 ) -> None:
-    """Take in the logits [n, tokens] of the tokens `start` and on."""
+    """Add the logits [n, tokens] of the tokens from `start` on to the rows."""
     tile = _tile(logits, start, targets, rows)
     _check(
         lib.qk_add_logits(backend.index, tile, _data(logits), _pointer(rows)), logits
@@ -52,21 +52,21 @@ def compare_logits(
     excess: NDArray[np.float64],
     backend: Backend,
 ) -> None:
-    """Take in those of a model and its base.
+    """Add the logits of a model and its base to their rows.
 
     Args:
-        logits, base_logits: [n, tokens] of the tokens `start` and on.
+        logits, base_logits: [n, tokens] of the tokens from `start` on.
         start: the first token of this tile.
-        targets: [n], the tokens that came.
-        rows: those of the model and of the base.
-        excess: [n], becomes the sum of exp(b - highest of the base) * (b - l) of the
-            base's logits b and the model's l.
-        backend: the one that computes.
+        targets: [n], the actual tokens.
+        rows: the rows of the model and of the base.
+        excess: [n], becomes the sum of exp(b - highest of the base) * (b - l) over the
+            base's logits b and the model's logits l.
+        backend: the backend to use.
     """
     if logits.shape != base_logits.shape or logits.strides != base_logits.strides:
         raise ShapeError(
             f"the logits of a model {logits.shape} and its base {base_logits.shape} "
-            "do not lie alike"
+            "have different shapes or strides"
         )
     status = lib.qk_compare_logits(
         backend.index,
@@ -81,7 +81,7 @@ def compare_logits(
 
 
 def _tile(logits: F32, start: int, targets: I64, rows: Rows) -> Any:
-    """The shape of a tile, as the core has it."""
+    """The tile as a C struct."""
     if not len(logits) == len(targets) == len(rows):
         raise ShapeError(
             f"{len(logits)} rows of logits for {len(targets)} targets and "
@@ -95,7 +95,7 @@ def _tile(logits: F32, start: int, targets: I64, rows: Rows) -> Any:
 
 
 def _data(logits: F32) -> object:
-    """Its memory; rows may be apart."""
+    """The memory of the logits; rows may be strided."""
     return ffi.cast("float *", logits.ctypes.data)
 
 
@@ -106,6 +106,6 @@ def _pointer(rows: Rows) -> object:
 def _check(status: int, logits: F32) -> None:
     if status != lib.QK_OK:
         raise ShapeError(
-            f"logits of shape {logits.shape} whose rows lie {logits.strides[0]} bytes "
+            f"logits of shape {logits.shape} with rows {logits.strides[0]} bytes "
             f"apart: status {status}"
         )

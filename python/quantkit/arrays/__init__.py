@@ -1,1 +1,1 @@
-"""Arrays of weights: given by users, quantized, dequantized, checked."""
+"""Check, quantize and dequantize arrays of weights."""

@@ -1,8 +1,8 @@
-"""Weights refused because they are not finite, or would not be in their new type.
+"""Refuse weights that are not finite, or would not be finite in their new type.
 
-ggml's quantizers write a scale that overflowed as it is, and every weight of its block
-then reads back as an infinity or NaN.  llama-quantize checks its result and refuses
-such a file; quantkit refuses the weights, and says which they are.
+ggml's quantizers write scales that overflowed, and all weights of the block then read
+back as infinite or NaN.  llama-quantize checks its result and refuses the file;
+quantkit refuses the weights and names them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ __all__ = ["refuse_non_finite", "refuse_overflow"]
 F32 = NDArray[np.float32]
 
 EXPONENT = {QuantType.F16: 0x7C00, QuantType.BF16: 0x7F80}
-"""The exponent bits, which are all set in infinities."""
+"""The exponent bits, which are all set in infinities and NaN."""
 
 SAFE_WEIGHT = 1000
-"""No weights below this make a scale overflow: scales are no larger than weights, and
-half precision holds 65504."""
+"""Smaller weights cannot make a scale overflow: scales are no larger than weights, and
+the largest half-precision number is 65504."""
 
 SAFE_IMPORTANCE = 1e20
-"""No importance below this makes the sums of a search overflow beside safe weights:
-256 times the importance, the square of a weight and that of a code are below 1e33."""
+"""With safe weights, smaller importance cannot make the sums of a search overflow: 256
+times the importance, the square of a weight and that of a code are below 1e33."""
 
 
 def refuse_non_finite(rows: F32, *, of: str = "", first_row: int = 0) -> None:
-    """Refuse rows that hold NaN or infinities.
+    """Refuse rows that contain NaN or infinities.
 
     Args:
         rows: f32 [rows, cols].
@@ -57,13 +57,13 @@ def refuse_overflow(
     of: str = "",
     first_row: int = 0,
 ) -> None:
-    """Refuse finite weights that a type turned into NaN or infinities.
+    """Refuse finite weights that became NaN or infinite in a type.
 
     Args:
         rows: f32 [rows, cols], finite.
-        converted: the same in `type`: uint8 [rows, row bytes].
+        converted: the rows in `type`: uint8 [rows, row bytes].
         type: the type.
-        importance: f32 [cols], what errors were weighted with.
+        importance: f32 [cols], the weights of the errors.
         of: how the message starts, such as "tensor output.weight: ".
         first_row: the number of the first row, in the message.
 
@@ -76,7 +76,7 @@ def refuse_overflow(
             larger = "BF16 or F32" if type is QuantType.F16 else "F32"
             raise NonFiniteError(
                 f"{of}the weight at row {first_row + row}, column {column} is "
-                f"{rows[row, column]}, which {type.name} cannot hold; choose {larger}"
+                f"{rows[row, column]}, too large for {type.name}; choose {larger}"
             )
     elif type.is_quantized and not _are_safe(rows, importance):
         size = type.block_size
@@ -94,7 +94,7 @@ def refuse_overflow(
 
 
 def _are_safe(rows: F32, importance: F32 | None) -> bool:
-    """Whether no scale can have overflowed, so that there is nothing to look for."""
+    """Whether no scale can have overflowed, so that no check is needed."""
     are_small = rows.min(initial=0) > -SAFE_WEIGHT and rows.max(initial=0) < SAFE_WEIGHT
     if importance is None:
         return bool(are_small)

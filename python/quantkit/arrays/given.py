@@ -1,8 +1,8 @@
-"""What users pass as numbers, as f32 arrays: NumPy, lists, torch, jax, ml_dtypes.
+"""Convert numbers from NumPy, lists, torch, jax and ml_dtypes to f32 arrays.
 
-Nothing is imported that the user has not imported.  A torch tensor is detached and
-brought to the CPU; the formats that NumPy lacks (bfloat16, 8-bit floats) become f32 by
-torch itself.  Anything else comes by NumPy's own protocols, or by DLPack.
+No library is imported that the user has not imported.  torch tensors are detached and
+copied to the CPU; torch converts formats that NumPy lacks (bfloat16, 8-bit floats) to
+f32.  Other arrays are converted by NumPy's protocols or DLPack.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ REAL = "fiu"
 
 
 def as_f32(values: ArrayLike, what: str = "`weights`") -> NDArray[np.float32]:
-    """Any real array as f32, of the same shape.
+    """Any array of real numbers as f32, with the same shape.
 
     Args:
-        values: an array, or nested lists, of real numbers.  Those that f32 does not
-            hold exactly (f64, large integers) are rounded to the nearest it does.
-        what: how messages call them.
+        values: an array, or nested lists, of real numbers.  f64 and large integers are
+            rounded to the nearest f32.
+        what: the name of the values in messages.
 
     Raises:
-        ShapeError: they are no array of real numbers.
+        ShapeError: the values are not an array of real numbers.
         NonFiniteError: a finite number is too large for f32.
     """
     array = as_array(values, what)
     if np.ma.is_masked(values):
-        raise ShapeError(f"{what} is masked; fill what the mask hides")
+        raise ShapeError(f"{what} is masked; fill the masked values")
     if not _is_real(array.dtype):
         raise ShapeError(
             f"{what} is an array of {array.dtype}; expected real numbers, such as "
@@ -46,23 +46,23 @@ def as_f32(values: ArrayLike, what: str = "`weights`") -> NDArray[np.float32]:
     if array.dtype.kind == "f" and array.dtype.itemsize > floats.itemsize:
         for place in np.argwhere(np.isinf(floats) & np.isfinite(array))[:1]:
             raise NonFiniteError(
-                f"{what} holds {array[tuple(place)]} at index {place.tolist()}, which "
-                "32-bit numbers cannot hold"
+                f"{what} contains {array[tuple(place)]} at index {place.tolist()}, "
+                "which is too large for f32"
             )
     return floats
 
 
 def _is_real(dtype: np.dtype[Any]) -> bool:
-    """Whether an array is of real numbers; those of ml_dtypes have a scalar type."""
+    """Whether a dtype is of real numbers; ml_dtypes' have a scalar type."""
     is_other = dtype.kind == "V" and dtype.names is None and dtype.type is not np.void
     return dtype.kind in REAL or is_other
 
 
 def as_array(values: Any, what: str) -> NDArray[Any]:
-    """Any array as NumPy has it.
+    """Any array as a NumPy array.
 
     Raises:
-        ShapeError: it is none.
+        ShapeError: the values are not an array.
     """
     torch = sys.modules.get("torch")
     try:
@@ -73,11 +73,11 @@ def as_array(values: Any, what: str) -> NDArray[Any]:
         return np.asarray(values)
     except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as e:
         reason = str(e).partition("\n")[0]
-        raise ShapeError(f"{what} is no array of numbers: {reason}") from None
+        raise ShapeError(f"{what} is not an array of numbers: {reason}") from None
 
 
 def _of_torch(torch: Any, tensor: Any) -> NDArray[Any]:
-    """A torch tensor, from any device, whether it is being trained or not."""
+    """A torch tensor as a NumPy array, from any device, with or without gradients."""
     there = tensor.detach().cpu()
     if there.is_floating_point() and there.dtype not in (torch.float64, torch.float16):
         there = there.float()

@@ -1,7 +1,7 @@
-"""Arrays to quantized tensors and back.
+"""Quantize arrays and dequantize tensors.
 
-The bytes are those of llama.cpp's x86-64 builds, on every machine and backend.  All
-functions release the interpreter lock while they work and may be called from threads.
+The bytes are those of llama.cpp's x86-64 builds, on every machine and backend.  The
+functions release the interpreter lock and are safe to call from several threads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class QuantizedTensor(ByValue):
     """A tensor in a GGUF type.
 
     Args:
-        data: uint8 [rows, row bytes]; rows count through all axes but the last.
+        data: uint8 [rows, row bytes]; all axes but the last are flattened into rows.
         type: the GGUF type of the rows, or its name.
         shape: the shape of the weights, row length last.
 
@@ -73,17 +73,18 @@ def quantize(
             jax or ml_dtypes, or nested lists.  They are quantized from f32: bfloat16
             and f16 become f32 without loss, f64 and large integers are rounded.
         type: the GGUF type, such as "Q4_K", in any case.
-        importance: real numbers [cols], how much the error of each column counts: the
-            mean square of its activations, as an importance matrix (imatrix) holds it.
-        backend: forces a backend by name; see `backends`.
+        importance: real numbers [cols], the weight of each column's error: the mean
+            square of its activations, as in an importance matrix (imatrix).
+        backend: the name of a backend to force; see `backends`.
 
     Returns:
         The quantized tensor, with `.shape` equal to that of `weights`.
 
     Raises:
         UnsupportedTypeError: the type is unknown, or quantkit cannot quantize to it.
-        ShapeError: `weights` is no array of real numbers, has no axis, or its row is
-            not a whole number of blocks; or `importance` has not one value per column.
+        ShapeError: `weights` is not an array of real numbers, has no axis, or its rows
+            are not a multiple of the type's block; or `importance` does not have one
+            value per column.
         NonFiniteError: a weight or an importance is NaN or infinite, or a weight is too
             large for the type, so that it would read back as NaN or infinity.
 
@@ -108,26 +109,26 @@ def quantize(
 def dequantize(
     tensor: QuantizedTensor, *, backend: str | None = None
 ) -> NDArray[np.float32]:
-    """The weights of a quantized tensor, f32 with its shape.
+    """The weights of a quantized tensor: f32 with its shape.
 
-    They are what the bytes say: a block of a damaged file whose scale is NaN or
-    infinite gives weights that are.
+    The values are not checked: a scale that is NaN or infinite, as in a damaged file,
+    gives weights that are NaN or infinite.
 
     Raises:
         UnsupportedTypeError: quantkit cannot dequantize the type.
-        ShapeError: `tensor` is no quantized tensor.
+        ShapeError: `tensor` is not a QuantizedTensor.
     """
     if not isinstance(tensor, QuantizedTensor):
         raise ShapeError(
-            f"expected a QuantizedTensor, which says the type and the shape of its "
-            f"bytes; found {_described(tensor)}"
+            "expected a QuantizedTensor (bytes with their type and shape); found "
+            f"{_described(tensor)}"
         )
     rows = dequantize_rows(tensor.data, tensor.type, tensor.shape[-1], backend=backend)
     return rows.reshape(tensor.shape)
 
 
 def _described(value: object) -> str:
-    """A value in a message: of an array, its dtype and shape."""
+    """A value for messages: an array's dtype and shape, or else its class."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {list(value.shape)}"
     return value.__class__.__name__

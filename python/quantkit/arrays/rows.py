@@ -1,7 +1,7 @@
-"""Rows of weights to the bytes of a type, and back.
+"""Quantize rows of weights to the bytes of a type, and dequantize them.
 
-The bytes are those of llama.cpp's x86-64 builds, on every machine and backend.  Scales
-that overflow are written as ggml writes them; `finite` refuses them.
+The bytes are those of llama.cpp's x86-64 builds, on every machine and backend.  As in
+ggml, scales that overflow are written as infinite; `finite` refuses them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def quantize_rows(
 
     Raises:
         UnsupportedTypeError: quantkit cannot quantize to the type.
-        ShapeError: a row is not a whole number of blocks, or `importance` has not one
-            value per column.
+        ShapeError: the rows are not a multiple of the type's block, or `importance`
+            does not have one value per column.
         NonFiniteError: a weight or an importance is NaN or infinite.
     """
     _require_native(type, "quantize to")
@@ -63,7 +63,7 @@ def dequantize_rows(
 
     Raises:
         UnsupportedTypeError: quantkit cannot dequantize the type.
-        ShapeError: the rows are not of that length.
+        ShapeError: the rows do not have the bytes of `n_cols` weights.
     """
     _require_native(type, "dequantize")
     expected = type.row_bytes(n_cols)

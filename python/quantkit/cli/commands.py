@@ -1,4 +1,4 @@
-"""The commands by name: listing them imports none, and running one imports that one."""
+"""The commands by name; a command is imported only when it runs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["COMMANDS", "CommandGroup", "Entry"]
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a command is.
+    """Where a command is defined.
 
     Attributes:
         module: its module in this package.
-        function: its name there.
+        function: its function in that module.
         summary: the first sentence of its help.
     """
 
@@ -34,7 +34,7 @@ class Entry:
     summary: str
 
     def load(self, name: str) -> Any:
-        """The command, which is called `name`."""
+        """Import the command and give it the name `name`."""
         module = import_module(f".{self.module}", __package__)
         alone = typer.Typer(add_completion=False)
         alone.command(name)(getattr(module, self.function))
@@ -56,8 +56,7 @@ COMMANDS = {
     ),
     "verify": Entry(
         *("quantize", "verify_command"),
-        "Quantize again, and say whether a file is what its recipe makes of its "
-        "source.",
+        "Quantize a file's source again, and check that the result is the same.",
     ),
     "ppl": Entry(
         *("ppl", "ppl_command"),
@@ -65,16 +64,16 @@ COMMANDS = {
     ),
     "imatrix": Entry(
         *("imatrix", "imatrix_command"),
-        "Collect an importance matrix: which columns of weights matter on a text.",
+        "Collect an importance matrix: how much each column of weights matters.",
     ),
-    "info": Entry(*("show", "info_command"), "Show what a GGUF file holds."),
+    "info": Entry(*("show", "info_command"), "Show the contents of a GGUF file."),
     "demo": Entry(
         *("demo", "demo_command"),
         "Convert, quantize and measure the embedded demo model.",
     ),
     "backends": Entry(
         *("show", "backends_command"),
-        "Show the instruction sets that are built in, and which one runs.",
+        "Show the built-in instruction sets, and which one is active.",
     ),
 }
 
@@ -88,7 +87,7 @@ class CommandGroup(TyperGroup):
             self.add_command(TyperCommand(name, help=entry.summary))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that is to run, in place of the one that was listed."""
+        """The imported command, instead of its entry in the list."""
         name, listed, rest = super().resolve_command(ctx, args)
         if name is None:
             return name, listed, rest
@@ -98,7 +97,7 @@ class CommandGroup(TyperGroup):
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; its errors name options, not the library's parameters."""
+        """Run the command; its errors name options instead of parameters."""
         with stoppable():
             try:
                 return super().invoke(ctx)

@@ -1,4 +1,4 @@
-"""How the commands show things: results on stdout, progress on stderr."""
+"""Print results on stdout and progress on stderr."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ __all__ = ["print_json", "print_result", "progress_bar"]
 
 
 def print_result(what: RenderableType) -> None:
-    """Print a result to stdout, of which nothing is cut: terminals wrap long lines."""
+    """Print a result to stdout without cutting it: terminals wrap long lines."""
     Console(highlight=False, width=1000).print(what)
 
 
 def print_json(data: dict[str, Any]) -> None:
-    """Print a result to stdout, for machines."""
+    """Print a result to stdout as JSON."""
     print(json.dumps(data, indent=2))
 
 
 class SpeedColumn(ProgressColumn):
-    """Million bytes a second."""
+    """Million bytes per second."""
 
     def render(self, task: Task) -> Text:
         """The speed, or nothing before it is known."""
@@ -48,9 +48,11 @@ class SpeedColumn(ProgressColumn):
 def progress_bar(quiet: bool, *, in_bytes: bool = False) -> Iterator[Report | None]:
     """A bar on stderr that shows the stage, the share done and the time left.
 
+    Nothing is shown if stderr is not a terminal.
+
     Args:
-        quiet: show nothing; so it is where stderr is no terminal.
-        in_bytes: steps are bytes, and the bar shows how many a second.
+        quiet: show nothing.
+        in_bytes: steps are bytes; show the bytes per second.
     """
     console = Console(stderr=True)
     if quiet or not console.is_terminal:

@@ -1,4 +1,4 @@
-"""The commands `convert` and `convert-lora`: options to parameters, results to text."""
+"""The commands `convert` and `convert-lora`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Outtype = Annotated[
     str,
     typer.Option(
         callback=_outtype,
-        help=f"What matrices become: {', '.join(OUTTYPES)}, or any type of `quantize`.",
+        help=f"Type of matrices: {', '.join(OUTTYPES)}, or any type of `quantize`.",
     ),
 ]
 
@@ -62,21 +62,21 @@ def convert_command(
         typer.Option(
             "--pre",
             "--pre-tokenizer",
-            help="llama.cpp's name of the pre-tokenizer \\[default: recognized].",
+            help="llama.cpp's name of the pre-tokenizer \\[default: detected].",
         ),
     ] = None,
     vocab_type: Annotated[
         str,
         typer.Option(
             callback=_vocab_type,
-            help=f"The tokenizer's file: one of {', '.join(VOCAB_TYPES)}.",
+            help=f"Tokenizer file to read: one of {', '.join(VOCAB_TYPES)}.",
         ),
     ] = "auto",
     pad_vocab: Annotated[
         bool,
         typer.Option(
             "--pad-vocab",
-            help="Fill a vocabulary that is smaller than the model's up.",
+            help="Pad the vocabulary to the model's vocab_size.",
         ),
     ] = False,
     metadata_file: Annotated[
@@ -84,14 +84,14 @@ def convert_command(
         typer.Option(
             "--metadata",
             metavar="FILE.json",
-            help="general.* keys that replace what the folder tells.",
+            help="general.* keys that replace those from the folder.",
         ),
     ] = None,
     tensors_only: Annotated[
         bool,
         typer.Option(
             "--tensors-only",
-            help="Write the tensors under the names they have: for models that "
+            help="Write the tensors under their checkpoint names, for models that "
             "llama.cpp does not know.",
         ),
     ] = False,
@@ -99,8 +99,7 @@ def convert_command(
         bool,
         typer.Option(
             "--symmetric-q4_0",
-            help="Take 4-bit symmetric weights in groups of 32 over into Q4_0, "
-            "without loss.",
+            help="Store 4-bit symmetric weights in groups of 32 as Q4_0, without loss.",
         ),
     ] = False,
     split_max_bytes: SplitMaxBytes = None,
@@ -139,14 +138,14 @@ def convert_lora_command(
     ],
     base: Annotated[
         Path,
-        typer.Option(help="Folder of the model it adapts; config.json is enough."),
+        typer.Option(help="Folder of the base model; config.json is enough."),
     ],
     out: Output = None,
     outtype: Annotated[
         str,
         typer.Option(
             callback=_plain_outtype,
-            help=f"What matrices become, one of {', '.join(OUTTYPES)}.",
+            help=f"Type of matrices: one of {', '.join(OUTTYPES)}.",
         ),
     ] = "f32",
     quiet: Quiet = False,
@@ -159,5 +158,5 @@ def convert_lora_command(
 
 
 def _default_output(folder: Path, outtype: str) -> Path:
-    """In the current folder, called like the checkpoint's."""
+    """A file in the current folder, named after the checkpoint's folder."""
     return Path(f"{folder.resolve().name}-{outtype}.gguf")

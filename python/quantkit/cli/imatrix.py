@@ -1,4 +1,4 @@
-"""The command `imatrix`: an importance matrix collected, merged, or shown."""
+"""The command `imatrix`: collect, merge or show importance matrices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def imatrix_command(
         Path | None,
         typer.Argument(
             metavar="MODEL|IMATRIX",
-            help="A GGUF file (any shard) or a checkpoint folder, to run on a --text; "
+            help="A GGUF file (any shard) or a checkpoint folder, to run on --text; "
             "or an importance matrix to --show.",
         ),
     ] = None,
@@ -37,7 +37,7 @@ def imatrix_command(
         list[Path] | None,
         typer.Option(
             help="A UTF-8 text file; of a .jsonl file, the field `text` of each line. "
-            "Repeat for more: one after the other.",
+            "Repeatable: texts are read one after the other.",
         ),
     ] = None,
     out: Annotated[
@@ -46,7 +46,7 @@ def imatrix_command(
             "--output",
             "-o",
             metavar="FILE",
-            help="What is written: GGUF to NAME.gguf, the older format to NAME.dat.",
+            help="File to write: NAME.gguf in GGUF, NAME.dat in the older format.",
         ),
     ] = None,
     merge: Annotated[
@@ -54,7 +54,7 @@ def imatrix_command(
         typer.Option(
             metavar="IMATRIX",
             help="Add another importance matrix (GGUF or .dat) of the same model. "
-            "Repeat for more. Without MODEL and --text, files are merged or converted.",
+            "Repeatable. Without MODEL and --text, merge or convert files.",
         ),
     ] = None,
     show: Annotated[
@@ -66,7 +66,7 @@ def imatrix_command(
     chunks: Chunks = None,
     process_output: Annotated[
         bool,
-        typer.Option("--process-output", help="The output head, too."),
+        typer.Option("--process-output", help="Include the output head."),
     ] = False,
     ppl: Annotated[
         bool,
@@ -75,8 +75,8 @@ def imatrix_command(
     activations: Annotated[
         Precision,
         typer.Option(
-            help="How exactly activations are held in products: i16, exact for this "
-            "purpose; q8, 8 bits as llama.cpp's CPU path has them; or f32.",
+            help="Precision of activations in products: i16, with negligible error; "
+            "q8, 8 bits as in llama.cpp's CPU path; or f32.",
         ),
     ] = DEFAULT_ACTIVATIONS,
     save_every: Annotated[
@@ -84,22 +84,21 @@ def imatrix_command(
         typer.Option(
             min=1,
             metavar="N",
-            help="Keep the sums after every N chunks, so that a run that is killed "
-            "goes on from there.",
+            help="Save the sums after every N chunks, to resume a killed run.",
         ),
     ] = SAVE_EVERY,
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Collect an importance matrix: which columns of weights matter on a text.
+    """Collect an importance matrix: how much each column of weights matters.
 
-    A run that was stopped goes on where it stopped; Ctrl-C writes what is collected.
+    A stopped run resumes where it stopped. Ctrl-C writes the matrix collected so far.
     """
     output = _Output(out, show=show, json=json)
     if text:
         if model is None:
-            raise typer.BadParameter("--text needs the MODEL that reads it")
+            raise typer.BadParameter("--text needs a MODEL to run on it")
         others = ImportanceMatrix.load_merged(merge, ctx) if merge else None
         for path in text:
             output.refuse_input("--text", path)
@@ -125,7 +124,7 @@ def imatrix_command(
     elif merge:
         if model is not None:
             raise typer.BadParameter(
-                "MODEL has no --text to read; leave it out to merge files"
+                "MODEL needs a --text to run on; leave MODEL out to merge files"
             )
         output.checked()
         output.give(ImportanceMatrix.load_merged(merge, ctx))
@@ -148,7 +147,7 @@ def _collect(
     output: _Output,
     quiet: bool,
 ) -> ImportanceMatrix:
-    """Collect all chunks, and write the matrix; at Ctrl-C that of what there is."""
+    """Collect all chunks and write the matrix; at Ctrl-C, write the matrix so far."""
 
     def written(found: ImportanceMatrix) -> ImportanceMatrix:
         return output.written(found if others is None else found.merged(others, found))
@@ -161,16 +160,16 @@ def _collect(
             output.show(written(so_far))
         raise KeyboardInterrupt(
             f"collected {collection.chunks_done} of {collection.n_chunks} chunks; "
-            "the same command goes on from here"
+            "repeat the command to resume"
         ) from None
     return written(found)
 
 
 class _Output:
-    """What becomes of a matrix.
+    """Writes and prints a matrix.
 
     Args:
-        out: where it is written; None: nowhere.
+        out: the file to write; None: none.
         show: print its statistics.
         json: print JSON.
     """
@@ -179,31 +178,31 @@ class _Output:
         self._out, self._show, self._json = out, show, json
 
     def checked(self) -> Path:
-        """Where it is written, once it is sure that it can be."""
+        """The file to write, checked to be writable."""
         if self._out is None:
-            raise typer.BadParameter("-o FILE is missing: where the matrix is written")
+            raise typer.BadParameter("-o FILE is missing: the file to write")
         check_name(self._out)
         refuse_unwritable(self._out)
         return self._out
 
     def refuse_input(self, option: str, path: Path) -> None:
-        """Refuse to write it over what is read."""
+        """Refuse to overwrite an input file."""
         if self._out is not None:
             refuse_input("-o", self._out, {option: path})
 
     def give(self, matrix: ImportanceMatrix) -> None:
-        """Write and print it."""
+        """Write and print the matrix."""
         self.show(self.written(matrix))
 
     def written(self, matrix: ImportanceMatrix) -> ImportanceMatrix:
-        """The same, once it is written."""
+        """Write the matrix, and return it with the file as its origin."""
         if self._out is None:
             return matrix
         matrix.save(self._out)
         return replace(matrix, origin=str(self._out))
 
     def show(self, matrix: ImportanceMatrix) -> None:
-        """Print it."""
+        """Print the matrix."""
         statistics = matrix.statistics()
         if self._json:
             data = {"imatrix": matrix.origin, **summary(matrix)}

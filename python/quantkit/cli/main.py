@@ -1,7 +1,7 @@
-"""The command line: each command parses, calls one documented function, and prints.
+"""The command line: each command parses options, calls the library, prints the result.
 
-Results go to stdout, progress and errors to stderr.  Exit code 0: done; 1: failed; 2:
-wrong usage; 130: stopped by Ctrl-C.
+Results go to stdout, progress and errors to stderr.  Exit codes: 0 success, 1 failure,
+2 wrong usage, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="What each GGUF quantization type costs on your model and your text, "
-    "and that file.",
+    help="Convert models to GGUF, quantize them, and measure what each type costs.",
 )
 
 
@@ -51,9 +50,9 @@ def _common(
 
 
 def run() -> None:
-    """Run the command line; errors meant for the user become one line on stderr."""
+    """Run the command line; quantkit's and OS errors become one line on stderr."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # whose encoding may lack "±"
+        if isinstance(stream, TextIOWrapper):  # its encoding may lack "±"
             stream.reconfigure(errors="replace")
     try:
         app()

@@ -1,4 +1,4 @@
-"""Sentences on stderr, and how a command ends that cannot go on."""
+"""Messages on stderr, and how a command ends after an error or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import typer
 __all__ = ["STOPPED", "fail", "print_notice", "stoppable"]
 
 STOPPED = 130
-"""What shells have as the exit code of a command that Ctrl-C stopped."""
+"""The exit code of a command that Ctrl-C stopped, as in shells."""
 
 
 def print_notice(text: str) -> None:
-    """Print a sentence about the work to stderr."""
+    """Print a message to stderr."""
     print(f"quantkit: {text}", file=sys.stderr)
 
 
 def fail(message: str) -> NoReturn:
-    """End the process: the command cannot do what was asked for."""
+    """Print a message and end the process with exit code 1."""
     print_notice(message)
     sys.exit(1)
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Ctrl-C ends the command with what the interrupted work says about it."""
+    """At Ctrl-C, print the interrupt's message and end with exit code 130."""
     try:
         yield
     except KeyboardInterrupt as stopped:

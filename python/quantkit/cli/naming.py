@@ -1,13 +1,13 @@
-"""What the library's parameters are called on the command line.
+"""Replace the library's parameters in messages by command-line options.
 
-Messages of the library name parameters in backticks, alone, with a value, or with the
-function that has them:
+The library's messages name parameters in backticks, alone, with a value, or with their
+function:
 
     `save`    `pad_vocab=True`    `quantize_file(missing_importance="fallback")`
 
-A command calls its own parameters as the library does, whatever it calls its options,
-so that its list of parameters is the dictionary: --save, --pad-vocab, --missing-imatrix
-fallback; and `quantkit quantize --missing-imatrix fallback` from another command.
+The parameters of a command's function have the library's names, so they map to options:
+--save, --pad-vocab, --missing-imatrix fallback; or, if another command runs,
+`quantkit quantize --missing-imatrix fallback`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ PARAMETER = re.compile(r'`(?:\w+\()?(\w+)(?:=(?:"([^`]*)"|([^`"]*?)))?\)?`')
 
 
 class Loadable(Protocol):
-    """A command that is imported when it is needed."""
+    """A command that is imported when needed."""
 
     def load(self, name: str) -> Any:
-        """The command, as Typer has it."""
+        """The command as a Click command."""
 
 
 def in_options(message: str, own: str | None, commands: Mapping[str, Loadable]) -> str:
-    """A message with options in place of parameters; other names stay.
+    """The message with options instead of parameters; other names are unchanged.
 
     Args:
-        message: of the library.
+        message: a message of the library.
         own: the command that runs.
         commands: all commands by name.
     """
@@ -48,7 +48,7 @@ def in_options(message: str, own: str | None, commands: Mapping[str, Loadable]) 
 def _spelled(
     wanted: str, value: str | None, own: str | None, commands: Mapping[str, Loadable]
 ) -> Iterator[str]:
-    """How commands spell a parameter and its value, the one that runs first."""
+    """The options for a parameter and value; first that of the running command."""
     for name in sorted(commands, key=lambda name: name != own):
         for parameter in commands[name].load(name).params:
             if parameter.name == wanted:

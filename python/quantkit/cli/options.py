@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and how their text is checked."""
+"""Options and arguments that several commands share, and their parsers."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ Threads = Annotated[
         min=1, help="Threads \\[default: one per core]. Results do not depend on it."
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Importance = Annotated[
     Path | None,
     typer.Option(
-        "--imatrix", help="Importance matrix (GGUF or .dat) of `quantkit imatrix`."
+        "--imatrix", help="Importance matrix (GGUF or .dat), see `quantkit imatrix`."
     ),
 ]
 Chunks = Annotated[
@@ -54,12 +54,12 @@ Chat = Annotated[
     typer.Option(
         "--chat",
         help="Texts are .jsonl files of conversations: the field `messages` of "
-        "each line, rendered with the model's own template.",
+        "each line, rendered with the model's chat template.",
     ),
 ]
 Ctx = Annotated[int, typer.Option(min=4, help="Tokens per chunk.")]
 Precision = Literal["i16", "q8", "f32"]
-"""How exactly activations are held, in `--activations`."""
+"""The precision of activations, for `--activations`."""
 ModelArgument = Annotated[
     Path,
     typer.Argument(
@@ -69,7 +69,7 @@ ModelArgument = Annotated[
 
 
 def usage(parse: Callable[[str], Value]) -> Callable[[str], Value]:
-    """The same parser, whose errors are wrong usage (exit code 2)."""
+    """The parser with its errors as usage errors (exit code 2)."""
 
     @wraps(parse)
     def parsed(text: str) -> Value:
@@ -82,7 +82,7 @@ def usage(parse: Callable[[str], Value]) -> Callable[[str], Value]:
 
 
 def recipe_name(value: str) -> str:
-    """The name of a recipe, as the table of recipes has it."""
+    """The name of a recipe, as spelled in the table of recipes."""
     try:
         return Recipe.parse(value).name
     except UnsupportedTypeError as error:
@@ -90,7 +90,7 @@ def recipe_name(value: str) -> str:
 
 
 def type_names(value: str) -> str:
-    """Names of recipes separated by commas; also "all", and recipe files (*.toml)."""
+    """Check names separated by commas: recipes, recipe files (*.toml) or "all"."""
     names = [name.strip() for name in value.split(",")]
     return ",".join(map(_type_name, names))
 
@@ -101,7 +101,7 @@ def _type_name(name: str) -> str:
 
 
 FILES = "Files and reports"
-"""The heading of options about what is written."""
+"""The heading of options about output files."""
 
 SplitMaxBytes = Annotated[
     int | None,
@@ -109,8 +109,8 @@ SplitMaxBytes = Annotated[
         "--split-max-size",
         parser=usage(parse_size),
         metavar="N(M|G)",
-        help="Several files of at most so many million (M) or thousand million (G) "
-        "bytes of tensors each.",
+        help="Write several files, each with at most this many million (M) or billion "
+        "(G) bytes of tensors.",
         rich_help_panel=FILES,
     ),
 ]

@@ -1,4 +1,4 @@
-"""The command `ppl`: options to parameters, a live table, and the ways to print it."""
+"""The command `ppl`, its live table and its output formats."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def ppl_command(
         list[Path],
         typer.Argument(
             metavar="MODEL...",
-            help="GGUF files (any shard) or checkpoint folders. They must have one "
+            help="GGUF files (any shard) or checkpoint folders with the same "
             "vocabulary.",
         ),
     ],
@@ -72,7 +72,7 @@ def ppl_command(
         list[Path],
         typer.Option(
             help="A UTF-8 text file; of a .jsonl file, the field `text` of each line. "
-            "Repeat for more: a row for each, and their average.",
+            "Repeatable: shows a row for each text, and the average.",
         ),
     ],
     types: Annotated[
@@ -80,23 +80,23 @@ def ppl_command(
         typer.Option(
             callback=lambda v: v and type_names(v),
             metavar="LIST|all",
-            help="Types to compare, such as Q8_0,Q4_K_M or recipe files (.toml): made "
-            "in memory of each MODEL that is not quantized yet.",
+            help="Types to compare, such as Q8_0,Q4_K_M, or recipe files (.toml). Each "
+            "MODEL that is not quantized yet is quantized to them in memory.",
         ),
     ] = None,
     base: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The row that others are compared with \\[default: the first MODEL].",
+            help="Row to compare the others with \\[default: the first MODEL].",
         ),
     ] = None,
     versus: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Compare every row with this one too, paired, with p-values. Repeat "
-            "for more.",
+            help="Compare every row also with this one, paired, with p-values. "
+            "Repeatable.",
         ),
     ] = None,
     importance: Importance = None,
@@ -107,23 +107,23 @@ def ppl_command(
         int | None,
         typer.Option(
             min=1,
-            help="Overlapping windows of --ctx tokens, one every so many tokens; the "
-            "last of each are scored, each given at least ctx - stride others.",
+            help="Use overlapping windows of --ctx tokens, one every STRIDE tokens. "
+            "Score the last STRIDE tokens of each, after at least ctx - STRIDE others.",
         ),
     ] = None,
     activations: Annotated[
         Literal[Precision, "both"],
         typer.Option(
-            help="How exactly activations are held: i16, exact for this purpose; q8, 8 "
-            "bits as llama.cpp's CPU path has them; f32; or both: i16, and q8 in rows "
-            "of their own.",
+            help="Precision of activations in products: i16, with negligible error; "
+            "q8, 8 bits as in llama.cpp's CPU path; f32; or both: i16, and q8 in "
+            "additional rows.",
         ),
     ] = DEFAULT_ACTIVATIONS,
     threads: Threads = None,
     json: Json = False,
     csv: Annotated[
         bool,
-        typer.Option("--csv", help="Print all figures as CSV."),
+        typer.Option("--csv", help="Print all values as CSV."),
     ] = False,
     markdown: Annotated[
         bool,
@@ -133,23 +133,23 @@ def ppl_command(
         bool,
         typer.Option(
             "--pareto",
-            help="Mark the types that no other beats in both size and KLD.",
+            help="Mark the types on the Pareto front of size and KLD.",
         ),
     ] = False,
     save: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.json",
-            help="Write the JSON to a file, and beside it what goes on from there: the "
-            "same command later measures only what is missing.",
+            help="Write the JSON to a file, and the scores beside it, so that the "
+            "command, if repeated, measures only what is missing.",
         ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure the perplexity of models, and what each type costs.
 
-    Errors take chunks as independent, not tokens; --json has llama.cpp's too.  Ctrl-C
-    ends it and shows what has been measured.
+    Errors are one standard error over chunks; --json also has llama.cpp's, over tokens.
+    Ctrl-C stops the run and shows what has been measured.
     """
     format = _format(json, csv, markdown)
     if csv and versus:
@@ -178,7 +178,7 @@ def ppl_command(
             run.run(progress)
     except KeyboardInterrupt:
         output.give(run.so_far())
-        again = "; the same command goes on from here" if save else ""
+        again = "; repeat the command to resume" if save else ""
         done = f"measured {run.steps_done} of {run.n_steps} chunks{again}"
         raise KeyboardInterrupt(done) from None
     except OutputError:
@@ -189,13 +189,13 @@ def ppl_command(
 
 @dataclass(frozen=True)
 class Output:
-    """What becomes of a comparison.
+    """Prints and saves a comparison.
 
     Attributes:
-        format: how it is printed.
-        pareto: mark the types that no other beats.
-        versus: the rows that every row is compared with.
-        save: where it is written as JSON; None: nowhere.
+        format: the output format.
+        pareto: mark the types on the Pareto front.
+        versus: the rows that every row is also compared with.
+        save: the JSON file to write; None: none.
     """
 
     format: Format
@@ -204,7 +204,7 @@ class Output:
     save: Path | None
 
     def give(self, result: Comparison | None) -> None:
-        """Print a comparison and write it; None if nothing is known yet."""
+        """Print and save a comparison; do nothing if it is None."""
         if result is None:
             return
         differences, gains = self._differences(result), result.imatrix_gains()
@@ -228,7 +228,7 @@ class Output:
     def table(
         self, result: Comparison, differences: Sequence[PairedDifference] = ()
     ) -> RenderableType:
-        """The tables for people."""
+        """The comparison and the paired differences as tables."""
         parts: list[RenderableType] = [
             tables.comparison_table(result, pareto=self.pareto)
         ]
@@ -237,14 +237,14 @@ class Output:
         return Group(*parts)
 
     def brief(self, result: Comparison | None, width: int) -> RenderableType:
-        """As many columns as there is place for; nothing if nothing is known yet."""
+        """The first columns, as many as fit in `width`; empty without a result."""
         if result is None:
             return ""
         cells = result.cells(pareto=self.pareto)
         return tables.cells_table(cells.narrowed(width))
 
     def _differences(self, result: Comparison) -> list[PairedDifference]:
-        """Each row against those of --versus, as far as both are measured."""
+        """Each measured row compared with each measured row of --versus."""
         measured = [row.name for row in result.rows]
         return [
             result.versus(name, other)
@@ -268,9 +268,9 @@ def _format(json: bool, csv: bool, markdown: bool) -> Format:
 def _live_table(
     run: ComparisonRun, output: Output, quiet: bool
 ) -> Iterator[Progress | None]:
-    """A table on stderr that gets finer with every chunk, and a bar of what is left.
+    """A table on stderr, updated with every chunk, and a progress bar.
 
-    Nothing is shown where stderr is no terminal.
+    Nothing is shown if stderr is not a terminal.
     """
     console = Console(stderr=True, highlight=False)
     if quiet or not console.is_terminal:

@@ -1,4 +1,4 @@
-"""The commands `quantize` and `verify`: options to parameters, results to tables."""
+"""The commands `quantize` and `verify`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def quantize_command(
         str | None,
         typer.Argument(
             callback=lambda v: v and recipe_name(v),
-            help=f"One of {', '.join(RECIPES)}. May be left out with --recipe and "
+            help=f"One of {', '.join(RECIPES)}. Optional with --recipe or "
             "--recipe-from.",
         ),
     ] = None,
@@ -63,13 +63,12 @@ def quantize_command(
         typer.Option(
             "--missing-imatrix",
             case_sensitive=False,
-            help="What becomes of tensors that the importance matrix lacks and whose "
-            "type needs it: refuse, before any work, or fallback to the next better "
-            "type.",
+            help="For tensors whose type needs importance that the matrix lacks: "
+            "refuse, before any work, or fallback to the next better type.",
         ),
     ] = MissingImportance.REFUSE,
     allow_requantize: Annotated[
-        bool, typer.Option(help="Accept tensors that are quantized already.")
+        bool, typer.Option(help="Accept tensors that are already quantized.")
     ] = False,
     tensor_types: Annotated[
         list[TensorType] | None,
@@ -77,8 +76,8 @@ def quantize_command(
             "--tensor-type",
             parser=_tensor_type,
             metavar="REGEX=TYPE",
-            help="Type of the tensors whose name matches (any case, anywhere in it). "
-            "Repeat for more; the first that matches decides.",
+            help="Type of the tensors whose name contains a match, in any case. "
+            "Repeatable; the first match decides.",
             rich_help_panel=TYPES,
         ),
     ] = None,
@@ -86,7 +85,7 @@ def quantize_command(
         bool,
         typer.Option(
             "--pure",
-            help="TYPE's base type for all tensors, no better ones for some.",
+            help="Use TYPE's base type for all tensors, without better types for some.",
             rich_help_panel=TYPES,
         ),
     ] = False,
@@ -95,7 +94,7 @@ def quantize_command(
         typer.Option(
             parser=_type,
             metavar="TYPE",
-            help="Type of output.weight, or of the embedding that stands for it.",
+            help="Type of output.weight, or of the embedding if they are tied.",
             rich_help_panel=TYPES,
         ),
     ] = None,
@@ -112,7 +111,7 @@ def quantize_command(
         bool,
         typer.Option(
             "--leave-output-tensor",
-            help="output.weight keeps its type.",
+            help="Keep the type of output.weight.",
             rich_help_panel=TYPES,
         ),
     ] = False,
@@ -122,7 +121,7 @@ def quantize_command(
             metavar="FILE",
             help="Recipe in a TOML file: base, tensor_types = [{ pattern, type }], "
             "pure, output_tensor_type, token_embedding_type, leave_output_tensor. "
-            "TYPE replaces its base; --tensor-type goes before its patterns.",
+            "TYPE overrides its base; --tensor-type comes before its patterns.",
             rich_help_panel=TYPES,
         ),
     ] = None,
@@ -130,7 +129,7 @@ def quantize_command(
         Path | None,
         typer.Option(
             metavar="OTHER.gguf",
-            help="Give each tensor the type it has in another GGUF file.",
+            help="Give each tensor its type in another GGUF file.",
             rich_help_panel=TYPES,
         ),
     ] = None,
@@ -139,7 +138,7 @@ def quantize_command(
         typer.Option(
             callback=lambda v: [usage(parse_field)(each) and each for each in v or ()],
             metavar="KEY=TYPE:VALUE",
-            help="Set metadata; TYPE is int, float, bool or str. Repeat for more.",
+            help="Set metadata; TYPE is int, float, bool or str. Repeatable.",
             rich_help_panel=MODEL,
         ),
     ] = None,
@@ -148,7 +147,7 @@ def quantize_command(
         typer.Option(
             callback=lambda v: v and usage(parse_layers)(v) and v,
             metavar="N,N,...",
-            help="Take out layers, counted from 0; those after them move up.",
+            help="Remove layers, counted from 0; later layers are renumbered.",
             rich_help_panel=MODEL,
         ),
     ] = None,
@@ -156,7 +155,7 @@ def quantize_command(
         bool,
         typer.Option(
             "--keep-split",
-            help="As many files as the model has: OUTPUT-00001-of-0000N.gguf.",
+            help="Write as many files as the model has: OUTPUT-00001-of-0000N.gguf.",
             rich_help_panel=FILES,
         ),
     ] = False,
@@ -165,8 +164,8 @@ def quantize_command(
         bool,
         typer.Option(
             "--dry-run",
-            help="Write nothing; show each tensor's type, its bytes and why, and the "
-            "size of the file. Refuses what the real run refuses.",
+            help="Write nothing; show each tensor's type, bytes and reason, and the "
+            "size of the file. Fails if the real run would.",
             rich_help_panel=FILES,
         ),
     ] = False,
@@ -174,8 +173,8 @@ def quantize_command(
         Path | None,
         typer.Option(
             metavar="FILE.json",
-            help="Measure RMSE, SNR, cosine and largest error of each tensor (weighted "
-            "by importance too, if there is one), and write them to a file.",
+            help="Measure the RMSE (with --imatrix also weighted), SNR, cosine and "
+            "largest error of each tensor, and write them to a file.",
             rich_help_panel=FILES,
         ),
     ] = None,
@@ -183,9 +182,9 @@ def quantize_command(
         bool,
         typer.Option(
             "--provenance",
-            help="Keep the recipe and the hashes of the inputs in the metadata "
-            "(quantkit.*), for `quantkit verify`. Off by default, since files are "
-            "byte for byte llama-quantize's without them.",
+            help="Record the recipe and the hashes of the inputs in the metadata "
+            "(quantkit.*), for `quantkit verify`. Without it, files are byte for byte "
+            "llama-quantize's.",
             rich_help_panel=FILES,
         ),
     ] = False,
@@ -241,17 +240,17 @@ def quantize_command(
 def verify_command(
     model: Annotated[Path, typer.Argument(help="A quantized GGUF file (any shard).")],
     source: Annotated[
-        Path, typer.Option(help="What it was made from: a GGUF file or a checkpoint.")
+        Path, typer.Option(help="Its source: a GGUF file or a checkpoint folder.")
     ],
     importance: Importance = None,
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Quantize again, and say whether a file is what its recipe makes of its source.
+    """Quantize a file's source again, and check that the result is the same.
 
-    The recipe is the one that the file holds (--provenance), or else that of its
-    general.file_type.  Exit code 0: equal; 1: not.
+    The recipe is the one recorded in the file (--provenance), or else that of its
+    general.file_type.  Exit code 0: equal; 1: different.
     """
     with progress_bar(quiet) as progress:
         result = verify_file(

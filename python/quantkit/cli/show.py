@@ -22,7 +22,7 @@ def info_command(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show what a GGUF file holds."""
+    """Show the contents of a GGUF file."""
     facts = info(model)
     if json:
         print_json(facts.to_dict())
@@ -31,5 +31,5 @@ def info_command(
 
 
 def backends_command() -> None:
-    """Show the instruction sets that are built in, and which one runs."""
+    """Show the built-in instruction sets, and which one is active."""
     print_result(backends_table())

@@ -1,4 +1,4 @@
-"""Results as tables for people; the numbers themselves come from the result classes."""
+"""Show results as tables in the terminal."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ MIB = 1 << 20
 
 
 def size(n_bytes: int) -> str:
-    """Bytes in MiB, as model sizes are usually quoted."""
+    """Bytes as text in MiB."""
     return f"{n_bytes / MIB:.2f} MiB"
 
 
 def comparison_table(comparison: Comparison, *, pareto: bool = False) -> Table:
-    """One row per type: what it takes and what it costs."""
+    """One row per type: its size, its perplexity and its cost."""
     table = cells_table(comparison.cells(pareto=pareto))
     if comparison.chunks > len(comparison.texts):  # one chunk has no error
-        table.caption = "±: standard errors that take chunks as independent, not tokens"
+        table.caption = "± is one standard error over chunks"
         table.caption_justify = "left"
     return table
 
@@ -56,7 +56,7 @@ def cells_table(cells: Cells) -> Table:
 
 
 def convert_summary(report: ConvertReport) -> RenderableType:
-    """The files and their size; of a dry run, the tensors that they would hold."""
+    """The files and their size; after a dry run, also the list of tensors."""
     total = Text(f"{', '.join(map(str, report.paths))}: {size(report.size_bytes)}")
     if not report.is_dry_run:
         return total
@@ -68,9 +68,9 @@ def convert_summary(report: ConvertReport) -> RenderableType:
 
 
 def quantize_summary(report: QuantizeReport) -> RenderableType:
-    """What a quantized file holds, and which tensors fell back to another type.
+    """The types in a quantized file, and which tensors fell back to another type.
 
-    Of a dry run, what it would hold, tensor by tensor.
+    After a dry run, also the list of tensors.
     """
     parts: list[RenderableType] = [_types_table(report), _totals(report)]
     if report.is_dry_run:
@@ -87,7 +87,7 @@ def quantize_summary(report: QuantizeReport) -> RenderableType:
 
 
 def _types_table(report: QuantizeReport) -> Table:
-    """One row per type, with its error if that was measured."""
+    """One row per type, with its errors if measured."""
     is_measured = any(t.errors is not None for t in report.tensors)
     errors = (">RMSE", ">SNR dB", ">max error") if is_measured else ()
     table = _table("type", ">tensors", ">size", *errors)
@@ -115,9 +115,9 @@ def _totals(report: QuantizeReport) -> Text:
 
 
 def _fallback_lines(report: QuantizeReport) -> list[str]:
-    """How many tensors got another type than was chosen, and why.
+    """How many tensors did not get the recipe's type, and why.
 
-    Those that lack importance are named, for a better matrix would mend that.
+    Those without importance are named, because a better matrix would help.
     """
     fitted: Counter[str] = Counter()
     lacking: dict[str, list[str]] = {}
@@ -136,13 +136,11 @@ def _fallback_lines(report: QuantizeReport) -> list[str]:
 
 
 def verification_lines(result: Verification) -> Text:
-    """Whether a file is what its recipe makes of its source, and what differs."""
+    """Whether a file equals its source quantized again, and what differs."""
+    again = f"the source quantized to {result.recipe}"
     if result.is_equal:
-        return Text(
-            f"{result.path}: equal; {result.n_tensors} tensors are what "
-            f"{result.recipe} makes of the source"
-        )
-    lines = Text(f"{result.path}: not what {result.recipe} makes of the source")
+        return Text(f"{result.path}: all {result.n_tensors} tensors equal {again}")
+    lines = Text(f"{result.path}: differs from {again}")
     for kind, differences in (("tensor", result.tensors), ("key", result.keys)):
         for difference in differences:
             lines.append(f"\n{kind} {difference.name}: {difference.what}")
@@ -150,7 +148,7 @@ def verification_lines(result: Verification) -> Text:
 
 
 def info_tables(info: ModelInfo, *, tensors: bool) -> RenderableType:
-    """The facts of a GGUF file, its metadata, and its tensors if asked for."""
+    """The facts about a GGUF file, its types, metadata and optionally tensors."""
     facts = _table("", "", header=False)
     for label, value in _facts(info):
         if value is not None:
@@ -194,9 +192,10 @@ def _facts(info: ModelInfo) -> list[tuple[str, object]]:
 
 
 def backends_table() -> Table:
-    """The backends that are built in, both halves of each, and which one runs.
+    """The built-in backends and which one is active.
 
-    Quantizers work on so many blocks at once; the forward pass is a named variant.
+    For quantizers it shows the blocks processed at once, for the forward pass the name
+    of the variant.
     """
     table = _table("backend", "quantizers", "forward pass", "here")
     active = active_backend()
@@ -213,7 +212,7 @@ def backends_table() -> Table:
 
 
 def _table(*columns: str, header: bool = True) -> Table:
-    """A plain table; a heading that starts with ">" is aligned to the right."""
+    """A plain table; a column whose heading starts with ">" is aligned right."""
     table = Table(box=None, show_header=header, pad_edge=False, header_style="bold")
     for column in columns:
         is_number = column.startswith(">")

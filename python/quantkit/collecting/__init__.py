@@ -1,1 +1,1 @@
-"""A model run over a text, and what its matrices are multiplied by summed."""
+"""Run a model on a text and sum the activations of its matrices."""

@@ -1,7 +1,7 @@
-"""An importance matrix collected: a model over a text, its activations summed.
+"""Collect an importance matrix: run a model on a text and sum its activations.
 
-A chunk is one task of one worker; sums are f64 and added in the order of the chunks, so
-that nothing depends on the number of workers.
+One worker computes one chunk.  Sums are f64 and are added in the order of the chunks,
+so the result does not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from .totals import Totals
 __all__ = ["Collection", "imatrix"]
 
 SAVE_EVERY = 10
-"""Chunks from one time that sums are kept to the next."""
+"""The number of chunks after which sums are saved."""
 
 
 def imatrix(
@@ -56,25 +56,25 @@ def imatrix(
     save: StrPath | None = None,
     progress: Progress | None = None,
 ) -> ImportanceMatrix:
-    """Collects the importance matrix of a model on a text.
+    """Collect the importance matrix of a model on a text.
 
     Args:
         model: a GGUF file, a checkpoint folder, or an open source.
-        text: a str is the text itself, a Path a UTF-8 file (*.jsonl: documents); or
-            several, which count as one after the other.
-        options: how texts are cut; see `TextOptions`.  All positions of a chunk count,
-            so there is no `stride`.
-        activations: how exactly they are held in products with quantized weights:
-            "i16", "q8" or "f32"; see `compare`.  They are summed before that.
-        process_output: the output head too, which llama-quantize has no use for.
-        perplexity: measure that of the text, too.
+        text: a str is the text itself, a Path is a UTF-8 file (*.jsonl: documents); or
+            several texts, read one after the other.
+        options: how texts are cut; see `TextOptions`.  All positions of a chunk are
+            summed, so `stride` is not allowed.
+        activations: precision of activations in products with quantized weights:
+            "i16", "q8" or "f32"; see `compare`.  They are summed before rounding.
+        process_output: include the output head, which llama-quantize does not use.
+        perplexity: also measure the perplexity of the text.
         threads: chunks at a time; None: one per core.  Results do not depend on it.
-        save: a file where sums are kept, so that a later call goes on with them.
-        progress: told about every chunk.
+        save: a file for the sums, from which a later call resumes.
+        progress: called after each chunk.
 
     Raises:
         NonFiniteError: an activation is NaN or infinite; the message names the tensor.
-        OptionError: a parameter is not what it must be.
+        OptionError: a parameter is not valid.
         QuantkitError: a text is too short for `ctx`, or quantkit cannot run the model.
 
     Example:
@@ -96,14 +96,14 @@ def imatrix(
 
 @dataclass(frozen=True, eq=False)
 class ChunkToSum:
-    """A chunk of text that a model's activations are summed on.
+    """A chunk of text on which a model's activations are summed.
 
     Attributes:
-        where: the chunk, in messages.
+        where: the name of the chunk in messages.
         model: the model.
         chunk: the tokens.
-        process_output: what the output head is multiplied by, too.
-        perplexity: the likelihoods of the tokens, too.
+        process_output: include the activations of the output head.
+        perplexity: compute the likelihoods of the tokens.
     """
 
     where: str
@@ -114,7 +114,7 @@ class ChunkToSum:
 
 
 def sum_chunk(work: ChunkToSum) -> tuple[ChunkSums, F64]:
-    """The sums of a chunk, and the negative log likelihoods of its scored tokens.
+    """Compute the sums of a chunk and the negative log likelihoods of its tokens.
 
     Raises:
         NonFiniteError: an activation is NaN or infinite, or the model predicts NaN.
@@ -133,10 +133,10 @@ def sum_chunk(work: ChunkToSum) -> tuple[ChunkSums, F64]:
 
 
 class Collection:
-    """An importance matrix while it is collected; arguments as of `imatrix`.
+    """Collects an importance matrix; other arguments as for `imatrix`.
 
     Args:
-        save_every: chunks from one time that sums are kept to the next.
+        save_every: the number of chunks after which sums are saved.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Collection:
         texts = as_texts(text)
         if checked_options(options).stride is not None:
             raise OptionError(
-                "`stride` is not for importance: all positions of a chunk are summed"
+                "`stride` is not allowed: all positions of a chunk are summed"
             )
         self._source = open_source(model)
         self._cut = [
@@ -175,16 +175,16 @@ class Collection:
 
     @property
     def n_chunks(self) -> int:
-        """How many chunks there are, of all texts."""
+        """The number of chunks in all texts."""
         return sum(len(cut) for _, cut in self._cut)
 
     @property
     def chunks_done(self) -> int:
-        """How many are summed."""
+        """The number of summed chunks."""
         return self._totals.n_chunks
 
     def refuse_unlike(self, other: ImportanceMatrix) -> None:
-        """Raise a FormatError now if a matrix could not be merged with this one."""
+        """Raise a FormatError if a matrix cannot be merged with this one."""
         for name, sums in other.sums.items():
             tensor = self._source.tensors.get(name)
             if tensor is None or sums.squares.size in (
@@ -193,12 +193,12 @@ class Collection:
             ):
                 continue
             raise FormatError(
-                f"{other.origin} is of another model: tensor {name} has "
+                f"{other.origin} belongs to another model: tensor {name} has "
                 f"{sums.squares.size} sums there and {tensor.n_cols} columns here"
             )
 
     def so_far(self) -> ImportanceMatrix | None:
-        """The matrix of the chunks that are summed; None if there is none."""
+        """The matrix of the chunks summed so far; None if there are none."""
         if not self._totals.n_chunks:
             return None
         nll = np.stack(self._totals.nll)
@@ -214,10 +214,10 @@ class Collection:
         return ImportanceMatrix(self._totals.finished(), ctx, names, perplexity=found)
 
     def run(self, progress: Progress | None = None) -> ImportanceMatrix:
-        """Sum all chunks that are not summed yet.
+        """Sum all remaining chunks.
 
         Args:
-            progress: told about every chunk.
+            progress: called after each chunk.
         """
         if self._save is not None:
             self._totals.recall(self._save, self._prefixes)
@@ -229,7 +229,7 @@ class Collection:
             except BaseException:
                 self._keep()
                 raise
-            with suppress(OutputError):  # only a later run with more chunks wants it
+            with suppress(OutputError):  # only a run with more chunks needs it
                 self._keep()
         result = self.so_far()
         assert result is not None  # for mypy; there is a chunk
@@ -261,7 +261,7 @@ class Collection:
             self._totals.save(self._save, self._prefixes[self._totals.n_chunks])
 
     def _hashed_prefixes(self) -> list[str]:
-        """What the sums of the first chunks depend on, by the number of chunks.
+        """Hashes of what the sums depend on, by the number of chunks.
 
         Raises:
             OptionError: the model is not read from files.

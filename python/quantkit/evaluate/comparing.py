@@ -1,4 +1,4 @@
-"""What each type costs: models and recipes against a base, on the same tokens."""
+"""Compare models and types with a base on the same tokens."""
 
 from __future__ import annotations
 
@@ -41,36 +41,35 @@ def compare(
     save: StrPath | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Measures what models and recipes of them cost on a text; writes no model.
+    """Measure what models and types cost on a text, without writing models.
 
-    Recipes are quantized in memory, one after the other, from every model that is not
-    quantized yet.
+    Each model that is not quantized yet is quantized to each type in memory, one after
+    the other.
 
     Args:
         model: a GGUF file, a checkpoint folder, an open source, or several of them.
-        types: recipes, such as ["Q8_0", "Q4_K_M"], recipe files (*.toml),
-            or "all".
-        text: a str is the text itself, a Path a UTF-8 file (*.jsonl: documents); or
-            several.
-        base: the name of the row that the others are compared with; None: the first
+        types: recipes such as ["Q8_0", "Q4_K_M"], recipe files (*.toml), or "all".
+        text: a str is the text itself, a Path is a UTF-8 file (*.jsonl: documents); or
+            several texts.
+        base: the name of the row with which the others are compared; None: the first
             model as it is.
         options: how texts are cut; see `TextOptions`.
-        activations: how exactly they are held in products with quantized weights:
-            "i16", exact for this purpose; "q8", 8 bits as llama.cpp's CPU path has
-            them; "f32"; or "both": i16, and q8 in rows of their own.
-        importance: importance of each column for the recipes: the path of an imatrix
-            file, an `ImportanceMatrix`, or numbers by tensor name.  Each recipe that it
-            changes is then measured without it, and with it in a row called
-            "<recipe> imatrix"; `Comparison.imatrix_gains` compares the two.
+        activations: precision of activations in products with quantized weights:
+            "i16", with negligible error; "q8", 8 bits as in llama.cpp's CPU path;
+            "f32"; or "both": i16, and q8 in additional rows.
+        importance: importance of each column for the types: the path of an imatrix
+            file, an `ImportanceMatrix`, or numbers by tensor name.  Each type that it
+            changes is measured without it, and with it in a row "<type> imatrix";
+            `Comparison.imatrix_gains` compares the two.
         threads: chunks evaluated at a time; None: one per core.
-        save: a file where scores are kept, so that a later call goes on with them.
-        progress: told about every slab quantized and every chunk evaluated.
+        save: a file for the scores, from which a later call resumes.
+        progress: called after each quantized slab and each evaluated chunk.
 
     Raises:
         UnsupportedTypeError: an unknown recipe.
-        OptionError: a parameter is not what it must be, or `importance` has no types.
-        QuantkitError: a text is too short for `ctx`, or the models do not have one
-            vocabulary.
+        OptionError: a parameter is not valid, or `importance` is given without types.
+        QuantkitError: a text is too short for `ctx`, or the models have different
+            vocabularies.
     """
     run = prepare(
         *(model, types),
@@ -97,7 +96,7 @@ def prepare(
     threads: int | Workers | None = None,
     save: StrPath | None = None,
 ) -> ComparisonRun:
-    """A comparison that is checked and ready to run; arguments as of `compare`."""
+    """A comparison with checked arguments, ready to run; see `compare`."""
     wanted = wanted_types(listed(types))
     texts = as_texts(text)
     checked_options(options)
@@ -118,17 +117,17 @@ def prepare(
 
 
 def _named(model: ModelLike) -> str | Path | ModelSource:
-    """A model, which is called after its path if it has one."""
+    """The model, with a path object converted to a Path."""
     return as_path(model, "model") if isinstance(model, os.PathLike) else model
 
 
 def _shared_chunks(
     entries: Sequence[Entry], text: str | Path, options: TextOptions
 ) -> Chunks:
-    """The chunks of a text, which must be the same for all models.
+    """The chunks of a text, the same for all models.
 
     Raises:
-        QuantkitError: two models cut the text into different tokens.
+        QuantkitError: two models tokenize the text differently.
     """
     first, *others = [entry for entry in entries if entry.wanted is None]
     cut = chunk_text(first.source, text, options)
@@ -136,8 +135,8 @@ def _shared_chunks(
         own = chunk_text(entry.source, text, options)
         if own.bos != cut.bos or not np.array_equal(own.tokens, cut.tokens):
             raise QuantkitError(
-                f"{entry.name} and {first.name} cut {name_of(text)} into different "
-                "tokens; only models with one vocabulary can be compared, others have "
-                "to be measured one by one"
+                f"{entry.name} and {first.name} tokenize {name_of(text)} differently; "
+                "only models with the same vocabulary can be compared; measure others "
+                "one by one"
             )
     return cut

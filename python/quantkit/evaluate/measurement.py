@@ -1,4 +1,4 @@
-"""The figures of one model or type: a row of a comparison."""
+"""The measured values of one model or type: a row of a comparison."""
 
 from __future__ import annotations
 
@@ -11,32 +11,31 @@ __all__ = ["Measurement", "TextResult"]
 
 @dataclass(frozen=True, eq=False)
 class Measurement(ByValue):
-    """What a model takes, how well it predicts, and how far it is from the base.
+    """The size of a model, its perplexity, and its difference from the base.
 
-    Errors take chunks as independent; those called `token_error` take tokens as
-    independent, as llama.cpp does (see `statistics`).  One chunk has no error: NaN.
+    Errors are one standard error over chunks; a `token_error` is one over tokens, as in
+    llama.cpp (see `statistics`).  With one chunk the errors over chunks are NaN.
 
     Attributes:
-        name: the recipe; of a model as it is, its main type or its file.
-        type: the type that most of the weights have, which differs from the recipe's
-            where rows are not a multiple of its block.
+        name: the recipe; for a model as it is, its main type or its file.
+        type: the type of most weights; it differs from the recipe's if rows are not a
+            multiple of its block.
         size_bytes: bytes of all tensors.
         bpw: bits per weight, over all tensors.
-        chunks: sequences that were evaluated.
+        chunks: number of evaluated sequences.
         ppl, ppl_error, ppl_token_error: perplexity.
-        delta_ppl, ...: perplexity less the base's, paired.
-        ppl_ratio, ppl_ratio_error: perplexity over the base's, paired.
+        delta_ppl, ...: perplexity minus the base's, paired.
+        ppl_ratio, ppl_ratio_error: perplexity divided by the base's, paired.
         ln_ppl_ratio, ln_ppl_ratio_error: its logarithm.
-        kld_mean, ...: KL divergence from the base per token, in nats.
-        kld_median, kld_p90, kld_p95, kld_p99, kld_p99_9, kld_max: of its tokens.
-        same_top, ...: share of tokens where the likeliest token is the base's.
-        mean_dp, mean_dp_error: mean of the probability of the token that came, less
-            what the base gave it.
-        rms_dp, rms_dp_error: root mean square of that.
+        kld_mean, ...: mean KL divergence from the base per token, in nats.
+        kld_median, kld_p90, kld_p95, kld_p99, kld_p99_9, kld_max: its percentiles.
+        same_top, ...: share of tokens with the same most likely token as the base.
+        mean_dp, mean_dp_error: mean of the probability of the actual token minus its
+            probability under the base.
+        rms_dp, rms_dp_error: root mean square of that difference.
         dp_p1 ... dp_p99: its percentiles.
-        tokens_per_second: tokens evaluated a second by all threads, statistics
-            included.
-        quantize_seconds: what quantizing took; None of a model as it is.
+        tokens_per_second: speed of all threads, statistics included.
+        quantize_seconds: time to quantize; None for a model as it is.
     """
 
     name: str
@@ -86,10 +85,10 @@ class TextResult(ByValue):
     """The rows on one text.
 
     Attributes:
-        text: its name.
-        chunks: sequences that it has.
-        base: the base's row.
-        results: the others'.
+        text: name of the text.
+        chunks: number of its sequences.
+        base: the row of the base.
+        results: the other rows.
     """
 
     text: str

@@ -1,9 +1,9 @@
-"""Perplexity by llama.cpp's definition, the same for any number of threads.
+"""Measure perplexity by llama.cpp's definition.
 
-Which tokens are scored is in `windows`, and what their errors mean in `statistics`.
+`tokens.chunks` defines which tokens are scored, `statistics` defines the errors.
 
-One worker takes one chunk from its embedding to its log likelihoods.  Workers share
-nothing, so their number changes no bit of the result.
+One worker computes one chunk from the embedding to the log likelihoods, so the result
+does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ def perplexity(
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> PerplexityResult:
-    """The perplexity of a model on a text.
+    """Measure the perplexity of a model on a text.
 
     Args:
         model: a GGUF file, a checkpoint folder, or an open source.
-        text: a str is the text itself, a Path a UTF-8 file (*.jsonl: documents).
-        recipe: quantize in memory first, such as "Q4_K_M"; None: as the model is.
+        text: a str is the text itself, a Path is a UTF-8 file (*.jsonl: documents).
+        recipe: such as "Q4_K_M", to quantize in memory first; None: the model as it is.
         options: how the text is cut; see `TextOptions`.
-        activations: how exactly they are held in products with quantized weights:
-            "i16", exact for this purpose; "q8", 8 bits as llama.cpp's CPU path has
-            them; or "f32".  F16, BF16 and F32 weights take f32 in all of them.
+        activations: precision of activations in products with quantized weights:
+            "i16", with negligible error; "q8", 8 bits as in llama.cpp's CPU path; or
+            "f32".  F16, BF16 and F32 weights always use f32 activations.
         importance: importance of each column for `recipe`: the path of an imatrix file,
             an `ImportanceMatrix`, or numbers by tensor name.
         threads: chunks evaluated at a time; None: one per core.
-        progress: told about every chunk.
+        progress: called after each quantized slab and each evaluated chunk.
 
     Raises:
         NonFiniteError: the model predicts NaN.
-        OptionError: a parameter is not what it must be, or `importance` has no recipe.
+        OptionError: a parameter is not valid, or `importance` is given without recipe.
         QuantkitError: the text is too short for `ctx`, or quantkit cannot run the
             model.
 
@@ -92,7 +92,7 @@ def measure(
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> PerplexityResult:
-    """The perplexity of a loaded model on a text cut into chunks."""
+    """Measure the perplexity of a loaded model on a text cut into chunks."""
 
     work = (Alone("the model", model, chunks.chunk(i)) for i in range(len(chunks)))
     parts: list[F64] = []

@@ -1,4 +1,4 @@
-"""What was measured: one row per model or type, and any two of them compared."""
+"""The result of a comparison: one row per model or type, and paired differences."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ __all__ = [
 ]
 
 VERSION = 1
-"""Of the JSON; a key that changes its meaning makes it grow."""
+"""The version of the JSON, increased when a key changes its meaning."""
 
 NAMES = ("name", "versus")
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison(ByValue):
-    """The base, and every other entry in the order asked for.
+    """The base and all other entries, in the given order.
 
     Attributes:
-        model: the models.
-        text: the text; of several, "macro average".
-        ctx: tokens of a sequence.
-        chunks: sequences, of all texts.
+        model: names of the models.
+        text: name of the text; "macro average" for several.
+        ctx: tokens per sequence.
+        chunks: number of sequences in all texts.
         stride: tokens between strided windows; None: chunks.
         activations: the precision of activations.
-        base: what the others are compared with.
-        results: the others; of several texts, every value is the mean of the texts'
-            (`kld_max` the largest).
+        base: the row with which the others are compared.
+        results: the other rows; for several texts, each value is the mean over texts
+            (`kld_max`: the maximum).
         texts: the rows of each text.
     """
 
@@ -54,19 +54,19 @@ class Comparison(ByValue):
     results: list[Measurement]
     texts: list[TextResult]
     scores: Mapping[str, Sequence[TokenScores]] = field(repr=False, compare=False)
-    """By name of an entry, the scores [chunks, tokens] of each text."""
+    """Entry name -> the scores [chunks, tokens] of each text."""
     weighed: Sequence[tuple[str, str]] = field(default=(), repr=False)
-    """Of each type measured with importance and without, the names of both rows."""
+    """The names of the rows with and without importance, for each type with both."""
 
     @property
     def rows(self) -> list[Measurement]:
-        """The base and the others."""
+        """The base and the other rows."""
         return [self.base, *self.results]
 
     def pareto(self) -> list[str]:
-        """The names of the results that no row beats in size and divergence.
+        """The names of the results on the Pareto front of size and mean KL divergence.
 
-        One row beats another if it is worse in neither and better in one.
+        A row is not on it if another row is at least as good in both and better in one.
         """
         return [
             row.name
@@ -75,31 +75,30 @@ class Comparison(ByValue):
         ]
 
     def versus(self, name: str, other: str) -> PairedDifference:
-        """Two entries compared with each other, by their names.
+        """The paired differences of two entries, by name: `name` minus `other`.
 
         Raises:
-            OptionError: nothing was measured under such a name.
+            OptionError: there is no entry with that name.
         """
         for each in (name, other):
             if each not in self.scores:
                 raise OptionError(
-                    f"nothing that is measured is called {each!r}; there is: "
-                    f"{', '.join(self.scores)}"
+                    f"no entry is called {each!r}; there are: {', '.join(self.scores)}"
                 )
         return paired(name, other, self.scores[name], self.scores[other])
 
     def imatrix_gains(self) -> list[PairedDifference]:
-        """What importance changes: each type made with it, versus the same without.
+        """The differences of each type with importance minus the type without it.
 
-        Below 0 it helps.
+        Negative values mean that importance helps.
         """
         return [self.versus(name, other) for name, other in self.weighed]
 
     def cells(self, *, pareto: bool = False) -> Cells:
-        """The rows as a table of text; of several texts, those of each and the average.
+        """The rows as a table of text; for several texts, of each and of the average.
 
         Args:
-            pareto: mark the types that none beats in both size and divergence.
+            pareto: mark the types on the Pareto front; see `pareto`.
         """
         texts = list(self.texts)
         if len(texts) > 1:
@@ -111,7 +110,7 @@ class Comparison(ByValue):
         return csv_text(self.to_records())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON: what is not known (NaN) is None."""
+        """Plain data for JSON, with None for unknown values (NaN)."""
         data: dict[str, Any] = {"version": VERSION}
         for key in ("model", "text", "ctx", "chunks", "stride", "activations"):
             data[key] = getattr(self, key)
@@ -125,10 +124,9 @@ class Comparison(ByValue):
         return plain
 
     def to_records(self) -> list[dict[str, Any]]:
-        """A flat record for each row on each text, and of several their average.
+        """A flat record for each row on each text, and for the average of several.
 
-        Where types were made with importance and without, those with it have what it
-        changes under keys that start with `imatrix_`.
+        With importance, the records also have its gains, in keys `imatrix_...`.
         """
         texts = [
             (text.text, [text.base, *text.results], slice(i, i + 1))
@@ -143,7 +141,7 @@ class Comparison(ByValue):
         ]
 
     def _gain_of(self, name: str, which: slice) -> dict[str, Any]:
-        """What importance changes of a row on some texts, or None under each key."""
+        """The gain of importance for a row on some texts; None for other rows."""
         if not self.weighed:
             return {}
         keys = [key for key in PairedDifference.__annotations__ if key not in NAMES]
@@ -165,7 +163,7 @@ class Comparison(ByValue):
         return pandas.DataFrame(self.to_records())
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw divergence over size, a point per result, and give the axes.
+        """Plot KL divergence over size, one point per result; return the axes.
 
         Args:
             ax: Matplotlib axes; None: new ones.
@@ -185,7 +183,7 @@ def _beats(one: Measurement, other: Measurement) -> bool:
 
 
 def without_nan(value: Any) -> Any:
-    """The same with None for NaN, which JSON cannot hold."""
+    """The value with None instead of NaN and infinities, which JSON does not have."""
     if isinstance(value, dict):
         return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""Importance as users give it: a file, an importance matrix, or arrays by tensor name.
+"""Check and convert the parameter `importance` of public functions.
 
-Every public function takes it as `importance`, and what quantizes takes the mapping
-that this makes of it.
+It is a file, an importance matrix, or arrays by tensor name.  Quantizing code gets f32
+arrays by tensor name.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from .reading import read_imatrix
 __all__ = ["ImportanceLike", "importance_of", "importance_path", "refuse_idle"]
 
 ImportanceLike: TypeAlias = StrPath | ImportanceMatrix | Mapping[str, ArrayLike]
-"""How much the error of each column counts: the path of an imatrix file (GGUF or .dat),
-an `ImportanceMatrix`, or by tensor name real numbers [cols] or [matrices, cols]."""
+"""The weight of each column's error: the path of an imatrix file (GGUF or .dat), an
+`ImportanceMatrix`, or by tensor name real numbers [cols] or [matrices, cols]."""
 
 
 def importance_of(importance: ImportanceLike | None) -> Importance | None:
-    """Importance as what quantizes takes it: by tensor name, f32.
+    """The importance as f32 arrays by tensor name.
 
     Raises:
-        OptionError: it is none of what it may be, or of no tensor.
-        FormatError: the file is no imatrix file, or is damaged.
-        ShapeError: the numbers of a tensor are no array of one or two axes.
-        NonFiniteError: one of them is NaN, infinite or negative.
+        OptionError: it has a wrong type, or is empty.
+        FormatError: the file is not an imatrix file, or is damaged.
+        ShapeError: the values of a tensor are not an array of one or two axes.
+        NonFiniteError: a value is NaN, infinite or negative.
     """
     if importance is None:
         return None
@@ -50,15 +50,15 @@ def importance_of(importance: ImportanceLike | None) -> Importance | None:
             "path of an imatrix file, an ImportanceMatrix, or arrays by tensor name"
         )
     if not importance:
-        raise OptionError("`importance` is of no tensor; leave it out, or fill it")
+        raise OptionError("`importance` is empty; add tensors, or leave it out")
     return {name: _checked(name, values) for name, values in importance.items()}
 
 
 def importance_path(importance: ImportanceLike | None) -> Path | None:
-    """The file that importance is read from; None: it is no file.
+    """The path of the imatrix file; None if the importance is not a path.
 
     Raises:
-        OptionError: it is a path that cannot be one.
+        OptionError: the path is not valid.
     """
     if isinstance(importance, str | os.PathLike):
         return as_path(importance, "importance")
@@ -66,19 +66,20 @@ def importance_path(importance: ImportanceLike | None) -> Path | None:
 
 
 def refuse_idle(importance: ImportanceLike | None, **recipes: object) -> None:
-    """Refuse importance where nothing is quantized, so that it would be ignored.
+    """Refuse importance that would have no effect because nothing is quantized.
 
     Args:
-        importance: as given.
-        recipes: what names recipes, by the parameter that does.
+        importance: the given importance.
+        recipes: the given recipes, by the name of their parameter.
 
     Raises:
-        OptionError: there is importance, and no recipe.
+        OptionError: importance is given without a recipe.
     """
     for parameter, given in recipes.items():
         if importance is not None and not given:
             raise OptionError(
-                f"`importance` is of no use without `{parameter}`: nothing is quantized"
+                f"`importance` has no effect without `{parameter}`: nothing is "
+                "quantized"
             )
 
 

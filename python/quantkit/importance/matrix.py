@@ -1,4 +1,4 @@
-"""An importance matrix: what was summed on a text, for every tensor of a model."""
+"""An importance matrix: sums over the activations of each tensor of a model."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ DEFAULT_CHUNK_SIZE = 512
 
 @dataclass(frozen=True, eq=False)
 class ImportanceMatrix(ByValue):
-    """How large the activations of each column of each matrix of weights are.
+    """How large the activations of each column of each weight matrix are.
 
     Attributes:
-        sums: by name of the tensor.
-        chunk_size: tokens of a chunk.
-        datasets: the texts.
-        n_layer_nextn: how many of the last layers predict tokens further ahead.
-        perplexity: of the model on the text, where that was measured with it.
-        origin: what it is called in messages.
+        sums: by tensor name.
+        chunk_size: tokens per chunk.
+        datasets: the names of the texts.
+        n_layer_nextn: number of multi-token-prediction layers at the end.
+        perplexity: of the model on the text, if measured.
+        origin: name of the matrix in messages.
 
     Example:
         >>> matrix = qk.imatrix("model.gguf", Path("wiki.txt"))  # doctest: +SKIP
@@ -54,14 +54,14 @@ class ImportanceMatrix(ByValue):
     def load(
         cls, path: StrPath, chunk_size: int = DEFAULT_CHUNK_SIZE
     ) -> ImportanceMatrix:
-        """The importance matrix in a file.
+        """Load the importance matrix in a file.
 
         Args:
             path: a GGUF imatrix, or a legacy .dat file.
-            chunk_size: tokens of a chunk, where the file does not say.
+            chunk_size: tokens per chunk, if the file does not state it.
 
         Raises:
-            FormatError: the file is neither, is damaged, or holds NaN or infinities.
+            FormatError: the file is neither, is damaged, or contains NaN or infinities.
         """
         return cls.load_merged([path], chunk_size)
 
@@ -69,14 +69,14 @@ class ImportanceMatrix(ByValue):
     def load_merged(
         cls, paths: StrPath | Sequence[StrPath], chunk_size: int = DEFAULT_CHUNK_SIZE
     ) -> ImportanceMatrix:
-        """The importance matrices in some files as one; see `merged`.
+        """Load and merge the importance matrices in several files; see `merged`.
 
         Args:
             paths: GGUF imatrix files and legacy .dat files.
-            chunk_size: tokens of a chunk, where no file says.
+            chunk_size: tokens per chunk, if no file states it.
 
         Raises:
-            FormatError: as `load` and `merged`.
+            FormatError: as in `load` and `merged`.
         """
         named = [as_path(path, "paths") for path in listed(paths)]
         files = [(str(path), read_contents(path)) for path in named]
@@ -86,21 +86,21 @@ class ImportanceMatrix(ByValue):
     @classmethod
     def _of(cls, origin: str, found: Contents, chunk_size: int) -> ImportanceMatrix:
         sums = found.sums
-        if found.is_legacy:  # which counts chunks
+        if found.is_legacy:  # its counts are chunks
             sums = {name: each.times(chunk_size) for name, each in sums.items()}
         size, nextn = found.chunk_size or chunk_size, found.n_layer_nextn
         return cls(sums, size, found.datasets, nextn, origin=origin)
 
     @classmethod
     def merged(cls, *matrices: ImportanceMatrix) -> ImportanceMatrix:
-        """What one run over all their texts would have given.
+        """Merge matrices into that of one run over all their texts.
 
-        Sums and counts are added; a tensor that only some of them have is taken from
-        those.  The size of a chunk is the first one's, and so is the perplexity.
+        Sums and counts are added; tensors may be missing in some matrices.  The chunk
+        size is that of the first matrix, the perplexity the first that is known.
 
         Raises:
-            OptionError: there is none.
-            FormatError: a tensor has other columns in one than in another.
+            OptionError: there are no matrices.
+            FormatError: the matrices have different columns for a tensor.
         """
         if not matrices:
             raise OptionError("there is no importance matrix to merge")
@@ -125,41 +125,41 @@ class ImportanceMatrix(ByValue):
 
     @property
     def n_rows(self) -> int:
-        """The most rows that a matrix was multiplied by: the tokens of the text."""
+        """The largest count of all tensors: the number of tokens in the text."""
         return max((int(s.counts.max()) for s in self.sums.values()), default=0)
 
     @property
     def chunk_count(self) -> int:
-        """How many chunks there were, rounded: what llama-imatrix derives it from."""
+        """The number of chunks, rounded, as in llama-imatrix."""
         return (self.n_rows + self.chunk_size // 2) // self.chunk_size
 
     @property
     def unreached(self) -> dict[str, int]:
-        """By tensor, how many of its matrices (experts) no token reached, if any."""
+        """Tensor name -> its number of matrices (experts) without tokens, if any."""
         zeros = {name: int((s.counts == 0).sum()) for name, s in self.sums.items()}
         return {name: n for name, n in zeros.items() if n}
 
     def importance(self) -> dict[str, NDArray[np.float32]]:
-        """Each tensor's mean squares, as `importance=` takes them elsewhere.
+        """The mean squares of each tensor, for parameters called `importance`.
 
         Returns:
-            By tensor name, f32 [matrices, cols] ([cols] of one matrix); ones for a
-            matrix (an expert) that no token reached.  What `read_imatrix` gives of the
-            file that `save` writes.
+            By tensor name, f32 [matrices, cols], or [cols] for one matrix.  A matrix
+            (an expert) without tokens has ones.  `read_imatrix` returns the same for
+            the file that `save` writes.
         """
         return {name: sums.importance for name, sums in self.sums.items()}
 
     def statistics(self) -> Statistics:
-        """What llama-imatrix shows of each tensor and layer; see `statistics`."""
+        """llama-imatrix's statistics of each tensor and layer; see `Statistics`."""
         return statistics_of(self.sums, self.n_layer_nextn)
 
     def save(self, path: StrPath) -> None:
-        """Write a file, as llama-imatrix does: GGUF, or the older format to a *.dat.
+        """Write a file as llama-imatrix does: *.gguf, or *.dat in the older format.
 
         Raises:
             OptionError: the name ends in neither .gguf nor .dat.
             NonFiniteError: a sum is too large for f32.
-            OutputError: it cannot be written; nothing is left behind.
+            OutputError: the file cannot be written; no partial file is left.
         """
         out = as_path(path, "path")
         check_name(out)
@@ -178,13 +178,13 @@ class ImportanceMatrix(ByValue):
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name that does not tell the format.
+    """Refuse a file name without a known suffix.
 
     Raises:
-        OptionError: it ends in neither .gguf nor .dat.
+        OptionError: the name ends in neither .gguf nor .dat.
     """
     if path.suffix.lower() not in (".gguf", ".dat"):
         raise OptionError(
-            f"{path}: an importance matrix is written as GGUF to a name that ends in "
-            ".gguf, or in the older format to one that ends in .dat"
+            f"{path}: the name of an importance matrix must end in .gguf, or in .dat "
+            "for the older format"
         )

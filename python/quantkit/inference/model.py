@@ -1,4 +1,4 @@
-"""A model to run from Python: tokens in, logits out."""
+"""Run a model from Python: token ids to logits."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["Model"]
 
 
 class Model:
-    """A model in memory, as it is or quantized; safe to use from many threads.
+    """A model in memory, as it is or quantized; safe to use from several threads.
 
     Attributes:
-        tokenizer: turns text into its token ids.
-        activations: how exactly products with quantized weights hold activations.
+        tokenizer: converts text to token ids.
+        activations: precision of activations in products with quantized weights.
 
     Example:
         >>> model = Model.open("model.gguf", recipe="Q4_K_M")  # doctest: +SKIP
@@ -54,23 +54,22 @@ class Model:
         activations: str = "f32",
         threads: int | Workers | None = None,
     ) -> Model:
-        """The model at a path.
+        """Load a model.
 
         Args:
             model: a GGUF file, a checkpoint folder, or an open source.
-            recipe: quantize in memory first, such as "Q4_K_M"; None: as the model is.
+            recipe: such as "Q4_K_M", to quantize in memory; None: the model as it is.
             importance: importance of each column for `recipe`: the path of an imatrix
                 file, an `ImportanceMatrix`, or numbers by tensor name.
-            activations: how exactly they are held in products with quantized weights:
-                "f32", as they are; "i16" and "q8" are faster, see `compare`, whose
-                default is "i16".
-            threads: threads that quantize.
+            activations: precision of activations in products with quantized weights:
+                "f32", or the faster "i16" and "q8"; see `compare`, whose default is
+                "i16".
+            threads: number of threads that quantize.
 
         Raises:
-            OptionError: a parameter is not what it must be, or `importance` has no
+            OptionError: a parameter is not valid, or `importance` is given without
                 recipe.
-            QuantkitError: it is none, quantkit cannot run it, or it cannot have the
-                recipe.
+            QuantkitError: the model cannot be read, run, or quantized by the recipe.
         """
         wanted = None if recipe is None else Recipe.parse(recipe)
         precision = precision_named(activations)
@@ -89,7 +88,7 @@ class Model:
         return cls(load_model(source, weights), tokenizer, activations, name)
 
     def hidden(self, ids: ArrayLike) -> NDArray[np.float32]:
-        """Final hidden states, after the last norm, of one sequence: f32 [n, width].
+        """The final hidden states of a sequence, after the last norm: f32 [n, width].
 
         Raises:
             ShapeError: `ids` is not a row of token ids of this model.
@@ -97,7 +96,7 @@ class Model:
         return self._loaded.hidden(self._checked(ids))
 
     def logits(self, ids: ArrayLike) -> NDArray[np.float32]:
-        """The logits of what follows each token of a sequence: f32 [n, vocabulary].
+        """The next-token logits at each token of a sequence: f32 [n, vocabulary].
 
         Raises:
             ShapeError: `ids` is not a row of token ids of this model.

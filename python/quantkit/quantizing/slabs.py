@@ -32,7 +32,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 SLAB_WEIGHTS = 1 << 20
-"""Weights in a slab: large enough to hide Python's share, small enough for a cache."""
+"""Weights in a slab: enough to make Python's overhead small, few enough for a cache."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Slab:
         """The rows in the target type: uint8 [rows, row bytes].
 
         Raises:
-            NonFiniteError: a weight is NaN or infinite, or becomes so in the type; the
-                message names the tensor, the row and the column.
+            NonFiniteError: a weight is NaN or infinite, or would be in the type; the
+                message names the tensor, the row and the columns.
         """
         tensor = self.tensor
         stored = fetched(tensor.read(self.start, self.stop))
@@ -75,7 +75,7 @@ class Slab:
             converted = self.rounding.quantized(rows, self.type)
         except NonFiniteError:
             refuse_non_finite(rows, of=of, first_row=first_row)
-            raise  # the importance was at fault
+            raise  # the importance is not finite
         refuse_overflow(
             *(rows, converted, self.type, self.rounding.importance),
             of=of,

@@ -236,10 +236,10 @@ def fitting(name: str, chosen: QuantType, n_cols: int, reason: str) -> Assignmen
         return Assignment(chosen, reason)
     if chosen not in _FALLBACK and chosen.block_size > _SMALLEST_BLOCK:
         raise UnsupportedTypeError(
-            f"tensor {name!r} has rows of {n_cols} weights, which are not a whole "
-            f"number of {chosen.name}'s blocks of {chosen.block_size}, and there is no "
-            "fallback type; choose another type for such tensors (`tensor_types`), or "
-            "another recipe"
+            f"tensor {name!r} has rows of {n_cols} weights, not a multiple of "
+            f"{chosen.name}'s block of {chosen.block_size}, and there is no fallback "
+            "type; choose another type for such tensors (`tensor_types`), or another "
+            "recipe"
         )
     smaller = _FALLBACK.get(chosen, chosen)
     fits = n_cols % smaller.block_size == 0

@@ -78,7 +78,7 @@ def chosen_recipe(
         OSError: a file cannot be read.
     """
     if recipe is not None and recipe_from is not None:
-        raise OptionError("`recipe` and `recipe_from` exclude each other")
+        raise OptionError("`recipe` and `recipe_from` cannot be combined")
     base, more = None, Overrides()
     if recipe is not None:
         base, more = read_recipe(recipe)

@@ -84,7 +84,8 @@ class Recipe:
             return name
         if not isinstance(name, str):
             raise UnsupportedTypeError(
-                f"{name!r} is no recipe; expected a name such as 'Q4_K_M', or a Recipe"
+                f"{name!r} is not a recipe; expected a name such as 'Q4_K_M', or a "
+                "Recipe"
             )
         upper = name.upper()
         try:

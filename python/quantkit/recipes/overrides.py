@@ -29,7 +29,7 @@ __all__ = ["Overrides", "TensorType", "assign_with_overrides"]
 PER_LAYER_EMBEDDING = "per_layer_token_embd.weight"
 
 EMBEDDING, OUTPUT = "type of the token embedding", "type of the output head"
-"""Why a tensor has the type that was chosen for it."""
+"""Reasons in reports for the types of these tensors."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Overrides:
             the output head, its type unless another choice applies to it.
         token_embedding_type: the type of token_embd.weight, and of
             per_layer_token_embd.weight unless a pattern matches that.
-        leave_output_tensor: output.weight keeps its type.
+        leave_output_tensor: keep the type of output.weight.
         types: the type of every tensor by name, instead of the recipe's.
 
     Raises:

@@ -1,8 +1,8 @@
-"""Changes to a model on its way into a file: metadata set, layers taken out.
+"""Edit a model before it is written: set metadata, remove layers.
 
-Source: what llama-quantize's --override-kv and --prune-layers do, build 11434.  Two
-things it leaves undone are done here: a negative number keeps its sign, and metadata
-with one value for each layer lose those of the layers taken out.
+Source: llama-quantize's --override-kv and --prune-layers, build 11434.  There are two
+differences: negative numbers keep their sign, and metadata with one value per layer
+lose the values of removed layers.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _LAYER = re.compile(r"(?<=blk\.)\d+(?=\.)")
 
 @dataclass(frozen=True)
 class Edits:
-    """What to change about a model.
+    """Changes to a model other than types.
 
     Attributes:
-        metadata: keys to set, whether they are there or not.
-        prune_layers: numbers of the layers to take out; those after them move up.
+        metadata: keys to set or add.
+        prune_layers: numbers of the layers to remove; later layers are renumbered.
 
     Raises:
-        OptionError: they are none of these.
+        OptionError: a value has a wrong type.
     """
 
     metadata: Mapping[str, Field] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Edits:
             isinstance(value, Field) for value in self.metadata.values()
         ):
             raise OptionError(
-                f"`metadata` is {self.metadata!r}; expected Fields by their keys: "
+                f"`metadata` is {self.metadata!r}; expected Fields by key: "
                 'dict([parse_field("general.name=str:Mine")])'
             )
         try:
@@ -66,7 +66,7 @@ class Edits:
         object.__setattr__(self, "prune_layers", layers)
 
     def name_after(self, name: str) -> str | None:
-        """The name of a tensor once layers are out; None if it goes with its layer."""
+        """The name of a tensor after pruning; None if its layer is removed."""
         found = _LAYER.search(name)
         if found is None or not self.prune_layers:
             return name
@@ -77,7 +77,7 @@ class Edits:
         return f"{name[: found.start()]}{layer - n_before}{name[found.end() :]}"
 
     def importance_after(self, importance: Importance | None) -> Importance | None:
-        """An importance matrix of the whole model, by the names after pruning."""
+        """The importance of the whole model, by tensor names after pruning."""
         if importance is None:
             return None
         named = ((self.name_after(name), values) for name, values in importance.items())
@@ -86,14 +86,14 @@ class Edits:
 
 @dataclass(frozen=True)
 class EditedModel:
-    """A model with its tensors pruned and its metadata set.
+    """A model after its edits.
 
     Attributes:
-        metadata: the model's, changed, in its order; `block_count` is that of before,
-            since the recipes go by the depth of the whole model.
-        tensors: those that are left, by their new names.
-        paths: the files that the model is read from.
-        locations: for a GGUF file, where its tensors lie, by their new names.
+        metadata: the edited metadata in the model's order; `block_count` is not
+            changed, because recipes depend on the depth of the whole model.
+        tensors: the remaining tensors by their new names.
+        paths: the files from which the model is read.
+        locations: for a GGUF file, the places of its tensors by their new names.
     """
 
     metadata: Mapping[str, Field]
@@ -103,10 +103,10 @@ class EditedModel:
 
 
 def edit(source: ModelSource, edits: Edits) -> EditedModel:
-    """The model that a file is to be made from.
+    """Edit a model.
 
     Raises:
-        OptionError: a layer to prune does not exist, or none would be left.
+        OptionError: a layer to prune does not exist, or no layer would remain.
     """
     layers = {int(n[0]) for n in map(_LAYER.search, source.tensors) if n}
     unknown = sorted(edits.prune_layers - layers)
@@ -132,7 +132,7 @@ def edit(source: ModelSource, edits: Edits) -> EditedModel:
 
 
 def file_metadata(metadata: Mapping[str, Field], edits: Edits) -> dict[str, Field]:
-    """Metadata with what was set at their end, as llama-quantize does, and pruned."""
+    """The pruned metadata with the set keys at their end, as in llama-quantize."""
     metadata = {k: v for k, v in metadata.items() if k not in edits.metadata}
     metadata.update(edits.metadata)
     arch = metadata.get("general.architecture")
@@ -153,7 +153,7 @@ def file_metadata(metadata: Mapping[str, Field], edits: Edits) -> dict[str, Fiel
 
 
 def _without(value: Field, n_layers: int, layers: frozenset[int]) -> Field:
-    """A value without the items of some layers, if it has one for each layer."""
+    """A value without the items of some layers, if it has one item per layer."""
     if value.type is not ValueType.ARRAY or len(value.value) != n_layers:
         return value
     items = [item for i, item in enumerate(value.value) if i not in layers]
@@ -164,10 +164,10 @@ def _without(value: Field, n_layers: int, layers: frozenset[int]) -> Field:
 
 
 def parse_layers(text: str) -> frozenset[int]:
-    """The layers that "1,2" names.
+    """Parse a list of layers such as "1,2".
 
     Raises:
-        OptionError: it is not a list of whole numbers.
+        OptionError: the text is not a list of integers.
     """
     if not re.fullmatch(r"\d+(,\d+)*", text):
         raise OptionError(f"{text!r} is not a list of layers, such as 1,2")
@@ -175,13 +175,13 @@ def parse_layers(text: str) -> frozenset[int]:
 
 
 def parse_field(text: str) -> tuple[str, Field]:
-    """The key and the value that "KEY=TYPE:VALUE" stands for.
+    """Parse "KEY=TYPE:VALUE" to a key and a value.
 
-    TYPE is int (uint32; int32 if negative; 64 bits if it needs them), float (32 bits),
-    bool (true or false) or str.
+    TYPE is int (uint32; int32 if negative; 64 bits if needed), float (32 bits), bool
+    (true or false) or str.
 
     Raises:
-        OptionError: it has another form, or the value is not of its type.
+        OptionError: the text has another form, or the value does not fit its type.
 
     Example:
         >>> parse_field("llama.context_length=int:4096")[1].value
@@ -197,7 +197,8 @@ def parse_field(text: str) -> tuple[str, Field]:
     try:
         return key, _PARSERS[kind](value)
     except ValueError as error:
-        raise OptionError(f"{text!r}: {value!r} is no {kind}: {error}") from None
+        message = f"{text!r}: {value!r} is not of type {kind}: {error}"
+        raise OptionError(message) from None
 
 
 def _integer(text: str) -> Field:
@@ -236,7 +237,7 @@ _PARSERS: Mapping[str, Callable[[str], Field]] = {
 
 
 def field_text(value: Field) -> str:
-    """TYPE:VALUE of a field, from which `parse_field` makes the field again."""
+    """A field as TYPE:VALUE, which `parse_field` can parse."""
     if value.type is ValueType.BOOL:
         return f"bool:{str(value.value).lower()}"
     kind = {ValueType.STRING: "str", ValueType.FLOAT32: "float"}.get(value.type, "int")

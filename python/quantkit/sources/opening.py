@@ -1,4 +1,4 @@
-"""From a path, or a name on the Hub, to a model source."""
+"""Open a path or a name on the Hugging Face Hub as a model source."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .checkpoint import CheckpointSource
 __all__ = ["ModelLike", "open_source"]
 
 ModelLike: TypeAlias = StrPath | ModelSource
-"""A GGUF file (any of a split one), a checkpoint folder, `hf://org/name`, or an open
-source, such as a `GGUFFile`."""
+"""A GGUF file (any file of a split model), a checkpoint folder, `hf://org/name`, or an
+open source, such as a `GGUFFile`."""
 
 
 def open_source(model: ModelLike, parameter: str = "model") -> ModelSource:
-    """The source at a path: a checkpoint folder or a GGUF file; a source is itself.
+    """Open a GGUF file or a checkpoint folder; an open source is returned unchanged.
 
     `hf://org/name` and `org/name` are checkpoints of the Hugging Face Hub, see `hub`.
-    A checkpoint's matrices come in the types that they are stored in.
+    The matrices of a checkpoint keep their stored types.
 
     Args:
-        model: as users give it.
-        parameter: the name that messages call it by.
+        model: a path or an open source.
+        parameter: the name of the parameter, for messages.
 
     Raises:
-        OptionError: it is neither a path nor a source.
-        QuantkitError: the path holds neither, or what it holds is damaged.
+        OptionError: `model` is neither a path nor a source.
+        QuantkitError: the path is neither of them, or is damaged.
     """
     if isinstance(model, str | os.PathLike):
         given = model if isinstance(model, str) else as_path(model, parameter)

@@ -1,4 +1,4 @@
-"""Checkpoints converted to GGUF files, of any type, in one step."""
+"""Convert checkpoints to GGUF files of any type in one step."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Source = CheckpointSource | TensorsOnlySource
 
 @dataclass(frozen=True)
 class ConvertReport:
-    """What was written, or would be.
+    """What was written, or would be written.
 
     Attributes:
         paths: the files, in order.
         tensors: names, shapes and types, in file order.
-        size_bytes: of all files.
+        size_bytes: of all files together.
         is_dry_run: nothing was written.
     """
 
@@ -61,28 +61,28 @@ def convert(
     """Convert a Hugging Face checkpoint folder to a GGUF file.
 
     Args:
-        model_dir: holds config.json, *.safetensors and the tokenizer's files.
-        out: the file to write; it appears under this name only once it is complete.
-        outtype: what matrices become: one of `OUTTYPES`, where vectors become F32 and
-            nothing else changes; or a recipe such as "Q4_K_M", as `quantize_file`.
-        pre_tokenizer: llama.cpp's name of the pre-tokenizer (None: recognized).
-        vocab_type: which of the tokenizer's files to read: "spm" tokenizer.model,
-            "bpe" and "hf" tokenizer.json, "auto" what llama.cpp would.
-        pad_vocab: fill a vocabulary that is smaller than the model's up with tokens
-            that stand for nothing.
-        metadata_file: JSON whose `general.*` keys replace what the folder tells.
-        tensors_only: write the tensors under the names they have, for models that
+        model_dir: contains config.json, *.safetensors and the tokenizer's files.
+        out: the file to write; it appears under this name when it is complete.
+        outtype: type of matrices: one of `OUTTYPES`, with vectors in F32; or a recipe
+            such as "Q4_K_M", as in `quantize_file`.
+        pre_tokenizer: llama.cpp's name of the pre-tokenizer; None: detect it.
+        vocab_type: which tokenizer file to read: "spm" tokenizer.model, "bpe" and "hf"
+            tokenizer.json, "auto" the same as llama.cpp.
+        pad_vocab: pad the vocabulary to the model's vocab_size with unused tokens.
+        metadata_file: JSON whose `general.*` keys replace those from the folder.
+        tensors_only: write the tensors under their checkpoint names, for models that
             llama.cpp does not know.
-        symmetric_q4_0: take the weights of a 4-bit symmetric checkpoint with groups of
-            32 over into Q4_0, without loss.
-        importance: of the weights, where `outtype` is a recipe; see `quantize_file`.
-        split_max_bytes: write several files of at most so many bytes of tensors each.
+        symmetric_q4_0: store 4-bit symmetric weights in groups of 32 as Q4_0, without
+            loss.
+        importance: of the weights, if `outtype` is a recipe; see `quantize_file`.
+        split_max_bytes: write several files, each with at most this many bytes of
+            tensors.
         dry_run: do everything but write.
         threads: slabs converted at a time; the bytes do not depend on it.
-        progress: told about the bytes read.
+        progress: called with the bytes read so far.
 
     Raises:
-        QuantkitError: the folder cannot be read or the file not be written.
+        QuantkitError: the folder cannot be read, or the file cannot be written.
 
     Example:
         >>> convert("SmolLM2-135M", "smollm2-f16.gguf", "f16")  # doctest: +SKIP
@@ -94,7 +94,7 @@ def convert(
         raise OptionError(f"`vocab_type` is {vocab_type!r}; expected one of {known}")
     is_plain = not isinstance(outtype, Recipe) and str(outtype).lower() in OUTTYPES
     if is_plain and importance is not None:
-        raise OptionError(f"`importance` is of no use for {outtype}")
+        raise OptionError(f"`importance` has no effect with {outtype}")
     stored = str(outtype) if is_plain else None
     source: Source
     if tensors_only:
@@ -135,7 +135,7 @@ def _written(
     threads: int | Workers | None,
     progress: Progress | None,
 ) -> ConvertReport:
-    """The source's tensors in the types that it gives them, in one file or several."""
+    """Write the source's tensors, in its own types, to one or several files."""
     specs = [
         TensorSpec(tensor.name, tensor.shape, tensor.type)
         for tensor in source.tensors.values()

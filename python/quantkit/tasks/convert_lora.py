@@ -1,4 +1,4 @@
-"""LoRA adapters of PEFT as GGUF files, as llama.cpp reads them beside a model.
+"""Convert PEFT LoRA adapters to GGUF files that llama.cpp loads with a model.
 
 Source of the rules: convert_lora_to_gguf.py of llama.cpp, build 11434.
 """
@@ -49,23 +49,23 @@ _log = logging.getLogger(__name__)
 
 
 class AdapterSource:
-    """A PEFT adapter folder as the GGUF adapter that llama.cpp's converter makes of it.
+    """A PEFT adapter folder, converted as llama.cpp's converter does.
 
     Args:
-        folder: holds adapter_config.json and adapter_model.safetensors.
-        base: the folder of the model that it adapts; only config.json is read.
-        outtype: what the matrices become, one of `OUTTYPES`.
+        folder: contains adapter_config.json and adapter_model.safetensors.
+        base: folder of the base model; only config.json is read.
+        outtype: type of the matrices, one of `OUTTYPES`.
 
     Attributes:
-        paths: the files that tensors are read from.
-        type: what matrices become.
+        paths: the files from which tensors are read.
+        type: the type of matrices.
         tensors: by GGUF name, in the converter's order and types.
 
     Raises:
         CheckpointError: a file or a tensor is missing.
         FormatError: a file is damaged.
-        UnsupportedModelError: the base model's family is not known, or the adapter
-            holds what GGUF adapters cannot.
+        UnsupportedModelError: the base model's family is not known, or a GGUF adapter
+            cannot contain a tensor of this adapter.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class AdapterSource:
 
     @property
     def _n_weights(self) -> int:
-        """Weights of the products; negative in names, which are of adapters then."""
+        """Weights of the products; negative numbers mark adapters in model names."""
         total = 0
         for name, tensor in self.tensors.items():
             if name.endswith(".lora_b"):
@@ -108,11 +108,11 @@ class AdapterSource:
 
     @property
     def metadata(self) -> Mapping[str, Field]:
-        """Typed metadata by GGUF key, in the order llama.cpp writes it.
+        """Typed metadata by GGUF key, in llama.cpp's order.
 
         Raises:
             CheckpointError: adapter_config.json lacks `lora_alpha`.
-            UnsupportedModelError: the adapter is invoked by a text, not by tokens.
+            UnsupportedModelError: the invocation string has no token ids.
         """
         alpha = self.settings.get("lora_alpha")
         if alpha is None:
@@ -148,13 +148,13 @@ def convert_lora(
 
     Args:
         adapter: folder with adapter_config.json and adapter_model.safetensors.
-        base: folder of the model that it adapts; only config.json is read.
-        out: the file to write; it appears under this name only once it is complete.
-        outtype: what the matrices become, one of `OUTTYPES`.
-        progress: told about the bytes read.
+        base: folder of the base model; only config.json is read.
+        out: the file to write; it appears under this name when it is complete.
+        outtype: type of the matrices, one of `OUTTYPES`.
+        progress: called with the bytes read so far.
 
     Raises:
-        QuantkitError: the adapter cannot be read or the file not be written.
+        QuantkitError: the adapter cannot be read, or the file cannot be written.
     """
     if str(outtype).lower() not in OUTTYPES:
         raise OptionError(
@@ -182,7 +182,7 @@ def _required_json(path: Path, what: str) -> dict[str, Any]:
 
 
 def _products(stored: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
-    """The adapter's tensors by the names of the weights that they change."""
+    """The adapter's tensors by the name of the weight that each changes."""
     halves: dict[str, dict[str, LazyTensor]] = {}
     made: dict[str, LazyTensor] = {}
     for name, tensor in stored.items():
@@ -192,14 +192,14 @@ def _products(stored: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
             weight = f"{base.removesuffix(ending)}.weight"
             halves.setdefault(weight, {})[PARTS[ending]] = tensor
         elif ".base_layer.weight" in base:
-            _log.warning("%s is the base model's own weight; it is left out", name)
+            _log.warning("%s is the base model's own weight; skipping it", name)
         elif "_layernorm" in base or ".norm" in base:
             made[base] = tensor
         else:
             raise UnsupportedModelError(
-                f"the adapter holds {name!r}, which is neither lora_A nor lora_B; "
+                f"the adapter contains {name!r}, which is neither lora_A nor lora_B; "
                 "GGUF adapters cannot replace whole weights such as embeddings of new "
-                "tokens: merge the adapter into the model, and convert that"
+                "tokens: merge the adapter into the model, and convert the model"
             )
     for weight, parts in halves.items():
         if len(parts) < 2:
@@ -210,11 +210,11 @@ def _products(stored: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
 
 
 def _parts(name: str, tensor: LazyTensor) -> Iterator[tuple[str, LazyTensor]]:
-    """The tensors that are stored of one: both factors of a product."""
+    """The tensors to store for one: both factors, if it is a product."""
     if not isinstance(tensor, LowRank):
         yield name, tensor
         return
-    # mergekit-extract-lora swaps the two of an embedding
+    # mergekit-extract-lora swaps the two factors of an embedding
     a = transposed(tensor.a) if "token_embd.weight" in name else tensor.a
     yield f"{name}.lora_a", a
     yield f"{name}.lora_b", tensor.b

@@ -1,8 +1,8 @@
-"""The main job on an embedded model and text: what does each type cost?
+"""Measure what each type costs on an embedded model and text.
 
 The model is a Llama of 4.2 million weights, trained for this project on public-domain
-books; the text is the opening of H. G. Wells's "The War of the Worlds", which it never
-saw.  Both are small enough to ship and real enough to show every step.
+books.  The text is the opening of H. G. Wells's "The War of the Worlds", on which it
+was not trained.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def run_demo(
     Args:
         chunks: chunks of 512 tokens to evaluate; None: the whole text.
         threads: chunks evaluated at a time; None: one per core.
-        progress: told about every step.
+        progress: called after each step.
     """
     with TemporaryDirectory(prefix="quantkit-demo-") as folder:
         f16 = Path(folder) / "demo-f16.gguf"

@@ -1,4 +1,4 @@
-"""What a GGUF file holds: the facts that `quantkit info` shows.
+"""Describe the contents of a GGUF file, for `quantkit info`.
 
 Source of the metadata keys: the GGUF format document (ggml/docs/gguf.md).
 """
@@ -35,7 +35,7 @@ _INTEGERS = frozenset(ValueType) - {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A tensor as listed: shape with the row length last."""
+    """A tensor in the list; its shape has the row length last."""
 
     name: str
     shape: tuple[int, ...]
@@ -55,7 +55,7 @@ class TypeUsage:
 
 @dataclass(frozen=True)
 class MetadataEntry:
-    """A metadata value, shortened to fit on a line: `type` such as "string[49152]"."""
+    """A metadata value, shortened to one line; `type` is such as "string[49152]"."""
 
     key: str
     type: str
@@ -64,30 +64,30 @@ class MetadataEntry:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a GGUF file holds.
+    """The contents of a GGUF file.
 
-    Facts that the file does not state are None.  Models whose blocks differ state one
-    number of heads per block, hence the tuples.
+    Facts that the file does not state are None.  Head counts are tuples if they differ
+    between layers.
 
     Attributes:
         paths: the file, or all files of a split model.
-        size_bytes: of all files.
-        version: of the format.
+        size_bytes: of all files together.
+        version: of the GGUF format.
         alignment: of tensors, in bytes.
         architecture: such as "llama".
         name: of the model.
         file_type: the recipe's name, such as "Q4_K_M".
-        n_weights: parameters, of all tensors.
-        data_bytes: of all tensors, without padding.
+        n_weights: weights of all tensors.
+        data_bytes: bytes of all tensors, without padding.
         bits_per_weight: 8 * data_bytes / n_weights; 0 without weights.
-        context_length: tokens the model was trained for.
+        context_length: context length in training, in tokens.
         embedding_length: width of the model.
-        block_count: layers.
-        head_count: query heads.
-        head_count_kv: key and value heads.
+        block_count: number of layers.
+        head_count: number of query heads.
+        head_count_kv: number of key and value heads.
         vocabulary: kind of tokenizer, such as "gpt2" for byte-level BPE.
-        vocabulary_size: tokens.
-        types: the types in use, the one with the most bytes first.
+        vocabulary_size: number of tokens.
+        types: the types in use, by descending bytes.
         metadata: in file order.
         tensors: in file order.
     """
@@ -114,15 +114,15 @@ class ModelInfo:
     tensors: tuple[TensorInfo, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same facts as dicts, lists, strings and numbers, ready for JSON."""
+        """The same facts as dicts, lists, strings and numbers, for JSON."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
 
 def info(path: StrPath) -> ModelInfo:
-    """The facts about the GGUF file at `path`; no tensor is read.
+    """Describe the GGUF file at `path` without reading its tensors.
 
     Raises:
-        OptionError: it is no path.
+        OptionError: `path` is not a path.
         FormatError: the file is not valid.
         OSError: the file cannot be opened.
     """

@@ -1,7 +1,6 @@
-"""What a file keeps about how it was made, so that it can be made and checked again.
+"""Metadata that record how a file was made, so that it can be verified.
 
-The keys are written only when asked for: without them a file is llama-quantize's, byte
-for byte.
+They are optional, because files without them are byte for byte llama-quantize's.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ class Origin:
 
     Attributes:
         recipe: the recipe.
-        overrides: what was chosen over it.
-        edits: what was changed besides types.
-        missing_importance: what becomes of tensors that lack importance.
+        overrides: types that replace the recipe's.
+        edits: changes other than types.
+        missing_importance: how tensors without importance are handled.
     """
 
     recipe: Recipe
@@ -61,16 +60,16 @@ def provenance_fields(
     imatrix: Path | None,
     progress: Progress | None = None,
 ) -> dict[str, Field]:
-    """The keys about the origin of a file.
+    """The metadata that record the origin of a file.
 
     Args:
-        origin: how it is made.
+        origin: how the file is made.
         paths: the files of the source.
-        imatrix: the importance matrix, if there was one.
-        progress: told about the bytes of the source that are hashed.
+        imatrix: the file of the importance matrix, if one was used.
+        progress: called with the bytes of the source hashed so far.
 
     Raises:
-        OptionError: the source is no file.
+        OptionError: the source is not read from files.
     """
     if not paths:
         raise OptionError("`provenance` needs a model that is read from files")
@@ -94,10 +93,10 @@ def provenance_fields(
 
 
 def recorded_origin(metadata: Mapping[str, Field], where: str) -> Origin | None:
-    """How a file says that it was made, if it says so.
+    """The origin that a file records, or None.
 
     Raises:
-        FormatError: what it says cannot be read.
+        FormatError: the record is not valid.
     """
     if RECIPE not in metadata:
         return None

@@ -1,7 +1,7 @@
-"""Models quantized into GGUF files by a recipe.
+"""Quantize models into GGUF files by a recipe.
 
-The file that `quantize_file` writes from a GGUF file is, byte for byte, the one that
-llama-quantize writes: tensors in order of (layer, name), the quantization keys last.
+From a GGUF file, `quantize_file` writes byte for byte the file of llama-quantize:
+tensors are in order of (layer, name), and the quantization keys are last.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Kind = TypeVar("Kind")
 
 REPLACED_KEYS = ("general.quantization_version", "general.file_type")
 KEYS_OF_A_FILE = ("split.", "quantkit.")
-"""They describe the source's files and origin, and would be wrong in another file."""
+"""Keys that describe the source's files and origin, which are wrong in a new file."""
 
 
 def quantize_file(
@@ -68,44 +68,46 @@ def quantize_file(
 ) -> QuantizeReport:
     """Quantize a GGUF file or a checkpoint folder into a GGUF file.
 
-    A checkpoint is read directly, with no full-size file between.  One in F16 or BF16
-    gives the same file as `convert(..., "auto")` and `quantize_file` on that; one in
-    F32 is quantized from F32, which the converter would round to F16 first.
+    A checkpoint is read directly, without a full-size file in between.  F16 and BF16
+    checkpoints give the same file as `convert(..., "auto")` followed by
+    `quantize_file`.  F32 checkpoints are quantized from F32; the converter would round
+    them to F16 first.
 
-    A run that was killed, or stopped with Ctrl-C, leaves `.<out>.part` and
-    `.<out>.journal`.  The same call goes on with what is there, once it has checked it,
-    or starts anew if the model or any option changed.  An error leaves nothing.
+    A run that is killed, or stopped with Ctrl-C, leaves `.<out>.part` and
+    `.<out>.journal`.  The same call checks them and resumes, or starts over if the
+    model or an option changed.  After an error, no files are left.
 
     Args:
-        model: a GGUF file (any shard of a split one) or a checkpoint folder.
-        out: the file to write; it appears under this name only once it is complete.
-        recipe: which types to use, such as "Q4_K_M", in any case.
-        overrides: types chosen over those of the recipe.
-        edits: metadata to set, and layers to take out.
-        importance: how much the error of each column counts: the path of an imatrix
-            file, which the metadata then name as llama-quantize's do; an
+        model: a GGUF file (any file of a split model) or a checkpoint folder.
+        out: the file to write; it appears under this name when it is complete.
+        recipe: name such as "Q4_K_M", in any case.
+        overrides: types that replace the recipe's.
+        edits: metadata to set and layers to remove.
+        importance: weight of each column's error: the path of an imatrix file, which
+            is then recorded in the metadata as by llama-quantize; an
             `ImportanceMatrix`; or by tensor name, numbers [cols] or [matrices, cols].
-        missing_importance: what becomes of tensors that have no importance and need it:
-            "refuse", or "fallback" to the next better type.
-        allow_requantize: accept tensors that are quantized already.
+        missing_importance: for tensors that need importance and have none: "refuse", or
+            "fallback" to the next better type.
+        allow_requantize: accept tensors that are already quantized.
         keep_split: write as many files as the model has, with the same tensors.
-        split_max_bytes: write several files of at most so many bytes of tensors each.
-        measure: compare each tensor with what it was; see `TensorReport.errors`.
-        provenance: keep the recipe and the hashes of the inputs in the metadata; the
-            file then is llama-quantize's but for these keys.
-        dry_run: do everything but write: the report is what a real run gives.
+        split_max_bytes: write several files, each with at most this many bytes of
+            tensors.
+        measure: measure the error of each tensor; see `TensorReport.errors`.
+        provenance: record the recipe and the hashes of the inputs in the metadata;
+            except for these keys, the file is llama-quantize's.
+        dry_run: do everything but write; the report is that of a real run.
         threads: slabs converted at a time; the bytes do not depend on it.
-        progress: told about the bytes read.
-        notify: told what becomes of a stopped run's work.
+        progress: called with the bytes read so far.
+        notify: called with a message if a stopped run is resumed or discarded.
 
     Raises:
-        UnsupportedTypeError: the recipe is unknown, needs importance that is not there,
-            or the model is quantized already.
+        UnsupportedTypeError: the recipe is unknown, needs importance that is missing,
+            or the model is already quantized.
         OptionError: an option does not fit the model.
         ShapeError: the importance does not fit the model.
-        NonFiniteError: a weight is NaN or infinite, or too large for its type, so that
-            it would read back as NaN or infinity; the message names it.
-        QuantkitError: the model cannot be read or the file not be written.
+        NonFiniteError: a weight is NaN or infinite, or is too large for its type, so
+            that it would read back as NaN or infinity; the message names it.
+        QuantkitError: the model cannot be read, or the file cannot be written.
     """
     origin = Origin(
         Recipe.parse(recipe),
@@ -114,7 +116,7 @@ def quantize_file(
         MissingImportance.parse(missing_importance),
     )
     if keep_split and split_max_bytes is not None:
-        raise OptionError("`keep_split` and `split_max_bytes` exclude each other")
+        raise OptionError("`keep_split` and `split_max_bytes` cannot be combined")
     target = as_path(out, "out")
     imatrix = importance_path(importance)
     if provenance and importance is not None and imatrix is None:
@@ -158,7 +160,7 @@ def quantize_file(
 
 
 def _of_kind(kind: type[Kind], given: Kind | None, parameter: str) -> Kind:
-    """What is given, or the default of its kind."""
+    """The value if it has the expected type, or the default if it is None."""
     if given is None:
         return kind()
     if not isinstance(given, kind):
@@ -172,7 +174,7 @@ def _of_kind(kind: type[Kind], given: Kind | None, parameter: str) -> Kind:
 def _read_importance(
     importance: ImportanceLike | None, path: Path | None
 ) -> tuple[Importance | None, dict[str, Field]]:
-    """The importance, and what a file keeps about it if it is read from a path."""
+    """The importance, and the metadata about it if it is read from a path."""
     if path is None:
         return importance_of(importance), {}
     found = read_contents(path)
@@ -185,7 +187,7 @@ def quantized_metadata(
     edits: Edits,
     about_imatrix: Mapping[str, Field] = MappingProxyType({}),
 ) -> dict[str, Field]:
-    """The metadata of a quantized file: the model's, and those of its making."""
+    """The metadata of a quantized file: the model's, and those about quantization."""
     kept = {
         key: field
         for key, field in source.metadata.items()
@@ -205,7 +207,7 @@ def _parts(
     keep_split: bool,
     split_max_bytes: int | None,
 ) -> list[Part]:
-    """The files to write: one, or as the options ask."""
+    """The files to write: one, or several if an option asks for it."""
     specs = {
         name: TensorSpec(name, source.tensors[name].shape, assigned[name].type)
         for name in _file_order(source)
@@ -220,7 +222,7 @@ def _parts(
 
 
 def _file_order(source: ModelSource) -> list[str]:
-    """Tensors in the order of llama-quantize: those outside the layers first."""
+    """Tensors in the order of llama-quantize: first those outside the layers."""
     return sorted(source.tensors, key=lambda name: (layer_number(name), name))
 
 

@@ -1,4 +1,4 @@
-"""What became of a model: tensor by tensor, and in sum."""
+"""The report of a quantized file: each tensor, each type, and totals."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["QuantizeReport", "TensorReport", "TypeReport"]
 
 @dataclass(frozen=True)
 class TensorReport:
-    """What became of one tensor.
+    """How one tensor was quantized.
 
     Attributes:
         name: GGUF name.
         shape: row length last.
-        source_type: its type before.
+        source_type: its type in the source.
         type: its type in the file.
         n_bytes: its bytes in the file.
         reason: the rule that chose the type.
-        fallback_from: the type the recipe chose, if the rows do not fit its block, or
-            the importance matrix lacks the tensor and the type needs it.
-        errors: how far it is from what it was, if that was measured.
+        fallback_from: the recipe's type, if the rows are not a multiple of its block,
+            or if it needs importance and the tensor has none.
+        errors: the errors against the source, if measured.
     """
 
     name: str
@@ -44,7 +44,7 @@ class TensorReport:
     errors: TensorErrors | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON holds it."""
+        """The report as a dict for JSON."""
         return {
             "name": self.name,
             "shape": list(self.shape),
@@ -59,13 +59,13 @@ class TensorReport:
 
 @dataclass(frozen=True)
 class TypeReport:
-    """The tensors of one type together.
+    """All tensors of one type.
 
     Attributes:
         type: the type.
-        n_tensors: how many there are.
-        n_bytes: what they take.
-        errors: of all of them that changed, if that was measured.
+        n_tensors: their number.
+        n_bytes: their bytes.
+        errors: over all that changed, if measured.
     """
 
     type: QuantType
@@ -76,13 +76,13 @@ class TypeReport:
 
 @dataclass(frozen=True)
 class QuantizeReport:
-    """What a quantized file holds, or would hold.
+    """The contents of a quantized file; after a dry run, what it would contain.
 
     Attributes:
-        path: the file; of several, the first.
+        path: the file, or the first of several.
         recipe: the recipe's name.
         tensors: one entry per tensor, in file order.
-        size_bytes: size of the file, or of all files.
+        size_bytes: of all files together.
         paths: all files.
         is_dry_run: nothing was written.
     """
@@ -96,18 +96,18 @@ class QuantizeReport:
 
     @property
     def bits_per_weight(self) -> float:
-        """Bits of all tensors over weights of all tensors."""
+        """Bits of all tensors divided by their weights."""
         n_weights = sum(int(np.prod(t.shape)) for t in self.tensors)
         return 8 * sum(t.n_bytes for t in self.tensors) / n_weights
 
     @property
     def fallbacks(self) -> tuple[TensorReport, ...]:
-        """The tensors that did not get the type chosen for them."""
+        """The tensors that did not get the type of the recipe."""
         return tuple(t for t in self.tensors if t.fallback_from is not None)
 
     @property
     def types(self) -> tuple[TypeReport, ...]:
-        """The tensors by type, the most frequent first."""
+        """The tensors by type, the most frequent type first."""
         counts = Counter(t.type for t in self.tensors)
         return tuple(
             _of_type(type, [t for t in self.tensors if t.type is type])
@@ -115,7 +115,7 @@ class QuantizeReport:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON holds it."""
+        """The report as a dict for JSON."""
         return {
             "files": [str(path) for path in self.paths],
             "recipe": self.recipe,

@@ -1,4 +1,4 @@
-"""Whether a quantized file is what its recipe makes of its source."""
+"""Quantize again, and compare the result with a file."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from .quantize import quantized_metadata
 
 __all__ = ["Difference", "Verification", "verify_file"]
 
-# Keys about how a file was made, and not of the model; llama-quantize writes some.
+# Keys about how a file was made, not about the model; llama-quantize writes some.
 ORIGIN_KEYS = ("quantkit.", IMATRIX_PREFIX, "split.")
 IMATRIX_KEYS = (IMATRIX_HASH, IMATRIX_FILE)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A tensor or a key of metadata that is not as it should be, and in what."""
+    """A tensor or metadata key that differs, and how."""
 
     name: str
     what: str
@@ -50,14 +50,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verification:
-    """How a file compares with what its recipe makes of its source.
+    """The differences between a file and its source quantized again.
 
     Attributes:
         path: the file.
         recipe: the recipe's name.
-        n_tensors: how many tensors the recipe makes.
-        tensors: those that differ.
-        keys: the keys that differ.
+        n_tensors: number of tensors that were expected.
+        tensors: the tensors that differ.
+        keys: the metadata keys that differ.
     """
 
     path: Path
@@ -72,7 +72,7 @@ class Verification:
         return not self.tensors and not self.keys
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as JSON holds it."""
+        """The result as a dict for JSON."""
         return {
             "file": str(self.path),
             "recipe": self.recipe,
@@ -91,18 +91,18 @@ def verify_file(
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> Verification:
-    """Make a quantized file's tensors anew from its source, and compare.
+    """Quantize a file's source again, and compare the result with the file.
 
     The recipe is the one that the file records (`quantize_file(provenance=True)`), or
-    else the one that its `general.file_type` stands for, without overrides.
+    else that of its `general.file_type`, without overrides.
 
     Args:
-        path: the quantized file (any of several).
-        source: what it was made from: a GGUF file or a checkpoint folder.
-        importance: what it was made with: the path of an imatrix file, whose hash is
-            compared too; an `ImportanceMatrix`; or numbers by tensor name.
+        path: the quantized file (any file of a split model).
+        source: its source: a GGUF file or a checkpoint folder.
+        importance: used to make it: the path of an imatrix file, whose hash is compared
+            too; an `ImportanceMatrix`; or numbers by tensor name.
         threads: slabs compared at a time.
-        progress: told about the bytes read.
+        progress: called with the slabs compared so far.
 
     Raises:
         OptionError: the recipe is not known, or the importance is missing.
@@ -136,9 +136,9 @@ def verify_file(
 
 
 def _origin_of(made: GGUFFile, *, has_importance: bool) -> Origin:
-    """How a file was made, by its record or else by its recipe alone.
+    """How a file was made, from its record or else from its file type.
 
-    Without a record, tensors that an importance matrix lacks may have fallen back.
+    Without a record, tensors that the importance matrix lacks may have fallen back.
     """
     recorded = recorded_origin(made.metadata, str(made.path))
     if recorded is not None:
@@ -146,7 +146,7 @@ def _origin_of(made: GGUFFile, *, has_importance: bool) -> Origin:
     recipe = recorded_recipe(made.metadata)
     if recipe is None:
         raise OptionError(
-            f"{made.path} does not say by which recipe it was made: it has neither "
+            f"{made.path} does not record its recipe: it has neither "
             f"{RECIPE} nor a general.file_type that quantkit knows"
         )
     missing = MissingImportance.FALLBACK if has_importance else MissingImportance.REFUSE
@@ -161,7 +161,7 @@ def _tensor_differences(
     threads: int | Workers | None,
     progress: Progress | None,
 ) -> list[Difference]:
-    """The tensors that are missing, too many, of another kind or of other bytes."""
+    """The tensors that are missing or extra, or differ in shape, type or bytes."""
     found = {name: "not in the source" for name in made.tensors}
     roundings = NearestRoundings(importance or {})
     slabs: list[Slab] = []
@@ -182,7 +182,7 @@ def _tensor_differences(
 
 
 def _outer_difference(made: GGUFFile, tensor: SourceTensor, type: QuantType) -> str:
-    """In what a tensor of the file differs before its bytes are looked at."""
+    """How a tensor of the file differs in presence, shape or type; empty if equal."""
     if tensor.name not in made.tensors:
         return "missing"
     other = made.tensors[tensor.name]
@@ -194,7 +194,7 @@ def _outer_difference(made: GGUFFile, tensor: SourceTensor, type: QuantType) -> 
 
 
 def _count_different(pair: tuple[Slab, SourceTensor]) -> int:
-    """How many rows of a slab are others in a tensor of the file."""
+    """The number of rows of a slab that differ from the file's tensor."""
     slab, made = pair
     there = made.read(slab.start, slab.stop)
     return int((slab.convert() != there).any(axis=1).sum())
@@ -203,7 +203,7 @@ def _count_different(pair: tuple[Slab, SourceTensor]) -> int:
 def _key_differences(
     found: Mapping[str, Field], expected: Mapping[str, Field]
 ) -> list[Difference]:
-    """The keys that describe the model and differ."""
+    """The differing keys, without those about the file's origin."""
     differences = []
     for key in {**expected, **found}:
         if key.startswith(ORIGIN_KEYS):
@@ -213,12 +213,12 @@ def _key_differences(
         elif key not in expected:
             differences.append(Difference(key, "not in the source"))
         elif not _is_same(found[key], expected[key]):
-            differences.append(Difference(key, "another value"))
+            differences.append(Difference(key, "different value"))
     return differences
 
 
 def _is_same(one: Field, other: Field) -> bool:
-    """Whether two fields are stored alike; a checkpoint's floats have more digits."""
+    """Whether two fields are equal; floats are compared as f32, as in the file."""
     if (one.type, one.item_type) != (other.type, other.item_type):
         return False
     if ValueType.FLOAT32 in (one.type, one.item_type):
@@ -234,10 +234,10 @@ def _hash_differences(
     paths: tuple[Path, ...],
     imatrix: Path | None,
 ) -> list[Difference]:
-    """The recorded hashes that are not those of the files given."""
+    """The recorded hashes that differ from those of the given files."""
     files = {SOURCE_HASH: paths, IMATRIX_HASH: (imatrix,) if imatrix else ()}
     return [
-        Difference(key, "made from another file")
+        Difference(key, "made from a different file")
         for key, given in files.items()
         if key in found and given and found[key].value != hash_files(given)
     ]

@@ -16,7 +16,7 @@ from ..errors import FormatError
 
 __all__ = ["CharacterMap"]
 
-_DAMAGED = "tokenizer.ggml.precompiled_charsmap is damaged; fetch the file again"
+_DAMAGED = "tokenizer.ggml.precompiled_charsmap is damaged; download the file again"
 
 
 class CharacterMap:

@@ -1,16 +1,16 @@
-"""A text as sequences of tokens, and which tokens of each are scored.
+"""Cut a text into sequences of tokens, and define which tokens of each are scored.
 
 Chunks, by llama.cpp's definition (tools/perplexity): `ctx` tokens each, without
 overlap; the rest is dropped.  Tokens ctx/2 + 1 .. ctx - 1 of each chunk are scored.
 
 Strided windows: `ctx` tokens each, one every `stride` tokens.  The last `stride` of
-each are scored, so that every token from ctx - stride on is scored once, given at least
-ctx - stride tokens before it.  The scored tokens of two windows are different ones;
-what is given before them overlaps, so the windows are a little less independent than
-chunks.  (llama.cpp's `-c C --ppl-stride N` has windows of C + N/2.)
+each are scored, so every token from ctx - stride on is scored once, after at least
+ctx - stride others.  Windows are scored on different tokens but share context, so they
+are a little less independent than chunks.  (llama.cpp's `-c C --ppl-stride N` has
+windows of C + N/2.)
 
-In both, each sequence is fresh: its first token is replaced by BOS if the vocabulary
-adds one, and each scored token is given all tokens of the sequence before it.
+The model sees each sequence alone.  The first token is replaced by BOS if the
+vocabulary adds one.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Chunk:
     """One sequence of a text.
 
     Attributes:
-        inputs: what the model reads: int32 [ctx].
-        targets: the scored tokens, the last ones: int32 [n_scored].
+        inputs: the tokens that the model reads: int32 [ctx].
+        targets: the scored tokens, which are the last ones: int32 [n_scored].
     """
 
     inputs: Tokens
@@ -46,7 +46,7 @@ class Chunk:
 
     @property
     def predicting(self) -> slice:
-        """The positions of the sequence that the scored tokens are predicted at."""
+        """The positions at which the scored tokens are predicted."""
         return slice(-1 - len(self.targets), -1)
 
 
@@ -56,8 +56,8 @@ class Chunks:
 
     Attributes:
         tokens: int32 [n_chunks, ctx].
-        bos: what stands in for the first token of each chunk; None: nothing does.
-        stride: how many tokens of each are scored; None: the second half.
+        bos: the token that replaces the first of each sequence; None: no replacement.
+        stride: the number of scored tokens per sequence; None: the second half.
     """
 
     tokens: Tokens
@@ -70,12 +70,12 @@ class Chunks:
 
     @property
     def n_scored(self) -> int:
-        """How many tokens of each sequence are scored: the last ones."""
+        """The number of scored tokens per sequence."""
         ctx = self.tokens.shape[1]
         return self.stride or ctx - 1 - ctx // 2
 
     def inputs(self, i: int) -> Tokens:
-        """What the model reads of sequence i."""
+        """The tokens of sequence i that the model reads."""
         tokens: Tokens = self.tokens[i].copy()
         if self.bos is not None:
             tokens[0] = self.bos
@@ -94,12 +94,12 @@ class Chunks:
 def chunk_text(
     source: ModelSource, text: str | Path, options: TextOptions = DEFAULT
 ) -> Chunks:
-    """A text as sequences of tokens, by the model's own vocabulary.
+    """Tokenize a text with the model's vocabulary and cut it into sequences.
 
     Args:
         source: the model.
         text: the text itself, or the Path of a UTF-8 file; see `texts`.
-        options: how it is cut.
+        options: how the text is cut.
 
     Raises:
         QuantkitError: the text is too short for `ctx`.

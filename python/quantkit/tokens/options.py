@@ -1,4 +1,4 @@
-"""How texts are cut: the options that everything which reads texts shares."""
+"""Options that define how texts are cut into sequences."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ["DEFAULT", "TextOptions", "checked_options"]
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How a text is cut into sequences of tokens; `chunks` says which are scored.
+    """How a text is cut into sequences of tokens; see also `tokens.chunks`.
 
     Attributes:
-        ctx: tokens of a sequence; at least 4.
-        chunks: how many sequences of each text at most; None: all.
-        stride: strided windows, one every so many tokens, fewer than `ctx`; None:
+        ctx: tokens per sequence; at least 4.
+        chunks: maximum number of sequences of each text; None: all.
+        stride: tokens between the starts of overlapping windows, less than `ctx`; None:
             chunks without overlap.
-        chat: texts are *.jsonl files of conversations, which the model's own chat
-            template renders.
+        chat: texts are *.jsonl files of conversations, rendered with the model's chat
+            template.
 
     Raises:
-        OptionError: a value is none of these.
+        OptionError: a value is not valid.
 
     Example:
         >>> TextOptions(ctx=1024, chunks=40)
@@ -50,10 +50,10 @@ class TextOptions:
 
 
 def checked_options(options: TextOptions) -> TextOptions:
-    """The same.
+    """The options.
 
     Raises:
-        OptionError: it is something else.
+        OptionError: they are not `TextOptions`.
     """
     if not isinstance(options, TextOptions):
         raise OptionError(

@@ -29,14 +29,14 @@ __all__ = ["TextLike", "Tokens", "as_text", "as_texts", "encode", "name_of"]
 Tokens = NDArray[np.int32]
 
 TextLike: TypeAlias = str | os.PathLike[str]
-"""A str is the text itself, a Path (or another path object) a file of UTF-8 text."""
+"""A str is the text itself; a Path or other path object is a file of UTF-8 text."""
 
 
 def as_texts(given: TextLike | Sequence[TextLike]) -> list[str | Path]:
-    """One text or several, as users give them.
+    """Check one or several texts.
 
     Raises:
-        OptionError: there is none, or one is no text; see `as_text`.
+        OptionError: there are none, or one is not a text; see `as_text`.
     """
     texts = listed(given)
     if not texts:
@@ -45,11 +45,11 @@ def as_texts(given: TextLike | Sequence[TextLike]) -> list[str | Path]:
 
 
 def as_text(given: TextLike) -> str | Path:
-    """A text as users give it.
+    """Check a text.
 
     Raises:
-        OptionError: it is neither text nor path, or the name of a file that was meant
-            to be read: no text worth measuring is called like a file.
+        OptionError: it is neither a text nor a path, or is a str that is the name of a
+            file, which was probably meant to be read.
     """
     if isinstance(given, os.PathLike):
         return as_path(given, "text")
@@ -61,7 +61,7 @@ def as_text(given: TextLike) -> str | Path:
     if "\n" not in given and os.path.isfile(given):
         raise OptionError(
             f"`text` is {given!r}, the name of a file; to read the file, pass "
-            f"Path({given!r}), for a str is the text itself"
+            f"Path({given!r}), because a str is the text itself"
         )
     return given
 

@@ -1,8 +1,8 @@
-"""Checkpoints that are quantized already, seen as the weights that they stand for.
+"""Dequantize checkpoints that are already quantized.
 
-One file per method, named after it.  A method gets the `quantization_config` and the
-stored tensors, and says which tensors they mean; weights are made a few rows at a time,
-when they are read.
+There is one file per method, named after it.  A method maps the `quantization_config`
+and the stored tensors to the tensors of the model.  Weights are computed a few rows at
+a time, when they are read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ METHODS: Mapping[str, Method] = {
     "modelopt": modelopt,
     "mxfp4": mxfp4,
 }
-"""By the `quant_method` of a config; the weights that a method returns come last."""
+"""`quant_method` of a config -> function; the weights that it returns come last."""
 
 
 def meant_tensors(
@@ -48,12 +48,12 @@ def meant_tensors(
     *,
     symmetric_q4_0: bool = False,
 ) -> Iterator[StoredTensor]:
-    """The tensors that a checkpoint stands for, in the order of llama.cpp's converter.
+    """The tensors of a checkpoint's model, in the order of llama.cpp's converter.
 
     Args:
         config: its `quantization_config`, empty if it is not quantized.
-        stored: all that it stores.
-        symmetric_q4_0: take symmetric weights of 4 bits over into Q4_0.
+        stored: all stored tensors.
+        symmetric_q4_0: store symmetric 4-bit weights as Q4_0.
 
     Raises:
         CheckpointError: a tensor is missing or does not fit.
@@ -67,20 +67,20 @@ def meant_tensors(
         parts.refuse_bare_codes()
     if symmetric_q4_0 and not grouped:
         raise UnsupportedTypeError(
-            "Q4_0 without loss was asked for, but the checkpoint's weights are "
-            f"{f'those of {name}' if name else 'not quantized'}; only 4-bit integers "
-            "of GPTQ, AWQ and packed compressed-tensors can be taken over: convert it "
-            "without that option"
+            "Q4_0 without loss was requested, but the checkpoint's weights are "
+            f"{f'those of {name}' if name else 'not quantized'}; it needs 4-bit "
+            "integers of GPTQ, AWQ or packed compressed-tensors: convert the "
+            "checkpoint without that option"
         )
     parts.last += [weight.tensor(as_q4_0=symmetric_q4_0) for weight in grouped or []]
     return parts.tensors()
 
 
 def _method_name(config: Mapping[str, Any]) -> str:
-    """The method of a config; those from before methods had names are recognized.
+    """The method of a config, also of old configs without its name.
 
     Raises:
-        UnsupportedModelError: there is none, or quantkit does not know it.
+        UnsupportedModelError: the method is missing or unknown.
     """
     name = text_setting(config, "quant_method", default="")
     if not name and (config.get("load_in_8bit") or config.get("load_in_4bit")):

@@ -1,11 +1,11 @@
 """AWQ checkpoints of 4 bits, as AutoAWQ's GEMM version stores them.
 
     X.qweight  int32 [in, out / 8]      codes packed along the outputs
-    X.qzeros   int32 [groups, out / 8]  zero points, packed likewise
+    X.qzeros   int32 [groups, out / 8]  zero points, packed the same way
     X.scales   f16   [groups, out]
 
-Source: AutoAWQ 0.2.9 (awq/utils/packing_utils.py, awq/modules/linear/gemm.py).  A word
-holds, from the lowest bits, the outputs 0, 2, 4, 6, 1, 3, 5, 7 of eight.
+Source: AutoAWQ 0.2.9 (awq/utils/packing_utils.py, awq/modules/linear/gemm.py).  From
+the lowest bits, a word has the outputs 0, 2, 4, 6, 1, 3, 5, 7 of eight.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["awq"]
 BITS = 4
 PER_WORD = 32 // BITS
 PLACE = np.array([0, 4, 1, 5, 2, 6, 3, 7])
-"""Where in a word each of eight outputs is."""
+"""The position in a word of each of eight outputs."""
 
 
 def awq(config: Mapping[str, Any], parts: Parts) -> list[GroupedWeight]:

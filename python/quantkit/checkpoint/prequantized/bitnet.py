@@ -1,7 +1,7 @@
-"""BitNet checkpoints: weights of -1, 0 and 1, four in a byte.
+"""BitNet checkpoints: weights of -1, 0 and 1, four per byte.
 
-    X.weight        uint8 [out / 4, in]; bits 2i and 2i + 1 hold rows i * out / 4 on
-    X.weight_scale  a number, which divides
+    X.weight        uint8 [out / 4, in]; bits 2i and 2i + 1 have rows i * out / 4 on
+    X.weight_scale  a number by which weights are divided
 
 Sources: transformers 5.23 (integrations/bitnet.py); llama.cpp's converter.
 """
@@ -24,7 +24,7 @@ PER_BYTE = 4
 
 
 def bitnet(config: Mapping[str, Any], parts: Parts) -> None:
-    """Put the weights of a BitNet checkpoint together.
+    """Assemble the weights of a BitNet checkpoint.
 
     Raises:
         CheckpointError: a tensor is missing or does not fit.

@@ -1,14 +1,14 @@
 """bitsandbytes checkpoints: LLM.int8() and 4-bit NF4 or FP4.
 
     8 bits: X.weight int8 [out, in], X.SCB f32 [out]
-    4 bits: X.weight bytes, the first code in the upper half, and beside it
+    4 bits: X.weight bytes with the first code in the upper half, and
         X.weight.absmax        the scale of each block, f32, or uint8 if nested
-        X.weight.quant_map     f32 [16], what the codes stand for
+        X.weight.quant_map     f32 [16], the values of the codes
         X.weight.nested_absmax, X.weight.nested_quant_map  the same for the scales
         X.weight.quant_state.bitsandbytes__nf4  JSON: shape, block sizes, offset
 
 Source: bitsandbytes 0.50 (functional.py, backends/default/ops.py).  It computes in f32
-and rounds to the type that the state names; here f32 is kept.
+and rounds to the type in the state; quantkit keeps f32.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ F32 = NDArray[np.float32]
 
 STATES = (".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4")
 INT8_STEP = np.float32(7.874015718698502e-3)
-"""1/127 as bitsandbytes has it: a weight is code * SCB * this, rounded twice."""
+"""bitsandbytes' 1/127: a weight is code * SCB * this, rounded twice."""
 
 
 def bitsandbytes(config: Mapping[str, Any], parts: Parts) -> None:
-    """Put the weights of a bitsandbytes checkpoint together.
+    """Assemble the weights of a bitsandbytes checkpoint.
 
     Raises:
         CheckpointError: a tensor is missing or does not fit.
-        FormatError: the state of a weight is no JSON.
-        UnsupportedModelError: a weight's bytes are in an order of GPU kernels.
+        FormatError: the state of a weight is not valid.
+        UnsupportedModelError: a weight's bytes are in an order for GPU kernels.
     """
     for base, _ in parts.ending(".SCB"):
         parts.in_place[f"{base}.weight"] = _int8(base, parts)
@@ -55,8 +55,8 @@ def _int8(base: str, parts: Parts) -> DequantizedTensor:
     order = parts.find(f"{base}.weight_format")
     if order is not None and order.numbers.any():
         raise UnsupportedModelError(
-            f"tensor {order.name!r} says that {name!r} is not stored row by row; save "
-            "the model again with a current version of bitsandbytes"
+            f"{name!r} is not stored row by row, according to {order.name!r}; save the "
+            "model again with a current version of bitsandbytes"
         )
     expect_dtype(weight, "I8")
     n_rows, _ = expect_matrix(weight)
@@ -79,12 +79,12 @@ def _four_bits(name: str, end: str, parts: Parts) -> DequantizedTensor:
     if n_cols % 2 or 2 * len(weight.data) != math.prod(shape):
         raise CheckpointError(
             f"tensor {name!r} has {len(weight.data)} bytes; expected one for two "
-            f"weights of the shape {list(shape)}, with an even number of columns"
+            f"weights of shape {list(shape)}, with an even number of columns"
         )
     codebook = _codebook(f"{name}.quant_map", 16, name, parts)
     scales = _scales(name, state, -(-math.prod(shape) // block), parts)
     packed = weight.data.reshape(-1, n_cols // 2)
-    run = math.gcd(n_cols, block)  # so many columns always lie within one block
+    run = math.gcd(n_cols, block)  # runs of this many columns never span two blocks
     first = np.arange(0, n_cols, run)
 
     def compute(rows: Rows) -> F32:
@@ -100,7 +100,7 @@ def _four_bits(name: str, end: str, parts: Parts) -> DequantizedTensor:
 
 
 def _state(tensor: CheckpointTensor) -> dict[str, Any]:
-    """What bitsandbytes writes of a weight beside its tensors."""
+    """The JSON that bitsandbytes stores with a weight."""
     try:
         state = json.loads(tensor.data.tobytes())
         sizes = [*state["shape"], state["blocksize"]]
@@ -113,12 +113,12 @@ def _state(tensor: CheckpointTensor) -> dict[str, Any]:
         pass
     raise FormatError(
         f"tensor {tensor.name!r} is not the state of a quantized weight: JSON with its "
-        "shape and block sizes; fetch the checkpoint again"
+        "shape and block sizes; download the checkpoint again"
     )
 
 
 def _codebook(tensor_name: str, size: int, weight: str, parts: Parts) -> F32:
-    """What codes stand for."""
+    """The values of the codes."""
     tensor = parts.take(tensor_name, weight)
     expect_dtype(tensor, "F32")
     expect_shape(tensor, (size,), f"for the codes of {weight!r}")
@@ -129,7 +129,7 @@ def _codebook(tensor_name: str, size: int, weight: str, parts: Parts) -> F32:
 def _scales(
     name: str, state: Mapping[str, Any], n_blocks: int, parts: Parts
 ) -> Callable[[NDArray[np.intp]], F32]:
-    """What gives the scales of blocks, which may be quantized themselves."""
+    """A function from block numbers to scales, which may be quantized, too."""
     absmax = parts.take(f"{name}.absmax", name)
     expect_shape(absmax, (n_blocks,), f"for the blocks of {name!r}")
     if "nested_offset" not in state:

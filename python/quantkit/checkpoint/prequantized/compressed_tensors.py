@@ -9,13 +9,12 @@
     NVFP4   X.weight_packed uint8, X.weight_scale F8_E4M3, X.weight_global_scale, by
             which scales are divided: see nvfp4.py
 
-Zero points are there if the weights are not symmetric, `g_idx` if the groups are not in
+Zero points exist if the weights are not symmetric, `g_idx` if the groups are not in
 order.  Codes and zero points of b bits are stored plus 2**(b - 1).
 
 Source: compressed-tensors 0.20 (compressors/pack_quantized,
-compressors/naive_quantized, quantization/lifecycle/forward_helpers.py).  Older versions
-began a new word where a code did not fit into the rest of one; the number of words
-tells which it is.
+compressors/naive_quantized, quantization/lifecycle/forward_helpers.py).  In older
+versions no code spans two words; the number of words distinguishes them.
 """
 
 from __future__ import annotations
@@ -68,13 +67,13 @@ RUNTIME_ONLY = (
     ".q_scale",
     ".v_scale",
 )
-"""Scales of what is computed from the weights."""
+"""Scales of activations, queries, keys and values."""
 OFFLINE = ("weight_input", "weight_output")
-"""Where a rotation is part of the stored weights."""
+"""Locations of rotations that are already applied to the stored weights."""
 
 
 def compressed_tensors(config: Mapping[str, Any], parts: Parts) -> list[GroupedWeight]:
-    """Put the weights together; those that are packed are returned.
+    """Assemble the weights; return those in the packed format.
 
     Raises:
         CheckpointError: a tensor is missing or does not fit.
@@ -97,10 +96,10 @@ def compressed_tensors(config: Mapping[str, Any], parts: Parts) -> list[GroupedW
 
 
 def _refuse_others(config: Mapping[str, Any]) -> None:
-    """Refuse what would be read wrong.
+    """Refuse formats and rotations that quantkit would read wrongly.
 
     Raises:
-        UnsupportedModelError: with what it is.
+        UnsupportedModelError: the message names the format or rotation.
     """
     said = (config, section(config, "sparsity_config"), *_config_groups(config))
     found = {text_setting(part, "format", default="dense") for part in said}
@@ -113,23 +112,23 @@ def _refuse_others(config: Mapping[str, Any]) -> None:
         for rotation in entries(group, "apply", dict):
             if rotation.get("location") not in OFFLINE:
                 raise UnsupportedModelError(
-                    "the checkpoint rotates activations while it runs "
-                    f"({rotation.get('location')!r} in transform_config), which a GGUF "
-                    "file cannot say; use the checkpoint that it was made from"
+                    "the checkpoint rotates activations at run time "
+                    f"({rotation.get('location')!r} in transform_config), which GGUF "
+                    "does not support; use the checkpoint that it was made from"
                 )
 
 
 def _config_groups(config: Scheme) -> list[Scheme]:
-    """The groups of layers that a config treats alike."""
+    """The groups of layers with the same settings in a config."""
     groups = section(config, "config_groups")
     return [section(groups, name) for name in groups]
 
 
 def _scheme(groups: list[Scheme], module: str) -> Scheme:
-    """How a module's weights are quantized: a name goes before a class of modules.
+    """The settings of a module's weights; its name precedes its class.
 
     Raises:
-        CheckpointError: the config does not tell.
+        CheckpointError: the config has no settings for it.
     """
     targets = [(g, entries(g, "targets", str)) for g in groups]
     named = [g for g, names in targets if any(_names(t, module) for t in names)]
@@ -138,7 +137,7 @@ def _scheme(groups: list[Scheme], module: str) -> Scheme:
     if not weights:
         raise CheckpointError(
             f"config.json does not say how {module!r} is quantized: no entry of "
-            "config_groups has it as a target; fetch config.json again"
+            "config_groups has it as a target; download config.json again"
         )
     return weights
 
@@ -150,7 +149,7 @@ def _names(target: str, module: str) -> bool:
 
 
 def _plain(base: str, scheme: Scheme, parts: Parts) -> None:
-    """A weight of one byte each."""
+    """Assemble a weight with one byte per code."""
     name = f"{base}.weight"
     if f"{name}_shape" in parts.stored:
         parts.take(f"{name}_packed", name)
@@ -164,7 +163,7 @@ def _plain(base: str, scheme: Scheme, parts: Parts) -> None:
 def _four_bit_floats(
     base: str, packed: CheckpointTensor, parts: Parts
 ) -> DequantizedTensor:
-    """MXFP4 or NVFP4, as the type of the scales tells."""
+    """MXFP4 or NVFP4, depending on the type of the scales."""
     name = f"{base}.weight"
     scale = parts.take(f"{name}_scale", name)
     if scale.dtype != "F8_E4M3":
@@ -214,7 +213,7 @@ def _packed(
 def _starts(
     packed: CheckpointTensor, n_fields: int, n_words: int, bits: int
 ) -> NDArray[np.intp]:
-    """The bit at which each of some packed integers starts."""
+    """The bit at which each packed integer starts."""
     per_word = WORD_BITS // bits
     if n_words not in (words_for(n_fields, bits), -(-n_fields // per_word)):
         raise CheckpointError(
@@ -230,21 +229,21 @@ def _starts(
 def _groups(
     name: str, n_cols: int, scale: CheckpointTensor, parts: Parts
 ) -> NDArray[np.integer[Any]]:
-    """The group of each column: stored, or one after the other."""
+    """The group of each column: stored, or else in order."""
     n_groups = scale.shape[-1]
     g_idx = parts.find(f"{name}_g_idx")
     if g_idx is not None and (g_idx.numbers >= 0).all():  # -1: not filled in
         expect_shape(g_idx, (n_cols,), f"for the columns of {name!r}")
         if (g_idx.numbers >= n_groups).any():
             raise CheckpointError(
-                f"tensor {g_idx.name!r} names a group that {scale.name!r} has not; it "
-                f"has {n_groups}; fetch the checkpoint again"
+                f"tensor {g_idx.name!r} has a group that {scale.name!r} lacks; it "
+                f"has {n_groups}; download the checkpoint again"
             )
         return np.array(g_idx.numbers[0])
     if n_cols % n_groups:
         raise CheckpointError(
             f"tensor {scale.name!r} has {n_groups} groups, which {n_cols} columns of "
-            f"{name!r} do not fill; fetch the checkpoint again"
+            f"{name!r} do not fill; download the checkpoint again"
         )
     return np.repeat(np.arange(n_groups), n_cols // n_groups)
 

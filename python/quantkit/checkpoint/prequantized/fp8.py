@@ -1,4 +1,4 @@
-"""FP8 checkpoints: 8-bit floats with scales of blocks, rows or whole tensors.
+"""FP8 checkpoints: 8-bit floats with scales for blocks, rows or whole tensors.
 
     X.weight  F8_E4M3 or F8_E5M2, and its scale:
     X.weight_scale_inv  DeepSeek and transformers; blocks of `weight_block_size`
@@ -24,7 +24,7 @@ __all__ = ["RUNTIME_ONLY", "SCALES", "fp8", "fp8_tensor"]
 
 FP8 = ("F8_E4M3", "F8_E5M2")
 SCALES = {"_scale_inv": "", ".weight_scale": ".weight", ".qscale_weight": ".weight"}
-"""The end of a scale's name, and that of its weight."""
+"""The end of a scale's name -> the end of its weight's name."""
 
 RUNTIME_ONLY = (
     "activation_scale",
@@ -35,15 +35,15 @@ RUNTIME_ONLY = (
     ".qscale_act",
     ".v_scale",
 )
-"""Scales of what is computed from the weights."""
+"""Scales of activations, keys and values."""
 
 
 def fp8(config: Mapping[str, Any], parts: Parts) -> None:
-    """Put the weights of an FP8 checkpoint together.
+    """Assemble the weights of an FP8 checkpoint.
 
     Raises:
         CheckpointError: a tensor is missing or does not fit.
-        UnsupportedTypeError: a weight with a scale is no 8-bit float.
+        UnsupportedTypeError: a weight with a scale is not an 8-bit float.
     """
     block = block_setting(config, "weight_block_size")
     parts.drop(*RUNTIME_ONLY)
@@ -60,7 +60,7 @@ def fp8_tensor(
 
     Raises:
         CheckpointError: the shapes do not fit.
-        UnsupportedTypeError: the weight is no 8-bit float.
+        UnsupportedTypeError: the weight is not an 8-bit float.
     """
     expect_dtype(weight, *FP8)
     return scaled(weight, scale, block)

@@ -6,9 +6,9 @@
     X.g_idx    int32 [in]                       group of each input (act-order)
 
 Sources: GPTQModel 7.7 (nn_modules/qlinear/__init__.py, utils/model.py) and AutoGPTQ 0.7
-(nn_modules/qlinear/qlinear_cuda.py).  The format "gptq" stores zero points less one,
-"gptq_v2" stores them as they are.  AutoGPTQ, like llama.cpp's converter, adds the one
-after unpacking, so that the largest stored code stands for 2**bits.
+(nn_modules/qlinear/qlinear_cuda.py).  The format "gptq" stores zero points minus one,
+"gptq_v2" stores them unchanged.  AutoGPTQ, like llama.cpp's converter, adds the one
+after unpacking, so that the largest stored code means 2**bits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["gptq"]
 
 BITS = (2, 3, 4, 8)
 ZERO_OFFSETS = {"gptq": 1, "gptq_v2": 0}
-"""By checkpoint format, what to add to a stored zero point."""
+"""Checkpoint format -> the number to add to stored zero points."""
 
 
 def gptq(config: Mapping[str, Any], parts: Parts) -> list[GroupedWeight]:
@@ -95,7 +95,7 @@ def _weight(
 def _groups(
     base: str, config: Mapping[str, Any], n_groups: int, parts: Parts
 ) -> NDArray[np.integer[Any]]:
-    """The group of each input: stored, or one after the other."""
+    """The group of each input: stored, or else in order."""
     g_idx = parts.find(f"{base}.g_idx")
     if g_idx is not None:
         expect_dtype(g_idx, "I32")
@@ -104,8 +104,8 @@ def _groups(
         group: NDArray[np.integer[Any]] = np.array(g_idx.numbers[0])
         if not 0 <= group.min() <= group.max() < n_groups:
             raise CheckpointError(
-                f"tensor {g_idx.name!r} names groups {group.min()} to {group.max()}, "
-                f"but '{base}.scales' has {n_groups}; fetch the checkpoint again"
+                f"tensor {g_idx.name!r} has groups {group.min()} to {group.max()}, "
+                f"but '{base}.scales' has {n_groups}; download the checkpoint again"
             )
         return group
     size = number_setting(config, "group_size", default=0)
@@ -113,20 +113,20 @@ def _groups(
     if config.get("desc_act") or not size or bits not in BITS:
         raise CheckpointError(
             f"tensor '{base}.g_idx' is missing, without which '{base}.weight' cannot "
-            "be dequantized; fetch the checkpoint again"
+            "be dequantized; download the checkpoint again"
         )
     n_words, _ = expect_matrix(parts.stored[f"{base}.qweight"])
     n_inputs = n_words * WORD_BITS // bits
     if n_groups != (-(-n_inputs // size) if size > 0 else 1):
         raise CheckpointError(
             f"tensor '{base}.scales' has {n_groups} groups; expected groups of {size} "
-            f"of {n_inputs} inputs; fetch the checkpoint again"
+            f"of {n_inputs} inputs; download the checkpoint again"
         )
     return np.arange(n_inputs) // (size if size > 0 else n_inputs)
 
 
 def _bits(qweight: CheckpointTensor, n_inputs: int) -> int:
-    """Bits of a code, from the shape: a config may say others for some layers."""
+    """Bits of a code, from the shape, because layers may differ from the config."""
     for bits in BITS:
         if qweight.shape[0] == words_for(n_inputs, bits):
             return bits

@@ -2,9 +2,9 @@
 
     weight = (code - zero) * scale
 
-GPTQ, AWQ and the packed format of compressed-tensors are all of this kind and differ in
-where the bits lie.  With scales of 16 bits the product is exact in f32: rounding it to
-the type of the scales gives what the method's own library computes.
+GPTQ, AWQ and the packed format of compressed-tensors differ only in the layout of the
+bits.  With 16-bit scales the product is exact in f32; rounded to the type of the scales
+it is the result of the method's own library.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class GroupedWeight:
     """A quantized matrix, or several stacked; all functions take rows.
 
     Attributes:
-        name: of the weight.
+        name: name of the weight.
         shape: outermost axis first.
-        bits: of a code.
-        group: int [columns], the group that each column belongs to.
+        bits: bits per code.
+        group: int [columns], the group of each column.
         codes: [rows, columns], 0 to 2**bits - 1.
         scales: [rows, groups].
-        zeros: [rows, groups], or the one zero point of all.
-        sources: the tensors it is stored in.
+        zeros: [rows, groups], or one zero point for all.
+        sources: the tensors in which it is stored.
     """
 
     name: str
@@ -56,10 +56,10 @@ class GroupedWeight:
     sources: tuple[CheckpointTensor, ...]
 
     def tensor(self, *, as_q4_0: bool = False) -> DequantizedTensor:
-        """The weights as F32, or taken over into Q4_0 where that loses nothing.
+        """The weights as F32, or as Q4_0 without loss.
 
         Raises:
-            UnsupportedTypeError: Q4_0 cannot hold the weights exactly.
+            UnsupportedTypeError: the weights do not fit Q4_0 without loss.
         """
         if as_q4_0:
             self._check_q4_0()
@@ -89,16 +89,16 @@ class GroupedWeight:
         return blocks.reshape(len(codes), n_blocks * QuantType.Q4_0.block_bytes)
 
     def _check_q4_0(self) -> None:
-        """Refuse weights that Q4_0 cannot hold.
+        """Refuse weights that do not fit Q4_0 without loss.
 
         Raises:
-            UnsupportedTypeError: with the reason.
+            UnsupportedTypeError: the message has the reason.
         """
         if self.bits != 4:
             self._refuse(f"it has {self.bits} bits")
         n_cols = self.shape[-1]
         if n_cols % Q4_0_BLOCK:
-            self._refuse(f"its rows of {n_cols} are no whole blocks of {Q4_0_BLOCK}")
+            self._refuse(f"its rows of {n_cols} are not a multiple of {Q4_0_BLOCK}")
         blocks = self.group.reshape(-1, Q4_0_BLOCK)
         if (blocks != blocks[:, :1]).any():
             self._refuse(f"groups of columns change within blocks of {Q4_0_BLOCK}")
@@ -116,7 +116,7 @@ class GroupedWeight:
         inexact = (halves != scales) | ~np.isfinite(halves)
         if inexact.any():
             self._refuse(
-                f"its scale {scales[inexact][0]!s} is no half-precision number"
+                f"its scale {scales[inexact][0]!s} is not a half-precision number"
             )
 
     def _refuse(self, reason: str) -> None:

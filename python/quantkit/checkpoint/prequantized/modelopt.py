@@ -1,11 +1,11 @@
-"""ModelOpt checkpoints: NVFP4 or FP8, or each where it is.
+"""ModelOpt checkpoints: NVFP4, FP8, or both.
 
     X.weight  uint8, X.weight_scale F8_E4M3, X.weight_scale_2: see nvfp4.py
     X.weight  F8_E4M3, X.weight_scale: see fp8.py
 
-Activations may be meant to be quantized too (NVFP4) or not (W4A16_NVFP4); the weights
-are the same.  What a weight is follows from how it is stored; the config tells, by its
-algorithm or that of each layer, whether weights stand for themselves.
+NVFP4 also quantizes activations at run time, W4A16_NVFP4 does not; the weights are the
+same.  The stored tensors determine the format of each weight.  The algorithms in the
+config, global or per layer, are only checked: some change the activations.
 
 Source: ModelOpt as llama.cpp's converter reads it (conversion/base.py).
 """
@@ -27,11 +27,11 @@ ALGORITHMS = ("FP8", "MIXED_PRECISION", "NVFP4", "W4A16_NVFP4")
 
 
 def modelopt(config: Mapping[str, Any], parts: Parts) -> None:
-    """Put the weights of a ModelOpt checkpoint together.
+    """Assemble the weights of a ModelOpt checkpoint.
 
     Raises:
         CheckpointError: a tensor is missing or does not fit.
-        UnsupportedModelError: the checkpoint, or a layer of it, is quantized otherwise.
+        UnsupportedModelError: the checkpoint or a layer has another algorithm.
         UnsupportedTypeError: a weight with a scale is stored as another type.
     """
     _refuse_others(config)
@@ -48,10 +48,10 @@ def modelopt(config: Mapping[str, Any], parts: Parts) -> None:
 
 
 def _refuse_others(config: Mapping[str, Any]) -> None:
-    """Refuse algorithms whose stored weights are for changed activations.
+    """Refuse algorithms whose weights need changed activations.
 
     Raises:
-        UnsupportedModelError: with the algorithm, and its layer if one is named.
+        UnsupportedModelError: the message names the algorithm, and the layer if known.
     """
     for where, algorithm in _algorithms(config):
         is_fp8 = algorithm.startswith("FP8")  # of rows, of blocks
@@ -63,7 +63,7 @@ def _refuse_others(config: Mapping[str, Any]) -> None:
 
 
 def _algorithms(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is quantized, and by which algorithm: all, then each layer."""
+    """(What is quantized, algorithm): for the whole checkpoint, then for each layer."""
     yield "the checkpoint", text_setting(config, "quant_algo", default="FP8")
     layers = section(config, "quantized_layers")
     for layer in layers:

@@ -1,12 +1,12 @@
-"""MXFP4 weights, taken over into GGUF's MXFP4 blocks without loss.
+"""MXFP4 weights, converted to GGUF's MXFP4 blocks without loss.
 
     X_blocks uint8 [experts, rows, columns / 32, 16], X_scales uint8 [..., columns / 32]
-        as gpt-oss has them, or
+        in gpt-oss, or
     X.weight_packed uint8 [rows, columns / 2], X.weight_scale uint8 [rows, columns / 32]
-        as compressed-tensors has them
+        in compressed-tensors
 
-A byte holds codes 2i (lower half) and 2i + 1; in a GGUF block of a scale and 16 bytes,
-byte j holds codes j and j + 16.  Codes and scales mean the same in both.
+A byte has codes 2i (lower half) and 2i + 1.  A GGUF block has a scale and 16 bytes, and
+byte j has codes j and j + 16.  The codes and scales themselves are the same.
 
 Sources: transformers 5.23 (integrations/mxfp4.py); compressed-tensors 0.20
 (compressors/mxfp4/base.py); ggml's `block_mxfp4`.
@@ -32,7 +32,7 @@ PACKED = BLOCK // 2
 
 
 def mxfp4(config: Mapping[str, Any], parts: Parts) -> None:
-    """Put the experts of a gpt-oss checkpoint together; they come first.
+    """Assemble the experts of a gpt-oss checkpoint; they come first.
 
     Raises:
         CheckpointError: a tensor is missing or does not fit.
@@ -41,7 +41,7 @@ def mxfp4(config: Mapping[str, Any], parts: Parts) -> None:
         scales = parts.take(name + end, name)
         blocks = parts.take(f"{name}_blocks", name)
         expect_matrices(scales)
-        expect_shape(blocks, (*scales.shape, PACKED), f"since {scales.name!r} is so")
+        expect_shape(blocks, (*scales.shape, PACKED), f"to match {scales.name!r}")
         flat = replace(blocks, shape=(*scales.shape[:-1], scales.shape[-1] * PACKED))
         parts.first.append(mxfp4_tensor(name, flat, scales))
 
@@ -53,13 +53,13 @@ def mxfp4_tensor(
 
     Raises:
         CheckpointError: the shapes do not fit.
-        UnsupportedTypeError: they are not stored as bytes.
+        UnsupportedTypeError: the codes or scales are not stored as bytes.
     """
     expect_dtype(packed, "U8")
     expect_dtype(scales, "U8", "F8_E8M0")
     expect_matrices(scales)
     *outer, n_blocks = scales.shape
-    expect_shape(packed, (*outer, n_blocks * PACKED), f"since {scales.name!r} is so")
+    expect_shape(packed, (*outer, n_blocks * PACKED), f"to match {scales.name!r}")
 
     def compute(rows: Rows) -> NDArray[np.uint8]:
         pairs = packed.numbers[rows].reshape(-1, n_blocks, PACKED)

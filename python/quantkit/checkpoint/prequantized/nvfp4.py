@@ -1,11 +1,11 @@
-"""NVFP4 weights: 4-bit floats with an 8-bit float for each 16, and one for all.
+"""NVFP4 weights: 4-bit floats with an 8-bit scale per 16, and one scale for all.
 
-    uint8 [rows, columns / 2]: a byte holds codes 2i (lower half) and 2i + 1
+    uint8 [rows, columns / 2]: a byte has codes 2i (lower half) and 2i + 1
     F8_E4M3 [rows, columns / 16]: the scale of each 16
     F32: one number, a factor (ModelOpt) or a divisor (compressed-tensors) of all scales
 
-A code is a sign, two bits of exponent and one of mantissa (E2M1).  Computed in f32, the
-scales first: weight = value of the code * (scale * factor), or (scale / divisor).
+A code is a sign, two bits of exponent and one of mantissa (E2M1).  In f32:
+weight = value of the code * (scale * factor), or value * (scale / divisor).
 
 Sources: ModelOpt as llama.cpp's converter reads it (conversion/base.py); the OCP
 Microscaling Formats specification; compressed-tensors 0.20 (compressors/nvfp4,
@@ -44,21 +44,21 @@ def nvfp4_tensor(
     """The weights of packed codes, as F32.
 
     Args:
-        name: of the weight.
+        name: name of the weight.
         packed: codes [..., columns / 2].
         scales: [..., columns / 16].
-        whole: the number that all scales are multiplied with.
-        divides: they are divided by it.
+        whole: the number by which all scales are multiplied.
+        divides: divide the scales by it instead.
 
     Raises:
-        CheckpointError: the shapes do not fit, or the number is none above 0.
+        CheckpointError: the shapes do not fit, or the number is not finite and above 0.
         UnsupportedTypeError: a tensor is stored as another type.
     """
     expect_dtype(packed, "U8")
     expect_dtype(scales, "F8_E4M3")
     expect_matrices(scales)
     *outer, n_groups = scales.shape
-    expect_shape(packed, (*outer, n_groups * GROUP // 2), f"as {scales.name!r} is so")
+    expect_shape(packed, (*outer, n_groups * GROUP // 2), f"to match {scales.name!r}")
     number = _number(whole)
 
     def compute(rows: Rows) -> F32:
@@ -79,7 +79,7 @@ def _number(tensor: CheckpointTensor) -> float:
     if len(numbers) != 1 or not 0 < numbers[0] < np.inf:
         found = numbers[0] if len(numbers) == 1 else f"shape {list(tensor.shape)}"
         raise CheckpointError(
-            f"tensor {tensor.name!r} has {found}; expected one number above 0, which "
-            "the scales of an NVFP4 weight share; fetch the checkpoint again"
+            f"tensor {tensor.name!r} has {found}; expected one finite number above 0, "
+            "for all scales of an NVFP4 weight; download the checkpoint again"
         )
     return float(numbers[0])

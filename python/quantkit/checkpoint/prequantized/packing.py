@@ -1,4 +1,4 @@
-"""Small integers packed densely into 32-bit words, the first in the lowest bits."""
+"""Unpack small integers from 32-bit words; the first is in the lowest bits."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ WORD_BITS = 32
 
 
 def words_for(n_fields: int, bits: int) -> int:
-    """Words that hold `n_fields` integers of `bits` bits."""
+    """The number of words for `n_fields` integers of `bits` bits."""
     return -(-n_fields * bits // WORD_BITS)
 
 
 def fields(
     words: NDArray[np.int32], starts: NDArray[np.integer[Any]], bits: int
 ) -> NDArray[np.int16]:
-    """The integers that start at some bits of every row.
+    """The integers that start at the given bits of each row.
 
-    One whose bits a word has no more room for goes on in the next word.
+    An integer may continue in the next word.
 
     Args:
         words: int32 [rows, words].
-        starts: [n], numbers of bits.
-        bits: of an integer, 1 to 8.
+        starts: [n], bit positions in a row.
+        bits: bits per integer, 1 to 8.
 
     Returns:
         [rows, n], 0 to 2**bits - 1.

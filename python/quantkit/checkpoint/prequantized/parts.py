@@ -1,9 +1,9 @@
-"""The tensors of a quantized checkpoint while they are put together.
+"""Assemble weights from the stored tensors of a quantized checkpoint.
 
 A quantization method stores each weight as several tensors: codes, scales, zero points.
-`Parts` hands them out by name, remembers which are used up, and keeps what was made of
-them in the order of llama.cpp's converter: what replaces a stored tensor stands in its
-place, what has a new name comes last.
+`Parts` finds them by name, records which are used, and keeps the assembled tensors in
+the order of llama.cpp's converter: a tensor that replaces a stored one takes its place,
+a tensor with a new name comes last.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ __all__ = [
 
 
 CODES = ("F8_E4M3", "F8_E5M2", "I8", "U8")
-"""Types in which quantized checkpoints hold codes, and nothing else with axes."""
+"""The types of codes; matrices that are not quantized have other types."""
 
 
 @dataclass
 class Parts:
-    """What a checkpoint stores, and what becomes of it.
+    """The stored tensors of a checkpoint, and the assembled ones.
 
     Attributes:
         stored: all tensors of the checkpoint.
-        first: made tensors that come before all others.
-        in_place: made tensors by the name of the stored one whose place they take.
-        last: made tensors that come after all others.
-        used: names of the stored tensors that are part of another or unused.
+        first: assembled tensors before all others.
+        in_place: assembled tensors by the name of the stored one that they replace.
+        last: assembled tensors after all others.
+        used: names of the stored tensors that are part of others or not needed.
     """
 
     stored: Mapping[str, CheckpointTensor]
@@ -46,52 +46,51 @@ class Parts:
     used: set[str] = field(default_factory=set)
 
     def ending(self, *ends: str) -> Iterator[tuple[str, str]]:
-        """(What comes before, the end) of each name with one of `ends`, in order."""
+        """(Rest of the name, end) of each name with one of `ends`, in order."""
         for name in self.stored:
             for end in ends:
                 if name.endswith(end):
                     yield name.removesuffix(end), end
 
     def take(self, name: str, weight: str) -> CheckpointTensor:
-        """The tensor called `name`, which goes into `weight`.
+        """The tensor called `name`, a part of `weight`, marked as used.
 
         Raises:
-            CheckpointError: there is none.
+            CheckpointError: the tensor is missing.
         """
         tensor = self.find(name)
         if tensor is None:
             raise CheckpointError(
                 f"tensor {name!r} is missing, without which {weight!r} cannot be "
-                "dequantized; fetch the checkpoint again"
+                "dequantized; download the checkpoint again"
             )
         return tensor
 
     def find(self, name: str) -> CheckpointTensor | None:
-        """The tensor called `name`, or None; it counts as used."""
+        """The tensor called `name`, or None, marked as used."""
         self.used.add(name)
         return self.stored.get(name)
 
     def drop(self, *ends: str) -> None:
-        """Leave out tensors that only running the quantized model needs."""
+        """Skip tensors that are only needed to run the quantized model."""
         self.used.update(name for name in self.stored if name.endswith(ends))
 
     def refuse_bare_codes(self) -> None:
-        """Check that no weight is left as the numbers that it is stored in.
+        """Check that no matrix of codes remains unused.
 
         Raises:
-            CheckpointError: one is.
+            CheckpointError: a matrix of codes is not part of any weight.
         """
         for name, tensor in self.stored.items():
             is_matrix = len(tensor.shape) > 1
             if name not in self.used and is_matrix and tensor.dtype in CODES:
                 raise CheckpointError(
-                    f"tensor {name!r} is stored as {tensor.dtype}, but no tensor "
-                    "beside it says what its codes stand for; fetch the checkpoint "
-                    "again"
+                    f"tensor {name!r} is stored as {tensor.dtype}, but the scales of "
+                    "its codes are missing; download the checkpoint again"
                 )
 
     def tensors(self) -> Iterator[StoredTensor]:
-        """What the checkpoint means, in order."""
+        """The tensors of the model, in order."""
         yield from self.first
         for name, tensor in self.stored.items():
             if name in self.in_place:
@@ -107,7 +106,7 @@ def expect_shape(
     """Check a shape.
 
     Raises:
-        CheckpointError: it is another than `shape`.
+        CheckpointError: the shape is not `shape`.
     """
     if tensor.shape != shape:
         raise CheckpointError(
@@ -120,7 +119,7 @@ def expect_matrices(tensor: CheckpointTensor) -> None:
     """Check that a tensor is a matrix, or several stacked.
 
     Raises:
-        CheckpointError: it has fewer axes, or nothing in them.
+        CheckpointError: it has fewer axes, or is empty.
     """
     if len(tensor.shape) < 2 or 0 in tensor.shape:
         raise CheckpointError(
@@ -129,10 +128,10 @@ def expect_matrices(tensor: CheckpointTensor) -> None:
 
 
 def expect_matrix(tensor: CheckpointTensor) -> tuple[int, int]:
-    """The rows and columns of a tensor that must have both, and no other axis.
+    """The rows and columns of a tensor, which must have exactly these two axes.
 
     Raises:
-        CheckpointError: it has others, or nothing in them.
+        CheckpointError: it has other axes, or is empty.
     """
     expect_matrices(tensor)
     expect_shape(tensor, tensor.shape[-2:], "and no other axis")
@@ -143,10 +142,10 @@ def expect_dtype(tensor: CheckpointTensor, *dtypes: str) -> None:
     """Check the type in which a tensor is stored.
 
     Raises:
-        UnsupportedTypeError: it is another than those expected.
+        UnsupportedTypeError: the type is not one of `dtypes`.
     """
     if tensor.dtype not in dtypes:
         raise UnsupportedTypeError(
             f"tensor {tensor.name!r} is stored as {tensor.dtype}; the checkpoint's "
-            f"quantization method has it as {' or '.join(dtypes)}"
+            f"quantization method stores it as {' or '.join(dtypes)}"
         )

@@ -2,9 +2,9 @@
 
     weight = (code - zero) * scale
 
-Computed in f32, as transformers (integrations/finegrained_fp8.py) and llama.cpp's
-converter do it.  compressed-tensors computes in the type of the scales: rounding to
-that type gives its values, for with scales of 16 bits the product is exact in f32.
+It is computed in f32, as in transformers (integrations/finegrained_fp8.py) and
+llama.cpp's converter.  compressed-tensors computes in the type of the scales; rounding
+to that type gives its values, because with 16-bit scales the product is exact in f32.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def scaled(
     """The weights of a tensor and its scales.
 
     Args:
-        weight: codes.
-        scale: as many axes as the weight, or fewer: those that it lacks are the last.
-        block: weights that share a scale, along the last axes; the last blocks may be
-            cut short (None: found from the shapes).
-        zero: of the shape of `scale`, if the weights are not symmetric.
+        weight: the codes.
+        scale: the scales; they may lack the last axes of the weight.
+        block: sizes of a block with one scale along the last axes; the last blocks may
+            be shorter.  None: computed from the shapes.
+        zero: zero points with the shape of `scale`, if the weights are not symmetric.
 
     Raises:
         CheckpointError: the shapes do not fit.
@@ -76,7 +76,7 @@ def scaled(
 def _block_sizes(
     weight: CheckpointTensor, scale: CheckpointTensor, block: Sequence[int] | None
 ) -> Sequence[int]:
-    """Along each axis of the weight, how many entries share a scale."""
+    """The number of entries with the same scale along each axis of the weight."""
     expect_matrices(weight)
     if math.prod(scale.shape) == 1:
         return weight.shape
@@ -95,5 +95,6 @@ def _block_sizes(
     blocks = f" in blocks of {list(block)}" if block is not None else ""
     raise CheckpointError(
         f"tensor {scale.name!r} has shape {list(scale.shape)}, which does not fit the "
-        f"{list(weight.shape)} of {weight.name!r}{blocks}; fetch the checkpoint again"
+        f"{list(weight.shape)} of {weight.name!r}{blocks}; download the checkpoint "
+        "again"
     )

@@ -1,4 +1,4 @@
-"""What a quantization config says, checked: it comes from a file of somebody else."""
+"""Read and check the settings in a quantization config."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Entry = TypeVar("Entry")
 
 
 def text_setting(config: Config, *keys: str, default: str) -> str:
-    """The first of `keys` that has a value, which is a text.
+    """The text of the first of `keys` that has a value.
 
     Raises:
-        FormatError: it is not.
+        FormatError: the value is not a text.
     """
     key = next((key for key in keys if config.get(key)), keys[0])
     value = config.get(key) or default
@@ -27,24 +27,24 @@ def text_setting(config: Config, *keys: str, default: str) -> str:
 
 
 def number_setting(config: Config, key: str, default: int) -> int:
-    """A whole number.
+    """The integer of a key.
 
     Raises:
-        FormatError: it is none.
+        FormatError: the value is not an integer.
     """
     value = config.get(key)
     if value is None:
         return default
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong(key, value, "a whole number")
+        raise _wrong(key, value, "an integer")
     return value
 
 
 def block_setting(config: Config, key: str) -> tuple[int, int] | None:
-    """The sides of a block, or None.
+    """The height and width of a block, or None.
 
     Raises:
-        FormatError: they are not two positive numbers.
+        FormatError: the value is not two positive integers.
     """
     match config.get(key):
         case None:
@@ -55,10 +55,10 @@ def block_setting(config: Config, key: str) -> tuple[int, int] | None:
 
 
 def section(config: Config, key: str) -> dict[str, Any]:
-    """An object within the config, empty if it is missing.
+    """An object in the config; empty if it is missing.
 
     Raises:
-        FormatError: it is something else.
+        FormatError: the value is not an object.
     """
     value = config.get(key)
     if value is None:
@@ -69,10 +69,10 @@ def section(config: Config, key: str) -> dict[str, Any]:
 
 
 def entries(config: Config, key: str, kind: type[Entry]) -> list[Entry]:
-    """A list of values of one type, empty if it is missing.
+    """A list of values of one type; empty if it is missing.
 
     Raises:
-        FormatError: it is something else.
+        FormatError: the value is not such a list.
     """
     value = config.get(key) or []
     if not isinstance(value, list) or not all(isinstance(x, kind) for x in value):
@@ -82,6 +82,6 @@ def entries(config: Config, key: str, kind: type[Entry]) -> list[Entry]:
 
 def _wrong(key: str, value: Any, expected: str) -> FormatError:
     return FormatError(
-        f"the quantization config says {key}: {value!r}; expected {expected}; fetch "
+        f"the quantization config has {key}: {value!r}; expected {expected}; download "
         "config.json again"
     )
