@@ -23,6 +23,7 @@ from quantkit.gguf.reader import GGUFFile
 from quantkit.gguf.source import SourceTensor
 from quantkit.inference.shared import model_opener
 from quantkit.quantizing.slabs import Slab, slabs_of
+from quantkit.sources.checkpoint import CheckpointSource
 from quantkit.sources.opening import open_source
 from quantkit.tasks.convert import convert
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
@@ -163,6 +164,19 @@ def test_a_file_that_changed_is_not_opened_elsewhere(tmp_path: Path) -> None:
     os.utime(path, ns=(1, 1))
     with pytest.raises(FormatError, match="changed while it was in use"):
         opener.open()
+
+
+def test_other_processes_may_work_in_another_folder(
+    tmp_path: Path, demo_f16: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path that was relative here is not read from there."""
+    monkeypatch.chdir(demo_f16.parent)
+    opener = pickle.dumps(GGUFFile(demo_f16.name).opener)
+    monkeypatch.chdir(DEMO_MODEL.parent)
+    folder = pickle.dumps(CheckpointSource(DEMO_MODEL.name).opener)
+    monkeypatch.chdir(tmp_path)
+    for pickled in (opener, folder):
+        assert "token_embd.weight" in pickle.loads(pickled).open().tensors
 
 
 def test_models_are_loaded_on_the_backend_that_the_work_began_on(
