@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import pickle
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,13 @@ import pytest
 
 from quantkit._native import active_backend
 from quantkit.collecting.collection import imatrix
-from quantkit.errors import BackendError, FormatError, NonFiniteError, QuantkitError
+from quantkit.errors import (
+    BackendError,
+    FormatError,
+    NonFiniteError,
+    OptionError,
+    QuantkitError,
+)
 from quantkit.evaluate import compare, perplexity
 from quantkit.execution.opened import Shared
 from quantkit.execution.workers import Pool, Threads, Workers
@@ -200,6 +206,23 @@ def test_what_is_not_read_from_files_stays_here() -> None:
         "t", (1, 32), QuantType.F32, lambda a, b: np.zeros((b - a, 128), np.uint8)
     )
     assert (Slab(tensor, 0, 1, QuantType.Q8_0).convert() == 0).all()
+
+
+def test_a_pool_whose_worker_dies_says_so() -> None:
+    """In place of an error of the executor's own class, and nothing hangs."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        with pytest.raises(QuantkitError, match="a worker of the pool ended"):
+            list(Pool(executor, 1).in_order(os._exit, range(4)))
+        with pytest.raises(QuantkitError, match="a worker of the pool ended"):
+            list(Pool(executor, 1).in_order(abs, range(4)))
+
+
+def test_a_pool_that_is_shut_down_is_refused() -> None:
+    """The message says what is wrong with it."""
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(OptionError, match=r"the pool takes no work.*shut down"):
+        list(Pool(executor, 1).in_order(abs, range(4)))
 
 
 def test_workers_stop_when_nobody_listens() -> None:

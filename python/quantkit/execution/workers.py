@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from operator import index
@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from ..errors import OptionError
+from ..errors import OptionError, QuantkitError
 
 __all__ = ["Pool", "Threads", "Workers", "default_threads", "workers_of"]
 
@@ -98,7 +98,14 @@ class Pool:
     ) -> Generator[tuple[Item, Result], None, None]:
         """See `Workers.in_order`."""
         alone = partial(_alone, work)
-        yield from _in_order(self.executor, alone, items, AHEAD * self.count)
+        try:
+            yield from _in_order(self.executor, alone, items, AHEAD * self.count)
+        except BrokenExecutor as error:
+            raise QuantkitError(
+                "a worker of the pool ended before its work was done; it may have been "
+                "killed, or have run out of memory: repeat with a new pool, of fewer "
+                f"workers if need be ({error})"
+            ) from error
 
 
 def _alone(work: Callable[[Item], Result], item: Item) -> Result:
@@ -121,7 +128,7 @@ def _in_order(
     pending: deque[tuple[Item, Future[Result]]] = deque()
     try:
         for item in items:
-            pending.append((item, executor.submit(work, item)))
+            pending.append((item, _submitted(executor, work, item)))
             if len(pending) > ahead:
                 done, future = pending.popleft()
                 yield done, future.result()
@@ -131,6 +138,20 @@ def _in_order(
     finally:
         for _, future in pending:
             future.cancel()
+
+
+def _submitted(
+    executor: Executor, work: Callable[[Item], Result], item: Item
+) -> Future[Result]:
+    try:
+        return executor.submit(work, item)
+    except BrokenExecutor:
+        raise
+    except RuntimeError as error:  # how executors refuse work after their shutdown
+        raise OptionError(
+            f"`threads`: the pool takes no work ({error}); pass one that is not shut "
+            "down"
+        ) from error
 
 
 def workers_of(threads: int | Workers | None) -> Workers:
