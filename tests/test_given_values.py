@@ -52,6 +52,7 @@ def test_parameters_that_are_not_what_they_must_be(values: Any, words: str) -> N
         (lambda: raw.Edits({"general.name": "x"}), r"`metadata` is .*parse_field"),
         (lambda: raw.Edits(prune_layers=1), "`prune_layers` is 1; expected numbers"),
         (lambda: raw.parse_field(3), "is not KEY=TYPE:VALUE"),
+        (lambda: raw.parse_field("a=str:\udc80"), "is not text in UTF-8"),
         (
             lambda: raw.ImportanceMatrix.load_merged([]),
             "no importance matrix to merge",
