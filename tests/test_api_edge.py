@@ -57,7 +57,11 @@ def test_paths_may_be_of_any_kind(folder: Path, tmp_path: Path, kind: Kind) -> N
     found = qk.perplexity(model, text, recipe="Q4_0", importance=matrix, **SMALL)
     assert found == expected
     save = kind(tmp_path / "scores")
-    qk.compare(model, ["Q4_0"], text=[text], importance=matrix, save=save, **SMALL)
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('base = "Q4_0"')
+    qk.compare(
+        model, [kind(recipe)], text=[text], importance=matrix, save=save, **SMALL
+    )
     qk.imatrix(model, text, save=kind(tmp_path / "sums"), **SMALL).save(out)
     assert qk.read_imatrix(out).keys() == qk.ImportanceMatrix.load(out).sums.keys()
     assert qk.ImportanceMatrix.load_merged(out) == qk.ImportanceMatrix.load(out)

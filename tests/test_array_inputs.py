@@ -177,6 +177,9 @@ def test_weights_that_would_not_read_back(value: float, type: str, words: str) -
         (b"\0" * 144, "Q4_K", (1, 256), "found bytes"),
         (np.zeros((1, 144), np.uint8), "Q4_K", (), "shape is"),
         (np.zeros((1, 144), np.uint8), "Q4_K", 256, "shape is 256"),
+        (np.zeros((1, 144), np.uint8), "Q4_K", (1.5, 256), "expected integers"),
+        (np.zeros((1, 144), np.uint8), "Q4_K", ("1", 256), "expected integers"),
+        (np.zeros((1, 144), np.uint8), "Q4_K", (None, 256), "expected integers"),
         (np.zeros((1, 144), np.uint8), "Q4_K", (1, 200), "multiple of Q4_K's block"),
     ],
 )

@@ -104,6 +104,17 @@ def test_importance_that_nothing_would_use_is_refused() -> None:
         qk.convert(DEMO_MODEL, "out.gguf", "f16", importance=given)
 
 
+def test_importance_of_no_tensor_of_the_model_is_refused(tmp_path: Path) -> None:
+    """A name that is misspelled would otherwise be passed over in silence."""
+    given = {"blk.0.ffn_dwn.weight": np.ones(768)}
+    words = "`importance` is of no tensor of this model: it has 'blk.0.ffn_dwn.weight'"
+    with pytest.raises(qk.OptionError, match=words):
+        qk.quantize_file(DEMO_MODEL, tmp_path / "o", "Q4_0", importance=given)
+    with pytest.raises(qk.OptionError, match=words):
+        qk.perplexity(DEMO_MODEL, TEXT, recipe="Q4_0", importance=given, **SMALL)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_importance_matrix_has_no_stride() -> None:
     """All positions of a chunk are summed."""
     with pytest.raises(qk.OptionError, match="`stride` is not allowed: all positions"):

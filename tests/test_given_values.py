@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import quantkit as qk
@@ -28,6 +29,7 @@ SMALL: dict[str, Any] = {"options": qk.TextOptions(ctx=64, chunks=2), "threads":
         ({"activations": None}, "`activations` is None"),
         ({"threads": 0}, "`threads` must be at least 1, not 0"),
         ({"threads": "4"}, "`threads` is '4'; expected"),
+        ({"threads": qk.Threads}, "`threads` is .*; expected"),
     ],
 )
 def test_parameters_that_are_not_what_they_must_be(values: Any, words: str) -> None:
@@ -44,9 +46,13 @@ def test_parameters_that_are_not_what_they_must_be(values: Any, words: str) -> N
         (lambda: raw.TensorType.parse(3), "'?3'? is not REGEX=TYPE"),
         (lambda: raw.Overrides(["a"]), "'a' is not REGEX=TYPE"),
         (lambda: raw.Overrides(output_tensor_type="Q9"), "unknown type 'Q9'"),
+        (lambda: raw.Threads(0), "`count` must be at least 1, not 0"),
+        (lambda: raw.Threads("2"), "`count` is '2'; expected an integer"),
+        (lambda: raw.Pool(None, 2), "`executor` is None; expected an executor"),
         (lambda: raw.Edits({"general.name": "x"}), r"`metadata` is .*parse_field"),
         (lambda: raw.Edits(prune_layers=1), "`prune_layers` is 1; expected numbers"),
         (lambda: raw.parse_field(3), "is not KEY=TYPE:VALUE"),
+        (lambda: raw.parse_field("a=str:\udc80"), "is not text in UTF-8"),
         (
             lambda: raw.ImportanceMatrix.load_merged([]),
             "no importance matrix to merge",
@@ -92,3 +98,9 @@ def test_types_may_be_given_by_name() -> None:
     assert qk.TensorType("ffn_down", "q6_k") == parsed  # type: ignore[arg-type]
     named = qk.Overrides(["ffn_down=q6_k"], token_embedding_type="Q8_0")  # type: ignore[arg-type]
     assert named == qk.Overrides((parsed,), token_embedding_type=qk.QuantType.Q8_0)
+
+
+def test_threads_may_be_an_integer_of_numpy(tmp_path: Path) -> None:
+    """As numbers of tokens may be."""
+    report = qk.convert(DEMO_MODEL, tmp_path / "o.gguf", threads=np.int64(2))
+    assert report.paths[0].exists()

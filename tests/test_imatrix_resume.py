@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from quantkit.collecting.collection import Collection, imatrix
+from quantkit.errors import OutputError
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens.options import TextOptions
 
@@ -95,7 +96,7 @@ def test_more_chunks_go_on_and_other_options_start_anew(tmp_path: Path) -> None:
         assert steps(**change) == list(range(1, n + 1)), change
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "not an archive"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
 def test_damaged_sums_are_not_taken_up(tmp_path: Path, damage: str) -> None:
     """The run starts anew."""
     kept = tmp_path / "kept"
@@ -104,10 +105,22 @@ def test_damaged_sums_are_not_taken_up(tmp_path: Path, damage: str) -> None:
     data = bytearray(kept.read_bytes())
     data[len(data) // 2] ^= 1
     broken = {"cut": data[: len(data) // 2], "flipped": data, "empty": bytearray()}
-    kept.write_bytes(broken.get(damage, bytearray(b"PK, but nothing more")))
+    kept.write_bytes(broken[damage])
     seen: list[int] = []
     again = imatrix(
         DEMO_MODEL, TEXT, **options, progress=lambda stage, done, _: seen.append(done)
     )
     assert seen == [1, 2, 3, 4]
     assert same(found, again)
+
+
+@pytest.mark.parametrize("content", [b"PK, but nothing more", b"GGUF\3\0\0\0", b"text"])
+def test_a_file_of_something_else_is_not_written_over(
+    tmp_path: Path, content: bytes
+) -> None:
+    """It may be the model, the text, or a matrix that was meant to be saved there."""
+    kept = tmp_path / "kept"
+    kept.write_bytes(content)
+    with pytest.raises(OutputError, match=r"`save` keeps .*holds something else"):
+        imatrix(DEMO_MODEL, TEXT, **SMALL, save=kept)
+    assert kept.read_bytes() == content

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import pickle
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,13 @@ import pytest
 
 from quantkit._native import active_backend
 from quantkit.collecting.collection import imatrix
-from quantkit.errors import BackendError, FormatError, NonFiniteError, QuantkitError
+from quantkit.errors import (
+    BackendError,
+    FormatError,
+    NonFiniteError,
+    OptionError,
+    QuantkitError,
+)
 from quantkit.evaluate import compare, perplexity
 from quantkit.execution.opened import Shared
 from quantkit.execution.workers import Pool, Threads, Workers
@@ -23,6 +29,7 @@ from quantkit.gguf.reader import GGUFFile
 from quantkit.gguf.source import SourceTensor
 from quantkit.inference.shared import model_opener
 from quantkit.quantizing.slabs import Slab, slabs_of
+from quantkit.sources.checkpoint import CheckpointSource
 from quantkit.sources.opening import open_source
 from quantkit.tasks.convert import convert
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
@@ -165,6 +172,19 @@ def test_a_file_that_changed_is_not_opened_elsewhere(tmp_path: Path) -> None:
         opener.open()
 
 
+def test_other_processes_may_work_in_another_folder(
+    tmp_path: Path, demo_f16: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path that was relative here is not read from there."""
+    monkeypatch.chdir(demo_f16.parent)
+    opener = pickle.dumps(GGUFFile(demo_f16.name).opener)
+    monkeypatch.chdir(DEMO_MODEL.parent)
+    folder = pickle.dumps(CheckpointSource(DEMO_MODEL.name).opener)
+    monkeypatch.chdir(tmp_path)
+    for pickled in (opener, folder):
+        assert "token_embd.weight" in pickle.loads(pickled).open().tensors
+
+
 def test_models_are_loaded_on_the_backend_that_the_work_began_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -186,6 +206,23 @@ def test_what_is_not_read_from_files_stays_here() -> None:
         "t", (1, 32), QuantType.F32, lambda a, b: np.zeros((b - a, 128), np.uint8)
     )
     assert (Slab(tensor, 0, 1, QuantType.Q8_0).convert() == 0).all()
+
+
+def test_a_pool_whose_worker_dies_says_so() -> None:
+    """In place of an error of the executor's own class, and nothing hangs."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        with pytest.raises(QuantkitError, match="a worker of the pool ended"):
+            list(Pool(executor, 1).in_order(os._exit, range(4)))
+        with pytest.raises(QuantkitError, match="a worker of the pool ended"):
+            list(Pool(executor, 1).in_order(abs, range(4)))
+
+
+def test_a_pool_that_is_shut_down_is_refused() -> None:
+    """The message says what is wrong with it."""
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(OptionError, match=r"the pool takes no work.*shut down"):
+        list(Pool(executor, 1).in_order(abs, range(4)))
 
 
 def test_workers_stop_when_nobody_listens() -> None:

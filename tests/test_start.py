@@ -41,6 +41,20 @@ def test_starting_imports_nothing_heavy(command: list[str]) -> None:
     assert not found.intersection(HEAVY)
 
 
+def test_little_is_imported_before_ctrl_c_is_handled() -> None:
+    """Until then Ctrl-C shows a traceback, so that the time must be short."""
+    code = (
+        "import sys; before = set(sys.modules); import quantkit.__main__; "
+        "print(*set(sys.modules) - before)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    found = set(run.stdout.split())
+    assert "quantkit.__main__" in found
+    assert not found.intersection({*HEAVY, "typing", "typer", "quantkit.cli"})
+
+
 def test_each_public_name_is_where_the_table_says() -> None:
     """For type checkers, the module imports the same names from the same modules."""
     source = Path(quantkit.__file__).read_text()

@@ -10,9 +10,10 @@ The command line is `quantkit`.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from ._version import __version__ as __version__
+
+TYPE_CHECKING = False  # type checkers take it as true; `typing` is slow to import
 
 if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type checkers
     from ._native import Backend as Backend

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import index
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,7 +45,12 @@ class QuantizedTensor(ByValue):
         object.__setattr__(self, "type", QuantType.parse(self.type))
         if not isinstance(self.shape, list | tuple) or not self.shape:
             raise ShapeError(f"the shape is {self.shape!r}; expected (..., cols)")
-        object.__setattr__(self, "shape", tuple(map(int, self.shape)))
+        try:
+            object.__setattr__(self, "shape", tuple(map(index, self.shape)))
+        except TypeError:
+            raise ShapeError(
+                f"the shape is {self.shape!r}; expected integers (..., cols)"
+            ) from None
         expected = math.prod(self.shape[:-1]), self.type.row_bytes(self.shape[-1])
         found = getattr(self.data, "shape", None), getattr(self.data, "dtype", None)
         if found != (expected, np.uint8):

@@ -36,7 +36,7 @@ from ..tokens.chunks import Chunk, Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
 from ..tokens.texts import TextLike, as_texts, name_of
 from .observing import ChunkSums, ObservedModel, ObservedOpener
-from .totals import Totals
+from .totals import Totals, refuse_foreign
 
 __all__ = ["Collection", "imatrix"]
 
@@ -69,11 +69,13 @@ def imatrix(
         process_output: include the output head, which llama-quantize does not use.
         perplexity: also measure the perplexity of the text.
         threads: chunks at a time; None: one per core.  Results do not depend on it.
-        save: a file for the sums, from which a later call resumes.
+        save: a file for the sums, from which a later call resumes; the matrix itself is
+            written by `ImportanceMatrix.save`.
         progress: called after each chunk.
 
     Raises:
         NonFiniteError: an activation is NaN or infinite; the message names the tensor.
+        OutputError: `save` cannot be written, or holds something else.
         OptionError: a parameter is not valid.
         QuantkitError: a text is too short for `ctx`, or quantkit cannot run the model.
 
@@ -169,6 +171,7 @@ class Collection:
         self._save = None if save is None else as_path(save, "save")
         if self._save is not None:
             refuse_unwritable(self._save)
+            refuse_foreign(self._save)
         self._save_every = save_every
         self._totals = Totals(self._source.tensors)
         self._prefixes = self._hashed_prefixes() if self._save else []

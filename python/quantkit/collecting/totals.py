@@ -18,15 +18,38 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import OutputError
 from ..files.whole_file import write_whole
 from ..gguf.source import SourceTensor
 from ..importance.sums import F64, I64, Sums
 from .observing import ChunkSums
 
-__all__ = ["Totals"]
+__all__ = ["Totals", "refuse_foreign"]
+
+ENTRY = b"about.npy"
+"""The name of the first entry of the archive, at byte 30 of the file."""
 
 EXPERTS = "_exps.weight"
 """The name suffix of tensors whose matrices each see only some of the tokens."""
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise an OutputError if the file exists and holds no sums, so as not to lose it.
+
+    Raises:
+        OutputError: as said.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(30 + len(ENTRY))
+    except FileNotFoundError:
+        return
+    if start and not (start.startswith(b"PK") and start.endswith(ENTRY)):
+        raise OutputError(
+            f"`save` keeps the sums of a stopped run, but {path} holds something else; "
+            "name another file (the matrix itself is written by "
+            "`ImportanceMatrix.save`)"
+        )
 
 
 class Totals:

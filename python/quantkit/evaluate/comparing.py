@@ -30,7 +30,7 @@ __all__ = ["compare", "prepare"]
 
 def compare(
     model: ModelLike | Sequence[ModelLike],
-    types: str | Path | Recipe | Sequence[str | Path | Recipe] = (),
+    types: StrPath | Recipe | Sequence[StrPath | Recipe] = (),
     *,
     text: TextLike | Sequence[TextLike],
     base: str | None = None,
@@ -86,7 +86,7 @@ def compare(
 
 def prepare(
     model: ModelLike | Sequence[ModelLike],
-    types: str | Path | Recipe | Sequence[str | Path | Recipe] = (),
+    types: StrPath | Recipe | Sequence[StrPath | Recipe] = (),
     *,
     text: TextLike | Sequence[TextLike],
     base: str | None = None,

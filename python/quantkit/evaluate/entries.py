@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from ..inference.weights import (
     planned_types,
     precision_named,
 )
+from ..paths import StrPath
 from ..recipes import RECIPES, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.overrides import Overrides
@@ -141,7 +143,7 @@ class Entry:
         return hash_pieces([*pieces, *importance_pieces(importance)])
 
 
-def wanted_types(types: Sequence[str | Path | Recipe]) -> list[Wanted]:
+def wanted_types(types: Sequence[StrPath | Recipe]) -> list[Wanted]:
     """Parse recipe names; "all" means every recipe that quantizes.
 
     A name that ends in .toml is a recipe file.
@@ -151,7 +153,7 @@ def wanted_types(types: Sequence[str | Path | Recipe]) -> list[Wanted]:
     """
     wanted: list[Wanted] = []
     for each in types:
-        name = str(each) if isinstance(each, Path) else each
+        name = os.fspath(each) if isinstance(each, os.PathLike) else each
         if not isinstance(name, str):
             recipe = Recipe.parse(name)
             wanted.append(Wanted(recipe.name, recipe, Overrides()))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
+from operator import index
 from typing import Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from ..errors import OptionError
+from ..errors import OptionError, QuantkitError
 
 __all__ = ["Pool", "Threads", "Workers", "default_threads", "workers_of"]
 
@@ -50,9 +51,15 @@ class Threads:
 
     Attributes:
         count: the number of threads.
+
+    Raises:
+        OptionError: `count` is no integer, or less than 1.
     """
 
     count: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "count", _count("count", self.count))
 
     def in_order(
         self, work: Callable[[Item], Result], items: Iterable[Item]
@@ -70,17 +77,35 @@ class Pool:
     Attributes:
         executor: runs the work; it is not shut down.
         count: the number of items that it processes at a time.
+
+    Raises:
+        OptionError: `executor` is no executor, or `count` no integer of at least 1.
     """
 
     executor: Executor
     count: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "count", _count("count", self.count))
+        if not hasattr(self.executor, "submit"):
+            raise OptionError(
+                f"`executor` is {self.executor!r}; expected an executor of "
+                "concurrent.futures"
+            )
 
     def in_order(
         self, work: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[tuple[Item, Result], None, None]:
         """See `Workers.in_order`."""
         alone = partial(_alone, work)
-        yield from _in_order(self.executor, alone, items, AHEAD * self.count)
+        try:
+            yield from _in_order(self.executor, alone, items, AHEAD * self.count)
+        except BrokenExecutor as error:
+            raise QuantkitError(
+                "a worker of the pool ended before its work was done; it may have been "
+                "killed, or have run out of memory: repeat with a new pool, of fewer "
+                f"workers if need be ({error})"
+            ) from error
 
 
 def _alone(work: Callable[[Item], Result], item: Item) -> Result:
@@ -103,7 +128,7 @@ def _in_order(
     pending: deque[tuple[Item, Future[Result]]] = deque()
     try:
         for item in items:
-            pending.append((item, executor.submit(work, item)))
+            pending.append((item, _submitted(executor, work, item)))
             if len(pending) > ahead:
                 done, future = pending.popleft()
                 yield done, future.result()
@@ -115,21 +140,47 @@ def _in_order(
             future.cancel()
 
 
+def _submitted(
+    executor: Executor, work: Callable[[Item], Result], item: Item
+) -> Future[Result]:
+    try:
+        return executor.submit(work, item)
+    except BrokenExecutor:
+        raise
+    except RuntimeError as error:  # how executors refuse work after their shutdown
+        raise OptionError(
+            f"`threads`: the pool takes no work ({error}); pass one that is not shut "
+            "down"
+        ) from error
+
+
 def workers_of(threads: int | Workers | None) -> Workers:
     """The given workers, or that many threads; None: one thread per core.
 
     Raises:
-        OptionError: the number of threads is less than 1.
+        OptionError: the number of threads is no integer, or less than 1.
     """
     if threads is None:
         return Threads(default_threads())
-    if not isinstance(threads, int):
-        if not hasattr(threads, "in_order"):
-            raise OptionError(f"`threads` is {threads!r}; expected an integer")
-        return threads
-    if threads < 1:
-        raise OptionError(f"`threads` must be at least 1, not {threads}")
-    return Threads(threads)
+    is_class = isinstance(threads, type)  # such as Threads, without a count
+    if isinstance(threads, int) or is_class or not hasattr(threads, "in_order"):
+        return Threads(_count("threads", threads))
+    return threads
+
+
+def _count(parameter: str, given: object) -> int:
+    """A number of workers.
+
+    Raises:
+        OptionError: it is no integer, or less than 1.
+    """
+    try:
+        count = index(given)  # type: ignore[arg-type]
+    except TypeError:
+        raise OptionError(f"`{parameter}` is {given!r}; expected an integer") from None
+    if count < 1:
+        raise OptionError(f"`{parameter}` must be at least 1, not {count}")
+    return count
 
 
 def default_threads() -> int:

@@ -106,8 +106,16 @@ class SourceOpener:
         paths: tuple[Path, ...],
         **arguments: Hashable,
     ) -> SourceOpener:
-        """The opener of the source `kind(**arguments)`, which was read from `paths`."""
-        return cls(kind, tuple(arguments.items()), paths, files_identity(paths))
+        """The opener of the source `kind(**arguments)`, which was read from `paths`.
+
+        Its paths are absolute, since other processes may work in other folders.
+        """
+        there = tuple(path.absolute() for path in paths)
+        absolute = {
+            name: value.absolute() if isinstance(value, Path) else value
+            for name, value in arguments.items()
+        }
+        return cls(kind, tuple(absolute.items()), there, files_identity(there))
 
     def open(self) -> ModelSource:
         """Open the source.

@@ -58,7 +58,7 @@ ACTIVATIONS = {"i16": Precision.I16, "q8": Precision.Q8, "f32": Precision.F32}
 
 @dataclass(frozen=True)
 class TypedMatrix:
-    """A weight matrix in GGUF bytes; see `models.base.Matrix`.
+    """A weight matrix in GGUF bytes; see `forward.base.Matrix`.
 
     Attributes:
         data: uint8 [n_rows, row_bytes].
@@ -113,7 +113,7 @@ class TypedMatrix:
 
 @dataclass(frozen=True)
 class MemoryWeights:
-    """The tensors of a model, by GGUF name; see `models.base.Weights`."""
+    """The tensors of a model, by GGUF name; see `forward.base.Weights`."""
 
     tensors: Mapping[str, TypedMatrix]
 

@@ -67,8 +67,11 @@ def plan(
         UnsupportedTypeError: a tensor is already quantized and `allow_requantize` is
             not set; lacks the importance that its type requires; or would get a type
             that quantkit cannot quantize to.
-        OptionError: the overrides do not match the model.
+        OptionError: the overrides do not match the model, or none of the importance
+            is of a tensor of it.
     """
+    if importance:
+        _refuse_of_another_model(importance, source)
     facts = ModelFacts.of(
         source.metadata, source.tensors, has_importance=importance is not None
     )
@@ -99,6 +102,15 @@ def plan(
 
 # Tensor name -> its present type and its assignment.
 Changes = Mapping[str, tuple[QuantType, Assignment]]
+
+
+def _refuse_of_another_model(importance: Importance, source: ModelSource) -> None:
+    if importance.keys().isdisjoint(source.tensors):
+        named, own = next(iter(importance)), next(iter(source.tensors), "none")
+        raise OptionError(
+            f"`importance` is of no tensor of this model: it has {named!r}, and the "
+            f"model has {own!r}; it may belong to another model"
+        )
 
 
 def _refuse_quantized(changed: Changes) -> None:

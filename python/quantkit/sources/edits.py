@@ -195,7 +195,10 @@ def parse_field(text: str) -> tuple[str, Field]:
             "such as general.name=str:Mine"
         )
     try:
+        text.encode()  # bytes that are no text come as lone surrogates
         return key, _PARSERS[kind](value)
+    except UnicodeEncodeError:
+        raise OptionError(f"{text!r} is not text in UTF-8") from None
     except ValueError as error:
         message = f"{text!r}: {value!r} is not of type {kind}: {error}"
         raise OptionError(message) from None
