@@ -12,9 +12,6 @@ import argparse
 import shutil
 from pathlib import Path
 
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
-
 
 def main() -> None:
     """Write the checkpoint."""
@@ -22,6 +19,9 @@ def main() -> None:
     parser.add_argument("tokenizer", type=Path, help="a checkpoint folder of SmolLM2")
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
+    import torch  # late, so that --help needs neither
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     torch.manual_seed(0)
     config = LlamaConfig(
         hidden_size=2048,

@@ -61,6 +61,17 @@ def test_parameters_that_are_not_what_they_must_be(values: Any, words: str) -> N
         (lambda: raw.compare([], text=TEXT), "`model` is empty"),
         (lambda: raw.compare(DEMO_MODEL, [8], text=TEXT), "8 is not a recipe"),
         (lambda: raw.compare(DEMO_MODEL, text=TEXT, base=3, **SMALL), "is called 3"),
+        (lambda: raw.TextOptions(chat="no"), "`chat` is 'no'; expected True or False"),
+        (lambda: raw.TextOptions(ctx=True), "`ctx` is True; expected an integer"),
+        (lambda: raw.Threads(True), "`count` is True; expected an integer"),
+        (lambda: raw.info(""), "`path` is '', which is not a path"),
+        (lambda: raw.convert("", "o"), "`model_dir` is '', which is not a path"),
+        (lambda: raw.convert(DEMO_MODEL, ""), "`out` is '', which is not a path"),
+        (lambda: raw.read_imatrix([1]), "is of type list; expected a str or a Path"),
+        (
+            lambda: raw.quantize_file(DEMO_MODEL, "o", "NVFP4"),
+            "recipe NVFP4; .*`ten",
+        ),
         (lambda: raw.convert(DEMO_MODEL, "o", None), "None is not a recipe"),
         (lambda: raw.convert(DEMO_MODEL, "o", vocab_type="x"), "`vocab_type` is 'x'"),
         (
@@ -81,7 +92,7 @@ def test_values_that_are_of_no_kind(make: Callable[[], object], words: str) -> N
         ({"overrides": {"ffn_down": "Q8_0"}}, r"`overrides` is .*; expected Overrides"),
         ({"edits": {"general.name": "x"}}, r"`edits` is .*; expected Edits\("),
         ({"missing_importance": 3}, "`missing_importance` is 3; expected refuse or"),
-        ({"split_max_bytes": 0}, "`split_max_bytes` is 0; expected a number"),
+        ({"split_max_bytes": 0}, "`split_max_bytes` must be at least 1, not 0"),
         ({"split_max_bytes": 9, "keep_split": True}, "cannot be combined"),
     ],
 )
@@ -104,3 +115,14 @@ def test_threads_may_be_an_integer_of_numpy(tmp_path: Path) -> None:
     """As numbers of tokens may be."""
     report = qk.convert(DEMO_MODEL, tmp_path / "o.gguf", threads=np.int64(2))
     assert report.paths[0].exists()
+
+
+def test_types_are_recipes_where_there_is_one(tmp_path: Path) -> None:
+    """A `QuantType` means the recipe of its name; NumPy's integers are integers."""
+    split = np.int64(2_000_000)
+    made = qk.quantize_file(
+        *(DEMO_MODEL, tmp_path / "a.gguf", qk.QuantType.Q4_0), split_max_bytes=split
+    )
+    assert (made.recipe, len(made.paths) > 1) == ("Q4_0", True)
+    converted = qk.convert(DEMO_MODEL, tmp_path / "b.gguf", "f16", dry_run=True)
+    assert converted.path == converted.paths[0] == tmp_path / "b.gguf"

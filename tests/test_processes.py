@@ -199,13 +199,16 @@ def test_models_are_loaded_on_the_backend_that_the_work_began_on(
 
 
 def test_what_is_not_read_from_files_stays_here() -> None:
-    """The error says so, instead of an error of pickle."""
+    """The error says so, instead of that of pickle."""
     with pytest.raises(QuantkitError, match="not read from files"):
         pickle.dumps(Shared(None, 3))
     tensor = SourceTensor(
         "t", (1, 32), QuantType.F32, lambda a, b: np.zeros((b - a, 128), np.uint8)
     )
-    assert (Slab(tensor, 0, 1, QuantType.Q8_0).convert() == 0).all()
+    slab = Slab(tensor, 0, 1, QuantType.Q8_0)
+    assert (slab.convert() == 0).all()
+    with pytest.raises(QuantkitError, match="tensor t is read by a function that"):
+        pickle.dumps(slab)
 
 
 def test_a_pool_whose_worker_dies_says_so() -> None:

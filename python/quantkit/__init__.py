@@ -69,6 +69,7 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .quantizing.tensor_errors import TensorErrors as TensorErrors
     from .recipes import RECIPES as RECIPES
     from .recipes import Recipe as Recipe
+    from .recipes.mixes import RecipeLike as RecipeLike
     from .recipes.overrides import Overrides as Overrides
     from .recipes.overrides import TensorType as TensorType
     from .recipes.planning import MissingImportance as MissingImportance
@@ -136,6 +137,7 @@ _MODULES = {
     "QuantkitError": "errors",
     "RECIPES": "recipes",
     "Recipe": "recipes",
+    "RecipeLike": "recipes.mixes",
     "ShapeError": "errors",
     "SourceTensor": "gguf.source",
     "Statistics": "importance",

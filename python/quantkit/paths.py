@@ -25,8 +25,11 @@ def as_path(path: StrPath, parameter: str) -> Path:
         OptionError: it is not a path.
     """
     given = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(given, str) or "\0" in given:
-        raise OptionError(f"`{parameter}` is {given!r}; expected a path, str or Path")
+    if not isinstance(given, str):
+        kind = type(given).__name__
+        raise OptionError(f"`{parameter}` is of type {kind}; expected a str or a Path")
+    if not given or "\0" in given:
+        raise OptionError(f"`{parameter}` is {given!r}, which is not a path")
     return Path(given)
 
 

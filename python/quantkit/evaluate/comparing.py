@@ -15,7 +15,7 @@ from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..paths import StrPath, as_path, listed
 from ..progress import Progress
-from ..recipes import Recipe
+from ..recipes.mixes import RecipeLike
 from ..sources.opening import ModelLike
 from ..tokens.chunks import Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
@@ -30,7 +30,7 @@ __all__ = ["compare", "prepare"]
 
 def compare(
     model: ModelLike | Sequence[ModelLike],
-    types: StrPath | Recipe | Sequence[StrPath | Recipe] = (),
+    types: StrPath | RecipeLike | Sequence[StrPath | RecipeLike] = (),
     *,
     text: TextLike | Sequence[TextLike],
     base: str | None = None,
@@ -86,7 +86,7 @@ def compare(
 
 def prepare(
     model: ModelLike | Sequence[ModelLike],
-    types: StrPath | Recipe | Sequence[StrPath | Recipe] = (),
+    types: StrPath | RecipeLike | Sequence[StrPath | RecipeLike] = (),
     *,
     text: TextLike | Sequence[TextLike],
     base: str | None = None,

@@ -21,6 +21,7 @@ from ..inference.weights import (
 from ..paths import StrPath
 from ..recipes import RECIPES, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
+from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
 from ..sources.opening import open_source
 from ..types import QuantType
@@ -143,7 +144,7 @@ class Entry:
         return hash_pieces([*pieces, *importance_pieces(importance)])
 
 
-def wanted_types(types: Sequence[StrPath | Recipe]) -> list[Wanted]:
+def wanted_types(types: Sequence[StrPath | RecipeLike]) -> list[Wanted]:
     """Parse recipe names; "all" means every recipe that quantizes.
 
     A name that ends in .toml is a recipe file.

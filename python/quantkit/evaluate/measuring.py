@@ -20,6 +20,7 @@ from ..inference.weights import DEFAULT_ACTIVATIONS, precision_named
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
 from ..recipes import Recipe
+from ..recipes.mixes import RecipeLike
 from ..sources.opening import ModelLike, open_source
 from ..tokens.chunks import Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
@@ -36,7 +37,7 @@ def perplexity(
     model: ModelLike,
     text: TextLike,
     *,
-    recipe: str | Recipe | None = None,
+    recipe: RecipeLike | None = None,
     options: TextOptions = DEFAULT,
     activations: str = DEFAULT_ACTIVATIONS,
     importance: ImportanceLike | None = None,

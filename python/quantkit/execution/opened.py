@@ -59,8 +59,8 @@ class Shared(Generic[T]):
     def __reduce__(self) -> tuple[Any, ...]:
         if self.opener is None:
             raise QuantkitError(
-                f"a {type(self._value).__name__} that is not read from files cannot "
-                "be opened by another process; use threads instead of processes"
+                "a model that is not read from files cannot be opened by another "
+                "process; use threads instead of processes"
             )
         return Shared, (self.opener,)
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
-from operator import index
 from typing import Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from ..errors import OptionError, QuantkitError
+from ..integers import as_integer
 
 __all__ = ["Pool", "Threads", "Workers", "default_threads", "workers_of"]
 
@@ -59,7 +59,7 @@ class Threads:
     count: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "count", _count("count", self.count))
+        object.__setattr__(self, "count", as_integer(self.count, "count", 1))
 
     def in_order(
         self, work: Callable[[Item], Result], items: Iterable[Item]
@@ -86,7 +86,7 @@ class Pool:
     count: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "count", _count("count", self.count))
+        object.__setattr__(self, "count", as_integer(self.count, "count", 1))
         if not hasattr(self.executor, "submit"):
             raise OptionError(
                 f"`executor` is {self.executor!r}; expected an executor of "
@@ -164,23 +164,8 @@ def workers_of(threads: int | Workers | None) -> Workers:
         return Threads(default_threads())
     is_class = isinstance(threads, type)  # such as Threads, without a count
     if isinstance(threads, int) or is_class or not hasattr(threads, "in_order"):
-        return Threads(_count("threads", threads))
+        return Threads(as_integer(threads, "threads", 1))
     return threads
-
-
-def _count(parameter: str, given: object) -> int:
-    """A number of workers.
-
-    Raises:
-        OptionError: it is no integer, or less than 1.
-    """
-    try:
-        count = index(given)  # type: ignore[arg-type]
-    except TypeError:
-        raise OptionError(f"`{parameter}` is {given!r}; expected an integer") from None
-    if count < 1:
-        raise OptionError(f"`{parameter}` must be at least 1, not {count}")
-    return count
 
 
 def default_threads() -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FormatError
+from ..errors import FormatError, QuantkitError
 from ..execution.opened import Opener, opened
 from ..files.identity import files_identity
 from ..types import QuantType
@@ -40,14 +40,22 @@ class SourceTensor:
             rows are counted through all axes but the last.  Safe to call from several
             threads.
 
-    Only tensors made by `opened_by` can be pickled.  After unpickling they are read
-    from the source that the opener opens.
+    Tensors of files can be pickled: another process opens the files again.  Others can
+    if `read` can.
     """
 
     name: str
     shape: tuple[int, ...]
     type: QuantType
     read: Callable[[int, int], Rows]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if "<" in getattr(self.read, "__qualname__", ""):  # of a lambda or a closure
+            raise QuantkitError(
+                f"tensor {self.name} is read by a function that other processes cannot "
+                "import; use threads instead of processes"
+            )
+        return SourceTensor, (self.name, self.shape, self.type, self.read)
 
     def opened_by(self, opener: Opener[ModelSource]) -> SourceTensor:
         """The same tensor, made picklable: other processes open its source."""

@@ -13,6 +13,7 @@ from ..execution.workers import Workers
 from ..forward.base import Model as LoadedModel
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..recipes import Recipe
+from ..recipes.mixes import RecipeLike
 from ..sources.opening import ModelLike, open_source
 from ..tokens.tokenizer import Tokenizer
 from .weights import load_model, load_weights, precision_named
@@ -49,7 +50,7 @@ class Model:
         cls,
         model: ModelLike,
         *,
-        recipe: str | Recipe | None = None,
+        recipe: RecipeLike | None = None,
         importance: ImportanceLike | None = None,
         activations: str = "f32",
         threads: int | Workers | None = None,

@@ -16,6 +16,7 @@ from ..gguf.keys import Field, ValueType, int32
 from ..gguf.layout import TensorSpec, alignment_of, padded
 from ..gguf.reader import Location
 from ..gguf.writer import GGUFWriter
+from ..integers import as_integer
 
 __all__ = ["Part", "by_shards", "by_size", "parse_size", "parts_of"]
 
@@ -75,10 +76,7 @@ def by_size(
     Raises:
         OptionError: `max_bytes` is not a positive integer.
     """
-    if not isinstance(max_bytes, int) or max_bytes < 1:
-        raise OptionError(
-            f"`split_max_bytes` is {max_bytes!r}; expected a number of bytes"
-        )
+    max_bytes = as_integer(max_bytes, "split_max_bytes", 1)
     alignment = alignment_of(metadata)
     groups: list[list[TensorSpec]] = [[]]
     filled = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import UnsupportedTypeError
 from ..gguf.keys import FileType
@@ -35,7 +35,7 @@ from .places import (
     Role,
 )
 
-__all__ = ["RECIPES", "Recipe"]
+__all__ = ["RECIPES", "Recipe", "RecipeLike"]
 
 T = QuantType  # short, for the table
 
@@ -74,7 +74,7 @@ class Recipe:
         return FileType[self.name]
 
     @classmethod
-    def parse(cls, name: str | Recipe) -> Recipe:
+    def parse(cls, name: RecipeLike) -> Recipe:
         """The recipe `name`, case-insensitive; Q3_K, Q4_K and Q5_K mean the _M mix.
 
         Raises:
@@ -82,6 +82,8 @@ class Recipe:
         """
         if isinstance(name, Recipe):
             return name
+        if isinstance(name, QuantType):
+            name = name.name
         if not isinstance(name, str):
             raise UnsupportedTypeError(
                 f"{name!r} is not a recipe; expected a name such as 'Q4_K_M', or a "
@@ -91,6 +93,11 @@ class Recipe:
         try:
             return RECIPES[_ALIASES.get(upper, upper)]
         except KeyError:
+            if upper in QuantType.__members__:
+                raise UnsupportedTypeError(
+                    f"there is no recipe {upper}; choose this type for single tensors "
+                    "(`tensor_types`)"
+                ) from None
             raise UnsupportedTypeError(
                 f"unknown recipe {name!r}{suggest(name, RECIPES)}"
             ) from None
@@ -99,6 +106,9 @@ class Recipe:
         """Pickle by name, because all recipes are in `RECIPES`."""
         return Recipe.parse, (self.name,)
 
+
+RecipeLike: TypeAlias = str | Recipe | QuantType
+"""A recipe, its name in any case, or a type that has one."""
 
 _V, _O, _DOWN = Role.ATTN_V, Role.ATTN_OUTPUT, Role.FFN_DOWN
 

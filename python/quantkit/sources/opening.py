@@ -34,8 +34,8 @@ def open_source(model: ModelLike, parameter: str = "model") -> ModelSource:
         QuantkitError: the path is neither of them, or is damaged.
     """
     if isinstance(model, str | os.PathLike):
-        given = model if isinstance(model, str) else as_path(model, parameter)
-        path = resolve(given)
+        given = as_path(model, parameter)
+        path = resolve(model if isinstance(model, str) else given)
         return CheckpointSource(path, None) if path.is_dir() else GGUFFile(path)
     if not (hasattr(model, "metadata") and hasattr(model, "tensors")):
         raise OptionError(

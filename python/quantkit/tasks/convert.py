@@ -15,6 +15,7 @@ from ..output.writing import refuse_to_overwrite, write_parts
 from ..paths import StrPath, as_path
 from ..progress import Progress
 from ..recipes import Recipe
+from ..recipes.mixes import RecipeLike
 from ..sources.checkpoint import OUTTYPES, CheckpointSource, TensorsOnlySource
 from ..vocab import VocabType
 from .quantize import quantize_file
@@ -40,11 +41,16 @@ class ConvertReport:
     size_bytes: int
     is_dry_run: bool
 
+    @property
+    def path(self) -> Path:
+        """The file; of several, the first."""
+        return self.paths[0]
+
 
 def convert(
     model_dir: StrPath,
     out: StrPath,
-    outtype: str | Recipe = "auto",
+    outtype: RecipeLike = "auto",
     *,
     pre_tokenizer: str | None = None,
     vocab_type: VocabType = "auto",

@@ -31,6 +31,7 @@ from ..quantizing.rounding import NearestRoundings
 from ..quantizing.tensor_errors import TensorErrors
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
+from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
 from ..sources.edits import EditedModel, Edits, edit, file_metadata
@@ -50,7 +51,7 @@ KEYS_OF_A_FILE = ("split.", "quantkit.")
 def quantize_file(
     model: ModelLike,
     out: StrPath,
-    recipe: str | Recipe,
+    recipe: RecipeLike,
     *,
     overrides: Overrides | None = None,
     edits: Edits | None = None,

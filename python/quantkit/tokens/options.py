@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import index
 
 from ..errors import OptionError
+from ..integers import as_integer
 
 __all__ = ["DEFAULT", "TextOptions", "checked_options"]
 
@@ -36,17 +36,17 @@ class TextOptions:
     chat: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("ctx", "chunks", "stride"):
-            object.__setattr__(self, name, _integer(name, getattr(self, name)))
-        if self.ctx is None or self.ctx < 4:
-            raise OptionError(f"`ctx` must be at least 4, not {self.ctx}")
-        if self.chunks is not None and self.chunks < 1:
-            raise OptionError(f"`chunks` must be at least 1, not {self.chunks}")
-        if self.stride is not None and not 0 < self.stride < self.ctx:
+        for name, least in (("ctx", 4), ("chunks", 1), ("stride", 1)):
+            given = getattr(self, name)
+            if given is not None or name == "ctx":
+                object.__setattr__(self, name, as_integer(given, name, least))
+        if self.stride is not None and self.stride >= self.ctx:
             raise OptionError(
-                f"`stride` must be at least 1 and less than the context of {self.ctx}, "
-                f"not {self.stride}"
+                f"`stride` must be less than the context of {self.ctx}, not "
+                f"{self.stride}"
             )
+        if not isinstance(self.chat, bool):
+            raise OptionError(f"`chat` is {self.chat!r}; expected True or False")
 
 
 def checked_options(options: TextOptions) -> TextOptions:
@@ -61,13 +61,6 @@ def checked_options(options: TextOptions) -> TextOptions:
             "TextOptions(ctx=512)"
         )
     return options
-
-
-def _integer(name: str, value: object) -> int | None:
-    try:
-        return None if value is None else index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise OptionError(f"`{name}` is {value!r}; expected an integer") from None
 
 
 DEFAULT = TextOptions()
