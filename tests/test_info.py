@@ -148,7 +148,9 @@ def test_bits_per_weight_of_llama_cpp_files() -> None:
     folder = os.environ.get("QUANTKIT_LLAMACPP_QUANTS")
     if not folder:
         pytest.skip("QUANTKIT_LLAMACPP_QUANTS does not name a folder")
-    files = [p for p in sorted(Path(folder).glob("*.gguf")) if p.stem != "imatrix"]
+    others = ("imatrix", "option-")  # of which the name is not the type
+    paths = sorted(Path(folder).glob("*.gguf"))
+    files = [path for path in paths if not path.stem.startswith(others)]
     assert files
     for path in files:
         facts = info(path)
