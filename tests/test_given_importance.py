@@ -75,7 +75,7 @@ def test_importance_of_any_kind(
         ({"a": [1.0, -2.0]}, qk.NonFiniteError, r"of a at \[1\] is -2.0; it must be"),
         ({"a": [[1.0, np.nan]]}, qk.NonFiniteError, r"of a at \[0, 1\] is nan"),
         ({"a": [1e300]}, qk.NonFiniteError, "of a contains 1e.300 at index"),
-        ("a\0b", qk.OptionError, "is 'a.x00b'; expected a path"),
+        ("a\0b", qk.OptionError, "is 'a.x00b', which is not a path"),
     ],
 )
 def test_what_is_no_importance(importance: Any, error: type, words: str) -> None:
