@@ -273,7 +273,7 @@ class Collection:
         if not paths:
             raise OptionError("`save` needs a model that is read from files")
         how = self._precision.name, self._process_output, self._perplexity
-        where = f"{__version__} {active_backend().name}"
+        where = f"{__version__} {active_backend().ops}"
         first = f"{where} {files_identity(paths)} {how}"
         hashes = [hash_pieces([first.encode()])]
         for _, cut in self._cut:

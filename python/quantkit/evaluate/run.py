@@ -102,7 +102,7 @@ class ComparisonRun:
         """Load what an earlier run measured."""
         if self._saved is None:
             return
-        where = f"{__version__} {active_backend().name}"
+        where = f"{__version__} {active_backend().ops}"
         base = f"{where} {self.known.base.identity}".encode()
         for entry in self.known.entries:
             own = hash_pieces([entry.identity.encode(), base])

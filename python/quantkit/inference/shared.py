@@ -28,7 +28,8 @@ class ModelOpener:
     Attributes:
         source: opens the model's files.
         recipe, overrides, importance, precision: as in `load_weights`.
-        backend: the backend of the model; another one would give other results.
+        ops: the variant of the forward pass, such as "avx512_vnni"; another one would
+            give other results.
         number: identifies an opener and its copies.
     """
 
@@ -39,7 +40,7 @@ class ModelOpener:
     overrides: Overrides | None = field(compare=False)
     importance: Importance | None = field(compare=False)
     precision: Precision = field(compare=False)
-    backend: str = field(compare=False)
+    ops: str | None = field(compare=False)
     number: str = field(default_factory=lambda: uuid4().hex)
 
     def open(self) -> Model:
@@ -54,14 +55,15 @@ class ModelOpener:
         """Load the source and its weights.
 
         Raises:
-            BackendError: this process uses another backend.
+            BackendError: this process runs another forward pass.
             QuantkitError: the files have changed.
         """
-        here = active_backend().name
-        if here != self.backend:
+        here = active_backend().ops
+        if here != self.ops:
             raise BackendError(
-                f"this process uses the backend {here}, but the work started with "
-                f"{self.backend}; set QUANTKIT_BACKEND={self.backend} if it is usable"
+                f"this process runs the forward pass {here}, but the work started with "
+                f"{self.ops}; use machines with the same instruction set, or force a "
+                "backend that all have (QUANTKIT_BACKEND)"
             )
         source = opened(self.source)
         weights = load_weights(
@@ -110,4 +112,4 @@ def model_opener(
     if opener is None:
         return None
     how = recipe, overrides, importance, precision
-    return ModelOpener(opener, *how, active_backend().name)
+    return ModelOpener(opener, *how, active_backend().ops)
