@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..by_value import ByValue
 
@@ -35,7 +35,8 @@ class Measurement(ByValue):
         rms_dp, rms_dp_error: root mean square of that difference.
         dp_p1 ... dp_p99: its percentiles.
         tokens_per_second: speed of all threads, statistics included.
-        quantize_seconds: time to quantize; None for a model as it is.
+        quantize_seconds: time to quantize; None for a model as it is.  `==` ignores
+            both times.
     """
 
     name: str
@@ -76,8 +77,8 @@ class Measurement(ByValue):
     dp_p90: float
     dp_p95: float
     dp_p99: float
-    tokens_per_second: float
-    quantize_seconds: float | None = None
+    tokens_per_second: float = field(compare=False)
+    quantize_seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
