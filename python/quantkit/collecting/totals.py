@@ -34,10 +34,10 @@ EXPERTS = "_exps.weight"
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raise an OutputError if the file exists and holds no sums, so as not to lose it.
+    """Refuse to replace a file that does not hold sums.
 
     Raises:
-        OutputError: as said.
+        OutputError: the file exists and holds something else.
     """
     try:
         with path.open("rb") as file:

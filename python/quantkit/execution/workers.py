@@ -53,7 +53,7 @@ class Threads:
         count: the number of threads.
 
     Raises:
-        OptionError: `count` is no integer, or less than 1.
+        OptionError: `count` is not an integer, or is less than 1.
     """
 
     count: int
@@ -79,7 +79,8 @@ class Pool:
         count: the number of items that it processes at a time.
 
     Raises:
-        OptionError: `executor` is no executor, or `count` no integer of at least 1.
+        OptionError: `executor` is not an executor, or `count` is not an integer of at
+            least 1.
     """
 
     executor: Executor
@@ -158,7 +159,7 @@ def workers_of(threads: int | Workers | None) -> Workers:
     """The given workers, or that many threads; None: one thread per core.
 
     Raises:
-        OptionError: the number of threads is no integer, or less than 1.
+        OptionError: `threads` is not an integer, or is less than 1.
     """
     if threads is None:
         return Threads(default_threads())

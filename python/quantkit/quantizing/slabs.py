@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +26,6 @@ __all__ = [
     "slabs_of",
 ]
 
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 SLAB_WEIGHTS = 1 << 20
 """Weights in a slab: enough to make Python's overhead small, few enough for a cache."""
