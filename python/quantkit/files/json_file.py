@@ -1,4 +1,4 @@
-"""Read JSON files that contain one object."""
+"""Read JSON files that contain one object, and other JSON from files."""
 
 from __future__ import annotations
 
@@ -8,23 +8,52 @@ from typing import Any
 
 from ..errors import FormatError
 
-__all__ = ["read_json"]
+__all__ = ["MAX_JSON_BYTES", "parse_json", "read_json"]
+
+MAX_JSON_BYTES = 1 << 29
+"""The largest JSON file that is read; real tokenizers have up to 40 MB."""
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file, or None if there is no such file.
 
     Raises:
-        FormatError: the file is not JSON, or not an object.
+        FormatError: the file is not JSON, or not an object, or too large.
     """
-    if not path.is_file():
+    if not path.exists():
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    if not path.is_file():
+        raise FormatError(f"{path} is not a regular file; download it again")
+    if path.stat().st_size > MAX_JSON_BYTES:
         raise FormatError(
-            f"{path} is not valid JSON ({error}); download it again"
-        ) from error
+            f"{path} has {path.stat().st_size:,} bytes; a JSON file of a model has "
+            f"less than {MAX_JSON_BYTES:,}; download it again"
+        )
+    content = parse_json(path.read_bytes(), str(path))
     if not isinstance(content, dict):
         raise FormatError(f"{path} holds a {type(content).__name__}, not an object")
     return content
+
+
+def parse_json(text: bytes | str, what: str) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: the text; bytes must be UTF-8.
+        what: where it is from, for messages.
+
+    Raises:
+        FormatError: it is not JSON, nested too deeply, or not UTF-8.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        return json.loads(text)
+    except ValueError as error:  # also of integers with thousands of digits
+        raise FormatError(
+            f"{what} is not valid JSON ({error}); download it again"
+        ) from error
+    except RecursionError:
+        raise FormatError(
+            f"{what} is nested too deeply to be of a model; download it again"
+        ) from None
