@@ -55,7 +55,7 @@ def test_kinds(
 
 def test_checked_names_all_that_is_known() -> None:
     assert checked(3, SIZE, "config.json: n") == 3
-    with pytest.raises(FormatError, match="^config.json: n is 0; expected an integer"):
+    with pytest.raises(FormatError, match=r"^config.json: n is 0; expected an integer"):
         checked(0, SIZE, "config.json: n")
     with pytest.raises(OptionError):
         checked(0, SIZE, "n", OptionError)
