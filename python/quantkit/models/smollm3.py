@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import ClassVar
 
 from ..errors import UnsupportedModelError
-from ..forward.base import Config, Weights
+from ..forward.base import Config
+from ..forward.claims import Claims
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.traits import Traits
 from ..gguf.keys import Field
 from .config import n_layers, require_setting
@@ -36,6 +38,7 @@ class SmolLM3(Llama):
         "tie_word_embeddings": True,
     }
     fills_head_size = False
+    layout: ClassVar[Layout] = Layout()
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.
@@ -57,6 +60,6 @@ class SmolLM3(Llama):
         require_setting(config, "use_sliding_window", False)
         return super().hyperparameters(config, file_type)
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
-        return replace(super().traits(facts, weights), rotates=_rotates)
+        return replace(super().traits(facts, claims), rotates=_rotates)
