@@ -9,6 +9,7 @@ ignore it, and give the numbers of another model.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -33,6 +34,7 @@ BESIDE = (".scale", ".input_scale")
 OTHER_MODELS = ("v.", "a.", "mm.", "resampler.")
 """Starts of the names of vision and audio tensors, which text models do not read."""
 MAX_NAMED = 3
+LAYER = re.compile(r"blk\.\d+\.(.+)")
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class Claims:
         weights: the tensors.
         shapes: their shapes by name, outermost axis first.
         taken: the names of the tensors that were taken so far.
+        optional: which layers have an optional tensor, by its name inside a layer.
     """
 
     weights: Weights
     shapes: Mapping[str, Shape]
     taken: set[str] = field(default_factory=set)
+    optional: dict[str, dict[str, bool]] = field(default_factory=dict)
 
     def __contains__(self, name: object) -> bool:
         """Whether there is a tensor called `name`."""
@@ -103,10 +107,33 @@ class Claims:
         return self.weights.vector(name)
 
     def maybe(self, presence: Presence, name: str, *shape: int) -> F32 | None:
-        """All weights of the small tensor `name`, if models have it; see `vector`."""
-        if presence == "none" or (presence == "optional" and name not in self):
+        """All weights of the small tensor `name`, if models have it; see `vector`.
+
+        Layers are alike: all have an optional tensor, or none.
+        """
+        if presence == "none":
             return None
+        if presence == "optional":
+            if match := LAYER.fullmatch(name):
+                self.optional.setdefault(match[1], {})[name] = name in self
+            if name not in self:
+                return None
         return self.vector(name, *shape)
+
+    def refuse_unlike_layers(self) -> None:
+        """Refuse a model whose layers do not all have the same optional tensors.
+
+        Raises:
+            FormatError: a tensor is missing in some layers.
+        """
+        for names in self.optional.values():
+            missing = [name for name, is_there in names.items() if not is_there]
+            if 0 < len(missing) < len(names):
+                other = next(name for name, is_there in names.items() if is_there)
+                raise FormatError(
+                    f"the model lacks the tensor {missing[0]!r}, but has {other!r}; "
+                    "all layers have such a tensor or none: the file is incomplete"
+                )
 
     def refuse_left_over(self, arch: str, ignored: Iterable[str] = ()) -> None:
         """Refuse a model that has tensors which its loader did not take.

@@ -32,6 +32,7 @@ DEFAULT_BASE = 10000.0
 
 BASE_KEY, WINDOW_BASE_KEY = "rope.freq_base", "rope.freq_base_swa"
 SCALING, ORIGINAL = "rope.scaling.type", "rope.scaling.original_context_length"
+KINDS = ("none", "linear", "yarn", "longrope")
 LENGTHS = ("short", "long")
 BASE, POSITIVE = number(above=1), number(above=0)
 MAX_FREQUENCY = 1e9
@@ -86,7 +87,7 @@ class Rotary:
         base = facts.number(base_key, facts.number(BASE_KEY, DEFAULT_BASE, BASE), BASE)
         plain = _frequencies(base, n_turned)
         magnitude = facts.number("rope.scaling.attn_factor", 1.0, POSITIVE)
-        kind, factor = facts.text(SCALING, "linear"), scaling_factor(facts)
+        kind, factor = _scaling_kind(facts), scaling_factor(facts)
         factors = _factors(claims, layout, kind, n_turned // 2)
         if "long" in factors:
             context = facts.size(
@@ -105,12 +106,12 @@ class Rotary:
                 1 + 0.1 * math.log(max(factor, 1)),
                 POSITIVE,
             )
-        elif kind in ("linear", "none"):
+        elif kind != "longrope":
             frequencies /= factor
         else:
             raise UnsupportedModelError(
-                f"the model has rope scaling {shown(kind)}; supported: none, linear, "
-                "yarn"
+                "the model has rope scaling 'longrope', but lacks the tensors "
+                "rope_factors_short and rope_factors_long"
             )
         return cls(_checked(facts, frequencies), magnitude)
 
@@ -168,6 +169,20 @@ def _bounded(facts: Facts, claims: Claims) -> Size:
     return size
 
 
+def _scaling_kind(facts: Facts) -> str:
+    """The kind of rope scaling.
+
+    Raises:
+        UnsupportedModelError: it is unknown.
+    """
+    kind = facts.text(SCALING, "linear")
+    if kind not in KINDS:
+        raise UnsupportedModelError(
+            f"the model has rope scaling {shown(kind)}; supported: {', '.join(KINDS)}"
+        )
+    return kind
+
+
 def scaling_factor(facts: Facts) -> float:
     """How much longer than in training texts may be, by the metadata's rope scaling.
 
@@ -176,7 +191,7 @@ def scaling_factor(facts: Facts) -> float:
     at_least_0 = number(0)
     factor = facts.number("rope.scale_linear", 0.0, at_least_0)
     factor = facts.number("rope.scaling.factor", factor, at_least_0)
-    is_none = facts.text(SCALING, "linear") == "none"
+    is_none = _scaling_kind(facts) == "none"
     return 1.0 if is_none or not factor else factor
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from ..errors import UnsupportedModelError
 from ..gguf.keys import ValueType
-from ..settings import shown
+from ..settings import checked, integer, shown
 from .facts import Facts
 from .rotary import rotated_size
 
-__all__ = ["HARMLESS", "NEUTRAL", "refuse_unread_settings"]
+__all__ = ["HARMLESS", "NEUTRAL", "refuse_foreign_tokens", "refuse_unread_settings"]
 
 NEUTRAL: dict[str, Callable[[Facts], Any]] = {
     "attention.causal": lambda facts: True,
@@ -30,6 +30,7 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 """Key -> the value that changes nothing, by the other metadata."""
 
 HARMLESS = {
+    "attention.head_count_kv": "without effect in latent attention",
     "attention.temperature_length": "without effect if `temperature_scale` is 0",
     "classifier.output_labels": "for the head of a classifier",
     "classifier.pooling_type": "for the head of a classifier",
@@ -46,6 +47,8 @@ HARMLESS = {
     "vocab_size": "the number of tokens is that of the list of tokens",
 }
 """Key -> why a family that does not read it may ignore it."""
+
+TOKEN_IDS = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id")
 
 
 def refuse_unread_settings(facts: Facts) -> None:
@@ -65,3 +68,17 @@ def refuse_unread_settings(facts: Facts) -> None:
                 f"{facts.key(key)} is {shown(field.value)}; quantkit's forward pass "
                 f"supports only {shown(expected)}"
             )
+
+
+def refuse_foreign_tokens(facts: Facts) -> None:
+    """Refuse ids of the tokens that begin and end texts that no token has.
+
+    Raises:
+        FormatError: an id is not in the vocabulary.
+    """
+    if facts.vocabulary is None:
+        return
+    ids = integer(0, facts.vocabulary - 1)
+    for key in TOKEN_IDS:
+        if (field := facts.metadata.get(key)) is not None:
+            checked(field.value, ids, key)

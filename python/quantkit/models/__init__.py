@@ -10,7 +10,7 @@ from ..forward.base import Config, Model, Weights
 from ..forward.claims import Claims
 from ..forward.facts import Facts
 from ..forward.outline import Outline
-from ..forward.unread_settings import refuse_unread_settings
+from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_settings
 from ..gguf.keys import Field
 from .baichuan import Baichuan
 from .bloom import Bloom
@@ -147,9 +147,11 @@ def load_model(
         )
     family, facts = family_named(arch), Facts(arch, metadata)
     refuse_unread_settings(facts)
+    refuse_foreign_tokens(facts)
     claims = Claims(weights, shapes)
     model = family.load(facts, claims)
     further = range(facts.n_layers, facts.n_blocks)
+    claims.refuse_unlike_layers()
     claims.refuse_left_over(arch, (*family.unread, *(f"blk.{i}." for i in further)))
     return model
 
