@@ -80,7 +80,7 @@ def wrong(name: str, call: Call) -> Iterator[tuple[str, Any]]:
     yield "wider type", np.zeros(array.shape, np.complex128)
     if array.dtype.itemsize > 1:
         yield "other byte order", array.astype(array.dtype.newbyteorder())
-    if name not in call.optional:
+    if name not in call.optional | {"importance"}:  # some types require importance
         yield "None", None
     if name in call.outputs:
         locked = array.copy()
