@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Group, RenderableType
-from rich.text import Text
 
 from ..collecting.collection import SAVE_EVERY, Collection
 from ..files.locks import alone_on
@@ -17,9 +15,9 @@ from ..importance.matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix, check_name
 from ..importance.presentation import layer_cells, summary, summary_lines, tensor_cells
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..tokens.options import TextOptions
-from .console import print_json, print_result, progress_bar
+from .bars import progress_bar
+from .console import print_json, print_result
 from .options import Chat, Chunks, Ctx, Json, Precision, Quiet, Threads
-from .tables import cells_table
 
 __all__ = ["imatrix_command"]
 
@@ -210,9 +208,7 @@ class _Output:
                 data["statistics"] = statistics.to_dict()
             print_json(data)
             return
-        parts: list[RenderableType] = [Text(summary_lines(matrix))]
         if self._show:
-            tensors = cells_table(tensor_cells(statistics.tensors))
-            layers = cells_table(layer_cells(statistics.layers))
-            parts = [tensors, Text(), layers, Text(), *parts]
-        print_result(Group(*parts))
+            print_result(tensor_cells(statistics.tensors), "")
+            print_result(layer_cells(statistics.layers), "")
+        print_result(*summary_lines(matrix))
