@@ -155,7 +155,6 @@ class Glm4(Glm):
 
     name = "glm4"
     hf_classes = ("Glm4ForCausalLM", "Glm4vForConditionalGeneration")
-    renames = (("language_model.", ""),)
     foreign = ("visual.",)
     inner: ClassVar = {
         **Glm.inner,
