@@ -17,13 +17,15 @@ from ..forward.base import Config, Model, Weights
 from ..forward.facts import Facts
 from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field
-from .config import EXPERTS, n_layers, required, text_fields
+from .config import EXPERTS, n_layers, require_setting, required, text_fields
+from .rope_config import check_rotary
 
-__all__ = ["DECODER_LAYER", "DECODER_TENSORS", "Family", "Named", "Tensors"]
+__all__ = ["DECODER_LAYER", "DECODER_TENSORS", "SILU", "Family", "Named", "Tensors"]
 
 Tensors = Mapping[str, LazyTensor]
 Named = tuple[str, LazyTensor]
 
+SILU = {"hidden_act": ("silu", "swish")}
 DECODER_TENSORS = {
     "model.embed_tokens": "token_embd",
     "model.norm": "output_norm",
@@ -60,6 +62,11 @@ class Family:
             `default_theta` is the rotary base; None if transformers has no such class,
             because llama.cpp then writes no base.  A `num_key_value_heads` of None
             means as many as attention heads.
+        assumed: config key -> the values that GGUF readers assume, because GGUF has no
+            key for the setting; others are refused.
+        rope_types: the types of rope scaling that GGUF readers support.
+        rotates_partly: whether they read how many components of a head rotate.
+        truncates_yarn: whether they round the ends of YaRN's ramp to whole pairs.
         renames: (old, new) replacements applied first to the checkpoint's tensor names.
         skipped: suffixes of tensor names that are not written to GGUF.
         foreign: substrings of the names of vision and audio tensors, also not written.
@@ -73,6 +80,10 @@ class Family:
     name: ClassVar[str]
     hf_classes: ClassVar[tuple[str, ...]]
     defaults: ClassVar[Mapping[str, Any]] = {}
+    assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
+    rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "yarn", "dynamic")
+    rotates_partly: ClassVar[bool] = False
+    truncates_yarn: ClassVar[bool] = True
     renames: ClassVar[tuple[tuple[str, str], ...]] = ()
     skipped: ClassVar[tuple[str, ...]] = COMPUTED
     foreign: ClassVar[tuple[str, ...]] = ()
@@ -83,10 +94,31 @@ class Family:
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
-        whole = {"default_theta": DEFAULT_BASE, **self.defaults, **config}
+        base = self.defaults.get("default_theta", DEFAULT_BASE)
+        whole = {**self.defaults, **config, "default_theta": base}
         if whole.get("num_key_value_heads", 0) is None:
             whole["num_key_value_heads"] = required(whole, "num_attention_heads")
         return whole
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Dynamic rope scaling is accepted: it only changes texts beyond the context.
+
+        Args:
+            config: a complete config.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        for key, values in self.assumed.items():
+            require_setting(config, key, *values)
+        check_rotary(
+            config,
+            self.rope_types,
+            partly=self.rotates_partly,
+            truncates=self.truncates_yarn,
+        )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.

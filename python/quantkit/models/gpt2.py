@@ -16,7 +16,7 @@ from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
-from .config import FILE_TYPE, n_layers, required
+from .config import FILE_TYPE, first, n_layers, required
 from .family import Family, Named
 
 __all__ = ["GPT2"]
@@ -45,6 +45,12 @@ class GPT2(Family):
         "mlp.c_fc": "ffn_up",
         "mlp.c_proj": "ffn_down",
     }
+    assumed: ClassVar = {
+        "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
+        "scale_attn_weights": (True,),
+        "scale_attn_by_inverse_layer_idx": (False,),
+        "add_cross_attention": (False,),
+    }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -53,7 +59,7 @@ class GPT2(Family):
             "block_count": uint32(n_layers(config)),
             "context_length": uint32(required(config, "n_ctx", "n_positions")),
             "embedding_length": uint32(width),
-            "feed_forward_length": uint32(4 * width),
+            "feed_forward_length": uint32(first(config, "n_inner") or 4 * width),
             "attention.head_count": uint32(required(config, "n_head")),
             "attention.layer_norm_epsilon": float32(
                 required(config, "layer_norm_epsilon")

@@ -18,7 +18,7 @@ from ..checkpoint.model_name import model_size_label
 from ..errors import UnsupportedTypeError
 from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from ..gguf.source import SourceOpener, SourceTensor
-from ..models import family_for_config
+from ..models import settled
 from ..quantizing.slabs import Slab
 from ..types import QuantType
 from ..vocab import VocabType, tokenizer_fields
@@ -67,7 +67,8 @@ class CheckpointSource:
     Raises:
         CheckpointError: the folder is incomplete.
         FormatError: a file in it is damaged.
-        UnsupportedModelError: quantkit does not support the architecture.
+        UnsupportedModelError: quantkit does not support the architecture, or GGUF
+            readers do not support a setting in the config.
         UnsupportedTypeError: `outtype` is unknown.
     """
 
@@ -84,8 +85,8 @@ class CheckpointSource:
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(folder, symmetric_q4_0=symmetric_q4_0)
         self.paths = checkpoint.paths
-        self._family = family_for_config(checkpoint.config)
-        self._config = self._family.complete(checkpoint.config)
+        self._family, self._config = settled(checkpoint.config)
+        self._family.check_settings(self._config)
         self._vocabulary = partial(
             tokenizer_fields,
             pre_tokenizer=pre_tokenizer,

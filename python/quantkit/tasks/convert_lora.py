@@ -192,7 +192,7 @@ def _products(stored: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
             weight = f"{base.removesuffix(ending)}.weight"
             halves.setdefault(weight, {})[PARTS[ending]] = tensor
         elif ".base_layer.weight" in base:
-            _log.warning("%s is the base model's own weight; skipping it", name)
+            _log.warning("%r is the base model's own weight; skipping it", name)
         elif "_layernorm" in base or ".norm" in base:
             made[base] = tensor
         else:
