@@ -55,6 +55,7 @@ class Bloom(Family):
         gate="none",
         feed_forward_bias="required",
     )
+    assumed: ClassVar = {"apply_residual_connection_post_layernorm": (False,)}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

@@ -16,8 +16,8 @@ from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string
-from .config import first, require_setting, required, text_fields
-from .family import Family
+from .config import first, required, text_fields
+from .family import SILU, Family
 
 __all__ = ["Cohere"]
 
@@ -42,6 +42,8 @@ class Cohere(Family):
         query_norms="optional",
         query_norm_span="heads",
     )
+    assumed: ClassVar = {**SILU, "tie_word_embeddings": (True,)}
+    rope_types = ("default", "dynamic")
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class.
@@ -55,8 +57,6 @@ class Cohere(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "hidden_act", "silu", "swish")
-        require_setting(config, "tie_word_embeddings", True)
         return {
             **text_fields(config, file_type),
             "logit_scale": float32(required(config, "logit_scale")),

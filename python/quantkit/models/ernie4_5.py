@@ -21,8 +21,7 @@ from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field
 from .config import head_size, required, text_fields
-from .family import Family, Named
-from .llama import require_silu
+from .family import SILU, Family, Named
 
 __all__ = ["Ernie45"]
 
@@ -44,6 +43,7 @@ class Ernie45(Family):
     layout: ClassVar[Layout] = Layout(
         attention_bias="optional", feed_forward_bias="optional"
     )
+    assumed: ClassVar = {**SILU, "compression_ratio": (1.0,)}
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
@@ -52,7 +52,6 @@ class Ernie45(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
         return text_fields(config, file_type)
 
     def converted(

@@ -70,10 +70,14 @@ class Gemma(Family):
     }
     skipped: ClassVar[tuple[str, ...]] = (*COMPUTED, "lm_head.weight")
     layout: ClassVar[Layout] = Layout(head="none")
+    assumed: ClassVar = {
+        "hidden_act": GELUS,
+        "hidden_activation": GELUS,
+        "use_bidirectional_attention": (False,),
+    }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        self.check_settings(config)
         fields = ordered(text_fields(config, file_type), *FIELDS)
         return fields | unassumed_rotary_fields(config)
 
@@ -83,9 +87,7 @@ class Gemma(Family):
         Raises:
             UnsupportedModelError: the config has such a setting.
         """
-        require_setting(config, "hidden_act", *GELUS)
-        require_setting(config, "hidden_activation", *GELUS)
-        require_setting(config, "use_bidirectional_attention", False)
+        super().check_settings(config)
         if "lm_head.weight" in self.skipped:
             require_setting(config, "tie_word_embeddings", True)
 
@@ -142,7 +144,6 @@ class Gemma2(Gemma):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        self.check_settings(config)
         return {
             **ordered(text_fields(config, file_type), *FIELDS),
             ATTENTION_CAP: float32(required(config, ATTENTION_CAP)),
@@ -200,17 +201,15 @@ class Gemma3(Gemma2):
         ATTENTION_CAP: None,
         LOGIT_CAP: None,
     }
-    renames = (("language_model.", ""),)
     skipped = COMPUTED
     foreign = ("vision_tower.", "vision_model.", "multi_modal_projector.")
+    assumed: ClassVar = {**Gemma.assumed, ATTENTION_CAP: (None,)}
     wide_layers = 62
     layout: ClassVar[Layout] = Layout(output_norms="required", query_norms="required")
     unread = ("dense_2.", "dense_3.")  # the head of an embedding model
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        self.check_settings(config)
-        require_setting(config, ATTENTION_CAP, None)
         fields = text_fields(config, file_type)
         if cap := config.get(LOGIT_CAP):
             fields[LOGIT_CAP] = float32(cap)

@@ -18,10 +18,12 @@ from ..forward.facts import Facts
 from ..forward.layout import Layout
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
-from .config import FILE_TYPE, n_layers, required
-from .family import Family, Named
+from .config import FILE_TYPE, first, n_layers, required
+from .family import Family, Named, Tensors
 
 __all__ = ["GPT2"]
+
+CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 
 
 class GPT2(Family):
@@ -56,6 +58,12 @@ class GPT2(Family):
         gate="none",
         feed_forward_bias="required",
     )
+    assumed: ClassVar = {
+        "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
+        "scale_attn_weights": (True,),
+        "scale_attn_by_inverse_layer_idx": (False,),
+        "add_cross_attention": (False,),
+    }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -64,7 +72,7 @@ class GPT2(Family):
             "block_count": uint32(n_layers(config)),
             "context_length": uint32(required(config, "n_ctx", "n_positions")),
             "embedding_length": uint32(width),
-            "feed_forward_length": uint32(4 * width),
+            "feed_forward_length": uint32(first(config, "n_inner") or 4 * width),
             "attention.head_count": uint32(required(config, "n_head")),
             "attention.layer_norm_epsilon": float32(
                 required(config, "layer_norm_epsilon")
@@ -76,9 +84,15 @@ class GPT2(Family):
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
         """The GGUF tensor of a checkpoint tensor; Conv1D matrices are transposed."""
-        if source.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
-            tensor = transposed(tensor)
+        tensor = transposed(tensor) if source.endswith(CONV1D) else tensor
         yield self.gguf_name(source, config), tensor
+
+    def oriented(self, products: Tensors) -> Tensors:
+        """Products of adapters, as [inputs, outputs] for Conv1D matrices."""
+        return {
+            name: transposed(tensor) if name.endswith(CONV1D) else tensor
+            for name, tensor in products.items()
+        }
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

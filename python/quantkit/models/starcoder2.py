@@ -37,6 +37,7 @@ class Starcoder2(Family):
         gate="none",
         feed_forward_bias="required",
     )
+    assumed: ClassVar = {"hidden_act": ("gelu_pytorch_tanh", "gelu_new", "gelu_fast")}
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
