@@ -15,6 +15,7 @@ from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Model
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
+from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import DEFAULT_ACTIVATIONS, precision_named
 from ..perplexity_result import PerplexityResult
@@ -83,7 +84,8 @@ def perplexity(
         progress=progress,
         precision=precision,
     )
-    return measure(loaded, cut, activations, threads, progress)
+    with damage_named(source):
+        return measure(loaded, cut, activations, threads, progress)
 
 
 def measure(
