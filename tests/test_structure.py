@@ -155,7 +155,7 @@ def test_a_wrong_shape_says_which_keys_it_follows_from(
     """Found, expected, and by what."""
     metadata, shapes = llama
     message = (
-        r"'blk\.0\.attn_q\.weight' has the shape \[64, 1\]; expected \[64, 64\] by "
+        r"'blk\.0\.attn_q\.weight' has the shape \[64, 1\]; expected \[64, 64\] from "
         r"llama\.attention\.head_count, llama\.attention\.key_length, "
         r"llama\.embedding_length"
     )
