@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 MIB = 1 << 20
+MOST_ROWS = 5000
+"""Rows of a listing of a file's contents; more take long to lay out."""
 
 
 def size(n_bytes: int) -> str:
@@ -159,16 +161,25 @@ def info_tables(info: ModelInfo, *, tensors: bool) -> RenderableType:
             use.type.name, str(use.n_tensors), f"{use.n_weights:,}", size(use.n_bytes)
         )
     metadata = _table("key", "type", "value")
-    for entry in info.metadata:
+    for entry in info.metadata[:MOST_ROWS]:
         metadata.add_row(entry.key, entry.type, Text(entry.text))
     parts: list[RenderableType] = [facts, types, metadata]
+    parts += _more_than_shown(len(info.metadata), "keys")
     if tensors:
         listing = _table("tensor", "type", ">shape", ">bytes")
-        for tensor in info.tensors:
+        for tensor in info.tensors[:MOST_ROWS]:
             shape = " x ".join(map(str, tensor.shape))
             listing.add_row(tensor.name, tensor.type.name, shape, f"{tensor.n_bytes:,}")
         parts.append(listing)
+        parts += _more_than_shown(len(info.tensors), "tensors")
     return Group(*parts)
+
+
+def _more_than_shown(n: int, what: str) -> list[RenderableType]:
+    """The line after a table that shows the first of n rows only."""
+    if n <= MOST_ROWS:
+        return []
+    return [Text(f"and {n - MOST_ROWS:,} more {what}; --json lists all")]
 
 
 def _facts(info: ModelInfo) -> list[tuple[str, object]]:
