@@ -14,6 +14,7 @@ from ..forward.base import Model as LoadedModel
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..recipes import Recipe
 from ..recipes.mixes import RecipeLike
+from ..sources.checking import check_source
 from ..sources.opening import ModelLike, open_source
 from ..tokens.tokenizer import Tokenizer
 from .weights import load_model, load_weights, precision_named
@@ -76,6 +77,7 @@ class Model:
         precision = precision_named(activations)
         refuse_idle(importance, recipe=recipe)
         source = open_source(model)
+        check_source(source)
         weights = load_weights(
             source,
             wanted,

@@ -15,10 +15,16 @@ from ..checkpoint.folder import Checkpoint
 from ..checkpoint.lazy import LazyTensor
 from ..checkpoint.model_card import general_fields
 from ..checkpoint.model_name import model_size_label
-from ..errors import CheckpointError, UnsupportedTypeError
+from ..errors import (
+    CheckpointError,
+    FormatError,
+    UnsupportedModelError,
+    UnsupportedTypeError,
+)
+from ..forward.facts import TOKENS
 from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from ..gguf.source import SourceOpener, SourceTensor
-from ..models import settled
+from ..models import check_model, settled
 from ..models.family import Named
 from ..quantizing.slabs import Slab
 from ..types import QuantType
@@ -145,6 +151,40 @@ class CheckpointSource:
             **_prefixed(name, own),
             "general.quantization_version": uint32(QUANTIZATION_VERSION),
         }
+
+    def check(self) -> None:
+        """Refuse tensors that do not form a model that GGUF readers can run.
+
+        Only shapes are read.  Settings that quantkit cannot run are not refused,
+        because other readers may be able to.
+
+        Raises:
+            CheckpointError: a tensor is missing, has another shape, or is not read by
+                the architecture.
+        """
+        shapes = {name: tensor.shape for name, tensor in self.tensors.items()}
+        self._check_vocabulary(shapes.get("token_embd.weight", ()))
+        try:
+            check_model(self.metadata, self._family.name, shapes)
+        except FormatError as error:
+            raise CheckpointError(
+                f"{self.checkpoint.folder}: the checkpoint does not make a complete "
+                f"{self._family.name} model.  {error}"
+            ) from error
+        except UnsupportedModelError:
+            return
+
+    def _check_vocabulary(self, embedding: tuple[int, ...]) -> None:
+        """Refuse a vocabulary that does not fit the shape of the embedding."""
+        tokens = self.metadata.get(TOKENS)
+        if tokens is None or len(embedding) != 2 or len(tokens.value) == embedding[0]:
+            return
+        hint = "; `pad_vocab=True` adds unused tokens up to the config's vocab_size"
+        raise CheckpointError(
+            f"{self.checkpoint.folder}: the vocabulary has {len(tokens.value)} tokens, "
+            f"but the token embedding has {embedding[0]} rows"
+            + (hint if len(tokens.value) < embedding[0] else "")
+        )
 
     def _file_type(self) -> FileType:
         """The file type of the matrices, or of the experts if they are MXFP4."""

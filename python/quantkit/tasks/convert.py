@@ -116,6 +116,8 @@ def convert(
             symmetric_q4_0=symmetric_q4_0,
         )
     with source.checkpoint:
+        if isinstance(source, CheckpointSource):
+            source.check()
         if is_plain:
             return _written(source, out, split_max_bytes, dry_run, threads, progress)
         done = quantize_file(
