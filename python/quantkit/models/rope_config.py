@@ -19,6 +19,7 @@ from ..gguf.keys import Field, ValueType, array, float32, string, uint32
 from .config_required import head_size, require_setting
 
 __all__ = [
+    "ORIGINAL",
     "SMALLEST_SHARE",
     "check_rotary",
     "llama3_factors",
