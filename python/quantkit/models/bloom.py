@@ -46,6 +46,7 @@ class Bloom(Family):
         "mlp.dense_h_to_4h": "ffn_up",
         "mlp.dense_4h_to_h": "ffn_down",
     }
+    rope_types = ()
     assumed: ClassVar = {"apply_residual_connection_post_layernorm": (False,)}
     layout: ClassVar[Layout] = Layout(
         embedding_norm="required",

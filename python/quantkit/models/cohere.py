@@ -16,7 +16,9 @@ from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string
+from ..settings import checked
 from .config import first, required, text_fields
+from .config_keys import FINITE
 from .family import SILU, Family
 
 __all__ = ["Cohere"]
@@ -57,9 +59,12 @@ class Cohere(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
+        scale = checked(
+            required(config, "logit_scale"), FINITE, "config.json: logit_scale"
+        )
         return {
             **text_fields(config, file_type),
-            "logit_scale": float32(required(config, "logit_scale")),
+            "logit_scale": float32(scale),
             "rope.scaling.type": string("none"),
         }
 

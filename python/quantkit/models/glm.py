@@ -33,7 +33,7 @@ from .config import (
     text_fields,
 )
 from .family import DECODER_LAYER, Family, Named
-from .rope_config import rope_parameters, rotary_fields
+from .rope_config import rope_parameters, rotary_fields, rotated_size
 
 __all__ = ["ChatGlm", "Glm", "Glm4"]
 
@@ -206,7 +206,7 @@ class Glm4(Glm):
 def n_rotated(config: Config, head_size: int) -> int:
     """The number of components of a head that rotate."""
     share = rope_parameters(config).get("partial_rotary_factor", SHARE)
-    return int(head_size * share)
+    return rotated_size(int(head_size * share))
 
 
 def halved_rows(source: str, tensor: LazyTensor, config: Config) -> NDArray[np.intp]:

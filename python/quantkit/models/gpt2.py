@@ -49,6 +49,7 @@ class GPT2(Family):
         "mlp.c_fc": "ffn_up",
         "mlp.c_proj": "ffn_down",
     }
+    rope_types = ()
     assumed: ClassVar = {
         "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
         "scale_attn_weights": (True,),

@@ -19,6 +19,8 @@ from .family import Family
 
 __all__ = ["Mpt"]
 
+LAYER_NORMS = ("low_precision_layernorm", "layernorm")
+
 
 class Mpt(Family):
     """The architecture that llama.cpp calls `mpt`."""
@@ -44,7 +46,12 @@ class Mpt(Family):
         "ffn.up_proj": "ffn_up",
         "ffn.down_proj": "ffn_down",
     }
-    assumed: ClassVar = {"logit_scale": (None,), "expansion_ratio": (4,)}
+    rope_types = ()
+    assumed: ClassVar = {
+        "logit_scale": (None,),
+        "expansion_ratio": (4,),
+        "norm_type": LAYER_NORMS,
+    }
     assumed_attention: ClassVar = {
         "attn_type": ("multihead_attention", "grouped_query_attention"),
         "prefix_lm": (False,),

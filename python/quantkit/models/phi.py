@@ -26,7 +26,7 @@ from ..forward.windows import WINDOW
 from ..gguf.keys import Field, boolean, float32, uint32
 from .config import FILE_TYPE, ordered, required, text_fields
 from .family import DECODER_LAYER, Family, Named
-from .rope_config import rope_parameters, unassumed_rotary_fields
+from .rope_config import rope_parameters, rotated_size, unassumed_rotary_fields
 
 __all__ = ["Phi", "Phi3"]
 
@@ -200,7 +200,8 @@ def n_rotated(config: Config) -> int:
     """The number of components of a head that rotate."""
     share = rope_parameters(config).get("partial_rotary_factor", 1.0)
     width = required(config, "hidden_size", "n_embd")
-    return int(share * width) // int(required(config, "num_attention_heads", "n_head"))
+    n_heads = required(config, "num_attention_heads", "n_head")
+    return rotated_size(int(share * width) // int(n_heads))
 
 
 def original_context(config: Config) -> int:

@@ -93,7 +93,8 @@ class CheckpointSource:
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(folder, symmetric_q4_0=symmetric_q4_0)
         self.paths = checkpoint.paths
-        self._family, self._config = settled(checkpoint.config)
+        axes = (n for tensor in checkpoint.tensors.values() for n in tensor.shape)
+        self._family, self._config = settled(checkpoint.config, max(axes, default=0))
         self._family.check_settings(self._config)
         self._vocabulary = partial(
             tokenizer_fields,
