@@ -242,10 +242,12 @@ class TensorsOnlySource:
     def metadata(self) -> Mapping[str, Field]:
         """Typed metadata by GGUF key; the architecture is the config's `model_type`."""
         config = self.checkpoint.config
-        classes = config.get("architectures") or [config.get("_class_name")]
-        arch = config.get("model_type") or classes[0] or "unknown"
+        classes = config.get("architectures")
+        named = classes if isinstance(classes, list) else []
+        known = (config.get("model_type"), *named[:1], config.get("_class_name"))
+        arch = next((n for n in known if n and isinstance(n, str)), "unknown")
         return {
-            "general.architecture": string(str(arch)),
+            "general.architecture": string(arch),
             "general.type": string("model"),
             **described(self.checkpoint.folder, self.tensors, self._metadata_file),
             "general.file_type": uint32(FileType[self.type.name]),
@@ -318,8 +320,16 @@ def typed_tensor(
         name: GGUF name.
         tensor: the tensor.
         matrix_type: its type if it is a matrix; None: keep the stored type.
+
+    Raises:
+        CheckpointError: the tensor has no weights.
     """
     source = SourceTensor(name, tensor.shape, tensor.type, tensor.rows)
+    if 0 in source.shape:
+        raise CheckpointError(
+            f"tensor {name!r} has shape {list(source.shape)}, so it has no weights; "
+            "save the checkpoint again (with DeepSpeed's ZeRO-3: gathered)"
+        )
     if len(source.shape) > MAX_DIMENSIONS:
         *_, a, b, c = source.shape
         source = replace(source, shape=(source.n_weights // (a * b * c), a, b, c))
