@@ -86,6 +86,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.folder} is not a folder; expected a Hugging Face checkpoint: "
                 "config.json, *.safetensors and the tokenizer's files"
+                + _hint(self.folder)
             )
         config = read_json(self.folder / "config.json")
         if config is None and needs_config:
@@ -251,3 +252,12 @@ def _compare_with_index(weight_map: dict[str, str], shard_of: dict[str, str]) ->
                 f"{shard} has tensor {name!r}, which {INDEX} does not list; "
                 "the index and the shards are from different downloads"
             )
+
+
+def _hint(path: Path) -> str:
+    """What to do with a file that was given instead of a folder."""
+    if path.suffix == ".gguf":
+        return "; a GGUF file needs no conversion, and can be quantized as it is"
+    if path.suffix == ".safetensors":
+        return "; give the folder that contains this file"
+    return ""

@@ -14,7 +14,7 @@ from ..forward.base import Model as LoadedModel
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..recipes import Recipe
 from ..recipes.mixes import RecipeLike
-from ..sources.opening import ModelLike, open_source
+from ..sources.opening import ModelLike, open_runnable
 from ..tokens.tokenizer import Tokenizer
 from .weights import load_model, load_weights, precision_named
 
@@ -75,7 +75,7 @@ class Model:
         wanted = None if recipe is None else Recipe.parse(recipe)
         precision = precision_named(activations)
         refuse_idle(importance, recipe=recipe)
-        source = open_source(model)
+        source = open_runnable(model)
         weights = load_weights(
             source,
             wanted,
