@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from ..collecting.collection import SAVE_EVERY, Collection
 from ..files.locks import alone_on
+from ..files.target import beside, real_path, target_of
 from ..files.whole_file import refuse_input, refuse_unwritable
 from ..importance.matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix, check_name
 from ..importance.presentation import layer_cells, summary, summary_lines, tensor_cells
@@ -102,8 +104,8 @@ def imatrix_command(
             output.refuse_input("--text", path)
         output.refuse_input("MODEL", model)
         target = output.checked()
-        kept = target.with_name(f".{target.name}.sums")
-        with alone_on(target):
+        kept = beside(target, ".{}.sums")
+        with nullcontext() if kept is None else alone_on(real_path(target)):
             collection = Collection(
                 *(model, text),
                 options=TextOptions(ctx, chunks, chat=chat),
@@ -117,7 +119,8 @@ def imatrix_command(
             if others is not None:
                 collection.refuse_unlike(others)
             found = _collect(collection, others, output, quiet)
-            kept.unlink(missing_ok=True)
+            if kept is not None:
+                kept.unlink(missing_ok=True)
         output.show(found)
     elif merge:
         if model is not None:
@@ -180,6 +183,8 @@ class _Output:
         if self._out is None:
             raise typer.BadParameter("-o FILE is missing: the file to write")
         check_name(self._out)
+        if self._out.suffix.lower() == ".gguf":
+            target_of(self._out)
         refuse_unwritable(self._out)
         return self._out
 

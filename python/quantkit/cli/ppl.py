@@ -151,6 +151,7 @@ def ppl_command(
         for path in text:
             refuse_input("--save", save, {"--text": path})
         refuse_unwritable(save)
+    scores = None if save is None else scores_beside(save)
     run = prepare(
         models,
         types.split(",") if types else [],
@@ -160,7 +161,7 @@ def ppl_command(
         activations=activations,
         importance=importance,
         threads=threads,
-        save=save and scores_beside(save),
+        save=scores,
     )
     others = [entry_named(run.known.entries, name).name for name in versus or ()]
     output = Output(format, pareto, tuple(others), save)
@@ -169,7 +170,7 @@ def ppl_command(
             run.run(progress)
     except KeyboardInterrupt:
         output.give(run.so_far())
-        again = "; repeat the command to resume" if save else ""
+        again = "; repeat the command to resume" if scores else ""
         done = f"measured {run.steps_done} of {run.n_steps} chunks{again}"
         raise KeyboardInterrupt(done) from None
     except OutputError:
