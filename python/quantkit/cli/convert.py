@@ -12,6 +12,7 @@ from ..tasks.convert_lora import convert_lora
 from ..vocab import VocabType
 from . import tables
 from .console import print_result, progress_bar
+from .messages import print_notice
 from .options import Importance, Quiet, SplitMaxBytes, Threads, recipe_name
 
 __all__ = ["convert_command", "convert_lora_command"]
@@ -128,6 +129,7 @@ def convert_command(
             dry_run=dry_run,
             threads=threads,
             progress=progress,
+            notify=None if quiet else print_notice,
         )
     print_result(tables.convert_summary(result))
 

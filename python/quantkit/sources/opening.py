@@ -10,6 +10,7 @@ from ..errors import OptionError
 from ..gguf.reader import GGUFFile
 from ..gguf.source import ModelSource
 from ..paths import StrPath, as_path
+from ..progress import Notify
 from .checkpoint import CheckpointSource
 
 __all__ = ["ModelLike", "open_source"]
@@ -19,7 +20,9 @@ ModelLike: TypeAlias = StrPath | ModelSource
 open source, such as a `GGUFFile`."""
 
 
-def open_source(model: ModelLike, parameter: str = "model") -> ModelSource:
+def open_source(
+    model: ModelLike, parameter: str = "model", notify: Notify | None = None
+) -> ModelSource:
     """Open a GGUF file or a checkpoint folder; an open source is returned unchanged.
 
     `hf://org/name` and `org/name` are checkpoints of the Hugging Face Hub, see `hub`.
@@ -28,6 +31,7 @@ def open_source(model: ModelLike, parameter: str = "model") -> ModelSource:
     Args:
         model: a path or an open source.
         parameter: the name of the parameter, for messages.
+        notify: called with a message where files of a checkpoint disagree.
 
     Raises:
         OptionError: `model` is neither a path nor a source.
@@ -36,7 +40,9 @@ def open_source(model: ModelLike, parameter: str = "model") -> ModelSource:
     if isinstance(model, str | os.PathLike):
         given = as_path(model, parameter)
         path = resolve(model if isinstance(model, str) else given)
-        return CheckpointSource(path, None) if path.is_dir() else GGUFFile(path)
+        if path.is_dir():
+            return CheckpointSource(path, None, notify=notify)
+        return GGUFFile(path)
     if not (hasattr(model, "metadata") and hasattr(model, "tensors")):
         raise OptionError(
             f"`{parameter}` is of type {type(model).__name__}; expected the path "
