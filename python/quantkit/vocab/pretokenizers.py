@@ -16,6 +16,8 @@ from ..tokens.pre_table import PRE_TOKENIZERS, PreTokenizer
 from .schema import Json
 from .steps import flat_steps
 
+MAX_LINES, MAX_SHOWN = 20, 500
+
 __all__ = [
     "PRE_TOKENIZERS",
     "PreTokenizer",
@@ -44,7 +46,8 @@ def recognize(tokenizer: Json) -> str:
 
 def described_steps(tokenizer: Json) -> str:
     """How a tokenizer.json splits text, for messages: a line for each step."""
-    return "\n  ".join(tuple(_all_steps(tokenizer)) or ("(no steps)",))
+    lines = [step[:MAX_SHOWN] for step in _all_steps(tokenizer)][:MAX_LINES]
+    return "\n  ".join(lines or ["(no steps)"])
 
 
 def recognize_or_none(tokenizer: Json) -> str | None:
@@ -82,18 +85,16 @@ def _all_steps(tokenizer: Json) -> Iterator[str]:
                 yield f"Replace (/{old}/ by {new!r})"
             case {"type": "Prepend", "prepend": text}:
                 yield f"Prepend ({text!r})"
-    yield from _steps(tokenizer.get("pre_tokenizer") or {})
+    for step in flat_steps(tokenizer.get("pre_tokenizer")):
+        yield from _of_pre_tokenizer(step)
 
 
-def _steps(section: Json) -> Iterator[str]:
-    """A `pre_tokenizer` section's steps: an expression each, else a description."""
-    match section:
-        case {"type": "Sequence", "pretokenizers": parts}:
-            for part in parts:
-                yield from _steps(part)
+def _of_pre_tokenizer(step: Json) -> Iterator[str]:
+    """A pre-tokenizer's step: an expression, or a description, or nothing."""
+    match step:
         case {"type": "Split", "pattern": {"Regex": pattern}}:
             # (Removed, inverted) keeps the matches: the same split if all text matches.
-            cut = section.get("behavior"), section.get("invert", False)
+            cut = step.get("behavior"), bool(step.get("invert"))
             plain = cut in (("Isolated", False), ("Removed", True))
             yield _spelled(pattern) + ("" if plain else f" ({cut[0]}, invert={cut[1]})")
         case {"type": "Digits", "individual_digits": individual}:
@@ -103,7 +104,7 @@ def _steps(section: Json) -> Iterator[str]:
         case {"type": "ByteLevel"}:
             yield GPT2
         case {"type": kind}:
-            yield f"{kind} ({section.get('behavior', 'any')})"
+            yield f"{kind} ({step.get('behavior', 'any')})"
 
 
 def _spelled(pattern: str) -> str:

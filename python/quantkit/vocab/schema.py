@@ -71,13 +71,14 @@ _MERGE = Kind(
         )
     ),
 )
+_SCORE = number(-3e38, 3e38)  # in the range of a float32
 _SCORED = Kind(
     "a text with its score",
     lambda value: (
         isinstance(value, list)
         and len(value) == 2
         and UNICODE.accepts(value[0])
-        and number().accepts(value[1])
+        and _SCORE.accepts(value[1])
     ),
 )
 _MODEL = {

@@ -76,5 +76,6 @@ def _compare(
         several = value if isinstance(value, list) else [value]
         if value is not None and -1 not in several and chosen not in several:
             files.notify(
-                f"{files.folder}: {key} is {value} in {name}; the file says {chosen}"
+                f"{files.folder}: {key} is {value} in {name}, but another file says "
+                f"{chosen}, which is written"
             )

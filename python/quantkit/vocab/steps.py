@@ -7,7 +7,6 @@ tokenizers library runs them: a few replacements in a row can make terabytes of 
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -75,7 +74,7 @@ def flat_steps(section: Any) -> Iterator[Any]:
 
 def _parts(step: Any) -> list[Any] | None:
     """The steps of a sequence, or None for any other step."""
-    if not isinstance(step, Mapping):
+    if not isinstance(step, Mapping) or step.get("type") != "Sequence":
         return None
     found = (step[key] for key in _PARTS if isinstance(step.get(key), list))
     return next(found, None)
@@ -121,6 +120,8 @@ def _check_step(step: Any, what: str) -> None:
     checked(step, OBJECT, f"{what}: a step")
     check_keys(step, _STEP, f"{what}: ")
     kind = step["type"]
+    if kind == "Sequence":  # one with a list of steps is not a step itself
+        raise FormatError(f"{what}: a Sequence has no list of steps")
     if kind in ("Replace", "Split"):
         checked(step.get("pattern"), _PATTERN, f"{what}: pattern of {kind}")
     if kind == "RobertaProcessing":
@@ -137,13 +138,18 @@ def _check_step(step: Any, what: str) -> None:
 
 
 def _charsmap(step: Json, what: str) -> bytes:
-    """The bytes of a compiled normalization."""
+    """The bytes of a compiled normalization: the size of a trie, the trie, texts."""
     try:
-        return b64decode(step.get("precompiled_charsmap") or "", validate=True)
-    except (binascii.Error, ValueError):
+        content = b64decode(step.get("precompiled_charsmap") or "", validate=True)
+        size = int.from_bytes(content[:4], "little")
+        if content and (size % 4 or len(content) <= 4 + size):
+            raise ValueError("the trie is not as long as it says")
+    except ValueError as error:  # also binascii.Error
         raise FormatError(
-            f"{what}: precompiled_charsmap is not base64; download the file again"
+            f"{what}: precompiled_charsmap is damaged ({error}); download the file "
+            "again"
         ) from None
+    return content
 
 
 def check_growth(tokenizer: Json, length: int, what: str) -> None:
