@@ -12,17 +12,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..errors import FormatError
 from ..files.json_file import read_json
 from ..gguf.keys import Field, ValueType, array, string
 from ..settings import checked
 from .files import TokenizerFiles
+from .reading import read_text
 from .schema import TEMPLATES
 
 __all__ = ["chat_template_fields"]
 
-MAX_TEMPLATE_BYTES = 1 << 24
-"""The largest template file that is read; real ones have up to some 100 KB."""
 _DEFAULT = "default"
 
 
@@ -64,7 +62,7 @@ def _in_files(folder: Path) -> dict[str, str]:
     paths = {_DEFAULT: folder / "chat_template.jinja"}
     others = sorted((folder / "additional_chat_templates").glob("*.jinja"))
     paths |= {path.name.removesuffix(".jinja"): path for path in others}
-    return {name: _read(path) for name, path in paths.items() if path.exists()}
+    return {name: read_text(path) for name, path in paths.items() if path.exists()}
 
 
 def _in_json(path: Path) -> dict[str, str]:
@@ -81,16 +79,3 @@ def _by_name(template: Any) -> dict[str, str]:
     if isinstance(template, list):
         return {choice["name"]: choice["template"] for choice in template}
     return dict(template)
-
-
-def _read(path: Path) -> str:
-    """The text of a template file, with "\\n" at the ends of lines."""
-    if not path.is_file() or path.stat().st_size > MAX_TEMPLATE_BYTES:
-        raise FormatError(
-            f"{path} is no regular file of up to {MAX_TEMPLATE_BYTES:,} bytes, as a "
-            "chat template would be; download it again"
-        )
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path} is not UTF-8 ({error}); download it again") from None

@@ -20,6 +20,7 @@ from ..tokens.token_type import TokenType
 from .added import AddedToken, own_ids
 from .files import TokenizerFiles
 from .pre_hashes import CHECK_TEXT, PRE_TOKENIZER_HASHES
+from .reading import read_text
 from .schema import Json
 from .steps import check_growth
 
@@ -96,12 +97,9 @@ def read_merges(path: Path) -> list[str]:
     """The merges in a merges.txt: its lines of two words, after a "#" header line.
 
     Raises:
-        FormatError: the file is not UTF-8.
+        FormatError: the file is too large or not UTF-8.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path} is not UTF-8 ({error}); download it again") from None
+    lines = read_text(path).split("\n")
     if lines[0].strip().startswith("#"):
         del lines[0]
     return [" ".join(words) for line in lines if len(words := line.split()) == 2]

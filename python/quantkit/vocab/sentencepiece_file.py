@@ -15,6 +15,7 @@ from sentencepiece import SentencePieceProcessor
 
 from ..errors import FormatError
 from ..tokens.token_type import TokenType
+from .reading import read_bytes
 
 __all__ = ["ModelType", "Piece", "SentencePieceFile", "is_tiktoken"]
 
@@ -66,11 +67,11 @@ class SentencePieceFile:
             FormatError: it is not a SentencePiece model.
         """
         model = SentencePieceProcessor()
+        content = read_bytes(path)
         try:
-            content = path.read_bytes()
             model.LoadFromSerializedProto(content)
             return _parsed(model, content)
-        except (OSError, RuntimeError, ValueError, LookupError) as error:
+        except (RuntimeError, ValueError, LookupError) as error:
             raise FormatError(
                 f"{path} is not a SentencePiece model; download it again, or remove it "
                 "if tokenizer.json is the model's tokenizer"

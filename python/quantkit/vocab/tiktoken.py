@@ -19,6 +19,7 @@ from .added import AddedToken, padding
 from .byte_letters import to_letters
 from .byte_level import bpe_fields
 from .files import TokenizerFiles
+from .reading import read_bytes
 
 __all__ = ["TiktokenRules", "tiktoken_fields"]
 
@@ -85,7 +86,7 @@ def read_ranks(path: Path) -> Ranks:
     """
     ranks: Ranks = {}
     n_lines = 0
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(read_bytes(path).splitlines(), 1):
         if not line.strip():
             continue
         try:
