@@ -31,8 +31,8 @@ Json = dict[str, Any]
 
 DROP = object()
 VALUES: tuple[Any, ...] = (
-    *(DROP, None, True, -1, 2**63, 1.5, float("nan"), "", "\ud800", [], {}, [None]),
-    *([[]], {"a": 1}, {"content": 5}, {"type": "Sequence"}),
+    *(DROP, None, True, -1, 2**63, float("nan"), "", "\ud800", [None], {}),
+    *({"content": 5}, {"type": "Sequence"}),
 )
 PANIC = r"(?=(.+)+\x00)a"
 """An expression that reaches the limit of the library's engine, so that it panics."""
@@ -122,7 +122,7 @@ def folders() -> dict[str, Json]:
         "continuing_subword_prefix": "##",
         "max_input_chars_per_word": 100,
     }
-    rest = {"added_tokens": [], "normalizer": None, "pre_tokenizer": None}
+    rest: Json = {"added_tokens": [], "normalizer": None, "pre_tokenizer": None}
     return {
         "letters": {"tokenizer": letters()},
         "pieces": {"tokenizer": piece_merges("ab", ("a", "b"))},
