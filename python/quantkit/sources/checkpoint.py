@@ -26,6 +26,7 @@ from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from ..gguf.source import SourceOpener, SourceTensor
 from ..models import check_model, settled
 from ..models.family import Named
+from ..progress import Notify
 from ..quantizing.slabs import Slab
 from ..types import QuantType
 from ..vocab import VocabType, tokenizer_fields
@@ -65,6 +66,7 @@ class CheckpointSource:
         pad_vocab: pad the vocabulary to the model's `vocab_size` with placeholders.
         metadata_file: a JSON file with `general.*` keys that replace the folder's.
         symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
+        notify: called with a message where two of the tokenizer's files disagree.
 
     Attributes:
         checkpoint: the open folder.
@@ -90,6 +92,7 @@ class CheckpointSource:
         pad_vocab: bool = False,
         metadata_file: Path | None = None,
         symmetric_q4_0: bool = False,
+        notify: Notify | None = None,
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(folder, symmetric_q4_0=symmetric_q4_0)
         self.paths = checkpoint.paths
@@ -101,6 +104,7 @@ class CheckpointSource:
             pre_tokenizer=pre_tokenizer,
             vocab_type=vocab_type,
             pad_vocab=pad_vocab,
+            notify=notify,
         )
         self._metadata_file = metadata_file
         self.type = matrix_type(outtype or "auto", checkpoint.half_type)

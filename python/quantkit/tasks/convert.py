@@ -13,7 +13,7 @@ from ..importance.given import ImportanceLike
 from ..output.splits import by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
 from ..paths import StrPath, as_path
-from ..progress import Progress
+from ..progress import Notify, Progress
 from ..recipes import Recipe
 from ..recipes.mixes import RecipeLike
 from ..sources.checkpoint import OUTTYPES, CheckpointSource, TensorsOnlySource
@@ -79,6 +79,7 @@ def convert(
     dry_run: bool = False,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
+    notify: Notify | None = None,
 ) -> ConvertReport:
     """Convert a Hugging Face checkpoint folder to a GGUF file.
 
@@ -102,6 +103,7 @@ def convert(
         dry_run: do everything but write.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
+        notify: called with a message where two of the tokenizer's files disagree.
 
     Raises:
         QuantkitError: the folder cannot be read, or the file cannot be written.
@@ -130,6 +132,7 @@ def convert(
             pad_vocab=pad_vocab,
             metadata_file=general,
             symmetric_q4_0=symmetric_q4_0,
+            notify=notify,
         )
     with source.checkpoint:
         if isinstance(source, CheckpointSource):
