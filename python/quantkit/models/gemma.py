@@ -190,7 +190,6 @@ class Gemma3(Gemma2):
         ATTENTION_CAP: None,
         LOGIT_CAP: None,
     }
-    renames = (("language_model.", ""),)
     skipped = COMPUTED
     foreign = ("vision_tower.", "vision_model.", "multi_modal_projector.")
     assumed: ClassVar = {**Gemma.assumed, ATTENTION_CAP: (None,)}

@@ -172,7 +172,6 @@ class Glm4(Glm):
 
     name = "glm4"
     hf_classes = ("Glm4ForCausalLM", "Glm4vForConditionalGeneration")
-    renames = (("language_model.", ""),)
     foreign = ("visual.",)
     split_sizes = ()
     inner: ClassVar = {

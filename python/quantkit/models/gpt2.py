@@ -17,9 +17,11 @@ from ..forward.facts import Facts
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
 from .config import FILE_TYPE, first, n_layers, required
-from .family import Family, Named
+from .family import Family, Named, Tensors
 
 __all__ = ["GPT2"]
+
+CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 
 
 class GPT2(Family):
@@ -71,9 +73,15 @@ class GPT2(Family):
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
         """The GGUF tensor of a checkpoint tensor; Conv1D matrices are transposed."""
-        if source.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
-            tensor = transposed(tensor)
+        tensor = transposed(tensor) if source.endswith(CONV1D) else tensor
         yield self.gguf_name(source, config), tensor
+
+    def oriented(self, products: Tensors) -> Tensors:
+        """Products of adapters, as [inputs, outputs] for Conv1D matrices."""
+        return {
+            name: transposed(tensor) if name.endswith(CONV1D) else tensor
+            for name, tensor in products.items()
+        }
 
     def load(self, facts: Facts, weights: Weights) -> Model:
         """Build the model from GGUF metadata and tensors."""
