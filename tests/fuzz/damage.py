@@ -82,7 +82,7 @@ def _change(parent: Any, key: Any, root: list[Json], choices: Choices) -> None:
     elif action == 4 and isinstance(parent[key], int | float):
         parent[key] = choices.pick(NUMBERS)
     else:
-        parent[key] = choices.pick(VALUES)
+        parent[key] = copy.deepcopy(choices.pick(VALUES))
 
 
 def _f32(*values: float) -> Field:

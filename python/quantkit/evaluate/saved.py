@@ -22,8 +22,8 @@ import numpy as np
 
 from ..errors import OutputError
 from ..files.records import RecordFile
-from ..settings import TEXT, number
 from ..files.target import beside
+from ..settings import TEXT, number
 from .likelihood import TokenScores
 
 __all__ = ["SavedScores", "Timed", "scores_beside"]
