@@ -181,7 +181,7 @@ def _sampling_fields(path: Path) -> dict[str, Field]:
     for key, (typed, names) in _SAMPLING.items():
         name = next((name for name in names if name in config), None)
         value = None if name is None else config[name]
-        if isinstance(value, float) and value.is_integer():
+        if typed is int32 and isinstance(value, float) and value.is_integer():
             value = int(value)
         if value is not None:
             checked(value, _KINDS[typed], f"{path}: {name}", CheckpointError)
