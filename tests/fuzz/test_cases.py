@@ -28,7 +28,7 @@ def test_every_case_belongs_to_a_reader() -> None:
     assert {path.name for path in CASES.iterdir()} <= set(READERS)
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", sorted(set(READERS) - {"gguf_model"}))
 def test_damaged_seeds(name: str) -> None:
     """Each seed, and what a few changes make of it."""
     rng = random.Random(name)
