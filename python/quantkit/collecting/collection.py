@@ -34,7 +34,7 @@ from ..paths import StrPath, as_path
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
 from ..sources.checking import check_source
-from ..sources.opening import ModelLike, open_source
+from ..sources.opening import ModelLike, open_runnable
 from ..tokens.chunks import Chunk, Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
 from ..tokens.texts import TextLike, as_texts, name_of
@@ -163,7 +163,7 @@ class Collection:
             raise OptionError(
                 "`stride` is not allowed: all positions of a chunk are summed"
             )
-        self._source = open_source(model)
+        self._source = open_runnable(model)
         self._cut = [
             (str(each) if isinstance(each, Path) else name_of(each), cut)
             for each in texts

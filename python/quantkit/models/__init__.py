@@ -13,10 +13,11 @@ from ..forward.facts import Facts
 from ..forward.outline import Outline
 from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_settings
 from ..gguf.keys import Field
+from ..settings import MAX_COUNT
 from .baichuan import Baichuan
 from .bloom import Bloom
 from .cohere import Cohere
-from .config_keys import checked_config
+from .config_keys import check_sizes, checked_config
 from .config_relations import check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
 from .ernie4_5 import Ernie45
@@ -116,11 +117,12 @@ def family_for_config(config: Config) -> Family:
     )
 
 
-def settled(config: Config) -> tuple[Family, dict[str, Any]]:
+def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str, Any]]:
     """The family of a Hugging Face config, and the complete config.
 
     Args:
         config: with the keys of a nested `text_config` at the top level.
+        longest: the longest axis of the checkpoint's tensors.
 
     Raises:
         CheckpointError: a value has a wrong type or range, or contradicts another.
@@ -129,6 +131,7 @@ def settled(config: Config) -> tuple[Family, dict[str, Any]]:
     stated = checked_config(config)
     family = family_for_config(stated)
     check_synonyms(stated)
+    check_sizes(stated, longest)
     complete = family.complete(stated)
     check_relations(complete)
     return family, complete

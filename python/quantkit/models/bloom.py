@@ -46,6 +46,8 @@ class Bloom(Family):
         "mlp.dense_h_to_4h": "ffn_up",
         "mlp.dense_4h_to_h": "ffn_down",
     }
+    rope_types = ()
+    assumed: ClassVar = {"apply_residual_connection_post_layernorm": (False,)}
     layout: ClassVar[Layout] = Layout(
         embedding_norm="required",
         norm_bias="required",
@@ -55,7 +57,6 @@ class Bloom(Family):
         gate="none",
         feed_forward_bias="required",
     )
-    assumed: ClassVar = {"apply_residual_connection_post_layernorm": (False,)}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

@@ -16,7 +16,9 @@ from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string
+from ..settings import checked
 from .config import first, required, text_fields
+from .config_keys import FINITE
 from .family import SILU, Family
 
 __all__ = ["Cohere"]
@@ -36,14 +38,14 @@ class Cohere(Family):
         "tie_word_embeddings": True,
     }
     outer: ClassVar = {"model.embed_tokens": "token_embd", "model.norm": "output_norm"}
+    assumed: ClassVar = {**SILU, "tie_word_embeddings": (True,)}
+    rope_types = ("default", "dynamic")
     layout: ClassVar[Layout] = Layout(
         head="none",
         feed_forward_norm="none",
         query_norms="optional",
         query_norm_span="heads",
     )
-    assumed: ClassVar = {**SILU, "tie_word_embeddings": (True,)}
-    rope_types = ("default", "dynamic")
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class.
@@ -57,9 +59,12 @@ class Cohere(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
+        scale = checked(
+            required(config, "logit_scale"), FINITE, "config.json: logit_scale"
+        )
         return {
             **text_fields(config, file_type),
-            "logit_scale": float32(required(config, "logit_scale")),
+            "logit_scale": float32(scale),
             "rope.scaling.type": string("none"),
         }
 

@@ -207,10 +207,9 @@ class DeepseekV3(DeepseekV2):
         "scoring_func": "sigmoid",
     }
     assumed: ClassVar = {
-        **DeepseekV2.assumed,
+        **{k: v for k, v in DeepseekV2.assumed.items() if k != "norm_topk_prob"},
         "scoring_func": ("sigmoid",),
         "topk_method": ("noaux_tc",),
-        "norm_topk_prob": (True, False),
         "rope_interleave": (True,),
     }
 

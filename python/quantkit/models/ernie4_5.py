@@ -40,10 +40,10 @@ class Ernie45(Family):
         "tie_word_embeddings": True,
     }
     renames = (("ernie.", "model."),)
+    assumed: ClassVar = {**SILU, "compression_ratio": (1.0,)}
     layout: ClassVar[Layout] = Layout(
         attention_bias="optional", feed_forward_bias="optional"
     )
-    assumed: ClassVar = {**SILU, "compression_ratio": (1.0,)}
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""

@@ -60,6 +60,11 @@ class Falcon(Family):
         "mlp.dense_h_to_4h": "ffn_up",
         "mlp.dense_4h_to_h": "ffn_down",
     }
+    assumed: ClassVar = {
+        "alibi": (False,),  # Falcon-RW has ALiBi and sequential parts
+        "parallel_attn": (True,),
+        "activation": ("gelu", "gelu_python"),
+    }
     layout: ClassVar[Layout] = Layout(
         norm_bias="required",
         feed_forward_norm="none",
@@ -68,11 +73,6 @@ class Falcon(Family):
         query_bias="none",
         gate="none",
     )
-    assumed: ClassVar = {
-        "alibi": (False,),  # Falcon-RW has ALiBi and sequential parts
-        "parallel_attn": (True,),
-        "activation": ("gelu", "gelu_python"),
-    }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

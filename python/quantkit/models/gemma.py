@@ -69,12 +69,12 @@ class Gemma(Family):
         "tie_word_embeddings": True,
     }
     skipped: ClassVar[tuple[str, ...]] = (*COMPUTED, "lm_head.weight")
-    layout: ClassVar[Layout] = Layout(head="none")
     assumed: ClassVar = {
         "hidden_act": GELUS,
         "hidden_activation": GELUS,
         "use_bidirectional_attention": (False,),
     }
+    layout: ClassVar[Layout] = Layout(head="none")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

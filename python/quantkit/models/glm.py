@@ -33,7 +33,7 @@ from .config import (
     text_fields,
 )
 from .family import DECODER_LAYER, Family, Named
-from .rope_config import rope_parameters, rotary_fields
+from .rope_config import rope_parameters, rotary_fields, rotated_size
 
 __all__ = ["ChatGlm", "Glm", "Glm4"]
 
@@ -73,7 +73,6 @@ class Glm(Family):
         "rms_norm_eps": 1.5625e-07,
     }
     inner: ClassVar = {**DECODER_LAYER, "mlp.gate_up_proj": "ffn_up"}
-    layout: ClassVar[Layout] = Layout(gate="fused")
     rotates_partly = True
     split_sizes: ClassVar[tuple[str, ...]] = ("head_dim", "kv_channels")
     """Keys whose value must be the hidden size divided by the number of heads."""
@@ -87,6 +86,8 @@ class Glm(Family):
         super().check_settings(config)
         for key in self.split_sizes:
             require_setting(config, key, _split_size(config))
+
+    layout: ClassVar[Layout] = Layout(gate="fused")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -205,7 +206,7 @@ class Glm4(Glm):
 def n_rotated(config: Config, head_size: int) -> int:
     """The number of components of a head that rotate."""
     share = rope_parameters(config).get("partial_rotary_factor", SHARE)
-    return int(head_size * share)
+    return rotated_size(int(head_size * share))
 
 
 def halved_rows(source: str, tensor: LazyTensor, config: Config) -> NDArray[np.intp]:

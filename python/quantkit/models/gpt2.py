@@ -49,6 +49,13 @@ class GPT2(Family):
         "mlp.c_fc": "ffn_up",
         "mlp.c_proj": "ffn_down",
     }
+    rope_types = ()
+    assumed: ClassVar = {
+        "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
+        "scale_attn_weights": (True,),
+        "scale_attn_by_inverse_layer_idx": (False,),
+        "add_cross_attention": (False,),
+    }
     layout: ClassVar[Layout] = Layout(
         positions="required",
         norm_bias="required",
@@ -58,12 +65,6 @@ class GPT2(Family):
         gate="none",
         feed_forward_bias="required",
     )
-    assumed: ClassVar = {
-        "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
-        "scale_attn_weights": (True,),
-        "scale_attn_by_inverse_layer_idx": (False,),
-        "add_cross_attention": (False,),
-    }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

@@ -24,11 +24,12 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from .config import n_layers, required
 from .family import Family, Named
-from .rope_config import rope_parameters, unassumed_rotary_fields
+from .rope_config import rope_parameters, rotated_size, unassumed_rotary_fields
 
 __all__ = ["GPTNeoX", "rows_by_part"]
 
 
+SHARE = 0.25
 # GGUF has no key for the kind of GELU, and readers differ.
 GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python")
 
@@ -40,7 +41,6 @@ class GPTNeoX(Family):
     hf_classes = ("GPTNeoXForCausalLM",)
     defaults: ClassVar = {
         "layer_norm_eps": 1e-5,
-        "rotary_pct": 0.25,
         "use_parallel_residual": True,
     }
     skipped: ClassVar = (
@@ -62,6 +62,8 @@ class GPTNeoX(Family):
         "mlp.dense_h_to_4h": "ffn_up",
         "mlp.dense_4h_to_h": "ffn_down",
     }
+    assumed: ClassVar = {"hidden_act": GELUS}
+    rotates_partly = True
     layout: ClassVar[Layout] = Layout(
         head="required",
         norm_bias="required",
@@ -71,20 +73,19 @@ class GPTNeoX(Family):
         gate="none",
         feed_forward_bias="required",
     )
-    assumed: ClassVar = {"hidden_act": GELUS}
-    rotates_partly = True
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         width = required(config, "hidden_size")
         n_heads = required(config, "num_attention_heads")
-        share = rope_parameters(config)["partial_rotary_factor"]
+        share = rope_parameters(config).get("partial_rotary_factor", SHARE)
+        n_rotated = rotated_size(int(share * (width // n_heads)))
         return {
             "context_length": uint32(required(config, "max_position_embeddings")),
             "embedding_length": uint32(width),
             "block_count": uint32(n_layers(config)),
             "feed_forward_length": uint32(required(config, "intermediate_size")),
-            "rope.dimension_count": uint32(int(share * (width // n_heads))),
+            "rope.dimension_count": uint32(n_rotated),
             "attention.head_count": uint32(n_heads),
             "use_parallel_residual": boolean(required(config, "use_parallel_residual")),
             "attention.layer_norm_epsilon": float32(required(config, "layer_norm_eps")),

@@ -45,8 +45,8 @@ class HunYuanDense(Family):
         "self_attn.query_layernorm": "attn_q_norm",
         "self_attn.key_layernorm": "attn_k_norm",
     }
-    layout: ClassVar[Layout] = Layout(query_norms="required")
     assumed: ClassVar = {**SILU, "use_cla": (False,)}
+    layout: ClassVar[Layout] = Layout(query_norms="required")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.

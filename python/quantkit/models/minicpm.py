@@ -20,10 +20,10 @@ from ..forward.facts import Facts
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32
 from ..settings import number
-from .config import head_size, n_layers, required, text_fields
+from .config import head_size, n_layers, require_setting, required, text_fields
 from .family import Family, Named
 from .llama import Llama
-from .rope_config import rope_parameters
+from .rope_config import ORIGINAL, rope_parameters
 
 __all__ = ["MiniCPM"]
 
@@ -44,6 +44,18 @@ class MiniCPM(Llama):
     defaults: ClassVar = {"default_theta": None, "tie_word_embeddings": True}
     fills_head_size = False
     rope_types = (*Family.rope_types, "longrope")
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        parameters = rope_parameters(config)
+        if parameters["rope_type"] == "longrope":
+            context = required(config, "max_position_embeddings")
+            require_setting(parameters, ORIGINAL, context)
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

@@ -19,6 +19,8 @@ from .family import Family
 
 __all__ = ["Mpt"]
 
+LAYER_NORMS = ("low_precision_layernorm", "layernorm")
+
 
 class Mpt(Family):
     """The architecture that llama.cpp calls `mpt`."""
@@ -44,18 +46,12 @@ class Mpt(Family):
         "ffn.up_proj": "ffn_up",
         "ffn.down_proj": "ffn_down",
     }
-    layout: ClassVar[Layout] = Layout(
-        positions="optional",
-        norm_bias="optional",
-        fused=True,
-        attention_bias="optional",
-        query_norms="optional",
-        query_norm_bias="optional",
-        query_norm_span="all",
-        gate="none",
-        feed_forward_bias="optional",
-    )
-    assumed: ClassVar = {"logit_scale": (None,), "expansion_ratio": (4,)}
+    rope_types = ()
+    assumed: ClassVar = {
+        "logit_scale": (None,),
+        "expansion_ratio": (4,),
+        "norm_type": LAYER_NORMS,
+    }
     assumed_attention: ClassVar = {
         "attn_type": ("multihead_attention", "grouped_query_attention"),
         "prefix_lm": (False,),
@@ -78,6 +74,18 @@ class Mpt(Family):
         size = required(config, "d_model") / required(config, "n_heads")
         if scale is None or not math.isclose(scale, size**-0.5, rel_tol=1e-6):
             require_setting(attention, "softmax_scale", None)
+
+    layout: ClassVar[Layout] = Layout(
+        positions="optional",
+        norm_bias="optional",
+        fused=True,
+        attention_bias="optional",
+        query_norms="optional",
+        query_norm_bias="optional",
+        query_norm_span="all",
+        gate="none",
+        feed_forward_bias="optional",
+    )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.

@@ -39,8 +39,8 @@ class Olmo(Llama):
         "num_key_value_heads": None,
         "max_position_embeddings": 2048,
     }
-    layout: ClassVar[Layout] = Layout()
     rope_types = Family.rope_types
+    layout: ClassVar[Layout] = Layout()
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""

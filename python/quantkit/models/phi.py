@@ -26,7 +26,7 @@ from ..forward.windows import WINDOW
 from ..gguf.keys import Field, boolean, float32, uint32
 from .config import FILE_TYPE, ordered, required, text_fields
 from .family import DECODER_LAYER, Family, Named
-from .rope_config import rope_parameters, unassumed_rotary_fields
+from .rope_config import rope_parameters, rotated_size, unassumed_rotary_fields
 
 __all__ = ["Phi", "Phi3"]
 
@@ -85,6 +85,8 @@ class Phi(Family):
         "mlp.fc1": "ffn_up",
         "mlp.fc2": "ffn_down",
     }
+    assumed: ClassVar = {"hidden_act": TANH_GELUS, "qk_layernorm": (False,)}
+    rotates_partly = True
     layout: ClassVar[Layout] = Layout(
         head="required",
         head_bias="required",
@@ -94,8 +96,6 @@ class Phi(Family):
         gate="none",
         feed_forward_bias="required",
     )
-    assumed: ClassVar = {"hidden_act": TANH_GELUS, "qk_layernorm": (False,)}
-    rotates_partly = True
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -136,7 +136,6 @@ class Phi3(Family):
         "self_attn.qkv_proj": "attn_qkv",
         "mlp.gate_up_proj": "ffn_up",
     }
-    layout: ClassVar[Layout] = Layout(gate="fused", long_frequencies="optional")
     rope_types = ("default", "longrope", "su", "yarn", "dynamic")
     rotates_partly = True
 
@@ -151,6 +150,8 @@ class Phi3(Family):
         parameters = rope_parameters(config)
         if parameters["rope_type"] not in ("default", "dynamic"):
             required(parameters, "long_factor")
+
+    layout: ClassVar[Layout] = Layout(gate="fused", long_frequencies="optional")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -199,7 +200,8 @@ def n_rotated(config: Config) -> int:
     """The number of components of a head that rotate."""
     share = rope_parameters(config).get("partial_rotary_factor", 1.0)
     width = required(config, "hidden_size", "n_embd")
-    return int(share * width) // int(required(config, "num_attention_heads", "n_head"))
+    n_heads = required(config, "num_attention_heads", "n_head")
+    return rotated_size(int(share * width) // int(n_heads))
 
 
 def original_context(config: Config) -> int:

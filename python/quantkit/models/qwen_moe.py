@@ -158,10 +158,10 @@ class Qwen3Moe(Qwen2Moe):
     norms_shares = True
     layout: ClassVar[Layout] = Layout(query_norms="required")
 
-    def experts_of(self, facts: Facts) -> Experts:
-        """The experts of the forward pass."""
-        return self.own_experts(facts)
-
     def windows(self, config: Config) -> list[bool]:
         """Whether each layer has a sliding window, if the model uses them."""
         return [True] * n_layers(config)
+
+    def experts_of(self, facts: Facts) -> Experts:
+        """The experts of the forward pass."""
+        return self.own_experts(facts)

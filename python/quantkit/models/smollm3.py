@@ -39,8 +39,8 @@ class SmolLM3(Llama):
         "tie_word_embeddings": True,
     }
     fills_head_size = False
-    layout: ClassVar[Layout] = Layout()
     rope_types = Family.rope_types
+    layout: ClassVar[Layout] = Layout()
 
     assumed: ClassVar = {**Llama.assumed, "use_sliding_window": (False,)}
 

@@ -27,7 +27,7 @@ from .config import (
     text_fields,
 )
 from .family import DECODER_LAYER, Family, Named, Tensors
-from .rope_config import rope_parameters, unassumed_rotary_fields
+from .rope_config import rope_parameters, rotated_size, unassumed_rotary_fields
 
 __all__ = ["StableLm"]
 
@@ -60,13 +60,13 @@ class StableLm(Family):
         "self_attn.q_layernorm": "attn_q_norm",
         "self_attn.k_layernorm": "attn_k_norm",
     }
+    rotates_partly = True
     layout: ClassVar[Layout] = Layout(
         head="required",
         norm_bias="required",
         query_norms="optional",
         query_norm_span="heads",
     )
-    rotates_partly = True
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class.
@@ -87,7 +87,7 @@ class StableLm(Family):
         size = width // required(config, "num_attention_heads")
         fields = {
             **text_fields(config, file_type),
-            "rope.dimension_count": uint32(int(share * size)),
+            "rope.dimension_count": uint32(rotated_size(int(share * size))),
             "use_parallel_residual": boolean(config["use_parallel_residual"]),
         }
         return ordered(fields, *FIELDS) | unassumed_rotary_fields(config)

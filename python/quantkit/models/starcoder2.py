@@ -31,13 +31,13 @@ class Starcoder2(Family):
         "mlp.c_fc": "ffn_up",
         "mlp.c_proj": "ffn_down",
     }
+    assumed: ClassVar = {"hidden_act": ("gelu_pytorch_tanh", "gelu_new", "gelu_fast")}
     layout: ClassVar[Layout] = Layout(
         norm_bias="required",
         attention_bias="required",
         gate="none",
         feed_forward_bias="required",
     )
-    assumed: ClassVar = {"hidden_act": ("gelu_pytorch_tanh", "gelu_new", "gelu_fast")}
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

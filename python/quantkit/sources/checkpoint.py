@@ -26,6 +26,7 @@ from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from ..gguf.source import SourceOpener, SourceTensor
 from ..models import check_model, settled
 from ..models.family import Named
+from ..progress import Notify
 from ..quantizing.slabs import Slab
 from ..types import QuantType
 from ..vocab import VocabType, tokenizer_fields
@@ -65,6 +66,7 @@ class CheckpointSource:
         pad_vocab: pad the vocabulary to the model's `vocab_size` with placeholders.
         metadata_file: a JSON file with `general.*` keys that replace the folder's.
         symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
+        notify: called with a message where two of the tokenizer's files disagree.
 
     Attributes:
         checkpoint: the open folder.
@@ -90,16 +92,19 @@ class CheckpointSource:
         pad_vocab: bool = False,
         metadata_file: Path | None = None,
         symmetric_q4_0: bool = False,
+        notify: Notify | None = None,
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(folder, symmetric_q4_0=symmetric_q4_0)
         self.paths = checkpoint.paths
-        self._family, self._config = settled(checkpoint.config)
+        axes = (n for tensor in checkpoint.tensors.values() for n in tensor.shape)
+        self._family, self._config = settled(checkpoint.config, max(axes, default=0))
         self._family.check_settings(self._config)
         self._vocabulary = partial(
             tokenizer_fields,
             pre_tokenizer=pre_tokenizer,
             vocab_type=vocab_type,
             pad_vocab=pad_vocab,
+            notify=notify,
         )
         self._metadata_file = metadata_file
         self.type = matrix_type(outtype or "auto", checkpoint.half_type)
@@ -241,10 +246,12 @@ class TensorsOnlySource:
     def metadata(self) -> Mapping[str, Field]:
         """Typed metadata by GGUF key; the architecture is the config's `model_type`."""
         config = self.checkpoint.config
-        classes = config.get("architectures") or [config.get("_class_name")]
-        arch = config.get("model_type") or classes[0] or "unknown"
+        classes = config.get("architectures")
+        named = classes if isinstance(classes, list) else []
+        known = (config.get("model_type"), *named[:1], config.get("_class_name"))
+        arch = next((n for n in known if n and isinstance(n, str)), "unknown")
         return {
-            "general.architecture": string(str(arch)),
+            "general.architecture": string(arch),
             "general.type": string("model"),
             **described(self.checkpoint.folder, self.tensors, self._metadata_file),
             "general.file_type": uint32(FileType[self.type.name]),
@@ -317,8 +324,16 @@ def typed_tensor(
         name: GGUF name.
         tensor: the tensor.
         matrix_type: its type if it is a matrix; None: keep the stored type.
+
+    Raises:
+        CheckpointError: the tensor has no weights.
     """
     source = SourceTensor(name, tensor.shape, tensor.type, tensor.rows)
+    if 0 in source.shape:
+        raise CheckpointError(
+            f"tensor {name!r} has shape {list(source.shape)}, so it has no weights; "
+            "save the checkpoint again (with DeepSpeed's ZeRO-3: gathered)"
+        )
     if len(source.shape) > MAX_DIMENSIONS:
         *_, a, b, c = source.shape
         source = replace(source, shape=(source.n_weights // (a * b * c), a, b, c))
