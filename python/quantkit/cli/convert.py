@@ -11,7 +11,8 @@ from ..tasks.convert import OUTTYPES, convert
 from ..tasks.convert_lora import convert_lora
 from ..vocab import VocabType
 from . import tables
-from .console import print_result, progress_bar
+from .bars import progress_bar
+from .console import print_result
 from .options import Importance, Quiet, SplitMaxBytes, Threads, recipe_name
 
 __all__ = ["convert_command", "convert_lora_command"]
@@ -129,7 +130,7 @@ def convert_command(
             threads=threads,
             progress=progress,
         )
-    print_result(tables.convert_summary(result))
+    print_result(*tables.convert_summary(result))
 
 
 def convert_lora_command(
@@ -154,7 +155,7 @@ def convert_lora_command(
     target = out or _default_output(adapter, outtype)
     with progress_bar(quiet, in_bytes=True) as progress:
         result = convert_lora(adapter, base, target, outtype, progress=progress)
-    print_result(tables.convert_summary(result))
+    print_result(*tables.convert_summary(result))
 
 
 def _default_output(folder: Path, outtype: str) -> Path:

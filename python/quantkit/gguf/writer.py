@@ -79,6 +79,7 @@ class GGUFWriter:
         self._pending = deque(tensors)
         self._written = 0  # bytes of the first pending tensor
         self._is_synced = False
+        self._is_committed = False
         self._resumable = resumable
         self._part = PartFile(self.path, self.size_bytes, resumable=resumable)
 
@@ -167,14 +168,36 @@ class GGUFWriter:
         self._part.sync()
         self._is_synced = True
 
+    def commit(self) -> None:
+        """Rename the complete file to `path`; leaving does it otherwise.
+
+        Raises:
+            OutputError: the file cannot be written.
+            ShapeError: a tensor is not complete.
+        """
+        if not self._is_synced:
+            self.sync()
+        self._part.commit()
+        self._is_committed = True
+
+    def remove_target(self) -> None:
+        """Remove the file at `path` that this one replaces, if there is one.
+
+        Raises:
+            OutputError: it cannot be removed.
+        """
+        self._part.remove_target()
+
+    def withdraw(self) -> None:
+        """Remove the file at `path` if `commit` wrote it."""
+        self._part.withdraw()
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and self._resumable and not issubclass(kind, Exception):
             self._part.close()
         try:
-            if kind is None:
-                if not self._is_synced:
-                    self.sync()
-                self._part.commit()
+            if kind is None and not self._is_committed:
+                self.commit()
         finally:
             self._part.discard()
 

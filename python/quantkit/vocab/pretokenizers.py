@@ -33,9 +33,9 @@ def recognize(tokenizer: Json) -> str:
     if name is None:
         steps = tuple(_all_steps(tokenizer))
         raise UnsupportedModelError(
-            "quantkit does not know how this tokenizer.json splits text:\n  "
-            + "\n  ".join(steps or ("(no steps)",))
-            + "\nIf you know llama.cpp's name for it, give that: `pre_tokenizer=NAME`"
+            "quantkit does not know how this tokenizer.json splits text; if you know "
+            "llama.cpp's name for it, give that: `pre_tokenizer=NAME`; the steps are "
+            + (", ".join(steps) or "(no steps)")
         )
     return name
 
