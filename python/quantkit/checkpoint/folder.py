@@ -35,6 +35,7 @@ __all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config", "read_s
 INDEX = "model.safetensors.index.json"
 PICKLED = ("*.bin", "*.pt", "*.pth")
 HALVES = ("F16", "BF16")
+TIED = "tie_word_embeddings"
 SECTION = Kind("an object or null", lambda value: isinstance(value, dict | None))
 QUANTIZATION_FILES = {
     "quantize_config.json": "gptq",
@@ -124,7 +125,10 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     if config is None:
         return None
     inner = checked(config.get("text_config"), SECTION, f"{path}: text_config")
-    return {**config, **(inner or {})}
+    merged = {**config, **(inner or {})}
+    if config.get(TIED) is True:  # in transformers 5 the model's own flag counts
+        merged[TIED] = True
+    return merged
 
 
 def half_type(tensors: Iterable[CheckpointTensor]) -> QuantType | None:

@@ -43,6 +43,7 @@ class HunYuanDense(Family):
         "self_attn.query_layernorm": "attn_q_norm",
         "self_attn.key_layernorm": "attn_k_norm",
     }
+    drops_tied_head = True
     assumed: ClassVar = {**SILU, "use_cla": (False,)}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ..forward.base import Model, Weights
+from ..forward.base import Config, Model, Weights
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from .family import DECODER_LAYER, Family
+from .windows import warn_of_windows
 
 __all__ = ["Starcoder2"]
 
@@ -30,6 +31,15 @@ class Starcoder2(Family):
         "mlp.c_proj": "ffn_down",
     }
     assumed: ClassVar = {"hidden_act": ("gelu_pytorch_tanh", "gelu_new", "gelu_fast")}
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent; warn of the window.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        warn_of_windows(config)
 
     def load(self, facts: Facts, weights: Weights) -> Model:
         """Build the model from GGUF metadata and tensors."""
