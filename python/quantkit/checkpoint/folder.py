@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from ..errors import CheckpointError, FormatError
 from ..files.json_file import read_json
 from ..files.mapped import mapped
-from ..settings import Kind, checked
+from ..settings import Kind, checked, shown
 from ..types import QuantType
 from .hub import resolve
 from .prequantized import meant_tensors
@@ -142,7 +142,7 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     stated = config.get("quantization_config") or {}
     if not isinstance(stated, dict):
         raise FormatError(
-            f"{folder / 'config.json'}: quantization_config is {stated!r}, not an "
+            f"{folder / 'config.json'}: quantization_config is {shown(stated)}, not an "
             "object; download it again"
         )
     for file, method in QUANTIZATION_FILES.items():

@@ -64,6 +64,7 @@ class DeepseekV2(Family):
         "up_proj": "ffn_up_exps",
     }
 
+    rope_types = ("default", "yarn", "dynamic")
     drops_tied_head = True
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,

@@ -46,6 +46,9 @@ YARN_FIELDS = {
     "rope.scaling.yarn_beta_fast": "beta_fast",
     "rope.scaling.yarn_beta_slow": "beta_slow",
 }
+BETAS = {"beta_fast": 32.0, "beta_slow": 1.0}
+"""YaRN's usual values."""
+
 # Different config keys for the same setting.
 BASES = (
     "global_rope_theta",
@@ -234,6 +237,11 @@ def check_rotary(
         require_setting({"truncate": True, **parameters}, "truncate", truncates)
         require_setting(parameters, "extrapolation_factor", 1.0)
         require_setting(parameters, "attn_factor", 1.0)
+        if any(parameters.get(key, usual) != usual for key, usual in BETAS.items()):
+            _log.warning(
+                "config.json has rope scaling 'yarn' with beta_fast and beta_slow other "
+                "than 32 and 1; they are written, but llama.cpp ignores them"
+            )
     stated = config.get("rope_parameters") or {}
     base, used = stated.get("rope_theta"), parameters.get("rope_theta")
     if base is not None and base != used:
