@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor, stacked
 from ..errors import CheckpointError, UnsupportedModelError
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
@@ -83,6 +85,8 @@ class Family:
             rest of the name.
         inner: checkpoint module -> GGUF name, inside a layer.
         experts: module of one expert's matrix -> GGUF name of the stacked matrices.
+        layout: which tensors models have, for the forward pass.
+        unread: starts of the names of tensors that do not change the logits.
     """
 
     name: ClassVar[str]
@@ -100,6 +104,8 @@ class Family:
     layer: ClassVar[re.Pattern[str]] = re.compile(r"model\.layers\.(\d+)\.(.+)")
     inner: ClassVar[Mapping[str, str]] = DECODER_LAYER
     experts: ClassVar[Mapping[str, str]] = {}
+    layout: ClassVar[Layout] = Layout()
+    unread: ClassVar[tuple[str, ...]] = ()
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
@@ -250,7 +256,7 @@ class Family:
             raise unknown_tensor(source, layer, n_layers(config), self.name)
         return f"{name}.{kind}"
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors.
 
         Raises:

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoint.lazy import LazyTensor, taken
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
@@ -62,6 +64,15 @@ class GPTNeoX(Family):
     }
     assumed: ClassVar = {"hidden_act": GELUS}
     rotates_partly = True
+    layout: ClassVar[Layout] = Layout(
+        head="required",
+        norm_bias="required",
+        fused=True,
+        query_bias="required",
+        attention_bias="required",
+        gate="none",
+        feed_forward_bias="required",
+    )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -90,16 +101,17 @@ class GPTNeoX(Family):
             tensor = taken(tensor, rows_by_part(tensor.shape[0], n_heads))
         yield self.gguf_name(source, config), tensor
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_epsilon"),
+            epsilon=facts.epsilon,
+            layout=self.layout,
             centered=True,
             parallel=facts.flag("use_parallel_residual", True),
             activation="gelu",
-            rotary=Rotary.load(facts, weights),
+            rotary=Rotary.load(facts, claims, self.layout),
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
 
 def rows_by_part(n_rows: int, n_heads: int) -> NDArray[np.intp]:

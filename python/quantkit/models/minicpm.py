@@ -14,10 +14,12 @@ import numpy as np
 
 from ..checkpoint.lazy import computed
 from ..errors import CheckpointError
-from ..forward.base import Config, Weights
+from ..forward.base import Config
+from ..forward.claims import Claims
 from ..forward.facts import Facts
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32
+from ..settings import number
 from .config import head_size, n_layers, require_setting, required, text_fields
 from .family import Family, Named
 from .llama import Llama
@@ -81,13 +83,13 @@ class MiniCPM(Llama):
                 )
             yield f"rope_factors_{length}.weight", computed(np.array(factors))
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
-        depth = facts.count("block_count") ** 0.5
-        width = facts.count("embedding_length")
+        depth = facts.n_layers**0.5
+        default = facts.width / LOGIT_WIDTH
         return replace(
-            super().traits(facts, weights),
+            super().traits(facts, claims),
             embedding_scale=facts.number("embedding_scale", EMBEDDING_SCALE),
             residual_scale=facts.number("residual_scale", DEPTH_SCALE / depth),
-            logit_scale=1 / facts.number("logit_scale", width / LOGIT_WIDTH),
+            logit_scale=1 / facts.number("logit_scale", default, number(above=0)),
         )

@@ -239,7 +239,7 @@ def check_rotary(
         require_setting(parameters, "attn_factor", 1.0)
         if any(parameters.get(key, usual) != usual for key, usual in BETAS.items()):
             _log.warning(
-                "config.json has rope scaling 'yarn' with beta_fast and beta_slow other "
+                "config.json: beta_fast or beta_slow of rope scaling 'yarn' is other "
                 "than 32 and 1; they are written, but llama.cpp ignores them"
             )
     stated = config.get("rope_parameters") or {}
