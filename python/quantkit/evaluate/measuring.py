@@ -20,6 +20,7 @@ from ..inference.weights import DEFAULT_ACTIVATIONS, precision_named
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
 from ..recipes import Recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..sources.opening import ModelLike, open_source
 from ..tokens.chunks import Chunks, chunk_text
@@ -74,6 +75,7 @@ def perplexity(
     refuse_idle(importance, recipe=recipe)
     weighting = importance_of(importance)
     source = open_source(model)
+    say_fit(weighting, source)
     cut = chunk_text(source, as_text(text), checked_options(options))
     loaded = share_model(
         source,

@@ -13,6 +13,7 @@ from ..execution.workers import Workers
 from ..forward.base import Model as LoadedModel
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..recipes import Recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..sources.opening import ModelLike, open_source
 from ..tokens.tokenizer import Tokenizer
@@ -76,10 +77,12 @@ class Model:
         precision = precision_named(activations)
         refuse_idle(importance, recipe=recipe)
         source = open_source(model)
+        weighting = importance_of(importance)
+        say_fit(weighting, source)
         weights = load_weights(
             source,
             wanted,
-            importance=importance_of(importance),
+            importance=weighting,
             precision=precision,
             threads=threads,
         )
