@@ -203,7 +203,7 @@ def quantized_metadata(
     kept["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
     kept["general.file_type"] = uint32(recipe.file_type)
     set_last = {**edits.metadata, **about_imatrix}
-    return file_metadata(kept, replace(edits, metadata=set_last))
+    return file_metadata(kept, replace(edits, metadata=set_last), source.n_layers)
 
 
 def _parts(
