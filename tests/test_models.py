@@ -11,7 +11,6 @@ import pytest
 
 from quantkit.checkpoint.lazy import LazyTensor, computed
 from quantkit.errors import CheckpointError, FormatError, UnsupportedModelError
-from quantkit.forward.facts import Facts
 from quantkit.gguf.keys import Field, ValueType, uint32
 from quantkit.inference.weights import MemoryWeights, TypedMatrix
 from quantkit.models import (
@@ -19,6 +18,7 @@ from quantkit.models import (
     family_for_config,
     family_named,
     load_model,
+    settled,
 )
 from quantkit.models.family import Family
 from quantkit.models.rope_config import llama3_factors
@@ -69,6 +69,13 @@ def fields_of(family: Family, config: dict[str, Any]) -> dict[str, Field]:
     """The family's metadata, with its prefix."""
     fields = family.hyperparameters(family.complete(config), 1)
     return {f"{family.name}.{key}": field for key, field in fields.items()}
+
+
+def checked_fields(config: dict[str, Any]) -> dict[str, Field]:
+    """The metadata of a config that is checked as when a checkpoint is opened."""
+    family, complete = settled(config)
+    family.check_settings(complete)
+    return family.hyperparameters(complete, 1)
 
 
 YARN = {"factor": 4.0, "original_max_position_embeddings": 256, "beta_fast": 30.0}
@@ -238,14 +245,14 @@ def test_unusable_configs(
 ) -> None:
     """The message names the key."""
     with pytest.raises(error, match=message):
-        fields_of(family_named("llama"), tiny_config(**changes))
+        checked_fields(tiny_config(**changes))
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"block_count": None}, FormatError, r"lacks llama\.block_count"),
-        ({"block_count": uint32(3)}, FormatError, r"'blk\.2\.attn_q\.weight'"),
+        ({"block_count": uint32(3)}, FormatError, r"'blk\.2\.attn_norm\.weight'"),
         ({"expert_count": uint32(8)}, FormatError, r"lacks llama\.expert_used_count"),
         (
             {"attention.head_count": Field(ValueType.ARRAY, [4], ValueType.INT32)},
@@ -275,18 +282,19 @@ def test_unusable_metadata(
             for name, tensor in tensors.items()
         }
     )
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
     changed = {f"llama.{key}": field for key, field in changes.items()}
     metadata = {**fields_of(llama, config), **changed}
     known = {key: field for key, field in metadata.items() if field is not None}
     with pytest.raises(error, match=message):
-        llama.load(Facts("llama", known), weights)
+        load_model(known, "llama", weights, shapes)
 
 
 def test_models_with_rotated_weights_are_refused() -> None:
     """Llama.cpp itself would print garbage: Q2_0 hides that they are rotated."""
     metadata = {"prism.hadamard.block_size": uint32(128)}
     with pytest.raises(UnsupportedModelError, match=r"Hadamard.*PrismML"):
-        load_model(metadata, "llama", MemoryWeights({}))
+        load_model(metadata, "llama", MemoryWeights({}), {})
 
 
 def test_every_class_and_name_finds_its_family() -> None:

@@ -70,6 +70,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.folder} is not a folder; expected a Hugging Face checkpoint: "
                 "config.json, *.safetensors and the tokenizer's files"
+                + _hint(self.folder)
             )
         config = read_config(self.folder)
         if config is None and needs_config:
@@ -130,3 +131,12 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         if own is not None:
             stated = {"quant_method": method, **stated, **own.get("quantization", own)}
     return stated
+
+
+def _hint(path: Path) -> str:
+    """What to do with a file that was given instead of a folder."""
+    if path.suffix == ".gguf":
+        return "; a GGUF file needs no conversion, and can be quantized as it is"
+    if path.suffix == ".safetensors":
+        return "; give the folder that contains this file"
+    return ""

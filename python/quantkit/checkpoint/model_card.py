@@ -14,10 +14,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import FormatError, OptionError
+from ..errors import CheckpointError, FormatError, OptionError
 from ..files.json_file import read_json
 from ..gguf.keys import Field, ValueType, array, float32, int32, string, uint32
-from ..settings import REAL, Kind, checked, either, list_of, number
+from ..settings import REAL, Kind, checked, either, integer, list_of, number
 from .front_matter import UTF8, Card, read_card
 from .hub import model_id
 from .model_name import ModelName, title
@@ -27,29 +27,25 @@ __all__ = ["general_fields"]
 _log = logging.getLogger(__name__)
 
 # GGUF key -> keys of generation_config.json; the first one present is used.
-_REAL = (float32, REAL)
-_WHOLE = (
-    int32,
-    Kind(
-        "a whole number of 32 bits",
-        lambda value: (
-            number(-(2**31), 2**31 - 1).accepts(value) and value == int(value)
-        ),
-    ),
-)
-_SAMPLING: Mapping[str, tuple[Callable[[Any], Field], Kind, tuple[str, ...]]] = {
-    "sequence": (string, UTF8, ("sequence",)),
-    "top_k": (*_WHOLE, ("top_k",)),
-    "top_p": (*_REAL, ("top_p",)),
-    "min_p": (*_REAL, ("min_p",)),
-    "xtc_probability": (*_REAL, ("xtc_probability",)),
-    "xtc_threshold": (*_REAL, ("xtc_threshold",)),
-    "temp": (*_REAL, ("temperature",)),
-    "penalty_last_n": (*_WHOLE, ("penalty_last_n",)),
-    "penalty_repeat": (*_REAL, ("penalty_repeat", "repetition_penalty")),
-    "mirostat": (*_WHOLE, ("mirostat",)),
-    "mirostat_tau": (*_REAL, ("mirostat_tau",)),
-    "mirostat_eta": (*_REAL, ("mirostat_eta",)),
+_SAMPLING: Mapping[str, tuple[Callable[[Any], Field], tuple[str, ...]]] = {
+    "sequence": (string, ("sequence",)),
+    "top_k": (int32, ("top_k",)),
+    "top_p": (float32, ("top_p",)),
+    "min_p": (float32, ("min_p",)),
+    "xtc_probability": (float32, ("xtc_probability",)),
+    "xtc_threshold": (float32, ("xtc_threshold",)),
+    "temp": (float32, ("temperature",)),
+    "penalty_last_n": (int32, ("penalty_last_n",)),
+    "penalty_repeat": (float32, ("penalty_repeat", "repetition_penalty")),
+    "mirostat": (int32, ("mirostat",)),
+    "mirostat_tau": (float32, ("mirostat_tau",)),
+    "mirostat_eta": (float32, ("mirostat_eta",)),
+}
+
+_KINDS: Mapping[Callable[[Any], Field], Kind] = {
+    string: UTF8,
+    int32: integer(-(2**31), 2**31 - 1),
+    float32: REAL,
 }
 
 # GGUF key -> keys of the model card, in the order of writing.
@@ -110,6 +106,7 @@ def general_fields(
 
     Raises:
         OptionError: the overrides cannot be read or contain another key.
+        CheckpointError: a setting in generation_config.json has a wrong type.
     """
     given = _overrides(overrides)
     card = read_card(folder / "README.md", _TEXT_KEYS, _RELATED_KEYS)
@@ -156,24 +153,25 @@ def _overrides(path: Path | None) -> dict[str, Any]:
 
 
 def _sampling_fields(path: Path) -> dict[str, Field]:
-    """The recommended sampling settings in generation_config.json."""
+    """The recommended sampling settings in generation_config.json.
+
+    Raises:
+        CheckpointError: a setting has a wrong type or range.
+    """
     try:
         config = read_json(path) or {}
     except FormatError as error:
         _log.warning("%s; the file is ignored", error)
         return {}
     fields = {}
-    for key, (typed, kind, names) in _SAMPLING.items():
+    for key, (typed, names) in _SAMPLING.items():
         name = next((name for name in names if name in config), None)
         value = None if name is None else config[name]
-        if value is None:
-            continue
-        try:
-            fields[f"general.sampling.{key}"] = typed(
-                checked(value, kind, f"{path}: {name}")
-            )
-        except FormatError as error:
-            _log.warning("%s; it is left out", error)
+        if typed is int32 and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if value is not None:
+            checked(value, _KINDS[typed], f"{path}: {name}", CheckpointError)
+            fields[f"general.sampling.{key}"] = typed(value)
     return fields
 
 

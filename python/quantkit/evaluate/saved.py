@@ -22,6 +22,8 @@ import numpy as np
 
 from ..errors import OutputError
 from ..files.records import RecordFile
+from ..files.target import beside
+from ..settings import TEXT, number
 from .likelihood import TokenScores
 
 __all__ = ["SavedScores", "Timed", "scores_beside"]
@@ -35,9 +37,13 @@ class Timed:
     seconds: float
 
 
-def scores_beside(results: Path) -> Path:
-    """The path of the scores file of a results file."""
-    return results.with_name(f"{results.name}.scores")
+def scores_beside(results: Path) -> Path | None:
+    """The path of the scores file of a results file; None for a device or FIFO.
+
+    Raises:
+        OutputError: the results file cannot be written.
+    """
+    return beside(results, "{}.scores")
 
 
 class SavedScores:
@@ -63,27 +69,36 @@ class SavedScores:
                 f"cannot save scores in {path}: the file has other content; move it, "
                 "or save under another name"
             )
-        while (record := self._file.read()) is not None:
+        while _is_record(record := self._file.read()):
             self._known[record["key"]] = record
         self._file.cut()
+        self._is_empty = not self._known
 
     def __enter__(self) -> SavedScores:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file without removing it."""
-        self._file.close()
+        """Close the file; remove it if it has no scores."""
+        if self._is_empty:
+            self._file.remove()
+        else:
+            self._file.close()
 
     def scores(self, key: str) -> Timed | None:
         """The saved scores of a chunk, or None."""
         record = self._known.get(key)
         if record is None:
             return None
-        found = TokenScores(
-            np.frombuffer(b64decode(record["nll"]), np.float64),
-            np.frombuffer(b64decode(record["kld"]), np.float64),
-            np.frombuffer(b64decode(record["same_top"]), np.bool_),
-        )
+        try:
+            found = TokenScores(
+                np.frombuffer(b64decode(record["nll"]), np.float64),
+                np.frombuffer(b64decode(record["kld"]), np.float64),
+                np.frombuffer(b64decode(record["same_top"]), np.bool_),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None  # not written by this class
+        if not len(found.nll) == len(found.kld) == len(found.same_top):
+            return None
         return Timed(found, record["seconds"])
 
     def seconds(self, key: str) -> float | None:
@@ -101,3 +116,13 @@ class SavedScores:
                 for name, values in arrays.items()
             }
         self._file.write(record)
+        self._is_empty = False
+
+
+def _is_record(value: Any) -> bool:
+    """Whether a value in the file has a key and a positive number of seconds."""
+    return (
+        isinstance(value, dict)
+        and TEXT.accepts(value.get("key"))
+        and number(above=0).accepts(value.get("seconds"))
+    )

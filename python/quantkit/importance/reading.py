@@ -99,6 +99,8 @@ def read_contents(path: Path) -> Contents:
     Raises:
         FormatError: as for `read_imatrix`.
     """
+    if path.is_dir():
+        raise FormatError(f"{path} is a folder; expected an importance matrix")
     if path.exists() and not path.is_file():
         raise FormatError(f"{path} is not a regular file; expected an imatrix file")
     with path.open("rb") as start:
@@ -116,7 +118,10 @@ def read_contents(path: Path) -> Contents:
                 "number; collect the importance matrix again"
             )
     if not found.sums:
-        raise FormatError(f"{path} contains no importance; is it an imatrix file?")
+        raise FormatError(
+            f"{path} contains no importance; expected an importance matrix, such as "
+            "`imatrix` collects from a model and a text"
+        )
     return found
 
 

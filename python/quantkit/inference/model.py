@@ -15,7 +15,8 @@ from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..recipes import Recipe
 from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
-from ..sources.opening import ModelLike, open_source
+from ..sources.checking import check_source
+from ..sources.opening import ModelLike, open_runnable
 from ..tokens.tokenizer import Tokenizer
 from .weights import load_model, load_weights, precision_named
 
@@ -76,7 +77,8 @@ class Model:
         wanted = None if recipe is None else Recipe.parse(recipe)
         precision = precision_named(activations)
         refuse_idle(importance, recipe=recipe)
-        source = open_source(model)
+        source = open_runnable(model)
+        check_source(source)
         weighting = importance_of(importance)
         say_fit(weighting, source)
         weights = load_weights(

@@ -7,11 +7,18 @@ format document (ggml/docs/gguf.md) for key names; llama.cpp's converter
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config
 from ..gguf.keys import Field, ValueType, array, boolean, float32, uint32
+from .config_required import (
+    HEADS,
+    WIDTH,
+    first,
+    head_size,
+    n_layers,
+    require_setting,
+    required,
+)
 from .rope_config import rotary_fields
 
 __all__ = [
@@ -27,7 +34,6 @@ __all__ = [
 
 FILE_TYPE = "general.file_type"
 
-LAYERS = ("n_layers", "num_hidden_layers", "n_layer", "num_layers")
 CONTEXT = (
     "max_position_embeddings",
     "n_ctx",
@@ -39,7 +45,7 @@ CONTEXT = (
 # Unprefixed GGUF key -> config keys for it; the first one present is used.
 COUNTS = {
     "context_length": CONTEXT,
-    "embedding_length": ("hidden_size", "n_embd", "dim"),
+    "embedding_length": WIDTH,
     "feed_forward_length": (
         "prefix_dense_intermediate_size",
         "dense_intermediate_size",
@@ -47,7 +53,7 @@ COUNTS = {
         "n_inner",
         "hidden_dim",
     ),
-    "attention.head_count": ("num_attention_heads", "n_head", "n_heads"),
+    "attention.head_count": HEADS,
     "attention.head_count_kv": ("num_key_value_heads", "n_kv_heads"),
 }
 EPSILONS = {
@@ -80,45 +86,6 @@ GATING = (
 GATING_NUMBERS = {"softmax": 1, "sigmoid": 2, "sqrtsoftplus": 4}
 
 
-def first(config: Config, *keys: str) -> Any:
-    """The value of the first of `keys` that is present and not null, or None."""
-    return next((config[key] for key in keys if config.get(key) is not None), None)
-
-
-def required(config: Config, *keys: str) -> Any:
-    """The value of the first of `keys` that is present and not null.
-
-    Raises:
-        CheckpointError: the config has none of them.
-    """
-    value = first(config, *keys)
-    if value is None:
-        raise CheckpointError(
-            f"config.json lacks {' or '.join(map(repr, keys))}; "
-            "download the model's complete config.json"
-        )
-    return value
-
-
-def require_setting(config: Config, key: str, *allowed: Any) -> None:
-    """Refuse a config with a setting that GGUF readers do not support.
-
-    Args:
-        config: may lack the key or have null.
-        key: the config key.
-        allowed: the supported values; the error names the first.
-
-    Raises:
-        UnsupportedModelError: the config has another value.
-    """
-    value = config.get(key)
-    if value is not None and value not in allowed:
-        raise UnsupportedModelError(
-            f"config.json has {key}: {value!r}; for this architecture GGUF readers "
-            f"support only {allowed[0]!r}"
-        )
-
-
 def ordered(fields: dict[str, Field], *keys: str) -> dict[str, Field]:
     """Select fields by key, in that order.
 
@@ -132,19 +99,6 @@ def ordered(fields: dict[str, Field], *keys: str) -> dict[str, Field]:
                 "download the model's complete config.json"
             )
     return {key: fields[key] for key in keys}
-
-
-def n_layers(config: Config) -> int:
-    """The number of layers."""
-    return int(required(config, *LAYERS))
-
-
-def head_size(config: Config) -> int:
-    """`head_dim`, or the hidden size divided by the number of heads."""
-    if config.get("head_dim") is not None:
-        return int(config["head_dim"])
-    width = required(config, *COUNTS["embedding_length"])
-    return int(width // required(config, *COUNTS["attention.head_count"]))
 
 
 def text_fields(config: Config, file_type: int) -> dict[str, Field]:

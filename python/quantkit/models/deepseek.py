@@ -6,26 +6,39 @@ GGUF stores the projection from the latent vector to keys and values as two tens
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, reshaped, taken, transposed
-from ..forward.base import Config, Model, Weights
-from ..forward.decoder import Layer, load_decoder, load_layer
+from ..errors import UnsupportedModelError
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
+from ..forward.decoder import load_decoder
+from ..forward.experts import EXPERT_SIZE, load_experts
 from ..forward.facts import Facts
 from ..forward.latent_attention import latent_scale, load_latent_attention
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
-from ..forward.traits import Experts, Traits
+from ..forward.sizes import Size
+from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
-from .config import n_layers, required, text_fields
-from .family import DECODER_LAYER, Family, Named, Tensors
-from .llama import require_silu
-from .rope_config import rope_parameters
+from ..settings import integer, shown
+from .config import n_layers, require_setting, required, text_fields
+from .family import DECODER_LAYER, SILU, Family, Named, Tensors
+from .rope_config import SMALLEST_SHARE, rope_parameters, yarn_attention_factor
 
 __all__ = ["DeepseekV2", "DeepseekV3"]
+
+GATINGS = ("softmax", "softmax", "sigmoid", "softmax_of_chosen")
+"""By the number in the metadata; 0 is none."""
+
+GLM_TOKENS = 154880
+
+
+YARN_SCALES = ("factor", "attention_factor", "mscale", "mscale_all_dim")
 
 
 class DeepseekV2(Family):
@@ -55,6 +68,17 @@ class DeepseekV2(Family):
         "gate_proj": "ffn_gate_exps",
         "up_proj": "ffn_up_exps",
     }
+    layout: ClassVar[Layout] = Layout()
+
+    assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **SILU,
+        "scoring_func": ("softmax",),
+        "topk_method": ("greedy", "group_limited_greedy"),
+        "norm_topk_prob": (False,),
+        "moe_layer_freq": (1,),
+        "attention_bias": (False,),
+        "mlp_bias": (False,),
+    }
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
@@ -63,9 +87,30 @@ class DeepseekV2(Family):
             whole["head_dim"] = required(whole, "qk_rope_head_dim")
         return whole
 
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        YaRN's factor of scores follows from `mscale_all_dim`; that of queries and keys,
+        from `mscale`, has no key and must be 1.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        require_setting(config, "head_dim", required(config, "qk_rope_head_dim"))
+        parameters = rope_parameters(config)
+        if parameters["rope_type"] != "yarn":
+            return
+        if abs(yarn_attention_factor(parameters) - 1) > SMALLEST_SHARE:
+            scales = {key: parameters.get(key) for key in YARN_SCALES}
+            raise UnsupportedModelError(
+                f"config.json has rope scaling 'yarn' with {shown(scales)}; for this "
+                "architecture GGUF readers support only an mscale that is "
+                "mscale_all_dim and not 0"
+            )
+
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
         rank, n_turned = (
             required(config, key) for key in ("kv_lora_rank", "qk_rope_head_dim")
         )
@@ -80,7 +125,7 @@ class DeepseekV2(Family):
             "attention.kv_lora_rank": rank,
             "attention.key_length": rank + n_turned,
             "attention.value_length": rank,
-            "attention.key_length_mla": config["qk_nope_head_dim"] + n_turned,
+            "attention.key_length_mla": required(config, "qk_nope_head_dim") + n_turned,
             "attention.value_length_mla": required(config, "v_head_dim"),
             "expert_feed_forward_length": required(config, "moe_intermediate_size"),
             "expert_count": required(config, "n_routed_experts"),
@@ -95,6 +140,7 @@ class DeepseekV2(Family):
         fields["rope.dimension_count"] = uint32(n_turned)
         if (share := rope_parameters(config).get("mscale_all_dim")) is not None:
             fields["rope.scaling.yarn_log_multiplier"] = float32(0.1 * share)
+        fields.pop("rope.scaling.attn_factor", None)  # 1 here, see check_settings
         return fields
 
     def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
@@ -121,34 +167,33 @@ class DeepseekV2(Family):
             yield self.gguf_name(source, config), tensor
             return
         n_heads = required(config, "num_key_value_heads", "num_attention_heads")
-        n_keys, n_values = config["qk_nope_head_dim"], config["v_head_dim"]
+        n_keys, n_values = (
+            required(config, key) for key in ("qk_nope_head_dim", "v_head_dim")
+        )
         heads = reshaped(tensor, (n_heads, n_keys + n_values, tensor.shape[-1]))
         keys = transposed(taken(heads, np.arange(n_keys), axis=1))
         values = taken(heads, np.arange(n_keys, n_keys + n_values), axis=1)
         for part, made in (("k_b_proj", keys), ("v_b_proj", values)):
             yield self.gguf_name(source.replace("kv_b_proj", part), config), made
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=replace(Rotary.load(facts, weights), magnitude=1.0),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=replace(Rotary.load(facts, claims, self.layout), magnitude=1.0),
             attention_scale=latent_scale(facts),
-            experts=Experts(
-                facts.count("expert_count"),
-                facts.count("expert_used_count"),
-                self.gating(facts),
+            experts=load_experts(
+                facts,
+                gating=_gating(facts),
                 normed=facts.flag("expert_weights_norm", False),
-                scale=facts.number("expert_weights_scale", 1.0),
-                n_groups=facts.count("expert_group_count", 1),
-                groups_used=facts.count("expert_group_used_count", 1),
+                scale=facts.number("expert_weights_scale", 1.0) or 1.0,
+                shared_size=lambda layer: _shared_size(facts, layer),
+                choice_bias="optional",
+                first=facts.count("leading_dense_block_count", 0),
             ),
         )
-        return load_decoder(facts, weights, traits, _load_layer)
-
-    def gating(self, facts: Facts) -> str:
-        """The gating function of the experts; softmax if the metadata has none (V2)."""
-        return "sigmoid" if facts.count("expert_gating_func", 1) == 2 else "softmax"
+        return load_decoder(facts, claims, traits, load_latent_attention)
 
 
 class DeepseekV3(DeepseekV2):
@@ -161,8 +206,28 @@ class DeepseekV3(DeepseekV2):
         "routed_scaling_factor": 2.5,
         "scoring_func": "sigmoid",
     }
+    assumed: ClassVar = {
+        **{k: v for k, v in DeepseekV2.assumed.items() if k != "norm_topk_prob"},
+        "scoring_func": ("sigmoid",),
+        "topk_method": ("noaux_tc",),
+        "rope_interleave": (True,),
+    }
 
 
-def _load_layer(facts: Facts, weights: Weights, number: int, traits: Traits) -> Layer:
-    """Layer `number`, with latent attention."""
-    return load_layer(facts, weights, number, traits, load_latent_attention)
+def _gating(facts: Facts) -> str:
+    """The gating function of the experts.
+
+    Old files have no key for it: they are DeepSeek V2, or GLM 4.7 Flash, which
+    llama.cpp knows by its layers and tokens.
+
+    Raises:
+        FormatError: the metadata has a number that no gating function has.
+    """
+    named = facts.count("expert_gating_func", 0, integer(0, len(GATINGS) - 1))
+    is_glm = int(facts.n_layers) in (47, 48) and facts.vocabulary == GLM_TOKENS
+    return "sigmoid" if not named and is_glm else GATINGS[named]
+
+
+def _shared_size(facts: Facts, layer: int) -> Size:
+    """The width inside the shared expert, which is several experts in one."""
+    return facts.layer_size(EXPERT_SIZE, layer) * facts.size("expert_shared_count")

@@ -12,15 +12,16 @@ import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, taken
 from ..errors import CheckpointError
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field
 from .config import head_size, required, text_fields
-from .family import Family, Named
-from .llama import require_silu
+from .family import SILU, Family, Named
 
 __all__ = ["Ernie45"]
 
@@ -39,6 +40,10 @@ class Ernie45(Family):
         "tie_word_embeddings": True,
     }
     renames = (("ernie.", "model."),)
+    assumed: ClassVar = {**SILU, "compression_ratio": (1.0,)}
+    layout: ClassVar[Layout] = Layout(
+        attention_bias="optional", feed_forward_bias="optional"
+    )
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
@@ -47,7 +52,6 @@ class Ernie45(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
         return text_fields(config, file_type)
 
     def converted(
@@ -60,14 +64,15 @@ class Ernie45(Family):
                 return
         yield from super().converted(source, tensor, config)
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=Rotary.load(facts, weights),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
             interleaved=True,
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
     def _fused(self, config: Config) -> dict[str, dict[str, int]]:
         """The fused modules, and the number of rows of each of their parts."""

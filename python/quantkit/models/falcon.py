@@ -14,15 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoint.lazy import LazyTensor, taken
-from ..errors import CheckpointError, UnsupportedModelError
-from ..forward.base import Config, Model, Weights
+from ..errors import CheckpointError
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string, uint32
 from .config import FILE_TYPE, first, n_layers, required
 from .family import Family, Named
+from .rope_config import unassumed_rotary_fields
 
 __all__ = ["Falcon"]
 
@@ -57,26 +60,29 @@ class Falcon(Family):
         "mlp.dense_h_to_4h": "ffn_up",
         "mlp.dense_4h_to_h": "ffn_down",
     }
+    assumed: ClassVar = {
+        "alibi": (False,),  # Falcon-RW has ALiBi and sequential parts
+        "parallel_attn": (True,),
+        "activation": ("gelu", "gelu_python"),
+    }
+    layout: ClassVar[Layout] = Layout(
+        norm_bias="required",
+        feed_forward_norm="none",
+        second_norm="optional",
+        fused=True,
+        query_bias="none",
+        gate="none",
+    )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in llama.cpp's order.
-
-        Raises:
-            UnsupportedModelError: the model has ALiBi or sequential parts, like
-                Falcon-RW, which GGUF readers do not support.
-        """
-        if config.get("alibi") or not config.get("parallel_attn", True):
-            raise UnsupportedModelError(
-                "config.json has ALiBi or a sequential feed-forward part (like "
-                "Falcon-RW); for falcon GGUF readers support only rotary positions "
-                "and parallel parts"
-            )
+        """The metadata of a config, in llama.cpp's order."""
         width = required(config, "hidden_size")
+        n_inner = first(config, "ffn_hidden_size") or 4 * width
         return {
             "context_length": uint32(CONTEXT),
             "tensor_data_layout": string("jploski"),
             "embedding_length": uint32(width),
-            "feed_forward_length": uint32(4 * width),
+            "feed_forward_length": uint32(n_inner),
             "block_count": uint32(n_layers(config)),
             "attention.head_count": uint32(required(config, *HEADS)),
             "attention.head_count_kv": uint32(_n_kv_heads(config)),
@@ -84,6 +90,7 @@ class Falcon(Family):
                 required(config, "layer_norm_epsilon")
             ),
             FILE_TYPE: uint32(file_type),
+            **unassumed_rotary_fields(config),
         }
 
     def converted(
@@ -97,16 +104,17 @@ class Falcon(Family):
             tensor = taken(tensor, rows)
         yield self.gguf_name(source, config), tensor
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_epsilon"),
+            epsilon=facts.epsilon,
+            layout=self.layout,
             centered=True,
             parallel=True,
             activation="gelu",
-            rotary=Rotary.load(facts, weights),
+            rotary=Rotary.load(facts, claims, self.layout),
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
 
 def _n_kv_heads(config: Config) -> int:

@@ -13,18 +13,23 @@ from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor, stacked
 from ..errors import CheckpointError, UnsupportedModelError
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field
-from .config import EXPERTS, n_layers, required, text_fields
+from .config import EXPERTS, n_layers, require_setting, required, text_fields
+from .config_biases import check_biases
+from .rope_config import check_rotary
 from .unknown_tensors import unknown_tensor
 
-__all__ = ["DECODER_LAYER", "DECODER_TENSORS", "Family", "Named", "Tensors"]
+__all__ = ["DECODER_LAYER", "DECODER_TENSORS", "SILU", "Family", "Named", "Tensors"]
 
 Tensors = Mapping[str, LazyTensor]
 Named = tuple[str, LazyTensor]
 
+SILU = {"hidden_act": ("silu", "swish")}
 DECODER_TENSORS = {
     "model.embed_tokens": "token_embd",
     "model.norm": "output_norm",
@@ -63,6 +68,12 @@ class Family:
             `default_theta` is the rotary base; None if transformers has no such class,
             because llama.cpp then writes no base.  A `num_key_value_heads` of None
             means as many as attention heads.
+        assumed: config key -> the values that GGUF readers assume, because GGUF has no
+            key for the setting; others are refused.
+        rope_types: the types of rope scaling that GGUF readers support; none if heads
+            do not rotate.
+        rotates_partly: whether they read how many components of a head rotate.
+        truncates_yarn: whether they round the ends of YaRN's ramp to whole pairs.
         renames: (old, new) replacements applied to the checkpoint's tensor names,
             after `WRAPPED`.
         skipped: suffixes of tensor names that are not written to GGUF.
@@ -72,11 +83,17 @@ class Family:
             rest of the name.
         inner: checkpoint module -> GGUF name, inside a layer.
         experts: module of one expert's matrix -> GGUF name of the stacked matrices.
+        layout: which tensors models have, for the forward pass.
+        unread: starts of the names of tensors that do not change the logits.
     """
 
     name: ClassVar[str]
     hf_classes: ClassVar[tuple[str, ...]]
     defaults: ClassVar[Mapping[str, Any]] = {}
+    assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
+    rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "yarn", "dynamic")
+    rotates_partly: ClassVar[bool] = False
+    truncates_yarn: ClassVar[bool] = True
     renames: ClassVar[tuple[tuple[str, str], ...]] = ()
     skipped: ClassVar[tuple[str, ...]] = COMPUTED
     foreign: ClassVar[tuple[str, ...]] = ()
@@ -84,13 +101,33 @@ class Family:
     layer: ClassVar[re.Pattern[str]] = re.compile(r"model\.layers\.(\d+)\.(.+)")
     inner: ClassVar[Mapping[str, str]] = DECODER_LAYER
     experts: ClassVar[Mapping[str, str]] = {}
+    layout: ClassVar[Layout] = Layout()
+    unread: ClassVar[tuple[str, ...]] = ()
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
-        whole = {"default_theta": DEFAULT_BASE, **self.defaults, **config}
+        base = self.defaults.get("default_theta", DEFAULT_BASE)
+        whole = {**self.defaults, **config, "default_theta": base}
         if whole.get("num_key_value_heads", 0) is None:
             whole["num_key_value_heads"] = required(whole, "num_attention_heads")
         return whole
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Dynamic rope scaling is accepted: it only changes texts beyond the context.
+
+        Args:
+            config: a complete config.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        for key, values in self.assumed.items():
+            require_setting(config, key, *values)
+        if self.rope_types:
+            partly, truncates = self.rotates_partly, self.truncates_yarn
+            check_rotary(config, self.rope_types, partly=partly, truncates=truncates)
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.
@@ -154,6 +191,12 @@ class Family:
             if (match := self._expert(module)) is None:
                 yield from self.converted(source, tensor, config)
                 continue
+            if int(match["number"]) >= self.n_experts(config):
+                raise CheckpointError(
+                    f"the checkpoint has {source!r}, but config.json says that a layer "
+                    f"has {self.n_experts(config)} experts; one of them is of another "
+                    "model"
+                )
             parts = mixtures.setdefault(match["before"], {})
             parts[f"{match['number']}.{match['part']}"] = tensor
             if len(parts) == len(self.experts) * self.n_experts(config):
@@ -167,11 +210,12 @@ class Family:
             )
 
     def check(self, config: Config, stored: Tensors) -> None:
-        """Refuse a checkpoint that lacks a required tensor.
+        """Refuse a checkpoint that lacks a required tensor, or contradicts its config.
 
         If the output head is tied and not stored, GGUF readers use the embedding.  A
         stored head is kept, as in llama.cpp.
         """
+        check_biases(config, stored)
         is_tied = config.get("tie_word_embeddings", False)
         has_head = any(name.endswith("lm_head.weight") for name in stored)
         if not is_tied and "lm_head" in self.outer and not has_head:
@@ -207,7 +251,7 @@ class Family:
             raise unknown_tensor(source, layer, n_layers(config), self.name)
         return f"{name}.{kind}"
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors.
 
         Raises:

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from ..checkpoint.lazy import LazyTensor, taken
 from ..errors import CheckpointError
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import DEFAULT_BASE, Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
@@ -31,7 +33,7 @@ from .config import (
     text_fields,
 )
 from .family import DECODER_LAYER, Family, Named
-from .rope_config import rope_parameters, rotary_fields
+from .rope_config import rope_parameters, rotary_fields, rotated_size
 
 __all__ = ["ChatGlm", "Glm", "Glm4"]
 
@@ -71,21 +73,32 @@ class Glm(Family):
         "rms_norm_eps": 1.5625e-07,
     }
     inner: ClassVar = {**DECODER_LAYER, "mlp.gate_up_proj": "ffn_up"}
+    rotates_partly = True
+    split_sizes: ClassVar[tuple[str, ...]] = ("head_dim", "kv_channels")
+    """Keys whose value must be the hidden size divided by the number of heads."""
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        for key in self.split_sizes:
+            require_setting(config, key, _split_size(config))
+
+    layout: ClassVar[Layout] = Layout(gate="fused")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "hidden_act", "silu", "swish")
-        n_heads = required(config, "num_attention_heads")
-        size = required(config, "hidden_size") // n_heads
-        require_setting(config, "head_dim", size)
         base = rope_parameters(config).get("rope_theta") or DEFAULT_BASE
         return {
             **ordered(text_fields(config, file_type), *FIELDS),
             "context_length": uint32(self.context(config)),
-            "rope.dimension_count": uint32(n_rotated(config, size)),
+            "rope.dimension_count": uint32(n_rotated(config, _split_size(config))),
             "tokenizer.ggml.add_bos_token": boolean(False),
             **rotary_fields(config),
-            "rope.freq_base": float32(base * config.get("rope_ratio", 1)),
+            "rope.freq_base": float32(base * (config.get("rope_ratio") or 1)),
         }
 
     def context(self, config: Config) -> int:
@@ -95,14 +108,15 @@ class Glm(Family):
         """
         return int(required(config, "hidden_size"))
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=Rotary.load(facts, weights),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
             interleaved="rope.dimension_sections" not in facts,
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
 
 class ChatGlm(Glm):
@@ -128,21 +142,29 @@ class ChatGlm(Glm):
         "mlp.dense_4h_to_h": "ffn_down",
     }
 
+    assumed: ClassVar = {
+        "rmsnorm": (True,),
+        "post_layer_norm": (True,),
+        "apply_residual_connection_post_layernorm": (False,),
+        "multi_query_attention": (True,),
+        "interleaved_qkv": (False,),
+        "original_rope": (True,),
+    }
+
     def complete(self, config: Config) -> dict[str, Any]:
         """The complete config, with transformers' keys."""
         named = {new: config[old] for old, new in OWN_NAMES.items() if old in config}
         return super().complete({**config, **named})
 
-    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "rmsnorm", True)
-        require_setting(config, "post_layer_norm", True)
-        require_setting(config, "apply_residual_connection_post_layernorm", False)
-        return super().hyperparameters(config, file_type)
-
     def context(self, config: Config) -> int:
         """The context length."""
         return int(required(config, "max_position_embeddings", "hidden_size"))
+
+
+def _split_size(config: Config) -> int:
+    """The hidden size divided by the number of heads."""
+    n_heads = required(config, "num_attention_heads")
+    return int(required(config, "hidden_size") // n_heads)
 
 
 class Glm4(Glm):
@@ -156,15 +178,16 @@ class Glm4(Glm):
     name = "glm4"
     hf_classes = ("Glm4ForCausalLM", "Glm4vForConditionalGeneration")
     foreign = ("visual.",)
+    split_sizes = ()
     inner: ClassVar = {
         **Glm.inner,
         "post_self_attn_layernorm": "post_attention_norm",
         "post_mlp_layernorm": "post_ffw_norm",
     }
+    layout: ClassVar[Layout] = Layout(gate="fused", output_norms="required")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "hidden_act", "silu", "swish")
         return {
             **text_fields(config, file_type),
             "rope.dimension_count": uint32(n_rotated(config, head_size(config))),
@@ -183,7 +206,7 @@ class Glm4(Glm):
 def n_rotated(config: Config, head_size: int) -> int:
     """The number of components of a head that rotate."""
     share = rope_parameters(config).get("partial_rotary_factor", SHARE)
-    return int(head_size * share)
+    return rotated_size(int(head_size * share))
 
 
 def halved_rows(source: str, tensor: LazyTensor, config: Config) -> NDArray[np.intp]:

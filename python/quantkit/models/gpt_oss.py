@@ -8,28 +8,43 @@ them transposed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, reshaped, taken, transposed
-from ..forward.base import Config, Model, Weights
-from ..forward.decoder import Layer, load_decoder, load_layer
+from ..errors import UnsupportedModelError
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
+from ..forward.decoder import load_decoder
+from ..forward.experts import load_experts
 from ..forward.facts import Facts
-from ..forward.rotary import Rotary
-from ..forward.traits import Experts, Traits
-from ..forward.windows import windowed_layers
+from ..forward.layout import Layout
+from ..forward.rotary import WINDOW_BASE_KEY, Rotary
+from ..forward.traits import Traits
+from ..forward.windows import WINDOW, windowed_layers
 from ..gguf.keys import Field, uint32
+from ..settings import shown
 from ..types import QuantType
-from .config import required, text_fields
+from .config import n_layers, required, text_fields
 from .family import DECODER_LAYER, Family, Named, Tensors
+from .windows import layer_windows
 
 __all__ = ["GptOss"]
 
 GATE_UP, DOWN = ".mlp.experts.gate_up_proj", ".mlp.experts.down_proj"
 # Every second layer has full attention.
 PERIOD = 2
+DEFAULT_ROPE = {
+    "rope_parameters": {
+        "rope_type": "yarn",
+        "factor": 32.0,
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "truncate": False,
+        "original_max_position_embeddings": 4096,
+    }
+}
 
 
 class GptOss(Family):
@@ -51,13 +66,43 @@ class GptOss(Family):
         "mlp.experts.up_proj": "ffn_up_exps",
         "mlp.experts.down_proj": "ffn_down_exps",
     }
+    layout: ClassVar[Layout] = Layout(
+        head="required",
+        feed_forward_norm_name="post_attention_norm",
+        attention_bias="required",
+        sinks="required",
+    )
+
+    assumed: ClassVar = {"swiglu_alpha": (1.702,), "swiglu_limit": (7.0,)}
+    rope_types = ("default", "linear", "yarn", "dynamic")
+    truncates_yarn = False
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config, with missing keys set to the defaults of its class."""
+        stated = config.get("rope_parameters") or config.get("rope_scaling")
+        return super().complete(config if stated else {**config, **DEFAULT_ROPE})
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        windows = layer_windows(config, PERIOD)
+        if windows != [layer % PERIOD == 0 for layer in range(n_layers(config))]:
+            raise UnsupportedModelError(
+                f"config.json has layer_types: {shown(config.get('layer_types'))}; for "
+                "this architecture GGUF readers use a window in every other layer, "
+                "from the first"
+            )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         width = required(config, "intermediate_size")
         return {
             **text_fields(config, file_type),
-            "attention.sliding_window": uint32(required(config, "sliding_window")),
+            WINDOW: uint32(required(config, "sliding_window")),
             "expert_feed_forward_length": uint32(width),
         }
 
@@ -90,28 +135,18 @@ class GptOss(Family):
             name = self.gguf_name(source.replace("gate_up_proj", part), config)
             yield name, reshaped(half, half.shape[:2]) if is_bias else half
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
             activation="swiglu_clamped",
-            rotary=Rotary.load(facts, weights, truncated=False),
-            window=facts.count("attention.sliding_window"),
-            windowed=windowed_layers(facts, PERIOD),
-            experts=Experts(
-                facts.count("expert_count"),
-                facts.count("expert_used_count"),
-                "softmax_of_chosen",
+            rotary=Rotary.load(facts, claims, self.layout, truncated=False),
+            windowed_rotary=Rotary.load(
+                facts, claims, self.layout, truncated=False, base_key=WINDOW_BASE_KEY
             ),
+            window=facts.size(WINDOW),
+            windowed=windowed_layers(facts, PERIOD),
+            experts=load_experts(facts, gating="softmax_of_chosen", bias="required"),
         )
-        return load_decoder(facts, weights, traits, _load_layer)
-
-
-def _load_layer(facts: Facts, weights: Weights, number: int, traits: Traits) -> Layer:
-    """Layer `number`; its `post_attention_norm` precedes the feed-forward part."""
-    layer = load_layer(facts, weights, number, traits)
-    return replace(
-        layer,
-        attention_out_norm=None,
-        feed_forward_norm=layer.attention_out_norm,
-    )
+        return load_decoder(facts, claims, traits)

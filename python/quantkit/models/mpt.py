@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import ClassVar
 
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
-from .config import n_layers, required
+from ..settings import number
+from .config import n_layers, require_setting, required
 from .family import Family
 
 __all__ = ["Mpt"]
+
+LAYER_NORMS = ("low_precision_layernorm", "layernorm")
 
 
 class Mpt(Family):
@@ -21,7 +27,7 @@ class Mpt(Family):
 
     name = "mpt"
     hf_classes = ("MPTForCausalLM", "MptForCausalLM")
-    defaults: ClassVar = {"tie_word_embeddings": True}
+    defaults: ClassVar = {"tie_word_embeddings": True, "layer_norm_epsilon": 1e-5}
     renames: ClassVar = (("transformer.", ""),)
     outer: ClassVar = {
         "wte": "token_embd",
@@ -40,6 +46,46 @@ class Mpt(Family):
         "ffn.up_proj": "ffn_up",
         "ffn.down_proj": "ffn_down",
     }
+    rope_types = ()
+    assumed: ClassVar = {
+        "logit_scale": (None,),
+        "expansion_ratio": (4,),
+        "norm_type": LAYER_NORMS,
+    }
+    assumed_attention: ClassVar = {
+        "attn_type": ("multihead_attention", "grouped_query_attention"),
+        "prefix_lm": (False,),
+        "rope": (False,),
+        "sliding_window_size": (-1,),
+    }
+    """The same for keys in `attn_config`."""
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        attention = required(config, "attn_config")
+        for key, values in self.assumed_attention.items():
+            require_setting(attention, key, *values)
+        scale = attention.get("softmax_scale")
+        size = required(config, "d_model") / required(config, "n_heads")
+        if scale is None or not math.isclose(scale, size**-0.5, rel_tol=1e-6):
+            require_setting(attention, "softmax_scale", None)
+
+    layout: ClassVar[Layout] = Layout(
+        positions="optional",
+        norm_bias="optional",
+        fused=True,
+        attention_bias="optional",
+        query_norms="optional",
+        query_norm_bias="optional",
+        query_norm_span="all",
+        gate="none",
+        feed_forward_bias="optional",
+    )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.
@@ -57,22 +103,25 @@ class Mpt(Family):
         }
         if attention.get("kv_n_heads"):
             fields["attention.head_count_kv"] = uint32(attention["kv_n_heads"])
-        fields["attention.layer_norm_epsilon"] = float32(1e-5)
+        fields["attention.layer_norm_epsilon"] = float32(
+            required(config, "layer_norm_epsilon")
+        )
         if attention.get("clip_qkv") is not None:
             fields["attention.clamp_kqv"] = float32(attention["clip_qkv"])
-        has_alibi = attention.get("alibi", True)
-        bias = attention.get("alibi_bias_max", 8) if has_alibi else 0.0
+        has_alibi = attention.get("alibi", True) is not False
+        bias = (attention.get("alibi_bias_max") or 8) if has_alibi else 0.0
         fields["attention.max_alibi_bias"] = float32(bias)
         return fields
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        clamp = facts.number("attention.clamp_kqv", 0.0)
+        clamp = facts.number("attention.clamp_kqv", 0.0, number(0))
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_epsilon"),
+            epsilon=facts.epsilon,
+            layout=self.layout,
             centered=True,
             activation="gelu",
-            alibi_bias=facts.number("attention.max_alibi_bias", 0.0),
+            alibi_bias=facts.number("attention.max_alibi_bias", 0.0, number(0)),
             clamp=clamp or None,
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)

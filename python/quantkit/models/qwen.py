@@ -10,15 +10,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field
-from .config import required, text_fields
+from .config import head_size, n_layers, require_setting, required, text_fields
 from .family import Family
-from .llama import require_silu
+from .windows import layer_windows, refuse_windows
 
 __all__ = ["Qwen", "Qwen2", "Qwen3"]
 
@@ -49,6 +51,11 @@ class Qwen(Family):
         "mlp.w2": "ffn_gate",
         "mlp.c_proj": "ffn_down",
     }
+    layout: ClassVar[Layout] = Layout(
+        head="required", fused=True, query_bias="required", inner_divisor=2
+    )
+
+    assumed: ClassVar = {"scale_attn_weights": (True,), "rotary_pct": (1.0,)}
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The complete config, with its epsilon also under the key of RMSNorm.
@@ -59,17 +66,28 @@ class Qwen(Family):
         epsilon = required(config, "layer_norm_epsilon")
         return {**super().complete(config), "rms_norm_eps": epsilon}
 
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        require_setting(config, "kv_channels", head_size(config))
+
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         return text_fields(config, file_type)
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        epsilon = "attention.layer_norm_rms_epsilon"
-        if epsilon not in facts:
-            epsilon = "attention.layer_norm_epsilon"
-        traits = Traits(facts.number(epsilon), rotary=Rotary.load(facts, weights))
-        return load_decoder(facts, weights, traits)
+        has_rms = "attention.layer_norm_rms_epsilon" in facts
+        traits = Traits(
+            epsilon=facts.rms_epsilon if has_rms else facts.epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
+        )
+        return load_decoder(facts, claims, traits)
 
 
 class Qwen2(Family):
@@ -81,22 +99,41 @@ class Qwen2(Family):
         "rms_norm_eps": 1e-6,
         "max_position_embeddings": 32768,
         "num_key_value_heads": 32,
+        "max_window_layers": 28,
     }
+    layout: ClassVar[Layout] = Layout(head_bias="optional")
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        if config.get("use_sliding_window"):
+            refuse_windows(config, self.windows(config))
+
+    def windows(self, config: Config) -> list[bool]:
+        """Whether each layer has a sliding window, if the model uses them."""
+        if config.get("layer_types"):
+            return layer_windows(config, 1)
+        first_windowed = required(config, "max_window_layers")
+        return [layer >= first_windowed for layer in range(n_layers(config))]
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
         return text_fields(config, file_type)
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        return load_decoder(facts, weights, self.traits(facts, weights))
+        return load_decoder(facts, claims, self.traits(facts, claims))
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
         return Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=Rotary.load(facts, weights),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
         )
 
 
@@ -106,3 +143,5 @@ class Qwen3(Qwen2):
     name = "qwen3"
     hf_classes = ("Qwen3ForCausalLM",)
     defaults: ClassVar = {**Qwen2.defaults, "head_dim": 128}
+    layout: ClassVar[Layout] = Layout(query_norms="required")
+    unread: ClassVar[tuple[str, ...]] = ("cls.output.",)  # the head of a reranker

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import UnsupportedModelError
-from ..types import suggest
+from ..suggestions import suggest
 from . import pre_patterns as p
 
 __all__ = ["PRE_TOKENIZERS", "PreTokenizer", "pre_tokenizer_named"]
@@ -139,7 +139,11 @@ PRE_TOKENIZERS: tuple[PreTokenizer, ...] = (
         ignore_merges=True,
     ),
     PreTokenizer(("superbpe",), (p.DIGITS, r"(?=(\d{3})+(?!\d))")),
-    PreTokenizer(("afmoe",), (p.NUMBERS, p.ASIAN, p.DEEPSEEK_V3)),
+    PreTokenizer(
+        ("afmoe",),
+        (p.LINEAR_NUMBERS, p.ASIAN, p.DEEPSEEK_V3),
+        (p.NUMBERS, p.ASIAN, p.DEEPSEEK_V3),
+    ),
     PreTokenizer(("spark2_5",), (p.THREE_DIGITS, p.CHINESE_JAPANESE, p.SPARK, p.DIGIT)),
     PreTokenizer(
         ("chameleon",),
