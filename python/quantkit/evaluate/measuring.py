@@ -21,6 +21,7 @@ from ..inference.weights import DEFAULT_ACTIVATIONS, precision_named
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
 from ..recipes import Recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..sources.opening import ModelLike, open_runnable
 from ..tokens.chunks import Chunks, chunk_text
@@ -75,6 +76,7 @@ def perplexity(
     refuse_idle(importance, recipe=recipe)
     weighting = importance_of(importance)
     source = open_runnable(model)
+    say_fit(weighting, source)
     cut = chunk_text(source, as_text(text), checked_options(options))
     loaded = share_model(
         source,
