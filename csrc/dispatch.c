@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The checks that stand before the quantizers. */
+#include "arrays.h"
 #include "backend_table.h"
 #include "float_state.h"
 #include "formats/layouts.h"
@@ -28,9 +29,10 @@ int qk_type_needs_importance(int type)
     return layout && layout->importance == QK_IMPORTANCE_NEEDED;
 }
 
-/* What both directions ask of their arguments. */
+/* What both directions ask of their arguments; gives the sizes of the weights and of their blocks.
+ */
 static qk_status check_call(int backend, int type, size_t n_rows, size_t n_cols,
-                            const qk_quantizers **quantizers)
+                            const qk_quantizers **quantizers, size_t *n_weights, size_t *n_bytes)
 {
     const qk_layout *layout = qk_find_layout(type);
     const qk_status status = qk_find_quantizers(backend, quantizers);
@@ -40,9 +42,11 @@ static qk_status check_call(int backend, int type, size_t n_rows, size_t n_cols,
     if (!layout) {
         return QK_UNKNOWN_TYPE;
     }
-    if (n_cols % layout->block_size || (n_cols && n_rows > SIZE_MAX / sizeof(float) / n_cols)) {
+    if (n_cols % layout->block_size) {
         return QK_BAD_SHAPE;
     }
+    *n_weights = qk_times(n_rows, n_cols);
+    *n_bytes = qk_times(n_rows, qk_times(n_cols / layout->block_size, layout->block_bytes));
     return QK_OK;
 }
 
@@ -62,7 +66,17 @@ qk_status qk_quantize_rows(int backend, int type, const float *x, const float *i
                            size_t n_rows, size_t n_cols, uint8_t *out, size_t *bad_index)
 {
     const qk_quantizers *q;
-    const qk_status status = check_call(backend, type, n_rows, n_cols, &q);
+    size_t n_weights, n_bytes;
+    qk_status status = check_call(backend, type, n_rows, n_cols, &q, &n_weights, &n_bytes);
+    if (status == QK_OK) {
+        const qk_array arrays[] = {
+            QK_READ_FLOATS(x, n_weights),
+            QK_OPTIONAL_FLOATS(importance, n_cols),
+            QK_WRITTEN_BYTES(out, n_bytes),
+            QK_ARRAY(bad_index, 1, size_t, QK_WRITTEN),
+        };
+        status = QK_CHECK_ARRAYS(arrays);
+    }
     if (status != QK_OK) {
         return status;
     }
@@ -75,20 +89,30 @@ qk_status qk_quantize_rows(int backend, int type, const float *x, const float *i
             return QK_BAD_IMPORTANCE;
         }
     }
+    if (!n_weights) {
+        return QK_OK;
+    }
     QK_IN_FLOAT_STATE(*bad_index = q->quantize(type, x, importance, n_rows, n_cols, out));
-    return *bad_index < n_rows * n_cols ? QK_NOT_FINITE : QK_OK;
+    return *bad_index < n_weights ? QK_NOT_FINITE : QK_OK;
 }
 
 qk_status qk_dequantize_rows(int backend, int type, const uint8_t *data, size_t n_rows,
                              size_t n_cols, float *out)
 {
     const qk_quantizers *q;
-    const qk_status status = check_call(backend, type, n_rows, n_cols, &q);
-    if (status != QK_OK) {
-        return status;
+    size_t n_weights, n_bytes;
+    qk_status status = check_call(backend, type, n_rows, n_cols, &q, &n_weights, &n_bytes);
+    if (status == QK_OK) {
+        const qk_array arrays[] = {
+            QK_READ_BYTES(data, n_bytes),
+            QK_WRITTEN_FLOATS(out, n_weights),
+        };
+        status = QK_CHECK_ARRAYS(arrays);
     }
-    QK_IN_FLOAT_STATE(q->dequantize(type, data, n_rows * n_cols, out));
-    return QK_OK;
+    if (status == QK_OK && n_weights) {
+        QK_IN_FLOAT_STATE(q->dequantize(type, data, n_weights, out));
+    }
+    return status;
 }
 
 int qk_lane_op_count(void) { return QK_LANE_OP_COUNT; }
@@ -107,7 +131,20 @@ qk_status qk_lane_op(int backend, int op, const int32_t *a, const int32_t *b, co
                      int32_t *out)
 {
     const qk_quantizers *q;
-    const qk_status status = qk_find_quantizers(backend, &q);
+    qk_status status = qk_find_quantizers(backend, &q);
+    if (status == QK_OK && (op < 0 || op >= QK_LANE_OP_COUNT)) {
+        status = QK_UNKNOWN_FUNCTION;
+    }
+    if (status == QK_OK) {
+        const size_t n = (size_t)q->lanes * (size_t)q->lanes;
+        const qk_array arrays[] = {
+            QK_ARRAY(a, n, int32_t, QK_READ),
+            QK_ARRAY(b, n, int32_t, QK_READ),
+            QK_ARRAY(c, n, int32_t, QK_READ),
+            QK_ARRAY(out, n, int32_t, QK_WRITTEN),
+        };
+        status = QK_CHECK_ARRAYS(arrays);
+    }
     if (status == QK_OK) {
         q->lane_probe(op, a, b, c, out);
     }

@@ -1,36 +1,45 @@
 /* SPDX-License-Identifier: MIT */
 /* The checks that stand before attention. */
+#include "arrays.h"
 #include "backend_table.h"
 
 #include "float_state.h"
 
-/* 1 if n * a * b floats, and as many again, fit in memory. */
-static int fits(size_t n, size_t a, size_t b)
+/* n rows of heads, each of so many components. */
+static size_t count(const qk_attention *what, size_t n_heads, size_t size)
 {
-    const size_t most = SIZE_MAX / 64;
-    return !n || !a || !b || (n < most / a && n * a < most / b);
+    return qk_times(qk_times(what->n, n_heads), size);
 }
 
-static qk_status check_attention(int backend, const qk_attention *what, const qk_ops **ops)
+/* What attention asks of its sizes; gives the bytes of its workspace. */
+static qk_status check_attention(int backend, const qk_attention *what, const qk_ops **ops,
+                                 size_t *bytes)
 {
     qk_status status = qk_find_ops(backend, ops);
     if (status != QK_OK) {
         return status;
     }
-    if (!what->n_kv_heads || what->n_heads % what->n_kv_heads ||
-        !fits(what->n, what->n_heads, what->key_size) ||
-        !fits(what->n, what->n_heads, what->value_size)) {
+    if (!what) {
+        return QK_BAD_ARRAY;
+    }
+    if (!what->n_heads || !what->n_kv_heads || what->n_heads % what->n_kv_heads ||
+        !what->key_size || !what->value_size) {
         return QK_BAD_SHAPE;
     }
-    return QK_OK;
+    *bytes = (*ops)->attention_workspace(what);
+    return *bytes <= QK_MOST_BYTES ? QK_OK : QK_BAD_SHAPE;
 }
 
 qk_status qk_attention_workspace(int backend, const qk_attention *what, size_t *bytes)
 {
     const qk_ops *ops;
-    qk_status status = check_attention(backend, what, &ops);
+    size_t n_bytes;
+    qk_status status = check_attention(backend, what, &ops, &n_bytes);
+    if (status == QK_OK && !bytes) {
+        status = QK_BAD_ARRAY;
+    }
     if (status == QK_OK) {
-        *bytes = ops->attention_workspace(what);
+        *bytes = n_bytes;
     }
     return status;
 }
@@ -39,8 +48,21 @@ qk_status qk_attend(int backend, const qk_attention *what, const float *q, const
                     const float *v, float *out, void *workspace)
 {
     const qk_ops *ops;
-    qk_status status = check_attention(backend, what, &ops);
+    size_t n_bytes;
+    qk_status status = check_attention(backend, what, &ops, &n_bytes);
     if (status == QK_OK) {
+        const qk_array arrays[] = {
+            QK_READ_FLOATS(q, count(what, what->n_heads, what->key_size)),
+            QK_READ_FLOATS(k, count(what, what->n_kv_heads, what->key_size)),
+            QK_READ_FLOATS(v, count(what, what->n_kv_heads, what->value_size)),
+            QK_OPTIONAL_FLOATS(what->slopes, what->n_heads),
+            QK_OPTIONAL_FLOATS(what->sinks, what->n_heads),
+            QK_WRITTEN_FLOATS(out, count(what, what->n_heads, what->value_size)),
+            QK_WRITTEN_BYTES(workspace, n_bytes),
+        };
+        status = QK_CHECK_ARRAYS(arrays);
+    }
+    if (status == QK_OK && what->n) {
         QK_IN_FLOAT_STATE(ops->attention(what, q, k, v, out, workspace));
     }
     return status;

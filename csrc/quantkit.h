@@ -6,6 +6,12 @@
  * from many threads at once.  On any status but QK_OK the output is untouched, save that
  * QK_NOT_FINITE may leave the rows before the weight that is not.
  *
+ * [n][m] after the name of an array is what it must hold: a call reads or writes no byte beyond.
+ * Floats, words and structs are aligned to their size, or to 8 bytes if that is less; bytes need
+ * not be.  Arrays that are written share no bytes with others, except where "may be" says so.  A
+ * call checks all of this that it can, before it touches memory: sizes and strides, NULL (allowed
+ * for arrays without items), alignment, overlap.  It cannot know how much memory there is.
+ *
  * Python's cffi reads the part between the two cdef marks; keep it plain C declarations.
  */
 #ifndef QUANTKIT_H
@@ -21,12 +27,14 @@ typedef enum qk_status {
     QK_UNKNOWN_BACKEND = 1,  /* no backend has this index */
     QK_UNUSABLE_BACKEND = 2, /* this processor or operating system lacks it */
     QK_UNKNOWN_TYPE = 3,     /* not a GGUF type that is built in */
-    QK_BAD_SHAPE = 4,        /* a row is not a whole number of blocks, or sizes overflow */
+    QK_BAD_SHAPE = 4,        /* a row is not a whole number of blocks, sizes do not fit each other,
+                                or overflow */
     QK_NOT_FINITE = 5,       /* a weight is NaN or infinite; *bad_index tells which */
     QK_BAD_IMPORTANCE = 6,   /* an importance is NaN, infinite or negative */
     QK_NEEDS_IMPORTANCE = 7, /* the type cannot be quantized to without importance */
     QK_UNKNOWN_PACKING = 8,  /* no such precision or packing, or not for weights of this type */
-    QK_UNKNOWN_FUNCTION = 9  /* no such function of a number */
+    QK_UNKNOWN_FUNCTION = 9, /* no such function of a number */
+    QK_BAD_ARRAY = 10        /* an array is NULL, not aligned, or shares bytes with another */
 } qk_status;
 
 /* Backends are numbered from 0, the best first; the last is always "scalar". */
@@ -89,20 +97,23 @@ typedef enum qk_packing {
 /* The packing for weights of a type; activations may be packed once for all weights that share it.
  */
 qk_status qk_packing_for(int type, int precision, qk_packing *packing);
-/* Bytes of x f32 [m][k] packed, and of the workspace of a product. */
+/* Bytes of x f32 [m][k] packed, and of the workspace of a product.  They depend on the variant of
+ * the forward pass. */
 qk_status qk_packed_bytes(int backend, int packing, size_t m, size_t k, size_t *bytes);
 qk_status qk_matmul_workspace(int backend, size_t *bytes);
-/* x f32 [m][k] -> packed, aligned to 4 bytes. */
+/* x f32 [m][k] -> packed [qk_packed_bytes], aligned to 4 bytes. */
 qk_status qk_pack_activations(int backend, int packing, const float *x, size_t m, size_t k,
                               void *packed);
-/* y [m][n_rows], rows y_stride floats apart: x times the transpose of weights [n_rows][row bytes]
- * of n_cols each.  Sums are taken in an order that depends on the backend, the packing and n_cols
- * alone. */
+/* y f32 [m][n_rows], rows y_stride >= n_rows floats apart: x [m][n_cols], packed
+ * [qk_packed_bytes(m, n_cols)], times the transpose of weights [n_rows][row bytes] of n_cols each;
+ * workspace [qk_matmul_workspace].  Sums are taken in an order that depends on the backend, the
+ * packing and n_cols alone. */
 qk_status qk_matmul(int backend, int type, int packing, const void *packed, size_t m,
                     const uint8_t *weights, size_t n_rows, size_t n_cols, float *y, size_t y_stride,
                     void *workspace);
 
-/* Causal attention with scores scale * q.k: head h of q uses head h / (n_heads / n_kv_heads). */
+/* Causal attention with scores scale * q.k: head h of q uses head h / (n_heads / n_kv_heads).
+ * n_heads is a multiple of n_kv_heads; no size but n may be 0. */
 typedef struct qk_attention {
     size_t n; /* positions */
     size_t n_heads, n_kv_heads;
@@ -115,13 +126,13 @@ typedef struct qk_attention {
 
 qk_status qk_attention_workspace(int backend, const qk_attention *what, size_t *bytes);
 /* q f32 [n][n_heads][key_size], k [n][n_kv_heads][key_size], v [n][n_kv_heads][value_size] ->
- * out [n][n_heads][value_size]. */
+ * out [n][n_heads][value_size]; workspace [qk_attention_workspace]. */
 qk_status qk_attend(int backend, const qk_attention *what, const float *q, const float *k,
                     const float *v, float *out, void *workspace);
 
 /* RMSNorm of rows, or LayerNorm. */
 typedef struct qk_norm {
-    size_t n_rows, width;
+    size_t n_rows, width;       /* n_rows is a multiple of n_heads */
     size_t n_heads;             /* rows that weight and bias have; row i takes i % n_heads */
     const float *weight, *bias; /* [n_heads][width], or NULL for none */
     float epsilon;              /* added to the mean square */
@@ -143,16 +154,17 @@ typedef enum qk_function {
     QK_RELU = 7
 } qk_function;
 
-/* out[i] = function(x[i]), times up[i] where up is not NULL; out may be x. */
+/* out[i] = function(x[i]), times up[i] where up is not NULL: each [n]; out may be x or up. */
 qk_status qk_activate(int backend, int function, const float *x, const float *up, size_t n,
                       float *out);
-/* out = gate * sigmoid(1.702 gate) * (up + 1), gate at most 7 and up from -7 to 7 (gpt-oss); out
- * may be gate. */
+/* out = gate * sigmoid(1.702 gate) * (up + 1), gate at most 7 and up from -7 to 7 (gpt-oss):
+ * each [n]; out may be gate or up. */
 qk_status qk_swiglu_clamped(int backend, const float *gate, const float *up, size_t n, float *out);
-/* out = cap * tanh(x / cap); out may be x. */
+/* out = cap * tanh(x / cap): each [n]; out may be x. */
 qk_status qk_soft_cap(int backend, const float *x, float cap, size_t n, float *out);
 
-/* Rotary position embedding of x [n][n_heads], in place. */
+/* Rotary position embedding of x, in place: n positions of n_heads heads, each 2 * n_pairs floats
+ * at x + position * stride + head * head_stride.  No two of them share a float. */
 typedef struct qk_rotation {
     size_t n, n_heads;
     size_t stride, head_stride; /* floats from a position to the next, from a head to the next */
@@ -171,17 +183,19 @@ typedef struct qk_softmax {
     float wanted;  /* the target's logit, once it has come */
 } qk_softmax;
 
-/* A tile of rows of logits: tokens first .. first + n_cols - 1. */
+/* A tile of rows of logits: tokens first .. first + n_cols - 1, n_cols > 0, first >= 0. */
 typedef struct qk_tile {
     size_t n_rows, n_cols;
-    size_t stride; /* floats from a row to the next */
+    size_t stride; /* floats from a row to the next, >= n_cols */
     int64_t first;
-    const int64_t *targets; /* [n_rows], the tokens that came */
+    const int64_t *targets; /* [n_rows], the tokens that came; any number: one that is no token of
+                               any tile leaves `wanted` as it was */
 } qk_tile;
 
-/* Takes a tile into rows [n_rows]. */
+/* Takes a tile into rows [n_rows]: logits f32 [n_rows][n_cols], rows tile->stride floats apart. */
 qk_status qk_add_logits(int backend, const qk_tile *tile, const float *logits, qk_softmax *rows);
-/* The same of a model's logits and its base's, both so shaped; excess [n_rows] becomes the sum of
+/* The same of a model's logits and its base's, both so shaped, into rows and base [n_rows]; excess
+ * [n_rows] becomes the sum of
  * exp(b - highest of the base) * (b - l) of their logits l and b. */
 qk_status qk_compare_logits(int backend, const qk_tile *tile, const float *logits,
                             const float *base_logits, qk_softmax *rows, qk_softmax *base,

@@ -252,7 +252,7 @@ def test_wrong_options_of_quantize_exit_with_2(
 @pytest.mark.parametrize(
     ("report", "words"),
     [
-        ("none/errors.json", "No such file"),
+        ("none/errors.json", "there is no folder"),
         ("folder", "is a folder"),
         ("model.gguf", "is the same file as MODEL"),
         ("folder/../out.gguf", "is the same file as OUTPUT"),

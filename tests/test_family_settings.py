@@ -13,7 +13,7 @@ from quantkit.errors import CheckpointError, UnsupportedModelError
 from quantkit.forward.base import Weights
 from quantkit.forward.facts import Facts
 from quantkit.gguf.keys import Field, FileType, float32, uint32
-from quantkit.models import family_for_config
+from quantkit.models import family_for_config, settled
 from quantkit.models.gemma import Gemma2, Gemma3
 
 SIZES = {
@@ -35,8 +35,8 @@ PHI_3 = {"architectures": ["Phi3ForCausalLM"], **SIZES}
 
 
 def fields(config: dict[str, Any], **changed: Any) -> dict[str, Field]:
-    family = family_for_config(config)
-    complete = family.complete({**config, **changed})
+    family, complete = settled({**config, **changed})
+    family.check_settings(complete)
     return family.hyperparameters(complete, FileType.F16)
 
 

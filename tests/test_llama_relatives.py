@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quantkit.checkpoint.lazy import LazyTensor, computed, values_of
 from quantkit.errors import CheckpointError, UnsupportedModelError
 from quantkit.gguf.keys import Field
-from quantkit.models import family_for_config
+from quantkit.models import family_for_config, settled
 
 SIZES = {
     "hidden_size": 8,
@@ -27,8 +27,9 @@ SIZES = {
 
 def fields(hf_class: str, **settings: Any) -> Mapping[str, Field]:
     config = {"architectures": [hf_class], **SIZES, **settings}
-    family = family_for_config(config)
-    return family.hyperparameters(family.complete(config), 0)
+    family, complete = settled(config)
+    family.check_settings(complete)
+    return family.hyperparameters(complete, 0)
 
 
 def converted(

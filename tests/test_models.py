@@ -19,6 +19,7 @@ from quantkit.models import (
     family_for_config,
     family_named,
     load_model,
+    settled,
 )
 from quantkit.models.family import Family
 from quantkit.models.rope_config import llama3_factors
@@ -69,6 +70,13 @@ def fields_of(family: Family, config: dict[str, Any]) -> dict[str, Field]:
     """The family's metadata, with its prefix."""
     fields = family.hyperparameters(family.complete(config), 1)
     return {f"{family.name}.{key}": field for key, field in fields.items()}
+
+
+def checked_fields(config: dict[str, Any]) -> dict[str, Field]:
+    """The metadata of a config that is checked as when a checkpoint is opened."""
+    family, complete = settled(config)
+    family.check_settings(complete)
+    return family.hyperparameters(complete, 1)
 
 
 YARN = {"factor": 4.0, "original_max_position_embeddings": 256, "beta_fast": 30.0}
@@ -238,7 +246,7 @@ def test_unusable_configs(
 ) -> None:
     """The message names the key."""
     with pytest.raises(error, match=message):
-        fields_of(family_named("llama"), tiny_config(**changes))
+        checked_fields(tiny_config(**changes))
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_stopped_runs_show_what_they_have_and_go_on(
 
         yield show
 
-    monkeypatch.setattr(ppl_command, "_live_table", stopping)
+    monkeypatch.setattr(ppl_command, "live_table", stopping)
     save = tmp_path / "results.json"
     command = ("--text", text, *SMALL, "--types", "Q8_0,Q4_0", "--save", save)
     stop = True

@@ -15,7 +15,7 @@ from quantkit.errors import FormatError, OptionError, QuantkitError
 from quantkit.gguf.keys import boolean, string
 from quantkit.sources.opening import open_source
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
-from quantkit.tokens import cutting
+from quantkit.tokens import chat_process, cutting
 from quantkit.tokens.chat import ChatTemplate
 from quantkit.tokens.chunks import chunk_text
 from quantkit.tokens.options import TextOptions
@@ -207,6 +207,8 @@ def test_control_tokens_are_parsed_only_where_it_is_asked_for() -> None:
         ("{", False, "line 2 is not JSON"),
         ("[]", False, "line 2 has no 'text'"),
         ("[" * 100000, False, "line 2 is not JSON"),
+        ('{"text": ' + "1" * 5000 + "}", False, "line 2 is not JSON"),
+        ('{"messages": ' + "[" * 900 + "]" * 900 + "}", True, "cannot render"),
         ('{"text": "\\ud800"}', False, "line 2 has half of a character"),
         ('{"text": 7}', False, "line 2 has no 'text' with a text.*`chat=True`"),
         ('{"text": "a"}', True, "line 2 has no 'messages' with a list"),
@@ -223,6 +225,27 @@ def test_lines_that_are_not_what_they_must_be(
     path.write_text(f"{good}\n{line}\n")
     with pytest.raises(FormatError, match=words):
         encode(ChatSource(), path, chat=chat)
+
+
+def test_lines_in_other_encodings(tmp_path: Path) -> None:
+    """The line is named; lines before it are read."""
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(b'{"text": "fine"}\r\n{"text": "\xff"}\n')
+    with pytest.raises(FormatError, match=r"some\.jsonl, line 2 is not UTF-8"):
+        encode(open_source(DEMO_MODEL), path)
+    path.write_bytes(json.dumps({"text": "fine"}).encode("utf-16"))
+    with pytest.raises(FormatError, match="line 1 is not UTF-8"):
+        encode(open_source(DEMO_MODEL), path)
+
+
+def test_characters_that_are_rare_in_texts(tmp_path: Path) -> None:
+    """NUL, other control characters and noncharacters are text like any other."""
+    path, source = tmp_path / "text.txt", open_source(DEMO_MODEL)
+    text = "a\0b\x1b\x7f\ufeff\ufffe\U0010ffff\u2028"
+    path.write_text(text, encoding="utf-8")
+    ids = Tokenizer.from_metadata(source.metadata).encode(text)
+    assert encode(source, path).tolist() == ids.tolist()
+    assert len(ids) > len(text)
 
 
 def test_files_without_lines(tmp_path: Path) -> None:
@@ -251,6 +274,47 @@ def test_templates_run_in_a_sandbox() -> None:
     ):
         with pytest.raises(FormatError, match="cannot render"):
             ChatTemplate(template, {}).render(MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{% for i in range(99999) %}" * 9 + "{% endfor %}" * 9, "finish in 1 seconds"),
+        ("{{ 'x' * 10**10 }}", "more than 128 MiB of memory"),
+        ("{{ messages | tojson(indent=10**10) }}", "more than 128 MiB of memory"),
+        ("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "recursion depth"),
+        ("{{ 'x' * 99999 }}", "the text has more than 0 MiB"),
+        ("{{ raise_exception('x' * 9999) }}", "messages: x{300}$"),
+    ],
+)
+def test_templates_have_limits(
+    monkeypatch: pytest.MonkeyPatch, template: str, words: str
+) -> None:
+    """Of time, memory and the length of what they write."""
+    if "memory" in words and sys.platform != "linux":
+        pytest.skip("this system does not limit the memory of a process")
+    monkeypatch.setattr(chat_process, "SECONDS", 1)
+    monkeypatch.setattr(chat_process, "MEMORY", 128 << 20)
+    monkeypatch.setattr(chat_process, "MAX_ANSWER", 90000)
+    with pytest.raises(FormatError, match=words):
+        ChatTemplate(template, {}).render(MESSAGES)
+
+
+def test_one_process_renders_many_conversations() -> None:
+    """Each starts anew: what a template sets is gone."""
+    template = "{{ n is defined }}{% set n = 1 %}{{ messages[0].content }}"
+    with ChatTemplate(template, {}).process() as process:
+        for i in range(100):
+            assert process.render([{"content": f"é{i}"}]) == f"False\xe9{i}"
+
+
+def test_template_processes_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says so, whether there is no interpreter or it ends."""
+    for program in (None, "no such program", sys.executable):
+        monkeypatch.setattr(sys, "executable", program)
+        monkeypatch.setattr(chat_process, "_COMMAND", "raise SystemExit(7)")
+        with pytest.raises(OptionError, match="which cannot be started: "):
+            ChatTemplate(TEMPLATE, {}).render(MESSAGES)
 
 
 def test_jinja_is_asked_for_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

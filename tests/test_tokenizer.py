@@ -21,7 +21,7 @@ from quantkit.errors import FormatError, UnsupportedModelError
 from quantkit.gguf import GGUFFile
 from quantkit.gguf.keys import Field, ValueType, array, boolean, string, uint32
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
-from quantkit.tokens import encoders
+from quantkit.tokens import bpe
 from quantkit.tokens.merging import PieceMerger
 from quantkit.tokens.pre_table import PRE_TOKENIZERS
 from quantkit.tokens.tokenizer import Tokenizer
@@ -249,8 +249,13 @@ def test_empty_text() -> None:
 
 
 def test_special_ids_that_name_no_token() -> None:
-    """An id beyond the vocabulary counts as no token; nothing is added."""
-    fields = metadata("llama", ["▁", "a"], bos_token_id=uint32(7))
+    """By default there is no EOS if the vocabulary is too small; -1 is no token."""
+    fields = metadata(
+        "llama",
+        ["▁", "a"],
+        bos_token_id=uint32(2**32 - 1),
+        add_bos_token=boolean(False),
+    )
     tokenizer = Tokenizer.from_metadata(fields)
     assert (tokenizer.bos_id, tokenizer.eos_id) == (None, None)
     assert tokenizer.encode("a").tolist() == [0, 1]
@@ -298,8 +303,8 @@ def test_long_texts_are_encoded_in_blocks(
     text = "".join(c * rng.randint(1, 3) for c in rng.choices(alphabet, k=3000))
     whole = tokenizer.encode(text)
     assert len(whole) < 0.8 * len(text.encode())
-    monkeypatch.setattr(encoders, "BLOCK", 150)
-    monkeypatch.setattr(encoders, "MARGIN", 50)
+    monkeypatch.setattr(bpe, "BLOCK", 150)
+    monkeypatch.setattr(bpe, "MARGIN", 50)
     assert np.array_equal(tokenizer.encode(text), whole)
     pieces = tokenizer.pieces(text, add_special=False)
     assert len(next(pieces)) < 300
@@ -307,8 +312,8 @@ def test_long_texts_are_encoded_in_blocks(
 
 def test_a_word_longer_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """The block grows until something else follows."""
-    monkeypatch.setattr(encoders, "BLOCK", 50)
-    monkeypatch.setattr(encoders, "MARGIN", 10)
+    monkeypatch.setattr(bpe, "BLOCK", 50)
+    monkeypatch.setattr(bpe, "MARGIN", 10)
     tokenizer = Tokenizer.from_metadata(byte_metadata(("a", "a")))
     for text in ("a" * 333 + " b", "a" * 333, "b " + "a" * 333 + " a" * 99):
         ids = tokenizer.encode(text)

@@ -323,7 +323,7 @@ def test_hash_of_unknown_steps_is_tried_on_texts(
     hashed_as("gpt-2", monkeypatch)
     assert Written(tmp_path)["ggml.pre"] == "gpt-2"
     hashed_as("smollm", monkeypatch)
-    with pytest.raises(UnsupportedModelError, match=r"y\{99\}(.|\n)*for 'smollm'"):
+    with pytest.raises(UnsupportedModelError, match=r"for 'smollm', .*y\{99\}"):
         Written(tmp_path)
     hashed_as(None, monkeypatch)
     with pytest.raises(UnsupportedModelError, match="does not know how"):

@@ -11,6 +11,7 @@
 #ifndef QK_ATTENTION_H
 #define QK_ATTENTION_H
 
+#include "../sizes.h"
 #include "kernel.h"
 #include "vmath.h"
 
@@ -35,25 +36,23 @@ typedef struct query_tile {
     vf32 position[2], highest[2], total[2];
 } query_tile;
 
-QK_INLINE size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
-
-/* Divides memory among the parts; gives how many floats they take. */
+/* Divides memory among the parts; gives how many floats they take, SIZE_MAX if too many. */
 static size_t divide_space(const qk_attention *what, float *memory, attention_space *space)
 {
-    const size_t n_components = rounded_up(what->value_size, ROWS);
+    const size_t n_components = qk_rounded_up(what->value_size, ROWS);
     const size_t sizes[] = {
-        rounded_up(what->n, ROWS) * what->key_size,
-        n_components * what->n,
-        what->key_size * TILE,
+        qk_times(qk_rounded_up(what->n, ROWS), what->key_size),
+        qk_times(n_components, what->n),
+        qk_times(what->key_size, TILE),
         KEY_STEP * TILE,
-        n_components * TILE,
+        qk_times(n_components, TILE),
     };
     float **parts[] = {&space->keys, &space->values, &space->queries, &space->scores,
                        &space->outputs};
     size_t used = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         *parts[i] = memory ? memory + used : NULL;
-        used += rounded_up(sizes[i], 16);
+        used = qk_plus(used, qk_rounded_up(sizes[i], 16));
     }
     return used;
 }
@@ -61,7 +60,7 @@ static size_t divide_space(const qk_attention *what, float *memory, attention_sp
 static size_t attention_workspace(const qk_attention *what)
 {
     attention_space space;
-    return divide_space(what, NULL, &space) * sizeof(float) + ALIGNMENT;
+    return qk_plus(qk_times(divide_space(what, NULL, &space), sizeof(float)), ALIGNMENT);
 }
 
 /* out[c][r] = in[r][c]. */
@@ -88,7 +87,7 @@ static void pack_head(const qk_attention *what, const float *k, const float *v, 
 {
     const size_t n = what->n, key_size = what->key_size, value_size = what->value_size;
     k += head * key_size;
-    for (size_t i = 0; i < rounded_up(n, ROWS); i++) {
+    for (size_t i = 0; i < qk_rounded_up(n, ROWS); i++) {
         float *key = to->keys + i / ROWS * ROWS * key_size + i % ROWS;
         for (size_t c = 0; c < key_size; c++) {
             key[c * ROWS] = i < n ? k[i * what->n_kv_heads * key_size + c] : 0.0f;
@@ -140,11 +139,17 @@ static void adjust_scores(const query_tile *t, size_t first, size_t n)
     }
 }
 
+/* The keys that a query sees, at most. */
+QK_INLINE size_t seen_keys(const qk_attention *what)
+{
+    return what->window && what->window < what->n ? what->window : what->n;
+}
+
 /* Takes away what queries do not see: keys after them, and those beyond their window. */
 static void mask_scores(const query_tile *t, size_t first, size_t n)
 {
     const vf32 unseen = vf32_set1(-INFINITY);
-    const size_t window = t->what->window ? t->what->window : t->what->n;
+    const size_t window = seen_keys(t->what);
     for (size_t j = first; j < first + n; j++) {
         if (j <= t->start && t->start + TILE <= j + window) {
             continue;
@@ -161,7 +166,7 @@ static void mask_scores(const query_tile *t, size_t first, size_t n)
 /* Scores of n keys become exp(score - M); the sums so far are rescaled to the new M. */
 static void take_in_scores(query_tile *t, size_t n)
 {
-    const size_t n_outputs = rounded_up(t->what->value_size, ROWS) * TILE;
+    const size_t n_outputs = qk_rounded_up(t->what->value_size, ROWS) * TILE;
     for (size_t c = 0; c < 2; c++) {
         float *scores = t->space->scores + c * WIDTH, *outputs = t->space->outputs + c * WIDTH;
         vf32 highest = t->highest[c], total = vf32_zero();
@@ -217,7 +222,7 @@ static void begin_tile(query_tile *t, size_t head)
         t->total[c] = vf32_set1(sinks ? 1.0f : 0.0f);
     }
     memset(t->space->outputs, 0,
-           rounded_up(t->what->value_size, ROWS) * TILE * sizeof *t->space->outputs);
+           qk_rounded_up(t->what->value_size, ROWS) * TILE * sizeof *t->space->outputs);
 }
 
 /* The outputs of the tile, over the sum of the probabilities, to their place. */
@@ -240,8 +245,8 @@ static void attend_head(const qk_attention *what, const attention_space *space, 
         query_tile t = {.what = what, .space = space, .start = start};
         const size_t end = start + TILE < what->n ? start + TILE : what->n;
         size_t first = 0;
-        if (what->window && start + 1 > what->window) {
-            first = (start + 1 - what->window) / ROWS * ROWS;
+        if (start + 1 > seen_keys(what)) {
+            first = (start + 1 - seen_keys(what)) / ROWS * ROWS;
         }
         begin_tile(&t, head);
         pack_queries(&t, q, head);

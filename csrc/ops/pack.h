@@ -16,6 +16,7 @@
 #ifndef QK_PACK_H
 #define QK_PACK_H
 
+#include "../sizes.h"
 #include "half.h"
 #include "ops.h"
 #include "vmath.h"
@@ -34,17 +35,17 @@ QK_INLINE int has_i16(qk_packing packing) { return !has_i8(packing) || I8_LARGES
 /* Where a panel's words begin, of codes of so many bytes. */
 QK_INLINE size_t words_offset(qk_packing packing, size_t bytes, size_t k)
 {
-    const size_t items = k / GROUP * X_ITEMS * ROWS * sizeof(float);
-    return bytes == 1 && has_i16(packing) ? items + k * ROWS * 2 : items;
+    const size_t items = qk_times(k / GROUP, X_ITEMS * ROWS * sizeof(float));
+    return bytes == 1 && has_i16(packing) ? qk_plus(items, qk_times(k, ROWS * 2)) : items;
 }
 
 QK_INLINE size_t panel_bytes(qk_packing packing, size_t k)
 {
     if (packing == QK_PACKED_F32) {
-        return k * ROWS * sizeof(float);
+        return qk_times(k, ROWS * sizeof(float));
     }
     const size_t last = has_i8(packing) ? 1 : 2;
-    return words_offset(packing, last, k) + k * ROWS * last;
+    return qk_plus(words_offset(packing, last, k), qk_times(k, ROWS * last));
 }
 
 /* |x| of the largest of n; NaN if there is one. */
@@ -173,9 +174,10 @@ QK_INLINE void pack_row_integers(qk_packing packing, const float *x, size_t k, x
     }
 }
 
+/* SIZE_MAX if that overflows. */
 static size_t packed_bytes(qk_packing packing, size_t m, size_t k)
 {
-    return (m + ROWS - 1) / ROWS * panel_bytes(packing, k);
+    return qk_times(qk_rounded_up(m, ROWS) / ROWS, panel_bytes(packing, k));
 }
 
 static void pack(qk_packing packing, const float *x, size_t m, size_t k, uint8_t *out)

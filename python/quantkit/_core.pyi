@@ -13,6 +13,7 @@ class _Lib:
     QK_NEEDS_IMPORTANCE: int
     QK_UNKNOWN_PACKING: int
     QK_UNKNOWN_FUNCTION: int
+    QK_BAD_ARRAY: int
     QK_F32: int
     QK_I16: int
     QK_Q8: int

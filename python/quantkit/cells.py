@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .visible import visible
+
 __all__ = ["Cells", "markdown_table"]
+
+
+SPECIAL = re.compile(r"[\\`*\[\]<>&|~$:@]|(?<!\w)_|_(?!\w)|(?<=www)\.", re.IGNORECASE)
+"""What Markdown would read as code, emphasis, HTML, a link, a formula or an emoji."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Cells:
 
 
 def markdown_table(cells: Cells) -> str:
-    """The cells as a Markdown table."""
+    """The cells as a Markdown table, in which they are text and nothing else."""
     headings = [column.removeprefix(">") for column in cells.columns]
     rules = ["---:" if column.startswith(">") else "---" for column in cells.columns]
     lines = [headings, rules, *(map(_escaped, row) for row in cells.rows)]
@@ -42,4 +49,4 @@ def markdown_table(cells: Cells) -> str:
 
 
 def _escaped(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
+    return SPECIAL.sub(r"\\\g<0>", visible(cell))

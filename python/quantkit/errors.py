@@ -7,6 +7,8 @@ its options instead (see `cli.naming`).
 
 from __future__ import annotations
 
+from .visible import visible
+
 __all__ = [
     "BackendError",
     "CheckpointError",
@@ -22,7 +24,13 @@ __all__ = [
 
 
 class QuantkitError(Exception):
-    """The base class of all errors that quantkit raises on purpose."""
+    """The base class of all errors that quantkit raises on purpose.
+
+    Its text is one line; control characters of names in it are visible (`visible`).
+    """
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class FormatError(QuantkitError):

@@ -1,7 +1,8 @@
 """The C core as functions over NumPy arrays; the only package that uses cffi.
 
-Callers check the dtypes and shapes of arrays.  This package chooses the backend and
-converts statuses to errors.
+Every function checks that its arrays hold what C reads and writes, and raises a
+ShapeError if not, so no caller can make C touch other memory.  This package also
+chooses the backend and converts statuses to errors.
 """
 
 from .attending import attend

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from .._core import ffi, lib
 from ..errors import ShapeError
-from .arguments import floats, pointer, workspace
+from .arguments import FLOAT, optional, pointer, read, shape_of, workspace, written
 from .backend import Backend
+from .statuses import check_status
 
 __all__ = ["attend"]
 
@@ -27,26 +28,41 @@ def attend(
     slopes: F32 | None = None,
     sinks: F32 | None = None,
 ) -> F32:
-    """See `ops.attention`; all arrays are C-contiguous."""
-    n, n_heads, key_size = q.shape
-    value_size = v.shape[-1]
-    what = ffi.new("qk_attention *")
-    what.n, what.n_heads, what.n_kv_heads = n, n_heads, k.shape[1]
-    what.key_size, what.value_size = key_size, value_size
-    what.window, what.scale, what.cap = window or 0, scale, cap or 0
-    what.slopes = ffi.NULL if slopes is None else floats(slopes)
-    what.sinks = ffi.NULL if sinks is None else floats(sinks)
-    out = np.empty((n, n_heads, value_size), np.float32)
-    size = ffi.new("size_t *")
-    status = lib.qk_attention_workspace(backend.index, what, size)
-    if status == lib.QK_OK:
-        space = pointer(workspace(size[0]))
-        status = lib.qk_attend(
-            backend.index, what, floats(q), floats(k), floats(v), floats(out), space
-        )
-    if status != lib.QK_OK:
+    """See `ops.attention`; all arrays are C-contiguous.
+
+    Raises:
+        ShapeError: an array does not fit the others: q [n, heads, key size], k [n, KV
+            heads, key size], v [n, KV heads, value size], slopes and sinks [heads].
+    """
+    n, n_heads, key_size = shape_of("q", q, 3)
+    n_kv_heads, value_size = shape_of("v", v, 3)[1:]
+    if not n_kv_heads or n_heads % n_kv_heads:
         raise ShapeError(
-            f"{n_heads} heads of queries cannot share {k.shape[1]} heads of keys: "
-            f"status {status}"
+            f"{n_heads} heads of queries cannot share {n_kv_heads} heads of keys"
         )
+    if window is not None and window < 0:
+        raise ShapeError(f"the window of attention is {window}; expected 0 or more")
+    of_heads = (
+        optional(FLOAT, "slopes", slopes, (n_heads,)),
+        optional(FLOAT, "sinks", sinks, (n_heads,)),
+    )
+    out = np.empty((n, n_heads, value_size), np.float32)
+    what = ffi.new("qk_attention *")
+    what.n, what.n_heads, what.n_kv_heads = n, n_heads, n_kv_heads
+    what.key_size, what.value_size = key_size, value_size
+    what.window, what.scale, what.cap = min(window or 0, n), scale, cap or 0
+    what.slopes, what.sinks = of_heads
+    size = ffi.new("size_t *")
+    sizes = f"attention of queries {list(q.shape)} and values {list(v.shape)}"
+    check_status(lib.qk_attention_workspace(backend.index, what, size), sizes)
+    status = lib.qk_attend(
+        backend.index,
+        what,
+        read(FLOAT, "q", q, (n, n_heads, key_size)),
+        read(FLOAT, "k", k, (n, n_kv_heads, key_size)),
+        read(FLOAT, "v", v, (n, n_kv_heads, value_size)),
+        written(FLOAT, "out", out, out.shape),
+        pointer(workspace(size[0])),
+    )
+    check_status(status, sizes)
     return out

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from .._core import ffi, lib
 from ..errors import ShapeError
 from ..types import QuantType
-from .arguments import check_type, floats, octets, pointer, workspace
+from .arguments import BYTE, FLOAT, pointer, read, shape_of, strided, workspace
 from .backend import Backend
+from .statuses import check_status, check_type
 
 __all__ = ["Packed", "Precision", "matmul", "pack_activations", "packing_for"]
 
@@ -66,22 +67,35 @@ def pack_activations(x: NDArray[np.float32], packing: int, backend: Backend) -> 
     """Pack x f32 [rows, cols], C-contiguous.
 
     Raises:
-        ShapeError: the columns are not a multiple of the weights' block.
+        ShapeError: x does not fit, or its columns are not a multiple of the weights'
+            block.
     """
-    rows, cols = x.shape
-    size = ffi.new("size_t *")
-    status = lib.qk_packed_bytes(backend.index, packing, rows, cols, size)
-    if status == lib.QK_OK:
-        data = np.empty(size[0], np.uint8)
-        status = lib.qk_pack_activations(
-            backend.index, packing, floats(x), rows, cols, pointer(data)
-        )
-    if status != lib.QK_OK:
-        raise ShapeError(
-            f"activations of shape {x.shape} cannot be packed for blocks of weights: "
-            f"status {status}"
-        )
+    rows, cols = shape_of("x", x, 2)
+    data = np.empty(_packed_bytes(backend, packing, rows, cols), np.uint8)
+    status = lib.qk_pack_activations(
+        backend.index,
+        packing,
+        read(FLOAT, "x", x, (rows, cols)),
+        rows,
+        cols,
+        pointer(data),
+    )
+    check_status(status, f"activations {[rows, cols]}")
     return Packed(data, (rows, cols), packing, backend)
+
+
+def _packed_bytes(backend: Backend, packing: int, rows: int, cols: int) -> int:
+    """The size of packed activations [rows, cols]."""
+    size = ffi.new("size_t *")
+    status = lib.QK_BAD_SHAPE
+    if min(rows, cols) >= 0:
+        status = lib.qk_packed_bytes(backend.index, packing, rows, cols, size)
+    if status == lib.QK_BAD_SHAPE:
+        raise ShapeError(
+            f"activations {[rows, cols]} cannot be packed for blocks of weights"
+        )
+    check_status(status, f"activations {[rows, cols]} with packing {packing}")
+    return int(size[0])
 
 
 def matmul(
@@ -94,19 +108,25 @@ def matmul(
         weights: uint8 [n_rows, row bytes], C-contiguous.
         type: the type of the weights.
         out: the product; its rows may be parts of longer rows.
+
+    Raises:
+        ShapeError: an array does not fit.
+        QuantkitError: the activations are packed for other types.
     """
     rows, cols = x.shape
-    stride = out.strides[0] // out.itemsize
+    n_rows = shape_of("weights", weights, 2)[0]
+    packed = (_packed_bytes(x.backend, x.packing, rows, cols),)
+    y, (stride,) = strided(FLOAT, "out", out, (rows, n_rows), write=True)
     status = lib.qk_matmul(
         x.backend.index,
         type.id,
         x.packing,
-        pointer(x.data),
+        read(BYTE, "packed activations", x.data, packed),
         rows,
-        octets(weights),
-        len(weights),
+        read(BYTE, "weights", weights, (n_rows, type.row_bytes(cols))),
+        n_rows,
         cols,
-        ffi.cast("float *", out.ctypes.data),
+        y,
         stride,
         pointer(workspace(_workspace_bytes(x.backend))),
     )

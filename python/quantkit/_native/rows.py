@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from .._core import ffi, lib
 from ..errors import NonFiniteError, UnsupportedTypeError
 from ..types import QuantType
-from .arguments import check_type, floats, octets
+from .arguments import BYTE, FLOAT, optional, read, shape_of, written
 from .backend import Backend
+from .statuses import check_type
 
 __all__ = [
     "dequantize_rows",
@@ -50,12 +51,24 @@ def quantize_rows(
     out: NDArray[np.uint8],
     backend: Backend,
 ) -> None:
-    """Quantize x f32 [rows, cols] into out uint8 [rows, row bytes], C-contiguous."""
-    rows, cols = x.shape
+    """Quantize x f32 [rows, cols] into out uint8 [rows, row bytes], C-contiguous.
+
+    Raises:
+        ShapeError: an array does not fit; importance is f32 [cols] or None.
+        NonFiniteError: a weight or an importance is NaN or infinite.
+        UnsupportedTypeError: the type requires importance.
+    """
+    rows, cols = shape_of("x", x, 2)
     bad = ffi.new("size_t *")
-    weights = ffi.NULL if importance is None else floats(importance)
     status = lib.qk_quantize_rows(
-        backend.index, type.id, floats(x), weights, rows, cols, octets(out), bad
+        backend.index,
+        type.id,
+        read(FLOAT, "x", x, (rows, cols)),
+        optional(FLOAT, "importance", importance, (cols,)),
+        rows,
+        cols,
+        written(BYTE, "out", out, (rows, type.row_bytes(cols))),
+        bad,
     )
     if status == lib.QK_NOT_FINITE:
         row, column = divmod(bad[0], cols)
@@ -82,9 +95,18 @@ def dequantize_rows(
     out: NDArray[np.float32],
     backend: Backend,
 ) -> None:
-    """Dequantize data uint8 [rows, row bytes] into out f32 [rows, cols]."""
-    rows, cols = out.shape
+    """Dequantize data uint8 [rows, row bytes] into out f32 [rows, cols].
+
+    Raises:
+        ShapeError: an array does not fit.
+    """
+    rows, cols = shape_of("out", out, 2)
     status = lib.qk_dequantize_rows(
-        backend.index, type.id, octets(data), rows, cols, floats(out)
+        backend.index,
+        type.id,
+        read(BYTE, "data", data, (rows, type.row_bytes(cols))),
+        rows,
+        cols,
+        written(FLOAT, "out", out, (rows, cols)),
     )
     check_type(status, type, cols)

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from .._core import ffi, lib
 from ..errors import ShapeError
+from .arguments import DOUBLE, FLOAT, TOKEN, Item, read, shape_of, strided, written
 from .backend import Backend
+from .statuses import check_status
 
 __all__ = ["Rows", "add_logits", "compare_logits", "new_rows"]
 
@@ -24,8 +26,11 @@ _ROW = np.dtype(
         ("top", np.int64),
         ("highest", np.float32),
         ("wanted", np.float32),
-    ]
+    ],
+    align=True,
 )
+_SOFTMAX = Item.of(_ROW, "qk_softmax")
+_LAST_TOKEN = 2**63 - 1
 
 
 def new_rows(n: int) -> Rows:
@@ -36,11 +41,17 @@ def new_rows(n: int) -> Rows:
 def add_logits(
     logits: F32, start: int, targets: I64, rows: Rows, backend: Backend
 ) -> None:
-    """Add the logits [n, tokens] of the tokens from `start` on to the rows."""
-    tile = _tile(logits, start, targets, rows)
-    _check(
-        lib.qk_add_logits(backend.index, tile, _data(logits), _pointer(rows)), logits
-    )
+    """Add the logits [n, tokens] of the tokens from `start` on to the rows.
+
+    A target that is no token of any tile leaves `wanted` NaN.
+
+    Raises:
+        ShapeError: an array does not fit; targets and rows are [n].
+    """
+    tile, data = _tile(logits, start, targets)
+    n = len(targets)
+    state = written(_SOFTMAX, "rows", rows, (n,))
+    check_status(lib.qk_add_logits(backend.index, tile, data, state), _sizes(logits))
 
 
 def compare_logits(
@@ -57,55 +68,46 @@ def compare_logits(
     Args:
         logits, base_logits: [n, tokens] of the tokens from `start` on.
         start: the first token of this tile.
-        targets: [n], the actual tokens.
+        targets: [n], the actual tokens; see `add_logits`.
         rows: the rows of the model and of the base.
         excess: [n], becomes the sum of exp(b - highest of the base) * (b - l) over the
             base's logits b and the model's logits l.
         backend: the backend to use.
+
+    Raises:
+        ShapeError: an array does not fit.
     """
-    if logits.shape != base_logits.shape or logits.strides != base_logits.strides:
+    tile, data = _tile(logits, start, targets)
+    base_data, (stride,) = strided(FLOAT, "base logits", base_logits, logits.shape)
+    if stride != tile.stride:
         raise ShapeError(
-            f"the logits of a model {logits.shape} and its base {base_logits.shape} "
-            "have different shapes or strides"
+            f"the logits of a model and its base have rows {tile.stride} and {stride} "
+            "numbers apart; expected the same"
         )
+    n = len(targets)
     status = lib.qk_compare_logits(
         backend.index,
-        _tile(logits, start, targets, rows[0]),
-        _data(logits),
-        _data(base_logits),
-        _pointer(rows[0]),
-        _pointer(rows[1]),
-        ffi.from_buffer("double[]", excess),
+        tile,
+        data,
+        base_data,
+        written(_SOFTMAX, "rows", rows[0], (n,)),
+        written(_SOFTMAX, "rows of the base", rows[1], (n,)),
+        written(DOUBLE, "excess", excess, (n,)),
     )
-    _check(status, logits)
+    check_status(status, _sizes(logits))
 
 
-def _tile(logits: F32, start: int, targets: I64, rows: Rows) -> Any:
-    """The tile as a C struct."""
-    if not len(logits) == len(targets) == len(rows):
-        raise ShapeError(
-            f"{len(logits)} rows of logits for {len(targets)} targets and "
-            f"{len(rows)} rows"
-        )
+def _tile(logits: F32, start: int, targets: I64) -> tuple[Any, object]:
+    """The tile as a C struct, and the memory of its logits."""
+    n, n_tokens = shape_of("logits", logits, 2)
+    if not 0 <= start <= _LAST_TOKEN - n_tokens:
+        raise ShapeError(f"a tile of logits starts at token {start}")
+    data, (stride,) = strided(FLOAT, "logits", logits, (n, n_tokens))
     tile = ffi.new("qk_tile *")
-    tile.n_rows, tile.n_cols = logits.shape
-    tile.stride, tile.first = logits.strides[0] // logits.itemsize, start
-    tile.targets = ffi.from_buffer("int64_t[]", targets)
-    return tile
+    tile.n_rows, tile.n_cols, tile.stride, tile.first = n, n_tokens, stride, start
+    tile.targets = read(TOKEN, "targets", targets, (n,))
+    return tile, data
 
 
-def _data(logits: F32) -> object:
-    """The memory of the logits; rows may be strided."""
-    return ffi.cast("float *", logits.ctypes.data)
-
-
-def _pointer(rows: Rows) -> object:
-    return ffi.cast("qk_softmax *", rows.ctypes.data)
-
-
-def _check(status: int, logits: F32) -> None:
-    if status != lib.QK_OK:
-        raise ShapeError(
-            f"logits of shape {logits.shape} with rows {logits.strides[0]} bytes "
-            f"apart: status {status}"
-        )
+def _sizes(logits: F32) -> str:
+    return f"logits {list(logits.shape)}, strides {list(logits.strides)}"

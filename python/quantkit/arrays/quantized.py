@@ -51,6 +51,8 @@ class QuantizedTensor(ByValue):
             raise ShapeError(
                 f"the shape is {self.shape!r}; expected integers (..., cols)"
             ) from None
+        if min(self.shape) < 0:
+            raise ShapeError(f"the shape is {self.shape!r}; expected no negative size")
         expected = math.prod(self.shape[:-1]), self.type.row_bytes(self.shape[-1])
         found = getattr(self.data, "shape", None), getattr(self.data, "dtype", None)
         if found != (expected, np.uint8):

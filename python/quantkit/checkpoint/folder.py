@@ -24,16 +24,18 @@ from safetensors import SafetensorError, safe_open
 from ..errors import CheckpointError, FormatError
 from ..files.json_file import read_json
 from ..files.mapped import mapped
+from ..settings import Kind, checked
 from ..types import QuantType
 from .hub import resolve
 from .prequantized import meant_tensors
 from .stored import CheckpointTensor, StoredTensor
 
-__all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_shard"]
+__all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config", "read_shard"]
 
 INDEX = "model.safetensors.index.json"
 PICKLED = ("*.bin", "*.pt", "*.pth")
 HALVES = ("F16", "BF16")
+SECTION = Kind("an object or null", lambda value: isinstance(value, dict | None))
 QUANTIZATION_FILES = {
     "quantize_config.json": "gptq",
     "quant_config.json": "awq",
@@ -87,13 +89,12 @@ class Checkpoint:
                 f"{self.folder} is not a folder; expected a Hugging Face checkpoint: "
                 "config.json, *.safetensors and the tokenizer's files"
             )
-        config = read_json(self.folder / "config.json")
+        config = read_config(self.folder)
         if config is None and needs_config:
             raise CheckpointError(
                 f"{self.folder} has no config.json; download the complete folder"
             )
-        config = config or {}
-        self.config: dict[str, Any] = {**config, **(config.get("text_config") or {})}
+        self.config: dict[str, Any] = config or {}
         self.quantization = _quantization(self.folder, self.config)
         self.paths, stored = _read_shards(self.folder)
         self.half_type = half_type(stored.values())
@@ -110,6 +111,20 @@ class Checkpoint:
     def close(self) -> None:
         """Release the shards; a file stays mapped while arrays refer to it."""
         self._tensors.clear()
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """config.json with the keys of a nested `text_config` at the top level, or None.
+
+    Raises:
+        FormatError: the file is damaged.
+    """
+    path = folder / "config.json"
+    config = read_json(path)
+    if config is None:
+        return None
+    inner = checked(config.get("text_config"), SECTION, f"{path}: text_config")
+    return {**config, **(inner or {})}
 
 
 def half_type(tensors: Iterable[CheckpointTensor]) -> QuantType | None:

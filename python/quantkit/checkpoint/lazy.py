@@ -32,6 +32,7 @@ __all__ = [
     "reshaped",
     "stacked",
     "taken",
+    "times",
     "transposed",
     "unit_rows",
     "values_of",
@@ -81,6 +82,11 @@ class LowRank:
     def type(self) -> QuantType:
         """The type of `a`."""
         return self.a.type
+
+    @property
+    def rank(self) -> int:
+        """The number of rows of `a`."""
+        return self.a.shape[-2]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -159,7 +165,14 @@ def transposed(tensor: LazyTensor) -> LazyTensor:
     """Swap the last two axes."""
     if isinstance(tensor, LowRank):
         return LowRank(transposed(tensor.b), transposed(tensor.a))
-    return _Transposed(tensor)
+    return tensor.of if isinstance(tensor, _Transposed) else _Transposed(tensor)
+
+
+def times(tensor: LazyTensor, factor: float) -> LazyTensor:
+    """Multiply every weight by a factor, in f32; by 1, the tensor is unchanged."""
+    if isinstance(tensor, LowRank):
+        return LowRank(tensor.a, times(tensor.b, factor))
+    return tensor if factor == 1 else _Times(tensor, factor)
 
 
 def plus(tensor: LazyTensor, value: float) -> LazyTensor:
@@ -345,6 +358,30 @@ class _Plus:
         values = dequantize_rows(rows, self.of.type, self.shape[-1])
         sums: Bytes = (values + np.float32(self.value)).view(np.uint8)
         return sums
+
+
+@dataclass(frozen=True, eq=False)
+class _Times:
+    of: LazyTensor
+    factor: float
+
+    type = QuantType.F32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.of.shape
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        return self._multiplied(self.of.rows(start, stop))
+
+    def pick(self, index: Index) -> Bytes:
+        return self._multiplied(self.of.pick(index))
+
+    def _multiplied(self, rows: Bytes) -> Bytes:
+        values = dequantize_rows(rows, self.of.type, self.shape[-1])
+        with np.errstate(over="ignore", invalid="ignore"):  # refused when written
+            products: Bytes = (values * np.float64(self.factor)).astype(np.float32)
+        return products.view(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)

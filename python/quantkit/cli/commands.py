@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from threading import current_thread, main_thread
@@ -13,7 +15,8 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from ..errors import QuantkitError
-from .messages import stoppable
+from .console import print_notice
+from .messages import Notices, say, stoppable
 from .naming import in_options
 
 __all__ = ["COMMANDS", "CommandGroup", "Entry"]
@@ -78,6 +81,10 @@ COMMANDS = {
 }
 
 
+UsageError: Any = typer.BadParameter.__base__
+"""The class of all errors about options and arguments."""
+
+
 class CommandGroup(TyperGroup):
     """The commands of `COMMANDS`; Ctrl-C ends each with one line and exit code 130."""
 
@@ -86,12 +93,27 @@ class CommandGroup(TyperGroup):
         for name, entry in COMMANDS.items():
             self.add_command(TyperCommand(name, help=entry.summary))
 
+    def main(self, *arguments: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run the command line; wrong usage ends it with exit code 2."""
+        options = {**extra, "prog_name": "quantkit", "standalone_mode": False}
+        try:
+            result = super().main(*arguments, **options)
+        except UsageError as error:
+            if not standalone_mode:
+                raise
+            _show(error)
+            sys.exit(error.exit_code)
+        if standalone_mode:
+            sys.exit(result)
+        return result
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The imported command, instead of its entry in the list."""
         name, listed, rest = super().resolve_command(ctx, args)
         if name is None:
             return name, listed, rest
         command = COMMANDS[name].load(name)
+        logging.basicConfig(handlers=[Notices()])
         if current_thread() is main_thread():
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return name, command, rest
@@ -105,3 +127,14 @@ class CommandGroup(TyperGroup):
                 message = in_options(str(error), ctx.invoked_subcommand, COMMANDS)
                 error.args = (message,)
                 raise
+
+
+def _show(error: Any) -> None:
+    """How the command is used, and what is wrong."""
+    message = error.format_message()
+    if not message:  # the help has been shown, because there were no arguments
+        return
+    if error.ctx is not None:
+        path = error.ctx.command_path
+        print_notice(error.ctx.get_usage(), f"Try '{path} --help' for help.")
+    say(message)

@@ -1,77 +1,93 @@
-"""Print results on stdout and progress on stderr."""
+"""The door to the terminal: everything that the command line prints passes here.
+
+Foreign text (names of tensors and files, metadata, messages of libraries) is shown as
+it is, except that control characters become visible.  rich gets no string in which it
+would look for markup or emoji codes: styles are not written in strings.  No other
+module of this package prints, or uses rich, except `bars`, which shows `shown_text` and
+`shown_table` only (`tests/test_terminal.py`).
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import sys
+from contextlib import suppress
+from typing import Any, TypeAlias
 
-from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from ..progress import Progress as Report
+from ..cells import Cells
+from ..files.json_file import json_text
+from ..visible import visible
 
-__all__ = ["print_json", "print_result", "progress_bar"]
+__all__ = [
+    "Part",
+    "new_console",
+    "print_json",
+    "print_notice",
+    "print_plain",
+    "print_result",
+    "shown_table",
+    "shown_text",
+]
+
+Part: TypeAlias = Cells | str
+"""A part of a result: a table, or a line."""
+
+WIDTH = 1000
+"""The width of tables in characters; terminals wrap them."""
 
 
-def print_result(what: RenderableType) -> None:
-    """Print a result to stdout without cutting it: terminals wrap long lines."""
-    Console(highlight=False, width=1000).print(what)
+def print_result(*parts: Part) -> None:
+    """Print tables and lines to stdout."""
+    console = new_console(width=WIDTH)
+    for part in parts:
+        if isinstance(part, Cells):
+            console.print(shown_table(part))
+        else:
+            print(visible(part))
 
 
 def print_json(data: dict[str, Any]) -> None:
     """Print a result to stdout as JSON."""
-    print(json.dumps(data, indent=2))
+    print_plain(json_text(data))
 
 
-class SpeedColumn(ProgressColumn):
-    """Million bytes per second."""
-
-    def render(self, task: Task) -> Text:
-        """The speed, or nothing before it is known."""
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed / 1e6:.0f} MB/s" if speed else "")
+def print_plain(text: str) -> None:
+    """Print lines to stdout; foreign text in them has no line breaks of its own."""
+    print("\n".join(map(visible, text.split("\n"))))
 
 
-@contextmanager
-def progress_bar(quiet: bool, *, in_bytes: bool = False) -> Iterator[Report | None]:
-    """A bar on stderr that shows the stage, the share done and the time left.
+def print_notice(*lines: str) -> None:
+    """Print a message to stderr, if there is one."""
+    if sys.stderr is not None:
+        with suppress(OSError):  # nobody can be told that stderr is closed or full
+            print(*map(visible, lines), sep="\n", file=sys.stderr, flush=True)
 
-    Nothing is shown if stderr is not a terminal.
 
-    Args:
-        quiet: show nothing.
-        in_bytes: steps are bytes; show the bytes per second.
-    """
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        *((SpeedColumn(),) if in_bytes else ()),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+def new_console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A rich console that finds nothing special in strings."""
+    return Console(
+        stderr=stderr, width=width, markup=False, emoji=False, highlight=False
     )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("")
 
-        def show(stage: str, done: int, total: int) -> None:
-            if done == 0 or total != bar.tasks[0].total:
-                bar.reset(task, total=total)
-            bar.update(task, description=stage, completed=done)
 
-        yield show
+def shown_text(text: str, style: str = "") -> Text:
+    """A line for rich."""
+    return Text(visible(text), style)
+
+
+def shown_table(cells: Cells) -> Table:
+    """A table for rich; if no column has a heading, it has no line of headings."""
+    table = Table(box=None, show_header=any(cells.columns), pad_edge=False)
+    for column in cells.columns:
+        table.add_column(
+            shown_text(column.removeprefix(">"), "bold"),
+            justify="right" if column.startswith(">") else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    for row in cells.rows:
+        table.add_row(*map(shown_text, row))
+    return table

@@ -11,8 +11,9 @@ from ..tasks.convert import OUTTYPES, convert
 from ..tasks.convert_lora import convert_lora
 from ..vocab import VocabType
 from . import tables
-from .console import print_result, progress_bar
-from .messages import print_notice
+from .bars import progress_bar
+from .console import print_result
+from .messages import say
 from .options import Importance, Quiet, SplitMaxBytes, Threads, recipe_name
 
 __all__ = ["convert_command", "convert_lora_command"]
@@ -129,9 +130,9 @@ def convert_command(
             dry_run=dry_run,
             threads=threads,
             progress=progress,
-            notify=None if quiet else print_notice,
+            notify=None if quiet else say,
         )
-    print_result(tables.convert_summary(result))
+    print_result(*tables.convert_summary(result))
 
 
 def convert_lora_command(
@@ -156,7 +157,7 @@ def convert_lora_command(
     target = out or _default_output(adapter, outtype)
     with progress_bar(quiet, in_bytes=True) as progress:
         result = convert_lora(adapter, base, target, outtype, progress=progress)
-    print_result(tables.convert_summary(result))
+    print_result(*tables.convert_summary(result))
 
 
 def _default_output(folder: Path, outtype: str) -> Path:

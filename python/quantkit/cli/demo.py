@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ..tasks.demo import run_demo
-from .console import print_json, print_result, progress_bar
+from .bars import progress_bar
+from .console import print_json, print_result
 from .options import Chunks, Json, Quiet, Threads
-from .tables import comparison_table
+from .tables import comparison_parts
 
 __all__ = ["demo_command"]
 
@@ -22,4 +23,4 @@ def demo_command(
     if json:
         print_json(result.to_dict())
     else:
-        print_result(comparison_table(result))
+        print_result(*comparison_parts(result))

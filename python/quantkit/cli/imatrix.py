@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Group, RenderableType
-from rich.text import Text
 
 from ..collecting.collection import SAVE_EVERY, Collection
 from ..files.locks import alone_on
+from ..files.target import beside, real_path, target_of
 from ..files.whole_file import refuse_input, refuse_unwritable
 from ..importance.matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix, check_name
 from ..importance.presentation import layer_cells, summary, summary_lines, tensor_cells
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..tokens.options import TextOptions
-from .console import print_json, print_result, progress_bar
+from .bars import progress_bar
+from .console import print_json, print_result
 from .options import Chat, Chunks, Ctx, Json, Precision, Quiet, Threads
-from .tables import cells_table
 
 __all__ = ["imatrix_command"]
 
@@ -104,8 +104,8 @@ def imatrix_command(
             output.refuse_input("--text", path)
         output.refuse_input("MODEL", model)
         target = output.checked()
-        kept = target.with_name(f".{target.name}.sums")
-        with alone_on(target):
+        kept = beside(target, ".{}.sums")
+        with nullcontext() if kept is None else alone_on(real_path(target)):
             collection = Collection(
                 *(model, text),
                 options=TextOptions(ctx, chunks, chat=chat),
@@ -119,7 +119,8 @@ def imatrix_command(
             if others is not None:
                 collection.refuse_unlike(others)
             found = _collect(collection, others, output, quiet)
-            kept.unlink(missing_ok=True)
+            if kept is not None:
+                kept.unlink(missing_ok=True)
         output.show(found)
     elif merge:
         if model is not None:
@@ -182,6 +183,8 @@ class _Output:
         if self._out is None:
             raise typer.BadParameter("-o FILE is missing: the file to write")
         check_name(self._out)
+        if self._out.suffix.lower() == ".gguf":
+            target_of(self._out)
         refuse_unwritable(self._out)
         return self._out
 
@@ -210,9 +213,7 @@ class _Output:
                 data["statistics"] = statistics.to_dict()
             print_json(data)
             return
-        parts: list[RenderableType] = [Text(summary_lines(matrix))]
         if self._show:
-            tensors = cells_table(tensor_cells(statistics.tensors))
-            layers = cells_table(layer_cells(statistics.layers))
-            parts = [tensors, Text(), layers, Text(), *parts]
-        print_result(Group(*parts))
+            print_result(tensor_cells(statistics.tensors), "")
+            print_result(layer_cells(statistics.layers), "")
+        print_result(*summary_lines(matrix))

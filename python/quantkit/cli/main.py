@@ -7,6 +7,8 @@ Results go to stdout, progress and errors to stderr.  Exit codes: 0 success, 1 f
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -15,7 +17,8 @@ import typer
 from .._version import __version__
 from ..errors import QuantkitError
 from .commands import CommandGroup
-from .messages import fail
+from .console import print_plain
+from .messages import fail, fail_unforeseen
 
 __all__ = ["app", "run"]
 
@@ -30,7 +33,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"quantkit {__version__}")
+        print_plain(f"quantkit {__version__}")
         raise typer.Exit
 
 
@@ -55,9 +58,28 @@ def run() -> None:
         if isinstance(stream, TextIOWrapper):  # its encoding may lack "±"
             stream.reconfigure(errors="replace")
     try:
-        app()
+        with written_out():
+            app()
     except QuantkitError as error:
         fail(str(error))
+    except BrokenPipeError:
+        sys.exit(1)  # the reader of stdout, such as `head`, has seen enough
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         fail(f"{place}{error.strerror or error}")
+    except Exception as error:
+        fail_unforeseen(error)
+
+
+@contextmanager
+def written_out() -> Iterator[None]:
+    """Write all of stdout at the end, while an error can still be told."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError:
+        sys.stdout = None  # so that Python does not retry
+        raise

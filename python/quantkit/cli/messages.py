@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
 
-__all__ = ["STOPPED", "fail", "print_notice", "stoppable"]
+from .console import print_notice
+
+__all__ = [
+    "STOPPED",
+    "Notices",
+    "fail",
+    "fail_unforeseen",
+    "say",
+    "stoppable",
+]
 
 STOPPED = 130
 """The exit code of a command that Ctrl-C stopped, as in shells."""
 
 
-def print_notice(text: str) -> None:
+def say(text: str) -> None:
     """Print a message to stderr."""
-    print(f"quantkit: {text}", file=sys.stderr)
+    print_notice(f"quantkit: {text}")
 
 
 def fail(message: str) -> NoReturn:
     """Print a message and end the process with exit code 1."""
-    print_notice(message)
+    say(message)
     sys.exit(1)
+
+
+def fail_unforeseen(error: Exception) -> NoReturn:
+    """Print where a fault of quantkit is, and end the process with exit code 1."""
+    lines = "".join(traceback.format_exception(error)).rstrip("\n").split("\n")
+    print_notice(*lines)
+    fail("this is a fault of quantkit; please report it with these lines")
+
+
+class Notices(logging.Handler):
+    """Shows the warnings of quantkit and of its libraries as messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record's message on one line."""
+        say(" ".join(record.getMessage().split()))
 
 
 @contextmanager
@@ -32,5 +58,5 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stopped:
-        print_notice(f"stopped; {stopped}" if str(stopped) else "stopped")
+        say(f"stopped; {stopped}" if str(stopped) else "stopped")
         raise typer.Exit(STOPPED) from None

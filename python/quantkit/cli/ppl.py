@@ -1,38 +1,28 @@
-"""The command `ppl`, its live table and its output formats."""
+"""The command `ppl` and its output formats."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
-from json import dumps
 from pathlib import Path
-from time import monotonic
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-from rich.text import Text
 
-from ..cells import markdown_table
+from ..cells import Cells, markdown_table
 from ..errors import OutputError
 from ..evaluate import Comparison, PairedDifference
 from ..evaluate.comparing import prepare
 from ..evaluate.entries import entry_named
 from ..evaluate.presentation import versus_cells
-from ..evaluate.results import without_nan
-from ..evaluate.run import ComparisonRun
 from ..evaluate.saved import scores_beside
+from ..files.json_file import json_text, without_nan
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
 from ..inference.weights import DEFAULT_ACTIVATIONS
-from ..progress import Progress
 from ..tokens.options import TextOptions
-from . import tables
-from .console import print_json, print_result
+from .bars import live_table
+from .console import Part, print_json, print_plain, print_result
 from .options import (
     Chat,
     Chunks,
@@ -44,10 +34,9 @@ from .options import (
     Threads,
     type_names,
 )
+from .tables import comparison_parts
 
 __all__ = ["ppl_command"]
-
-REFRESH_SECONDS = 0.5
 
 
 class Format(Enum):
@@ -160,6 +149,7 @@ def ppl_command(
         for path in text:
             refuse_input("--save", save, {"--text": path})
         refuse_unwritable(save)
+    scores = None if save is None else scores_beside(save)
     run = prepare(
         models,
         types.split(",") if types else [],
@@ -169,16 +159,16 @@ def ppl_command(
         activations=activations,
         importance=importance,
         threads=threads,
-        save=save and scores_beside(save),
+        save=scores,
     )
     others = [entry_named(run.known.entries, name).name for name in versus or ()]
     output = Output(format, pareto, tuple(others), save)
     try:
-        with _live_table(run, output, quiet) as progress:
+        with live_table(run, lambda: output.brief(run.so_far()), quiet) as progress:
             run.run(progress)
     except KeyboardInterrupt:
         output.give(run.so_far())
-        again = "; repeat the command to resume" if save else ""
+        again = "; repeat the command to resume" if scores else ""
         done = f"measured {run.steps_done} of {run.n_steps} chunks{again}"
         raise KeyboardInterrupt(done) from None
     except OutputError:
@@ -215,33 +205,27 @@ class Output:
             case Format.JSON:
                 print_json(data)
             case Format.CSV:
-                print(result.to_csv(), end="")
+                print_plain(result.to_csv().rstrip("\n"))
             case Format.MARKDOWN:
-                print(markdown_table(result.cells(pareto=self.pareto)))
+                print_plain(markdown_table(result.cells(pareto=self.pareto)))
                 if gains or differences:
-                    print("\n" + markdown_table(versus_cells([*gains, *differences])))
+                    pairs = markdown_table(versus_cells([*gains, *differences]))
+                    print_plain(f"\n{pairs}")
             case Format.TABLE:
-                print_result(self.table(result, [*gains, *differences]))
+                print_result(*self.table(result, [*gains, *differences]))
         if self.save is not None:
-            write_whole(self.save, dumps(data, indent=2) + "\n")
+            write_whole(self.save, json_text(data) + "\n")
 
     def table(
         self, result: Comparison, differences: Sequence[PairedDifference] = ()
-    ) -> RenderableType:
+    ) -> list[Part]:
         """The comparison and the paired differences as tables."""
-        parts: list[RenderableType] = [
-            tables.comparison_table(result, pareto=self.pareto)
-        ]
-        if differences:
-            parts += [Text(), tables.cells_table(versus_cells(differences))]
-        return Group(*parts)
+        parts = comparison_parts(result, pareto=self.pareto)
+        return [*parts, "", versus_cells(differences)] if differences else parts
 
-    def brief(self, result: Comparison | None, width: int) -> RenderableType:
-        """The first columns, as many as fit in `width`; empty without a result."""
-        if result is None:
-            return ""
-        cells = result.cells(pareto=self.pareto)
-        return tables.cells_table(cells.narrowed(width))
+    def brief(self, result: Comparison | None) -> Cells | None:
+        """The table for the time of the run; None without a result."""
+        return None if result is None else result.cells(pareto=self.pareto)
 
     def _differences(self, result: Comparison) -> list[PairedDifference]:
         """Each measured row compared with each measured row of --versus."""
@@ -262,36 +246,3 @@ def _format(json: bool, csv: bool, markdown: bool) -> Format:
     if csv:
         return Format.CSV
     return Format.MARKDOWN if markdown else Format.TABLE
-
-
-@contextmanager
-def _live_table(
-    run: ComparisonRun, output: Output, quiet: bool
-) -> Iterator[Progress | None]:
-    """A table on stderr, updated with every chunk, and a progress bar.
-
-    Nothing is shown if stderr is not a terminal.
-    """
-    console = Console(stderr=True, highlight=False)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    bar = Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} of {task.total:.0f} chunks"),
-        TimeRemainingColumn(),
-    )
-    task = bar.add_task("", total=run.n_steps)
-    shown = -REFRESH_SECONDS
-    with Live(bar, console=console, transient=True) as live:
-
-        def show(stage: str, done: int, total: int) -> None:
-            nonlocal shown
-            bar.update(task, description=stage, completed=run.steps_done)
-            if monotonic() - shown >= REFRESH_SECONDS:
-                result = run.so_far()
-                live.update(Group(output.brief(result, console.width), bar))
-                shown = monotonic()
-
-        yield show

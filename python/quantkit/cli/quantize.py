@@ -17,8 +17,9 @@ from ..tasks.quantize import quantize_file
 from ..tasks.verify import verify_file
 from ..types import QuantType
 from . import tables
-from .console import print_json, print_result, progress_bar
-from .messages import print_notice
+from .bars import progress_bar
+from .console import print_json, print_result
+from .messages import say
 from .options import (
     FILES,
     Importance,
@@ -227,14 +228,14 @@ def quantize_command(
             dry_run=dry_run,
             threads=threads,
             progress=progress,
-            notify=None if quiet else print_notice,
+            notify=None if quiet else say,
         )
     if report is not None:
         result.write_json(report)
     if json:
         print_json(result.to_dict())
     else:
-        print_result(tables.quantize_summary(result))
+        print_result(*tables.quantize_summary(result))
 
 
 def verify_command(
@@ -259,5 +260,5 @@ def verify_command(
     if json:
         print_json(result.to_dict())
     else:
-        print_result(tables.verification_lines(result))
+        print_result(*tables.verification_lines(result))
     raise typer.Exit(0 if result.is_equal else 1)

@@ -27,7 +27,7 @@ def info_command(
     if json:
         print_json(facts.to_dict())
     else:
-        print_result(info_tables(facts, tensors=tensors))
+        print_result(*info_tables(facts, tensors=tensors))
 
 
 def backends_command() -> None:

@@ -22,6 +22,7 @@ from ..evaluate.statistics import perplexity_estimate
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..files.identity import files_identity, hash_pieces
+from ..files.target import target_of
 from ..files.whole_file import refuse_unwritable
 from ..forward.base import Activations
 from ..importance.matrix import ImportanceMatrix
@@ -91,7 +92,7 @@ def imatrix(
         process_output=process_output,
         perplexity=perplexity,
         threads=threads,
-        save=save,
+        save=None if save is None else target_of(as_path(save, "save")).path,
     )
     return collection.run(progress)
 
@@ -138,6 +139,7 @@ class Collection:
     """Collects an importance matrix; other arguments as for `imatrix`.
 
     Args:
+        save: as for `imatrix`, but a symbolic link is not followed.
         save_every: the number of chunks after which sums are saved.
     """
 
@@ -151,7 +153,7 @@ class Collection:
         process_output: bool = False,
         perplexity: bool = True,
         threads: int | Workers | None = None,
-        save: StrPath | None = None,
+        save: Path | None = None,
         save_every: int = SAVE_EVERY,
     ) -> None:
         texts = as_texts(text)
@@ -168,10 +170,10 @@ class Collection:
         self._activations, self._precision = activations, precision_named(activations)
         self._process_output, self._perplexity = process_output, perplexity
         self._workers = workers_of(threads)
-        self._save = None if save is None else as_path(save, "save")
-        if self._save is not None:
-            refuse_unwritable(self._save)
-            refuse_foreign(self._save)
+        self._save = save
+        if save is not None:
+            refuse_unwritable(save)
+            refuse_foreign(save)
         self._save_every = save_every
         self._totals = Totals(self._source.tensors)
         self._prefixes = self._hashed_prefixes() if self._save else []

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
-from ..files.whole_file import write_whole
+from ..files.whole_file import replace_file
 from ..gguf.source import SourceTensor
 from ..importance.sums import F64, I64, Sums
 from .observing import ChunkSums
@@ -105,7 +105,7 @@ class Totals:
         """Save the sums so far.
 
         Args:
-            path: the file.
+            path: the file; a link is replaced, not followed.
             of: a hash of everything that determines the sums.
 
         Raises:
@@ -120,7 +120,7 @@ class Totals:
             counts=np.concatenate(list(self._counts.values())),
             nll=np.stack(self.nll),
         )
-        write_whole(path, file.getvalue())
+        replace_file(path, file.getvalue())
 
     def recall(self, path: Path, of: Sequence[str]) -> None:
         """Load saved sums if they are intact and belong to this run.

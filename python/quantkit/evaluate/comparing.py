@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import OptionError, QuantkitError
 from ..execution.workers import Workers
+from ..files.target import target_of
 from ..gguf.source import ModelSource
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..inference.weights import DEFAULT_ACTIVATIONS
@@ -79,7 +80,7 @@ def compare(
         activations=activations,
         importance=importance,
         threads=threads,
-        save=save,
+        save=None if save is None else target_of(as_path(save, "save")).path,
     )
     return run.run(progress)
 
@@ -94,9 +95,12 @@ def prepare(
     activations: str = DEFAULT_ACTIVATIONS,
     importance: ImportanceLike | None = None,
     threads: int | Workers | None = None,
-    save: StrPath | None = None,
+    save: Path | None = None,
 ) -> ComparisonRun:
-    """A comparison with checked arguments, ready to run; see `compare`."""
+    """A comparison with checked arguments, ready to run; see `compare`.
+
+    A symbolic link as `save` is not followed.
+    """
     wanted = wanted_types(listed(types))
     texts = as_texts(text)
     checked_options(options)
@@ -112,7 +116,7 @@ def prepare(
     return ComparisonRun(
         Known(name, [chosen, *others], cut, activations),
         threads,
-        None if save is None else as_path(save, "save"),
+        save,
     )
 
 

@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from ..cells import Cells
+from ..visible import visible
 from .measurement import Measurement, TextResult
 from .pairs import PairedDifference
 
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 MIB = 1 << 20
+FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def comparison_cells(
@@ -107,7 +109,8 @@ def html_table(cells: Cells) -> str:
     lines = ["<table>", "<tr>"]
     lines += [f"<th>{escape(c.removeprefix('>'))}</th>" for c in cells.columns]
     for row in cells.rows:
-        lines += ["</tr>", "<tr>", *(f"<td>{escape(cell)}</td>" for cell in row)]
+        texts = [escape(visible(cell)) for cell in row]
+        lines += ["</tr>", "<tr>", *(f"<td>{text}</td>" for text in texts)]
     return "\n".join([*lines, "</tr>", "</table>"])
 
 
@@ -123,7 +126,8 @@ def kld_plot(rows: Sequence[Measurement], best: Collection[str], ax: Any = None)
         place = row.size_bytes / MIB, row.kld_mean
         ax.errorbar(*place, yerr=error, fmt="o", color=color)
         ax.annotate(
-            *(row.name, place),
+            *(visible(row.name), place),
+            parse_math=False,
             xytext=(5, 5),
             textcoords="offset points",
             fontsize="small",
@@ -136,11 +140,21 @@ def kld_plot(rows: Sequence[Measurement], best: Collection[str], ax: Any = None)
 
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
-    """Records with the same keys as CSV with a header; unknown values are empty."""
+    """Records with the same keys as CSV with a header; unknown values are empty.
+
+    A text that a spreadsheet would take for a formula starts with an apostrophe.
+    """
     file = io.StringIO()
     writer = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
     writer.writeheader()
     for record in records:
         known = {k: v for k, v in record.items() if v == v and v is not None}
-        writer.writerow(known)
+        writer.writerow({k: _as_data(v) for k, v in known.items()})
     return file.getvalue()
+
+
+def _as_data(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

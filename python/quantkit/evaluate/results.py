@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from ..by_value import ByValue
 from ..cells import Cells
 from ..errors import OptionError
+from ..files.json_file import without_nan
 from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
 from .pairs import PairedDifference, paired
@@ -18,7 +18,6 @@ from .presentation import comparison_cells, csv_text, html_table, kld_plot
 __all__ = [
     "VERSION",
     "Comparison",
-    "without_nan",
 ]
 
 VERSION = 1
@@ -106,7 +105,11 @@ class Comparison(ByValue):
         return comparison_cells(texts, self.pareto() if pareto else None)
 
     def to_csv(self) -> str:
-        """`to_records` as CSV."""
+        """`to_records` as CSV.
+
+        A name that starts with =, +, - or @ gets an apostrophe before it, so that no
+        spreadsheet takes it for a formula.
+        """
         return csv_text(self.to_records())
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,12 +183,3 @@ class Comparison(ByValue):
 def _beats(one: Measurement, other: Measurement) -> bool:
     a, b = (one.size_bytes, one.kld_mean), (other.size_bytes, other.kld_mean)
     return a[0] <= b[0] and a[1] <= b[1] and a != b
-
-
-def without_nan(value: Any) -> Any:
-    """The value with None instead of NaN and infinities, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: without_nan(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [without_nan(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

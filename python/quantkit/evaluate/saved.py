@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import OutputError
 from ..files.records import RecordFile
+from ..files.target import beside
 from .likelihood import TokenScores
 
 __all__ = ["SavedScores", "Timed", "scores_beside"]
@@ -35,9 +36,13 @@ class Timed:
     seconds: float
 
 
-def scores_beside(results: Path) -> Path:
-    """The path of the scores file of a results file."""
-    return results.with_name(f"{results.name}.scores")
+def scores_beside(results: Path) -> Path | None:
+    """The path of the scores file of a results file; None for a device or FIFO.
+
+    Raises:
+        OutputError: the results file cannot be written.
+    """
+    return beside(results, "{}.scores")
 
 
 class SavedScores:
@@ -66,13 +71,17 @@ class SavedScores:
         while (record := self._file.read()) is not None:
             self._known[record["key"]] = record
         self._file.cut()
+        self._is_empty = not self._known
 
     def __enter__(self) -> SavedScores:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file without removing it."""
-        self._file.close()
+        """Close the file; remove it if it has no scores."""
+        if self._is_empty:
+            self._file.remove()
+        else:
+            self._file.close()
 
     def scores(self, key: str) -> Timed | None:
         """The saved scores of a chunk, or None."""
@@ -101,3 +110,4 @@ class SavedScores:
                 for name, values in arrays.items()
             }
         self._file.write(record)
+        self._is_empty = False

@@ -1,14 +1,15 @@
-"""Read JSON files that contain one object, and other JSON from files."""
+"""Read JSON files that contain one object, and other JSON; write JSON."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError
 
-__all__ = ["MAX_JSON_BYTES", "parse_json", "read_json"]
+__all__ = ["MAX_JSON_BYTES", "json_text", "parse_json", "read_json", "without_nan"]
 
 MAX_JSON_BYTES = 1 << 29
 """The largest JSON file that is read; real tokenizers have up to 40 MB."""
@@ -57,3 +58,18 @@ def parse_json(text: bytes | str, what: str) -> Any:
         raise FormatError(
             f"{what} is nested too deeply to be of a model; download it again"
         ) from None
+
+
+def json_text(value: Any) -> str:
+    """A value as indented JSON in printable ASCII; unknown numbers (NaN) are null."""
+    text = json.dumps(without_nan(value), indent=2, allow_nan=False)
+    return text.replace("\x7f", "\\u007f")  # the only one that `dumps` leaves
+
+
+def without_nan(value: Any) -> Any:
+    """The value with None instead of NaN and infinities, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

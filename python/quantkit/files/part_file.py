@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from io import FileIO
 from pathlib import Path
 from zlib import crc32
 
 from ..errors import OutputError
 from .locks import open_alone
+from .target import mode_of, output_errors, real_path, sync_folder, target_of
 
 __all__ = ["PartFile"]
+
+OWNER_BITS = 0o600
+"""The permissions that a run needs to resume."""
 
 
 class PartFile:
     """The file `.<name>.part` for a target `<name>`, written from start to end.
 
-    It is locked, so only one process writes it at a time.
+    It is locked, so only one process writes it at a time.  It gets the permissions of
+    the file that it replaces, or those of a new file.
 
     Args:
         target: the path of the complete file; a symbolic link is followed.
@@ -32,27 +36,24 @@ class PartFile:
 
     def __init__(self, target: Path, size_bytes: int, *, resumable: bool) -> None:
         self._name = target
-        self._target = target.resolve()
+        self._target = real_path(target)
         self._size_bytes = size_bytes
         self._resumable = resumable
         self._file: FileIO | None = None
+        self._is_committed = False
         self.path = self._target.with_name(f".{self._target.name}.part")
 
     @property
     def missing_bytes(self) -> int:
         """The disk space still needed, given the size of the partial file."""
         try:
-            return max(0, self._size_bytes - self.path.stat().st_size)
+            return max(0, self._size_bytes - self.path.lstat().st_size)
         except FileNotFoundError:
             return self._size_bytes
 
     def check(self) -> None:
         """Raise an OutputError if the file cannot be created or the disk is full."""
-        folder = self._target.parent
-        if not folder.is_dir():
-            raise OutputError(f"cannot write {self._name}: there is no folder {folder}")
-        if self._target.exists() and not self._target.is_file():
-            raise OutputError(f"cannot write {self._name}: it is not a regular file")
+        folder = target_of(self._name).path.parent
         with self._output_errors():
             usage = shutil.disk_usage(folder)
             needed = self.missing_bytes
@@ -77,8 +78,13 @@ class PartFile:
                     f"cannot write {self._name}: another process is writing it, as "
                     f"{self.path}; wait for it, or write to another file"
                 )
-            if not self._resumable:
-                self._file.truncate(0)
+            try:
+                if not self._resumable:
+                    self._file.truncate(0)
+                self._allow(OWNER_BITS)
+            except BaseException:
+                self.discard()
+                raise
 
     def take(self, n_bytes: int, checksum: int) -> bool:
         """Skip the next bytes if they exist and have this CRC-32."""
@@ -105,12 +111,32 @@ class PartFile:
             os.fsync(self._opened().fileno())
 
     def commit(self) -> None:
-        """Rename the file to the target, after `sync`."""
+        """Rename the file to the target, after `sync`, and flush the folder."""
         with self._output_errors():
+            self._allow(0)
+            found = os.fstat(self._opened().fileno())
+            if not os.path.samestat(found, self.path.lstat()):
+                raise OutputError(
+                    f"cannot write {self._name}: {self.path} was replaced meanwhile"
+                )
             if os.name == "nt":  # Windows cannot rename an open file
                 self.close()
             self.path.replace(self._target)
+            self._is_committed = True
             self.close()
+            sync_folder(self._target.parent)
+
+    def remove_target(self) -> None:
+        """Remove the file that this one replaces, if there is one."""
+        with self._output_errors():
+            self._target.unlink(missing_ok=True)
+            sync_folder(self._target.parent)
+
+    def withdraw(self) -> None:
+        """Remove the target if `commit` wrote it."""
+        if self._is_committed:
+            with suppress(OSError):
+                self._target.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove the partial file, unless it was renamed to the target."""
@@ -125,7 +151,8 @@ class PartFile:
     def close(self) -> None:
         """Close and unlock the partial file."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what `sync` flushed is on disk
+                self._file.close()
         self._file = None
 
     def _opened(self) -> FileIO:
@@ -133,19 +160,12 @@ class PartFile:
             raise ValueError(f"{self._name} is not open; write inside a `with` block")
         return self._file
 
-    @contextmanager
-    def _output_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {self._name}: {error.strerror or error}; the complete "
-                f"file has {self._size_bytes:,} bytes{_free_space(self._target.parent)}"
-            ) from error
+    def _allow(self, more: int) -> None:
+        """Give the file the permissions of the one that it replaces, and `more`."""
+        mode = mode_of(self._target)
+        if mode is not None and hasattr(os, "fchmod"):
+            os.fchmod(self._opened().fileno(), mode | more)
 
-
-def _free_space(folder: Path) -> str:
-    try:
-        return f"; {shutil.disk_usage(folder).free:,} bytes are free in {folder}"
-    except OSError:
-        return ""
+    def _output_errors(self) -> AbstractContextManager[None]:
+        size = f"; the complete file has {self._size_bytes:,} bytes"
+        return output_errors(self._name, size, self._target.parent)

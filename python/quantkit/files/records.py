@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 from ..errors import OutputError
 from .locks import open_alone
+from .target import output_errors
 
 __all__ = ["RecordFile"]
 
 
 class RecordFile:
     """A file of records, locked by this process; created if it does not exist.
+
+    First all records are read, up to one that is not valid; after `cut` or `clear`,
+    more are written.
 
     Args:
         path: the file.
@@ -34,11 +38,12 @@ class RecordFile:
 
     def __init__(self, path: Path, busy: str) -> None:
         self._path = path
-        with self._output_errors():
+        with output_errors(path):
             raw = open_alone(path)
         if raw is None:
             raise OutputError(busy)
-        self._file = io.BufferedRandom(raw)
+        self._raw = raw  # unbuffered, so that a failed write leaves nothing behind
+        self._file = io.BufferedReader(raw)
         self._start = 0
 
     @property
@@ -67,9 +72,11 @@ class RecordFile:
         Raises:
             OutputError: the file cannot be written.
         """
-        with self._output_errors():
-            self._file.seek(self._start)
-            self._file.truncate()
+        with output_errors(self._path):
+            self._file.detach()
+            self._file = io.BufferedReader(self._raw)  # without what the old one holds
+            self._raw.seek(self._start)
+            self._raw.truncate()
 
     def clear(self) -> None:
         """Remove all lines.
@@ -81,26 +88,32 @@ class RecordFile:
         self.cut()
 
     def write(self, value: Any) -> None:
-        """Append a value and flush it to the operating system.
+        """Append a value, and pass it to the operating system.
 
         Raises:
-            OutputError: the file cannot be written.
+            OutputError: the file cannot be written; it is as it was before.
         """
         body = json.dumps(value).encode()
-        with self._output_errors():
-            self._file.write(b"%08x %s\n" % (crc32(body), body))
-            self._file.flush()
+        left = memoryview(b"%08x %s\n" % (crc32(body), body))
+        with output_errors(self._path):
+            start = self._raw.tell()
+            try:
+                while left:
+                    left = left[self._raw.write(left) :]
+            except OSError:
+                with suppress(OSError):
+                    self._raw.truncate(start)
+                raise
+
+    def remove(self) -> None:
+        """Remove the file, then close and unlock it."""
+        if os.name == "nt":  # Windows cannot remove an open file
+            self.close()
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        self.close()
 
     def close(self) -> None:
         """Close and unlock the file."""
-        with suppress(OSError):  # closing flushes, which fails again on a full disk
+        with suppress(OSError):
             self._file.close()
-
-    @contextmanager
-    def _output_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {self._path}: {error.strerror or error}"
-            ) from error

@@ -2,33 +2,66 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedWriter, FileIO
 from pathlib import Path
 
 from ..errors import OutputError
+from .target import mode_of, output_errors, real_path, sync_folder, target_of
 
-__all__ = ["refuse_input", "refuse_unwritable", "write_whole"]
+__all__ = ["refuse_input", "refuse_unwritable", "replace_file", "write_whole"]
+
+NAME_CHARACTERS = 50
+"""How much of a target's name is in that of its temporary file: at most 200 bytes."""
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file atomically; text is encoded as UTF-8.
+    """Write a file atomically, or a device or FIFO as it is; text becomes UTF-8.
+
+    Args:
+        path: a symbolic link is followed; the file keeps its permissions.
+        content: the whole content.
 
     Raises:
         OutputError: the file cannot be written; no partial file is left.
     """
-    with _part(path) as part:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+    data = content.encode() if isinstance(content, str) else content
+    target = target_of(path, streams=True)
+    if not target.is_stream:
+        return replace_file(target.path, data)
+    with output_errors(path), _opened_stream(path) as file:
+        file.write(data)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file atomically, and flush it to disk; a link is replaced, not followed.
+
+    Raises:
+        OutputError: the file cannot be written; no partial file is left.
+    """
+    with output_errors(path), _part(path) as (part, file):
+        mode = mode_of(path)
+        if mode is not None and hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), mode)
+        left = memoryview(data)
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+        file.close()
         part.replace(path)
+        sync_folder(path.parent)
 
 
 def refuse_unwritable(path: Path) -> None:
     """Raise an OutputError if `write_whole` could not write the file."""
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder")
-    with _part(path) as part:
-        part.touch()
+    target = target_of(path, streams=True)
+    if not target.is_stream:
+        with output_errors(path), _part(target.path):
+            pass
 
 
 def refuse_input(what: str, path: Path, inputs: Mapping[str, Path | None]) -> None:
@@ -39,24 +72,45 @@ def refuse_input(what: str, path: Path, inputs: Mapping[str, Path | None]) -> No
         path: the output file.
         inputs: option name -> input file or folder.
     """
-    own = path.resolve()
+    own = real_path(path)
     for name, other in inputs.items():
         if other is None:
             continue
-        if own == other.resolve():
+        if own == real_path(other):
             raise OutputError(f"{what} {path} is the same file as {name}")
-        if own.exists() and own.parent == other.resolve():
+        if own.exists() and own.parent == real_path(other):
             raise OutputError(f"{what} {path} is a file in {name} {other}")
 
 
 @contextmanager
-def _part(path: Path) -> Iterator[Path]:
-    """The path of a temporary file in the target's folder, removed at the end."""
-    part = path.with_name(f".{path.name}.part-{secrets.token_hex(4)}")
+def _part(path: Path) -> Iterator[tuple[Path, FileIO]]:
+    """A new temporary file in the target's folder, removed at the end."""
+    start = path.name[:NAME_CHARACTERS]
+    part = path.with_name(f".{start}.part-{secrets.token_hex(4)}")
+    file = FileIO(part, "x")
     try:
-        yield part
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        yield part, file
     finally:
         with suppress(OSError):
+            file.close()
+        with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _opened_stream(path: Path) -> BufferedWriter:
+    """Open a device, a FIFO or an open file for writing at its end.
+
+    Raises:
+        OSError: nothing reads from the FIFO, or the device cannot be opened.
+    """
+    wait = getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | wait)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        reason = "nothing reads from it; start the reader first"
+        raise OSError(error.errno, reason) from None
+    if wait:
+        os.set_blocking(descriptor, True)
+    return open(descriptor, "wb")

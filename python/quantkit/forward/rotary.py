@@ -95,16 +95,18 @@ class Rotary:
             frequencies /= factors
         kind = facts.text("rope.scaling.type", "linear")
         factor = facts.number("rope.scaling.factor", 1.0)
+        scale = facts.number("rope.scaling.attn_factor", 1.0)
         if kind == "none":
-            return cls(frequencies)
+            return cls(frequencies, scale)
         if kind == "linear":
-            return cls(frequencies / factor)
+            return cls(frequencies / factor, scale)
         if kind == "yarn":
             share = _yarn_share(facts, base, n_turned, truncated)
             magnitude = facts.number(
                 "rope.scaling.yarn_attn_factor", 1 + 0.1 * math.log(max(factor, 1))
             )
-            return cls(frequencies * (share + (1 - share) / factor), magnitude)
+            frequencies *= share + (1 - share) / factor
+            return cls(frequencies, magnitude * scale)
         raise UnsupportedModelError(
             f"the model has rope scaling {kind!r}; supported: none, linear, yarn"
         )

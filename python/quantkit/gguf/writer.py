@@ -22,6 +22,7 @@ from ..files.part_file import PartFile
 from .keys import Field, ValueType
 from .layout import (
     MAGIC,
+    MAX_ARRAY_DEPTH,
     NUMBER_FORMATS,
     VERSION,
     TensorSpec,
@@ -78,6 +79,7 @@ class GGUFWriter:
         self._pending = deque(tensors)
         self._written = 0  # bytes of the first pending tensor
         self._is_synced = False
+        self._is_committed = False
         self._resumable = resumable
         self._part = PartFile(self.path, self.size_bytes, resumable=resumable)
 
@@ -166,14 +168,36 @@ class GGUFWriter:
         self._part.sync()
         self._is_synced = True
 
+    def commit(self) -> None:
+        """Rename the complete file to `path`; leaving does it otherwise.
+
+        Raises:
+            OutputError: the file cannot be written.
+            ShapeError: a tensor is not complete.
+        """
+        if not self._is_synced:
+            self.sync()
+        self._part.commit()
+        self._is_committed = True
+
+    def remove_target(self) -> None:
+        """Remove the file at `path` that this one replaces, if there is one.
+
+        Raises:
+            OutputError: it cannot be removed.
+        """
+        self._part.remove_target()
+
+    def withdraw(self) -> None:
+        """Remove the file at `path` if `commit` wrote it."""
+        self._part.withdraw()
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and self._resumable and not issubclass(kind, Exception):
             self._part.close()
         try:
-            if kind is None:
-                if not self._is_synced:
-                    self.sync()
-                self._part.commit()
+            if kind is None and not self._is_committed:
+                self.commit()
         finally:
             self._part.discard()
 
@@ -253,10 +277,19 @@ def _encode_value(field: Field) -> bytes:
         return _encode_string(field.value)
     if field.type is not ValueType.ARRAY:
         return struct.pack("<" + NUMBER_FORMATS[field.type], field.value)
-    if field.item_type is None or field.item_type is ValueType.ARRAY:
-        raise ValueError("an array needs an item type, and not ARRAY")
+    return _encode_array(field)
+
+
+def _encode_array(field: Field, depth: int = 1) -> bytes:
+    """The item type, the length and the items."""
+    if field.type is not ValueType.ARRAY or field.item_type is None:
+        raise ValueError("an array needs an item type, and arrays as items are fields")
     start = struct.pack("<IQ", field.item_type, len(field.value))
-    return start + _encode_items(field.item_type, field.value)
+    if field.item_type is not ValueType.ARRAY:
+        return start + _encode_items(field.item_type, field.value)
+    if depth == MAX_ARRAY_DEPTH:
+        raise ValueError(f"arrays in arrays, more than {MAX_ARRAY_DEPTH} deep")
+    return start + b"".join(_encode_array(item, depth + 1) for item in field.value)
 
 
 def _encode_items(kind: ValueType, items: Any) -> bytes:

@@ -77,8 +77,8 @@ def summary(matrix: ImportanceMatrix) -> dict[str, Any]:
     return data
 
 
-def summary_lines(matrix: ImportanceMatrix) -> str:
-    """A summary of an importance matrix, as text."""
+def summary_lines(matrix: ImportanceMatrix) -> list[str]:
+    """A summary of an importance matrix, as lines of text."""
     texts = f" of {', '.join(matrix.datasets)}" if matrix.datasets else ""
     lines = [
         f"{matrix.origin}: {len(matrix.sums)} tensors, {matrix.chunk_count} chunks of "
@@ -94,4 +94,4 @@ def summary_lines(matrix: ImportanceMatrix) -> str:
         found = matrix.perplexity
         error = "" if math.isnan(found.error) else f" ± {found.error:.4f}"
         lines.append(f"PPL {found.ppl:.4f}{error}")
-    return "\n".join(lines)
+    return lines

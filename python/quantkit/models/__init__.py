@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from typing import Any
 
 from ..errors import UnsupportedModelError
 from ..forward.base import Config, Model, Weights
@@ -12,6 +13,8 @@ from ..gguf.keys import Field
 from .baichuan import Baichuan
 from .bloom import Bloom
 from .cohere import Cohere
+from .config_keys import checked_config
+from .config_relations import check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
 from .ernie4_5 import Ernie45
 from .exaone4 import Exaone4
@@ -36,7 +39,7 @@ from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
 
-__all__ = ["FAMILIES", "family_for_config", "family_named", "load_model"]
+__all__ = ["FAMILIES", "family_for_config", "family_named", "load_model", "settled"]
 
 FAMILIES: tuple[Family, ...] = (
     Llama(),
@@ -101,6 +104,24 @@ def family_for_config(config: Config) -> Family:
         + (f"nearest: {', '.join(near)}" if near else f"known: {', '.join(BY_CLASS)}")
         + "; `tensors_only=True` writes the tensors under the names they have"
     )
+
+
+def settled(config: Config) -> tuple[Family, dict[str, Any]]:
+    """The family of a Hugging Face config, and the complete config.
+
+    Args:
+        config: with the keys of a nested `text_config` at the top level.
+
+    Raises:
+        CheckpointError: a value has a wrong type or range, or contradicts another.
+        UnsupportedModelError: no family has that class.
+    """
+    stated = checked_config(config)
+    family = family_for_config(stated)
+    check_synonyms(stated)
+    complete = family.complete(stated)
+    check_relations(complete)
+    return family, complete
 
 
 def family_named(arch: str) -> Family:

@@ -22,8 +22,8 @@ from ..forward.facts import Facts
 from ..forward.traits import Traits
 from ..gguf.keys import Field, string, uint32
 from .config import head_size, required, text_fields
-from .family import DECODER_LAYER, Named
-from .llama import Llama, interleaved_rows, require_silu
+from .family import DECODER_LAYER, Family, Named
+from .llama import Llama, interleaved_rows
 
 __all__ = ["Baichuan"]
 
@@ -40,11 +40,11 @@ class Baichuan(Llama):
     hf_classes = ("BaichuanForCausalLM", "BaiChuanForCausalLM")
     defaults: ClassVar = {"default_theta": None}
     fills_head_size = False
+    rope_types = Family.rope_types
     inner: ClassVar = {**DECODER_LAYER, "self_attn.W_pack": "attn_qkv"}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
         return {
             **text_fields(config, file_type),
             "tensor_data_layout": string("Meta AI original pth"),

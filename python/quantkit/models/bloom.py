@@ -44,6 +44,7 @@ class Bloom(Family):
         "mlp.dense_h_to_4h": "ffn_up",
         "mlp.dense_4h_to_h": "ffn_down",
     }
+    assumed: ClassVar = {"apply_residual_connection_post_layernorm": (False,)}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

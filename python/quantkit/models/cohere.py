@@ -14,8 +14,8 @@ from ..forward.facts import Facts
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string
-from .config import first, require_setting, required, text_fields
-from .family import Family
+from .config import first, required, text_fields
+from .family import SILU, Family
 
 __all__ = ["Cohere"]
 
@@ -34,6 +34,8 @@ class Cohere(Family):
         "tie_word_embeddings": True,
     }
     outer: ClassVar = {"model.embed_tokens": "token_embd", "model.norm": "output_norm"}
+    assumed: ClassVar = {**SILU, "tie_word_embeddings": (True,)}
+    rope_types = ("default", "dynamic")
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class.
@@ -47,8 +49,6 @@ class Cohere(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "hidden_act", "silu", "swish")
-        require_setting(config, "tie_word_embeddings", True)
         return {
             **text_fields(config, file_type),
             "logit_scale": float32(required(config, "logit_scale")),

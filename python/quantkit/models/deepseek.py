@@ -6,13 +6,14 @@ GGUF stores the projection from the latent vector to keys and values as two tens
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, reshaped, taken, transposed
+from ..errors import UnsupportedModelError
 from ..forward.base import Config, Model, Weights
 from ..forward.decoder import Layer, load_decoder, load_layer
 from ..forward.facts import Facts
@@ -20,12 +21,15 @@ from ..forward.latent_attention import latent_scale, load_latent_attention
 from ..forward.rotary import Rotary
 from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, boolean, float32, uint32
-from .config import n_layers, required, text_fields
-from .family import DECODER_LAYER, Family, Named, Tensors
-from .llama import require_silu
-from .rope_config import rope_parameters
+from ..settings import shown
+from .config import n_layers, require_setting, required, text_fields
+from .family import DECODER_LAYER, SILU, Family, Named, Tensors
+from .rope_config import SMALLEST_SHARE, rope_parameters, yarn_attention_factor
 
 __all__ = ["DeepseekV2", "DeepseekV3"]
+
+
+YARN_SCALES = ("factor", "attention_factor", "mscale", "mscale_all_dim")
 
 
 class DeepseekV2(Family):
@@ -56,6 +60,16 @@ class DeepseekV2(Family):
         "up_proj": "ffn_up_exps",
     }
 
+    assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **SILU,
+        "scoring_func": ("softmax",),
+        "topk_method": ("greedy", "group_limited_greedy"),
+        "norm_topk_prob": (False,),
+        "moe_layer_freq": (1,),
+        "attention_bias": (False,),
+        "mlp_bias": (False,),
+    }
+
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
         whole = super().complete(config)
@@ -63,9 +77,30 @@ class DeepseekV2(Family):
             whole["head_dim"] = required(whole, "qk_rope_head_dim")
         return whole
 
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        YaRN's factor of scores follows from `mscale_all_dim`; that of queries and keys,
+        from `mscale`, has no key and must be 1.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        require_setting(config, "head_dim", required(config, "qk_rope_head_dim"))
+        parameters = rope_parameters(config)
+        if parameters["rope_type"] != "yarn":
+            return
+        if abs(yarn_attention_factor(parameters) - 1) > SMALLEST_SHARE:
+            scales = {key: parameters.get(key) for key in YARN_SCALES}
+            raise UnsupportedModelError(
+                f"config.json has rope scaling 'yarn' with {shown(scales)}; for this "
+                "architecture GGUF readers support only an mscale that is "
+                "mscale_all_dim and not 0"
+            )
+
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
         rank, n_turned = (
             required(config, key) for key in ("kv_lora_rank", "qk_rope_head_dim")
         )
@@ -80,7 +115,7 @@ class DeepseekV2(Family):
             "attention.kv_lora_rank": rank,
             "attention.key_length": rank + n_turned,
             "attention.value_length": rank,
-            "attention.key_length_mla": config["qk_nope_head_dim"] + n_turned,
+            "attention.key_length_mla": required(config, "qk_nope_head_dim") + n_turned,
             "attention.value_length_mla": required(config, "v_head_dim"),
             "expert_feed_forward_length": required(config, "moe_intermediate_size"),
             "expert_count": required(config, "n_routed_experts"),
@@ -95,6 +130,7 @@ class DeepseekV2(Family):
         fields["rope.dimension_count"] = uint32(n_turned)
         if (share := rope_parameters(config).get("mscale_all_dim")) is not None:
             fields["rope.scaling.yarn_log_multiplier"] = float32(0.1 * share)
+        fields.pop("rope.scaling.attn_factor", None)  # 1 here, see check_settings
         return fields
 
     def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
@@ -121,7 +157,9 @@ class DeepseekV2(Family):
             yield self.gguf_name(source, config), tensor
             return
         n_heads = required(config, "num_key_value_heads", "num_attention_heads")
-        n_keys, n_values = config["qk_nope_head_dim"], config["v_head_dim"]
+        n_keys, n_values = (
+            required(config, key) for key in ("qk_nope_head_dim", "v_head_dim")
+        )
         heads = reshaped(tensor, (n_heads, n_keys + n_values, tensor.shape[-1]))
         keys = transposed(taken(heads, np.arange(n_keys), axis=1))
         values = taken(heads, np.arange(n_keys, n_keys + n_values), axis=1)
@@ -160,6 +198,13 @@ class DeepseekV3(DeepseekV2):
         "norm_topk_prob": True,
         "routed_scaling_factor": 2.5,
         "scoring_func": "sigmoid",
+    }
+    assumed: ClassVar = {
+        **DeepseekV2.assumed,
+        "scoring_func": ("sigmoid",),
+        "topk_method": ("noaux_tc",),
+        "norm_topk_prob": (True, False),
+        "rope_interleave": (True,),
     }
 
 

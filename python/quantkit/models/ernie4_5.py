@@ -19,8 +19,7 @@ from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field
 from .config import head_size, required, text_fields
-from .family import Family, Named
-from .llama import require_silu
+from .family import SILU, Family, Named
 
 __all__ = ["Ernie45"]
 
@@ -39,6 +38,7 @@ class Ernie45(Family):
         "tie_word_embeddings": True,
     }
     renames = (("ernie.", "model."),)
+    assumed: ClassVar = {**SILU, "compression_ratio": (1.0,)}
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
@@ -47,7 +47,6 @@ class Ernie45(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
         return text_fields(config, file_type)
 
     def converted(

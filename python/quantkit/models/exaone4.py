@@ -19,7 +19,6 @@ from ..forward.windows import PATTERN, windowed_layers
 from ..gguf.keys import Field, ValueType, array, uint32
 from .config import head_size, n_layers, required, text_fields
 from .family import DECODER_LAYER, Family, Named
-from .llama import require_silu
 from .rope_config import llama3_factors
 from .windows import layer_windows
 
@@ -48,6 +47,8 @@ class Exaone4(Family):
         "post_feedforward_layernorm": "post_ffw_norm",
     }
 
+    rope_types = (*Family.rope_types, "llama3")
+
     def complete(self, config: Config) -> dict[str, Any]:
         """The complete config, with a pattern string expanded to `layer_types`."""
         whole = super().complete(config)
@@ -62,7 +63,6 @@ class Exaone4(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
         fields = {
             **text_fields(config, file_type),
             "vocab_size": uint32(required(config, "vocab_size")),

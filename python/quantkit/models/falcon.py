@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoint.lazy import LazyTensor, taken
-from ..errors import CheckpointError, UnsupportedModelError
+from ..errors import CheckpointError
 from ..forward.base import Config, Model, Weights
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
@@ -23,6 +23,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string, uint32
 from .config import FILE_TYPE, first, n_layers, required
 from .family import Family, Named
+from .rope_config import unassumed_rotary_fields
 
 __all__ = ["Falcon"]
 
@@ -57,26 +58,21 @@ class Falcon(Family):
         "mlp.dense_h_to_4h": "ffn_up",
         "mlp.dense_4h_to_h": "ffn_down",
     }
+    assumed: ClassVar = {
+        "alibi": (False,),  # Falcon-RW has ALiBi and sequential parts
+        "parallel_attn": (True,),
+        "activation": ("gelu", "gelu_python"),
+    }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in llama.cpp's order.
-
-        Raises:
-            UnsupportedModelError: the model has ALiBi or sequential parts, like
-                Falcon-RW, which GGUF readers do not support.
-        """
-        if config.get("alibi") or not config.get("parallel_attn", True):
-            raise UnsupportedModelError(
-                "config.json has ALiBi or a sequential feed-forward part (like "
-                "Falcon-RW); for falcon GGUF readers support only rotary positions "
-                "and parallel parts"
-            )
+        """The metadata of a config, in llama.cpp's order."""
         width = required(config, "hidden_size")
+        n_inner = first(config, "ffn_hidden_size") or 4 * width
         return {
             "context_length": uint32(CONTEXT),
             "tensor_data_layout": string("jploski"),
             "embedding_length": uint32(width),
-            "feed_forward_length": uint32(4 * width),
+            "feed_forward_length": uint32(n_inner),
             "block_count": uint32(n_layers(config)),
             "attention.head_count": uint32(required(config, *HEADS)),
             "attention.head_count_kv": uint32(_n_kv_heads(config)),
@@ -84,6 +80,7 @@ class Falcon(Family):
                 required(config, "layer_norm_epsilon")
             ),
             FILE_TYPE: uint32(file_type),
+            **unassumed_rotary_fields(config),
         }
 
     def converted(

@@ -17,13 +17,16 @@ from ..forward.base import Config, Model, Weights
 from ..forward.facts import Facts
 from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field
-from .config import EXPERTS, n_layers, required, text_fields
+from .config import EXPERTS, n_layers, require_setting, required, text_fields
+from .rope_config import check_rotary
+from .unknown_tensors import unknown_tensor
 
-__all__ = ["DECODER_LAYER", "DECODER_TENSORS", "Family", "Named", "Tensors"]
+__all__ = ["DECODER_LAYER", "DECODER_TENSORS", "SILU", "Family", "Named", "Tensors"]
 
 Tensors = Mapping[str, LazyTensor]
 Named = tuple[str, LazyTensor]
 
+SILU = {"hidden_act": ("silu", "swish")}
 DECODER_TENSORS = {
     "model.embed_tokens": "token_embd",
     "model.norm": "output_norm",
@@ -44,6 +47,8 @@ DECODER_LAYER = {
 }
 # Old checkpoints store these tensors, which can be computed from the config.
 COMPUTED = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
+WRAPPED = (("language_model.", ""),)
+"""Renames of a text model inside a multimodal one, as in llama.cpp's converter."""
 EXPERT = re.compile(r"(?P<before>.*)\.(?P<number>\d+)\.(?P<part>\w+)")
 
 
@@ -60,7 +65,13 @@ class Family:
             `default_theta` is the rotary base; None if transformers has no such class,
             because llama.cpp then writes no base.  A `num_key_value_heads` of None
             means as many as attention heads.
-        renames: (old, new) replacements applied first to the checkpoint's tensor names.
+        assumed: config key -> the values that GGUF readers assume, because GGUF has no
+            key for the setting; others are refused.
+        rope_types: the types of rope scaling that GGUF readers support.
+        rotates_partly: whether they read how many components of a head rotate.
+        truncates_yarn: whether they round the ends of YaRN's ramp to whole pairs.
+        renames: (old, new) replacements applied to the checkpoint's tensor names,
+            after `WRAPPED`.
         skipped: suffixes of tensor names that are not written to GGUF.
         foreign: substrings of the names of vision and audio tensors, also not written.
         outer: checkpoint module -> GGUF name, outside the layers.
@@ -73,6 +84,10 @@ class Family:
     name: ClassVar[str]
     hf_classes: ClassVar[tuple[str, ...]]
     defaults: ClassVar[Mapping[str, Any]] = {}
+    assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
+    rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "yarn", "dynamic")
+    rotates_partly: ClassVar[bool] = False
+    truncates_yarn: ClassVar[bool] = True
     renames: ClassVar[tuple[tuple[str, str], ...]] = ()
     skipped: ClassVar[tuple[str, ...]] = COMPUTED
     foreign: ClassVar[tuple[str, ...]] = ()
@@ -83,10 +98,31 @@ class Family:
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
-        whole = {"default_theta": DEFAULT_BASE, **self.defaults, **config}
+        base = self.defaults.get("default_theta", DEFAULT_BASE)
+        whole = {**self.defaults, **config, "default_theta": base}
         if whole.get("num_key_value_heads", 0) is None:
             whole["num_key_value_heads"] = required(whole, "num_attention_heads")
         return whole
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Dynamic rope scaling is accepted: it only changes texts beyond the context.
+
+        Args:
+            config: a complete config.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        for key, values in self.assumed.items():
+            require_setting(config, key, *values)
+        check_rotary(
+            config,
+            self.rope_types,
+            partly=self.rotates_partly,
+            truncates=self.truncates_yarn,
+        )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.
@@ -126,6 +162,13 @@ class Family:
         yield from self.computed_tensors(config)
         yield from self.mapped(config, stored)
 
+    def oriented(self, products: Tensors) -> Tensors:
+        """Products of adapters, by weight, with axes in the order of the checkpoint.
+
+        PEFT computes products as [outputs, inputs], also for layers of other classes.
+        """
+        return products
+
     def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
         """The GGUF tensors made from the checkpoint's tensors.
 
@@ -137,7 +180,7 @@ class Family:
         for source, tensor in stored.items():
             if source.endswith(self.skipped) or self._is_foreign(source):
                 continue
-            for old, new in self.renames:
+            for old, new in (*WRAPPED, *self.renames):
                 source = source.replace(old, new)
             module, _, kind = source.rpartition(".")
             if (match := self._expert(module)) is None:
@@ -162,7 +205,8 @@ class Family:
         stored head is kept, as in llama.cpp.
         """
         is_tied = config.get("tie_word_embeddings", False)
-        if not is_tied and "lm_head" in self.outer and "lm_head.weight" not in stored:
+        has_head = any(name.endswith("lm_head.weight") for name in stored)
+        if not is_tied and "lm_head" in self.outer and not has_head:
             raise CheckpointError(
                 "the checkpoint has no 'lm_head.weight', and config.json does not have "
                 "tie_word_embeddings: true; a shard or that line is missing"
@@ -191,11 +235,8 @@ class Family:
             if int(number) < n_layers(config) and part in self.inner:
                 name = f"blk.{number}.{self.inner[part]}"
         if name is None or kind not in ("weight", "bias"):
-            raise UnsupportedModelError(
-                f"the checkpoint has {source!r}, which is not a tensor of this model "
-                f"family (config.json: {n_layers(config)} layers); checkpoints that "
-                "contain adapters are not supported: use the original weights"
-            )
+            layer = int(match[1]) if match else None
+            raise unknown_tensor(source, layer, n_layers(config), self.name)
         return f"{name}.{kind}"
 
     def load(self, facts: Facts, weights: Weights) -> Model:

@@ -66,10 +66,14 @@ class Gemma(Family):
         "tie_word_embeddings": True,
     }
     skipped: ClassVar[tuple[str, ...]] = (*COMPUTED, "lm_head.weight")
+    assumed: ClassVar = {
+        "hidden_act": GELUS,
+        "hidden_activation": GELUS,
+        "use_bidirectional_attention": (False,),
+    }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        self.check_settings(config)
         fields = ordered(text_fields(config, file_type), *FIELDS)
         return fields | unassumed_rotary_fields(config)
 
@@ -79,9 +83,7 @@ class Gemma(Family):
         Raises:
             UnsupportedModelError: the config has such a setting.
         """
-        require_setting(config, "hidden_act", *GELUS)
-        require_setting(config, "hidden_activation", *GELUS)
-        require_setting(config, "use_bidirectional_attention", False)
+        super().check_settings(config)
         if "lm_head.weight" in self.skipped:
             require_setting(config, "tie_word_embeddings", True)
 
@@ -136,7 +138,6 @@ class Gemma2(Gemma):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        self.check_settings(config)
         return {
             **ordered(text_fields(config, file_type), *FIELDS),
             ATTENTION_CAP: float32(required(config, ATTENTION_CAP)),
@@ -189,15 +190,13 @@ class Gemma3(Gemma2):
         ATTENTION_CAP: None,
         LOGIT_CAP: None,
     }
-    renames = (("language_model.", ""),)
     skipped = COMPUTED
     foreign = ("vision_tower.", "vision_model.", "multi_modal_projector.")
+    assumed: ClassVar = {**Gemma.assumed, ATTENTION_CAP: (None,)}
     wide_layers = 62
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        self.check_settings(config)
-        require_setting(config, ATTENTION_CAP, None)
         fields = text_fields(config, file_type)
         if cap := config.get(LOGIT_CAP):
             fields[LOGIT_CAP] = float32(cap)

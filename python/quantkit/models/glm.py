@@ -71,21 +71,30 @@ class Glm(Family):
         "rms_norm_eps": 1.5625e-07,
     }
     inner: ClassVar = {**DECODER_LAYER, "mlp.gate_up_proj": "ffn_up"}
+    rotates_partly = True
+    split_sizes: ClassVar[tuple[str, ...]] = ("head_dim", "kv_channels")
+    """Keys whose value must be the hidden size divided by the number of heads."""
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        for key in self.split_sizes:
+            require_setting(config, key, _split_size(config))
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "hidden_act", "silu", "swish")
-        n_heads = required(config, "num_attention_heads")
-        size = required(config, "hidden_size") // n_heads
-        require_setting(config, "head_dim", size)
         base = rope_parameters(config).get("rope_theta") or DEFAULT_BASE
         return {
             **ordered(text_fields(config, file_type), *FIELDS),
             "context_length": uint32(self.context(config)),
-            "rope.dimension_count": uint32(n_rotated(config, size)),
+            "rope.dimension_count": uint32(n_rotated(config, _split_size(config))),
             "tokenizer.ggml.add_bos_token": boolean(False),
             **rotary_fields(config),
-            "rope.freq_base": float32(base * config.get("rope_ratio", 1)),
+            "rope.freq_base": float32(base * (config.get("rope_ratio") or 1)),
         }
 
     def context(self, config: Config) -> int:
@@ -128,21 +137,29 @@ class ChatGlm(Glm):
         "mlp.dense_4h_to_h": "ffn_down",
     }
 
+    assumed: ClassVar = {
+        "rmsnorm": (True,),
+        "post_layer_norm": (True,),
+        "apply_residual_connection_post_layernorm": (False,),
+        "multi_query_attention": (True,),
+        "interleaved_qkv": (False,),
+        "original_rope": (True,),
+    }
+
     def complete(self, config: Config) -> dict[str, Any]:
         """The complete config, with transformers' keys."""
         named = {new: config[old] for old, new in OWN_NAMES.items() if old in config}
         return super().complete({**config, **named})
 
-    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "rmsnorm", True)
-        require_setting(config, "post_layer_norm", True)
-        require_setting(config, "apply_residual_connection_post_layernorm", False)
-        return super().hyperparameters(config, file_type)
-
     def context(self, config: Config) -> int:
         """The context length."""
         return int(required(config, "max_position_embeddings", "hidden_size"))
+
+
+def _split_size(config: Config) -> int:
+    """The hidden size divided by the number of heads."""
+    n_heads = required(config, "num_attention_heads")
+    return int(required(config, "hidden_size") // n_heads)
 
 
 class Glm4(Glm):
@@ -155,8 +172,8 @@ class Glm4(Glm):
 
     name = "glm4"
     hf_classes = ("Glm4ForCausalLM", "Glm4vForConditionalGeneration")
-    renames = (("language_model.", ""),)
     foreign = ("visual.",)
+    split_sizes = ()
     inner: ClassVar = {
         **Glm.inner,
         "post_self_attn_layernorm": "post_attention_norm",
@@ -165,7 +182,6 @@ class Glm4(Glm):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "hidden_act", "silu", "swish")
         return {
             **text_fields(config, file_type),
             "rope.dimension_count": uint32(n_rotated(config, head_size(config))),

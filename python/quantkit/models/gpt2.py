@@ -16,10 +16,12 @@ from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
-from .config import FILE_TYPE, n_layers, required
-from .family import Family, Named
+from .config import FILE_TYPE, first, n_layers, required
+from .family import Family, Named, Tensors
 
 __all__ = ["GPT2"]
+
+CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 
 
 class GPT2(Family):
@@ -45,6 +47,12 @@ class GPT2(Family):
         "mlp.c_fc": "ffn_up",
         "mlp.c_proj": "ffn_down",
     }
+    assumed: ClassVar = {
+        "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
+        "scale_attn_weights": (True,),
+        "scale_attn_by_inverse_layer_idx": (False,),
+        "add_cross_attention": (False,),
+    }
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -53,7 +61,7 @@ class GPT2(Family):
             "block_count": uint32(n_layers(config)),
             "context_length": uint32(required(config, "n_ctx", "n_positions")),
             "embedding_length": uint32(width),
-            "feed_forward_length": uint32(4 * width),
+            "feed_forward_length": uint32(first(config, "n_inner") or 4 * width),
             "attention.head_count": uint32(required(config, "n_head")),
             "attention.layer_norm_epsilon": float32(
                 required(config, "layer_norm_epsilon")
@@ -65,9 +73,15 @@ class GPT2(Family):
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
         """The GGUF tensor of a checkpoint tensor; Conv1D matrices are transposed."""
-        if source.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
-            tensor = transposed(tensor)
+        tensor = transposed(tensor) if source.endswith(CONV1D) else tensor
         yield self.gguf_name(source, config), tensor
+
+    def oriented(self, products: Tensors) -> Tensors:
+        """Products of adapters, as [inputs, outputs] for Conv1D matrices."""
+        return {
+            name: transposed(tensor) if name.endswith(CONV1D) else tensor
+            for name, tensor in products.items()
+        }
 
     def load(self, facts: Facts, weights: Weights) -> Model:
         """Build the model from GGUF metadata and tensors."""

@@ -20,10 +20,15 @@ from ..forward.facts import Facts
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
-from .config import first, n_layers, required
+from .config import n_layers, required
 from .family import Family, Named
+from .rope_config import rope_parameters, unassumed_rotary_fields
 
 __all__ = ["GPTNeoX", "rows_by_part"]
+
+
+# GGUF has no key for the kind of GELU, and readers differ.
+GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python")
 
 
 class GPTNeoX(Family):
@@ -55,12 +60,14 @@ class GPTNeoX(Family):
         "mlp.dense_h_to_4h": "ffn_up",
         "mlp.dense_4h_to_h": "ffn_down",
     }
+    assumed: ClassVar = {"hidden_act": GELUS}
+    rotates_partly = True
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         width = required(config, "hidden_size")
         n_heads = required(config, "num_attention_heads")
-        share = first(config, "rotary_pct", "partial_rotary_factor")
+        share = rope_parameters(config)["partial_rotary_factor"]
         return {
             "context_length": uint32(required(config, "max_position_embeddings")),
             "embedding_length": uint32(width),
@@ -68,8 +75,9 @@ class GPTNeoX(Family):
             "feed_forward_length": uint32(required(config, "intermediate_size")),
             "rope.dimension_count": uint32(int(share * (width // n_heads))),
             "attention.head_count": uint32(n_heads),
-            "use_parallel_residual": boolean(config["use_parallel_residual"]),
+            "use_parallel_residual": boolean(required(config, "use_parallel_residual")),
             "attention.layer_norm_epsilon": float32(required(config, "layer_norm_eps")),
+            **unassumed_rotary_fields(config),
         }
 
     def converted(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, reshaped, taken, transposed
+from ..errors import UnsupportedModelError
 from ..forward.base import Config, Model, Weights
 from ..forward.decoder import Layer, load_decoder, load_layer
 from ..forward.facts import Facts
@@ -21,15 +22,27 @@ from ..forward.rotary import Rotary
 from ..forward.traits import Experts, Traits
 from ..forward.windows import windowed_layers
 from ..gguf.keys import Field, uint32
+from ..settings import shown
 from ..types import QuantType
-from .config import required, text_fields
+from .config import n_layers, required, text_fields
 from .family import DECODER_LAYER, Family, Named, Tensors
+from .windows import layer_windows
 
 __all__ = ["GptOss"]
 
 GATE_UP, DOWN = ".mlp.experts.gate_up_proj", ".mlp.experts.down_proj"
 # Every second layer has full attention.
 PERIOD = 2
+DEFAULT_ROPE = {
+    "rope_parameters": {
+        "rope_type": "yarn",
+        "factor": 32.0,
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "truncate": False,
+        "original_max_position_embeddings": 4096,
+    }
+}
 
 
 class GptOss(Family):
@@ -51,6 +64,30 @@ class GptOss(Family):
         "mlp.experts.up_proj": "ffn_up_exps",
         "mlp.experts.down_proj": "ffn_down_exps",
     }
+
+    assumed: ClassVar = {"swiglu_alpha": (1.702,), "swiglu_limit": (7.0,)}
+    rope_types = ("default", "linear", "yarn", "dynamic")
+    truncates_yarn = False
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config, with missing keys set to the defaults of its class."""
+        stated = config.get("rope_parameters") or config.get("rope_scaling")
+        return super().complete(config if stated else {**config, **DEFAULT_ROPE})
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        windows = layer_windows(config, PERIOD)
+        if windows != [layer % PERIOD == 0 for layer in range(n_layers(config))]:
+            raise UnsupportedModelError(
+                f"config.json has layer_types: {shown(config.get('layer_types'))}; for "
+                "this architecture GGUF readers use a window in every other layer, "
+                "from the first"
+            )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

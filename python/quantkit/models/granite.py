@@ -40,7 +40,7 @@ class Granite(Llama):
         """The metadata of a config, in llama.cpp's order."""
         fields = super().hyperparameters(config, file_type)
         for key, name in SCALES.items():
-            if config[name]:
+            if config.get(name):
                 fields[key] = float32(config[name])
         return fields
 

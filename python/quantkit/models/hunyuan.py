@@ -9,16 +9,15 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from ..checkpoint.lazy import LazyTensor
-from ..errors import UnsupportedModelError
+from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config, Model, Weights
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string, uint32
-from .config import head_size, text_fields
-from .family import DECODER_LAYER, Family, Named
-from .llama import require_silu
+from .config import head_size, required, text_fields
+from .family import DECODER_LAYER, SILU, Family, Named
 from .rope_config import rope_parameters
 
 __all__ = ["HunYuanDense"]
@@ -27,7 +26,6 @@ CONTEXT = 256 * 1024
 """The context length of models with this scaling, whatever the config says."""
 
 STATED_CONTEXTS = (32 * 1024, CONTEXT)
-DEFAULT_ALPHA = 50.0
 
 
 class HunYuanDense(Family):
@@ -45,13 +43,13 @@ class HunYuanDense(Family):
         "self_attn.query_layernorm": "attn_q_norm",
         "self_attn.key_layernorm": "attn_k_norm",
     }
+    assumed: ClassVar = {**SILU, "use_cla": (False,)}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.
 
         Dense models may have `num_experts` 1, which is ignored.
         """
-        require_silu(config)
         dense = {key: value for key, value in config.items() if key != "num_experts"}
         fields = text_fields(dense, file_type)
         if rope_parameters(config)["rope_type"] == "dynamic":
@@ -79,6 +77,7 @@ def _stretched(config: Config) -> dict[str, Field]:
     """The larger rotary base, and the context length that it supports.
 
     Raises:
+        CheckpointError: there is no `alpha`, or the heads are too small.
         UnsupportedModelError: llama.cpp's rule does not cover this config.
     """
     parameters = rope_parameters(config)
@@ -90,7 +89,9 @@ def _stretched(config: Config) -> dict[str, Field]:
             f"{' or '.join(map(str, STATED_CONTEXTS))}"
         )
     size = head_size(config)
-    stretch = parameters.get("alpha", DEFAULT_ALPHA) ** (size / (size - 2))
+    if size <= 2:
+        raise CheckpointError(f"config.json: head_dim is {size}; expected more than 2")
+    stretch = required(parameters, "alpha") ** (size / (size - 2))
     return {
         "rope.freq_base": float32(base * stretch),
         "rope.scaling.type": string("none"),

@@ -17,8 +17,8 @@ from ..errors import CheckpointError
 from ..forward.base import Config
 from ..gguf.keys import Field
 from .config import required, text_fields
-from .family import Named
-from .llama import Llama, interleaved_rows, require_silu
+from .family import Family, Named
+from .llama import Llama, interleaved_rows
 
 __all__ = ["InternLM2"]
 
@@ -30,6 +30,7 @@ class InternLM2(Llama):
     hf_classes = ("InternLM2ForCausalLM",)
     defaults: ClassVar = {"default_theta": None}
     fills_head_size = False
+    rope_types = Family.rope_types
     outer: ClassVar = {
         "model.tok_embeddings": "token_embd",
         "model.norm": "output_norm",
@@ -48,7 +49,6 @@ class InternLM2(Llama):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
         return text_fields(config, file_type)
 
     def converted(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoint.lazy import LazyTensor, computed, taken
-from ..errors import CheckpointError, UnsupportedModelError
+from ..errors import CheckpointError
 from ..forward.base import Config, Model, Weights
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
@@ -26,7 +26,7 @@ from .config import head_size, required, text_fields
 from .family import DECODER_LAYER, Family, Named
 from .rope_config import llama3_factors
 
-__all__ = ["Llama", "Mixtral", "interleaved_rows", "require_silu"]
+__all__ = ["Llama", "Mixtral", "interleaved_rows"]
 
 
 class Llama(Family):
@@ -43,6 +43,7 @@ class Llama(Family):
         "max_position_embeddings": 2048,
         "num_key_value_heads": None,
     }
+    rope_types: ClassVar[tuple[str, ...]] = (*Family.rope_types, "llama3")
     fills_head_size: ClassVar[bool] = True
     """Whether the config class computes `head_dim` if config.json lacks it."""
 
@@ -55,7 +56,6 @@ class Llama(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
         return {
             **text_fields(config, file_type),
             "vocab_size": uint32(required(config, "vocab_size")),
@@ -118,19 +118,6 @@ class Mixtral(Llama):
         "w2": "ffn_down_exps",
         "w3": "ffn_up_exps",
     }
-
-
-def require_silu(config: Config) -> None:
-    """Refuse a config whose activation function is not SiLU.
-
-    Raises:
-        UnsupportedModelError: GGUF readers only support SiLU for this architecture.
-    """
-    if (activation := config.get("hidden_act", "silu")) not in ("silu", "swish"):
-        raise UnsupportedModelError(
-            f"config.json has hidden_act: {activation!r}; for this architecture GGUF "
-            "readers support only 'silu'"
-        )
 
 
 def interleaved_rows(source: str, tensor: LazyTensor, n_heads: int) -> NDArray[np.intp]:

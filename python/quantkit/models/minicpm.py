@@ -19,8 +19,8 @@ from ..forward.facts import Facts
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32
 from .config import head_size, n_layers, required, text_fields
-from .family import Named
-from .llama import Llama, require_silu
+from .family import Family, Named
+from .llama import Llama
 from .rope_config import rope_parameters
 
 __all__ = ["MiniCPM"]
@@ -41,10 +41,10 @@ class MiniCPM(Llama):
     hf_classes = ("MiniCPMForCausalLM",)
     defaults: ClassVar = {"default_theta": None, "tie_word_embeddings": True}
     fills_head_size = False
+    rope_types = (*Family.rope_types, "longrope")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
         depth = n_layers(config) ** 0.5
         width = required(config, "hidden_size")
         return {

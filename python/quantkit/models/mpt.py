@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
-from .config import n_layers, required
+from .config import n_layers, require_setting, required
 from .family import Family
 
 __all__ = ["Mpt"]
@@ -21,7 +22,7 @@ class Mpt(Family):
 
     name = "mpt"
     hf_classes = ("MPTForCausalLM", "MptForCausalLM")
-    defaults: ClassVar = {"tie_word_embeddings": True}
+    defaults: ClassVar = {"tie_word_embeddings": True, "layer_norm_epsilon": 1e-5}
     renames: ClassVar = (("transformer.", ""),)
     outer: ClassVar = {
         "wte": "token_embd",
@@ -40,6 +41,29 @@ class Mpt(Family):
         "ffn.up_proj": "ffn_up",
         "ffn.down_proj": "ffn_down",
     }
+    assumed: ClassVar = {"logit_scale": (None,), "expansion_ratio": (4,)}
+    assumed_attention: ClassVar = {
+        "attn_type": ("multihead_attention", "grouped_query_attention"),
+        "prefix_lm": (False,),
+        "rope": (False,),
+        "sliding_window_size": (-1,),
+    }
+    """The same for keys in `attn_config`."""
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        attention = required(config, "attn_config")
+        for key, values in self.assumed_attention.items():
+            require_setting(attention, key, *values)
+        scale = attention.get("softmax_scale")
+        size = required(config, "d_model") / required(config, "n_heads")
+        if scale is None or not math.isclose(scale, size**-0.5, rel_tol=1e-6):
+            require_setting(attention, "softmax_scale", None)
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.
@@ -57,11 +81,13 @@ class Mpt(Family):
         }
         if attention.get("kv_n_heads"):
             fields["attention.head_count_kv"] = uint32(attention["kv_n_heads"])
-        fields["attention.layer_norm_epsilon"] = float32(1e-5)
+        fields["attention.layer_norm_epsilon"] = float32(
+            required(config, "layer_norm_epsilon")
+        )
         if attention.get("clip_qkv") is not None:
             fields["attention.clamp_kqv"] = float32(attention["clip_qkv"])
-        has_alibi = attention.get("alibi", True)
-        bias = attention.get("alibi_bias_max", 8) if has_alibi else 0.0
+        has_alibi = attention.get("alibi", True) is not False
+        bias = (attention.get("alibi_bias_max") or 8) if has_alibi else 0.0
         fields["attention.max_alibi_bias"] = float32(bias)
         return fields
 

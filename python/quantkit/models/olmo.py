@@ -16,7 +16,7 @@ from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..forward.windows import windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
-from .config import require_setting, required, text_fields
+from .config import required, text_fields
 from .family import DECODER_LAYER, Family
 from .llama import Llama
 from .windows import layer_windows
@@ -36,6 +36,7 @@ class Olmo(Llama):
         "num_key_value_heads": None,
         "max_position_embeddings": 2048,
     }
+    rope_types = Family.rope_types
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
@@ -43,7 +44,6 @@ class Olmo(Llama):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "hidden_act", "silu", "swish")
         fields = text_fields(config, file_type)
         fields["attention.layer_norm_epsilon"] = float32(EPSILON)
         if (limit := config.get("clip_qkv")) is not None:
@@ -80,7 +80,6 @@ class Olmo2(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "hidden_act", "silu", "swish")
         return text_fields(config, file_type)
 
     def load(self, facts: Facts, weights: Weights) -> Model:

@@ -21,7 +21,7 @@ from ..forward.facts import Facts
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
-from .config import FILE_TYPE, ordered, require_setting, required, text_fields
+from .config import FILE_TYPE, ordered, required, text_fields
 from .family import DECODER_LAYER, Family, Named
 from .rope_config import rope_parameters, unassumed_rotary_fields
 
@@ -54,6 +54,9 @@ PHI3_FIELDS = (
 )
 
 
+TANH_GELUS = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
+
+
 class Phi(Family):
     """The architecture that llama.cpp calls `phi2`."""
 
@@ -79,10 +82,11 @@ class Phi(Family):
         "mlp.fc1": "ffn_up",
         "mlp.fc2": "ffn_down",
     }
+    assumed: ClassVar = {"hidden_act": TANH_GELUS, "qk_layernorm": (False,)}
+    rotates_partly = True
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "hidden_act", "gelu_new", "gelu_pytorch_tanh")
         fields = text_fields(config, file_type)
         fields["rope.dimension_count"] = uint32(n_rotated(config))
         return {
@@ -119,10 +123,23 @@ class Phi3(Family):
         "self_attn.qkv_proj": "attn_qkv",
         "mlp.gate_up_proj": "ffn_up",
     }
+    rope_types = ("default", "longrope", "su", "yarn", "dynamic")
+    rotates_partly = True
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            CheckpointError: LongRoPE's factors are missing.
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        parameters = rope_parameters(config)
+        if parameters["rope_type"] not in ("default", "dynamic"):
+            required(parameters, "long_factor")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "hidden_act", "silu", "swish")
         fields = {
             **text_fields(config, file_type),
             "rope.scaling.original_context_length": uint32(original_context(config)),

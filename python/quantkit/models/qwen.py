@@ -16,9 +16,9 @@ from ..forward.facts import Facts
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field
-from .config import required, text_fields
+from .config import head_size, n_layers, require_setting, required, text_fields
 from .family import Family
-from .llama import require_silu
+from .windows import layer_windows, refuse_windows
 
 __all__ = ["Qwen", "Qwen2", "Qwen3"]
 
@@ -50,6 +50,8 @@ class Qwen(Family):
         "mlp.c_proj": "ffn_down",
     }
 
+    assumed: ClassVar = {"scale_attn_weights": (True,), "rotary_pct": (1.0,)}
+
     def complete(self, config: Config) -> dict[str, Any]:
         """The complete config, with its epsilon also under the key of RMSNorm.
 
@@ -58,6 +60,15 @@ class Qwen(Family):
         """
         epsilon = required(config, "layer_norm_epsilon")
         return {**super().complete(config), "rms_norm_eps": epsilon}
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        require_setting(config, "kv_channels", head_size(config))
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -81,11 +92,28 @@ class Qwen2(Family):
         "rms_norm_eps": 1e-6,
         "max_position_embeddings": 32768,
         "num_key_value_heads": 32,
+        "max_window_layers": 28,
     }
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        if config.get("use_sliding_window"):
+            refuse_windows(config, self.windows(config))
+
+    def windows(self, config: Config) -> list[bool]:
+        """Whether each layer has a sliding window, if the model uses them."""
+        if config.get("layer_types"):
+            return layer_windows(config, 1)
+        first_windowed = required(config, "max_window_layers")
+        return [layer >= first_windowed for layer in range(n_layers(config))]
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
         return text_fields(config, file_type)
 
     def load(self, facts: Facts, weights: Weights) -> Model:

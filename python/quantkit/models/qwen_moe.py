@@ -18,10 +18,10 @@ from ..forward.base import Config, Weights
 from ..forward.facts import Facts
 from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, uint32
-from .config import require_setting, text_fields
+from .config import n_layers, required, text_fields
 from .family import DECODER_LAYER, Named
-from .llama import require_silu
 from .qwen import Qwen2
+from .windows import layer_windows
 
 __all__ = ["Qwen2Moe", "Qwen3Moe"]
 
@@ -66,13 +66,24 @@ class Qwen2Moe(Qwen2):
         "gate_proj": "ffn_gate_exps",
         "up_proj": "ffn_up_exps",
     }
+    assumed: ClassVar = {
+        **Qwen2.assumed,
+        "norm_topk_prob": (False,),
+        "decoder_sparse_step": (1,),
+        "mlp_only_layers": ([],),
+    }
     norms_shares: ClassVar[bool] = False
     """Whether GGUF readers normalize the weights of the chosen experts."""
 
+    def windows(self, config: Config) -> list[bool]:
+        """Whether each layer has a sliding window, if the model uses them."""
+        if config.get("layer_types"):
+            return layer_windows(config, 1)
+        end = required(config, "max_window_layers")
+        return [not layer % 2 and layer < end for layer in range(n_layers(config))]
+
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_silu(config)
-        require_setting(config, "norm_topk_prob", self.norms_shares)
         fields = text_fields(config, file_type)
         for key, name in EXPERT_SIZES.items():
             if config.get(name) is not None:
@@ -120,4 +131,9 @@ class Qwen3Moe(Qwen2Moe):
         "num_experts": 128,
         "norm_topk_prob": False,
     }
+    assumed: ClassVar = {**Qwen2Moe.assumed, "norm_topk_prob": (True,)}
     norms_shares = True
+
+    def windows(self, config: Config) -> list[bool]:
+        """Whether each layer has a sliding window, if the model uses them."""
+        return [True] * n_layers(config)

@@ -16,25 +16,30 @@ from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import F32, Config
 from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field, ValueType, array, float32, string, uint32
+from .config_required import require_setting
 
 __all__ = [
+    "SMALLEST_SHARE",
+    "check_rotary",
     "llama3_factors",
     "local_base",
     "rope_parameters",
     "rotary_fields",
     "unassumed_rotary_fields",
+    "yarn_attention_factor",
 ]
 
 # Scaling types that depend on the model's original context length; its default is
 # `max_position_embeddings`.
 TELL_ORIGINAL = ("llama3", "yarn", "longrope")
 KNOWN_SCALINGS = ("default", "linear", "yarn", "llama3", "longrope", "su", "dynamic")
+ORIGINAL = "original_max_position_embeddings"
 
 YARN_FIELDS = {
-    "rope.scaling.yarn_ext_factor": ("extrapolation_factor",),
-    "rope.scaling.yarn_attn_factor": ("attention_factor", "attn_factor"),
-    "rope.scaling.yarn_beta_fast": ("beta_fast",),
-    "rope.scaling.yarn_beta_slow": ("beta_slow",),
+    "rope.scaling.yarn_ext_factor": "extrapolation_factor",
+    "rope.scaling.yarn_attn_factor": "attention_factor",
+    "rope.scaling.yarn_beta_fast": "beta_fast",
+    "rope.scaling.yarn_beta_slow": "beta_slow",
 }
 # Different config keys for the same setting.
 BASES = (
@@ -52,7 +57,10 @@ LOCAL_BASES = (
     "swa_rope_theta",
     "rope_local_base_freq",
 )
-SHARES = ("partial_rotary_factor", "rope_pct", "rope_percent")
+SMALLEST_SHARE = 1e-6
+"""A smaller change of the attention factor is lost in f32."""
+
+SHARES = ("rotary_pct", "partial_rotary_factor", "rope_pct", "rope_percent")
 
 
 def rope_parameters(config: Config) -> dict[str, Any]:
@@ -62,10 +70,10 @@ def rope_parameters(config: Config) -> dict[str, Any]:
     `rope_type`.
 
     Raises:
+        CheckpointError: two keys contradict each other.
         UnsupportedModelError: the scaling type is unknown.
     """
-    given: Any = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    given = given.get("full_attention", given)
+    given = _stated(config)
     kind = given.get("rope_type") or given.get("type") or "default"
     if kind not in KNOWN_SCALINGS:
         raise UnsupportedModelError(
@@ -76,15 +84,46 @@ def rope_parameters(config: Config) -> dict[str, Any]:
     for setting, names in (
         ("rope_theta", BASES),
         ("partial_rotary_factor", SHARES),
-        ("original_max_position_embeddings", ("original_max_position_embeddings",)),
+        (ORIGINAL, (ORIGINAL,)),
     ):
         stated = _first(config, names)
         if settled.get(setting) is None and stated is not None:
             settled[setting] = stated
-    if kind in TELL_ORIGINAL and "max_position_embeddings" in config:
-        original = config["max_position_embeddings"]
-        settled.setdefault("original_max_position_embeddings", original)
+    if kind in TELL_ORIGINAL:
+        outer = config.get(ORIGINAL)
+        if outer is not None and settled[ORIGINAL] != outer:
+            raise CheckpointError(
+                f"config.json: {ORIGINAL} is {outer}, but {settled[ORIGINAL]} inside "
+                "the rope settings; transformers uses the first, llama.cpp the "
+                "second: remove the wrong one"
+            )
+        if settled.get(ORIGINAL) is None and "max_position_embeddings" in config:
+            settled[ORIGINAL] = config["max_position_embeddings"]
     return settled
+
+
+def _stated(config: Config) -> Mapping[str, Any]:
+    """The rope settings in `rope_parameters` and `rope_scaling`.
+
+    In transformers 5 `rope_scaling` replaces `rope_parameters`, or what these have for
+    full attention if they differ between layers.  Other readers of classes that
+    transformers does not have take `rope_parameters`.
+
+    Raises:
+        CheckpointError: the config has both, and it is not clear which counts.
+    """
+    new: Mapping[str, Any] = config.get("rope_parameters") or {}
+    old: Mapping[str, Any] = config.get("rope_scaling") or {}
+    if "full_attention" in new or "sliding_attention" in new:
+        new = new.get("full_attention") or {}
+        return {**new, **old.get("full_attention", old)}
+    if new and old and old != new and config.get("default_theta", 0) is None:
+        raise CheckpointError(
+            "config.json has both rope_scaling and rope_parameters, and they differ; "
+            "transformers uses the first, llama.cpp the second: remove the wrong one"
+        )
+    given = old or new
+    return given.get("full_attention") or given
 
 
 def local_base(config: Config) -> float | None:
@@ -118,11 +157,9 @@ def rotary_fields(config: Config) -> dict[str, Field]:
         fields["rope.scaling.type"] = string(kind)
         fields["rope.scaling.factor"] = float32(_setting(parameters, "factor"))
     if kind == "yarn":
-        original = _setting(parameters, "original_max_position_embeddings")
+        original = _setting(parameters, ORIGINAL)
         fields["rope.scaling.original_context_length"] = uint32(original)
-        for key, names in YARN_FIELDS.items():
-            if (value := _first(parameters, names)) is not None:
-                fields[key] = float32(value)
+        fields |= _yarn_fields(parameters)
     if kind in ("longrope", "su"):
         fields["rope.scaling.type"] = string("longrope")
     if sections := parameters.get("mrope_section"):
@@ -133,6 +170,68 @@ def rotary_fields(config: Config) -> dict[str, Field]:
     if (base := local_base(config)) is not None:
         fields["rope.freq_base_swa"] = float32(base)
     return fields
+
+
+def _yarn_fields(parameters: Mapping[str, Any]) -> dict[str, Field]:
+    """YaRN's optional settings.
+
+    llama.cpp ignores the key that its converter writes for the attention factor, but
+    multiplies its own value by `rope.scaling.attn_factor`.
+    """
+    fields = {
+        key: float32(parameters[name])
+        for key, name in YARN_FIELDS.items()
+        if parameters.get(name) is not None
+    }
+    share = yarn_attention_factor(parameters) / _yarn_scale(parameters["factor"])
+    if abs(share - 1) > SMALLEST_SHARE:
+        fields.pop("rope.scaling.yarn_attn_factor", None)
+        fields["rope.scaling.attn_factor"] = float32(share)
+    return fields
+
+
+def yarn_attention_factor(parameters: Mapping[str, Any]) -> float:
+    """What transformers multiplies rotated queries and keys by, with YaRN."""
+    if parameters.get("attention_factor") is not None:
+        return float(parameters["attention_factor"])
+    factor = _setting(parameters, "factor")
+    over, under = parameters.get("mscale"), parameters.get("mscale_all_dim")
+    if over and under:
+        return _yarn_scale(factor, over) / _yarn_scale(factor, under)
+    return _yarn_scale(factor)
+
+
+def _yarn_scale(factor: float, share: float = 1.0) -> float:
+    return 0.1 * share * math.log(factor) + 1 if factor > 1 else 1.0
+
+
+def check_rotary(
+    config: Config, kinds: tuple[str, ...], *, partly: bool, truncates: bool
+) -> None:
+    """Refuse rope settings that GGUF readers do not support for an architecture.
+
+    Args:
+        config: a complete config.
+        kinds: the scaling types that they support.
+        partly: whether they read how many components of a head rotate.
+        truncates: whether they round the ends of YaRN's ramp to whole pairs.
+
+    Raises:
+        UnsupportedModelError: there is such a setting.
+    """
+    parameters = rope_parameters(config)
+    require_setting(parameters, "rope_type", *kinds)
+    if not partly:
+        require_setting(parameters, "partial_rotary_factor", 1.0)
+    if parameters["rope_type"] == "yarn":
+        require_setting({"truncate": True, **parameters}, "truncate", truncates)
+        require_setting(parameters, "extrapolation_factor", 1.0)
+        require_setting(parameters, "attn_factor", 1.0)
+    local = (config.get("rope_parameters") or {}).get("sliding_attention") or {}
+    require_setting(local, "rope_type", "default")
+    if partly:
+        return
+    require_setting(local, "partial_rotary_factor", 1.0)
 
 
 def unassumed_rotary_fields(config: Config) -> dict[str, Field]:

@@ -9,8 +9,9 @@ from ..errors import UnsupportedModelError
 from ..forward.base import Config, Weights
 from ..forward.facts import Facts
 from ..forward.traits import Traits
-from ..gguf.keys import Field
-from .config import n_layers, require_setting
+from ..settings import shown
+from .config import n_layers
+from .family import Family
 from .llama import Llama
 
 __all__ = ["SmolLM3"]
@@ -36,26 +37,29 @@ class SmolLM3(Llama):
         "tie_word_embeddings": True,
     }
     fills_head_size = False
+    rope_types = Family.rope_types
 
-    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in llama.cpp's order.
+    assumed: ClassVar = {**Llama.assumed, "use_sliding_window": (False,)}
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
 
         Raises:
             UnsupportedModelError: other layers do not rotate, or there is a window.
         """
+        super().check_settings(config)
         known = [int(_rotates(layer)) for layer in range(n_layers(config))]
         if config.get("no_rope_layers") is None:
-            step = config.get("no_rope_layer_interval", STILL_EVERY)
+            step = config.get("no_rope_layer_interval") or STILL_EVERY
             stated = [int((layer + 1) % step != 0) for layer in range(len(known))]
         else:
-            stated = list(config["no_rope_layers"][: len(known)])
+            stated = list(map(int, config["no_rope_layers"][: len(known)]))
         if stated != known:
             raise UnsupportedModelError(
-                f"config.json has no_rope_layers {stated}; for this architecture GGUF "
-                f"readers rotate all layers except every {STILL_EVERY}th"
+                f"config.json has no_rope_layers: {shown(stated)}; for this "
+                "architecture GGUF readers rotate all layers except every "
+                f"{STILL_EVERY}th"
             )
-        require_setting(config, "use_sliding_window", False)
-        return super().hyperparameters(config, file_type)
 
     def traits(self, facts: Facts, weights: Weights) -> Traits:
         """The traits of the forward pass."""

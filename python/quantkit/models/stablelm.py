@@ -20,7 +20,6 @@ from .config import (
     FILE_TYPE,
     first,
     ordered,
-    require_setting,
     required,
     text_fields,
 )
@@ -58,6 +57,7 @@ class StableLm(Family):
         "self_attn.q_layernorm": "attn_q_norm",
         "self_attn.k_layernorm": "attn_k_norm",
     }
+    rotates_partly = True
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class.
@@ -73,7 +73,6 @@ class StableLm(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        require_setting(config, "hidden_act", "silu", "swish")
         share = rope_parameters(config).get("partial_rotary_factor", SHARE)
         width = required(config, "hidden_size")
         size = width // required(config, "num_attention_heads")

@@ -29,6 +29,7 @@ class Starcoder2(Family):
         "mlp.c_fc": "ffn_up",
         "mlp.c_proj": "ffn_down",
     }
+    assumed: ClassVar = {"hidden_act": ("gelu_pytorch_tanh", "gelu_new", "gelu_fast")}
 
     def load(self, facts: Facts, weights: Weights) -> Model:
         """Build the model from GGUF metadata and tensors."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config
 from ..forward.windows import PATTERN
 from ..gguf.keys import Field, ValueType, array, uint32
+from ..settings import shown
 from .config import n_layers, required
 
-__all__ = ["layer_windows", "window_fields"]
+__all__ = ["layer_windows", "refuse_windows", "window_fields"]
 
 
 def layer_windows(config: Config, period: int) -> list[bool]:
@@ -20,6 +22,11 @@ def layer_windows(config: Config, period: int) -> list[bool]:
     if kinds := config.get("layer_types"):
         return [kind == "sliding_attention" for kind in kinds]
     period = config.get("sliding_window_pattern") or period
+    if not isinstance(period, int):
+        raise CheckpointError(
+            f"config.json: sliding_window_pattern is {shown(period)}; expected an "
+            "integer, the number of layers to each one with full attention"
+        )
     return [(layer + 1) % period != 0 for layer in range(n_layers(config))]
 
 
@@ -35,3 +42,26 @@ def window_fields(config: Config, period: int) -> dict[str, Field]:
     if windows != layer_windows({"num_hidden_layers": len(windows)}, period):
         fields[PATTERN] = array(ValueType.BOOL, windows)
     return fields
+
+
+def refuse_windows(config: Config, windowed: list[bool]) -> None:
+    """Refuse sliding-window layers, if GGUF has no key for them and readers none.
+
+    A window that is as long as the context changes nothing.
+
+    Args:
+        config: a complete config.
+        windowed: whether each layer has a window.
+
+    Raises:
+        UnsupportedModelError: a layer has a window shorter than the context.
+    """
+    window = config.get("sliding_window")
+    if window is None or not any(windowed):
+        return
+    if window < required(config, "max_position_embeddings"):
+        raise UnsupportedModelError(
+            f"config.json has sliding_window: {window} for {sum(windowed)} of "
+            f"{len(windowed)} layers; for this architecture GGUF readers support only "
+            "full attention, which gives other results for texts longer than the window"
+        )

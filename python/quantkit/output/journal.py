@@ -12,15 +12,14 @@ process wrote them, and its checksum shows whether they reached the disk.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..files.records import RecordFile
+from ..files.target import real_path
 from ..quantizing.tensor_errors import TensorErrors
 
 __all__ = ["Journal", "Record"]
@@ -68,7 +67,7 @@ class Journal:
         self, target: Path, of: Mapping[str, str], parts: Sequence[Path]
     ) -> None:
         self._target = target
-        real = target.resolve()
+        real = real_path(target)
         self.path = real.with_name(f".{real.name}.journal")
         self._of = dict(of)
         self._parts = tuple(parts)
@@ -82,6 +81,9 @@ class Journal:
         )
         try:
             self._begin(self._file.read())
+        except Exception:
+            self._file.remove()
+            raise
         except BaseException:
             self._file.close()
             raise
@@ -110,11 +112,8 @@ class Journal:
         return f"repeat the command to resume; to abandon the run, delete {left}"
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if os.name == "nt":  # Windows cannot remove an open file
-            self._file.close()
         if kind is None or issubclass(kind, Exception):
-            with suppress(OSError):
-                self.path.unlink(missing_ok=True)
+            self._file.remove()
         self._file.close()
 
     def _begin(self, earlier: Any) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import OutputError
 from ..execution.workers import Workers, workers_of
+from ..files.target import target_of
 from ..gguf.keys import Field
 from ..gguf.layout import TensorSpec
 from ..gguf.source import ModelSource, SourceTensor
@@ -24,6 +25,7 @@ from ..quantizing.rounding import UNWEIGHED, Roundings
 from ..quantizing.slabs import Slab, slabs_of
 from ..quantizing.tensor_errors import TensorErrors, convert_and_measure
 from ..types import QuantType
+from .committing import commit
 from .journal import Journal, Record
 from .splits import Part
 
@@ -109,6 +111,7 @@ def write_parts(
                 output.write(slab, data, record)
             for writer in writers:
                 writer.sync()
+            commit(writers)
         except KeyboardInterrupt:
             if journal is None:
                 raise
@@ -189,7 +192,7 @@ class _Output:
 def _opened(
     stack: ExitStack, parts: Sequence[Part], writers: Sequence[GGUFWriter]
 ) -> dict[str, GGUFWriter]:
-    """Tensor name -> the writer of its part; the first part is renamed last."""
+    """Tensor name -> the writer of its part."""
     writer_of: dict[str, GGUFWriter] = {}
     for part, writer in zip(parts, writers, strict=True):
         stack.enter_context(writer)
@@ -226,8 +229,9 @@ def _stored_bytes(tensor: SourceTensor, n_rows: int) -> int:
 
 
 def refuse_to_overwrite(source: ModelSource, parts: Sequence[Part]) -> None:
-    """Raise an OutputError if an output file is part of the source."""
+    """Raise an OutputError if an output is part of the source, or no regular file."""
     for target in (part.path for part in parts):
+        target_of(target)
         for path in getattr(source, "paths", ()):
             if target.exists() and target.samefile(path):
                 raise OutputError(

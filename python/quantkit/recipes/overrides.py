@@ -16,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import OptionError
+from ..gguf.layout import row_length
 from ..paths import listed
+from ..patterns import compiled, searched
 from ..types import QuantType
 from .assign import Assignment, Tensor, assign_types, fitting
 from .facts import ModelFacts
@@ -50,12 +52,7 @@ class TensorType:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "type", QuantType.parse(self.type))
-        try:
-            re.compile(self.pattern)
-        except (re.error, TypeError) as error:
-            raise OptionError(
-                f"{self.pattern!r} is not a regular expression: {error}"
-            ) from None
+        compiled(self.pattern, re.IGNORECASE)
 
     @classmethod
     def parse(cls, text: str) -> TensorType:
@@ -78,8 +75,12 @@ class TensorType:
         return cls(pattern, QuantType.parse(type))
 
     def matches(self, name: str) -> bool:
-        """Whether the pattern matches in a tensor's name."""
-        return re.search(self.pattern, name, re.IGNORECASE) is not None
+        """Whether the pattern matches in a tensor's name.
+
+        Raises:
+            OptionError: there may be too many ways to match; see `patterns`.
+        """
+        return searched(compiled(self.pattern, re.IGNORECASE), name) is not None
 
 
 @dataclass(frozen=True)
@@ -176,10 +177,10 @@ def _choice(
             return Assignment(present, "kept: leave_output_tensor")
         chosen = _option(recipe, facts, name, overrides)
         if chosen is not None:
-            return fitting(name, chosen[0], shape[-1], chosen[1])
+            return fitting(name, chosen[0], row_length(shape), chosen[1])
     if overrides.types is not None:
         listed = _listed(overrides.types, name)
-        return fitting(name, listed, shape[-1], "type in the other file")
+        return fitting(name, listed, row_length(shape), "type in the other file")
     return None
 
 

@@ -6,7 +6,7 @@ families, the files are identical byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,10 +15,11 @@ from ..checkpoint.folder import Checkpoint
 from ..checkpoint.lazy import LazyTensor
 from ..checkpoint.model_card import general_fields
 from ..checkpoint.model_name import model_size_label
-from ..errors import UnsupportedTypeError
+from ..errors import CheckpointError, UnsupportedTypeError
 from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from ..gguf.source import SourceOpener, SourceTensor
-from ..models import family_for_config
+from ..models import settled
+from ..models.family import Named
 from ..progress import Notify
 from ..quantizing.slabs import Slab
 from ..types import QuantType
@@ -30,6 +31,7 @@ __all__ = [
     "TensorsOnlySource",
     "described",
     "matrix_type",
+    "once_each",
     "typed_tensor",
 ]
 
@@ -69,7 +71,8 @@ class CheckpointSource:
     Raises:
         CheckpointError: the folder is incomplete.
         FormatError: a file in it is damaged.
-        UnsupportedModelError: quantkit does not support the architecture.
+        UnsupportedModelError: quantkit does not support the architecture, or GGUF
+            readers do not support a setting in the config.
         UnsupportedTypeError: `outtype` is unknown.
     """
 
@@ -87,8 +90,8 @@ class CheckpointSource:
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(folder, symmetric_q4_0=symmetric_q4_0)
         self.paths = checkpoint.paths
-        self._family = family_for_config(checkpoint.config)
-        self._config = self._family.complete(checkpoint.config)
+        self._family, self._config = settled(checkpoint.config)
+        self._family.check_settings(self._config)
         self._vocabulary = partial(
             tokenizer_fields,
             pre_tokenizer=pre_tokenizer,
@@ -112,7 +115,7 @@ class CheckpointSource:
         made = self._family.tensors(self._config, checkpoint.tensors)
         self.tensors: Mapping[str, SourceTensor] = {
             name: typed_tensor(name, tensor, matrices).opened_by(self.opener)
-            for name, tensor in made
+            for name, tensor in once_each(made)
         }
 
     @cached_property
@@ -211,6 +214,23 @@ class TensorsOnlySource:
             "general.file_type": uint32(FileType[self.type.name]),
             "general.quantization_version": uint32(QUANTIZATION_VERSION),
         }
+
+
+def once_each(tensors: Iterable[Named]) -> Iterator[Named]:
+    """GGUF tensors, each name once.
+
+    Raises:
+        CheckpointError: a name comes again.
+    """
+    seen = set()
+    for name, tensor in tensors:
+        if name in seen:
+            raise CheckpointError(
+                f"two tensors of the checkpoint are {name} of the model; remove the "
+                "file that is not part of the model"
+            )
+        seen.add(name)
+        yield name, tensor
 
 
 def _prefixed(arch: str, fields: Mapping[str, Field]) -> dict[str, Field]:

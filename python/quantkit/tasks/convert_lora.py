@@ -6,14 +6,22 @@ Source of the rules: convert_lora_to_gguf.py of llama.cpp, build 11434.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.folder import half_type, read_shard
-from ..checkpoint.lazy import LazyTensor, LowRank, transposed
+from ..checkpoint.folder import Checkpoint, half_type, read_config, read_shard
+from ..checkpoint.lazy import LazyTensor, LowRank, times, transposed
 from ..checkpoint.model_card import general_fields
-from ..errors import CheckpointError, OptionError, UnsupportedModelError
+from ..checkpoint.peft_settings import ADVICE, PeftSettings
+from ..errors import (
+    CheckpointError,
+    OptionError,
+    QuantkitError,
+    ShapeError,
+    UnsupportedModelError,
+)
 from ..files.json_file import read_json
 from ..gguf.keys import (
     QUANTIZATION_VERSION,
@@ -27,10 +35,11 @@ from ..gguf.keys import (
 from ..gguf.layout import TensorSpec
 from ..gguf.source import SourceOpener, SourceTensor
 from ..models import family_for_config
+from ..models.family import Family
 from ..output.writing import write_model
 from ..paths import StrPath, as_path
 from ..progress import Progress
-from ..sources.checkpoint import OUTTYPES, matrix_type, typed_tensor
+from ..sources.checkpoint import OUTTYPES, matrix_type, once_each, typed_tensor
 from .convert import ConvertReport
 
 __all__ = ["AdapterSource", "convert_lora"]
@@ -51,29 +60,39 @@ _log = logging.getLogger(__name__)
 class AdapterSource:
     """A PEFT adapter folder, converted as llama.cpp's converter does.
 
+    GGUF readers multiply each product by `alpha` / rank, where `alpha` is one number of
+    the file.  It is the one of most modules; the other modules' factors b are
+    multiplied by the rest of their scale, in f32.  llama.cpp's converter ignores all
+    settings but `lora_alpha`.
+
     Args:
         folder: contains adapter_config.json and adapter_model.safetensors.
-        base: folder of the base model; only config.json is read.
+        base: folder of the base model; config.json is read, and if there are weights,
+            the names and shapes of its tensors.
         outtype: type of the matrices, one of `OUTTYPES`.
 
     Attributes:
         paths: the files from which tensors are read.
         type: the type of matrices.
+        alpha: the number in the file.
         tensors: by GGUF name, in the converter's order and types.
 
     Raises:
-        CheckpointError: a file or a tensor is missing.
+        CheckpointError: a file or a tensor is missing, or has another rank than stated.
         FormatError: a file is damaged.
+        ShapeError: a product does not fit the base model's tensor.
         UnsupportedModelError: the base model's family is not known, or a GGUF adapter
-            cannot contain a tensor of this adapter.
+            cannot contain a tensor or a setting of this adapter.
     """
 
     def __init__(
         self, folder: str | Path, base: str | Path, outtype: str = "f32"
     ) -> None:
-        self.folder = Path(folder)
-        self.settings = _required_json(self.folder / SETTINGS, "PEFT adapter")
-        config = _required_json(Path(base) / "config.json", "base model")
+        self.folder, base = Path(folder), Path(base)
+        path = self.folder / SETTINGS
+        settings = _required(read_json(path), path, "PEFT adapter")
+        config = _required(read_config(base), base / "config.json", "base model")
+        self.settings = PeftSettings(settings, path)
         self._family = family_for_config(config)
         path = self.folder / WEIGHTS
         if not path.is_file():
@@ -88,10 +107,37 @@ class AdapterSource:
         self.opener = SourceOpener.of(
             *(AdapterSource, self.paths), folder=folder, base=base, outtype=outtype
         )
+        products = self._scaled(_products(stored))
+        mapped = list(self._family.mapped(complete, self._family.oriented(products)))
+        _check_shapes(mapped, _base_shapes(base, self._family, complete))
         self.tensors: Mapping[str, SourceTensor] = {
             name: typed_tensor(name, tensor, self.type).opened_by(self.opener)
-            for mapped in self._family.mapped(complete, _products(stored))
-            for name, tensor in _parts(*mapped)
+            for name, tensor in once_each(part for p in mapped for part in _parts(*p))
+        }
+
+    def _scaled(self, products: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
+        """The products, all with the scale `alpha` / rank."""
+        alphas = {
+            name: self.settings.alpha(name.removesuffix(".weight"), tensor.rank)
+            for name, tensor in products.items()
+            if isinstance(tensor, LowRank)
+        }
+        known = Counter(alpha for alpha in alphas.values() if alpha)
+        if alphas and not known:
+            raise UnsupportedModelError(
+                f"{self.folder / SETTINGS} has lora_alpha: 0, so the adapter has no "
+                "effect; GGUF readers would take 0 as a scale of 1"
+            )
+        self.alpha = known.most_common(1)[0][0] if known else self.settings.alpha("", 1)
+        if len(set(alphas.values())) > 1:
+            _log.info(
+                "modules have different scales: the file's alpha is %g, and lora_b of "
+                "%d modules contains the rest of their scale",
+                *(self.alpha, sum(alpha != self.alpha for alpha in alphas.values())),
+            )
+        return {
+            name: times(tensor, alphas[name] / self.alpha) if name in alphas else tensor
+            for name, tensor in products.items()
         }
 
     @property
@@ -111,26 +157,16 @@ class AdapterSource:
         """Typed metadata by GGUF key, in llama.cpp's order.
 
         Raises:
-            CheckpointError: adapter_config.json lacks `lora_alpha`.
             UnsupportedModelError: the invocation string has no token ids.
         """
-        alpha = self.settings.get("lora_alpha")
-        if alpha is None:
-            raise CheckpointError(f"{self.folder / SETTINGS} lacks 'lora_alpha'")
         fields = {
             "general.architecture": string(self._family.name),
             "general.type": string("adapter"),
             "adapter.type": string("lora"),
             **general_fields(self.folder, -self._n_weights, ""),
-            "adapter.lora.alpha": float32(alpha),
+            "adapter.lora.alpha": float32(self.alpha),
         }
-        tokens = self.settings.get("alora_invocation_tokens")
-        if self.settings.get("invocation_string") and not tokens:
-            raise UnsupportedModelError(
-                f"{self.folder / SETTINGS} has an invocation_string but no "
-                "alora_invocation_tokens; add the ids of its tokens there"
-            )
-        if tokens:
+        if tokens := self.settings.invocation_tokens:
             fields["adapter.alora.invocation_tokens"] = array(ValueType.UINT32, tokens)
         fields["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
         return fields
@@ -148,7 +184,8 @@ def convert_lora(
 
     Args:
         adapter: folder with adapter_config.json and adapter_model.safetensors.
-        base: folder of the base model; only config.json is read.
+        base: folder of the base model: config.json, and optionally the weights, whose
+            shapes are compared.
         out: the file to write; it appears under this name when it is complete.
         outtype: type of the matrices, one of `OUTTYPES`.
         progress: called with the bytes read so far.
@@ -174,8 +211,7 @@ def convert_lora(
     return ConvertReport((path,), tuple(specs), path.stat().st_size, is_dry_run=False)
 
 
-def _required_json(path: Path, what: str) -> dict[str, Any]:
-    content = read_json(path)
+def _required(content: dict[str, Any] | None, path: Path, what: str) -> dict[str, Any]:
     if content is None:
         raise CheckpointError(f"the folder of the {what} has no {path.name}: {path}")
     return content
@@ -191,22 +227,64 @@ def _products(stored: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
         if ending is not None:
             weight = f"{base.removesuffix(ending)}.weight"
             halves.setdefault(weight, {})[PARTS[ending]] = tensor
-        elif ".base_layer.weight" in base:
-            _log.warning("%s is the base model's own weight; skipping it", name)
-        elif "_layernorm" in base or ".norm" in base:
+        elif base.endswith(".base_layer.weight"):
+            _log.warning("%r is the base model's own weight and is left out", name)
+        elif base.endswith(".weight") and ("_layernorm" in base or ".norm" in base):
+            _log.warning("%r is written, but llama.cpp leaves norms out", name)
             made[base] = tensor
         else:
             raise UnsupportedModelError(
                 f"the adapter contains {name!r}, which is neither lora_A nor lora_B; "
                 "GGUF adapters cannot replace whole weights such as embeddings of new "
-                "tokens: merge the adapter into the model, and convert the model"
+                f"tokens, or biases: {ADVICE}"
             )
     for weight, parts in halves.items():
         if len(parts) < 2:
             missing = "lora_B" if "a" in parts else "lora_A"
             raise CheckpointError(f"the adapter has no {missing} for {weight!r}")
-        made[weight] = LowRank(parts["a"], parts["b"])
+        made[weight] = _product(weight, parts["a"], parts["b"])
     return made
+
+
+def _product(weight: str, a: LazyTensor, b: LazyTensor) -> LowRank:
+    """The product of two factors: a [rank, columns], b [rows, rank]."""
+    is_pair = len(a.shape) == len(b.shape) == 2 and 0 not in (*a.shape, *b.shape)
+    if not is_pair or a.shape[0] != b.shape[1]:
+        raise ShapeError(
+            f"the adapter's factors for {weight!r} have shapes {list(a.shape)} (A) and "
+            f"{list(b.shape)} (B); expected [rank, columns] and [rows, rank]"
+        )
+    return LowRank(a, b)
+
+
+def _base_shapes(
+    base: Path, family: Family, config: dict[str, Any]
+) -> dict[str, tuple[int, ...]] | None:
+    """The shapes of the base model's GGUF tensors, if its weights can be read."""
+    if not any(base.glob("*.safetensors")):
+        return None
+    try:
+        with Checkpoint(base) as checkpoint:
+            mapped = family.mapped(config, checkpoint.tensors)
+            return {name: tensor.shape for name, tensor in mapped}
+    except QuantkitError as error:
+        _log.warning("shapes are not compared with the base model's: %s", error)
+        return None
+
+
+def _check_shapes(
+    mapped: list[tuple[str, LazyTensor]], known: dict[str, tuple[int, ...]] | None
+) -> None:
+    """Refuse an adapter that changes tensors that the base model does not have."""
+    for name, tensor in mapped if known is not None else ():
+        is_flipped = isinstance(tensor, LowRank) and "token_embd.weight" in name
+        shape = tensor.shape[::-1] if is_flipped else tensor.shape
+        if known is not None and known.get(name) != shape:
+            found = f"has shape {list(known[name])}" if name in known else "is missing"
+            raise ShapeError(
+                f"the adapter changes {name} of shape {list(shape)}, which {found} in "
+                "the base model; use the base model that the adapter was made for"
+            )
 
 
 def _parts(name: str, tensor: LazyTensor) -> Iterator[tuple[str, LazyTensor]]:

@@ -18,6 +18,7 @@ from ..gguf.keys import FileType
 from ..gguf.source import SourceTensor
 from ..paths import StrPath, as_path
 from ..types import QuantType
+from ..visible import visible
 
 __all__ = ["MetadataEntry", "ModelInfo", "TensorInfo", "TypeUsage", "info"]
 
@@ -160,7 +161,7 @@ def info(path: StrPath) -> ModelInfo:
 
 def _tensor_info(tensor: SourceTensor) -> TensorInfo:
     n_bytes = tensor.n_rows * tensor.type.row_bytes(tensor.n_cols)
-    return TensorInfo(_printable(tensor.name), tensor.shape, tensor.type, n_bytes)
+    return TensorInfo(visible(tensor.name), tensor.shape, tensor.type, n_bytes)
 
 
 def _type_usage(tensors: Iterable[TensorInfo]) -> tuple[TypeUsage, ...]:
@@ -180,7 +181,7 @@ def _text(metadata: Mapping[str, Field], key: str) -> str | None:
     field = metadata.get(key)
     if field is None or field.type is not ValueType.STRING:
         return None
-    return _printable(field.value)
+    return visible(field.value)
 
 
 def _integer(metadata: Mapping[str, Field], key: str) -> int | None:
@@ -221,27 +222,29 @@ def _entry(key: str, field: Field) -> MetadataEntry:
         value = field.value
         if field.type is ValueType.FLOAT32:
             value = np.float32(value)  # prints 1e-05, not 9.999999747378752e-06
-        return MetadataEntry(_printable(key), field.type.name.lower(), _line(value))
+        return MetadataEntry(visible(key), field.type.name.lower(), _line(value))
     items = [_item(item) for item in field.value[:SHOWN_ITEMS]]
     if len(field.value) > SHOWN_ITEMS:
         items.append("...")
-    kind = f"{field.item_type.name.lower()}[{len(field.value)}]"
-    return MetadataEntry(_printable(key), kind, f"[{', '.join(items)}]")
+    return MetadataEntry(visible(key), _kind(field), f"[{', '.join(items)}]")
+
+
+def _kind(field: Field) -> str:
+    """The type of an array's items, and their number; "array" for arrays of arrays."""
+    item_type = field.item_type or field.type
+    return f"{item_type.name.lower()}[{len(field.value)}]"
 
 
 def _item(value: Any) -> str:
+    if isinstance(value, Field):  # an array in an array
+        return _kind(value)
     return f'"{_line(value)}"' if isinstance(value, str) else str(value)
 
 
 def _line(value: Any) -> str:
     """The value on one line, cut to `LONGEST_TEXT` characters."""
-    line = _printable(str(value)[: LONGEST_TEXT + 1])
+    line = visible(str(value)[: LONGEST_TEXT + 1])
     return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 3] + "..."
-
-
-def _printable(text: str) -> str:
-    """The text with escapes for control characters and for bytes that are not UTF-8."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ from ..execution.workers import Workers
 from ..files.whole_file import refuse_input
 from ..gguf.importance import Importance
 from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
-from ..gguf.layout import TensorSpec
+from ..gguf.layout import TensorSpec, ggml_shape
 from ..gguf.source import ModelSource
 from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.reading import read_contents
@@ -211,7 +211,9 @@ def _parts(
 ) -> list[Part]:
     """The files to write: one, or several if an option asks for it."""
     specs = {
-        name: TensorSpec(name, source.tensors[name].shape, assigned[name].type)
+        name: TensorSpec(
+            name, ggml_shape(source.tensors[name].shape), assigned[name].type
+        )
         for name in _file_order(source)
     }
     if keep_split:

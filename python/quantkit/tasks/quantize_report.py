@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files.json_file import json_text
 from ..files.whole_file import write_whole
 from ..paths import StrPath, as_path
 from ..quantizing.tensor_errors import TensorErrors
@@ -130,7 +130,7 @@ class QuantizeReport:
         Raises:
             OutputError: the file cannot be written.
         """
-        write_whole(as_path(path, "path"), json.dumps(self.to_dict(), indent=2) + "\n")
+        write_whole(as_path(path, "path"), json_text(self.to_dict()) + "\n")
 
 
 def _of_type(type: QuantType, tensors: list[TensorReport]) -> TypeReport:

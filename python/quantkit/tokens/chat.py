@@ -1,23 +1,20 @@
-"""Render messages with a model's own chat template.
-
-Templates come from model files and are untrusted programs.  They run in Jinja's
-sandbox, so they can change nothing and access only what they are passed.
-Source of what a template may use: transformers' documentation ("Chat templates").
-"""
+"""Render messages with a model's own chat template."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from ..errors import FormatError, OptionError
+from ..errors import OptionError
 from ..gguf.keys import Field
+from ..settings import TEXT, checked
+from .chat_process import ChatProcess
 from .metadata import Vocabulary
 
 __all__ = ["ChatTemplate"]
+
+KEY = "tokenizer.chat_template"
 
 
 @dataclass(frozen=True)
@@ -38,17 +35,19 @@ class ChatTemplate:
 
         Raises:
             OptionError: the model has none.
+            FormatError: it is not a text, or the vocabulary is damaged.
         """
-        if "tokenizer.chat_template" not in metadata:
+        if KEY not in metadata:
             raise OptionError(
                 "the model has no chat template (tokenizer.chat_template), so "
                 "`chat=True` cannot render messages; use a model that was trained on "
                 "conversations"
             )
+        text: str = checked(metadata[KEY].value, TEXT, KEY)
         vocabulary = Vocabulary(metadata)
         ids = {role: vocabulary.special(role, None) for role in ("bos", "eos")}
         return cls(
-            str(metadata["tokenizer.chat_template"].value),
+            text,
             {
                 f"{role}_token": vocabulary.texts[i]
                 for role, i in ids.items()
@@ -56,42 +55,27 @@ class ChatTemplate:
             },
         )
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
-        """The text of a conversation.
+    def process(self) -> ChatProcess:
+        """A process that renders many conversations; to be used in a `with` block.
 
         Raises:
-            OptionError: Jinja is not installed.
-            FormatError: the template is damaged, or refuses the messages.
+            OptionError: Jinja is not installed, or the process cannot be started.
         """
         try:
-            from jinja2.sandbox import ImmutableSandboxedEnvironment
+            import jinja2.sandbox  # noqa: F401 (the process imports it)
         except ImportError:
             raise OptionError(
                 "`chat=True` needs Jinja: pip install 'quantkit[chat]'"
             ) from None
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals["raise_exception"] = _raise
-        environment.globals["strftime_now"] = _now
-        try:
-            return environment.from_string(self.text).render(
-                messages=messages, add_generation_prompt=False, **self.tokens
-            )
-        except Exception as error:  # an untrusted program may raise anything
-            raise FormatError(
-                f"the model's chat template cannot render the messages: {error}"
-            ) from None
+        return ChatProcess(self.text, self.tokens)
 
+    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        """The text of one conversation.
 
-def _to_json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _raise(message: str) -> None:
-    raise ValueError(message)
-
-
-def _now(pattern: str) -> str:
-    return datetime.now().strftime(pattern)
+        Raises:
+            OptionError: Jinja is not installed, or no process can be started.
+            FormatError: the template is damaged, refuses the messages, or needs too
+                much time or memory.
+        """
+        with self.process() as process:
+            return process.render(messages)

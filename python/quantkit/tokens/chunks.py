@@ -128,7 +128,7 @@ def chunk_text(
 def _warn_beyond_training(source: ModelSource, ctx: int) -> None:
     arch = source.metadata.get("general.architecture")
     trained = source.metadata.get(f"{arch.value}.context_length") if arch else None
-    if trained is not None and ctx > trained.value:
+    if trained and isinstance(trained.value, int) and ctx > trained.value:
         log.warning(
             "context of %d tokens, but the model was trained with %d",
             ctx,

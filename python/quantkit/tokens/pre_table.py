@@ -139,7 +139,11 @@ PRE_TOKENIZERS: tuple[PreTokenizer, ...] = (
         ignore_merges=True,
     ),
     PreTokenizer(("superbpe",), (p.DIGITS, r"(?=(\d{3})+(?!\d))")),
-    PreTokenizer(("afmoe",), (p.NUMBERS, p.ASIAN, p.DEEPSEEK_V3)),
+    PreTokenizer(
+        ("afmoe",),
+        (p.LINEAR_NUMBERS, p.ASIAN, p.DEEPSEEK_V3),
+        (p.NUMBERS, p.ASIAN, p.DEEPSEEK_V3),
+    ),
     PreTokenizer(("spark2_5",), (p.THREE_DIGITS, p.CHINESE_JAPANESE, p.SPARK, p.DIGIT)),
     PreTokenizer(
         ("chameleon",),

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -96,6 +97,22 @@ def encode(
         OptionError: `chat` without a *.jsonl file.
     """
     tokenizer = tokenizer or Tokenizer.from_metadata(source.metadata)
+    ids = array("i")
+    with closing(_documents(source, text, chat, tokenizer)) as documents:
+        for piece in chain.from_iterable(documents):
+            ids.extend(piece)
+            if at_most is not None and len(ids) > at_most:
+                break
+        else:
+            if tokenizer.add_eos and not chat:
+                ids.pop()
+    return np.array(ids[:at_most], dtype=np.int32)
+
+
+def _documents(
+    source: ModelSource, text: str | Path, chat: bool, tokenizer: Tokenizer
+) -> Generator[Iterator[list[int]], None, None]:
+    """The tokens of each document, in pieces."""
     is_jsonl = isinstance(text, Path) and text.suffix.lower() == ".jsonl"
     if chat:
         if not is_jsonl:
@@ -103,24 +120,14 @@ def encode(
                 "`chat=True` needs a .jsonl file with a list of messages on each line, "
                 f"not {name_of(text)}"
             )
-        template = ChatTemplate.of(source.metadata)
-        documents = (
-            _chat_pieces(tokenizer, template.render(messages))
-            for messages in _fields(text, "messages", list)
-        )
+        with ChatTemplate.of(source.metadata).process() as template:
+            for messages in _fields(Path(text), "messages", list):
+                yield _chat_pieces(tokenizer, template.render(messages))
     elif is_jsonl:
-        documents = (tokenizer.pieces(part) for part in _fields(text, "text", str))
+        for part in _fields(Path(text), "text", str):
+            yield tokenizer.pieces(part)
     else:
-        documents = (tokenizer.pieces(part) for part in [_read(text)])
-    ids = array("i")
-    for piece in chain.from_iterable(documents):
-        ids.extend(piece)
-        if at_most is not None and len(ids) > at_most:
-            break
-    else:
-        if tokenizer.add_eos and not chat:
-            ids.pop()
-    return np.array(ids[:at_most], dtype=np.int32)
+        yield tokenizer.pieces(_read(text))
 
 
 def _chat_pieces(tokenizer: Tokenizer, text: str) -> Iterator[list[int]]:
@@ -142,19 +149,23 @@ def _read(text: str | Path) -> str:
         raise FormatError(f"{text} is not UTF-8 text: {error}") from None
 
 
-def _fields(path: str | Path, field: str, kind: type) -> Iterator[Any]:
+def _fields(path: Path, field: str, kind: type) -> Iterator[Any]:
     """The value of `field` in the JSON object on each non-empty line."""
-    text = _read(path)
-    if not text.strip():
+    is_empty = True
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                is_empty = False
+                yield _field(line, f"{path}, line {number}", field, kind)
+    if is_empty:
         raise FormatError(f"{path} has no lines")
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield _field(line, f"{path}, line {number}", field, kind)
 
 
-def _field(line: str, where: str, field: str, kind: type) -> Any:
+def _field(line: bytes, where: str, field: str, kind: type) -> Any:
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{where} is not UTF-8 text: {error}") from None
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{where} is not JSON: {error}") from None
     value = record.get(field) if isinstance(record, Mapping) else None
@@ -166,4 +177,6 @@ def _field(line: str, where: str, field: str, kind: type) -> Any:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise FormatError(f"{where} has half of a character: {error}") from None
+    except RecursionError:
+        raise FormatError(f"{where} is nested too deeply") from None
     return value

@@ -14,6 +14,7 @@ import re
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,11 @@ _PLAIN_BESIDE = (
 # in _NOT_STRIPPING.
 _STRIPPING = ("phi-3", "phi3")
 _NOT_STRIPPING = ("<unk>", "<s>", "<|endoftext|>")
+MANY = 64
+"""A text is searched for so many tokens one by one; for more, a search decides which.
+
+Gemma has 6000 user-defined tokens, of which a text has few.
+"""
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,8 @@ class Tokenizer:
             yield [self.bos_id]
         after_token = True
         marks = self._special if parse_special else self._user_defined
+        if len(marks) > MANY:
+            marks = _starting_in(text, marks)
         for part in self._parts(text, marks):
             if isinstance(part, int):
                 yield [part]
@@ -165,6 +173,14 @@ def _refuse_no_text(text: str) -> None:
         ) from None
 
 
+def _starting_in(
+    text: str, marks: tuple[tuple[str, int], ...]
+) -> tuple[tuple[str, int], ...]:
+    """The marks whose first two characters are next to each other in the text."""
+    starts = set(map(add, text, text[1:])) | set(text)
+    return tuple(mark for mark in marks if mark[0][:2] in starts)
+
+
 def _cut(part: str | int, token: str, i: int, strips: bool) -> Iterator[str | int]:
     """Replace the text `token` by its id `i` in a part of a text."""
     if isinstance(part, int):
@@ -187,8 +203,8 @@ def _user_defined(vocabulary: Vocabulary) -> tuple[tuple[str, int], ...]:
     if any(others <= vocabulary.ids.keys() for others in beside):
         plain.append(text)
     texts += [text for text in plain if text in vocabulary.ids and text not in texts]
-    texts.sort(key=lambda text: -len(text.encode()))
-    return tuple((text, vocabulary.ids[text]) for text in texts)
+    marks = {text: vocabulary.ids[text] for text in texts if text in vocabulary.ids}
+    return _longest_first(marks)
 
 
 def _special(
@@ -197,7 +213,12 @@ def _special(
     """The user-defined tokens and the control tokens, longest first."""
     marks = dict(user_defined)
     kinds = TokenType.CONTROL, TokenType.UNKNOWN, TokenType.USER_DEFINED
-    marks |= {vocabulary.texts[i]: i for i in vocabulary.of_types(*kinds)}
+    texts = (vocabulary.texts[i] for i in vocabulary.of_types(*kinds))
+    marks |= {text: vocabulary.ids[text] for text in texts if text in vocabulary.ids}
+    return _longest_first(marks)
+
+
+def _longest_first(marks: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(marks.items(), key=lambda mark: -len(mark[0].encode())))
 
 
@@ -206,7 +227,7 @@ def _stripping(
 ) -> frozenset[int]:
     """The user-defined tokens after which whitespace is dropped."""
     name = metadata.get("general.name")
-    named = "" if name is None else str(name.value).lower()
+    named = name.value.lower() if name and isinstance(name.value, str) else ""
     if not any(part in named for part in _STRIPPING):
         return frozenset()
     return frozenset(i for text, i in user_defined if text not in _NOT_STRIPPING)

@@ -12,11 +12,11 @@ from itertools import pairwise
 import numpy as np
 
 from .cutting import Cutter
+from .lexicon import Lexicon
 
 __all__ = ["UnigramSplitter"]
 
 UNKNOWN_PENALTY = 10.0
-LONG = 64  # longest token prefix to store, so that a hostile file cannot fill memory
 
 
 class UnigramSplitter:
@@ -40,9 +40,7 @@ class UnigramSplitter:
         self._scores = scores
         self._unknown = unknown
         self._unknown_score = float(np.float32(lowest) - np.float32(UNKNOWN_PENALTY))
-        self._starts = {
-            text[:n] for text in ids for n in range(1, min(len(text), LONG) + 1)
-        }
+        self._lexicon = Lexicon(ids)
         self._cutter = Cutter(ids)
 
     def encode(self, text: str) -> Iterator[list[int]]:
@@ -63,16 +61,16 @@ class UnigramSplitter:
         # For each prefix: its best sum, and the start and id of the last token.
         best: list[tuple[float, int, int]] = [(0.0, 0, self._unknown)]
         best += [(-np.inf, 0, self._unknown)] * len(word)
-        for start in range(len(word)):
+        for start, character in enumerate(word):
             base = best[start][0]
-            for stop in range(start + 1, len(word) + 1):
-                piece = word[start:stop]
-                if len(piece) <= LONG and piece not in self._starts:
+            for size in (1, *self._lexicon.lengths(word, start)):
+                stop = start + size
+                if stop > len(word):
                     break
-                i = self._ids.get(piece)
+                i = self._ids.get(word[start:stop])
                 if i is not None and base + self._scores[i] > best[stop][0]:
                     best[stop] = base + self._scores[i], start, i
-            if word[start] not in self._ids:
+            if character not in self._ids:
                 total = base + self._unknown_score
                 if total > best[start + 1][0]:
                     best[start + 1] = total, start, self._unknown

@@ -8,9 +8,15 @@ decomposition, so a Korean syllable is reduced to its first letter.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+from .cutting import MAX_WORD, refuse_long_word, split_once
+from .lexicon import Lexicon
 
 __all__ = ["WordSplitter"]
+
+BLOCK = 1 << 16
+"""Characters that are normalized at a time."""
 
 _SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
@@ -39,21 +45,37 @@ class WordSplitter:
         self._unknown = unknown
         self._lowercase = lowercase
         self._strip_accents = strip_accents
-        self._longest = max(map(len, ids))
+        self._lexicon = Lexicon(ids)
+        self._spacings: dict[str, str] = {}
 
-    def encode(self, text: str) -> list[int]:
-        """The token ids of a text."""
-        spaced = {c: self._spaced(c) for c in set(text)}
-        known: dict[str, list[int]] = {}
-        ids: list[int] = []
-        for word in "".join(spaced[c] for c in text).split(" "):
-            if word and word not in known:
-                known[word] = self._split("▁" + word)
-            ids += known.get(word, [])
-        return ids
+    def encode(self, text: str) -> Iterator[list[int]]:
+        """The token ids of each word of a text.
+
+        Raises:
+            OptionError: a word is longer than `MAX_WORD`.
+        """
+        return split_once(self._words(text), self._split)
+
+    def _words(self, text: str) -> Iterator[str]:
+        """The words of a text, each with "▁" before it."""
+        rest = ""
+        for start in range(0, len(text), BLOCK):
+            spaced = map(self._spaced, text[start : start + BLOCK])
+            *words, rest = (rest + "".join(spaced)).split(" ")
+            yield from ("▁" + word for word in words if word)
+            if len(rest) > MAX_WORD:
+                refuse_long_word(rest[:32])
+        if rest:
+            yield "▁" + rest
 
     def _spaced(self, character: str) -> str:
         """A normalized character, between spaces if it is a word by itself."""
+        spaced = self._spacings.get(character)
+        if spaced is None:
+            spaced = self._spacings[character] = self._spacing(character)
+        return spaced
+
+    def _spacing(self, character: str) -> str:
         if self._strip_accents:
             character = unicodedata.normalize("NFD", character)[0]
         if character in _SPACES:
@@ -74,9 +96,9 @@ class WordSplitter:
         ids = []
         at = 0
         while at < len(word):
-            for size in range(min(self._longest, len(word) - at), 0, -1):
+            for size in (*reversed(self._lexicon.lengths(word, at)), 1):
                 i = self._ids.get(word[at : at + size])
-                if i is not None:
+                if i is not None and at + size <= len(word):
                     break
             else:
                 return [self._unknown]

@@ -71,9 +71,9 @@ def choose_pre_tokenizer(
     if not _agree(fields, tokenizer):
         raise UnsupportedModelError(
             f"{files.folder}/tokenizer.json splits text in a way that quantkit does "
-            f"not know:\n  {described_steps(definition)}\nllama.cpp's converter would "
-            f"take it for {hashed!r}, which splits other texts differently.  To write "
-            f"that anyway: `pre_tokenizer={hashed}`"
+            f"not know; llama.cpp's converter would take it for {hashed!r}, which "
+            "splits other texts differently; to write that anyway, give "
+            f"`pre_tokenizer={hashed}`; the steps are {described_steps(definition)}"
         )
     return fields
 

@@ -37,17 +37,17 @@ def recognize(tokenizer: Json) -> str:
     name = recognize_or_none(tokenizer)
     if name is None:
         raise UnsupportedModelError(
-            "quantkit does not know how this tokenizer.json splits text:\n  "
+            "quantkit does not know how this tokenizer.json splits text; if you know "
+            "llama.cpp's name for it, give that: `pre_tokenizer=NAME`; the steps are "
             + described_steps(tokenizer)
-            + "\nIf you know llama.cpp's name for it, give that: `pre_tokenizer=NAME`"
         )
     return name
 
 
 def described_steps(tokenizer: Json) -> str:
-    """How a tokenizer.json splits text, for messages: a line for each step."""
+    """How a tokenizer.json splits text, for messages."""
     lines = [step[:MAX_SHOWN] for step in _all_steps(tokenizer)][:MAX_LINES]
-    return "\n  ".join(lines or ["(no steps)"])
+    return ", ".join(lines or ["(no steps)"])
 
 
 def recognize_or_none(tokenizer: Json) -> str | None:

@@ -19,14 +19,19 @@ versions no code spans two words; the number of words distinguishes them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CheckpointError, UnsupportedModelError, UnsupportedTypeError
+from ...errors import (
+    CheckpointError,
+    FormatError,
+    UnsupportedModelError,
+    UnsupportedTypeError,
+)
+from ...patterns import compiled, searched
 from ..stored import CheckpointTensor, DequantizedTensor, Rows
 from .grouped import GroupedWeight
 from .mxfp4 import mxfp4_tensor
@@ -144,7 +149,9 @@ def _scheme(groups: list[Scheme], module: str) -> Scheme:
 
 def _names(target: str, module: str) -> bool:
     if target.startswith("re:"):
-        return re.match(target.removeprefix("re:"), module) is not None
+        pattern = compiled(target.removeprefix("re:"), error=FormatError)
+        found = searched(pattern, module, FormatError)
+        return found is not None and found.start() == 0
     return target == module
 
 

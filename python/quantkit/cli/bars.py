@@ -1,0 +1,133 @@
+"""Progress bars and live tables on stderr, if it is a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Protocol
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from ..cells import Cells
+from ..progress import Progress as Report
+from .console import new_console, shown_table, shown_text
+
+__all__ = ["Steps", "live_table", "progress_bar"]
+
+REFRESH_SECONDS = 0.5
+
+
+class Steps(Protocol):
+    """Work whose steps are counted."""
+
+    @property
+    def steps_done(self) -> int:
+        """The finished steps."""
+
+    @property
+    def n_steps(self) -> int:
+        """All steps."""
+
+
+class StageColumn(ProgressColumn):
+    """What is being done, such as the name of a tensor."""
+
+    def render(self, task: Task) -> Text:
+        """The stage as a line."""
+        return shown_text(task.description)
+
+
+class SpeedColumn(ProgressColumn):
+    """Million bytes per second."""
+
+    def render(self, task: Task) -> Text:
+        """The speed, or nothing before it is known."""
+        speed = task.finished_speed or task.speed
+        return shown_text(f"{speed / 1e6:.0f} MB/s" if speed else "")
+
+
+class ChunksColumn(ProgressColumn):
+    """How many chunks are done."""
+
+    def render(self, task: Task) -> Text:
+        """Such as "3 of 8 chunks"."""
+        return shown_text(f"{task.completed:.0f} of {task.total:.0f} chunks")
+
+
+@contextmanager
+def progress_bar(quiet: bool, *, in_bytes: bool = False) -> Iterator[Report | None]:
+    """A bar on stderr that shows the stage, the share done and the time left.
+
+    Nothing is shown if stderr is not a terminal.
+
+    Args:
+        quiet: show nothing.
+        in_bytes: steps are bytes; show the bytes per second.
+    """
+    console = new_console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    columns = (
+        StageColumn(),
+        BarColumn(),
+        TaskProgressColumn(),
+        *((SpeedColumn(),) if in_bytes else ()),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("")
+
+        def show(stage: str, done: int, total: int) -> None:
+            if done == 0 or total != bar.tasks[0].total:
+                bar.reset(task, total=total)
+            bar.update(task, description=stage, completed=done)
+
+        yield show
+
+
+@contextmanager
+def live_table(
+    work: Steps, cells: Callable[[], Cells | None], quiet: bool
+) -> Iterator[Report | None]:
+    """A table on stderr, updated during the work, and a progress bar.
+
+    Nothing is shown if stderr is not a terminal.
+
+    Args:
+        work: it counts chunks.
+        cells: the table so far, of which the columns that fit are shown; None: none.
+        quiet: show nothing.
+    """
+    console = new_console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    bar = Progress(StageColumn(), BarColumn(), ChunksColumn(), TimeRemainingColumn())
+    task = bar.add_task("", total=work.n_steps)
+    updated = -REFRESH_SECONDS
+    with Live(bar, console=console, transient=True) as live:
+
+        def show(stage: str, done: int, total: int) -> None:
+            nonlocal updated
+            bar.update(task, description=stage, completed=work.steps_done)
+            if monotonic() - updated >= REFRESH_SECONDS:
+                found = cells()
+                table = found and shown_table(found.narrowed(console.width))
+                live.update(Group(*([table] if table else []), bar))
+                updated = monotonic()
+
+        yield show

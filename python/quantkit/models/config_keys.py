@@ -1,0 +1,183 @@
+"""The keys of config.json that quantkit reads: the types and ranges of their values.
+
+Sources: the annotations of transformers' config classes; the limits of llama.cpp
+(llama-hparams.h: layers and experts), since what exceeds them cannot be loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import CheckpointError
+from ..settings import (
+    COUNT,
+    FLAG,
+    SIZE,
+    TEXT,
+    Kind,
+    either,
+    integer,
+    list_of,
+    number,
+    shown,
+)
+
+__all__ = ["KINDS", "ROPE_KINDS", "checked_config"]
+
+MAX_LAYERS, MAX_EXPERTS = 512, 1024
+MAX_F32 = 3.4028234e38
+FINITE = number(-MAX_F32, MAX_F32)
+POSITIVE = number(most=MAX_F32, above=0)
+EPSILON = number(0, 1)
+BASE = number(most=MAX_F32, above=1)
+SHARE = number(most=1, above=0)
+LAYERS = integer(1, MAX_LAYERS)
+EXPERTS = integer(0, MAX_EXPERTS)
+TOKEN = integer(-MAX_EXPERTS)
+BITS = list_of(either(FLAG, integer(0, 1)))
+OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
+
+
+def _each(kind: Kind, keys: str) -> dict[str, Kind]:
+    return dict.fromkeys(keys.split(), kind)
+
+
+ROPE_KINDS = {
+    **_each(TEXT, "rope_type type"),
+    **_each(BASE, "rope_theta"),
+    **_each(SHARE, "partial_rotary_factor"),
+    **_each(SIZE, "original_max_position_embeddings"),
+    **_each(POSITIVE, "factor alpha attention_factor attn_factor"),
+    **_each(POSITIVE, "beta_fast beta_slow low_freq_factor high_freq_factor"),
+    **_each(FINITE, "extrapolation_factor"),
+    **_each(number(0, MAX_F32), "mscale mscale_all_dim"),
+    **_each(list_of(POSITIVE), "short_factor long_factor"),
+    **_each(list_of(COUNT), "mrope_section"),
+    **_each(FLAG, "truncate"),
+}
+"""Keys inside `rope_parameters` and `rope_scaling`."""
+
+MPT_KINDS = {
+    **_each(SIZE, "kv_n_heads"),
+    **_each(FLAG, "alibi prefix_lm qk_ln qk_gn rope attn_uses_sequence_id"),
+    **_each(POSITIVE, "alibi_bias_max clip_qkv softmax_scale"),
+    **_each(TEXT, "attn_type"),
+    **_each(integer(-1), "sliding_window_size"),
+}
+"""Keys inside MPT's `attn_config`."""
+
+KINDS = {
+    **_each(list_of(TEXT), "architectures layer_types"),
+    **_each(LAYERS, "num_hidden_layers n_layer n_layers num_layers"),
+    **_each(SIZE, "hidden_size n_embd n_embed dim d_model dim_model_base"),
+    **_each(SIZE, "num_attention_heads n_head n_heads"),
+    **_each(SIZE, "num_key_value_heads n_kv_heads num_kv_heads n_head_kv"),
+    **_each(SIZE, "multi_query_group_num head_dim kv_channels"),
+    **_each(SIZE, "kv_lora_rank q_lora_rank"),
+    **_each(SIZE, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
+    **_each(SIZE, "intermediate_size n_inner ffn_hidden_size hidden_dim"),
+    **_each(SIZE, "prefix_dense_intermediate_size dense_intermediate_size"),
+    **_each(SIZE, "moe_intermediate_size shared_expert_intermediate_size"),
+    **_each(SIZE, "vocab_size padded_vocab_size"),
+    **_each(SIZE, "max_position_embeddings n_ctx n_positions max_length seq_length"),
+    **_each(SIZE, "max_sequence_length model_max_length max_seq_len"),
+    **_each(SIZE, "original_max_position_embeddings no_rope_layer_interval"),
+    **_each(number(above=0, most=MAX_F32), "expansion_ratio"),
+    **_each(EXPERTS, "num_local_experts num_experts n_routed_experts"),
+    **_each(EXPERTS, "num_experts_per_tok num_experts_per_token top_k_experts"),
+    **_each(EXPERTS, "n_shared_experts n_group topk_group"),
+    **_each(COUNT, "first_k_dense_replace max_window_layers sliding_window"),
+    **_each(COUNT, "decoder_sparse_step moe_layer_freq num_nextn_predict_layers"),
+    **_each(integer(0, 2), "num_ln_in_parallel_attn"),
+    **_each(either(COUNT, TEXT), "sliding_window_pattern"),
+    **_each(list_of(COUNT), "mlp_only_layers"),
+    **_each(BITS, "no_rope_layers"),
+    **_each(EPSILON, "rms_norm_eps norm_eps layer_norm_eps layer_norm_epsilon"),
+    **_each(EPSILON, "norm_epsilon layernorm_epsilon"),
+    **_each(BASE, "rope_theta global_rope_theta rope_global_theta rope_theta_global"),
+    **_each(BASE, "rotary_emb_base local_rope_theta rope_local_theta"),
+    **_each(BASE, "rope_theta_local swa_rope_theta rope_local_base_freq"),
+    **_each(POSITIVE, "rope_ratio"),
+    **_each(SHARE, "partial_rotary_factor rope_pct rope_percent rotary_pct"),
+    **_each(POSITIVE, "attention_multiplier embedding_multiplier"),
+    **_each(POSITIVE, "residual_multiplier logits_scaling scale_emb scale_depth"),
+    **_each(either(FINITE, TEXT), "logit_scale"),
+    **_each(POSITIVE, "attn_logit_softcapping final_logit_softcapping"),
+    **_each(POSITIVE, "query_pre_attn_scalar clip_qkv routed_scaling_factor"),
+    **_each(POSITIVE, "swiglu_alpha swiglu_limit"),
+    **_each(TEXT, "hidden_act hidden_activation activation_function activation"),
+    **_each(TEXT, "score_function scoring_func score_func topk_method"),
+    **_each(TEXT, "moe_router_activation moe_router_activation_func"),
+    **_each(TEXT, "expert_selection_fn norm_type model_type"),
+    **_each(FLAG, "tie_word_embeddings is_causal use_sliding_window norm_topk_prob"),
+    **_each(FLAG, "use_bidirectional_attention use_qk_norm qk_layernorm"),
+    **_each(FLAG, "use_parallel_residual parallel_attn alibi multi_query"),
+    **_each(FLAG, "new_decoder_architecture rmsnorm post_layer_norm"),
+    **_each(FLAG, "apply_residual_connection_post_layernorm rope_interleave"),
+    **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
+    **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
+    **_each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
+    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
+    **_each(OBJECT, "text_config quantization_config"),
+}
+"""Key -> what its value may be; null means that the key has no value."""
+
+INSIDE = {
+    "attn_config": MPT_KINDS,
+    "rope_parameters": ROPE_KINDS,
+    "rope_scaling": ROPE_KINDS,
+}
+BY_LAYER_TYPE = ("full_attention", "sliding_attention")
+
+
+def checked_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config whose known keys have values of the right types and ranges.
+
+    Keys that quantkit does not read are kept as they are.  A whole number may be
+    written as 8192.0.
+
+    Args:
+        config: a Hugging Face config, with the keys of a nested `text_config` at the
+            top level.
+
+    Raises:
+        CheckpointError: a value is of another type or out of range.
+    """
+    return _checked_keys(config, KINDS, "")
+
+
+def _checked_keys(
+    config: Mapping[str, Any], kinds: Mapping[str, Kind], inside: str
+) -> dict[str, Any]:
+    settled: dict[str, Any] = {}
+    for key, value in config.items():
+        where = f"{inside}.{key}" if inside else key
+        if inside.startswith("rope_") and key in BY_LAYER_TYPE:
+            value = _checked_value(value, OBJECT, where)
+            settled[key] = value and _checked_keys(value, ROPE_KINDS, where)
+            continue
+        kind = kinds.get(key)
+        settled[key] = value if kind is None else _checked_value(value, kind, where)
+        if not inside and key in INSIDE and value is not None:
+            settled[key] = _checked_keys(value, INSIDE[key], key)
+    return settled
+
+
+def _checked_value(value: Any, kind: Kind, where: str) -> Any:
+    """The value as `kind` accepts it; null is always accepted."""
+    whole = _whole(value)
+    for candidate in (value, whole):
+        if candidate is None or kind.accepts(candidate):
+            return candidate
+    raise CheckpointError(
+        f"config.json: {where} is {shown(value)}; expected {kind.description}; "
+        "download the model's config.json again"
+    )
+
+
+def _whole(value: Any) -> Any:
+    """The value, with integers instead of floats like 8192.0."""
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

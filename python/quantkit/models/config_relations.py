@@ -1,0 +1,125 @@
+"""Relations between the settings of a config: what must agree, divide or fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import CheckpointError
+from ..forward.base import Config
+from ..settings import shown
+
+__all__ = ["check_relations", "check_synonyms"]
+
+# Keys of different config classes for one setting.  If a config has several of them,
+# which one counts differs between transformers and llama.cpp's converter.
+SYNONYMS = (
+    ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+    ("hidden_size", "n_embd", "n_embed", "d_model"),
+    ("num_attention_heads", "n_head", "n_heads"),
+    ("num_key_value_heads", "n_kv_heads", "multi_query_group_num"),
+    ("num_kv_heads", "n_head_kv"),
+    ("head_dim", "kv_channels"),
+    ("num_local_experts", "num_experts", "n_routed_experts"),
+    ("num_experts_per_tok", "num_experts_per_token", "top_k_experts"),
+    ("n_ctx", "n_positions"),
+    ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"),
+    ("rms_norm_eps", "layernorm_epsilon"),
+    ("rotary_emb_base", "rope_theta"),
+    ("rotary_pct", "partial_rotary_factor"),
+    ("scoring_func", "score_func", "score_function", "expert_selection_fn"),
+)
+WIDTHS, HEADS, KV_HEADS, LAYERS, EXPERTS, EXPERTS_USED = (
+    SYNONYMS[1],
+    SYNONYMS[2],
+    (*SYNONYMS[3], *SYNONYMS[4]),
+    SYNONYMS[0],
+    SYNONYMS[6],
+    SYNONYMS[7],
+)
+LAYER_TYPES = ("full_attention", "sliding_attention", "attention")
+
+
+def check_synonyms(config: Config) -> None:
+    """Refuse a config with two values for one setting.
+
+    Args:
+        config: as it is in config.json, without the defaults of its class.
+
+    Raises:
+        CheckpointError: two keys for the same setting have different values.
+    """
+    for keys in SYNONYMS:
+        stated = [key for key in keys if config.get(key) is not None]
+        for other in stated[1:]:
+            if config[other] != config[stated[0]]:
+                raise CheckpointError(
+                    f"config.json: {stated[0]} is {shown(config[stated[0]])}, but "
+                    f"{other} is {shown(config[other])}; both are for the same "
+                    "setting: remove the wrong one"
+                )
+
+
+def check_relations(config: Config) -> None:
+    """Refuse a config whose sizes contradict each other.
+
+    Args:
+        config: a complete config, whose values are of the right kinds.
+
+    Raises:
+        CheckpointError: a size does not divide, exceeds or match another.
+    """
+    width, heads, kv_heads, layers = (
+        _stated(config, keys) for keys in (WIDTHS, HEADS, KV_HEADS, LAYERS)
+    )
+    if not config.get("head_dim"):
+        _check(width, heads, lambda a, b: a % b == 0, "a multiple of")
+    _check(heads, kv_heads, lambda a, b: a % b == 0, "a multiple of")
+    experts, used = _stated(config, EXPERTS), _stated(config, EXPERTS_USED)
+    _check(experts, used, lambda a, b: a >= b or a == 0, "at least")
+    groups = _stated(config, ("n_group",))
+    _check(experts, groups, lambda a, b: not b or a % b == 0, "a multiple of")
+    used_groups = _stated(config, ("topk_group",))
+    _check(groups, used_groups, lambda a, b: a >= b, "at least")
+    if layers is not None:
+        _check_length(config, "layer_types", layers[1])
+        _check_length(config, "no_rope_layers", layers[1], longer=True)
+    for kind in config.get("layer_types") or ():
+        if kind not in LAYER_TYPES:
+            raise CheckpointError(
+                f"config.json: layer_types has {shown(kind)}; expected one of "
+                f"{', '.join(LAYER_TYPES)}"
+            )
+
+
+Stated = tuple[str, Any] | None
+
+
+def _stated(config: Config, keys: tuple[str, ...]) -> Stated:
+    """The first of `keys` that has a value, with the value."""
+    found = (key for key in keys if config.get(key) is not None)
+    return next(((key, config[key]) for key in found), None)
+
+
+def _check(
+    left: Stated, right: Stated, holds: Callable[[int, int], bool], relation: str
+) -> None:
+    """Refuse two settings that do not have a relation; either may be missing."""
+    if left is None or right is None or holds(left[1], right[1]):
+        return
+    raise CheckpointError(
+        f"config.json: {left[0]} is {left[1]}; expected {relation} {right[0]}, which "
+        f"is {right[1]}; download the model's config.json again"
+    )
+
+
+def _check_length(
+    config: Config, key: str, n_layers: int, *, longer: bool = False
+) -> None:
+    """Refuse a list that does not have one item per layer; `longer`: or more."""
+    n_items = len(config.get(key) or ()) or n_layers
+    if n_items < n_layers or (n_items > n_layers and not longer):
+        raise CheckpointError(
+            f"config.json: {key} has {n_items} items; expected {n_layers}, one per "
+            "layer; download the model's config.json again"
+        )

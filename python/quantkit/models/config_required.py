@@ -1,0 +1,50 @@
+"""Read single settings of a config; refuse those that GGUF readers do not support."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import CheckpointError, UnsupportedModelError
+from ..forward.base import Config
+from ..settings import shown
+
+__all__ = ["first", "require_setting", "required"]
+
+
+def first(config: Config, *keys: str) -> Any:
+    """The value of the first of `keys` that is present and not null, or None."""
+    return next((config[key] for key in keys if config.get(key) is not None), None)
+
+
+def required(config: Config, *keys: str) -> Any:
+    """The value of the first of `keys` that is present and not null.
+
+    Raises:
+        CheckpointError: the config has none of them.
+    """
+    value = first(config, *keys)
+    if value is None:
+        raise CheckpointError(
+            f"config.json lacks {' or '.join(map(repr, keys))}; "
+            "download the model's complete config.json"
+        )
+    return value
+
+
+def require_setting(config: Config, key: str, *allowed: Any) -> None:
+    """Refuse a config with a setting that GGUF readers do not support.
+
+    Args:
+        config: may lack the key or have null.
+        key: the config key.
+        allowed: the supported values; the error names the first.
+
+    Raises:
+        UnsupportedModelError: the config has another value.
+    """
+    value = config.get(key)
+    if value is not None and value not in allowed:
+        raise UnsupportedModelError(
+            f"config.json has {key}: {shown(value)}; for this architecture GGUF "
+            f"readers support only {allowed[0]!r}"
+        )

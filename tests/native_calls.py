@@ -1,0 +1,229 @@
+"""A valid call of every native function: what the tests of memory start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from quantkit import _native
+from quantkit._native import Backend, Function, Precision
+from quantkit.types import QuantType
+
+__all__ = ["CALLS", "Call"]
+
+RNG = np.random.default_rng(12)
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of a native function.
+
+    Attributes:
+        run: the function; takes the arrays by name, and the backend.
+        arrays: its array arguments.
+        outputs: the names of those that it writes.
+        optional: the names of those that may be None.
+        loose: the names of those whose rows may be apart.
+        any_axes: the names of those that may have any number of axes.
+    """
+
+    run: Callable[..., Any]
+    arrays: dict[str, np.ndarray]
+    outputs: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
+    loose: frozenset[str] = frozenset()
+    any_axes: frozenset[str] = frozenset()
+
+
+def floats(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def empty(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.float32)
+
+
+def some(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+def quantize(
+    x: Any, importance: Any, out: Any, backend: Backend, type: QuantType
+) -> None:
+    _native.quantize_rows(x, type, importance, out, backend)
+
+
+def dequantize(data: Any, out: Any, backend: Backend, type: QuantType) -> None:
+    _native.dequantize_rows(data, type, out, backend)
+
+
+def multiply(
+    x: Any,
+    weights: Any,
+    out: Any,
+    backend: Backend,
+    type: QuantType,
+    precision: Precision,
+) -> None:
+    packing = _native.packing_for(type, precision)
+    packed = _native.pack_activations(x, packing, backend)
+    _native.matmul(packed, weights, type, out)
+
+
+def product(type: QuantType, precision: Precision, m: int, n: int, k: int) -> Call:
+    weights = RNG.integers(0, 60, (n, type.row_bytes(k)), np.uint8)
+    return Call(
+        partial(multiply, type=type, precision=precision),
+        {"x": floats(m, k), "weights": weights, "out": empty(m, n)},
+        outputs=some("out"),
+        loose=some("out"),
+    )
+
+
+def norm(x: Any, weight: Any, bias: Any, backend: Backend, *, centered: bool) -> None:
+    _native.norm_rows(x, weight, bias, 1e-5, backend, centered=centered)
+
+
+def activate(x: Any, up: Any, out: Any, backend: Backend) -> None:
+    _native.activate(Function.SILU, x, up, out, backend)
+
+
+def rotate(x: Any, turns: Any, backend: Backend, *, interleaved: bool) -> None:
+    _native.rotate(x, turns, backend, interleaved=interleaved)
+
+
+def attend(backend: Backend, window: int, **arrays: Any) -> None:
+    _native.attend(scale=0.3, backend=backend, window=window, cap=5.0, **arrays)
+
+
+def attention(n: int, heads: int, kv_heads: int, key: int, value: int) -> Call:
+    return Call(
+        partial(attend, window=n // 2),
+        {
+            "q": floats(n, heads, key),
+            "k": floats(n, kv_heads, key),
+            "v": floats(n, kv_heads, value),
+            "slopes": floats(heads),
+            "sinks": floats(heads),
+        },
+        optional=some("slopes", "sinks"),
+    )
+
+
+def cap(x: Any, out: Any, backend: Backend) -> None:
+    _native.soft_cap(x, 3.0, out, backend)
+
+
+def add(logits: Any, targets: Any, rows: Any, backend: Backend) -> None:
+    _native.add_logits(logits, 7, targets, rows, backend)
+
+
+def compare(
+    logits: Any,
+    base_logits: Any,
+    targets: Any,
+    rows: Any,
+    base: Any,
+    excess: Any,
+    backend: Backend,
+) -> None:
+    _native.compare_logits(
+        logits, base_logits, 7, targets, (rows, base), excess, backend
+    )
+
+
+def tile(n: int, tokens: int) -> dict[str, np.ndarray]:
+    targets = RNG.integers(-3, tokens + 20, n)
+    return {
+        "logits": floats(n, tokens),
+        "targets": targets,
+        "rows": _native.new_rows(n),
+    }
+
+
+MAP = {"x": floats(3, 37), "up": floats(3, 37), "out": empty(3, 37)}
+NORMED = {"x": floats(5, 3, 37), "weight": floats(3, 37), "bias": floats(3, 37)}
+TURNS = np.exp(1j * floats(5, 9)).astype(np.complex64)
+
+
+def calls_of(type: QuantType) -> dict[str, Call]:
+    """Quantize, dequantize and multiply rows of a type."""
+    name, cols = type.name, 2 * type.block_size + (5 if type.block_size == 1 else 0)
+    data = np.zeros((19, type.row_bytes(cols)), np.uint8)
+    importance = np.abs(floats(cols))
+    calls = {
+        f"quantize {name}": Call(
+            partial(quantize, type=type),
+            {"x": floats(19, cols), "importance": importance, "out": data},
+            outputs=some("out"),
+            optional=some("importance") - _required(type),
+        ),
+        f"dequantize {name}": Call(
+            partial(dequantize, type=type),
+            {"data": data.copy(), "out": empty(19, cols)},
+            outputs=some("out"),
+        ),
+    }
+    for precision in Precision:
+        call = product(type, precision, 5, 35, cols)
+        calls[f"multiply {name} {precision.name}"] = call
+    return calls
+
+
+def _required(type: QuantType) -> frozenset[str]:
+    return some("importance") if _native.needs_importance(type) else frozenset()
+
+
+CALLS: dict[str, Call] = {
+    **{
+        f"{'layer' if centered else 'rms'} norm": Call(
+            partial(norm, centered=centered),
+            NORMED,
+            optional=some("weight", "bias"),
+            any_axes=some("x"),
+        )
+        for centered in (False, True)
+    },
+    "activate": Call(activate, MAP, outputs=some("out"), optional=some("up")),
+    "clamped": Call(
+        lambda x, up, out, backend: _native.swiglu_clamped(x, up, out, backend),
+        MAP,
+        outputs=some("out"),
+    ),
+    "cap": Call(cap, {"x": floats(41), "out": empty(41)}, outputs=some("out")),
+    **{
+        f"rotate {'neighbours' if interleaved else 'halves'}": Call(
+            partial(rotate, interleaved=interleaved),
+            {"x": floats(5, 3, 21), "turns": TURNS},
+            outputs=some("x"),
+            loose=some("x"),
+        )
+        for interleaved in (False, True)
+    },
+    "attention": attention(45, 6, 3, 17, 19),
+    "attention of one": attention(1, 1, 1, 1, 1),
+    "attention of many": attention(300, 2, 1, 16, 32),
+    "add logits": Call(add, tile(5, 37), outputs=some("rows"), loose=some("logits")),
+    "compare logits": Call(
+        compare,
+        tile(5, 37)
+        | {
+            "base_logits": floats(5, 37),
+            "base": _native.new_rows(5),
+            "excess": np.zeros(5),
+        },
+        outputs=some("rows", "base", "excess"),
+        loose=some("logits", "base_logits"),
+    ),
+    **{
+        name: call
+        for type in QuantType
+        if type in _native.native_types()
+        for name, call in calls_of(type).items()
+    },
+}
+"""By name: every native function, every type and precision."""
