@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from ..errors import OptionError
 from ..execution.workers import Workers
@@ -45,6 +45,22 @@ class ConvertReport:
     def path(self) -> Path:
         """The file; of several, the first."""
         return self.paths[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as a dict for JSON."""
+        return {
+            "files": [str(path) for path in self.paths],
+            "size_bytes": self.size_bytes,
+            "tensors": [
+                {
+                    "name": tensor.name,
+                    "shape": list(tensor.shape),
+                    "type": tensor.type.name,
+                    "bytes": tensor.n_bytes,
+                }
+                for tensor in self.tensors
+            ],
+        }
 
 
 def convert(
@@ -119,6 +135,8 @@ def convert(
             notify=notify,
         )
     with source.checkpoint:
+        if isinstance(source, CheckpointSource):
+            source.check()
         if is_plain:
             return _written(source, out, split_max_bytes, dry_run, threads, progress)
         done = quantize_file(

@@ -34,6 +34,7 @@ from ..recipes.facts import layer_number
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
+from ..sources.checkpoint import CheckpointSource
 from ..sources.edits import EditedModel, Edits, edit, file_metadata
 from ..sources.opening import ModelLike, open_source
 from .provenance import Origin, provenance_fields
@@ -124,7 +125,10 @@ def quantize_file(
     if provenance and importance is not None and imatrix is None:
         raise OptionError("`provenance` needs the path of the importance matrix")
     given, about_imatrix = _read_importance(importance, imatrix)
-    source = edit(open_source(model, notify=notify), origin.edits)
+    opened = open_source(model, notify=notify)
+    if isinstance(opened, CheckpointSource):
+        opened.check()
+    source = edit(opened, origin.edits)
     weighting = origin.edits.importance_after(given)
     assigned = plan(
         source,

@@ -72,7 +72,7 @@ def choose_pre_tokenizer(
         raise UnsupportedModelError(
             f"{files.folder}/tokenizer.json splits text in a way that quantkit does "
             f"not know; llama.cpp's converter would take it for {hashed!r}, which "
-            "splits other texts differently; to write that anyway, give "
+            f"splits other texts differently; to write that, give "
             f"`pre_tokenizer={hashed}`; the steps are {described_steps(definition)}"
         )
     return fields

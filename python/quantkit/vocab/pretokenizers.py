@@ -45,7 +45,7 @@ def recognize(tokenizer: Json) -> str:
 
 
 def described_steps(tokenizer: Json) -> str:
-    """How a tokenizer.json splits text, for messages."""
+    """How a tokenizer.json splits text, for messages: its steps in order."""
     lines = [step[:MAX_SHOWN] for step in _all_steps(tokenizer)][:MAX_LINES]
     return ", ".join(lines or ["(no steps)"])
 
