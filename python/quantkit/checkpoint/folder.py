@@ -19,11 +19,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from ..errors import CheckpointError, FormatError
+from ..files.inputs import refuse_irregular
 from ..files.json_file import read_json
-from ..files.mapped import mapped
+from ..files.mapped import mapped, path_of
+from ..files.open_files import OpenFiles, WatchedFiles
 from ..settings import Kind, checked
 from ..types import QuantType
 from .hub import resolve
@@ -43,6 +46,22 @@ QUANTIZATION_FILES = {
 }
 """Files of quantization tools -> the method, for settings that config.json may lack."""
 
+READ_BY_NAME = (
+    INDEX,
+    *QUANTIZATION_FILES,
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "config.json",
+    "generation_config.json",
+    "merges.txt",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+)
+"""Files besides the shards that determine the GGUF file."""
+
 _INCOMPLETE = "the download is incomplete; download it again"
 
 
@@ -56,6 +75,7 @@ class Checkpoint:
 
     Attributes:
         folder: the path, in the Hub's cache for a Hub model.
+        files: the shards, and the config and tokenizer files; they must not change.
         config: config.json, with the keys of a nested `text_config` at the top level.
         quantization: the quantization config, empty if the weights are not quantized.
         paths: the shards, sorted.
@@ -89,6 +109,7 @@ class Checkpoint:
                 f"{self.folder} is not a folder; expected a Hugging Face checkpoint: "
                 "config.json, *.safetensors and the tokenizer's files"
             )
+        watched = WatchedFiles(self.folder / name for name in READ_BY_NAME)
         config = read_config(self.folder)
         if config is None and needs_config:
             raise CheckpointError(
@@ -97,6 +118,7 @@ class Checkpoint:
         self.config: dict[str, Any] = config or {}
         self.quantization = _quantization(self.folder, self.config)
         self.paths, stored = _read_shards(self.folder)
+        self.files = OpenFiles(one_view_each(stored.values()), watched)
         self.half_type = half_type(stored.values())
         meant = meant_tensors(self.quantization, stored, symmetric_q4_0=symmetric_q4_0)
         self._tensors = {tensor.name: tensor for tensor in meant}
@@ -111,6 +133,7 @@ class Checkpoint:
     def close(self) -> None:
         """Release the shards; a file stays mapped while arrays refer to it."""
         self._tensors.clear()
+        self.files.close()
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
@@ -227,8 +250,14 @@ def _refuse_without_safetensors(folder: Path) -> None:
     )
 
 
+def one_view_each(tensors: Iterable[CheckpointTensor]) -> list[NDArray[np.uint8]]:
+    """A view of each mapped shard that tensors are in."""
+    return list({path_of(each.data): each.data for each in tensors}.values())
+
+
 def read_shard(path: Path) -> list[CheckpointTensor]:
     """The tensors of one file, sorted by name."""
+    refuse_irregular(path)
     try:
         with safe_open(path, framework="numpy"):
             pass  # opening checks sizes, types and offsets against the file

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..files.inputs import open_regular, read_regular
 from ..gguf.keys import Field, ValueType
 from ..gguf.reader import GGUFFile
 from ..gguf.source import SourceTensor
@@ -97,7 +98,7 @@ def read_contents(path: Path) -> Contents:
     Raises:
         FormatError: as for `read_imatrix`.
     """
-    with path.open("rb") as start:
+    with open_regular(path) as start:
         is_gguf = start.read(4) == b"GGUF"
     found = _read_gguf(path) if is_gguf else _read_legacy(path)
     for name, sums in found.sums.items():
@@ -121,6 +122,7 @@ def _read_gguf(path: Path) -> Contents:
         names = [n.removesuffix(SQUARES) for n in file.tensors if n.endswith(SQUARES)]
         sums = {name: _sums_of(path, file.tensors, name) for name in names}
         metadata = file.metadata
+        file.files.refuse_changed()
     return Contents(
         sums,
         _texts(metadata.get(DATASETS)),
@@ -175,7 +177,7 @@ def _texts(field: Field | None) -> tuple[str, ...]:
 
 
 def _read_legacy(path: Path) -> Contents:
-    data = path.read_bytes()
+    data = read_regular(path)
     sums: dict[str, Sums] = {}
     at = 0
     try:

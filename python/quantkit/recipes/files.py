@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError, OptionError, UnsupportedTypeError
+from ..files.inputs import read_stream
 from ..gguf.keys import Field
 from ..gguf.reader import GGUFFile
 from ..types import QuantType, suggest
@@ -101,7 +102,7 @@ def read_recipe(path: str | Path) -> tuple[Recipe | None, Overrides]:
         OSError: the file cannot be read.
     """
     try:
-        data = tomllib.loads(Path(path).read_text("utf-8"))
+        data = tomllib.loads(read_stream(Path(path)).decode())
     except ValueError as error:  # a TOMLDecodeError, or not UTF-8
         raise FormatError(f"{path} is not a TOML file: {error}") from None
     return recipe_from_dict(data, str(path))

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OptionError
+from ..files.open_files import OpenFiles
 from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType, boolean, float32, string, uint32
 from ..gguf.reader import GGUFFile, Location
@@ -94,12 +95,14 @@ class EditedModel:
         tensors: the remaining tensors by their new names.
         paths: the files from which the model is read.
         locations: for a GGUF file, the places of its tensors by their new names.
+        files: the open files; None if the model is not read from files.
     """
 
     metadata: Mapping[str, Field]
     tensors: Mapping[str, SourceTensor]
     paths: tuple[Path, ...]
     locations: Mapping[str, Location]
+    files: OpenFiles | None
 
 
 def edit(source: ModelSource, edits: Edits) -> EditedModel:
@@ -128,6 +131,7 @@ def edit(source: ModelSource, edits: Edits) -> EditedModel:
         },
         tuple(getattr(source, "paths", ())),
         {new: locations[old] for old, new in names.items() if new and old in locations},
+        getattr(source, "files", None),
     )
 
 

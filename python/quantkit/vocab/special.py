@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..files.inputs import refuse_irregular
 from ..files.json_file import read_json
 from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
 from .files import SPECIAL_KINDS, Json, TokenizerFiles, token_text
@@ -249,6 +250,8 @@ def _template_file(folder: Path) -> str | Sequence[dict[str, str]] | None:
     others = sorted((folder / "additional_chat_templates").glob("*.jinja"))
     if not others:
         return template
+    for other in others:
+        refuse_irregular(other)
     return [{"name": "default", "template": template}] + [
         {"name": other.stem, "template": other.read_text(encoding="utf-8")}
         for other in others
