@@ -11,6 +11,7 @@ import pytest
 
 from quantkit.checkpoint.model_card import general_fields
 from quantkit.checkpoint.model_name import ModelName, size_label, title
+from quantkit.errors import CheckpointError
 from quantkit.gguf.keys import ValueType
 
 
@@ -214,3 +215,28 @@ def test_damaged_generation_config_is_left_out(
     with caplog.at_level(logging.WARNING):
         assert values_of(folder) == {"name": "M", "size_label": "7.0B"}
     assert "generation_config.json" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"top_k": "20"}, "top_k is '20'; expected an integer"),
+        ({"top_k": 20.5}, "top_k is 20.5; expected an integer"),
+        ({"temperature": True}, "temperature is True; expected a finite number"),
+        ({"repetition_penalty": 1e39}, r"repetition_penalty is 1e\+39; expected a f"),
+        ({"top_p": [0.5]}, r"top_p is \[0.5\]; expected a finite number"),
+    ],
+)
+def test_sampling_settings_have_types(
+    tmp_path: Path, settings: dict[str, Any], words: str
+) -> None:
+    """The message names the file and the key; null is no setting."""
+    path = tmp_path / "generation_config.json"
+    path.write_text(json.dumps(settings))
+    with pytest.raises(CheckpointError, match=rf"generation_config\.json: {words}"):
+        general_fields(tmp_path, 0, "1M")
+    path.write_text(json.dumps({"top_k": 20.0, "top_p": 1, "temperature": None}))
+    fields = general_fields(tmp_path, 0, "1M")
+    assert fields["general.sampling.top_k"].value == 20
+    assert fields["general.sampling.top_p"].value == 1.0
+    assert "general.sampling.temp" not in fields

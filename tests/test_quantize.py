@@ -25,6 +25,7 @@ from quantkit.importance import read_imatrix
 from quantkit.recipes import RECIPES
 from quantkit.tasks.demo import DEMO_MODEL
 from quantkit.tasks.quantize import quantize_file
+from quantkit.tasks.verify import verify_file
 from quantkit.types import QuantType
 
 from .libgguf_rows import ggml_rows
@@ -180,6 +181,37 @@ def write_model(path: Path, values: np.ndarray) -> Path:
     with GGUFWriter(path, metadata, [spec]) as writer:
         writer.write(name, values.view(np.uint8))
     return path
+
+
+def test_shapes_are_written_as_ggml_writes_them(tmp_path: Path) -> None:
+    """Without outer axes of length 1; one number is a row; rows without weights stay.
+
+    llama-quantize reads every shape as four axes, and writes `ggml_n_dims` of them.
+    """
+    shapes: dict[str, tuple[int, ...]] = {
+        "number.weight": (),
+        "ones.weight": (1, 1, 1, 1),
+        "row.weight": (1, 64),
+        "matrix.weight": (1, 2, 64),
+        "inner.weight": (2, 1, 64),
+        "empty.weight": (10**12, 0),
+    }
+    specs = [TensorSpec(name, shape, QuantType.F32) for name, shape in shapes.items()]
+    source, out = tmp_path / "m.gguf", tmp_path / "q.gguf"
+    with GGUFWriter(source, {"general.architecture": string("llama")}, specs) as writer:
+        for spec in specs:
+            writer.write(spec.name, np.zeros(spec.n_bytes, np.uint8))
+    quantize_file(source, out, "Q8_0")
+    with GGUFFile(out) as file:
+        assert {t.name: (t.shape, t.type) for t in file.tensors.values()} == {
+            "number.weight": ((1,), QuantType.F32),
+            "ones.weight": ((1,), QuantType.F32),
+            "row.weight": ((64,), QuantType.F32),
+            "matrix.weight": ((2, 64), QuantType.Q8_0),
+            "inner.weight": ((2, 1, 64), QuantType.Q8_0),
+            "empty.weight": ((10**12, 0), QuantType.Q8_0),
+        }
+    assert verify_file(out, source).is_equal
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -16,9 +16,10 @@ from typing import Any
 
 import yaml
 
-from ..errors import FormatError, OptionError
+from ..errors import CheckpointError, FormatError, OptionError
 from ..files.json_file import read_json
 from ..gguf.keys import Field, ValueType, array, float32, int32, string, uint32
+from ..settings import TEXT, Kind, checked, integer, number
 from .hub import model_id
 from .model_name import ModelName, title
 
@@ -42,6 +43,13 @@ _SAMPLING: Mapping[str, tuple[Callable[[Any], Field], tuple[str, ...]]] = {
     "mirostat": (int32, ("mirostat",)),
     "mirostat_tau": (float32, ("mirostat_tau",)),
     "mirostat_eta": (float32, ("mirostat_eta",)),
+}
+
+_MAX_F32 = 3.4028234e38
+_KINDS: Mapping[Callable[[Any], Field], Kind] = {
+    string: TEXT,
+    int32: integer(-(2**31), 2**31 - 1),
+    float32: number(-_MAX_F32, _MAX_F32),
 }
 
 # GGUF key -> keys of the model card, in the order of writing.
@@ -91,6 +99,7 @@ def general_fields(
 
     Raises:
         OptionError: the overrides cannot be read or contain another key.
+        CheckpointError: a setting in generation_config.json has a wrong type.
     """
     given = _overrides(overrides)
     card = _read_card(folder / "README.md")
@@ -158,7 +167,11 @@ def _read_card(path: Path) -> Card:
 
 
 def _sampling_fields(path: Path) -> dict[str, Field]:
-    """The recommended sampling settings in generation_config.json."""
+    """The recommended sampling settings in generation_config.json.
+
+    Raises:
+        CheckpointError: a setting has a wrong type or range.
+    """
     try:
         config = read_json(path) or {}
     except FormatError as error:
@@ -166,8 +179,12 @@ def _sampling_fields(path: Path) -> dict[str, Field]:
         return {}
     fields = {}
     for key, (typed, names) in _SAMPLING.items():
-        value = next((config[name] for name in names if name in config), None)
+        name = next((name for name in names if name in config), None)
+        value = None if name is None else config[name]
+        if typed is int32 and isinstance(value, float) and value.is_integer():
+            value = int(value)
         if value is not None:
+            checked(value, _KINDS[typed], f"{path}: {name}", CheckpointError)
             fields[f"general.sampling.{key}"] = typed(value)
     return fields
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from .._native import active_backend, backends
 from ..cells import Cells
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # each command imports the class of its own results
     from ..tasks.verify import Verification
 
 __all__ = [
+    "backends_dict",
     "backends_table",
     "comparison_parts",
     "convert_summary",
@@ -27,6 +29,8 @@ __all__ = [
 ]
 
 MIB = 1 << 20
+MOST_ROWS = 5000
+"""Rows of a listing of a file's contents; more take long to lay out."""
 
 
 def size(n_bytes: int) -> str:
@@ -144,19 +148,30 @@ def info_tables(info: ModelInfo, *, tensors: bool) -> list[Part]:
         (use.type.name, str(use.n_tensors), f"{use.n_weights:,}", size(use.n_bytes))
         for use in info.types
     ]
-    metadata = [(entry.key, entry.type, entry.text) for entry in info.metadata]
+    metadata = [
+        (entry.key, entry.type, entry.text) for entry in info.metadata[:MOST_ROWS]
+    ]
     parts: list[Part] = [
         Cells(("", ""), facts),
         Cells(("type", ">tensors", ">weights", ">size"), types),
         Cells(("key", "type", "value"), metadata),
+        *_more_than_shown(len(info.metadata), "keys"),
     ]
     if tensors:
         rows = [
             (t.name, t.type.name, _shape(t.shape), f"{t.n_bytes:,}")
-            for t in info.tensors
+            for t in info.tensors[:MOST_ROWS]
         ]
         parts.append(Cells(("tensor", "type", ">shape", ">bytes"), rows))
+        parts += _more_than_shown(len(info.tensors), "tensors")
     return parts
+
+
+def _more_than_shown(n: int, what: str) -> list[Part]:
+    """The line after a table that shows the first of n rows only."""
+    if n <= MOST_ROWS:
+        return []
+    return [f"and {n - MOST_ROWS:,} more {what}; --json lists all"]
 
 
 def _facts(info: ModelInfo) -> list[tuple[str, object]]:
@@ -199,3 +214,11 @@ def backends_table() -> Cells:
             )
         )
     return Cells(("backend", "quantizers", "forward pass", "here"), rows)
+
+
+def backends_dict() -> dict[str, Any]:
+    """The same for JSON."""
+    return {
+        "active": active_backend().name,
+        "backends": [asdict(backend) for backend in backends()],
+    }

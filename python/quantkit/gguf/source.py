@@ -19,7 +19,9 @@ from ..errors import FormatError, QuantkitError
 from ..execution.opened import Opener, opened
 from ..files.identity import files_identity, refuse_other
 from ..files.open_files import OpenFiles
+from ..settings import shown
 from ..types import QuantType
+from .layout import row_length
 
 if TYPE_CHECKING:  # the GGUF reader imports this module
     from .keys import Field
@@ -42,7 +44,8 @@ class SourceTensor:
 
     Attributes:
         name: GGUF name, such as "blk.0.attn_q.weight".
-        shape: outermost axis first, row length last (GGUF files store the reverse).
+        shape: outermost axis first, row length last (GGUF files store the reverse);
+            () for one number.
         type: the type of the rows that `read` returns.
         read: `read(start, stop)` returns rows start..stop-1 as uint8 [rows, row_bytes];
             rows are counted through all axes but the last.  Safe to call from several
@@ -60,8 +63,8 @@ class SourceTensor:
     def __reduce__(self) -> tuple[Any, ...]:
         if "<" in getattr(self.read, "__qualname__", ""):  # of a lambda or a closure
             raise QuantkitError(
-                f"tensor {self.name} is read by a function that other processes cannot "
-                "import; use threads instead of processes"
+                f"tensor {shown(self.name)} is read by a function that other processes "
+                "cannot import; use threads instead of processes"
             )
         return SourceTensor, (self.name, self.shape, self.type, self.read)
 
@@ -72,7 +75,7 @@ class SourceTensor:
     @property
     def n_cols(self) -> int:
         """The number of weights in a row."""
-        return self.shape[-1]
+        return row_length(self.shape)
 
     @property
     def n_rows(self) -> int:
@@ -200,7 +203,7 @@ class _RowsElsewhere:
         tensor = opened(self.opener).tensors.get(self.name)
         if tensor is None or (tensor.shape, tensor.type) != (self.shape, self.type):
             raise FormatError(
-                f"the model changed while it was read: expected a tensor {self.name} "
+                f"the model changed while it was read: expected a tensor {self.name!r} "
                 f"of shape {list(self.shape)} and type {self.type.name}"
             )
         return tensor.read(start, stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -93,7 +94,7 @@ class NearestRoundings:
         given = self.importance.get(tensor.name)
         if given is None:
             return [NEAREST]
-        n_matrices = tensor.n_rows // tensor.shape[-2] if len(tensor.shape) > 2 else 1
+        n_matrices = math.prod(tensor.shape[:-2])
         fits = given.ndim == 1 or given.shape[-1] == tensor.n_cols
         if not fits or given.size not in (tensor.n_cols, n_matrices * tensor.n_cols):
             raise ShapeError(

@@ -30,7 +30,8 @@ from ..errors import FormatError, OptionError, UnsupportedTypeError
 from ..files.inputs import read_stream
 from ..gguf.keys import Field
 from ..gguf.reader import GGUFFile
-from ..types import QuantType, suggest
+from ..suggestions import suggest
+from ..types import QuantType
 from .mixes import RECIPES, Recipe
 from .overrides import Overrides, TensorType
 

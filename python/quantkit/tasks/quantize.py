@@ -18,7 +18,7 @@ from ..files.open_files import WatchedFiles
 from ..files.whole_file import refuse_input
 from ..gguf.importance import Importance
 from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
-from ..gguf.layout import TensorSpec
+from ..gguf.layout import TensorSpec, ggml_shape
 from ..gguf.source import ModelSource
 from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.reading import read_contents
@@ -35,6 +35,7 @@ from ..recipes.facts import layer_number
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
+from ..sources.checkpoint import CheckpointSource
 from ..sources.edits import EditedModel, Edits, edit, file_metadata
 from ..sources.opening import ModelLike, open_source
 from .provenance import Origin, provenance_fields
@@ -103,7 +104,8 @@ def quantize_file(
         dry_run: do everything but write; the report is that of a real run.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
-        notify: called with a message if a stopped run is resumed or discarded.
+        notify: called with a message if a stopped run is resumed or discarded, and
+            where two of a checkpoint's tokenizer files disagree.
 
     Raises:
         UnsupportedTypeError: the recipe is unknown, needs importance that is missing,
@@ -128,7 +130,10 @@ def quantize_file(
         raise OptionError("`provenance` needs the path of the importance matrix")
     watched = WatchedFiles([imatrix] if imatrix else [])
     given, about_imatrix = _read_importance(importance, imatrix)
-    source = edit(open_source(model), origin.edits)
+    opened = open_source(model, notify=notify)
+    if isinstance(opened, CheckpointSource):
+        opened.check()
+    source = edit(opened, origin.edits)
     weighting = origin.edits.importance_after(given)
     assigned = plan(
         source,
@@ -216,7 +221,9 @@ def _parts(
 ) -> list[Part]:
     """The files to write: one, or several if an option asks for it."""
     specs = {
-        name: TensorSpec(name, source.tensors[name].shape, assigned[name].type)
+        name: TensorSpec(
+            name, ggml_shape(source.tensors[name].shape), assigned[name].type
+        )
         for name in _file_order(source)
     }
     if keep_split:

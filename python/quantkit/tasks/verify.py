@@ -16,6 +16,7 @@ from ..files.identity import hash_files
 from ..files.mapped import fetched
 from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType
+from ..gguf.layout import ggml_shape
 from ..gguf.reader import GGUFFile
 from ..gguf.source import SourceTensor, refuse_changed
 from ..importance.given import ImportanceLike, importance_of, importance_path
@@ -38,6 +39,7 @@ __all__ = ["Difference", "Verification", "verify_file"]
 
 # Keys about how a file was made, not about the model; llama-quantize writes some.
 ORIGIN_KEYS = ("quantkit.", IMATRIX_PREFIX, "split.")
+_FLOATS = {ValueType.FLOAT32: np.float32, ValueType.FLOAT64: np.float64}
 IMATRIX_KEYS = (IMATRIX_HASH, IMATRIX_FILE)
 
 
@@ -189,7 +191,7 @@ def _outer_difference(made: GGUFFile, tensor: SourceTensor, type: QuantType) -> 
     if tensor.name not in made.tensors:
         return "missing"
     other = made.tensors[tensor.name]
-    if other.shape != tensor.shape:
+    if ggml_shape(other.shape) != ggml_shape(tensor.shape):
         return f"shape {list(other.shape)}, expected {list(tensor.shape)}"
     if other.type is not type:
         return f"type {other.type.name}, expected {type.name}"
@@ -221,11 +223,12 @@ def _key_differences(
 
 
 def _is_same(one: Field, other: Field) -> bool:
-    """Whether two fields are equal; floats are compared as f32, as in the file."""
+    """Whether two fields are equal; floats are compared as they are in the file."""
     if (one.type, one.item_type) != (other.type, other.item_type):
         return False
-    if ValueType.FLOAT32 in (one.type, one.item_type):
-        found, expected = np.float32(one.value), np.float32(other.value)
+    number = _FLOATS.get(one.item_type or one.type)
+    if number is not None:
+        found, expected = number(one.value), number(other.value)
         return np.array_equal(found, expected, equal_nan=True)
     if one.type is ValueType.ARRAY:
         return list(one.value) == list(other.value)
