@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import OptionError
+from ..parameters import check_flags
 from ..paths import listed
 from ..patterns import compiled, searched
 from ..types import QuantType
@@ -115,6 +116,7 @@ class Overrides:
     types: Mapping[str, QuantType] | None = None
 
     def __post_init__(self) -> None:
+        check_flags(pure=self.pure, leave_output_tensor=self.leave_output_tensor)
         patterns = (
             each if isinstance(each, TensorType) else TensorType.parse(each)
             for each in listed(self.tensor_types)
