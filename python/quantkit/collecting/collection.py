@@ -31,6 +31,7 @@ from ..importance.sums import F64
 from ..inference.damage import damage_named
 from ..inference.shared import model_opener
 from ..inference.weights import DEFAULT_ACTIVATIONS, load_weights, precision_named
+from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
@@ -88,6 +89,7 @@ def imatrix(
         >>> matrix.chunk_count  # doctest: +SKIP
         573
     """
+    check_callbacks(progress=progress)
     collection = Collection(
         *(model, text),
         options=options,
@@ -159,6 +161,7 @@ class Collection:
         save: Path | None = None,
         save_every: int = SAVE_EVERY,
     ) -> None:
+        check_flags(process_output=process_output, perplexity=perplexity)
         texts = as_texts(text)
         if checked_options(options).stride is not None:
             raise OptionError(

@@ -158,6 +158,11 @@ def wanted_types(types: Sequence[StrPath | RecipeLike]) -> list[Wanted]:
         if not isinstance(name, str):
             recipe = Recipe.parse(name)
             wanted.append(Wanted(recipe.name, recipe, Overrides()))
+        elif name.lower().endswith(".gguf"):
+            raise UnsupportedTypeError(
+                f"{name!r} is a file and not a type; give it as a model beside the "
+                "others"
+            )
         elif name.lower() == "all":
             wanted += [
                 Wanted(recipe.name, recipe, Overrides(), required=False)

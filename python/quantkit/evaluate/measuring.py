@@ -19,6 +19,7 @@ from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import DEFAULT_ACTIVATIONS, precision_named
+from ..parameters import check_callbacks
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
 from ..recipes import Recipe
@@ -74,6 +75,7 @@ def perplexity(
     """
     wanted = None if recipe is None else Recipe.parse(recipe)
     precision = precision_named(activations)
+    check_callbacks(progress=progress)
     refuse_idle(importance, recipe=recipe)
     weighting = importance_of(importance)
     source = open_runnable(model)

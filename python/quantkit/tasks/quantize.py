@@ -26,6 +26,7 @@ from ..importance.record import imatrix_fields
 from ..output.resume import journal_for
 from ..output.splits import Part, by_shards, by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
+from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
 from ..quantizing.rounding import NearestRoundings
@@ -118,6 +119,14 @@ def quantize_file(
             that it would read back as NaN or infinity; the message names it.
         QuantkitError: the model cannot be read, or the file cannot be written.
     """
+    check_flags(
+        allow_requantize=allow_requantize,
+        keep_split=keep_split,
+        measure=measure,
+        provenance=provenance,
+        dry_run=dry_run,
+    )
+    check_callbacks(progress=progress, notify=notify)
     origin = Origin(
         Recipe.parse(recipe),
         _of_kind(Overrides, overrides, "overrides"),

@@ -21,6 +21,7 @@ from ..gguf.reader import GGUFFile
 from ..gguf.source import SourceTensor, refuse_changed
 from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
+from ..parameters import check_callbacks
 from ..paths import StrPath, as_path
 from ..progress import Progress
 from ..quantizing.rounding import NearestRoundings
@@ -112,6 +113,7 @@ def verify_file(
         OptionError: the recipe is not known, or the importance is missing.
         QuantkitError: a file cannot be read.
     """
+    check_callbacks(progress=progress)
     with GGUFFile(as_path(path, "path")) as made:
         origin = _origin_of(made, has_importance=importance is not None)
         if importance is None and any(key in made.metadata for key in IMATRIX_KEYS):

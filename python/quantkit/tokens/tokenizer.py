@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import OptionError
 from ..gguf.keys import Field
+from ..parameters import check_flags
 from .encoders import Encoder, encoder_of
 from .metadata import Vocabulary
 from .token_type import TokenType
@@ -92,9 +93,17 @@ class Tokenizer:
         """Build the tokenizer from a GGUF file's `tokenizer.*` metadata.
 
         Raises:
+            OptionError: `metadata` is not Fields by key.
             FormatError: a key is missing or damaged.
             UnsupportedModelError: the vocabulary type or the pre-tokenizer is unknown.
         """
+        if not isinstance(metadata, Mapping) or not all(
+            isinstance(field, Field) for field in metadata.values()
+        ):
+            raise OptionError(
+                f"`metadata` is of type {type(metadata).__name__}; expected Fields by "
+                "key, such as GGUFFile(path).metadata"
+            )
         vocabulary = Vocabulary(metadata)
         encoder, ends = encoder_of(vocabulary)
         user_defined = _user_defined(vocabulary)
@@ -134,6 +143,7 @@ class Tokenizer:
             OptionError: `text` is not a str, or holds a lone surrogate.
         """
         _refuse_no_text(text)
+        check_flags(add_special=add_special, parse_special=parse_special)
         if add_special and self.add_bos and self.bos_id is not None:
             yield [self.bos_id]
         after_token = True
