@@ -183,7 +183,7 @@ def test_shard_of_the_index_is_missing(tmp_path: Path) -> None:
     """The missing shard is named, with the number of tensors it holds."""
     write(tmp_path, {FIRST: {"a": A}})
     write_index(tmp_path, {"a": FIRST, "b": SECOND, "c": SECOND})
-    with pytest.raises(CheckpointError, match=rf"{SECOND} is missing: .* 2 tensors"):
+    with pytest.raises(CheckpointError, match=rf"{SECOND}' is missing: .* 2 tensors"):
         Checkpoint(tmp_path)
 
 

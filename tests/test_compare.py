@@ -363,7 +363,7 @@ def test_what_is_refused_before_any_work(demo_f16: Path, tmp_path: Path) -> None
         compare(DEMO_MODEL, text=[])
     q8 = tmp_path / "q8.gguf"
     qk.quantize_file(demo_f16, q8, "Q8_0")
-    with pytest.raises(UnsupportedTypeError, match="is already Q8_0"):
+    with pytest.raises(UnsupportedTypeError, match=r"is already quantized \(Q8_0\)"):
         compare(q8, ["Q4_0"], text=TEXT)
 
 

@@ -85,7 +85,7 @@ def test_missing_counts_are_refused(tmp_path: Path) -> None:
 def test_a_model_is_not_an_imatrix(tmp_path: Path) -> None:
     """A GGUF file without importance is refused."""
     path = write_gguf(tmp_path / "m.gguf", {"a.weight": SUMS})
-    with pytest.raises(qk.FormatError, match="is it an imatrix file"):
+    with pytest.raises(qk.FormatError, match="expected an importance matrix"):
         read_imatrix(path)
 
 

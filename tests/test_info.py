@@ -106,7 +106,7 @@ def test_long_listings_are_cut(
     """The first rows, and how many more there are."""
     monkeypatch.setattr(tables, "MOST_ROWS", 3)
     path = write(tmp_path / "m.gguf", METADATA, SPECS)
-    print_result(tables.info_tables(info(path), tensors=True))
+    print_result(*tables.info_tables(info(path), tensors=True))
     shown = capsys.readouterr().out
     assert f"and {len(METADATA) - 3} more keys; --json lists all" in shown
     assert "and 1 more tensors; --json lists all" in shown

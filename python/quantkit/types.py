@@ -7,13 +7,12 @@ it can open and describe any GGUF file.
 
 from __future__ import annotations
 
-import difflib
 import enum
-from collections.abc import Iterable
 
 from .errors import ShapeError, UnsupportedTypeError
+from .suggestions import suggest
 
-__all__ = ["QuantType", "suggest"]
+__all__ = ["QuantType"]
 
 
 class QuantType(enum.Enum):
@@ -148,12 +147,3 @@ _PRISM = (
 )
 # Numbers that other projects use for their own types.
 _FOREIGN = {142: f"is PQ2_0 {_PRISM}", 143: f"is PTQ1_0 {_PRISM}"}
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message: the known name nearest to `name`, or all names."""
-    names = {each.upper(): each for each in known}
-    near = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean {names[near[0]]}?"
-    return f"; known: {', '.join(names.values())}"

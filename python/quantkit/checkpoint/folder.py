@@ -1,39 +1,23 @@
-"""Read a Hugging Face checkpoint folder: config, shards and tensors, lazily.
-
-Sources: the safetensors format (huggingface.co/docs/safetensors); the layout of
-transformers' `save_pretrained`: config.json with model.safetensors, or with the shards
-that model.safetensors.index.json lists.
-
-The safetensors library checks each header.  It cannot read bfloat16 as NumPy arrays, so
-this module maps the data itself.  Only pages that are read use memory.
-"""
+"""Read a Hugging Face checkpoint folder: config, shards and tensors, lazily."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-
 from ..errors import CheckpointError, FormatError
 from ..files.json_file import read_json
-from ..files.mapped import mapped
 from ..settings import Kind, checked
 from ..types import QuantType
 from .hub import resolve
 from .prequantized import meant_tensors
 from .stored import CheckpointTensor, StoredTensor
+from .weight_files import read_weights
 
-__all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config", "read_shard"]
+__all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
 
-INDEX = "model.safetensors.index.json"
-PICKLED = ("*.bin", "*.pt", "*.pth")
 HALVES = ("F16", "BF16")
 SECTION = Kind("an object or null", lambda value: isinstance(value, dict | None))
 QUANTIZATION_FILES = {
@@ -42,8 +26,6 @@ QUANTIZATION_FILES = {
     "hf_quant_config.json": "modelopt",
 }
 """Files of quantization tools -> the method, for settings that config.json may lack."""
-
-_INCOMPLETE = "the download is incomplete; download it again"
 
 
 class Checkpoint:
@@ -88,6 +70,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.folder} is not a folder; expected a Hugging Face checkpoint: "
                 "config.json, *.safetensors and the tokenizer's files"
+                + _hint(self.folder)
             )
         config = read_config(self.folder)
         if config is None and needs_config:
@@ -96,7 +79,7 @@ class Checkpoint:
             )
         self.config: dict[str, Any] = config or {}
         self.quantization = _quantization(self.folder, self.config)
-        self.paths, stored = _read_shards(self.folder)
+        self.paths, stored = read_weights(self.folder, self.config)
         self.half_type = half_type(stored.values())
         meant = meant_tensors(self.quantization, stored, symmetric_q4_0=symmetric_q4_0)
         self._tensors = {tensor.name: tensor for tensor in meant}
@@ -150,119 +133,10 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     return stated
 
 
-def _read_shards(
-    folder: Path,
-) -> tuple[tuple[Path, ...], dict[str, CheckpointTensor]]:
-    """The shards and their tensors, checked against the index if there is one."""
-    index = read_json(folder / INDEX)
-    weight_map = None if index is None else _weight_map(folder / INDEX, index)
-    names = _find_shards(folder) if weight_map is None else set(weight_map.values())
-    paths = tuple(folder / name for name in sorted(names))
-    tensors: dict[str, CheckpointTensor] = {}
-    shard_of: dict[str, str] = {}
-    for path in paths:
-        for tensor in read_shard(path):
-            if tensor.name in tensors:
-                raise CheckpointError(
-                    f"tensor {tensor.name!r} is in both {shard_of[tensor.name]} and "
-                    f"{path.name}; remove the file that is not part of the model"
-                )
-            tensors[tensor.name] = tensor
-            shard_of[tensor.name] = path.name
-    if weight_map is not None:
-        _compare_with_index(weight_map, shard_of)
-    return paths, tensors
-
-
-def _weight_map(path: Path, index: dict[str, Any]) -> dict[str, str]:
-    """Tensor name -> shard, by an index whose shards are all in its folder."""
-    weight_map = index.get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise FormatError(f"{path} has no 'weight_map'; download it again")
-    for shard, count in Counter(weight_map.values()).items():
-        if not isinstance(shard, str) or Path(shard).name != shard:
-            raise FormatError(
-                f"{path} names the shard {shard!r}; expected a file in its own folder"
-            )
-        if not (path.parent / shard).is_file():
-            raise CheckpointError(
-                f"{shard} is missing: {path.name} lists {count} tensors in it; "
-                "download the missing shard"
-            )
-    return weight_map
-
-
-def _find_shards(folder: Path) -> set[str]:
-    """The names of the safetensors files, if there is no index."""
-    names = {path.name for path in folder.glob("*.safetensors")}
-    if not names:
-        _refuse_without_safetensors(folder)
-    # Some folders also contain the weights in the authors' own layout.
-    shards = {name for name in names if name.startswith("model")} or names
-    for name in shards:
-        for wanted in _companions(name):
-            if wanted not in shards:
-                raise CheckpointError(f"{wanted} is missing beside {name}; download it")
-    return shards
-
-
-def _companions(name: str) -> list[str]:
-    """All shards implied by a name such as "model-00001-of-00003.safetensors"."""
-    match = re.fullmatch(r"(.*-)\d+(-of-(\d+)\.safetensors)", name)
-    if match is None:
-        return []
-    head, tail, total = match.groups()
-    return [f"{head}{n:0{len(total)}}{tail}" for n in range(1, int(total) + 1)]
-
-
-def _refuse_without_safetensors(folder: Path) -> None:
-    pickled = sorted(path.name for end in PICKLED for path in folder.glob(end))
-    if not pickled:
-        raise CheckpointError(f"{folder} has no *.safetensors; download the weights")
-    raise CheckpointError(
-        f"{folder} has only pickled weights ({pickled[0]}), which can execute any code "
-        "when opened; convert them where torch and transformers are installed: "
-        'AutoModelForCausalLM.from_pretrained(FOLDER, dtype="auto")'
-        ".save_pretrained(NEW_FOLDER, safe_serialization=True)"
-    )
-
-
-def read_shard(path: Path) -> list[CheckpointTensor]:
-    """The tensors of one file, sorted by name."""
-    try:
-        with safe_open(path, framework="numpy"):
-            pass  # opening checks sizes, types and offsets against the file
-    except SafetensorError as error:
-        raise FormatError(
-            f"{path} is not a complete safetensors file ({error}); {_INCOMPLETE}"
-        ) from error
-    data = np.frombuffer(mapped(path), np.uint8)
-    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
-    header = json.loads(data[8:start].tobytes())
-    header.pop("__metadata__", None)
-    return [
-        CheckpointTensor(
-            name,
-            tuple(entry["shape"]),
-            entry["dtype"],
-            data[start:][slice(*entry["data_offsets"])],
-        )
-        for name, entry in sorted(header.items())
-    ]
-
-
-def _compare_with_index(weight_map: dict[str, str], shard_of: dict[str, str]) -> None:
-    for name, shard in weight_map.items():
-        if shard_of.get(name) != shard:
-            where = shard_of.get(name)
-            raise CheckpointError(
-                f"{INDEX} lists tensor {name!r} in {shard}, "
-                + (f"but it is in {where}" if where else "but no shard has it")
-                + "; the index and the shards are from different downloads"
-            )
-    for name, shard in shard_of.items():
-        if name not in weight_map:
-            raise CheckpointError(
-                f"{shard} has tensor {name!r}, which {INDEX} does not list; "
-                "the index and the shards are from different downloads"
-            )
+def _hint(path: Path) -> str:
+    """What to do with a file that was given instead of a folder."""
+    if path.suffix == ".gguf":
+        return "; a GGUF file needs no conversion, and can be quantized as it is"
+    if path.suffix == ".safetensors":
+        return "; give the folder that contains this file"
+    return ""

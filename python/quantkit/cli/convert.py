@@ -7,13 +7,14 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from ..tasks.convert import OUTTYPES, convert
+from ..tasks.convert import OUTTYPES, ConvertReport, convert
 from ..tasks.convert_lora import convert_lora
 from ..vocab import VocabType
 from . import tables
 from .bars import progress_bar
-from .console import print_result
-from .options import Importance, Quiet, SplitMaxBytes, Threads, recipe_name
+from .console import print_json, print_result
+from .messages import say
+from .options import Importance, Json, Quiet, SplitMaxBytes, Threads, recipe_name
 
 __all__ = ["convert_command", "convert_lora_command"]
 
@@ -53,7 +54,11 @@ Outtype = Annotated[
 
 def convert_command(
     model_dir: Annotated[
-        Path, typer.Argument(help="A Hugging Face checkpoint folder, or hf://org/name.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            help="A Hugging Face checkpoint folder, or hf://org/name.",
+        ),
     ],
     out: Output = None,
     outtype: Outtype = "auto",
@@ -109,6 +114,7 @@ def convert_command(
         typer.Option("--dry-run", help="Write nothing; list the tensors and the size."),
     ] = False,
     threads: Threads = None,
+    json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Convert a checkpoint folder to a GGUF file."""
@@ -129,13 +135,17 @@ def convert_command(
             dry_run=dry_run,
             threads=threads,
             progress=progress,
+            notify=None if quiet else say,
         )
-    print_result(*tables.convert_summary(result))
+    _give(result, json)
 
 
 def convert_lora_command(
     adapter: Annotated[
-        Path, typer.Argument(help="Folder of a PEFT adapter in safetensors.")
+        Path,
+        typer.Argument(
+            metavar="ADAPTER", help="Folder of a PEFT adapter in safetensors."
+        ),
     ],
     base: Annotated[
         Path,
@@ -149,13 +159,21 @@ def convert_lora_command(
             help=f"Type of matrices: one of {', '.join(OUTTYPES)}.",
         ),
     ] = "f32",
+    json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Convert a LoRA adapter to a GGUF file that llama.cpp loads beside the model."""
     target = out or _default_output(adapter, outtype)
     with progress_bar(quiet, in_bytes=True) as progress:
         result = convert_lora(adapter, base, target, outtype, progress=progress)
-    print_result(*tables.convert_summary(result))
+    _give(result, json)
+
+
+def _give(result: ConvertReport, json: bool) -> None:
+    if json:
+        print_json(result.to_dict())
+    else:
+        print_result(*tables.convert_summary(result))
 
 
 def _default_output(folder: Path, outtype: str) -> Path:

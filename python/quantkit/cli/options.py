@@ -25,6 +25,7 @@ __all__ = [
     "Quiet",
     "SplitMaxBytes",
     "Threads",
+    "is_recipe",
     "recipe_name",
     "type_names",
     "usage",
@@ -63,7 +64,8 @@ Precision = Literal["i16", "q8", "f32"]
 ModelArgument = Annotated[
     Path,
     typer.Argument(
-        help="A GGUF file (any shard), a checkpoint folder or hf://org/name."
+        metavar="MODEL",
+        help="A GGUF file (any shard), a checkpoint folder or hf://org/name.",
     ),
 ]
 
@@ -87,6 +89,14 @@ def recipe_name(value: str) -> str:
         return Recipe.parse(value).name
     except UnsupportedTypeError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def is_recipe(value: str) -> bool:
+    """Whether this is the name of a recipe."""
+    try:
+        return bool(Recipe.parse(value))
+    except UnsupportedTypeError:
+        return False
 
 
 def type_names(value: str) -> str:

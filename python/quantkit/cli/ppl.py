@@ -32,6 +32,7 @@ from .options import (
     Precision,
     Quiet,
     Threads,
+    is_recipe,
     type_names,
 )
 from .tables import comparison_parts
@@ -52,7 +53,7 @@ def ppl_command(
     models: Annotated[
         list[Path],
         typer.Argument(
-            metavar="MODEL...",
+            metavar="MODEL",
             help="GGUF files (any shard) or checkpoint folders with the same "
             "vocabulary.",
         ),
@@ -140,6 +141,7 @@ def ppl_command(
     Errors are one standard error over chunks; --json also has llama.cpp's, over tokens.
     Ctrl-C stops the run and shows what has been measured.
     """
+    _refuse_types(models, types)
     format = _format(json, csv, markdown)
     if csv and versus:
         raise typer.BadParameter("--csv has a line per type; --versus needs --json")
@@ -236,6 +238,17 @@ class Output:
             for name in measured
             if name != other and other in measured
         ]
+
+
+def _refuse_types(models: Sequence[Path], types: str | None) -> None:
+    """Explain types after --types that are separated by spaces."""
+    given = [path.name for path in models if is_recipe(path.name) and not path.exists()]
+    if given:
+        wanted = ",".join([*(types.split(",") if types else ()), *given])
+        raise typer.BadParameter(
+            f"{given[0]} is a type and not a MODEL; types are separated by commas: "
+            f"--types {wanted}"
+        )
 
 
 def _format(json: bool, csv: bool, markdown: bool) -> Format:

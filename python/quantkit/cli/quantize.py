@@ -28,6 +28,7 @@ from .options import (
     Quiet,
     SplitMaxBytes,
     Threads,
+    is_recipe,
     recipe_name,
     usage,
 )
@@ -53,7 +54,7 @@ def quantize_command(
     type: Annotated[
         str | None,
         typer.Argument(
-            callback=lambda v: v and recipe_name(v),
+            metavar="TYPE",
             help=f"One of {', '.join(RECIPES)}. Optional with --recipe or "
             "--recipe-from.",
         ),
@@ -201,8 +202,7 @@ def quantize_command(
         token_embedding_type,
         leave_output_tensor,
     )
-    if type is None and recipe is None and recipe_from is None:
-        raise typer.BadParameter("Missing argument 'TYPE' (or --recipe, --recipe-from)")
+    type = _type_argument(model, out, type, has_recipe=bool(recipe or recipe_from))
     base, overrides = chosen_recipe(type, own, recipe, recipe_from)
     if report is not None:
         others = {"MODEL": model, "OUTPUT": out, "--imatrix": importance}
@@ -238,8 +238,33 @@ def quantize_command(
         print_result(*tables.quantize_summary(result))
 
 
+def _type_argument(
+    model: Path, out: Path, type: str | None, *, has_recipe: bool
+) -> str | None:
+    """The name of TYPE's recipe; explains arguments in a wrong order."""
+    if type is None:
+        if has_recipe:
+            return None
+        if is_recipe(str(out)):
+            raise typer.BadParameter(
+                f"OUTPUT is missing: quantkit quantize {model} OUTPUT {out}"
+            )
+        raise typer.BadParameter("Missing argument 'TYPE' (or --recipe, --recipe-from)")
+    given = [str(model), str(out), type]
+    types = [each for each in given if is_recipe(each)]
+    if len(types) == 1 and types != [type] and not Path(types[0]).exists():
+        files = [each for each in given if each != types[0]]
+        raise typer.BadParameter(
+            "the order is MODEL OUTPUT TYPE: quantkit quantize "
+            + " ".join([*files, *types])
+        )
+    return recipe_name(type)
+
+
 def verify_command(
-    model: Annotated[Path, typer.Argument(help="A quantized GGUF file (any shard).")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A quantized GGUF file (any shard).")
+    ],
     source: Annotated[
         Path, typer.Option(help="Its source: a GGUF file or a checkpoint folder.")
     ],

@@ -10,13 +10,15 @@ import typer
 from ..tasks.info import info
 from .console import print_json, print_result
 from .options import Json
-from .tables import backends_table, info_tables
+from .tables import backends_dict, backends_table, info_tables
 
 __all__ = ["backends_command", "info_command"]
 
 
 def info_command(
-    model: Annotated[Path, typer.Argument(help="A GGUF file (any shard).")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A GGUF file (any shard).")
+    ],
     tensors: Annotated[
         bool, typer.Option("--tensors", help="List the tensors.")
     ] = False,
@@ -30,6 +32,9 @@ def info_command(
         print_result(*info_tables(facts, tensors=tensors))
 
 
-def backends_command() -> None:
+def backends_command(json: Json = False) -> None:
     """Show the built-in instruction sets, and which one is active."""
-    print_result(backends_table())
+    if json:
+        print_json(backends_dict())
+    else:
+        print_result(backends_table())

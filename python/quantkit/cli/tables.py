@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from .._native import active_backend, backends
 from ..cells import Cells
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # each command imports the class of its own results
     from ..tasks.verify import Verification
 
 __all__ = [
+    "backends_dict",
     "backends_table",
     "comparison_parts",
     "convert_summary",
@@ -212,3 +214,11 @@ def backends_table() -> Cells:
             )
         )
     return Cells(("backend", "quantizers", "forward pass", "here"), rows)
+
+
+def backends_dict() -> dict[str, Any]:
+    """The same for JSON."""
+    return {
+        "active": active_backend().name,
+        "backends": [asdict(backend) for backend in backends()],
+    }

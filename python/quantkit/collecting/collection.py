@@ -32,7 +32,8 @@ from ..inference.weights import DEFAULT_ACTIVATIONS, load_weights, precision_nam
 from ..paths import StrPath, as_path
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
-from ..sources.opening import ModelLike, open_source
+from ..sources.checking import check_source
+from ..sources.opening import ModelLike, open_runnable
 from ..tokens.chunks import Chunk, Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
 from ..tokens.texts import TextLike, as_texts, name_of
@@ -161,7 +162,7 @@ class Collection:
             raise OptionError(
                 "`stride` is not allowed: all positions of a chunk are summed"
             )
-        self._source = open_source(model)
+        self._source = open_runnable(model)
         self._cut = [
             (str(each) if isinstance(each, Path) else name_of(each), cut)
             for each in texts
@@ -244,6 +245,7 @@ class Collection:
         self, places: Sequence[tuple[Chunks, str, int]], progress: Progress | None
     ) -> None:
         source, precision = self._source, self._precision
+        check_source(source)
         observed = ObservedModel.of(source, load_weights(source, precision=precision))
         opener = model_opener(source, precision=precision)
         model = Shared(None if opener is None else ObservedOpener(opener), observed)

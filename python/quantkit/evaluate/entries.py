@@ -23,7 +23,7 @@ from ..recipes import RECIPES, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
-from ..sources.opening import open_source
+from ..sources.opening import open_runnable
 from ..types import QuantType
 
 __all__ = [
@@ -189,16 +189,28 @@ def entries_of(
     Raises:
         QuantkitError: a model is damaged, or cannot use a recipe that the user named.
     """
-    sources = [open_source(model) for model in models]
+    sources = [open_runnable(model) for model in models]
     as_they_are = [Entry("", source) for source in sources]
     names = _names(models, as_they_are)
     entries = [replace(e, name=n) for e, n in zip(as_they_are, names, strict=True)]
     able = [e for e in entries if not e.main_type.is_quantized]
+    made: list[Entry] = []
     for entry in able or entries:
         prefix = f"{entry.name}:" if len(able) > 1 else ""
         for each in wanted:
             plain = Entry(f"{prefix}{each.name}", entry.source, each)
-            entries += _made_of(plain, importance)
+            try:
+                made += _made_of(plain, importance)
+            except UnsupportedTypeError:
+                if able:
+                    raise
+    if wanted and not made and not able:
+        raise UnsupportedTypeError(
+            f"the model is already quantized ({entries[0].name}), and quantizing it "
+            "again to `types` would show the errors of both; give the F16, BF16 or F32 "
+            "model, or leave `types` out, to measure the file as it is"
+        )
+    entries += made
     return _with_activations(_with_distinct_names(entries), activations)
 
 

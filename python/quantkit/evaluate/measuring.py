@@ -21,7 +21,7 @@ from ..perplexity_result import PerplexityResult
 from ..progress import Progress
 from ..recipes import Recipe
 from ..recipes.mixes import RecipeLike
-from ..sources.opening import ModelLike, open_source
+from ..sources.opening import ModelLike, open_runnable
 from ..tokens.chunks import Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
 from ..tokens.texts import TextLike, as_text
@@ -73,7 +73,7 @@ def perplexity(
     precision = precision_named(activations)
     refuse_idle(importance, recipe=recipe)
     weighting = importance_of(importance)
-    source = open_source(model)
+    source = open_runnable(model)
     cut = chunk_text(source, as_text(text), checked_options(options))
     loaded = share_model(
         source,

@@ -46,7 +46,15 @@ _LOOKALIKES = {
     b"lmgg": "it is a GGML file from before GGUF; convert the original model again",
     b"fmgg": "it is a GGML file from before GGUF; convert the original model again",
     b"tjgg": "it is a GGML file from before GGUF; convert the original model again",
+    b"PK": "it is a zip archive, such as a PyTorch checkpoint; give a GGUF file or a "
+    "folder with safetensors",
+    b"\x80": "it is a pickle, such as a PyTorch checkpoint; give a GGUF file or a "
+    "folder with safetensors",
 }
+_SAFETENSORS = (
+    "it is a safetensors file; to convert, quantize or run it, give the checkpoint "
+    "folder that contains it"
+)
 
 
 @dataclass(frozen=True)
@@ -166,6 +174,8 @@ def _check_magic(data: memoryview) -> None:
     for start, hint in _LOOKALIKES.items():
         if head.startswith(start):
             raise FormatError(f"this is not a GGUF file: {hint}")
+    if head[8:10] == b'{"':
+        raise FormatError(f"this is not a GGUF file: {_SAFETENSORS}")
     raise FormatError(
         f"this is not a GGUF file: it starts with {head[:4]!r}, not {MAGIC!r}"
     )

@@ -173,6 +173,11 @@ def _open_shards(path: Path) -> list[_Shard]:
 
 
 def _open_shard(path: Path) -> _Shard:
+    if path.is_dir():
+        raise FormatError(
+            f"{path} is a folder, and not a GGUF file; if it is a checkpoint, "
+            "a dry run of `convert` lists its tensors"
+        )
     # An empty file cannot be mapped; `parse_header` reports it.
     data = mapped(path) if path.stat().st_size else b""
     try:

@@ -97,6 +97,8 @@ def read_contents(path: Path) -> Contents:
     Raises:
         FormatError: as for `read_imatrix`.
     """
+    if path.is_dir():
+        raise FormatError(f"{path} is a folder; expected an importance matrix")
     with path.open("rb") as start:
         is_gguf = start.read(4) == b"GGUF"
     found = _read_gguf(path) if is_gguf else _read_legacy(path)
@@ -112,7 +114,10 @@ def read_contents(path: Path) -> Contents:
                 "number; collect the importance matrix again"
             )
     if not found.sums:
-        raise FormatError(f"{path} contains no importance; is it an imatrix file?")
+        raise FormatError(
+            f"{path} contains no importance; expected an importance matrix, such as "
+            "`imatrix` collects from a model and a text"
+        )
     return found
 
 

@@ -14,7 +14,8 @@ from ..forward.base import Model as LoadedModel
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..recipes import Recipe
 from ..recipes.mixes import RecipeLike
-from ..sources.opening import ModelLike, open_source
+from ..sources.checking import check_source
+from ..sources.opening import ModelLike, open_runnable
 from ..tokens.tokenizer import Tokenizer
 from .weights import load_model, load_weights, precision_named
 
@@ -75,7 +76,8 @@ class Model:
         wanted = None if recipe is None else Recipe.parse(recipe)
         precision = precision_named(activations)
         refuse_idle(importance, recipe=recipe)
-        source = open_source(model)
+        source = open_runnable(model)
+        check_source(source)
         weights = load_weights(
             source,
             wanted,

@@ -29,7 +29,8 @@ from typing import Any
 from ..errors import FormatError, OptionError, UnsupportedTypeError
 from ..gguf.keys import Field
 from ..gguf.reader import GGUFFile
-from ..types import QuantType, suggest
+from ..suggestions import suggest
+from ..types import QuantType
 from .mixes import RECIPES, Recipe
 from .overrides import Overrides, TensorType
 

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 from ..errors import UnsupportedTypeError
 from ..gguf.keys import FileType
-from ..types import QuantType, suggest
+from ..suggestions import suggest
+from ..types import QuantType
 from .places import (
     ALWAYS,
     EIGHTH_BY_COUNT,

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TypeAlias
 
 from ..checkpoint.hub import resolve
-from ..errors import OptionError
+from ..errors import OptionError, UnsupportedModelError
 from ..gguf.reader import GGUFFile
 from ..gguf.source import ModelSource
 from ..paths import StrPath, as_path
+from ..progress import Notify
 from .checkpoint import CheckpointSource
 
-__all__ = ["ModelLike", "open_source"]
+__all__ = ["ModelLike", "open_runnable", "open_source"]
 
 ModelLike: TypeAlias = StrPath | ModelSource
 """A GGUF file (any file of a split model), a checkpoint folder, `hf://org/name`, or an
 open source, such as a `GGUFFile`."""
 
+NO_MODELS = {
+    "imatrix": "an importance matrix, which is given beside a model; give the model "
+    "here",
+    "adapter": "an adapter (LoRA), which llama.cpp loads beside a model; give the "
+    "model, or merge the adapter into the original model and convert that",
+}
+"""What GGUF files are, and what to do, by `general.type`."""
 
-def open_source(model: ModelLike, parameter: str = "model") -> ModelSource:
+
+def open_source(
+    model: ModelLike, parameter: str = "model", notify: Notify | None = None
+) -> ModelSource:
     """Open a GGUF file or a checkpoint folder; an open source is returned unchanged.
 
     `hf://org/name` and `org/name` are checkpoints of the Hugging Face Hub, see `hub`.
@@ -28,6 +40,7 @@ def open_source(model: ModelLike, parameter: str = "model") -> ModelSource:
     Args:
         model: a path or an open source.
         parameter: the name of the parameter, for messages.
+        notify: called with a message where files of a checkpoint disagree.
 
     Raises:
         OptionError: `model` is neither a path nor a source.
@@ -36,10 +49,48 @@ def open_source(model: ModelLike, parameter: str = "model") -> ModelSource:
     if isinstance(model, str | os.PathLike):
         given = as_path(model, parameter)
         path = resolve(model if isinstance(model, str) else given)
-        return CheckpointSource(path, None) if path.is_dir() else GGUFFile(path)
+        if path.is_dir():
+            return CheckpointSource(path, None, notify=notify)
+        return _gguf_model(path)
     if not (hasattr(model, "metadata") and hasattr(model, "tensors")):
         raise OptionError(
             f"`{parameter}` is of type {type(model).__name__}; expected the path "
             "of a GGUF file or a checkpoint folder, or an open source"
         )
     return model
+
+
+def open_runnable(model: ModelLike) -> ModelSource:
+    """Open a model that is to be run on text; see `open_source`.
+
+    Raises:
+        OptionError: `model` is neither a path nor a source.
+        UnsupportedModelError: it is the part of a model for images, or a vocabulary.
+        QuantkitError: the path is neither of them, or is damaged.
+    """
+    source = open_source(model)
+    name = model if isinstance(model, str | os.PathLike) else "the model"
+    if not source.tensors:
+        raise UnsupportedModelError(
+            f"{name} has no tensors, only a vocabulary or metadata; give a whole model"
+        )
+    kinds = _text(source, "general.type"), _text(source, "general.architecture")
+    if kinds[0] == "mmproj" or kinds[1] == "clip":
+        raise UnsupportedModelError(
+            f"{name} is the part of a model that reads images or sound (mmproj), which "
+            "has no text to predict; give the file of the language model"
+        )
+    return source
+
+
+def _gguf_model(path: Path) -> GGUFFile:
+    file = GGUFFile(path)
+    kind = _text(file, "general.type")
+    if kind in NO_MODELS:
+        raise UnsupportedModelError(f"{path} is {NO_MODELS[kind]}")
+    return file
+
+
+def _text(source: ModelSource, key: str) -> str | None:
+    field = source.metadata.get(key)
+    return field.value if field is not None and isinstance(field.value, str) else None

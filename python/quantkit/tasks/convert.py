@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from ..errors import OptionError
 from ..execution.workers import Workers
@@ -13,7 +13,7 @@ from ..importance.given import ImportanceLike
 from ..output.splits import by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
 from ..paths import StrPath, as_path
-from ..progress import Progress
+from ..progress import Notify, Progress
 from ..recipes import Recipe
 from ..recipes.mixes import RecipeLike
 from ..sources.checkpoint import OUTTYPES, CheckpointSource, TensorsOnlySource
@@ -46,6 +46,22 @@ class ConvertReport:
         """The file; of several, the first."""
         return self.paths[0]
 
+    def to_dict(self) -> dict[str, Any]:
+        """The report as a dict for JSON."""
+        return {
+            "files": [str(path) for path in self.paths],
+            "size_bytes": self.size_bytes,
+            "tensors": [
+                {
+                    "name": tensor.name,
+                    "shape": list(tensor.shape),
+                    "type": tensor.type.name,
+                    "bytes": tensor.n_bytes,
+                }
+                for tensor in self.tensors
+            ],
+        }
+
 
 def convert(
     model_dir: StrPath,
@@ -63,6 +79,7 @@ def convert(
     dry_run: bool = False,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
+    notify: Notify | None = None,
 ) -> ConvertReport:
     """Convert a Hugging Face checkpoint folder to a GGUF file.
 
@@ -86,6 +103,7 @@ def convert(
         dry_run: do everything but write.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
+        notify: called with a message where two of the tokenizer's files disagree.
 
     Raises:
         QuantkitError: the folder cannot be read, or the file cannot be written.
@@ -114,8 +132,11 @@ def convert(
             pad_vocab=pad_vocab,
             metadata_file=general,
             symmetric_q4_0=symmetric_q4_0,
+            notify=notify,
         )
     with source.checkpoint:
+        if isinstance(source, CheckpointSource):
+            source.check()
         if is_plain:
             return _written(source, out, split_max_bytes, dry_run, threads, progress)
         done = quantize_file(

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.folder import Checkpoint, half_type, read_config, read_shard
+from ..checkpoint.folder import Checkpoint, half_type, read_config
 from ..checkpoint.lazy import LazyTensor, LowRank, times, transposed
 from ..checkpoint.model_card import general_fields
 from ..checkpoint.peft_settings import ADVICE, PeftSettings
+from ..checkpoint.shard import read_shard
 from ..errors import (
     CheckpointError,
     OptionError,

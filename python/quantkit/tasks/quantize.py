@@ -34,6 +34,7 @@ from ..recipes.facts import layer_number
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
+from ..sources.checkpoint import CheckpointSource
 from ..sources.edits import EditedModel, Edits, edit, file_metadata
 from ..sources.opening import ModelLike, open_source
 from .provenance import Origin, provenance_fields
@@ -99,7 +100,8 @@ def quantize_file(
         dry_run: do everything but write; the report is that of a real run.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
-        notify: called with a message if a stopped run is resumed or discarded.
+        notify: called with a message if a stopped run is resumed or discarded, and
+            where two of a checkpoint's tokenizer files disagree.
 
     Raises:
         UnsupportedTypeError: the recipe is unknown, needs importance that is missing,
@@ -123,7 +125,10 @@ def quantize_file(
     if provenance and importance is not None and imatrix is None:
         raise OptionError("`provenance` needs the path of the importance matrix")
     given, about_imatrix = _read_importance(importance, imatrix)
-    source = edit(open_source(model), origin.edits)
+    opened = open_source(model, notify=notify)
+    if isinstance(opened, CheckpointSource):
+        opened.check()
+    source = edit(opened, origin.edits)
     weighting = origin.edits.importance_after(given)
     assigned = plan(
         source,

@@ -98,7 +98,7 @@ class QuantizeReport:
     def bits_per_weight(self) -> float:
         """Bits of all tensors divided by their weights."""
         n_weights = sum(int(np.prod(t.shape)) for t in self.tensors)
-        return 8 * sum(t.n_bytes for t in self.tensors) / n_weights
+        return 8 * sum(t.n_bytes for t in self.tensors) / max(n_weights, 1)
 
     @property
     def fallbacks(self) -> tuple[TensorReport, ...]:

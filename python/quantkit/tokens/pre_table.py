@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import UnsupportedModelError
-from ..types import suggest
+from ..suggestions import suggest
 from . import pre_patterns as p
 
 __all__ = ["PRE_TOKENIZERS", "PreTokenizer", "pre_tokenizer_named"]
