@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import CheckpointError, FormatError
 from ..files.json_file import read_json
-from ..settings import Kind, checked
+from ..settings import Kind, checked, shown
 from ..types import QuantType
 from .hub import resolve
 from .prequantized import meant_tensors
@@ -19,6 +19,7 @@ from .weight_files import read_weights
 __all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
 
 HALVES = ("F16", "BF16")
+TIED = "tie_word_embeddings"
 SECTION = Kind("an object or null", lambda value: isinstance(value, dict | None))
 QUANTIZATION_FILES = {
     "quantize_config.json": "gptq",
@@ -107,7 +108,10 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     if config is None:
         return None
     inner = checked(config.get("text_config"), SECTION, f"{path}: text_config")
-    return {**config, **(inner or {})}
+    merged = {**config, **(inner or {})}
+    if config.get(TIED) is True:  # in transformers 5 the model's own flag counts
+        merged[TIED] = True
+    return merged
 
 
 def half_type(tensors: Iterable[CheckpointTensor]) -> QuantType | None:
@@ -121,7 +125,7 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     stated = config.get("quantization_config") or {}
     if not isinstance(stated, dict):
         raise FormatError(
-            f"{folder / 'config.json'}: quantization_config is {stated!r}, not an "
+            f"{folder / 'config.json'}: quantization_config is {shown(stated)}, not an "
             "object; download it again"
         )
     for file, method in QUANTIZATION_FILES.items():
