@@ -19,6 +19,7 @@ from ..types import QuantType
 from .finite import refuse_overflow
 from .given import as_f32
 from .rows import dequantize_rows, quantize_rows
+from .scaled_importance import scaled_importance
 
 __all__ = ["QuantizedTensor", "dequantize", "quantize"]
 
@@ -111,7 +112,9 @@ def quantize(
             "cannot quantize a single number; expected an array [..., cols]"
         )
     rows = array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
-    weighting = None if importance is None else as_f32(importance, "`importance`")
+    weighting = None
+    if importance is not None:
+        weighting = scaled_importance(as_f32(importance, "`importance`"))
     data = quantize_rows(rows, target, weighting, backend=backend)
     refuse_overflow(rows, data, target, weighting)
     return QuantizedTensor(data, target, array.shape)
