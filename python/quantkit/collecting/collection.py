@@ -27,6 +27,7 @@ from ..files.whole_file import refuse_unwritable
 from ..forward.base import Activations
 from ..importance.matrix import ImportanceMatrix
 from ..importance.sums import F64
+from ..inference.damage import damage_named
 from ..inference.shared import model_opener
 from ..inference.weights import DEFAULT_ACTIVATIONS, load_weights, precision_named
 from ..paths import StrPath, as_path
@@ -256,12 +257,13 @@ class Collection:
             )
             for cut, name, i in places
         )
-        for _, (sums, nll) in self._workers.in_order(sum_chunk, work):
-            self._totals.add(sums, nll)
-            if self._totals.n_chunks % self._save_every == 0:
-                self._keep()
-            if progress is not None:
-                progress("importance", self._totals.n_chunks, self.n_chunks)
+        with damage_named(source):
+            for _, (sums, nll) in self._workers.in_order(sum_chunk, work):
+                self._totals.add(sums, nll)
+                if self._totals.n_chunks % self._save_every == 0:
+                    self._keep()
+                if progress is not None:
+                    progress("importance", self._totals.n_chunks, self.n_chunks)
 
     def _keep(self) -> None:
         if self._save is not None and self._totals.n_chunks:

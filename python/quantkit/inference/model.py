@@ -13,6 +13,7 @@ from ..execution.workers import Workers
 from ..forward.base import Model as LoadedModel
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..recipes import Recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..sources.checking import check_source
 from ..sources.opening import ModelLike, open_runnable
@@ -78,10 +79,12 @@ class Model:
         refuse_idle(importance, recipe=recipe)
         source = open_runnable(model)
         check_source(source)
+        weighting = importance_of(importance)
+        say_fit(weighting, source)
         weights = load_weights(
             source,
             wanted,
-            importance=importance_of(importance),
+            importance=weighting,
             precision=precision,
             threads=threads,
         )

@@ -26,6 +26,7 @@ from ..quantizing.rounding import NearestRoundings
 from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Assignment
 from ..recipes.files import recorded_recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
 from ..sources.edits import EditedModel, Edits, edit
@@ -126,6 +127,7 @@ def verify_file(
             allow_requantize=True,
             missing_importance=origin.missing_importance,
         )
+        say_fit(weighting, model)
         tensors = _tensor_differences(
             made, model, assigned, weighting, threads, progress
         )
