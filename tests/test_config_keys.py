@@ -277,3 +277,13 @@ def test_gpt_neox_reads_the_rope_settings_of_transformers_5() -> None:
     assert found["rope.freq_base"] == float32(2e4)
     with pytest.raises(CheckpointError, match=r"rotary_pct is 0\.5, but partial_rot"):
         fields({**older, "rotary_pct": 0.5, "partial_rotary_factor": 0.25})
+
+
+def test_settings_of_the_text_model_are_in_its_config() -> None:
+    """transformers ignores them outside, and takes its class's default."""
+    stored = fixture(next(case for case in CASES if case.name == "gemma3-vision"))
+    config = config_of(next(case for case in CASES if case.name == "gemma3-vision"))
+    assert fields(config)
+    assert "rope_theta" not in stored["config"]["text_config"]
+    with pytest.raises(CheckpointError, match=r"rope_theta is 5000\.0, but outside"):
+        fields(config, rope_theta=5e3)

@@ -38,6 +38,8 @@ GATINGS = ("softmax", "softmax", "sigmoid", "softmax_of_chosen")
 GLM_TOKENS = 154880
 
 
+PREDICTION = ".eh_proj.weight"
+"""The end of the name of a tensor that only multi-token prediction layers have."""
 YARN_SCALES = ("factor", "attention_factor", "mscale", "mscale_all_dim")
 
 
@@ -158,10 +160,17 @@ class DeepseekV2(Family):
         readers do not run them.
         """
         last = n_layers(config) - 1
+        skipped = {
+            match[1]
+            for name in stored
+            if name.endswith(PREDICTION) and (match := self.layer.match(name))
+        }
         kept = {
             name: tensor
             for name, tensor in stored.items()
-            if not (match := self.layer.match(name)) or int(match[1]) <= last
+            if not (match := self.layer.match(name))
+            or match[1] not in skipped
+            or int(match[1]) <= last
         }
         yield from super().mapped(config, kept)
 

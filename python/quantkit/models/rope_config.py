@@ -125,7 +125,7 @@ def _stated(config: Config) -> Mapping[str, Any]:
     old: Mapping[str, Any] = config.get("rope_scaling") or {}
     if "full_attention" in new or "sliding_attention" in new:
         new = new.get("full_attention") or {}
-        return {**new, **old.get("full_attention", old)}
+        return {**new, **(old.get("full_attention") or old)}
     if new and old and old != new and config.get("default_theta", 0) is None:
         raise CheckpointError(
             "config.json has both rope_scaling and rope_parameters, and they differ; "
