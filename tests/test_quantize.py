@@ -195,6 +195,7 @@ def test_shapes_are_written_as_ggml_writes_them(tmp_path: Path) -> None:
         "matrix.weight": (1, 2, 64),
         "inner.weight": (2, 1, 64),
         "empty.weight": (10**12, 0),
+        "none.weight": (0, 2, 64),
     }
     specs = [TensorSpec(name, shape, QuantType.F32) for name, shape in shapes.items()]
     source, out = tmp_path / "m.gguf", tmp_path / "q.gguf"
@@ -210,6 +211,7 @@ def test_shapes_are_written_as_ggml_writes_them(tmp_path: Path) -> None:
             "matrix.weight": ((2, 64), QuantType.Q8_0),
             "inner.weight": ((2, 1, 64), QuantType.Q8_0),
             "empty.weight": ((10**12, 0), QuantType.Q8_0),
+            "none.weight": ((0, 2, 64), QuantType.Q8_0),
         }
     assert verify_file(out, source).is_equal
 

@@ -55,8 +55,11 @@ class QuantizedTensor(ByValue):
         if min(self.shape) < 0:
             raise ShapeError(f"the shape is {self.shape!r}; expected no negative size")
         expected = math.prod(self.shape[:-1]), self.type.row_bytes(self.shape[-1])
-        found = getattr(self.data, "shape", None), getattr(self.data, "dtype", None)
-        if found != (expected, np.uint8):
+        is_array = isinstance(self.data, np.ndarray)
+        if not is_array or (self.data.shape, self.data.dtype) != (
+            expected,
+            np.dtype(np.uint8),
+        ):
             raise ShapeError(
                 f"{self.type.name} weights of shape {list(self.shape)} are uint8 "
                 f"{list(expected)}; found {_described(self.data)}"

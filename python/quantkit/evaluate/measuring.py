@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Model
+from ..gguf.source import refuse_changed
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
+from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import DEFAULT_ACTIVATIONS, precision_named
 from ..perplexity_result import PerplexityResult
@@ -85,7 +87,10 @@ def perplexity(
         progress=progress,
         precision=precision,
     )
-    return measure(loaded, cut, activations, threads, progress)
+    with damage_named(source):
+        result = measure(loaded, cut, activations, threads, progress)
+    refuse_changed(source)
+    return result
 
 
 def measure(

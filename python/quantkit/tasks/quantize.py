@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from ..errors import OptionError
 from ..execution.workers import Workers
+from ..files.open_files import WatchedFiles
 from ..files.whole_file import refuse_input
 from ..gguf.importance import Importance
 from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
@@ -80,6 +81,9 @@ def quantize_file(
     `.<out>.journal`.  The same call checks them and resumes, or starts over if the
     model or an option changed.  After an error, no files are left.
 
+    A file of the model that is written to during the run is an error.  If another file
+    takes its name, the opened one is read on, and the result is of that one.
+
     Args:
         model: a GGUF file (any file of a split model) or a checkpoint folder.
         out: the file to write; it appears under this name when it is complete.
@@ -126,6 +130,7 @@ def quantize_file(
     imatrix = importance_path(importance)
     if provenance and importance is not None and imatrix is None:
         raise OptionError("`provenance` needs the path of the importance matrix")
+    watched = WatchedFiles([imatrix] if imatrix else [])
     given, about_imatrix = _read_importance(importance, imatrix)
     opened = open_source(model, notify=notify)
     if isinstance(opened, CheckpointSource):
@@ -146,7 +151,7 @@ def quantize_file(
         about_imatrix, imatrix = {}, None
     metadata = quantized_metadata(source, origin.recipe, origin.edits, about_imatrix)
     if provenance:
-        metadata |= provenance_fields(origin, source.paths, imatrix, progress)
+        metadata |= provenance_fields(origin, source, imatrix, progress)
     parts = _parts(source, assigned, target, metadata, keep_split, split_max_bytes)
     refuse_to_overwrite(source, parts)
     for part in parts:
@@ -165,6 +170,7 @@ def quantize_file(
             journal=journal_for(
                 target, source, parts, weighting, origin.edits, measure
             ),
+            watched=watched,
             threads=threads,
             progress=progress,
             notify=notify,

@@ -96,7 +96,23 @@ class TokenizerFiles:
         if "added_tokens_decoder" in settings:
             named = {}  # transformers does not read it either
         settings = {**settings, **_renamed(settings, named, notify)}
-        return cls(folder, config, tokenizer, settings, named, notify)
+        files = cls(folder, config, tokenizer, settings, named, notify)
+        files._compare_added()
+        return files
+
+    def _compare_added(self) -> None:
+        """Notify of tokens that are special by one of two files only."""
+        by_text = {token.content: token for token in self.added_in_tokenizer()}
+        pairs = [(t, by_text.get(t.content)) for t in self.added_in_settings()]
+        differing = [(a, b) for a, b in pairs if b and a.special != b.special]
+        if differing:
+            here, there = differing[0]
+            self.notify(
+                f"{self.folder}: {len(differing)} added token(s), such as "
+                f"{here.content!r:.80}, have special={here.special} in "
+                f"tokenizer_config.json, but {there.special} in tokenizer.json; the "
+                "former is used, as by transformers"
+            )
 
     @property
     def sentencepiece(self) -> Path:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -170,10 +170,12 @@ def piece_merges_fields(files: TokenizerFiles, pad_vocab: bool) -> dict[str, Fie
     merges = model.get("merges") or ()
     ranks = _ranks(merges)
     special = set(files.special_texts())
+    own = {token.content: token for token in files.added_in_tokenizer()}
     added = {
-        token.content: token
-        for token in (*files.added_in_settings(), *files.added_in_tokenizer())
+        token.content: replace(token, id=own.get(token.content, token).id)
+        for token in files.added_in_settings()
     }
+    added = {**added, **{text: own[text] for text in own.keys() - added.keys()}}
     pieces: dict[int, Piece] = {
         i: (
             text,

@@ -83,6 +83,6 @@ def entries(config: Config, key: str, kind: type[Entry]) -> list[Entry]:
 
 def _wrong(key: str, value: Any, expected: str) -> FormatError:
     return FormatError(
-        f"the quantization config has {key}: {shown(value)}; expected "
-        f"{expected}; download config.json again"
+        f"the quantization config has {key}: {shown(value)}; expected {expected}; "
+        "download config.json again"
     )
