@@ -29,8 +29,7 @@ def read_shard(path: Path) -> list[CheckpointTensor]:
     """The tensors of one file, sorted by name.
 
     Raises:
-        FormatError: it is not a regular file, or not a complete safetensors file,
-            or contains no tensors.
+        FormatError: it is not a regular file, or not a complete safetensors file.
     """
     if not path.is_file():  # opening a FIFO waits for a writer
         raise FormatError(f"{path} is not a regular file; download it again")
@@ -45,8 +44,6 @@ def read_shard(path: Path) -> list[CheckpointTensor]:
     data = np.frombuffer(mapped(path), np.uint8)
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
     header = _header(data[8:start].tobytes(), path)
-    if not header:
-        raise FormatError(f"{path} contains no tensors; download it again")
     return [
         CheckpointTensor(
             name,

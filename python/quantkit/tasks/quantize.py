@@ -154,8 +154,9 @@ def quantize_file(
         allow_requantize=allow_requantize,
         missing_importance=origin.missing_importance,
     )
-    say_fit(weighting, source)
-    if not is_used(weighting, source, assigned):
+    if is_used(weighting, source, assigned):
+        say_fit(weighting, source)
+    else:
         about_imatrix, imatrix = {}, None
     metadata = quantized_metadata(source, origin.recipe, origin.edits, about_imatrix)
     if provenance:
