@@ -17,6 +17,8 @@ from quantkit import convert
 from quantkit.checkpoint.folder import Checkpoint
 from quantkit.checkpoint.shard import read_shard
 from quantkit.errors import CheckpointError, FormatError, QuantkitError
+from quantkit.gguf import GGUFFile
+from quantkit.gguf.keys import FileType
 from quantkit.sources.checkpoint import TensorsOnlySource
 from quantkit.tasks.demo import DEMO_MODEL
 
@@ -198,6 +200,16 @@ def test_prefix_of_multimodal_wrappers(demo_copy: Path) -> None:
     with_header(demo_copy / WHOLE, renamed, raw[start:])
     wrapped = convert(demo_copy, demo_copy / "wrapped.gguf").path
     assert wrapped.read_bytes() == plain.read_bytes()
+
+
+def test_label_of_a_method_that_no_tensor_uses(demo_copy: Path) -> None:
+    """A quantization_config that was left behind does not name the file's type."""
+    config = json.loads((demo_copy / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4"}
+    (demo_copy / "config.json").write_text(json.dumps(config))
+    out = convert(demo_copy, demo_copy / "out.gguf", "bf16").path
+    with GGUFFile(out) as file:
+        assert file.metadata["general.file_type"].value == FileType.BF16
 
 
 def test_two_tensors_of_one_name(demo_copy: Path) -> None:

@@ -9,16 +9,19 @@ from typing import Any
 
 from ..errors import CheckpointError, FormatError
 from ..files.json_file import read_json
-from ..settings import Kind, checked
+from ..files.open_files import OpenFiles, WatchedFiles
+from ..settings import Kind, checked, shown
 from ..types import QuantType
 from .hub import resolve
 from .prequantized import meant_tensors
+from .shard import one_view_each
 from .stored import CheckpointTensor, StoredTensor
 from .weight_files import read_weights
 
 __all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
 
 HALVES = ("F16", "BF16")
+TIED = "tie_word_embeddings"
 SECTION = Kind("an object or null", lambda value: isinstance(value, dict | None))
 QUANTIZATION_FILES = {
     "quantize_config.json": "gptq",
@@ -26,6 +29,22 @@ QUANTIZATION_FILES = {
     "hf_quant_config.json": "modelopt",
 }
 """Files of quantization tools -> the method, for settings that config.json may lack."""
+
+READ_BY_NAME = (
+    "model.safetensors.index.json",
+    *QUANTIZATION_FILES,
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "config.json",
+    "generation_config.json",
+    "merges.txt",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+)
+"""Files besides the shards that determine the GGUF file."""
 
 
 class Checkpoint:
@@ -38,6 +57,7 @@ class Checkpoint:
 
     Attributes:
         folder: the path, in the Hub's cache for a Hub model.
+        files: the shards, and the config and tokenizer files; they must not change.
         config: config.json, with the keys of a nested `text_config` at the top level.
         quantization: the quantization config, empty if the weights are not quantized.
         paths: the shards, sorted.
@@ -72,6 +92,7 @@ class Checkpoint:
                 "config.json, *.safetensors and the tokenizer's files"
                 + _hint(self.folder)
             )
+        watched = WatchedFiles(self.folder / name for name in READ_BY_NAME)
         config = read_config(self.folder)
         if config is None and needs_config:
             raise CheckpointError(
@@ -80,6 +101,7 @@ class Checkpoint:
         self.config: dict[str, Any] = config or {}
         self.quantization = _quantization(self.folder, self.config)
         self.paths, stored = read_weights(self.folder, self.config)
+        self.files = OpenFiles(one_view_each(stored.values()), watched)
         self.half_type = half_type(stored.values())
         meant = meant_tensors(self.quantization, stored, symmetric_q4_0=symmetric_q4_0)
         self._tensors = {tensor.name: tensor for tensor in meant}
@@ -94,6 +116,7 @@ class Checkpoint:
     def close(self) -> None:
         """Release the shards; a file stays mapped while arrays refer to it."""
         self._tensors.clear()
+        self.files.close()
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
@@ -107,7 +130,10 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     if config is None:
         return None
     inner = checked(config.get("text_config"), SECTION, f"{path}: text_config")
-    return {**config, **(inner or {})}
+    merged = {**config, **(inner or {})}
+    if config.get(TIED) is True:  # in transformers 5 the model's own flag counts
+        merged[TIED] = True
+    return merged
 
 
 def half_type(tensors: Iterable[CheckpointTensor]) -> QuantType | None:
@@ -121,7 +147,7 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     stated = config.get("quantization_config") or {}
     if not isinstance(stated, dict):
         raise FormatError(
-            f"{folder / 'config.json'}: quantization_config is {stated!r}, not an "
+            f"{folder / 'config.json'}: quantization_config is {shown(stated)}, not an "
             "object; download it again"
         )
     for file, method in QUANTIZATION_FILES.items():

@@ -174,8 +174,8 @@ class Claims:
         keys = _keys(expected)
         if name not in self:
             raise FormatError(
-                f"the model lacks the tensor {name!r} of shape "
-                f"{list(map(int, expected))}{keys}; the file is incomplete, or its "
+                f"the model lacks the tensor {name!r} (shape "
+                f"{list(map(int, expected))}{keys}); the file is incomplete, or its "
                 "metadata belongs to another model"
             )
         found = self.shapes[name]
@@ -190,7 +190,7 @@ class Claims:
 def _keys(shape: Shape) -> str:
     """The metadata keys that a shape follows from, for messages."""
     keys = [key for size in shape if isinstance(size, Size) for key in size.follows]
-    return f" by {', '.join(dict.fromkeys(keys))}" if keys else ""
+    return f" from {', '.join(dict.fromkeys(keys))}" if keys else ""
 
 
 def _without_ones(shape: Shape) -> Shape:

@@ -132,7 +132,7 @@ def ggml_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
     Outer axes of length 1 are dropped, and one number is a row of 1: `ggml_n_dims`.
     """
-    first = next((i for i, n in enumerate(shape[:-1]) if n > 1), len(shape) - 1)
+    first = next((i for i, n in enumerate(shape[:-1]) if n != 1), len(shape) - 1)
     return shape[first:] if shape else (1,)
 
 

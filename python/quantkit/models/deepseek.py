@@ -46,7 +46,11 @@ class DeepseekV2(Family):
 
     name = "deepseek2"
     hf_classes: ClassVar[tuple[str, ...]] = ("DeepseekV2ForCausalLM",)
-    defaults: ClassVar = {"rms_norm_eps": 1e-6, "norm_topk_prob": False}
+    defaults: ClassVar = {
+        "rms_norm_eps": 1e-6,
+        "norm_topk_prob": False,
+        "topk_method": "greedy",
+    }
     renames: ClassVar = ((".e_score_correction_bias", ".e_score_correction.bias"),)
     inner: ClassVar = {
         **DECODER_LAYER,
@@ -70,6 +74,8 @@ class DeepseekV2(Family):
     }
     layout: ClassVar[Layout] = Layout()
 
+    rope_types = ("default", "yarn", "dynamic")
+    drops_tied_head = True
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,
         "scoring_func": ("softmax",),
@@ -85,6 +91,8 @@ class DeepseekV2(Family):
         whole = super().complete(config)
         if whole.get("head_dim") is None:
             whole["head_dim"] = required(whole, "qk_rope_head_dim")
+        if whole.get("topk_method") == "greedy" and (whole.get("n_group") or 1) > 1:
+            whole |= {"n_group": None, "topk_group": None}  # transformers ignores them
         return whole
 
     def check_settings(self, config: Config) -> None:

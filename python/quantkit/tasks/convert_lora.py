@@ -15,7 +15,7 @@ from ..checkpoint.folder import Checkpoint, half_type, read_config
 from ..checkpoint.lazy import LazyTensor, LowRank, times, transposed
 from ..checkpoint.model_card import general_fields
 from ..checkpoint.peft_settings import ADVICE, PeftSettings
-from ..checkpoint.shard import read_shard
+from ..checkpoint.shard import one_view_each, read_shard
 from ..errors import (
     CheckpointError,
     OptionError,
@@ -24,6 +24,7 @@ from ..errors import (
     UnsupportedModelError,
 )
 from ..files.json_file import read_json
+from ..files.open_files import OpenFiles, WatchedFiles
 from ..gguf.keys import (
     QUANTIZATION_VERSION,
     Field,
@@ -90,6 +91,7 @@ class AdapterSource:
         self, folder: str | Path, base: str | Path, outtype: str = "f32"
     ) -> None:
         self.folder, base = Path(folder), Path(base)
+        watched = WatchedFiles([self.folder / SETTINGS, base / "config.json"])
         path = self.folder / SETTINGS
         settings = _required(read_json(path), path, "PEFT adapter")
         config = _required(read_config(base), base / "config.json", "base model")
@@ -103,9 +105,10 @@ class AdapterSource:
             )
         self.paths = (path,)
         stored = {tensor.name: tensor for tensor in read_shard(path)}
+        self.files = OpenFiles(one_view_each(stored.values()), watched)
         self.type = matrix_type(outtype, half_type(stored.values()))
         self.opener = SourceOpener.of(
-            *(AdapterSource, self.paths), folder=folder, base=base, outtype=outtype
+            *(AdapterSource, self.files), folder=folder, base=base, outtype=outtype
         )
         products = self._scaled(_products(stored))
         mapped = list(self._family.mapped(complete, self._family.oriented(products)))

@@ -13,11 +13,12 @@ import numpy as np
 from ..errors import OptionError
 from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_files
+from ..files.mapped import fetched
 from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType
 from ..gguf.layout import ggml_shape
 from ..gguf.reader import GGUFFile
-from ..gguf.source import SourceTensor
+from ..gguf.source import SourceTensor, refuse_changed
 from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
 from ..paths import StrPath, as_path
@@ -26,6 +27,7 @@ from ..quantizing.rounding import NearestRoundings
 from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Assignment
 from ..recipes.files import recorded_recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
 from ..sources.edits import EditedModel, Edits, edit
@@ -126,12 +128,15 @@ def verify_file(
             allow_requantize=True,
             missing_importance=origin.missing_importance,
         )
+        say_fit(weighting, model)
         tensors = _tensor_differences(
             made, model, assigned, weighting, threads, progress
         )
         keys = _key_differences(
             made.metadata, quantized_metadata(model, origin.recipe, origin.edits)
         ) + _hash_differences(made.metadata, model.paths, importance_path(importance))
+        for used in (made, model):
+            refuse_changed(used)
     return Verification(
         made.path, origin.recipe.name, len(model.tensors), tuple(tensors), tuple(keys)
     )
@@ -198,7 +203,7 @@ def _outer_difference(made: GGUFFile, tensor: SourceTensor, type: QuantType) -> 
 def _count_different(pair: tuple[Slab, SourceTensor]) -> int:
     """The number of rows of a slab that differ from the file's tensor."""
     slab, made = pair
-    there = made.read(slab.start, slab.stop)
+    there = fetched(made.read(slab.start, slab.stop))
     return int((slab.convert() != there).any(axis=1).sum())
 
 
