@@ -163,5 +163,5 @@ def test_damaged_legacy_files(data: bytes, tmp_path: Path) -> None:
 
 
 def test_special_files(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="not a regular file"):
+    with pytest.raises(FormatError, match="expected a regular file"):
         read_imatrix("/dev/null")

@@ -63,16 +63,14 @@ def test_patterns_with_too_many_ways(pattern: str) -> None:
 
 
 def test_recipe_files_of_other_kinds(tmp_path: Path) -> None:
-    """Special files do not wait; deep nesting and huge files are named."""
-    with pytest.raises(FormatError, match="/dev/null is not a regular file"):
-        read_recipe("/dev/null")
+    """Deep nesting, huge files and patterns that are no texts are named."""
     path = tmp_path / "recipe.toml"
     path.write_text("a = " + "[" * 50_000)
     with pytest.raises(FormatError, match=r"recipe.toml is nested too deeply"):
         read_recipe(path)
     with path.open("wb") as file:
-        file.truncate(1 << 30)
-    with pytest.raises(FormatError, match=r"recipe.toml has 1,073,741,824 bytes"):
+        file.truncate((1 << 24) + 1)
+    with pytest.raises(FormatError, match=r"recipe.toml has 16,777,217 bytes"):
         read_recipe(path)
     path.write_text('tensor_types = [{pattern = 7, type = "Q8_0"}]')
     with pytest.raises(FormatError, match=r"recipe.toml: 7 is not a regular"):
