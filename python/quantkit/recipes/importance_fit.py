@@ -12,7 +12,7 @@ from .assign import Assignment
 from .facts import layer_number
 from .kept import kept_because
 
-__all__ = ["is_used", "say_fit"]
+__all__ = ["say_fit", "say_idle"]
 
 _log = logging.getLogger(__name__)
 
@@ -50,23 +50,24 @@ def say_fit(importance: Importance | None, source: ModelSource) -> None:
         _log.warning("%s; it may belong to another model", "; ".join(said))
 
 
-def is_used(
+def say_idle(
     importance: Importance | None,
     source: ModelSource,
     assigned: Mapping[str, Assignment],
 ) -> bool:
-    """Whether any tensor is quantized with importance; if none is, a warning says so.
+    """Log a warning if no tensor is quantized with importance; return whether so.
 
-    Some types, such as Q8_0, do not use it.
+    Some types, such as Q8_0, do not use it.  The file still names the matrix that was
+    given, as llama-quantize's does.
     """
     if importance is None:
-        return False
+        return True
     for name, assignment in assigned.items():
         is_changed = assignment.type is not source.tensors[name].type
         if is_changed and name in importance and uses_importance(assignment.type):
-            return True
+            return False
     _log.warning(
         "importance has no effect: no tensor that has importance gets a type that uses "
         "it"
     )
-    return False
+    return True

@@ -33,7 +33,7 @@ from ..quantizing.rounding import NearestRoundings
 from ..quantizing.tensor_errors import TensorErrors
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
-from ..recipes.importance_fit import is_used, say_fit
+from ..recipes.importance_fit import say_fit, say_idle
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
@@ -92,9 +92,8 @@ def quantize_file(
         overrides: types that replace the recipe's.
         edits: metadata to set and layers to remove.
         importance: weight of each column's error: the path of an imatrix file, which
-            is then recorded in the metadata as by llama-quantize, if any tensor gets a
-            type that uses it; an `ImportanceMatrix`; or by tensor name, numbers [cols]
-            or [matrices, cols].
+            is then recorded in the metadata as by llama-quantize; an
+            `ImportanceMatrix`; or by tensor name, numbers [cols] or [matrices, cols].
         missing_importance: for tensors that need importance and have none: "refuse", or
             "fallback" to the next better type.
         allow_requantize: accept tensors that are already quantized.
@@ -154,10 +153,8 @@ def quantize_file(
         allow_requantize=allow_requantize,
         missing_importance=origin.missing_importance,
     )
-    if is_used(weighting, source, assigned):
+    if not say_idle(weighting, source, assigned):
         say_fit(weighting, source)
-    else:
-        about_imatrix, imatrix = {}, None
     metadata = quantized_metadata(source, origin.recipe, origin.edits, about_imatrix)
     if provenance:
         metadata |= provenance_fields(origin, source, imatrix, progress)
