@@ -6,11 +6,12 @@ import json
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
@@ -245,14 +246,15 @@ def test_truncated_shard(tmp_path: Path, keep: int) -> None:
 
 
 @given(st.binary(max_size=80))
+@example(b"{}")
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_bytes_are_no_shard(tmp_path: Path, data: bytes) -> None:
     """Any content is read or refused, without another error."""
     write(tmp_path, {})
     header_length = len(data).to_bytes(8, "little")
     (tmp_path / "model.safetensors").write_bytes(header_length + data)
-    with pytest.raises(FormatError):
-        Checkpoint(tmp_path)
+    with suppress(FormatError):
+        assert not Checkpoint(tmp_path).tensors  # without data there can be none
 
 
 def test_unknown_types_are_refused_when_used(tmp_path: Path) -> None:

@@ -255,3 +255,35 @@ def test_rope_settings_that_readers_choose_differently(
     config = {k: v for k, v in config_of(case).items() if not k.startswith("rope_s")}
     with pytest.raises(CheckpointError, match=message):
         fields(config, **changed)
+
+
+@pytest.mark.parametrize("name", ["deepseek-v2", "deepseek-v3"])
+def test_the_head_size_of_latent_attention_is_what_rotates(name: str) -> None:
+    """transformers rotates `head_dim` components, GGUF readers `qk_rope_head_dim`."""
+    config = config_of(next(case for case in CASES if case.name == name))
+    assert fields(config, head_dim=config["qk_rope_head_dim"])
+    with pytest.raises(UnsupportedModelError, match="head_dim: 2; "):
+        fields(config, head_dim=2)
+
+
+def test_gpt_neox_reads_the_rope_settings_of_transformers_5() -> None:
+    """Its older keys are `rotary_pct` and `rotary_emb_base`."""
+    config = config_of(next(case for case in CASES if case.name == "gpt-neox"))
+    older = {k: v for k, v in config.items() if not k.startswith("rotary_")}
+    size = config["hidden_size"] // config["num_attention_heads"]
+    rope = {"rope_type": "default", "rope_theta": 2e4, "partial_rotary_factor": 0.5}
+    found = fields(older, rope_parameters=rope)
+    assert found["rope.dimension_count"].value == size // 2
+    assert found["rope.freq_base"] == float32(2e4)
+    with pytest.raises(CheckpointError, match=r"rotary_pct is 0\.5, but partial_rot"):
+        fields({**older, "rotary_pct": 0.5, "partial_rotary_factor": 0.25})
+
+
+def test_settings_of_the_text_model_are_in_its_config() -> None:
+    """transformers ignores them outside, and takes its class's default."""
+    stored = fixture(next(case for case in CASES if case.name == "gemma3-vision"))
+    config = config_of(next(case for case in CASES if case.name == "gemma3-vision"))
+    assert fields(config)
+    assert "rope_theta" not in stored["config"]["text_config"]
+    with pytest.raises(CheckpointError, match=r"rope_theta is 5000\.0, but outside"):
+        fields(config, rope_theta=5e3)

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantkit.cli import tables
-from quantkit.cli.console import print_result
+from quantkit.cli import console, tables
 from quantkit.gguf import Field, GGUFWriter, TensorSpec, keys
 from quantkit.gguf.keys import FileType, ValueType
 from quantkit.recipes import RECIPES
@@ -104,12 +103,12 @@ def test_long_listings_are_cut(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first rows, and how many more there are."""
-    monkeypatch.setattr(tables, "MOST_ROWS", 3)
+    monkeypatch.setattr(console, "MOST_ROWS", 3)
     path = write(tmp_path / "m.gguf", METADATA, SPECS)
-    print_result(*tables.info_tables(info(path), tensors=True))
+    console.print_result(*tables.info_tables(info(path), tensors=True))
     shown = capsys.readouterr().out
-    assert f"and {len(METADATA) - 3} more keys; --json lists all" in shown
-    assert "and 1 more tensors; --json lists all" in shown
+    assert f"and {len(METADATA) - 3} more rows" in shown
+    assert "and 1 more rows" in shown
     assert list(METADATA)[2] in shown
     assert list(METADATA)[3] not in shown
     assert SPECS[3].name not in shown

@@ -17,6 +17,8 @@ from quantkit import convert
 from quantkit.checkpoint.folder import Checkpoint
 from quantkit.checkpoint.shard import read_shard
 from quantkit.errors import CheckpointError, FormatError, QuantkitError
+from quantkit.gguf import GGUFFile
+from quantkit.gguf.keys import FileType
 from quantkit.sources.checkpoint import TensorsOnlySource
 from quantkit.tasks.demo import DEMO_MODEL
 
@@ -185,6 +187,19 @@ def test_unknown_tensors(name: str, message: str, demo_copy: Path) -> None:
         convert(demo_copy, demo_copy / "out.gguf", dry_run=True)
 
 
+@pytest.mark.parametrize("quantization", [None, {"group_size": 64, "bits": 4}])
+def test_weights_of_mlx(quantization: object, tmp_path: Path) -> None:
+    """With and without the settings that newer versions write twice."""
+    write(
+        tmp_path,
+        {WHOLE: {"a.weight": A.view(np.uint32), "a.scales": B, "a.biases": B}},
+    )
+    config = {"quantization": quantization, "quantization_config": quantization}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(QuantkitError, match=r"'a.weight' was quantized by MLX"):
+        Checkpoint(tmp_path)
+
+
 def test_prefix_of_multimodal_wrappers(demo_copy: Path) -> None:
     """The text model inside a multimodal one has the same tensors."""
     plain = convert(demo_copy, demo_copy / "plain.gguf").path
@@ -198,6 +213,16 @@ def test_prefix_of_multimodal_wrappers(demo_copy: Path) -> None:
     with_header(demo_copy / WHOLE, renamed, raw[start:])
     wrapped = convert(demo_copy, demo_copy / "wrapped.gguf").path
     assert wrapped.read_bytes() == plain.read_bytes()
+
+
+def test_label_of_a_method_that_no_tensor_uses(demo_copy: Path) -> None:
+    """A quantization_config that was left behind does not name the file's type."""
+    config = json.loads((demo_copy / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4"}
+    (demo_copy / "config.json").write_text(json.dumps(config))
+    out = convert(demo_copy, demo_copy / "out.gguf", "bf16").path
+    with GGUFFile(out) as file:
+        assert file.metadata["general.file_type"].value == FileType.BF16
 
 
 def test_two_tensors_of_one_name(demo_copy: Path) -> None:

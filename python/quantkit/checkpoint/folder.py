@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import CheckpointError, FormatError
 from ..files.json_file import read_json
 from ..files.open_files import OpenFiles, WatchedFiles
-from ..settings import Kind, checked
+from ..settings import Kind, checked, shown
 from ..types import QuantType
 from .hub import resolve
 from .prequantized import meant_tensors
@@ -21,6 +21,7 @@ from .weight_files import read_weights
 __all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
 
 HALVES = ("F16", "BF16")
+TIED = "tie_word_embeddings"
 SECTION = Kind("an object or null", lambda value: isinstance(value, dict | None))
 QUANTIZATION_FILES = {
     "quantize_config.json": "gptq",
@@ -104,6 +105,8 @@ class Checkpoint:
         self.half_type = half_type(stored.values())
         meant = meant_tensors(self.quantization, stored, symmetric_q4_0=symmetric_q4_0)
         self._tensors = {tensor.name: tensor for tensor in meant}
+        if not self._tensors:
+            raise FormatError(f"{self.paths[0]} contains no tensors; download it again")
         self.tensors: Mapping[str, StoredTensor] = MappingProxyType(self._tensors)
 
     def __enter__(self) -> Checkpoint:
@@ -129,7 +132,10 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     if config is None:
         return None
     inner = checked(config.get("text_config"), SECTION, f"{path}: text_config")
-    return {**config, **(inner or {})}
+    merged = {**config, **(inner or {})}
+    if config.get(TIED) is True:  # in transformers 5 the model's own flag counts
+        merged[TIED] = True
+    return merged
 
 
 def half_type(tensors: Iterable[CheckpointTensor]) -> QuantType | None:
@@ -143,7 +149,7 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     stated = config.get("quantization_config") or {}
     if not isinstance(stated, dict):
         raise FormatError(
-            f"{folder / 'config.json'}: quantization_config is {stated!r}, not an "
+            f"{folder / 'config.json'}: quantization_config is {shown(stated)}, not an "
             "object; download it again"
         )
     for file, method in QUANTIZATION_FILES.items():

@@ -29,8 +29,6 @@ __all__ = [
 ]
 
 MIB = 1 << 20
-MOST_ROWS = 5000
-"""Rows of a listing of a file's contents; more take long to lay out."""
 
 
 def size(n_bytes: int) -> str:
@@ -148,30 +146,19 @@ def info_tables(info: ModelInfo, *, tensors: bool) -> list[Part]:
         (use.type.name, str(use.n_tensors), f"{use.n_weights:,}", size(use.n_bytes))
         for use in info.types
     ]
-    metadata = [
-        (entry.key, entry.type, entry.text) for entry in info.metadata[:MOST_ROWS]
-    ]
+    metadata = [(entry.key, entry.type, entry.text) for entry in info.metadata]
     parts: list[Part] = [
         Cells(("", ""), facts),
         Cells(("type", ">tensors", ">weights", ">size"), types),
         Cells(("key", "type", "value"), metadata),
-        *_more_than_shown(len(info.metadata), "keys"),
     ]
     if tensors:
         rows = [
             (t.name, t.type.name, _shape(t.shape), f"{t.n_bytes:,}")
-            for t in info.tensors[:MOST_ROWS]
+            for t in info.tensors
         ]
         parts.append(Cells(("tensor", "type", ">shape", ">bytes"), rows))
-        parts += _more_than_shown(len(info.tensors), "tensors")
     return parts
-
-
-def _more_than_shown(n: int, what: str) -> list[Part]:
-    """The line after a table that shows the first of n rows only."""
-    if n <= MOST_ROWS:
-        return []
-    return [f"and {n - MOST_ROWS:,} more {what}; --json lists all"]
 
 
 def _facts(info: ModelInfo) -> list[tuple[str, object]]:

@@ -28,8 +28,10 @@ from ..forward.base import Activations
 from ..gguf.source import identity_of, refuse_changed, unchanged
 from ..importance.matrix import ImportanceMatrix
 from ..importance.sums import F64
+from ..inference.damage import damage_named
 from ..inference.shared import model_opener
 from ..inference.weights import DEFAULT_ACTIVATIONS, load_weights, precision_named
+from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
@@ -87,6 +89,7 @@ def imatrix(
         >>> matrix.chunk_count  # doctest: +SKIP
         573
     """
+    check_callbacks(progress=progress)
     collection = Collection(
         *(model, text),
         options=options,
@@ -158,6 +161,7 @@ class Collection:
         save: Path | None = None,
         save_every: int = SAVE_EVERY,
     ) -> None:
+        check_flags(process_output=process_output, perplexity=perplexity)
         texts = as_texts(text)
         if checked_options(options).stride is not None:
             raise OptionError(
@@ -258,13 +262,14 @@ class Collection:
             )
             for cut, name, i in places
         )
-        for _, (sums, nll) in self._workers.in_order(sum_chunk, work):
-            refuse_changed(source)
-            self._totals.add(sums, nll)
-            if self._totals.n_chunks % self._save_every == 0:
-                self._keep()
-            if progress is not None:
-                progress("importance", self._totals.n_chunks, self.n_chunks)
+        with damage_named(source):
+            for _, (sums, nll) in self._workers.in_order(sum_chunk, work):
+                refuse_changed(source)
+                self._totals.add(sums, nll)
+                if self._totals.n_chunks % self._save_every == 0:
+                    self._keep()
+                if progress is not None:
+                    progress("importance", self._totals.n_chunks, self.n_chunks)
 
     def _keep(self) -> None:
         if self._save is not None and self._totals.n_chunks:

@@ -21,6 +21,7 @@ from ..inference.weights import (
 from ..paths import StrPath
 from ..recipes import RECIPES, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
 from ..sources.opening import open_runnable
@@ -157,6 +158,11 @@ def wanted_types(types: Sequence[StrPath | RecipeLike]) -> list[Wanted]:
         if not isinstance(name, str):
             recipe = Recipe.parse(name)
             wanted.append(Wanted(recipe.name, recipe, Overrides()))
+        elif name.lower().endswith(".gguf"):
+            raise UnsupportedTypeError(
+                f"{name!r} is a file and not a type; give it as a model beside the "
+                "others"
+            )
         elif name.lower() == "all":
             wanted += [
                 Wanted(recipe.name, recipe, Overrides(), required=False)
@@ -195,6 +201,7 @@ def entries_of(
     able = [e for e in entries if not e.main_type.is_quantized]
     made: list[Entry] = []
     for entry in able or entries:
+        say_fit(importance, entry.source)
         prefix = f"{entry.name}:" if len(able) > 1 else ""
         for each in wanted:
             plain = Entry(f"{prefix}{each.name}", entry.source, each)

@@ -16,11 +16,14 @@ from ..execution.workers import Workers, workers_of
 from ..forward.base import Model
 from ..gguf.source import unchanged
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
+from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import DEFAULT_ACTIVATIONS, precision_named
+from ..parameters import check_callbacks
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
 from ..recipes import Recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..sources.opening import ModelLike, open_runnable
 from ..tokens.chunks import Chunks, chunk_text
@@ -72,9 +75,11 @@ def perplexity(
     """
     wanted = None if recipe is None else Recipe.parse(recipe)
     precision = precision_named(activations)
+    check_callbacks(progress=progress)
     refuse_idle(importance, recipe=recipe)
     weighting = importance_of(importance)
     source = open_runnable(model)
+    say_fit(weighting, source)
     cut = chunk_text(source, as_text(text), checked_options(options))
     loaded = share_model(
         source,
@@ -84,7 +89,7 @@ def perplexity(
         progress=progress,
         precision=precision,
     )
-    with unchanged(source):
+    with unchanged(source), damage_named(source):
         return measure(loaded, cut, activations, threads, progress)
 
 

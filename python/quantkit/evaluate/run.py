@@ -23,6 +23,7 @@ from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_pieces
 from ..forward.base import Head, Model
 from ..gguf.source import refuse_changed, unchanged
+from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import precision_named
 from ..progress import Progress
@@ -135,9 +136,10 @@ class ComparisonRun:
             kept = _Kept(_head_of(base), store, number)
             work = (Alone(name, base, self._chunk(place)) for place in left)
             results = self._workers.in_order(score_base, work)
-            for place, (_, (timed, hidden)) in zip(left, results, strict=True):
-                store.put(kept.number[place], hidden)
-                self._note(self.known.base, place, timed, len(left), progress)
+            with damage_named(self.known.base.source):
+                for place, (_, (timed, hidden)) in zip(left, results, strict=True):
+                    store.put(kept.number[place], hidden)
+                    self._note(self.known.base, place, timed, len(left), progress)
             del base, work, results  # free everything except the head
             for entry in self.known.entries[1:]:
                 own = self.known.left(entry)
@@ -167,8 +169,9 @@ class ComparisonRun:
             for place in places
         )
         results = self._workers.in_order(score_beside, work)
-        for place, (_, timed) in zip(places, results, strict=True):
-            self._note(entry, place, timed, len(places), progress)
+        with damage_named(entry.source):
+            for place, (_, timed) in zip(places, results, strict=True):
+                self._note(entry, place, timed, len(places), progress)
 
     def _chunk(self, place: Place) -> Chunk:
         text, i = place

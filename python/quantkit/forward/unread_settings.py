@@ -17,7 +17,13 @@ from ..settings import checked, integer, shown
 from .facts import Facts
 from .rotary import rotated_size
 
-__all__ = ["HARMLESS", "NEUTRAL", "refuse_foreign_tokens", "refuse_unread_settings"]
+__all__ = [
+    "HARMLESS",
+    "HARMLESS_IN",
+    "NEUTRAL",
+    "refuse_foreign_tokens",
+    "refuse_unread_settings",
+]
 
 NEUTRAL: dict[str, Callable[[Facts], Any]] = {
     "attention.causal": lambda facts: True,
@@ -30,7 +36,6 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 """Key -> the value that changes nothing, by the other metadata."""
 
 HARMLESS = {
-    "attention.head_count_kv": "without effect in latent attention",
     "attention.temperature_length": "without effect if `temperature_scale` is 0",
     "classifier.output_labels": "for the head of a classifier",
     "classifier.pooling_type": "for the head of a classifier",
@@ -44,9 +49,46 @@ HARMLESS = {
     "pooling_type": "for the outputs of embedding models",
     "rope.dimension_sections": "positions in images; in a text all are alike",
     "rope.scaling.finetuned": "information, except in Granite, which reads it",
+    "rope.scaling.original_context_length": "for YaRN and LongRoPE, which read it",
     "vocab_size": "the number of tokens is that of the list of tokens",
 }
 """Key -> why a family that does not read it may ignore it."""
+
+NO_DENSE_PART = {"feed_forward_length": "all layers have experts, with their own key"}
+NO_ROTATION = dict.fromkeys(
+    (
+        "rope.dimension_count",
+        "rope.freq_base",
+        "rope.scale_linear",
+        "rope.scaling.attn_factor",
+        "rope.scaling.factor",
+        "rope.scaling.type",
+    ),
+    "the architecture does not rotate queries and keys",
+)
+HARMLESS_IN = {
+    "bloom": NO_ROTATION,
+    "deepseek2": {
+        "attention.head_count_kv": "latent attention has as many as query heads",
+        "attention.value_length": "the size of the latent vector has its own key",
+    },
+    "ernie4_5": dict.fromkeys(
+        (
+            "expert_feed_forward_length",
+            "expert_shared_feed_forward_length",
+            "interleave_moe_layer_step",
+            "leading_dense_block_count",
+        ),
+        "for ernie4_5-moe, which is another architecture",
+    ),
+    "gpt-oss": NO_DENSE_PART,
+    "gpt2": NO_ROTATION,
+    "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
+    "mpt": NO_ROTATION,
+    "qwen2moe": NO_DENSE_PART,
+    "qwen3moe": NO_DENSE_PART,
+}
+"""Architecture -> the same for this architecture only."""
 
 TOKEN_IDS = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id")
 

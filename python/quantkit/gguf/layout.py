@@ -85,6 +85,13 @@ class TensorSpec:
     type: QuantType
 
     def __post_init__(self) -> None:
+        if not isinstance(self.shape, tuple | list) or not isinstance(
+            self.type, QuantType
+        ):
+            raise ShapeError(
+                f"tensor {self.name!r} has the shape {self.shape!r} and the type "
+                f"{self.type!r}; expected a tuple of integers and a QuantType"
+            )
         if len(self.shape) > MAX_DIMENSIONS:
             raise ShapeError(
                 f"tensor {shown(self.name)} has {len(self.shape)} dimensions; "
@@ -132,7 +139,7 @@ def ggml_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
     Outer axes of length 1 are dropped, and one number is a row of 1: `ggml_n_dims`.
     """
-    first = next((i for i, n in enumerate(shape[:-1]) if n > 1), len(shape) - 1)
+    first = next((i for i, n in enumerate(shape[:-1]) if n != 1), len(shape) - 1)
     return shape[first:] if shape else (1,)
 
 

@@ -165,6 +165,11 @@ def _open_shards(path: Path) -> list[_Shard]:
     count = (
         _integer(opened, SPLIT_COUNT) if SPLIT_COUNT in opened.header.metadata else 0
     )
+    if not 0 <= count <= MAX_SHARDS:
+        raise FormatError(
+            f"{path}: {SPLIT_COUNT} is {count}; expected 0 to {MAX_SHARDS}, since the "
+            "names of files have five digits"
+        )
     if count <= 1:  # gguf-split leaves a count of 0 in a merged model
         return [opened]
     number = _integer(opened, SPLIT_NUMBER)
@@ -210,7 +215,7 @@ def _open_part(path: Path, opened: Path) -> _Shard:
 def _shard_paths(path: Path, number: int, count: int) -> list[Path]:
     """The paths of all parts, from the path and the number of one of them."""
     ending = f"-{number + 1:05d}-of-{count:05d}.gguf"
-    if not (0 <= number < count <= MAX_SHARDS and path.name.endswith(ending)):
+    if not (0 <= number < count and path.name.endswith(ending)):
         raise FormatError(
             f"{path} is part {number + 1} of {count} of a split model; its name must "
             f"end in {ending} so that the other parts can be found"

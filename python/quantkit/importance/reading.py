@@ -187,6 +187,8 @@ def _read_legacy(path: Path) -> Contents:
     at = 0
     try:
         (n_entries,) = struct.unpack_from("<i", data)
+        if n_entries < 1:
+            raise ValueError("there is no entry")
         at = 4
         for _ in range(n_entries):
             (length,) = struct.unpack_from("<i", data, at)
@@ -199,7 +201,7 @@ def _read_legacy(path: Path) -> Contents:
             counts = np.array([max(n_calls, 1)], np.int64)
             sums[name] = Sums(values.reshape(1, -1), None, counts)
             at += 4 * n_values
-        n_chunks, texts = _end_of(data[at:])
+        n_chunks, texts = _end_of(data, at)
     except (struct.error, ValueError):
         raise FormatError(
             f"{path} is neither a GGUF file nor a complete legacy imatrix file: there "
@@ -208,17 +210,17 @@ def _read_legacy(path: Path) -> Contents:
     return Contents(sums, texts, chunk_count=n_chunks, is_legacy=True)
 
 
-def _end_of(data: bytes) -> tuple[int, tuple[str, ...]]:
+def _end_of(data: bytes, at: int) -> tuple[int, tuple[str, ...]]:
     """The optional number of chunks and name of the text at the end of a .dat file.
 
     Raises:
         struct.error: they are incomplete.
     """
-    if not data:
+    if at == len(data):
         return 0, ()
-    (n_chunks,) = struct.unpack_from("<i", data)
-    if len(data) == 4:
+    (n_chunks,) = struct.unpack_from("<i", data, at)
+    if at + 4 == len(data):
         return n_chunks, ()
-    (length,) = struct.unpack_from("<i", data, 4)
-    (name,) = struct.unpack_from(f"<{max(length, 0)}s", data, 8)
+    (length,) = struct.unpack_from("<i", data, at + 4)
+    (name,) = struct.unpack_from(f"<{max(length, 0)}s", data, at + 8)
     return n_chunks, (name.decode(errors="replace"),) if name else ()

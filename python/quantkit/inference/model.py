@@ -14,6 +14,7 @@ from ..forward.base import Model as LoadedModel
 from ..gguf.source import ModelSource, refuse_changed
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..recipes import Recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..sources.checking import check_source
 from ..sources.opening import ModelLike, open_runnable
@@ -84,10 +85,12 @@ class Model:
         refuse_idle(importance, recipe=recipe)
         source = open_runnable(model)
         check_source(source)
+        weighting = importance_of(importance)
+        say_fit(weighting, source)
         weights = load_weights(
             source,
             wanted,
-            importance=importance_of(importance),
+            importance=weighting,
             precision=precision,
             threads=threads,
         )

@@ -18,7 +18,7 @@ from .baichuan import Baichuan
 from .bloom import Bloom
 from .cohere import Cohere
 from .config_keys import check_sizes, checked_config
-from .config_relations import check_relations, check_synonyms
+from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
 from .ernie4_5 import Ernie45
 from .exaone4 import Exaone4
@@ -130,6 +130,7 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
     """
     stated = checked_config(config)
     family = family_for_config(stated)
+    check_nested(stated)
     check_synonyms(stated)
     check_sizes(stated, longest)
     complete = family.complete(stated)
@@ -183,7 +184,7 @@ def load_model(
     model = family.load(facts, claims)
     further = range(facts.n_layers, facts.n_blocks)
     claims.refuse_unlike_layers()
-    claims.refuse_left_over(arch, (*family.unread, *(f"blk.{i}." for i in further)))
+    claims.refuse_left_over(arch, family.unread, further)
     return model
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from ..errors import CheckpointError
 from ..forward.base import Config
 from ..settings import shown
+from .config_keys import KINDS
 
-__all__ = ["check_relations", "check_synonyms"]
+__all__ = ["check_nested", "check_relations", "check_synonyms"]
 
 # Keys of different config classes for one setting.  If a config has several of them,
 # which one counts differs between transformers and llama.cpp's converter.
@@ -37,6 +38,12 @@ WIDTHS, HEADS, KV_HEADS, LAYERS, EXPERTS, EXPERTS_USED = (
     SYNONYMS[6],
     SYNONYMS[7],
 )
+OUTER = (
+    *("architectures", "model_type", "text_config", "quantization_config"),
+    *("tie_word_embeddings", "vocab_size", "padded_vocab_size"),
+    *("bos_token_id", "eos_token_id", "pad_token_id"),
+)
+"""Keys that count at the top level of a config that has a `text_config`."""
 LAYER_TYPES = ("full_attention", "sliding_attention", "attention")
 
 
@@ -58,6 +65,29 @@ def check_synonyms(config: Config) -> None:
                     f"{other} is {shown(config[other])}; both are for the same "
                     "setting: remove the wrong one"
                 )
+
+
+def check_nested(config: Config) -> None:
+    """Refuse settings of the text model that are only outside its `text_config`.
+
+    transformers ignores them there, and takes the defaults of its class.
+
+    Args:
+        config: as it is in config.json, with the keys of `text_config` also at the top
+            level.
+
+    Raises:
+        CheckpointError: there is such a setting.
+    """
+    inner = config.get("text_config")
+    if not inner:
+        return
+    for key, value in config.items():
+        if key in KINDS and key not in OUTER and key not in inner and value is not None:
+            raise CheckpointError(
+                f"config.json: {key} is {shown(value)}, but outside text_config, where "
+                "transformers does not read it; move it into text_config, or remove it"
+            )
 
 
 def check_relations(config: Config) -> None:

@@ -49,16 +49,17 @@ def require_setting(config: Config, key: str, *allowed: Any) -> None:
     Args:
         config: may lack the key or have null.
         key: the config key.
-        allowed: the supported values; the error names the first.
+        allowed: the supported values.
 
     Raises:
         UnsupportedModelError: the config has another value.
     """
     value = config.get(key)
     if value is not None and value not in allowed:
+        supported = " or ".join(map(repr, allowed))
         raise UnsupportedModelError(
             f"config.json has {key}: {shown(value)}; for this architecture GGUF "
-            f"readers support only {allowed[0]!r}"
+            f"readers support only {supported}"
         )
 
 

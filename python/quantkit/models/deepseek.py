@@ -38,6 +38,8 @@ GATINGS = ("softmax", "softmax", "sigmoid", "softmax_of_chosen")
 GLM_TOKENS = 154880
 
 
+PREDICTION = ".eh_proj.weight"
+"""The end of the name of a tensor that only multi-token prediction layers have."""
 YARN_SCALES = ("factor", "attention_factor", "mscale", "mscale_all_dim")
 
 
@@ -46,7 +48,11 @@ class DeepseekV2(Family):
 
     name = "deepseek2"
     hf_classes: ClassVar[tuple[str, ...]] = ("DeepseekV2ForCausalLM",)
-    defaults: ClassVar = {"rms_norm_eps": 1e-6, "norm_topk_prob": False}
+    defaults: ClassVar = {
+        "rms_norm_eps": 1e-6,
+        "norm_topk_prob": False,
+        "topk_method": "greedy",
+    }
     renames: ClassVar = ((".e_score_correction_bias", ".e_score_correction.bias"),)
     inner: ClassVar = {
         **DECODER_LAYER,
@@ -70,6 +76,8 @@ class DeepseekV2(Family):
     }
     layout: ClassVar[Layout] = Layout()
 
+    rope_types = ("default", "yarn", "dynamic")
+    drops_tied_head = True
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,
         "scoring_func": ("softmax",),
@@ -85,6 +93,8 @@ class DeepseekV2(Family):
         whole = super().complete(config)
         if whole.get("head_dim") is None:
             whole["head_dim"] = required(whole, "qk_rope_head_dim")
+        if whole.get("topk_method") == "greedy" and (whole.get("n_group") or 1) > 1:
+            whole |= {"n_group": None, "topk_group": None}  # transformers ignores them
         return whole
 
     def check_settings(self, config: Config) -> None:
@@ -150,10 +160,17 @@ class DeepseekV2(Family):
         readers do not run them.
         """
         last = n_layers(config) - 1
+        skipped = {
+            match[1]
+            for name in stored
+            if name.endswith(PREDICTION) and (match := self.layer.match(name))
+        }
         kept = {
             name: tensor
             for name, tensor in stored.items()
-            if not (match := self.layer.match(name)) or int(match[1]) <= last
+            if not (match := self.layer.match(name))
+            or match[1] not in skipped
+            or int(match[1]) <= last
         }
         yield from super().mapped(config, kept)
 

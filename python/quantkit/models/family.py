@@ -22,6 +22,7 @@ from ..gguf.keys import Field
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
 from .config_biases import check_biases
 from .rope_config import check_rotary
+from .tied_head import check_tied_head
 from .unknown_tensors import unknown_tensor
 
 __all__ = ["DECODER_LAYER", "DECODER_TENSORS", "SILU", "Family", "Named", "Tensors"]
@@ -72,6 +73,7 @@ class Family:
             key for the setting; others are refused.
         rope_types: the types of rope scaling that GGUF readers support; none if heads
             do not rotate.
+        drops_tied_head: whether a stored head is left out if the config ties it.
         rotates_partly: whether they read how many components of a head rotate.
         truncates_yarn: whether they round the ends of YaRN's ramp to whole pairs.
         renames: (old, new) replacements applied to the checkpoint's tensor names,
@@ -92,6 +94,7 @@ class Family:
     defaults: ClassVar[Mapping[str, Any]] = {}
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
     rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "yarn", "dynamic")
+    drops_tied_head: ClassVar[bool] = False
     rotates_partly: ClassVar[bool] = False
     truncates_yarn: ClassVar[bool] = True
     renames: ClassVar[tuple[tuple[str, str], ...]] = ()
@@ -217,6 +220,8 @@ class Family:
         """
         check_biases(config, stored)
         is_tied = config.get("tie_word_embeddings", False)
+        if is_tied and self.drops_tied_head:
+            check_tied_head(stored)
         has_head = any(name.endswith("lm_head.weight") for name in stored)
         if not is_tied and "lm_head" in self.outer and not has_head:
             raise CheckpointError(

@@ -69,6 +69,7 @@ class Gemma(Family):
         "tie_word_embeddings": True,
     }
     skipped: ClassVar[tuple[str, ...]] = (*COMPUTED, "lm_head.weight")
+    drops_tied_head: ClassVar[bool] = True
     assumed: ClassVar = {
         "hidden_act": GELUS,
         "hidden_activation": GELUS,
@@ -88,7 +89,7 @@ class Gemma(Family):
             UnsupportedModelError: the config has such a setting.
         """
         super().check_settings(config)
-        if "lm_head.weight" in self.skipped:
+        if self.drops_tied_head:
             require_setting(config, "tie_word_embeddings", True)
 
     def converted(
@@ -202,6 +203,7 @@ class Gemma3(Gemma2):
         LOGIT_CAP: None,
     }
     skipped = COMPUTED
+    drops_tied_head = False
     foreign = ("vision_tower.", "vision_model.", "multi_modal_projector.")
     assumed: ClassVar = {**Gemma.assumed, ATTENTION_CAP: (None,)}
     wide_layers = 62

@@ -56,7 +56,7 @@ class Granite(Llama):
             attention_scale=facts.number("attention.scale", 0.0, number(0)) or None,
             embedding_scale=facts.number("embedding_scale", 1.0) or 1.0,
             residual_scale=facts.number("residual_scale", 1.0) or 1.0,
-            logit_scale=1 / facts.number("logit_scale", None, number(above=0)),
+            logit_scale=1 / facts.number("logit_scale", None, number(1e-30)),
             rotates=lambda layer: rotates,
         )
 

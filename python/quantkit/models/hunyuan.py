@@ -45,6 +45,7 @@ class HunYuanDense(Family):
         "self_attn.query_layernorm": "attn_q_norm",
         "self_attn.key_layernorm": "attn_k_norm",
     }
+    drops_tied_head = True
     assumed: ClassVar = {**SILU, "use_cla": (False,)}
     layout: ClassVar[Layout] = Layout(query_norms="required")
 

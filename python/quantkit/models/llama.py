@@ -28,8 +28,12 @@ from ..gguf.keys import Field, uint32
 from .config import head_size, required, text_fields
 from .family import DECODER_LAYER, Family, Named
 from .rope_config import llama3_factors
+from .windows import warn_of_windows
 
 __all__ = ["Llama", "Mixtral", "interleaved_rows"]
+
+
+WINDOWED_CLASSES = ("MistralForCausalLM", "MixtralForCausalLM")
 
 
 class Llama(Family):
@@ -62,6 +66,16 @@ class Llama(Family):
         if self.fills_head_size:
             whole["head_dim"] = head_size(whole)
         return whole
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent; warn of Mistral's window.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        if set(WINDOWED_CLASSES) & set(config.get("architectures") or ()):
+            warn_of_windows(config)
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

@@ -91,5 +91,5 @@ class MiniCPM(Llama):
             super().traits(facts, claims),
             embedding_scale=facts.number("embedding_scale", EMBEDDING_SCALE),
             residual_scale=facts.number("residual_scale", DEPTH_SCALE / depth),
-            logit_scale=1 / facts.number("logit_scale", default, number(above=0)),
+            logit_scale=1 / facts.number("logit_scale", default, number(1e-30)),
         )

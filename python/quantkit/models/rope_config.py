@@ -6,6 +6,7 @@ GGUF format document.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -31,6 +32,8 @@ __all__ = [
     "yarn_attention_factor",
 ]
 
+_log = logging.getLogger(__name__)
+
 # Scaling types that depend on the model's original context length; its default is
 # `max_position_embeddings`.
 TELL_ORIGINAL = ("llama3", "yarn", "longrope")
@@ -43,6 +46,9 @@ YARN_FIELDS = {
     "rope.scaling.yarn_beta_fast": "beta_fast",
     "rope.scaling.yarn_beta_slow": "beta_slow",
 }
+BETAS = {"beta_fast": 32.0, "beta_slow": 1.0}
+"""YaRN's usual values."""
+
 # Different config keys for the same setting.
 BASES = (
     "global_rope_theta",
@@ -119,7 +125,7 @@ def _stated(config: Config) -> Mapping[str, Any]:
     old: Mapping[str, Any] = config.get("rope_scaling") or {}
     if "full_attention" in new or "sliding_attention" in new:
         new = new.get("full_attention") or {}
-        return {**new, **old.get("full_attention", old)}
+        return {**new, **(old.get("full_attention") or old)}
     if new and old and old != new and config.get("default_theta", 0) is None:
         raise CheckpointError(
             "config.json has both rope_scaling and rope_parameters, and they differ; "
@@ -231,7 +237,21 @@ def check_rotary(
         require_setting({"truncate": True, **parameters}, "truncate", truncates)
         require_setting(parameters, "extrapolation_factor", 1.0)
         require_setting(parameters, "attn_factor", 1.0)
-    local = (config.get("rope_parameters") or {}).get("sliding_attention") or {}
+        if any(parameters.get(key, usual) != usual for key, usual in BETAS.items()):
+            _log.warning(
+                "config.json: beta_fast or beta_slow of rope scaling 'yarn' is other "
+                "than 32 and 1; they are written, but llama.cpp ignores them"
+            )
+    stated = config.get("rope_parameters") or {}
+    base, used = stated.get("rope_theta"), parameters.get("rope_theta")
+    if base is not None and base != used:
+        _log.warning(
+            "config.json has rope_theta %g in rope_parameters, but rope_scaling "
+            "replaces all of it, as in transformers 5, and the base is %s; if that is "
+            "not meant, move the settings of rope_scaling into rope_parameters",
+            *(base, used),
+        )
+    local = stated.get("sliding_attention") or {}
     require_setting(local, "rope_type", "default")
     require_setting(local, "partial_rotary_factor", 1.0)
 

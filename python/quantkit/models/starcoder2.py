@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ..forward.base import Model
+from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
@@ -12,6 +12,7 @@ from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from .family import DECODER_LAYER, Family
+from .windows import warn_of_windows
 
 __all__ = ["Starcoder2"]
 
@@ -38,6 +39,15 @@ class Starcoder2(Family):
         gate="none",
         feed_forward_bias="required",
     )
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent; warn of the window.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        warn_of_windows(config)
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays.rows import quantize_rows
+from ..arrays.scaled_importance import scaled_importance
 from ..errors import ShapeError
 from ..gguf.importance import Importance
 from ..gguf.source import SourceTensor
@@ -102,7 +103,8 @@ class NearestRoundings:
                 f"expected [{tensor.n_cols}] or [{n_matrices}, {tensor.n_cols}]; it "
                 "may belong to another model"
             )
-        return [Nearest(own) for own in given.reshape(-1, tensor.n_cols)]
+        matrices = given.reshape(-1, tensor.n_cols)
+        return [Nearest(scaled_importance(own)) for own in matrices]
 
 
 UNWEIGHED = NearestRoundings()

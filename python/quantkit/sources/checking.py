@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import FormatError
+from ..errors import FormatError, UnsupportedModelError
 from ..gguf.keys import Field
 from ..gguf.source import ModelSource
 from ..models import check_model
@@ -44,4 +44,8 @@ def check_source(source: ModelSource) -> None:
     if isinstance(source, CheckpointSource):
         source.check()
     metadata = source.metadata
-    check_model(metadata, architecture(metadata), shapes_of(source))
+    try:
+        check_model(metadata, architecture(metadata), shapes_of(source))
+    except (FormatError, UnsupportedModelError) as error:
+        paths = getattr(source, "paths", ())
+        raise type(error)(f"{paths[0]}: {error}" if paths else str(error)) from error

@@ -194,8 +194,9 @@ class CheckpointSource:
 
     def _file_type(self) -> FileType:
         """The file type of the matrices, or of the experts if they are MXFP4."""
-        is_mxfp4 = self.checkpoint.quantization.get("quant_method") == "mxfp4"
-        if is_mxfp4 and self.type is not QuantType.Q8_0:
+        method = self.checkpoint.quantization.get("quant_method")
+        has_mxfp4 = any(t.type is QuantType.MXFP4 for t in self.tensors.values())
+        if method == "mxfp4" and has_mxfp4 and self.type is not QuantType.Q8_0:
             return FileType.MXFP4_MOE
         return FileType[self.type.name]
 

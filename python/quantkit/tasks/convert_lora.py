@@ -39,6 +39,7 @@ from ..gguf.source import SourceOpener, SourceTensor
 from ..models import settled
 from ..models.family import Family
 from ..output.writing import write_model
+from ..parameters import check_callbacks
 from ..paths import StrPath, as_path
 from ..progress import Progress
 from ..sources.checkpoint import OUTTYPES, matrix_type, once_each, typed_tensor
@@ -200,6 +201,7 @@ def convert_lora(
         raise OptionError(
             f"`outtype` is {outtype!r}; expected one of {', '.join(OUTTYPES)}"
         )
+    check_callbacks(progress=progress)
     path = as_path(out, "out")
     folders = as_path(adapter, "adapter"), as_path(base, "base")
     source = AdapterSource(*folders, outtype)

@@ -14,6 +14,7 @@ from typing import Any
 from .._version import __version__
 from ..errors import FormatError, OptionError
 from ..files.identity import hash_files, refuse_other
+from ..files.json_file import parse_json
 from ..gguf.keys import Field, string
 from ..progress import Progress
 from ..recipes import Recipe
@@ -105,7 +106,7 @@ def recorded_origin(metadata: Mapping[str, Field], where: str) -> Origin | None:
         return None
     where = f"{where}: {RECIPE}"
     try:
-        made: dict[str, Any] = json.loads(metadata[RECIPE].value)
+        made: dict[str, Any] = parse_json(metadata[RECIPE].value, where)
         edits = Edits(
             dict(map(parse_field, made.pop("override_kv", ()))),
             frozenset(map(int, made.pop("prune_layers", ()))),
@@ -113,7 +114,7 @@ def recorded_origin(metadata: Mapping[str, Field], where: str) -> Origin | None:
         missing = MissingImportance(
             made.pop("missing_imatrix", MissingImportance.REFUSE)
         )
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise FormatError(f"{where} is not a recipe: {error}") from None
     recipe, overrides = recipe_from_dict(made, where)
     if recipe is None:

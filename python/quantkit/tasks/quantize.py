@@ -26,12 +26,14 @@ from ..importance.record import imatrix_fields
 from ..output.resume import journal_for
 from ..output.splits import Part, by_shards, by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
+from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
 from ..quantizing.rounding import NearestRoundings
 from ..quantizing.tensor_errors import TensorErrors
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
+from ..recipes.importance_fit import is_used, say_fit
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
@@ -90,8 +92,9 @@ def quantize_file(
         overrides: types that replace the recipe's.
         edits: metadata to set and layers to remove.
         importance: weight of each column's error: the path of an imatrix file, which
-            is then recorded in the metadata as by llama-quantize; an
-            `ImportanceMatrix`; or by tensor name, numbers [cols] or [matrices, cols].
+            is then recorded in the metadata as by llama-quantize, if any tensor gets a
+            type that uses it; an `ImportanceMatrix`; or by tensor name, numbers [cols]
+            or [matrices, cols].
         missing_importance: for tensors that need importance and have none: "refuse", or
             "fallback" to the next better type.
         allow_requantize: accept tensors that are already quantized.
@@ -116,6 +119,14 @@ def quantize_file(
             that it would read back as NaN or infinity; the message names it.
         QuantkitError: the model cannot be read, or the file cannot be written.
     """
+    check_flags(
+        allow_requantize=allow_requantize,
+        keep_split=keep_split,
+        measure=measure,
+        provenance=provenance,
+        dry_run=dry_run,
+    )
+    check_callbacks(progress=progress, notify=notify)
     origin = Origin(
         Recipe.parse(recipe),
         _of_kind(Overrides, overrides, "overrides"),
@@ -143,13 +154,18 @@ def quantize_file(
         allow_requantize=allow_requantize,
         missing_importance=origin.missing_importance,
     )
+    if is_used(weighting, source, assigned):
+        say_fit(weighting, source)
+    else:
+        about_imatrix, imatrix = {}, None
     metadata = quantized_metadata(source, origin.recipe, origin.edits, about_imatrix)
     if provenance:
         metadata |= provenance_fields(origin, source, imatrix, progress)
     parts = _parts(source, assigned, target, metadata, keep_split, split_max_bytes)
     refuse_to_overwrite(source, parts)
     for part in parts:
-        refuse_input("`out`", part.path, {"the importance matrix": imatrix})
+        given_path = importance_path(importance)
+        refuse_input("`out`", part.path, {"the importance matrix": given_path})
     roundings = NearestRoundings(weighting or {})
     for tensor in source.tensors.values():
         roundings.of(tensor)  # refuses importance of another shape before any work
@@ -208,7 +224,7 @@ def quantized_metadata(
     kept["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
     kept["general.file_type"] = uint32(recipe.file_type)
     set_last = {**edits.metadata, **about_imatrix}
-    return file_metadata(kept, replace(edits, metadata=set_last))
+    return file_metadata(kept, replace(edits, metadata=set_last), source.n_layers)
 
 
 def _parts(

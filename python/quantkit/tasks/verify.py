@@ -21,12 +21,14 @@ from ..gguf.reader import GGUFFile
 from ..gguf.source import SourceTensor, unchanged
 from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
+from ..parameters import check_callbacks
 from ..paths import StrPath, as_path
 from ..progress import Progress
 from ..quantizing.rounding import NearestRoundings
 from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Assignment
 from ..recipes.files import recorded_recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
 from ..sources.edits import EditedModel, Edits, edit
@@ -111,6 +113,7 @@ def verify_file(
         OptionError: the recipe is not known, or the importance is missing.
         QuantkitError: a file cannot be read.
     """
+    check_callbacks(progress=progress)
     with GGUFFile(as_path(path, "path")) as made:
         origin = _origin_of(made, has_importance=importance is not None)
         if importance is None and any(key in made.metadata for key in IMATRIX_KEYS):
@@ -127,6 +130,7 @@ def verify_file(
             allow_requantize=True,
             missing_importance=origin.missing_importance,
         )
+        say_fit(weighting, model)
         with unchanged(made, model):
             tensors = _tensor_differences(
                 made, model, assigned, weighting, threads, progress

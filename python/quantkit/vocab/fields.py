@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -72,6 +72,7 @@ def tokenizer_fields(
     if rules.space is SpacePrefix.SETTINGS_FIRST:
         fields |= _space_of_settings(files)
     fields |= job.vocabulary()
+    _refuse_equal_texts(folder, fields[_KEY + "tokens"].value)
     kind = fields[_KEY + "model"].value
     if pre_tokenizer is not None and kind not in ("gpt2", "bert"):
         raise CheckpointError(
@@ -83,7 +84,28 @@ def tokenizer_fields(
     size = config.get("vocab_size")
     if isinstance(size, int):
         fields |= _written(rules.sizes.get(size, {}))
-    return fields | (_hunyuan_fields(files) if rules.is_hunyuan else {})
+    if rules.is_hunyuan:
+        fields |= _hunyuan_fields(files, len(fields[_KEY + "tokens"].value))
+    return fields
+
+
+def _refuse_equal_texts(folder: Path, texts: Sequence[str]) -> None:
+    """Refuse two tokens with one text: llama.cpp stops when it loads them.
+
+    Raises:
+        CheckpointError: two tokens have the same text, which is not empty.
+    """
+    if len(set(texts)) == len(texts):
+        return
+    first: dict[str, int] = {}
+    for i, text in enumerate(texts):
+        if text and first.setdefault(text, i) != i:
+            raise CheckpointError(
+                f"{folder}: the tokens {first[text]} and {i} have the same text "
+                f"{text!r:.80}, but readers need a different one for each; correct the "
+                "added tokens in tokenizer.json, tokenizer_config.json or "
+                "added_tokens.json"
+            )
 
 
 def _written(values: Mapping[str, int | bool]) -> dict[str, Field]:
@@ -239,16 +261,16 @@ class _Job:
         return {kind: added[text] for kind, text in wanted.items() if text in added}
 
 
-def _hunyuan_fields(files: TokenizerFiles) -> dict[str, Field]:
+def _hunyuan_fields(files: TokenizerFiles, n_tokens: int) -> dict[str, Field]:
     """Ids that HunYuan's configs give wrongly or under other keys."""
-    corrected: dict[str, Field] = {}
     config = files.config
-    if not files.tokenizer and config.get("hidden_size") == _HUNYUAN_WIDTH:
-        corrected[_KEY + "bos_token_id"] = uint32(_HUNYUAN_BOS)
-    end = config.get("eod_token_id")
-    if isinstance(end, int) and end >= 0:
-        corrected[_KEY + "eos_token_id"] = uint32(end)
     ends = files.read_generation().get("eos_token_id")
-    if isinstance(ends, list) and len(ends) >= 2 and ends[0] >= 0:
-        corrected[_KEY + "eot_token_id"] = uint32(ends[0])
-    return corrected
+    turn = ends[0] if isinstance(ends, list) and len(ends) >= 2 else None
+    corrected = {
+        key: i
+        for key, i in (("eos", config.get("eod_token_id")), ("eot", turn))
+        if isinstance(i, int) and 0 <= i < n_tokens
+    }
+    if not files.tokenizer and config.get("hidden_size") == _HUNYUAN_WIDTH:
+        corrected["bos"] = _HUNYUAN_BOS
+    return _written({f"{kind}_token_id": i for kind, i in corrected.items()})

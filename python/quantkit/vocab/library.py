@@ -125,8 +125,8 @@ def library_tokenizer(files: TokenizerFiles, definition: Json) -> tokenizers.Tok
         tokenizer = _load({"model": model} | {k: definition.get(k) for k in kept})
     if tokenizer is None:
         raise FormatError(
-            f"the tokenizers library cannot read the vocabulary in {files.folder}; "
-            "download its files again"
+            f"the tokenizers library cannot read {files.folder}/tokenizer.json, or the "
+            "files in its place; download them again"
         )
     tokenizer.no_padding()  # transformers does not apply them either
     tokenizer.no_truncation()

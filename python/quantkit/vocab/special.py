@@ -159,8 +159,12 @@ class _Roles:
         ids: dict[str, int] = {}
         for kind in self.kinds if files.settings else ():
             flag = self.settings.get(f"add_{kind}_token")
-            if isinstance(flag, bool):
-                self.flags.setdefault(kind, flag)
+            if isinstance(flag, bool) and self.flags.setdefault(kind, flag) != flag:
+                files.notify(
+                    f"{files.folder}: add_{kind}_token is {flag} in "
+                    "tokenizer_config.json, but not by the post-processor in "
+                    "tokenizer.json, which is followed"
+                )
             text = token_text(self.settings.get(f"{kind}_token"))
             if text in by_text and by_text[text] < n_tokens:
                 ids[kind] = by_text[text]
