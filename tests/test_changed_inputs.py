@@ -69,6 +69,14 @@ def overwrite(path: Path) -> None:
         file.write(bytes(size // 2))
 
 
+def overwrite_by_nan(path: Path) -> None:
+    """Replace the second half of a file by NaN in every type of numbers."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 2)
+        file.write(b"\xff" * (size - size // 2))
+
+
 def overwrite_secretly(path: Path) -> None:
     """The same, and set the time of the change back."""
     before = path.stat()
@@ -76,7 +84,9 @@ def overwrite_secretly(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-CHANGES = pytest.mark.parametrize("change", [cut, overwrite, overwrite_secretly])
+CHANGES = pytest.mark.parametrize(
+    "change", [cut, overwrite, overwrite_secretly, overwrite_by_nan]
+)
 Change = Callable[[Path], None]
 
 

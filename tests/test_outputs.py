@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import mmap
 import os
 import stat
 import subprocess
@@ -20,9 +21,10 @@ from quantkit.collecting.collection import imatrix
 from quantkit.errors import FormatError, OutputError
 from quantkit.evaluate.saved import SavedScores, scores_beside
 from quantkit.files.locks import alone_on, open_alone
+from quantkit.files.mapped import mapped
 from quantkit.files.target import beside, target_of
 from quantkit.files.whole_file import refuse_unwritable, replace_file, write_whole
-from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec, keys
+from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec, keys, reader
 from quantkit.tasks.demo import DEMO_MODEL
 from quantkit.tasks.quantize import quantize_file
 from quantkit.tokens.options import TextOptions
@@ -466,6 +468,32 @@ def test_a_kill_never_mixes_two_split_models(
         assert split_set(folder) == new
         assert names(folder) == sorted(new)
     assert states == ["old"] * 4 + ["refused"] * 6 + ["new"] * 3
+
+
+def test_a_split_model_that_is_replaced_while_it_is_opened(
+    tmp_path: Path,
+    old_and_new: tuple[dict[str, bytes], dict[str, bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A reader that has opened an old file does not go on with the new ones."""
+    old, new = old_and_new
+    for name, data in old.items():
+        (tmp_path / name).write_bytes(data)
+    open_part = mapped
+
+    def replacing(path: Path) -> mmap.mmap:
+        found = open_part(path)
+        if "00001" in path.name:
+            for name, data in new.items():
+                replace_file(tmp_path / name, data)
+        return found
+
+    monkeypatch.setattr(reader, "mapped", replacing)
+    with pytest.raises(FormatError, match="changed while it was in use"):
+        GGUFFile(tmp_path / min(old))
+    monkeypatch.undo()
+    with GGUFFile(tmp_path / min(old)) as file:
+        assert {tensor.type for tensor in file.tensors.values()} == {QuantType.Q4_1}
 
 
 def test_an_error_while_a_split_model_is_renamed(

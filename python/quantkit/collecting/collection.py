@@ -25,7 +25,7 @@ from ..files.identity import hash_pieces
 from ..files.target import target_of
 from ..files.whole_file import refuse_unwritable
 from ..forward.base import Activations
-from ..gguf.source import identity_of, refuse_changed
+from ..gguf.source import identity_of, refuse_changed, unchanged
 from ..importance.matrix import ImportanceMatrix
 from ..importance.sums import F64
 from ..inference.damage import damage_named
@@ -236,7 +236,8 @@ class Collection:
         left = places[self._totals.n_chunks :]
         if left:
             try:
-                self._sum(left, progress)
+                with unchanged(self._source):
+                    self._sum(left, progress)
             except BaseException:
                 self._keep()
                 raise

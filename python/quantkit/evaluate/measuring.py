@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Model
-from ..gguf.source import refuse_changed
+from ..gguf.source import unchanged
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..inference.damage import damage_named
 from ..inference.shared import share_model
@@ -89,10 +89,8 @@ def perplexity(
         progress=progress,
         precision=precision,
     )
-    with damage_named(source):
-        result = measure(loaded, cut, activations, threads, progress)
-    refuse_changed(source)
-    return result
+    with unchanged(source), damage_named(source):
+        return measure(loaded, cut, activations, threads, progress)
 
 
 def measure(

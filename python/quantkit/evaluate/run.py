@@ -22,7 +22,7 @@ from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_pieces
 from ..forward.base import Head, Model
-from ..gguf.source import refuse_changed
+from ..gguf.source import refuse_changed, unchanged
 from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import precision_named
@@ -95,7 +95,8 @@ class ComparisonRun:
             self._recall()
             left = self.known.left(*self.known.entries)
             if left:
-                self._measure(left, progress)
+                with unchanged(*(entry.source for entry in self.known.entries)):
+                    self._measure(left, progress)
         result = self.so_far()
         assert result is not None  # for mypy: every chunk is measured
         return result

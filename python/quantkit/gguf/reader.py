@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..files.identity import refuse_other
 from ..files.inputs import refuse_irregular
 from ..files.mapped import mapped
 from ..files.open_files import OpenFiles
@@ -86,6 +87,8 @@ class GGUFFile:
         self.paths = tuple(shard.path for shard in shards)
         self.size_bytes = sum(len(shard.data) for shard in shards)
         self.files = OpenFiles([shard.data for shard in shards])
+        if len(shards) > 1:  # another set may take their names meanwhile
+            refuse_other(self.files.paths, self.files.states)
         self.version = first.version
         self.alignment = first.alignment
         self._metadata = _joined_metadata(first, len(shards))

@@ -7,7 +7,8 @@ the requested rows of a tensor are in memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -33,6 +34,7 @@ __all__ = [
     "identity_of",
     "opener_of",
     "refuse_changed",
+    "unchanged",
 ]
 
 Rows = NDArray[np.uint8]
@@ -172,6 +174,23 @@ def refuse_changed(source: ModelSource) -> None:
     files: OpenFiles | None = getattr(source, "files", None)
     if files is not None:
         files.refuse_changed()
+
+
+@contextmanager
+def unchanged(*sources: ModelSource) -> Iterator[None]:
+    """Check sources after work on them, even if it failed: a change may be why.
+
+    Raises:
+        FormatError: as for `refuse_changed`.
+    """
+    try:
+        yield
+    except QuantkitError:
+        for source in sources:
+            refuse_changed(source)
+        raise
+    for source in sources:
+        refuse_changed(source)
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from ..errors import FormatError, OptionError
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Activations, Model, Weights
 from ..gguf.importance import Importance
-from ..gguf.source import ModelSource
+from ..gguf.source import ModelSource, unchanged
 from ..models import load_model as load_family_model
 from ..progress import Progress
 from ..quantizing.rounding import NearestRoundings
@@ -196,6 +196,7 @@ def load_weights(
         progress: called with the number of weights quantized so far.
 
     Raises:
+        FormatError: a file of the source changed.
         QuantkitError: as for `planned_types`.
     """
     types = planned_types(source, recipe, importance, overrides) if recipe else {}
@@ -212,11 +213,12 @@ def load_weights(
         tensors[name] = TypedMatrix(data, type, tensor.n_cols, precision)
     stage = f"{recipe.name}: quantize" if recipe else "load"
     done, total = 0, sum(slab.n_weights for slab in slabs)
-    for slab, rows in workers_of(threads).in_order(Slab.convert, slabs):
-        tensors[slab.tensor.name].data[slab.start : slab.stop] = rows
-        done += slab.n_weights
-        if progress is not None:
-            progress(stage, done, total)
+    with unchanged(source):
+        for slab, rows in workers_of(threads).in_order(Slab.convert, slabs):
+            tensors[slab.tensor.name].data[slab.start : slab.stop] = rows
+            done += slab.n_weights
+            if progress is not None:
+                progress(stage, done, total)
     return MemoryWeights({name: _with_scale(name, tensors) for name in tensors})
 
 

@@ -19,7 +19,7 @@ from ..files.open_files import WatchedFiles
 from ..files.target import target_of
 from ..gguf.keys import Field
 from ..gguf.layout import TensorSpec
-from ..gguf.source import ModelSource, SourceTensor, refuse_changed
+from ..gguf.source import ModelSource, SourceTensor, unchanged
 from ..gguf.writer import GGUFWriter
 from ..progress import Notify, Progress
 from ..quantizing.rounding import UNWEIGHED, Roundings
@@ -110,12 +110,12 @@ def write_parts(
             stack.enter_context(journal)
         output = _Output(_opened(stack, parts, writers), journal, total, progress)
         try:
-            left = output.take_up(slabs, notify)
-            for slab, (data, record) in workers.in_order(work, left):
-                output.write(slab, data, record)
-            for writer in writers:
-                writer.sync()
-            refuse_changed(source)
+            with unchanged(source):
+                left = output.take_up(slabs, notify)
+                for slab, (data, record) in workers.in_order(work, left):
+                    output.write(slab, data, record)
+                for writer in writers:
+                    writer.sync()
             if watched is not None:
                 watched.refuse_changed()
             commit(writers)

@@ -18,7 +18,7 @@ from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType
 from ..gguf.layout import ggml_shape
 from ..gguf.reader import GGUFFile
-from ..gguf.source import SourceTensor, refuse_changed
+from ..gguf.source import SourceTensor, unchanged
 from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
 from ..parameters import check_callbacks
@@ -131,14 +131,15 @@ def verify_file(
             missing_importance=origin.missing_importance,
         )
         say_fit(weighting, model)
-        tensors = _tensor_differences(
-            made, model, assigned, weighting, threads, progress
-        )
-        keys = _key_differences(
-            made.metadata, quantized_metadata(model, origin.recipe, origin.edits)
-        ) + _hash_differences(made.metadata, model.paths, importance_path(importance))
-        for used in (made, model):
-            refuse_changed(used)
+        with unchanged(made, model):
+            tensors = _tensor_differences(
+                made, model, assigned, weighting, threads, progress
+            )
+            hashes = _hash_differences(
+                made.metadata, model.paths, importance_path(importance)
+            )
+        expected = quantized_metadata(model, origin.recipe, origin.edits)
+        keys = _key_differences(made.metadata, expected) + hashes
     return Verification(
         made.path, origin.recipe.name, len(model.tensors), tuple(tensors), tuple(keys)
     )
