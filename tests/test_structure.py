@@ -195,6 +195,11 @@ def test_layers_that_predict_further_tokens_are_not_run(
     assert len(loaded.layers) == 3
     with pytest.raises(FormatError, match="give a size of 0"):
         check({**metadata, "llama.nextn_predict_layers": uint32(3)}, shapes)
+    many = {
+        "llama.block_count": uint32(2**31 - 1),
+        "llama.nextn_predict_layers": uint32(2**31 - 4),
+    }
+    check({**metadata, **many}, shapes)  # at once
 
 
 def test_scales_beside_matrices_count_as_read(llama: Model) -> None:

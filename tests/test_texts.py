@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from quantkit.errors import FormatError, OptionError, QuantkitError
 from quantkit.gguf.keys import boolean, string
 from quantkit.sources.opening import open_source
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
-from quantkit.tokens import chat_process, cutting
+from quantkit.tokens import chat_child, chat_process, cutting
 from quantkit.tokens.chat import ChatTemplate
 from quantkit.tokens.chunks import chunk_text
 from quantkit.tokens.options import TextOptions
@@ -274,6 +275,57 @@ def test_templates_run_in_a_sandbox() -> None:
     ):
         with pytest.raises(FormatError, match="cannot render"):
             ChatTemplate(template, {}).render(MESSAGES)
+
+
+ESCAPES = (
+    "''.__class__",
+    "''['__class__']",
+    "''|attr('__class__')",
+    "''|attr('__cla' ~ 'ss__')",
+    "[''] | map(attribute='__class__') | list",
+    "[''] | map('attr', '__class__') | first",
+    "{'a': ''} | dictsort(by='__class__')",
+    "[''] | sort(attribute='__class__.__mro__')",
+    "[''] | groupby('__class__')",
+    "'{0.__class__.__mro__}'.format('')",
+    "'{a.__class__}'.format_map({'a': ''})",
+    "('{0.__class__}' | string).format(cycler)",
+    "self.__init__.__globals__",
+    "self._TemplateReference__context",
+    "cycler.__init__.__globals__.os.popen('id').read()",
+    "joiner.__init__.__globals__",
+    "namespace.__init__.__globals__",
+    "lipsum.__globals__['os'].popen('id').read()",
+    "lipsum.__code__.co_consts",
+    "raise_exception.__globals__",
+    "strftime_now.__globals__['sys']",
+    "strftime_now.__func__",
+    "strftime_now('%Y').__class__",
+    "messages.append(1)",
+    "messages.clear()",
+    "messages[0].update(a=1)",
+    "messages[0].pop('role')",
+    "messages.sort()",
+    "(messages | map('upper')).gi_frame",
+    "caller.__globals__",
+    "range(10).__class__",
+    "dict.__subclasses__()",
+    "dict.mro()",
+)
+
+
+@pytest.mark.parametrize("expression", ESCAPES)
+def test_templates_cannot_leave_the_sandbox(expression: str) -> None:
+    """They reach no module, change nothing, and show no object of Python."""
+    template = chat_child.Template(
+        f"{{{{ {expression} }}}}{{{{ messages | length }}}}{{{{ messages[0].role }}}}",
+        {},
+    )
+    line = json.dumps(MESSAGES).encode()
+    answer = json.loads(chat_child.answer(template, line))
+    shown = answer.get("text", "2user")
+    assert shown.endswith("2user")
+    assert not re.search(r"<|module|uid=|class", shown)
 
 
 @pytest.mark.parametrize(

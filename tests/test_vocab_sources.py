@@ -54,6 +54,13 @@ def added(i: int, content: str, special: bool = True) -> Json:
     return {"id": i, "content": content, "special": special, **flags}
 
 
+def unigram(*texts: str) -> Json:
+    """A tokenizer.json of the type Unigram."""
+    scored = [[text, -float(i)] for i, text in enumerate(("<unk>", "a", *texts))]
+    model = {"type": "Unigram", "unk_id": 0, "vocab": scored}
+    return {"model": model, "added_tokens": [], "normalizer": None}
+
+
 # Types of tokens
 
 
@@ -83,7 +90,7 @@ def test_special_tokens_inside_the_vocabulary(tmp_path: Path) -> None:
         {"image_token": IM_START, "eos_token": IM_END},
     ],
 )
-@pytest.mark.parametrize("kind", ["letters", "pieces", "sentencepiece"])
+@pytest.mark.parametrize("kind", ["letters", "pieces", "unigram", "sentencepiece"])
 def test_special_tokens_by_name(tmp_path: Path, kind: str, named: Json) -> None:
     """Every way in which tokenizer_config.json names them makes control tokens."""
     size = 258
@@ -95,6 +102,8 @@ def test_special_tokens_by_name(tmp_path: Path, kind: str, named: Json) -> None:
         tokenizer = piece_merges("ab▁", ("a", "b"))
         tokenizer["model"]["vocab"] |= {IM_START: 263, IM_END: 264}
         write(tmp_path, tokenizer=tokenizer)
+    elif kind == "unigram":
+        write(tmp_path, tokenizer=unigram(IM_START, IM_END))
     else:  # they are not in tokenizer.model: transformers adds them after it
         shutil.copy(DEMO_MODEL / "tokenizer.model", tmp_path)
         size = 4098
@@ -366,3 +375,25 @@ def test_two_tokens_with_one_text_are_refused(tmp_path: Path) -> None:
     write(tmp_path, added_tokens={text: 4096})
     with pytest.raises(CheckpointError, match="300 and 4096 have the same text"):
         Written(tmp_path, vocab_size=4097)
+
+
+@pytest.mark.parametrize("kind", ["letters", "pieces", "unigram"])
+def test_named_tokens_that_are_nowhere_follow_the_others(
+    tmp_path: Path, kind: str
+) -> None:
+    """As transformers adds them; and two tokens with one id get different ids."""
+    made = {
+        "letters": byte_level(("a", "b")),
+        "pieces": piece_merges("ab▁", ("a", "b")),
+        "unigram": unigram("b"),
+    }[kind]
+    n = len(made["model"]["vocab"])
+    made["added_tokens"].append(added(n, "<x>"))
+    settings = {
+        "added_tokens_decoder": {str(n): {"content": "<y>", "normalized": False}},
+        "extra_special_tokens": ["<z>"],
+    }
+    write(tmp_path, tokenizer=made, tokenizer_config=settings)
+    written = Written(tmp_path)
+    assert written.tokens[n:] == ["<x>", "<y>", "<z>"]
+    assert written.types("<x>", "<y>", "<z>") == [CONTROL, USER_DEFINED, CONTROL]

@@ -1,12 +1,14 @@
 """`quantkit` and `python -m quantkit`: the command line.
 
-Ctrl-C always ends it with one line and exit code 130.  During imports and after the
-command there is nothing to clean up, so the process exits at once.  In between, the
-command gets a KeyboardInterrupt.
+Ctrl-C ends it with one line and exit code 130.  During imports and after the command
+there is nothing to clean up, so the process exits at once.  In between, the command
+gets a KeyboardInterrupt.  While Python itself ends, Ctrl-C is ignored, because the work
+is done.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -22,6 +24,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line."""
     signal.signal(signal.SIGINT, _stop)
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     from .cli.main import run
 
     try:

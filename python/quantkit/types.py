@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 
 from .errors import ShapeError, UnsupportedTypeError
+from .integers import as_integer
 from .suggestions import suggest
 
 __all__ = ["QuantType"]
@@ -90,8 +91,10 @@ class QuantType(enum.Enum):
         """Bytes of one row of `n_cols` weights.
 
         Raises:
+            OptionError: `n_cols` is not an integer, or is negative.
             ShapeError: `n_cols` is not a multiple of the block size.
         """
+        n_cols = as_integer(n_cols, "n_cols", 0)
         if n_cols % self.block_size:
             raise ShapeError(
                 f"a row of {n_cols} weights is not a multiple of {self.name}'s block "
@@ -125,8 +128,10 @@ class QuantType(enum.Enum):
         """The type with this number in GGUF files.
 
         Raises:
+            OptionError: `number` is not an integer, or is negative.
             UnsupportedTypeError: the number is unknown, or is another project's type.
         """
+        number = as_integer(number, "number", 0)
         try:
             return _BY_ID[number]
         except KeyError:

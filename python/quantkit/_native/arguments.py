@@ -24,7 +24,7 @@ __all__ = [
     "FLOAT",
     "TOKEN",
     "TURN",
-    "Item",
+    "CType",
     "optional",
     "pointer",
     "read",
@@ -38,7 +38,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Item:
+class CType:
     """What an array for C is made of.
 
     Attributes:
@@ -52,16 +52,16 @@ class Item:
     pointer: str
 
     @classmethod
-    def of(cls, dtype: DTypeLike, c_type: str) -> Item:
+    def of(cls, dtype: DTypeLike, c_type: str) -> CType:
         """The item with a dtype, and its name in C."""
         return cls(np.dtype(dtype), f"{c_type}[]", f"{c_type} *")
 
 
-BYTE = Item.of(np.uint8, "uint8_t")
-FLOAT = Item.of(np.float32, "float")
-DOUBLE = Item.of(np.float64, "double")
-TOKEN = Item.of(np.int64, "int64_t")
-TURN = Item.of(np.complex64, "float")
+BYTE = CType.of(np.uint8, "uint8_t")
+FLOAT = CType.of(np.float32, "float")
+DOUBLE = CType.of(np.float64, "double")
+TOKEN = CType.of(np.int64, "int64_t")
+TURN = CType.of(np.complex64, "float")
 
 
 def shape_of(name: str, array: Array, axes: int | None = None) -> tuple[int, ...]:
@@ -78,13 +78,13 @@ def shape_of(name: str, array: Array, axes: int | None = None) -> tuple[int, ...
     return array.shape
 
 
-def read(item: Item, name: str, array: Array, shape: tuple[int, ...]) -> object:
+def read(kind: CType, name: str, array: Array, shape: tuple[int, ...]) -> object:
     """The memory of an array that C reads, or of a copy that is aligned.
 
     The memory is valid while the result is alive.
 
     Args:
-        item: what the array is made of.
+        kind: what the array is made of.
         name: the argument, for messages.
         array: C-contiguous.
         shape: the shape that it must have.
@@ -94,40 +94,40 @@ def read(item: Item, name: str, array: Array, shape: tuple[int, ...]) -> object:
     """
     if (
         not isinstance(array, np.ndarray)
-        or array.dtype != item.dtype
+        or array.dtype != kind.dtype
         or array.shape != shape
         or not array.flags.c_contiguous
     ):
-        raise _unfit(item, name, array, shape)
+        raise _unfit(kind, name, array, shape)
     if not array.flags.aligned:  # such as a view of a file
         array = array.copy()
-    return ffi.from_buffer(item.array, array)
+    return ffi.from_buffer(kind.array, array)
 
 
 def optional(
-    item: Item, name: str, array: Array | None, shape: tuple[int, ...]
+    kind: CType, name: str, array: Array | None, shape: tuple[int, ...]
 ) -> object:
     """As `read`, or NULL for None."""
-    return ffi.NULL if array is None else read(item, name, array, shape)
+    return ffi.NULL if array is None else read(kind, name, array, shape)
 
 
-def written(item: Item, name: str, array: Array, shape: tuple[int, ...]) -> object:
+def written(kind: CType, name: str, array: Array, shape: tuple[int, ...]) -> object:
     """As `read`, for an array that C writes: aligned, and not read-only."""
-    memory = read(item, name, array, shape)
+    memory = read(kind, name, array, shape)
     if not array.flags.writeable or not array.flags.aligned:
-        raise _unfit(item, name, array, shape)
+        raise _unfit(kind, name, array, shape)
     return memory
 
 
 def strided(
-    item: Item, name: str, array: Array, shape: tuple[int, ...], *, write: bool = False
+    kind: CType, name: str, array: Array, shape: tuple[int, ...], *, write: bool = False
 ) -> tuple[object, tuple[int, ...]]:
     """The memory of an array whose rows are contiguous, and apart.
 
     The caller keeps the array alive.
 
     Args:
-        item: what the array is made of.
+        kind: what the array is made of.
         name: the argument, for messages.
         array: only its last axis must be contiguous.
         shape: the shape that it must have.
@@ -139,30 +139,30 @@ def strided(
     Raises:
         ShapeError: C would not find there what it reads or writes.
     """
-    size = item.dtype.itemsize
+    size = kind.dtype.itemsize
     if (
         not isinstance(array, np.ndarray)
-        or array.dtype != item.dtype
+        or array.dtype != kind.dtype
         or array.shape != shape
         or not array.flags.aligned
         or (write and not array.flags.writeable)
     ):
-        raise _unfit(item, name, array, shape)
+        raise _unfit(kind, name, array, shape)
     steps = []
     for axis, step in enumerate(array.strides):
         if shape[axis] <= 1:  # NumPy's strides mean nothing there
             step = size * max(shape[-1], 1) if axis < len(shape) - 1 else size
         if step < 0 or step % size:
-            raise _unfit(item, name, array, shape)
+            raise _unfit(kind, name, array, shape)
         steps.append(step // size)
     if steps[-1] != 1:
-        raise _unfit(item, name, array, shape)
-    return ffi.cast(item.pointer, array.ctypes.data), tuple(steps[:-1])
+        raise _unfit(kind, name, array, shape)
+    return ffi.cast(kind.pointer, array.ctypes.data), tuple(steps[:-1])
 
 
-def _unfit(item: Item, name: str, array: object, shape: tuple[int, ...]) -> ShapeError:
+def _unfit(kind: CType, name: str, array: object, shape: tuple[int, ...]) -> ShapeError:
     return ShapeError(
-        f"{name} of a native call is {_described(array)}; expected {item.dtype} "
+        f"{name} of a native call is {_described(array)}; expected {kind.dtype} "
         f"{list(shape)}"
     )
 

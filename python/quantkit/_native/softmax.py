@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._core import ffi, lib
 from ..errors import ShapeError
-from .arguments import DOUBLE, FLOAT, TOKEN, Item, read, shape_of, strided, written
+from .arguments import DOUBLE, FLOAT, TOKEN, CType, read, shape_of, strided, written
 from .backend import Backend
 from .statuses import check_status
 
@@ -29,7 +29,7 @@ _ROW = np.dtype(
     ],
     align=True,
 )
-_SOFTMAX = Item.of(_ROW, "qk_softmax")
+_SOFTMAX = CType.of(_ROW, "qk_softmax")
 _LAST_TOKEN = 2**63 - 1
 
 

@@ -70,10 +70,17 @@ def as_array(values: Any, what: str) -> NDArray[Any]:
             return _of_torch(torch, values)
         if not hasattr(values, "__array__") and hasattr(values, "__dlpack__"):
             return np.from_dlpack(values)
+        if torch is not None and isinstance(values, list | tuple):
+            values = [_item(torch, each) for each in values]
         return np.asarray(values)
     except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as e:
         reason = str(e).partition("\n")[0]
         raise ShapeError(f"{what} is not an array of numbers: {reason}") from None
+
+
+def _item(torch: Any, value: Any) -> Any:
+    """An item of a list, of which torch tensors become NumPy arrays."""
+    return _of_torch(torch, value) if isinstance(value, torch.Tensor) else value
 
 
 def _of_torch(torch: Any, tensor: Any) -> NDArray[Any]:

@@ -9,10 +9,12 @@ from typing import Any
 
 from ..errors import CheckpointError, FormatError
 from ..files.json_file import read_json
+from ..files.open_files import OpenFiles, WatchedFiles
 from ..settings import Kind, checked, shown
 from ..types import QuantType
 from .hub import resolve
 from .prequantized import meant_tensors
+from .shard import one_view_each
 from .stored import CheckpointTensor, StoredTensor
 from .weight_files import read_weights
 
@@ -28,6 +30,22 @@ QUANTIZATION_FILES = {
 }
 """Files of quantization tools -> the method, for settings that config.json may lack."""
 
+READ_BY_NAME = (
+    "model.safetensors.index.json",
+    *QUANTIZATION_FILES,
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "config.json",
+    "generation_config.json",
+    "merges.txt",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+)
+"""Files besides the shards that determine the GGUF file."""
+
 
 class Checkpoint:
     """A checkpoint folder, checked for completeness when it is opened.
@@ -39,6 +57,7 @@ class Checkpoint:
 
     Attributes:
         folder: the path, in the Hub's cache for a Hub model.
+        files: the shards, and the config and tokenizer files; they must not change.
         config: config.json, with the keys of a nested `text_config` at the top level.
         quantization: the quantization config, empty if the weights are not quantized.
         paths: the shards, sorted.
@@ -73,6 +92,7 @@ class Checkpoint:
                 "config.json, *.safetensors and the tokenizer's files"
                 + _hint(self.folder)
             )
+        watched = WatchedFiles(self.folder / name for name in READ_BY_NAME)
         config = read_config(self.folder)
         if config is None and needs_config:
             raise CheckpointError(
@@ -81,9 +101,12 @@ class Checkpoint:
         self.config: dict[str, Any] = config or {}
         self.quantization = _quantization(self.folder, self.config)
         self.paths, stored = read_weights(self.folder, self.config)
+        self.files = OpenFiles(one_view_each(stored.values()), watched)
         self.half_type = half_type(stored.values())
         meant = meant_tensors(self.quantization, stored, symmetric_q4_0=symmetric_q4_0)
         self._tensors = {tensor.name: tensor for tensor in meant}
+        if not self._tensors:
+            raise FormatError(f"{self.paths[0]} contains no tensors; download it again")
         self.tensors: Mapping[str, StoredTensor] = MappingProxyType(self._tensors)
 
     def __enter__(self) -> Checkpoint:
@@ -95,6 +118,7 @@ class Checkpoint:
     def close(self) -> None:
         """Release the shards; a file stays mapped while arrays refer to it."""
         self._tensors.clear()
+        self.files.close()
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:

@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from ..errors import FormatError
-from ..files.mapped import mapped
+from ..files.mapped import mapped, path_of
 from ..settings import shown
 from .stored import CheckpointTensor
 
-__all__ = ["read_shard"]
+__all__ = ["one_view_each", "read_shard"]
 
 
 def read_shard(path: Path) -> list[CheckpointTensor]:
     """The tensors of one file, sorted by name.
 
     Raises:
-        FormatError: it is not a regular file, or not a complete safetensors file,
-            or contains no tensors.
+        FormatError: it is not a regular file, or not a complete safetensors file.
     """
     if not path.is_file():  # opening a FIFO waits for a writer
         raise FormatError(f"{path} is not a regular file; download it again")
@@ -43,8 +44,6 @@ def read_shard(path: Path) -> list[CheckpointTensor]:
     data = np.frombuffer(mapped(path), np.uint8)
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
     header = _header(data[8:start].tobytes(), path)
-    if not header:
-        raise FormatError(f"{path} contains no tensors; download it again")
     return [
         CheckpointTensor(
             name,
@@ -54,6 +53,11 @@ def read_shard(path: Path) -> list[CheckpointTensor]:
         )
         for name, entry in sorted(header.items())
     ]
+
+
+def one_view_each(tensors: Iterable[CheckpointTensor]) -> list[NDArray[np.uint8]]:
+    """A view of each mapped file that tensors are in."""
+    return list({path_of(each.data): each.data for each in tensors}.values())
 
 
 def _header(text: bytes, path: Path) -> dict[str, Any]:

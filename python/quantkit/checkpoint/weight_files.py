@@ -26,6 +26,8 @@ __all__ = ["read_weights"]
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLED = ("*.bin", "*.pt", "*.pth")
+LONGEST_NAME = 255
+"""Bytes of the longest name that file systems support."""
 NOTHING = Kind("null", lambda value: value is None)
 
 _log = logging.getLogger(__name__)
@@ -59,7 +61,8 @@ def read_weights(
 
 def _is_name(name: str) -> bool:
     """Whether a path is a file's name, so that it stays in its folder."""
-    return Path(name).name == name and name != ".."
+    is_short = len(name.encode("utf-8", "surrogatepass")) <= LONGEST_NAME
+    return is_short and Path(name).name == name and name != ".."
 
 
 def _warn_of_index(folder: Path) -> None:

@@ -14,6 +14,7 @@ from ..files.target import target_of
 from ..gguf.source import ModelSource
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..parameters import check_callbacks
 from ..paths import StrPath, as_path, listed
 from ..progress import Progress
 from ..recipes.mixes import RecipeLike
@@ -72,6 +73,7 @@ def compare(
         QuantkitError: a text is too short for `ctx`, or the models have different
             vocabularies.
     """
+    check_callbacks(progress=progress)
     run = prepare(
         *(model, types),
         text=text,

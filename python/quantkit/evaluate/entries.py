@@ -10,9 +10,9 @@ from pathlib import Path
 
 from .._native import uses_importance
 from ..errors import OptionError, UnsupportedTypeError
-from ..files.identity import files_identity, hash_pieces
+from ..files.identity import hash_pieces
 from ..gguf.importance import Importance, importance_pieces
-from ..gguf.source import ModelSource
+from ..gguf.source import ModelSource, identity_of
 from ..inference.weights import (
     DEFAULT_ACTIVATIONS,
     planned_types,
@@ -136,12 +136,11 @@ class Entry:
         Raises:
             OptionError: the model is not read from files.
         """
-        paths = getattr(self.source, "paths", ())
-        if not paths:
+        if not getattr(self.source, "paths", ()):
             raise OptionError("`save` needs models that are read from files")
         types = " ".join(f"{name}={type.name}" for name, type in self.types.items())
         importance = {} if self.wanted is None else self.importance or {}
-        pieces = (files_identity(paths).encode(), types.encode())
+        pieces = (identity_of(self.source).encode(), types.encode())
         return hash_pieces([*pieces, *importance_pieces(importance)])
 
 
@@ -159,6 +158,11 @@ def wanted_types(types: Sequence[StrPath | RecipeLike]) -> list[Wanted]:
         if not isinstance(name, str):
             recipe = Recipe.parse(name)
             wanted.append(Wanted(recipe.name, recipe, Overrides()))
+        elif name.lower().endswith(".gguf"):
+            raise UnsupportedTypeError(
+                f"{name!r} is a file and not a type; give it as a model beside the "
+                "others"
+            )
         elif name.lower() == "all":
             wanted += [
                 Wanted(recipe.name, recipe, Overrides(), required=False)

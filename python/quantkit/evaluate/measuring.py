@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Model
+from ..gguf.source import refuse_changed
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import DEFAULT_ACTIVATIONS, precision_named
+from ..parameters import check_callbacks
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
 from ..recipes import Recipe
@@ -73,6 +75,7 @@ def perplexity(
     """
     wanted = None if recipe is None else Recipe.parse(recipe)
     precision = precision_named(activations)
+    check_callbacks(progress=progress)
     refuse_idle(importance, recipe=recipe)
     weighting = importance_of(importance)
     source = open_runnable(model)
@@ -87,7 +90,9 @@ def perplexity(
         precision=precision,
     )
     with damage_named(source):
-        return measure(loaded, cut, activations, threads, progress)
+        result = measure(loaded, cut, activations, threads, progress)
+    refuse_changed(source)
+    return result
 
 
 def measure(

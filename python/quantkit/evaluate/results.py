@@ -10,6 +10,7 @@ from ..by_value import ByValue
 from ..cells import Cells
 from ..errors import OptionError
 from ..files.json_file import without_nan
+from ..parameters import check_flags
 from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
 from .pairs import PairedDifference, paired
@@ -99,6 +100,7 @@ class Comparison(ByValue):
         Args:
             pareto: mark the types on the Pareto front; see `pareto`.
         """
+        check_flags(pareto=pareto)
         texts = list(self.texts)
         if len(texts) > 1:
             texts.append(TextResult(self.text, self.chunks, self.base, self.results))

@@ -22,6 +22,7 @@ from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_pieces
 from ..forward.base import Head, Model
+from ..gguf.source import refuse_changed
 from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import precision_named
@@ -202,7 +203,13 @@ class ComparisonRun:
         n_places: int,
         progress: Progress | None,
     ) -> None:
-        """Add and save the scores of a chunk, with its share of the workers' time."""
+        """Add and save the scores of a chunk, with its share of the workers' time.
+
+        Raises:
+            FormatError: a model's file has changed, so that the scores are of no use.
+        """
+        for used in (entry, self.known.base):
+            refuse_changed(used.source)
         known, n_workers = self.known.timed[entry.name], self._workers.count
         if place not in known:
             seconds = timed.seconds / min(n_workers, n_places)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,7 +34,7 @@ BESIDE = (".scale", ".input_scale")
 OTHER_MODELS = ("v.", "a.", "mm.", "resampler.")
 """Starts of the names of vision and audio tensors, which text models do not read."""
 MAX_NAMED = 3
-LAYER = re.compile(r"blk\.\d+\.(.+)")
+LAYER = re.compile(r"blk\.(?P<number>\d{1,9})\.(?P<part>.+)")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Claims:
             return None
         if presence == "optional":
             if match := LAYER.fullmatch(name):
-                self.optional.setdefault(match[1], {})[name] = name in self
+                self.optional.setdefault(match["part"], {})[name] = name in self
             if name not in self:
                 return None
         return self.vector(name, *shape)
@@ -135,12 +135,15 @@ class Claims:
                     "all layers have such a tensor or none: the file is incomplete"
                 )
 
-    def refuse_left_over(self, arch: str, ignored: Iterable[str] = ()) -> None:
+    def refuse_left_over(
+        self, arch: str, ignored: Iterable[str] = (), layers: Container[int] = ()
+    ) -> None:
         """Refuse a model that has tensors which its loader did not take.
 
         Args:
             arch: the architecture.
             ignored: starts of the names of further tensors that may be left over.
+            layers: the numbers of layers that may be left over.
 
         Raises:
             FormatError: it has such tensors.
@@ -151,7 +154,7 @@ class Claims:
             for name in self.shapes
             if name not in self.taken
             and not name.startswith(fine)
-            and ".nextn." not in name
+            and not _is_of_layer(name, layers)
         ]
         if left:
             named = ", ".join(map(repr, left[:MAX_NAMED]))
@@ -185,6 +188,14 @@ class Claims:
                 f"{list(map(int, expected))}{keys}"
             )
         self.taken.add(name)
+
+
+def _is_of_layer(name: str, layers: Container[int]) -> bool:
+    """Whether a tensor is of one of these layers, or only predicts further tokens."""
+    match = LAYER.fullmatch(name)
+    return match is not None and (
+        match["part"].startswith("nextn.") or int(match["number"]) in layers
+    )
 
 
 def _keys(shape: Shape) -> str:

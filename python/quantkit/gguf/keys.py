@@ -15,6 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..by_value import ByValue
+from ..errors import OptionError
 
 __all__ = [
     "QUANTIZATION_VERSION",
@@ -104,11 +105,21 @@ class Field(ByValue):
     `value` is an int, float, bool or str; for `ValueType.ARRAY` a sequence of these (a
     NumPy array if the items are numbers), all of type `item_type`.  The items of an
     array of arrays are fields, each an array with its own item type.
+
+    Raises:
+        OptionError: `type` is not a `ValueType`.
     """
 
     type: ValueType
     value: Any
     item_type: ValueType | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.type, ValueType):
+            raise OptionError(
+                f"`type` of a Field is {self.type!r}; expected a ValueType, such as "
+                "ValueType.STRING"
+            )
 
 
 def uint32(value: int) -> Field:

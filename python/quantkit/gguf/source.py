@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, QuantkitError
 from ..execution.opened import Opener, opened
-from ..files.identity import files_identity
+from ..files.identity import files_identity, refuse_other
+from ..files.open_files import OpenFiles
 from ..settings import shown
 from ..types import QuantType
 from .layout import row_length
@@ -25,7 +26,14 @@ from .layout import row_length
 if TYPE_CHECKING:  # the GGUF reader imports this module
     from .keys import Field
 
-__all__ = ["ModelSource", "SourceOpener", "SourceTensor", "opener_of"]
+__all__ = [
+    "ModelSource",
+    "SourceOpener",
+    "SourceTensor",
+    "identity_of",
+    "opener_of",
+    "refuse_changed",
+]
 
 Rows = NDArray[np.uint8]
 
@@ -100,7 +108,7 @@ class SourceOpener:
         kind: the class of the source.
         arguments: the keyword arguments of the class.
         paths: the source's files.
-        state: the `files_identity` of the files.
+        states: the state of each file, see `state_text`.
     """
 
     kept: ClassVar[int] = 8
@@ -108,25 +116,25 @@ class SourceOpener:
     kind: Callable[..., ModelSource]
     arguments: tuple[tuple[str, Hashable], ...]
     paths: tuple[Path, ...]
-    state: str
+    states: tuple[str, ...]
 
     @classmethod
     def of(
         cls,
         kind: Callable[..., ModelSource],
-        paths: tuple[Path, ...],
+        files: OpenFiles,
         **arguments: Hashable,
     ) -> SourceOpener:
-        """The opener of the source `kind(**arguments)`, which was read from `paths`.
+        """The opener of the source `kind(**arguments)`, which has `files` open.
 
         Its paths are absolute, since other processes may work in other folders.
         """
-        there = tuple(path.absolute() for path in paths)
+        there = tuple(path.absolute() for path in files.paths)
         absolute = {
             name: value.absolute() if isinstance(value, Path) else value
             for name, value in arguments.items()
         }
-        return cls(kind, tuple(absolute.items()), there, files_identity(there))
+        return cls(kind, tuple(absolute.items()), there, files.states)
 
     def open(self) -> ModelSource:
         """Open the source.
@@ -134,9 +142,7 @@ class SourceOpener:
         Raises:
             FormatError: a file has changed since the source was first opened.
         """
-        if files_identity(self.paths) != self.state:
-            names = ", ".join(map(str, self.paths))
-            raise FormatError(f"{names} changed while it was in use; start again")
+        refuse_other(self.paths, self.states)
         return self.kind(**dict(self.arguments))
 
 
@@ -144,6 +150,28 @@ def opener_of(source: ModelSource) -> Opener[ModelSource] | None:
     """The opener of a source, or None if other processes cannot open it."""
     opener: Opener[ModelSource] | None = getattr(source, "opener", None)
     return opener
+
+
+def identity_of(source: ModelSource) -> str:
+    """The paths, sizes and times of the files that a source has open, as a string."""
+    files: OpenFiles | None = getattr(source, "files", None)
+    if files is None:
+        return files_identity(getattr(source, "paths", ()))
+    return files.identity
+
+
+def refuse_changed(source: ModelSource) -> None:
+    """Check that the files of a source have not changed since it was opened.
+
+    A GGUF file or shard may be replaced by another file, because the opened one is read
+    on; then the results are those of the opened one.
+
+    Raises:
+        FormatError: a file was written to or truncated, or the disk failed.
+    """
+    files: OpenFiles | None = getattr(source, "files", None)
+    if files is not None:
+        files.refuse_changed()
 
 
 @dataclass(frozen=True, eq=False)

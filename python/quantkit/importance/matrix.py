@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..by_value import ByValue
 from ..errors import FormatError, OptionError
+from ..integers import as_integer
 from ..paths import StrPath, as_path, listed
 from ..perplexity_result import PerplexityResult
 from .reading import Contents, read_contents
@@ -79,6 +80,7 @@ class ImportanceMatrix(ByValue):
             FormatError: as in `load` and `merged`.
         """
         named = [as_path(path, "paths") for path in listed(paths)]
+        chunk_size = as_integer(chunk_size, "chunk_size", 1)
         files = [(str(path), read_contents(path)) for path in named]
         size = next((f.chunk_size for _, f in files if f.chunk_size), chunk_size)
         return cls.merged(*(cls._of(name, found, size) for name, found in files))
@@ -99,11 +101,17 @@ class ImportanceMatrix(ByValue):
         size is that of the first matrix, the perplexity the first that is known.
 
         Raises:
-            OptionError: there are no matrices.
+            OptionError: there are no matrices, or one is something else.
             FormatError: the matrices have different columns for a tensor.
         """
         if not matrices:
             raise OptionError("there is no importance matrix to merge")
+        for matrix in matrices:
+            if not isinstance(matrix, cls):
+                raise OptionError(
+                    f"`matrices` has an item of type {type(matrix).__name__}; expected "
+                    "ImportanceMatrix objects; `load_merged` takes paths"
+                )
         sums: dict[str, Sums] = {}
         for matrix in matrices:
             for name, own in matrix.sums.items():

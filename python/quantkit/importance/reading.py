@@ -15,14 +15,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from mmap import mmap
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..files.mapped import mapped
+from ..files.inputs import open_regular, read_regular
 from ..gguf.keys import Field, ValueType
 from ..gguf.reader import GGUFFile
 from ..gguf.source import SourceTensor
@@ -101,9 +100,7 @@ def read_contents(path: Path) -> Contents:
     """
     if path.is_dir():
         raise FormatError(f"{path} is a folder; expected an importance matrix")
-    if path.exists() and not path.is_file():
-        raise FormatError(f"{path} is not a regular file; expected an imatrix file")
-    with path.open("rb") as start:
+    with open_regular(path) as start:
         is_gguf = start.read(4) == b"GGUF"
     found = _read_gguf(path) if is_gguf else _read_legacy(path)
     for name, sums in found.sums.items():
@@ -130,6 +127,7 @@ def _read_gguf(path: Path) -> Contents:
         names = [n.removesuffix(SQUARES) for n in file.tensors if n.endswith(SQUARES)]
         sums = {name: _sums_of(path, file.tensors, name) for name in names}
         metadata = file.metadata
+        file.files.refuse_changed()
     return Contents(
         sums,
         _texts(metadata.get(DATASETS)),
@@ -184,7 +182,7 @@ def _texts(field: Field | None) -> tuple[str, ...]:
 
 
 def _read_legacy(path: Path) -> Contents:
-    data: mmap | bytes = mapped(path) if path.stat().st_size else b""
+    data = read_regular(path)
     sums: dict[str, Sums] = {}
     at = 0
     try:
@@ -212,7 +210,7 @@ def _read_legacy(path: Path) -> Contents:
     return Contents(sums, texts, chunk_count=n_chunks, is_legacy=True)
 
 
-def _end_of(data: mmap | bytes, at: int) -> tuple[int, tuple[str, ...]]:
+def _end_of(data: bytes, at: int) -> tuple[int, tuple[str, ...]]:
     """The optional number of chunks and name of the text at the end of a .dat file.
 
     Raises:

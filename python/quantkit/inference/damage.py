@@ -10,7 +10,7 @@ import numpy as np
 from .._native import native_types
 from ..arrays.rows import dequantize_rows
 from ..errors import NonFiniteError
-from ..gguf.source import ModelSource
+from ..gguf.source import ModelSource, refuse_changed
 from ..quantizing.slabs import slabs_of
 
 __all__ = ["damage_named"]
@@ -23,11 +23,13 @@ def damage_named(source: ModelSource) -> Iterator[None]:
     All weights are read only after such an error.
 
     Raises:
+        FormatError: the source has changed meanwhile.
         NonFiniteError: as in the block, with the tensor, the row and the column.
     """
     try:
         yield
     except NonFiniteError as error:
+        refuse_changed(source)
         cause = _first_damage(source) or "all weights are finite, but products overflow"
         raise NonFiniteError(f"{error} ({cause})") from error
 

@@ -166,7 +166,7 @@ def precision_named(activations: str) -> Precision:
     Raises:
         OptionError: the value is unknown.
     """
-    if activations not in ACTIVATIONS:
+    if not isinstance(activations, str) or activations not in ACTIVATIONS:
         raise OptionError(
             f"`activations` is {activations!r}; expected one of "
             f"{', '.join(ACTIVATIONS)}"

@@ -185,7 +185,7 @@ def load_model(
     model = family.load(facts, claims)
     further = range(facts.n_layers, facts.n_blocks)
     claims.refuse_unlike_layers()
-    claims.refuse_left_over(arch, (*family.unread, *(f"blk.{i}." for i in further)))
+    claims.refuse_left_over(arch, family.unread, further)
     return model
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError, OptionError, UnsupportedTypeError
+from ..files.inputs import read_stream
 from ..gguf.keys import Field
 from ..gguf.reader import GGUFFile
 from ..settings import shown
@@ -103,16 +104,14 @@ def read_recipe(path: str | Path) -> tuple[Recipe | None, Overrides]:
         FormatError: the file is not TOML, or not a recipe.
         OSError: the file cannot be read.
     """
-    path = Path(path)
-    if path.exists() and not path.is_file():
-        raise FormatError(f"{path} is not a regular file; expected a recipe file")
-    if path.stat().st_size > MAX_BYTES:
+    content = read_stream(Path(path))
+    if len(content) > MAX_BYTES:
         raise FormatError(
-            f"{path} has {path.stat().st_size:,} bytes; a recipe file has less than "
+            f"{path} has {len(content):,} bytes; a recipe file has less than "
             f"{MAX_BYTES:,}"
         )
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(content.decode())
     except ValueError as error:  # a TOMLDecodeError, or not UTF-8
         raise FormatError(f"{path} is not a TOML file: {error}") from None
     except RecursionError:

@@ -66,7 +66,7 @@ def is_used(
         if is_changed and name in importance and uses_importance(assignment.type):
             return True
     _log.warning(
-        "`importance` has no effect: no tensor that has importance gets a type that "
-        "uses it"
+        "importance has no effect: no tensor that has importance gets a type that uses "
+        "it"
     )
     return False

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from ..errors import OptionError
 from ..gguf.layout import row_length
+from ..parameters import check_flags
 from ..paths import listed
 from ..patterns import compiled, searched
 from ..types import QuantType
@@ -116,6 +117,7 @@ class Overrides:
     types: Mapping[str, QuantType] | None = None
 
     def __post_init__(self) -> None:
+        check_flags(pure=self.pure, leave_output_tensor=self.leave_output_tensor)
         patterns = (
             each if isinstance(each, TensorType) else TensorType.parse(each)
             for each in listed(self.tensor_types)

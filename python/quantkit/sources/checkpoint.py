@@ -71,6 +71,7 @@ class CheckpointSource:
     Attributes:
         checkpoint: the open folder.
         paths: the files that tensors are read from.
+        files: these and the small files beside them.
         type: the type of matrices; if `outtype` is None, the type for "auto".
         tensors: by GGUF name, in the converter's order and types.
 
@@ -95,7 +96,7 @@ class CheckpointSource:
         notify: Notify | None = None,
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(folder, symmetric_q4_0=symmetric_q4_0)
-        self.paths = checkpoint.paths
+        self.paths, self.files = checkpoint.paths, checkpoint.files
         axes = (n for tensor in checkpoint.tensors.values() for n in tensor.shape)
         self._family, self._config = settled(checkpoint.config, max(axes, default=0))
         self._family.check_settings(self._config)
@@ -109,7 +110,7 @@ class CheckpointSource:
         self._metadata_file = metadata_file
         self.type = matrix_type(outtype or "auto", checkpoint.half_type)
         self.opener = SourceOpener.of(
-            *(CheckpointSource, self.paths),
+            *(CheckpointSource, self.files),
             folder=checkpoint.folder,
             outtype=outtype,
             pre_tokenizer=pre_tokenizer,
@@ -212,7 +213,7 @@ class TensorsOnlySource:
         metadata_file: a JSON file with `general.*` keys that replace the folder's.
 
     Attributes:
-        checkpoint, paths, type, tensors: as in `CheckpointSource`.
+        checkpoint, paths, files, type, tensors: as in `CheckpointSource`.
 
     Raises:
         CheckpointError: the folder is incomplete.
@@ -228,11 +229,11 @@ class TensorsOnlySource:
         metadata_file: Path | None = None,
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(folder, needs_config=False)
-        self.paths = checkpoint.paths
+        self.paths, self.files = checkpoint.paths, checkpoint.files
         self._metadata_file = metadata_file
         self.type = matrix_type(outtype or "auto", checkpoint.half_type)
         self.opener = SourceOpener.of(
-            *(TensorsOnlySource, self.paths),
+            *(TensorsOnlySource, self.files),
             folder=checkpoint.folder,
             outtype=outtype,
             metadata_file=metadata_file,

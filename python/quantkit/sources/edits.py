@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OptionError
+from ..files.open_files import OpenFiles
 from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType, boolean, float32, string, uint32
 from ..gguf.reader import GGUFFile, Location
@@ -120,6 +121,7 @@ class EditedModel:
         paths: the files from which the model is read.
         locations: for a GGUF file, the places of its tensors by their new names.
         n_layers: the number of remaining layers.
+        files: the open files; None if the model is not read from files.
     """
 
     metadata: Mapping[str, Field]
@@ -127,6 +129,7 @@ class EditedModel:
     paths: tuple[Path, ...]
     locations: Mapping[str, Location]
     n_layers: int
+    files: OpenFiles | None
 
 
 def edit(source: ModelSource, edits: Edits) -> EditedModel:
@@ -158,6 +161,7 @@ def edit(source: ModelSource, edits: Edits) -> EditedModel:
         tuple(getattr(source, "paths", ())),
         {new: locations[old] for old, new in names.items() if new and old in locations},
         len(layers - edits.prune_layers),
+        getattr(source, "files", None),
     )
 
 

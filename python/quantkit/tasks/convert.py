@@ -12,6 +12,7 @@ from ..gguf.layout import TensorSpec
 from ..importance.given import ImportanceLike
 from ..output.splits import by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
+from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
 from ..recipes import Recipe
@@ -111,6 +112,13 @@ def convert(
     Example:
         >>> convert("SmolLM2-135M", "smollm2-f16.gguf", "f16")  # doctest: +SKIP
     """
+    check_flags(
+        pad_vocab=pad_vocab,
+        tensors_only=tensors_only,
+        symmetric_q4_0=symmetric_q4_0,
+        dry_run=dry_run,
+    )
+    check_callbacks(progress=progress)
     folder, out = as_path(model_dir, "model_dir"), as_path(out, "out")
     general = None if metadata_file is None else as_path(metadata_file, "metadata_file")
     if vocab_type not in get_args(VocabType):

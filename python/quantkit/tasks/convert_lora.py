@@ -15,7 +15,7 @@ from ..checkpoint.folder import Checkpoint, half_type, read_config
 from ..checkpoint.lazy import LazyTensor, LowRank, times, transposed
 from ..checkpoint.model_card import general_fields
 from ..checkpoint.peft_settings import ADVICE, PeftSettings
-from ..checkpoint.shard import read_shard
+from ..checkpoint.shard import one_view_each, read_shard
 from ..errors import (
     CheckpointError,
     OptionError,
@@ -24,6 +24,7 @@ from ..errors import (
     UnsupportedModelError,
 )
 from ..files.json_file import read_json
+from ..files.open_files import OpenFiles, WatchedFiles
 from ..gguf.keys import (
     QUANTIZATION_VERSION,
     Field,
@@ -38,6 +39,7 @@ from ..gguf.source import SourceOpener, SourceTensor
 from ..models import settled
 from ..models.family import Family
 from ..output.writing import write_model
+from ..parameters import check_callbacks
 from ..paths import StrPath, as_path
 from ..progress import Progress
 from ..sources.checkpoint import OUTTYPES, matrix_type, once_each, typed_tensor
@@ -90,6 +92,7 @@ class AdapterSource:
         self, folder: str | Path, base: str | Path, outtype: str = "f32"
     ) -> None:
         self.folder, base = Path(folder), Path(base)
+        watched = WatchedFiles([self.folder / SETTINGS, base / "config.json"])
         path = self.folder / SETTINGS
         settings = _required(read_json(path), path, "PEFT adapter")
         config = _required(read_config(base), base / "config.json", "base model")
@@ -103,9 +106,10 @@ class AdapterSource:
             )
         self.paths = (path,)
         stored = {tensor.name: tensor for tensor in read_shard(path)}
+        self.files = OpenFiles(one_view_each(stored.values()), watched)
         self.type = matrix_type(outtype, half_type(stored.values()))
         self.opener = SourceOpener.of(
-            *(AdapterSource, self.paths), folder=folder, base=base, outtype=outtype
+            *(AdapterSource, self.files), folder=folder, base=base, outtype=outtype
         )
         products = self._scaled(_products(stored))
         mapped = list(self._family.mapped(complete, self._family.oriented(products)))
@@ -197,6 +201,7 @@ def convert_lora(
         raise OptionError(
             f"`outtype` is {outtype!r}; expected one of {', '.join(OUTTYPES)}"
         )
+    check_callbacks(progress=progress)
     path = as_path(out, "out")
     folders = as_path(adapter, "adapter"), as_path(base, "base")
     source = AdapterSource(*folders, outtype)

@@ -6,14 +6,14 @@ They are optional, because files without them are byte for byte llama-quantize's
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .._version import __version__
 from ..errors import FormatError, OptionError
-from ..files.identity import hash_files
+from ..files.identity import hash_files, refuse_other
 from ..files.json_file import parse_json
 from ..gguf.keys import Field, string
 from ..progress import Progress
@@ -21,7 +21,7 @@ from ..recipes import Recipe
 from ..recipes.files import recipe_from_dict, recipe_to_dict
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance
-from ..sources.edits import Edits, field_text, parse_field
+from ..sources.edits import EditedModel, Edits, field_text, parse_field
 
 __all__ = [
     "IMATRIX_HASH",
@@ -57,7 +57,7 @@ class Origin:
 
 def provenance_fields(
     origin: Origin,
-    paths: Sequence[Path],
+    source: EditedModel,
     imatrix: Path | None,
     progress: Progress | None = None,
 ) -> dict[str, Field]:
@@ -65,14 +65,15 @@ def provenance_fields(
 
     Args:
         origin: how the file is made.
-        paths: the files of the source.
+        source: the model, whose files are hashed.
         imatrix: the file of the importance matrix, if one was used.
         progress: called with the bytes of the source hashed so far.
 
     Raises:
         OptionError: the source is not read from files.
+        FormatError: a file was replaced, so that the hash is not of what is read.
     """
-    if not paths:
+    if not source.paths:
         raise OptionError("`provenance` needs a model that is read from files")
     made = recipe_to_dict(origin.recipe, origin.overrides)
     if origin.edits.metadata:
@@ -86,8 +87,10 @@ def provenance_fields(
     fields = {
         VERSION: string(__version__),
         RECIPE: string(json.dumps(made)),
-        SOURCE_HASH: string(hash_files(paths, progress)),
+        SOURCE_HASH: string(hash_files(source.paths, progress)),
     }
+    if source.files is not None:
+        refuse_other(source.files.paths, source.files.states)
     if imatrix is not None:
         fields[IMATRIX_HASH] = string(hash_files([imatrix]))
     return fields

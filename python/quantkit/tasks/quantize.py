@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from ..errors import OptionError
 from ..execution.workers import Workers
+from ..files.open_files import WatchedFiles
 from ..files.whole_file import refuse_input
 from ..gguf.importance import Importance
 from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
@@ -25,6 +26,7 @@ from ..importance.record import imatrix_fields
 from ..output.resume import journal_for
 from ..output.splits import Part, by_shards, by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
+from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
 from ..quantizing.rounding import NearestRoundings
@@ -80,6 +82,9 @@ def quantize_file(
     `.<out>.journal`.  The same call checks them and resumes, or starts over if the
     model or an option changed.  After an error, no files are left.
 
+    A file of the model that is written to during the run is an error.  If another file
+    takes its name, the opened one is read on, and the result is of that one.
+
     Args:
         model: a GGUF file (any file of a split model) or a checkpoint folder.
         out: the file to write; it appears under this name when it is complete.
@@ -114,6 +119,14 @@ def quantize_file(
             that it would read back as NaN or infinity; the message names it.
         QuantkitError: the model cannot be read, or the file cannot be written.
     """
+    check_flags(
+        allow_requantize=allow_requantize,
+        keep_split=keep_split,
+        measure=measure,
+        provenance=provenance,
+        dry_run=dry_run,
+    )
+    check_callbacks(progress=progress, notify=notify)
     origin = Origin(
         Recipe.parse(recipe),
         _of_kind(Overrides, overrides, "overrides"),
@@ -126,6 +139,7 @@ def quantize_file(
     imatrix = importance_path(importance)
     if provenance and importance is not None and imatrix is None:
         raise OptionError("`provenance` needs the path of the importance matrix")
+    watched = WatchedFiles([imatrix] if imatrix else [])
     given, about_imatrix = _read_importance(importance, imatrix)
     opened = open_source(model, notify=notify)
     if isinstance(opened, CheckpointSource):
@@ -140,12 +154,13 @@ def quantize_file(
         allow_requantize=allow_requantize,
         missing_importance=origin.missing_importance,
     )
-    say_fit(weighting, source)
-    if not is_used(weighting, source, assigned):
+    if is_used(weighting, source, assigned):
+        say_fit(weighting, source)
+    else:
         about_imatrix, imatrix = {}, None
     metadata = quantized_metadata(source, origin.recipe, origin.edits, about_imatrix)
     if provenance:
-        metadata |= provenance_fields(origin, source.paths, imatrix, progress)
+        metadata |= provenance_fields(origin, source, imatrix, progress)
     parts = _parts(source, assigned, target, metadata, keep_split, split_max_bytes)
     refuse_to_overwrite(source, parts)
     for part in parts:
@@ -164,6 +179,7 @@ def quantize_file(
             journal=journal_for(
                 target, source, parts, weighting, origin.edits, measure
             ),
+            watched=watched,
             threads=threads,
             progress=progress,
             notify=notify,

@@ -13,13 +13,15 @@ import numpy as np
 from ..errors import OptionError
 from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_files
+from ..files.mapped import fetched
 from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType
 from ..gguf.layout import ggml_shape
 from ..gguf.reader import GGUFFile
-from ..gguf.source import SourceTensor
+from ..gguf.source import SourceTensor, refuse_changed
 from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
+from ..parameters import check_callbacks
 from ..paths import StrPath, as_path
 from ..progress import Progress
 from ..quantizing.rounding import NearestRoundings
@@ -111,6 +113,7 @@ def verify_file(
         OptionError: the recipe is not known, or the importance is missing.
         QuantkitError: a file cannot be read.
     """
+    check_callbacks(progress=progress)
     with GGUFFile(as_path(path, "path")) as made:
         origin = _origin_of(made, has_importance=importance is not None)
         if importance is None and any(key in made.metadata for key in IMATRIX_KEYS):
@@ -134,6 +137,8 @@ def verify_file(
         keys = _key_differences(
             made.metadata, quantized_metadata(model, origin.recipe, origin.edits)
         ) + _hash_differences(made.metadata, model.paths, importance_path(importance))
+        for used in (made, model):
+            refuse_changed(used)
     return Verification(
         made.path, origin.recipe.name, len(model.tensors), tuple(tensors), tuple(keys)
     )
@@ -200,7 +205,7 @@ def _outer_difference(made: GGUFFile, tensor: SourceTensor, type: QuantType) -> 
 def _count_different(pair: tuple[Slab, SourceTensor]) -> int:
     """The number of rows of a slab that differ from the file's tensor."""
     slab, made = pair
-    there = made.read(slab.start, slab.stop)
+    there = fetched(made.read(slab.start, slab.stop))
     return int((slab.convert() != there).any(axis=1).sum())
 
 

@@ -55,7 +55,7 @@ def byte_level_encoder(vocabulary: Vocabulary, pre: PreTokenizer) -> Encoder:
             elif size > MAX_WORD:
                 refuse_long_word(text[start : start + 32])
             else:
-                size *= 2
+                size = min(2 * size, MAX_WORD + MARGIN)
         yield tokenizer.encode(text[start:]).ids
 
     return encode

@@ -21,7 +21,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-__all__ = ["main"]
+__all__ = ["Template", "answer", "main"]
 
 MAX_ERROR = 300
 """Characters of an error that are passed on."""
@@ -31,7 +31,7 @@ def main() -> None:
     """Answer the lines of stdin on stdout until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the parent ends this
     start = json.loads(sys.stdin.buffer.readline())
-    template = _Template(start["template"], start["tokens"])
+    template = Template(start["template"], start["tokens"])
     _limit("RLIMIT_AS", start["memory"])
     _limit("RLIMIT_CORE", 0)
     _limit("RLIMIT_FSIZE", 0)
@@ -39,7 +39,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         # So that it also ends if the parent is killed meanwhile.
         _limit("RLIMIT_CPU", int(time.process_time()) + start["seconds"] + 1)
-        _send(_answer(template, line))
+        _send(answer(template, line))
 
 
 def _send(raw: bytes) -> None:
@@ -47,7 +47,7 @@ def _send(raw: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-class _Template:
+class Template:
     """A Jinja template; compiled when it is first used, because that can fail."""
 
     def __init__(self, text: str, tokens: dict[str, str]) -> None:
@@ -64,6 +64,7 @@ class _Template:
         self._environment.globals["strftime_now"] = _now
 
     def render(self, messages: Any) -> str:
+        """The text of a conversation; any error may come out."""
         if self._compiled is None:
             self._compiled = self._environment.from_string(self._text)
         text: str = self._compiled.render(
@@ -72,7 +73,8 @@ class _Template:
         return text
 
 
-def _answer(template: _Template, line: bytes) -> bytes:
+def answer(template: Template, line: bytes) -> bytes:
+    """The answer to a line, a conversation as JSON."""
     try:
         return json.dumps({"text": template.render(json.loads(line))}).encode()
     except MemoryError:

@@ -31,6 +31,7 @@ MAX_ANSWER = 64 << 20
 
 # The child finds modules where this process does, also if a program changed sys.path.
 _COMMAND = "import sys; sys.path[:] = {path!r}; from {module} import main; main()"
+_OUT_OF_TIME = -int(getattr(signal, "SIGXCPU", 1 << 20))  # Windows has none
 _NO_PROCESS = (
     "`chat=True` runs the model's chat template in a process of its own, which cannot "
     "be started"
@@ -52,7 +53,7 @@ class ChatProcess:
         command = _COMMAND.format(path=sys.path, module=chat_child.__name__)
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-I", "-c", command],
+                [sys.executable, "-c", command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -118,7 +119,7 @@ class ChatProcess:
         if len(raw) > MAX_ANSWER:
             return {"error": f"the text has more than {MAX_ANSWER >> 20} MiB"}
         code = self._child.wait()
-        if late.is_set() or code == -getattr(signal, "SIGXCPU", 0):
+        if late.is_set() or code == _OUT_OF_TIME:
             return {"error": f"it did not finish in {seconds} seconds"}
         return {"error": f"its process ended with exit code {code}"}
 
@@ -129,6 +130,6 @@ class ChatProcess:
         try:
             self._child.stdin.write(value + b"\n")
             self._child.stdin.flush()
-        except BrokenPipeError:
+        except OSError:  # a broken pipe
             return b""
         return self._child.stdout.readline(MAX_ANSWER + 1)

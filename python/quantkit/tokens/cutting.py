@@ -17,7 +17,7 @@ BOUNDARY = "\U0010ffff"
 BLOCK = 1 << 16
 """Characters that are processed at a time."""
 MAX_WORD = 1 << 20
-"""The longest part, in characters, that is split as a whole; it takes up to 0.6 GB."""
+"""The longest part, in characters, that is split as a whole; it takes up to 0.8 GB."""
 MAX_KNOWN = 1 << 16
 """The number of words whose tokens are kept."""
 MAX_KNOWN_WORD = 256

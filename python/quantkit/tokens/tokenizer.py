@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import add
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import OptionError
 from ..gguf.keys import Field
+from ..parameters import check_flags
 from .encoders import Encoder, encoder_of
 from .metadata import Vocabulary
 from .token_type import TokenType
@@ -54,10 +55,12 @@ _PLAIN_BESIDE = (
 _STRIPPING = ("phi-3", "phi3")
 _NOT_STRIPPING = ("<unk>", "<s>", "<|endoftext|>")
 MANY = 64
-"""A text is searched for so many tokens one by one; for more, a search decides which.
+"""A text is searched for so many tokens one by one.
 
-Gemma has 6000 user-defined tokens, of which a text has few.
+Of more, such as Gemma's 6000 user-defined ones, those that it has are found first.
 """
+
+Marks = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,8 @@ class Tokenizer:
     add_bos: bool
     add_eos: bool
     vocab_size: int
-    _special: tuple[tuple[str, int], ...]
-    _user_defined: tuple[tuple[str, int], ...]
+    _special: Marks
+    _user_defined: Marks
     _stripping: frozenset[int]
     _encoder: Encoder
 
@@ -92,9 +95,17 @@ class Tokenizer:
         """Build the tokenizer from a GGUF file's `tokenizer.*` metadata.
 
         Raises:
+            OptionError: `metadata` is not Fields by key.
             FormatError: a key is missing or damaged.
             UnsupportedModelError: the vocabulary type or the pre-tokenizer is unknown.
         """
+        if not isinstance(metadata, Mapping) or not all(
+            isinstance(field, Field) for field in metadata.values()
+        ):
+            raise OptionError(
+                f"`metadata` is of type {type(metadata).__name__}; expected Fields by "
+                "key, such as GGUFFile(path).metadata"
+            )
         vocabulary = Vocabulary(metadata)
         encoder, ends = encoder_of(vocabulary)
         user_defined = _user_defined(vocabulary)
@@ -134,12 +145,13 @@ class Tokenizer:
             OptionError: `text` is not a str, or holds a lone surrogate.
         """
         _refuse_no_text(text)
+        check_flags(add_special=add_special, parse_special=parse_special)
         if add_special and self.add_bos and self.bos_id is not None:
             yield [self.bos_id]
         after_token = True
         marks = self._special if parse_special else self._user_defined
         if len(marks) > MANY:
-            marks = _starting_in(text, marks)
+            marks = _occurring_in(text, marks)
         for part in self._parts(text, marks):
             if isinstance(part, int):
                 yield [part]
@@ -149,7 +161,7 @@ class Tokenizer:
         if add_special and self.add_eos and self.eos_id is not None:
             yield [self.eos_id]
 
-    def _parts(self, text: str, marks: tuple[tuple[str, int], ...]) -> list[str | int]:
+    def _parts(self, text: str, marks: Marks) -> list[str | int]:
         """The text split at the tokens in `marks`, with their ids in place."""
         parts: list[str | int] = [text] if text else []
         for token, i in marks:
@@ -173,12 +185,28 @@ def _refuse_no_text(text: str) -> None:
         ) from None
 
 
-def _starting_in(
-    text: str, marks: tuple[tuple[str, int], ...]
-) -> tuple[tuple[str, int], ...]:
-    """The marks whose first two characters are next to each other in the text."""
-    starts = set(map(add, text, text[1:])) | set(text)
-    return tuple(mark for mark in marks if mark[0][:2] in starts)
+def _occurring_in(text: str, marks: Marks) -> Marks:
+    """The marks that the text may have, in their order; most of many are left out."""
+    pairs = set(map(add, text, text[1:])) | set(text)
+    likely = [mark for mark in marks if mark[0][:2] in pairs]
+    found = set(_with_known_starts(text, likely, 4))
+    return tuple(mark for mark in likely if mark in found)
+
+
+def _with_known_starts(
+    text: str, marks: Sequence[tuple[str, int]], size: int
+) -> Iterator[tuple[str, int]]:
+    """The marks whose start is in the text; marks with equal starts need one search."""
+    groups: dict[str, list[tuple[str, int]]] = {}
+    for mark in marks:
+        groups.setdefault(mark[0][:size], []).append(mark)
+    for start, group in groups.items():
+        if start not in text:
+            continue
+        if len(group) == 1:
+            yield from group
+        else:
+            yield from _with_known_starts(text, group, 2 * size)
 
 
 def _cut(part: str | int, token: str, i: int, strips: bool) -> Iterator[str | int]:
@@ -195,7 +223,7 @@ def _cut(part: str | int, token: str, i: int, strips: bool) -> Iterator[str | in
             yield rest
 
 
-def _user_defined(vocabulary: Vocabulary) -> tuple[tuple[str, int], ...]:
+def _user_defined(vocabulary: Vocabulary) -> Marks:
     """Tokens that are matched before the rest of a text is split, longest first."""
     texts = [text for text in vocabulary.user_defined() if not _CONTROL.fullmatch(text)]
     plain = list(_PLAIN)
@@ -207,9 +235,7 @@ def _user_defined(vocabulary: Vocabulary) -> tuple[tuple[str, int], ...]:
     return _longest_first(marks)
 
 
-def _special(
-    vocabulary: Vocabulary, user_defined: tuple[tuple[str, int], ...]
-) -> tuple[tuple[str, int], ...]:
+def _special(vocabulary: Vocabulary, user_defined: Marks) -> Marks:
     """The user-defined tokens and the control tokens, longest first."""
     marks = dict(user_defined)
     kinds = TokenType.CONTROL, TokenType.UNKNOWN, TokenType.USER_DEFINED
@@ -218,13 +244,11 @@ def _special(
     return _longest_first(marks)
 
 
-def _longest_first(marks: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+def _longest_first(marks: Mapping[str, int]) -> Marks:
     return tuple(sorted(marks.items(), key=lambda mark: -len(mark[0].encode())))
 
 
-def _stripping(
-    metadata: Mapping[str, Field], user_defined: tuple[tuple[str, int], ...]
-) -> frozenset[int]:
+def _stripping(metadata: Mapping[str, Field], user_defined: Marks) -> frozenset[int]:
     """The user-defined tokens after which whitespace is dropped."""
     name = metadata.get("general.name")
     named = name.value.lower() if name and isinstance(name.value, str) else ""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
 from ..files.json_file import read_json
 from ..progress import Notify
-from .added import AddedToken, token_text
+from .added import AddedToken, own_ids, token_text
 from .schema import (
     SPECIAL_KINDS,
     Json,
@@ -215,15 +216,30 @@ class TokenizerFiles:
             yield AddedToken(int(number), token["content"], bool(token.get("special")))
 
     def added_in_tokenizer(self) -> Iterator[AddedToken]:
-        """The tokens that tokenizer.json adds, with the vocabulary's ids where it has
-        them."""
-        vocab = self.tokenizer.get("model", {}).get("vocab")
-        known = vocab if isinstance(vocab, Mapping) else {}
+        """The tokens that tokenizer.json adds; those in its vocabulary have its ids."""
         for token in self.tokenizer.get("added_tokens") or ():
             text = token["content"]
-            yield AddedToken(
-                known.get(text, token["id"]), text, bool(token.get("special"))
-            )
+            i = self._vocabulary.get(text, token["id"])
+            yield AddedToken(i, text, bool(token.get("special")))
+
+    @cached_property
+    def _vocabulary(self) -> Mapping[str, int]:
+        """tokenizer.json's ids by text, without the added tokens."""
+        vocab = self.tokenizer.get("model", {}).get("vocab") or {}
+        if isinstance(vocab, Mapping):
+            return vocab
+        return {text: i for i, (text, _) in enumerate(vocab)}
+
+    def added_tokens(self) -> dict[str, AddedToken]:
+        """The tokens that tokenizer_config.json and tokenizer.json add, by text.
+
+        As in transformers, the former says which are special, the latter has the ids.
+        """
+        own = {token.content: token for token in self.added_in_tokenizer()}
+        added = own | {token.content: token for token in self.added_in_settings()}
+        given = {text: own.get(text, token).id for text, token in added.items()}
+        ids = own_ids(self._vocabulary, given, added)
+        return {text: replace(token, id=ids[text]) for text, token in added.items()}
 
     @property
     def tokenizer_class(self) -> str:

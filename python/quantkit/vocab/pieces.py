@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,6 +29,7 @@ __all__ = [
     "ADDED_SCORE",
     "PieceRules",
     "adds_space",
+    "mark_special",
     "piece_fields",
     "piece_merges_fields",
     "rows_of",
@@ -88,7 +89,7 @@ def sentencepiece_pieces(
         for token in files.added_in_settings():
             pieces[token.id] = token.text, ADDED_SCORE, token.type
     if not rules.after:
-        _mark_special(pieces, files.special_texts())
+        mark_special(pieces, files.special_texts())
     for text in rules.after:
         pieces[len(pieces)] = text, 0.0, TokenType.CONTROL
     size = files.vocab_size or len(model.pieces)
@@ -106,7 +107,7 @@ def _with_added(piece: Piece | None, token: AddedToken) -> Piece:
     return text, score, token.type if is_plain else kind
 
 
-def _mark_special(pieces: dict[int, Piece], special: Sequence[str]) -> None:
+def mark_special(pieces: dict[int, Piece], special: Sequence[str]) -> None:
     """Make the pieces with these texts control tokens; add those that are missing."""
     ids = {text: i for i, (text, *_) in pieces.items()}
     for name in special:
@@ -169,26 +170,22 @@ def piece_merges_fields(files: TokenizerFiles, pad_vocab: bool) -> dict[str, Fie
     model = files.tokenizer["model"]
     merges = model.get("merges") or ()
     ranks = _ranks(merges)
-    special = set(files.special_texts())
-    own = {token.content: token for token in files.added_in_tokenizer()}
-    added = {
-        token.content: replace(token, id=own.get(token.content, token).id)
-        for token in files.added_in_settings()
-    }
-    added = {**added, **{text: own[text] for text in own.keys() - added.keys()}}
+    added = files.added_tokens()
     pieces: dict[int, Piece] = {
         i: (
             text,
             -float(ranks.get(text, len(merges))),
-            _text_type(text, added.get(text), text in special),
+            _text_type(text, added.get(text)),
         )
         for text, i in model["vocab"].items()
     }
-    base = pieces.keys() - {model["vocab"].get(text) for text in added}
+    base = pieces.keys() - {token.id for token in added.values()}
     for token in added.values():
-        kind = _text_type("", token, token.content in special)
-        pieces.setdefault(token.id, (token.content, ADDED_SCORE, kind))
-    size = files.size_for(base, {t.id: t.content for t in added.values()})
+        piece = token.content, ADDED_SCORE, token.marked_type
+        pieces.setdefault(token.id, piece)
+    mark_special(pieces, files.special_texts())
+    beside = {i: text for i, (text, *_) in pieces.items() if i not in base}
+    size = files.size_for(base, beside)
     n_tokens = min(max(pieces) + 1, size)
     if n_tokens < size and not pad_vocab:
         raise CheckpointError(
@@ -212,13 +209,11 @@ def _ranks(merges: Sequence[str | Sequence[str]]) -> dict[str, int]:
     return ranks
 
 
-def _text_type(text: str, added: AddedToken | None, is_special: bool) -> TokenType:
-    """The type of a token: by its text, by tokenizer.json's mark, by its role."""
+def _text_type(text: str, added: AddedToken | None) -> TokenType:
+    """The type of a token in the vocabulary."""
     if re.fullmatch("<0x[0-9A-Fa-f]{2}>", text):
         return TokenType.BYTE
-    if is_special or (added is not None and added.special):
-        return TokenType.CONTROL
-    return TokenType.NORMAL if added is None else TokenType.USER_DEFINED
+    return TokenType.NORMAL if added is None else added.marked_type
 
 
 def adds_space(tokenizer: Json) -> bool:

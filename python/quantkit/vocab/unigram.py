@@ -15,7 +15,14 @@ from ..errors import FormatError
 from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
 from ..tokens.token_type import TokenType
 from .files import TokenizerFiles
-from .pieces import ADDED_SCORE, PieceRules, adds_space, rows_of, sentencepiece_pieces
+from .pieces import (
+    ADDED_SCORE,
+    PieceRules,
+    adds_space,
+    mark_special,
+    rows_of,
+    sentencepiece_pieces,
+)
 from .schema import Json
 from .sentencepiece_file import Piece, SentencePieceFile
 from .special import special_fields
@@ -59,12 +66,13 @@ def unigram_json_fields(files: TokenizerFiles) -> dict[str, Field]:
         i: (text, float(score), _type(text, i == unknown))
         for i, (text, score) in enumerate(model["vocab"])
     }
-    for token in files.added_in_tokenizer():
+    for token in files.added_tokens().values():
         if token.id != unknown:
             score = pieces[token.id][1] if token.id in pieces else ADDED_SCORE
             pieces[token.id] = token.text, score, token.type
-    added = {token.id: token.content for token in files.added_in_tokenizer()}
-    n_tokens = files.size_for(range(n_base), added)
+    mark_special(pieces, files.special_texts())
+    beyond = {i: text for i, (text, *_) in pieces.items() if i >= n_base}
+    n_tokens = files.size_for(range(n_base), beyond)
     steps = list(flat_steps(files.tokenizer.get("normalizer")))
     charsmap = next(
         (step["precompiled_charsmap"] for step in steps if _is_charsmap(step)), ""

@@ -7,7 +7,6 @@ with clang's libFuzzer, which looks for inputs that reach new code.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -19,7 +18,7 @@ from ...native_build import ROOT, compile_driver, needs, run
 HERE = Path(__file__).parent
 TARGET = HERE / "fuzz_core.c"
 CORPUS = HERE / "corpus.txt"
-SECONDS = int(os.environ.get("QUANTKIT_FUZZ_SECONDS", "60"))
+SECONDS = 60
 SANITIZERS = "-fsanitize=address,undefined"
 FLAGS = ["-O1", "-g", SANITIZERS, "-fno-sanitize-recover=all", "-D_GNU_SOURCE"]
 SEED = 12

@@ -13,6 +13,7 @@ from quantkit.sources.checkpoint import CheckpointSource
 from quantkit.tasks.convert import convert
 from quantkit.tasks.convert_lora import convert_lora
 
+from ...conftest import FIXTURES
 from ..bases import MODELS, config_of, safetensors_parts
 from ..choices import Choices
 from ..damage import damaged_json
@@ -59,6 +60,28 @@ def safetensors(data: bytes, folder: Path) -> None:
     """A safetensors file as a whole."""
     (folder / "model.safetensors").write_bytes(data)
     convert(folder, folder / "out.gguf", tensors_only=True, threads=1)
+
+
+PREQUANTIZED = tuple(sorted((FIXTURES / "prequantized").iterdir()))
+
+
+@reader(*decisions(len(PREQUANTIZED)))
+def prequantized(data: bytes, folder: Path) -> None:
+    """Weights that are already quantized: their settings, and the tensors' header."""
+    choices = Choices(data)
+    base = choices.pick(PREQUANTIZED)
+    config = json.loads((base / "config.json").read_text("utf-8"))
+    raw = (base / "model.safetensors").read_bytes()
+    end = 8 + int.from_bytes(raw[:8], "little")
+    header, tensors = raw[8:end], raw[end:]
+    what = choices.below(3)
+    if what in (0, 2):
+        config = damaged_json(config, choices)
+    if what in (1, 2):
+        header = json.dumps(damaged_json(json.loads(header), choices)).encode()
+    write_json(folder, "config.json", config)
+    (folder / "model.safetensors").write_bytes(safetensors_bytes(header, tensors))
+    convert(folder, folder / "out.gguf", "f32", tensors_only=True, threads=1)
 
 
 SETTINGS = {

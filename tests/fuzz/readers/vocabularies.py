@@ -134,6 +134,34 @@ def tokenizer_model(data: bytes, folder: Path) -> None:
     Tokenizer.from_metadata(fields).encode(SHORT_TEXT)
 
 
+OTHER_FILES = {
+    "vocab.json": (VOCABULARIES / "slow" / "vocab.json").read_bytes(),
+    "merges.txt": (VOCABULARIES / "slow" / "merges.txt").read_bytes(),
+    "qwen.tiktoken": (VOCABULARIES / "ranks" / "qwen.tiktoken").read_bytes(),
+    "hy.tiktoken": (VOCABULARIES / "ranks" / "hy.tiktoken").read_bytes(),
+    "vocab.txt": b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n##b\n",
+    "added_tokens.json": b'{"<z>": 300}',
+}
+CLASSES = ("GPT2Tokenizer", "QWenTokenizer", "HYTokenizer", "BertTokenizer", "x")
+
+
+@reader(*(bytes([i]) + raw for i, raw in enumerate(OTHER_FILES.values())))
+def tokenizer_files(data: bytes, folder: Path) -> None:
+    """Files of older tokenizers, one of them as the fuzzer has it."""
+    choices = Choices(data[:3])
+    changed = choices.pick(list(OTHER_FILES))
+    for name, raw in OTHER_FILES.items():
+        given = data[3:] if name == changed else raw
+        if given and (name == changed or choices.below(2)):
+            (folder / name).write_bytes(given)
+    settings = {"tokenizer_class": CLASSES[len(data) % len(CLASSES)]}
+    write_json(folder, "tokenizer_config.json", settings)
+    architecture = "QWenLMHeadModel" if "tiktoken" in changed else "GPT2LMHeadModel"
+    config = {"vocab_size": 345, "architectures": [architecture]}
+    fields = tokenizer_fields(folder, config, architecture)
+    Tokenizer.from_metadata(fields).encode(SHORT_TEXT)
+
+
 @cache
 def demo_tokenizer() -> Tokenizer:
     """The demo model's tokenizer."""

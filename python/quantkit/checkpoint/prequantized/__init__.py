@@ -61,6 +61,8 @@ def meant_tensors(
         UnsupportedTypeError: the weights do not fit Q4_0 without loss.
     """
     parts = Parts(stored)
+    if any(f"{base}.weight" in stored for base, _ in parts.ending(".scales")):
+        _refuse_mlx(config, stored)
     name = _method_name(config) if config else None
     grouped = METHODS[name](config, parts) if name else None
     if name:
@@ -74,6 +76,23 @@ def meant_tensors(
         )
     parts.last += [weight.tensor(as_q4_0=symmetric_q4_0) for weight in grouped or []]
     return parts.tensors()
+
+
+def _refuse_mlx(
+    config: Mapping[str, Any], stored: Mapping[str, CheckpointTensor]
+) -> None:
+    """Refuse weights that MLX quantized: a `weight` of words beside its `scales`.
+
+    Raises:
+        UnsupportedModelError: there are such weights.
+    """
+    words = (t.name for t in stored.values() if t.dtype == "U32" and len(t.shape) > 1)
+    name = next(words, None)
+    if name is not None and not config.get("quant_method"):
+        raise UnsupportedModelError(
+            f"tensor {name!r} was quantized by MLX, which quantkit cannot read; use "
+            "the checkpoint that it was made from"
+        )
 
 
 def _method_name(config: Mapping[str, Any]) -> str:
