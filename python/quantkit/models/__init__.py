@@ -13,7 +13,7 @@ from ..forward.facts import Facts
 from ..forward.outline import Outline
 from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_settings
 from ..gguf.keys import Field
-from ..settings import MAX_COUNT
+from ..settings import MAX_COUNT, shown
 from .baichuan import Baichuan
 from .bloom import Bloom
 from .cohere import Cohere
@@ -111,7 +111,8 @@ def family_for_config(config: Config) -> Family:
     given = ", ".join(classes) or "(none)"
     near = difflib.get_close_matches(given, BY_CLASS, n=3, cutoff=0.6)
     raise UnsupportedModelError(
-        f"config.json names the architecture {given}, which quantkit does not know; "
+        f"config.json names the architecture {shown(given)}, which quantkit does not "
+        "know; "
         + (f"nearest: {', '.join(near)}" if near else f"known: {', '.join(BY_CLASS)}")
         + "; `tensors_only=True` writes the tensors under the names they have"
     )
