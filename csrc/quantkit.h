@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The C API of quantkit: pure functions over rows, no threads, no state but what
- * the processor is taken to have.
+ * the processor is taken to have and which memory is guarded.
  *
  * A row is `n_cols` weights, a whole number of the type's blocks.  Every function may be called
  * from many threads at once.  On any status but QK_OK the output is untouched, save that
@@ -200,6 +200,16 @@ qk_status qk_add_logits(int backend, const qk_tile *tile, const float *logits, q
 qk_status qk_compare_logits(int backend, const qk_tile *tile, const float *logits,
                             const float *base_logits, qk_softmax *rows, qk_softmax *base,
                             double *excess);
+
+/* Memory of mapped files, in which a page that cannot be read any more, because the file was
+ * truncated or the disk failed, is replaced by zeros instead of ending the process. */
+typedef struct qk_guard qk_guard;
+/* Guards start [n_bytes]; NULL if the system has no such faults, or if it cannot be done. */
+qk_guard *qk_guard_begin(const void *start, size_t n_bytes);
+/* The number of pages that were replaced; a guard may be NULL. */
+size_t qk_guard_faults(const qk_guard *guard);
+/* Before or after the memory is unmapped; the guard must not be used again. */
+void qk_guard_end(qk_guard *guard);
 
 /* cdef end */
 

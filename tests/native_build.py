@@ -169,14 +169,18 @@ def build(
 
 
 def compile_driver(
-    folder: Path, compiler: str, flags: Sequence[str], machine: str | None = None
+    folder: Path,
+    compiler: str,
+    flags: Sequence[str],
+    machine: str | None = None,
+    driver: Path = DRIVER,
 ) -> str:
-    """The path of the driver, compiled and linked; nothing is run."""
+    """The path of a driver, compiled and linked; nothing is run."""
     machine = machine or platform.machine().lower()
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
     common = [compiler, *FLAGS, *flags, *MACHINES.get(machine, [])]
     shared = [*CSRC.glob("*.c"), *CSRC.glob("formats/*.c")]
-    sources = [DRIVER, *sorted(shared), generated(folder.parent)]
+    sources = [driver, *sorted(shared), generated(folder.parent)]
     own_flags: dict[Path, list[str]] = {path: [] for path in sources} | units(machine)
     objects = [str(folder / f"{source.stem}.o") for source in own_flags]
     commands = [
@@ -185,9 +189,9 @@ def compile_driver(
     ]
     with ThreadPoolExecutor(default_threads()) as pool:
         list(pool.map(run, commands))
-    driver = str(folder / "run_rows")
-    run([compiler, *flags, *objects, "-lm", "-o", driver])
-    return driver
+    program = str(folder / driver.stem)
+    run([compiler, *flags, *objects, "-lm", "-o", program])
+    return program
 
 
 def generated(folder: Path) -> Path:

@@ -84,8 +84,8 @@ def product(type: QuantType, precision: Precision, m: int, n: int, k: int) -> Ca
     )
 
 
-def norm(x: Any, weight: Any, bias: Any, backend: Backend, *, centered: bool) -> None:
-    _native.norm_rows(x, weight, bias, 1e-5, backend, centered=centered)
+def norm(x: Any, weight: Any, bias: Any, backend: Backend, *, centered: bool) -> Any:
+    return _native.norm_rows(x, weight, bias, 1e-5, backend, centered=centered)
 
 
 def activate(x: Any, up: Any, out: Any, backend: Backend) -> None:

@@ -20,6 +20,16 @@ def as_bytes(rows: np.ndarray) -> np.ndarray:
     return np.frombuffer(rows.tobytes(), rows.dtype).reshape(rows.shape)
 
 
+def not_aligned(rows: np.ndarray) -> np.ndarray:
+    """At an odd address, as in a file whose header has an odd length."""
+    memory = np.frombuffer(b"\0" + rows.tobytes(), np.uint8)[1:]
+    return memory.view(rows.dtype).reshape(rows.shape)
+
+
+class Subclass(np.ndarray):
+    """A kind of array, as units and masks are."""
+
+
 class OnlyDLPack:
     """An array of a library that NumPy does not know."""
 
@@ -45,11 +55,14 @@ class OnlyDLPack:
         np.asfortranarray(ROWS),
         np.repeat(ROWS, 2, axis=1)[:, ::2],
         as_bytes(ROWS.astype(np.float32)),
+        np.ascontiguousarray(ROWS[::-1, ::-1])[::-1, ::-1],
+        not_aligned(ROWS.astype(np.float32)),
+        ROWS.view(Subclass),
         OnlyDLPack(ROWS.copy()),
     ],
     ids=[
         *("f16", "list", "tuple", "rows", "big-endian", "long", "fortran", "strided"),
-        *("read-only", "dlpack"),
+        *("read-only", "reversed", "not aligned", "subclass", "dlpack"),
     ],
 )
 def test_the_same_numbers_give_the_same_bytes(weights: Any) -> None:
@@ -167,9 +180,19 @@ def test_weights_that_would_not_read_back(value: float, type: str, words: str) -
         qk.quantize([[value] * 32], type)
 
 
+@pytest.mark.parametrize("shape", [(0, 1 << 40), (1 << 40, 0), (3, 0, 1 << 33)])
+def test_arrays_without_weights(shape: tuple[int, ...]) -> None:
+    """However many rows or columns there are."""
+    tensor = qk.quantize(np.empty(shape, np.float32), "Q4_K")
+    assert tensor.shape == shape
+    assert tensor.data.size == 0
+    assert qk.dequantize(tensor).shape == shape
+
+
 @pytest.mark.parametrize(
     ("data", "type", "shape", "words"),
     [
+        (np.zeros((1, 144), np.uint8), "Q4_K", (-1, -1, 256), "no negative size"),
         (np.zeros((1, 144), np.uint8), "Q4_K", (2, 256), r"\[2, 144\]; found uint8"),
         (np.zeros((1, 143), np.uint8), "Q4_K", (1, 256), r"found uint8 \[1, 143\]"),
         (np.zeros((1, 144), np.int8), "Q4_K", (1, 256), "found int8"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
@@ -183,7 +183,7 @@ def test_shard_of_the_index_is_missing(tmp_path: Path) -> None:
     """The missing shard is named, with the number of tensors it holds."""
     write(tmp_path, {FIRST: {"a": A}})
     write_index(tmp_path, {"a": FIRST, "b": SECOND, "c": SECOND})
-    with pytest.raises(CheckpointError, match=rf"{SECOND} is missing: .* 2 tensors"):
+    with pytest.raises(CheckpointError, match=rf"{SECOND}' is missing: .* 2 tensors"):
         Checkpoint(tmp_path)
 
 
@@ -245,6 +245,7 @@ def test_truncated_shard(tmp_path: Path, keep: int) -> None:
 
 
 @given(st.binary(max_size=80))
+@example(b"{}")
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_bytes_are_no_shard(tmp_path: Path, data: bytes) -> None:
     """Any content is read or refused, without another error."""

@@ -3,15 +3,16 @@ writes a file that does not work, and where there is no such file."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
 from quantkit.checkpoint.lazy import computed
 from quantkit.errors import CheckpointError, UnsupportedModelError
-from quantkit.forward.base import Weights
+from quantkit.forward.claims import Claims
 from quantkit.forward.facts import Facts
+from quantkit.forward.outline import Outline
 from quantkit.gguf.keys import Field, FileType, float32, uint32
 from quantkit.models import family_for_config, settled
 from quantkit.models.gemma import Gemma2, Gemma3
@@ -27,7 +28,8 @@ SIZES = {
 }
 GEMMA_2 = {"architectures": ["Gemma2ForCausalLM"], **SIZES, "query_pre_attn_scalar": 16}
 GEMMA_3 = {**GEMMA_2, "architectures": ["Gemma3ForCausalLM"]}
-NO_WEIGHTS = cast(Weights, {})  # asked only what it contains
+WIDE = {"output_norm.weight": (4608,)}
+CLAIMS = Claims(Outline(WIDE), WIDE)
 STABLELM = {"architectures": ["StableLmForCausalLM"], **SIZES}
 GLM = {"architectures": ["GlmForCausalLM"], **SIZES}
 PHI = {"architectures": ["PhiForCausalLM"], **SIZES}
@@ -84,9 +86,9 @@ def test_the_largest_gemmas_scale_scores_by_width_and_heads(
     }
     name = family.name
     facts = Facts(name, {f"{name}.{key}": value for key, value in known.items()})
-    assert family.traits(facts, NO_WEIGHTS).attention_scale == 144**-0.5
+    assert family.traits(facts, CLAIMS).attention_scale == 144**-0.5
     fewer = Facts(name, {**facts.metadata, f"{name}.block_count": uint32(42)})
-    assert family.traits(fewer, NO_WEIGHTS).attention_scale is None
+    assert family.traits(fewer, CLAIMS).attention_scale is None
     config = {**SIZES, "num_hidden_layers": n_layers, "head_dim": 24}
     family.check_settings({**config, "query_pre_attn_scalar": 16})
     with pytest.raises(UnsupportedModelError, match="query_pre_attn_scalar: 24"):

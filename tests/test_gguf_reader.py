@@ -294,7 +294,8 @@ def test_missing_tensors_of_a_split_model_are_refused(tmp_path: Path) -> None:
         ({"split_no": keys.int32(-1)}, r"part 0 of 3 .* must end in"),
         ({"split_no": keys.uint32(7)}, r"part 8 of 3 .* must end in"),
         ({"split_count": keys.boolean(True)}, "split.count is a BOOL"),
-        ({"split_count": keys.uint64(2**60)}, "must end in"),
+        ({"split_count": keys.uint64(2**60)}, "split.count is 1152921504606846976"),
+        ({"split_count": keys.int32(-1)}, "split.count is -1; expected 0 to 99999"),
     ],
 )
 def test_damaged_split_metadata_are_refused(

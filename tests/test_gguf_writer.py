@@ -225,6 +225,58 @@ def fields(draw: st.DrawFn) -> Field:
     return keys.array(kind, draw(st.lists(one, max_size=5)))
 
 
+def nested(depth: int) -> Field:
+    """Arrays in arrays, so many deep."""
+    field = keys.array(ValueType.INT32, np.array([1, 2], np.int32))
+    for _ in range(depth - 1):
+        field = keys.array(
+            ValueType.ARRAY, (field, keys.array(ValueType.BOOL, np.array([], bool)))
+        )
+    return field
+
+
+def test_arrays_of_arrays_come_back(tmp_path: Path) -> None:
+    """Each inner array keeps its own item type; the same bytes when copied."""
+    texts = keys.array(ValueType.STRING, ["a", "", "\n"])
+    flags = keys.array(ValueType.BOOL, np.array([True, False]))
+    metadata = {
+        "empty": keys.array(ValueType.ARRAY, ()),
+        "mixed": keys.array(ValueType.ARRAY, (texts, flags, nested(3))),
+        "deep": nested(16),
+        "after": keys.uint32(7),
+    }
+    path, copy = tmp_path / "m.gguf", tmp_path / "copy.gguf"
+    write(path, metadata, [])
+    with GGUFFile(path) as file:
+        assert dict(file.metadata) == metadata
+        write(copy, dict(file.metadata), [])
+    assert copy.read_bytes() == path.read_bytes()
+
+
+def test_one_number_comes_back(tmp_path: Path) -> None:
+    """A tensor without dimensions, as the gguf package writes and reads it."""
+    number = np.array([2.5], np.float32).view(np.uint8)
+    path, theirs = tmp_path / "m.gguf", tmp_path / "theirs.gguf"
+    specs = [TensorSpec("t", (), QuantType.F32), TensorSpec("u", (8,), QuantType.F32)]
+    metadata = {"general.architecture": keys.string("llama")}
+    with GGUFWriter(path, metadata, specs) as writer:
+        writer.write("t", number)
+        writer.write("u", np.zeros(32, np.uint8))
+    other = gguf.GGUFWriter(theirs, "llama")
+    other.add_tensor("t", np.array(2.5, np.float32))
+    other.add_tensor("u", np.zeros(8, np.float32))
+    other.write_header_to_file()
+    other.write_kv_data_to_file()
+    other.write_tensors_to_file()
+    other.close()
+    assert path.read_bytes() == theirs.read_bytes()
+    with GGUFFile(path) as file:
+        tensor = file.tensors["t"]
+        sizes = tensor.shape, tensor.n_rows, tensor.n_cols, tensor.n_weights
+        assert sizes == ((), 1, 1, 1)
+        assert file.raw("t").tolist() == number.tolist()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.text().map("x.{}".format), fields(), max_size=5))
 def test_any_metadata_come_back(
@@ -254,8 +306,10 @@ def test_any_metadata_come_back(
         (keys.array(ValueType.INT8, [1, 128]), "INT8"),
         (keys.array(ValueType.INT8, np.array([1, 128])), "INT8"),
         (keys.array(ValueType.STRING, ["a", None]), "STRING"),
-        (keys.array(ValueType.ARRAY, []), "item type"),
         (Field(ValueType.ARRAY, [1]), "item type"),
+        (keys.array(ValueType.ARRAY, [[1]]), "does not fit its type ARRAY"),
+        (keys.array(ValueType.ARRAY, [keys.uint32(1)]), "arrays as items are fields"),
+        (nested(17), "more than 16 deep"),
     ],
 )
 def test_metadata_that_do_not_fit_are_refused(
@@ -276,7 +330,7 @@ def test_empty_key_is_refused() -> None:
 @pytest.mark.parametrize(
     ("shape", "kind", "message"),
     [
-        ((), QuantType.F32, "0 dimensions"),
+        ((), QuantType.Q8_0, "'t': a row of 1 weights is not a multiple"),
         ((1, 1, 1, 1, 1), QuantType.F32, "5 dimensions"),
         ((-1, 4), QuantType.F32, "impossible shape"),
         ((2**62, 4), QuantType.F32, "impossible shape"),

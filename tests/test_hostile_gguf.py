@@ -65,8 +65,15 @@ VALID = gguf(
     field("tokens", ARRAY, u32(STRING) + u64(3) + text("a") + text("") + text("bc")),
     field("types", ARRAY, u32(UINT32) + u64(3) + u32(1, 2, 3)),
     field("flags", ARRAY, u32(BOOL) + u64(2) + b"\0\1"),
-    tensors=(tensor("a", (8, 2)), tensor("b", (256, 1, 1, 1), Q4_K, 64)),
-    data=64 + 144,
+    field(
+        "arrays", ARRAY, u32(ARRAY) + u64(2) + (u32(STRING) + u64(1) + text("x")) * 2
+    ),
+    tensors=(
+        tensor("a", (8, 2)),
+        tensor("b", (256, 1, 1, 1), Q4_K, 64),
+        tensor("c", (), F32, 256),
+    ),
+    data=256 + 4,
     alignment=64,
 )
 
@@ -88,7 +95,7 @@ def test_valid_file_is_read(tmp_path: Path) -> None:
     path.write_bytes(VALID)
     read_everything(path)
     with GGUFFile(path) as file:
-        assert list(file.tensors) == ["a", "b"]
+        assert list(file.tensors) == ["a", "b", "c"]
 
 
 def test_truncated_file_is_refused(tmp_path: Path) -> None:
@@ -150,13 +157,13 @@ HOSTILE = {
         gguf(field("k", ARRAY, u32(STRING) + u64(2) + text("a") + u64(MAX_U64))),
         "string 1 of metadata 'k' extends beyond the end",
     ),
-    "array of arrays": (
-        gguf(field("k", ARRAY, u32(ARRAY) + u64(1) + u32(UINT8) + u64(0))),
-        "array of arrays",
-    ),
     "deep arrays": (
         gguf(field("k", ARRAY, (u32(ARRAY) + u64(1)) * 100_000)),
-        "array of arrays",
+        "'k' has arrays in arrays, more than 16 deep",
+    ),
+    "many arrays": (
+        gguf(field("k", ARRAY, u32(ARRAY) + u64(1) + u32(ARRAY) + u64(TWO_TO_63))),
+        "arrays of metadata 'k' are declared",
     ),
     "alignment type": (
         gguf(field("general.alignment", UINT64, u64(32))),
@@ -174,7 +181,14 @@ HOSTILE = {
         gguf(field("general.alignment", UINT32, u32(1 << 31))),
         "general.alignment is 2147483648",
     ),
-    "no dimensions": (gguf(tensors=(tensor(dims=()),), data=32), "0 dimensions"),
+    "half a block": (
+        gguf(tensors=(tensor(dims=(), kind=Q4_K),), data=144),
+        "a row of 1 weights is not a multiple of Q4_K",
+    ),
+    "zeros for tensors": (
+        b"GGUF" + u32(3) + u64(1 << 20, 0) + bytes(24 << 20),
+        "tensor name '' appears twice",
+    ),
     "many dimensions": (
         gguf(tensors=(text("t") + u32(1 << 31) + bytes(32),), data=32),
         "2147483648 dimensions",

@@ -299,7 +299,7 @@ def test_a_quantized_file_names_its_matrix(
     path, out = tmp_path / f"m.{suffix}", tmp_path / "out.gguf"
     matrix.save(path)
     edits = qk.Edits({"general.name": string("Mine")})
-    qk.quantize_file(demo_f16, out, "Q8_0", importance=path, edits=edits)
+    qk.quantize_file(demo_f16, out, "Q4_K_M", importance=path, edits=edits)
     with qk.GGUFFile(out) as file:
         fields = {key: field.value for key, field in file.metadata.items()}
     assert list(fields.items())[-5:] == [
@@ -312,11 +312,11 @@ def test_a_quantized_file_names_its_matrix(
     other = tmp_path / os.fsdecode(b"\xff." + suffix.encode())
     if sys.platform == "linux":  # where a file's name need not be Unicode
         matrix.save(other)
-        qk.quantize_file(demo_f16, out, "Q8_0", importance=other)
+        qk.quantize_file(demo_f16, out, "Q4_K_M", importance=other)
         with qk.GGUFFile(out) as file:
             named = file.metadata["quantize.imatrix.file"].value
         assert named == str(tmp_path / f".{suffix}")[:127]
     loaded = ImportanceMatrix.load(path).importance()
-    qk.quantize_file(demo_f16, out, "Q8_0", importance=loaded, edits=edits)
+    qk.quantize_file(demo_f16, out, "Q4_K_M", importance=loaded, edits=edits)
     with qk.GGUFFile(out) as file:
         assert not [k for k in file.metadata if k.startswith("quantize.")]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quantkit.cli import console, tables
 from quantkit.gguf import Field, GGUFWriter, TensorSpec, keys
 from quantkit.gguf.keys import FileType, ValueType
 from quantkit.recipes import RECIPES
@@ -86,6 +87,31 @@ def test_metadata_are_shortened_to_a_line(tmp_path: Path) -> None:
             r"{% for m in messages %}\n" + "x" * 32 + "...",
         ),
     ]
+
+
+def test_arrays_of_arrays_are_counted(tmp_path: Path) -> None:
+    """The items of inner arrays are not listed, only their types and numbers."""
+    inner = keys.array(ValueType.INT32, [1, 2]), keys.array(ValueType.STRING, ["a"])
+    metadata = {"arrays": keys.array(ValueType.ARRAY, inner)}
+    facts = info(write(tmp_path / "m.gguf", metadata, []))
+    assert facts.metadata == (
+        MetadataEntry("arrays", "array[2]", "[int32[2], string[1]]"),
+    )
+
+
+def test_long_listings_are_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first rows, and how many more there are."""
+    monkeypatch.setattr(console, "MOST_ROWS", 3)
+    path = write(tmp_path / "m.gguf", METADATA, SPECS)
+    console.print_result(*tables.info_tables(info(path), tensors=True))
+    shown = capsys.readouterr().out
+    assert f"and {len(METADATA) - 3} more rows" in shown
+    assert "and 1 more rows" in shown
+    assert list(METADATA)[2] in shown
+    assert list(METADATA)[3] not in shown
+    assert SPECS[3].name not in shown
 
 
 def test_json_of_the_facts(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from quantkit.checkpoint.model_card import general_fields
 from quantkit.checkpoint.model_name import ModelName, size_label, title
+from quantkit.errors import CheckpointError, OptionError
 from quantkit.gguf.keys import ValueType
 
 
@@ -214,3 +215,102 @@ def test_damaged_generation_config_is_left_out(
     with caplog.at_level(logging.WARNING):
         assert values_of(folder) == {"name": "M", "size_label": "7.0B"}
     assert "generation_config.json" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "matter",
+    [
+        "language:\n  - name: en",
+        "language: {a: b}",
+        "tags:\n  - {a: b}\n  - [c]",
+        "license: [[a]]\nname: {a: b}",
+        "base_model: {a: {b: c}}",
+        "base_model: [[a]]\ndatasets:\n- x: [y]",
+        'name: "\\ud800"',
+        "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\ntags: [*c, *c]\nname: *c",
+        "tags: &a\n- *a",
+    ],
+)
+def test_objects_where_texts_belong(
+    matter: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are left out, and a warning names the file and the key."""
+    folder = model(tmp_path / "m")
+    (folder / "README.md").write_text(f"---\n{matter}\n---\n")
+    with caplog.at_level(logging.WARNING):
+        assert values_of(folder) == {"name": "M", "size_label": "7.0B"}
+    assert f"{folder / 'README.md'}: " in caplog.text
+
+
+def test_texts_beside_objects(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m")
+    card = "language: [en, {a: b}]\ntags: &t [x, y]\nmodel_name: Own\ndatasets: *t"
+    (folder / "README.md").write_text(f"---\n{card}\n---\n")
+    found = values_of(folder)
+    assert (found["languages"], found["tags"]) == (["en"], ["x", "y"])
+    assert (found["name"], found["dataset.1.name"]) == ("Own", "Y")
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        b"---\n" + b"a: [" * 50_000 + b"\n---\n",
+        b'---\nname: "\\UFFFFFFFF"\n---\n',
+        b"---\nname: \x00\n---\n",
+        b"---\nname: [\xff\n---\n",
+        b"---\n" + b"#" * (2 << 20) + b"\nname: late\n---\n",
+        b"---\n? [a]\n: b\n---\n",
+    ],
+    ids=range(6),
+)
+def test_hostile_front_matter(
+    card: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Deep, damaged or huge: ignored with a warning."""
+    folder = model(tmp_path / "m")
+    (folder / "README.md").write_bytes(card)
+    with caplog.at_level(logging.WARNING):
+        assert values_of(folder) == {"name": "M", "size_label": "7.0B"}
+    assert "README.md" in caplog.text
+
+
+def test_only_the_start_of_a_card_is_read(tmp_path: Path) -> None:
+    """A file of 1 GB, almost all of it a hole."""
+    folder = model(tmp_path / "m")
+    with (folder / "README.md").open("wb") as file:
+        file.write(b"---\nname: Own\n---\n")
+        file.truncate(1 << 30)
+    assert values_of(folder)["name"] == "Own"
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [[1]], [{}], True])
+def test_given_values_of_other_kinds(value: Any, tmp_path: Path) -> None:
+    given = tmp_path / "given.json"
+    given.write_text(json.dumps({"general.tags": value}))
+    with pytest.raises(OptionError, match=r"given.json: general.tags is "):
+        general_fields(model(tmp_path / "m"), 1, "1.0K", given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"top_k": "20"}, "top_k is '20'; expected an integer"),
+        ({"top_k": 20.5}, "top_k is 20.5; expected an integer"),
+        ({"temperature": True}, "temperature is True; expected a finite number"),
+        ({"repetition_penalty": 1e39}, r"repetition_penalty is 1e\+39; expected a f"),
+        ({"top_p": [0.5]}, r"top_p is \[0.5\]; expected a finite number"),
+    ],
+)
+def test_sampling_settings_have_types(
+    tmp_path: Path, settings: dict[str, Any], words: str
+) -> None:
+    """The message names the file and the key; null is no setting."""
+    path = tmp_path / "generation_config.json"
+    path.write_text(json.dumps(settings))
+    with pytest.raises(CheckpointError, match=rf"generation_config\.json: {words}"):
+        general_fields(tmp_path, 0, "1M")
+    path.write_text(json.dumps({"top_k": 20.0, "top_p": 1, "temperature": None}))
+    fields = general_fields(tmp_path, 0, "1M")
+    assert fields["general.sampling.top_k"].value == 20
+    assert fields["general.sampling.top_p"].value == 1.0
+    assert "general.sampling.temp" not in fields

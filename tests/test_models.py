@@ -11,7 +11,6 @@ import pytest
 
 from quantkit.checkpoint.lazy import LazyTensor, computed
 from quantkit.errors import CheckpointError, FormatError, UnsupportedModelError
-from quantkit.forward.facts import Facts
 from quantkit.gguf.keys import Field, ValueType, uint32
 from quantkit.inference.weights import MemoryWeights, TypedMatrix
 from quantkit.models import (
@@ -253,7 +252,7 @@ def test_unusable_configs(
     ("changes", "error", "message"),
     [
         ({"block_count": None}, FormatError, r"lacks llama\.block_count"),
-        ({"block_count": uint32(3)}, FormatError, r"'blk\.2\.attn_q\.weight'"),
+        ({"block_count": uint32(3)}, FormatError, r"'blk\.2\.attn_norm\.weight'"),
         ({"expert_count": uint32(8)}, FormatError, r"lacks llama\.expert_used_count"),
         (
             {"attention.head_count": Field(ValueType.ARRAY, [4], ValueType.INT32)},
@@ -283,18 +282,19 @@ def test_unusable_metadata(
             for name, tensor in tensors.items()
         }
     )
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
     changed = {f"llama.{key}": field for key, field in changes.items()}
     metadata = {**fields_of(llama, config), **changed}
     known = {key: field for key, field in metadata.items() if field is not None}
     with pytest.raises(error, match=message):
-        llama.load(Facts("llama", known), weights)
+        load_model(known, "llama", weights, shapes)
 
 
 def test_models_with_rotated_weights_are_refused() -> None:
     """Llama.cpp itself would print garbage: Q2_0 hides that they are rotated."""
     metadata = {"prism.hadamard.block_size": uint32(128)}
     with pytest.raises(UnsupportedModelError, match=r"Hadamard.*PrismML"):
-        load_model(metadata, "llama", MemoryWeights({}))
+        load_model(metadata, "llama", MemoryWeights({}), {})
 
 
 def test_every_class_and_name_finds_its_family() -> None:

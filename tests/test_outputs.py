@@ -22,7 +22,7 @@ from quantkit.evaluate.saved import SavedScores, scores_beside
 from quantkit.files.locks import alone_on, open_alone
 from quantkit.files.target import beside, target_of
 from quantkit.files.whole_file import refuse_unwritable, replace_file, write_whole
-from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec
+from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec, keys
 from quantkit.tasks.demo import DEMO_MODEL
 from quantkit.tasks.quantize import quantize_file
 from quantkit.tokens.options import TextOptions
@@ -373,23 +373,27 @@ def test_a_limit_of_no_bytes_leaves_nothing(demo_f16: Path, tmp_path: Path) -> N
 
 
 KILLED = """
-import os, pathlib, sys
+import itertools, os, pathlib, sys
 from quantkit.tasks.quantize import quantize_file
-model, out, moment = sys.argv[1], sys.argv[2], int(sys.argv[3])
-n_seen = 0
-def counted(function):
+model, folder, n_moments = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3])
+def killed_at(moment, function, seen=itertools.count()):
     def call(*arguments, **named):
-        global n_seen
-        n_seen += 1
-        if n_seen == moment:
+        if next(seen) == moment:
             os._exit(9)
         return function(*arguments, **named)
     return call
-pathlib.Path.replace = counted(pathlib.Path.replace)
-pathlib.Path.unlink = counted(pathlib.Path.unlink)
-os.fsync = counted(os.fsync)
-quantize_file(model, out, "Q4_1", split_max_bytes=1_100_000)
+for moment in range(n_moments):
+    child = os.fork()
+    if not child:
+        pathlib.Path.replace = killed_at(moment, pathlib.Path.replace)
+        pathlib.Path.unlink = killed_at(moment, pathlib.Path.unlink)
+        os.fsync = killed_at(moment, os.fsync)
+        quantize_file(model, folder / f"{moment}/m.gguf", "Q4_1", split_max_bytes=6000)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
+N_MOMENTS = 12
+"""Calls of fsync, unlink and rename: for 3 files, their folder and the journal."""
 
 
 def split_set(folder: Path) -> dict[str, bytes]:
@@ -398,14 +402,31 @@ def split_set(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of three small matrices."""
+    path = tmp_path_factory.mktemp("small") / "small.gguf"
+    names = [f"blk.0.ffn_{name}.weight" for name in ("down", "gate", "up")]
+    metadata = {
+        "general.architecture": keys.string("llama"),
+        "llama.block_count": keys.uint32(1),
+    }
+    values = np.random.default_rng(0).standard_normal((32, 256)).astype(np.float32)
+    specs = [TensorSpec(name, values.shape, QuantType.F32) for name in names]
+    with GGUFWriter(path, metadata, specs) as writer:
+        for name in names:
+            writer.write(name, values.view(np.uint8))
+    return path
+
+
+@pytest.fixture(scope="module")
 def old_and_new(
-    demo_f16: Path, tmp_path_factory: pytest.TempPathFactory
+    small_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Two split models of as many files, with the same tensors in other types."""
     folder = tmp_path_factory.mktemp("sets")
     found = []
-    for recipe, size in (("Q4_0", 1_000_000), ("Q4_1", 1_100_000)):
-        quantize_file(demo_f16, folder / "m.gguf", recipe, split_max_bytes=size)
+    for recipe in ("Q4_0", "Q4_1"):
+        quantize_file(small_model, folder / "m.gguf", recipe, split_max_bytes=6000)
         found.append(split_set(folder))
     old, new = found
     assert old.keys() == new.keys()
@@ -413,34 +434,42 @@ def old_and_new(
     return old, new
 
 
-@pytest.mark.parametrize("moment", range(1, 14))
+@posix
 def test_a_kill_never_mixes_two_split_models(
-    demo_f16: Path,
+    small_model: Path,
     tmp_path: Path,
     old_and_new: tuple[dict[str, bytes], dict[str, bytes]],
-    moment: int,
 ) -> None:
     """There is the old set, the new one, or one that is refused; a new run repairs."""
     old, new = old_and_new
-    for name, data in old.items():
-        (tmp_path / name).write_bytes(data)
+    folders = [tmp_path / str(moment) for moment in range(N_MOMENTS + 1)]
+    for folder in folders:
+        folder.mkdir()
+        for name, data in old.items():
+            (folder / name).write_bytes(data)
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, demo_f16, tmp_path / "m.gguf", str(moment)],
+        [sys.executable, "-c", KILLED, small_model, tmp_path, str(len(folders))],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=True,
     )
-    assert done.returncode == (9 if moment <= 12 else 0)
-    found = split_set(tmp_path)
-    if found not in (old, new):
-        for name in found:
-            with pytest.raises(FormatError, match=r"00001-of-00003\.gguf is missing"):
-                GGUFFile(tmp_path / name)
-    quantize_file(demo_f16, tmp_path / "m.gguf", "Q4_1", split_max_bytes=1_100_000)
-    assert split_set(tmp_path) == new
-    assert names(tmp_path) == sorted(new)
+    assert done.stdout.split() == [b"9"] * N_MOMENTS + [b"0"]
+    states = []
+    for folder in folders:
+        found = split_set(folder)
+        states.append("old" if found == old else "new" if found == new else "refused")
+        if states[-1] == "refused":
+            for name in found:
+                with pytest.raises(FormatError, match=r"-00001-of-00003\.gguf is miss"):
+                    GGUFFile(folder / name)
+        quantize_file(small_model, folder / "m.gguf", "Q4_1", split_max_bytes=6000)
+        assert split_set(folder) == new
+        assert names(folder) == sorted(new)
+    assert states == ["old"] * 4 + ["refused"] * 6 + ["new"] * 3
 
 
 def test_an_error_while_a_split_model_is_renamed(
-    demo_f16: Path,
+    small_model: Path,
     tmp_path: Path,
     old_and_new: tuple[dict[str, bytes], dict[str, bytes]],
     monkeypatch: pytest.MonkeyPatch,
@@ -458,7 +487,7 @@ def test_an_error_while_a_split_model_is_renamed(
 
     monkeypatch.setattr(Path, "replace", broken)
     with pytest.raises(OutputError, match="Input/output error"):
-        quantize_file(demo_f16, tmp_path / "m.gguf", "Q4_1", split_max_bytes=1_100_000)
+        quantize_file(small_model, tmp_path / "m.gguf", "Q4_1", split_max_bytes=6000)
     assert split_set(tmp_path) == {
         name: data for name, data in old.items() if "00002" in name
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quantkit.errors import FormatError
 from quantkit.files.mapped import fetched, mapped, release
 
 
@@ -60,9 +61,9 @@ def test_a_file_is_closed_with_its_map(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "preadv"), reason="needs preadv")
 def test_a_file_cut_while_it_is_read(tmp_path: Path) -> None:
-    """An error, where the map would kill the process."""
+    """An error that names the file."""
     path = file_of(tmp_path, 10_000)
     whole = np.frombuffer(mapped(path), np.uint8)
     os.truncate(path, 5000)
-    with pytest.raises(OSError, match="truncated while it was read"):
+    with pytest.raises(FormatError, match="data changed while it was read"):
         fetched(whole)

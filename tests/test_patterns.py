@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from quantkit import FormatError, Overrides, QuantType
 from quantkit.errors import OptionError
 from quantkit.patterns import compiled, searched
+from quantkit.recipes.files import read_recipe
 from quantkit.recipes.overrides import TensorType
 
 NAMES = ("blk.17.ffn_gate_exps.weight", "token_embd.weight", "a" * 63, "")
@@ -58,6 +60,23 @@ def test_patterns_with_too_many_ways(pattern: str) -> None:
         searched(compiled(pattern, re.IGNORECASE), "a" * 63)
     with pytest.raises(OptionError, match="in more than 1,000,000 ways"):
         TensorType(pattern, QuantType.Q8_0).matches("a" * 63)
+
+
+def test_recipe_files_of_other_kinds(tmp_path: Path) -> None:
+    """Special files do not wait; deep nesting and huge files are named."""
+    with pytest.raises(FormatError, match="/dev/null is not a regular file"):
+        read_recipe("/dev/null")
+    path = tmp_path / "recipe.toml"
+    path.write_text("a = " + "[" * 50_000)
+    with pytest.raises(FormatError, match=r"recipe.toml is nested too deeply"):
+        read_recipe(path)
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(FormatError, match=r"recipe.toml has 1,073,741,824 bytes"):
+        read_recipe(path)
+    path.write_text('tensor_types = [{pattern = 7, type = "Q8_0"}]')
+    with pytest.raises(FormatError, match=r"recipe.toml: 7 is not a regular"):
+        read_recipe(path)
 
 
 @pytest.mark.parametrize(

@@ -402,3 +402,23 @@ def test_state_of_bitsandbytes_is_damaged(state: bytes, tmp_path: Path) -> None:
     save_file(arrays, folder / "model.safetensors")
     with pytest.raises(FormatError, match="is not the state of a quantized weight"):
         Checkpoint(folder)
+
+
+def test_gptq_of_other_axes_and_groups(tmp_path: Path) -> None:
+    """Codes without axes, and groups of a negative size, which is no number of them."""
+    tensors, config = changed("gptq-4", qweight=zeros("I32"))
+    with pytest.raises(CheckpointError, match=r"qweight' has shape \[\]"):
+        opened(tmp_path / "axes", tensors, **config)
+    without_groups = {k: v for k, v in changed("gptq-4")[0].items() if "g_idx" not in k}
+    with pytest.raises(FormatError, match="group_size: -5; expected"):
+        opened(tmp_path / "size", without_groups, **{**config, "group_size": -5})
+
+
+def test_targets_that_take_too_long(tmp_path: Path) -> None:
+    """Patterns of a config are searched with bounded work."""
+    tensors, config = changed("ct-pack")
+    groups = config["config_groups"]["group_0"]
+    target = {**groups, "targets": ["re:((.*)*)*x"]}
+    config = {**config, "config_groups": {"a": target, "b": groups}}
+    with pytest.raises(FormatError, match="in more than 1,000,000 ways"):
+        opened(tmp_path, tensors, **config)

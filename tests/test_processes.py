@@ -207,7 +207,7 @@ def test_what_is_not_read_from_files_stays_here() -> None:
     )
     slab = Slab(tensor, 0, 1, QuantType.Q8_0)
     assert (slab.convert() == 0).all()
-    with pytest.raises(QuantkitError, match="tensor t is read by a function that"):
+    with pytest.raises(QuantkitError, match="tensor 't' is read by a function that"):
         pickle.dumps(slab)
 
 

@@ -131,12 +131,65 @@ def test_lists_of_layers_lose_the_same_layers() -> None:
         "llama.attention.head_count_kv": array(
             ValueType.UINT32, np.array([1, 2, 3, 4], np.uint32)
         ),
-        "llama.other": array(ValueType.UINT32, np.array([1, 2], np.uint32)),
+        "llama.rope.dimension_sections": array(
+            ValueType.INT32, np.array([16, 24, 24, 0], np.int32)
+        ),
+        "llama.feed_forward_length": uint32(7),
     }
-    found = file_metadata(metadata, Edits(prune_layers=frozenset([1, 3])))
+    found = file_metadata(metadata, Edits(prune_layers=frozenset([1, 3])), 2)
     assert list(found["llama.attention.head_count_kv"].value) == [1, 3]
-    assert list(found["llama.other"].value) == [1, 2]
-    assert list(found)[-1] == "llama.block_count"
+    assert list(found["llama.rope.dimension_sections"].value) == [16, 24, 24, 0]
+    assert found["llama.feed_forward_length"] == uint32(7)
+    assert list(found.items())[-1] == ("llama.block_count", uint32(2))
+
+
+def test_count_of_layers_is_counted(demo_f16: Path, tmp_path: Path) -> None:
+    """As in llama-quantize, a set count is replaced by that of the remaining layers."""
+    out = tmp_path / "out.gguf"
+    edits = Edits({"llama.block_count": uint32(3)}, frozenset([1]))
+    quantize_file(demo_f16, out, "Q4_0", edits=edits)
+    with GGUFFile(demo_f16) as before, GGUFFile(out) as after:
+        n_before = before.metadata["llama.block_count"].value
+        assert after.metadata["llama.block_count"] == uint32(n_before - 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "message"),
+    [
+        ("split.count", uint32(2), "`split_max_bytes` or `keep_split`"),
+        ("split.no", uint32(1), "`split_max_bytes` or `keep_split`"),
+        ("split.tensors.count", uint32(0), "`split_max_bytes` or `keep_split`"),
+        ("general.alignment", uint32(7), "general.alignment is 7"),
+        ("general.alignment", string("32"), "general.alignment is a STRING"),
+        ("general.architecture", uint32(7), "to 7, a UINT32; readers expect STRING"),
+        ("general.architecture", string(""), "an empty text"),
+        ("general.file_type", string("x"), "readers expect UINT32"),
+        ("", uint32(1), "the key ''"),
+        ("llama.context_length", string("x"), "readers expect UINT32"),
+        ("llama.context_length", Field(ValueType.INT32, -1), "readers expect UINT32"),
+        ("llama.rope.freq_base", uint32(10000), "readers expect FLOAT32"),
+        ("tokenizer.ggml.tokens", uint32(1), "readers expect ARRAY"),
+    ],
+)
+def test_metadata_that_readers_refuse(
+    key: str, field: Field, message: str, demo_f16: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        quantize_file(demo_f16, tmp_path / "o.gguf", "Q4_0", edits=Edits({key: field}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_metadata_that_readers_accept(demo_f16: Path, tmp_path: Path) -> None:
+    """Another alignment, and one number for all layers."""
+    out = tmp_path / "out.gguf"
+    fields = {
+        "general.alignment": uint32(64),
+        "llama.attention.head_count_kv": uint32(2),
+    }
+    quantize_file(demo_f16, out, "Q4_0", edits=Edits(fields))
+    with GGUFFile(out) as file:
+        assert file.alignment == 64
+        assert file.metadata["llama.attention.head_count_kv"] == uint32(2)
 
 
 @pytest.mark.parametrize("layers", [{4}, {0, 99}, {0, 1, 2, 3}])

@@ -141,7 +141,9 @@ def test_unigram_split_is_the_best(word: str, scores: dict[str, float]) -> None:
 def test_damaged_unigram_vocabulary(tmp_path: Path) -> None:
     """A vocabulary without scores is refused."""
     write(tmp_path, tokenizer={"model": {"type": "Unigram", "vocab": ["a", "b"]}})
-    with pytest.raises(FormatError, match="list of texts with scores"):
+    with pytest.raises(
+        FormatError, match=r"model\.vocab\[0\] is 'a'; expected a text with its score"
+    ):
         fields_of(tmp_path)
 
 
@@ -352,7 +354,7 @@ def test_vocab_type_without_its_file(tmp_path: Path) -> None:
     )
     with pytest.raises(CheckpointError, match=r"has no tokenizer\.model;"):
         fields_of(tmp_path, vocab_type="spm")
-    with pytest.raises(UnsupportedModelError, match=r"Unigram .* only BPE"):
+    with pytest.raises(UnsupportedModelError, match=r"'Unigram'; .* only BPE"):
         fields_of(tmp_path, vocab_type="bpe")
     assert value(fields_of(tmp_path, vocab_type="hf"), "model") == "t5"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def byte_level(*merges: tuple[str, str], added: tuple[Json, ...] = ()) -> Json:
             _added(len(tokens) + i, **token) for i, token in enumerate(added)
         ],
         "normalizer": None,
-        "pre_tokenizer": SMOLLM_STEPS,
+        "pre_tokenizer": deepcopy(SMOLLM_STEPS),
         "post_processor": None,
         "decoder": None,
         "model": {

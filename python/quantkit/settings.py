@@ -18,6 +18,7 @@ __all__ = [
     "COUNT",
     "FLAG",
     "MAX_COUNT",
+    "REAL",
     "SIZE",
     "TEXT",
     "Kind",
@@ -33,6 +34,7 @@ __all__ = [
 
 MAX_COUNT = 2**31 - 1
 """The largest count, size or token id that GGUF readers support."""
+MAX_F32 = 3.4028234663852886e38
 MAX_SHOWN = 80
 
 
@@ -74,6 +76,8 @@ def number(
 
 
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+REAL = number(-MAX_F32, MAX_F32)
+"""A finite number of 32 bits."""
 TEXT = Kind("a text", lambda value: isinstance(value, str))
 COUNT = integer(0)
 """A number of things, or a token id."""

@@ -7,6 +7,7 @@ chooses the backend and converts statuses to errors.
 
 from .attending import attend
 from .backend import ENVIRONMENT_VARIABLE, Backend, active_backend, backends
+from .guarding import Guard
 from .layers import (
     Function,
     activate,
@@ -29,6 +30,7 @@ __all__ = [
     "ENVIRONMENT_VARIABLE",
     "Backend",
     "Function",
+    "Guard",
     "Packed",
     "Precision",
     "Rows",

@@ -79,7 +79,9 @@ def shape_of(name: str, array: Array, axes: int | None = None) -> tuple[int, ...
 
 
 def read(item: Item, name: str, array: Array, shape: tuple[int, ...]) -> object:
-    """The memory of an array that C reads; the result keeps it alive.
+    """The memory of an array that C reads, or of a copy that is aligned.
+
+    The memory is valid while the result is alive.
 
     Args:
         item: what the array is made of.
@@ -95,9 +97,10 @@ def read(item: Item, name: str, array: Array, shape: tuple[int, ...]) -> object:
         or array.dtype != item.dtype
         or array.shape != shape
         or not array.flags.c_contiguous
-        or not array.flags.aligned
     ):
         raise _unfit(item, name, array, shape)
+    if not array.flags.aligned:  # such as a view of a file
+        array = array.copy()
     return ffi.from_buffer(item.array, array)
 
 
@@ -109,9 +112,9 @@ def optional(
 
 
 def written(item: Item, name: str, array: Array, shape: tuple[int, ...]) -> object:
-    """As `read`, for an array that C writes, which must not be read-only."""
+    """As `read`, for an array that C writes: aligned, and not read-only."""
     memory = read(item, name, array, shape)
-    if not array.flags.writeable:
+    if not array.flags.writeable or not array.flags.aligned:
         raise _unfit(item, name, array, shape)
     return memory
 

@@ -48,8 +48,8 @@ def add_logits(
     Raises:
         ShapeError: an array does not fit; targets and rows are [n].
     """
-    tile, data = _tile(logits, start, targets)
-    n = len(targets)
+    tile, data, _known = _tile(logits, start, targets)
+    n = int(tile.n_rows)
     state = written(_SOFTMAX, "rows", rows, (n,))
     check_status(lib.qk_add_logits(backend.index, tile, data, state), _sizes(logits))
 
@@ -77,14 +77,14 @@ def compare_logits(
     Raises:
         ShapeError: an array does not fit.
     """
-    tile, data = _tile(logits, start, targets)
+    tile, data, _known = _tile(logits, start, targets)
+    n = int(tile.n_rows)
     base_data, (stride,) = strided(FLOAT, "base logits", base_logits, logits.shape)
     if stride != tile.stride:
         raise ShapeError(
             f"the logits of a model and its base have rows {tile.stride} and {stride} "
             "numbers apart; expected the same"
         )
-    n = len(targets)
     status = lib.qk_compare_logits(
         backend.index,
         tile,
@@ -97,16 +97,17 @@ def compare_logits(
     check_status(status, _sizes(logits))
 
 
-def _tile(logits: F32, start: int, targets: I64) -> tuple[Any, object]:
-    """The tile as a C struct, and the memory of its logits."""
+def _tile(logits: F32, start: int, targets: I64) -> tuple[Any, object, object]:
+    """The tile as a C struct, and the memory of its logits and of its targets."""
     n, n_tokens = shape_of("logits", logits, 2)
     if not 0 <= start <= _LAST_TOKEN - n_tokens:
         raise ShapeError(f"a tile of logits starts at token {start}")
     data, (stride,) = strided(FLOAT, "logits", logits, (n, n_tokens))
     tile = ffi.new("qk_tile *")
     tile.n_rows, tile.n_cols, tile.stride, tile.first = n, n_tokens, stride, start
-    tile.targets = read(TOKEN, "targets", targets, (n,))
-    return tile, data
+    known = read(TOKEN, "targets", targets, (n,))
+    tile.targets = known
+    return tile, data, known
 
 
 def _sizes(logits: F32) -> str:

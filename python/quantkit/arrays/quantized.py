@@ -19,6 +19,7 @@ from ..types import QuantType
 from .finite import refuse_overflow
 from .given import as_f32
 from .rows import dequantize_rows, quantize_rows
+from .scaled_importance import scaled_importance
 
 __all__ = ["QuantizedTensor", "dequantize", "quantize"]
 
@@ -54,8 +55,11 @@ class QuantizedTensor(ByValue):
         if min(self.shape) < 0:
             raise ShapeError(f"the shape is {self.shape!r}; expected no negative size")
         expected = math.prod(self.shape[:-1]), self.type.row_bytes(self.shape[-1])
-        found = getattr(self.data, "shape", None), getattr(self.data, "dtype", None)
-        if found != (expected, np.uint8):
+        is_array = isinstance(self.data, np.ndarray)
+        if not is_array or (self.data.shape, self.data.dtype) != (
+            expected,
+            np.dtype(np.uint8),
+        ):
             raise ShapeError(
                 f"{self.type.name} weights of shape {list(self.shape)} are uint8 "
                 f"{list(expected)}; found {_described(self.data)}"
@@ -108,7 +112,9 @@ def quantize(
             "cannot quantize a single number; expected an array [..., cols]"
         )
     rows = array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
-    weighting = None if importance is None else as_f32(importance, "`importance`")
+    weighting = None
+    if importance is not None:
+        weighting = scaled_importance(as_f32(importance, "`importance`"))
     data = quantize_rows(rows, target, weighting, backend=backend)
     refuse_overflow(rows, data, target, weighting)
     return QuantizedTensor(data, target, array.shape)

@@ -14,17 +14,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..errors import FormatError, OptionError
+from ..errors import CheckpointError, FormatError, OptionError
 from ..files.json_file import read_json
 from ..gguf.keys import Field, ValueType, array, float32, int32, string, uint32
+from ..settings import REAL, Kind, checked, either, integer, list_of, number
+from .front_matter import UTF8, Card, read_card
 from .hub import model_id
 from .model_name import ModelName, title
 
 __all__ = ["general_fields"]
-
-Card = Mapping[str, Any]
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +40,12 @@ _SAMPLING: Mapping[str, tuple[Callable[[Any], Field], tuple[str, ...]]] = {
     "mirostat": (int32, ("mirostat",)),
     "mirostat_tau": (float32, ("mirostat_tau",)),
     "mirostat_eta": (float32, ("mirostat_eta",)),
+}
+
+_KINDS: Mapping[Callable[[Any], Field], Kind] = {
+    string: UTF8,
+    int32: integer(-(2**31), 2**31 - 1),
+    float32: REAL,
 }
 
 # GGUF key -> keys of the model card, in the order of writing.
@@ -63,6 +67,14 @@ _FROM_CARD = {
     "source.repo_url": ("repo_url", "model_repo_url"),
 }
 
+_PARENTS = ("base_model", "base_models", "base_model_sources")
+_DATASETS = ("datasets", "dataset", "dataset_sources")
+_RELATED_KEYS = (*_PARENTS, *_DATASETS)
+_LISTS = {"tags": ("tags", "pipeline_tag"), "languages": ("languages", "language")}
+_TEXT_KEYS = tuple(
+    name for names in (*_FROM_CARD.values(), *_LISTS.values()) for name in names
+)
+
 # What a card can say about a parent model or a dataset, in the order of writing.
 _FACTS = (
     "name",
@@ -75,6 +87,9 @@ _FACTS = (
     "uuid",
     "repo_url",
 )
+_SIMPLE = either(UTF8, number())
+_GIVEN = either(_SIMPLE, list_of(_SIMPLE), Kind("null", lambda value: value is None))
+"""What the file of a user may give for a key."""
 _HUB = "https://huggingface.co/"
 
 
@@ -91,9 +106,10 @@ def general_fields(
 
     Raises:
         OptionError: the overrides cannot be read or contain another key.
+        CheckpointError: a setting in generation_config.json has a wrong type.
     """
     given = _overrides(overrides)
-    card = _read_card(folder / "README.md")
+    card = read_card(folder / "README.md", _TEXT_KEYS, _RELATED_KEYS)
     fields = _sampling_fields(folder / "generation_config.json")
     values = {key: _first(card, names) for key, names in _FROM_CARD.items()}
     for name in _names(folder, n_weights):
@@ -104,16 +120,12 @@ def general_fields(
     for key, value in values.items():
         if value:
             fields[f"general.{key}"] = string(",".join(map(str, _list(value))))
-    parents = _first(card, ("base_model", "base_models", "base_model_sources"))
-    sets = _first(card, ("datasets", "dataset", "dataset_sources"))
+    parents, sets = _first(card, _PARENTS), _first(card, _DATASETS)
     fields |= _related_fields("base_model", _list(parents), n_weights)
     fields |= _related_fields("dataset", _list(sets), n_weights)
-    for key, names in (
-        ("tags", ("tags", "pipeline_tag")),
-        ("languages", ("languages", "language")),
-    ):
+    for key, names in _LISTS.items():
         words = [word for name in names for word in _list(card.get(name))]
-        words = _list(given.get(key)) or words
+        words = list(map(str, _list(given.get(key)))) or words
         if words:
             fields[f"general.{key}"] = array(ValueType.STRING, words)
     return fields
@@ -136,29 +148,16 @@ def _overrides(path: Path | None) -> dict[str, Any]:
                 f"`metadata_file`: {path} holds the key {key!r}; "
                 f"known: {', '.join(sorted(known))}"
             )
+        checked(content[key], _GIVEN, f"`metadata_file`: {path}: {key}", OptionError)
     return {key.removeprefix("general."): value for key, value in content.items()}
 
 
-def _read_card(path: Path) -> Card:
-    """The front matter of a model card; all values are strings."""
-    if not path.is_file():
-        return {}
-    first, *lines = path.read_text("utf-8", "replace").splitlines() or [""]
-    if first != "---" or "---" not in lines:
-        return {}
-    matter = "\n".join(lines[: lines.index("---")]).replace("\t", "  ")
-    try:
-        card = yaml.load(matter, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        _log.warning(
-            "%s: its front matter is not valid YAML and is ignored: %s", path, error
-        )
-        return {}
-    return card if isinstance(card, dict) else {}
-
-
 def _sampling_fields(path: Path) -> dict[str, Field]:
-    """The recommended sampling settings in generation_config.json."""
+    """The recommended sampling settings in generation_config.json.
+
+    Raises:
+        CheckpointError: a setting has a wrong type or range.
+    """
     try:
         config = read_json(path) or {}
     except FormatError as error:
@@ -166,8 +165,12 @@ def _sampling_fields(path: Path) -> dict[str, Field]:
         return {}
     fields = {}
     for key, (typed, names) in _SAMPLING.items():
-        value = next((config[name] for name in names if name in config), None)
+        name = next((name for name in names if name in config), None)
+        value = None if name is None else config[name]
+        if typed is int32 and isinstance(value, float) and value.is_integer():
+            value = int(value)
         if value is not None:
+            checked(value, _KINDS[typed], f"{path}: {name}", CheckpointError)
             fields[f"general.sampling.{key}"] = typed(value)
     return fields
 

@@ -18,30 +18,28 @@ from ..patterns import compiled, searched
 from ..settings import (
     COUNT,
     FLAG,
+    REAL,
     SIZE,
     TEXT,
     Kind,
     checked,
     either,
     list_of,
-    number,
     shown,
     table_of,
 )
 
 __all__ = ["HARMLESS", "READ", "REFUSED", "PeftSettings"]
 
-MAX_F32 = 3.4028234663852886e38
 NOTHING = Kind("null", lambda value: value is None)
-ALPHA = number(-MAX_F32, MAX_F32)
 
 READ: Mapping[str, Kind] = {
     "alora_invocation_tokens": either(NOTHING, list_of(COUNT)),
-    "alpha_pattern": either(NOTHING, table_of(ALPHA)),
+    "alpha_pattern": either(NOTHING, table_of(REAL)),
     "fan_in_fan_out": either(NOTHING, FLAG),
     "init_lora_weights": either(NOTHING, FLAG, TEXT),
     "invocation_string": either(NOTHING, TEXT),
-    "lora_alpha": ALPHA,
+    "lora_alpha": REAL,
     "peft_type": either(NOTHING, TEXT),
     "r": SIZE,
     "rank_pattern": either(NOTHING, table_of(SIZE)),

@@ -38,13 +38,19 @@ Part: TypeAlias = Cells | str
 WIDTH = 1000
 """The width of tables in characters; terminals wrap them."""
 
+MOST_ROWS = 5000
+"""Rows of a table that are printed; more take long to lay out."""
+
 
 def print_result(*parts: Part) -> None:
     """Print tables and lines to stdout."""
     console = new_console(width=WIDTH)
     for part in parts:
         if isinstance(part, Cells):
-            console.print(shown_table(part))
+            shown = Cells(part.columns, part.rows[:MOST_ROWS])
+            console.print(shown_table(shown))
+            if len(part.rows) > MOST_ROWS:
+                print(f"and {len(part.rows) - MOST_ROWS:,} more rows")
         else:
             print(visible(part))
 

@@ -13,6 +13,7 @@ from ..vocab import VocabType
 from . import tables
 from .bars import progress_bar
 from .console import print_json, print_result
+from .messages import say
 from .options import Importance, Json, Quiet, SplitMaxBytes, Threads, recipe_name
 
 __all__ = ["convert_command", "convert_lora_command"]
@@ -134,6 +135,7 @@ def convert_command(
             dry_run=dry_run,
             threads=threads,
             progress=progress,
+            notify=None if quiet else say,
         )
     _give(result, json)
 

@@ -21,18 +21,21 @@ from ..evaluate.likelihood import negative_log_likelihood, refuse_broken
 from ..evaluate.statistics import perplexity_estimate
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
-from ..files.identity import files_identity, hash_pieces
+from ..files.identity import hash_pieces
 from ..files.target import target_of
 from ..files.whole_file import refuse_unwritable
 from ..forward.base import Activations
+from ..gguf.source import identity_of, refuse_changed
 from ..importance.matrix import ImportanceMatrix
 from ..importance.sums import F64
+from ..inference.damage import damage_named
 from ..inference.shared import model_opener
 from ..inference.weights import DEFAULT_ACTIVATIONS, load_weights, precision_named
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
+from ..sources.checking import check_source
 from ..sources.opening import ModelLike, open_runnable
 from ..tokens.chunks import Chunk, Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
@@ -247,6 +250,7 @@ class Collection:
         self, places: Sequence[tuple[Chunks, str, int]], progress: Progress | None
     ) -> None:
         source, precision = self._source, self._precision
+        check_source(source)
         observed = ObservedModel.of(source, load_weights(source, precision=precision))
         opener = model_opener(source, precision=precision)
         model = Shared(None if opener is None else ObservedOpener(opener), observed)
@@ -257,12 +261,14 @@ class Collection:
             )
             for cut, name, i in places
         )
-        for _, (sums, nll) in self._workers.in_order(sum_chunk, work):
-            self._totals.add(sums, nll)
-            if self._totals.n_chunks % self._save_every == 0:
-                self._keep()
-            if progress is not None:
-                progress("importance", self._totals.n_chunks, self.n_chunks)
+        with damage_named(source):
+            for _, (sums, nll) in self._workers.in_order(sum_chunk, work):
+                refuse_changed(source)
+                self._totals.add(sums, nll)
+                if self._totals.n_chunks % self._save_every == 0:
+                    self._keep()
+                if progress is not None:
+                    progress("importance", self._totals.n_chunks, self.n_chunks)
 
     def _keep(self) -> None:
         if self._save is not None and self._totals.n_chunks:
@@ -274,12 +280,11 @@ class Collection:
         Raises:
             OptionError: the model is not read from files.
         """
-        paths = getattr(self._source, "paths", ())
-        if not paths:
+        if not getattr(self._source, "paths", ()):
             raise OptionError("`save` needs a model that is read from files")
         how = self._precision.name, self._process_output, self._perplexity
         where = f"{__version__} {active_backend().ops}"
-        first = f"{where} {files_identity(paths)} {how}"
+        first = f"{where} {identity_of(self._source)} {how}"
         hashes = [hash_pieces([first.encode()])]
         for _, cut in self._cut:
             for i in range(len(cut)):

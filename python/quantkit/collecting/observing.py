@@ -91,8 +91,7 @@ class Recorder:
         if not np.isfinite(found.squares).all():
             raise NonFiniteError(
                 f"{self._local.where}: tensor {tensor} is multiplied by activations "
-                "that are NaN or infinite; check the model: an earlier tensor may be "
-                "damaged"
+                "that are NaN or infinite"
             )
         sums, key = self._local.sums, (tensor, matrix)
         sums[key] = sums[key] + found if key in sums else found

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
+from ..files.inputs import open_regular
 from ..files.whole_file import replace_file
 from ..gguf.source import SourceTensor
 from ..importance.sums import F64, I64, Sums
@@ -40,7 +41,7 @@ def refuse_foreign(path: Path) -> None:
         OutputError: the file exists and holds something else.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(30 + len(ENTRY))
     except FileNotFoundError:
         return
@@ -130,7 +131,10 @@ class Totals:
             of: the hashes that `save` would use, by the number of chunks.
         """
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            with (
+                io.BufferedReader(open_regular(path)) as file,
+                np.load(file, allow_pickle=False) as kept,
+            ):
                 about = json.loads(kept["about"].tobytes())
                 sums, counts, nll = kept["sums"], kept["counts"], kept["nll"]
         except (BadZipFile, EOFError, FileNotFoundError, KeyError, ValueError):

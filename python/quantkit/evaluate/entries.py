@@ -10,9 +10,9 @@ from pathlib import Path
 
 from .._native import uses_importance
 from ..errors import OptionError, UnsupportedTypeError
-from ..files.identity import files_identity, hash_pieces
+from ..files.identity import hash_pieces
 from ..gguf.importance import Importance, importance_pieces
-from ..gguf.source import ModelSource
+from ..gguf.source import ModelSource, identity_of
 from ..inference.weights import (
     DEFAULT_ACTIVATIONS,
     planned_types,
@@ -21,6 +21,7 @@ from ..inference.weights import (
 from ..paths import StrPath
 from ..recipes import RECIPES, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
 from ..sources.opening import open_runnable
@@ -135,12 +136,11 @@ class Entry:
         Raises:
             OptionError: the model is not read from files.
         """
-        paths = getattr(self.source, "paths", ())
-        if not paths:
+        if not getattr(self.source, "paths", ()):
             raise OptionError("`save` needs models that are read from files")
         types = " ".join(f"{name}={type.name}" for name, type in self.types.items())
         importance = {} if self.wanted is None else self.importance or {}
-        pieces = (files_identity(paths).encode(), types.encode())
+        pieces = (identity_of(self.source).encode(), types.encode())
         return hash_pieces([*pieces, *importance_pieces(importance)])
 
 
@@ -201,6 +201,7 @@ def entries_of(
     able = [e for e in entries if not e.main_type.is_quantized]
     made: list[Entry] = []
     for entry in able or entries:
+        say_fit(importance, entry.source)
         prefix = f"{entry.name}:" if len(able) > 1 else ""
         for each in wanted:
             plain = Entry(f"{prefix}{each.name}", entry.source, each)

@@ -166,8 +166,7 @@ def refuse_broken(nll: F64, who: str = "the model") -> None:
     """
     if np.isnan(nll).any():
         raise NonFiniteError(
-            f"{who} predicts NaN: a weight may be damaged; `quantkit imatrix` names "
-            "the first tensor that is multiplied by NaN or infinity"
+            f"{who} predicts NaN: a weight is damaged, or values overflow"
         )
     if nll.mean() > MAX_NLL:
         raise NonFiniteError(

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Model
+from ..gguf.source import refuse_changed
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
+from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import DEFAULT_ACTIVATIONS, precision_named
 from ..parameters import check_callbacks
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
 from ..recipes import Recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..sources.opening import ModelLike, open_runnable
 from ..tokens.chunks import Chunks, chunk_text
@@ -76,6 +79,7 @@ def perplexity(
     refuse_idle(importance, recipe=recipe)
     weighting = importance_of(importance)
     source = open_runnable(model)
+    say_fit(weighting, source)
     cut = chunk_text(source, as_text(text), checked_options(options))
     loaded = share_model(
         source,
@@ -85,7 +89,10 @@ def perplexity(
         progress=progress,
         precision=precision,
     )
-    return measure(loaded, cut, activations, threads, progress)
+    with damage_named(source):
+        result = measure(loaded, cut, activations, threads, progress)
+    refuse_changed(source)
+    return result
 
 
 def measure(

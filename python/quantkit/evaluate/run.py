@@ -22,6 +22,8 @@ from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_pieces
 from ..forward.base import Head, Model
+from ..gguf.source import refuse_changed
+from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import precision_named
 from ..progress import Progress
@@ -133,9 +135,10 @@ class ComparisonRun:
             kept = _Kept(_head_of(base), store, number)
             work = (Alone(name, base, self._chunk(place)) for place in left)
             results = self._workers.in_order(score_base, work)
-            for place, (_, (timed, hidden)) in zip(left, results, strict=True):
-                store.put(kept.number[place], hidden)
-                self._note(self.known.base, place, timed, len(left), progress)
+            with damage_named(self.known.base.source):
+                for place, (_, (timed, hidden)) in zip(left, results, strict=True):
+                    store.put(kept.number[place], hidden)
+                    self._note(self.known.base, place, timed, len(left), progress)
             del base, work, results  # free everything except the head
             for entry in self.known.entries[1:]:
                 own = self.known.left(entry)
@@ -165,8 +168,9 @@ class ComparisonRun:
             for place in places
         )
         results = self._workers.in_order(score_beside, work)
-        for place, (_, timed) in zip(places, results, strict=True):
-            self._note(entry, place, timed, len(places), progress)
+        with damage_named(entry.source):
+            for place, (_, timed) in zip(places, results, strict=True):
+                self._note(entry, place, timed, len(places), progress)
 
     def _chunk(self, place: Place) -> Chunk:
         text, i = place
@@ -199,7 +203,13 @@ class ComparisonRun:
         n_places: int,
         progress: Progress | None,
     ) -> None:
-        """Add and save the scores of a chunk, with its share of the workers' time."""
+        """Add and save the scores of a chunk, with its share of the workers' time.
+
+        Raises:
+            FormatError: a model's file has changed, so that the scores are of no use.
+        """
+        for used in (entry, self.known.base):
+            refuse_changed(used.source)
         known, n_workers = self.known.timed[entry.name], self._workers.count
         if place not in known:
             seconds = timed.seconds / min(n_workers, n_places)

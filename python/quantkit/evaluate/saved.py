@@ -23,6 +23,7 @@ import numpy as np
 from ..errors import OutputError
 from ..files.records import RecordFile
 from ..files.target import beside
+from ..settings import TEXT, number
 from .likelihood import TokenScores
 
 __all__ = ["SavedScores", "Timed", "scores_beside"]
@@ -68,7 +69,7 @@ class SavedScores:
                 f"cannot save scores in {path}: the file has other content; move it, "
                 "or save under another name"
             )
-        while (record := self._file.read()) is not None:
+        while _is_record(record := self._file.read()):
             self._known[record["key"]] = record
         self._file.cut()
         self._is_empty = not self._known
@@ -88,11 +89,16 @@ class SavedScores:
         record = self._known.get(key)
         if record is None:
             return None
-        found = TokenScores(
-            np.frombuffer(b64decode(record["nll"]), np.float64),
-            np.frombuffer(b64decode(record["kld"]), np.float64),
-            np.frombuffer(b64decode(record["same_top"]), np.bool_),
-        )
+        try:
+            found = TokenScores(
+                np.frombuffer(b64decode(record["nll"]), np.float64),
+                np.frombuffer(b64decode(record["kld"]), np.float64),
+                np.frombuffer(b64decode(record["same_top"]), np.bool_),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None  # not written by this class
+        if not len(found.nll) == len(found.kld) == len(found.same_top):
+            return None
         return Timed(found, record["seconds"])
 
     def seconds(self, key: str) -> float | None:
@@ -111,3 +117,12 @@ class SavedScores:
             }
         self._file.write(record)
         self._is_empty = False
+
+
+def _is_record(value: Any) -> bool:
+    """Whether a value in the file has a key and a positive number of seconds."""
+    return (
+        isinstance(value, dict)
+        and TEXT.accepts(value.get("key"))
+        and number(above=0).accepts(value.get("seconds"))
+    )

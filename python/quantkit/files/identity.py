@@ -3,31 +3,79 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ..errors import FormatError
 from ..progress import Progress
+from .inputs import open_regular
 
-__all__ = ["files_identity", "hash_files", "hash_pieces"]
+__all__ = [
+    "files_identity",
+    "hash_files",
+    "hash_pieces",
+    "is_unchanged",
+    "refuse_other",
+    "state_text",
+]
 
 
 CHUNK_BYTES = 1 << 20
 
 
-def files_identity(paths: Sequence[Path]) -> str:
-    """The paths, sizes and change times of a model's files, as a string.
+def files_identity(paths: Iterable[Path]) -> str:
+    """The paths, sizes and change times of files, as a string.
 
-    It includes ctime, because mtime can be set back.  It also includes config.json in
-    the same folder, because a checkpoint's config determines how its tensors are read.
+    It includes ctime, because mtime can be set back.
     """
-    configs = sorted({path.with_name("config.json") for path in paths})
-    return str(
-        [
-            (str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-            for path in (*paths, *filter(Path.exists, configs))
-            for stat in [path.stat()]
-        ]
-    )
+    return "; ".join(state_text(path, path.stat()) for path in paths)
+
+
+def state_text(path: Path, state: os.stat_result) -> str:
+    """The path, size and change times of one file, as in `files_identity`."""
+    times = state.st_mtime_ns, state.st_ctime_ns
+    return str((os.path.realpath(path), state.st_size, *times))
+
+
+def refuse_other(paths: Sequence[Path], states: Sequence[str]) -> None:
+    """Check that paths lead to files with the given states.
+
+    Args:
+        paths: the files.
+        states: see `state_text`.
+
+    Raises:
+        FormatError: one was written to, replaced or removed.
+    """
+    for path, state in zip(paths, states, strict=True):
+        if not path.exists() or state_text(path, path.stat()) != state:
+            raise FormatError(f"{path} changed while it was in use; start again")
+
+
+def is_unchanged(path: Path, before: os.stat_result, now: os.stat_result) -> bool:
+    """Whether an open file still has the content that it had.
+
+    Writing changes mtime; if that is set back, ctime tells.  But ctime also changes
+    when the file is renamed, linked or replaced, or its permissions change.
+
+    Args:
+        path: where it was opened.
+        before: its state then.
+        now: its state now.
+    """
+    if (before.st_size, before.st_mtime_ns) != (now.st_size, now.st_mtime_ns):
+        return False
+    if before.st_ctime_ns == now.st_ctime_ns or _rights(before) != _rights(now):
+        return True
+    try:
+        return not os.path.samestat(now, path.stat())
+    except OSError:
+        return True  # it has been removed
+
+
+def _rights(state: os.stat_result) -> tuple[int, ...]:
+    return state.st_nlink, state.st_mode, state.st_uid, state.st_gid
 
 
 def hash_files(paths: Sequence[Path], progress: Progress | None = None) -> str:
@@ -56,7 +104,7 @@ def hash_files(paths: Sequence[Path], progress: Progress | None = None) -> str:
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
 

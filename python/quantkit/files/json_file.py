@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError
+from .inputs import read_regular, refuse_irregular
 
 __all__ = ["MAX_JSON_BYTES", "json_text", "parse_json", "read_json", "without_nan"]
 
@@ -23,14 +24,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """
     if not path.exists():
         return None
-    if not path.is_file():
-        raise FormatError(f"{path} is not a regular file; download it again")
+    refuse_irregular(path)
     if path.stat().st_size > MAX_JSON_BYTES:
         raise FormatError(
             f"{path} has {path.stat().st_size:,} bytes; a JSON file of a model has "
             f"less than {MAX_JSON_BYTES:,}; download it again"
         )
-    content = parse_json(path.read_bytes(), str(path))
+    content = parse_json(read_regular(path), str(path))
     if not isinstance(content, dict):
         raise FormatError(f"{path} holds a {type(content).__name__}, not an object")
     return content

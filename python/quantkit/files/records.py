@@ -63,7 +63,7 @@ class RecordFile:
             return None
         try:
             return json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def cut(self) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import ops
-from .base import F32, Activations, Weights
+from .base import F32, Activations
+from .claims import Claims
 from .facts import Facts
-from .layers import Linear, Norm, vector
+from .layers import Linear, Norm
 from .rotary import Rotary
+from .sizes import Size
 from .traits import Traits
 
 __all__ = ["Attention", "alibi_slopes", "load_attention"]
@@ -111,30 +113,28 @@ def alibi_slopes(n_heads: int, max_bias: float) -> F32:
 
 
 def load_attention(
-    facts: Facts, weights: Weights, number: int, traits: Traits
+    facts: Facts, claims: Claims, number: int, traits: Traits
 ) -> Attention:
     """The attention of layer `number`."""
     at = f"blk.{number}."
-    n_heads = facts.layer_count("attention.head_count", number)
-    n_kv_heads = facts.layer_count("attention.head_count_kv", number, n_heads)
-    width = facts.count("embedding_length")
-    head_size = facts.count("attention.key_length", width // n_heads)
-    value_size = facts.count("attention.value_length", head_size)
-    q, k, v = _projections(
-        weights,
-        at,
-        n_heads * head_size,
-        n_kv_heads * head_size,
-        n_kv_heads * value_size,
-    )
+    n_heads, n_kv_heads = facts.n_heads(number), facts.n_kv_heads(number)
+    size, value_size = facts.key_size, facts.value_size
+    sizes = n_heads * size, n_kv_heads * size, n_kv_heads * value_size
+    q, k, v = _projections(claims, at, facts.width, sizes, traits)
     return Attention(
         q=q,
         k=k,
         v=v,
-        output=Linear.of(weights, f"{at}attn_output"),
-        head_size=head_size,
-        q_norm=_head_norm(weights, f"{at}attn_q_norm", n_heads, head_size, traits),
-        k_norm=_head_norm(weights, f"{at}attn_k_norm", n_kv_heads, head_size, traits),
+        output=Linear.of(
+            claims,
+            f"{at}attn_output",
+            facts.width,
+            n_heads * value_size,
+            traits.layout.attention_bias,
+        ),
+        head_size=size,
+        q_norm=_head_norm(claims, f"{at}attn_q_norm", n_heads, size, traits),
+        k_norm=_head_norm(claims, f"{at}attn_k_norm", n_kv_heads, size, traits),
         norm_after_rotary=traits.norm_after_rotary,
         rotary=traits.rotary_of(number),
         interleaved=traits.interleaved,
@@ -143,30 +143,50 @@ def load_attention(
         window=traits.window_of(number),
         cap=traits.attention_cap,
         slopes=alibi_slopes(n_heads, traits.alibi_bias) if traits.alibi_bias else None,
-        sinks=vector(weights, f"{at}attn_sinks.weight"),
+        sinks=claims.maybe(traits.layout.sinks, f"{at}attn_sinks.weight", n_heads),
     )
 
 
 def _projections(
-    weights: Weights, at: str, n_q: int, n_k: int, n_v: int
-) -> tuple[Linear, Linear, Linear]:
-    """The projections of queries, keys and values, which may be fused."""
-    if f"{at}attn_qkv.weight" not in weights:
-        q, k, v = (Linear.of(weights, f"{at}attn_{part}") for part in "qkv")
-        return q, k, v
-    fused = Linear.of(weights, f"{at}attn_qkv")
-    return (
-        fused.part(0, n_q),
-        fused.part(n_q, n_q + n_k),
-        fused.part(n_q + n_k, n_q + n_k + n_v),
-    )
+    claims: Claims, at: str, width: int, sizes: tuple[Size, Size, Size], traits: Traits
+) -> list[Linear]:
+    """The projections of queries, keys and values, which may be fused.
+
+    A fused matrix may have three separate biases.
+    """
+    layout, fused = traits.layout, f"{at}attn_qkv"
+    parts = [(f"{at}attn_{part}", n) for part, n in zip("qkv", sizes, strict=True)]
+    if not layout.fused and f"{fused}.weight" not in claims:
+        return [Linear.of(claims, *part, width, layout.query_bias) for part in parts]
+    n_q, n_k, n_v = sizes
+    total = n_q + n_k + n_v
+    whole = Linear.of(claims, fused, total, width, layout.query_bias)
+    apart = [f"{part}.bias" in claims for part, _ in parts]
+    if whole.bias is None and layout.query_bias != "none" and any(apart):
+        biases = [claims.vector(f"{part}.bias", n) for part, n in parts]
+        whole = replace(whole, bias=np.concatenate(biases))
+    ends = [0, n_q, n_q + n_k, total]
+    return [whole.part(*ends[i : i + 2]) for i in range(3)]
 
 
 def _head_norm(
-    weights: Weights, name: str, n_heads: int, head_size: int, traits: Traits
+    claims: Claims, name: str, n_heads: int, head_size: int, traits: Traits
 ) -> Norm | None:
-    """A norm of queries or keys; its weights may differ between heads."""
-    norm = Norm.of(weights, name, traits.epsilon, centered=traits.centered)
-    if norm is None or not traits.norms_by_head:
+    """A norm of queries or keys; see `Layout.query_norm_span`."""
+    layout = traits.layout
+    shapes = {
+        "head": (head_size,),
+        "heads": (n_heads, head_size),
+        "all": (n_heads * head_size,),
+    }
+    norm = Norm.of(
+        claims,
+        name,
+        shapes[layout.query_norm_span],
+        traits,
+        presence=layout.query_norms,
+        bias=layout.query_norm_bias,
+    )
+    if norm is None or layout.query_norm_span != "heads":
         return norm
     return norm.by_heads(head_size)

@@ -1,12 +1,13 @@
 """The decoder that families share: layers of attention and feed-forward parts.
 
-Most differences between models follow from which tensors exist: norms before or after
-a part, fused or separate projections, biases.  The rest is in the family's `Traits`.
+The differences between models are in the family's `Traits` and `Layout`: norms before
+or after a part, fused or separate projections, biases.
 Source of the tensor names: the GGUF format document (ggml/docs/gguf.md).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +15,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ShapeError
 from .attention import load_attention
-from .base import F32, Matrix, Weights
+from .base import F32, Matrix
+from .claims import Claims, Presence
 from .facts import Facts
 from .feed_forward import load_feed_forward
 from .layers import Head, Linear, Norm
+from .sizes import Size
 from .traits import Traits
 
-__all__ = ["Decoder", "Layer", "load_decoder", "load_layer"]
+__all__ = ["Decoder", "Layer", "load_decoder", "vocabulary_size"]
 
 Part = Callable[[F32], F32]
+EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
+POSITIONS = "position_embd.weight"
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,7 @@ class Decoder:
 
     def hidden(self, tokens: NDArray[np.integer[Any]]) -> F32:
         """Final hidden states of one sequence, after the last norm: [n, width]."""
+        self._check_length(len(tokens))
         x = self.embedding.rows(tokens)
         if self.embedding_scale != 1:
             x *= np.float32(self.embedding_scale)
@@ -105,79 +112,136 @@ class Decoder:
             x = layer(x)
         return _normed(x, self.output_norm)
 
+    def _check_length(self, n: int) -> None:
+        """Refuse a sequence that is longer than the position embedding."""
+        if self.positions is not None and n > self.positions.shape[0]:
+            raise ShapeError(
+                f"a sequence of {n} tokens; the model has an embedding for each of "
+                f"{self.positions.shape[0]} positions: use shorter sequences (`ctx`)"
+            )
+
 
 def load_decoder(
     facts: Facts,
-    weights: Weights,
+    claims: Claims,
     traits: Traits,
-    layer: Callable[[Facts, Weights, int, Traits], Layer] | None = None,
+    attention: Callable[[Facts, Claims, int, Traits], Part] = load_attention,
 ) -> Decoder:
     """Build a decoder from GGUF metadata and tensors.
 
     Args:
         facts: the metadata.
-        weights: the tensors.
+        claims: the tensors.
         traits: the family's traits.
-        layer: loads one layer; None: `load_layer`.
+        attention: loads the attention part of a layer.
 
     Raises:
-        FormatError: a key or a tensor is missing.
+        FormatError: a key or a tensor is missing, or does not fit the others.
         UnsupportedModelError: quantkit cannot run this model.
     """
-    load = layer or load_layer
-    n_layers = facts.count("block_count")
-    head = "output" if "output.weight" in weights else "token_embd"
-    positions = "position_embd.weight"
+    layout, width = traits.layout, facts.width
+    n_tokens = vocabulary_size(facts, claims)
+    embedding = claims.table(EMBEDDING, n_tokens, width)
     return Decoder(
-        embedding=weights.matrix("token_embd.weight"),
-        layers=tuple(load(facts, weights, i, traits) for i in range(n_layers)),
-        output_norm=_norm_before(weights, "output_norm", traits),
+        embedding=embedding,
+        layers=tuple(
+            _load_layer(facts, claims, i, traits, attention)
+            for i in range(facts.n_layers)
+        ),
+        output_norm=_norm_before(claims, "output_norm", width, traits),
         head=Head(
             Linear(
-                weights.matrix(f"{head}.weight"),
-                weights.vector("output.bias") if "output.bias" in weights else None,
+                _head_matrix(claims, embedding, (n_tokens, width), traits),
+                claims.maybe(layout.head_bias, "output.bias", n_tokens),
             ),
             traits.logit_scale,
             traits.logit_cap,
         ),
         embedding_scale=traits.embedding_scale,
-        embedding_norm=_norm(weights, "token_embd_norm", traits),
-        positions=weights.matrix(positions) if positions in weights else None,
+        embedding_norm=_norm(
+            claims, "token_embd_norm", width, traits, layout.embedding_norm
+        ),
+        positions=_positions(facts, claims, layout.positions),
     )
 
 
-def load_layer(
+def vocabulary_size(facts: Facts, claims: Claims) -> Size:
+    """The number of tokens: that of the vocabulary, else of the token embedding."""
+    if facts.vocabulary is not None:
+        return facts.vocabulary
+    shape = claims.shapes.get(EMBEDDING, ())
+    return Size(math.prod(shape[:-1]), EMBEDDING)
+
+
+def _head_matrix(
+    claims: Claims, embedding: Matrix, shape: tuple[Size, Size], traits: Traits
+) -> Matrix:
+    """The matrix of the output head, which may be the token embedding."""
+    presence = traits.layout.head
+    if presence == "none" or (presence == "optional" and OUTPUT not in claims):
+        return embedding
+    return claims.matrix(OUTPUT, *shape)
+
+
+def _positions(facts: Facts, claims: Claims, presence: Presence) -> Matrix | None:
+    """The position embedding, which has a row for each position of the context."""
+    if presence == "none" or (presence == "optional" and POSITIONS not in claims):
+        return None
+    return claims.table(POSITIONS, facts.size("context_length"), facts.width)
+
+
+def _load_layer(
     facts: Facts,
-    weights: Weights,
+    claims: Claims,
     number: int,
     traits: Traits,
-    attention: Callable[[Facts, Weights, int, Traits], Part] = load_attention,
+    attention: Callable[[Facts, Claims, int, Traits], Part],
 ) -> Layer:
-    """Load layer `number`, with `attention` to load its attention part."""
-    at = f"blk.{number}."
-    attention_norm = _norm_before(weights, f"{at}attn_norm", traits)
-    feed_forward_norm = _norm_before(weights, f"{at}ffn_norm", traits)
-    if f"{at}attn_norm_2.weight" in weights:  # Falcon's names if there are two norms
-        feed_forward_norm = attention_norm
-        attention_norm = _norm(weights, f"{at}attn_norm_2", traits)
+    """Layer `number`, with `attention` to load its attention part."""
+    at, layout, width = f"blk.{number}.", traits.layout, facts.width
+    attention_norm = _norm_before(claims, f"{at}attn_norm", width, traits, layout.norms)
+    feed_forward_norm = _norm_before(
+        claims,
+        f"{at}{layout.feed_forward_norm_name}",
+        width,
+        traits,
+        layout.feed_forward_norm,
+    )
+    second = _norm(claims, f"{at}attn_norm_2", width, traits, layout.second_norm)
+    if second is not None:
+        attention_norm, feed_forward_norm = second, attention_norm
+    after, output_norms = f"{at}post_", layout.output_norms
     return Layer(
-        attention=attention(facts, weights, number, traits),
-        feed_forward=load_feed_forward(weights, number, traits),
+        attention=attention(facts, claims, number, traits),
+        feed_forward=load_feed_forward(facts, claims, number, traits),
         attention_norm=attention_norm,
-        attention_out_norm=_norm(weights, f"{at}post_attention_norm", traits),
+        attention_out_norm=_norm(
+            claims, f"{after}attention_norm", width, traits, output_norms
+        ),
         feed_forward_norm=feed_forward_norm,
-        feed_forward_out_norm=_norm(weights, f"{at}post_ffw_norm", traits),
+        feed_forward_out_norm=_norm(
+            claims, f"{after}ffw_norm", width, traits, output_norms
+        ),
         parallel=traits.parallel,
         residual_scale=traits.residual_scale,
     )
 
 
-def _norm(weights: Weights, name: str, traits: Traits) -> Norm | None:
-    return Norm.of(weights, name, traits.epsilon, centered=traits.centered)
+def _norm(
+    claims: Claims, name: str, width: int, traits: Traits, presence: Presence
+) -> Norm | None:
+    bias = traits.layout.norm_bias
+    return Norm.of(claims, name, (width,), traits, presence=presence, bias=bias)
 
 
-def _norm_before(weights: Weights, name: str, traits: Traits) -> Norm | None:
+def _norm_before(
+    claims: Claims,
+    name: str,
+    width: int,
+    traits: Traits,
+    presence: Presence = "required",
+) -> Norm | None:
     """The norm of the input of a part or the head; it may have no weights."""
     if traits.unweighted_norms:
         return Norm(None, None, traits.epsilon, traits.centered)
-    return _norm(weights, name, traits)
+    return _norm(claims, name, width, traits, presence)

@@ -9,15 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import ops
-from .base import F32, Activations, Weights
-from .layers import (
-    Activation,
-    Gating,
-    Linear,
-    activation_named,
-    gating_named,
-    vector,
-)
+from .base import F32, Activations
+from .claims import Claims, Presence
+from .facts import Facts
+from .layers import Activation, Gating, Linear, activation_named, gating_named
+from .sizes import Size
 from .traits import Experts, Traits
 
 __all__ = ["Gated", "Mixture", "Plain", "load_feed_forward"]
@@ -141,58 +137,80 @@ def _softmax(x: F32) -> F32:
     return y
 
 
-def load_feed_forward(weights: Weights, number: int, traits: Traits) -> Part:
+def load_feed_forward(
+    facts: Facts, claims: Claims, number: int, traits: Traits
+) -> Part:
     """The feed-forward part of layer `number`."""
-    at = f"blk.{number}."
-    if f"{at}ffn_gate_inp.weight" in weights and traits.experts is not None:
-        return _load_mixture(weights, at, traits.experts, traits.activation)
-    return _load_one(weights, f"{at}ffn", "", traits.activation)
+    at, experts = f"blk.{number}.ffn", traits.experts
+    if experts is not None and number >= experts.first:
+        return _load_mixture(claims, at, facts.width, number, traits, experts)
+    inner = facts.inner_size(number) // traits.layout.inner_divisor
+    bias = traits.layout.feed_forward_bias
+    return _load_one(claims, at, "", (facts.width, inner), traits, bias)
 
 
-def _load_one(weights: Weights, at: str, tail: str, activation: str) -> Part:
-    """One feed-forward part; an `up` matrix of twice the width holds gate and up."""
-    up, down = (Linear.of(weights, f"{at}_{part}{tail}") for part in ("up", "down"))
-    if f"{at}_gate{tail}.weight" in weights:
-        gate = Linear.of(weights, f"{at}_gate{tail}")
-        return Gated(gate, up, down, gating_named(activation))
-    width = down.matrix.shape[1]
-    if up.matrix.shape[0] == 2 * width:
-        gate, up = up.part(0, width), up.part(width, 2 * width)
-        return Gated(gate, up, down, gating_named(activation))
-    return Plain(up, down, activation_named(activation))
+def _load_one(
+    claims: Claims,
+    at: str,
+    tail: str,
+    sizes: tuple[int, int],
+    traits: Traits,
+    bias: Presence = "none",
+) -> Part:
+    """One feed-forward part of these sizes: its width, and the width inside."""
+    width, inner = sizes
+    gating = traits.layout.gate
+    n_rows = 2 * inner if gating == "fused" else inner
+    up = Linear.of(claims, f"{at}_up{tail}", n_rows, width, bias)
+    down = Linear.of(claims, f"{at}_down{tail}", width, inner, bias)
+    if gating == "none":
+        return Plain(up, down, activation_named(traits.activation))
+    if gating == "fused":
+        gate, up = up.part(0, inner), up.part(inner, 2 * inner)
+    else:
+        gate = Linear.of(claims, f"{at}_gate{tail}", inner, width, bias)
+    return Gated(gate, up, down, gating_named(traits.activation))
 
 
-def _load_mixture(weights: Weights, at: str, how: Experts, activation: str) -> Mixture:
+def _load_mixture(
+    claims: Claims, at: str, width: Size, number: int, traits: Traits, how: Experts
+) -> Mixture:
+    inner = how.size(number)
+    shapes = {"gate": (inner, width), "up": (inner, width), "down": (width, inner)}
     gate, up, down = (
-        _experts(weights, f"{at}ffn_{part}_exps", how.count)
-        for part in ("gate", "up", "down")
+        _experts(claims, f"{at}_{part}_exps", how, *shape)
+        for part, shape in shapes.items()
     )
+    gating = gating_named(traits.activation)
+    router = Linear.of(claims, f"{at}_gate_inp", how.count, width, how.bias)
     shared = shared_gate = None
-    if f"{at}ffn_gate_inp_shexp.weight" in weights:
-        shared_gate = Linear.of(weights, f"{at}ffn_gate_inp_shexp")
-    if f"{at}ffn_up_shexp.weight" in weights:
-        shared = _load_one(weights, f"{at}ffn", "_shexp", activation)
+    if shared_size := how.shared_size(number):
+        shared = _load_one(claims, at, "_shexp", (width, shared_size), traits)
+    if how.shared_gate:
+        shared_gate = Linear.of(claims, f"{at}_gate_inp_shexp", 1, width)
     return Mixture(
-        router=Linear.of(weights, f"{at}ffn_gate_inp"),
+        router=router,
         how=how,
-        experts=tuple(
-            Gated(gate[i], up[i], down[i], gating_named(activation))
-            for i in range(how.count)
+        experts=tuple(Gated(gate[i], up[i], down[i], gating) for i in range(how.count)),
+        choice_bias=claims.maybe(
+            how.choice_bias, f"blk.{number}.exp_probs_b.bias", how.count
         ),
-        choice_bias=vector(weights, f"{at}exp_probs_b.bias"),
         shared=shared,
         shared_gate=shared_gate,
     )
 
 
-def _experts(weights: Weights, name: str, count: int) -> list[Linear]:
-    """The linear maps of all experts, which are stacked in one tensor."""
-    matrix = weights.matrix(f"{name}.weight")
-    bias = None
-    if f"{name}.bias" in weights:
-        bias = weights.matrix(f"{name}.bias").rows(np.arange(count))
-    step = matrix.shape[0] // count
+def _experts(
+    claims: Claims, name: str, how: Experts, n_rows: int, n_cols: int
+) -> list[Linear]:
+    """The linear maps [n_rows, n_cols] of all experts, stacked in one tensor."""
+    matrix = claims.matrix(f"{name}.weight", how.count, n_rows, n_cols)
+    bias = claims.maybe(how.bias, f"{name}.bias", how.count, n_rows)
+    biases = None if bias is None else bias.reshape(how.count, n_rows)
     return [
-        Linear(matrix.part(i * step, (i + 1) * step), None if bias is None else bias[i])
-        for i in range(count)
+        Linear(
+            matrix.part(i * n_rows, (i + 1) * n_rows),
+            None if biases is None else biases[i],
+        )
+        for i in range(how.count)
     ]

@@ -14,29 +14,38 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import ops
-from .base import F32, Activations, Matrix, Weights
+from .base import F32, Activations, Matrix
+from .claims import Claims
 from .facts import Facts
 from .layers import Linear, Norm
-from .rotary import Rotary
+from .rotary import Rotary, rotated_size, scaling_factor
+from .sizes import Size
 from .traits import Traits
 
 __all__ = ["LatentAttention", "latent_scale", "load_latent_attention"]
 
 
+KEY_LENGTH = "attention.key_length"
+
+
 def latent_scale(facts: Facts) -> float:
     """The scale of scores: 1 / sqrt(head size) times the square of YaRN's magnitude."""
-    scale = _key_size(facts) ** -0.5
+    scale = _head_sizes(facts)[0] ** -0.5
     share = facts.number("rope.scaling.yarn_log_multiplier", 0.0)
-    factor = facts.number("rope.scaling.factor", 1.0)
+    factor = scaling_factor(facts)
     return float(scale * (1 + share * math.log(max(factor, 1.0))) ** 2)
 
 
-def _key_size(facts: Facts) -> int:
-    """The size of a query or key head."""
-    is_split = "attention.key_length_mla" in facts
-    return facts.count(
-        "attention.key_length_mla" if is_split else "attention.key_length"
-    )
+def _head_sizes(facts: Facts) -> tuple[Size, Size]:
+    """The sizes of a key head and of a value head."""
+    if not _has_split_keys(facts):
+        return facts.key_size, facts.value_size
+    return facts.size(f"{KEY_LENGTH}_mla"), facts.size("attention.value_length_mla")
+
+
+def _has_split_keys(facts: Facts) -> bool:
+    """Whether keys and values have separate matrices, as in newer files."""
+    return f"{KEY_LENGTH}_mla" in facts
 
 
 @dataclass(frozen=True)
@@ -144,43 +153,57 @@ class LatentAttention:
 
 
 def load_latent_attention(
-    facts: Facts, weights: Weights, number: int, traits: Traits
+    facts: Facts, claims: Claims, number: int, traits: Traits
 ) -> LatentAttention:
     """The attention of layer `number`."""
     at = f"blk.{number}.attn_"
+    width, n_heads = facts.width, facts.n_heads()
+    rank = facts.size("attention.kv_lora_rank")
+    key_size, value_size = _head_sizes(facts)
+    n_turned = rotated_size(facts, key_size)
 
-    def norm(name: str) -> Norm:
-        return Norm(weights.vector(f"{at}{name}.weight"), None, traits.epsilon, False)
+    def norm(name: str, size: int) -> Norm:
+        weight = claims.vector(f"{at}{name}.weight", size)
+        return Norm(weight, None, traits.epsilon, centered=False)
 
-    has_latent_queries = f"{at}q_a.weight" in weights
+    q_down = q_norm = None
+    q_name, q_width = "q", width
+    if facts.count("attention.q_lora_rank", 0):
+        q_name, q_width = "q_b", facts.size("attention.q_lora_rank")
+        q_down = Linear.of(claims, f"{at}q_a", q_width, width)
+        q_norm = norm("q_a_norm", q_width)
     rotary, scale = traits.rotary, traits.attention_scale
     assert rotary is not None
     assert scale is not None
     return LatentAttention(
-        q_down=Linear.of(weights, f"{at}q_a") if has_latent_queries else None,
-        q_norm=norm("q_a_norm") if has_latent_queries else None,
-        q_up=Linear.of(weights, f"{at}q_b" if has_latent_queries else f"{at}q"),
-        latent=Linear.of(weights, f"{at}kv_a_mqa"),
-        latent_norm=norm("kv_a_norm"),
-        up=_load_up(facts, weights, at),
-        output=Linear.of(weights, f"{at}output"),
-        n_heads=facts.count("attention.head_count"),
+        q_down=q_down,
+        q_norm=q_norm,
+        q_up=Linear.of(claims, f"{at}{q_name}", n_heads * key_size, q_width),
+        latent=Linear.of(claims, f"{at}kv_a_mqa", rank + n_turned, width),
+        latent_norm=norm("kv_a_norm", rank),
+        up=_load_up(facts, claims, at),
+        output=Linear.of(claims, f"{at}output", width, n_heads * value_size),
+        n_heads=n_heads,
         rotary=rotary,
         scale=scale,
     )
 
 
-def _load_up(facts: Facts, weights: Weights, at: str) -> Apart | Together:
-    n_heads = facts.count("attention.head_count")
-    if f"{at}kv_b.weight" not in weights:
-        keys = _heads(weights, f"{at}k_b.weight", n_heads)
-        return Apart(keys, _heads(weights, f"{at}v_b.weight", n_heads))
-    size = _key_size(facts) - facts.count("rope.dimension_count")
-    return Together(weights.matrix(f"{at}kv_b.weight"), size)
+def _load_up(facts: Facts, claims: Claims, at: str) -> Apart | Together:
+    n_heads, rank = facts.n_heads(), facts.size("attention.kv_lora_rank")
+    key_size, value_size = _head_sizes(facts)
+    size = key_size - rotated_size(facts, key_size)
+    if _has_split_keys(facts):
+        keys = _heads(claims, f"{at}k_b.weight", n_heads, rank, size)
+        values = _heads(claims, f"{at}v_b.weight", n_heads, value_size, rank)
+        return Apart(keys, values)
+    n_rows = n_heads * (size + value_size)
+    return Together(claims.matrix(f"{at}kv_b.weight", n_rows, rank), size)
 
 
-def _heads(weights: Weights, name: str, n_heads: int) -> tuple[Matrix, ...]:
-    """The matrices of all heads, which are stacked in one tensor."""
-    matrix = weights.matrix(name)
-    step = matrix.shape[0] // n_heads
-    return tuple(matrix.part(i * step, (i + 1) * step) for i in range(n_heads))
+def _heads(
+    claims: Claims, name: str, n_heads: int, n_rows: int, n_cols: int
+) -> tuple[Matrix, ...]:
+    """The matrices [n_rows, n_cols] of all heads, stacked in one tensor."""
+    matrix = claims.matrix(name, n_heads, n_rows, n_cols)
+    return tuple(matrix.part(i * n_rows, (i + 1) * n_rows) for i in range(n_heads))

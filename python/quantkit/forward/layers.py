@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from ..errors import UnsupportedModelError
 from . import ops
-from .base import F32, Activations, Matrix, Weights
+from .base import F32, Activations, Matrix
+from .claims import Claims, Presence
+from .traits import Traits
 
 __all__ = [
     "Activation",
@@ -21,7 +23,6 @@ __all__ = [
     "Norm",
     "activation_named",
     "gating_named",
-    "vector",
 ]
 
 Activation = Callable[[F32], F32]
@@ -46,11 +47,6 @@ def gating_named(name: str) -> Gating:
     return GATINGS[name]
 
 
-def vector(weights: Weights, name: str) -> F32 | None:
-    """The vector `name`, or None if the model does not have it."""
-    return weights.vector(name) if name in weights else None
-
-
 @dataclass(frozen=True)
 class Linear:
     """A weight matrix and its bias, if any."""
@@ -59,9 +55,17 @@ class Linear:
     bias: F32 | None = None
 
     @classmethod
-    def of(cls, weights: Weights, name: str) -> Linear:
-        """The matrix `name`.weight and the bias `name`.bias."""
-        return cls(weights.matrix(f"{name}.weight"), vector(weights, f"{name}.bias"))
+    def of(
+        cls,
+        claims: Claims,
+        name: str,
+        n_rows: int,
+        n_cols: int,
+        bias: Presence = "none",
+    ) -> Linear:
+        """The matrix `name`.weight [n_rows, n_cols] and the bias `name`.bias."""
+        matrix = claims.matrix(f"{name}.weight", n_rows, n_cols)
+        return cls(matrix, claims.maybe(bias, f"{name}.bias", n_rows))
 
     def __call__(self, x: F32 | Activations) -> F32:
         """x [n, n_cols] -> [n, n_rows]."""
@@ -91,13 +95,21 @@ class Norm:
 
     @classmethod
     def of(
-        cls, weights: Weights, name: str, epsilon: float, *, centered: bool
+        cls,
+        claims: Claims,
+        name: str,
+        shape: tuple[int, ...],
+        traits: Traits,
+        *,
+        presence: Presence = "required",
+        bias: Presence = "none",
     ) -> Norm | None:
-        """The norm `name`, or None if the model does not have it."""
-        if f"{name}.weight" not in weights:
+        """The norm `name`, whose weights have this shape; None if there is none."""
+        weight = claims.maybe(presence, f"{name}.weight", *shape)
+        if weight is None:
             return None
-        bias = vector(weights, f"{name}.bias")
-        return cls(weights.vector(f"{name}.weight"), bias, epsilon, centered)
+        shift = claims.maybe(bias, f"{name}.bias", *shape)
+        return cls(weight, shift, traits.epsilon, traits.centered)
 
     def __call__(self, x: F32) -> F32:
         """x [..., width], normalized."""

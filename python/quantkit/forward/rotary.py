@@ -6,20 +6,38 @@ Sources: RoPE, arXiv:2104.09864; YaRN, arXiv:2309.00071; LongRoPE, arXiv:2402.13
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UnsupportedModelError
-from .base import F32, Weights
+from ..errors import FormatError, UnsupportedModelError
+from ..settings import number, shown
+from .base import F32
+from .claims import Claims
 from .facts import Facts
+from .layout import Layout
+from .sizes import Size
 
-__all__ = ["DEFAULT_BASE", "Rotary"]
+__all__ = [
+    "DEFAULT_BASE",
+    "WINDOW_BASE_KEY",
+    "Rotary",
+    "rotated_size",
+    "scaling_factor",
+]
 
 DEFAULT_BASE = 10000.0
 """The base of the angles if the metadata has none."""
+
+BASE_KEY, WINDOW_BASE_KEY = "rope.freq_base", "rope.freq_base_swa"
+SCALING, ORIGINAL = "rope.scaling.type", "rope.scaling.original_context_length"
+KINDS = ("none", "linear", "yarn", "longrope")
+LENGTHS = ("short", "long")
+BASE, POSITIVE = number(above=1), number(above=0)
+MAX_FREQUENCY = 1e9
+"""Radians per position; a frequency is 1 without scaling."""
+PLAIN = Layout()
 
 
 @dataclass(frozen=True)
@@ -42,87 +60,76 @@ class Rotary:
     )
 
     @classmethod
-    def load(cls, facts: Facts, weights: Weights, *, truncated: bool = True) -> Rotary:
+    def load(
+        cls,
+        facts: Facts,
+        claims: Claims,
+        layout: Layout = PLAIN,
+        *,
+        truncated: bool = True,
+        base_key: str = BASE_KEY,
+    ) -> Rotary:
         """The angles given by GGUF metadata and tensors.
 
         Args:
             facts: the metadata.
-            weights: may have tensors with frequency factors.
+            claims: may have tensors with frequency factors.
+            layout: which of them the family reads.
             truncated: round the ends of YaRN's ramp to whole pairs; GGUF has no key
                 for this.
+            base_key: the key of the base; without it, that of `BASE_KEY` counts.
 
         Raises:
+            FormatError: a key has a value that is out of range.
             UnsupportedModelError: the scaling type is unknown.
         """
-        n_turned = _n_turned(facts)
-        named = {
-            kind: weights.vector(f"rope_{kind}.weight")
-            for kind in ("freqs", "factors_short", "factors_long")
-            if f"rope_{kind}.weight" in weights
-        }
-        if "factors_long" in named:
-            return cls._long(facts, n_turned, named)
-        return cls.of(facts, n_turned, named.get("freqs"), truncated=truncated)
+        n_turned = _bounded(facts, claims)
+        base = facts.number(base_key, facts.number(BASE_KEY, DEFAULT_BASE, BASE), BASE)
+        plain = _frequencies(base, n_turned)
+        magnitude = facts.number("rope.scaling.attn_factor", 1.0, POSITIVE)
+        kind, factor = _scaling_kind(facts), scaling_factor(facts)
+        factors = _factors(claims, layout, kind, n_turned // 2)
+        if "long" in factors:
+            context = facts.size(
+                ORIGINAL, None if ORIGINAL in facts else facts.size("context_length")
+            )
+            short, long = (plain / factor / factors[k] for k in ("short", "long"))
+            return cls(
+                _checked(facts, short), magnitude, _checked(facts, long), context
+            )
+        frequencies = plain / factors.get("freqs", np.float32(1))
+        if kind == "yarn":
+            share = _yarn_share(facts, base, n_turned, truncated)
+            frequencies *= share + (1 - share) / factor
+            magnitude *= facts.number(
+                "rope.scaling.yarn_attn_factor",
+                1 + 0.1 * math.log(max(factor, 1)),
+                POSITIVE,
+            )
+        elif kind != "longrope":
+            frequencies /= factor
+        else:
+            raise UnsupportedModelError(
+                "the model has rope scaling 'longrope', but lacks the tensors "
+                "rope_factors_short and rope_factors_long"
+            )
+        return cls(_checked(facts, frequencies), magnitude)
 
     @classmethod
-    def local(cls, facts: Facts, base: float) -> Rotary:
+    def local(cls, facts: Facts, claims: Claims, base: float | None = None) -> Rotary:
         """The angles of sliding-window layers, which have no scaling.
 
         Args:
             facts: the metadata.
-            base: the base if the metadata has none for these layers.
+            claims: the tensors.
+            base: the base if the metadata has none for these layers; None: that of the
+                other layers.
         """
-        base = facts.number("rope.freq_base_swa", base)
-        return cls(_frequencies(base, _n_turned(facts)))
-
-    @classmethod
-    def of(
-        cls,
-        facts: Facts,
-        n_turned: int,
-        factors: F32 | None = None,
-        *,
-        truncated: bool = True,
-    ) -> Rotary:
-        """The angles of `n_turned` components, given by GGUF metadata.
-
-        Raises:
-            UnsupportedModelError: the scaling type is unknown.
-        """
-        base = facts.number("rope.freq_base", DEFAULT_BASE)
-        frequencies = _frequencies(base, n_turned)
-        if factors is not None:
-            frequencies /= factors
-        kind = facts.text("rope.scaling.type", "linear")
-        factor = facts.number("rope.scaling.factor", 1.0)
-        scale = facts.number("rope.scaling.attn_factor", 1.0)
-        if kind == "none":
-            return cls(frequencies, scale)
-        if kind == "linear":
-            return cls(frequencies / factor, scale)
-        if kind == "yarn":
-            share = _yarn_share(facts, base, n_turned, truncated)
-            magnitude = facts.number(
-                "rope.scaling.yarn_attn_factor", 1 + 0.1 * math.log(max(factor, 1))
-            )
-            frequencies *= share + (1 - share) / factor
-            return cls(frequencies, magnitude * scale)
-        raise UnsupportedModelError(
-            f"the model has rope scaling {kind!r}; supported: none, linear, yarn"
-        )
-
-    @classmethod
-    def _long(cls, facts: Facts, n_turned: int, named: Mapping[str, F32]) -> Rotary:
-        """LongRoPE's angles, with other factors beyond the original context."""
-        plain = _frequencies(facts.number("rope.freq_base", DEFAULT_BASE), n_turned)
-        return cls(
-            plain / named["factors_short"],
-            facts.number("rope.scaling.attn_factor", 1.0),
-            plain / named["factors_long"],
-            facts.count(
-                "rope.scaling.original_context_length", facts.count("context_length")
-            ),
-        )
+        n_turned = _bounded(facts, claims)
+        if base is None:
+            base = facts.number(BASE_KEY, DEFAULT_BASE, BASE)
+        base = facts.number(WINDOW_BASE_KEY, base, BASE)
+        return cls(_frequencies(base, n_turned))
 
     def turns(self, n: int) -> NDArray[np.complex64]:
         """magnitude * exp(i * position * frequency), positions 0..n-1: [n, pairs]."""
@@ -140,12 +147,83 @@ class Rotary:
         return turns
 
 
-def _n_turned(facts: Facts) -> int:
-    """The number of components of a head that rotate."""
-    heads = facts.layer_count("attention.head_count", 0)
-    size = facts.count("embedding_length") // heads
-    size = facts.count("attention.key_length", size)
-    return facts.count("rope.dimension_count", size)
+def rotated_size(facts: Facts, head_size: Size) -> Size:
+    """The number of components of a head that rotate.
+
+    Raises:
+        FormatError: they are more than the head has, or do not form pairs.
+    """
+    size = facts.size("rope.dimension_count", facts.key_size)
+    if size > head_size or size % 2:
+        raise FormatError(
+            f"{size.follows[0]} is {int(size)}; expected an even number up to the size "
+            f"of a head, {int(head_size)}"
+        )
+    return size
+
+
+def _bounded(facts: Facts, claims: Claims) -> Size:
+    """`rotated_size`, which some tensor must have as one of its axes or exceed."""
+    size = rotated_size(facts, facts.key_size)
+    claims.refuse_larger(size)
+    return size
+
+
+def _scaling_kind(facts: Facts) -> str:
+    """The kind of rope scaling.
+
+    Raises:
+        UnsupportedModelError: it is unknown.
+    """
+    kind = facts.text(SCALING, "linear")
+    if kind not in KINDS:
+        raise UnsupportedModelError(
+            f"the model has rope scaling {shown(kind)}; supported: {', '.join(KINDS)}"
+        )
+    return kind
+
+
+def scaling_factor(facts: Facts) -> float:
+    """How much longer than in training texts may be, by the metadata's rope scaling.
+
+    Older files have `rope.scale_linear`; 0 means no scaling, as in llama.cpp.
+    """
+    at_least_0 = number(0)
+    factor = facts.number("rope.scale_linear", 0.0, at_least_0)
+    factor = facts.number("rope.scaling.factor", factor, at_least_0)
+    is_none = _scaling_kind(facts) == "none"
+    return 1.0 if is_none or not factor else factor
+
+
+def _factors(
+    claims: Claims, layout: Layout, kind: str, n_pairs: Size
+) -> dict[str, F32]:
+    """The frequency factors that the model has, by name.
+
+    Raises:
+        FormatError: only one of LongRoPE's two tables is there.
+    """
+    is_long = layout.long_frequencies == "optional" or (
+        layout.long_frequencies == "stated" and kind == "longrope"
+    )
+    if is_long and any(f"rope_factors_{x}.weight" in claims for x in LENGTHS):
+        return {x: claims.vector(f"rope_factors_{x}.weight", n_pairs) for x in LENGTHS}
+    freqs = claims.maybe(layout.frequencies, "rope_freqs.weight", n_pairs)
+    return {} if freqs is None else {"freqs": freqs}
+
+
+def _checked(facts: Facts, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The frequencies, if they are angles that can be computed with.
+
+    Raises:
+        FormatError: a factor or the scaling is near 0, or NaN.
+    """
+    if not (np.abs(frequencies) < MAX_FREQUENCY).all():
+        raise FormatError(
+            f"the angles of rotary embedding are not finite; {facts.name}.rope.* or "
+            "the tensors rope_freqs or rope_factors_* are damaged"
+        )
+    return frequencies
 
 
 def _frequencies(base: float, n_turned: int) -> NDArray[np.float64]:
@@ -162,16 +240,16 @@ def _yarn_share(
     A linear ramp between the pairs that make `beta_fast` and `beta_slow` full rotations
     in the original context.
     """
-    context = facts.number(
-        "rope.scaling.original_context_length", facts.number("context_length")
+    context = facts.size(
+        ORIGINAL, None if ORIGINAL in facts else facts.size("context_length")
     )
 
     def pair(turns: float) -> float:
         ratio = math.log(context / (2 * math.pi * turns)) / math.log(base)
         return head_size / 2 * ratio
 
-    fast = facts.number("rope.scaling.yarn_beta_fast", 32.0)
-    slow = facts.number("rope.scaling.yarn_beta_slow", 1.0)
+    fast = facts.number("rope.scaling.yarn_beta_fast", 32.0, POSITIVE)
+    slow = facts.number("rope.scaling.yarn_beta_slow", 1.0, POSITIVE)
     first, last = pair(fast), pair(slow)
     if truncated:
         first, last = math.floor(first), math.ceil(last)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .claims import Presence
+from .layout import Layout
 from .rotary import Rotary
+from .sizes import Size
 
-__all__ = ["Experts", "Traits"]
+__all__ = ["Experts", "Traits", "nowhere"]
 
 
 @dataclass(frozen=True)
 class Experts:
-    """How a mixture of experts chooses and weights experts.
+    """How a mixture of experts chooses and weights experts, and which tensors it has.
 
     Attributes:
         count: the number of experts in a layer.
@@ -22,31 +25,45 @@ class Experts:
         normed: whether the weights of the chosen experts are normalized to sum to 1.
         scale: multiplies these weights.
         n_groups, groups_used: experts are chosen only from the best groups.
+        size: the width inside each expert, by layer.
+        shared_size: the width inside the shared expert, by layer; 0: there is none.
+        shared_gate: whether a gate multiplies the shared expert's output.
+        choice_bias: a bias of the scores that only chooses experts.
+        bias: the biases of the router and of the experts.
+        first: the first layer that has experts.
     """
 
-    count: int
+    count: Size
     used: int
+    size: Callable[[int], Size]
     gating: str = "softmax"
     normed: bool = False
     scale: float = 1.0
     n_groups: int = 1
     groups_used: int = 1
+    shared_size: Callable[[int], int] = field(default=lambda layer: 0)
+    shared_gate: bool = False
+    choice_bias: Presence = "none"
+    bias: Presence = "none"
+    first: int = 0
 
 
 def _everywhere(layer: int) -> bool:
     return True
 
 
-def _nowhere(layer: int) -> bool:
+def nowhere(layer: int) -> bool:
+    """Whether a layer has a trait that none has."""
     return False
 
 
 @dataclass(frozen=True)
 class Traits:
-    """A decoder's properties that its tensors do not show.
+    """A decoder's properties.
 
     Attributes:
         epsilon: the epsilon of all norms.
+        layout: which tensors it has.
         centered: LayerNorm instead of RMSNorm.
         unweighted_norms: the norms before the parts and the head have no weights.
         parallel: attention and feed-forward both read the layer's input, and both are
@@ -58,7 +75,6 @@ class Traits:
         rotates: which layers rotate.
         interleaved: which components rotate together; see `ops.turn`.
         norm_after_rotary: queries and keys are normalized after the rotation.
-        norms_by_head: the norms of queries and keys have separate weights per head.
         window: the number of keys that a query sees in sliding-window layers.
         windowed: which layers have a sliding window.
         attention_scale: multiplies the scores; None: 1 / sqrt(head size).
@@ -71,6 +87,7 @@ class Traits:
     """
 
     epsilon: float
+    layout: Layout
     centered: bool = False
     unweighted_norms: bool = False
     parallel: bool = False
@@ -80,9 +97,8 @@ class Traits:
     rotates: Callable[[int], bool] = field(default=_everywhere)
     interleaved: bool = False
     norm_after_rotary: bool = False
-    norms_by_head: bool = False
     window: int | None = None
-    windowed: Callable[[int], bool] = field(default=_nowhere)
+    windowed: Callable[[int], bool] = field(default=nowhere)
     attention_scale: float | None = None
     attention_cap: float | None = None
     alibi_bias: float = 0.0

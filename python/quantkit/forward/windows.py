@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..settings import COUNT, FLAG, checked, either, list_of
 from .facts import Facts
 
-__all__ = ["PATTERN", "windowed_layers"]
+__all__ = ["PATTERN", "WINDOW", "windowed_layers"]
 
 
+WINDOW = "attention.sliding_window"
 PATTERN = "attention.sliding_window_pattern"
 
 
@@ -16,12 +18,14 @@ def windowed_layers(facts: Facts, period: int) -> Callable[[int], bool]:
     """A function from layer number to whether it has a sliding window.
 
     Args:
-        facts: may have a value for each layer or a period.
+        facts: may have a value for each layer or a period; with a period of 0 all
+            layers have a window.
         period: the period if `facts` has neither.
     """
     values = facts.layer_values(PATTERN)
     if values is not None:
+        checked(values, list_of(either(FLAG, COUNT)), facts.key(PATTERN))
         windows = [bool(value) for value in values]
         return lambda layer: windows[layer]
     told = facts.count(PATTERN, period)
-    return lambda layer: (layer + 1) % told != 0
+    return lambda layer: not told or (layer + 1) % told != 0

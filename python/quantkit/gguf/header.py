@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, ShapeError, UnsupportedTypeError
+from ..settings import shown
 from ..types import QuantType
 from .keys import Field, ValueType
 from .layout import (
     MAGIC,
+    MAX_ARRAY_DEPTH,
     MAX_DIMENSIONS,
     NUMBER_FORMATS,
     VERSION,
@@ -32,9 +34,10 @@ __all__ = ["Header", "parse_header"]
 
 INCOMPLETE = "the file is damaged, or its download is incomplete"
 BIG_ENDIAN_VERSIONS = (0x02000000, 0x03000000)
-# The minimum sizes in bytes of a metadata entry and a tensor entry.
+# The minimum sizes in bytes of a metadata entry, a tensor entry and an inner array.
 SMALLEST_FIELD = 14
-SMALLEST_TENSOR = 32
+SMALLEST_TENSOR = 24
+SMALLEST_ARRAY = 12
 
 _LOOKALIKES = {
     b"version https://git-lfs": "it is a Git LFS pointer; download the file itself, "
@@ -87,7 +90,7 @@ def parse_header(data: memoryview) -> Header:
     cursor.expect(n_tensors, SMALLEST_TENSOR, "tensors")
     metadata = _read_metadata(cursor, n_fields)
     alignment = alignment_of(metadata)
-    entries = [_read_tensor(cursor, i) for i in range(n_tensors)]
+    entries = _read_tensors(cursor, n_tensors)
     start = padded(cursor.position, alignment)
     _check_offsets(entries, alignment)
     tensors = [(spec, start + offset) for spec, offset in entries]
@@ -137,7 +140,7 @@ class _Cursor:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
-            raise FormatError(f"{what} {raw[:80]!r} is not UTF-8") from None
+            raise FormatError(f"{what} {shown(raw[:80])} is not UTF-8") from None
 
     def strings(self, count: int, what: str) -> StringArray:
         """The next `count` strings."""
@@ -203,8 +206,8 @@ def _read_metadata(cursor: _Cursor, count: int) -> dict[str, Field]:
         if not key:
             raise FormatError(f"metadata key {i} is empty; {INCOMPLETE}")
         if key in metadata:
-            raise FormatError(f"metadata key {key!r} appears twice")
-        metadata[key] = _read_field(cursor, f"metadata {key!r}")
+            raise FormatError(f"metadata key {shown(key)} appears twice")
+        metadata[key] = _read_field(cursor, f"metadata {shown(key)}")
     return metadata
 
 
@@ -214,13 +217,24 @@ def _read_field(cursor: _Cursor, what: str) -> Field:
         return Field(kind, decode(cursor.raw_string(what)))
     if kind is not ValueType.ARRAY:
         return Field(kind, _read_numbers(cursor, kind, 1, what)[0].item())
+    return _read_array(cursor, what)
+
+
+def _read_array(cursor: _Cursor, what: str, depth: int = 1) -> Field:
     item = _read_value_type(cursor, f"item type of {what}")
     count = cursor.number("Q", f"length of {what}")
-    if item is ValueType.ARRAY:
-        raise FormatError(f"{what} is an array of arrays, which quantkit does not read")
     if item is ValueType.STRING:
-        return Field(kind, cursor.strings(count, what), item)
-    return Field(kind, _read_numbers(cursor, item, count, what), item)
+        return Field(ValueType.ARRAY, cursor.strings(count, what), item)
+    if item is not ValueType.ARRAY:
+        return Field(ValueType.ARRAY, _read_numbers(cursor, item, count, what), item)
+    if depth == MAX_ARRAY_DEPTH:
+        raise FormatError(
+            f"{what} has arrays in arrays, more than {MAX_ARRAY_DEPTH} deep; "
+            f"{INCOMPLETE}"
+        )
+    cursor.expect(count, SMALLEST_ARRAY, f"arrays of {what}")
+    arrays = tuple(_read_array(cursor, what, depth + 1) for _ in range(count))
+    return Field(ValueType.ARRAY, arrays, item)
 
 
 def _read_value_type(cursor: _Cursor, what: str) -> ValueType:
@@ -241,14 +255,25 @@ def _read_numbers(cursor: _Cursor, kind: ValueType, count: int, what: str) -> An
     return raw.view(dtype)
 
 
+def _read_tensors(cursor: _Cursor, count: int) -> list[tuple[TensorSpec, int]]:
+    """All tensors with their offsets from the start of the data."""
+    entries = {}
+    for i in range(count):
+        spec, offset = _read_tensor(cursor, i)
+        if spec.name in entries:
+            raise FormatError(f"tensor name {shown(spec.name)} appears twice")
+        entries[spec.name] = spec, offset
+    return list(entries.values())
+
+
 def _read_tensor(cursor: _Cursor, index: int) -> tuple[TensorSpec, int]:
     """A tensor and its offset from the start of the data."""
     name = cursor.name(f"name of tensor {index}")
-    what = f"tensor {name!r}"
+    what = f"tensor {shown(name)}"
     n_dims = cursor.number("I", f"dimension count of {what}")
     if n_dims > MAX_DIMENSIONS:
         raise FormatError(
-            f"{what} has {n_dims} dimensions; GGUF allows 1 to {MAX_DIMENSIONS}"
+            f"{what} has {n_dims} dimensions; GGUF allows up to {MAX_DIMENSIONS}"
         )
     dims = [cursor.number("Q", f"shape of {what}") for _ in range(n_dims)]
     type_id = cursor.number("I", f"type of {what}")
@@ -262,15 +287,11 @@ def _read_tensor(cursor: _Cursor, index: int) -> tuple[TensorSpec, int]:
 
 
 def _check_offsets(entries: list[tuple[TensorSpec, int]], alignment: int) -> None:
-    names = set()
     for spec, offset in entries:
-        if spec.name in names:
-            raise FormatError(f"tensor name {spec.name!r} appears twice")
-        names.add(spec.name)
         if offset % alignment:
             raise FormatError(
-                f"tensor {spec.name!r} is at offset {offset}, not a multiple of the "
-                f"alignment {alignment}; {INCOMPLETE}"
+                f"tensor {shown(spec.name)} is at offset {offset}, not a multiple of "
+                f"the alignment {alignment}; {INCOMPLETE}"
             )
 
 
@@ -279,8 +300,8 @@ def _check_extents(tensors: list[tuple[TensorSpec, int]], file_size: int) -> Non
     for spec, start in tensors:
         if start + spec.n_bytes > file_size:
             raise FormatError(
-                f"tensor {spec.name!r} ends at byte {start + spec.n_bytes}, but the "
-                f"file has {file_size} bytes; {INCOMPLETE}"
+                f"tensor {shown(spec.name)} ends at byte {start + spec.n_bytes}, but "
+                f"the file has {file_size} bytes; {INCOMPLETE}"
             )
     placed = sorted(
         (start, start + spec.n_bytes, spec.name)
@@ -289,4 +310,6 @@ def _check_extents(tensors: list[tuple[TensorSpec, int]], file_size: int) -> Non
     )
     for (_, end, name), (start, _, other) in pairwise(placed):
         if end > start:
-            raise FormatError(f"tensors {name!r} and {other!r} overlap; {INCOMPLETE}")
+            raise FormatError(
+                f"tensors {shown(name)} and {shown(other)} overlap; {INCOMPLETE}"
+            )

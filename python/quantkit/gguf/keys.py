@@ -103,7 +103,8 @@ class Field(ByValue):
     """One metadata value with its GGUF type.
 
     `value` is an int, float, bool or str; for `ValueType.ARRAY` a sequence of these (a
-    NumPy array if the items are numbers), all of type `item_type`.
+    NumPy array if the items are numbers), all of type `item_type`.  The items of an
+    array of arrays are fields, each an array with its own item type.
 
     Raises:
         OptionError: `type` is not a `ValueType`.

@@ -19,17 +19,22 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..errors import FormatError, ShapeError
+from ..settings import shown
 from ..types import QuantType
 from .keys import Field, ValueType
 
 __all__ = [
     "ALIGNMENT_KEY",
     "MAGIC",
+    "MAX_ARRAY_DEPTH",
+    "MAX_DIMENSIONS",
     "NUMBER_FORMATS",
     "VERSION",
     "TensorSpec",
     "alignment_of",
+    "ggml_shape",
     "padded",
+    "row_length",
 ]
 
 MAGIC = b"GGUF"
@@ -39,6 +44,8 @@ DEFAULT_ALIGNMENT = 32
 # Larger than any alignment in use; limits the padding that a damaged value requests.
 MAX_ALIGNMENT = 1 << 24
 MAX_DIMENSIONS = 4
+MAX_ARRAY_DEPTH = 16
+"""Arrays of metadata in arrays; a limit for damaged files, since readers recurse."""
 MAX_SIZE = (1 << 63) - 1
 
 NUMBER_FORMATS: Mapping[ValueType, str] = MappingProxyType(
@@ -65,7 +72,8 @@ class TensorSpec:
 
     Attributes:
         name: GGUF name.
-        shape: outermost axis first, row length last (GGUF files store the reverse).
+        shape: outermost axis first, row length last (GGUF files store the reverse);
+            () for one number.
         type: GGUF type.
 
     Raises:
@@ -77,33 +85,37 @@ class TensorSpec:
     type: QuantType
 
     def __post_init__(self) -> None:
-        if not isinstance(self.shape, tuple | list) or not isinstance(
-            self.type, QuantType
-        ):
+        is_shape = isinstance(self.shape, tuple | list)
+        if not is_shape or not isinstance(self.type, QuantType):
             raise ShapeError(
-                f"tensor {self.name!r} has the shape {self.shape!r} and the type "
+                f"tensor {shown(self.name)} has the shape {self.shape!r} and the type "
                 f"{self.type!r}; expected a tuple of integers and a QuantType"
             )
-        if not 1 <= len(self.shape) <= MAX_DIMENSIONS:
+        if len(self.shape) > MAX_DIMENSIONS:
             raise ShapeError(
-                f"tensor {self.name!r} has {len(self.shape)} dimensions; "
-                f"GGUF allows 1 to {MAX_DIMENSIONS}"
+                f"tensor {shown(self.name)} has {len(self.shape)} dimensions; "
+                f"GGUF allows up to {MAX_DIMENSIONS}"
             )
         # A dimension may be 0, but that must not hide an impossible other dimension.
         size = math.prod(max(n, 1) for n in self.shape) * self.type.block_bytes
-        if min(self.shape) < 0 or size > MAX_SIZE:
+        if min(self.shape, default=0) < 0 or size > MAX_SIZE:
             raise ShapeError(
-                f"tensor {self.name!r} has the impossible shape {self.shape}"
+                f"tensor {shown(self.name)} has the impossible shape {self.shape}"
             )
         try:
-            self.type.row_bytes(self.shape[-1])
+            self.type.row_bytes(self.n_cols)
         except ShapeError as error:
-            raise ShapeError(f"tensor {self.name!r}: {error}") from None
+            raise ShapeError(f"tensor {shown(self.name)}: {error}") from None
+
+    @property
+    def n_cols(self) -> int:
+        """The number of weights in a row."""
+        return row_length(self.shape)
 
     @property
     def row_bytes(self) -> int:
         """The size of a row in bytes."""
-        return self.type.row_bytes(self.shape[-1])
+        return self.type.row_bytes(self.n_cols)
 
     @property
     def n_rows(self) -> int:
@@ -114,6 +126,20 @@ class TensorSpec:
     def n_bytes(self) -> int:
         """The size of the tensor in bytes, without padding."""
         return self.n_rows * self.row_bytes
+
+
+def row_length(shape: tuple[int, ...]) -> int:
+    """The number of weights in a row; one number is a row of 1."""
+    return shape[-1] if shape else 1
+
+
+def ggml_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that llama.cpp's tools write for a tensor that they read.
+
+    Outer axes of length 1 are dropped, and one number is a row of 1: `ggml_n_dims`.
+    """
+    first = next((i for i, n in enumerate(shape[:-1]) if n != 1), len(shape) - 1)
+    return shape[first:] if shape else (1,)
 
 
 def padded(size: int, alignment: int) -> int:

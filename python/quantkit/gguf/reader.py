@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..files.inputs import refuse_irregular
 from ..files.mapped import mapped
+from ..files.open_files import OpenFiles
 from ..paths import StrPath, as_path
 from .header import Header, parse_header
 from .keys import Field
@@ -61,7 +63,8 @@ class GGUFFile:
 
     Opening checks the header against the file size, and reads no tensors.  Arrays
     returned by `read` stay valid after closing; a file stays mapped while such arrays
-    exist.  A file must not be truncated while it is open.
+    exist.  If a file is truncated while it is open, what it lacks reads as zeros;
+    `files.refuse_changed()` tells.
 
     Args:
         path: the file; for a split model, any of its files.
@@ -82,16 +85,18 @@ class GGUFFile:
         first = shards[0].header
         self.paths = tuple(shard.path for shard in shards)
         self.size_bytes = sum(len(shard.data) for shard in shards)
+        self.files = OpenFiles([shard.data for shard in shards])
         self.version = first.version
         self.alignment = first.alignment
         self._metadata = _joined_metadata(first, len(shards))
         self._locations = _joined_locations(shards)
-        self.opener = SourceOpener.of(GGUFFile, self.paths, path=self.path)
+        self.opener = SourceOpener.of(GGUFFile, self.files, path=self.path)
         self._tensors: dict[str, SourceTensor] | None = {
             spec.name: _source_tensor(shard, spec, offset).opened_by(self.opener)
             for shard in shards
             for spec, offset in shard.header.tensors
         }
+        self.files.refuse_changed()
 
     @property
     def metadata(self) -> Mapping[str, Field]:
@@ -126,6 +131,7 @@ class GGUFFile:
     def close(self) -> None:
         """Release the mapped files; may be called more than once."""
         self._tensors = None
+        self.files.close()
 
     def __enter__(self) -> GGUFFile:
         return self
@@ -156,6 +162,11 @@ def _open_shards(path: Path) -> list[_Shard]:
     count = (
         _integer(opened, SPLIT_COUNT) if SPLIT_COUNT in opened.header.metadata else 0
     )
+    if not 0 <= count <= MAX_SHARDS:
+        raise FormatError(
+            f"{path}: {SPLIT_COUNT} is {count}; expected 0 to {MAX_SHARDS}, since the "
+            "names of files have five digits"
+        )
     if count <= 1:  # gguf-split leaves a count of 0 in a merged model
         return [opened]
     number = _integer(opened, SPLIT_NUMBER)
@@ -179,6 +190,7 @@ def _open_shard(path: Path) -> _Shard:
             "a dry run of `convert` lists its tensors"
         )
     # An empty file cannot be mapped; `parse_header` reports it.
+    refuse_irregular(path)
     data = mapped(path) if path.stat().st_size else b""
     try:
         header = parse_header(memoryview(data))
@@ -200,7 +212,7 @@ def _open_part(path: Path, opened: Path) -> _Shard:
 def _shard_paths(path: Path, number: int, count: int) -> list[Path]:
     """The paths of all parts, from the path and the number of one of them."""
     ending = f"-{number + 1:05d}-of-{count:05d}.gguf"
-    if not (0 <= number < count <= MAX_SHARDS and path.name.endswith(ending)):
+    if not (0 <= number < count and path.name.endswith(ending)):
         raise FormatError(
             f"{path} is part {number + 1} of {count} of a split model; its name must "
             f"end in {ending} so that the other parts can be found"

@@ -17,13 +17,23 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, QuantkitError
 from ..execution.opened import Opener, opened
-from ..files.identity import files_identity
+from ..files.identity import files_identity, refuse_other
+from ..files.open_files import OpenFiles
+from ..settings import shown
 from ..types import QuantType
+from .layout import row_length
 
 if TYPE_CHECKING:  # the GGUF reader imports this module
     from .keys import Field
 
-__all__ = ["ModelSource", "SourceOpener", "SourceTensor", "opener_of"]
+__all__ = [
+    "ModelSource",
+    "SourceOpener",
+    "SourceTensor",
+    "identity_of",
+    "opener_of",
+    "refuse_changed",
+]
 
 Rows = NDArray[np.uint8]
 
@@ -34,7 +44,8 @@ class SourceTensor:
 
     Attributes:
         name: GGUF name, such as "blk.0.attn_q.weight".
-        shape: outermost axis first, row length last (GGUF files store the reverse).
+        shape: outermost axis first, row length last (GGUF files store the reverse);
+            () for one number.
         type: the type of the rows that `read` returns.
         read: `read(start, stop)` returns rows start..stop-1 as uint8 [rows, row_bytes];
             rows are counted through all axes but the last.  Safe to call from several
@@ -52,8 +63,8 @@ class SourceTensor:
     def __reduce__(self) -> tuple[Any, ...]:
         if "<" in getattr(self.read, "__qualname__", ""):  # of a lambda or a closure
             raise QuantkitError(
-                f"tensor {self.name} is read by a function that other processes cannot "
-                "import; use threads instead of processes"
+                f"tensor {shown(self.name)} is read by a function that other processes "
+                "cannot import; use threads instead of processes"
             )
         return SourceTensor, (self.name, self.shape, self.type, self.read)
 
@@ -64,7 +75,7 @@ class SourceTensor:
     @property
     def n_cols(self) -> int:
         """The number of weights in a row."""
-        return self.shape[-1]
+        return row_length(self.shape)
 
     @property
     def n_rows(self) -> int:
@@ -97,7 +108,7 @@ class SourceOpener:
         kind: the class of the source.
         arguments: the keyword arguments of the class.
         paths: the source's files.
-        state: the `files_identity` of the files.
+        states: the state of each file, see `state_text`.
     """
 
     kept: ClassVar[int] = 8
@@ -105,25 +116,25 @@ class SourceOpener:
     kind: Callable[..., ModelSource]
     arguments: tuple[tuple[str, Hashable], ...]
     paths: tuple[Path, ...]
-    state: str
+    states: tuple[str, ...]
 
     @classmethod
     def of(
         cls,
         kind: Callable[..., ModelSource],
-        paths: tuple[Path, ...],
+        files: OpenFiles,
         **arguments: Hashable,
     ) -> SourceOpener:
-        """The opener of the source `kind(**arguments)`, which was read from `paths`.
+        """The opener of the source `kind(**arguments)`, which has `files` open.
 
         Its paths are absolute, since other processes may work in other folders.
         """
-        there = tuple(path.absolute() for path in paths)
+        there = tuple(path.absolute() for path in files.paths)
         absolute = {
             name: value.absolute() if isinstance(value, Path) else value
             for name, value in arguments.items()
         }
-        return cls(kind, tuple(absolute.items()), there, files_identity(there))
+        return cls(kind, tuple(absolute.items()), there, files.states)
 
     def open(self) -> ModelSource:
         """Open the source.
@@ -131,9 +142,7 @@ class SourceOpener:
         Raises:
             FormatError: a file has changed since the source was first opened.
         """
-        if files_identity(self.paths) != self.state:
-            names = ", ".join(map(str, self.paths))
-            raise FormatError(f"{names} changed while it was in use; start again")
+        refuse_other(self.paths, self.states)
         return self.kind(**dict(self.arguments))
 
 
@@ -141,6 +150,28 @@ def opener_of(source: ModelSource) -> Opener[ModelSource] | None:
     """The opener of a source, or None if other processes cannot open it."""
     opener: Opener[ModelSource] | None = getattr(source, "opener", None)
     return opener
+
+
+def identity_of(source: ModelSource) -> str:
+    """The paths, sizes and times of the files that a source has open, as a string."""
+    files: OpenFiles | None = getattr(source, "files", None)
+    if files is None:
+        return files_identity(getattr(source, "paths", ()))
+    return files.identity
+
+
+def refuse_changed(source: ModelSource) -> None:
+    """Check that the files of a source have not changed since it was opened.
+
+    A GGUF file or shard may be replaced by another file, because the opened one is read
+    on; then the results are those of the opened one.
+
+    Raises:
+        FormatError: a file was written to or truncated, or the disk failed.
+    """
+    files: OpenFiles | None = getattr(source, "files", None)
+    if files is not None:
+        files.refuse_changed()
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +203,7 @@ class _RowsElsewhere:
         tensor = opened(self.opener).tensors.get(self.name)
         if tensor is None or (tensor.shape, tensor.type) != (self.shape, self.type):
             raise FormatError(
-                f"the model changed while it was read: expected a tensor {self.name} "
+                f"the model changed while it was read: expected a tensor {self.name!r} "
                 f"of shape {list(self.shape)} and type {self.type.name}"
             )
         return tensor.read(start, stop)

@@ -22,6 +22,7 @@ from ..files.part_file import PartFile
 from .keys import Field, ValueType
 from .layout import (
     MAGIC,
+    MAX_ARRAY_DEPTH,
     NUMBER_FORMATS,
     VERSION,
     TensorSpec,
@@ -276,10 +277,19 @@ def _encode_value(field: Field) -> bytes:
         return _encode_string(field.value)
     if field.type is not ValueType.ARRAY:
         return struct.pack("<" + NUMBER_FORMATS[field.type], field.value)
-    if field.item_type is None or field.item_type is ValueType.ARRAY:
-        raise ValueError("an array needs an item type, and not ARRAY")
+    return _encode_array(field)
+
+
+def _encode_array(field: Field, depth: int = 1) -> bytes:
+    """The item type, the length and the items."""
+    if field.type is not ValueType.ARRAY or field.item_type is None:
+        raise ValueError("an array needs an item type, and arrays as items are fields")
     start = struct.pack("<IQ", field.item_type, len(field.value))
-    return start + _encode_items(field.item_type, field.value)
+    if field.item_type is not ValueType.ARRAY:
+        return start + _encode_items(field.item_type, field.value)
+    if depth == MAX_ARRAY_DEPTH:
+        raise ValueError(f"arrays in arrays, more than {MAX_ARRAY_DEPTH} deep")
+    return start + b"".join(_encode_array(item, depth + 1) for item in field.value)
 
 
 def _encode_items(kind: ValueType, items: Any) -> bytes:

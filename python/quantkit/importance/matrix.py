@@ -154,7 +154,11 @@ class ImportanceMatrix(ByValue):
             By tensor name, f32 [matrices, cols], or [cols] for one matrix.  A matrix
             (an expert) without tokens has ones.  `read_imatrix` returns the same for
             the file that `save` writes.
+
+        Raises:
+            NonFiniteError: a sum is negative or NaN, or too large for f32.
         """
+        refuse_too_large(self.sums)
         return {name: sums.importance for name, sums in self.sums.items()}
 
     def statistics(self) -> Statistics:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..files.inputs import open_regular, read_regular
 from ..gguf.keys import Field, ValueType
 from ..gguf.reader import GGUFFile
 from ..gguf.source import SourceTensor
@@ -99,7 +100,7 @@ def read_contents(path: Path) -> Contents:
     """
     if path.is_dir():
         raise FormatError(f"{path} is a folder; expected an importance matrix")
-    with path.open("rb") as start:
+    with open_regular(path) as start:
         is_gguf = start.read(4) == b"GGUF"
     found = _read_gguf(path) if is_gguf else _read_legacy(path)
     for name, sums in found.sums.items():
@@ -126,6 +127,7 @@ def _read_gguf(path: Path) -> Contents:
         names = [n.removesuffix(SQUARES) for n in file.tensors if n.endswith(SQUARES)]
         sums = {name: _sums_of(path, file.tensors, name) for name in names}
         metadata = file.metadata
+        file.files.refuse_changed()
     return Contents(
         sums,
         _texts(metadata.get(DATASETS)),
@@ -180,11 +182,13 @@ def _texts(field: Field | None) -> tuple[str, ...]:
 
 
 def _read_legacy(path: Path) -> Contents:
-    data = path.read_bytes()
+    data = read_regular(path)
     sums: dict[str, Sums] = {}
     at = 0
     try:
         (n_entries,) = struct.unpack_from("<i", data)
+        if n_entries < 1:
+            raise ValueError("there is no entry")
         at = 4
         for _ in range(n_entries):
             (length,) = struct.unpack_from("<i", data, at)
@@ -197,7 +201,7 @@ def _read_legacy(path: Path) -> Contents:
             counts = np.array([max(n_calls, 1)], np.int64)
             sums[name] = Sums(values.reshape(1, -1), None, counts)
             at += 4 * n_values
-        n_chunks, texts = _end_of(data[at:])
+        n_chunks, texts = _end_of(data, at)
     except (struct.error, ValueError):
         raise FormatError(
             f"{path} is neither a GGUF file nor a complete legacy imatrix file: there "
@@ -206,17 +210,17 @@ def _read_legacy(path: Path) -> Contents:
     return Contents(sums, texts, chunk_count=n_chunks, is_legacy=True)
 
 
-def _end_of(data: bytes) -> tuple[int, tuple[str, ...]]:
+def _end_of(data: bytes, at: int) -> tuple[int, tuple[str, ...]]:
     """The optional number of chunks and name of the text at the end of a .dat file.
 
     Raises:
         struct.error: they are incomplete.
     """
-    if not data:
+    if at == len(data):
         return 0, ()
-    (n_chunks,) = struct.unpack_from("<i", data)
-    if len(data) == 4:
+    (n_chunks,) = struct.unpack_from("<i", data, at)
+    if at + 4 == len(data):
         return n_chunks, ()
-    (length,) = struct.unpack_from("<i", data, 4)
-    (name,) = struct.unpack_from(f"<{max(length, 0)}s", data, 8)
+    (length,) = struct.unpack_from("<i", data, at + 4)
+    (name,) = struct.unpack_from(f"<{max(length, 0)}s", data, at + 8)
     return n_chunks, (name.decode(errors="replace"),) if name else ()

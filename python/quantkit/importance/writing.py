@@ -85,19 +85,24 @@ def _stats(found: TensorStatistics | None) -> F32:
 
 
 def refuse_too_large(sums: Mapping[str, Sums]) -> None:
-    """Refuse sums that overflow f32, which both file formats use.
+    """Refuse sums that overflow f32, which files and quantizers use.
 
     Raises:
-        NonFiniteError: a sum is too large.
+        NonFiniteError: a sum is NaN or too large, or a sum of squares is negative.
     """
     largest = np.finfo(np.float32).max
     for name, own in sums.items():
+        if not own.squares.min(initial=0) >= 0:
+            raise NonFiniteError(
+                f"tensor {name}: a sum of squares is {own.squares.min():g}; expected "
+                "no negative number and no NaN; collect the importance matrix again"
+            )
         for kept in (own.squares, own.values):
-            if kept is not None and not np.abs(kept).max() <= largest:
+            if kept is not None and not np.abs(kept).max(initial=0) <= largest:
                 raise NonFiniteError(
                     f"tensor {name}: a sum of {np.abs(kept).max():g} is too large for "
-                    "the 32-bit floats of an imatrix file; the model's activations are "
-                    "out of range, so check the model"
+                    "32-bit floats, which quantizers and imatrix files use; the "
+                    "model's activations are out of range, so check the model"
                 )
 
 

@@ -11,9 +11,12 @@ from ..arrays.given import as_array
 from ..errors import ShapeError
 from ..execution.workers import Workers
 from ..forward.base import Model as LoadedModel
+from ..gguf.source import ModelSource, refuse_changed
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..recipes import Recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
+from ..sources.checking import check_source
 from ..sources.opening import ModelLike, open_runnable
 from ..tokens.tokenizer import Tokenizer
 from .weights import load_model, load_weights, precision_named
@@ -36,9 +39,14 @@ class Model:
     """
 
     def __init__(
-        self, loaded: LoadedModel, tokenizer: Tokenizer, activations: str, name: str
+        self,
+        loaded: LoadedModel,
+        source: ModelSource,
+        tokenizer: Tokenizer,
+        activations: str,
+        name: str,
     ) -> None:
-        self._loaded, self._name = loaded, name
+        self._loaded, self._source, self._name = loaded, source, name
         self.tokenizer = tokenizer
         self.activations = activations
 
@@ -76,33 +84,43 @@ class Model:
         precision = precision_named(activations)
         refuse_idle(importance, recipe=recipe)
         source = open_runnable(model)
+        check_source(source)
+        weighting = importance_of(importance)
+        say_fit(weighting, source)
         weights = load_weights(
             source,
             wanted,
-            importance=importance_of(importance),
+            importance=weighting,
             precision=precision,
             threads=threads,
         )
         path = os.fspath(model) if isinstance(model, str | os.PathLike) else "in memory"
         name = path if wanted is None else f"{path} as {wanted.name}"
         tokenizer = Tokenizer.from_metadata(source.metadata)
-        return cls(load_model(source, weights), tokenizer, activations, name)
+        loaded = load_model(source, weights)
+        return cls(loaded, source, tokenizer, activations, name)
 
     def hidden(self, ids: ArrayLike) -> NDArray[np.float32]:
         """The final hidden states of a sequence, after the last norm: f32 [n, width].
 
         Raises:
             ShapeError: `ids` is not a row of token ids of this model.
+            FormatError: the model's file has changed.
         """
-        return self._loaded.hidden(self._checked(ids))
+        hidden = self._loaded.hidden(self._checked(ids))
+        refuse_changed(self._source)
+        return hidden
 
     def logits(self, ids: ArrayLike) -> NDArray[np.float32]:
         """The next-token logits at each token of a sequence: f32 [n, vocabulary].
 
         Raises:
             ShapeError: `ids` is not a row of token ids of this model.
+            FormatError: the model's file has changed.
         """
-        return self._loaded.head.apply(self.hidden(ids))
+        logits = self._loaded.head.apply(self.hidden(ids))
+        refuse_changed(self._source)
+        return logits
 
     def _checked(self, ids: ArrayLike) -> NDArray[np.integer]:
         tokens, n_tokens = as_array(ids, "`ids`"), self._loaded.head.shape[0]

@@ -16,6 +16,7 @@ from ..gguf.source import ModelSource, opener_of
 from ..progress import Progress
 from ..recipes import Recipe
 from ..recipes.overrides import Overrides
+from ..sources.checking import check_source
 from .weights import load_model, load_weights
 
 __all__ = ["ModelOpener", "model_opener", "share_model"]
@@ -87,6 +88,7 @@ def share_model(
     progress: Progress | None = None,
 ) -> Shared[Model]:
     """Load a model to run in this and other processes; see `load_weights`."""
+    check_source(source)
     weights = load_weights(
         source,
         recipe,

@@ -34,6 +34,7 @@ from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Recipe
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
+from ..sources.checking import architecture, shapes_of
 from ..types import QuantType
 
 __all__ = [
@@ -243,10 +244,9 @@ def load_model(source: ModelSource, weights: Weights) -> Model:
     """Build the model from a source's metadata and its weights.
 
     Raises:
-        FormatError: the metadata lacks the architecture or another key.
+        FormatError: the metadata lacks the architecture or another key; a tensor is
+            missing, has another shape, or is not read by the architecture.
         UnsupportedModelError: quantkit cannot run this model.
     """
-    field = source.metadata.get("general.architecture")
-    if field is None:
-        raise FormatError("the metadata lacks general.architecture")
-    return load_family_model(source.metadata, field.value, weights)
+    arch = architecture(source.metadata)
+    return load_family_model(source.metadata, arch, weights, shapes_of(source))

@@ -8,12 +8,16 @@ from typing import Any
 
 from ..errors import UnsupportedModelError
 from ..forward.base import Config, Model, Weights
+from ..forward.claims import Claims
 from ..forward.facts import Facts
+from ..forward.outline import Outline
+from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_settings
 from ..gguf.keys import Field
+from ..settings import MAX_COUNT
 from .baichuan import Baichuan
 from .bloom import Bloom
 from .cohere import Cohere
-from .config_keys import checked_config
+from .config_keys import check_sizes, checked_config
 from .config_relations import check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
 from .ernie4_5 import Ernie45
@@ -39,7 +43,14 @@ from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
 
-__all__ = ["FAMILIES", "family_for_config", "family_named", "load_model", "settled"]
+__all__ = [
+    "FAMILIES",
+    "check_model",
+    "family_for_config",
+    "family_named",
+    "load_model",
+    "settled",
+]
 
 FAMILIES: tuple[Family, ...] = (
     Llama(),
@@ -106,11 +117,12 @@ def family_for_config(config: Config) -> Family:
     )
 
 
-def settled(config: Config) -> tuple[Family, dict[str, Any]]:
+def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str, Any]]:
     """The family of a Hugging Face config, and the complete config.
 
     Args:
         config: with the keys of a nested `text_config` at the top level.
+        longest: the longest axis of the checkpoint's tensors.
 
     Raises:
         CheckpointError: a value has a wrong type or range, or contradicts another.
@@ -119,6 +131,7 @@ def settled(config: Config) -> tuple[Family, dict[str, Any]]:
     stated = checked_config(config)
     family = family_for_config(stated)
     check_synonyms(stated)
+    check_sizes(stated, longest)
     complete = family.complete(stated)
     check_relations(complete)
     return family, complete
@@ -139,11 +152,22 @@ def family_named(arch: str) -> Family:
     )
 
 
-def load_model(metadata: Mapping[str, Field], arch: str, weights: Weights) -> Model:
+def load_model(
+    metadata: Mapping[str, Field],
+    arch: str,
+    weights: Weights,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Model:
     """Build the model from GGUF metadata and tensors.
 
+    Args:
+        metadata: typed metadata by GGUF key.
+        arch: the architecture.
+        weights: the tensors.
+        shapes: their shapes by name, outermost axis first.
+
     Raises:
-        FormatError: a key or a tensor is missing.
+        FormatError: a key or a tensor is missing, has another shape or is left over.
         UnsupportedModelError: quantkit cannot run this model.
     """
     if any(key.startswith(ROTATED) for key in metadata):
@@ -152,4 +176,24 @@ def load_model(metadata: Mapping[str, Field], arch: str, weights: Weights) -> Mo
             "went through a Hadamard transform, which PrismML's branch of llama.cpp "
             "does; without it they give garbage"
         )
-    return family_named(arch).load(Facts(arch, metadata), weights)
+    family, facts = family_named(arch), Facts(arch, metadata)
+    refuse_unread_settings(facts)
+    refuse_foreign_tokens(facts)
+    claims = Claims(weights, shapes)
+    model = family.load(facts, claims)
+    further = range(facts.n_layers, facts.n_blocks)
+    claims.refuse_unlike_layers()
+    claims.refuse_left_over(arch, (*family.unread, *(f"blk.{i}." for i in further)))
+    return model
+
+
+def check_model(
+    metadata: Mapping[str, Field], arch: str, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Refuse a model that could not be run, by the shapes of its tensors alone.
+
+    Raises:
+        FormatError: as for `load_model`.
+        UnsupportedModelError: quantkit cannot run this model.
+    """
+    load_model(metadata, arch, Outline(shapes), shapes)

@@ -17,8 +17,10 @@ import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, taken, unit_rows
 from ..errors import CheckpointError
-from ..forward.base import Config, Weights
+from ..forward.base import Config
+from ..forward.claims import Claims
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.traits import Traits
 from ..gguf.keys import Field, string, uint32
 from .config import head_size, required, text_fields
@@ -42,6 +44,7 @@ class Baichuan(Llama):
     fills_head_size = False
     rope_types = Family.rope_types
     inner: ClassVar = {**DECODER_LAYER, "self_attn.W_pack": "attn_qkv"}
+    layout: ClassVar[Layout] = Layout(head="required")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -74,9 +77,9 @@ class Baichuan(Llama):
         for part, cut in (("q", q), ("k", k), ("v", v)):
             yield name.replace("attn_qkv", f"attn_{part}"), cut
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
-        traits = super().traits(facts, weights)
-        if facts.count("attention.head_count") == ALIBI_HEADS:
+        traits = super().traits(facts, claims)
+        if facts.n_heads() == ALIBI_HEADS:
             return replace(traits, rotary=None, alibi_bias=ALIBI_BIAS)
         return traits

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from ..checkpoint.lazy import LazyTensor, taken
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
 from .config import FILE_TYPE, n_layers, required
@@ -44,7 +46,17 @@ class Bloom(Family):
         "mlp.dense_h_to_4h": "ffn_up",
         "mlp.dense_4h_to_h": "ffn_down",
     }
+    rope_types = ()
     assumed: ClassVar = {"apply_residual_connection_post_layernorm": (False,)}
+    layout: ClassVar[Layout] = Layout(
+        embedding_norm="required",
+        norm_bias="required",
+        fused=True,
+        query_bias="required",
+        attention_bias="required",
+        gate="none",
+        feed_forward_bias="required",
+    )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -72,12 +84,13 @@ class Bloom(Family):
             tensor = taken(tensor, rows_by_part(tensor.shape[0], n_heads))
         yield self.gguf_name(source, config), tensor
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_epsilon"),
+            epsilon=facts.epsilon,
+            layout=self.layout,
             centered=True,
             activation="gelu_tanh",
             alibi_bias=ALIBI_BIAS,
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)

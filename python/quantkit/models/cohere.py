@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string
+from ..settings import checked
 from .config import first, required, text_fields
+from .config_keys import FINITE
 from .family import SILU, Family
 
 __all__ = ["Cohere"]
@@ -36,6 +40,12 @@ class Cohere(Family):
     outer: ClassVar = {"model.embed_tokens": "token_embd", "model.norm": "output_norm"}
     assumed: ClassVar = {**SILU, "tie_word_embeddings": (True,)}
     rope_types = ("default", "dynamic")
+    layout: ClassVar[Layout] = Layout(
+        head="none",
+        feed_forward_norm="none",
+        query_norms="optional",
+        query_norm_span="heads",
+    )
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class.
@@ -49,21 +59,24 @@ class Cohere(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
+        scale = checked(
+            required(config, "logit_scale"), FINITE, "config.json: logit_scale"
+        )
         return {
             **text_fields(config, file_type),
-            "logit_scale": float32(required(config, "logit_scale")),
+            "logit_scale": float32(scale),
             "rope.scaling.type": string("none"),
         }
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_epsilon"),
+            epsilon=facts.epsilon,
+            layout=self.layout,
             centered=True,
             parallel=True,
-            rotary=Rotary.load(facts, weights),
+            rotary=Rotary.load(facts, claims, self.layout),
             interleaved=True,
-            norms_by_head=True,
-            logit_scale=facts.number("logit_scale", 1.0),
+            logit_scale=facts.number("logit_scale", 1.0) or 1.0,
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)

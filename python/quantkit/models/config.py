@@ -10,7 +10,15 @@ from __future__ import annotations
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config
 from ..gguf.keys import Field, ValueType, array, boolean, float32, uint32
-from .config_required import first, require_setting, required
+from .config_required import (
+    HEADS,
+    WIDTH,
+    first,
+    head_size,
+    n_layers,
+    require_setting,
+    required,
+)
 from .rope_config import rotary_fields
 
 __all__ = [
@@ -26,7 +34,6 @@ __all__ = [
 
 FILE_TYPE = "general.file_type"
 
-LAYERS = ("n_layers", "num_hidden_layers", "n_layer", "num_layers")
 CONTEXT = (
     "max_position_embeddings",
     "n_ctx",
@@ -38,7 +45,7 @@ CONTEXT = (
 # Unprefixed GGUF key -> config keys for it; the first one present is used.
 COUNTS = {
     "context_length": CONTEXT,
-    "embedding_length": ("hidden_size", "n_embd", "dim"),
+    "embedding_length": WIDTH,
     "feed_forward_length": (
         "prefix_dense_intermediate_size",
         "dense_intermediate_size",
@@ -46,7 +53,7 @@ COUNTS = {
         "n_inner",
         "hidden_dim",
     ),
-    "attention.head_count": ("num_attention_heads", "n_head", "n_heads"),
+    "attention.head_count": HEADS,
     "attention.head_count_kv": ("num_key_value_heads", "n_kv_heads"),
 }
 EPSILONS = {
@@ -92,19 +99,6 @@ def ordered(fields: dict[str, Field], *keys: str) -> dict[str, Field]:
                 "download the model's complete config.json"
             )
     return {key: fields[key] for key in keys}
-
-
-def n_layers(config: Config) -> int:
-    """The number of layers."""
-    return int(required(config, *LAYERS))
-
-
-def head_size(config: Config) -> int:
-    """`head_dim`, or the hidden size divided by the number of heads."""
-    if config.get("head_dim") is not None:
-        return int(config["head_dim"])
-    width = required(config, *COUNTS["embedding_length"])
-    return int(width // required(config, *COUNTS["attention.head_count"]))
 
 
 def text_fields(config: Config, file_type: int) -> dict[str, Field]:

@@ -23,7 +23,7 @@ from ..settings import (
     shown,
 )
 
-__all__ = ["KINDS", "ROPE_KINDS", "checked_config"]
+__all__ = ["FINITE", "KINDS", "ROPE_KINDS", "check_sizes", "checked_config"]
 
 MAX_LAYERS, MAX_EXPERTS = 512, 1024
 MAX_F32 = 3.4028234e38
@@ -115,6 +115,7 @@ KINDS = {
     **_each(FLAG, "use_parallel_residual parallel_attn alibi multi_query"),
     **_each(FLAG, "new_decoder_architecture rmsnorm post_layer_norm"),
     **_each(FLAG, "apply_residual_connection_post_layernorm rope_interleave"),
+    **_each(FLAG, "attention_bias mlp_bias use_bias bias qkv_bias use_qkv_bias"),
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
     **_each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
@@ -122,6 +123,12 @@ KINDS = {
     **_each(OBJECT, "text_config quantization_config"),
 }
 """Key -> what its value may be; null means that the key has no value."""
+
+WIDTHS = (
+    *("hidden_size", "n_embd", "n_embed", "d_model", "head_dim", "kv_channels"),
+    *("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"),
+)
+"""Keys whose value is at most the longest axis of a tensor."""
 
 INSIDE = {
     "attn_config": MPT_KINDS,
@@ -181,3 +188,22 @@ def _whole(value: Any) -> Any:
     if isinstance(value, list):
         return [_whole(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def check_sizes(config: Mapping[str, Any], longest: int) -> None:
+    """Refuse sizes that no tensor has, before arrays of that size are made.
+
+    Args:
+        config: as `checked_config` returns it.
+        longest: the longest axis of the checkpoint's tensors.
+
+    Raises:
+        CheckpointError: a size is larger.
+    """
+    for key in WIDTHS:
+        if (config.get(key) or 0) > longest:
+            raise CheckpointError(
+                f"config.json: {key} is {config[key]}, but no axis of the checkpoint's "
+                f"tensors is longer than {longest}; config.json does not belong to "
+                "these weights"
+            )

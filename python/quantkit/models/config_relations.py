@@ -26,7 +26,7 @@ SYNONYMS = (
     ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"),
     ("rms_norm_eps", "layernorm_epsilon"),
     ("rotary_emb_base", "rope_theta"),
-    ("rotary_pct", "partial_rotary_factor"),
+    ("rotary_pct", "partial_rotary_factor", "rope_pct", "rope_percent"),
     ("scoring_func", "score_func", "score_function", "expert_selection_fn"),
 )
 WIDTHS, HEADS, KV_HEADS, LAYERS, EXPERTS, EXPERTS_USED = (

@@ -8,7 +8,19 @@ from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config
 from ..settings import shown
 
-__all__ = ["first", "require_setting", "required"]
+__all__ = [
+    "HEADS",
+    "WIDTH",
+    "first",
+    "head_size",
+    "n_layers",
+    "require_setting",
+    "required",
+]
+
+LAYERS = ("n_layers", "num_hidden_layers", "n_layer", "num_layers")
+WIDTH = ("hidden_size", "n_embd", "dim")
+HEADS = ("num_attention_heads", "n_head", "n_heads")
 
 
 def first(config: Config, *keys: str) -> Any:
@@ -37,14 +49,28 @@ def require_setting(config: Config, key: str, *allowed: Any) -> None:
     Args:
         config: may lack the key or have null.
         key: the config key.
-        allowed: the supported values; the error names the first.
+        allowed: the supported values.
 
     Raises:
         UnsupportedModelError: the config has another value.
     """
     value = config.get(key)
     if value is not None and value not in allowed:
+        supported = " or ".join(map(repr, allowed))
         raise UnsupportedModelError(
             f"config.json has {key}: {shown(value)}; for this architecture GGUF "
-            f"readers support only {allowed[0]!r}"
+            f"readers support only {supported}"
         )
+
+
+def n_layers(config: Config) -> int:
+    """The number of layers."""
+    return int(required(config, *LAYERS))
+
+
+def head_size(config: Config) -> int:
+    """`head_dim`, or the hidden size divided by the number of heads."""
+    if config.get("head_dim") is not None:
+        return int(config["head_dim"])
+    width = required(config, *WIDTH)
+    return int(width // required(config, *HEADS))

@@ -14,19 +14,28 @@ import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, reshaped, taken, transposed
 from ..errors import UnsupportedModelError
-from ..forward.base import Config, Model, Weights
-from ..forward.decoder import Layer, load_decoder, load_layer
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
+from ..forward.decoder import load_decoder
+from ..forward.experts import EXPERT_SIZE, load_experts
 from ..forward.facts import Facts
 from ..forward.latent_attention import latent_scale, load_latent_attention
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
-from ..forward.traits import Experts, Traits
+from ..forward.sizes import Size
+from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
-from ..settings import shown
+from ..settings import integer, shown
 from .config import n_layers, require_setting, required, text_fields
 from .family import DECODER_LAYER, SILU, Family, Named, Tensors
 from .rope_config import SMALLEST_SHARE, rope_parameters, yarn_attention_factor
 
 __all__ = ["DeepseekV2", "DeepseekV3"]
+
+GATINGS = ("softmax", "softmax", "sigmoid", "softmax_of_chosen")
+"""By the number in the metadata; 0 is none."""
+
+GLM_TOKENS = 154880
 
 
 YARN_SCALES = ("factor", "attention_factor", "mscale", "mscale_all_dim")
@@ -37,7 +46,11 @@ class DeepseekV2(Family):
 
     name = "deepseek2"
     hf_classes: ClassVar[tuple[str, ...]] = ("DeepseekV2ForCausalLM",)
-    defaults: ClassVar = {"rms_norm_eps": 1e-6, "norm_topk_prob": False}
+    defaults: ClassVar = {
+        "rms_norm_eps": 1e-6,
+        "norm_topk_prob": False,
+        "topk_method": "greedy",
+    }
     renames: ClassVar = ((".e_score_correction_bias", ".e_score_correction.bias"),)
     inner: ClassVar = {
         **DECODER_LAYER,
@@ -59,7 +72,10 @@ class DeepseekV2(Family):
         "gate_proj": "ffn_gate_exps",
         "up_proj": "ffn_up_exps",
     }
+    layout: ClassVar[Layout] = Layout()
 
+    rope_types = ("default", "yarn", "dynamic")
+    drops_tied_head = True
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,
         "scoring_func": ("softmax",),
@@ -75,6 +91,8 @@ class DeepseekV2(Family):
         whole = super().complete(config)
         if whole.get("head_dim") is None:
             whole["head_dim"] = required(whole, "qk_rope_head_dim")
+        if whole.get("topk_method") == "greedy" and (whole.get("n_group") or 1) > 1:
+            whole |= {"n_group": None, "topk_group": None}  # transformers ignores them
         return whole
 
     def check_settings(self, config: Config) -> None:
@@ -166,27 +184,24 @@ class DeepseekV2(Family):
         for part, made in (("k_b_proj", keys), ("v_b_proj", values)):
             yield self.gguf_name(source.replace("kv_b_proj", part), config), made
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=replace(Rotary.load(facts, weights), magnitude=1.0),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=replace(Rotary.load(facts, claims, self.layout), magnitude=1.0),
             attention_scale=latent_scale(facts),
-            experts=Experts(
-                facts.count("expert_count"),
-                facts.count("expert_used_count"),
-                self.gating(facts),
+            experts=load_experts(
+                facts,
+                gating=_gating(facts),
                 normed=facts.flag("expert_weights_norm", False),
-                scale=facts.number("expert_weights_scale", 1.0),
-                n_groups=facts.count("expert_group_count", 1),
-                groups_used=facts.count("expert_group_used_count", 1),
+                scale=facts.number("expert_weights_scale", 1.0) or 1.0,
+                shared_size=lambda layer: _shared_size(facts, layer),
+                choice_bias="optional",
+                first=facts.count("leading_dense_block_count", 0),
             ),
         )
-        return load_decoder(facts, weights, traits, _load_layer)
-
-    def gating(self, facts: Facts) -> str:
-        """The gating function of the experts; softmax if the metadata has none (V2)."""
-        return "sigmoid" if facts.count("expert_gating_func", 1) == 2 else "softmax"
+        return load_decoder(facts, claims, traits, load_latent_attention)
 
 
 class DeepseekV3(DeepseekV2):
@@ -200,14 +215,27 @@ class DeepseekV3(DeepseekV2):
         "scoring_func": "sigmoid",
     }
     assumed: ClassVar = {
-        **DeepseekV2.assumed,
+        **{k: v for k, v in DeepseekV2.assumed.items() if k != "norm_topk_prob"},
         "scoring_func": ("sigmoid",),
         "topk_method": ("noaux_tc",),
-        "norm_topk_prob": (True, False),
         "rope_interleave": (True,),
     }
 
 
-def _load_layer(facts: Facts, weights: Weights, number: int, traits: Traits) -> Layer:
-    """Layer `number`, with latent attention."""
-    return load_layer(facts, weights, number, traits, load_latent_attention)
+def _gating(facts: Facts) -> str:
+    """The gating function of the experts.
+
+    Old files have no key for it: they are DeepSeek V2, or GLM 4.7 Flash, which
+    llama.cpp knows by its layers and tokens.
+
+    Raises:
+        FormatError: the metadata has a number that no gating function has.
+    """
+    named = facts.count("expert_gating_func", 0, integer(0, len(GATINGS) - 1))
+    is_glm = int(facts.n_layers) in (47, 48) and facts.vocabulary == GLM_TOKENS
+    return "sigmoid" if not named and is_glm else GATINGS[named]
+
+
+def _shared_size(facts: Facts, layer: int) -> Size:
+    """The width inside the shared expert, which is several experts in one."""
+    return facts.layer_size(EXPERT_SIZE, layer) * facts.size("expert_shared_count")

@@ -12,9 +12,11 @@ import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, taken
 from ..errors import CheckpointError
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field
@@ -39,6 +41,9 @@ class Ernie45(Family):
     }
     renames = (("ernie.", "model."),)
     assumed: ClassVar = {**SILU, "compression_ratio": (1.0,)}
+    layout: ClassVar[Layout] = Layout(
+        attention_bias="optional", feed_forward_bias="optional"
+    )
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
@@ -59,14 +64,15 @@ class Ernie45(Family):
                 return
         yield from super().converted(source, tensor, config)
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=Rotary.load(facts, weights),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
             interleaved=True,
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
     def _fused(self, config: Config) -> dict[str, dict[str, int]]:
         """The fused modules, and the number of rows of each of their parts."""

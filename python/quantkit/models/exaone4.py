@@ -10,12 +10,14 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from ..checkpoint.lazy import computed
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
-from ..forward.rotary import Rotary
+from ..forward.layout import Layout
+from ..forward.rotary import WINDOW_BASE_KEY, Rotary
 from ..forward.traits import Traits
-from ..forward.windows import PATTERN, windowed_layers
+from ..forward.windows import PATTERN, WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, uint32
 from .config import head_size, n_layers, required, text_fields
 from .family import DECODER_LAYER, Family, Named
@@ -24,7 +26,6 @@ from .windows import layer_windows
 
 __all__ = ["Exaone4"]
 
-WINDOW = "attention.sliding_window"
 PERIOD = 4
 """Every fourth layer has full attention."""
 
@@ -46,6 +47,13 @@ class Exaone4(Family):
         "post_attention_layernorm": "post_attention_norm",
         "post_feedforward_layernorm": "post_ffw_norm",
     }
+    layout: ClassVar[Layout] = Layout(
+        norms="none",
+        feed_forward_norm="none",
+        output_norms="required",
+        query_norms="required",
+        frequencies="optional",
+    )
 
     rope_types = (*Family.rope_types, "llama3")
 
@@ -78,13 +86,22 @@ class Exaone4(Family):
         if factors is not None:
             yield "rope_freqs.weight", computed(factors)
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=Rotary.load(facts, weights),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
         )
         if window := facts.count(WINDOW, 0):
             windowed = windowed_layers(facts, PERIOD)
-            traits = replace(traits, window=window, windowed=windowed, rotates=windowed)
-        return load_decoder(facts, weights, traits)
+            traits = replace(
+                traits,
+                window=window,
+                windowed=windowed,
+                rotates=windowed,
+                windowed_rotary=Rotary.load(
+                    facts, claims, self.layout, base_key=WINDOW_BASE_KEY
+                ),
+            )
+        return load_decoder(facts, claims, traits)

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from ..checkpoint.lazy import LazyTensor, taken
 from ..errors import CheckpointError
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string, uint32
@@ -63,6 +65,14 @@ class Falcon(Family):
         "parallel_attn": (True,),
         "activation": ("gelu", "gelu_python"),
     }
+    layout: ClassVar[Layout] = Layout(
+        norm_bias="required",
+        feed_forward_norm="none",
+        second_norm="optional",
+        fused=True,
+        query_bias="none",
+        gate="none",
+    )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -94,16 +104,17 @@ class Falcon(Family):
             tensor = taken(tensor, rows)
         yield self.gguf_name(source, config), tensor
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_epsilon"),
+            epsilon=facts.epsilon,
+            layout=self.layout,
             centered=True,
             parallel=True,
             activation="gelu",
-            rotary=Rotary.load(facts, weights),
+            rotary=Rotary.load(facts, claims, self.layout),
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
 
 def _n_kv_heads(config: Config) -> int:

@@ -13,12 +13,16 @@ from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor, stacked
 from ..errors import CheckpointError, UnsupportedModelError
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
+from .config_biases import check_biases
 from .rope_config import check_rotary
+from .tied_head import check_tied_head
 from .unknown_tensors import unknown_tensor
 
 __all__ = ["DECODER_LAYER", "DECODER_TENSORS", "SILU", "Family", "Named", "Tensors"]
@@ -67,7 +71,9 @@ class Family:
             means as many as attention heads.
         assumed: config key -> the values that GGUF readers assume, because GGUF has no
             key for the setting; others are refused.
-        rope_types: the types of rope scaling that GGUF readers support.
+        rope_types: the types of rope scaling that GGUF readers support; none if heads
+            do not rotate.
+        drops_tied_head: whether a stored head is left out if the config ties it.
         rotates_partly: whether they read how many components of a head rotate.
         truncates_yarn: whether they round the ends of YaRN's ramp to whole pairs.
         renames: (old, new) replacements applied to the checkpoint's tensor names,
@@ -79,6 +85,8 @@ class Family:
             rest of the name.
         inner: checkpoint module -> GGUF name, inside a layer.
         experts: module of one expert's matrix -> GGUF name of the stacked matrices.
+        layout: which tensors models have, for the forward pass.
+        unread: starts of the names of tensors that do not change the logits.
     """
 
     name: ClassVar[str]
@@ -86,6 +94,7 @@ class Family:
     defaults: ClassVar[Mapping[str, Any]] = {}
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
     rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "yarn", "dynamic")
+    drops_tied_head: ClassVar[bool] = False
     rotates_partly: ClassVar[bool] = False
     truncates_yarn: ClassVar[bool] = True
     renames: ClassVar[tuple[tuple[str, str], ...]] = ()
@@ -95,6 +104,8 @@ class Family:
     layer: ClassVar[re.Pattern[str]] = re.compile(r"model\.layers\.(\d+)\.(.+)")
     inner: ClassVar[Mapping[str, str]] = DECODER_LAYER
     experts: ClassVar[Mapping[str, str]] = {}
+    layout: ClassVar[Layout] = Layout()
+    unread: ClassVar[tuple[str, ...]] = ()
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
@@ -117,12 +128,9 @@ class Family:
         """
         for key, values in self.assumed.items():
             require_setting(config, key, *values)
-        check_rotary(
-            config,
-            self.rope_types,
-            partly=self.rotates_partly,
-            truncates=self.truncates_yarn,
-        )
+        if self.rope_types:
+            partly, truncates = self.rotates_partly, self.truncates_yarn
+            check_rotary(config, self.rope_types, partly=partly, truncates=truncates)
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.
@@ -186,6 +194,12 @@ class Family:
             if (match := self._expert(module)) is None:
                 yield from self.converted(source, tensor, config)
                 continue
+            if int(match["number"]) >= self.n_experts(config):
+                raise CheckpointError(
+                    f"the checkpoint has {source!r}, but config.json says that a layer "
+                    f"has {self.n_experts(config)} experts; one of them is of another "
+                    "model"
+                )
             parts = mixtures.setdefault(match["before"], {})
             parts[f"{match['number']}.{match['part']}"] = tensor
             if len(parts) == len(self.experts) * self.n_experts(config):
@@ -199,12 +213,15 @@ class Family:
             )
 
     def check(self, config: Config, stored: Tensors) -> None:
-        """Refuse a checkpoint that lacks a required tensor.
+        """Refuse a checkpoint that lacks a required tensor, or contradicts its config.
 
         If the output head is tied and not stored, GGUF readers use the embedding.  A
         stored head is kept, as in llama.cpp.
         """
+        check_biases(config, stored)
         is_tied = config.get("tie_word_embeddings", False)
+        if is_tied and self.drops_tied_head:
+            check_tied_head(stored)
         has_head = any(name.endswith("lm_head.weight") for name in stored)
         if not is_tied and "lm_head" in self.outer and not has_head:
             raise CheckpointError(
@@ -239,7 +256,7 @@ class Family:
             raise unknown_tensor(source, layer, n_layers(config), self.name)
         return f"{name}.{kind}"
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors.
 
         Raises:

@@ -13,13 +13,16 @@ from dataclasses import replace
 from typing import ClassVar
 
 from ..checkpoint.lazy import LazyTensor, plus
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
-from ..forward.rotary import Rotary
-from ..forward.traits import Traits
-from ..forward.windows import windowed_layers
+from ..forward.layout import Layout
+from ..forward.rotary import WINDOW_BASE_KEY, Rotary
+from ..forward.traits import Traits, nowhere
+from ..forward.windows import WINDOW, windowed_layers
 from ..gguf.keys import Field, float32
+from ..settings import number
 from .config import (
     FILE_TYPE,
     head_size,
@@ -66,11 +69,13 @@ class Gemma(Family):
         "tie_word_embeddings": True,
     }
     skipped: ClassVar[tuple[str, ...]] = (*COMPUTED, "lm_head.weight")
+    drops_tied_head: ClassVar[bool] = True
     assumed: ClassVar = {
         "hidden_act": GELUS,
         "hidden_activation": GELUS,
         "use_bidirectional_attention": (False,),
     }
+    layout: ClassVar[Layout] = Layout(head="none")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -84,7 +89,7 @@ class Gemma(Family):
             UnsupportedModelError: the config has such a setting.
         """
         super().check_settings(config)
-        if "lm_head.weight" in self.skipped:
+        if self.drops_tied_head:
             require_setting(config, "tie_word_embeddings", True)
 
     def converted(
@@ -95,16 +100,17 @@ class Gemma(Family):
             tensor = plus(tensor, 1.0)
         yield self.gguf_name(source, config), tensor
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        return load_decoder(facts, weights, self.traits(facts, weights))
+        return load_decoder(facts, claims, self.traits(facts, claims))
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
         return Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
             activation="gelu_tanh",
-            rotary=Rotary.load(facts, weights),
+            rotary=Rotary.load(facts, claims, self.layout),
             embedding_scale=facts.count("embedding_length") ** 0.5,
         )
 
@@ -135,6 +141,7 @@ class Gemma2(Gemma):
         "post_feedforward_layernorm": "post_ffw_norm",
     }
     wide_layers: ClassVar[int] = 46
+    layout: ClassVar[Layout] = Layout(head="none", output_norms="required")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -159,20 +166,25 @@ class Gemma2(Gemma):
             assumed = required(config, "hidden_size") // n_heads
         require_setting(config, "query_pre_attn_scalar", assumed)
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
-        scale = None
-        if facts.count("block_count") == self.wide_layers:
-            n_heads = facts.count("attention.head_count")
-            scale = (facts.count("embedding_length") // n_heads) ** -0.5
         return replace(
-            super().traits(facts, weights),
-            attention_scale=scale,
-            attention_cap=facts.number(ATTENTION_CAP, 50.0),
-            logit_cap=facts.number(LOGIT_CAP, 30.0),
-            window=facts.count("attention.sliding_window", 4096),
+            super().traits(facts, claims),
+            attention_scale=self.attention_scale(facts),
+            attention_cap=facts.number(ATTENTION_CAP, 50.0, number(above=0)),
+            logit_cap=facts.number(LOGIT_CAP, 30.0) or None,
+            window=facts.size(WINDOW, 4096),
             windowed=windowed_layers(facts, 2),
+            windowed_rotary=Rotary.load(
+                facts, claims, self.layout, base_key=WINDOW_BASE_KEY
+            ),
         )
+
+    def attention_scale(self, facts: Facts) -> float | None:
+        """What multiplies the scores; None: 1 / sqrt(head size)."""
+        if facts.n_layers != self.wide_layers:
+            return None
+        return float((facts.width // facts.n_heads()) ** -0.5)
 
 
 class Gemma3(Gemma2):
@@ -191,9 +203,12 @@ class Gemma3(Gemma2):
         LOGIT_CAP: None,
     }
     skipped = COMPUTED
+    drops_tied_head = False
     foreign = ("vision_tower.", "vision_model.", "multi_modal_projector.")
     assumed: ClassVar = {**Gemma.assumed, ATTENTION_CAP: (None,)}
     wide_layers = 62
+    layout: ClassVar[Layout] = Layout(output_norms="required", query_norms="required")
+    unread = ("dense_2.", "dense_3.")  # the head of an embedding model
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -204,14 +219,16 @@ class Gemma3(Gemma2):
             fields |= window_fields(config, 6)
         return fields
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
-        window = facts.count("attention.sliding_window", 0) or None
+        window = facts.count(WINDOW, 0) or None
+        local = Rotary.local(facts, claims, 1e4)
+        scale = facts.number("rope.scaling.attn_factor", 1.0)
         return replace(
-            super().traits(facts, weights),
-            attention_cap=None,
+            Gemma.traits(self, facts, claims),
+            attention_scale=self.attention_scale(facts),
             logit_cap=facts.number(LOGIT_CAP, 0.0) or None,
             window=window,
-            windowed=windowed_layers(facts, 6 if window else 1),
-            windowed_rotary=Rotary.local(facts, 1e4),
+            windowed=windowed_layers(facts, 6) if window else nowhere,
+            windowed_rotary=replace(local, magnitude=scale),
         )

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from ..checkpoint.lazy import LazyTensor, taken
 from ..errors import CheckpointError
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import DEFAULT_BASE, Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
@@ -31,7 +33,7 @@ from .config import (
     text_fields,
 )
 from .family import DECODER_LAYER, Family, Named
-from .rope_config import rope_parameters, rotary_fields
+from .rope_config import rope_parameters, rotary_fields, rotated_size
 
 __all__ = ["ChatGlm", "Glm", "Glm4"]
 
@@ -85,6 +87,8 @@ class Glm(Family):
         for key in self.split_sizes:
             require_setting(config, key, _split_size(config))
 
+    layout: ClassVar[Layout] = Layout(gate="fused")
+
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         base = rope_parameters(config).get("rope_theta") or DEFAULT_BASE
@@ -104,14 +108,15 @@ class Glm(Family):
         """
         return int(required(config, "hidden_size"))
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=Rotary.load(facts, weights),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
             interleaved="rope.dimension_sections" not in facts,
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
 
 class ChatGlm(Glm):
@@ -179,6 +184,7 @@ class Glm4(Glm):
         "post_self_attn_layernorm": "post_attention_norm",
         "post_mlp_layernorm": "post_ffw_norm",
     }
+    layout: ClassVar[Layout] = Layout(gate="fused", output_norms="required")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -200,7 +206,7 @@ class Glm4(Glm):
 def n_rotated(config: Config, head_size: int) -> int:
     """The number of components of a head that rotate."""
     share = rope_parameters(config).get("partial_rotary_factor", SHARE)
-    return int(head_size * share)
+    return rotated_size(int(head_size * share))
 
 
 def halved_rows(source: str, tensor: LazyTensor, config: Config) -> NDArray[np.intp]:

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from ..checkpoint.lazy import LazyTensor, transposed
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
 from .config import FILE_TYPE, first, n_layers, required
@@ -47,12 +49,22 @@ class GPT2(Family):
         "mlp.c_fc": "ffn_up",
         "mlp.c_proj": "ffn_down",
     }
+    rope_types = ()
     assumed: ClassVar = {
         "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
         "scale_attn_weights": (True,),
         "scale_attn_by_inverse_layer_idx": (False,),
         "add_cross_attention": (False,),
     }
+    layout: ClassVar[Layout] = Layout(
+        positions="required",
+        norm_bias="required",
+        fused=True,
+        query_bias="required",
+        attention_bias="required",
+        gate="none",
+        feed_forward_bias="required",
+    )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -83,11 +95,12 @@ class GPT2(Family):
             for name, tensor in products.items()
         }
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_epsilon"),
+            epsilon=facts.epsilon,
+            layout=self.layout,
             centered=True,
             activation="gelu_tanh",
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)

@@ -14,19 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoint.lazy import LazyTensor, taken
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from .config import n_layers, required
 from .family import Family, Named
-from .rope_config import rope_parameters, unassumed_rotary_fields
+from .rope_config import rope_parameters, rotated_size, unassumed_rotary_fields
 
 __all__ = ["GPTNeoX", "rows_by_part"]
 
 
+SHARE = 0.25
 # GGUF has no key for the kind of GELU, and readers differ.
 GELUS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python")
 
@@ -38,7 +41,6 @@ class GPTNeoX(Family):
     hf_classes = ("GPTNeoXForCausalLM",)
     defaults: ClassVar = {
         "layer_norm_eps": 1e-5,
-        "rotary_pct": 0.25,
         "use_parallel_residual": True,
     }
     skipped: ClassVar = (
@@ -62,18 +64,28 @@ class GPTNeoX(Family):
     }
     assumed: ClassVar = {"hidden_act": GELUS}
     rotates_partly = True
+    layout: ClassVar[Layout] = Layout(
+        head="required",
+        norm_bias="required",
+        fused=True,
+        query_bias="required",
+        attention_bias="required",
+        gate="none",
+        feed_forward_bias="required",
+    )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         width = required(config, "hidden_size")
         n_heads = required(config, "num_attention_heads")
-        share = rope_parameters(config)["partial_rotary_factor"]
+        share = rope_parameters(config).get("partial_rotary_factor", SHARE)
+        n_rotated = rotated_size(int(share * (width // n_heads)))
         return {
             "context_length": uint32(required(config, "max_position_embeddings")),
             "embedding_length": uint32(width),
             "block_count": uint32(n_layers(config)),
             "feed_forward_length": uint32(required(config, "intermediate_size")),
-            "rope.dimension_count": uint32(int(share * (width // n_heads))),
+            "rope.dimension_count": uint32(n_rotated),
             "attention.head_count": uint32(n_heads),
             "use_parallel_residual": boolean(required(config, "use_parallel_residual")),
             "attention.layer_norm_epsilon": float32(required(config, "layer_norm_eps")),
@@ -89,16 +101,17 @@ class GPTNeoX(Family):
             tensor = taken(tensor, rows_by_part(tensor.shape[0], n_heads))
         yield self.gguf_name(source, config), tensor
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_epsilon"),
+            epsilon=facts.epsilon,
+            layout=self.layout,
             centered=True,
             parallel=facts.flag("use_parallel_residual", True),
             activation="gelu",
-            rotary=Rotary.load(facts, weights),
+            rotary=Rotary.load(facts, claims, self.layout),
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
 
 def rows_by_part(n_rows: int, n_heads: int) -> NDArray[np.intp]:

@@ -8,19 +8,21 @@ them transposed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, reshaped, taken, transposed
 from ..errors import UnsupportedModelError
-from ..forward.base import Config, Model, Weights
-from ..forward.decoder import Layer, load_decoder, load_layer
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
+from ..forward.decoder import load_decoder
+from ..forward.experts import load_experts
 from ..forward.facts import Facts
-from ..forward.rotary import Rotary
-from ..forward.traits import Experts, Traits
-from ..forward.windows import windowed_layers
+from ..forward.layout import Layout
+from ..forward.rotary import WINDOW_BASE_KEY, Rotary
+from ..forward.traits import Traits
+from ..forward.windows import WINDOW, windowed_layers
 from ..gguf.keys import Field, uint32
 from ..settings import shown
 from ..types import QuantType
@@ -64,6 +66,12 @@ class GptOss(Family):
         "mlp.experts.up_proj": "ffn_up_exps",
         "mlp.experts.down_proj": "ffn_down_exps",
     }
+    layout: ClassVar[Layout] = Layout(
+        head="required",
+        feed_forward_norm_name="post_attention_norm",
+        attention_bias="required",
+        sinks="required",
+    )
 
     assumed: ClassVar = {"swiglu_alpha": (1.702,), "swiglu_limit": (7.0,)}
     rope_types = ("default", "linear", "yarn", "dynamic")
@@ -94,7 +102,7 @@ class GptOss(Family):
         width = required(config, "intermediate_size")
         return {
             **text_fields(config, file_type),
-            "attention.sliding_window": uint32(required(config, "sliding_window")),
+            WINDOW: uint32(required(config, "sliding_window")),
             "expert_feed_forward_length": uint32(width),
         }
 
@@ -127,28 +135,18 @@ class GptOss(Family):
             name = self.gguf_name(source.replace("gate_up_proj", part), config)
             yield name, reshaped(half, half.shape[:2]) if is_bias else half
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
             activation="swiglu_clamped",
-            rotary=Rotary.load(facts, weights, truncated=False),
-            window=facts.count("attention.sliding_window"),
-            windowed=windowed_layers(facts, PERIOD),
-            experts=Experts(
-                facts.count("expert_count"),
-                facts.count("expert_used_count"),
-                "softmax_of_chosen",
+            rotary=Rotary.load(facts, claims, self.layout, truncated=False),
+            windowed_rotary=Rotary.load(
+                facts, claims, self.layout, truncated=False, base_key=WINDOW_BASE_KEY
             ),
+            window=facts.size(WINDOW),
+            windowed=windowed_layers(facts, PERIOD),
+            experts=load_experts(facts, gating="softmax_of_chosen", bias="required"),
         )
-        return load_decoder(facts, weights, traits, _load_layer)
-
-
-def _load_layer(facts: Facts, weights: Weights, number: int, traits: Traits) -> Layer:
-    """Layer `number`; its `post_attention_norm` precedes the feed-forward part."""
-    layer = load_layer(facts, weights, number, traits)
-    return replace(
-        layer,
-        attention_out_norm=None,
-        feed_forward_norm=layer.attention_out_norm,
-    )
+        return load_decoder(facts, claims, traits)

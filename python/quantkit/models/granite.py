@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from ..forward.base import Config, Weights
+from ..forward.base import Config
+from ..forward.claims import Claims
 from ..forward.facts import Facts
-from ..forward.traits import Traits
+from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, float32
+from ..settings import number
 from .llama import Llama
 
 __all__ = ["Granite"]
@@ -20,6 +22,8 @@ SCALES = {
     "residual_scale": "residual_multiplier",
     "logit_scale": "logits_scaling",
 }
+
+SHARED_SIZE = "expert_shared_feed_forward_length"
 
 
 class Granite(Llama):
@@ -44,12 +48,21 @@ class Granite(Llama):
                 fields[key] = float32(config[name])
         return fields
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
+        rotates = facts.flag("rope.scaling.finetuned", True)
         return replace(
-            super().traits(facts, weights),
-            attention_scale=facts.number("attention.scale", 0.0) or None,
-            embedding_scale=facts.number("embedding_scale", 1.0),
-            residual_scale=facts.number("residual_scale", 1.0),
-            logit_scale=1 / facts.number("logit_scale", 1.0),
+            super().traits(facts, claims),
+            attention_scale=facts.number("attention.scale", 0.0, number(0)) or None,
+            embedding_scale=facts.number("embedding_scale", 1.0) or 1.0,
+            residual_scale=facts.number("residual_scale", 1.0) or 1.0,
+            logit_scale=1 / facts.number("logit_scale", None, number(1e-30)),
+            rotates=lambda layer: rotates,
         )
+
+    def experts_of(self, facts: Facts) -> Experts | None:
+        """The experts of the forward pass, with a shared one if the metadata say so."""
+        experts = super().experts_of(facts)
+        if experts is None or not facts.count(SHARED_SIZE, 0):
+            return experts
+        return replace(experts, shared_size=lambda layer: facts.size(SHARED_SIZE))

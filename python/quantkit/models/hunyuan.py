@@ -10,9 +10,11 @@ from typing import ClassVar
 
 from ..checkpoint.lazy import LazyTensor
 from ..errors import CheckpointError, UnsupportedModelError
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string, uint32
@@ -43,7 +45,9 @@ class HunYuanDense(Family):
         "self_attn.query_layernorm": "attn_q_norm",
         "self_attn.key_layernorm": "attn_k_norm",
     }
+    drops_tied_head = True
     assumed: ClassVar = {**SILU, "use_cla": (False,)}
+    layout: ClassVar[Layout] = Layout(query_norms="required")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.
@@ -63,14 +67,15 @@ class HunYuanDense(Family):
         if source != "lm_head.weight" or not config.get("tie_word_embeddings"):
             yield from super().converted(source, tensor, config)
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=Rotary.load(facts, weights),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
             norm_after_rotary=True,
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
 
 def _stretched(config: Config) -> dict[str, Field]:

@@ -15,6 +15,7 @@ import numpy as np
 from ..checkpoint.lazy import LazyTensor, taken
 from ..errors import CheckpointError
 from ..forward.base import Config
+from ..forward.layout import Layout
 from ..gguf.keys import Field
 from .config import required, text_fields
 from .family import Family, Named
@@ -46,6 +47,7 @@ class InternLM2(Llama):
         "feed_forward.w2": "ffn_down",
         "feed_forward.w3": "ffn_up",
     }
+    layout: ClassVar[Layout] = Layout(head="required")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

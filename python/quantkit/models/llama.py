@@ -16,17 +16,24 @@ from numpy.typing import NDArray
 
 from ..checkpoint.lazy import LazyTensor, computed, taken
 from ..errors import CheckpointError
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
+from ..forward.experts import load_experts
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, uint32
 from .config import head_size, required, text_fields
 from .family import DECODER_LAYER, Family, Named
 from .rope_config import llama3_factors
+from .windows import warn_of_windows
 
 __all__ = ["Llama", "Mixtral", "interleaved_rows"]
+
+
+WINDOWED_CLASSES = ("MistralForCausalLM", "MixtralForCausalLM")
 
 
 class Llama(Family):
@@ -46,6 +53,12 @@ class Llama(Family):
     rope_types: ClassVar[tuple[str, ...]] = (*Family.rope_types, "llama3")
     fills_head_size: ClassVar[bool] = True
     """Whether the config class computes `head_dim` if config.json lacks it."""
+    layout: ClassVar[Layout] = Layout(
+        attention_bias="optional",
+        feed_forward_bias="optional",
+        frequencies="optional",
+        long_frequencies="stated",
+    )
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
@@ -53,6 +66,16 @@ class Llama(Family):
         if self.fills_head_size:
             whole["head_dim"] = head_size(whole)
         return whole
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent; warn of Mistral's window.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        if set(WINDOWED_CLASSES) & set(config.get("architectures") or ()):
+            warn_of_windows(config)
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -81,23 +104,25 @@ class Llama(Family):
             tensor = taken(tensor, interleaved_rows(source, tensor, n_heads))
         yield self.gguf_name(source, config), tensor
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        return load_decoder(facts, weights, self.traits(facts, weights))
+        return load_decoder(facts, claims, self.traits(facts, claims))
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
-        n_experts = facts.count("expert_count", 0)
         return Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=Rotary.load(facts, weights),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
             interleaved=True,
-            experts=Experts(
-                n_experts, facts.count("expert_used_count"), "softmax", normed=True
-            )
-            if n_experts
-            else None,
+            experts=self.experts_of(facts),
         )
+
+    def experts_of(self, facts: Facts) -> Experts | None:
+        """The experts of the forward pass; None: the feed-forward part is dense."""
+        if not facts.count("expert_count", 0):
+            return None
+        return load_experts(facts, normed=True, size=facts.inner_size)
 
 
 class Mixtral(Llama):

@@ -14,14 +14,16 @@ import numpy as np
 
 from ..checkpoint.lazy import computed
 from ..errors import CheckpointError
-from ..forward.base import Config, Weights
+from ..forward.base import Config
+from ..forward.claims import Claims
 from ..forward.facts import Facts
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32
-from .config import head_size, n_layers, required, text_fields
+from ..settings import number
+from .config import head_size, n_layers, require_setting, required, text_fields
 from .family import Family, Named
 from .llama import Llama
-from .rope_config import rope_parameters
+from .rope_config import ORIGINAL, rope_parameters
 
 __all__ = ["MiniCPM"]
 
@@ -42,6 +44,18 @@ class MiniCPM(Llama):
     defaults: ClassVar = {"default_theta": None, "tie_word_embeddings": True}
     fills_head_size = False
     rope_types = (*Family.rope_types, "longrope")
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        parameters = rope_parameters(config)
+        if parameters["rope_type"] == "longrope":
+            context = required(config, "max_position_embeddings")
+            require_setting(parameters, ORIGINAL, context)
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -69,13 +83,13 @@ class MiniCPM(Llama):
                 )
             yield f"rope_factors_{length}.weight", computed(np.array(factors))
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
-        depth = facts.count("block_count") ** 0.5
-        width = facts.count("embedding_length")
+        depth = facts.n_layers**0.5
+        default = facts.width / LOGIT_WIDTH
         return replace(
-            super().traits(facts, weights),
+            super().traits(facts, claims),
             embedding_scale=facts.number("embedding_scale", EMBEDDING_SCALE),
             residual_scale=facts.number("residual_scale", DEPTH_SCALE / depth),
-            logit_scale=1 / facts.number("logit_scale", width / LOGIT_WIDTH),
+            logit_scale=1 / facts.number("logit_scale", default, number(1e-30)),
         )

@@ -6,15 +6,20 @@ import math
 import re
 from typing import ClassVar
 
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
+from ..settings import number
 from .config import n_layers, require_setting, required
 from .family import Family
 
 __all__ = ["Mpt"]
+
+LAYER_NORMS = ("low_precision_layernorm", "layernorm")
 
 
 class Mpt(Family):
@@ -41,7 +46,12 @@ class Mpt(Family):
         "ffn.up_proj": "ffn_up",
         "ffn.down_proj": "ffn_down",
     }
-    assumed: ClassVar = {"logit_scale": (None,), "expansion_ratio": (4,)}
+    rope_types = ()
+    assumed: ClassVar = {
+        "logit_scale": (None,),
+        "expansion_ratio": (4,),
+        "norm_type": LAYER_NORMS,
+    }
     assumed_attention: ClassVar = {
         "attn_type": ("multihead_attention", "grouped_query_attention"),
         "prefix_lm": (False,),
@@ -64,6 +74,18 @@ class Mpt(Family):
         size = required(config, "d_model") / required(config, "n_heads")
         if scale is None or not math.isclose(scale, size**-0.5, rel_tol=1e-6):
             require_setting(attention, "softmax_scale", None)
+
+    layout: ClassVar[Layout] = Layout(
+        positions="optional",
+        norm_bias="optional",
+        fused=True,
+        attention_bias="optional",
+        query_norms="optional",
+        query_norm_bias="optional",
+        query_norm_span="all",
+        gate="none",
+        feed_forward_bias="optional",
+    )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.
@@ -91,14 +113,15 @@ class Mpt(Family):
         fields["attention.max_alibi_bias"] = float32(bias)
         return fields
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        clamp = facts.number("attention.clamp_kqv", 0.0)
+        clamp = facts.number("attention.clamp_kqv", 0.0, number(0))
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_epsilon"),
+            epsilon=facts.epsilon,
+            layout=self.layout,
             centered=True,
             activation="gelu",
-            alibi_bias=facts.number("attention.max_alibi_bias", 0.0),
+            alibi_bias=facts.number("attention.max_alibi_bias", 0.0, number(0)),
             clamp=clamp or None,
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
-from ..forward.traits import Traits
-from ..forward.windows import windowed_layers
+from ..forward.traits import Traits, nowhere
+from ..forward.windows import WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
+from ..settings import number
 from .config import required, text_fields
 from .family import DECODER_LAYER, Family
 from .llama import Llama
@@ -37,6 +40,7 @@ class Olmo(Llama):
         "max_position_embeddings": 2048,
     }
     rope_types = Family.rope_types
+    layout: ClassVar[Layout] = Layout()
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
@@ -50,15 +54,16 @@ class Olmo(Llama):
             fields["attention.clamp_kqv"] = float32(limit)
         return fields
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
         return Traits(
-            epsilon=facts.number("attention.layer_norm_epsilon"),
+            epsilon=facts.epsilon,
+            layout=self.layout,
             centered=True,
             unweighted_norms=True,
-            rotary=Rotary.load(facts, weights),
+            rotary=Rotary.load(facts, claims, self.layout),
             interleaved=True,
-            clamp=facts.number("attention.clamp_kqv", 0.0) or None,
+            clamp=facts.number("attention.clamp_kqv", 0.0, number(0)) or None,
         )
 
 
@@ -77,22 +82,31 @@ class Olmo2(Family):
         "post_attention_layernorm": "post_attention_norm",
         "post_feedforward_layernorm": "post_ffw_norm",
     }
+    layout: ClassVar[Layout] = Layout(
+        head="required",
+        norms="none",
+        feed_forward_norm="none",
+        output_norms="required",
+        query_norms="required",
+        query_norm_span="all",
+    )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         return text_fields(config, file_type)
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        window = facts.count("attention.sliding_window", 0) or None
+        window = facts.count(WINDOW, 0) or None
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=Rotary.load(facts, weights),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
             window=window,
-            windowed=windowed_layers(facts, PERIOD if window else 1),
-            windowed_rotary=Rotary.local(facts, facts.number("rope.freq_base")),
+            windowed=windowed_layers(facts, PERIOD) if window else nowhere,
+            windowed_rotary=Rotary.local(facts, claims),
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
 
 class Olmo3(Olmo2):

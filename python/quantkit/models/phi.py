@@ -15,15 +15,18 @@ import numpy as np
 
 from ..checkpoint.lazy import computed
 from ..errors import CheckpointError
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
+from ..forward.windows import WINDOW
 from ..gguf.keys import Field, boolean, float32, uint32
 from .config import FILE_TYPE, ordered, required, text_fields
 from .family import DECODER_LAYER, Family, Named
-from .rope_config import rope_parameters, unassumed_rotary_fields
+from .rope_config import rope_parameters, rotated_size, unassumed_rotary_fields
 
 __all__ = ["Phi", "Phi3"]
 
@@ -84,6 +87,15 @@ class Phi(Family):
     }
     assumed: ClassVar = {"hidden_act": TANH_GELUS, "qk_layernorm": (False,)}
     rotates_partly = True
+    layout: ClassVar[Layout] = Layout(
+        head="required",
+        head_bias="required",
+        norm_bias="required",
+        feed_forward_norm="none",
+        attention_bias="required",
+        gate="none",
+        feed_forward_bias="required",
+    )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -95,16 +107,17 @@ class Phi(Family):
             **unassumed_rotary_fields(config),
         }
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_epsilon"),
+            epsilon=facts.epsilon,
+            layout=self.layout,
             centered=True,
             parallel=True,
             activation="gelu_tanh",
-            rotary=Rotary.load(facts, weights),
+            rotary=Rotary.load(facts, claims, self.layout),
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
 
 class Phi3(Family):
@@ -138,6 +151,8 @@ class Phi3(Family):
         if parameters["rope_type"] not in ("default", "dynamic"):
             required(parameters, "long_factor")
 
+    layout: ClassVar[Layout] = Layout(gate="fused", long_frequencies="optional")
+
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         fields = {
@@ -169,22 +184,24 @@ class Phi3(Family):
                 )
             yield f"rope_factors_{kind}.weight", computed(factors)
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=Rotary.load(facts, weights),
-            window=facts.count("attention.sliding_window", 0) or None,
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
+            window=facts.count(WINDOW, 0) or None,
             windowed=lambda layer: True,
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
 
 def n_rotated(config: Config) -> int:
     """The number of components of a head that rotate."""
     share = rope_parameters(config).get("partial_rotary_factor", 1.0)
     width = required(config, "hidden_size", "n_embd")
-    return int(share * width) // int(required(config, "num_attention_heads", "n_head"))
+    n_heads = required(config, "num_attention_heads", "n_head")
+    return rotated_size(int(share * width) // int(n_heads))
 
 
 def original_context(config: Config) -> int:

@@ -10,9 +10,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field
@@ -49,6 +51,9 @@ class Qwen(Family):
         "mlp.w2": "ffn_gate",
         "mlp.c_proj": "ffn_down",
     }
+    layout: ClassVar[Layout] = Layout(
+        head="required", fused=True, query_bias="required", inner_divisor=2
+    )
 
     assumed: ClassVar = {"scale_attn_weights": (True,), "rotary_pct": (1.0,)}
 
@@ -74,13 +79,15 @@ class Qwen(Family):
         """The metadata of a config, in llama.cpp's order."""
         return text_fields(config, file_type)
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        epsilon = "attention.layer_norm_rms_epsilon"
-        if epsilon not in facts:
-            epsilon = "attention.layer_norm_epsilon"
-        traits = Traits(facts.number(epsilon), rotary=Rotary.load(facts, weights))
-        return load_decoder(facts, weights, traits)
+        has_rms = "attention.layer_norm_rms_epsilon" in facts
+        traits = Traits(
+            epsilon=facts.rms_epsilon if has_rms else facts.epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
+        )
+        return load_decoder(facts, claims, traits)
 
 
 class Qwen2(Family):
@@ -94,6 +101,7 @@ class Qwen2(Family):
         "num_key_value_heads": 32,
         "max_window_layers": 28,
     }
+    layout: ClassVar[Layout] = Layout(head_bias="optional")
 
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent for this architecture.
@@ -116,15 +124,16 @@ class Qwen2(Family):
         """The metadata of a config, in llama.cpp's order."""
         return text_fields(config, file_type)
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        return load_decoder(facts, weights, self.traits(facts, weights))
+        return load_decoder(facts, claims, self.traits(facts, claims))
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
         return Traits(
-            epsilon=facts.number("attention.layer_norm_rms_epsilon"),
-            rotary=Rotary.load(facts, weights),
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=Rotary.load(facts, claims, self.layout),
         )
 
 
@@ -134,3 +143,5 @@ class Qwen3(Qwen2):
     name = "qwen3"
     hf_classes = ("Qwen3ForCausalLM",)
     defaults: ClassVar = {**Qwen2.defaults, "head_dim": 128}
+    layout: ClassVar[Layout] = Layout(query_norms="required")
+    unread: ClassVar[tuple[str, ...]] = ("cls.output.",)  # the head of a reranker

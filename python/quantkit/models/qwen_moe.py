@@ -14,8 +14,11 @@ from typing import ClassVar
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, taken
-from ..forward.base import Config, Weights
+from ..forward.base import Config
+from ..forward.claims import Claims
+from ..forward.experts import EXPERT_SIZE, load_experts
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, uint32
 from .config import n_layers, required, text_fields
@@ -25,15 +28,23 @@ from .windows import layer_windows
 
 __all__ = ["Qwen2Moe", "Qwen3Moe"]
 
+SHARED_SIZE = "expert_shared_feed_forward_length"
 # Unprefixed GGUF key -> config key.
 EXPERT_SIZES = {
-    "expert_feed_forward_length": "moe_intermediate_size",
-    "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
+    EXPERT_SIZE: "moe_intermediate_size",
+    SHARED_SIZE: "shared_expert_intermediate_size",
 }
 
 
 # In GGUF every layer of these models has experts; none has a dense feed-forward part.
 ATTENTION = {k: v for k, v in DECODER_LAYER.items() if not k.startswith("mlp.")}
+
+
+def _shared_size(facts: Facts, layer: int) -> int:
+    """The width inside the shared expert; old files have no key for it."""
+    if facts.count(SHARED_SIZE, 0):
+        return facts.size(SHARED_SIZE)
+    return facts.inner_size(layer)
 
 
 class Qwen2Moe(Qwen2):
@@ -74,6 +85,7 @@ class Qwen2Moe(Qwen2):
     }
     norms_shares: ClassVar[bool] = False
     """Whether GGUF readers normalize the weights of the chosen experts."""
+    layout: ClassVar[Layout] = Layout(head="required")
 
     def windows(self, config: Config) -> list[bool]:
         """Whether each layer has a sliding window, if the model uses them."""
@@ -107,15 +119,26 @@ class Qwen2Moe(Qwen2):
             source = f"{module}.weight"
         yield from super().converted(source, tensor, config)
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
-        experts = Experts(
-            facts.count("expert_count"),
-            facts.count("expert_used_count"),
-            "softmax",
-            normed=self.norms_shares,
+        return replace(super().traits(facts, claims), experts=self.experts_of(facts))
+
+    def experts_of(self, facts: Facts) -> Experts:
+        """The experts of the forward pass, and the shared expert."""
+        return replace(
+            self.own_experts(facts),
+            shared_size=lambda layer: _shared_size(facts, layer),
+            shared_gate=True,
         )
-        return replace(super().traits(facts, weights), experts=experts)
+
+    def own_experts(self, facts: Facts) -> Experts:
+        """The experts that tokens choose; old files have no key for their size."""
+        experts = load_experts(facts, normed=self.norms_shares)
+        if facts.layer_values(EXPERT_SIZE) or facts.count(EXPERT_SIZE, 0):
+            return experts
+        return replace(
+            experts, size=lambda layer: facts.inner_size(layer) // experts.used
+        )
 
 
 class Qwen3Moe(Qwen2Moe):
@@ -133,7 +156,12 @@ class Qwen3Moe(Qwen2Moe):
     }
     assumed: ClassVar = {**Qwen2Moe.assumed, "norm_topk_prob": (True,)}
     norms_shares = True
+    layout: ClassVar[Layout] = Layout(query_norms="required")
 
     def windows(self, config: Config) -> list[bool]:
         """Whether each layer has a sliding window, if the model uses them."""
         return [True] * n_layers(config)
+
+    def experts_of(self, facts: Facts) -> Experts:
+        """The experts of the forward pass."""
+        return self.own_experts(facts)

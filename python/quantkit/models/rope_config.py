@@ -6,6 +6,7 @@ GGUF format document.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -16,18 +17,22 @@ from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import F32, Config
 from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field, ValueType, array, float32, string, uint32
-from .config_required import require_setting
+from .config_required import head_size, require_setting
 
 __all__ = [
+    "ORIGINAL",
     "SMALLEST_SHARE",
     "check_rotary",
     "llama3_factors",
     "local_base",
     "rope_parameters",
     "rotary_fields",
+    "rotated_size",
     "unassumed_rotary_fields",
     "yarn_attention_factor",
 ]
+
+_log = logging.getLogger(__name__)
 
 # Scaling types that depend on the model's original context length; its default is
 # `max_position_embeddings`.
@@ -41,6 +46,9 @@ YARN_FIELDS = {
     "rope.scaling.yarn_beta_fast": "beta_fast",
     "rope.scaling.yarn_beta_slow": "beta_slow",
 }
+BETAS = {"beta_fast": 32.0, "beta_slow": 1.0}
+"""YaRN's usual values."""
+
 # Different config keys for the same setting.
 BASES = (
     "global_rope_theta",
@@ -80,7 +88,8 @@ def rope_parameters(config: Config) -> dict[str, Any]:
             f"config.json has rope scaling {kind!r}; "
             f"supported: {', '.join(KNOWN_SCALINGS)}"
         )
-    settled = {**given, "rope_type": kind}
+    settled = {key: value for key, value in given.items() if value is not None}
+    settled["rope_type"] = kind
     for setting, names in (
         ("rope_theta", BASES),
         ("partial_rotary_factor", SHARES),
@@ -223,15 +232,43 @@ def check_rotary(
     require_setting(parameters, "rope_type", *kinds)
     if not partly:
         require_setting(parameters, "partial_rotary_factor", 1.0)
+        rotated_size(head_size(config))
     if parameters["rope_type"] == "yarn":
         require_setting({"truncate": True, **parameters}, "truncate", truncates)
         require_setting(parameters, "extrapolation_factor", 1.0)
         require_setting(parameters, "attn_factor", 1.0)
-    local = (config.get("rope_parameters") or {}).get("sliding_attention") or {}
+        if any(parameters.get(key, usual) != usual for key, usual in BETAS.items()):
+            _log.warning(
+                "config.json: beta_fast or beta_slow of rope scaling 'yarn' is other "
+                "than 32 and 1; they are written, but llama.cpp ignores them"
+            )
+    stated = config.get("rope_parameters") or {}
+    base, used = stated.get("rope_theta"), parameters.get("rope_theta")
+    if base is not None and base != used:
+        _log.warning(
+            "config.json has rope_theta %g in rope_parameters, but rope_scaling "
+            "replaces all of it, as in transformers 5, and the base is %s; if that is "
+            "not meant, move the settings of rope_scaling into rope_parameters",
+            *(base, used),
+        )
+    local = stated.get("sliding_attention") or {}
     require_setting(local, "rope_type", "default")
-    if partly:
-        return
     require_setting(local, "partial_rotary_factor", 1.0)
+
+
+def rotated_size(size: int) -> int:
+    """The number of components of a head that rotate, if they form pairs.
+
+    Raises:
+        CheckpointError: they do not.
+    """
+    if size % 2 or not size:
+        raise CheckpointError(
+            f"config.json: {size} components of a head rotate; expected an even "
+            "number: check head_dim, hidden_size, num_attention_heads and "
+            "partial_rotary_factor"
+        )
+    return size
 
 
 def unassumed_rotary_fields(config: Config) -> dict[str, Field]:
@@ -258,7 +295,12 @@ def llama3_factors(config: Config, head_size: int) -> F32 | None:
     factor = parameters.get("factor", 8.0)
     low = parameters.get("low_freq_factor", 1.0)
     high = parameters.get("high_freq_factor", 4.0)
-    original = parameters.get("original_max_position_embeddings", 8192)
+    original = parameters.get(ORIGINAL, 8192)
+    if high <= low:
+        raise CheckpointError(
+            f"config.json: rope scaling 'llama3' has high_freq_factor {high} and "
+            f"low_freq_factor {low}; expected the first to be higher"
+        )
     exponents = np.arange(0, head_size, 2, dtype=np.float32) / np.float32(head_size)
     base = parameters.get("rope_theta", DEFAULT_BASE)
     steps = base ** exponents.astype(np.float64)

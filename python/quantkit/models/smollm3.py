@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import ClassVar
 
 from ..errors import UnsupportedModelError
-from ..forward.base import Config, Weights
+from ..forward.base import Config
+from ..forward.claims import Claims
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.traits import Traits
 from ..settings import shown
 from .config import n_layers
@@ -38,6 +40,7 @@ class SmolLM3(Llama):
     }
     fills_head_size = False
     rope_types = Family.rope_types
+    layout: ClassVar[Layout] = Layout()
 
     assumed: ClassVar = {**Llama.assumed, "use_sliding_window": (False,)}
 
@@ -61,6 +64,6 @@ class SmolLM3(Llama):
                 f"{STILL_EVERY}th"
             )
 
-    def traits(self, facts: Facts, weights: Weights) -> Traits:
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
-        return replace(super().traits(facts, weights), rotates=_rotates)
+        return replace(super().traits(facts, claims), rotates=_rotates)

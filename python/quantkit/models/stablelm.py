@@ -7,12 +7,15 @@ of queries and keys with its own weights, which GGUF stores in one tensor.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor, stacked
-from ..forward.base import Config, Model, Weights
+from ..forward.base import Config, Model
+from ..forward.claims import Claims, Presence
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, uint32
@@ -24,7 +27,7 @@ from .config import (
     text_fields,
 )
 from .family import DECODER_LAYER, Family, Named, Tensors
-from .rope_config import rope_parameters, unassumed_rotary_fields
+from .rope_config import rope_parameters, rotated_size, unassumed_rotary_fields
 
 __all__ = ["StableLm"]
 
@@ -58,6 +61,12 @@ class StableLm(Family):
         "self_attn.k_layernorm": "attn_k_norm",
     }
     rotates_partly = True
+    layout: ClassVar[Layout] = Layout(
+        head="required",
+        norm_bias="required",
+        query_norms="optional",
+        query_norm_span="heads",
+    )
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class.
@@ -78,7 +87,7 @@ class StableLm(Family):
         size = width // required(config, "num_attention_heads")
         fields = {
             **text_fields(config, file_type),
-            "rope.dimension_count": uint32(int(share * size)),
+            "rope.dimension_count": uint32(rotated_size(int(share * size))),
             "use_parallel_residual": boolean(config["use_parallel_residual"]),
         }
         return ordered(fields, *FIELDS) | unassumed_rotary_fields(config)
@@ -87,16 +96,19 @@ class StableLm(Family):
         """The GGUF tensors made from the checkpoint's tensors."""
         yield from super().mapped(config, with_heads_joined(stored))
 
-    def load(self, facts: Facts, weights: Weights) -> Model:
+    def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
+        has_norm = "blk.0.ffn_norm.weight" in claims
+        is_parallel = not has_norm and facts.flag("use_parallel_residual", True)
+        norm: Presence = "none" if is_parallel else "required"
         traits = Traits(
-            epsilon=facts.number("attention.layer_norm_epsilon"),
+            epsilon=facts.epsilon,
+            layout=replace(self.layout, feed_forward_norm=norm),
             centered=True,
-            parallel="blk.0.ffn_norm.weight" not in weights,
-            rotary=Rotary.load(facts, weights),
-            norms_by_head=True,
+            parallel=is_parallel,
+            rotary=Rotary.load(facts, claims, self.layout),
         )
-        return load_decoder(facts, weights, traits)
+        return load_decoder(facts, claims, traits)
 
 
 def with_heads_joined(stored: Tensors) -> dict[str, LazyTensor]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config
 from ..forward.windows import PATTERN
 from ..gguf.keys import Field, ValueType, array, uint32
 from ..settings import shown
-from .config import n_layers, required
+from .config import CONTEXT, first, n_layers, required
 
-__all__ = ["layer_windows", "refuse_windows", "window_fields"]
+__all__ = ["layer_windows", "refuse_windows", "warn_of_windows", "window_fields"]
+
+_log = logging.getLogger(__name__)
 
 
 def layer_windows(config: Config, period: int) -> list[bool]:
@@ -42,6 +46,18 @@ def window_fields(config: Config, period: int) -> dict[str, Field]:
     if windows != layer_windows({"num_hidden_layers": len(windows)}, period):
         fields[PATTERN] = array(ValueType.BOOL, windows)
     return fields
+
+
+def warn_of_windows(config: Config) -> None:
+    """Log that readers ignore the window of an architecture, if there is one."""
+    window, context = config.get("sliding_window"), first(config, *CONTEXT)
+    if window and context and window < context:
+        _log.warning(
+            "config.json has sliding_window %d; for this architecture GGUF has no key "
+            "for it, so readers use full attention, which gives other results for "
+            "texts longer than the window",
+            window,
+        )
 
 
 def refuse_windows(config: Config, windowed: list[bool]) -> None:

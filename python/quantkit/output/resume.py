@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._version import __version__
-from ..files.identity import files_identity, hash_pieces
+from ..files.identity import hash_pieces
 from ..gguf.importance import Importance, importance_pieces
+from ..gguf.source import identity_of
 from ..sources.edits import EditedModel, Edits
 from .journal import Journal
 from .splits import Part
@@ -41,7 +42,7 @@ def journal_for(
     writers = [part.writer() for part in parts]
     of = {
         "the version of quantkit": __version__,
-        "the model": files_identity(source.paths),
+        "the model": identity_of(source),
         "the types, the metadata or the number of files": hash_pieces(
             writer.header for writer in writers
         ),

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from ..errors import OutputError
 from ..execution.workers import Workers, workers_of
+from ..files.open_files import WatchedFiles
 from ..files.target import target_of
 from ..gguf.keys import Field
 from ..gguf.layout import TensorSpec
-from ..gguf.source import ModelSource, SourceTensor
+from ..gguf.source import ModelSource, SourceTensor, refuse_changed
 from ..gguf.writer import GGUFWriter
 from ..progress import Notify, Progress
 from ..quantizing.rounding import UNWEIGHED, Roundings
@@ -65,6 +66,7 @@ def write_parts(
     roundings: Roundings = UNWEIGHED,
     measure: bool = False,
     journal: Journal | None = None,
+    watched: WatchedFiles | None = None,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
@@ -77,6 +79,7 @@ def write_parts(
         roundings: how to round each tensor.
         measure: compute the errors of the converted tensors.
         journal: to resume a stopped run.
+        watched: other files that determine the bytes.
         threads: the number of slabs converted at a time; see `workers_of`.
         progress: called with the bytes read so far.
         notify: called with a message if a stopped run is resumed or discarded.
@@ -85,6 +88,7 @@ def write_parts(
         The error sums by tensor name, in file order; empty without `measure`.
 
     Raises:
+        FormatError: a file that was read has changed since it was opened.
         OutputError: a file is part of the source, or cannot be written.
         NonFiniteError: a weight is NaN or infinite.
         KeyboardInterrupt: with a journal, its message says how to resume.
@@ -111,6 +115,9 @@ def write_parts(
                 output.write(slab, data, record)
             for writer in writers:
                 writer.sync()
+            refuse_changed(source)
+            if watched is not None:
+                watched.refuse_changed()
             commit(writers)
         except KeyboardInterrupt:
             if journal is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays.rows import quantize_rows
+from ..arrays.scaled_importance import scaled_importance
 from ..errors import ShapeError
 from ..gguf.importance import Importance
 from ..gguf.source import SourceTensor
@@ -93,7 +95,7 @@ class NearestRoundings:
         given = self.importance.get(tensor.name)
         if given is None:
             return [NEAREST]
-        n_matrices = tensor.n_rows // tensor.shape[-2] if len(tensor.shape) > 2 else 1
+        n_matrices = math.prod(tensor.shape[:-2])
         fits = given.ndim == 1 or given.shape[-1] == tensor.n_cols
         if not fits or given.size not in (tensor.n_cols, n_matrices * tensor.n_cols):
             raise ShapeError(
@@ -101,7 +103,8 @@ class NearestRoundings:
                 f"expected [{tensor.n_cols}] or [{n_matrices}, {tensor.n_cols}]; it "
                 "may belong to another model"
             )
-        return [Nearest(own) for own in given.reshape(-1, tensor.n_cols)]
+        matrices = given.reshape(-1, tensor.n_cols)
+        return [Nearest(scaled_importance(own)) for own in matrices]
 
 
 UNWEIGHED = NearestRoundings()

@@ -90,7 +90,9 @@ def slabs_of(
         type: the target type.
         roundings: one for each equal share of the rows; a slab never spans two shares.
     """
-    step = max(1, SLAB_WEIGHTS // max(1, tensor.n_cols))
+    if not tensor.n_weights:  # however many rows without weights
+        return
+    step = max(1, SLAB_WEIGHTS // tensor.n_cols)
     n_share = tensor.n_rows // len(roundings)
     for i, rounding in enumerate(roundings):
         end = (i + 1) * n_share

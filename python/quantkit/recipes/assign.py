@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import FormatError, UnsupportedTypeError
+from ..gguf.layout import row_length
 from ..types import QuantType
 from .facts import ModelFacts, layer_number
 from .kept import kept_because
@@ -174,7 +175,9 @@ def _places(
         if role in FFN and facts.n_expert > 1:
             index = _expert_layer(name, facts.n_layers)
         total = n_values if role is Role.ATTN_V else facts.n_layers
-        yield Place(facts, name, role, shape[-1], is_stacked, seen[role], index, total)
+        yield Place(
+            facts, name, role, row_length(shape), is_stacked, seen[role], index, total
+        )
         seen[role] += 1
 
 

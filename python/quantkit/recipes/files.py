@@ -27,8 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError, OptionError, UnsupportedTypeError
+from ..files.inputs import read_stream
 from ..gguf.keys import Field
 from ..gguf.reader import GGUFFile
+from ..settings import shown
 from ..suggestions import suggest
 from ..types import QuantType
 from .mixes import RECIPES, Recipe
@@ -48,6 +50,7 @@ __all__ = [
     "recorded_recipe",
 ]
 
+MAX_BYTES = 1 << 24
 _KINDS: Mapping[str, type] = {
     "base": str,
     "pure": bool,
@@ -101,10 +104,18 @@ def read_recipe(path: str | Path) -> tuple[Recipe | None, Overrides]:
         FormatError: the file is not TOML, or not a recipe.
         OSError: the file cannot be read.
     """
+    content = read_stream(Path(path))
+    if len(content) > MAX_BYTES:
+        raise FormatError(
+            f"{path} has {len(content):,} bytes; a recipe file has less than "
+            f"{MAX_BYTES:,}"
+        )
     try:
-        data = tomllib.loads(Path(path).read_text("utf-8"))
+        data = tomllib.loads(content.decode())
     except ValueError as error:  # a TOMLDecodeError, or not UTF-8
         raise FormatError(f"{path} is not a TOML file: {error}") from None
+    except RecursionError:
+        raise FormatError(f"{path} is nested too deeply to be a recipe") from None
     return recipe_from_dict(data, str(path))
 
 
@@ -122,10 +133,11 @@ def recipe_from_dict(
     """
     for key, value in data.items():
         if key not in _KINDS:
-            raise FormatError(f"{where}: unknown key {key!r}{suggest(key, _KINDS)}")
+            near = suggest(key, _KINDS)
+            raise FormatError(f"{where}: unknown key {shown(key)}{near}")
         if not isinstance(value, _KINDS[key]):
             raise FormatError(
-                f"{where}: {key} is {value!r}; expected a {_KINDS[key].__name__}"
+                f"{where}: {key} is {shown(value)}; expected a {_KINDS[key].__name__}"
             )
     try:
         base = Recipe.parse(data["base"]) if "base" in data else None
@@ -154,10 +166,10 @@ def _overrides(data: Mapping[str, Any]) -> Overrides:
 def _tensor_type(entry: Any) -> TensorType:
     if not isinstance(entry, dict) or set(entry) != {"pattern", "type"}:
         raise OptionError(
-            f"tensor_types has {entry!r}; expected a pattern and a type, such as "
+            f"tensor_types has {shown(entry)}; expected a pattern and a type, such as "
             '{ pattern = "ffn_down", type = "Q6_K" }'
         )
-    return TensorType(str(entry["pattern"]), QuantType.parse(str(entry["type"])))
+    return TensorType(entry["pattern"], QuantType.parse(entry["type"]))
 
 
 def recipe_to_dict(recipe: Recipe, overrides: Overrides) -> dict[str, Any]:

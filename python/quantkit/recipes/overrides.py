@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import OptionError
+from ..gguf.layout import row_length
 from ..parameters import check_flags
 from ..paths import listed
 from ..patterns import compiled, searched
@@ -178,10 +179,10 @@ def _choice(
             return Assignment(present, "kept: leave_output_tensor")
         chosen = _option(recipe, facts, name, overrides)
         if chosen is not None:
-            return fitting(name, chosen[0], shape[-1], chosen[1])
+            return fitting(name, chosen[0], row_length(shape), chosen[1])
     if overrides.types is not None:
         listed = _listed(overrides.types, name)
-        return fitting(name, listed, shape[-1], "type in the other file")
+        return fitting(name, listed, row_length(shape), "type in the other file")
     return None
 
 

@@ -15,11 +15,18 @@ from ..checkpoint.folder import Checkpoint
 from ..checkpoint.lazy import LazyTensor
 from ..checkpoint.model_card import general_fields
 from ..checkpoint.model_name import model_size_label
-from ..errors import CheckpointError, UnsupportedTypeError
+from ..errors import (
+    CheckpointError,
+    FormatError,
+    UnsupportedModelError,
+    UnsupportedTypeError,
+)
+from ..forward.facts import TOKENS
 from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from ..gguf.source import SourceOpener, SourceTensor
-from ..models import settled
+from ..models import check_model, settled
 from ..models.family import Named
+from ..progress import Notify
 from ..quantizing.slabs import Slab
 from ..types import QuantType
 from ..vocab import VocabType, tokenizer_fields
@@ -59,10 +66,12 @@ class CheckpointSource:
         pad_vocab: pad the vocabulary to the model's `vocab_size` with placeholders.
         metadata_file: a JSON file with `general.*` keys that replace the folder's.
         symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
+        notify: called with a message where two of the tokenizer's files disagree.
 
     Attributes:
         checkpoint: the open folder.
         paths: the files that tensors are read from.
+        files: these and the small files beside them.
         type: the type of matrices; if `outtype` is None, the type for "auto".
         tensors: by GGUF name, in the converter's order and types.
 
@@ -84,21 +93,24 @@ class CheckpointSource:
         pad_vocab: bool = False,
         metadata_file: Path | None = None,
         symmetric_q4_0: bool = False,
+        notify: Notify | None = None,
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(folder, symmetric_q4_0=symmetric_q4_0)
-        self.paths = checkpoint.paths
-        self._family, self._config = settled(checkpoint.config)
+        self.paths, self.files = checkpoint.paths, checkpoint.files
+        axes = (n for tensor in checkpoint.tensors.values() for n in tensor.shape)
+        self._family, self._config = settled(checkpoint.config, max(axes, default=0))
         self._family.check_settings(self._config)
         self._vocabulary = partial(
             tokenizer_fields,
             pre_tokenizer=pre_tokenizer,
             vocab_type=vocab_type,
             pad_vocab=pad_vocab,
+            notify=notify,
         )
         self._metadata_file = metadata_file
         self.type = matrix_type(outtype or "auto", checkpoint.half_type)
         self.opener = SourceOpener.of(
-            *(CheckpointSource, self.paths),
+            *(CheckpointSource, self.files),
             folder=checkpoint.folder,
             outtype=outtype,
             pre_tokenizer=pre_tokenizer,
@@ -146,10 +158,45 @@ class CheckpointSource:
             "general.quantization_version": uint32(QUANTIZATION_VERSION),
         }
 
+    def check(self) -> None:
+        """Refuse tensors that do not form a model that GGUF readers can run.
+
+        Only shapes are read.  Settings that quantkit cannot run are not refused,
+        because other readers may be able to.
+
+        Raises:
+            CheckpointError: a tensor is missing, has another shape, or is not read by
+                the architecture.
+        """
+        shapes = {name: tensor.shape for name, tensor in self.tensors.items()}
+        self._check_vocabulary(shapes.get("token_embd.weight", ()))
+        try:
+            check_model(self.metadata, self._family.name, shapes)
+        except FormatError as error:
+            raise CheckpointError(
+                f"{self.checkpoint.folder}: the checkpoint does not make a complete "
+                f"{self._family.name} model.  {error}"
+            ) from error
+        except UnsupportedModelError:
+            return
+
+    def _check_vocabulary(self, embedding: tuple[int, ...]) -> None:
+        """Refuse a vocabulary that does not fit the shape of the embedding."""
+        tokens = self.metadata.get(TOKENS)
+        if tokens is None or len(embedding) != 2 or len(tokens.value) == embedding[0]:
+            return
+        hint = "; `pad_vocab=True` adds unused tokens up to the config's vocab_size"
+        raise CheckpointError(
+            f"{self.checkpoint.folder}: the vocabulary has {len(tokens.value)} tokens, "
+            f"but the token embedding has {embedding[0]} rows"
+            + (hint if len(tokens.value) < embedding[0] else "")
+        )
+
     def _file_type(self) -> FileType:
         """The file type of the matrices, or of the experts if they are MXFP4."""
-        is_mxfp4 = self.checkpoint.quantization.get("quant_method") == "mxfp4"
-        if is_mxfp4 and self.type is not QuantType.Q8_0:
+        method = self.checkpoint.quantization.get("quant_method")
+        has_mxfp4 = any(t.type is QuantType.MXFP4 for t in self.tensors.values())
+        if method == "mxfp4" and has_mxfp4 and self.type is not QuantType.Q8_0:
             return FileType.MXFP4_MOE
         return FileType[self.type.name]
 
@@ -166,7 +213,7 @@ class TensorsOnlySource:
         metadata_file: a JSON file with `general.*` keys that replace the folder's.
 
     Attributes:
-        checkpoint, paths, type, tensors: as in `CheckpointSource`.
+        checkpoint, paths, files, type, tensors: as in `CheckpointSource`.
 
     Raises:
         CheckpointError: the folder is incomplete.
@@ -182,11 +229,11 @@ class TensorsOnlySource:
         metadata_file: Path | None = None,
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(folder, needs_config=False)
-        self.paths = checkpoint.paths
+        self.paths, self.files = checkpoint.paths, checkpoint.files
         self._metadata_file = metadata_file
         self.type = matrix_type(outtype or "auto", checkpoint.half_type)
         self.opener = SourceOpener.of(
-            *(TensorsOnlySource, self.paths),
+            *(TensorsOnlySource, self.files),
             folder=checkpoint.folder,
             outtype=outtype,
             metadata_file=metadata_file,
@@ -201,10 +248,12 @@ class TensorsOnlySource:
     def metadata(self) -> Mapping[str, Field]:
         """Typed metadata by GGUF key; the architecture is the config's `model_type`."""
         config = self.checkpoint.config
-        classes = config.get("architectures") or [config.get("_class_name")]
-        arch = config.get("model_type") or classes[0] or "unknown"
+        classes = config.get("architectures")
+        named = classes if isinstance(classes, list) else []
+        known = (config.get("model_type"), *named[:1], config.get("_class_name"))
+        arch = next((n for n in known if n and isinstance(n, str)), "unknown")
         return {
-            "general.architecture": string(str(arch)),
+            "general.architecture": string(arch),
             "general.type": string("model"),
             **described(self.checkpoint.folder, self.tensors, self._metadata_file),
             "general.file_type": uint32(FileType[self.type.name]),
@@ -277,8 +326,16 @@ def typed_tensor(
         name: GGUF name.
         tensor: the tensor.
         matrix_type: its type if it is a matrix; None: keep the stored type.
+
+    Raises:
+        CheckpointError: the tensor has no weights.
     """
     source = SourceTensor(name, tensor.shape, tensor.type, tensor.rows)
+    if 0 in source.shape:
+        raise CheckpointError(
+            f"tensor {name!r} has shape {list(source.shape)}, so it has no weights; "
+            "save the checkpoint again (with DeepSpeed's ZeRO-3: gathered)"
+        )
     if len(source.shape) > MAX_DIMENSIONS:
         *_, a, b, c = source.shape
         source = replace(source, shape=(source.n_weights // (a * b * c), a, b, c))

@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OptionError
+from ..files.open_files import OpenFiles
 from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType, boolean, float32, string, uint32
 from ..gguf.reader import GGUFFile, Location
 from ..gguf.source import ModelSource, SourceTensor
+from .edit_checks import check_against_model, check_edited
 
 __all__ = [
     "EditedModel",
@@ -31,6 +33,29 @@ __all__ = [
     "parse_layers",
 ]
 
+PER_LAYER = frozenset(
+    {
+        "activation_sparsity_scale",
+        "attention.compress_ratios",
+        "attention.head_count",
+        "attention.head_count_kv",
+        "attention.indexer.types",
+        "attention.recurrent_layers",
+        "attention.rope_pattern",
+        "attention.sliding_window_pattern",
+        "expert_feed_forward_length",
+        "expert_used_count",
+        "feed_forward_length",
+        "swiglu_clamp_exp",
+        "swiglu_clamp_shexp",
+        "xielu.alpha_n",
+        "xielu.alpha_p",
+        "xielu.beta",
+        "xielu.eps",
+    }
+)
+"""Keys whose lists have one item per layer, without the architecture's prefix."""
+
 _LAYER = re.compile(r"(?<=blk\.)\d+(?=\.)")
 
 
@@ -39,11 +64,11 @@ class Edits:
     """Changes to a model other than types.
 
     Attributes:
-        metadata: keys to set or add.
+        metadata: keys to set or add; not `split.*`, which describe files.
         prune_layers: numbers of the layers to remove; later layers are renumbered.
 
     Raises:
-        OptionError: a value has a wrong type.
+        OptionError: a value has a wrong type, or no reader would accept it.
     """
 
     metadata: Mapping[str, Field] = field(default_factory=dict)
@@ -57,6 +82,7 @@ class Edits:
                 f"`metadata` is {self.metadata!r}; expected Fields by key: "
                 'dict([parse_field("general.name=str:Mine")])'
             )
+        check_edited(self.metadata)
         try:
             layers = frozenset(map(index, self.prune_layers))
         except TypeError:
@@ -94,20 +120,26 @@ class EditedModel:
         tensors: the remaining tensors by their new names.
         paths: the files from which the model is read.
         locations: for a GGUF file, the places of its tensors by their new names.
+        n_layers: the number of remaining layers.
+        files: the open files; None if the model is not read from files.
     """
 
     metadata: Mapping[str, Field]
     tensors: Mapping[str, SourceTensor]
     paths: tuple[Path, ...]
     locations: Mapping[str, Location]
+    n_layers: int
+    files: OpenFiles | None
 
 
 def edit(source: ModelSource, edits: Edits) -> EditedModel:
     """Edit a model.
 
     Raises:
-        OptionError: a layer to prune does not exist, or no layer would remain.
+        OptionError: a layer to prune does not exist, or no layer would remain, or a
+            key would get another type.
     """
+    check_against_model(edits.metadata, source.metadata)
     layers = {int(n[0]) for n in map(_LAYER.search, source.tensors) if n}
     unknown = sorted(edits.prune_layers - layers)
     if unknown:
@@ -128,33 +160,38 @@ def edit(source: ModelSource, edits: Edits) -> EditedModel:
         },
         tuple(getattr(source, "paths", ())),
         {new: locations[old] for old, new in names.items() if new and old in locations},
+        len(layers - edits.prune_layers),
+        getattr(source, "files", None),
     )
 
 
-def file_metadata(metadata: Mapping[str, Field], edits: Edits) -> dict[str, Field]:
-    """The pruned metadata with the set keys at their end, as in llama-quantize."""
+def file_metadata(
+    metadata: Mapping[str, Field], edits: Edits, n_layers: int
+) -> dict[str, Field]:
+    """The pruned metadata with the set keys at their end, as in llama-quantize.
+
+    Args:
+        metadata: of the whole model.
+        edits: the changes.
+        n_layers: the number of remaining layers.
+    """
     metadata = {k: v for k, v in metadata.items() if k not in edits.metadata}
     metadata.update(edits.metadata)
     arch = metadata.get("general.architecture")
-    count = metadata.get(f"{arch.value}.block_count") if arch else None
-    if not edits.prune_layers or arch is None or count is None:
+    count = f"{arch.value}.block_count" if arch else ""
+    if not edits.prune_layers or count not in metadata:
         return metadata
-    prefix = f"{arch.value}."
-    pruned = {
-        key: _without(value, count.value, edits.prune_layers)
-        for key, value in metadata.items()
-        if key.startswith(prefix) and key != f"{prefix}block_count"
-    }
-    metadata.update(pruned)
-    del metadata[f"{prefix}block_count"]
-    n_left = count.value - len(edits.prune_layers)
-    metadata[f"{prefix}block_count"] = uint32(n_left)
+    for key, value in metadata.items():
+        if key.removeprefix(count.removesuffix("block_count")) in PER_LAYER:
+            metadata[key] = _without(value, edits.prune_layers)
+    del metadata[count]
+    metadata[count] = uint32(n_layers)
     return metadata
 
 
-def _without(value: Field, n_layers: int, layers: frozenset[int]) -> Field:
-    """A value without the items of some layers, if it has one item per layer."""
-    if value.type is not ValueType.ARRAY or len(value.value) != n_layers:
+def _without(value: Field, layers: frozenset[int]) -> Field:
+    """A list without the items of some layers; a single value is for all layers."""
+    if value.type is not ValueType.ARRAY:
         return value
     items = [item for i, item in enumerate(value.value) if i not in layers]
     is_numbers = isinstance(value.value, np.ndarray)

@@ -11,6 +11,7 @@ from ..errors import OptionError, UnsupportedModelError
 from ..gguf.reader import GGUFFile
 from ..gguf.source import ModelSource
 from ..paths import StrPath, as_path
+from ..progress import Notify
 from .checkpoint import CheckpointSource
 
 __all__ = ["ModelLike", "open_runnable", "open_source"]
@@ -28,7 +29,9 @@ NO_MODELS = {
 """What GGUF files are, and what to do, by `general.type`."""
 
 
-def open_source(model: ModelLike, parameter: str = "model") -> ModelSource:
+def open_source(
+    model: ModelLike, parameter: str = "model", notify: Notify | None = None
+) -> ModelSource:
     """Open a GGUF file or a checkpoint folder; an open source is returned unchanged.
 
     `hf://org/name` and `org/name` are checkpoints of the Hugging Face Hub, see `hub`.
@@ -37,6 +40,7 @@ def open_source(model: ModelLike, parameter: str = "model") -> ModelSource:
     Args:
         model: a path or an open source.
         parameter: the name of the parameter, for messages.
+        notify: called with a message where files of a checkpoint disagree.
 
     Raises:
         OptionError: `model` is neither a path nor a source.
@@ -45,7 +49,9 @@ def open_source(model: ModelLike, parameter: str = "model") -> ModelSource:
     if isinstance(model, str | os.PathLike):
         given = as_path(model, parameter)
         path = resolve(model if isinstance(model, str) else given)
-        return CheckpointSource(path, None) if path.is_dir() else _gguf_model(path)
+        if path.is_dir():
+            return CheckpointSource(path, None, notify=notify)
+        return _gguf_model(path)
     if not (hasattr(model, "metadata") and hasattr(model, "tensors")):
         raise OptionError(
             f"`{parameter}` is of type {type(model).__name__}; expected the path "

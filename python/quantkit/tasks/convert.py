@@ -14,7 +14,7 @@ from ..output.splits import by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
-from ..progress import Progress
+from ..progress import Notify, Progress
 from ..recipes import Recipe
 from ..recipes.mixes import RecipeLike
 from ..sources.checkpoint import OUTTYPES, CheckpointSource, TensorsOnlySource
@@ -80,6 +80,7 @@ def convert(
     dry_run: bool = False,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
+    notify: Notify | None = None,
 ) -> ConvertReport:
     """Convert a Hugging Face checkpoint folder to a GGUF file.
 
@@ -103,6 +104,7 @@ def convert(
         dry_run: do everything but write.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
+        notify: called with a message where two of the tokenizer's files disagree.
 
     Raises:
         QuantkitError: the folder cannot be read, or the file cannot be written.
@@ -138,8 +140,11 @@ def convert(
             pad_vocab=pad_vocab,
             metadata_file=general,
             symmetric_q4_0=symmetric_q4_0,
+            notify=notify,
         )
     with source.checkpoint:
+        if isinstance(source, CheckpointSource):
+            source.check()
         if is_plain:
             return _written(source, out, split_max_bytes, dry_run, threads, progress)
         done = quantize_file(

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.folder import Checkpoint, half_type, read_config, read_shard
+from ..checkpoint.folder import Checkpoint, half_type, read_config
 from ..checkpoint.lazy import LazyTensor, LowRank, times, transposed
 from ..checkpoint.model_card import general_fields
 from ..checkpoint.peft_settings import ADVICE, PeftSettings
+from ..checkpoint.shard import one_view_each, read_shard
 from ..errors import (
     CheckpointError,
     OptionError,
@@ -23,6 +24,7 @@ from ..errors import (
     UnsupportedModelError,
 )
 from ..files.json_file import read_json
+from ..files.open_files import OpenFiles, WatchedFiles
 from ..gguf.keys import (
     QUANTIZATION_VERSION,
     Field,
@@ -34,7 +36,7 @@ from ..gguf.keys import (
 )
 from ..gguf.layout import TensorSpec
 from ..gguf.source import SourceOpener, SourceTensor
-from ..models import family_for_config
+from ..models import settled
 from ..models.family import Family
 from ..output.writing import write_model
 from ..parameters import check_callbacks
@@ -90,11 +92,12 @@ class AdapterSource:
         self, folder: str | Path, base: str | Path, outtype: str = "f32"
     ) -> None:
         self.folder, base = Path(folder), Path(base)
+        watched = WatchedFiles([self.folder / SETTINGS, base / "config.json"])
         path = self.folder / SETTINGS
         settings = _required(read_json(path), path, "PEFT adapter")
         config = _required(read_config(base), base / "config.json", "base model")
         self.settings = PeftSettings(settings, path)
-        self._family = family_for_config(config)
+        self._family, complete = settled(config)
         path = self.folder / WEIGHTS
         if not path.is_file():
             raise CheckpointError(
@@ -103,10 +106,10 @@ class AdapterSource:
             )
         self.paths = (path,)
         stored = {tensor.name: tensor for tensor in read_shard(path)}
+        self.files = OpenFiles(one_view_each(stored.values()), watched)
         self.type = matrix_type(outtype, half_type(stored.values()))
-        complete = self._family.complete(config)
         self.opener = SourceOpener.of(
-            *(AdapterSource, self.paths), folder=folder, base=base, outtype=outtype
+            *(AdapterSource, self.files), folder=folder, base=base, outtype=outtype
         )
         products = self._scaled(_products(stored))
         mapped = list(self._family.mapped(complete, self._family.oriented(products)))

@@ -226,11 +226,18 @@ def _entry(key: str, field: Field) -> MetadataEntry:
     items = [_item(item) for item in field.value[:SHOWN_ITEMS]]
     if len(field.value) > SHOWN_ITEMS:
         items.append("...")
-    kind = f"{field.item_type.name.lower()}[{len(field.value)}]"
-    return MetadataEntry(visible(key), kind, f"[{', '.join(items)}]")
+    return MetadataEntry(visible(key), _kind(field), f"[{', '.join(items)}]")
+
+
+def _kind(field: Field) -> str:
+    """The type of an array's items, and their number; "array" for arrays of arrays."""
+    item_type = field.item_type or field.type
+    return f"{item_type.name.lower()}[{len(field.value)}]"
 
 
 def _item(value: Any) -> str:
+    if isinstance(value, Field):  # an array in an array
+        return _kind(value)
     return f'"{_line(value)}"' if isinstance(value, str) else str(value)
 
 

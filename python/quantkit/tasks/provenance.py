@@ -6,21 +6,22 @@ They are optional, because files without them are byte for byte llama-quantize's
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .._version import __version__
 from ..errors import FormatError, OptionError
-from ..files.identity import hash_files
+from ..files.identity import hash_files, refuse_other
+from ..files.json_file import parse_json
 from ..gguf.keys import Field, string
 from ..progress import Progress
 from ..recipes import Recipe
 from ..recipes.files import recipe_from_dict, recipe_to_dict
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance
-from ..sources.edits import Edits, field_text, parse_field
+from ..sources.edits import EditedModel, Edits, field_text, parse_field
 
 __all__ = [
     "IMATRIX_HASH",
@@ -56,7 +57,7 @@ class Origin:
 
 def provenance_fields(
     origin: Origin,
-    paths: Sequence[Path],
+    source: EditedModel,
     imatrix: Path | None,
     progress: Progress | None = None,
 ) -> dict[str, Field]:
@@ -64,14 +65,15 @@ def provenance_fields(
 
     Args:
         origin: how the file is made.
-        paths: the files of the source.
+        source: the model, whose files are hashed.
         imatrix: the file of the importance matrix, if one was used.
         progress: called with the bytes of the source hashed so far.
 
     Raises:
         OptionError: the source is not read from files.
+        FormatError: a file was replaced, so that the hash is not of what is read.
     """
-    if not paths:
+    if not source.paths:
         raise OptionError("`provenance` needs a model that is read from files")
     made = recipe_to_dict(origin.recipe, origin.overrides)
     if origin.edits.metadata:
@@ -85,8 +87,10 @@ def provenance_fields(
     fields = {
         VERSION: string(__version__),
         RECIPE: string(json.dumps(made)),
-        SOURCE_HASH: string(hash_files(paths, progress)),
+        SOURCE_HASH: string(hash_files(source.paths, progress)),
     }
+    if source.files is not None:
+        refuse_other(source.files.paths, source.files.states)
     if imatrix is not None:
         fields[IMATRIX_HASH] = string(hash_files([imatrix]))
     return fields
@@ -102,7 +106,7 @@ def recorded_origin(metadata: Mapping[str, Field], where: str) -> Origin | None:
         return None
     where = f"{where}: {RECIPE}"
     try:
-        made: dict[str, Any] = json.loads(metadata[RECIPE].value)
+        made: dict[str, Any] = parse_json(metadata[RECIPE].value, where)
         edits = Edits(
             dict(map(parse_field, made.pop("override_kv", ()))),
             frozenset(map(int, made.pop("prune_layers", ()))),
@@ -110,7 +114,7 @@ def recorded_origin(metadata: Mapping[str, Field], where: str) -> Origin | None:
         missing = MissingImportance(
             made.pop("missing_imatrix", MissingImportance.REFUSE)
         )
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise FormatError(f"{where} is not a recipe: {error}") from None
     recipe, overrides = recipe_from_dict(made, where)
     if recipe is None:

@@ -14,10 +14,11 @@ from typing import TypeVar
 
 from ..errors import OptionError
 from ..execution.workers import Workers
+from ..files.open_files import WatchedFiles
 from ..files.whole_file import refuse_input
 from ..gguf.importance import Importance
 from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
-from ..gguf.layout import TensorSpec
+from ..gguf.layout import TensorSpec, ggml_shape
 from ..gguf.source import ModelSource
 from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.reading import read_contents
@@ -32,9 +33,11 @@ from ..quantizing.rounding import NearestRoundings
 from ..quantizing.tensor_errors import TensorErrors
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
+from ..recipes.importance_fit import is_used, say_fit
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
+from ..sources.checkpoint import CheckpointSource
 from ..sources.edits import EditedModel, Edits, edit, file_metadata
 from ..sources.opening import ModelLike, open_source
 from .provenance import Origin, provenance_fields
@@ -79,6 +82,9 @@ def quantize_file(
     `.<out>.journal`.  The same call checks them and resumes, or starts over if the
     model or an option changed.  After an error, no files are left.
 
+    A file of the model that is written to during the run is an error.  If another file
+    takes its name, the opened one is read on, and the result is of that one.
+
     Args:
         model: a GGUF file (any file of a split model) or a checkpoint folder.
         out: the file to write; it appears under this name when it is complete.
@@ -86,8 +92,9 @@ def quantize_file(
         overrides: types that replace the recipe's.
         edits: metadata to set and layers to remove.
         importance: weight of each column's error: the path of an imatrix file, which
-            is then recorded in the metadata as by llama-quantize; an
-            `ImportanceMatrix`; or by tensor name, numbers [cols] or [matrices, cols].
+            is then recorded in the metadata as by llama-quantize, if any tensor gets a
+            type that uses it; an `ImportanceMatrix`; or by tensor name, numbers [cols]
+            or [matrices, cols].
         missing_importance: for tensors that need importance and have none: "refuse", or
             "fallback" to the next better type.
         allow_requantize: accept tensors that are already quantized.
@@ -100,7 +107,8 @@ def quantize_file(
         dry_run: do everything but write; the report is that of a real run.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
-        notify: called with a message if a stopped run is resumed or discarded.
+        notify: called with a message if a stopped run is resumed or discarded, and
+            where two of a checkpoint's tokenizer files disagree.
 
     Raises:
         UnsupportedTypeError: the recipe is unknown, needs importance that is missing,
@@ -131,8 +139,12 @@ def quantize_file(
     imatrix = importance_path(importance)
     if provenance and importance is not None and imatrix is None:
         raise OptionError("`provenance` needs the path of the importance matrix")
+    watched = WatchedFiles([imatrix] if imatrix else [])
     given, about_imatrix = _read_importance(importance, imatrix)
-    source = edit(open_source(model), origin.edits)
+    opened = open_source(model, notify=notify)
+    if isinstance(opened, CheckpointSource):
+        opened.check()
+    source = edit(opened, origin.edits)
     weighting = origin.edits.importance_after(given)
     assigned = plan(
         source,
@@ -142,13 +154,17 @@ def quantize_file(
         allow_requantize=allow_requantize,
         missing_importance=origin.missing_importance,
     )
+    say_fit(weighting, source)
+    if not is_used(weighting, source, assigned):
+        about_imatrix, imatrix = {}, None
     metadata = quantized_metadata(source, origin.recipe, origin.edits, about_imatrix)
     if provenance:
-        metadata |= provenance_fields(origin, source.paths, imatrix, progress)
+        metadata |= provenance_fields(origin, source, imatrix, progress)
     parts = _parts(source, assigned, target, metadata, keep_split, split_max_bytes)
     refuse_to_overwrite(source, parts)
     for part in parts:
-        refuse_input("`out`", part.path, {"the importance matrix": imatrix})
+        given_path = importance_path(importance)
+        refuse_input("`out`", part.path, {"the importance matrix": given_path})
     roundings = NearestRoundings(weighting or {})
     for tensor in source.tensors.values():
         roundings.of(tensor)  # refuses importance of another shape before any work
@@ -162,6 +178,7 @@ def quantize_file(
             journal=journal_for(
                 target, source, parts, weighting, origin.edits, measure
             ),
+            watched=watched,
             threads=threads,
             progress=progress,
             notify=notify,
@@ -206,7 +223,7 @@ def quantized_metadata(
     kept["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
     kept["general.file_type"] = uint32(recipe.file_type)
     set_last = {**edits.metadata, **about_imatrix}
-    return file_metadata(kept, replace(edits, metadata=set_last))
+    return file_metadata(kept, replace(edits, metadata=set_last), source.n_layers)
 
 
 def _parts(
@@ -219,7 +236,9 @@ def _parts(
 ) -> list[Part]:
     """The files to write: one, or several if an option asks for it."""
     specs = {
-        name: TensorSpec(name, source.tensors[name].shape, assigned[name].type)
+        name: TensorSpec(
+            name, ggml_shape(source.tensors[name].shape), assigned[name].type
+        )
         for name in _file_order(source)
     }
     if keep_split:

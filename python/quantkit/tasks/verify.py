@@ -13,10 +13,12 @@ import numpy as np
 from ..errors import OptionError
 from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_files
+from ..files.mapped import fetched
 from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType
+from ..gguf.layout import ggml_shape
 from ..gguf.reader import GGUFFile
-from ..gguf.source import SourceTensor
+from ..gguf.source import SourceTensor, refuse_changed
 from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
 from ..parameters import check_callbacks
@@ -26,6 +28,7 @@ from ..quantizing.rounding import NearestRoundings
 from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Assignment
 from ..recipes.files import recorded_recipe
+from ..recipes.importance_fit import say_fit
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
 from ..sources.edits import EditedModel, Edits, edit
@@ -38,6 +41,7 @@ __all__ = ["Difference", "Verification", "verify_file"]
 
 # Keys about how a file was made, not about the model; llama-quantize writes some.
 ORIGIN_KEYS = ("quantkit.", IMATRIX_PREFIX, "split.")
+_FLOATS = {ValueType.FLOAT32: np.float32, ValueType.FLOAT64: np.float64}
 IMATRIX_KEYS = (IMATRIX_HASH, IMATRIX_FILE)
 
 
@@ -126,12 +130,15 @@ def verify_file(
             allow_requantize=True,
             missing_importance=origin.missing_importance,
         )
+        say_fit(weighting, model)
         tensors = _tensor_differences(
             made, model, assigned, weighting, threads, progress
         )
         keys = _key_differences(
             made.metadata, quantized_metadata(model, origin.recipe, origin.edits)
         ) + _hash_differences(made.metadata, model.paths, importance_path(importance))
+        for used in (made, model):
+            refuse_changed(used)
     return Verification(
         made.path, origin.recipe.name, len(model.tensors), tuple(tensors), tuple(keys)
     )
@@ -188,7 +195,7 @@ def _outer_difference(made: GGUFFile, tensor: SourceTensor, type: QuantType) -> 
     if tensor.name not in made.tensors:
         return "missing"
     other = made.tensors[tensor.name]
-    if other.shape != tensor.shape:
+    if ggml_shape(other.shape) != ggml_shape(tensor.shape):
         return f"shape {list(other.shape)}, expected {list(tensor.shape)}"
     if other.type is not type:
         return f"type {other.type.name}, expected {type.name}"
@@ -198,7 +205,7 @@ def _outer_difference(made: GGUFFile, tensor: SourceTensor, type: QuantType) -> 
 def _count_different(pair: tuple[Slab, SourceTensor]) -> int:
     """The number of rows of a slab that differ from the file's tensor."""
     slab, made = pair
-    there = made.read(slab.start, slab.stop)
+    there = fetched(made.read(slab.start, slab.stop))
     return int((slab.convert() != there).any(axis=1).sum())
 
 
@@ -220,11 +227,12 @@ def _key_differences(
 
 
 def _is_same(one: Field, other: Field) -> bool:
-    """Whether two fields are equal; floats are compared as f32, as in the file."""
+    """Whether two fields are equal; floats are compared as they are in the file."""
     if (one.type, one.item_type) != (other.type, other.item_type):
         return False
-    if ValueType.FLOAT32 in (one.type, one.item_type):
-        found, expected = np.float32(one.value), np.float32(other.value)
+    number = _FLOATS.get(one.item_type or one.type)
+    if number is not None:
+        found, expected = number(one.value), number(other.value)
         return np.array_equal(found, expected, equal_nan=True)
     if one.type is ValueType.ARRAY:
         return list(one.value) == list(other.value)

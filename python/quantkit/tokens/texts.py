@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError, OptionError
+from ..files.inputs import read_stream, stream_lines
 from ..gguf.source import ModelSource
 from ..paths import as_path, listed
 from .chat import ChatTemplate
@@ -144,7 +145,7 @@ def _read(text: str | Path) -> str:
     if isinstance(text, str):
         return text
     try:
-        return text.read_bytes().decode().removesuffix("\n")
+        return read_stream(text).decode().removesuffix("\n")
     except UnicodeDecodeError as error:
         raise FormatError(f"{text} is not UTF-8 text: {error}") from None
 
@@ -152,11 +153,10 @@ def _read(text: str | Path) -> str:
 def _fields(path: Path, field: str, kind: type) -> Iterator[Any]:
     """The value of `field` in the JSON object on each non-empty line."""
     is_empty = True
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                is_empty = False
-                yield _field(line, f"{path}, line {number}", field, kind)
+    for number, line in enumerate(stream_lines(path), start=1):
+        if line.strip():
+            is_empty = False
+            yield _field(line, f"{path}, line {number}", field, kind)
     if is_empty:
         raise FormatError(f"{path} has no lines")
 

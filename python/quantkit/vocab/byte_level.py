@@ -13,10 +13,12 @@ import tokenizers
 from ..gguf.keys import Field, ValueType, array, string
 from ..tokens.pre_table import pre_tokenizer_named
 from ..tokens.token_type import TokenType
+from .added import padding
 from .byte_letters import SPACE_LETTER
-from .files import Json, TokenizerFiles, padding
-from .library import added_tokens, library_tokenizer, name_by_hash, read_merges
-from .pretokenizers import recognize
+from .files import TokenizerFiles
+from .library import added_tokens, library_tokenizer, read_merges
+from .pre_choice import choose_pre_tokenizer
+from .schema import Json
 
 __all__ = ["bpe_fields", "byte_level_fields", "texts_and_types"]
 
@@ -36,13 +38,18 @@ def byte_level_fields(
         UnsupportedModelError: its pre-tokenizer is unknown.
     """
     tokenizer = library_tokenizer(files, definition)
-    if pre_tokenizer is None:
-        pre_tokenizer = name_by_hash(files, tokenizer) or recognize(definition)
     texts, types = texts_and_types(files, tokenizer)
-    merges = [_merge(each) for each in definition["model"].get("merges", ())]
+    merges = [_merge(each) for each in definition["model"].get("merges") or ()]
     if not merges and (files.folder / "merges.txt").is_file():
         merges = read_merges(files.folder / "merges.txt")
-    return bpe_fields(pre_tokenizer, texts, types, merges)
+    if pre_tokenizer is not None:
+        return bpe_fields(pre_tokenizer, texts, types, merges)
+    return choose_pre_tokenizer(
+        files,
+        definition,
+        tokenizer,
+        lambda name: bpe_fields(name, texts, types, merges),
+    )
 
 
 def bpe_fields(
@@ -71,11 +78,18 @@ def bpe_fields(
 def texts_and_types(
     files: TokenizerFiles, tokenizer: tokenizers.Tokenizer
 ) -> tuple[list[str], list[TokenType]]:
-    """Token texts and types by id; unused ids become padding tokens."""
-    normal = {i: text for text, i in tokenizer.get_vocab().items()}
-    added = added_tokens(tokenizer)
+    """Token texts and types by id; unused ids become padding tokens.
+
+    Raises:
+        CheckpointError: see `TokenizerFiles.size_for`.
+        FormatError: the tokenizers library fails.
+    """
+    vocab = tokenizer.get_vocab(with_added_tokens=False)
+    normal = {i: text for text, i in vocab.items()}
+    added = added_tokens(files, tokenizer)
+    size = files.size_for(normal, {i: text for i, (text, _) in added.items()})
     texts, types = [], []
-    for i in range(files.size_for(max(normal))):
+    for i in range(size):
         if i in added:
             text, kind = added[i]
         elif i in normal:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import CheckpointError, UnsupportedModelError
-from ..files.json_file import read_json
 from ..gguf.keys import Field, boolean, uint32
+from ..progress import Notify
 from .byte_level import byte_level_fields
 from .families import FamilyRules, Source, SpacePrefix, rules_of
-from .files import SPECIAL_KINDS, Json, TokenizerFiles
+from .files import TokenizerFiles
 from .library import library_tokenizer, name_by_hash, read_definition
 from .pieces import piece_fields, piece_merges_fields, sentencepiece_pieces
 from .pretokenizers import recognize_or_none
+from .schema import SPECIAL_KINDS, Json
 from .sentencepiece_file import ModelType, SentencePieceFile, is_tiktoken
 from .special import special_fields
 from .tiktoken import TiktokenRules, tiktoken_fields
@@ -39,6 +40,7 @@ def tokenizer_fields(
     pre_tokenizer: str | None = None,
     vocab_type: VocabType = "auto",
     pad_vocab: bool = False,
+    notify: Notify | None = None,
 ) -> dict[str, Field]:
     """The `tokenizer.*` metadata of a checkpoint folder, in llama.cpp's order.
 
@@ -53,13 +55,15 @@ def tokenizer_fields(
             merges, written as `gpt2`. "hf": tokenizer.json of any type.
         pad_vocab: pad the vocabulary to the model's `vocab_size` where llama.cpp's
             converter does not, instead of refusing it.
+        notify: called with a message where two files disagree, with what is used, and
+            where tokens are left out.
 
     Raises:
         CheckpointError: the folder has no tokenizer, or another model's.
         FormatError: a file is damaged.
         UnsupportedModelError: quantkit does not support this tokenizer.
     """
-    files = TokenizerFiles.read(folder, config)
+    files = TokenizerFiles.read(folder, config, notify)
     rules = rules_of(config, arch, files.settings)
     job = _Job(files, rules, pre_tokenizer, vocab_type, pad_vocab)
     fields: dict[str, Field] = {}
@@ -68,6 +72,7 @@ def tokenizer_fields(
     if rules.space is SpacePrefix.SETTINGS_FIRST:
         fields |= _space_of_settings(files)
     fields |= job.vocabulary()
+    _refuse_equal_texts(folder, fields[_KEY + "tokens"].value)
     kind = fields[_KEY + "model"].value
     if pre_tokenizer is not None and kind not in ("gpt2", "bert"):
         raise CheckpointError(
@@ -79,7 +84,28 @@ def tokenizer_fields(
     size = config.get("vocab_size")
     if isinstance(size, int):
         fields |= _written(rules.sizes.get(size, {}))
-    return fields | (_hunyuan_fields(files) if rules.is_hunyuan else {})
+    if rules.is_hunyuan:
+        fields |= _hunyuan_fields(files, len(fields[_KEY + "tokens"].value))
+    return fields
+
+
+def _refuse_equal_texts(folder: Path, texts: Sequence[str]) -> None:
+    """Refuse two tokens with one text: llama.cpp stops when it loads them.
+
+    Raises:
+        CheckpointError: two tokens have the same text, which is not empty.
+    """
+    if len(set(texts)) == len(texts):
+        return
+    first: dict[str, int] = {}
+    for i, text in enumerate(texts):
+        if text and first.setdefault(text, i) != i:
+            raise CheckpointError(
+                f"{folder}: the tokens {first[text]} and {i} have the same text "
+                f"{text!r:.80}, but readers need a different one for each; correct the "
+                "added tokens in tokenizer.json, tokenizer_config.json or "
+                "added_tokens.json"
+            )
 
 
 def _written(values: Mapping[str, int | bool]) -> dict[str, Field]:
@@ -158,8 +184,7 @@ class _Job:
         model = SentencePieceFile.read(files.sentencepiece)
         if model.type is ModelType.UNIGRAM and self.vocab_type == "auto":
             return unigram_model_fields(files, model, rules.pieces)
-        pieces = sentencepiece_pieces(files, model, rules.pieces)
-        n_tokens = files.vocab_size or len(model.pieces)
+        pieces, n_tokens = sentencepiece_pieces(files, model, rules.pieces)
         fields = piece_fields(pieces, n_tokens, rules.pieces)
         if rules.space is SpacePrefix.MODEL:
             fields[_KEY + "add_space_prefix"] = boolean(model.adds_space)
@@ -169,20 +194,23 @@ class _Job:
             fields[_KEY + "eos_token_id"] = uint32(chat_eos[0])
         if rules.fixed:
             kinds = tuple(rules.fixed)
-            fields |= special_fields(files, kinds=kinds, defaults=lambda _: rules.fixed)
+            fields |= special_fields(
+                files, n_tokens, kinds=kinds, defaults=lambda _: rules.fixed
+            )
         if rules.space is SpacePrefix.NEVER:
             fields[_KEY + "add_space_prefix"] = boolean(False)
         return fields | _written(rules.with_model)
 
     def _from_ranks(self, rules: TiktokenRules) -> dict[str, Field]:
         fields, added = tiktoken_fields(self.files, rules, self.pre_tokenizer)
+        n_tokens = len(fields[_KEY + "tokens"].value)
         return fields | special_fields(
-            self.files, defaults=lambda ids: self._roles(ids, added)
+            self.files, n_tokens, defaults=lambda ids: self._roles(ids, added)
         )
 
     def _from_json(self, definition: Json) -> dict[str, Field]:
         model = definition["model"]
-        match model.get("type", "BPE"):
+        match model.get("type") or "BPE":
             case "Unigram" if self.vocab_type != "bpe":
                 return unigram_json_fields(self.files)
             case "WordPiece" if self.vocab_type != "bpe":
@@ -194,8 +222,8 @@ class _Job:
             case "BPE":
                 return self._from_merges(definition)
         raise UnsupportedModelError(
-            f"tokenizer.json holds a {model.get('type')} vocabulary; quantkit writes "
-            "SentencePiece models, BPE, unigram and WordPiece"
+            f"tokenizer.json holds a vocabulary of the type {model.get('type')!r:.80}; "
+            "quantkit writes SentencePiece models, BPE, unigram and WordPiece"
             + (" (with `vocab_type=bpe` only BPE)" if self.vocab_type == "bpe" else "")
         )
 
@@ -214,10 +242,13 @@ class _Job:
         fields = byte_level_fields(self.files, definition, self.pre_tokenizer)
         added = {token.content: token.id for token in self.files.added_in_tokenizer()}
         kinds = SPECIAL_KINDS
-        if self.rules.is_hunyuan and (self.files.config.get("pad_token_id") or 0) < 0:
+        if self.rules.is_hunyuan and self.files.config.get("pad_token_id") == -1:
             kinds = tuple(kind for kind in kinds if kind != "pad")
         return fields | special_fields(
-            self.files, kinds=kinds, defaults=lambda ids: self._roles(ids, added)
+            self.files,
+            len(fields[_KEY + "tokens"].value),
+            kinds=kinds,
+            defaults=lambda ids: self._roles(ids, added),
         )
 
     def _roles(
@@ -230,16 +261,16 @@ class _Job:
         return {kind: added[text] for kind, text in wanted.items() if text in added}
 
 
-def _hunyuan_fields(files: TokenizerFiles) -> dict[str, Field]:
+def _hunyuan_fields(files: TokenizerFiles, n_tokens: int) -> dict[str, Field]:
     """Ids that HunYuan's configs give wrongly or under other keys."""
-    corrected: dict[str, Field] = {}
     config = files.config
+    ends = files.read_generation().get("eos_token_id")
+    turn = ends[0] if isinstance(ends, list) and len(ends) >= 2 else None
+    corrected = {
+        key: i
+        for key, i in (("eos", config.get("eod_token_id")), ("eot", turn))
+        if isinstance(i, int) and 0 <= i < n_tokens
+    }
     if not files.tokenizer and config.get("hidden_size") == _HUNYUAN_WIDTH:
-        corrected[_KEY + "bos_token_id"] = uint32(_HUNYUAN_BOS)
-    if isinstance(config.get("eod_token_id"), int):
-        corrected[_KEY + "eos_token_id"] = uint32(config["eod_token_id"])
-    generation = read_json(files.folder / "generation_config.json") or {}
-    ends = generation.get("eos_token_id")
-    if isinstance(ends, list) and len(ends) >= 2:
-        corrected[_KEY + "eot_token_id"] = uint32(ends[0])
-    return corrected
+        corrected["bos"] = _HUNYUAN_BOS
+    return _written({f"{kind}_token_id": i for kind, i in corrected.items()})

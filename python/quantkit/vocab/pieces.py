@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import CheckpointError
 from ..gguf.keys import Field, ValueType, array, boolean, string
 from ..tokens.token_type import TokenType
-from .files import AddedToken, Json, TokenizerFiles, padding
+from .added import AddedToken, padding
+from .files import TokenizerFiles
+from .schema import Json
 from .sentencepiece_file import Piece, SentencePieceFile
+from .steps import flat_steps
 
 __all__ = [
     "ADDED_SCORE",
@@ -61,8 +64,18 @@ class PieceRules:
 
 def sentencepiece_pieces(
     files: TokenizerFiles, model: SentencePieceFile, rules: PieceRules
-) -> dict[int, Piece]:
-    """The pieces of a SentencePiece model by id, with the tokens that the files add."""
+) -> tuple[dict[int, Piece], int]:
+    """The pieces of a SentencePiece model by id, and the number of ids to write.
+
+    The files beside it add tokens: added_tokens.json, tokenizer.json, then
+    tokenizer_config.json.  llama.cpp's converter reads tokenizer.json for Phi-3 and
+    InternLM2 only.  But transformers 5 keeps added tokens nowhere else, and tokens that
+    are special by name only count there too.
+
+    Raises:
+        CheckpointError: the model's `vocab_size` is far above the number of pieces.
+        FormatError: a file is damaged.
+    """
     pieces = dict(enumerate(_renamed(model.pieces, rules)))
     for text, i in files.read_added_tokens().items():
         pieces[i] = text, ADDED_SCORE, TokenType.USER_DEFINED
@@ -70,11 +83,37 @@ def sentencepiece_pieces(
         for token in (*files.added_in_settings(), *files.added_in_tokenizer()):
             pieces[token.id] = token.content, ADDED_SCORE, token.marked_type
     elif not rules.after:
+        for token in files.added_in_tokenizer():
+            pieces[token.id] = _with_added(pieces.get(token.id), token)
         for token in files.added_in_settings():
             pieces[token.id] = token.text, ADDED_SCORE, token.type
+    if not rules.after:
+        _mark_special(pieces, files.special_texts())
     for text in rules.after:
         pieces[len(pieces)] = text, 0.0, TokenType.CONTROL
-    return pieces
+    size = files.vocab_size or len(model.pieces)
+    beyond = {i: text for i, (text, *_) in pieces.items() if i >= size}
+    files.leave_out(beyond, size)
+    return pieces, files.filled(size, len(pieces))
+
+
+def _with_added(piece: Piece | None, token: AddedToken) -> Piece:
+    """A piece after tokenizer.json adds a token with its id."""
+    if piece is None or piece[0] != token.content:
+        return token.text, ADDED_SCORE, token.type
+    text, score, kind = piece
+    is_plain = kind in (TokenType.NORMAL, TokenType.USER_DEFINED)
+    return text, score, token.type if is_plain else kind
+
+
+def _mark_special(pieces: dict[int, Piece], special: Sequence[str]) -> None:
+    """Make the pieces with these texts control tokens; add those that are missing."""
+    ids = {text: i for i, (text, *_) in pieces.items()}
+    for name in special:
+        i = ids.get(name, max(pieces, default=-1) + 1)
+        text, score, kind = pieces.get(i, (name, ADDED_SCORE, TokenType.NORMAL))
+        if kind in (TokenType.NORMAL, TokenType.USER_DEFINED):
+            pieces[i] = text, score, TokenType.CONTROL
 
 
 def _renamed(pieces: Sequence[Piece], rules: PieceRules) -> list[Piece]:
@@ -128,27 +167,38 @@ def piece_merges_fields(files: TokenizerFiles, pad_vocab: bool) -> dict[str, Fie
             or fewer without `pad_vocab`.
     """
     model = files.tokenizer["model"]
-    special = files.special_texts()
-    merges = model.get("merges", ())
+    merges = model.get("merges") or ()
     ranks = _ranks(merges)
+    special = set(files.special_texts())
+    own = {token.content: token for token in files.added_in_tokenizer()}
+    added = {
+        token.content: replace(token, id=own.get(token.content, token).id)
+        for token in files.added_in_settings()
+    }
+    added = {**added, **{text: own[text] for text in own.keys() - added.keys()}}
     pieces: dict[int, Piece] = {
         i: (
             text,
             -float(ranks.get(text, len(merges))),
-            _text_type(text, special),
+            _text_type(text, added.get(text), text in special),
         )
         for text, i in model["vocab"].items()
     }
-    for token in (*files.added_in_tokenizer(), *files.added_in_settings()):
-        pieces.setdefault(token.id, _added(token, special))
-    n_tokens = files.size_for(max(pieces))
-    if n_tokens > max(pieces) + 1 and not pad_vocab:
+    base = pieces.keys() - {model["vocab"].get(text) for text in added}
+    for token in added.values():
+        kind = _text_type("", token, token.content in special)
+        pieces.setdefault(token.id, (token.content, ADDED_SCORE, kind))
+    size = files.size_for(base, {t.id: t.content for t in added.values()})
+    n_tokens = min(max(pieces) + 1, size)
+    if n_tokens < size and not pad_vocab:
         raise CheckpointError(
-            f"the tokenizer has {max(pieces) + 1} tokens, but config.json says "
-            f"vocab_size {n_tokens}; `pad_vocab=True` fills up with placeholders"
+            f"the tokenizer has {n_tokens} tokens, but config.json says "
+            f"vocab_size {size}; `pad_vocab=True` fills up with placeholders"
         )
-    fields = piece_fields(pieces, n_tokens, PieceRules())
-    if "add_prefix_space" not in files.settings and not adds_space(files.tokenizer):
+    fields = piece_fields(pieces, size, PieceRules())
+    if files.settings.get("add_prefix_space") is None and not adds_space(
+        files.tokenizer
+    ):
         fields["tokenizer.ggml.add_space_prefix"] = boolean(False)
     return fields
 
@@ -162,26 +212,22 @@ def _ranks(merges: Sequence[str | Sequence[str]]) -> dict[str, int]:
     return ranks
 
 
-def _added(token: AddedToken, special: Sequence[str]) -> Piece:
-    kind = TokenType.CONTROL if token.content in special else TokenType.USER_DEFINED
-    return token.content, ADDED_SCORE, kind
-
-
-def _text_type(text: str, special: Sequence[str]) -> TokenType:
+def _text_type(text: str, added: AddedToken | None, is_special: bool) -> TokenType:
+    """The type of a token: by its text, by tokenizer.json's mark, by its role."""
     if re.fullmatch("<0x[0-9A-Fa-f]{2}>", text):
         return TokenType.BYTE
-    return TokenType.CONTROL if text in special else TokenType.NORMAL
+    if is_special or (added is not None and added.special):
+        return TokenType.CONTROL
+    return TokenType.NORMAL if added is None else TokenType.USER_DEFINED
 
 
 def adds_space(tokenizer: Json) -> bool:
     """Whether a tokenizer.json prepends a space to the text."""
-    sections = [tokenizer.get("normalizer"), tokenizer.get("pre_tokenizer")]
-    while sections:
-        section = sections.pop() or {}
-        sections += section.get("normalizers", []) + section.get("pretokenizers", [])
-        if section.get("type") == "Prepend":
-            return True
-        if section.get("type") == "Metaspace":
-            scheme = section.get("prepend_scheme", "always")
-            return bool(section.get("add_prefix_space", scheme != "never"))
+    for key in ("pre_tokenizer", "normalizer"):
+        for step in flat_steps(tokenizer.get(key)):
+            if step["type"] == "Prepend":
+                return True
+            if step["type"] == "Metaspace":
+                scheme = step.get("prepend_scheme") or "always"
+                return bool(step.get("add_prefix_space", scheme != "never"))
     return False

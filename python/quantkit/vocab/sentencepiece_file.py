@@ -6,6 +6,7 @@ Source: sentencepiece_model.proto (field numbers) and the protobuf wire format.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from sentencepiece import SentencePieceProcessor
 
 from ..errors import FormatError
 from ..tokens.token_type import TokenType
+from .reading import read_bytes
 
 __all__ = ["ModelType", "Piece", "SentencePieceFile", "is_tiktoken"]
 
@@ -65,30 +67,50 @@ class SentencePieceFile:
             FormatError: it is not a SentencePiece model.
         """
         model = SentencePieceProcessor()
+        content = read_bytes(path)
         try:
-            model.LoadFromFile(str(path))
-        except (OSError, RuntimeError) as error:
+            model.LoadFromSerializedProto(content)
+            return _parsed(model, content)
+        except (RuntimeError, ValueError, LookupError) as error:
             raise FormatError(
                 f"{path} is not a SentencePiece model; download it again, or remove it "
                 "if tokenizer.json is the model's tokenizer"
             ) from error
-        spec = _fields(path.read_bytes())  # the library has just checked it
-        trainer = _fields(spec.get(_TRAINER_SPEC, b""))
-        normalizer = _fields(spec.get(_NORMALIZER_SPEC, b""))
-        charsmap = normalizer.get(_CHARSMAP, b"")
-        return cls(
-            pieces=tuple(
-                (model.IdToPiece(i), model.GetScore(i), _type(model, i))
-                for i in range(model.GetPieceSize())
-            ),
-            type=ModelType(int(trainer.get(_MODEL_TYPE, ModelType.UNIGRAM))),
-            charsmap=charsmap if isinstance(charsmap, bytes) else b"",
-            adds_space=bool(normalizer.get(_DUMMY_PREFIX, True)),
-            merges_spaces=bool(normalizer.get(_EXTRA_SPACES, True)),
-            bos_id=model.bos_id(),
-            eos_id=model.eos_id(),
-            unk_id=model.unk_id(),
-        )
+
+
+def _parsed(model: SentencePieceProcessor, content: bytes) -> SentencePieceFile:
+    """The model's pieces and settings.
+
+    Raises:
+        ValueError, LookupError: the file is damaged in a way that the library accepts,
+            for example a piece is not UTF-8.
+    """
+    spec = _fields(content)
+    trainer = _fields(spec.get(_TRAINER_SPEC, b""))
+    normalizer = _fields(spec.get(_NORMALIZER_SPEC, b""))
+    charsmap = normalizer.get(_CHARSMAP, b"")
+    pieces = tuple(
+        (model.IdToPiece(i), model.GetScore(i), _type(model, i))
+        for i in range(model.GetPieceSize())
+    )
+    if not all(math.isfinite(score) for _, score, _ in pieces):
+        raise ValueError("a score is not finite")
+    return SentencePieceFile(
+        pieces=pieces,
+        type=ModelType(_integer(trainer.get(_MODEL_TYPE, ModelType.UNIGRAM))),
+        charsmap=charsmap if isinstance(charsmap, bytes) else b"",
+        adds_space=bool(normalizer.get(_DUMMY_PREFIX, True)),
+        merges_spaces=bool(normalizer.get(_EXTRA_SPACES, True)),
+        bos_id=model.bos_id(),
+        eos_id=model.eos_id(),
+        unk_id=model.unk_id(),
+    )
+
+
+def _integer(value: int | bytes) -> int:
+    if isinstance(value, bytes):
+        raise ValueError("a number is stored as bytes")
+    return value
 
 
 def is_tiktoken(path: Path) -> bool:

@@ -1,22 +1,25 @@
-"""Special token ids, whether they are added to a text, and chat templates.
+"""Special token ids, and whether they are added to a text.
 
 Source: how llama.cpp's gguf-py (`SpecialVocab`) reads tokenizer.json,
-tokenizer_config.json, config.json and the chat template files.
+tokenizer_config.json and config.json.  It does not read generation_config.json, by
+which transformers ends a text; where that names another token, it decides.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from ..files.json_file import read_json
-from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
-from .files import SPECIAL_KINDS, Json, TokenizerFiles, token_text
+from ..gguf.keys import Field, boolean, uint32
+from .added import token_text
+from .chat_templates import chat_template_fields
+from .files import TokenizerFiles
+from .schema import SPECIAL_KINDS, Json
+from .special_ids import ids_of_config
+from .steps import flat_steps
 
-__all__ = ["normalizer_steps", "special_fields"]
+__all__ = ["special_fields"]
 
 _ID_KEYS = {
     "bos": "tokenizer.ggml.bos_token_id",
@@ -35,7 +38,7 @@ _FLAG_KEYS = {
 
 def special_fields(
     files: TokenizerFiles,
-    n_tokens: int | None = None,
+    n_tokens: int,
     kinds: Iterable[str] = SPECIAL_KINDS,
     defaults: Callable[[Mapping[str, int]], Mapping[str, int]] | None = None,
 ) -> dict[str, Field]:
@@ -43,25 +46,24 @@ def special_fields(
 
     Args:
         files: the tokenizer's files.
-        n_tokens: leave out ids from here on; None: write every id.
+        n_tokens: the number of tokens; ids from here on are left out.
         kinds: the roles to look for.
         defaults: called with the ids that the files name; returns ids for other roles.
     """
     roles = _Roles(dict(files.settings), kinds=list(kinds))
     if files.tokenizer:
-        roles.read_post_processor(files.tokenizer.get("post_processor") or {})
+        roles.read_post_processor(files.tokenizer.get("post_processor"))
     ids = roles.read_ids(files, n_tokens)
     if defaults is not None:
-        ids = ids | {kind: i for kind, i in defaults(ids).items() if kind not in ids}
+        others = defaults(ids).items()
+        ids = ids | {k: i for k, i in others if k not in ids and i < n_tokens}
     fields = {_ID_KEYS[kind]: uint32(i) for kind, i in ids.items() if kind in _ID_KEYS}
     fields |= {
         _FLAG_KEYS[kind]: boolean(flag)
         for kind, flag in roles.flags.items()
         if kind in _FLAG_KEYS
     }
-    if files.settings:
-        fields |= _chat_template_fields(files)
-    return fields | _normalizer_fields(files)
+    return fields | chat_template_fields(files) | _normalizer_fields(files)
 
 
 @dataclass
@@ -78,13 +80,13 @@ class _Roles:
     flags: dict[str, bool] = field(default_factory=dict)
     kinds: list[str] = field(default_factory=lambda: list(SPECIAL_KINDS))
 
-    def read_post_processor(self, section: Json) -> None:
+    def read_post_processor(self, section: Json | None) -> None:
         """Learn which tokens tokenizer.json adds before and after a text."""
         settings = self.settings
         for role, stand_in in (("bos_token", "cls_token"), ("eos_token", "sep_token")):
             if not settings.get(role) and settings.get(stand_in):
                 settings[role] = settings[stand_in]
-        for processor in section.get("processors", [section]):
+        for processor in flat_steps(section):
             if processor.get("type") == "ByteLevel":
                 self.flags.setdefault("bos", False)
                 self.flags.setdefault("eos", False)
@@ -94,7 +96,7 @@ class _Roles:
                 self._name_roberta("sep", processor, settings.get("eos_token"))
             elif processor.get("type") == "TemplateProcessing":
                 self._read_template(
-                    processor.get("single", []), processor.get("pair", [])
+                    processor.get("single") or [], processor.get("pair") or []
                 )
 
     def _name_roberta(self, kind: str, processor: Json, stand_in: object) -> None:
@@ -149,28 +151,24 @@ class _Roles:
         if self.flags["sep"] and not sep:
             self.settings["sep_token"] = eos
 
-    def read_ids(self, files: TokenizerFiles, n_tokens: int | None) -> dict[str, int]:
+    def read_ids(self, files: TokenizerFiles, n_tokens: int) -> dict[str, int]:
         """The id of each role, by tokenizer_config.json, else by config.json."""
         by_text: dict[str, int] = {}
         for token in files.added_in_tokenizer():
             by_text.setdefault(token.content, token.id)
-        found: list[tuple[str, object]] = []
+        ids: dict[str, int] = {}
         for kind in self.kinds if files.settings else ():
             flag = self.settings.get(f"add_{kind}_token")
-            if isinstance(flag, bool):
-                self.flags.setdefault(kind, flag)
+            if isinstance(flag, bool) and self.flags.setdefault(kind, flag) != flag:
+                files.notify(
+                    f"{files.folder}: add_{kind}_token is {flag} in "
+                    "tokenizer_config.json, but not by the post-processor in "
+                    "tokenizer.json, which is followed"
+                )
             text = token_text(self.settings.get(f"{kind}_token"))
-            found.append((kind, by_text.get(text) if text is not None else None))
-        inner = files.config.get("text_config") or {}
-        for kind in self.kinds:
-            key = f"{kind}_token_id"
-            i = files.config.get(key)
-            found.append((kind, inner.get(key) if i is None else i))
-        ids: dict[str, int] = {}
-        for kind, i in found:
-            if isinstance(i, int) and i >= 0 and (n_tokens is None or i < n_tokens):
-                ids.setdefault(kind, i)
-        return ids
+            if text in by_text and by_text[text] < n_tokens:
+                ids[kind] = by_text[text]
+        return ids_of_config(files, self.kinds, ids, n_tokens)
 
 
 def _special_id(part: Json) -> str | None:
@@ -188,7 +186,7 @@ def _sequence_ids(template: list[Json]) -> tuple[str | None, str | None]:
 def _normalizer_fields(files: TokenizerFiles) -> dict[str, Field]:
     """Whether tokenizer.json's normalizer lowercases text and strips accents."""
     flags: dict[str, bool] = {}
-    for step in normalizer_steps(files.tokenizer):
+    for step in flat_steps(files.tokenizer.get("normalizer")):
         match step:
             case {"type": "Lowercase"}:
                 flags["lowercase"] = True
@@ -205,51 +203,3 @@ def _normalizer_fields(files: TokenizerFiles) -> dict[str, Field]:
         for flag in ("lowercase", "strip_accents")
         if flag in flags
     }
-
-
-def normalizer_steps(tokenizer: Json) -> Iterator[Json]:
-    """The normalization steps of a tokenizer.json, sequences flattened."""
-    sections = [tokenizer.get("normalizer") or {}]
-    while sections:
-        section = sections.pop(0)
-        if section.get("type") == "Sequence":
-            sections = [*section.get("normalizers", ()), *sections]
-        else:
-            yield section
-
-
-def _chat_template_fields(files: TokenizerFiles) -> dict[str, Field]:
-    """The fields of the chat template, or of several named ones."""
-    template = files.settings.get("chat_template", _template_file(files.folder))
-    if isinstance(template, str):
-        return {"tokenizer.chat_template": string(template)}
-    named = {
-        re.sub("[^0-9A-Za-z]", "_", choice.get("name", "")): choice.get("template")
-        for choice in (template if isinstance(template, list) else ())
-    }
-    named = {name: text for name, text in named.items() if name and text is not None}
-    default = named.pop("default", None)
-    fields = {
-        f"tokenizer.chat_template.{name}": string(text) for name, text in named.items()
-    }
-    if named:
-        fields["tokenizer.chat_templates"] = array(ValueType.STRING, sorted(named))
-    if default is not None:
-        fields["tokenizer.chat_template"] = string(default)
-    return fields
-
-
-def _template_file(folder: Path) -> str | Sequence[dict[str, str]] | None:
-    """The chat templates of a folder that keeps them in separate files."""
-    path = folder / "chat_template.jinja"
-    if not path.is_file():
-        template = (read_json(folder / "chat_template.json") or {}).get("chat_template")
-        return template if isinstance(template, (str, list)) else None
-    template = path.read_text(encoding="utf-8")
-    others = sorted((folder / "additional_chat_templates").glob("*.jinja"))
-    if not others:
-        return template
-    return [{"name": "default", "template": template}] + [
-        {"name": other.stem, "template": other.read_text(encoding="utf-8")}
-        for other in others
-    ]

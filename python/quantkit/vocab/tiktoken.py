@@ -6,7 +6,6 @@ HunYuan and GLM-4 for the special tokens after the ranked ones.
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,14 +13,22 @@ from pathlib import Path
 
 from ..errors import FormatError
 from ..gguf.keys import Field
+from ..settings import COUNT, checked
 from ..tokens.token_type import TokenType
+from .added import AddedToken, padding
 from .byte_letters import to_letters
 from .byte_level import bpe_fields
-from .files import AddedToken, TokenizerFiles, padding
+from .files import TokenizerFiles
+from .reading import read_bytes
 
 __all__ = ["TiktokenRules", "tiktoken_fields"]
 
 Ranks = dict[bytes, int]
+
+MAX_DIGITS = 10
+MAX_SQUARES = 1 << 27
+"""The largest sum of squares of token lengths, to which the time for finding merges is
+proportional; 50 times that of GPT-4's tokens."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,8 @@ def tiktoken_fields(
         added = {token.id: token for token in files.added_in_settings()}
     tokens = {rank: to_letters(token) for token, rank in ranks.items()}
     texts, types = [], []
-    for i in range(files.size_for(max(tokens.keys() | added.keys()))):
+    beside = {i: token.content for i, token in added.items()}
+    for i in range(files.size_for(tokens, beside)):
         if i in added:
             texts.append(added[i].content)
             types.append(added[i].marked_type)
@@ -73,21 +81,39 @@ def read_ranks(path: Path) -> Ranks:
     """The ranks in a tiktoken file by token.
 
     Raises:
-        FormatError: a line is not a base64 token and a number.
+        FormatError: a line is not a base64 token and a number, or a rank or a token is
+            there twice, or the tokens are too long.
     """
     ranks: Ranks = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    n_lines = 0
+    for number, line in enumerate(read_bytes(path).splitlines(), 1):
         if not line.strip():
             continue
         try:
             token, rank = line.split()
-            ranks[b64decode(token, validate=True)] = int(rank)
-        except (ValueError, binascii.Error):
+            i = int(rank) if rank.isdigit() and len(rank) <= MAX_DIGITS else -1
+            ranks[b64decode(token, validate=True)] = checked(i, COUNT, "its rank")
+        except (ValueError, FormatError):  # also binascii.Error
             raise FormatError(
                 f"{path}, line {number}: {line[:40]!r} is not a base64 token and its "
                 "rank; download the file again"
             ) from None
+        n_lines += 1
+    _check_ranks(ranks, n_lines, path)
     return ranks
+
+
+def _check_ranks(ranks: Ranks, n_lines: int, path: Path) -> None:
+    if not ranks or len(set(ranks.values())) < n_lines or len(ranks) < n_lines:
+        raise FormatError(
+            f"{path} has {'a token or a rank twice' if ranks else 'no tokens'}; "
+            "download the file again"
+        )
+    if sum(len(token) ** 2 for token in ranks) > MAX_SQUARES:
+        raise FormatError(
+            f"{path} has tokens of up to {max(map(len, ranks))} bytes, too many long "
+            "ones for a real tokenizer; download the file again"
+        )
 
 
 def merges_of(ranks: Ranks) -> list[str]:

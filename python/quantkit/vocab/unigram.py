@@ -14,10 +14,12 @@ import numpy as np
 from ..errors import FormatError
 from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
 from ..tokens.token_type import TokenType
-from .files import Json, TokenizerFiles
+from .files import TokenizerFiles
 from .pieces import ADDED_SCORE, PieceRules, adds_space, rows_of, sentencepiece_pieces
+from .schema import Json
 from .sentencepiece_file import Piece, SentencePieceFile
-from .special import normalizer_steps, special_fields
+from .special import special_fields
+from .steps import flat_steps
 
 __all__ = ["unigram_json_fields", "unigram_model_fields"]
 
@@ -26,8 +28,7 @@ def unigram_model_fields(
     files: TokenizerFiles, model: SentencePieceFile, rules: PieceRules
 ) -> dict[str, Field]:
     """The vocabulary of a unigram tokenizer.model."""
-    pieces = sentencepiece_pieces(files, model, rules)
-    n_tokens = files.vocab_size or len(model.pieces)
+    pieces, n_tokens = sentencepiece_pieces(files, model, rules)
     fields = _fields(
         rows_of(pieces, n_tokens, rules),
         model.adds_space,
@@ -48,22 +49,23 @@ def unigram_json_fields(files: TokenizerFiles) -> dict[str, Field]:
     """
     model = files.tokenizer["model"]
     unknown = model.get("unk_id")
-    try:
-        pieces: dict[int, Piece] = {
-            i: (text, float(score), _type(text, i == unknown))
-            for i, (text, score) in enumerate(model["vocab"])
-        }
-    except (TypeError, ValueError) as error:
+    n_base = len(model["vocab"])
+    if unknown is not None and unknown >= n_base:
         raise FormatError(
-            f"{files.folder}/tokenizer.json: its vocabulary is not a list of texts "
-            "with scores; download it again"
-        ) from error
+            f"{files.folder}/tokenizer.json: model.unk_id is {unknown}, but the "
+            f"vocabulary has {n_base} tokens; download it again"
+        )
+    pieces: dict[int, Piece] = {
+        i: (text, float(score), _type(text, i == unknown))
+        for i, (text, score) in enumerate(model["vocab"])
+    }
     for token in files.added_in_tokenizer():
         if token.id != unknown:
             score = pieces[token.id][1] if token.id in pieces else ADDED_SCORE
             pieces[token.id] = token.text, score, token.type
-    n_tokens = files.size_for(max(pieces))
-    steps = list(normalizer_steps(files.tokenizer))
+    added = {token.id: token.content for token in files.added_in_tokenizer()}
+    n_tokens = files.size_for(range(n_base), added)
+    steps = list(flat_steps(files.tokenizer.get("normalizer")))
     charsmap = next(
         (step["precompiled_charsmap"] for step in steps if _is_charsmap(step)), ""
     )

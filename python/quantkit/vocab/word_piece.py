@@ -30,7 +30,7 @@ def word_piece_fields(
         CheckpointError: a token id is not below the model's `vocab_size`.
     """
     tokenizer = library_tokenizer(files, files.tokenizer)
-    inner = files.tokenizer["model"].get("continuing_subword_prefix", "##")
+    inner = files.tokenizer["model"].get("continuing_subword_prefix") or "##"
     texts, types = texts_and_types(files, tokenizer)
     name = pre_tokenizer or name_by_hash(files, tokenizer) or "default"
     fields = {
@@ -49,7 +49,8 @@ def word_piece_fields(
     }
     fields |= special_fields(files, len(texts))
     ids = {text: i for i, text in enumerate(texts)}
-    roles = _ROLES | {"unknown": files.tokenizer["model"].get("unk_token", "[UNK]")}
+    unknown = files.tokenizer["model"].get("unk_token") or "[UNK]"
+    roles = _ROLES | {"unknown": unknown}
     defaults = {
         f"tokenizer.ggml.{role}_token_id": uint32(ids[text])
         for role, text in roles.items()

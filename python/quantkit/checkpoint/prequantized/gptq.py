@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CheckpointError, UnsupportedModelError
+from ...errors import CheckpointError, FormatError, UnsupportedModelError
 from ..stored import CheckpointTensor, Rows
 from .grouped import GroupedWeight
 from .packing import WORD_BITS, fields, words_for
@@ -65,6 +65,7 @@ def _weight(
     expect_dtype(qweight, "I32")
     expect_dtype(qzeros, "I32")
     n_groups, n_rows = expect_matrix(scales)
+    expect_matrix(qweight)
     group = _groups(base, config, n_groups, parts)
     bits = _bits(qweight, len(group))
     because = f"for {n_rows} outputs, {len(group)} inputs and {bits} bits"
@@ -110,6 +111,11 @@ def _groups(
         return group
     size = number_setting(config, "group_size", default=0)
     bits = number_setting(config, "bits", default=0)
+    if size < -1:
+        raise FormatError(
+            f"the quantization config has group_size: {size}; expected the columns of "
+            "a group, or -1 for one group"
+        )
     if config.get("desc_act") or not size or bits not in BITS:
         raise CheckpointError(
             f"tensor '{base}.g_idx' is missing, without which '{base}.weight' cannot "

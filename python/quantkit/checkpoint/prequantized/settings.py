@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ...errors import FormatError
+from ...settings import shown
 
 __all__ = ["block_setting", "entries", "number_setting", "section", "text_setting"]
 
@@ -82,6 +83,6 @@ def entries(config: Config, key: str, kind: type[Entry]) -> list[Entry]:
 
 def _wrong(key: str, value: Any, expected: str) -> FormatError:
     return FormatError(
-        f"the quantization config has {key}: {value!r}; expected {expected}; download "
-        "config.json again"
+        f"the quantization config has {key}: {shown(value)}; expected {expected}; "
+        "download config.json again"
     )

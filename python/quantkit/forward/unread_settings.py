@@ -1,0 +1,126 @@
+"""Metadata that llama.cpp reads and quantkit's forward pass does not.
+
+Of every key that llama.cpp reads for a family, one of these is true: the family reads
+it; quantkit refuses values that would change the result (`NEUTRAL`); or it cannot
+change the logits of a text (`HARMLESS`).  `tests/test_unread_settings.py` compares the
+tables with llama.cpp's source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import UnsupportedModelError
+from ..gguf.keys import ValueType
+from ..settings import checked, integer, shown
+from .facts import Facts
+from .rotary import rotated_size
+
+__all__ = [
+    "HARMLESS",
+    "HARMLESS_IN",
+    "NEUTRAL",
+    "refuse_foreign_tokens",
+    "refuse_unread_settings",
+]
+
+NEUTRAL: dict[str, Callable[[Facts], Any]] = {
+    "attention.causal": lambda facts: True,
+    "attention.key_length_swa": lambda facts: facts.key_size,
+    "attention.value_length_swa": lambda facts: facts.value_size,
+    "attention.temperature_scale": lambda facts: 0,
+    "rope.dimension_count_swa": lambda facts: rotated_size(facts, facts.key_size),
+    "rope.scaling.alpha": lambda facts: 0,
+}
+"""Key -> the value that changes nothing, by the other metadata."""
+
+HARMLESS = {
+    "attention.temperature_length": "without effect if `temperature_scale` is 0",
+    "classifier.output_labels": "for the head of a classifier",
+    "classifier.pooling_type": "for the head of a classifier",
+    "context_length": "a limit; it matters only where a family reads it",
+    "deepstack_mapping": "where images enter; texts have none",
+    "embedding_length_out": "for the outputs of embedding models",
+    "expert_count": "without effect in families without experts",
+    "expert_group_count": "without effect in families without experts",
+    "expert_group_used_count": "without effect in families without experts",
+    "expert_used_count": "without effect in families without experts",
+    "pooling_type": "for the outputs of embedding models",
+    "rope.dimension_sections": "positions in images; in a text all are alike",
+    "rope.scaling.finetuned": "information, except in Granite, which reads it",
+    "rope.scaling.original_context_length": "for YaRN and LongRoPE, which read it",
+    "vocab_size": "the number of tokens is that of the list of tokens",
+}
+"""Key -> why a family that does not read it may ignore it."""
+
+NO_DENSE_PART = {"feed_forward_length": "all layers have experts, with their own key"}
+NO_ROTATION = dict.fromkeys(
+    (
+        "rope.dimension_count",
+        "rope.freq_base",
+        "rope.scale_linear",
+        "rope.scaling.attn_factor",
+        "rope.scaling.factor",
+        "rope.scaling.type",
+    ),
+    "the architecture does not rotate queries and keys",
+)
+HARMLESS_IN = {
+    "bloom": NO_ROTATION,
+    "deepseek2": {
+        "attention.head_count_kv": "latent attention has as many as query heads",
+        "attention.value_length": "the size of the latent vector has its own key",
+    },
+    "ernie4_5": dict.fromkeys(
+        (
+            "expert_feed_forward_length",
+            "expert_shared_feed_forward_length",
+            "interleave_moe_layer_step",
+            "leading_dense_block_count",
+        ),
+        "for ernie4_5-moe, which is another architecture",
+    ),
+    "gpt-oss": NO_DENSE_PART,
+    "gpt2": NO_ROTATION,
+    "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
+    "mpt": NO_ROTATION,
+    "qwen2moe": NO_DENSE_PART,
+    "qwen3moe": NO_DENSE_PART,
+}
+"""Architecture -> the same for this architecture only."""
+
+TOKEN_IDS = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id")
+
+
+def refuse_unread_settings(facts: Facts) -> None:
+    """Refuse metadata that would change the result and is not supported.
+
+    Raises:
+        FormatError: a key that a neutral value follows from is missing.
+        UnsupportedModelError: a key has a value that would change the result.
+    """
+    for key, neutral in NEUTRAL.items():
+        field = facts.metadata.get(facts.key(key))
+        if field is None:
+            continue
+        expected = neutral(facts)
+        if field.type is ValueType.ARRAY or field.value != expected:
+            raise UnsupportedModelError(
+                f"{facts.key(key)} is {shown(field.value)}; quantkit's forward pass "
+                f"supports only {shown(expected)}"
+            )
+
+
+def refuse_foreign_tokens(facts: Facts) -> None:
+    """Refuse ids of the tokens that begin and end texts that no token has.
+
+    Raises:
+        FormatError: an id is not in the vocabulary.
+    """
+    if facts.vocabulary is None:
+        return
+    ids = integer(0, facts.vocabulary - 1)
+    for key in TOKEN_IDS:
+        if (field := facts.metadata.get(key)) is not None:
+            checked(field.value, ids, key)

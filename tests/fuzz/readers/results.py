@@ -1,0 +1,111 @@
+"""Importance matrices, recipes, saved scores and journals."""
+
+from __future__ import annotations
+
+import struct
+from functools import partial
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+from quantkit.evaluate.saved import SavedScores
+from quantkit.gguf.keys import ValueType, array, string, uint32
+from quantkit.importance import ImportanceMatrix
+from quantkit.output.journal import Journal
+from quantkit.recipes.files import read_recipe
+from quantkit.recipes.overrides import TensorType
+from quantkit.sources.edits import parse_field, parse_layers
+from quantkit.types import QuantType
+
+from ..bases import gguf_bytes
+from ..damage import Tensor
+from .registry import attempt, reader
+
+
+def _imatrix() -> bytes:
+    tensors: dict[str, Tensor] = {}
+    for name, shape in (("a.weight.in_sum2", (2, 3)), ("a.weight.counts", (2, 1))):
+        values = np.full(shape, 2, np.float32)
+        tensors[name] = (shape, QuantType.F32, values.view(np.uint8))
+    fields = {
+        "general.type": string("imatrix"),
+        "imatrix.datasets": array(ValueType.STRING, ["x"]),
+        "imatrix.chunk_count": uint32(2),
+        "imatrix.chunk_size": uint32(8),
+    }
+    return gguf_bytes(fields, tensors)
+
+
+LEGACY = struct.pack("<ii8siifff", 1, 8, b"a.weight", 4, 3, 1, 2, 3)
+
+
+@reader(_imatrix(), LEGACY, LEGACY + struct.pack("<ii1s", 2, 1, b"x"))
+def imatrix(data: bytes, folder: Path) -> None:
+    """An importance matrix, as a GGUF and as a .dat file."""
+    for name in ("m.gguf", "m.dat"):
+        (folder / name).write_bytes(data)
+
+        def read(path: Path = folder / name) -> None:
+            found = ImportanceMatrix.load(path)
+            found.importance()
+            found.statistics()
+            found.save(folder / "again.gguf")
+
+        attempt(read)
+
+
+RECIPE = b"""base = "Q4_K_M"
+pure = false
+output_tensor_type = "Q8_0"
+tensor_types = [{ pattern = "blk.[01].ffn", type = "Q6_K" }]
+[types]
+a = "Q4_K"
+"""
+
+
+@reader(RECIPE, b"x = " + b"[" * 100, b"attn_v=Q8_0", b"a.b=int:7", b"1,3-5")
+def recipe(data: bytes, folder: Path) -> None:
+    """A recipe file, and what is written on the command line."""
+    path = folder / "r.toml"
+    path.write_bytes(data)
+    attempt(partial(read_recipe, path))
+    given = data.decode("utf-8", "replace")
+    for parse in (parse_field, parse_layers):
+        attempt(partial(parse, given))
+    attempt(lambda: TensorType.parse(given).matches("blk.0.attn_q" * 9))
+
+
+RECORDS = (
+    b'b68d2e0a {"key": "a", "seconds": 1.0, "nll": "", "kld": "", "same_top": ""}\n'
+)
+
+
+@reader(RECORDS, b"")
+def saved(data: bytes, folder: Path) -> None:
+    """Saved scores, and the journal of a stopped run, of records with right sums."""
+    lines = b"".join(_with_checksum(line) for line in data.split(b"\n"))
+    path = folder / "r.json.scores"
+    for content in (data, lines):
+        path.write_bytes(content)
+
+        def scores() -> None:
+            with SavedScores(path) as found:
+                for key in ("a", "b"):
+                    found.scores(key)
+                    found.seconds(key)
+
+        attempt(scores)
+        (folder / ".m.gguf.journal").write_bytes(content)
+
+        def journal() -> None:
+            with Journal(folder / "m.gguf", {"model": "x"}, []) as found:
+                while found.next() is not None:
+                    pass
+
+        attempt(journal)
+
+
+def _with_checksum(line: bytes) -> bytes:
+    body = line.partition(b" ")[2]
+    return b"%08x %s\n" % (crc32(body), body)

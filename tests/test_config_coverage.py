@@ -1,0 +1,144 @@
+"""Each key of a family's config.json is read, refused, or listed as harmless."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantkit.errors import CheckpointError, QuantkitError
+from quantkit.models import family_for_config
+from quantkit.models.config_keys import checked_config
+from quantkit.sources.checkpoint import CheckpointSource
+
+from .families.cases import CASES, Case
+from .families.describe import described_metadata
+from .families.harmless_keys import HARMLESS, HARMLESS_OF
+from .families.stored import checkpoint, fixture
+
+Place = tuple[str, ...]
+READ_INSIDE = ("rope_parameters", "rope_scaling", "attn_config")
+COMPUTED = [f"rope_{x}.weight" for x in ("freqs", "factors_long", "factors_short")]
+
+# Keys that the fixtures leave out; test_config_keys.py has tests of them.
+ELSEWHERE = {
+    "DeepseekV2ForCausalLM": {"head_dim"},
+    "DeepseekV3ForCausalLM": {"head_dim"},
+    "GPTNeoXForCausalLM": {"rope_parameters"},
+}
+
+CASES_OF: dict[str, list[Case]] = {}
+for case in CASES:
+    CASES_OF.setdefault(fixture(case)["config"]["architectures"][0], []).append(case)
+
+
+def made(folder: Path, config: dict[str, Any]) -> Any:
+    """All that depends on a config: metadata, tensors; or the error."""
+    (folder / "config.json").write_text(json.dumps(config))
+    try:
+        source = CheckpointSource(folder, "f32")
+        metadata = described_metadata(source.model_fields)
+    except QuantkitError as error:
+        return str(error)
+    tensors = source.tensors
+    computed = [tensors[x].read(0, 1).tobytes() for x in COMPUTED if x in tensors]
+    return metadata, list(tensors), computed
+
+
+def is_of_its_kind(config: dict[str, Any]) -> bool:
+    """Whether the value can mean something; others are refused without being read."""
+    try:
+        checked_config({**config, **config.get("text_config", {})})
+    except CheckpointError:
+        return False
+    return True
+
+
+def others(value: Any) -> list[Any]:
+    """Other values of the same kind, or of any kind for null."""
+    match value:
+        case bool():
+            return [not value]
+        case int() | float():
+            return [value * 2 or 1, value + 1, type(value)(value / 4)]
+        case str():
+            return ["relu", "sliding_attention"]
+        case list():
+            kinds = ("full_attention", "sliding_attention")
+            return [value[::-1], [7], *([kind] * len(value) for kind in kinds)]
+    return [7, True, [0], 0.5, "relu", {"rope_type": "yarn", "factor": 2.0}]
+
+
+def places(text: dict[str, Any]) -> Iterator[Place]:
+    """The keys of a text model's config."""
+    for key, value in text.items():
+        if not isinstance(value, dict):
+            yield (key,)
+        elif key in READ_INSIDE:
+            yield from ((key, x) for x in value if not isinstance(value[x], dict))
+
+
+def with_value(config: dict[str, Any], place: Place, value: Any) -> dict[str, Any]:
+    """A copy of a config, changed at one place of the text model's."""
+    changed = copy.deepcopy(config)
+    inside = changed.get("text_config", changed)
+    for key in place[:-1]:
+        inside = inside[key]
+    inside[place[-1]] = value
+    return changed
+
+
+def unread(case: Case, folder: Path) -> tuple[set[str], set[str]]:
+    """The keys of a case's config: those that change nothing, and the others."""
+    folder = checkpoint(case, folder)
+    config = json.loads((folder / "config.json").read_text())
+    text = config.get("text_config", config)
+    as_stored = made(folder, config)
+    without: set[str] = set()
+    rest: set[str] = set()
+    for place in places(text):
+        value = text
+        for key in place:
+            value = value[key]
+        changes = (with_value(config, place, other) for other in others(value))
+        valid = filter(is_of_its_kind, changes)
+        is_read = any(made(folder, changed) != as_stored for changed in valid)
+        (rest if is_read else without).add(".".join(place))
+    return without, rest
+
+
+@pytest.mark.parametrize("name", sorted(CASES_OF))
+def test_a_key_that_changes_nothing_is_harmless(name: str, tmp_path: Path) -> None:
+    """A setting is never ignored without a reason, and each reason is needed."""
+    found = [unread(case, tmp_path / case.name) for case in CASES_OF[name]]
+    read = {key for _, rest in found for key in rest}
+    without = {key for ignored, _ in found for key in ignored} - read
+    own = set(HARMLESS_OF.get(name, {}))
+    assert without - set(HARMLESS) - own == set()
+    assert own - without == set()
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("name", sorted(CASES_OF))
+def test_fixtures_have_all_keys_of_transformers(name: str) -> None:
+    """So that the test above sees each of them."""
+    transformers = pytest.importorskip("transformers", reason="needs transformers")
+    cls = getattr(transformers, name, None)
+    if cls is None:
+        pytest.skip("not a class of transformers")
+    config = cls.config_class()
+    keys = config.get_text_config().to_dict().keys()
+    common = transformers.PretrainedConfig().to_dict().keys()
+    known = set(HARMLESS) | set(HARMLESS_OF.get(name, {}))
+    for case in CASES:
+        stored = fixture(case)["config"]
+        if family_for_config(stored) is family_for_config({"architectures": [name]}):
+            known |= {*stored, *stored.get("text_config", {})}
+    known |= ELSEWHERE.get(name, set())
+    if known & {"rope_theta", "rope_scaling"}:
+        known.add("rope_parameters")
+    assert keys - common - known == set()

@@ -1,0 +1,98 @@
+"""Tied output heads, groups of experts, and windows and bases that are not used."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from quantkit.checkpoint.folder import read_config
+from quantkit.errors import CheckpointError
+from quantkit.models import settled
+from quantkit.sources.checkpoint import CheckpointSource
+
+from .families.cases import CASES
+from .families.stored import checkpoint, fixture
+
+BY_NAME = {case.name: case for case in CASES}
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+
+
+@pytest.mark.parametrize("name", ["hunyuan", "gemma"])
+def test_a_tied_head_is_left_out_only_if_it_is_the_embedding(
+    name: str, tmp_path: Path
+) -> None:
+    """transformers uses another head, although the config ties it."""
+    folder = checkpoint(BY_NAME[name], tmp_path)
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    save_file({**tensors, HEAD: tensors[EMBEDDING].copy()}, path)
+    assert "output.weight" not in CheckpointSource(folder, "f32").tensors
+    save_file({**tensors, HEAD: tensors[EMBEDDING] + np.float32(1)}, path)
+    with pytest.raises(CheckpointError, match=r"'lm_head\.weight' differs from"):
+        CheckpointSource(folder, "f32")
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "tied"),
+    [
+        ({"tie_word_embeddings": True}, {"tie_word_embeddings": False}, True),
+        ({"tie_word_embeddings": False}, {"tie_word_embeddings": True}, True),
+        ({}, {"tie_word_embeddings": True}, True),
+        ({"tie_word_embeddings": True}, {}, True),
+        ({"tie_word_embeddings": False}, {}, False),
+    ],
+)
+def test_the_head_is_tied_if_either_config_says_so(
+    outer: dict[str, Any], inner: dict[str, Any], tied: bool, tmp_path: Path
+) -> None:
+    """transformers 5 asks the outer config; older versions wrote it to the inner."""
+    config = {**outer, "text_config": {"hidden_size": 8, **inner}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = read_config(tmp_path)
+    assert found is not None
+    assert found["tie_word_embeddings"] is tied
+
+
+def test_groups_of_experts_without_a_method_that_reads_them() -> None:
+    """With `greedy`, DeepSeek 2 chooses among all experts, as without groups."""
+    config = {**fixture(BY_NAME["deepseek-v2"])["config"], "n_routed_experts": 8}
+    config |= {"n_group": 4, "topk_group": 1, "topk_method": "greedy"}
+    family, complete = settled(config)
+    assert "expert_group_count" not in family.hyperparameters(complete, 0)
+    family, complete = settled({**config, "topk_method": "group_limited_greedy"})
+    assert family.hyperparameters(complete, 0)["expert_group_count"].value == 4
+
+
+@pytest.mark.parametrize(
+    ("window", "is_told"), [(64, True), (256, False), (None, False)]
+)
+def test_ignored_windows_are_told(
+    window: int | None, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """GGUF has no key for Mistral's; what llama.cpp accepts is not refused."""
+    config = fixture(BY_NAME["mistral"])["config"]
+    family, complete = settled({**config, "sliding_window": window})
+    with caplog.at_level(logging.WARNING):
+        family.check_settings(complete)
+    assert ("sliding_window 64" in caplog.text) is is_told
+
+
+@pytest.mark.parametrize(("base", "is_told"), [(1e6, True), (1e4, False)])
+def test_a_base_that_rope_scaling_replaces_is_told(
+    base: float, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """transformers 5 drops it in silence, which is rarely what was meant."""
+    config = fixture(BY_NAME["qwen2"])["config"] | {
+        "rope_parameters": {"rope_type": "default", "rope_theta": base},
+        "rope_scaling": {"rope_type": "linear", "factor": 2.0},
+    }
+    family, complete = settled(config)
+    with caplog.at_level(logging.WARNING):
+        family.check_settings(complete)
+    assert ("rope_theta 1e+06 in rope_parameters" in caplog.text) is is_told
