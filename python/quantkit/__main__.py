@@ -2,8 +2,7 @@
 
 Ctrl-C ends it with one line and exit code 130.  During imports and after the command
 there is nothing to clean up, so the process exits at once.  In between, the command
-gets a KeyboardInterrupt.  While Python itself ends, Ctrl-C is ignored, because the work
-is done.
+gets a KeyboardInterrupt.  While Python itself ends, with the work done, it is ignored.
 """
 
 from __future__ import annotations

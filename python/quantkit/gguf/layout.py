@@ -85,11 +85,10 @@ class TensorSpec:
     type: QuantType
 
     def __post_init__(self) -> None:
-        if not isinstance(self.shape, tuple | list) or not isinstance(
-            self.type, QuantType
-        ):
+        is_shape = isinstance(self.shape, tuple | list)
+        if not is_shape or not isinstance(self.type, QuantType):
             raise ShapeError(
-                f"tensor {self.name!r} has the shape {self.shape!r} and the type "
+                f"tensor {shown(self.name)} has the shape {self.shape!r} and the type "
                 f"{self.type!r}; expected a tuple of integers and a QuantType"
             )
         if len(self.shape) > MAX_DIMENSIONS:
