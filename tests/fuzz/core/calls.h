@@ -25,7 +25,8 @@ typedef struct array {
     wide bytes;
     size_t alignment;
     use use;
-    int same_as; /* the array that it may be and is, or -1 */
+    int in_place; /* it may be the same array as one that is read */
+    int same_as;  /* the array that it is, or -1 */
     uint64_t checksum;
 } array;
 
@@ -48,7 +49,7 @@ static inline array *add_array(call *c, wide items, size_t item, size_t alignmen
 {
     expect(c->n < MOST_ARRAYS, c, "too many arrays");
     array *a = c->arrays + c->n++;
-    *a = (array){NULL, items * item, alignment, use, -1, 0};
+    *a = (array){.bytes = items * item, .alignment = alignment, .use = use, .same_as = -1};
     return a;
 }
 
@@ -104,8 +105,11 @@ static inline void spoil_pointer(call *c, input *in)
     } else if (kind == 2 && a->use >= WRITTEN && a != other && a->same_as < 0 &&
                other->same_as < 0 && other->bytes && other->bytes <= MOST_BYTES) {
         const size_t most = (size_t)other->bytes - 1;
-        a->data = other->data + take_word(in) % (most / a->alignment + 1) * a->alignment;
-        c->is_wrong = 1;
+        const size_t far = take_word(in) % (most / a->alignment + 1) * a->alignment;
+        if (far || !a->in_place) {
+            a->data = other->data + far;
+            c->is_wrong = 1;
+        }
     }
 }
 

@@ -273,6 +273,7 @@ static void map(input *in)
         add_floats(&c, 0, OPTIONAL);
     }
     add_floats(&c, n, WRITTEN);
+    c.arrays[2].in_place = 1;
     if (take_byte(in) & 1) {
         c.arrays[2].same_as = 0;
     }
