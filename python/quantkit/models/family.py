@@ -21,7 +21,7 @@ from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
 from .config_biases import check_biases
-from .rope_config import check_rotary
+from .rope_check import check_rotary
 from .tied_head import check_tied_head
 from .unknown_tensors import unknown_tensor
 

@@ -6,7 +6,6 @@ GGUF format document.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +16,10 @@ from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import F32, Config
 from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field, ValueType, array, float32, string, uint32
-from .config_required import head_size, require_setting
 
 __all__ = [
     "ORIGINAL",
     "SMALLEST_SHARE",
-    "check_rotary",
     "llama3_factors",
     "local_base",
     "rope_parameters",
@@ -31,8 +28,6 @@ __all__ = [
     "unassumed_rotary_fields",
     "yarn_attention_factor",
 ]
-
-_log = logging.getLogger(__name__)
 
 # Scaling types that depend on the model's original context length; its default is
 # `max_position_embeddings`.
@@ -46,9 +41,6 @@ YARN_FIELDS = {
     "rope.scaling.yarn_beta_fast": "beta_fast",
     "rope.scaling.yarn_beta_slow": "beta_slow",
 }
-BETAS = {"beta_fast": 32.0, "beta_slow": 1.0}
-"""YaRN's usual values."""
-
 # Different config keys for the same setting.
 BASES = (
     "global_rope_theta",
@@ -212,48 +204,6 @@ def yarn_attention_factor(parameters: Mapping[str, Any]) -> float:
 
 def _yarn_scale(factor: float, share: float = 1.0) -> float:
     return 0.1 * share * math.log(factor) + 1 if factor > 1 else 1.0
-
-
-def check_rotary(
-    config: Config, kinds: tuple[str, ...], *, partly: bool, truncates: bool
-) -> None:
-    """Refuse rope settings that GGUF readers do not support for an architecture.
-
-    Args:
-        config: a complete config.
-        kinds: the scaling types that they support.
-        partly: whether they read how many components of a head rotate.
-        truncates: whether they round the ends of YaRN's ramp to whole pairs.
-
-    Raises:
-        UnsupportedModelError: there is such a setting.
-    """
-    parameters = rope_parameters(config)
-    require_setting(parameters, "rope_type", *kinds)
-    if not partly:
-        require_setting(parameters, "partial_rotary_factor", 1.0)
-        rotated_size(head_size(config))
-    if parameters["rope_type"] == "yarn":
-        require_setting({"truncate": True, **parameters}, "truncate", truncates)
-        require_setting(parameters, "extrapolation_factor", 1.0)
-        require_setting(parameters, "attn_factor", 1.0)
-        if any(parameters.get(key, usual) != usual for key, usual in BETAS.items()):
-            _log.warning(
-                "config.json: beta_fast or beta_slow of rope scaling 'yarn' is other "
-                "than 32 and 1; they are written, but llama.cpp ignores them"
-            )
-    stated = config.get("rope_parameters") or {}
-    base, used = stated.get("rope_theta"), parameters.get("rope_theta")
-    if base is not None and base != used:
-        _log.warning(
-            "config.json has rope_theta %g in rope_parameters, but rope_scaling "
-            "replaces all of it, as in transformers 5, and the base is %s; if that is "
-            "not meant, move the settings of rope_scaling into rope_parameters",
-            *(base, used),
-        )
-    local = stated.get("sliding_attention") or {}
-    require_setting(local, "rope_type", "default")
-    require_setting(local, "partial_rotary_factor", 1.0)
 
 
 def rotated_size(size: int) -> int:
