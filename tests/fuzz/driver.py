@@ -39,7 +39,10 @@ def run_input(name: str, data: bytes) -> None:
     """Give an input to a reader; any error but a `QuantkitError` is a fault."""
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")  # numbers of damaged models overflow
-    folders = tempfile.TemporaryDirectory(dir=_fast_folder())
+    # Windows does not remove files that are still mapped.
+    folders = tempfile.TemporaryDirectory(
+        dir=_fast_folder(), ignore_cleanup_errors=True
+    )
     with folders as folder, _limits(), suppress(QuantkitError):
         READERS[name].run(data, Path(folder))
 
