@@ -31,13 +31,14 @@ static void turn_halves(float *QK_RESTRICT first, float *QK_RESTRICT second,
 
 static void rotate(const qk_rotation *what, const float *turns, float *x)
 {
-    for (size_t i = 0; i < what->n; i++, x += what->stride, turns += 2 * what->n_pairs) {
+    for (size_t i = 0; i < what->n; i++) { /* no pointer goes beyond the last position */
+        const float *of_position = turns + i * 2 * what->n_pairs;
         for (size_t head = 0; head < what->n_heads; head++) {
-            float *of_head = x + head * what->head_stride;
+            float *of_head = x + i * what->stride + head * what->head_stride;
             if (what->interleaved) {
-                turn_neighbours(of_head, turns, what->n_pairs);
+                turn_neighbours(of_head, of_position, what->n_pairs);
             } else {
-                turn_halves(of_head, of_head + what->n_pairs, turns, what->n_pairs);
+                turn_halves(of_head, of_head + what->n_pairs, of_position, what->n_pairs);
             }
         }
     }

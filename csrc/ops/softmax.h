@@ -127,8 +127,8 @@ static void add_pair(const float *logits, const float *base_logits, size_t n, in
 /* What all rows have in a tile. */
 static void add_logits(const qk_tile *tile, const float *logits, qk_softmax *rows)
 {
-    for (size_t i = 0; i < tile->n_rows; i++, logits += tile->stride) {
-        add_row(logits, tile->n_cols, tile->first, tile->targets[i], rows + i);
+    for (size_t i = 0; i < tile->n_rows; i++) {
+        add_row(logits + i * tile->stride, tile->n_cols, tile->first, tile->targets[i], rows + i);
     }
 }
 
@@ -136,10 +136,9 @@ static void compare_logits(const qk_tile *tile, const float *logits, const float
                            qk_softmax *rows, qk_softmax *base, double *excess)
 {
     for (size_t i = 0; i < tile->n_rows; i++) {
-        add_pair(logits, base_logits, tile->n_cols, tile->first, tile->targets[i], rows + i,
-                 base + i, excess + i);
-        logits += tile->stride;
-        base_logits += tile->stride;
+        const size_t at = i * tile->stride;
+        add_pair(logits + at, base_logits + at, tile->n_cols, tile->first, tile->targets[i],
+                 rows + i, base + i, excess + i);
     }
 }
 
