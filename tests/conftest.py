@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from quantkit._native import Backend, backends, native_types, needs_importance
 from quantkit.tasks.convert import convert
@@ -16,6 +17,10 @@ from quantkit.tasks.demo import DEMO_MODEL
 from quantkit.types import QuantType
 
 from .variants import VARIANTS, Variant, without
+
+# A test never fails because a machine is slow.
+settings.register_profile("quantkit", deadline=None)
+settings.load_profile("quantkit")
 
 FIXTURES = Path(__file__).parent / "fixtures"
 VECTOR_FILES = ("ggml_x86.npz", "ggml_x86_new_types.npz")

@@ -277,7 +277,7 @@ def test_one_number_comes_back(tmp_path: Path) -> None:
         assert file.raw("t").tolist() == number.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.text().map("x.{}".format), fields(), max_size=5))
 def test_any_metadata_come_back(
     tmp_path_factory: pytest.TempPathFactory, metadata: dict[str, Field]

@@ -89,7 +89,7 @@ def test_rows_where_ggml_stops_are_the_same_everywhere(
 
 
 @pytest.mark.parametrize("type", LIVE_TYPES, ids=lambda t: t.name)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(x=rows(), importance=importances())
 def test_patched_rows_equal_ggml(
     type: QuantType, x: np.ndarray, importance: np.ndarray | None

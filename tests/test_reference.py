@@ -88,7 +88,7 @@ def test_native_dequantizes_as_reference(name: str) -> None:
 
 @pytest.mark.parametrize("name", NATIVE)
 @given(x=rows(), importance=importances())
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40, derandomize=True, database=None)
 def test_native_equals_reference_on_patchwork(
     name: str, x: F32, importance: F32 | None
 ) -> None:
