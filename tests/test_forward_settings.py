@@ -69,6 +69,7 @@ def test_the_attention_factor_multiplies_queries_and_keys(kind: str) -> None:
     [
         ({"dimension_count": uint32(18)}, "even number up to the size of a head, 16"),
         ({"dimension_count": uint32(7)}, "even number"),
+        ({"dimension_count": uint32(8)}, "is 8; expected the size of a head, 16"),
         ({"freq_base": float32(0.0)}, "freq_base is 0.0; expected .* above 1"),
         ({"scaling__factor": float32(-2.0)}, "expected a finite number from 0"),
         ({"scaling__factor": float32(1e-30)}, "angles .* are not finite"),

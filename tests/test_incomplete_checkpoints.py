@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import quantkit as qk
+from quantkit.gguf import GGUFFile
 from quantkit.tasks.convert import convert
 from quantkit.tasks.quantize import quantize_file
 
@@ -47,13 +49,32 @@ def test_a_matrix_of_another_model_is_named(tmp_path: Path) -> None:
         convert(folder, tmp_path / "out.gguf")
 
 
-@pytest.mark.parametrize(("n_rows", "hint"), [(VOCAB + 8, True), (VOCAB - 8, False)])
-def test_rows_unlike_the_vocabulary(n_rows: int, hint: bool, tmp_path: Path) -> None:
-    """Of the embedding; more of them can be given names."""
+@pytest.mark.parametrize("n_rows", [VOCAB + 8, VOCAB - 8])
+@pytest.mark.parametrize("pad_vocab", [False, True])
+def test_rows_unlike_the_vocabulary(
+    n_rows: int, pad_vocab: bool, tmp_path: Path
+) -> None:
+    """Of the embedding; padding fills up to the config's size, so it cannot help."""
     rows = np.ones((n_rows, 48), np.float16)
     tensors = weights() | {"model.embed_tokens.weight": rows}
     folder = checkpoint(tmp_path / "model", tensors)
-    message = f"vocabulary has {VOCAB} tokens, .* embedding has {n_rows} rows"
-    with pytest.raises(qk.CheckpointError, match=message) as caught:
-        convert(folder, tmp_path / "out.gguf")
-    assert ("`pad_vocab=True`" in str(caught.value)) == hint
+    message = (
+        f"vocabulary has {VOCAB} tokens, .* embedding has {n_rows} rows; config.json "
+        f"has vocab_size: {VOCAB}, and should have {n_rows}: correct it"
+    )
+    with pytest.raises(qk.CheckpointError, match=message):
+        convert(folder, tmp_path / "out.gguf", pad_vocab=pad_vocab)
+
+
+def test_fewer_tokens_than_the_config_has(tmp_path: Path) -> None:
+    """The vocabulary is padded: the correction that the error asks for works."""
+    n_rows = VOCAB + 8
+    rows = np.ones((n_rows, 48), np.float16)
+    tensors = weights() | {"model.embed_tokens.weight": rows}
+    folder = checkpoint(tmp_path / "model", tensors)
+    config = folder / "config.json"
+    settings = json.loads(config.read_text()) | {"vocab_size": n_rows}
+    config.write_text(json.dumps(settings))
+    convert(folder, tmp_path / "out.gguf")
+    with GGUFFile(tmp_path / "out.gguf") as model:
+        assert len(model.metadata["tokenizer.ggml.tokens"].value) == n_rows

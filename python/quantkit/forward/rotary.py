@@ -34,6 +34,8 @@ BASE_KEY, WINDOW_BASE_KEY = "rope.freq_base", "rope.freq_base_swa"
 SCALING, ORIGINAL = "rope.scaling.type", "rope.scaling.original_context_length"
 KINDS = ("none", "linear", "yarn", "longrope")
 LENGTHS = ("short", "long")
+WHOLE_HEADS = frozenset({"falcon", "llama"})
+"""Architectures whose heads rotate as a whole; llama.cpp refuses another size."""
 BASE, POSITIVE = number(above=1), number(above=0)
 MAX_FREQUENCY = 1e9
 """Radians per position; a frequency is 1 without scaling."""
@@ -151,13 +153,19 @@ def rotated_size(facts: Facts, head_size: Size) -> Size:
     """The number of components of a head that rotate.
 
     Raises:
-        FormatError: they are more than the head has, or do not form pairs.
+        FormatError: they are more than the head has, or do not form pairs, or are
+            fewer than the head has where the architecture rotates all of it.
     """
     size = facts.size("rope.dimension_count", facts.key_size)
     if size > head_size or size % 2:
         raise FormatError(
             f"{size.follows[0]} is {int(size)}; expected an even number up to the size "
             f"of a head, {int(head_size)}"
+        )
+    if facts.name in WHOLE_HEADS and size != head_size:
+        raise FormatError(
+            f"{size.follows[0]} is {int(size)}; expected the size of a head, "
+            f"{int(head_size)}, because {facts.name} models rotate all of it"
         )
     return size
 

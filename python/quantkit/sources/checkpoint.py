@@ -28,6 +28,7 @@ from ..models import check_model, settled
 from ..models.family import Named
 from ..progress import Notify
 from ..quantizing.slabs import Slab
+from ..settings import shown
 from ..types import QuantType
 from ..vocab import VocabType, tokenizer_fields
 
@@ -185,11 +186,16 @@ class CheckpointSource:
         tokens = self.metadata.get(TOKENS)
         if tokens is None or len(embedding) != 2 or len(tokens.value) == embedding[0]:
             return
-        hint = "; `pad_vocab=True` adds unused tokens up to the config's vocab_size"
+        size = self._config.get("vocab_size")
+        advice = ""
+        if size != embedding[0]:
+            advice = (
+                f"; config.json has vocab_size: {shown(size)}, and should have "
+                f"{embedding[0]}: correct it, or download the complete folder again"
+            )
         raise CheckpointError(
             f"{self.checkpoint.folder}: the vocabulary has {len(tokens.value)} tokens, "
-            f"but the token embedding has {embedding[0]} rows"
-            + (hint if len(tokens.value) < embedding[0] else "")
+            f"but the token embedding has {embedding[0]} rows{advice}"
         )
 
     def _file_type(self) -> FileType:
