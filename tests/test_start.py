@@ -41,6 +41,13 @@ def test_starting_imports_nothing_heavy(command: list[str]) -> None:
     assert not found.intersection(HEAVY)
 
 
+def test_the_version_is_shown_without_rich() -> None:
+    """A command whose output is plain does not import it."""
+    found = imported_by("-m", "quantkit", "--version")
+    assert "quantkit.cli.console" in found
+    assert not found.intersection({*HEAVY, "rich.console"})
+
+
 def test_little_is_imported_before_ctrl_c_is_handled() -> None:
     """Until then Ctrl-C shows a traceback, so that the time must be short."""
     code = (

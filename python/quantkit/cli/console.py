@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from typing import Any, TypeAlias
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..cells import Cells
 from ..files.json_file import json_text
 from ..visible import visible
+
+if TYPE_CHECKING:  # rich is imported only when something is shown with it
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 __all__ = [
     "Part",
@@ -74,6 +75,8 @@ def print_notice(*lines: str) -> None:
 
 def new_console(*, stderr: bool = False, width: int | None = None) -> Console:
     """A rich console that finds nothing special in strings."""
+    from rich.console import Console
+
     return Console(
         stderr=stderr, width=width, markup=False, emoji=False, highlight=False
     )
@@ -81,11 +84,15 @@ def new_console(*, stderr: bool = False, width: int | None = None) -> Console:
 
 def shown_text(text: str, style: str = "") -> Text:
     """A line for rich."""
+    from rich.text import Text
+
     return Text(visible(text), style)
 
 
 def shown_table(cells: Cells) -> Table:
     """A table for rich; if no column has a heading, it has no line of headings."""
+    from rich.table import Table
+
     table = Table(box=None, show_header=any(cells.columns), pad_edge=False)
     for column in cells.columns:
         table.add_column(
