@@ -1,4 +1,4 @@
-"""Tied output heads, groups of experts, and windows and bases that are not used."""
+"""Tied heads, expert groups, windows and bases without use, types that contradict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 from quantkit.checkpoint.folder import read_config
 from quantkit.errors import CheckpointError
-from quantkit.models import settled
+from quantkit.models import FAMILIES, family_for_config, settled
+from quantkit.models.family import Family
 from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.cases import CASES
@@ -96,3 +97,33 @@ def test_a_base_that_rope_scaling_replaces_is_told(
     with caplog.at_level(logging.WARNING):
         family.check_settings(complete)
     assert ("rope_theta 1e+06 in rope_parameters" in caplog.text) is is_told
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.hf_classes[0])
+def test_the_class_and_the_type_of_a_model_agree(family: Family) -> None:
+    """transformers chooses by `model_type`, llama.cpp by `architectures`."""
+    kind = "gpt2" if family.name == "llama" else "llama"
+    config = {"architectures": [family.hf_classes[0]], "model_type": kind}
+    said = f"the architecture '{family.hf_classes[0]}', but its model_type is '{kind}'"
+    with pytest.raises(CheckpointError, match=said):
+        family_for_config(config)
+    assert family_for_config({**config, "model_type": "of-someone"}) is family
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("LlamaForCausalLM", "mistral"),
+        ("Qwen3MoeForCausalLM", "qwen3_moe"),
+        ("GPTNeoXForCausalLM", "gpt_neox"),
+        ("GPT2LMHeadModel", "gpt2"),
+        ("Gemma3ForConditionalGeneration", "gemma3_text"),
+        ("Ernie4_5ForCausalLM", "ernie4_5"),
+        ("DeepseekV3ForCausalLM", "deepseek_v3"),
+        ("QWenLMHeadModel", "qwen"),
+        ("ChatGLMModel", "chatglm"),
+    ],
+)
+def test_types_of_classes(name: str, kind: str) -> None:
+    family = family_for_config({"architectures": [name], "model_type": kind})
+    assert name in family.hf_classes

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import UnsupportedModelError
+from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config, Model, Weights
 from ..forward.claims import Claims
 from ..forward.facts import Facts
@@ -98,15 +99,33 @@ ROTATED = "prism.hadamard."
 BY_CLASS = {name: family for family in FAMILIES for name in family.hf_classes}
 
 
+def _type_of(name: str) -> str:
+    """A class or a `model_type` in a form that is the same for both."""
+    stem = re.sub("(For[A-Z]|LMHead|Model).*|_text$", "", name)
+    return stem.replace("_", "").lower()
+
+
+BY_TYPE = {_type_of(name): family for name, family in BY_CLASS.items()}
+
+
 def family_for_config(config: Config) -> Family:
     """The family of a Hugging Face config, by its `architectures`.
 
     Raises:
+        CheckpointError: its `model_type`, by which transformers chooses the class, is
+            of another family.
         UnsupportedModelError: no family has that class.
     """
     classes = config.get("architectures") or ()
     for name in classes:
         if name in BY_CLASS:
+            kind = str(config.get("model_type") or "")
+            if BY_TYPE.get(_type_of(kind), BY_CLASS[name]).name != BY_CLASS[name].name:
+                raise CheckpointError(
+                    f"config.json names the architecture {name!r}, but its model_type "
+                    f"is {shown(kind)}, by which transformers would load another "
+                    "model; correct the one that is wrong"
+                )
             return BY_CLASS[name]
     given = ", ".join(classes) or "(none)"
     near = difflib.get_close_matches(given, BY_CLASS, n=3, cutoff=0.6)
