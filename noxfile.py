@@ -53,7 +53,13 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """Every compiler and level, sanitizers."""
-    session.run("pytest", *PARALLEL, "-m", "slow")
+    session.run("pytest", *PARALLEL, "-m", "slow", "--ignore=tests/fuzz")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Each fuzzer for a minute; those of the readers need atheris."""
+    session.run("pytest", *PARALLEL, "-m", "slow", "tests/fuzz")
 
 
 @nox.session(venv_backend="venv", reuse_venv=True)

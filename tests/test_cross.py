@@ -35,7 +35,7 @@ from .test_lanes import (
 )
 from .test_matmul import ROUNDING, make_case
 
-pytestmark = pytest.mark.cross
+pytestmark = [pytest.mark.cross, pytest.mark.slow]
 
 COMPILER = "aarch64-linux-gnu-gcc"
 EMULATOR = "qemu-aarch64"

@@ -49,7 +49,9 @@ static inline array *add_array(call *c, wide items, size_t item, size_t alignmen
 {
     expect(c->n < MOST_ARRAYS, c, "too many arrays");
     array *a = c->arrays + c->n++;
-    *a = (array){.bytes = items * item, .alignment = alignment, .use = use, .same_as = -1};
+    const wide most = (wide)1 << 64; /* more than memory has; times a size it does not overflow */
+    const wide bytes = (items < most ? items : most) * item;
+    *a = (array){.bytes = bytes, .alignment = alignment, .use = use, .same_as = -1};
     return a;
 }
 
