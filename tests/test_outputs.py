@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -398,6 +398,11 @@ N_MOMENTS = 12
 """Calls of fsync, unlink and rename: for 3 files, their folder and the journal."""
 
 
+def write_set(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+
+
 def split_set(folder: Path) -> dict[str, bytes]:
     """The files of a split model, without partial ones."""
     return {path.name: path.read_bytes() for path in folder.glob("m-*.gguf")}
@@ -447,8 +452,7 @@ def test_a_kill_never_mixes_two_split_models(
     folders = [tmp_path / str(moment) for moment in range(N_MOMENTS + 1)]
     for folder in folders:
         folder.mkdir()
-        for name, data in old.items():
-            (folder / name).write_bytes(data)
+        write_set(folder, old)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, small_model, tmp_path, str(len(folders))],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -477,8 +481,7 @@ def test_a_split_model_that_is_replaced_while_it_is_opened(
 ) -> None:
     """A reader that has opened an old file does not go on with the new ones."""
     old, new = old_and_new
-    for name, data in old.items():
-        (tmp_path / name).write_bytes(data)
+    write_set(tmp_path, old)
     open_part = mapped
 
     def replacing(path: Path) -> mmap.mmap:
@@ -504,8 +507,7 @@ def test_an_error_while_a_split_model_is_renamed(
 ) -> None:
     """No file of the new set is left."""
     old, _ = old_and_new
-    for name, data in old.items():
-        (tmp_path / name).write_bytes(data)
+    write_set(tmp_path, old)
     replace = Path.replace
 
     def broken(path: Path, target: Path) -> Path:

@@ -22,7 +22,6 @@ from quantkit.settings import (
     integer,
     list_of,
     number,
-    one_of,
     shown,
     table_of,
 )
@@ -39,7 +38,6 @@ from quantkit.settings import (
         (number(above=0), (1e-9,), (0, 0.0, -1)),
         (FLAG, (True, False), (0, 1, "true", None)),
         (TEXT, ("", "a"), (b"a", 1, None)),
-        (one_of(1, "a"), (1, "a"), (True, 1.0, "b")),
         (either(FLAG, TEXT), (True, "a"), (1, None)),
         (list_of(COUNT), ([], [1], (1, 2)), ([1, "a"], 1, "12", {1: 2})),
         (table_of(TEXT), ({}, {"a": "b"}), ({"a": 1}, {1: "a"}, ["a"])),

@@ -27,7 +27,6 @@ __all__ = [
     "integer",
     "list_of",
     "number",
-    "one_of",
     "shown",
     "table_of",
 ]
@@ -83,15 +82,6 @@ COUNT = integer(0)
 """A number of things, or a token id."""
 SIZE = integer(1)
 """A size that cannot be 0, such as a width."""
-
-
-def one_of(*values: object) -> Kind:
-    """One of these values."""
-    listed = ", ".join(map(repr, values))
-    return Kind(
-        f"one of {listed}",
-        lambda given: any(type(given) is type(v) and given == v for v in values),
-    )
 
 
 def either(*kinds: Kind) -> Kind:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ..files.inputs import open_regular
 from ..settings import Kind
 
 __all__ = ["MAX_BYTES", "UTF8", "Card", "read_card"]
@@ -75,7 +77,7 @@ def _texts_of(item: Any) -> Any:
 def _front_matter(path: Path) -> Card:
     if not path.is_file():
         return {}
-    with path.open("rb") as file:
+    with BufferedReader(open_regular(path)) as file:
         start = file.read(MAX_BYTES)
     first, *lines = start.decode("utf-8", "replace").splitlines() or [""]
     if first != "---":

@@ -60,13 +60,23 @@ def open_regular(path: Path) -> FileIO:
     return file
 
 
-def read_regular(path: Path) -> bytes:
+def read_regular(path: Path, most: int | None = None) -> bytes:
     """The content of a regular file.
 
+    Args:
+        path: the file.
+        most: the most bytes that it may have; None: any number.
+
     Raises:
-        FormatError, OSError: as for `open_regular`; or it was written to meanwhile.
+        FormatError, OSError: as for `open_regular`; or it is too large, or was written
+            to meanwhile.
     """
     with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > most:
+            raise FormatError(
+                f"{path} has {size:,} bytes; expected up to {most:,}; download it again"
+            )
         return _whole(path, file)
 
 

@@ -25,12 +25,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     refuse_irregular(path)
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise FormatError(
-            f"{path} has {path.stat().st_size:,} bytes; a JSON file of a model has "
-            f"less than {MAX_JSON_BYTES:,}; download it again"
-        )
-    content = parse_json(read_regular(path), str(path))
+    content = parse_json(read_regular(path, MAX_JSON_BYTES), str(path))
     if not isinstance(content, dict):
         raise FormatError(f"{path} holds a {type(content).__name__}, not an object")
     return content

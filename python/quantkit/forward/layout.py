@@ -7,7 +7,7 @@ from typing import Literal
 
 from .claims import Presence
 
-__all__ = ["Gate", "Layout"]
+__all__ = ["BIASED", "Gate", "Layout"]
 
 Gate = Literal["none", "separate", "fused"]
 """Where the gate of a feed-forward part is: nowhere, in its own matrix, or in `up`."""
@@ -69,3 +69,14 @@ class Layout:
     feed_forward_bias: Presence = "none"
     frequencies: Presence = "none"
     long_frequencies: Literal["none", "stated", "optional"] = "none"
+
+
+BIASED = Layout(
+    norm_bias="required",
+    fused=True,
+    query_bias="required",
+    attention_bias="required",
+    gate="none",
+    feed_forward_bias="required",
+)
+"""LayerNorm, fused attention, a plain feed-forward part, biases everywhere: GPT-2."""

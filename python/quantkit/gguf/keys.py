@@ -8,7 +8,7 @@ Source: the GGUF format document (ggml/docs/gguf.md), section "Metadata".
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ __all__ = [
     "float32",
     "int32",
     "string",
+    "text_of",
     "uint32",
     "uint64",
 ]
@@ -155,3 +156,9 @@ def string(value: str) -> Field:
 def array(item_type: ValueType, values: Sequence[Any] | NDArray[Any]) -> Field:
     """An array field whose items all have `item_type`."""
     return Field(ValueType.ARRAY, values, item_type)
+
+
+def text_of(metadata: Mapping[str, Field], key: str) -> str | None:
+    """The text of a key; None if it is missing, or not a text."""
+    field = metadata.get(key)
+    return field.value if field is not None and isinstance(field.value, str) else None

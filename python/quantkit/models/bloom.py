@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from ..checkpoint.lazy import LazyTensor, taken
@@ -11,7 +12,7 @@ from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
-from ..forward.layout import Layout
+from ..forward.layout import BIASED, Layout
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
 from .config import FILE_TYPE, n_layers, required
@@ -48,15 +49,7 @@ class Bloom(Family):
     }
     rope_types = ()
     assumed: ClassVar = {"apply_residual_connection_post_layernorm": (False,)}
-    layout: ClassVar[Layout] = Layout(
-        embedding_norm="required",
-        norm_bias="required",
-        fused=True,
-        query_bias="required",
-        attention_bias="required",
-        gate="none",
-        feed_forward_bias="required",
-    )
+    layout: ClassVar[Layout] = replace(BIASED, embedding_norm="required")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

@@ -12,31 +12,25 @@ from .config_keys import KINDS
 
 __all__ = ["check_nested", "check_relations", "check_synonyms"]
 
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+WIDTHS = ("hidden_size", "n_embd", "n_embed", "d_model")
+HEADS = ("num_attention_heads", "n_head", "n_heads")
+KV_HEADS = ("num_key_value_heads", "n_kv_heads", "multi_query_group_num")
+FALCON_KV_HEADS = ("num_kv_heads", "n_head_kv")
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+EXPERTS_USED = ("num_experts_per_tok", "num_experts_per_token", "top_k_experts")
 # Keys of different config classes for one setting.  If a config has several of them,
 # which one counts differs between transformers and llama.cpp's converter.
 SYNONYMS = (
-    ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
-    ("hidden_size", "n_embd", "n_embed", "d_model"),
-    ("num_attention_heads", "n_head", "n_heads"),
-    ("num_key_value_heads", "n_kv_heads", "multi_query_group_num"),
-    ("num_kv_heads", "n_head_kv"),
+    *(LAYERS, WIDTHS, HEADS, KV_HEADS, FALCON_KV_HEADS),
     ("head_dim", "kv_channels"),
-    ("num_local_experts", "num_experts", "n_routed_experts"),
-    ("num_experts_per_tok", "num_experts_per_token", "top_k_experts"),
+    *(EXPERTS, EXPERTS_USED),
     ("n_ctx", "n_positions"),
     ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"),
     ("rms_norm_eps", "layernorm_epsilon"),
     ("rotary_emb_base", "rope_theta"),
     ("rotary_pct", "partial_rotary_factor", "rope_pct", "rope_percent"),
     ("scoring_func", "score_func", "score_function", "expert_selection_fn"),
-)
-WIDTHS, HEADS, KV_HEADS, LAYERS, EXPERTS, EXPERTS_USED = (
-    SYNONYMS[1],
-    SYNONYMS[2],
-    (*SYNONYMS[3], *SYNONYMS[4]),
-    SYNONYMS[0],
-    SYNONYMS[6],
-    SYNONYMS[7],
 )
 OUTER = (
     *("architectures", "model_type", "text_config", "quantization_config"),
@@ -100,7 +94,8 @@ def check_relations(config: Config) -> None:
         CheckpointError: a size does not divide, exceeds or match another.
     """
     width, heads, kv_heads, layers = (
-        _stated(config, keys) for keys in (WIDTHS, HEADS, KV_HEADS, LAYERS)
+        _stated(config, keys)
+        for keys in (WIDTHS, HEADS, (*KV_HEADS, *FALCON_KV_HEADS), LAYERS)
     )
     if not config.get("head_dim"):
         _check(width, heads, lambda a, b: a % b == 0, "a multiple of")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from ..checkpoint.lazy import LazyTensor, transposed
@@ -15,7 +16,7 @@ from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
-from ..forward.layout import Layout
+from ..forward.layout import BIASED, Layout
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
 from .config import FILE_TYPE, first, n_layers, required
@@ -56,15 +57,7 @@ class GPT2(Family):
         "scale_attn_by_inverse_layer_idx": (False,),
         "add_cross_attention": (False,),
     }
-    layout: ClassVar[Layout] = Layout(
-        positions="required",
-        norm_bias="required",
-        fused=True,
-        query_bias="required",
-        attention_bias="required",
-        gate="none",
-        feed_forward_bias="required",
-    )
+    layout: ClassVar[Layout] = replace(BIASED, positions="required")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

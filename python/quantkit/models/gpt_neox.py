@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
-from ..forward.layout import Layout
+from ..forward.layout import BIASED, Layout
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
@@ -64,15 +65,7 @@ class GPTNeoX(Family):
     }
     assumed: ClassVar = {"hidden_act": GELUS}
     rotates_partly = True
-    layout: ClassVar[Layout] = Layout(
-        head="required",
-        norm_bias="required",
-        fused=True,
-        query_bias="required",
-        attention_bias="required",
-        gate="none",
-        feed_forward_bias="required",
-    )
+    layout: ClassVar[Layout] = replace(BIASED, head="required")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

@@ -41,11 +41,12 @@ def check_source(source: ModelSource) -> None:
         FormatError: a key or a tensor is missing, has another shape or is left over.
         UnsupportedModelError: quantkit cannot run this model.
     """
-    if isinstance(source, CheckpointSource):
-        source.check()
     metadata = source.metadata
     try:
-        check_model(metadata, architecture(metadata), shapes_of(source))
+        if isinstance(source, CheckpointSource):
+            source.check(to_run=True)
+        else:
+            check_model(metadata, architecture(metadata), shapes_of(source))
     except (FormatError, UnsupportedModelError) as error:
         paths = getattr(source, "paths", ())
         raise type(error)(f"{paths[0]}: {error}" if paths else str(error)) from error

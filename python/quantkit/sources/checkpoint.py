@@ -159,15 +159,19 @@ class CheckpointSource:
             "general.quantization_version": uint32(QUANTIZATION_VERSION),
         }
 
-    def check(self) -> None:
+    def check(self, *, to_run: bool = False) -> None:
         """Refuse tensors that do not form a model that GGUF readers can run.
 
-        Only shapes are read.  Settings that quantkit cannot run are not refused,
-        because other readers may be able to.
+        Only shapes are read.
+
+        Args:
+            to_run: refuse settings that quantkit cannot run, too; other readers may be
+                able to.
 
         Raises:
             CheckpointError: a tensor is missing, has another shape, or is not read by
                 the architecture.
+            UnsupportedModelError: quantkit cannot run this model.
         """
         shapes = {name: tensor.shape for name, tensor in self.tensors.items()}
         self._check_vocabulary(shapes.get("token_embd.weight", ()))
@@ -179,7 +183,8 @@ class CheckpointSource:
                 f"{self._family.name} model.  {error}"
             ) from error
         except UnsupportedModelError:
-            return
+            if to_run:
+                raise
 
     def _check_vocabulary(self, embedding: tuple[int, ...]) -> None:
         """Refuse a vocabulary that does not fit the shape of the embedding."""

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from ..checkpoint.hub import resolve
 from ..errors import OptionError, UnsupportedModelError
+from ..gguf.keys import text_of
 from ..gguf.reader import GGUFFile
 from ..gguf.source import ModelSource
 from ..paths import StrPath, as_path
@@ -74,8 +75,9 @@ def open_runnable(model: ModelLike) -> ModelSource:
         raise UnsupportedModelError(
             f"{name} has no tensors, only a vocabulary or metadata; give a whole model"
         )
-    kinds = _text(source, "general.type"), _text(source, "general.architecture")
-    if kinds[0] == "mmproj" or kinds[1] == "clip":
+    metadata = source.metadata
+    is_mmproj = text_of(metadata, "general.type") == "mmproj"
+    if is_mmproj or text_of(metadata, "general.architecture") == "clip":
         raise UnsupportedModelError(
             f"{name} is the part of a model that reads images or sound (mmproj), which "
             "has no text to predict; give the file of the language model"
@@ -85,12 +87,7 @@ def open_runnable(model: ModelLike) -> ModelSource:
 
 def _gguf_model(path: Path) -> GGUFFile:
     file = GGUFFile(path)
-    kind = _text(file, "general.type")
+    kind = text_of(file.metadata, "general.type")
     if kind in NO_MODELS:
         raise UnsupportedModelError(f"{path} is {NO_MODELS[kind]}")
     return file
-
-
-def _text(source: ModelSource, key: str) -> str | None:
-    field = source.metadata.get(key)
-    return field.value if field is not None and isinstance(field.value, str) else None

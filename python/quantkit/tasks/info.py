@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..gguf import Field, GGUFFile, ValueType
-from ..gguf.keys import FileType
+from ..gguf.keys import FileType, text_of
 from ..gguf.source import SourceTensor
 from ..paths import StrPath, as_path
 from ..types import QuantType
@@ -178,10 +178,8 @@ def _type_usage(tensors: Iterable[TensorInfo]) -> tuple[TypeUsage, ...]:
 
 
 def _text(metadata: Mapping[str, Field], key: str) -> str | None:
-    field = metadata.get(key)
-    if field is None or field.type is not ValueType.STRING:
-        return None
-    return visible(field.value)
+    text = text_of(metadata, key)
+    return None if text is None else visible(text)
 
 
 def _integer(metadata: Mapping[str, Field], key: str) -> int | None:

@@ -14,6 +14,7 @@ __all__ = [
     "check_each",
     "check_keys",
     "nullable",
+    "pair",
     "record",
 ]
 
@@ -36,6 +37,19 @@ def nullable(kind: Kind) -> Kind:
     return Kind(
         f"{kind.description}, or null",
         lambda value: value is None or kind.accepts(value),
+    )
+
+
+def pair(description: str, first: Kind, second: Kind) -> Kind:
+    """A list of two values, each of its own kind."""
+    return Kind(
+        description,
+        lambda value: (
+            isinstance(value, list)
+            and len(value) == 2
+            and first.accepts(value[0])
+            and second.accepts(value[1])
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import FormatError
+from ..files.inputs import read_regular
 
 __all__ = ["MAX_BYTES", "read_bytes", "read_text"]
 
@@ -21,7 +22,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if path.is_file() and size <= MAX_BYTES:
-            return path.read_bytes()
+            return read_regular(path)
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
     raise FormatError(

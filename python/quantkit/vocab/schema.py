@@ -21,7 +21,7 @@ from ..settings import (
     number,
     table_of,
 )
-from .kinds import OBJECT, UNICODE, check_each, check_keys, nullable, record
+from .kinds import OBJECT, UNICODE, check_each, check_keys, nullable, pair, record
 from .steps import check_section
 
 __all__ = [
@@ -60,27 +60,16 @@ _ADDED = record(
 _TEMPLATE = record("an object: name, template", name=UNICODE, template=UNICODE)
 TEMPLATES = nullable(either(UNICODE, list_of(_TEMPLATE), table_of(UNICODE)))
 """Chat templates: one, or several with names."""
+_TEXTS = pair("two texts", UNICODE, UNICODE)
 _MERGE = Kind(
     "two texts: a list, or one text with a space between them",
     lambda value: (
         (isinstance(value, str) and " " in value and UNICODE.accepts(value))
-        or (
-            isinstance(value, list)
-            and len(value) == 2
-            and all(map(UNICODE.accepts, value))
-        )
+        or _TEXTS.accepts(value)
     ),
 )
 _SCORE = number(-3e38, 3e38)  # in the range of a float32
-_SCORED = Kind(
-    "a text with its score",
-    lambda value: (
-        isinstance(value, list)
-        and len(value) == 2
-        and UNICODE.accepts(value[0])
-        and _SCORE.accepts(value[1])
-    ),
-)
+_SCORED = pair("a text with its score", UNICODE, _SCORE)
 _MODEL = {
     "type": nullable(UNICODE),
     "unk_token": nullable(UNICODE),

@@ -9,11 +9,13 @@ import enum
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from sentencepiece import SentencePieceProcessor
 
 from ..errors import FormatError
+from ..files.inputs import open_regular
 from ..tokens.token_type import TokenType
 from .reading import read_bytes
 
@@ -115,7 +117,7 @@ def _integer(value: int | bytes) -> int:
 
 def is_tiktoken(path: Path) -> bool:
     """Whether a file is a tiktoken rank file: base64 tokens with their ranks."""
-    with path.open("rb") as file:
+    with BufferedReader(open_regular(path)) as file:
         words = file.readline(1 << 16).split()
     return len(words) == 2 and words[0].isascii() and words[1].isdigit()
 

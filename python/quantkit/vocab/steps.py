@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import FormatError
 from ..settings import COUNT, FLAG, Kind, checked, list_of
-from .kinds import OBJECT, UNICODE, check_keys, nullable
+from .kinds import OBJECT, UNICODE, check_keys, nullable, pair
 
 __all__ = ["MAX_STEPS", "check_growth", "check_section", "flat_steps"]
 
@@ -42,15 +42,7 @@ _STEP = {
     ),
     **dict.fromkeys(("single", "pair"), nullable(list_of(OBJECT))),
 }
-_MARK = Kind(
-    "a list of a text and an id",
-    lambda value: (
-        isinstance(value, list)
-        and len(value) == 2
-        and UNICODE.accepts(value[0])
-        and COUNT.accepts(value[1])
-    ),
-)
+_MARK = pair("a list of a text and an id", UNICODE, COUNT)
 _PATTERN = Kind(
     "an object with a text as `String` or `Regex`",
     lambda value: (

@@ -9,11 +9,10 @@ import numpy as np
 from quantkit.gguf import GGUFFile
 from quantkit.gguf.keys import string
 from quantkit.recipes.files import recipe_of_file
-from quantkit.tasks.info import info
 from quantkit.tasks.quantize import quantize_file
 from quantkit.types import QuantType
 
-from ...test_hostile_gguf import VALID
+from ...test_hostile_gguf import VALID, read_everything
 from ..bases import MODELS, gguf_bytes, model_of
 from ..choices import Choices
 from ..damage import Tensor, damaged_fields, damaged_tensors
@@ -25,13 +24,7 @@ def gguf(data: bytes, folder: Path) -> None:
     """The file as a whole: header, metadata, tensors, `info`."""
     path = folder / "m.gguf"
     path.write_bytes(data)
-    with GGUFFile(path) as file:
-        for field in file.metadata.values():
-            if field.item_type is not None:
-                list(field.value)
-        for tensor in file.tensors.values():
-            tensor.read(0, tensor.n_rows).sum()
-    info(path).to_dict()
+    read_everything(path)
     recipe_of_file(path)
 
 
