@@ -5,6 +5,13 @@ ShapeError if not, so no caller can make C touch other memory.  This package als
 chooses the backend and converts statuses to errors.
 """
 
+from .algebra import (
+    factor_below,
+    factor_beside,
+    factor_diagonal,
+    gram,
+    solve_factored,
+)
 from .attending import attend
 from .backend import ENVIRONMENT_VARIABLE, Backend, active_backend, backends
 from .guarding import Guard
@@ -25,6 +32,15 @@ from .rows import (
     uses_importance,
 )
 from .softmax import Rows, add_logits, compare_logits, new_rows
+from .solving import (
+    Plan,
+    PlanPiece,
+    column_order,
+    empty_plan,
+    made_units,
+    solve_rows,
+    solver_layout,
+)
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -32,6 +48,8 @@ __all__ = [
     "Function",
     "Guard",
     "Packed",
+    "Plan",
+    "PlanPiece",
     "Precision",
     "Rows",
     "activate",
@@ -39,8 +57,15 @@ __all__ = [
     "add_logits",
     "attend",
     "backends",
+    "column_order",
     "compare_logits",
     "dequantize_rows",
+    "empty_plan",
+    "factor_below",
+    "factor_beside",
+    "factor_diagonal",
+    "gram",
+    "made_units",
     "matmul",
     "native_types",
     "needs_importance",
@@ -51,6 +76,9 @@ __all__ = [
     "quantize_rows",
     "rotate",
     "soft_cap",
+    "solve_factored",
+    "solve_rows",
+    "solver_layout",
     "swiglu_clamped",
     "uses_importance",
 ]

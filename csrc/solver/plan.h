@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* What the solver knows of H for one unit of columns: the block of a type, of which all rows are
+ * solved with the same numbers.  Computed in double precision from the factor R of H, in a fixed
+ * order, and kept in float.
+ *
+ * Let B be the columns of the unit, in the order in which they are solved (from the last to the
+ * first), and g one of its groups of columns that share a scale:
+ *
+ *     feedback  R_BB^-1 R_B,later    what an error of a later column asks of the unit's columns
+ *     whole     S = R_BB^T R_BB      the error of the unit around its target
+ *     inner     R_gg^-1 R_g,later    as feedback, of the later groups of the unit
+ *     outer     S_gg^-1 S_g,others   the same if all other groups are known
+ *     narrow    of R_gg              the error of a group when the groups before it are still free
+ *     wide      of S_gg              the error of a group when all others are known
+ *
+ * narrow and wide each hold the quadratic form of the group and its factors. */
+#ifndef QK_PLAN_H
+#define QK_PLAN_H
+
+/* Sizes of a type's unit. */
+typedef struct unit_shape {
+    size_t unit, group; /* columns */
+} unit_shape;
+
+/* The error of a group: e^T form e = sum over j of pivot[j] * (e[j] + sum over k > j of
+ * upper[j][k] * e[k])^2. */
+typedef struct group_form {
+    const float *form, *upper, *pivot;
+    const float *row_sum; /* of form */
+} group_form;
+
+QK_INLINE size_t group_form_floats(size_t group) { return 2 * group * group + 2 * group; }
+
+/* Floats of a unit's numbers.  A unit of one group has no more than the group's. */
+QK_INLINE size_t unit_floats(unit_shape shape)
+{
+    const size_t n_groups = shape.unit / shape.group;
+    if (n_groups == 1) {
+        return group_form_floats(shape.group);
+    }
+    return 3 * shape.unit * shape.unit + 2 * n_groups * group_form_floats(shape.group);
+}
+
+QK_INLINE group_form group_form_at(const float *p, size_t group)
+{
+    group_form form = {p, p + group * group, p + 2 * group * group,
+                       p + 2 * group * group + group};
+    return form;
+}
+
+QK_INLINE group_form narrow_form(const float *unit, unit_shape shape, size_t g)
+{
+    return group_form_at(unit + g * group_form_floats(shape.group), shape.group);
+}
+
+QK_INLINE group_form wide_form(const float *unit, unit_shape shape, size_t g)
+{
+    return narrow_form(unit, shape, shape.unit / shape.group + g);
+}
+
+/* Where one of the three square matrices of a unit of several groups begins. */
+QK_INLINE size_t unit_square(unit_shape shape, size_t number)
+{
+    const size_t forms = 2 * (shape.unit / shape.group) * group_form_floats(shape.group);
+    return forms + number * shape.unit * shape.unit;
+}
+#define UNIT_WHOLE 0
+#define UNIT_INNER 1
+#define UNIT_OUTER 2
+
+/* ---- making them ---- */
+
+/* x [size][stride] -> U^-1 x for n_cols columns, where U [size] is upper triangular with rows
+ * u_stride apart. */
+QK_FN void solve_upper(const double *u, size_t u_stride, size_t size, double *x, size_t stride,
+                       size_t n_cols)
+{
+    for (size_t i = size; i-- > 0;) {
+        for (size_t p = i + 1; p < size; p++) {
+            subtract_scaled(x + i * stride, u[i * u_stride + p], x + p * stride, n_cols);
+        }
+        for (size_t k = 0; k < n_cols; k++) {
+            x[i * stride + k] /= u[i * u_stride + i];
+        }
+    }
+}
+
+/* The form and the factors of a group from R_gg, upper triangular with rows `stride` apart. */
+QK_FN void make_group_form(const double *r, size_t stride, size_t group, float *out)
+{
+    float *form = out, *upper = form + group * group;
+    float *pivot = upper + group * group, *row_sum = pivot + group;
+    for (size_t i = 0; i < group; i++) {
+        double total = 0;
+        for (size_t j = 0; j < group; j++) {
+            const size_t last = i < j ? i : j;
+            double sum = 0;
+            for (size_t p = 0; p <= last; p++) {
+                sum += r[p * stride + i] * r[p * stride + j];
+            }
+            form[i * group + j] = (float)sum;
+            upper[i * group + j] = j > i ? (float)(r[i * stride + j] / r[i * stride + i]) : 0.0f;
+            total += sum;
+        }
+        pivot[i] = (float)(r[i * stride + i] * r[i * stride + i]);
+        row_sum[i] = (float)total;
+    }
+}
+
+/* R_BB^-1 times the columns of R right of the unit: f32 [unit][n], 0 in the other columns. */
+#define FEEDBACK_COLUMNS 32
+QK_FN void make_feedback(const double *r, size_t n, size_t at, size_t unit, float *feedback)
+{
+    double part[QK_SUPERBLOCK * FEEDBACK_COLUMNS];
+    memset(feedback, 0, unit * n * sizeof(float));
+    for (size_t first = at + unit; first < n; first += FEEDBACK_COLUMNS) {
+        const size_t count = n - first < FEEDBACK_COLUMNS ? n - first : FEEDBACK_COLUMNS;
+        for (size_t i = 0; i < unit; i++) {
+            memcpy(part + i * FEEDBACK_COLUMNS, r + (at + i) * n + first, count * sizeof(double));
+        }
+        solve_upper(r + at * n + at, n, unit, part, FEEDBACK_COLUMNS, count);
+        for (size_t i = 0; i < unit; i++) {
+            for (size_t k = 0; k < count; k++) {
+                feedback[i * n + first + k] = (float)part[i * FEEDBACK_COLUMNS + k];
+            }
+        }
+    }
+}
+
+/* S = R_BB^T R_BB, and from it and R_BB all that a unit of several groups has.  work: f64
+ * [2][unit][unit]. */
+QK_FN void make_squares(const double *r, size_t n, unit_shape shape, double *work, float *unit)
+{
+    const size_t size = shape.unit, group = shape.group, n_groups = size / group;
+    double *whole = work, *solved = work + size * size;
+    float *out[3];
+    for (size_t i = 0; i < 3; i++) {
+        out[i] = unit + unit_square(shape, i);
+    }
+    memset(whole, 0, size * size * sizeof(double));
+    for (size_t p = 0; p < size; p++) {
+        for (size_t i = p; i < size; i++) {
+            subtract_scaled(whole + i * size + p, -r[p * n + i], r + p * n + p, size - p);
+        }
+    }
+    for (size_t g = 0; g < n_groups; g++) {
+        const size_t o = g * group;
+        for (size_t i = 0; i < group; i++) {
+            double *row = solved + i * size;
+            memset(row, 0, size * sizeof(double));
+            for (size_t k = o + group; k < size; k++) {
+                row[k] = r[(o + i) * n + k];
+            }
+        }
+        solve_upper(r + o * n + o, n, group, solved, size, size);
+        for (size_t i = 0; i < group; i++) {
+            for (size_t k = 0; k < size; k++) {
+                out[UNIT_INNER][(o + i) * size + k] = (float)solved[i * size + k];
+                out[UNIT_WHOLE][(o + i) * size + k] = (float)whole[(o + i) * size + k];
+            }
+        }
+        make_group_form(r + o * n + o, n, group, unit + g * group_form_floats(group));
+    }
+    for (size_t g = 0; g < n_groups; g++) { /* S_gg is replaced by its factor, group by group */
+        const size_t o = g * group;
+        double *factor = solved, *others = solved + group * group; /* [group][group], [.][size] */
+        for (size_t i = 0; i < group; i++) {
+            memcpy(factor + i * group, whole + (o + i) * size + o, group * sizeof(double));
+            memcpy(others + i * size, whole + (o + i) * size, size * sizeof(double));
+            memset(others + i * size + o, 0, group * sizeof(double));
+        }
+        factor_diagonal(factor, group, 0, group);
+        solve_factored(factor, group, others, size, size);
+        for (size_t i = 0; i < group; i++) {
+            for (size_t k = 0; k < size; k++) {
+                out[UNIT_OUTER][(o + i) * size + k] = (float)others[i * size + k];
+            }
+        }
+        make_group_form(factor, group, group, unit + (n_groups + g) * group_form_floats(group));
+    }
+}
+
+/* The numbers of the unit at column `at` from r f64 [n][n], and its rows of the feedback. */
+QK_FN void make_unit(const double *r, size_t n, size_t at, unit_shape shape, double *work,
+                     float *unit, float *feedback)
+{
+    const double *own = r + at * n + at;
+    if (shape.unit == shape.group) {
+        make_group_form(own, n, shape.group, unit);
+    } else {
+        make_squares(own, n, shape, work, unit);
+    }
+    make_feedback(r, n, at, shape.unit, feedback);
+}
+
+#endif
