@@ -36,6 +36,10 @@ class Slab:
     """Rows start..stop-1 of a tensor, their target type and their rounding.
 
     It only describes the work: when pickled, the other process reads the rows itself.
+
+    Attributes:
+        tensor, start, stop, type, rounding: as above.
+        share: the first row of the tensor that has this rounding.
     """
 
     tensor: SourceTensor
@@ -43,6 +47,7 @@ class Slab:
     stop: int
     type: QuantType
     rounding: Rounding = NEAREST
+    share: int = 0
 
     @property
     def n_weights(self) -> int:
@@ -68,7 +73,7 @@ class Slab:
         rows = dequantize_rows(stored, tensor.type, tensor.n_cols)
         of, first_row = f"tensor {tensor.name}: ", self.start
         try:
-            converted = self.rounding.quantized(rows, self.type)
+            converted = self.rounding.quantized(rows, self.type, first_row - self.share)
         except NonFiniteError:
             refuse_non_finite(rows, of=of, first_row=first_row)
             raise  # the importance is not finite
@@ -95,6 +100,7 @@ def slabs_of(
     step = max(1, SLAB_WEIGHTS // tensor.n_cols)
     n_share = tensor.n_rows // len(roundings)
     for i, rounding in enumerate(roundings):
-        end = (i + 1) * n_share
-        for start in range(i * n_share, end, step):
-            yield Slab(tensor, start, min(start + step, end), type, rounding)
+        share, end = i * n_share, (i + 1) * n_share
+        for start in range(share, end, step):
+            stop = min(start + step, end)
+            yield Slab(tensor, start, stop, type, rounding, share)
