@@ -12,12 +12,12 @@ from ..cells import Cells
 from .console import Part
 
 if TYPE_CHECKING:  # each command imports the class of its own results
+    from ..calibrating.gain import Gain
     from ..evaluate import Comparison
+    from ..tasks.calibration import CalibrationCheck
     from ..tasks.convert import ConvertReport
     from ..tasks.info import ModelInfo
-    from ..calibrating.gain import Gain
-    from ..tasks.calibration import CalibrationCheck
-from ..tasks.quantize_report import QuantizeReport
+    from ..tasks.quantize_report import QuantizeReport
     from ..tasks.verify import Verification
 
 __all__ = [
