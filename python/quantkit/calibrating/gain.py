@@ -21,8 +21,8 @@ class Gain:
         type: its type.
         fewest_tokens, most_tokens: how many tokens each of its matrices was calibrated
             with; they differ for experts.
-        before: the error of plain rounding with importance.
-        after: the error of the bytes that were chosen.
+        before: the error of plain rounding with importance; None: it is not known.
+        after: the error of the bytes that were chosen; None: it is not known.
         damping: what was added to the diagonal, relative to its mean; one number for
             each part (queries, keys and values of a fused tensor) or matrix.
         sink_weights: the weight of the first position, likewise.
@@ -34,8 +34,8 @@ class Gain:
     type: QuantType
     fewest_tokens: int
     most_tokens: int
-    before: float
-    after: float
+    before: float | None
+    after: float | None
     damping: tuple[float, ...] = ()
     sink_weights: tuple[float, ...] = ()
     plain: tuple[int, ...] = ()
