@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,9 @@ from ..gguf.source import SourceTensor
 from ..quantizing.rounding import NearestRoundings, Rounding
 from ..types import QuantType
 from .gain import Gain
+from .store import Store
 
-__all__ = ["Calibrated", "StoredRounding"]
+__all__ = ["Calibrated", "StoredRounding", "keeping"]
 
 F32 = NDArray[np.float32]
 
@@ -67,14 +67,17 @@ class Calibrated:
         gains: by name, the tensors that were calibrated.
         importance: by name of tensor, the mean squares of its inputs on the calibration
             text, where the caller gave no importance; and what the caller gave.
-        paths: by name, the files of the solved rows.
-        left: removes the files.
+        store: the folder of these files.
     """
 
     gains: Mapping[str, Gain]
     importance: Importance
-    paths: Mapping[str, Path]
-    left: ExitStack = field(default_factory=ExitStack, repr=False)
+    store: Store
+
+    @property
+    def identity(self) -> str:
+        """A hash of everything that determines the solved rows."""
+        return self.store.identity
 
     def of(self, tensor: SourceTensor) -> Sequence[Rounding]:
         """The solved rows of a tensor; `Nearest` for one that was not calibrated.
@@ -83,9 +86,10 @@ class Calibrated:
             ShapeError: the importance does not match the tensor's shape.
         """
         nearest = NearestRoundings(self.importance).of(tensor)
-        if tensor.name not in self.paths:
+        path = self.store.paths.get(tensor.name)
+        if path is None:
             return nearest
-        path, n_share = self.paths[tensor.name], tensor.n_rows // len(nearest)
+        n_share = tensor.n_rows // len(nearest)
         return [
             StoredRounding(path, i * n_share, each.importance)
             for i, each in enumerate(nearest)
@@ -93,16 +97,20 @@ class Calibrated:
 
     def close(self) -> None:
         """Remove the files of the solved rows."""
-        self.left.close()
+        self.store.remove()
 
     def __enter__(self) -> Calibrated:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None or issubclass(kind, Exception):
-            self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.store.leave(kind)
+
+
+@contextmanager
+def keeping(store: Store) -> Iterator[None]:
+    """Leave a store if the block fails; see `Calibrated`."""
+    try:
+        yield
+    except BaseException as error:
+        store.leave(type(error))
+        raise

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..types import QuantType
 
@@ -21,8 +22,8 @@ class Gain:
         type: its type.
         fewest_tokens, most_tokens: how many tokens each of its matrices was calibrated
             with; they differ for experts.
-        before: the error of plain rounding with importance.
-        after: the error of the bytes that were chosen.
+        before: the error of plain rounding with importance; None: it is not known.
+        after: the error of the bytes that were chosen; None: it is not known.
         damping: what was added to the diagonal, relative to its mean; one number for
             each part (queries, keys and values of a fused tensor) or matrix.
         sink_weights: the weight of the first position, likewise.
@@ -34,9 +35,13 @@ class Gain:
     type: QuantType
     fewest_tokens: int
     most_tokens: int
-    before: float
-    after: float
+    before: float | None
+    after: float | None
     damping: tuple[float, ...] = ()
     sink_weights: tuple[float, ...] = ()
     plain: tuple[int, ...] = ()
     kept_plain: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The gain as a dict for JSON."""
+        return {**asdict(self), "type": self.type.name}

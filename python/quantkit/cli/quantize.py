@@ -306,11 +306,11 @@ def _calibration(
     files = [text for text in texts if text != BUILT_IN]
     if files and len(files) < len(texts):
         raise typer.BadParameter("--calibrate builtin cannot be combined with files")
-    known = {"tokens": tokens, "effort": effort}
     return Calibration(
         files,
-        options=TextOptions(chat=chat),
-        **{name: value for name, value in known.items() if value is not None},
+        Calibration.tokens if tokens is None else tokens,
+        effort or Calibration.effort,
+        TextOptions(chat=chat),
     )
 
 

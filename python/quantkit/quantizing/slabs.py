@@ -86,7 +86,11 @@ class Slab:
 
 
 def slabs_of(
-    tensor: SourceTensor, type: QuantType, roundings: Sequence[Rounding] = (NEAREST,)
+    tensor: SourceTensor,
+    type: QuantType,
+    roundings: Sequence[Rounding] = (NEAREST,),
+    first: int = 0,
+    last: int | None = None,
 ) -> Iterator[Slab]:
     """The slabs of a tensor, in order of rows.
 
@@ -94,13 +98,15 @@ def slabs_of(
         tensor: the tensor.
         type: the target type.
         roundings: one for each equal share of the rows; a slab never spans two shares.
+        first, last: only rows first..last-1 of the tensor; None: to its end.
     """
     if not tensor.n_weights:  # however many rows without weights
         return
+    last = tensor.n_rows if last is None else last
     step = max(1, SLAB_WEIGHTS // tensor.n_cols)
-    n_share = tensor.n_rows // len(roundings)
+    n_share = (last - first) // len(roundings)
     for i, rounding in enumerate(roundings):
-        share, end = i * n_share, (i + 1) * n_share
+        share, end = first + i * n_share, first + (i + 1) * n_share
         for start in range(share, end, step):
             stop = min(start + step, end)
             yield Slab(tensor, start, stop, type, rounding, share)

@@ -78,7 +78,7 @@ def calibrated_file(
     with calibrate(
         *(source, types, calibration),
         importance=importance,
-        work=work_folder(target) if source.paths else None,
+        work=work_folder(target) if getattr(source, "paths", ()) else None,
         threads=threads,
         progress=progress,
         notify=notify,
@@ -174,8 +174,11 @@ def check_calibration(
     difference = result.versus("calibrated", "plain")
     return CalibrationCheck(
         len(held_out),
-        *(by_name[name].ppl for name in ("base", "plain", "calibrated")),
-        *(by_name[name].kld_mean for name in ("plain", "calibrated")),
+        by_name["base"].ppl,
+        by_name["plain"].ppl,
+        by_name["calibrated"].ppl,
+        by_name["plain"].kld_mean,
+        by_name["calibrated"].kld_mean,
         difference.kld_difference,
         difference.kld_difference_error,
     )

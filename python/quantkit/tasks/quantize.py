@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from ..calibrating.calibrated import Calibrated
 from ..calibrating.calibration import Calibration
+from ..calibrating.gain import Gain
 from ..errors import OptionError
 from ..execution.workers import Workers
 from ..files.open_files import WatchedFiles
@@ -211,7 +212,8 @@ def quantize_file(
             progress=progress,
             notify=notify,
         )
-    gains, found = {}, None
+    gains: Mapping[str, Gain] = {}
+    found = None
     if isinstance(roundings, Calibrated):
         gains = roundings.gains
         if check and calibration is not None:
