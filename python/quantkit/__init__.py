@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .arrays.quantized import dequantize as dequantize
     from .arrays.quantized import quantize as quantize
     from .calibrating.calibration import Calibration as Calibration
+    from .calibrating.calibration import Effort as Effort
     from .calibrating.gain import Gain as Gain
     from .cells import Cells as Cells
     from .collecting.collection import imatrix as imatrix
@@ -111,6 +112,7 @@ _MODULES = {
     "ConvertReport": "tasks.convert",
     "Difference": "tasks.verify",
     "Edits": "sources.edits",
+    "Effort": "calibrating.calibration",
     "Field": "gguf",
     "FileType": "gguf.keys",
     "FormatError": "errors",
