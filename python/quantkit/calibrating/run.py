@@ -19,6 +19,7 @@ from ..types import QuantType
 from .calibrated import Calibrated, keeping
 from .calibration import Calibration
 from .gain import Gain
+from .mixture import mixture_texts
 from .model_pass import ModelPass, solvable
 from .sample import Sample, sample_of
 from .store import Store
@@ -67,9 +68,8 @@ def calibrate(
     """
     check_callbacks(progress=progress, notify=notify)
     check_source(source)
-    sample = sample_of(
-        source, calibration.texts, calibration.tokens, calibration.options
-    )
+    texts = calibration.texts or mixture_texts()
+    sample = sample_of(source, texts, calibration.tokens, calibration.options)
     return calibrate_on(
         *(source, types, sample),
         effort=calibration.effort,
