@@ -74,6 +74,11 @@ class Calibrated:
     importance: Importance
     store: Store
 
+    @property
+    def identity(self) -> str:
+        """A hash of everything that determines the solved rows."""
+        return self.store.identity
+
     def of(self, tensor: SourceTensor) -> Sequence[Rounding]:
         """The solved rows of a tensor; `Nearest` for one that was not calibrated.
 

@@ -1,10 +1,9 @@
-"""What to calibrate with: the text, and how thoroughly."""
+"""What to calibrate on, and how thoroughly."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 from ..errors import OptionError
@@ -19,35 +18,41 @@ Effort = Literal["fast", "best"]
 
 @dataclass(frozen=True)
 class Calibration:
-    """The text of a calibration, and how thorough it is.
+    """Texts and options of calibrated rounding; see docs/calibration.md.
 
     Attributes:
         texts: a str is the text itself, a Path is a UTF-8 file (*.jsonl: documents);
-            none: the built-in mixture.
-        tokens: how many tokens of them to use at most, spread evenly.
-        effort: "fast": one pass of the unquantized model; "best": matrices are solved
-            one after the other, for inputs that the earlier ones have changed.
-        options: how texts are cut; `stride` is not allowed.
+            one or several.  Without any, a mixture that comes with quantkit is used.
+        tokens: the number of tokens to run the model on, at most; they are taken
+            evenly from all texts.  At least two sequences.
+        effort: "fast": the inputs of matrices are those of the unquantized model.
+            "best": those of the model quantized so far, beside the unquantized one;
+            slower, and better.
+        options: how texts are cut; see `TextOptions`.  Windows do not overlap, so
+            `stride` is not allowed.
 
     Raises:
         OptionError: a value is not valid.
+
+    Example:
+        >>> Calibration(["Once upon a time ..."], tokens=4096).effort
+        'fast'
     """
 
-    texts: Sequence[TextLike] = ()
+    texts: TextLike | Sequence[TextLike] = ()
     tokens: int = 131072
     effort: Effort = "fast"
     options: TextOptions = DEFAULT
 
     def __post_init__(self) -> None:
         given = self.texts
-        if isinstance(given, str | Path) or given:
-            object.__setattr__(self, "texts", tuple(as_texts(given)))
-        ctx = checked_options(self.options).ctx
-        object.__setattr__(self, "tokens", as_integer(self.tokens, "tokens", 2 * ctx))
+        is_none = not isinstance(given, str) and given == ()
+        texts = () if is_none else tuple(as_texts(given))
+        object.__setattr__(self, "texts", texts)
+        if checked_options(self.options).stride is not None:
+            raise OptionError("`stride` is not allowed in a calibration")
+        least = 2 * self.options.ctx
+        object.__setattr__(self, "tokens", as_integer(self.tokens, "tokens", least))
         if self.effort not in get_args(Effort):
-            raise OptionError(
-                f"`effort` is {self.effort!r}; expected one of "
-                f"{', '.join(get_args(Effort))}"
-            )
-        if self.options.stride is not None:
-            raise OptionError("`stride` is not allowed: chunks do not overlap")
+            known = " or ".join(map(repr, get_args(Effort)))
+            raise OptionError(f"`effort` is {self.effort!r}; expected {known}")

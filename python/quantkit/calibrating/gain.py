@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..types import QuantType
 
@@ -40,3 +41,7 @@ class Gain:
     sink_weights: tuple[float, ...] = ()
     plain: tuple[int, ...] = ()
     kept_plain: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The gain as a dict for JSON."""
+        return {**asdict(self), "type": self.type.name}

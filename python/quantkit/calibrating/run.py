@@ -15,6 +15,7 @@ from ..inference.damage import damage_named
 from ..parameters import check_callbacks
 from ..progress import Notify, Progress
 from ..sources.checking import check_source
+from ..tokens.texts import as_texts
 from ..types import QuantType
 from .calibrated import Calibrated, keeping
 from .calibration import Calibration
@@ -24,7 +25,7 @@ from .model_pass import ModelPass, solvable
 from .sample import Sample, sample_of
 from .store import Store
 
-__all__ = ["Calibrated", "Gain", "calibrate", "calibrate_on"]
+__all__ = ["Calibrated", "Gain", "calibrate", "calibrate_on", "sample_for"]
 
 EFFORTS = {"fast": 1, "best": 2}
 """The number of streams by effort."""
@@ -68,10 +69,8 @@ def calibrate(
     """
     check_callbacks(progress=progress, notify=notify)
     check_source(source)
-    texts = calibration.texts or mixture_texts()
-    sample = sample_of(source, texts, calibration.tokens, calibration.options)
     return calibrate_on(
-        *(source, types, sample),
+        *(source, types, sample_for(source, calibration)),
         effort=calibration.effort,
         importance=importance,
         work=work,
@@ -79,6 +78,16 @@ def calibrate(
         progress=progress,
         notify=notify,
     )
+
+
+def sample_for(source: ModelSource, calibration: Calibration) -> Sample:
+    """The tokens of a calibration, as the model reads them.
+
+    Raises:
+        QuantkitError: the text is too short.
+    """
+    texts = as_texts(calibration.texts or mixture_texts())
+    return sample_of(source, texts, calibration.tokens, calibration.options)
 
 
 def calibrate_on(

@@ -15,7 +15,6 @@ import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -24,6 +23,8 @@ from zlib import crc32
 import numpy as np
 
 from ..errors import OutputError
+from ..files.identity import hash_pieces
+from ..files.json_file import json_text
 from ..files.records import RecordFile
 from ..files.target import output_errors
 from ..files.whole_file import replace_file
@@ -81,6 +82,11 @@ class Store:
             f"another process calibrates in {folder}; wait for it",
         )
         self._recall(self._journal)
+
+    @property
+    def identity(self) -> str:
+        """A hash of `of`."""
+        return hash_pieces([json_text(self._of).encode()])
 
     def streams(
         self, n: int, chunks: tuple[int, ...], alone: tuple[int, ...]
@@ -141,7 +147,7 @@ class Store:
             file = io.BytesIO()
             np.savez(file, *(outcome.importance for outcome in outcomes.values()))
             replace_file(self.folder / f"importance-{number}.npz", file.getvalue())
-            gains = [_to_json(self.gains[name]) for name in outcomes]
+            gains = [self.gains[name].to_dict() for name in outcomes]
             streams = [_checksum(stream) for stream in after]
             self._journal.write({"rows": rows, "gains": gains, "streams": streams})
         self.n_done += 1
@@ -224,10 +230,6 @@ class Store:
 
 def _checksum(stream: Stream) -> int:
     return crc32(stream.alone.data, crc32(stream.chunks.data))
-
-
-def _to_json(gain: Gain) -> dict[str, Any]:
-    return {**asdict(gain), "type": gain.type.name}
 
 
 def _of_json(values: dict[str, Any]) -> Gain:
