@@ -74,7 +74,8 @@ class ModelPass:
             progress("calibrate", self.store.n_done, total)
 
     def _calibrate_next(self) -> None:
-        number, streams = self.store.n_done, self._streams()
+        streams = self._streams()
+        number = self.store.n_done
         solver = self._solver()
         gatherer = Gatherer(self._weights, self.sample, self.workers)
         layers = LayerPass(gatherer, solver)
@@ -131,7 +132,10 @@ class ModelPass:
                 self._weights.rounded[name] = solver.plain(name), type
 
     def _streams(self) -> Sequence[Stream]:
-        """The streams before the next layer."""
+        """The streams before the next layer.
+
+        If those of an earlier run are damaged, the first layer is the next one.
+        """
         width = self._model.embedding.shape[1]
         shapes = (*self.sample.chunks.shape, width), (len(self.sample.alone), width)
         streams = self.store.streams(self.n_streams, *shapes)
