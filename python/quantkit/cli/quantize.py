@@ -224,8 +224,9 @@ def quantize_command(
         token_embedding_type,
         leave_output_tensor,
     )
-    if chat and not calibrate:
-        raise typer.BadParameter("--chat needs --calibrate")
+    for option, is_given in {"--chat": chat, "--check": check}.items():
+        if is_given and not calibrate:
+            raise typer.BadParameter(f"{option} needs --calibrate")
     calibration = calibration_of(calibrate, calibration_tokens, effort, chat=chat)
     type = _type_argument(model, out, type, has_recipe=bool(recipe or recipe_from))
     base, overrides = chosen_recipe(type, own, recipe, recipe_from)
