@@ -21,7 +21,7 @@ from .capturing import CapturedWeights, Part
 from .choosing import Problem, choose, solve
 from .gathering import Gathered
 from .outcome import Outcome, PartOutcome
-from .sink import sink_weight
+from .sink import SinkWeights
 from .site import Site
 from .sums import F64
 
@@ -48,6 +48,7 @@ class Solver:
         types: the wanted type of each tensor.
         importance: by tensor name, what the user gave.
         workers: solve some rows at a time.
+        sink: the weights of the first position.
         outcomes: by tensor name.
     """
 
@@ -56,6 +57,7 @@ class Solver:
     types: Mapping[str, QuantType]
     importance: Importance
     workers: Workers
+    sink: SinkWeights = field(default_factory=SinkWeights)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def solve(self, parts: Sequence[Part], gathered: Gathered) -> None:
@@ -140,7 +142,7 @@ class Solver:
 
     def _sink_weight(self, part: Part) -> float:
         parts = self.weights.parts(part.tensor)
-        return sink_weight(part.tensor, parts.index(part) if part in parts else 0)
+        return self.sink.of(part.tensor, parts.index(part) if part in parts else 0)
 
     def _outcome(self, name: str) -> Outcome:
         if name not in self.outcomes:
