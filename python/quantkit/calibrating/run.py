@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +151,8 @@ def calibrate_on(
     ):
         n_streams = EFFORTS[effort]
         ModelPass(source, types, sample, n_streams, given, store, workers).run(progress)
+    if notify is not None and (message := unreached(store.gains.values())):
+        notify(message)
     return Calibrated(store.gains, {**store.importance, **given}, store)
 
 
@@ -168,4 +170,16 @@ def short_text(
     return (
         f"{sample.n_tokens} tokens of text are few for matrices with {widest.n_cols} "
         f"inputs, such as {widest.name!r}; they gain more with {needed} or more"
+    )
+
+
+def unreached(gains: Iterable[Gain]) -> str | None:
+    """What to tell the user if experts were not calibrated; else None."""
+    lacking = [gain for gain in gains if gain.most_tokens and not gain.fewest_tokens]
+    if not lacking:
+        return None
+    return (
+        f"some experts of {len(lacking)} tensors, such as {lacking[0].tensor!r}, were "
+        "chosen for no token of the text; they are rounded without calibration: use "
+        "more text, or other text"
     )
