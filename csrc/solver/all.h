@@ -10,10 +10,12 @@
 #include "factor.h"
 #include "plan.h"
 #include "levels.h"
+#include "codebook_group.h"
 #include "group.h"
 #include "superblock.h"
 #include "block_types.h"
 #include "k_types.h"
+#include "codebook_types.h"
 
 /* Types with a solver: X(NAME, name, GGUF type number) */
 #define QK_SOLVED_FORMATS(X)                                                                       \
@@ -27,8 +29,15 @@
     X(Q4_K, q4_k, 12)                                                                              \
     X(Q5_K, q5_k, 13)                                                                              \
     X(Q6_K, q6_k, 14)                                                                              \
+    X(IQ2_XXS, iq2_xxs, 16)                                                                        \
+    X(IQ2_XS, iq2_xs, 17)                                                                          \
+    X(IQ3_XXS, iq3_xxs, 18)                                                                        \
+    X(IQ1_S, iq1_s, 19)                                                                            \
     X(IQ4_NL, iq4_nl, 20)                                                                          \
+    X(IQ3_S, iq3_s, 21)                                                                            \
+    X(IQ2_S, iq2_s, 22)                                                                            \
     X(IQ4_XS, iq4_xs, 23)                                                                          \
+    X(IQ1_M, iq1_m, 29)                                                                            \
     X(TQ1_0, tq1_0, 34)                                                                            \
     X(TQ2_0, tq2_0, 35)                                                                            \
     X(MXFP4, mxfp4, 39)                                                                            \

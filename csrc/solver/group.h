@@ -16,6 +16,7 @@
 typedef struct group_rule {
     int n;
     levels level;
+    const solver_book *book; /* of LEVELS_BOOK, else NULL */
     int has_min;
     grid_kind grid, min_grid; /* of the scale and the minimum, once their units are known */
     float scale_low, scale_high, min_low, min_high; /* for GRID_WHOLE */
@@ -61,12 +62,28 @@ QK_INLINE lf32 group_value(lf32 scale, lf32 min, lf32 level)
     return lf32_sub(lf32_mul(scale, level), min);
 }
 
+/* round_group for a codebook type. */
+QK_FN void round_codebooks(const group_rule *rule, const group_form *form, const lf32 *target,
+                           const lf32 *scale, group_work *work, lf32 *error)
+{
+    for (int a = 0; a < GROUP_ABREAST; a++) {
+        error[a] = round_codebook(rule->book, form, rule->n, target, scale[a], work->next);
+        for (int j = 0; j < rule->n; j++) {
+            work->level[j][a] = work->next[j];
+        }
+    }
+}
+
 /* Codes of a target for GROUP_ABREAST scales and minimums: work->level, and their errors. */
 QK_FN void round_group(const group_rule *rule, const group_form *form, const lf32 *target,
                        const lf32 *scale, const lf32 *min, group_work *work, lf32 *error)
 {
     const int n = rule->n;
     lf32(*e)[GROUP_ABREAST] = work->error, (*level)[GROUP_ABREAST] = work->level;
+    if (rule->book) {
+        round_codebooks(rule, form, target, scale, work, error);
+        return;
+    }
     lf32 inverse[GROUP_ABREAST];
     for (int a = 0; a < GROUP_ABREAST; a++) {
         inverse[a] = lf32_reciprocal_or_0(scale[a]);
@@ -301,8 +318,9 @@ QK_FN void try_neighbours(const group_rule *rule, const group_form *form, const 
         lf32 s[GROUP_ABREAST], m[GROUP_ABREAST];
         for (int a = 0; a < GROUP_ABREAST; a++) {
             const int *by = step[rule->has_min][first + a];
+            const float step_size = rule->grid == GRID_ODD ? 2.0f : 1.0f;
             s[a] = on_grid(rule->grid, rule->scale_low, rule->scale_high,
-                           lf32_add(scale, lf32_set1((float)by[0])));
+                           lf32_add(scale, lf32_set1(step_size * (float)by[0])));
             m[a] = on_grid(rule->min_grid, rule->min_low, rule->min_high,
                            lf32_add(min, lf32_set1((float)by[1])));
         }
@@ -324,11 +342,11 @@ QK_FN void refine_group(const group_rule *rule, const group_form *form, const lf
         fit->error = lf32_select(better, error, fit->error);
         fit->scale = lf32_select(better, scale, fit->scale);
         fit->min = lf32_select(better, min, fit->min);
-        if (round % 2) {
+        if (round % 2 && !rule->book) {
             descend_group(rule, form, target, unit, work, fit);
             continue;
         }
-        if (unit.known && rule->grid == GRID_WHOLE) {
+        if (unit.known && (rule->grid == GRID_WHOLE || rule->grid == GRID_ODD)) {
             try_neighbours(rule, form, target, unit, work, fit);
             continue;
         }
@@ -341,16 +359,20 @@ QK_FN void refine_group(const group_rule *rule, const group_form *form, const lf
     }
 }
 
-/* All levels 0: what any group can be, and what stays where no error is a number. */
+/* All levels 0, or the least that a codebook has: what any group can be, and what stays where no
+ * error is a number. */
 QK_FN void empty_group(const group_rule *rule, const group_form *form, const lf32 *target,
-                           group_work *work, group_fit *fit)
+                       units unit, group_work *work, group_fit *fit)
 {
     const lf32 zero = lf32_set1(0.0f);
+    const lf32 level = rule->book ? book_first_level(rule->book) : nearest_level(rule->level, zero);
     for (int j = 0; j < rule->n; j++) {
-        fit->level[j] = nearest_level(rule->level, zero);
+        fit->level[j] = level;
     }
-    fit->scale = fit->min = zero;
-    fit->error = fit_error(form, rule->n, target, zero, zero, fit->level, work->error[0]);
+    fit->scale = rule->book ? grid_scale(rule, unit, zero) : zero;
+    fit->min = zero;
+    fit->error = fit_error(form, rule->n, target, lf32_mul(unit.scale, fit->scale), zero,
+                           fit->level, work->error[0]);
     lmask is_number = lf32_gt(lf32_set1(FLT_MAX), fit->error);
     fit->error = lf32_select(is_number, fit->error, lf32_set1(FLT_MAX));
 }
@@ -359,7 +381,7 @@ QK_FN void empty_group(const group_rule *rule, const group_form *form, const lf3
 QK_FN void solve_group(const group_rule *rule, const group_form *form, const lf32 *target,
                            units unit, group_work *work, group_fit *fit)
 {
-    empty_group(rule, form, target, work, fit);
+    empty_group(rule, form, target, unit, work, fit);
     if (rule->has_min) {
         search_range(rule, form, target, unit, work, fit);
     } else {

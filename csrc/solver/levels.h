@@ -7,16 +7,18 @@
 typedef enum level_kind {
     LEVELS_WHOLE, /* the integers low..high */
     LEVELS_IQ4,   /* those of iq4.h */
-    LEVELS_E2M1   /* twice the numbers of four bits: mxfp4.h */
+    LEVELS_E2M1,  /* twice the numbers of four bits: mxfp4.h */
+    LEVELS_BOOK   /* entries of a codebook: codebook_group.h */
 } level_kind;
 
 /* On which numbers a scale or a minimum must lie. */
 typedef enum grid_kind {
-    GRID_ANY,     /* on all: before the unit they are multiples of is known */
-    GRID_WHOLE,   /* integer multiples of a unit */
-    GRID_HALF,    /* half-precision numbers */
-    GRID_POWER,   /* powers of two: the scales of MXFP4 */
-    GRID_UE4M3    /* those of NVFP4 */
+    GRID_ANY,   /* on all: before the unit they are multiples of is known */
+    GRID_WHOLE, /* integer multiples of a unit */
+    GRID_ODD,   /* odd ones */
+    GRID_HALF,  /* half-precision numbers */
+    GRID_POWER, /* powers of two: the scales of MXFP4 */
+    GRID_UE4M3  /* those of NVFP4 */
 } grid_kind;
 
 typedef struct levels {
@@ -56,6 +58,11 @@ QK_INLINE lf32 on_grid(grid_kind kind, float low, float high, lf32 x)
     case GRID_WHOLE: {
         lf32 v = lf32_lesser(x, lf32_set1(high));
         return lf32_round(lf32_greater(v, lf32_set1(low)));
+    }
+    case GRID_ODD: {
+        lf32 v = lf32_greater(lf32_lesser(x, lf32_set1(high)), lf32_set1(low));
+        v = lf32_round(lf32_mul(lf32_sub(v, lf32_set1(1.0f)), lf32_set1(0.5f)));
+        return lf32_add(lf32_add(v, v), lf32_set1(1.0f));
     }
     case GRID_HALF:
         return lf32_through_f16(

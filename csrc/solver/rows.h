@@ -120,6 +120,9 @@ QK_INLINE li32 code_of_level(const unit_rule *rule, lf32 level)
     if (rule->group.level.kind == LEVELS_IQ4) {
         return iq4_nearest(level);
     }
+    if (rule->group.level.kind == LEVELS_BOOK) {
+        return code_of_book_level(rule->group.book, level);
+    }
     if (rule->group.level.kind == LEVELS_WHOLE) {
         return li32_add(li32_trunc(level), li32_set1(rule->offset));
     }
