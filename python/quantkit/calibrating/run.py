@@ -22,6 +22,7 @@ from .calibration import Calibration
 from .gain import Gain
 from .mixture import mixture_texts
 from .model_pass import ModelPass, solvable
+from .narrowness import breadth_of_sample
 from .sample import Sample, sample_of
 from .store import Store
 
@@ -69,8 +70,11 @@ def calibrate(
     """
     check_callbacks(progress=progress, notify=notify)
     check_source(source)
+    sample = sample_for(source, calibration)
+    if notify is not None and calibration.texts:
+        _say_narrow(source, sample, calibration, threads, notify)
     return calibrate_on(
-        *(source, types, sample_for(source, calibration)),
+        *(source, types, sample),
         effort=calibration.effort,
         importance=importance,
         work=work,
@@ -127,6 +131,20 @@ def calibrate_on(
     if notify is not None and (message := unreached(store.gains.values())):
         notify(message)
     return Calibrated(store.gains, {**store.importance, **given}, store)
+
+
+def _say_narrow(
+    source: ModelSource,
+    sample: Sample,
+    calibration: Calibration,
+    threads: int | Workers | None,
+    notify: Notify,
+) -> None:
+    """Tell the user if the text is narrow."""
+    with damage_named(source), kept_open(workers_of(threads)) as workers:
+        found = breadth_of_sample(source, sample, calibration.options, workers)
+    if found is not None and found.warning is not None:
+        notify(found.warning)
 
 
 def short_text(
