@@ -17,9 +17,9 @@ QK_FN size_t factor_diagonal(double *h, size_t n, size_t at, size_t size)
         if (!(row[r] > 0) || row[r] > DBL_MAX) {
             return r - at;
         }
-        const double root = sqrt(row[r]);
-        for (size_t j = r; j < at + size; j++) {
-            row[j] /= root;
+        row[r] = sqrt(row[r]);
+        for (size_t j = r + 1; j < at + size; j++) {
+            row[j] /= row[r];
         }
         for (size_t i = r + 1; i < at + size; i++) {
             for (size_t j = i; j < at + size; j++) {

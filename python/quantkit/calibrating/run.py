@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from .._native import active_backend
 from .._version import __version__
 from ..execution.workers import Workers, kept_open, workers_of
@@ -26,7 +28,15 @@ from .narrowness import breadth_of_sample
 from .sample import Sample, sample_of
 from .store import Store
 
-__all__ = ["Calibrated", "Gain", "calibrate", "calibrate_on", "sample_for"]
+__all__ = [
+    "Calibrated",
+    "Gain",
+    "awaited_importance",
+    "calibrate",
+    "calibrate_on",
+    "calibration_identity",
+    "sample_for",
+]
 
 EFFORTS = {"fast": 1, "best": 2}
 """The number of streams by effort."""
@@ -92,6 +102,23 @@ def sample_for(source: ModelSource, calibration: Calibration) -> Sample:
     """
     texts = as_texts(calibration.texts or mixture_texts())
     return sample_of(source, texts, calibration.tokens, calibration.options)
+
+
+def calibration_identity(source: ModelSource, calibration: Calibration) -> str:
+    """A hash of what determines the solved rows, beside the model and the types."""
+    sample = sample_for(source, calibration)
+    how = f"{__version__} {active_backend().ops} {calibration.effort}"
+    pieces = how.encode(), sample.chunks.tobytes(), sample.alone.tobytes()
+    return hash_pieces(pieces)
+
+
+def awaited_importance(source: ModelSource) -> Importance:
+    """Stands for the importance that calibration will give, when types are chosen."""
+    return {
+        name: np.ones(tensor.n_cols, np.float32)
+        for name, tensor in source.tensors.items()
+        if name.startswith("blk.") and len(tensor.shape) > 1
+    }
 
 
 def calibrate_on(
