@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from quantkit.calibrating.run import calibrate, calibrate_on
 from quantkit.calibrating.sample import Sample, sample_of
 from quantkit.calibrating.sink import HERE, SinkWeights
 from quantkit.errors import NonFiniteError, QuantkitError
-from quantkit.execution.workers import Threads
+from quantkit.execution.workers import Pool, Threads
 from quantkit.gguf.source import ModelSource, SourceTensor
 from quantkit.inference.weights import load_model, load_weights
 from quantkit.quantizing.rounding import NearestRoundings
@@ -209,3 +210,13 @@ def test_activations_that_are_not_finite_name_the_tensor(tmp_path: Path) -> None
     damaged: Any = SimpleNamespace(metadata=source.metadata, tensors=tensors)
     with pytest.raises(NonFiniteError, match=r"blk\.1\.attn_q.*blk\.1\.attn_norm"):
         calibrate_on(damaged, types_of(damaged), sample_for(damaged))
+
+
+def test_workers_in_other_processes_stand_for_as_many_threads() -> None:
+    """Activations stay in this process, so nothing of the work is pickled."""
+    source, types = model_and_types()
+    sample = sample_of(source, [TEXT], 256, TextOptions(ctx=64))
+    with ProcessPoolExecutor(2) as processes:
+        found = calibrate_on(source, types, sample, threads=Pool(processes, 2))
+    with found, calibrate_on(source, types, sample, threads=1) as other:
+        assert found.gains == other.gains
