@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 from quantkit.arrays.rows import dequantize_rows
 from quantkit.calibrating import stages
 from quantkit.calibrating.calibration import Calibration
+from quantkit.calibrating.mixture import mixture_texts
+from quantkit.calibrating.narrowness import breadth_of_sample
 from quantkit.calibrating.run import calibrate, calibrate_on
 from quantkit.calibrating.sample import Sample, sample_of
 from quantkit.calibrating.sink import HERE, SinkWeights
 from quantkit.errors import NonFiniteError, QuantkitError
+from quantkit.execution.workers import Pool, Threads
 from quantkit.gguf.source import ModelSource, SourceTensor
 from quantkit.inference.weights import load_model, load_weights
 from quantkit.quantizing.rounding import NearestRoundings
@@ -175,9 +179,21 @@ def test_few_tokens_are_noticed() -> None:
     said: list[str] = []
     calibration = Calibration([TEXT], 1024, options=TextOptions(ctx=64))
     calibrate(source, types, calibration, notify=said.append).close()
-    assert len(said) == 1
-    assert "768 inputs" in said[0]
-    assert "ffn_down" in said[0]
+    (few,) = [message for message in said if "inputs" in message]
+    assert "768 inputs" in few
+    assert "ffn_down" in few
+
+
+@pytest.mark.parametrize("is_narrow", [False, True])
+def test_a_narrow_text_is_noticed(is_narrow: bool) -> None:
+    """One sentence over and over, beside files of the built-in mixture."""
+    source, _ = model_and_types()
+    options = TextOptions(ctx=512)
+    texts = ["No one would have believed it. " * 300] if is_narrow else mixture_texts()
+    sample = sample_of(source, texts, 8192, options)
+    found = breadth_of_sample(source, sample, options, Threads(1))
+    assert found is not None
+    assert (found.warning is not None) == is_narrow
 
 
 def test_activations_that_are_not_finite_name_the_tensor(tmp_path: Path) -> None:
@@ -194,3 +210,13 @@ def test_activations_that_are_not_finite_name_the_tensor(tmp_path: Path) -> None
     damaged: Any = SimpleNamespace(metadata=source.metadata, tensors=tensors)
     with pytest.raises(NonFiniteError, match=r"blk\.1\.attn_q.*blk\.1\.attn_norm"):
         calibrate_on(damaged, types_of(damaged), sample_for(damaged))
+
+
+def test_workers_in_other_processes_stand_for_as_many_threads() -> None:
+    """Activations stay in this process, so nothing of the work is pickled."""
+    source, types = model_and_types()
+    sample = sample_of(source, [TEXT], 256, TextOptions(ctx=64))
+    with ProcessPoolExecutor(2) as processes:
+        found = calibrate_on(source, types, sample, threads=Pool(processes, 2))
+    with found, calibrate_on(source, types, sample, threads=1) as other:
+        assert found.gains == other.gains
