@@ -15,7 +15,7 @@
 #define QK_CODEBOOK_GROUP_H
 
 #define BOOK_COLUMNS 8     /* taken at a time: one entry, or two of four weights */
-#define MOST_CANDIDATES 32 /* of a list, that are tried */
+#define MOST_CANDIDATES 24 /* of a list, that are tried */
 
 typedef struct solver_book {
     codebook_entries entries;
