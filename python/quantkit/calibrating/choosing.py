@@ -21,6 +21,7 @@ from ..types import QuantType
 from .measuring import Errors, Held, errors_of
 from .site import Quadratic
 from .solving import plan_of, solved
+from .sums import F64
 from .targets import Targets
 
 __all__ = ["Chosen", "Problem", "Solved", "choose", "solve"]
@@ -59,6 +60,13 @@ class Problem:
         matrix = self.matrix
         return dequantize_rows(matrix.data[rows], matrix.type, matrix.n_cols)
 
+    def lag(self, targets: Targets, rows: NDArray[np.intp] | slice) -> F64 | None:
+        """What is known of the lag for some rows."""
+        if targets.lag is None:
+            return None
+        last = self.first_row + self.matrix.shape[0]
+        return targets.lag[self.first_row : last][rows]
+
     def made(
         self, data: NDArray[np.uint8], rows: NDArray[np.intp] | slice
     ) -> TypedMatrix:
@@ -88,10 +96,7 @@ class Chosen:
         """Rows of a part, solved."""
         wanted = problem.weights(rows)
         if self.targets is not None:
-            lag = self.targets.lag
-            if lag is not None:
-                last = problem.first_row + problem.matrix.shape[0]
-                lag = lag[problem.first_row : last][rows]
+            lag = problem.lag(self.targets, rows)
             wanted = self.targets.rows(wanted, lag, workers)
         return problem.made(solved(self.plan, wanted, workers), rows)
 
@@ -147,21 +152,17 @@ def _best_targets(
     workers: Workers,
 ) -> Targets | None:
     """The targets whose ridge has the least error before rounding."""
-    best: tuple[float, Targets] | None = None
+    if quadratic.change is None:
+        return None
+    errors, targets = {}, None
     for ridge in RIDGES:
+        targets = None  # so that there is only one factor in memory
         targets = Targets.of(quadratic, ridge, workers)
-        if targets is None:
-            return None
-        lag = targets.lag
-        if lag is not None:
-            lag = lag[tried.first_row : tried.first_row + tried.matrix.shape[0]][rows]
-        wanted = targets.rows(tried.weights(rows), lag, workers)
+        wanted = targets.rows(tried.weights(rows), tried.lag(targets, rows), workers)
         made = TypedMatrix(wanted.view(np.uint8), QuantType.F32, tried.matrix.n_cols)
-        found = errors_of(held, tried.matrix, [made], workers, rows).errors[0]
-        if best is None or found < best[0]:
-            best = found, targets
-    assert best is not None
-    return best[1]
+        errors[ridge] = errors_of(held, tried.matrix, [made], workers, rows).errors[0]
+    best = min(RIDGES, key=lambda ridge: errors[ridge])
+    return targets if best == ridge else Targets.of(quadratic, best, workers)
 
 
 def solve(

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from ..execution.workers import Workers
 from ..forward.decoder import EMBEDDING, OUTPUT, Decoder
 from ..gguf.importance import Importance
@@ -18,8 +20,9 @@ from .gathering import Gatherer
 from .layers import LayerPass, head_of
 from .parts import Solver
 from .sample import Sample
+from .sink import SinkWeights, weights_of_layer
 from .store import Store
-from .streams import Stream
+from .streams import Step, Stream
 
 __all__ = ["ModelPass", "solvable"]
 
@@ -74,8 +77,11 @@ class ModelPass:
             progress("calibrate", self.store.n_done, total)
 
     def _calibrate_next(self) -> None:
-        number, streams = self.store.n_done, self._streams()
+        streams = self._streams()
+        number = self.store.n_done
         solver = self._solver()
+        if number < len(self._model.layers):
+            solver.sink = self._sink(number, streams[0])
         gatherer = Gatherer(self._weights, self.sample, self.workers)
         layers = LayerPass(gatherer, solver)
         if number == len(self._model.layers):
@@ -90,6 +96,13 @@ class ModelPass:
         layers.calibrate(self._model.layers[number], names, streams, after)
         self.store.finish(solver.outcomes, after)
         self._weights.forget(self._of_layer(number, self.source.tensors))
+
+    def _sink(self, number: int, stream: Stream) -> SinkWeights:
+        """The weights of the first position in a layer."""
+        layer = self._model.layers[number]
+        numbers = np.flatnonzero(~self.sample.is_held_out).tolist()
+        step = Step(layer, layer.alone())
+        return weights_of_layer(self._weights, step, stream, numbers)
 
     def _solver(self) -> Solver:
         return Solver(
@@ -131,7 +144,10 @@ class ModelPass:
                 self._weights.rounded[name] = solver.plain(name), type
 
     def _streams(self) -> Sequence[Stream]:
-        """The streams before the next layer."""
+        """The streams before the next layer.
+
+        If those of an earlier run are damaged, the first layer is the next one.
+        """
         width = self._model.embedding.shape[1]
         shapes = (*self.sample.chunks.shape, width), (len(self.sample.alone), width)
         streams = self.store.streams(self.n_streams, *shapes)

@@ -21,7 +21,7 @@ from .capturing import CapturedWeights, Part
 from .choosing import Problem, choose, solve
 from .gathering import Gathered
 from .outcome import Outcome, PartOutcome
-from .sink import sink_weight
+from .sink import SinkWeights
 from .site import Site
 from .sums import F64
 
@@ -48,6 +48,7 @@ class Solver:
         types: the wanted type of each tensor.
         importance: by tensor name, what the user gave.
         workers: solve some rows at a time.
+        sink: the weights of the first position.
         outcomes: by tensor name.
     """
 
@@ -56,10 +57,12 @@ class Solver:
     types: Mapping[str, QuantType]
     importance: Importance
     workers: Workers
+    sink: SinkWeights = field(default_factory=SinkWeights)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def solve(self, parts: Sequence[Part], gathered: Gathered) -> None:
         """Solve parts whose sites were gathered; others keep the plain bytes."""
+        routers = self._routers(parts, gathered)
         for leader, members in _by_site(parts, gathered):
             site = gathered.sites.get(leader)
             if site is None:
@@ -70,8 +73,17 @@ class Solver:
             for part in members:
                 key = self.types[part.tensor], self._sink_weight(part)
                 groups.setdefault(key, []).append(part)
-            for (type, weight), group in groups.items():
-                self._solve_group(group, site, type, weight, gathered)
+            *_, last = groups
+            for key, group in groups.items():
+                prior = self._prior(group[0], site, gathered)
+                is_last = key == last and leader not in routers
+                self._solve_group(group, site, *key, prior, is_last=is_last)
+
+    def _routers(self, parts: Sequence[Part], gathered: Gathered) -> set[Part]:
+        """The sites of all that experts read; other sums are shrunk toward theirs."""
+        experts = {part.tensor for part in parts if part.tensor.endswith(EXPERTS)}
+        routers = (p for name in experts for p in self.weights.parts(router_of(name)))
+        return {gathered.leaders.get(part, part) for part in routers}
 
     def _solve_group(
         self,
@@ -79,7 +91,9 @@ class Solver:
         site: Site,
         type: QuantType,
         weight: float,
-        gathered: Gathered,
+        prior: F64 | None,
+        *,
+        is_last: bool,
     ) -> None:
         """Solve parts that have the same site, type and sink weight."""
         why_not = _why_not(site, type, weight)
@@ -87,9 +101,9 @@ class Solver:
             for part in group:
                 self._keep_plain(part, site, why_not)
             return
-        prior = self._prior(group[0], site, gathered)
-        quadratic, held = site.quadratic(weight, prior), site.held_out(weight)
         problems = [self._problem(part, site) for part in group]
+        held = site.held_out(weight)
+        quadratic = site.quadratic(weight, self.workers, prior, is_last=is_last)
         chosen = choose(quadratic, problems, held, self.workers)
         for part, problem in zip(group, problems, strict=True):
             found = solve(chosen, problem, held, self.workers)
@@ -128,7 +142,7 @@ class Solver:
 
     def _sink_weight(self, part: Part) -> float:
         parts = self.weights.parts(part.tensor)
-        return sink_weight(part.tensor, parts.index(part) if part in parts else 0)
+        return self.sink.of(part.tensor, parts.index(part) if part in parts else 0)
 
     def _outcome(self, name: str) -> Outcome:
         if name not in self.outcomes:

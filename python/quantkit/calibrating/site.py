@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .._native import gram
+from ..execution.workers import Workers
 from .measuring import Held
-from .sums import F64, Found, Rows, Sums
+from .sums import F64, PIECE_ROWS, Found, Rows, Sums, add_products, products
 
 __all__ = ["Quadratic", "Site", "joined"]
 
@@ -21,12 +21,12 @@ class Quadratic:
 
     Attributes:
         h: the mean of seen seen^T: f64 [n_cols, n_cols], symmetric.
-        c: the mean of exact seen^T; None: as `h`.
+        change: the mean of (exact - seen) seen^T: f64 [n_cols, n_cols]; None: 0.
         lag: the mean of lag seen^T: f64 [width, n_cols]; None: without lag.
     """
 
     h: F64
-    c: F64 | None
+    change: F64 | None
     lag: F64 | None
 
     @property
@@ -64,28 +64,42 @@ class Site:
         self.alone = found.chosen(~is_held_out)
         self.alone_held = found.chosen(is_held_out)
 
-    def quadratic(self, weight: float, prior: F64 | None = None) -> Quadratic:
+    def quadratic(
+        self,
+        weight: float,
+        workers: Workers,
+        prior: F64 | None = None,
+        *,
+        is_last: bool = False,
+    ) -> Quadratic:
         """The error as the calibration text shows it.
 
         Args:
             weight: of the first position.
+            workers: sum some rows at a time.
             prior: added to the sum of seen seen^T, as of tokens that are the same in
-                both streams; None: nothing.
+                both streams: f64 [n_cols, n_cols], upper triangle; None: nothing.
+            is_last: the sums are not needed any more, and become the result.
         """
-        sums, n = self.sums, self.n_all
-        extra = np.zeros(()) if prior is None else prior
-        h = (sums.squares + extra) / n
-        c = None if sums.cross is None else (sums.cross + _symmetric(extra)) / n
-        lag = None if sums.lag is None else sums.lag / n
+        sums = self.sums
+        if not is_last:
+            sums = sums.copy()
+        h, change, lag = sums.squares, sums.cross, sums.lag
+        if prior is not None:
+            h += prior
+            if change is not None:
+                change += mirrored(prior.copy())
         if weight and self.alone is not None and len(self.alone):
-            factor = weight / (self.per_chunk * self.n_alone)
-            seen, exact, behind = self.alone.seen, self.alone.exact, self.alone.lag
-            h += factor * gram(seen, seen, 0, sums.n_cols)
-            if c is not None:
-                c += factor * gram(exact, seen, 0, sums.n_cols)
-            if lag is not None and behind is not None:
-                lag += factor * gram(behind, seen, 0, behind.shape[1])
-        return Quadratic(_symmetric(h), c, lag)
+            factor = weight * self.n_all / (self.per_chunk * self.n_alone)
+            add_products(products(self.alone, h, change, lag), workers, factor)
+        mirrored(h)
+        if change is not None:
+            change -= h
+            change /= self.n_all
+        if lag is not None:
+            lag /= self.n_all
+        h /= self.n_all
+        return Quadratic(h, change, lag)
 
     def held_out(self, weight: float) -> list[Held]:
         """What errors are measured on, with a weight of the first position."""
@@ -110,12 +124,14 @@ class Site:
         return mean
 
 
-def _symmetric(upper: F64) -> F64:
-    """The matrix whose upper triangle is given; a number is 0."""
-    if not upper.ndim:
-        return upper
-    whole: F64 = np.triu(upper) + np.triu(upper, 1).T
-    return whole
+def mirrored(upper: F64) -> F64:
+    """Fill the lower triangle of a matrix, in its place, so that it is symmetric."""
+    for start in range(0, len(upper), PIECE_ROWS):
+        stop = start + PIECE_ROWS
+        block = upper[start:stop, start:stop]
+        block[...] = np.triu(block) + np.triu(block, 1).T
+        upper[start:stop, :start] = upper[:start, start:stop].T
+    return upper
 
 
 def joined(rows: Iterable[Rows]) -> Rows | None:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 from zlib import crc32
 
 import numpy as np
@@ -167,8 +168,10 @@ class Store:
             raise OutputError(f"{self.folder} holds something else than a calibration")
         is_same = journal.read() == {"of": self._of}
         while is_same and (record := journal.read()) is not None:
-            is_same = self._take(record)
-            self._checksums = record["streams"]
+            with suppress(OSError, BadZipFile, EOFError, ValueError, LookupError):
+                is_same = self._take(record)
+                continue
+            is_same = False
         if is_same:
             journal.cut()  # a line that a killed run has not finished
         else:
@@ -185,6 +188,7 @@ class Store:
                 return False
             self.paths[name], self.gains[name] = path, _of_json(gain)
             self.importance[name] = own
+        self._checksums = record["streams"]
         self.n_done += 1
         return True
 

@@ -7,7 +7,7 @@ not depend on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,18 @@ from ..execution.workers import Workers
 from ..forward.base import F32
 from .capturing import Input, Part
 
-__all__ = ["Found", "Rows", "Sums", "add_rows", "found_in", "sites_of"]
+__all__ = [
+    "F64",
+    "PIECE_ROWS",
+    "Found",
+    "Rows",
+    "Sums",
+    "add_products",
+    "add_rows",
+    "found_in",
+    "products",
+    "sites_of",
+]
 
 F64 = NDArray[np.float64]
 
@@ -112,6 +123,14 @@ class Sums:
         if self.lag is None and rows.lag is not None:
             self.lag = np.zeros((rows.lag.shape[1], self.n_cols))
 
+    def copy(self) -> Sums:
+        """The same sums in other arrays."""
+        other = Sums(self.n_cols, self.n_tokens)
+        other.squares = self.squares.copy()
+        other.cross = None if self.cross is None else self.cross.copy()
+        other.lag = None if self.lag is None else self.lag.copy()
+        return other
+
 
 @dataclass(frozen=True, eq=False)
 class Product:
@@ -134,23 +153,38 @@ def multiplied(piece: Product) -> F64:
     return gram(piece.a, piece.b, piece.first, piece.count, upper=piece.is_upper)
 
 
-def add_rows(sums: Sequence[tuple[Sums, Rows]], workers: Workers) -> None:
-    """Add rows to the sums of several sites."""
-    for piece, product in workers.in_order(multiplied, _products(sums)):
+def add_products(
+    pieces: Iterable[Product], workers: Workers, factor: float = 1
+) -> None:
+    """Add products, each multiplied by a factor, to the sums that they belong to."""
+    for piece, product in workers.in_order(multiplied, pieces):
+        if factor != 1:
+            product *= factor
         piece.into[piece.first : piece.first + piece.count] += product
 
 
-def _products(sums: Sequence[tuple[Sums, Rows]]) -> Iterator[Product]:
-    for each, rows in sums:
-        if not len(rows):
-            continue
-        each.prepare(rows)
-        each.n_tokens += len(rows)
-        yield from _pieces(rows.seen, rows.seen, each.squares, is_upper=True)
-        if each.cross is not None:
-            yield from _pieces(rows.exact, rows.seen, each.cross)
-        if each.lag is not None and rows.lag is not None:
-            yield from _pieces(rows.lag, rows.seen, each.lag)
+def add_rows(sums: Iterable[tuple[Sums, Rows]], workers: Workers) -> None:
+    """Add rows to the sums of several sites."""
+    add_products((p for each, rows in sums for p in _added(each, rows)), workers)
+
+
+def _added(sums: Sums, rows: Rows) -> Iterator[Product]:
+    if not len(rows):
+        return
+    sums.prepare(rows)
+    sums.n_tokens += len(rows)
+    yield from products(rows, sums.squares, sums.cross, sums.lag)
+
+
+def products(
+    rows: Rows, squares: F64, cross: F64 | None, lag: F64 | None
+) -> Iterator[Product]:
+    """The products of rows that belong to the sums of a site."""
+    yield from _pieces(rows.seen, rows.seen, squares, is_upper=True)
+    if cross is not None:
+        yield from _pieces(rows.exact, rows.seen, cross)
+    if lag is not None and rows.lag is not None:
+        yield from _pieces(rows.lag, rows.seen, lag)
 
 
 def _pieces(a: F32, b: F32, into: F64, *, is_upper: bool = False) -> Iterator[Product]:

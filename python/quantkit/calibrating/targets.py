@@ -1,8 +1,8 @@
 """The matrix that the codes should come close to.
 
 In a model whose earlier layers are rounded, a matrix W sees other inputs.  The best
-matrix for them is W + [W (C - H) + lag / 2] (H + ridge I)^-1, where H and C are those
-of `Quadratic`.  The ridge keeps it from fitting the calibration text too well.
+matrix for them is W + [W change + lag / 2] (H + ridge I)^-1, by the sums of
+`Quadratic`.  The ridge keeps it from fitting the calibration text too well.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ class Targets:
     """Gives the target of rows of a matrix.
 
     Attributes:
-        change: C - H: f64 [n_cols, n_cols].
-        lag: see `Quadratic`.
+        change, lag: see `Quadratic`.
         factored: the factor of H + ridge I.
     """
 
@@ -40,17 +39,13 @@ class Targets:
     factored: F64
 
     @classmethod
-    def of(cls, quadratic: Quadratic, ridge: float, workers: Workers) -> Targets | None:
-        """The targets with a ridge relative to the mean diagonal.
-
-        None: the matrix sees what it does in the unquantized model.
-        """
-        if quadratic.c is None:
-            return None
+    def of(cls, quadratic: Quadratic, ridge: float, workers: Workers) -> Targets:
+        """The targets with a ridge relative to the mean diagonal."""
+        assert quadratic.change is not None  # else the targets are the weights
         ridged = quadratic.h.copy()
         ridged[np.diag_indices_from(ridged)] += ridge * quadratic.level
         factor(ridged, workers)
-        return cls(quadratic.c - quadratic.h, quadratic.lag, ridged)
+        return cls(quadratic.change, quadratic.lag, ridged)
 
     def rows(self, w: F32, lag: F64 | None, workers: Workers) -> F32:
         """The targets of rows w [rows, n_cols], with their rows of `lag`."""
