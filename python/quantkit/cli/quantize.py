@@ -235,8 +235,9 @@ def quantize_command(
         token_embedding_type,
         leave_output_tensor,
     )
-    if chat and not calibration:
-        raise typer.BadParameter("--chat needs --calibrate")
+    for option, is_given in {"--chat": chat, "--check": check}.items():
+        if is_given and not calibration:
+            raise typer.BadParameter(f"{option} needs --calibrate")
     calibrated = calibration_of(calibration, tokens, effort, chat=chat)
     type = _type_argument(model, out, type, has_recipe=bool(recipe or recipe_from))
     base, overrides = chosen_recipe(type, own, recipe, recipe_from)
