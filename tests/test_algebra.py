@@ -32,8 +32,6 @@ HASHES = Path(__file__).parent / "golden" / "algebra.txt"
 SIZES = [1, 3, 31, 33, 257]
 RUN = 256
 """Tokens that are summed in f32."""
-SOLVED_ROWS = 32
-"""Rows that are solved before earlier ones take them in, on the way back."""
 F32_UNIT, F64_UNIT = 2.0**-24, 2.0**-53
 """Unit roundoffs."""
 
@@ -87,13 +85,9 @@ def solved_by_definition(r: F64, x: F64) -> F64:
     for i in range(n):
         x[i] /= r[i, i]
         x[i + 1 :] -= r[i, i + 1 :, None] * x[i]
-    for at in reversed(range(0, n, SOLVED_ROWS)):
-        block = range(at, min(at + SOLVED_ROWS, n))
-        for i in reversed(block):
-            x[i] /= r[i, i]
-            x[at:i] -= r[at:i, i, None] * x[i]
-        for i in block:
-            x[:at] -= r[:at, i, None] * x[i]
+    for i in reversed(range(n)):
+        x[i] /= r[i, i]
+        x[:i] -= r[:i, i, None] * x[i]
     return x
 
 
