@@ -73,6 +73,34 @@ qk_status qk_quantize_rows(int backend, int type, const float *x, const float *i
 qk_status qk_dequantize_rows(int backend, int type, const uint8_t *data, size_t n_rows,
                              size_t n_cols, float *out);
 
+/* Calibrated rounding: the codes and scales of a matrix for which (q - x)^T H (q - x) is small.
+ *
+ * The columns of a unit share the bytes of a block, those of a group share a scale.  Units, and
+ * groups within them, have an order of solving; they are solved from the last place to the first.
+ * floats: what a plan holds of each unit.  QK_UNKNOWN_TYPE where a type has no solver. */
+qk_status qk_solver_sizes(int type, size_t *unit, size_t *group, size_t *floats);
+
+/* What the solver reads of H, for all rows of a matrix. */
+typedef struct qk_plan {
+    size_t n_cols;
+    const int32_t *unit_order;  /* [n_cols / unit]: the unit of the file at each place */
+    const uint8_t *group_order; /* [n_cols / group]: the group of the unit at each place */
+    const float *units;         /* [n_cols / unit][floats] */
+    const float *feedback;      /* [n_cols][n_cols] */
+} qk_plan;
+
+/* r f64 [n_cols][n_cols], upper triangular, H = r^T r with columns in the order of solving ->
+ * units first..first+count-1 of a plan's units [n_cols / unit][floats] and rows of its feedback
+ * [n_cols][n_cols]; in those, columns before a unit's end are left as they are. */
+qk_status qk_plan_units(int backend, int type, const double *r, size_t n_cols, size_t first,
+                        size_t count, float *units, float *feedback);
+/* Floats of the workspace for rows of n_cols columns. */
+qk_status qk_solve_workspace(int type, size_t n_cols, size_t *floats);
+/* x f32 [n_rows][n_cols], columns as in the file -> out [n_rows][row bytes] and errors f64
+ * [n_rows], the error of each row under H; workspace [qk_solve_workspace]. */
+qk_status qk_solve_rows(int backend, int type, const qk_plan *plan, const float *x, size_t n_rows,
+                        uint8_t *out, double *errors, float *workspace);
+
 /* For tests: one lane op of a backend on memory.  a, b, c, out: int32 [lanes * lanes]. */
 int qk_lane_op_count(void);
 const char *qk_lane_op_name(int op);

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from quantkit import _native
-from quantkit._native import Backend, Function, Precision
+from quantkit._native import Backend, Function, Plan, Precision
 from quantkit.types import QuantType
 
 __all__ = ["CALLS", "Call"]
@@ -145,6 +145,39 @@ def tile(n: int, tokens: int) -> dict[str, np.ndarray]:
     }
 
 
+def fill(r: Any, units: Any, feedback: Any, backend: Backend, empty: Plan) -> None:
+    plan = replace(empty, units=units, feedback=feedback)
+    _native.fill_plan(plan, r, 0, len(plan.unit_order), backend)
+
+
+def solve(x: Any, backend: Backend, plan: Plan, **arrays: Any) -> None:
+    _native.solve_rows(replace(plan, **arrays), x, backend)
+
+
+def solver_calls(type: QuantType) -> dict[str, Call]:
+    """Plan two units of a type, and solve rows with the plan."""
+    layout = _native.solver_layout(type)
+    if layout is None:
+        return {}
+    n = 2 * layout.unit
+    r = np.triu(RNG.standard_normal((n, n))) + 3 * np.eye(n)
+    order = _native.column_order((r * r).sum(0), type)
+    plan = _native.make_plan(type, order, r, _native.active_backend())
+    held: dict[str, np.ndarray] = {"units": plan.units, "feedback": plan.feedback}
+    orders: dict[str, np.ndarray] = {
+        "unit_order": plan.unit_order,
+        "group_order": plan.group_order,
+    }
+    return {
+        f"plan {type.name}": Call(
+            partial(fill, empty=plan), {"r": r, **held}, outputs=frozenset(held)
+        ),
+        f"solve {type.name}": Call(
+            partial(solve, plan=plan), {"x": floats(67, n), **orders, **held}
+        ),
+    }
+
+
 MAP = {"x": floats(3, 37), "up": floats(3, 37), "out": empty(3, 37)}
 NORMED = {"x": floats(5, 3, 37), "weight": floats(3, 37), "bias": floats(3, 37)}
 TURNS = np.exp(1j * floats(5, 9)).astype(np.complex64)
@@ -223,7 +256,7 @@ CALLS: dict[str, Call] = {
         name: call
         for type in QuantType
         if type in _native.native_types()
-        for name, call in calls_of(type).items()
+        for name, call in (calls_of(type) | solver_calls(type)).items()
     },
 }
 """By name: every native function, every type and precision."""

@@ -21,6 +21,18 @@ QK_FN const k_rule q2_k_rule = {
     .mean_squares = 1.0f,
 };
 
+/* both: of each group the scale code | min code << 4 */
+QK_FN void q2_k_pack(const li32 *code, const li32 *both, li32 d, li32 dmin, li32 *out)
+{
+    for (int i = 0; i < 4; i++) {
+        out[i] = word_of_bytes(both + 4 * i);
+    }
+    for (int part = 0; part < 2; part++) {
+        pack_2bit(code + 128 * part, out + 4 + 8 * part);
+    }
+    out[20] = word_of_halves(d, dmin);
+}
+
 QK_FN void q2_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                          li32 *out)
 {
@@ -28,7 +40,7 @@ QK_FN void q2_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
     k_fit fit;
     k_fit_superblock(q2_k_rule, x, importance, &fit);
 
-    li32 code[256], byte[32];
+    li32 code[256], byte[16];
     for (int j = 0; j < 16; j++) {
         li32 both = li32_as_u8(li32_or(fit.scale_code[j], li32_shl(fit.min_code[j], 4)));
         lf32 scale = scaled(fit.d, li32_and(both, li32_set1(15)));
@@ -36,13 +48,7 @@ QK_FN void q2_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
         k_codes(q2_k_rule.plain, x + 16 * j, &fit.group[j], scale, minus_min, code + 16 * j);
         byte[j] = both;
     }
-    for (int i = 0; i < 4; i++) {
-        out[i] = word_of_bytes(byte + 4 * i);
-    }
-    for (int part = 0; part < 2; part++) {
-        pack_2bit(code + 128 * part, out + 4 + 8 * part);
-    }
-    out[20] = word_of_halves(fit.d, fit.dmin);
+    q2_k_pack(code, byte, fit.d, fit.dmin, out);
 }
 
 QK_FN void q2_k_dequantize(const uint8_t *block, size_t n_blocks, float *y)

@@ -21,6 +21,14 @@ QK_FN const k_rule q4_k_rule = {
     .mean_squares = 2.0f,
 };
 
+/* The codes of groups 2 * pair and 2 * pair + 1. */
+QK_INLINE void q4_k_pack_pair(const li32 *code, int pair, li32 *out)
+{
+    for (int i = 0; i < 8; i++) {
+        out[4 + 8 * pair + i] = word_of_nibbles(code + 4 * i, code + 32 + 4 * i);
+    }
+}
+
 QK_FN void q4_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                          li32 *out)
 {
@@ -41,9 +49,7 @@ QK_FN void q4_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
             k_codes(q4_k_rule.plain, x + 32 * j, &fit.group[j], scaled(fit.d, fit.scale_code[j]),
                     scaled(fit.dmin, fit.min_code[j]), code + 32 * half);
         }
-        for (int i = 0; i < 8; i++) {
-            out[4 + 8 * pair + i] = word_of_nibbles(code + 4 * i, code + 32 + 4 * i);
-        }
+        q4_k_pack_pair(code, pair, out);
     }
 }
 

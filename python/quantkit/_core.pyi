@@ -65,6 +65,34 @@ class _Lib:
         out: Any,
         /,
     ) -> int: ...
+    def qk_solver_sizes(
+        self, type: int, unit: Any, group: Any, floats: Any, /
+    ) -> int: ...
+    def qk_plan_units(
+        self,
+        backend: int,
+        type: int,
+        r: Any,
+        n_cols: int,
+        first: int,
+        count: int,
+        units: Any,
+        feedback: Any,
+        /,
+    ) -> int: ...
+    def qk_solve_workspace(self, type: int, n_cols: int, floats: Any, /) -> int: ...
+    def qk_solve_rows(
+        self,
+        backend: int,
+        type: int,
+        plan: Any,
+        x: Any,
+        n_rows: int,
+        out: Any,
+        errors: Any,
+        workspace: Any,
+        /,
+    ) -> int: ...
     def qk_lane_op_count(self) -> int: ...
     def qk_lane_op_name(self, op: int, /) -> Any: ...
     def qk_lane_op(

@@ -25,6 +25,16 @@ from .rows import (
     uses_importance,
 )
 from .softmax import Rows, add_logits, compare_logits, new_rows
+from .solving import (
+    Plan,
+    SolverLayout,
+    column_order,
+    empty_plan,
+    fill_plan,
+    make_plan,
+    solve_rows,
+    solver_layout,
+)
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -32,15 +42,21 @@ __all__ = [
     "Function",
     "Guard",
     "Packed",
+    "Plan",
     "Precision",
     "Rows",
+    "SolverLayout",
     "activate",
     "active_backend",
     "add_logits",
     "attend",
     "backends",
+    "column_order",
     "compare_logits",
     "dequantize_rows",
+    "empty_plan",
+    "fill_plan",
+    "make_plan",
     "matmul",
     "native_types",
     "needs_importance",
@@ -51,6 +67,8 @@ __all__ = [
     "quantize_rows",
     "rotate",
     "soft_cap",
+    "solve_rows",
+    "solver_layout",
     "swiglu_clamped",
     "uses_importance",
 ]

@@ -24,6 +24,7 @@ __all__ = [
     "FLOAT",
     "TOKEN",
     "TURN",
+    "UNIT",
     "CType",
     "optional",
     "pointer",
@@ -61,6 +62,7 @@ BYTE = CType.of(np.uint8, "uint8_t")
 FLOAT = CType.of(np.float32, "float")
 DOUBLE = CType.of(np.float64, "double")
 TOKEN = CType.of(np.int64, "int64_t")
+UNIT = CType.of(np.int32, "int32_t")
 TURN = CType.of(np.complex64, "float")
 
 
