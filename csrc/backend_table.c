@@ -19,23 +19,24 @@ typedef struct ops_variant {
  * that a backend never runs by half, nor on another's forward pass. */
 static const struct {
     const qk_quantizers *quantizers;
+    const qk_solvers *solvers;
     qk_cpu_set needs;
     ops_variant variants[MOST_VARIANTS];
 } table[] = {
 #ifdef QK_X86
-    {&qk_quantizers_avx512,
+    {&qk_quantizers_avx512, &qk_solvers_avx512,
      AVX512,
      {{&qk_ops_avx512_vnni, QK_CPU(AVX512VNNI)}, {&qk_ops_avx512, QK_CPU_ANY}}},
-    {&qk_quantizers_avx2,
+    {&qk_quantizers_avx2, &qk_solvers_avx2,
      QK_CPU(AVX2),
      {{&qk_ops_avx2_fma, QK_CPU(FMA)}, {&qk_ops_avx2, QK_CPU_ANY}}},
 #endif
 #ifdef QK_NEON
-    {&qk_quantizers_neon,
+    {&qk_quantizers_neon, &qk_solvers_neon,
      QK_CPU_ANY,
      {{&qk_ops_neon_dotprod, QK_CPU(DOTPROD)}, {&qk_ops_neon, QK_CPU_ANY}}},
 #endif
-    {&qk_quantizers_scalar, QK_CPU_ANY, {{&qk_ops_scalar, QK_CPU_ANY}}},
+    {&qk_quantizers_scalar, &qk_solvers_scalar, QK_CPU_ANY, {{&qk_ops_scalar, QK_CPU_ANY}}},
 };
 
 int qk_backend_count(void) { return (int)(sizeof table / sizeof table[0]); }
@@ -50,6 +51,15 @@ static qk_status check_backend(int backend)
         return QK_UNKNOWN_BACKEND;
     }
     return lacks(backend) ? QK_UNUSABLE_BACKEND : QK_OK;
+}
+
+qk_status qk_find_solvers(int backend, const qk_solvers **solvers)
+{
+    const qk_status status = check_backend(backend);
+    if (status == QK_OK) {
+        *solvers = table[backend].solvers;
+    }
+    return status;
 }
 
 qk_status qk_find_quantizers(int backend, const qk_quantizers **quantizers)

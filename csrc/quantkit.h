@@ -73,34 +73,6 @@ qk_status qk_quantize_rows(int backend, int type, const float *x, const float *i
 qk_status qk_dequantize_rows(int backend, int type, const uint8_t *data, size_t n_rows,
                              size_t n_cols, float *out);
 
-/* Calibrated rounding: the codes and scales of a matrix for which (q - x)^T H (q - x) is small.
- *
- * The columns of a unit share the bytes of a block, those of a group share a scale.  Units, and
- * groups within them, have an order of solving; they are solved from the last place to the first.
- * floats: what a plan holds of each unit.  QK_UNKNOWN_TYPE where a type has no solver. */
-qk_status qk_solver_sizes(int type, size_t *unit, size_t *group, size_t *floats);
-
-/* What the solver reads of H, for all rows of a matrix. */
-typedef struct qk_plan {
-    size_t n_cols;
-    const int32_t *unit_order;  /* [n_cols / unit]: the unit of the file at each place */
-    const uint8_t *group_order; /* [n_cols / group]: the group of the unit at each place */
-    const float *units;         /* [n_cols / unit][floats] */
-    const float *feedback;      /* [n_cols][n_cols] */
-} qk_plan;
-
-/* r f64 [n_cols][n_cols], upper triangular, H = r^T r with columns in the order of solving ->
- * units first..first+count-1 of a plan's units [n_cols / unit][floats] and rows of its feedback
- * [n_cols][n_cols]; in those, columns before a unit's end are left as they are. */
-qk_status qk_plan_units(int backend, int type, const double *r, size_t n_cols, size_t first,
-                        size_t count, float *units, float *feedback);
-/* Floats of the workspace for rows of n_cols columns. */
-qk_status qk_solve_workspace(int type, size_t n_cols, size_t *floats);
-/* x f32 [n_rows][n_cols], columns as in the file -> out [n_rows][row bytes] and errors f64
- * [n_rows], the error of each row under H; workspace [qk_solve_workspace]. */
-qk_status qk_solve_rows(int backend, int type, const qk_plan *plan, const float *x, size_t n_rows,
-                        uint8_t *out, double *errors, float *workspace);
-
 /* For tests: one lane op of a backend on memory.  a, b, c, out: int32 [lanes * lanes]. */
 int qk_lane_op_count(void);
 const char *qk_lane_op_name(int op);
@@ -228,6 +200,56 @@ qk_status qk_add_logits(int backend, const qk_tile *tile, const float *logits, q
 qk_status qk_compare_logits(int backend, const qk_tile *tile, const float *logits,
                             const float *base_logits, qk_softmax *rows, qk_softmax *base,
                             double *excess);
+
+/* ---- Calibrated rounding: docs/calibration.md ---- */
+
+/* a f32 [n_rows][n_tokens], each row one input at all tokens, b f32 [n_tokens][n_b] -> sums f64
+ * [n_rows][n_b]: a times b, from column `first` of b on, 0 in the columns before it.  Tokens are
+ * summed in order, 256 at a time in float, and these sums in double. */
+qk_status qk_gram(int backend, const float *a, size_t n_rows, const float *b, size_t n_b,
+                  size_t n_tokens, size_t first, double *sums);
+
+/* The Cholesky factor of the symmetric matrix h f64 [n][n], of which only the upper triangle is
+ * read, in its place: H = R^T R, R upper triangular.  A block of `size` rows at `at` takes three
+ * steps, of which the last two may be done in ranges by several threads at a time:
+ * the diagonal block; *done is less than size if H is not positive definite; */
+qk_status qk_factor_diagonal(int backend, double *h, size_t n, size_t at, size_t size,
+                             size_t *done);
+/* the rows of the block in columns first .. first + count - 1, all right of it; */
+qk_status qk_factor_beside(int backend, double *h, size_t n, size_t at, size_t size, size_t first,
+                           size_t count);
+/* what remains of H in rows first .. first + count - 1, all below it. */
+qk_status qk_factor_below(int backend, double *h, size_t n, size_t at, size_t size, size_t first,
+                          size_t count);
+/* x f64 [n][stride], columns 0 .. n_cols - 1 -> (R^T R)^-1 x, r f64 [n][n] as above. */
+qk_status qk_solve_factored(int backend, const double *r, size_t n, double *x, size_t stride,
+                            size_t n_cols);
+
+/* What solving the rows of a matrix shares. */
+typedef struct qk_solver_plan {
+    size_t n_cols;
+    const int32_t *unit_order;  /* [units], the block of the file at each place */
+    const uint8_t *group_order; /* [units][groups of a unit], the group of the block likewise */
+    const float *units;         /* [units][qk_solver_floats] */
+    const float *feedback;      /* [n_cols][n_cols] */
+} qk_solver_plan;
+
+/* Columns of a type's unit, which is its block, and of a group in it, which has a scale;
+ * QK_UNKNOWN_TYPE where there is no solver. */
+qk_status qk_solver_layout(int type, size_t *unit, size_t *group);
+/* Floats that a plan has for each unit, and doubles that making it needs. */
+qk_status qk_solver_floats(int type, size_t *floats, size_t *work);
+/* Bytes of the workspace of solving, for rows of n_cols. */
+qk_status qk_solver_workspace(int backend, size_t n_cols, size_t *bytes);
+/* r f64 [n][n], the factor of H with the columns in the order of solving -> units first .. first +
+ * count - 1 of a plan: units f32 [count][qk_solver_floats], feedback f32 [count * unit][n]; work
+ * f64 [qk_solver_floats]. */
+qk_status qk_make_units(int backend, int type, const double *r, size_t n, size_t first,
+                        size_t count, double *work, float *units, float *feedback);
+/* x f32 [n_rows][n_cols], finite -> out [n_rows][row bytes] and errors f64 [n_rows], the error of
+ * each row under H. */
+qk_status qk_solve_rows(int backend, int type, const qk_solver_plan *plan, const float *x,
+                        size_t n_rows, uint8_t *workspace, uint8_t *out, double *errors);
 
 /* Memory of mapped files, in which a page that cannot be read any more, because the file was
  * truncated or the disk failed, is replaced by zeros instead of ending the process. */

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from quantkit import _native
-from quantkit._native import Backend, Function, Plan, Precision
+from quantkit._native import Backend, Function, Plan, PlanPiece, Precision
 from quantkit.types import QuantType
 
 __all__ = ["CALLS", "Call"]
@@ -145,13 +145,12 @@ def tile(n: int, tokens: int) -> dict[str, np.ndarray]:
     }
 
 
-def fill(r: Any, units: Any, feedback: Any, backend: Backend, empty: Plan) -> None:
-    plan = replace(empty, units=units, feedback=feedback)
-    _native.fill_plan(plan, r, 0, len(plan.unit_order), backend)
+def make_units(r: Any, backend: Backend, type: QuantType, n: int) -> Any:
+    return _native.made_units(PlanPiece(type, r, 0, n), backend)[0]
 
 
-def solve(x: Any, backend: Backend, plan: Plan, **arrays: Any) -> None:
-    _native.solve_rows(replace(plan, **arrays), x, backend)
+def solve(x: Any, backend: Backend, plan: Plan, **arrays: Any) -> Any:
+    return _native.solve_rows(replace(plan, **arrays), x, backend)[0]
 
 
 def solver_calls(type: QuantType) -> dict[str, Call]:
@@ -159,22 +158,20 @@ def solver_calls(type: QuantType) -> dict[str, Call]:
     layout = _native.solver_layout(type)
     if layout is None:
         return {}
-    n = 2 * layout.unit
+    n = 2 * layout[0]
     r = np.triu(RNG.standard_normal((n, n))) + 3 * np.eye(n)
-    order = _native.column_order((r * r).sum(0), type)
-    plan = _native.make_plan(type, order, r, _native.active_backend())
-    held: dict[str, np.ndarray] = {"units": plan.units, "feedback": plan.feedback}
-    orders: dict[str, np.ndarray] = {
+    plan = _native.empty_plan(type, _native.column_order((r * r).sum(0), type))
+    units, feedback = _native.made_units(PlanPiece(type, r, 0, 2))
+    arrays = {
+        "x": floats(19, n),
         "unit_order": plan.unit_order,
         "group_order": plan.group_order,
+        "units": units,
+        "feedback": feedback,
     }
     return {
-        f"plan {type.name}": Call(
-            partial(fill, empty=plan), {"r": r, **held}, outputs=frozenset(held)
-        ),
-        f"solve {type.name}": Call(
-            partial(solve, plan=plan), {"x": floats(67, n), **orders, **held}
-        ),
+        f"plan {type.name}": Call(partial(make_units, type=type, n=2), {"r": r}),
+        f"solve {type.name}": Call(partial(solve, plan=plan), arrays),
     }
 
 

@@ -75,6 +75,10 @@ def last(index: int, *attributes: str) -> Any:
 
 CASES: dict[str, Callable[[], Any]] = {
     "Backend": qk.active_backend,
+    "Calibration": lambda: qk.Calibration(["A text."], tokens=2048, effort="best"),
+    "CalibrationCheck": lambda: qk.CalibrationCheck(
+        9, 20, 22, 21, 0.2, 0.1, -0.1, 0.01
+    ),
     "Cells": lambda: qk.Cells(("type", ">size"), [("Q8_0", "1")]),
     "Comparison": compared,
     "ConvertReport": lambda: reported()[0],
@@ -82,6 +86,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "Edits": lambda: qk.Edits({"a": string("b")}, frozenset([1])),
     "FileType": lambda: qk.RECIPES["Q4_K_M"].file_type,
     "Field": lambda: array(qk.ValueType.FLOAT32, np.array([1, np.nan], np.float32)),
+    "Gain": lambda: qk.Gain("a.weight", qk.QuantType.Q4_0, 9, 9, 0.2, 0.1, (0.01,)),
     "ImportanceMatrix": matrix,
     "LayerStatistics": lambda: matrix().statistics().layers[0],
     "Location": lambda: last(4),

@@ -33,7 +33,9 @@ class TowardZero:
 
     importance: F32 | None = None
 
-    def quantized(self, rows: F32, type: QuantType) -> NDArray[np.uint8]:
+    def quantized(
+        self, rows: F32, type: QuantType, start: int = 0
+    ) -> NDArray[np.uint8]:
         """Q8_0: a half-precision scale, then 32 codes."""
         assert type is QuantType.Q8_0
         blocks = quantize_rows(rows, type).reshape(-1, 34)
@@ -91,11 +93,35 @@ def test_each_matrix_of_a_tensor_has_its_own_rounding() -> None:
     ]
 
 
+def test_a_rounding_is_told_which_rows_of_its_share_it_rounds() -> None:
+    """However the rows are cut into slabs."""
+    n_rows, n_cols = 6, 1 << 19  # two rows are a slab
+
+    @dataclass(frozen=True)
+    class Numbered(TowardZero):
+        def quantized(
+            self, rows: F32, type: QuantType, start: int = 0
+        ) -> NDArray[np.uint8]:
+            data = np.zeros((len(rows), type.row_bytes(n_cols)), np.uint8)
+            data[:, -1] = np.arange(start, start + len(rows))
+            return data
+
+    rows = np.zeros((n_rows, n_cols), np.float32)
+    tensor = SourceTensor(
+        "e", (2, 3, n_cols), QuantType.F32, lambda a, b: rows[a:b].view(np.uint8)
+    )
+    slabs = slabs_of(tensor, QuantType.Q8_0, [Numbered(), Numbered()])
+    numbers = [slab.convert()[:, -1].tolist() for slab in slabs]
+    assert numbers == [[0, 1], [2], [0, 1], [2]]
+
+
 def test_what_a_rounding_makes_is_checked() -> None:
     """Weights that read back as infinities are refused, whoever rounded them."""
 
     class Broken(TowardZero):
-        def quantized(self, rows: F32, type: QuantType) -> NDArray[np.uint8]:
+        def quantized(
+            self, rows: F32, type: QuantType, start: int = 0
+        ) -> NDArray[np.uint8]:
             blocks = np.zeros((len(rows), 34), np.uint8)
             blocks[:, :2] = np.full((1, 1), np.inf, np.float16).view(np.uint8)
             blocks[:, 2:] = 1

@@ -6,9 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../quantkit.h"
-#include "../solver/layouts.h"
-
 typedef struct qk_quantizers {
     const char *name; /* the backend's */
     int lanes;
@@ -17,10 +14,6 @@ typedef struct qk_quantizers {
                        size_t n_cols, uint8_t *out);
     void (*dequantize)(int type, const uint8_t *data, size_t n_weights, float *out);
     void (*lane_probe)(int op, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *out);
-    void (*plan_units)(qk_solver_layout layout, const double *r, size_t n_cols, size_t first,
-                       size_t count, float *units, float *feedback);
-    void (*solve_rows)(qk_solver_layout layout, const qk_plan *plan, const float *x, size_t n_rows,
-                       uint8_t *out, double *errors, float *workspace);
 } qk_quantizers;
 
 extern const qk_quantizers qk_quantizers_scalar;

@@ -54,8 +54,6 @@
 
 #include "driver.h"
 
-#include "../solver/all.h"
-
 /* Which of the weights at x are NaN or infinite. */
 QK_INLINE lmask is_non_finite(const float *x)
 {
@@ -154,13 +152,8 @@ QK_FN void dequantize(int type, const uint8_t *data, size_t n_weights, float *ou
 #define QK_STRING_(a) #a
 #define QK_STRING(a) QK_STRING_(a)
 
+#include "../solver/all.h"
+
 const qk_quantizers QK_JOIN(qk_quantizers_, QK_BACKEND_NAME) = {
-    QK_STRING(QK_BACKEND_NAME),
-    LANES,
-    find_non_finite,
-    quantize,
-    dequantize,
-    lane_probe,
-    plan_units,
-    solve_rows,
+    QK_STRING(QK_BACKEND_NAME), LANES, find_non_finite, quantize, dequantize, lane_probe,
 };

@@ -91,38 +91,48 @@ QK_FN lf32 iq1_s_group(const lf32 *x, const lf32 *w, li32 *index, li32 *minus)
     return lf32_select(none, zero, scale);
 }
 
+/* minus: 1 for a shift of -1/8; d: half precision */
+QK_FN void iq1_s_pack(const li32 *index, const li32 *scale_code, const li32 *minus, li32 d,
+                      li32 *out)
+{
+    li32 low[4], high[8], words[12];
+    for (int j = 0; j < 8; j++) {
+        high[j] = li32_shl(li32_or(scale_code[j], li32_shl(minus[j], 3)), 12);
+        for (int k = 0; k < 4; k++) {
+            const li32 whole = index[4 * j + k];
+            high[j] = li32_or(high[j], li32_shl(li32_shr(whole, 8), 3 * k));
+            low[k] = li32_as_u8(whole);
+        }
+        words[j] = word_of_bytes(low);
+    }
+    for (int j = 0; j < 4; j++) {
+        words[8 + j] = word_of_halves(high[2 * j], high[2 * j + 1]);
+    }
+    put_after_half(d, words, 12, out);
+}
+
 QK_FN void iq1_s_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                           li32 *out)
 {
     (void)row_mean_square;
     lf32 w[IQ1_S_GROUP], scale[8];
-    li32 index[4], minus[8], high[8], words[12];
+    li32 index[32], minus[8], code[8];
     const lf32 mean_square = twice_mean_square(x);
     for (int j = 0; j < 8; j++) {
         const lf32 *xj = x + IQ1_S_GROUP * j;
         importance_weights(xj, importance + IQ1_S_GROUP * j, mean_square, IQ1_S_GROUP, w);
-        scale[j] = iq1_s_group(xj, w, index, minus + j);
-        high[j] = li32_set1(0);
-        for (int k = 0; k < 4; k++) {
-            high[j] = li32_or(high[j], li32_shl(li32_shr(index[k], 8), 3 * k));
-            index[k] = li32_as_u8(index[k]);
-        }
-        words[j] = word_of_bytes(index);
+        scale[j] = iq1_s_group(xj, w, index + 4 * j, minus + j);
     }
     lf32 largest = iq1_largest(scale, 8), d = lf32_div(largest, lf32_set1(15.0f));
     const lf32 inverse = lf32_div(lf32_set1(1.0f), d);
     const lmask no_scale = lf32_eq(largest, lf32_set1(0.0f));
     for (int j = 0; j < 8; j++) {
-        li32 code = li32_or(iq1_scale_code(scale[j], inverse), li32_shl(minus[j], 3));
-        code = li32_select(no_scale, li32_set1(0), code);
-        high[j] = li32_or(high[j], li32_shl(code, 12));
-    }
-    for (int j = 0; j < 4; j++) {
-        words[8 + j] = word_of_halves(high[2 * j], high[2 * j + 1]);
+        code[j] = li32_select(no_scale, li32_set1(0), iq1_scale_code(scale[j], inverse));
+        minus[j] = li32_select(no_scale, li32_set1(0), minus[j]);
     }
     /* The stored scale is a little larger than the fitted one: so the reference. */
     d = lf32_select(no_scale, lf32_set1(0.0f), lf32_mul(d, lf32_set1(1.125f)));
-    put_after_half(f16_from_lf32(d), words, 12, out);
+    iq1_s_pack(index, code, minus, f16_from_lf32(d), out);
 }
 
 QK_FN void iq1_s_dequantize(const uint8_t *block, size_t n_blocks, float *y)

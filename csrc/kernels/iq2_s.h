@@ -38,25 +38,33 @@ QK_FN void iq2_s_weights(const lf32 *x, const lf32 *importance, lf32 mean_square
     }
 }
 
+/* d: half precision */
+QK_FN void iq2_s_pack(const li32 *index, const li32 *signs, const li32 *scale_code, li32 d,
+                      li32 *out)
+{
+    li32 words[20];
+    split_indices(index, 32, 2, words, words + 16);
+    for (int i = 0; i < 8; i++) {
+        words[8 + i] = word_of_bytes(signs + 4 * i);
+    }
+    pack_4bit(scale_code, 2, words + 18);
+    put_after_half(d, words, 20, out);
+}
+
 QK_FN void iq2_s_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                           li32 *out)
 {
     (void)row_mean_square;
     const lf32 mean_square = twice_mean_square(x);
     lf32 w[16], scale[16];
-    li32 index[32], signs[32], scale_code[16], words[20];
+    li32 index[32], signs[32], scale_code[16];
     for (int j = 0; j < 16; j++) {
         iq2_s_weights(x + 16 * j, importance ? importance + 16 * j : NULL, mean_square, w);
         scale[j] = codebook_group(iq2_s_book, x + 16 * j, w, index + 2 * j, signs + 2 * j);
     }
     lf32 d = codebook_scales(scale, 16, scale_code);
-    split_indices(index, 32, 2, words, words + 16);
-    for (int i = 0; i < 8; i++) {
-        words[8 + i] = word_of_bytes(signs + 4 * i);
-    }
-    pack_4bit(scale_code, 2, words + 18);
     d = lf32_mul(d, lf32_set1(IQ2_S_D_FACTOR));
-    put_after_half(f16_from_lf32(d), words, 20, out);
+    iq2_s_pack(index, signs, scale_code, f16_from_lf32(d), out);
 }
 
 QK_FN void iq2_s_dequantize(const uint8_t *block, size_t n_blocks, float *y)

@@ -22,6 +22,16 @@ QK_FN const codebook iq2_xs_book = {
     .even_signs = 1,
 };
 
+QK_FN void iq2_xs_words(const li32 *index, const li32 *signs, const li32 *scale_code, li32 *words)
+{
+    for (int j = 0; j < 16; j++) {
+        li32 low = li32_or(index[2 * j], li32_shl(signs[2 * j], 9));
+        li32 high = li32_or(index[2 * j + 1], li32_shl(signs[2 * j + 1], 9));
+        words[j] = word_of_halves(low, high);
+    }
+    pack_4bit(scale_code, 2, words + 16);
+}
+
 QK_FN void iq2_xs_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                            li32 *out)
 {
@@ -34,12 +44,7 @@ QK_FN void iq2_xs_quantize(const lf32 *x, const lf32 *importance, const lf32 *ro
         scale[j] = codebook_group(iq2_xs_book, x + 16 * j, w, index + 2 * j, signs + 2 * j);
     }
     lf32 d = codebook_scales(scale, 16, scale_code);
-    for (int j = 0; j < 16; j++) {
-        li32 low = li32_or(index[2 * j], li32_shl(signs[2 * j], 9));
-        li32 high = li32_or(index[2 * j + 1], li32_shl(signs[2 * j + 1], 9));
-        words[j] = word_of_halves(low, high);
-    }
-    pack_4bit(scale_code, 2, words + 16);
+    iq2_xs_words(index, signs, scale_code, words);
     clear_words_without_scale(d, words, 18);
     put_after_half(f16_from_lf32(d), words, 18, out);
 }

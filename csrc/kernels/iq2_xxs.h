@@ -23,6 +23,14 @@ QK_FN const codebook iq2_xxs_book = {
     .even_signs = 1,
 };
 
+QK_FN void iq2_xxs_words(const li32 *index, const li32 *signs, const li32 *scale_code, li32 *words)
+{
+    for (int j = 0; j < 8; j++) {
+        words[2 * j] = word_of_bytes(index + 4 * j);
+        words[2 * j + 1] = word_of_signs(signs + 4 * j, scale_code[j]);
+    }
+}
+
 QK_FN void iq2_xxs_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                             li32 *out)
 {
@@ -35,10 +43,7 @@ QK_FN void iq2_xxs_quantize(const lf32 *x, const lf32 *importance, const lf32 *r
         scale[j] = codebook_group(iq2_xxs_book, x + 32 * j, w, index + 4 * j, signs + 4 * j);
     }
     lf32 d = codebook_scales(scale, 8, scale_code);
-    for (int j = 0; j < 8; j++) {
-        words[2 * j] = word_of_bytes(index + 4 * j);
-        words[2 * j + 1] = word_of_signs(signs + 4 * j, scale_code[j]);
-    }
+    iq2_xxs_words(index, signs, scale_code, words);
     clear_words_without_scale(d, words, 16);
     put_after_half(f16_from_lf32(d), words, 16, out);
 }

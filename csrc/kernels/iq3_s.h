@@ -47,6 +47,15 @@ QK_FN void iq3_s_close_gap(const lf32 *x, int j, li32 *low, li32 *signs)
     }
 }
 
+QK_FN void iq3_s_words(const li32 *index, const li32 *signs, const li32 *scale_code, li32 *words)
+{
+    split_indices(index, 64, 1, words, words + 16);
+    for (int i = 0; i < 8; i++) {
+        words[18 + i] = word_of_bytes(signs + 4 * i);
+    }
+    pack_4bit(scale_code, 1, words + 26);
+}
+
 QK_FN void iq3_s_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                           li32 *out)
 {
@@ -59,14 +68,10 @@ QK_FN void iq3_s_quantize(const lf32 *x, const lf32 *importance, const lf32 *row
         scale[j] = codebook_group(iq3_s_book, x + 32 * j, w, index + 8 * j, signs + 4 * j);
     }
     lf32 d = codebook_scales(scale, 8, scale_code);
-    split_indices(index, 64, 1, words, words + 16);
-    for (int i = 0; i < 8; i++) {
-        words[18 + i] = word_of_bytes(signs + 4 * i);
-    }
+    iq3_s_words(index, signs, scale_code, words);
     for (int j = 7; j >= 0; j--) {
         iq3_s_close_gap(x, j, words, words + 18);
     }
-    pack_4bit(scale_code, 1, words + 26);
     d = lf32_mul(d, lf32_set1(IQ3_S_D_FACTOR));
     put_after_half(f16_from_lf32(d), words, 27, out);
 }

@@ -25,6 +25,16 @@ QK_FN const codebook iq3_xxs_book = {
 
 #define IQ3_XXS_D_FACTOR 1.0125f /* as in the reference, for a smaller error on the whole */
 
+QK_FN void iq3_xxs_words(const li32 *index, const li32 *signs, const li32 *scale_code, li32 *words)
+{
+    for (int i = 0; i < 16; i++) {
+        words[i] = word_of_bytes(index + 4 * i);
+    }
+    for (int j = 0; j < 8; j++) {
+        words[16 + j] = word_of_signs(signs + 4 * j, scale_code[j]);
+    }
+}
+
 QK_FN void iq3_xxs_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_mean_square,
                             li32 *out)
 {
@@ -37,12 +47,7 @@ QK_FN void iq3_xxs_quantize(const lf32 *x, const lf32 *importance, const lf32 *r
         scale[j] = codebook_group(iq3_xxs_book, x + 32 * j, w, index + 8 * j, signs + 4 * j);
     }
     lf32 d = codebook_scales(scale, 8, scale_code);
-    for (int i = 0; i < 16; i++) {
-        words[i] = word_of_bytes(index + 4 * i);
-    }
-    for (int j = 0; j < 8; j++) {
-        words[16 + j] = word_of_signs(signs + 4 * j, scale_code[j]);
-    }
+    iq3_xxs_words(index, signs, scale_code, words);
     clear_words_without_scale(d, words, 24);
     d = lf32_mul(d, lf32_set1(IQ3_XXS_D_FACTOR));
     put_after_half(f16_from_lf32(d), words, 24, out);

@@ -12,14 +12,14 @@
  * rounded on the scales as coded, with d before it is rounded to half precision.
  * Source: ggml, quantize_row_iq4_nl_impl. */
 
-/* d in half precision and eight scale codes from -32 to 31. */
-QK_INLINE void iq4_xs_pack_scales(li32 d, const li32 *scale_code, li32 *out)
+/* scale codes: 0..63 */
+QK_FN void iq4_xs_pack(const li32 *code, const li32 *scale_code, li32 d, li32 *out)
 {
     li32 low[4], high = li32_set1(0);
     for (int j = 0; j < 8; j++) {
-        li32 code = li32_add(scale_code[j], li32_set1(32));
-        high = li32_or(high, li32_shl(li32_shr(code, 4), 2 * j));
-        li32 four = li32_and(code, li32_set1(15));
+        li32 four = li32_and(scale_code[j], li32_set1(15));
+        pack_codes(code + 32 * j, 4, out + 2 + 4 * j);
+        high = li32_or(high, li32_shl(li32_shr(scale_code[j], 4), 2 * j));
         low[j / 2] = j % 2 ? li32_or(low[j / 2], li32_shl(four, 4)) : four;
     }
     out[0] = word_of_halves(d, high);
@@ -39,17 +39,16 @@ QK_FN void iq4_xs_quantize(const lf32 *x, const lf32 *importance, const lf32 *ro
     }
     lf32 d = lf32_div(lf32_neg(lane_extreme(scale, 8, &magnitude)), lf32_set1(32.0f));
     lf32 inverse = lf32_reciprocal_or_0(d);
-    li32 scale_code[8];
+    li32 code[256], scale_code[8];
     for (int j = 0; j < 8; j++) {
-        li32 code[32];
-        scale_code[j] = lf32_nearest_clamped(lf32_mul(inverse, scale[j]), -32, 31);
-        lf32 grid = lf32_reciprocal_or_0(lf32_mul(d, lf32_from_li32(scale_code[j])));
+        li32 centred = lf32_nearest_clamped(lf32_mul(inverse, scale[j]), -32, 31);
+        lf32 grid = lf32_reciprocal_or_0(lf32_mul(d, lf32_from_li32(centred)));
         for (int i = 0; i < 32; i++) {
-            code[i] = iq4_nearest(lf32_mul(grid, x[32 * j + i]));
+            code[32 * j + i] = iq4_nearest(lf32_mul(grid, x[32 * j + i]));
         }
-        pack_codes(code, 4, out + 2 + 4 * j);
+        scale_code[j] = li32_add(centred, li32_set1(32));
     }
-    iq4_xs_pack_scales(f16_from_lf32(d), scale_code, out);
+    iq4_xs_pack(code, scale_code, f16_from_lf32(d), out);
 }
 
 QK_FN void iq4_xs_dequantize(const uint8_t *block, size_t n_blocks, float *y)

@@ -21,11 +21,16 @@ QK_FN const k_rule q2_k_rule = {
     .mean_squares = 1.0f,
 };
 
-/* both: of each group the scale code | min code << 4 */
-QK_FN void q2_k_pack(const li32 *code, const li32 *both, li32 d, li32 dmin, li32 *out)
+/* scale and min codes: 0..15 */
+QK_FN void q2_k_pack(const li32 *code, const li32 *scale, const li32 *min, li32 d, li32 dmin,
+                     li32 *out)
 {
+    li32 byte[16];
+    for (int j = 0; j < 16; j++) {
+        byte[j] = li32_or(scale[j], li32_shl(min[j], 4));
+    }
     for (int i = 0; i < 4; i++) {
-        out[i] = word_of_bytes(both + 4 * i);
+        out[i] = word_of_bytes(byte + 4 * i);
     }
     for (int part = 0; part < 2; part++) {
         pack_2bit(code + 128 * part, out + 4 + 8 * part);
@@ -40,15 +45,15 @@ QK_FN void q2_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
     k_fit fit;
     k_fit_superblock(q2_k_rule, x, importance, &fit);
 
-    li32 code[256], byte[16];
+    li32 code[256], scale[16], min[16];
     for (int j = 0; j < 16; j++) {
         li32 both = li32_as_u8(li32_or(fit.scale_code[j], li32_shl(fit.min_code[j], 4)));
-        lf32 scale = scaled(fit.d, li32_and(both, li32_set1(15)));
-        lf32 minus_min = scaled(fit.dmin, li32_shr(both, 4));
-        k_codes(q2_k_rule.plain, x + 16 * j, &fit.group[j], scale, minus_min, code + 16 * j);
-        byte[j] = both;
+        scale[j] = li32_and(both, li32_set1(15));
+        min[j] = li32_shr(both, 4);
+        k_codes(q2_k_rule.plain, x + 16 * j, &fit.group[j], scaled(fit.d, scale[j]),
+                scaled(fit.dmin, min[j]), code + 16 * j);
     }
-    q2_k_pack(code, byte, fit.d, fit.dmin, out);
+    q2_k_pack(code, scale, min, fit.d, fit.dmin, out);
 }
 
 QK_FN void q2_k_dequantize(const uint8_t *block, size_t n_blocks, float *y)

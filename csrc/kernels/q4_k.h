@@ -21,11 +21,13 @@ QK_FN const k_rule q4_k_rule = {
     .mean_squares = 2.0f,
 };
 
-/* The codes of groups 2 * pair and 2 * pair + 1. */
-QK_INLINE void q4_k_pack_pair(const li32 *code, int pair, li32 *out)
+/* The 128 bytes of codes. */
+QK_FN void q4_k_pack_codes(const li32 *code, li32 *out)
 {
-    for (int i = 0; i < 8; i++) {
-        out[4 + 8 * pair + i] = word_of_nibbles(code + 4 * i, code + 32 + 4 * i);
+    for (int pair = 0; pair < 4; pair++, code += 64) {
+        for (int i = 0; i < 8; i++) {
+            out[4 + 8 * pair + i] = word_of_nibbles(code + 4 * i, code + 32 + 4 * i);
+        }
     }
 }
 
@@ -42,15 +44,12 @@ QK_FN void q4_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
     out[0] = word_of_halves(fit.d, fit.dmin);
     pack_scales_6bit(fit.scale_code, fit.min_code, out + 1);
 
-    for (int pair = 0; pair < 4; pair++) {
-        li32 code[64];
-        for (int half = 0; half < 2; half++) {
-            int j = 2 * pair + half;
-            k_codes(q4_k_rule.plain, x + 32 * j, &fit.group[j], scaled(fit.d, fit.scale_code[j]),
-                    scaled(fit.dmin, fit.min_code[j]), code + 32 * half);
-        }
-        q4_k_pack_pair(code, pair, out);
+    li32 code[256];
+    for (int j = 0; j < 8; j++) {
+        k_codes(q4_k_rule.plain, x + 32 * j, &fit.group[j], scaled(fit.d, fit.scale_code[j]),
+                scaled(fit.dmin, fit.min_code[j]), code + 32 * j);
     }
+    q4_k_pack_codes(code, out);
 }
 
 QK_FN void q4_k_dequantize(const uint8_t *block, size_t n_blocks, float *y)

@@ -19,25 +19,22 @@ QK_FN const k_rule q5_k_rule = {
     .mean_squares = 2.0f,
 };
 
-/* The codes of groups 2 * pair and 2 * pair + 1; their fifth bits are added to high [32]. */
-QK_INLINE void q5_k_pack_pair(const li32 *code, int pair, li32 *high, li32 *out)
+/* The 32 bytes of fifth bits and the 128 bytes of the others. */
+QK_FN void q5_k_pack_codes(const li32 *code, li32 *out)
 {
     const li32 low4 = li32_set1(15);
-    li32 byte[32];
-    for (int i = 0; i < 32; i++) {
-        li32 first = code[i], second = code[i + 32];
-        byte[i] = li32_or(li32_and(first, low4), li32_shl(li32_and(second, low4), 4));
-        li32 bits = li32_or(li32_shr(first, 4), li32_shl(li32_shr(second, 4), 1));
-        bits = li32_shl(bits, 2 * pair);
-        high[i] = pair ? li32_or(high[i], bits) : bits;
+    li32 high[32], byte[32];
+    for (int pair = 0; pair < 4; pair++, code += 64) {
+        for (int i = 0; i < 32; i++) {
+            li32 first = code[i], second = code[i + 32];
+            byte[i] = li32_or(li32_and(first, low4), li32_shl(li32_and(second, low4), 4));
+            li32 bits = li32_or(li32_shr(first, 4), li32_shl(li32_shr(second, 4), 1));
+            high[i] = pair ? li32_or(high[i], li32_shl(bits, 2 * pair)) : bits;
+        }
+        for (int i = 0; i < 8; i++) {
+            out[12 + 8 * pair + i] = word_of_bytes(byte + 4 * i);
+        }
     }
-    for (int i = 0; i < 8; i++) {
-        out[12 + 8 * pair + i] = word_of_bytes(byte + 4 * i);
-    }
-}
-
-QK_INLINE void q5_k_pack_high(const li32 *high, li32 *out)
-{
     for (int i = 0; i < 8; i++) {
         out[4 + i] = word_of_bytes(high + 4 * i);
     }
@@ -56,17 +53,12 @@ QK_FN void q5_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
     out[0] = word_of_halves(fit.d, fit.dmin);
     pack_scales_6bit(fit.scale_code, fit.min_code, out + 1);
 
-    li32 high[32];
-    for (int pair = 0; pair < 4; pair++) {
-        li32 code[64];
-        for (int half = 0; half < 2; half++) {
-            int j = 2 * pair + half;
-            k_codes(q5_k_rule.plain, x + 32 * j, &fit.group[j], scaled(fit.d, fit.scale_code[j]),
-                    scaled(fit.dmin, fit.min_code[j]), code + 32 * half);
-        }
-        q5_k_pack_pair(code, pair, high, out);
+    li32 code[256];
+    for (int j = 0; j < 8; j++) {
+        k_codes(q5_k_rule.plain, x + 32 * j, &fit.group[j], scaled(fit.d, fit.scale_code[j]),
+                scaled(fit.dmin, fit.min_code[j]), code + 32 * j);
     }
-    q5_k_pack_high(high, out);
+    q5_k_pack_codes(code, out);
 }
 
 QK_FN void q5_k_dequantize(const uint8_t *block, size_t n_blocks, float *y)

@@ -1,172 +1,435 @@
 /* SPDX-License-Identifier: MIT */
-/* Rounding one group of columns, which share a scale, with a row per lane.
+/* A group of columns with one scale (and minimum): the scale and the codes together, so that the
+ * quadratic form of the group's error is small.
  *
- * The error of a group is e^T S e with e = value - target.  S = U^T D U, where U is upper
- * triangular with ones on its diagonal, so the error is the sum of D[j] * (U e)[j]^2.  Babai
- * rounding goes from the last column to the first: the errors of the columns behind j are known,
- * and column j is rounded to make (U e)[j] small.
- *
- *     value = scale * level - min
- *
- * is computed as the format's dequantizer does. */
+ * For a given scale the codes follow one by one, from the last column to the first: each is rounded
+ * to the level nearest to what it should be given the errors of those already rounded (Babai's
+ * nearest plane).  The squares of what remains add up to exactly the form.  Scales are tried near
+ * the obvious one; the best is refined by least squares in turn with the codes. */
 #ifndef QK_GROUP_H
 #define QK_GROUP_H
 
-/* U, row after row, D, and the sums of the rows of U. */
-typedef struct group_factors {
-    const float *upper, *weight, *row_sum;
-} group_factors;
+#define MAX_SOLVED_GROUP QK_SUPERBLOCK /* ternary types have one scale for all */
+#define GROUP_ABREAST 4                /* scales tried side by side */
 
-QK_INLINE group_factors group_factors_at(const float *data, int n)
-{
-    const group_factors f = {data, data + n * n, data + n * n + n};
-    return f;
-}
-
-/* How many scales are tried side by side. */
-#define TRIES 4
-
-struct group_form;
-
-/* The errors of TRIES scales and minimums. */
-typedef void (*try_scales)(const struct group_form *form, group_factors f, const lf32 *c,
-                           const lf32 *scale, const lf32 *min, lf32 *error);
-/* The levels of one, and its error, which has the same bits. */
-typedef lf32 (*round_levels)(const struct group_form *form, group_factors f, const lf32 *c,
-                             lf32 scale, lf32 min, lf32 *level);
-
-/* What a format's groups are.  Scales are sought on a line, or on a grid if there are minimums:
- * scales with which the largest target is `reach` levels from 0, times 1/first to 1/last; or
- * those that map the range of the targets, less a share from first to last of it at either end,
- * to the levels. */
-typedef struct group_form {
-    int n; /* columns */
-    try_scales try_scales;
-    round_levels round_levels;
-    float low, high; /* levels */
+/* How scales, minimums and codes of a format's groups are chosen. */
+typedef struct group_rule {
+    int n;
+    levels level;
+    const solver_book *book; /* of LEVELS_BOOK, else NULL */
     int has_min;
-    int n_signs; /* 2: the scale may be negative, and the levels are not symmetric */
-    int n_scales;
-    float reach, first, last;
-    int n_refits;
-    float nudge; /* how far a refit looks around itself, as a share of the scale */
-} group_form;
+    grid_kind grid, min_grid; /* of the scale and the minimum, once their units are known */
+    float scale_low, scale_high, min_low, min_high; /* for GRID_WHOLE */
+    int both_signs;                                 /* the scale may be negative */
+    float reach; /* the level that the extreme weight is given, over the factors that follow */
+    float first, last; /* factors tried; with a minimum: shares cut off the range */
+    int n_tries, n_refits;
+} group_rule;
 
-/* ---- levels ---- */
+/* weight = (scale * unit) * level - min * min_unit */
+typedef struct group_fit {
+    lf32 error, scale, min, level[MAX_SOLVED_GROUP];
+} group_fit;
 
-typedef enum level_kind { LEVELS_EVEN, LEVELS_IQ4 } level_kind;
+/* What trying scales needs for a while: too much for the stack of a small thread. */
+typedef struct group_work {
+    lf32 error[MAX_SOLVED_GROUP][GROUP_ABREAST], level[MAX_SOLVED_GROUP][GROUP_ABREAST];
+    lf32 slope[MAX_SOLVED_GROUP], next[MAX_SOLVED_GROUP];
+} group_work;
 
-QK_INLINE lf32 nearest_level(level_kind kind, lf32 low, lf32 high, lf32 x)
+typedef struct units {
+    lf32 scale, min;
+    int known; /* scales and minimums lie on their grids */
+} units;
+
+QK_INLINE lf32 grid_scale(const group_rule *rule, units unit, lf32 x)
 {
-    if (kind == LEVELS_IQ4) {
-        return lf32_lookup16(iq4_level, iq4_nearest(x));
+    lf32 v = lf32_mul(x, lf32_reciprocal_or_0(unit.scale));
+    return unit.known ? on_grid(rule->grid, rule->scale_low, rule->scale_high, v) : x;
+}
+
+QK_INLINE lf32 grid_min(const group_rule *rule, units unit, lf32 x)
+{
+    lf32 v = lf32_mul(x, lf32_reciprocal_or_0(unit.min));
+    if (unit.known) {
+        return on_grid(rule->min_grid, rule->min_low, rule->min_high, v);
     }
-    return lf32_round(lf32_lesser(lf32_greater(x, low), high)); /* NaN becomes low */
+    return rule->min_low < 0 ? x : lf32_greater(x, lf32_set1(0.0f));
 }
 
-QK_INLINE lf32 value_of_level(lf32 scale, lf32 level, lf32 min, int has_min)
+QK_INLINE lf32 group_value(lf32 scale, lf32 min, lf32 level)
 {
-    lf32 product = lf32_mul(scale, level);
-    return has_min ? lf32_sub(product, min) : product;
+    return lf32_sub(lf32_mul(scale, level), min);
 }
 
-/* Babai rounding on `tries` grids; level: of the first try, or NULL. */
-QK_INLINE void round_group(level_kind kind, int n, int tries, int has_min, const group_form *form,
-                           group_factors f, const lf32 *c, const lf32 *scale, const lf32 *min,
-                           lf32 *error, lf32 *level)
+/* round_group for a codebook type. */
+QK_FN void round_codebooks(const group_rule *rule, const group_form *form, const lf32 *target,
+                           const lf32 *scale, group_work *work, lf32 *error)
 {
-    const lf32 low = lf32_set1(form->low), high = lf32_set1(form->high);
-    lf32 e[QK_MAX_GROUP * TRIES], inverse[TRIES];
-    for (int t = 0; t < tries; t++) {
-        inverse[t] = lf32_reciprocal_or_0(scale[t]);
-        error[t] = lf32_set1(0.0f);
+    for (int a = 0; a < GROUP_ABREAST; a++) {
+        error[a] = round_codebook(rule->book, form, rule->n, target, scale[a], work->next);
+        for (int j = 0; j < rule->n; j++) {
+            work->level[j][a] = work->next[j];
+        }
+    }
+}
+
+/* round_group for n columns with these levels. */
+QK_INLINE void round_levels(int n, levels of, const group_form *form, const lf32 *target,
+                            const lf32 *scale, const lf32 *min, group_work *work, lf32 *error)
+{
+    lf32(*e)[GROUP_ABREAST] = work->error, (*level)[GROUP_ABREAST] = work->level;
+    lf32 inverse[GROUP_ABREAST];
+    for (int a = 0; a < GROUP_ABREAST; a++) {
+        inverse[a] = lf32_reciprocal_or_0(scale[a]);
+        error[a] = lf32_set1(0.0f);
     }
     for (int j = n - 1; j >= 0; j--) {
-        lf32 v[TRIES];
-        for (int t = 0; t < tries; t++) {
-            v[t] = c[j];
+        lf32 owed[GROUP_ABREAST];
+        for (int a = 0; a < GROUP_ABREAST; a++) {
+            owed[a] = lf32_set1(0.0f);
         }
-        for (int k = n - 1; k > j; k--) {
-            const lf32 u = lf32_set1(f.upper[j * n + k]);
-            for (int t = 0; t < tries; t++) {
-                v[t] = lf32_sub(v[t], lf32_mul(u, e[k * tries + t]));
+        for (int k = j + 1; k < n; k++) {
+            const lf32 u = lf32_set1(form->upper[j * n + k]);
+            for (int a = 0; a < GROUP_ABREAST; a++) {
+                owed[a] = lf32_add(owed[a], lf32_mul(u, e[k][a]));
             }
         }
-        for (int t = 0; t < tries; t++) {
-            lf32 target = has_min ? lf32_add(v[t], min[t]) : v[t];
-            lf32 l = nearest_level(kind, low, high, lf32_mul(target, inverse[t]));
-            lf32 value = value_of_level(scale[t], l, min[t], has_min);
-            lf32 r = lf32_sub(value, v[t]);
-            e[j * tries + t] = lf32_sub(value, c[j]);
-            error[t] = lf32_add(error[t], lf32_mul(lf32_set1(f.weight[j]), lf32_mul(r, r)));
-            if (level) {
-                level[j] = l;
-            }
+        const lf32 pivot = lf32_set1(form->pivot[j]);
+        for (int a = 0; a < GROUP_ABREAST; a++) {
+            lf32 wanted = lf32_sub(target[j], owed[a]);
+            lf32 code = lf32_mul(lf32_add(wanted, min[a]), inverse[a]);
+            level[j][a] = nearest_level(of, code);
+            lf32 value = group_value(scale[a], min[a], level[j][a]);
+            e[j][a] = lf32_sub(value, target[j]);
+            lf32 rest = lf32_sub(value, wanted);
+            error[a] = lf32_add(error[a], lf32_mul(pivot, lf32_mul(rest, rest)));
         }
     }
 }
 
-#define ROUND_FUNCTIONS(name, kind, n, has_min)                                                    \
-    QK_FN void try_##name(const group_form *form, group_factors f, const lf32 *c,                  \
-                          const lf32 *scale, const lf32 *min, lf32 *error)                         \
-    {                                                                                              \
-        round_group(kind, n, TRIES, has_min, form, f, c, scale, min, error, NULL);                 \
-    }                                                                                              \
-    QK_FN lf32 round_##name(const group_form *form, group_factors f, const lf32 *c, lf32 scale,    \
-                            lf32 min, lf32 *level)                                                 \
-    {                                                                                              \
-        lf32 error;                                                                                \
-        round_group(kind, n, 1, has_min, form, f, c, &scale, &min, &error, level);                 \
-        return error;                                                                              \
-    }
-
-ROUND_FUNCTIONS(even_32, LEVELS_EVEN, 32, 0)
-ROUND_FUNCTIONS(affine_32, LEVELS_EVEN, 32, 1)
-ROUND_FUNCTIONS(iq4_32, LEVELS_IQ4, 32, 0)
-ROUND_FUNCTIONS(even_16, LEVELS_EVEN, 16, 0)
-ROUND_FUNCTIONS(affine_16, LEVELS_EVEN, 16, 1)
-
-/* c -= F e for one vector of rows: c [n_out], F [n_out][n] with rows `stride` apart, e [n];
- * n_out: a multiple of 8. */
-QK_FN void subtract_product(const float *f, size_t stride, int n_out, const lf32 *e, int n, lf32 *c)
+/* Codes of a target for GROUP_ABREAST scales and minimums: work->level, and their errors.  Copies
+ * for which the compiler knows size and levels are faster. */
+QK_FN void round_group(const group_rule *rule, const group_form *form, const lf32 *target,
+                       const lf32 *scale, const lf32 *min, group_work *work, lf32 *error)
 {
-    for (int j = 0; j < n_out; j += 8, f += 8 * stride) {
-        lf32 sum[8];
-        for (int i = 0; i < 8; i++) {
-            sum[i] = c[j + i];
-        }
-        for (int k = 0; k < n; k++) {
-            for (int i = 0; i < 8; i++) {
-                lf32 fk = lf32_set1(f[(size_t)i * stride + (size_t)k]);
-                sum[i] = lf32_sub(sum[i], lf32_mul(fk, e[k]));
-            }
-        }
-        for (int i = 0; i < 8; i++) {
-            c[j + i] = sum[i];
-        }
+    const levels whole = {LEVELS_WHOLE, rule->level.low, rule->level.high};
+    if (rule->book) {
+        round_codebooks(rule, form, target, scale, work, error);
+    } else if (rule->level.kind == LEVELS_WHOLE && rule->n == 16) {
+        round_levels(16, whole, form, target, scale, min, work, error);
+    } else if (rule->level.kind == LEVELS_WHOLE && rule->n == 32) {
+        round_levels(32, whole, form, target, scale, min, work, error);
+    } else {
+        round_levels(rule->n, rule->level, form, target, scale, min, work, error);
     }
 }
 
-/* out = U v, for n a multiple of 4 */
-QK_FN void times_upper(group_factors f, int n, const lf32 *v, lf32 *out)
+/* out = form v; four rows side by side, so that the sums need not wait for each other. */
+QK_FN void form_times(const group_form *form, int n, const lf32 *v, lf32 *out)
 {
     for (int j = 0; j < n; j += 4) {
+        const float *row = form->form + j * n;
         lf32 sum[4];
         for (int i = 0; i < 4; i++) {
-            sum[i] = v[j + i];
-            for (int k = j + i + 1; k < j + 4; k++) {
-                sum[i] = lf32_add(sum[i], lf32_mul(lf32_set1(f.upper[(j + i) * n + k]), v[k]));
-            }
+            sum[i] = lf32_set1(0.0f);
         }
-        for (int k = j + 4; k < n; k++) {
+        for (int k = 0; k < n; k++) {
             for (int i = 0; i < 4; i++) {
-                sum[i] = lf32_add(sum[i], lf32_mul(lf32_set1(f.upper[(j + i) * n + k]), v[k]));
+                sum[i] = lf32_add(sum[i], lf32_mul(lf32_set1(row[i * n + k]), v[k]));
             }
         }
-        for (int i = 0; i < 4; i++) {
-            out[j + i] = sum[i];
+        memcpy(out + j, sum, sizeof sum);
+    }
+}
+
+/* e^T form e */
+QK_FN lf32 form_error(const group_form *form, int n, const lf32 *e)
+{
+    lf32 sum[MAX_SOLVED_GROUP], error = lf32_set1(0.0f);
+    form_times(form, n, e, sum);
+    for (int j = 0; j < n; j++) {
+        error = lf32_add(error, lf32_mul(sum[j], e[j]));
+    }
+    return error;
+}
+
+QK_FN lf32 fit_error(const group_form *form, int n, const lf32 *target, lf32 scale, lf32 min,
+                     const lf32 *level, lf32 *e)
+{
+    for (int j = 0; j < n; j++) {
+        e[j] = lf32_sub(group_value(scale, min, level[j]), target[j]);
+    }
+    return form_error(form, n, e);
+}
+
+/* Tries scales and minimums (as multiples of the units), and keeps what is better. */
+QK_FN void try_group(const group_rule *rule, const group_form *form, const lf32 *target, units unit,
+                     const lf32 *scale, const lf32 *min, group_work *work, group_fit *best)
+{
+    lf32 error[GROUP_ABREAST], s[GROUP_ABREAST], m[GROUP_ABREAST];
+    for (int a = 0; a < GROUP_ABREAST; a++) {
+        s[a] = lf32_mul(unit.scale, scale[a]);
+        m[a] = lf32_mul(unit.min, min[a]);
+    }
+    round_group(rule, form, target, s, m, work, error);
+    for (int a = 0; a < GROUP_ABREAST; a++) {
+        const lmask better = lf32_gt(best->error, error[a]);
+        if (!lmask_any(better)) {
+            continue;
+        }
+        best->error = lf32_select(better, error[a], best->error);
+        best->scale = lf32_select(better, scale[a], best->scale);
+        best->min = lf32_select(better, min[a], best->min);
+        for (int j = 0; j < rule->n; j++) {
+            best->level[j] = lf32_select(better, work->level[j][a], best->level[j]);
         }
     }
+}
+
+/* ---- where the search begins ---- */
+
+/* Scales for which the extreme weight has level reach * factor, of both signs if allowed. */
+QK_FN void search_scale(const group_rule *rule, const group_form *form, const lf32 *target,
+                        units unit, group_work *work, group_fit *best)
+{
+    lf32 scale[GROUP_ABREAST], min[GROUP_ABREAST], magnitude;
+    lf32 extreme = lane_extreme(target, rule->n, &magnitude);
+    const int n = rule->both_signs ? 2 * rule->n_tries : rule->n_tries;
+    if (!rule->both_signs) {
+        extreme = magnitude;
+    }
+    for (int first = 0; first < n; first += GROUP_ABREAST) {
+        for (int a = 0; a < GROUP_ABREAST; a++) {
+            const int t = (first + a) % rule->n_tries;
+            const float share = (float)t / (float)(rule->n_tries - 1);
+            const float factor = rule->first + (rule->last - rule->first) * share;
+            const float sign = first + a < rule->n_tries && rule->both_signs ? -1.0f : 1.0f;
+            lf32 s = lf32_mul(extreme, lf32_set1(sign / (rule->reach * factor)));
+            scale[a] = grid_scale(rule, unit, s);
+            min[a] = lf32_set1(0.0f);
+        }
+        try_group(rule, form, target, unit, scale, min, work, best);
+    }
+}
+
+/* Ranges of which a share is cut off at either end. */
+QK_FN void search_range(const group_rule *rule, const group_form *form, const lf32 *target,
+                        units unit, group_work *work, group_fit *best)
+{
+    lf32 scale[GROUP_ABREAST], min[GROUP_ABREAST], low, high;
+    const lf32 zero = lf32_set1(0.0f);
+    const int n = rule->n_tries * rule->n_tries;
+    lane_range(target, rule->n, &low, &high);
+    if (rule->min_low >= 0) {
+        low = lf32_lesser(low, zero);
+        high = lf32_greater(high, zero);
+    }
+    const lf32 range = lf32_sub(high, low);
+    for (int first = 0; first < n; first += GROUP_ABREAST) {
+        for (int a = 0; a < GROUP_ABREAST; a++) {
+            const int t = first + a < n ? first + a : n - 1;
+            const float step = (rule->last - rule->first) / (float)(rule->n_tries - 1);
+            const float below = rule->first + step * (float)(t / rule->n_tries);
+            const float above = rule->first + step * (float)(t % rule->n_tries);
+            lf32 from = lf32_add(low, lf32_mul(range, lf32_set1(below)));
+            lf32 to = lf32_sub(high, lf32_mul(range, lf32_set1(above)));
+            if (rule->min_low >= 0) {
+                from = lf32_lesser(from, zero);
+            }
+            lf32 s = lf32_greater(lf32_sub(to, from), zero);
+            s = lf32_mul(s, lf32_set1(1.0f / rule->level.high));
+            scale[a] = grid_scale(rule, unit, s);
+            min[a] = grid_min(rule, unit, lf32_neg(from));
+        }
+        try_group(rule, form, target, unit, scale, min, work, best);
+    }
+}
+
+/* A scale and a minimum that are nearly right, as numbers. */
+typedef struct near_fit {
+    lf32 scale, min;
+} near_fit;
+
+/* The four steps of the scale next to it, with up to three of the minimum. */
+QK_FN void search_near(const group_rule *rule, const group_form *form, const lf32 *target,
+                       units unit, near_fit near, group_work *work, group_fit *best)
+{
+    const lf32 step = lf32_mul(unit.scale, lf32_set1(rule->grid == GRID_ODD ? 2.0f : 1.0f));
+    for (int k = -rule->has_min; k <= rule->has_min; k++) {
+        lf32 scale[GROUP_ABREAST], min[GROUP_ABREAST];
+        lf32 m = lf32_add(near.min, lf32_mul(unit.min, lf32_set1((float)k)));
+        for (int a = 0; a < GROUP_ABREAST; a++) {
+            lf32 s = lf32_mul(step, lf32_set1((float)a - 0.5f * (GROUP_ABREAST - 1)));
+            scale[a] = grid_scale(rule, unit, lf32_add(near.scale, s));
+            min[a] = grid_min(rule, unit, m);
+        }
+        try_group(rule, form, target, unit, scale, min, work, best);
+    }
+}
+
+/* ---- refining ---- */
+
+/* The scale and the minimum of least error for the codes, on their grids. */
+QK_FN void refit_group(const group_rule *rule, const group_form *form, const lf32 *target,
+                       units unit, const group_fit *fit, lf32 *scale, lf32 *min)
+{
+    const int n = rule->n;
+    const lf32 zero = lf32_set1(0.0f);
+    lf32 ll = zero, lt = zero, l1 = zero, t1 = zero;
+    lf32 sum[MAX_SOLVED_GROUP];
+    float total = 0.0f;
+    form_times(form, n, fit->level, sum);
+    for (int j = 0; j < n; j++) {
+        const lf32 row = lf32_set1(form->row_sum[j]);
+        ll = lf32_add(ll, lf32_mul(sum[j], fit->level[j]));
+        lt = lf32_add(lt, lf32_mul(sum[j], target[j]));
+        l1 = lf32_add(l1, lf32_mul(row, fit->level[j]));
+        t1 = lf32_add(t1, lf32_mul(row, target[j]));
+        total += form->row_sum[j];
+    }
+    const lf32 all = lf32_set1(total);
+    const lf32 now = lf32_mul(unit.scale, fit->scale);
+    lf32 s = lf32_select(lf32_gt(ll, zero), lf32_div(lt, ll), now);
+    *min = fit->min;
+    if (!rule->has_min) {
+        *scale = grid_scale(rule, unit, s);
+        return;
+    }
+    /* Least squares of scale * level - min, given that the scale is rounded before the minimum. */
+    const lf32 det = lf32_sub(lf32_mul(ll, all), lf32_mul(l1, l1));
+    const lmask regular = lf32_gt(det, lf32_mul(lf32_set1(1e-6f), lf32_mul(ll, all)));
+    lf32 both = lf32_div(lf32_sub(lf32_mul(lt, all), lf32_mul(l1, t1)), det);
+    lf32 m = lf32_div(lf32_sub(lf32_mul(both, l1), t1), all);
+    if (rule->min_low >= 0) {
+        both = lf32_select(lf32_gt(zero, m), s, both);
+    }
+    both = lf32_greater(lf32_select(regular, both, now), zero);
+    *scale = grid_scale(rule, unit, both);
+    m = lf32_div(lf32_sub(lf32_mul(lf32_mul(unit.scale, *scale), l1), t1), all);
+    lf32 found = grid_min(rule, unit, m);
+    *min = lf32_select(regular, found, fit->min);
+}
+
+/* Code by code, given all others, the level of least error; the fit's error must be right. */
+QK_FN void descend_group(const group_rule *rule, const group_form *form, const lf32 *target,
+                         units unit, group_work *work, group_fit *fit)
+{
+    const int n = rule->n;
+    const lf32 scale = lf32_mul(unit.scale, fit->scale), min = lf32_mul(unit.min, fit->min);
+    const lf32 inverse = lf32_reciprocal_or_0(scale);
+    lf32 *slope = work->slope, *level = work->next, *e = work->error[0];
+    for (int j = 0; j < n; j++) {
+        level[j] = fit->level[j];
+        e[j] = lf32_sub(group_value(scale, min, level[j]), target[j]);
+    }
+    form_times(form, n, e, slope);
+    for (int j = 0; j < n; j++) {
+        const float weight = form->form[j * n + j];
+        lf32 step = lf32_mul(slope[j], lf32_set1(weight > 0 ? 1.0f / weight : 0.0f));
+        lf32 wanted = lf32_mul(lf32_sub(lf32_mul(scale, level[j]), step), inverse);
+        lf32 next = nearest_level(rule->level, wanted);
+        lf32 moved = lf32_mul(scale, lf32_sub(next, level[j]));
+        if (!lmask_any(lmask_not(lf32_eq(moved, lf32_set1(0.0f))))) {
+            continue;
+        }
+        level[j] = next;
+        for (int k = 0; k < n; k++) {
+            slope[k] = lf32_add(slope[k], lf32_mul(lf32_set1(form->form[j * n + k]), moved));
+        }
+    }
+    const lf32 error = fit_error(form, n, target, scale, min, level, e);
+    const lmask better = lf32_gt(fit->error, error);
+    fit->error = lf32_select(better, error, fit->error);
+    for (int j = 0; j < n; j++) {
+        fit->level[j] = lf32_select(better, level[j], fit->level[j]);
+    }
+}
+
+/* Scales (and minimums) one step to either side, on a grid of whole numbers. */
+QK_FN void try_neighbours(const group_rule *rule, const group_form *form, const lf32 *target,
+                          units unit, group_work *work, group_fit *fit)
+{
+    static const int step[2][8][2] = {
+        {{-1, 0}, {1, 0}, {-2, 0}, {2, 0}},
+        {{-1, -1}, {-1, 0}, {-1, 1}, {0, -1}, {0, 1}, {1, -1}, {1, 0}, {1, 1}}};
+    const lf32 scale = fit->scale, min = fit->min;
+    const int n = rule->has_min ? 8 : 4;
+    for (int first = 0; first < n; first += GROUP_ABREAST) {
+        lf32 s[GROUP_ABREAST], m[GROUP_ABREAST];
+        for (int a = 0; a < GROUP_ABREAST; a++) {
+            const int *by = step[rule->has_min][first + a];
+            const float step_size = rule->grid == GRID_ODD ? 2.0f : 1.0f;
+            s[a] = on_grid(rule->grid, rule->scale_low, rule->scale_high,
+                           lf32_add(scale, lf32_set1(step_size * (float)by[0])));
+            m[a] = on_grid(rule->min_grid, rule->min_low, rule->min_high,
+                           lf32_add(min, lf32_set1((float)by[1])));
+        }
+        try_group(rule, form, target, unit, s, m, work, fit);
+    }
+}
+
+/* Refines a fit; what is not better is not kept. */
+QK_FN void refine_group(const group_rule *rule, const group_form *form, const lf32 *target,
+                        units unit, group_work *work, group_fit *fit)
+{
+    for (int round = 0; round < rule->n_refits; round++) {
+        lf32 scale, min, s[GROUP_ABREAST], m[GROUP_ABREAST];
+        refit_group(rule, form, target, unit, fit, &scale, &min);
+        const lf32 error = fit_error(form, rule->n, target, lf32_mul(unit.scale, scale),
+                                     lf32_mul(unit.min, min), fit->level, work->error[0]);
+        const lmask better = lf32_gt(fit->error, error);
+        fit->error = lf32_select(better, error, fit->error);
+        fit->scale = lf32_select(better, scale, fit->scale);
+        fit->min = lf32_select(better, min, fit->min);
+        if (round % 2 && !rule->book) {
+            descend_group(rule, form, target, unit, work, fit);
+            continue;
+        }
+        if (unit.known && (rule->grid == GRID_WHOLE || rule->grid == GRID_ODD)) {
+            try_neighbours(rule, form, target, unit, work, fit);
+            continue;
+        }
+        for (int a = 0; a < GROUP_ABREAST; a++) {
+            const float by = 1.0f + 0.02f * (float)(a - 1); /* 0.98, 1, 1.02, 1.04 */
+            s[a] = grid_scale(rule, unit, lf32_mul(lf32_mul(unit.scale, scale), lf32_set1(by)));
+            m[a] = min;
+        }
+        try_group(rule, form, target, unit, s, m, work, fit);
+    }
+}
+
+/* All levels 0, or the least that a codebook has: what any group can be, and what stays where no
+ * error is a number. */
+QK_FN void empty_group(const group_rule *rule, const group_form *form, const lf32 *target,
+                       units unit, group_work *work, group_fit *fit)
+{
+    const lf32 zero = lf32_set1(0.0f);
+    const lf32 level = rule->book ? book_first_level(rule->book) : nearest_level(rule->level, zero);
+    for (int j = 0; j < rule->n; j++) {
+        fit->level[j] = level;
+    }
+    fit->scale = rule->book ? grid_scale(rule, unit, zero) : zero;
+    fit->min = zero;
+    fit->error = fit_error(form, rule->n, target, lf32_mul(unit.scale, fit->scale), zero,
+                           fit->level, work->error[0]);
+    lmask is_number = lf32_gt(lf32_set1(FLT_MAX), fit->error);
+    fit->error = lf32_select(is_number, fit->error, lf32_set1(FLT_MAX));
+}
+
+/* The best fit of a target; near: where to look, or NULL. */
+QK_FN void solve_group(const group_rule *rule, const group_form *form, const lf32 *target,
+                       units unit, const near_fit *near, group_work *work, group_fit *fit)
+{
+    empty_group(rule, form, target, unit, work, fit);
+    if (near) {
+        search_near(rule, form, target, unit, *near, work, fit);
+    } else if (rule->has_min) {
+        search_range(rule, form, target, unit, work, fit);
+    } else {
+        search_scale(rule, form, target, unit, work, fit);
+    }
+    refine_group(rule, form, target, unit, work, fit);
 }
 
 #endif

@@ -1,173 +1,204 @@
 /* SPDX-License-Identifier: MIT */
-/* From the factor of H to what the solver reads, in f64 and stored as f32.
+/* What the solver knows of H for one unit of columns: the block of a type, of which all rows are
+ * solved with the same numbers.  Computed in double precision from the factor R of H, in a fixed
+ * order, and kept in float.
  *
- * H = R^T R in the order of solving, R upper triangular.  For columns a..z-1 and the rows R[a:z],
+ * Let B be the columns of the unit, in the order in which they are solved (from the last to the
+ * first), and g one of its groups of columns that share a scale:
  *
- *     (R e)[a:z] = R[a:z, a:z] (e[a:z] + F e[z:]),    F = R[a:z, a:z]^-1 R[a:z, z:]
+ *     feedback  R_BB^-1 R_B,later    what an error of a later column asks of the unit's columns
+ *     whole     S = R_BB^T R_BB      the error of the unit around its target
+ *     inner     R_gg^-1 R_g,later    as feedback, of the later groups of the unit
+ *     outer     S_gg^-1 S_g,others   the same if all other groups are known
+ *     narrow    of R_gg              the error of a group when the groups before it are still free
+ *     wide      of S_gg              the error of a group when all others are known
  *
- * so the errors of later columns act like a change of the target by -F e.  F is the *feedback* of
- * these columns.  Every element has its sums in one fixed order.  A zero on R's diagonal, which a
- * damped H does not have, counts as a column that does not matter. */
+ * narrow and wide each hold the quadratic form of the group and its factors. */
+#ifndef QK_PLAN_H
+#define QK_PLAN_H
 
-/* Columns of the feedback that are solved side by side, so that their sums stay in registers. */
-#define PLAN_COLUMNS 16
+/* Sizes of a type's unit. */
+typedef struct unit_shape {
+    size_t unit, group; /* columns */
+} unit_shape;
 
-typedef struct factor_of_h {
-    const double *r; /* [n][n], upper */
-    size_t n;
-} factor_of_h;
+/* The error of a group: e^T form e = sum over j of pivot[j] * (e[j] + sum over k > j of
+ * upper[j][k] * e[k])^2. */
+typedef struct group_form {
+    const float *form, *upper, *pivot;
+    const float *row_sum; /* of form */
+} group_form;
 
-QK_INLINE const double *factor_at(factor_of_h h, size_t row, size_t column)
+QK_INLINE size_t group_form_floats(size_t group) { return 2 * group * group + 2 * group; }
+
+/* Floats of a unit's numbers.  A unit of one group has no more than the group's. */
+QK_INLINE size_t unit_floats(unit_shape shape)
 {
-    return h.r + row * h.n + column;
+    const size_t n_groups = shape.unit / shape.group;
+    if (n_groups == 1) {
+        return group_form_floats(shape.group);
+    }
+    return 3 * shape.unit * shape.unit + 2 * n_groups * group_form_floats(shape.group);
 }
 
-QK_INLINE double inverse_or_0(double x) { return x == 0.0 ? 0.0 : 1.0 / x; }
-
-/* Rows a..a+n-1 of the feedback, columns first..first+width-1, width <= PLAN_COLUMNS, into out,
- * whose rows are `stride` apart. */
-QK_FN void feedback_columns(factor_of_h h, size_t a, size_t n, size_t first, size_t width,
-                            float *out, size_t stride)
+QK_INLINE group_form group_form_at(const float *p, size_t group)
 {
-    double solved[QK_MAX_UNIT][PLAN_COLUMNS];
-    for (size_t i = n; i-- > 0;) {
-        double sum[PLAN_COLUMNS] = {0};
-        memcpy(sum, factor_at(h, a + i, first), width * sizeof(double));
-        for (size_t k = i + 1; k < n; k++) {
-            const double r = *factor_at(h, a + i, a + k);
-            for (size_t c = 0; c < PLAN_COLUMNS; c++) {
-                sum[c] -= r * solved[k][c];
+    group_form form = {p, p + group * group, p + 2 * group * group, p + 2 * group * group + group};
+    return form;
+}
+
+QK_INLINE group_form narrow_form(const float *unit, unit_shape shape, size_t g)
+{
+    return group_form_at(unit + g * group_form_floats(shape.group), shape.group);
+}
+
+QK_INLINE group_form wide_form(const float *unit, unit_shape shape, size_t g)
+{
+    return narrow_form(unit, shape, shape.unit / shape.group + g);
+}
+
+/* Where one of the three square matrices of a unit of several groups begins. */
+QK_INLINE size_t unit_square(unit_shape shape, size_t number)
+{
+    const size_t forms = 2 * (shape.unit / shape.group) * group_form_floats(shape.group);
+    return forms + number * shape.unit * shape.unit;
+}
+#define UNIT_WHOLE 0
+#define UNIT_INNER 1
+#define UNIT_OUTER 2
+
+/* ---- making them ---- */
+
+/* A column whose part of R's diagonal is 0 does not matter: nothing is asked of it. */
+QK_INLINE double inverse_or_0(double pivot) { return pivot == 0.0 ? 0.0 : 1.0 / pivot; }
+
+/* x [size][stride] -> U^-1 x for n_cols columns, where U [size] is upper triangular with rows
+ * u_stride apart. */
+QK_FN void solve_upper(const double *u, size_t u_stride, size_t size, double *x, size_t stride,
+                       size_t n_cols)
+{
+    for (size_t i = size; i-- > 0;) {
+        for (size_t p = i + 1; p < size; p++) {
+            subtract_scaled(x + i * stride, u[i * u_stride + p], x + p * stride, n_cols);
+        }
+        const double inverse = inverse_or_0(u[i * u_stride + i]);
+        for (size_t k = 0; k < n_cols; k++) {
+            x[i * stride + k] *= inverse;
+        }
+    }
+}
+
+/* The form and the factors of a group from R_gg, upper triangular with rows `stride` apart. */
+QK_FN void make_group_form(const double *r, size_t stride, size_t group, float *out)
+{
+    float *form = out, *upper = form + group * group;
+    float *pivot = upper + group * group, *row_sum = pivot + group;
+    for (size_t i = 0; i < group; i++) {
+        double total = 0;
+        const double inverse = inverse_or_0(r[i * stride + i]);
+        for (size_t j = 0; j < group; j++) {
+            const size_t last = i < j ? i : j;
+            double sum = 0;
+            for (size_t p = 0; p <= last; p++) {
+                sum += r[p * stride + i] * r[p * stride + j];
+            }
+            form[i * group + j] = (float)sum;
+            upper[i * group + j] = j > i ? (float)(r[i * stride + j] * inverse) : 0.0f;
+            total += sum;
+        }
+        pivot[i] = (float)(r[i * stride + i] * r[i * stride + i]);
+        row_sum[i] = (float)total;
+    }
+}
+
+/* R_BB^-1 times the columns of R right of the unit: f32 [unit][n], 0 in the other columns. */
+#define FEEDBACK_COLUMNS 32
+QK_FN void make_feedback(const double *r, size_t n, size_t at, size_t unit, float *feedback)
+{
+    double part[QK_SUPERBLOCK * FEEDBACK_COLUMNS];
+    memset(feedback, 0, unit * n * sizeof(float));
+    for (size_t first = at + unit; first < n; first += FEEDBACK_COLUMNS) {
+        const size_t count = n - first < FEEDBACK_COLUMNS ? n - first : FEEDBACK_COLUMNS;
+        for (size_t i = 0; i < unit; i++) {
+            memcpy(part + i * FEEDBACK_COLUMNS, r + (at + i) * n + first, count * sizeof(double));
+        }
+        solve_upper(r + at * n + at, n, unit, part, FEEDBACK_COLUMNS, count);
+        for (size_t i = 0; i < unit; i++) {
+            for (size_t k = 0; k < count; k++) {
+                feedback[i * n + first + k] = (float)part[i * FEEDBACK_COLUMNS + k];
             }
         }
-        const double inverse = inverse_or_0(*factor_at(h, a + i, a + i));
-        for (size_t c = 0; c < PLAN_COLUMNS; c++) {
-            solved[i][c] = sum[c] * inverse;
-        }
-        for (size_t c = 0; c < width; c++) {
-            out[i * stride + c] = (float)solved[i][c];
-        }
     }
 }
 
-/* The feedback of columns a..a+n-1 from columns a+n..end-1. */
-QK_FN void plan_feedback(factor_of_h h, size_t a, size_t n, size_t end, float *out, size_t stride)
+/* S = R_BB^T R_BB, and from it and R_BB all that a unit of several groups has.  work: f64
+ * [2][unit][unit]. */
+QK_FN void make_squares(const double *r, size_t n, unit_shape shape, double *work, float *unit)
 {
-    for (size_t first = a + n; first < end; first += PLAN_COLUMNS) {
-        const size_t left = end - first, width = left < PLAN_COLUMNS ? left : PLAN_COLUMNS;
-        feedback_columns(h, a, n, first, width, out + (first - a - n), stride);
+    const size_t size = shape.unit, group = shape.group, n_groups = size / group;
+    double *whole = work, *solved = work + size * size;
+    float *out[3];
+    for (size_t i = 0; i < 3; i++) {
+        out[i] = unit + unit_square(shape, i);
     }
-}
-
-/* The factors of the group that starts at column a: group.h. */
-QK_FN void plan_group(factor_of_h h, size_t a, size_t n, float *out)
-{
-    float *upper = out, *weight = out + n * n, *row_sum = weight + n;
-    for (size_t j = 0; j < n; j++) {
-        const double pivot = *factor_at(h, a + j, a + j), inverse = inverse_or_0(pivot);
-        double sum = 0.0;
-        for (size_t k = 0; k < n; k++) {
-            const double r = k > j ? *factor_at(h, a + j, a + k) * inverse : k == j;
-            upper[j * n + k] = (float)r;
-            sum += r;
-        }
-        weight[j] = (float)(pivot * pivot);
-        row_sum[j] = (float)sum;
-    }
-}
-
-/* ---- units of several groups ---- */
-
-/* Rows o..o+n-1 of S = R^T R of the unit that starts at column a: panel [n][unit], with column
- * o + j of S at place j and those before it after it. */
-QK_FN void gram_panel(factor_of_h h, size_t a, size_t unit, size_t o, size_t n, double *panel)
-{
-    for (size_t i = 0; i < n * unit; i++) {
-        panel[i] = 0.0;
-    }
-    for (size_t k = 0; k < o + n; k++) {
-        const double *row = factor_at(h, a + k, a);
-        double turned[QK_MAX_UNIT];
-        for (size_t column = 0; column < unit; column++) { /* below the diagonal R is 0 */
-            const size_t place = column < o ? column + n : column < o + n ? column - o : column;
-            turned[place] = column < k ? 0.0 : row[column];
-        }
-        for (size_t i = 0; i < n; i++) {
-            const double r = o + i < k ? 0.0 : row[o + i];
-            for (size_t c = 0; c < unit; c++) {
-                panel[i * unit + c] += r * turned[c];
-            }
+    memset(whole, 0, size * size * sizeof(double));
+    for (size_t p = 0; p < size; p++) {
+        for (size_t i = p; i < size; i++) {
+            subtract_scaled(whole + i * size + p, -r[p * n + i], r + p * n + p, size - p);
         }
     }
-}
-
-/* Eliminates the first n columns: [S_ii S_io] becomes [C, C^-T S_io], C^T C = S_ii. */
-QK_FN void eliminate_panel(double *panel, size_t n, size_t unit)
-{
-    for (size_t j = 0; j < n; j++) {
-        double *pivot = panel + j * unit;
-        const double root = pivot[j] > 0.0 ? sqrt(pivot[j]) : 0.0, inverse = inverse_or_0(root);
-        for (size_t c = j; c < unit; c++) {
-            pivot[c] *= inverse;
-        }
-        for (size_t i = j + 1; i < n; i++) {
-            double *row = panel + i * unit;
-            const double r = pivot[i];
-            for (size_t c = i; c < unit; c++) {
-                row[c] -= r * pivot[c];
-            }
-        }
-    }
-}
-
-/* For descent: the factors of group o..o+n-1 given all other columns of the unit, and its
- * feedback S_ii^-1 S_io from them, [n][unit], 0 from itself. */
-QK_FN void plan_descent(factor_of_h h, size_t a, size_t unit, size_t o, size_t n, float *factors,
-                        float *feedback)
-{
-    double panel[QK_MAX_GROUP * QK_MAX_UNIT];
-    float solved[QK_MAX_GROUP * QK_MAX_UNIT];
-    gram_panel(h, a, unit, o, n, panel);
-    eliminate_panel(panel, n, unit);
-    const factor_of_h own = {panel, unit};
-    plan_group(own, 0, n, factors);
-    plan_feedback(own, 0, n, unit, solved, unit);
-    for (size_t i = 0; i < n; i++) {
-        memcpy(feedback + i * unit, solved + i * unit, o * sizeof(float));
-        memset(feedback + i * unit + o, 0, n * sizeof(float));
-        memcpy(feedback + i * unit + o + n, solved + i * unit + o, (unit - o - n) * sizeof(float));
-    }
-}
-
-/* The factors and the feedback within a unit, as superblock.h finds them. */
-QK_FN void plan_superblock(factor_of_h h, size_t a, size_t unit, size_t n, float *data)
-{
-    const size_t n_groups = unit / n;
-    float *feedback = data + n_groups * QK_GROUP_FLOATS(n),
-          *descent = data + QK_HALF_FLOATS(unit, n);
-    float *descent_feedback = descent + n_groups * QK_GROUP_FLOATS(n);
-    memset(feedback, 0, unit * unit * sizeof(float));
     for (size_t g = 0; g < n_groups; g++) {
-        const size_t o = g * n;
-        plan_group(h, a + o, n, data + g * QK_GROUP_FLOATS(n));
-        plan_feedback(h, a + o, n, a + unit, feedback + o * unit + o + n, unit);
-        plan_descent(h, a, unit, o, n, descent + g * QK_GROUP_FLOATS(n),
-                     descent_feedback + o * unit);
+        const size_t o = g * group;
+        for (size_t i = 0; i < group; i++) {
+            double *row = solved + i * size;
+            memset(row, 0, size * sizeof(double));
+            for (size_t k = o + group; k < size; k++) {
+                row[k] = r[(o + i) * n + k];
+            }
+        }
+        solve_upper(r + o * n + o, n, group, solved, size, size);
+        for (size_t i = 0; i < group; i++) {
+            for (size_t k = 0; k < size; k++) {
+                out[UNIT_INNER][(o + i) * size + k] = (float)solved[i * size + k];
+                out[UNIT_WHOLE][(o + i) * size + k] = (float)whole[(o + i) * size + k];
+            }
+        }
+        make_group_form(r + o * n + o, n, group, unit + g * group_form_floats(group));
+    }
+    for (size_t g = 0; g < n_groups; g++) { /* S_gg is replaced by its factor, group by group */
+        const size_t o = g * group;
+        double *factor = solved, *others = solved + group * group; /* [group][group], [.][size] */
+        for (size_t i = 0; i < group; i++) {
+            memcpy(factor + i * group, whole + (o + i) * size + o, group * sizeof(double));
+            memcpy(others + i * size, whole + (o + i) * size, size * sizeof(double));
+            memset(others + i * size + o, 0, group * sizeof(double));
+        }
+        if (factor_diagonal(factor, group, 0, group) < group) { /* not positive: no descent */
+            memset(factor, 0, group * group * sizeof(double));
+            memset(others, 0, group * size * sizeof(double));
+        } else {
+            solve_factored(factor, group, others, size, size);
+        }
+        for (size_t i = 0; i < group; i++) {
+            for (size_t k = 0; k < size; k++) {
+                out[UNIT_OUTER][(o + i) * size + k] = (float)others[i * size + k];
+            }
+        }
+        make_group_form(factor, group, group, unit + (n_groups + g) * group_form_floats(group));
     }
 }
 
-/* What the plan holds of units first..first+count-1, at their places in units and feedback. */
-QK_FN void plan_units(qk_solver_layout layout, const double *r, size_t n_cols, size_t first,
-                      size_t count, float *units, float *feedback)
+/* The numbers of the unit at column `at` from r f64 [n][n], and its rows of the feedback. */
+QK_FN void make_unit(const double *r, size_t n, size_t at, unit_shape shape, double *work,
+                     float *unit, float *feedback)
 {
-    const factor_of_h h = {r, n_cols};
-    for (size_t u = first; u < first + count; u++) {
-        const size_t a = u * layout.unit, end = a + layout.unit;
-        float *data = units + u * layout.floats;
-        plan_feedback(h, a, layout.unit, n_cols, feedback + a * n_cols + end, n_cols);
-        if (layout.unit == layout.group) {
-            plan_group(h, a, layout.group, data);
-        } else {
-            plan_superblock(h, a, layout.unit, layout.group, data);
-        }
+    const double *own = r + at * n + at;
+    if (shape.unit == shape.group) {
+        make_group_form(own, n, shape.group, unit);
+    } else {
+        make_squares(own, n, shape, work, unit);
     }
+    make_feedback(r, n, at, shape.unit, feedback);
 }
+
+#endif

@@ -22,6 +22,9 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .arrays.quantized import QuantizedTensor as QuantizedTensor
     from .arrays.quantized import dequantize as dequantize
     from .arrays.quantized import quantize as quantize
+    from .calibrating.calibration import Calibration as Calibration
+    from .calibrating.calibration import Effort as Effort
+    from .calibrating.gain import Gain as Gain
     from .cells import Cells as Cells
     from .collecting.collection import imatrix as imatrix
     from .errors import BackendError as BackendError
@@ -76,6 +79,7 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .sources.edits import Edits as Edits
     from .sources.edits import parse_field as parse_field
     from .sources.opening import ModelLike as ModelLike
+    from .tasks.calibration import CalibrationCheck as CalibrationCheck
     from .tasks.convert import ConvertReport as ConvertReport
     from .tasks.convert import convert as convert
     from .tasks.convert_lora import convert_lora as convert_lora
@@ -100,16 +104,20 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
 _MODULES = {
     "Backend": "_native",
     "BackendError": "errors",
+    "Calibration": "calibrating.calibration",
+    "CalibrationCheck": "tasks.calibration",
     "Cells": "cells",
     "CheckpointError": "errors",
     "Comparison": "evaluate",
     "ConvertReport": "tasks.convert",
     "Difference": "tasks.verify",
     "Edits": "sources.edits",
+    "Effort": "calibrating.calibration",
     "Field": "gguf",
     "FileType": "gguf.keys",
     "FormatError": "errors",
     "GGUFFile": "gguf",
+    "Gain": "calibrating.gain",
     "Importance": "gguf.importance",
     "ImportanceLike": "importance",
     "ImportanceMatrix": "importance",

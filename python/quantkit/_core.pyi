@@ -65,22 +65,62 @@ class _Lib:
         out: Any,
         /,
     ) -> int: ...
-    def qk_solver_sizes(
-        self, type: int, unit: Any, group: Any, floats: Any, /
+    def qk_gram(
+        self,
+        backend: int,
+        a: Any,
+        n_rows: int,
+        b: Any,
+        n_b: int,
+        n_tokens: int,
+        first: int,
+        sums: Any,
+        /,
     ) -> int: ...
-    def qk_plan_units(
+    def qk_factor_diagonal(
+        self, backend: int, h: Any, n: int, at: int, size: int, done: Any, /
+    ) -> int: ...
+    def qk_factor_beside(
+        self,
+        backend: int,
+        h: Any,
+        n: int,
+        at: int,
+        size: int,
+        first: int,
+        count: int,
+        /,
+    ) -> int: ...
+    def qk_factor_below(
+        self,
+        backend: int,
+        h: Any,
+        n: int,
+        at: int,
+        size: int,
+        first: int,
+        count: int,
+        /,
+    ) -> int: ...
+    def qk_solve_factored(
+        self, backend: int, r: Any, n: int, x: Any, stride: int, n_cols: int, /
+    ) -> int: ...
+    def qk_solver_layout(self, type: int, unit: Any, group: Any, /) -> int: ...
+    def qk_solver_floats(self, type: int, floats: Any, work: Any, /) -> int: ...
+    def qk_solver_workspace(self, backend: int, n_cols: int, bytes: Any, /) -> int: ...
+    def qk_make_units(
         self,
         backend: int,
         type: int,
         r: Any,
-        n_cols: int,
+        n: int,
         first: int,
         count: int,
+        work: Any,
         units: Any,
         feedback: Any,
         /,
     ) -> int: ...
-    def qk_solve_workspace(self, type: int, n_cols: int, floats: Any, /) -> int: ...
     def qk_solve_rows(
         self,
         backend: int,
@@ -88,9 +128,9 @@ class _Lib:
         plan: Any,
         x: Any,
         n_rows: int,
+        workspace: Any,
         out: Any,
         errors: Any,
-        workspace: Any,
         /,
     ) -> int: ...
     def qk_lane_op_count(self) -> int: ...

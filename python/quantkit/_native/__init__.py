@@ -5,6 +5,13 @@ ShapeError if not, so no caller can make C touch other memory.  This package als
 chooses the backend and converts statuses to errors.
 """
 
+from .algebra import (
+    factor_below,
+    factor_beside,
+    factor_diagonal,
+    gram,
+    solve_factored,
+)
 from .attending import attend
 from .backend import ENVIRONMENT_VARIABLE, Backend, active_backend, backends
 from .guarding import Guard
@@ -27,11 +34,10 @@ from .rows import (
 from .softmax import Rows, add_logits, compare_logits, new_rows
 from .solving import (
     Plan,
-    SolverLayout,
+    PlanPiece,
     column_order,
     empty_plan,
-    fill_plan,
-    make_plan,
+    made_units,
     solve_rows,
     solver_layout,
 )
@@ -43,9 +49,9 @@ __all__ = [
     "Guard",
     "Packed",
     "Plan",
+    "PlanPiece",
     "Precision",
     "Rows",
-    "SolverLayout",
     "activate",
     "active_backend",
     "add_logits",
@@ -55,8 +61,11 @@ __all__ = [
     "compare_logits",
     "dequantize_rows",
     "empty_plan",
-    "fill_plan",
-    "make_plan",
+    "factor_below",
+    "factor_beside",
+    "factor_diagonal",
+    "gram",
+    "made_units",
     "matmul",
     "native_types",
     "needs_importance",
@@ -67,6 +76,7 @@ __all__ = [
     "quantize_rows",
     "rotate",
     "soft_cap",
+    "solve_factored",
     "solve_rows",
     "solver_layout",
     "swiglu_clamped",

@@ -22,9 +22,9 @@ __all__ = [
     "BYTE",
     "DOUBLE",
     "FLOAT",
+    "INT32",
     "TOKEN",
     "TURN",
-    "UNIT",
     "CType",
     "optional",
     "pointer",
@@ -61,8 +61,8 @@ class CType:
 BYTE = CType.of(np.uint8, "uint8_t")
 FLOAT = CType.of(np.float32, "float")
 DOUBLE = CType.of(np.float64, "double")
+INT32 = CType.of(np.int32, "int32_t")
 TOKEN = CType.of(np.int64, "int64_t")
-UNIT = CType.of(np.int32, "int32_t")
 TURN = CType.of(np.complex64, "float")
 
 

@@ -1,8 +1,4 @@
-"""Calibrated rounding in the C core: plans, and the rows that are solved with them.
-
-The error of a row q that stands for x is (q - x)^T H (q - x).  H is the sum of the
-outer products of the matrix's inputs.  docs/calibration.md has the method.
-"""
+"""Calibrated rounding of rows: codes and scales of little error under a matrix H."""
 
 from __future__ import annotations
 
@@ -19,23 +15,22 @@ from .arguments import (
     BYTE,
     DOUBLE,
     FLOAT,
-    UNIT,
+    INT32,
     pointer,
     read,
     shape_of,
     workspace,
     written,
 )
-from .backend import Backend
+from .backend import Backend, active_backend
 from .statuses import check_type
 
 __all__ = [
     "Plan",
-    "SolverLayout",
+    "PlanPiece",
     "column_order",
     "empty_plan",
-    "fill_plan",
-    "make_plan",
+    "made_units",
     "solve_rows",
     "solver_layout",
 ]
@@ -44,34 +39,29 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class SolverLayout:
-    """How the columns of a type's matrices are solved together.
+@cache
+def solver_layout(type: QuantType) -> tuple[int, int] | None:
+    """Columns of a type's unit (its block) and of a group in it, which has a scale.
 
-    Attributes:
-        unit: the columns that share the bytes of a block.
-        group: the columns of a unit that share a scale.
-        floats: the floats of a unit in a plan.
+    None: there is no calibrated rounding for the type.
     """
+    sizes = ffi.new("size_t[2]")
+    if lib.qk_solver_layout(type.id, sizes, sizes + 1) != lib.QK_OK:
+        return None
+    return sizes[0], sizes[1]
 
-    unit: int
-    group: int
-    floats: int
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """What the solver needs of H for one matrix; shared by all its rows.
+    """What the solver knows of H for all rows of a matrix.
 
     Attributes:
-        type: the type that rows are rounded to.
-        order: int64 [n_cols], the column of the file at each place.  Places are
-            solved from the last to the first.
-        unit_order: int32 [n_units], the unit of the file at each place.
-        group_order: uint8 [n_groups], the group of its unit at each place.
-        units: f32 [n_units, floats], what the core holds of each unit.
-        feedback: f32 [n_cols, n_cols], how the errors of later places change the
-            targets of a unit; 0 elsewhere.
+        type: the type of the rows.
+        order: int64 [cols], the columns in the order of solving; solved from the end.
+        unit_order: int32 [units], the block of the row at each place.
+        group_order: uint8 [units, groups], the group of that block at each place.
+        units: f32 [units, floats], the numbers of each unit (csrc/solver/plan.h).
+        feedback: f32 [cols, cols], what errors of later columns ask of a unit's.
     """
 
     type: QuantType
@@ -83,172 +73,173 @@ class Plan:
 
     @property
     def n_cols(self) -> int:
-        """The columns of the matrix."""
+        """Columns of a row."""
         return len(self.order)
 
 
-@cache
-def solver_layout(type: QuantType) -> SolverLayout | None:
-    """The layout of a type's plans, or None if the core has no solver for the type."""
-    size = ffi.new("size_t[3]")
-    if lib.qk_solver_sizes(type.id, size, size + 1, size + 2) != lib.QK_OK:
-        return None
-    return SolverLayout(*size)
+def column_order(diagonal: F64, type: QuantType) -> NDArray[np.int64]:
+    """The order in which the columns of a matrix are solved, from its end.
 
-
-def _layout_of(type: QuantType) -> SolverLayout:
-    layout = solver_layout(type)
-    if layout is None:
-        raise UnsupportedTypeError(f"there is no calibrated rounding for {type.name}")
-    return layout
-
-
-def column_order(h_diagonal: F64, type: QuantType) -> NDArray[np.int64]:
-    """The order in which the columns of a matrix are solved, the first one last.
-
-    Units are in the order of their share of H's trace, and so are the groups of a
-    unit.  Those that matter most are solved first, when errors can still be
-    compensated by all others.
+    Units are sorted by the sum of their part of H's diagonal, and so are the groups
+    within them: what weighs most is solved first, and the others correct its errors.
 
     Args:
-        h_diagonal: f64 [n_cols], the diagonal of H.
+        diagonal: f64 [cols], the diagonal of H.
         type: the type of the rows.
 
-    Returns:
-        int64 [n_cols], the column at each place; equal shares are in the file's order.
-
     Raises:
-        ShapeError: the columns are not a whole number of units.
-        UnsupportedTypeError: there is no solver for the type.
+        UnsupportedTypeError: the type has no calibrated rounding.
+        ShapeError: the row is not a whole number of blocks.
     """
-    layout = _layout_of(type)
-    (n_cols,) = shape_of("h_diagonal", h_diagonal, 1)
-    check_type(lib.QK_BAD_SHAPE if n_cols % layout.unit else lib.QK_OK, type, n_cols)
-    share = h_diagonal.reshape(-1, layout.unit // layout.group, layout.group).sum(2)
-    units = np.argsort(share.sum(1), kind="stable")
-    groups = np.argsort(share, axis=1, kind="stable")[units]
-    starts = units[:, None] * layout.unit + groups * layout.group
-    columns = starts[:, :, None] + np.arange(layout.group)
-    return columns.reshape(-1).astype(np.int64)
+    unit, group = _layout(type)
+    if len(diagonal) % unit:
+        check_type(lib.QK_BAD_SHAPE, type, len(diagonal))
+    groups = diagonal.reshape(-1, unit // group, group).sum(axis=2)
+    units = np.argsort(groups.sum(axis=1), kind="stable")
+    inside = np.argsort(groups, axis=1, kind="stable")[units]
+    first = units[:, None] * unit + inside * group
+    return (first[:, :, None] + np.arange(group)).reshape(-1)
 
 
 def empty_plan(type: QuantType, order: NDArray[np.int64]) -> Plan:
-    """A plan for `fill_plan` to fill.
+    """A plan whose numbers are not yet made; see `made_units`.
 
     Raises:
-        ShapeError: `order` does not keep the columns of units and groups together.
-        UnsupportedTypeError: there is no solver for the type.
+        UnsupportedTypeError: the type has no calibrated rounding.
+        ShapeError: `order` is not one of `column_order`: each column once, those of a
+            unit together, and those of a group in the order of the file.
     """
-    layout = _layout_of(type)
-    (n_cols,) = shape_of("order", order, 1)
-    check_type(lib.QK_BAD_SHAPE if n_cols % layout.unit else lib.QK_OK, type, n_cols)
-    starts = order[:: layout.group]
-    units = starts[:: layout.unit // layout.group] // layout.unit
-    groups = starts % layout.unit // layout.group
-    of_unit = starts // layout.unit * layout.unit + groups * layout.group
-    expected = of_unit[:, None] + np.arange(layout.group)
-    is_whole = np.array_equal(order, expected.reshape(-1)) and np.array_equal(
-        starts // layout.unit, np.repeat(units, layout.unit // layout.group)
-    )
-    if not is_whole or not np.array_equal(np.sort(order), np.arange(n_cols)):
-        raise ShapeError(
-            f"`order` is no order of solving {n_cols} columns of {type.name}: each "
-            "column once, and the columns of units and groups together"
-        )
+    unit, group = _layout(type)
+    n_units, n = len(order) // unit, len(order)
+    if n % unit:
+        check_type(lib.QK_BAD_SHAPE, type, n)
+    together = order.reshape(-1, group) - np.arange(group)
+    if (
+        (together != together[:, :1]).any()
+        or (together % group).any()
+        or (order.reshape(-1, unit) // unit != order[::unit][:, None] // unit).any()
+        or (np.sort(order) != np.arange(n)).any()
+    ):
+        raise ShapeError(f"no order of solving {n} columns of {type.name}")
+    first = order.reshape(n_units, unit // group, group)[:, :, 0]
+    sizes = _floats(type)
     return Plan(
         type,
         order,
-        units.astype(np.int32),
-        groups.astype(np.uint8),
-        np.zeros((len(units), layout.floats), np.float32),
-        np.zeros((n_cols, n_cols), np.float32),
+        (first[:, 0] // unit).astype(np.int32),
+        (first % unit // group).astype(np.uint8),
+        np.empty((n_units, sizes[0]), np.float32),
+        np.empty((n, n), np.float32),
     )
 
 
-def fill_plan(plan: Plan, r: F64, first: int, count: int, backend: Backend) -> None:
-    """Compute units first..first+count-1 of a plan; threads may fill others.
+@dataclass(frozen=True, eq=False)
+class PlanPiece:
+    """Some units of a plan that are to be made.
+
+    Attributes:
+        type: the type of the rows.
+        r: f64 [cols, cols], the factor of H with its columns in the order of solving.
+        first: the first unit.
+        count: the number of units.
+    """
+
+    type: QuantType
+    r: F64
+    first: int
+    count: int
+
+
+def made_units(piece: PlanPiece, backend: Backend | None = None) -> tuple[F32, F32]:
+    """The numbers of some units: f32 [count, floats], and their rows of the feedback.
 
     Args:
-        plan: made by `empty_plan`.
-        r: f64 [n_cols, n_cols], upper triangular, with H[order][:, order] = r^T r.
-        first, count: the places of the units.
-        backend: the backend to use; all give the same bits.
+        piece: which units.
+        backend: the backend to use, or None for the active one; all give the same bits.
 
     Raises:
-        ShapeError: an array does not fit, or there are no such units.
+        ShapeError: there are no such units.
     """
-    n_cols = plan.n_cols
-    if not 0 <= first <= first + count <= len(plan.unit_order):
-        raise ShapeError(
-            f"units {first} to {first + count - 1} of a plan with "
-            f"{len(plan.unit_order)} units"
-        )
-    floats = _layout_of(plan.type).floats
-    status = lib.qk_plan_units(
-        backend.index,
-        plan.type.id,
-        read(DOUBLE, "r", r, (n_cols, n_cols)),
-        n_cols,
-        first,
-        count,
-        written(FLOAT, "units", plan.units, (len(plan.unit_order), floats)),
-        written(FLOAT, "feedback", plan.feedback, (n_cols, n_cols)),
+    unit, _ = _layout(piece.type)
+    n = shape_of("r", piece.r, 2)[0]
+    n_floats, n_work = _floats(piece.type)
+    units = np.empty((piece.count, n_floats), np.float32)
+    feedback = np.empty((piece.count * unit, n), np.float32)
+    work = np.empty(n_work, np.float64)
+    status = lib.qk_make_units(
+        (backend or active_backend()).index,
+        piece.type.id,
+        read(DOUBLE, "r", piece.r, (n, n)),
+        n,
+        piece.first,
+        piece.count,
+        written(DOUBLE, "work", work, work.shape),
+        written(FLOAT, "units", units, units.shape),
+        written(FLOAT, "feedback", feedback, feedback.shape),
     )
-    check_type(status, plan.type, n_cols)
+    check_type(status, piece.type, n)
+    return units, feedback
 
 
-def make_plan(
-    type: QuantType, order: NDArray[np.int64], r: F64, backend: Backend
-) -> Plan:
-    """A whole plan, as `empty_plan` and `fill_plan` make it."""
-    plan = empty_plan(type, order)
-    fill_plan(plan, r, 0, len(plan.unit_order), backend)
-    return plan
-
-
-def solve_rows(plan: Plan, x: F32, backend: Backend) -> tuple[NDArray[np.uint8], F64]:
-    """Round rows so that their errors under the plan's H are small.
-
-    Each row is solved on its own, with the same result among any others.
+def solve_rows(
+    plan: Plan, x: F32, backend: Backend | None = None
+) -> tuple[NDArray[np.uint8], F64]:
+    """Round rows f32 [rows, cols] so that their error under H is small.
 
     Args:
         plan: the plan of the matrix.
-        x: f32 [rows, n_cols], finite, C-contiguous, columns as in the file.
-        backend: the backend to use; all give the same bits.
+        x: the rows, with columns as in the file.
+        backend: the backend to use, or None for the active one; all give the same bits.
 
     Returns:
-        uint8 [rows, row bytes] in the plan's type, and f64 [rows], each row's error
-        (q - x)^T H (q - x) as the solver sums it.
+        The rows in the type, uint8 [rows, row bytes], and f64 [rows], the error of
+        each: (q - x)^T H (q - x), as the solver sums it in f32.
 
     Raises:
-        ShapeError: an array does not fit.
+        ShapeError: the rows do not fit the plan.
     """
-    layout = _layout_of(plan.type)
-    rows, n_cols = shape_of("x", x, 2)
-    n_units = n_cols // layout.unit
-    out = np.empty((rows, plan.type.row_bytes(n_cols)), np.uint8)
-    errors = np.empty(rows, np.float64)
-    what = ffi.new("qk_plan *")
-    held = (
-        read(UNIT, "unit_order", plan.unit_order, (n_units,)),
-        read(BYTE, "group_order", plan.group_order, (n_cols // layout.group,)),
-        read(FLOAT, "units", plan.units, (n_units, layout.floats)),
-        read(FLOAT, "feedback", plan.feedback, (n_cols, n_cols)),
+    rows, n = shape_of("x", x, 2)
+    type = plan.type
+    unit, group = _layout(type)
+    n_units = n // unit
+    what = ffi.new("qk_solver_plan *")
+    what.n_cols = n
+    kept = (
+        read(INT32, "unit_order", plan.unit_order, (n_units,)),
+        read(BYTE, "group_order", plan.group_order, (n_units, unit // group)),
+        read(FLOAT, "units", plan.units, (n_units, _floats(type)[0])),
+        read(FLOAT, "feedback", plan.feedback, (n, n)),
     )
-    what.n_cols = n_cols
-    what.unit_order, what.group_order, what.units, what.feedback = held
-    floats = ffi.new("size_t *")
-    check_type(lib.qk_solve_workspace(plan.type.id, n_cols, floats), plan.type, n_cols)
-    memory = workspace(FLOAT.dtype.itemsize * floats[0])
+    what.unit_order, what.group_order, what.units, what.feedback = kept
+    out = np.empty((rows, type.row_bytes(n)), np.uint8)
+    errors = np.empty(rows, np.float64)
+    size = ffi.new("size_t *")
+    number = (backend or active_backend()).index
+    check_type(lib.qk_solver_workspace(number, n, size), type, n)
     status = lib.qk_solve_rows(
-        backend.index,
-        plan.type.id,
+        number,
+        type.id,
         what,
-        read(FLOAT, "x", x, (rows, n_cols)),
+        read(FLOAT, "x", x, (rows, n)),
         rows,
+        ffi.cast("uint8_t *", pointer(workspace(size[0]))),
         written(BYTE, "out", out, out.shape),
         written(DOUBLE, "errors", errors, errors.shape),
-        pointer(memory),
     )
-    check_type(status, plan.type, n_cols)
+    check_type(status, type, n)
     return out, errors
+
+
+def _layout(type: QuantType) -> tuple[int, int]:
+    layout = solver_layout(type)
+    if layout is None:
+        raise UnsupportedTypeError(f"{type.name} has no calibrated rounding")
+    return layout
+
+
+@cache
+def _floats(type: QuantType) -> tuple[int, int]:
+    """Floats of a unit in a plan, and doubles that making it needs."""
+    sizes = ffi.new("size_t[2]")
+    lib.qk_solver_floats(type.id, sizes, sizes + 1)
+    return sizes[0], sizes[1]

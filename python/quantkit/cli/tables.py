@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from ..cells import Cells
 from .console import Part
 
 if TYPE_CHECKING:  # each command imports the class of its own results
+    from ..calibrating.gain import Gain
     from ..evaluate import Comparison
+    from ..tasks.calibration import CalibrationCheck
     from ..tasks.convert import ConvertReport
     from ..tasks.info import ModelInfo
     from ..tasks.quantize_report import QuantizeReport
@@ -73,7 +76,46 @@ def quantize_summary(report: QuantizeReport) -> list[Part]:
         ]
         columns = ("tensor", ">shape", "from", "to", ">bytes", "why")
         listing = [Cells(columns, rows)]
-    return [*listing, _types_table(report), *_totals(report)]
+    return [*listing, _types_table(report), *_gains(report), *_totals(report)]
+
+
+def _gains(report: QuantizeReport) -> list[Part]:
+    """What calibration did for each kind of tensor, and its check; or nothing."""
+    kinds: dict[str, list[Gain]] = {}
+    for gain in report.gains:
+        kind = ".".join(part for part in gain.tensor.split(".") if not part.isdigit())
+        name = f"{kind.removeprefix('blk.')} {gain.type.name}"
+        kinds.setdefault(name, []).append(gain)
+    columns = ("calibrated", ">tensors", ">plain error", ">error", ">change", ">plain")
+    rows = [(kind, *_gain_cells(gains)) for kind, gains in kinds.items()]
+    parts: list[Part] = [Cells(columns, rows)] if rows else []
+    return [*parts, *([] if report.check is None else [_check_line(report.check)])]
+
+
+def _gain_cells(gains: Sequence[Gain]) -> tuple[str, ...]:
+    """The mean errors of some tensors, and how many of them stay plain."""
+    known = [
+        (gain.before, gain.after)
+        for gain in gains
+        if gain.before is not None and gain.after is not None
+    ]
+    plain = sum(bool(gain.kept_plain) for gain in gains)
+    if not known:
+        return str(len(gains)), "-", "-", "-", str(plain)
+    before, after = (sum(each) / len(known) for each in zip(*known, strict=True))
+    change = f"{100 * (after / before - 1):+.1f} %" if before else "-"
+    return str(len(gains)), f"{before:.3g}", f"{after:.3g}", change, str(plain)
+
+
+def _check_line(check: CalibrationCheck) -> str:
+    """The calibrated file beside plain rounding."""
+    error = 100 * check.kld_difference_error / (check.kld_plain or 1)
+    return (
+        f"held-out text ({check.chunks} chunks): KLD {check.kld_plain:.5f} plain, "
+        f"{check.kld_calibrated:.5f} calibrated ({100 * check.gain:+.1f} ± "
+        f"{error:.1f} %); PPL {check.ppl_plain:.4f} plain, {check.ppl_calibrated:.4f} "
+        f"calibrated, {check.ppl_base:.4f} unquantized"
+    )
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Protocol, TypeVar
@@ -15,7 +16,15 @@ from threadpoolctl import threadpool_limits
 from ..errors import OptionError, QuantkitError
 from ..integers import as_integer
 
-__all__ = ["Pool", "Threads", "Workers", "default_threads", "workers_of"]
+__all__ = [
+    "Pool",
+    "Threads",
+    "Workers",
+    "default_threads",
+    "kept_open",
+    "share_memory",
+    "workers_of",
+]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -68,6 +77,36 @@ class Threads:
         pool = ThreadPoolExecutor(self.count, thread_name_prefix="quantkit")
         with pool, threadpool_limits(1, "blas"):
             yield from _in_order(pool, work, items, AHEAD * self.count)
+
+
+@dataclass(frozen=True)
+class _OpenThreads:
+    """Threads that wait between calls."""
+
+    pool: ThreadPoolExecutor
+    count: int
+
+    def in_order(
+        self, work: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Generator[tuple[Item, Result], None, None]:
+        """See `Workers.in_order`."""
+        yield from _in_order(self.pool, work, items, AHEAD * self.count)
+
+
+def share_memory(workers: Workers) -> bool:
+    """Whether workers may write to arrays of this process."""
+    return isinstance(workers, Threads | _OpenThreads)
+
+
+@contextmanager
+def kept_open(workers: Workers) -> Iterator[Workers]:
+    """The same workers; threads are started once for all calls in the block."""
+    if not isinstance(workers, Threads):
+        yield workers
+        return
+    pool = ThreadPoolExecutor(workers.count, thread_name_prefix="quantkit")
+    with pool, threadpool_limits(1, "blas"):
+        yield _OpenThreads(pool, workers.count)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,10 @@ class Attention:
         )
         return self.output(mixed)
 
+    def alone(self) -> Attention:
+        """The same, with each position seeing only itself."""
+        return replace(self, window=1)
+
     def _clamped(self, x: F32) -> F32:
         return x if self.clamp is None else np.clip(x, -self.clamp, self.clamp)
 

@@ -25,10 +25,12 @@ class Activations:
 
     Attributes:
         values: f32 [n, width].
+        tokens: which tokens of the sequence the rows belong to: [n]; None: all.
     """
 
-    def __init__(self, values: F32) -> None:
+    def __init__(self, values: F32, tokens: NDArray[np.intp] | None = None) -> None:
         self.values = values
+        self.tokens = tokens
         self._made: dict[Hashable, Any] = {}
 
     @classmethod

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,21 @@ from .layers import Head, Linear, Norm
 from .sizes import Size
 from .traits import Traits
 
-__all__ = ["Decoder", "Layer", "load_decoder", "vocabulary_size"]
+__all__ = ["AttentionPart", "Decoder", "Layer", "load_decoder", "vocabulary_size"]
 
 Part = Callable[[F32], F32]
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 POSITIONS = "position_embd.weight"
+
+
+class AttentionPart(Protocol):
+    """The attention of a layer."""
+
+    def __call__(self, x: F32) -> F32:
+        """Normalized x [n, width] -> [n, width]."""
+
+    def alone(self) -> AttentionPart:
+        """The same, with each position seeing only itself."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Layer:
         residual_scale: multiplies what each part adds.
     """
 
-    attention: Part
+    attention: AttentionPart
     feed_forward: Part
     attention_norm: Norm | None
     attention_out_norm: Norm | None
@@ -58,14 +68,32 @@ class Layer:
 
     def __call__(self, x: F32) -> F32:
         """x [n, width] -> [n, width]."""
+        for step in self.steps:
+            x = step(x)
+        return x
+
+    @property
+    def steps(self) -> tuple[Part, ...]:
+        """The functions whose composition the layer is; each adds to what it gets."""
         if self.parallel:
-            inside = _normed(x, self.attention_norm)
-            beside = inside
-            if self.feed_forward_norm is not None:
-                beside = self.feed_forward_norm(x)
-            return x + self._scaled(self.attention(inside) + self.feed_forward(beside))
+            return (self._both,)
+        return self._attended, self._fed_forward
+
+    def alone(self) -> Layer:
+        """The layer for rows that are sequences of one token each."""
+        return replace(self, attention=self.attention.alone())
+
+    def _both(self, x: F32) -> F32:
+        inside = beside = _normed(x, self.attention_norm)
+        if self.feed_forward_norm is not None:
+            beside = self.feed_forward_norm(x)
+        return x + self._scaled(self.attention(inside) + self.feed_forward(beside))
+
+    def _attended(self, x: F32) -> F32:
         y = self.attention(_normed(x, self.attention_norm))
-        x = x + self._scaled(_normed(y, self.attention_out_norm))
+        return x + self._scaled(_normed(y, self.attention_out_norm))
+
+    def _fed_forward(self, x: F32) -> F32:
         y = self.feed_forward(_normed(x, self.feed_forward_norm))
         return x + self._scaled(_normed(y, self.feed_forward_out_norm))
 
@@ -101,15 +129,32 @@ class Decoder:
 
     def hidden(self, tokens: NDArray[np.integer[Any]]) -> F32:
         """Final hidden states of one sequence, after the last norm: [n, width]."""
-        self._check_length(len(tokens))
+        x = self.embedded(tokens)
+        for layer in self.layers:
+            x = layer(x)
+        return self.finished(x)
+
+    def embedded(self, tokens: NDArray[np.integer[Any]], *, alone: bool = False) -> F32:
+        """The input of the first layer: [n, width].
+
+        Args:
+            tokens: one sequence [n].
+            alone: the tokens are sequences of one token each; see `Layer.alone`.
+
+        Raises:
+            ShapeError: the sequence is longer than the position embedding.
+        """
+        n = len(tokens)
         x = self.embedding.rows(tokens)
         if self.embedding_scale != 1:
             x *= np.float32(self.embedding_scale)
         if self.positions is not None:
-            x += self.positions.rows(np.arange(len(tokens)))
-        x = _normed(x, self.embedding_norm)
-        for layer in self.layers:
-            x = layer(x)
+            self._check_length(1 if alone else n)
+            x += self.positions.rows(np.zeros(n, int) if alone else np.arange(n))
+        return _normed(x, self.embedding_norm)
+
+    def finished(self, x: F32) -> F32:
+        """The input of the head, from the output of the last layer: [n, width]."""
         return _normed(x, self.output_norm)
 
     def _check_length(self, n: int) -> None:
@@ -125,7 +170,7 @@ def load_decoder(
     facts: Facts,
     claims: Claims,
     traits: Traits,
-    attention: Callable[[Facts, Claims, int, Traits], Part] = load_attention,
+    attention: Callable[[Facts, Claims, int, Traits], AttentionPart] = load_attention,
 ) -> Decoder:
     """Build a decoder from GGUF metadata and tensors.
 
@@ -195,7 +240,7 @@ def _load_layer(
     claims: Claims,
     number: int,
     traits: Traits,
-    attention: Callable[[Facts, Claims, int, Traits], Part],
+    attention: Callable[[Facts, Claims, int, Traits], AttentionPart],
 ) -> Layer:
     """Layer `number`, with `attention` to load its attention part."""
     at, layout, width = f"blk.{number}.", traits.layout, facts.width

@@ -44,10 +44,11 @@ class Gated:
     down: Linear
     gating: Gating
 
-    def __call__(self, x: F32) -> F32:
+    def __call__(self, x: F32 | Activations) -> F32:
         """Normalized x [n, width] -> [n, width]."""
-        shared = Activations(x)
-        return self.down(self.gating(self.gate(shared), self.up(shared)))
+        shared = Activations.of(x)
+        inside = self.gating(self.gate(shared), self.up(shared))
+        return self.down(Activations(inside, shared.tokens))
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Mixture:
         y = np.zeros_like(x)
         for number in np.unique(chosen):
             token, place = np.nonzero(chosen == number)
-            y[token] += share[token, place, None] * self.experts[number](x[token])
+            own = self.experts[number](Activations(x[token], token))
+            y[token] += share[token, place, None] * own
         if self.shared is not None:
             y += self._shared(x, self.shared)
         return y

@@ -9,7 +9,7 @@ under the keys that newer files use for the latent sizes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,21 +64,24 @@ class Apart:
     keys: tuple[Matrix, ...]
     values: tuple[Matrix, ...]
 
-    def attend(self, q: F32, latent: F32, turned: F32, scale: float) -> F32:
+    def attend(
+        self, q: F32, latent: F32, turned: F32, scale: float, window: int | None
+    ) -> F32:
         """The attention output: [n, heads * value size].
 
         Args:
             q: queries [n, heads, key size], their rotated part last.
             latent: the latent vectors [n, rank].
             turned: the rotated part of the keys [n, 1, size].
-            scale: multiplies the scores.
+            scale, window: see `ops.attention`.
         """
         size = q.shape[-1] - turned.shape[-1]
         moved = [key.apply(q[:, head, :size]) for head, key in enumerate(self.keys)]
         q = np.concatenate([np.stack(moved, axis=1), q[..., size:]], axis=-1)
         both = latent[:, None]
         k = np.concatenate([both, turned], axis=-1)
-        seen = ops.attention(q, k, both, scale=scale).reshape(*q.shape[:2], -1)
+        seen = ops.attention(q, k, both, scale=scale, window=window)
+        seen = seen.reshape(*q.shape[:2], -1)
         heads = enumerate(self.values)
         return np.concatenate([v.apply(seen[:, head]) for head, v in heads], axis=-1)
 
@@ -95,13 +98,15 @@ class Together:
     both: Matrix
     key_size: int
 
-    def attend(self, q: F32, latent: F32, turned: F32, scale: float) -> F32:
+    def attend(
+        self, q: F32, latent: F32, turned: F32, scale: float, window: int | None
+    ) -> F32:
         """See `Apart.attend`."""
         n, n_heads, _ = q.shape
         heads = self.both.apply(latent).reshape(n, n_heads, -1)
         k, v = heads[..., : self.key_size], heads[..., self.key_size :]
         k = np.concatenate([k, np.repeat(turned, n_heads, axis=1)], axis=-1)
-        return ops.attention(q, k, v, scale=scale)
+        return ops.attention(q, k, v, scale=scale, window=window)
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ class LatentAttention:
         output: the output projection.
         n_heads: the number of query heads.
         rotary: the rotation angles.
-        scale: multiplies the scores.
+        scale, window: see `ops.attention`.
     """
 
     q_down: Linear | None
@@ -131,6 +136,7 @@ class LatentAttention:
     n_heads: int
     rotary: Rotary
     scale: float
+    window: int | None = None
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
@@ -143,7 +149,12 @@ class LatentAttention:
         both = self.latent(shared)
         turned = ops.turn(both[:, None, -n_turned:], turns, interleaved=True)
         latent = self.latent_norm(both[:, :-n_turned])
-        return self.output(self.up.attend(q, latent, turned, self.scale))
+        mixed = self.up.attend(q, latent, turned, self.scale, self.window)
+        return self.output(mixed)
+
+    def alone(self) -> LatentAttention:
+        """The same, with each position seeing only itself."""
+        return replace(self, window=1)
 
     def _queries(self, x: F32 | Activations) -> F32:
         if self.q_down is not None and self.q_norm is not None:

@@ -22,6 +22,7 @@ from .._native import (
     soft_cap,
 )
 from .._native import swiglu_clamped as native_swiglu_clamped
+from .attended import Attended, notice
 
 if TYPE_CHECKING:
     from .base import Activations, Matrix
@@ -197,4 +198,5 @@ def attention(
         slopes=slopes,
         sinks=sinks,
     )
+    notice(Attended(q, k, v, out, scale, window, cap, slopes, sinks))
     return out.reshape(len(out), -1)

@@ -6,7 +6,7 @@ time.  Weights that keep their type stay in the mapped file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -46,6 +46,7 @@ __all__ = [
     "load_weights",
     "planned_types",
     "precision_named",
+    "with_scale",
 ]
 
 F32 = NDArray[np.float32]
@@ -100,6 +101,11 @@ class TypedMatrix:
         """Rows start..stop-1 as a matrix, without a copy."""
         scale = None if self.scale is None else self.scale[start:stop]
         return replace(self, data=self.data[start:stop], scale=scale)
+
+    def chosen(self, index: NDArray[np.integer[Any]]) -> TypedMatrix:
+        """The rows at `index` as a matrix."""
+        scale = None if self.scale is None else self.scale[index]
+        return replace(self, data=self.data[index], scale=scale)
 
     def rows(self, index: NDArray[np.integer[Any]]) -> F32:
         """The rows at `index`, dequantized: f32 [len(index), n_cols]."""
@@ -219,21 +225,32 @@ def load_weights(
             done += slab.n_weights
             if progress is not None:
                 progress(stage, done, total)
-    return MemoryWeights({name: _with_scale(name, tensors) for name in tensors})
+    read = tensors.__getitem__
+    return MemoryWeights({name: with_scale(name, tensors, read) for name in tensors})
 
 
-def _with_scale(name: str, tensors: Mapping[str, TypedMatrix]) -> TypedMatrix:
+def with_scale(
+    name: str, names: Container[str], read: Callable[[str], TypedMatrix]
+) -> TypedMatrix:
     """A matrix with the scale that stands beside it, as llama.cpp writes it for NVFP4.
 
     One number for all of it, or one for each of the matrices that it stacks.
 
+    Args:
+        name: the name of the matrix.
+        names: of all tensors.
+        read: gives the tensor of a name, without its scale.
+
     Raises:
         FormatError: the scale has another number of numbers.
     """
-    matrix, scale_name = tensors[name], f"{name.removesuffix('.weight')}.scale"
-    if not name.endswith(".weight") or scale_name not in tensors:
+    matrix, scale_name = read(name), f"{name.removesuffix('.weight')}.scale"
+    if not name.endswith(".weight") or scale_name not in names:
         return matrix
-    numbers, n_rows = MemoryWeights(tensors).vector(scale_name), matrix.shape[0]
+    numbers, n_rows = (
+        MemoryWeights({name: read(scale_name)}).vector(name),
+        len(matrix.data),
+    )
     if not len(numbers) or n_rows % len(numbers):
         raise FormatError(
             f"tensor {scale_name!r} has {len(numbers)} numbers, which the {n_rows} "

@@ -26,6 +26,7 @@ def journal_for(
     importance: Importance | None,
     edits: Edits,
     measure: bool,
+    calibration: str = "",
 ) -> Journal | None:
     """The journal of a run, or None if the model is not read from files.
 
@@ -36,6 +37,7 @@ def journal_for(
         importance: by tensor name.
         edits: changes other than types.
         measure: whether error sums are recorded, too.
+        calibration: what determines calibrated rounding, if it is used.
     """
     if not source.paths:
         return None
@@ -49,5 +51,6 @@ def journal_for(
         "the pruned layers": str(sorted(edits.prune_layers)),
         "the importance matrix": hash_pieces(importance_pieces(importance or {})),
         "the measuring of errors": str(measure),
+        "the calibration": calibration,
     }
     return Journal(target, of, [writer.part_path for writer in writers])

@@ -36,8 +36,16 @@ class Rounding(Protocol):
     def importance(self) -> F32 | None:
         """The weight of errors in each column: f32 [cols]; None: all equal."""
 
-    def quantized(self, rows: F32, type: QuantType) -> NDArray[np.uint8]:
+    def quantized(
+        self, rows: F32, type: QuantType, start: int = 0
+    ) -> NDArray[np.uint8]:
         """Quantize rows f32 [rows, cols] to a type: uint8 [rows, row bytes].
+
+        Args:
+            rows: the rows.
+            type: the type.
+            start: the number of the first row within the rounding's share of the
+                tensor, for roundings that treat rows differently.
 
         Raises:
             NonFiniteError: a weight is NaN or infinite.
@@ -56,7 +64,9 @@ class Nearest:
 
     importance: F32 | None = None
 
-    def quantized(self, rows: F32, type: QuantType) -> NDArray[np.uint8]:
+    def quantized(
+        self, rows: F32, type: QuantType, start: int = 0
+    ) -> NDArray[np.uint8]:
         """See `Rounding.quantized`."""
         return quantize_rows(rows, type, self.importance)
 

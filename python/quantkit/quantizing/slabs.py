@@ -36,6 +36,10 @@ class Slab:
     """Rows start..stop-1 of a tensor, their target type and their rounding.
 
     It only describes the work: when pickled, the other process reads the rows itself.
+
+    Attributes:
+        tensor, start, stop, type, rounding: as above.
+        share: the first row of the tensor that has this rounding.
     """
 
     tensor: SourceTensor
@@ -43,6 +47,7 @@ class Slab:
     stop: int
     type: QuantType
     rounding: Rounding = NEAREST
+    share: int = 0
 
     @property
     def n_weights(self) -> int:
@@ -68,7 +73,7 @@ class Slab:
         rows = dequantize_rows(stored, tensor.type, tensor.n_cols)
         of, first_row = f"tensor {tensor.name}: ", self.start
         try:
-            converted = self.rounding.quantized(rows, self.type)
+            converted = self.rounding.quantized(rows, self.type, first_row - self.share)
         except NonFiniteError:
             refuse_non_finite(rows, of=of, first_row=first_row)
             raise  # the importance is not finite
@@ -81,7 +86,11 @@ class Slab:
 
 
 def slabs_of(
-    tensor: SourceTensor, type: QuantType, roundings: Sequence[Rounding] = (NEAREST,)
+    tensor: SourceTensor,
+    type: QuantType,
+    roundings: Sequence[Rounding] = (NEAREST,),
+    first: int = 0,
+    last: int | None = None,
 ) -> Iterator[Slab]:
     """The slabs of a tensor, in order of rows.
 
@@ -89,12 +98,15 @@ def slabs_of(
         tensor: the tensor.
         type: the target type.
         roundings: one for each equal share of the rows; a slab never spans two shares.
+        first, last: only rows first..last-1 of the tensor; None: to its end.
     """
     if not tensor.n_weights:  # however many rows without weights
         return
+    last = tensor.n_rows if last is None else last
     step = max(1, SLAB_WEIGHTS // tensor.n_cols)
-    n_share = tensor.n_rows // len(roundings)
+    n_share = (last - first) // len(roundings)
     for i, rounding in enumerate(roundings):
-        end = (i + 1) * n_share
-        for start in range(i * n_share, end, step):
-            yield Slab(tensor, start, min(start + step, end), type, rounding)
+        share, end = first + i * n_share, first + (i + 1) * n_share
+        for start in range(share, end, step):
+            stop = min(start + step, end)
+            yield Slab(tensor, start, stop, type, rounding, share)

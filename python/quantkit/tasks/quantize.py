@@ -6,12 +6,16 @@ tensors are in order of (layer, name), and the quantization keys are last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
+from ..calibrating.calibrated import Calibrated
+from ..calibrating.calibration import Calibration
+from ..calibrating.gain import Gain
 from ..errors import OptionError
 from ..execution.workers import Workers
 from ..files.open_files import WatchedFiles
@@ -29,8 +33,7 @@ from ..output.writing import refuse_to_overwrite, write_parts
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
-from ..quantizing.rounding import NearestRoundings
-from ..quantizing.tensor_errors import TensorErrors
+from ..quantizing.rounding import NearestRoundings, Roundings
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
 from ..recipes.importance_fit import say_fit, say_idle
@@ -40,6 +43,11 @@ from ..recipes.planning import MissingImportance, plan
 from ..sources.checkpoint import CheckpointSource
 from ..sources.edits import EditedModel, Edits, edit, file_metadata
 from ..sources.opening import ModelLike, open_source
+from .calibration import (
+    awaited_importance,
+    calibrated_file,
+    check_calibration,
+)
 from .provenance import Origin, provenance_fields
 from .quantize_report import QuantizeReport, TensorReport
 
@@ -60,6 +68,8 @@ def quantize_file(
     overrides: Overrides | None = None,
     edits: Edits | None = None,
     importance: ImportanceLike | None = None,
+    calibration: Calibration | None = None,
+    check: bool = False,
     missing_importance: MissingImportance | str = MissingImportance.REFUSE,
     allow_requantize: bool = False,
     keep_split: bool = False,
@@ -94,6 +104,12 @@ def quantize_file(
         importance: weight of each column's error: the path of an imatrix file, which
             is then recorded in the metadata as by llama-quantize; an
             `ImportanceMatrix`; or by tensor name, numbers [cols] or [matrices, cols].
+        calibration: round the matrices such that the errors of the model's outputs are
+            small on a text; see docs/calibration.md.  The types and the size of the
+            file are the same.  `importance` is used for what is not calibrated; where
+            there is none, that of the calibration text.
+        check: measure the calibrated file and plain rounding on held-out text; see
+            `QuantizeReport.check`.
         missing_importance: for tensors that need importance and have none: "refuse", or
             "fallback" to the next better type.
         allow_requantize: accept tensors that are already quantized.
@@ -124,6 +140,7 @@ def quantize_file(
         measure=measure,
         provenance=provenance,
         dry_run=dry_run,
+        check=check,
     )
     check_callbacks(progress=progress, notify=notify)
     origin = Origin(
@@ -134,6 +151,10 @@ def quantize_file(
     )
     if keep_split and split_max_bytes is not None:
         raise OptionError("`keep_split` and `split_max_bytes` cannot be combined")
+    if calibration is not None:
+        _of_kind(Calibration, calibration, "calibration")
+    elif check:
+        raise OptionError("`check` needs a `calibration`")
     target = as_path(out, "out")
     imatrix = importance_path(importance)
     if provenance and importance is not None and imatrix is None:
@@ -145,10 +166,13 @@ def quantize_file(
         opened.check()
     source = edit(opened, origin.edits)
     weighting = origin.edits.importance_after(given)
+    expected = weighting
+    if calibration is not None:
+        expected = {**awaited_importance(source), **(weighting or {})}
     assigned = plan(
         source,
         origin.recipe,
-        weighting,
+        expected,
         overrides=origin.overrides,
         allow_requantize=allow_requantize,
         missing_importance=origin.missing_importance,
@@ -163,25 +187,74 @@ def quantize_file(
     for part in parts:
         given_path = importance_path(importance)
         refuse_input("`out`", part.path, {"the importance matrix": given_path})
-    roundings = NearestRoundings(weighting or {})
     for tensor in source.tensors.values():
-        roundings.of(tensor)  # refuses importance of another shape before any work
-    sums: dict[str, TensorErrors] = {}
-    if not dry_run:
+        NearestRoundings(weighting or {}).of(tensor)  # refuses other shapes
+    report = _report(origin.recipe, source, assigned, parts, is_dry_run=dry_run)
+    if dry_run:
+        return report
+    with _roundings(
+        *(source, assigned, weighting, calibration, target),
+        threads=threads,
+        progress=progress,
+        notify=notify,
+    ) as roundings:
         sums = write_parts(
             source,
             parts,
             roundings=roundings,
             measure=measure,
             journal=journal_for(
-                target, source, parts, weighting, origin.edits, measure
+                *(target, source, parts, weighting, origin.edits, measure),
+                calibration=getattr(roundings, "identity", ""),
             ),
             watched=watched,
             threads=threads,
             progress=progress,
             notify=notify,
         )
-    return _report(origin.recipe, source, assigned, parts, sums, dry_run)
+    gains: Mapping[str, Gain] = {}
+    found = None
+    if isinstance(roundings, Calibrated):
+        gains = roundings.gains
+        if check and calibration is not None:
+            found = check_calibration(
+                *(source, report.path, origin.recipe, origin.overrides),
+                *(calibration, roundings.importance),
+                threads=threads,
+                progress=progress,
+                notify=notify,
+            )
+    tensors = tuple(
+        replace(each, errors=sums.get(each.name), gain=gains.get(each.name))
+        for each in report.tensors
+    )
+    return replace(report, tensors=tensors, check=found)
+
+
+@contextmanager
+def _roundings(
+    source: EditedModel,
+    assigned: Mapping[str, Assignment],
+    importance: Importance | None,
+    calibration: Calibration | None,
+    target: Path,
+    *,
+    threads: int | Workers | None,
+    progress: Progress | None,
+    notify: Notify | None,
+) -> Iterator[Roundings]:
+    """How the tensors are rounded: plainly, or by a calibration that is run first."""
+    if calibration is None:
+        yield NearestRoundings(importance or {})
+        return
+    with calibrated_file(
+        *(source, assigned, calibration, target),
+        importance=importance,
+        threads=threads,
+        progress=progress,
+        notify=notify,
+    ) as calibrated:
+        yield calibrated
 
 
 def _of_kind(kind: type[Kind], given: Kind | None, parameter: str) -> Kind:
@@ -258,7 +331,7 @@ def _report(
     source: ModelSource,
     assigned: Mapping[str, Assignment],
     parts: list[Part],
-    sums: Mapping[str, TensorErrors],
+    *,
     is_dry_run: bool,
 ) -> QuantizeReport:
     tensors = tuple(
@@ -270,7 +343,6 @@ def _report(
             spec.n_bytes,
             assigned[spec.name].reason,
             assigned[spec.name].fallback_from,
-            sums.get(spec.name),
         )
         for part in parts
         for spec in part.tensors

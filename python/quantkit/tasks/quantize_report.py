@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ..calibrating.gain import Gain
 from ..files.json_file import json_text
 from ..files.whole_file import write_whole
 from ..paths import StrPath, as_path
 from ..quantizing.tensor_errors import TensorErrors
 from ..types import QuantType
+from .calibration import CalibrationCheck
 
 __all__ = ["QuantizeReport", "TensorReport", "TypeReport"]
 
@@ -32,6 +34,7 @@ class TensorReport:
         fallback_from: the recipe's type, if the rows are not a multiple of its block,
             or if it needs importance and the tensor has none.
         errors: the errors against the source, if measured.
+        gain: what calibration did for it, if it was calibrated.
     """
 
     name: str
@@ -42,6 +45,7 @@ class TensorReport:
     reason: str
     fallback_from: QuantType | None
     errors: TensorErrors | None = None
+    gain: Gain | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as a dict for JSON."""
@@ -54,6 +58,7 @@ class TensorReport:
             "reason": self.reason,
             "fallback_from": self.fallback_from and self.fallback_from.name,
             **(self.errors.to_dict() if self.errors is not None else {}),
+            **({} if self.gain is None else {"calibration": self.gain.to_dict()}),
         }
 
 
@@ -85,6 +90,7 @@ class QuantizeReport:
         size_bytes: of all files together.
         paths: all files.
         is_dry_run: nothing was written.
+        check: the calibrated file and plain rounding, if they were measured.
     """
 
     path: Path
@@ -93,6 +99,7 @@ class QuantizeReport:
     size_bytes: int
     paths: tuple[Path, ...] = ()
     is_dry_run: bool = False
+    check: CalibrationCheck | None = None
 
     @property
     def bits_per_weight(self) -> float:
@@ -104,6 +111,11 @@ class QuantizeReport:
     def fallbacks(self) -> tuple[TensorReport, ...]:
         """The tensors that did not get the type of the recipe."""
         return tuple(t for t in self.tensors if t.fallback_from is not None)
+
+    @property
+    def gains(self) -> tuple[Gain, ...]:
+        """What calibration did for each tensor that it tried."""
+        return tuple(t.gain for t in self.tensors if t.gain is not None)
 
     @property
     def types(self) -> tuple[TypeReport, ...]:
@@ -122,6 +134,7 @@ class QuantizeReport:
             "size_bytes": self.size_bytes,
             "bits_per_weight": self.bits_per_weight,
             "tensors": [tensor.to_dict() for tensor in self.tensors],
+            **({} if self.check is None else {"check": self.check.to_dict()}),
         }
 
     def write_json(self, path: StrPath) -> None:

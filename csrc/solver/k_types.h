@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* The types of superblocks: 256 weights in groups whose scales (and minimums) are small multiples
+ * of d (and dmin).  Layouts: the files of kernels/ with their names. */
+#ifndef QK_K_TYPES_H
+#define QK_K_TYPES_H
+
+/* Scales and minimums as integers. */
+QK_INLINE void whole_scales(const lf32 *scale, int n, int offset, li32 *out)
+{
+    for (int g = 0; g < n; g++) {
+        out[g] = li32_add(li32_trunc(scale[g]), li32_set1(offset));
+    }
+}
+
+QK_FN void pack_q2_k(unit_codes *codes, li32 *out)
+{
+    li32 scale[16], min[16];
+    whole_scales(codes->scale, 16, 0, scale);
+    whole_scales(codes->min, 16, 0, min);
+    q2_k_pack(codes->code, scale, min, half_of(codes->d), half_of(codes->dmin), out);
+}
+
+QK_FN void pack_q3_k(unit_codes *codes, li32 *out)
+{
+    li32 scale[16];
+    whole_scales(codes->scale, 16, 32, scale);
+    q3_k_pack(codes->code, scale, half_of(codes->d), out);
+}
+
+QK_FN void pack_q4_k(unit_codes *codes, li32 *out)
+{
+    li32 scale[8], min[8];
+    whole_scales(codes->scale, 8, 0, scale);
+    whole_scales(codes->min, 8, 0, min);
+    out[0] = word_of_halves(half_of(codes->d), half_of(codes->dmin));
+    pack_scales_6bit(scale, min, out + 1);
+    q4_k_pack_codes(codes->code, out);
+}
+
+QK_FN void pack_q5_k(unit_codes *codes, li32 *out)
+{
+    li32 scale[8], min[8];
+    whole_scales(codes->scale, 8, 0, scale);
+    whole_scales(codes->min, 8, 0, min);
+    out[0] = word_of_halves(half_of(codes->d), half_of(codes->dmin));
+    pack_scales_6bit(scale, min, out + 1);
+    q5_k_pack_codes(codes->code, out);
+}
+
+QK_FN void pack_q6_k(unit_codes *codes, li32 *out)
+{
+    li32 scale[16];
+    whole_scales(codes->scale, 16, 0, scale);
+    for (int g = 0; g < 16; g++) {
+        scale[g] = li32_as_u8(scale[g]);
+    }
+    q6_k_pack(codes->code, scale, half_of(codes->d), out);
+}
+
+QK_FN void pack_iq4_xs(unit_codes *codes, li32 *out)
+{
+    li32 scale[8];
+    whole_scales(codes->scale, 8, 32, scale);
+    iq4_xs_pack(codes->code, scale, half_of(codes->d), out);
+}
+
+#define K_AFFINE_RULE(size, high_level, high_scale, share, tries)                                  \
+    {                                                                                              \
+        .n = size, .level = {LEVELS_WHOLE, 0.0f, high_level}, .has_min = 1, .grid = GRID_WHOLE,    \
+        .min_grid = GRID_WHOLE, .scale_high = high_scale, .min_high = high_scale, .first = -0.05f, \
+        .last = share, .n_tries = tries, .n_refits = 3                                             \
+    }
+
+#define K_SYMMETRIC_RULE(size, kind, low_level, high_level, low_scale, high_scale, from, to)       \
+    {                                                                                              \
+        .n = size, .level = {kind, low_level, high_level}, .grid = GRID_WHOLE,                     \
+        .scale_low = low_scale, .scale_high = high_scale, .both_signs = 1, .reach = -(low_level),  \
+        .first = from, .last = to, .n_tries = 12, .n_refits = 4                                    \
+    }
+
+static const unit_rule q2_k_solver = {.group = K_AFFINE_RULE(16, 3.0f, 15.0f, 0.40f, 6),
+                                      .unit = 256,
+                                      .n_units = 7,
+                                      .first_unit = 0.8f,
+                                      .last_unit = 1.3f,
+                                      .n_refits = 2,
+                                      .n_descents = 4,
+                                      .pack = pack_q2_k};
+static const unit_rule q4_k_solver = {.group = K_AFFINE_RULE(32, 15.0f, 63.0f, 0.17f, 6),
+                                      .unit = 256,
+                                      .n_units = 5,
+                                      .first_unit = 0.9f,
+                                      .last_unit = 1.1f,
+                                      .n_refits = 2,
+                                      .n_descents = 4,
+                                      .pack = pack_q4_k};
+static const unit_rule q5_k_solver = {.group = K_AFFINE_RULE(32, 31.0f, 63.0f, 0.07f, 6),
+                                      .unit = 256,
+                                      .n_units = 5,
+                                      .first_unit = 0.9f,
+                                      .last_unit = 1.1f,
+                                      .n_refits = 2,
+                                      .n_descents = 4,
+                                      .pack = pack_q5_k};
+static const unit_rule q3_k_solver = {
+    .group = K_SYMMETRIC_RULE(16, LEVELS_WHOLE, -4.0f, 3.0f, -32.0f, 31.0f, 0.4f, 1.25f),
+    .unit = 256,
+    .n_units = 5,
+    .first_unit = 0.85f,
+    .last_unit = 1.15f,
+    .n_refits = 2,
+    .n_descents = 4,
+    .offset = 4,
+    .pack = pack_q3_k};
+static const unit_rule q6_k_solver = {
+    .group = K_SYMMETRIC_RULE(16, LEVELS_WHOLE, -32.0f, 31.0f, -128.0f, 127.0f, 0.8f, 1.1f),
+    .unit = 256,
+    .n_units = 4,
+    .first_unit = 0.9f,
+    .last_unit = 1.1f,
+    .n_refits = 2,
+    .n_descents = 4,
+    .offset = 32,
+    .pack = pack_q6_k};
+static const unit_rule iq4_xs_solver = {
+    .group = K_SYMMETRIC_RULE(32, LEVELS_IQ4, -127.0f, 113.0f, -32.0f, 31.0f, 0.6f, 1.2f),
+    .unit = 256,
+    .n_units = 5,
+    .first_unit = 0.85f,
+    .last_unit = 1.15f,
+    .n_refits = 2,
+    .n_descents = 4,
+    .pack = pack_iq4_xs};
+
+#endif

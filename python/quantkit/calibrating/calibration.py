@@ -1,0 +1,58 @@
+"""What to calibrate on, and how thoroughly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ..errors import OptionError
+from ..integers import as_integer
+from ..tokens.options import DEFAULT, TextOptions, checked_options
+from ..tokens.texts import TextLike, as_texts
+
+__all__ = ["Calibration", "Effort"]
+
+Effort = Literal["fast", "best"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Texts and options of calibrated rounding; see docs/calibration.md.
+
+    Attributes:
+        texts: a str is the text itself, a Path is a UTF-8 file (*.jsonl: documents);
+            one or several.  Without any, a mixture that comes with quantkit is used.
+        tokens: the number of tokens to run the model on, at most; they are taken
+            evenly from all texts.  At least two sequences.
+        effort: "fast": the inputs of matrices are those of the unquantized model.
+            "best": those of the model quantized so far, beside the unquantized one;
+            slower, and better.
+        options: how texts are cut; see `TextOptions`.  Windows do not overlap, so
+            `stride` is not allowed.
+
+    Raises:
+        OptionError: a value is not valid.
+
+    Example:
+        >>> Calibration(["Once upon a time ..."], tokens=4096).effort
+        'fast'
+    """
+
+    texts: TextLike | Sequence[TextLike] = ()
+    tokens: int = 131072
+    effort: Effort = "fast"
+    options: TextOptions = DEFAULT
+
+    def __post_init__(self) -> None:
+        given = self.texts
+        is_none = not isinstance(given, str) and given == ()
+        texts = () if is_none else tuple(as_texts(given))
+        object.__setattr__(self, "texts", texts)
+        if checked_options(self.options).stride is not None:
+            raise OptionError("`stride` is not allowed in a calibration")
+        least = 2 * self.options.ctx
+        object.__setattr__(self, "tokens", as_integer(self.tokens, "tokens", least))
+        if self.effort not in get_args(Effort):
+            known = " or ".join(map(repr, get_args(Effort)))
+            raise OptionError(f"`effort` is {self.effort!r}; expected {known}")

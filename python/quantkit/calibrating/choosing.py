@@ -1,0 +1,177 @@
+"""Solve the parts of a site, with settings chosen by their error on held-out text.
+
+Settings are tried on a sample of rows.  A part whose error is no smaller than that of
+plain rounding keeps the plain bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._native import Plan
+from ..arrays.rows import dequantize_rows
+from ..execution.workers import Workers
+from ..forward.base import F32
+from ..inference.weights import TypedMatrix
+from ..types import QuantType
+from .measuring import Errors, Held, errors_of
+from .site import Quadratic
+from .solving import plan_of, solved
+from .sums import F64
+from .targets import Targets
+
+__all__ = ["Chosen", "Problem", "Solved", "choose", "solve"]
+
+DAMPINGS = (0.01, 0.1)
+"""Relative to the mean diagonal of the sum of squares."""
+
+RIDGES = (1.0, 0.1)
+"""Of the targets, likewise."""
+
+N_TRIED = 128
+"""Rows on which settings are tried."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A part that is to be solved.
+
+    Attributes:
+        matrix: its rows in the source's type.
+        plain: its rows in the wanted type, rounded without calibration.
+        first_row: the first of its rows in the tensor.
+    """
+
+    matrix: TypedMatrix
+    plain: TypedMatrix
+    first_row: int
+
+    @property
+    def type(self) -> QuantType:
+        """The wanted type."""
+        return self.plain.type
+
+    def weights(self, rows: NDArray[np.intp] | slice) -> F32:
+        """Some rows of the weights: f32 [n, n_cols]."""
+        matrix = self.matrix
+        return dequantize_rows(matrix.data[rows], matrix.type, matrix.n_cols)
+
+    def lag(self, targets: Targets, rows: NDArray[np.intp] | slice) -> F64 | None:
+        """What is known of the lag for some rows."""
+        if targets.lag is None:
+            return None
+        last = self.first_row + self.matrix.shape[0]
+        return targets.lag[self.first_row : last][rows]
+
+    def made(
+        self, data: NDArray[np.uint8], rows: NDArray[np.intp] | slice
+    ) -> TypedMatrix:
+        """Some rows with other bytes of the wanted type."""
+        matrix = self.matrix
+        scale = None if matrix.scale is None else matrix.scale[rows]
+        return TypedMatrix(data, self.type, matrix.n_cols, scale=scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The settings for the parts of a site that have the same type and sink weight.
+
+    Attributes:
+        plan: the solver's plan.
+        targets: gives the targets; None: the weights themselves.
+        damping: the damping that was chosen.
+    """
+
+    plan: Plan
+    targets: Targets | None
+    damping: float
+
+    def solve(
+        self, problem: Problem, rows: NDArray[np.intp] | slice, workers: Workers
+    ) -> TypedMatrix:
+        """Rows of a part, solved."""
+        wanted = problem.weights(rows)
+        if self.targets is not None:
+            lag = problem.lag(self.targets, rows)
+            wanted = self.targets.rows(wanted, lag, workers)
+        return problem.made(solved(self.plan, wanted, workers), rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """A part that was solved.
+
+    Attributes:
+        data: its bytes, or the plain ones if they are better.
+        is_plain: whether they are.
+        errors: of plain and of calibrated rounding.
+        damping: the damping that was chosen.
+    """
+
+    data: NDArray[np.uint8]
+    is_plain: bool
+    errors: Errors
+    damping: float
+
+
+def choose(
+    quadratic: Quadratic,
+    problems: Sequence[Problem],
+    held: Sequence[Held],
+    workers: Workers,
+) -> Chosen:
+    """The settings for parts of one type and sink weight, with the least error."""
+    tried = problems[0]
+    n = tried.matrix.shape[0]
+    rows = np.arange(min(n, N_TRIED)) * n // min(n, N_TRIED)
+
+    def error(candidate: TypedMatrix) -> float:
+        return errors_of(held, tried.matrix, [candidate], workers, rows).errors[0]
+
+    best: tuple[float, Chosen] | None = None
+    targets = _best_targets(quadratic, tried, held, rows, workers)
+    for damping in DAMPINGS:
+        plan, taken = plan_of(quadratic.h, tried.type, damping, workers)
+        chosen = Chosen(plan, targets, taken)
+        found = error(chosen.solve(tried, rows, workers))
+        if best is None or found < best[0]:
+            best = found, chosen
+    assert best is not None
+    return best[1]
+
+
+def _best_targets(
+    quadratic: Quadratic,
+    tried: Problem,
+    held: Sequence[Held],
+    rows: NDArray[np.intp],
+    workers: Workers,
+) -> Targets | None:
+    """The targets whose ridge has the least error before rounding."""
+    if quadratic.change is None:
+        return None
+    errors, targets = {}, None
+    for ridge in RIDGES:
+        targets = None  # so that there is only one factor in memory
+        targets = Targets.of(quadratic, ridge, workers)
+        wanted = targets.rows(tried.weights(rows), tried.lag(targets, rows), workers)
+        made = TypedMatrix(wanted.view(np.uint8), QuantType.F32, tried.matrix.n_cols)
+        errors[ridge] = errors_of(held, tried.matrix, [made], workers, rows).errors[0]
+    best = min(RIDGES, key=lambda ridge: errors[ridge])
+    return targets if best == ridge else Targets.of(quadratic, best, workers)
+
+
+def solve(
+    chosen: Chosen, problem: Problem, held: Sequence[Held], workers: Workers
+) -> Solved:
+    """Solve all rows of a part, and keep the plain bytes if they are no worse."""
+    made = chosen.solve(problem, slice(None), workers)
+    errors = errors_of(held, problem.matrix, [problem.plain, made], workers)
+    before, after = errors.errors
+    is_plain = not after < before
+    data = problem.plain.data if is_plain else made.data
+    return Solved(data, is_plain, errors, chosen.damping)

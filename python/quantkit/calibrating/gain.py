@@ -1,0 +1,47 @@
+"""What calibration did for a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..types import QuantType
+
+__all__ = ["Gain"]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The error of a tensor before and after calibration, and how it was calibrated.
+
+    Errors are those of the matrix's outputs on text that was held out: the sum of
+    squares of what the outputs moved by, relative to that of the outputs.
+
+    Attributes:
+        tensor: the name of the tensor.
+        type: its type.
+        fewest_tokens, most_tokens: how many tokens each of its matrices was calibrated
+            with; they differ for experts.
+        before: the error of plain rounding with importance; None: it is not known.
+        after: the error of the bytes that were chosen; None: it is not known.
+        damping: what was added to the diagonal, relative to its mean; one number for
+            each part (queries, keys and values of a fused tensor) or matrix.
+        sink_weights: the weight of the first position, likewise.
+        plain: the numbers of the parts or matrices that keep the plain bytes.
+        kept_plain: why all of it keeps them; "": it does not.
+    """
+
+    tensor: str
+    type: QuantType
+    fewest_tokens: int
+    most_tokens: int
+    before: float | None
+    after: float | None
+    damping: tuple[float, ...] = ()
+    sink_weights: tuple[float, ...] = ()
+    plain: tuple[int, ...] = ()
+    kept_plain: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The gain as a dict for JSON."""
+        return {**asdict(self), "type": self.type.name}

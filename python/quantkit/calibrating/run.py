@@ -1,0 +1,144 @@
+"""Calibrate the rounding of a model's matrices on a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .._native import active_backend
+from .._version import __version__
+from ..execution.workers import Workers, kept_open, workers_of
+from ..files.identity import hash_pieces
+from ..gguf.importance import Importance, importance_pieces
+from ..gguf.source import ModelSource, identity_of, unchanged
+from ..inference.damage import damage_named
+from ..parameters import check_callbacks
+from ..progress import Notify, Progress
+from ..sources.checking import check_source
+from ..tokens.texts import as_texts
+from ..types import QuantType
+from .calibrated import Calibrated, keeping
+from .calibration import Calibration
+from .gain import Gain
+from .mixture import mixture_texts
+from .model_pass import ModelPass, solvable
+from .sample import Sample, sample_of
+from .store import Store
+
+__all__ = ["Calibrated", "Gain", "calibrate", "calibrate_on", "sample_for"]
+
+EFFORTS = {"fast": 1, "best": 2}
+"""The number of streams by effort."""
+
+ENOUGH_TOKENS = 16
+"""Tokens for each input of a matrix with which it gains most of what it can."""
+
+
+def calibrate(
+    source: ModelSource,
+    types: Mapping[str, QuantType],
+    calibration: Calibration,
+    *,
+    importance: Importance | None = None,
+    work: Path | None = None,
+    threads: int | Workers | None = None,
+    progress: Progress | None = None,
+    notify: Notify | None = None,
+) -> Calibrated:
+    """Solve the matrices of a model on a calibration text, one layer after the other.
+
+    Args:
+        source: the unquantized model.
+        types: the type of each tensor of the file that is made.
+        calibration: the text, and how thorough to be.
+        importance: by tensor name; for tensors that are not calibrated, and for the
+            plain rounding that calibration is compared with.  Others have that of the
+            calibration text.
+        work: a folder for the solved rows, from which an interrupted run goes on; None:
+            a temporary one.
+        threads: pieces of work at a time; the bytes do not depend on it.
+        progress: called with the stage, the finished layers and their total.
+        notify: called with what the user should know, such as a text that is too short
+            for wide matrices.
+
+    Raises:
+        FormatError: a file of the source changed.
+        NonFiniteError: an activation or a weight is NaN or infinite.
+        OutputError: `work` cannot be written, or another process uses it.
+        QuantkitError: the text is too short, or quantkit cannot run the model.
+    """
+    check_callbacks(progress=progress, notify=notify)
+    check_source(source)
+    return calibrate_on(
+        *(source, types, sample_for(source, calibration)),
+        effort=calibration.effort,
+        importance=importance,
+        work=work,
+        threads=threads,
+        progress=progress,
+        notify=notify,
+    )
+
+
+def sample_for(source: ModelSource, calibration: Calibration) -> Sample:
+    """The tokens of a calibration, as the model reads them.
+
+    Raises:
+        QuantkitError: the text is too short.
+    """
+    texts = as_texts(calibration.texts or mixture_texts())
+    return sample_of(source, texts, calibration.tokens, calibration.options)
+
+
+def calibrate_on(
+    source: ModelSource,
+    types: Mapping[str, QuantType],
+    sample: Sample,
+    *,
+    effort: str = "fast",
+    importance: Importance | None = None,
+    work: Path | None = None,
+    threads: int | Workers | None = None,
+    progress: Progress | None = None,
+    notify: Notify | None = None,
+) -> Calibrated:
+    """Calibrate on tokens; other arguments as for `calibrate`."""
+    given = importance or {}
+    of = {
+        "the version of quantkit": __version__,
+        "the forward pass": str(active_backend().ops),
+        "the model": identity_of(source),
+        "the types": " ".join(f"{name}={type.name}" for name, type in types.items()),
+        "the text": hash_pieces([sample.chunks.tobytes(), sample.alone.tobytes()]),
+        "the effort": effort,
+        "the importance matrix": hash_pieces(importance_pieces(given)),
+    }
+    if notify is not None and (message := short_text(source, types, sample)):
+        notify(message)
+    store = Store(work, of)
+    with (
+        keeping(store),
+        unchanged(source),
+        damage_named(source),
+        kept_open(workers_of(threads)) as workers,
+    ):
+        n_streams = EFFORTS[effort]
+        ModelPass(source, types, sample, n_streams, given, store, workers).run(progress)
+    return Calibrated(store.gains, {**store.importance, **given}, store)
+
+
+def short_text(
+    source: ModelSource, types: Mapping[str, QuantType], sample: Sample
+) -> str | None:
+    """What to tell the user if the text is short for the widest matrix; else None."""
+    tensors = [source.tensors[name] for name in solvable(source, types)]
+    if not tensors:
+        return None
+    widest = max(tensors, key=lambda tensor: tensor.n_cols)
+    needed = ENOUGH_TOKENS * widest.n_cols
+    if sample.n_tokens >= needed:
+        return None
+    return (
+        f"{sample.n_tokens} tokens of text are few for matrices with {widest.n_cols} "
+        f"inputs, such as {widest.name!r}; they gain more with {needed} or more"
+    )

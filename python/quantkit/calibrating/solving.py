@@ -1,0 +1,73 @@
+"""Plans for the solver, and rows that are solved with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._native import Plan, column_order, solve_rows
+from ..execution.workers import Workers
+from ..forward.base import F32
+from ..types import QuantType
+from .factoring import NotPositive, factor, make_plan
+from .sums import F64
+
+__all__ = ["plan_of", "solved"]
+
+PIECE_ROWS = 256
+"""Rows that are solved at a time."""
+
+MORE = 10.0
+"""The factor of damping if a sum cannot be factored."""
+
+
+def plan_of(
+    h: F64, type: QuantType, damping: float, workers: Workers
+) -> tuple[Plan, float]:
+    """The plan for matrices with these inputs, and the damping that it took.
+
+    Args:
+        h: the mean of x x^T: f64 [n_cols, n_cols], not all zero.
+        type: the type to round to.
+        damping: added to the diagonal, relative to its mean; more, if it is too little
+            to factor the sum.
+        workers: factor some rows at a time.
+    """
+    diagonal = h.diagonal()
+    order = column_order(np.ascontiguousarray(diagonal), type)
+    while True:
+        r = h[np.ix_(order, order)]
+        r[np.diag_indices_from(r)] += damping * diagonal.mean()
+        try:
+            factor(r, workers)
+        except NotPositive:
+            damping *= MORE
+            continue
+        return make_plan(type, order, r, workers), damping
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Rows to solve."""
+
+    plan: Plan
+    rows: F32
+
+
+def solved_piece(piece: Piece) -> NDArray[np.uint8]:
+    """The bytes of some rows."""
+    return solve_rows(piece.plan, piece.rows)[0]
+
+
+def solved(plan: Plan, rows: F32, workers: Workers) -> NDArray[np.uint8]:
+    """The bytes of rows f32 [n, n_cols] in the type of the plan."""
+    found = workers.in_order(solved_piece, _pieces(plan, rows))
+    return np.concatenate([data for _, data in found])
+
+
+def _pieces(plan: Plan, rows: F32) -> Iterator[Piece]:
+    for start in range(0, len(rows), PIECE_ROWS):
+        yield Piece(plan, np.ascontiguousarray(rows[start : start + PIECE_ROWS]))

@@ -1,0 +1,184 @@
+"""Calibrated rounding of a file: what it needs, and whether it was worth it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._native import needs_importance
+from ..calibrating.calibrated import Calibrated
+from ..calibrating.calibration import Calibration
+from ..calibrating.run import calibrate, sample_for
+from ..errors import UnsupportedTypeError
+from ..evaluate.entries import Entry, Wanted
+from ..evaluate.known import Known, NamedText
+from ..evaluate.run import ComparisonRun
+from ..execution.workers import Workers
+from ..files.target import real_path
+from ..gguf.importance import Importance
+from ..gguf.source import ModelSource
+from ..progress import Notify, Progress
+from ..recipes import Assignment, Recipe
+from ..recipes.overrides import Overrides
+from ..sources.opening import open_runnable
+from ..tokens.chunks import Chunks
+
+__all__ = [
+    "CalibrationCheck",
+    "awaited_importance",
+    "calibrated_file",
+    "check_calibration",
+    "work_folder",
+]
+
+ENOUGH_CHUNKS = 8
+"""Chunks with which a check says something."""
+
+
+def awaited_importance(source: ModelSource) -> Importance:
+    """Stands for the importance that calibration will give, when types are chosen."""
+    return {
+        name: np.ones(tensor.n_cols, np.float32)
+        for name, tensor in source.tensors.items()
+        if name.startswith("blk.") and len(tensor.shape) > 1
+    }
+
+
+def work_folder(target: Path) -> Path:
+    """Where the calibration of an output keeps what it has done."""
+    real = real_path(target)
+    return real.with_name(f".{real.name}.calibration")
+
+
+@contextmanager
+def calibrated_file(
+    source: ModelSource,
+    assigned: Mapping[str, Assignment],
+    calibration: Calibration,
+    target: Path,
+    *,
+    importance: Importance | None,
+    threads: int | Workers | None,
+    progress: Progress | None,
+    notify: Notify | None,
+) -> Iterator[Calibrated]:
+    """Calibrate the tensors of an output; see `calibrate`.
+
+    Raises:
+        UnsupportedTypeError: a type needs importance, and neither the caller nor the
+            calibration has any for the tensor.
+    """
+    types = {name: each.type for name, each in assigned.items()}
+    with calibrate(
+        *(source, types, calibration),
+        importance=importance,
+        work=work_folder(target) if getattr(source, "paths", ()) else None,
+        threads=threads,
+        progress=progress,
+        notify=notify,
+    ) as calibrated:
+        for name, type in types.items():
+            if needs_importance(type) and name not in calibrated.importance:
+                raise UnsupportedTypeError(
+                    f"{type.name} needs importance, and calibration gives none for "
+                    f"{name}, which the model's forward pass does not use; give it "
+                    "another type (`overrides`) or an importance matrix (`importance`)"
+                )
+        yield calibrated
+
+
+@dataclass(frozen=True)
+class CalibrationCheck:
+    """A calibrated file and a plain one, on text that calibration did not sum.
+
+    Attributes:
+        chunks: the number of chunks.
+        ppl_base, ppl_plain, ppl_calibrated: perplexities of the unquantized model, of
+            plain rounding with the importance of the same text, and of the file.
+        kld_plain, kld_calibrated: mean KL divergences from the unquantized model, in
+            nats per token.
+        kld_difference, kld_difference_error: calibrated minus plain, paired, and its
+            standard error over chunks.
+    """
+
+    chunks: int
+    ppl_base: float
+    ppl_plain: float
+    ppl_calibrated: float
+    kld_plain: float
+    kld_calibrated: float
+    kld_difference: float
+    kld_difference_error: float
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the calibrated file is further from the unquantized model."""
+        return not self.kld_difference <= 0
+
+    @property
+    def gain(self) -> float:
+        """The relative change of the KL divergence; negative is better."""
+        return self.kld_difference / self.kld_plain if self.kld_plain else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """The check as a dict for JSON."""
+        return {**asdict(self), "is_worse": self.is_worse}
+
+
+def check_calibration(
+    source: ModelSource,
+    made: Path,
+    recipe: Recipe,
+    overrides: Overrides,
+    calibration: Calibration,
+    importance: Importance,
+    *,
+    threads: int | Workers | None,
+    progress: Progress | None,
+    notify: Notify | None,
+) -> CalibrationCheck:
+    """Compare a calibrated file with plain rounding, on the held-out text.
+
+    Args:
+        source: the unquantized model.
+        made: the calibrated file, or the first of several.
+        recipe, overrides: how it was made.
+        calibration: the calibration.
+        importance: what plain rounding uses.
+        threads: chunks evaluated at a time.
+        progress: called after each chunk.
+        notify: told if there are few chunks.
+    """
+    sample = sample_for(source, calibration)
+    held_out = Chunks(sample.chunks[sample.is_held_out], None)
+    if notify is not None and len(held_out) < ENOUGH_CHUNKS:
+        notify(
+            f"the check has {len(held_out)} chunks of text; with fewer than "
+            f"{ENOUGH_CHUNKS} it says little: use more text"
+        )
+    plain = Wanted("plain", recipe, overrides)
+    entries = [
+        Entry("base", source),
+        Entry("plain", source, plain, importance),
+        Entry("calibrated", open_runnable(made)),
+    ]
+    known = Known("the model", entries, [NamedText("held-out text", held_out)])
+    result = ComparisonRun(known, threads).run(progress)
+    by_name = {row.name: row for row in result.rows}
+    difference = result.versus("calibrated", "plain")
+    return CalibrationCheck(
+        len(held_out),
+        by_name["base"].ppl,
+        by_name["plain"].ppl,
+        by_name["calibrated"].ppl,
+        by_name["plain"].kld_mean,
+        by_name["calibrated"].kld_mean,
+        difference.kld_difference,
+        difference.kld_difference_error,
+    )

@@ -1,0 +1,86 @@
+"""Calibrated rounding of every family: all matrices of layers see their inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from quantkit.calibrating.model_pass import solvable
+from quantkit.calibrating.run import calibrate_on
+from quantkit.calibrating.sample import Sample
+from quantkit.gguf.source import ModelSource
+from quantkit.quantizing.slabs import slabs_of
+from quantkit.sources.checkpoint import CheckpointSource
+from quantkit.types import QuantType
+
+from .families.cases import CASES, Case
+from .families.stored import checkpoint
+
+BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
+LOOKUPS = ("token_embd.weight", "position_embd.weight")
+
+
+def opened(case: Case, folder: Path) -> ModelSource:
+    """The model of a case, which has no tokenizer."""
+    source = CheckpointSource(checkpoint(case, folder), "f32")
+    found: Any = SimpleNamespace(metadata=source.model_fields, tensors=source.tensors)
+    return found
+
+
+def sample_for(source: ModelSource, n_chunks: int = 4, ctx: int = 24) -> Sample:
+    """Random tokens."""
+    n_tokens = source.tensors["token_embd.weight"].n_rows
+    ids = np.random.default_rng(0).integers(n_tokens, size=(n_chunks, ctx))
+    return Sample(ids.astype(np.int32), ids[0].astype(np.int32))
+
+
+def types_of(source: ModelSource) -> dict[str, QuantType]:
+    """Q4_0 for all matrices whose rows are whole blocks."""
+    return {
+        name: QuantType.Q4_0
+        if tensor.n_rows > 1 and tensor.n_cols % 32 == 0 and name.endswith("weight")
+        else tensor.type
+        for name, tensor in source.tensors.items()
+    }
+
+
+def rows_of(
+    source: ModelSource, effort: str, threads: int
+) -> tuple[dict[str, NDArray[np.uint8]], dict[str, Any]]:
+    """The bytes of all calibrated tensors, and their gains."""
+    types = types_of(source)
+    with calibrate_on(
+        source, types, sample_for(source), effort=effort, threads=threads
+    ) as found:
+        rows = {}
+        for name in found.gains:
+            tensor = source.tensors[name]
+            slabs = slabs_of(tensor, types[name], found.of(tensor))
+            rows[name] = np.concatenate([slab.convert() for slab in slabs])
+        return rows, dict(found.gains)
+
+
+@pytest.mark.parametrize("case", BY_NAME)
+def test_all_matrices_are_solved(case: Case, tmp_path: Path) -> None:
+    """Each is captured, or it is a lookup; the bytes depend on no number of threads."""
+    source = opened(case, tmp_path)
+    rows, gains = rows_of(source, "best", 1)
+    again, _ = rows_of(source, "best", 2)
+    wanted = solvable(source, types_of(source))
+    assert wanted
+    assert set(wanted) - gains.keys() <= set(LOOKUPS)
+    for name, gain in gains.items():
+        assert np.array_equal(rows[name], again[name]), name
+        is_expert = name.endswith("_exps.weight")
+        assert gain.most_tokens > 0 or gain.kept_plain, name
+        assert is_expert or gain.fewest_tokens == 3 * 23, (name, gain)
+        if not gain.kept_plain:
+            assert gain.before is not None
+            assert gain.after is not None
+            assert gain.after < gain.before, name
+    assert not all(gain.kept_plain for gain in gains.values())
