@@ -20,35 +20,45 @@ static double seconds(void)
 }
 
 #define SUM(op, r, n) op " %%" r "15, %%" r "14, %%" r #n "\n"
+/* A product and an addition that are rounded one after the other: "ps" or "pd". */
+#define APART(op, r, n)                                                                            \
+    "vmul" op " %%" r "15, %%" r "14, %%" r "13\n"                                                 \
+    "vadd" op " %%" r "13, %%" r #n ", %%" r #n "\n"
 /* clang-format off */
-#define SUMS(op, r)                                                                                \
-    SUM(op, r, 0) SUM(op, r, 1) SUM(op, r, 2) SUM(op, r, 3) SUM(op, r, 4) SUM(op, r, 5)            \
-    SUM(op, r, 6) SUM(op, r, 7) SUM(op, r, 8) SUM(op, r, 9) SUM(op, r, 10) SUM(op, r, 11)
+#define SUMS(sum, op, r)                                                                           \
+    sum(op, r, 0) sum(op, r, 1) sum(op, r, 2) sum(op, r, 3) sum(op, r, 4) sum(op, r, 5)            \
+    sum(op, r, 6) sum(op, r, 7) sum(op, r, 8) sum(op, r, 9) sum(op, r, 10) sum(op, r, 11)
 /* clang-format on */
 
 /* operations: multiplications and additions of one instruction */
-#define MEASURE(op, r, operations)                                                                 \
+#define MEASURE_SUMS(name, sum, op, r, operations)                                                 \
     do {                                                                                           \
         double best = 1e9;                                                                         \
         __asm__ volatile("vzeroall");                                                              \
         for (int i = 0; i < TRIES; i++) {                                                          \
             double start = seconds();                                                              \
             for (int n = 0; n < CALLS; n++) {                                                      \
-                __asm__ volatile(SUMS(op, r)::                                                     \
+                __asm__ volatile(SUMS(sum, op, r)::                                                \
                                      : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",     \
-                                       "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm14",          \
+                                       "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm13", "xmm14", \
                                        "xmm15");                                                   \
             }                                                                                      \
             double taken = seconds() - start;                                                      \
             best = taken < best ? taken : best;                                                    \
         }                                                                                          \
-        printf("%s-%s %.0f\n", op, r, 12e-9 * CALLS * (operations) / best);                        \
+        printf("%s-%s %.0f\n", name, r, 12e-9 * CALLS * (operations) / best);                      \
     } while (0)
+
+#define MEASURE(op, r, operations) MEASURE_SUMS(op, SUM, op, r, operations)
+#define MEASURE_APART(op, r, operations)                                                           \
+    MEASURE_SUMS("vmul" op "+vadd" op, APART, op, r, operations)
 
 int main(void)
 {
     if (__builtin_cpu_supports("avx512f")) {
         MEASURE("vfmadd231ps", "zmm", 32);
+        MEASURE_APART("ps", "zmm", 32);
+        MEASURE_APART("pd", "zmm", 16);
     }
     if (__builtin_cpu_supports("avx512vnni")) {
         MEASURE("vpdpwssd", "zmm", 64);
@@ -56,6 +66,8 @@ int main(void)
     }
     if (__builtin_cpu_supports("avx2")) {
         MEASURE("vfmadd231ps", "ymm", 16);
+        MEASURE_APART("ps", "ymm", 16);
+        MEASURE_APART("pd", "ymm", 8);
         MEASURE("vpmaddwd", "ymm", 32);
         MEASURE("vpmaddubsw", "ymm", 64);
     }

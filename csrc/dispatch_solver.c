@@ -49,7 +49,10 @@ qk_status qk_factor_diagonal(int backend, double *h, size_t n, size_t at, size_t
                              size_t *done)
 {
     const qk_solvers *solvers;
-    const qk_array arrays[] = {QK_ARRAY(done, 1, size_t, QK_WRITTEN)};
+    const qk_array arrays[] = {
+        QK_WRITTEN_DOUBLES(h, qk_times(n, n)),
+        QK_ARRAY(done, 1, size_t, QK_WRITTEN),
+    };
     qk_status status = check_factor(backend, h, n, at, size, n, 0, &solvers);
     if (status == QK_OK) {
         status = QK_CHECK_ARRAYS(arrays);

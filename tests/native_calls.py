@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -171,9 +173,54 @@ def solver_calls(type: QuantType) -> dict[str, Call]:
     }
     return {
         f"plan {type.name}": Call(partial(make_units, type=type, n=2), {"r": r}),
-        f"solve {type.name}": Call(partial(solve, plan=plan), arrays),
+        f"round {type.name}": Call(partial(solve, plan=plan), arrays),
     }
 
+
+def forced(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that takes no backend, as one that does."""
+
+    def call(backend: Backend, **arrays: Any) -> Any:
+        with patch.dict(os.environ, {_native.ENVIRONMENT_VARIABLE: backend.name}):
+            return run(**arrays)
+
+    return call
+
+
+def sums(a: Any, b: Any) -> Any:
+    return _native.gram(a, b, 3, 31, upper=True)
+
+
+def factor_step(step: Callable[..., Any], h: Any) -> None:
+    step(h, 5, 12, 18, 35)
+
+
+ALGEBRA = {
+    "gram": Call(
+        forced(sums), {"a": floats(300, 34), "b": floats(300, 67)}, loose=some("a")
+    ),
+    "factor diagonal": Call(
+        forced(lambda h: _native.factor_diagonal(h, 5, 48)),
+        {"h": np.eye(53)},
+        outputs=some("h"),
+    ),
+    "factor beside": Call(
+        forced(partial(factor_step, _native.factor_beside)),
+        {"h": np.eye(53)},
+        outputs=some("h"),
+    ),
+    "factor below": Call(
+        forced(partial(factor_step, _native.factor_below)),
+        {"h": np.eye(53)},
+        outputs=some("h"),
+    ),
+    "solve factored": Call(
+        forced(lambda r, x: _native.solve_factored(r, x)),
+        {"r": np.eye(53), "x": np.ones((53, 37))},
+        outputs=some("x"),
+        loose=some("x"),
+    ),
+}
 
 MAP = {"x": floats(3, 37), "up": floats(3, 37), "out": empty(3, 37)}
 NORMED = {"x": floats(5, 3, 37), "weight": floats(3, 37), "bias": floats(3, 37)}
@@ -249,6 +296,7 @@ CALLS: dict[str, Call] = {
         outputs=some("rows", "base", "excess"),
         loose=some("logits", "base_logits"),
     ),
+    **ALGEBRA,
     **{
         name: call
         for type in QuantType

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from quantkit.calibrating.capturing import CapturedWeights, Run
 from quantkit.calibrating.model_pass import solvable
 from quantkit.calibrating.run import calibrate_on
 from quantkit.calibrating.sample import Sample
+from quantkit.forward.decoder import Decoder
 from quantkit.gguf.source import ModelSource
+from quantkit.inference.weights import load_model
 from quantkit.quantizing.slabs import slabs_of
 from quantkit.sources.checkpoint import CheckpointSource
 from quantkit.types import QuantType
@@ -63,6 +66,31 @@ def rows_of(
             slabs = slabs_of(tensor, types[name], found.of(tensor))
             rows[name] = np.concatenate([slab.convert() for slab in slabs])
         return rows, dict(found.gains)
+
+
+@pytest.mark.parametrize("case", BY_NAME)
+def test_the_inputs_of_all_matrices_are_captured(case: Case, tmp_path: Path) -> None:
+    """Whatever their widths; of some experts, since each token chooses a few."""
+    source = opened(case, tmp_path)
+    weights = CapturedWeights(source.tensors)
+    model = load_model(source, weights)
+    assert isinstance(model, Decoder)
+    for number, layer in enumerate(model.layers):
+        names = [
+            name
+            for name, tensor in source.tensors.items()
+            if name.startswith(f"blk.{number}.") and name.endswith("weight")
+            if tensor.n_rows > 1 and "norm" not in name
+        ]
+        run = Run(wanted={part for name in names for part in weights.parts(name)})
+        with weights.running(run):
+            layer(model.embedded(np.arange(16) % 7))
+        assert names
+        for name in names:
+            parts = set(weights.parts(name))
+            found = {part for part in run.inputs if part.tensor == name}
+            assert found
+            assert found == parts or name.endswith("_exps.weight")
 
 
 @pytest.mark.parametrize("case", BY_NAME)

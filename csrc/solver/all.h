@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "gram.h"
+#include "product.h"
 #include "factor.h"
 #include "plan.h"
 #include "levels.h"

@@ -1,173 +1,164 @@
 /* SPDX-License-Identifier: MIT */
-/* The Cholesky factor of a symmetric matrix in double precision: H = R^T R, R upper triangular.
+/* The Cholesky factor of a symmetric matrix in double precision, H = R^T R, R upper triangular, and
+ * solving with it.
  *
  * H is replaced by R a block of rows at a time: its diagonal block, the rows beside it, and what
  * is left of H below them.  The last two can be done in ranges, by several threads.  Each element
- * is h - r0 * s0 - r1 * s1 - ..., in this order, whatever the ranges and the instruction set.
+ * is h - r0 * s0 - r1 * s1 - ..., in this order, whatever the blocks, the ranges and the
+ * instruction set; solving takes the rows of R in order, and back in the opposite order.
  * Source: Golub and Van Loan, Matrix Computations, 4.2 (outer product Cholesky, by blocks). */
 #ifndef QK_FACTOR_H
 #define QK_FACTOR_H
 
-/* h [n][n]: the diagonal block of `size` rows at `at`.  Gives the number of rows done: less than
- * size if the next pivot is not a positive finite number. */
-QK_FN size_t factor_diagonal(double *h, size_t n, size_t at, size_t size)
+/* Rows that are done one after the other, before others take them in by tiles. */
+#define FEW_ROWS 12
+
+QK_INLINE size_t at_most(size_t n, size_t most) { return n < most ? n : most; }
+
+/* Rows first..first+count-1 of what is left of h below the block at `at`, up to column `end`. */
+QK_INLINE void subtract_explained(double *h, size_t n, size_t at, size_t size, size_t first,
+                                  size_t count, size_t end)
+{
+    const strided block = {h + at * n + first, (ptrdiff_t)n, 1};
+    subtract_product(h + first * n + first, n, count, end - first, block, block, size,
+                     FROM_DIAGONAL);
+}
+
+/* Rows first..first+count-1, below the block at `at`: takes away what the block's rows explain.
+ * Of each row the elements from the diagonal on; some before it are left as rubbish. */
+QK_FN void factor_below(double *h, size_t n, size_t at, size_t size, size_t first, size_t count)
+{
+    subtract_explained(h, n, at, size, first, count, n);
+}
+
+/* Columns first..first+count-1, right of the diagonal block, of its rows. */
+QK_FN void factor_beside(double *h, size_t n, size_t at, size_t size, size_t first, size_t count)
+{
+    const strided rows = {h + at * n + first, (ptrdiff_t)n, 1};
+    for (size_t done = 0; done < size; done += FEW_ROWS) {
+        const size_t start = at + done, few = at_most(size - done, FEW_ROWS);
+        const strided block = {h + at * n + start, (ptrdiff_t)n, 1};
+        subtract_product(h + start * n + first, n, few, count, block, rows, done, ALL_OF_IT);
+        for (size_t r = start; r < start + few; r++) {
+            double *row = h + r * n + first;
+            for (size_t p = start; p < r; p++) {
+                subtract_scaled(row, h[p * n + r], h + p * n + first, count);
+            }
+            for (size_t j = 0; j < count; j++) {
+                row[j] /= h[r * n + r];
+            }
+        }
+    }
+}
+
+/* A diagonal block of few rows; as factor_diagonal. */
+QK_FN size_t factor_few(double *h, size_t n, size_t at, size_t size)
 {
     for (size_t r = at; r < at + size; r++) {
         double *row = h + r * n;
         if (!(row[r] > 0) || row[r] > DBL_MAX) {
             return r - at;
         }
-        const double root = sqrt(row[r]);
-        for (size_t j = r; j < at + size; j++) {
-            row[j] /= root;
+        row[r] = sqrt(row[r]);
+        for (size_t j = r + 1; j < at + size; j++) {
+            row[j] /= row[r];
         }
         for (size_t i = r + 1; i < at + size; i++) {
-            for (size_t j = i; j < at + size; j++) {
-                h[i * n + j] -= row[i] * row[j];
-            }
+            subtract_scaled(h + i * n + i, row[i], row + i, at + size - i);
         }
     }
     return size;
 }
 
-/* target[j] -= factor * row[j] for n columns */
-QK_INLINE void subtract_scaled(double *target, double factor, const double *row, size_t n)
+/* h [n][n]: the diagonal block of `size` rows at `at`.  Gives the number of rows done: less than
+ * size if the next pivot is not a positive finite number. */
+QK_FN size_t factor_diagonal(double *h, size_t n, size_t at, size_t size)
 {
-    const wf64 scale = wf64_set1(factor);
-    size_t j = 0;
-    for (; j + WIDE <= n; j += WIDE) {
-        wf64_store(target + j, wf64_sub(wf64_load(target + j),
-                                        wf64_mul(scale, wf64_load(row + j))));
+    const size_t end = at + size;
+    for (size_t start = at; start < end; start += FEW_ROWS) {
+        const size_t few = at_most(end - start, FEW_ROWS), next = start + few;
+        const size_t done = factor_few(h, n, start, few);
+        if (done < few) {
+            return start - at + done;
+        }
+        factor_beside(h, n, start, few, next, end - next);
+        subtract_explained(h, n, start, few, next, end - next, end);
     }
-    for (; j < n; j++) {
-        target[j] -= factor * row[j];
-    }
+    return size;
 }
 
-/* Columns first..first+count-1, right of the diagonal block, of its rows. */
-QK_FN void factor_beside(double *h, size_t n, size_t at, size_t size, size_t first, size_t count)
-{
-    for (size_t r = at; r < at + size; r++) {
-        double *row = h + r * n + first;
-        for (size_t p = at; p < r; p++) {
-            subtract_scaled(row, h[p * n + r], h + p * n + first, count);
-        }
-        for (size_t j = 0; j < count; j++) {
-            row[j] /= h[r * n + r];
-        }
-    }
-}
-
-/* Elements held in registers at a time: rows times WIDE * vectors. */
-#define TILE_ROWS 4
-#define TILE_VECTORS 4
-#define TILE_COLUMNS ((size_t)(TILE_VECTORS * WIDE))
-
-/* A matrix in memory: element (i, j) lies i * down + j * across further on. */
-typedef struct strided {
-    const double *at;
-    size_t down, across;
-} strided;
-
-/* x [TILE_ROWS][stride] -= a^T b in TILE_COLUMNS columns: a [depth][TILE_ROWS], b [depth][b_stride],
- * taken in the order of depth. */
-QK_INLINE void subtract_tile(double *x, size_t stride, strided a, const double *b, size_t b_stride,
-                             size_t depth)
-{
-    wf64 sum[TILE_ROWS][TILE_VECTORS];
-    for (size_t r = 0; r < TILE_ROWS; r++) {
-        for (size_t v = 0; v < TILE_VECTORS; v++) {
-            sum[r][v] = wf64_load(x + r * stride + v * WIDE);
-        }
-    }
-    for (size_t p = 0; p < depth; p++) {
-        wf64 row[TILE_VECTORS];
-        for (size_t v = 0; v < TILE_VECTORS; v++) {
-            row[v] = wf64_load(b + p * b_stride + v * WIDE);
-        }
-        for (size_t r = 0; r < TILE_ROWS; r++) {
-            const wf64 factor = wf64_set1(a.at[p * a.down + r * a.across]);
-            for (size_t v = 0; v < TILE_VECTORS; v++) {
-                sum[r][v] = wf64_sub(sum[r][v], wf64_mul(factor, row[v]));
-            }
-        }
-    }
-    for (size_t r = 0; r < TILE_ROWS; r++) {
-        for (size_t v = 0; v < TILE_VECTORS; v++) {
-            wf64_store(x + r * stride + v * WIDE, sum[r][v]);
-        }
-    }
-}
-
-/* The same for any number of rows and columns; element by element it does the same. */
-QK_FN void subtract_product(double *x, size_t stride, size_t n_rows, size_t n_cols, strided a,
-                            const double *b, size_t b_stride, size_t depth)
-{
-    size_t i = 0;
-    for (; i + TILE_ROWS <= n_rows; i += TILE_ROWS) {
-        const strided rows = {a.at + i * a.across, a.down, a.across};
-        size_t j = 0;
-        for (; j + TILE_COLUMNS <= n_cols; j += TILE_COLUMNS) {
-            subtract_tile(x + i * stride + j, stride, rows, b + j, b_stride, depth);
-        }
-        for (size_t r = i; r < i + TILE_ROWS && j < n_cols; r++) {
-            for (size_t p = 0; p < depth; p++) {
-                subtract_scaled(x + r * stride + j, a.at[p * a.down + r * a.across],
-                                b + p * b_stride + j, n_cols - j);
-            }
-        }
-    }
-    for (; i < n_rows; i++) {
-        for (size_t p = 0; p < depth; p++) {
-            subtract_scaled(x + i * stride, a.at[p * a.down + i * a.across], b + p * b_stride,
-                            n_cols);
-        }
-    }
-}
-
-/* Rows first..first+count-1, below the block at `at`: takes away what the block's rows explain.
- * Of each row the elements from the diagonal on; some before it are left as rubbish. */
-#define FACTOR_BAND 16
-QK_FN void factor_below(double *h, size_t n, size_t at, size_t size, size_t first, size_t count)
-{
-    const double *upper = h + at * n;
-    for (size_t i = first; i < first + count; i += FACTOR_BAND) {
-        const size_t left = first + count - i;
-        const strided rows = {upper + i, n, 1};
-        subtract_product(h + i * n + i, n, left < FACTOR_BAND ? left : FACTOR_BAND, n - i, rows,
-                         upper + i, n, size);
-    }
-}
-
-/* Rows that are solved before the others take them in, and right-hand sides side by side. */
-#define SOLVE_ROWS 32
+/* Right-hand sides side by side, and rows that are solved before all others take them in. */
 #define SOLVE_COLUMNS 128
+#define SOLVE_ROWS 96
 
-/* The rows at..at+size-1 of x, given what they owe to others: x -> R_bb^-T x. */
-QK_FN void solve_forward(const double *r, size_t n, size_t at, size_t size, double *x,
-                         size_t stride, size_t n_cols)
+/* Right-hand sides x [n][stride], in n_cols columns, and the factor r [n][n]. */
+typedef struct solving {
+    const double *r;
+    size_t n;
+    double *x;
+    size_t stride, n_cols;
+} solving;
+
+/* Takes rows at..at+size-1 of x, which are solved, in rows first..first+count-1 after them. */
+QK_INLINE void take_in_forward(const solving *s, size_t at, size_t size, size_t first, size_t count)
 {
-    for (size_t i = at; i < at + size; i++) {
-        for (size_t k = 0; k < n_cols; k++) {
-            x[i * stride + k] /= r[i * n + i];
+    if (!count) {
+        return;
+    }
+    const strided factors = {s->r + at * s->n + first, (ptrdiff_t)s->n, 1};
+    const strided solved = {s->x + at * s->stride, (ptrdiff_t)s->stride, 1};
+    subtract_product(s->x + first * s->stride, s->stride, count, s->n_cols, factors, solved, size,
+                     ALL_OF_IT);
+}
+
+/* The same in rows before them, the last solved row first. */
+QK_INLINE void take_in_back(const solving *s, size_t at, size_t size, size_t first, size_t count)
+{
+    const size_t last = at + size - 1;
+    const strided factors = {s->r + first * s->n + last, -1, (ptrdiff_t)s->n};
+    const strided solved = {s->x + last * s->stride, -(ptrdiff_t)s->stride, 1};
+    subtract_product(s->x + first * s->stride, s->stride, count, s->n_cols, factors, solved, size,
+                     ALL_OF_IT);
+}
+
+/* Row i of x, given what it owes to others, over the diagonal. */
+QK_INLINE void divide_row(const solving *s, size_t i)
+{
+    for (size_t k = 0; k < s->n_cols; k++) {
+        s->x[i * s->stride + k] /= s->r[i * s->n + i];
+    }
+}
+
+/* Rows at..at+size-1 of x, given what they owe to others: x -> R_bb^-T x. */
+QK_FN void solve_forward(const solving *s, size_t at, size_t size)
+{
+    for (size_t start = at; start < at + size; start += FEW_ROWS) {
+        const size_t few = at_most(at + size - start, FEW_ROWS), next = start + few;
+        for (size_t i = start; i < next; i++) {
+            divide_row(s, i);
+            for (size_t j = i + 1; j < next; j++) {
+                subtract_scaled(s->x + j * s->stride, s->r[i * s->n + j], s->x + i * s->stride,
+                                s->n_cols);
+            }
         }
-        for (size_t j = i + 1; j < at + size; j++) {
-            subtract_scaled(x + j * stride, r[i * n + j], x + i * stride, n_cols);
-        }
+        take_in_forward(s, start, few, next, at + size - next);
     }
 }
 
 /* The same for R_bb^-1. */
-QK_FN void solve_back(const double *r, size_t n, size_t at, size_t size, double *x, size_t stride,
-                      size_t n_cols)
+QK_FN void solve_back(const solving *s, size_t at, size_t size)
 {
-    for (size_t i = at + size; i-- > at;) {
-        for (size_t k = 0; k < n_cols; k++) {
-            x[i * stride + k] /= r[i * n + i];
+    for (size_t end = at + size; end > at;) {
+        const size_t few = at_most(end - at, FEW_ROWS), start = end - few;
+        for (size_t i = end; i-- > start;) {
+            divide_row(s, i);
+            for (size_t j = start; j < i; j++) {
+                subtract_scaled(s->x + j * s->stride, s->r[j * s->n + i], s->x + i * s->stride,
+                                s->n_cols);
+            }
         }
-        for (size_t j = at; j < i; j++) {
-            subtract_scaled(x + j * stride, r[j * n + i], x + i * stride, n_cols);
-        }
+        take_in_back(s, start, few, at, start - at);
+        end = start;
     }
 }
 
@@ -176,21 +167,17 @@ QK_FN void solve_back(const double *r, size_t n, size_t at, size_t size, double 
 QK_FN void solve_factored(const double *r, size_t n, double *x, size_t stride, size_t n_cols)
 {
     for (size_t first = 0; first < n_cols; first += SOLVE_COLUMNS) {
-        const size_t count = n_cols - first < SOLVE_COLUMNS ? n_cols - first : SOLVE_COLUMNS;
-        double *part = x + first;
+        const solving s = {r, n, x + first, stride, at_most(n_cols - first, SOLVE_COLUMNS)};
         for (size_t at = 0; at < n; at += SOLVE_ROWS) {
-            const size_t size = n - at < SOLVE_ROWS ? n - at : SOLVE_ROWS, end = at + size;
-            const strided later = {r + at * n + end, n, 1};
-            solve_forward(r, n, at, size, part, stride, count);
-            subtract_product(part + end * stride, stride, n - end, count, later,
-                             part + at * stride, stride, size);
+            const size_t size = at_most(n - at, SOLVE_ROWS);
+            solve_forward(&s, at, size);
+            take_in_forward(&s, at, size, at + size, n - at - size);
         }
-        for (size_t at = (n + SOLVE_ROWS - 1) / SOLVE_ROWS * SOLVE_ROWS; at > 0;) {
-            at -= SOLVE_ROWS;
-            const size_t size = n - at < SOLVE_ROWS ? n - at : SOLVE_ROWS;
-            const strided earlier = {r + at, 1, n};
-            solve_back(r, n, at, size, part, stride, count);
-            subtract_product(part, stride, at, count, earlier, part + at * stride, stride, size);
+        for (size_t end = n; end > 0;) {
+            const size_t size = at_most(end, SOLVE_ROWS), at = end - size;
+            solve_back(&s, at, size);
+            take_in_back(&s, at, size, 0, at);
+            end = at;
         }
     }
 }

@@ -16,10 +16,15 @@
 /* b[token][0..n_cols) of a run, padded with zeros to GRAM_COLUMNS, side by side. */
 QK_FN void gram_pack(const float *b, size_t n_b, size_t n_tokens, size_t n_cols, float *panel)
 {
-    for (size_t t = 0; t < n_tokens; t++, panel += GRAM_COLUMNS) {
-        memcpy(panel, b + t * n_b, n_cols * sizeof(float));
-        for (size_t j = n_cols; j < GRAM_COLUMNS; j++) {
-            panel[j] = 0.0f;
+    for (size_t t = 0; t < n_tokens; t++, b += n_b, panel += GRAM_COLUMNS) {
+        if (n_cols == GRAM_COLUMNS) {
+            for (int v = 0; v < GRAM_VECTORS; v++) {
+                lf32_store(panel + v * LANES, lf32_load(b + v * LANES));
+            }
+            continue;
+        }
+        for (size_t j = 0; j < GRAM_COLUMNS; j++) {
+            panel[j] = j < n_cols ? b[j] : 0.0f;
         }
     }
 }

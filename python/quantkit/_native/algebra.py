@@ -33,7 +33,7 @@ def gram(a: F32, b: F32, first: int, count: int, *, upper: bool = False) -> F64:
     Tokens are summed in order, 256 at a time in f32, and these sums in f64.
 
     Args:
-        a: f32 [tokens, n].
+        a: f32 [tokens, n]; its rows may be apart.
         b: f32 [tokens, m], C-contiguous.
         first: the first column of `a`.
         count: the number of columns.
@@ -44,10 +44,12 @@ def gram(a: F32, b: F32, first: int, count: int, *, upper: bool = False) -> F64:
     """
     n_tokens, n = shape_of("a", a, 2)
     m = shape_of("b", b, 2)[1]
+    strided(FLOAT, "a", a, (n_tokens, n))
     if not 0 <= first <= first + count <= n:
         raise ShapeError(f"columns {first} to {first + count} of an array with {n}")
-    columns = np.ascontiguousarray(a[:, first : first + count].T)
-    sums = np.empty((count, m))
+    columns = np.empty((count, n_tokens), np.float32)
+    columns[...] = a[:, first : first + count].T
+    sums = np.empty((count, m), np.float64)
     status = lib.qk_gram(
         active_backend().index,
         read(FLOAT, "a", columns, (count, n_tokens)),

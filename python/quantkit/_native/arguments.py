@@ -152,7 +152,7 @@ def strided(
         raise _unfit(kind, name, array, shape)
     steps = []
     for axis, step in enumerate(array.strides):
-        if shape[axis] <= 1:  # NumPy's strides mean nothing there
+        if shape[axis] <= 1 or not array.size:  # NumPy's strides mean nothing there
             step = size * max(shape[-1], 1) if axis < len(shape) - 1 else size
         if step < 0 or step % size:
             raise _unfit(kind, name, array, shape)

@@ -11,7 +11,7 @@ from ..integers import as_integer
 from ..tokens.options import DEFAULT, TextOptions, checked_options
 from ..tokens.texts import TextLike, as_texts
 
-__all__ = ["Calibration", "Effort"]
+__all__ = ["Calibration", "Effort", "refuse_idle_calibration"]
 
 Effort = Literal["fast", "best"]
 
@@ -56,3 +56,25 @@ class Calibration:
         if self.effort not in get_args(Effort):
             known = " or ".join(map(repr, get_args(Effort)))
             raise OptionError(f"`effort` is {self.effort!r}; expected {known}")
+
+
+def refuse_idle_calibration(given: object, **needed: object) -> None:
+    """Refuse what is not a calibration, or one that would have no effect.
+
+    Args:
+        given: the calibration, or None.
+        needed: the parameter without which it has no effect, and its value.
+
+    Raises:
+        OptionError: it is neither a `Calibration` nor None, or has no effect.
+    """
+    if given is None:
+        return
+    if not isinstance(given, Calibration):
+        raise OptionError(
+            f"`calibration` is {given!r}; expected a Calibration, such as "
+            'Calibration([Path("text.txt")])'
+        )
+    for name, value in needed.items():
+        if not value:
+            raise OptionError(f"`calibration` has no effect without `{name}`")

@@ -29,7 +29,7 @@ __all__ = ["Chosen", "Problem", "Solved", "choose", "solve"]
 DAMPINGS = (0.01, 0.1)
 """Relative to the mean diagonal of the sum of squares."""
 
-RIDGES = (1.0, 0.1)
+RIDGES = (1.0, 0.3, 0.1, 0.03)
 """Of the targets, likewise."""
 
 N_TRIED = 128

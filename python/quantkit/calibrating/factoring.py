@@ -20,14 +20,14 @@ from .._native import (
     solver_layout,
 )
 from ..errors import QuantkitError
-from ..execution.workers import Workers, share_memory
+from ..execution.workers import Workers, kept_open, share_memory
 from ..types import QuantType
 
 __all__ = ["NotPositive", "factor", "make_plan", "solve_right"]
 
 F64 = NDArray[np.float64]
 
-BLOCK = 64
+BLOCK = 128
 """Rows that are factored at a time."""
 
 RANGE = 256
@@ -62,17 +62,22 @@ def factor(h: F64, workers: Workers) -> None:
     Raises:
         NotPositive: the matrix has no factor; its content is lost.
     """
+    with kept_open(workers) as threads:
+        for at in range(0, len(h), BLOCK):
+            _factor_block(h, at, threads)
+
+
+def _factor_block(h: F64, at: int, workers: Workers) -> None:
     n = len(h)
-    for at in range(0, n, BLOCK):
-        size = min(BLOCK, n - at)
-        if factor_diagonal(h, at, size) < size:
-            raise NotPositive(f"a matrix of {n} rows is not positive definite")
-        for run in (factor_beside, factor_below):
-            steps = [
-                _Step(run, h, at, size, first, min(RANGE, n - first))
-                for first in range(at + size, n, RANGE)
-            ]
-            _in_place(steps, workers)
+    size = min(BLOCK, n - at)
+    if factor_diagonal(h, at, size) < size:
+        raise NotPositive(f"a matrix of {n} rows is not positive definite")
+    for run in (factor_beside, factor_below):
+        steps = [
+            _Step(run, h, at, size, first, min(RANGE, n - first))
+            for first in range(at + size, n, RANGE)
+        ]
+        _in_place(steps, workers)
 
 
 def _in_place(steps: list[_Step], workers: Workers) -> None:

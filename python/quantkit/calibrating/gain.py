@@ -15,7 +15,9 @@ class Gain:
     """The error of a tensor before and after calibration, and how it was calibrated.
 
     Errors are those of the matrix's outputs on text that was held out: the sum of
-    squares of what the outputs moved by, relative to that of the outputs.
+    squares of what the outputs moved by, relative to that of the outputs.  With the
+    effort "best", they contain what the errors of earlier matrices cause, which no
+    rounding of this one can undo.
 
     Attributes:
         tensor: the name of the tensor.

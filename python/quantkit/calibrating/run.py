@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+import numpy as np
 
 from .._native import active_backend
 from .._version import __version__
-from ..execution.workers import Workers, kept_open, workers_of
+from ..execution.workers import (
+    Threads,
+    Workers,
+    kept_open,
+    share_memory,
+    workers_of,
+)
 from ..files.identity import hash_pieces
 from ..gguf.importance import Importance, importance_pieces
 from ..gguf.source import ModelSource, identity_of, unchanged
@@ -22,10 +30,19 @@ from .calibration import Calibration
 from .gain import Gain
 from .mixture import mixture_texts
 from .model_pass import ModelPass, solvable
+from .narrowness import breadth_of_sample
 from .sample import Sample, sample_of
 from .store import Store
 
-__all__ = ["Calibrated", "Gain", "calibrate", "calibrate_on", "sample_for"]
+__all__ = [
+    "Calibrated",
+    "Gain",
+    "awaited_importance",
+    "calibrate",
+    "calibrate_on",
+    "calibration_identity",
+    "sample_for",
+]
 
 EFFORTS = {"fast": 1, "best": 2}
 """The number of streams by effort."""
@@ -56,7 +73,8 @@ def calibrate(
             calibration text.
         work: a folder for the solved rows, from which an interrupted run goes on; None:
             a temporary one.
-        threads: pieces of work at a time; the bytes do not depend on it.
+        threads: pieces of work at a time, all in threads of this process; the bytes do
+            not depend on it.
         progress: called with the stage, the finished layers and their total.
         notify: called with what the user should know, such as a text that is too short
             for wide matrices.
@@ -69,8 +87,11 @@ def calibrate(
     """
     check_callbacks(progress=progress, notify=notify)
     check_source(source)
+    sample = sample_for(source, calibration)
+    if notify is not None and calibration.texts:
+        _say_narrow(source, sample, calibration, threads, notify)
     return calibrate_on(
-        *(source, types, sample_for(source, calibration)),
+        *(source, types, sample),
         effort=calibration.effort,
         importance=importance,
         work=work,
@@ -88,6 +109,23 @@ def sample_for(source: ModelSource, calibration: Calibration) -> Sample:
     """
     texts = as_texts(calibration.texts or mixture_texts())
     return sample_of(source, texts, calibration.tokens, calibration.options)
+
+
+def calibration_identity(source: ModelSource, calibration: Calibration) -> str:
+    """A hash of what determines the solved rows, beside the model and the types."""
+    sample = sample_for(source, calibration)
+    how = f"{__version__} {active_backend().ops} {calibration.effort}"
+    pieces = how.encode(), sample.chunks.tobytes(), sample.alone.tobytes()
+    return hash_pieces(pieces)
+
+
+def awaited_importance(source: ModelSource) -> Importance:
+    """Stands for the importance that calibration will give, when types are chosen."""
+    return {
+        name: np.ones(tensor.n_cols, np.float32)
+        for name, tensor in source.tensors.items()
+        if name.startswith("blk.") and len(tensor.shape) > 1
+    }
 
 
 def calibrate_on(
@@ -120,11 +158,36 @@ def calibrate_on(
         keeping(store),
         unchanged(source),
         damage_named(source),
-        kept_open(workers_of(threads)) as workers,
+        kept_open(_threads(threads)) as workers,
     ):
         n_streams = EFFORTS[effort]
         ModelPass(source, types, sample, n_streams, given, store, workers).run(progress)
+    if notify is not None and (message := unreached(store.gains.values())):
+        notify(message)
     return Calibrated(store.gains, {**store.importance, **given}, store)
+
+
+def _threads(threads: int | Workers | None) -> Workers:
+    """Threads of this process, as many as the given workers process items at a time.
+
+    Activations are large, and are made and summed in the same memory.
+    """
+    workers = workers_of(threads)
+    return workers if share_memory(workers) else Threads(workers.count)
+
+
+def _say_narrow(
+    source: ModelSource,
+    sample: Sample,
+    calibration: Calibration,
+    threads: int | Workers | None,
+    notify: Notify,
+) -> None:
+    """Tell the user if the text is narrow."""
+    with damage_named(source), kept_open(_threads(threads)) as workers:
+        found = breadth_of_sample(source, sample, calibration.options, workers)
+    if found is not None and found.warning is not None:
+        notify(found.warning)
 
 
 def short_text(
@@ -141,4 +204,16 @@ def short_text(
     return (
         f"{sample.n_tokens} tokens of text are few for matrices with {widest.n_cols} "
         f"inputs, such as {widest.name!r}; they gain more with {needed} or more"
+    )
+
+
+def unreached(gains: Iterable[Gain]) -> str | None:
+    """What to tell the user if experts were not calibrated; else None."""
+    lacking = [gain for gain in gains if gain.most_tokens and not gain.fewest_tokens]
+    if not lacking:
+        return None
+    return (
+        f"some experts of {len(lacking)} tensors, such as {lacking[0].tensor!r}, were "
+        "chosen for no token of the text; they are rounded without calibration: use "
+        "more text, or other text"
     )

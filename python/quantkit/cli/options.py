@@ -9,15 +9,21 @@ from typing import Annotated, Literal, TypeVar
 
 import typer
 
+from ..calibrating.calibration import Calibration, Effort
 from ..errors import QuantkitError, UnsupportedTypeError
 from ..output.splits import parse_size
 from ..recipes import Recipe
+from ..tokens.options import TextOptions
 
 __all__ = [
+    "CALIBRATION",
     "FILES",
+    "Calibrate",
+    "CalibrationTokens",
     "Chat",
     "Chunks",
     "Ctx",
+    "EffortOption",
     "Importance",
     "Json",
     "ModelArgument",
@@ -25,6 +31,7 @@ __all__ = [
     "Quiet",
     "SplitMaxBytes",
     "Threads",
+    "calibration_of",
     "is_recipe",
     "recipe_name",
     "type_names",
@@ -108,6 +115,68 @@ def type_names(value: str) -> str:
 def _type_name(name: str) -> str:
     is_other = name.lower() == "all" or name.lower().endswith(".toml")
     return name if is_other else recipe_name(name)
+
+
+CALIBRATION = "Calibrated rounding (docs/calibration.md)"
+"""The heading of its options."""
+
+BUILT_IN = Path("builtin")
+"""What stands for the built-in mixture of texts."""
+
+Calibrate = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE|builtin",
+        help="Round such that the outputs of each matrix stay close on this text: half "
+        "the loss or less, at the same type and size. A UTF-8 file, or .jsonl as in "
+        "`quantkit ppl`; builtin: a mixture that comes with quantkit. Repeatable.",
+        rich_help_panel=CALIBRATION,
+    ),
+]
+CalibrationTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=8,
+        help="Tokens to run the model on, taken evenly from all texts "
+        "\\[default: 131072].",
+        rich_help_panel=CALIBRATION,
+    ),
+]
+EffortOption = Annotated[
+    Effort | None,
+    typer.Option(
+        help="fast: one pass of the unquantized model \\[default]. best: also corrects "
+        "in each layer what the layers before it have lost; slower.",
+        rich_help_panel=CALIBRATION,
+    ),
+]
+
+
+def calibration_of(
+    texts: list[Path] | None, tokens: int | None, effort: Effort | None, *, chat: bool
+) -> Calibration | None:
+    """The calibration that options ask for; None: there is none.
+
+    Raises:
+        BadParameter: an option has no effect, or options contradict each other.
+    """
+    if not texts:
+        for option, value in {
+            "--calibration-tokens": tokens,
+            "--effort": effort,
+        }.items():
+            if value is not None:
+                raise typer.BadParameter(f"{option} needs --calibrate")
+        return None
+    files = [text for text in texts if text != BUILT_IN]
+    if files and len(files) < len(texts):
+        raise typer.BadParameter("--calibrate builtin cannot be combined with files")
+    return Calibration(
+        files,
+        Calibration.tokens if tokens is None else tokens,
+        effort or Calibration.effort,
+        TextOptions(chat=chat and bool(files)),
+    )
 
 
 FILES = "Files and reports"

@@ -24,14 +24,18 @@ from ..tokens.options import TextOptions
 from .bars import live_table
 from .console import Part, print_json, print_plain, print_result
 from .options import (
+    Calibrate,
+    CalibrationTokens,
     Chat,
     Chunks,
     Ctx,
+    EffortOption,
     Importance,
     Json,
     Precision,
     Quiet,
     Threads,
+    calibration_of,
     is_recipe,
     type_names,
 )
@@ -90,6 +94,9 @@ def ppl_command(
         ),
     ] = None,
     importance: Importance = None,
+    calibrate: Calibrate = None,
+    calibration_tokens: CalibrationTokens = None,
+    effort: EffortOption = None,
     chat: Chat = False,
     ctx: Ctx = 512,
     chunks: Chunks = None,
@@ -160,6 +167,7 @@ def ppl_command(
         options=TextOptions(ctx, chunks, stride, chat),
         activations=activations,
         importance=importance,
+        calibration=calibration_of(calibrate, calibration_tokens, effort, chat=chat),
         threads=threads,
         save=scores,
     )
@@ -199,7 +207,8 @@ class Output:
         """Print and save a comparison; do nothing if it is None."""
         if result is None:
             return
-        differences, gains = self._differences(result), result.imatrix_gains()
+        differences = self._differences(result)
+        gains = [*result.imatrix_gains(), *result.calibration_gains()]
         data = result.to_dict()
         if differences:
             data["versus"] = [without_nan(asdict(d)) for d in differences]

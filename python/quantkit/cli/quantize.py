@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ..calibrating.calibration import Calibration, Effort
 from ..files.whole_file import refuse_input, refuse_unwritable
 from ..recipes import RECIPES
 from ..recipes.files import chosen_recipe
@@ -16,21 +15,25 @@ from ..recipes.planning import MissingImportance
 from ..sources.edits import Edits, parse_field, parse_layers
 from ..tasks.quantize import quantize_file
 from ..tasks.verify import verify_file
-from ..tokens.options import TextOptions
 from ..types import QuantType
 from . import tables
 from .bars import progress_bar
 from .console import print_json, print_result
 from .messages import say
 from .options import (
+    CALIBRATION,
     FILES,
+    Calibrate,
+    CalibrationTokens,
     Chat,
+    EffortOption,
     Importance,
     Json,
     ModelArgument,
     Quiet,
     SplitMaxBytes,
     Threads,
+    calibration_of,
     is_recipe,
     recipe_name,
     usage,
@@ -39,8 +42,6 @@ from .options import (
 __all__ = ["quantize_command", "verify_command"]
 
 TYPES, MODEL = "Types", "Metadata and layers"
-CALIBRATION = "Calibrated rounding (docs/calibration.md)"
-BUILT_IN = Path("builtin")
 
 WORSE = 3
 """The exit code if the check of a calibrated file finds it worse."""
@@ -77,34 +78,9 @@ def quantize_command(
             "refuse, before any work, or fallback to the next better type.",
         ),
     ] = MissingImportance.REFUSE,
-    calibrate: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE|builtin",
-            help="Round such that the outputs of each matrix stay close on this text: "
-            "half the loss or less, at the same type and size. A UTF-8 file, or .jsonl "
-            "as in `quantkit ppl`; builtin: a mixture that comes with quantkit. "
-            "Repeatable.",
-            rich_help_panel=CALIBRATION,
-        ),
-    ] = None,
-    calibration_tokens: Annotated[
-        int | None,
-        typer.Option(
-            min=8,
-            help="Tokens to run the model on, taken evenly from all texts "
-            "\\[default: 131072].",
-            rich_help_panel=CALIBRATION,
-        ),
-    ] = None,
-    effort: Annotated[
-        Effort | None,
-        typer.Option(
-            help="fast: one pass of the unquantized model \\[default]. best: also "
-            "corrects in each layer what the layers before it have lost; slower.",
-            rich_help_panel=CALIBRATION,
-        ),
-    ] = None,
+    calibrate: Calibrate = None,
+    calibration_tokens: CalibrationTokens = None,
+    effort: EffortOption = None,
     chat: Chat = False,
     check: Annotated[
         bool,
@@ -248,7 +224,10 @@ def quantize_command(
         token_embedding_type,
         leave_output_tensor,
     )
-    calibration = _calibration(calibrate, calibration_tokens, effort, chat)
+    for option, is_given in {"--chat": chat, "--check": check}.items():
+        if is_given and not calibrate:
+            raise typer.BadParameter(f"{option} needs --calibrate")
+    calibration = calibration_of(calibrate, calibration_tokens, effort, chat=chat)
     type = _type_argument(model, out, type, has_recipe=bool(recipe or recipe_from))
     base, overrides = chosen_recipe(type, own, recipe, recipe_from)
     if report is not None:
@@ -291,27 +270,6 @@ def quantize_command(
             "calibrate on more text, or on text of another kind, or leave it out"
         )
         raise typer.Exit(WORSE)
-
-
-def _calibration(
-    texts: list[Path] | None, tokens: int | None, effort: Effort | None, chat: bool
-) -> Calibration | None:
-    """The calibration that the options ask for; None: there is none."""
-    if not texts:
-        options = {"--calibration-tokens": tokens, "--effort": effort, "--chat": chat}
-        for option, value in options.items():
-            if value:
-                raise typer.BadParameter(f"{option} needs --calibrate")
-        return None
-    files = [text for text in texts if text != BUILT_IN]
-    if files and len(files) < len(texts):
-        raise typer.BadParameter("--calibrate builtin cannot be combined with files")
-    return Calibration(
-        files,
-        Calibration.tokens if tokens is None else tokens,
-        effort or Calibration.effort,
-        TextOptions(chat=chat),
-    )
 
 
 def _type_argument(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..calibrating.calibration import Calibration, refuse_idle_calibration
 from ..errors import OptionError, QuantkitError
 from ..execution.workers import Workers
 from ..files.target import target_of
@@ -39,6 +40,7 @@ def compare(
     options: TextOptions = DEFAULT,
     activations: str = DEFAULT_ACTIVATIONS,
     importance: ImportanceLike | None = None,
+    calibration: Calibration | None = None,
     threads: int | Workers | None = None,
     save: StrPath | None = None,
     progress: Progress | None = None,
@@ -63,6 +65,8 @@ def compare(
             file, an `ImportanceMatrix`, or numbers by tensor name.  Each type that it
             changes is measured without it, and with it in a row "<type> imatrix";
             `Comparison.imatrix_gains` compares the two.
+        calibration: also measure each type with calibrated rounding, in a row "<type>
+            calibrated"; `Comparison.calibration_gains` compares the two.
         threads: chunks evaluated at a time; None: one per core.
         save: a file for the scores, from which a later call resumes.
         progress: called after each quantized slab and each evaluated chunk.
@@ -81,6 +85,7 @@ def compare(
         options=options,
         activations=activations,
         importance=importance,
+        calibration=calibration,
         threads=threads,
         save=None if save is None else target_of(as_path(save, "save")).path,
     )
@@ -96,6 +101,7 @@ def prepare(
     options: TextOptions = DEFAULT,
     activations: str = DEFAULT_ACTIVATIONS,
     importance: ImportanceLike | None = None,
+    calibration: Calibration | None = None,
     threads: int | Workers | None = None,
     save: Path | None = None,
 ) -> ComparisonRun:
@@ -107,10 +113,13 @@ def prepare(
     texts = as_texts(text)
     checked_options(options)
     refuse_idle(importance, types=wanted)
+    refuse_idle_calibration(calibration, types=wanted)
     models = [_named(each) for each in listed(model)]
     if not models:
         raise OptionError("`model` is empty; expected a model, or several")
-    entries = entries_of(models, wanted, importance_of(importance), activations)
+    entries = entries_of(
+        models, wanted, importance_of(importance), activations, calibration
+    )
     chosen = entries[0] if base is None else entry_named(entries, base)
     cut = [NamedText(name_of(t), _shared_chunks(entries, t, options)) for t in texts]
     others = [entry for entry in entries if entry is not chosen]

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from .._native import uses_importance
+from ..calibrating.calibration import Calibration
+from ..calibrating.run import awaited_importance, calibration_identity
 from ..errors import OptionError, UnsupportedTypeError
 from ..files.identity import hash_pieces
 from ..gguf.importance import Importance, importance_pieces
@@ -70,6 +72,7 @@ class Entry:
         wanted: the recipe; None: the unchanged model.
         importance: importance of each column, by tensor name.
         activations: precision of activations, see `weights.ACTIVATIONS`.
+        calibration: of the rounding; None: to the nearest.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Entry:
     wanted: Wanted | None = None
     importance: Importance | None = None
     activations: str = DEFAULT_ACTIVATIONS
+    calibration: Calibration | None = None
 
     @cached_property
     def types(self) -> Mapping[str, QuantType]:
@@ -88,7 +92,14 @@ class Entry:
         if self.wanted is None:
             return {name: t.type for name, t in self.source.tensors.items()}
         recipe, overrides = self.wanted.recipe, self.wanted.overrides
-        return planned_types(self.source, recipe, self.importance, overrides)
+        return planned_types(self.source, recipe, self.awaited, overrides)
+
+    @property
+    def awaited(self) -> Importance | None:
+        """The importance, and what stands for that which calibration will give."""
+        if self.calibration is None:
+            return self.importance
+        return {**awaited_importance(self.source), **(self.importance or {})}
 
     @property
     def size_bytes(self) -> int:
@@ -129,6 +140,17 @@ class Entry:
             and self.activations == other.activations
         )
 
+    def calibrates_what(self, other: Entry) -> bool:
+        """Whether this entry is `other` with calibrated rounding."""
+        return (
+            self.calibration is not None
+            and other.calibration is None
+            and self.wanted is other.wanted
+            and self.source is other.source
+            and self.importance is other.importance
+            and self.activations == other.activations
+        )
+
     @property
     def identity(self) -> str:
         """A hash of everything that determines the weights.
@@ -140,7 +162,10 @@ class Entry:
             raise OptionError("`save` needs models that are read from files")
         types = " ".join(f"{name}={type.name}" for name, type in self.types.items())
         importance = {} if self.wanted is None else self.importance or {}
-        pieces = (identity_of(self.source).encode(), types.encode())
+        how = ""
+        if self.calibration is not None:
+            how = calibration_identity(self.source, self.calibration)
+        pieces = (identity_of(self.source).encode(), types.encode(), how.encode())
         return hash_pieces([*pieces, *importance_pieces(importance)])
 
 
@@ -186,10 +211,12 @@ def entries_of(
     wanted: Sequence[Wanted],
     importance: Importance | None,
     activations: str = DEFAULT_ACTIVATIONS,
+    calibration: Calibration | None = None,
 ) -> list[Entry]:
     """The entries of a comparison: unchanged models, then recipes of unquantized ones.
 
-    With importance, each recipe that it changes gives two entries, without and with it.
+    With importance, each recipe that it changes gives two entries, without and with it;
+    with a calibration, each recipe also gives one with calibrated rounding.
 
     Raises:
         QuantkitError: a model is damaged, or cannot use a recipe that the user named.
@@ -206,7 +233,7 @@ def entries_of(
         for each in wanted:
             plain = Entry(f"{prefix}{each.name}", entry.source, each)
             try:
-                made += _made_of(plain, importance)
+                made += _made_of(plain, importance, calibration)
             except UnsupportedTypeError:
                 if able:
                     raise
@@ -248,7 +275,33 @@ def _names(
     ]
 
 
-def _made_of(plain: Entry, importance: Importance | None) -> list[Entry]:
+def _made_of(
+    plain: Entry, importance: Importance | None, calibration: Calibration | None
+) -> list[Entry]:
+    """The entries of a recipe: plain, with importance, and calibrated.
+
+    Raises:
+        UnsupportedTypeError: none is possible, and the user named the recipe.
+    """
+    if calibration is None:
+        return _uncalibrated(plain, importance)
+    made = _uncalibrated(replace(plain, wanted=_optional(plain.wanted)), importance)
+    made = [replace(entry, wanted=plain.wanted) for entry in made]
+    calibrated = replace(
+        plain,
+        name=f"{plain.name} calibrated",
+        importance=importance,
+        calibration=calibration,
+    )
+    required = plain.wanted is not None and plain.wanted.required
+    return [*made, calibrated] if _can_be_made(calibrated, required) else made
+
+
+def _optional(wanted: Wanted | None) -> Wanted | None:
+    return None if wanted is None else replace(wanted, required=False)
+
+
+def _uncalibrated(plain: Entry, importance: Importance | None) -> list[Entry]:
     """The entries of a recipe without and with importance, if possible and different.
 
     Raises:

@@ -114,6 +114,12 @@ class Known:
                 for other in begun
                 if one.weighs_what(other)
             ],
+            calibrated=[
+                (one.name, other.name)
+                for one in begun
+                for other in begun
+                if one.calibrates_what(other)
+            ],
         )
 
     def _is_begun(self, entry: Entry) -> bool:

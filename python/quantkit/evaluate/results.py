@@ -57,6 +57,8 @@ class Comparison(ByValue):
     """Entry name -> the scores [chunks, tokens] of each text."""
     weighed: Sequence[tuple[str, str]] = field(default=(), repr=False)
     """The names of the rows with and without importance, for each type with both."""
+    calibrated: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    """The same of the rows with and without calibrated rounding."""
 
     @property
     def rows(self) -> list[Measurement]:
@@ -94,6 +96,13 @@ class Comparison(ByValue):
         """
         return [self.versus(name, other) for name, other in self.weighed]
 
+    def calibration_gains(self) -> list[PairedDifference]:
+        """The differences of each type with calibrated rounding minus without.
+
+        Negative values mean that calibration helps.
+        """
+        return [self.versus(name, other) for name, other in self.calibrated]
+
     def cells(self, *, pareto: bool = False) -> Cells:
         """The rows as a table of text; for several texts, of each and of the average.
 
@@ -125,6 +134,9 @@ class Comparison(ByValue):
             data["texts"] = [asdict(text) for text in self.texts]
         if self.weighed:
             data["imatrix_gains"] = [asdict(gain) for gain in self.imatrix_gains()]
+        if self.calibrated:
+            gains = self.calibration_gains()
+            data["calibration_gains"] = [asdict(gain) for gain in gains]
         plain: dict[str, Any] = without_nan(data)
         return plain
 

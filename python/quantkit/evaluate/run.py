@@ -9,14 +9,15 @@ the second of each, and so on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
 from .._native import active_backend
 from .._version import __version__
+from ..calibrating.run import calibrate
 from ..errors import QuantkitError
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
@@ -27,6 +28,7 @@ from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import precision_named
 from ..progress import Progress
+from ..quantizing.rounding import Roundings
 from ..tokens.chunks import Chunk
 from .entries import Entry
 from .known import Known, Place
@@ -180,21 +182,39 @@ class ComparisonRun:
     def _load(self, entry: Entry, progress: Progress | None) -> Shared[Model]:
         """Load the model of an entry, quantized if it has a recipe."""
         start, wanted = perf_counter(), entry.wanted
-        model = share_model(
-            entry.source,
-            None if wanted is None else wanted.recipe,
-            overrides=None if wanted is None else wanted.overrides,
-            importance=entry.importance,
-            threads=self._workers,
-            progress=progress,
-            precision=precision_named(entry.activations),
-        )
+        with self._roundings(entry, progress) as roundings:
+            model = share_model(
+                entry.source,
+                None if wanted is None else wanted.recipe,
+                overrides=None if wanted is None else wanted.overrides,
+                importance=entry.importance if roundings is None else entry.awaited,
+                roundings=roundings,
+                threads=self._workers,
+                progress=progress,
+                precision=precision_named(entry.activations),
+            )
         if wanted is not None:
             seconds = perf_counter() - start
             self.known.quantize_seconds[entry.name] = seconds
             if self._saved is not None:
                 self._saved.add(self._keys[entry.name], seconds)
         return model
+
+    @contextmanager
+    def _roundings(
+        self, entry: Entry, progress: Progress | None
+    ) -> Iterator[Roundings | None]:
+        """The calibrated roundings of an entry; None: it is not calibrated."""
+        if entry.calibration is None:
+            yield None
+            return
+        with calibrate(
+            *(entry.source, entry.types, entry.calibration),
+            importance=entry.importance,
+            threads=self._workers,
+            progress=progress,
+        ) as calibrated:
+            yield calibrated
 
     def _note(
         self,

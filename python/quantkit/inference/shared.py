@@ -14,6 +14,7 @@ from ..forward.base import Model, Weights
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource, opener_of
 from ..progress import Progress
+from ..quantizing.rounding import Roundings
 from ..recipes import Recipe
 from ..recipes.overrides import Overrides
 from ..sources.checking import check_source
@@ -83,21 +84,28 @@ def share_model(
     *,
     overrides: Overrides | None = None,
     importance: Importance | None = None,
+    roundings: Roundings | None = None,
     precision: Precision = Precision.F32,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> Shared[Model]:
-    """Load a model to run in this and other processes; see `load_weights`."""
+    """Load a model to run in this and other processes; see `load_weights`.
+
+    With `roundings`, other processes cannot load it.
+    """
     check_source(source)
     weights = load_weights(
         source,
         recipe,
         overrides=overrides,
         importance=importance,
+        roundings=roundings,
         precision=precision,
         threads=threads,
         progress=progress,
     )
+    if roundings is not None:
+        return Shared(None, load_model(source, weights))
     how = recipe, overrides, importance, precision
     return Shared(model_opener(source, *how), load_model(source, weights))
 

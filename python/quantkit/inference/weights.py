@@ -29,7 +29,7 @@ from ..gguf.importance import Importance
 from ..gguf.source import ModelSource, unchanged
 from ..models import load_model as load_family_model
 from ..progress import Progress
-from ..quantizing.rounding import NearestRoundings
+from ..quantizing.rounding import NearestRoundings, Roundings
 from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Recipe
 from ..recipes.overrides import Overrides
@@ -186,6 +186,7 @@ def load_weights(
     *,
     overrides: Overrides | None = None,
     importance: Importance | None = None,
+    roundings: Roundings | None = None,
     precision: Precision = Precision.F32,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
@@ -197,6 +198,7 @@ def load_weights(
         recipe: the recipe; None: keep the types.
         overrides: changes to the recipe.
         importance: importance of each column, by tensor name.
+        roundings: how to round; None: to the nearest, with the importance.
         precision: see `TypedMatrix`.
         threads: slabs quantized at a time; the bytes do not depend on it.
         progress: called with the number of weights quantized so far.
@@ -206,7 +208,7 @@ def load_weights(
         QuantkitError: as for `planned_types`.
     """
     types = planned_types(source, recipe, importance, overrides) if recipe else {}
-    roundings = NearestRoundings(importance or {})
+    roundings = roundings or NearestRoundings(importance or {})
     tensors: dict[str, TypedMatrix] = {}
     slabs: list[Slab] = []
     for name, tensor in source.tensors.items():

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .._native import needs_importance
 from ..calibrating.calibrated import Calibrated
 from ..calibrating.calibration import Calibration
@@ -31,7 +29,6 @@ from ..tokens.chunks import Chunks
 
 __all__ = [
     "CalibrationCheck",
-    "awaited_importance",
     "calibrated_file",
     "check_calibration",
     "work_folder",
@@ -39,15 +36,6 @@ __all__ = [
 
 ENOUGH_CHUNKS = 8
 """Chunks with which a check says something."""
-
-
-def awaited_importance(source: ModelSource) -> Importance:
-    """Stands for the importance that calibration will give, when types are chosen."""
-    return {
-        name: np.ones(tensor.n_cols, np.float32)
-        for name, tensor in source.tensors.items()
-        if name.startswith("blk.") and len(tensor.shape) > 1
-    }
 
 
 def work_folder(target: Path) -> Path:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from ..calibrating.calibrated import Calibrated
 from ..calibrating.calibration import Calibration
 from ..calibrating.gain import Gain
+from ..calibrating.run import awaited_importance
 from ..errors import OptionError
 from ..execution.workers import Workers
 from ..files.open_files import WatchedFiles
@@ -44,7 +45,6 @@ from ..sources.checkpoint import CheckpointSource
 from ..sources.edits import EditedModel, Edits, edit, file_metadata
 from ..sources.opening import ModelLike, open_source
 from .calibration import (
-    awaited_importance,
     calibrated_file,
     check_calibration,
 )

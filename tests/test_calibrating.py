@@ -1,0 +1,222 @@
+"""Calibrated rounding: what it is told, what it says, and what does not change it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from quantkit.arrays.rows import dequantize_rows
+from quantkit.calibrating import stages
+from quantkit.calibrating.calibration import Calibration
+from quantkit.calibrating.mixture import mixture_texts
+from quantkit.calibrating.narrowness import breadth_of_sample
+from quantkit.calibrating.run import calibrate, calibrate_on
+from quantkit.calibrating.sample import Sample, sample_of
+from quantkit.calibrating.sink import HERE, SinkWeights
+from quantkit.errors import NonFiniteError, QuantkitError
+from quantkit.execution.workers import Pool, Threads
+from quantkit.gguf.source import ModelSource, SourceTensor
+from quantkit.inference.weights import load_model, load_weights
+from quantkit.quantizing.rounding import NearestRoundings
+from quantkit.quantizing.slabs import slabs_of
+from quantkit.tokens.options import TextOptions
+from quantkit.types import QuantType
+
+from .families.cases import CASES
+from .test_calibrating_families import opened, rows_of, sample_for, types_of
+from .test_calibrating_resume import TEXT, calibrated, model_and_types
+
+BY_NAME = {case.name: case for case in CASES}
+
+
+def test_the_held_out_error_is_that_of_outputs() -> None:
+    """As computed here from the inputs of a matrix, before and after."""
+    name = "blk.0.attn_q.weight"  # its inputs have no sink's weight
+    source, types = model_and_types()
+    sample = sample_of(source, [TEXT], 1024, TextOptions(ctx=64))
+    model: Any = load_model(source, load_weights(source))
+    norm = model.layers[0].attention_norm
+    held = sample.chunks[sample.is_held_out]
+    x = np.concatenate([norm(model.embedded(chunk))[1:] for chunk in held])
+    tensor, type = source.tensors[name], types[name]
+    w = dequantize_rows(tensor.read(0, tensor.n_rows), tensor.type, tensor.n_cols)
+    with calibrated(None) as found:
+        gain, importance = found.gains[name], found.importance
+        ways = found.of(tensor), NearestRoundings(importance).of(tensor)
+        errors = []
+        for way in ways:
+            rows = np.concatenate([s.convert() for s in slabs_of(tensor, type, way)])
+            moved = x @ (dequantize_rows(rows, type, tensor.n_cols) - w).T
+            errors.append(np.square(moved, dtype=np.float64).sum())
+    signal = np.square(x @ w.T, dtype=np.float64).sum()
+    assert gain.after == pytest.approx(errors[0] / signal, rel=1e-4)
+    assert gain.before == pytest.approx(errors[1] / signal, rel=1e-4)
+    assert gain.after is not None
+    assert gain.before is not None
+    assert gain.after < 0.7 * gain.before
+
+
+def test_more_effort_gives_other_bytes_of_less_error() -> None:
+    """By the error of the model's final hidden states on held-out text."""
+    source, types = model_and_types()
+    sample = sample_of(source, [TEXT], 1024, TextOptions(ctx=64))
+    exact: Any = load_model(source, load_weights(source))
+    held = sample.chunks[sample.is_held_out]
+    errors = []
+    for effort in ("fast", "best"):
+        with calibrate_on(source, types, sample, effort=effort) as found:
+            model = load_model(source, rounded(source, types, found))
+            errors.append(
+                sum(
+                    float(np.square(exact.hidden(c) - model.hidden(c)).sum())
+                    for c in held
+                )
+            )
+    plain = load_model(source, rounded(source, types, NearestRoundings()))
+    error = sum(float(np.square(exact.hidden(c) - plain.hidden(c)).sum()) for c in held)
+    assert errors[1] < errors[0] < error
+
+
+def rounded(source: ModelSource, types: dict[str, QuantType], roundings: Any) -> Any:
+    """The model's weights, rounded and then dequantized."""
+    tensors = {}
+    for name, tensor in source.tensors.items():
+        slabs = slabs_of(tensor, types[name], roundings.of(tensor))
+        data = np.concatenate([slab.convert() for slab in slabs])
+        read = partial(_rows, data)
+        tensors[name] = SourceTensor(name, tensor.shape, types[name], read)
+    found: Any = SimpleNamespace(metadata=source.metadata, tensors=tensors)
+    return load_weights(found)
+
+
+def _rows(data: NDArray[np.uint8], start: int, stop: int) -> NDArray[np.uint8]:
+    return data[start:stop]
+
+
+@pytest.mark.parametrize("name", ["mixtral", "deepseek-v2-lite", "gpt-oss"])
+def test_the_bytes_do_not_depend_on_the_budget(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Experts are summed in groups if all of their sums are too large."""
+    source = opened(BY_NAME[name], tmp_path)
+    rows, gains = rows_of(source, "best", 1)
+    monkeypatch.setattr(stages, "BUDGET", 1)
+    again, others = rows_of(source, "best", 1)
+    assert gains == others
+    for tensor, data in rows.items():
+        assert np.array_equal(data, again[tensor])
+
+
+def test_fused_projections_have_three_weights_of_the_first_position(
+    tmp_path: Path,
+) -> None:
+    """Queries, keys and values, in the order of their rows."""
+    _, gains = rows_of(opened(BY_NAME["phi3"], tmp_path), "fast", 1)
+    queries, keys, values = gains["blk.0.attn_qkv.weight"].sink_weights
+    assert queries == 0
+    assert keys > 0
+    assert values > 0
+    assert keys != values
+
+
+@pytest.mark.parametrize(
+    ("matrix", "weight"),
+    [
+        ("attn_q", 0),
+        ("attn_k", 200),
+        ("attn_v", 300),
+        ("attn_output", HERE),
+        ("ffn_down_exps", HERE),
+        ("attn_q_a", 0),  # latent attention: queries
+        ("attn_q_b", 0),
+        ("attn_k_b", 0),  # multiplies queries
+        ("attn_kv_a_mqa", 300),  # gives what later positions read
+        ("attn_kv_b", 300),
+        ("attn_v_b", HERE),  # multiplies what was read
+    ],
+)
+def test_weights_of_the_first_position(matrix: str, weight: float) -> None:
+    """By what later positions read of what a matrix computes."""
+    weights = SinkWeights(keys=200, values=300)
+    assert weights.of(f"blk.3.{matrix}.weight", 0) == weight
+    assert weights.of("output.weight", 0) == weights.of("token_embd.weight", 0) == 1
+
+
+def test_experts_without_tokens_keep_plain_bytes_and_are_reported(
+    tmp_path: Path,
+) -> None:
+    """By their numbers, and in a notice."""
+    source = opened(BY_NAME["mixtral"], tmp_path)
+    one_token = Sample(np.full((2, 6), 7, np.int32), np.full(1, 7, np.int32))
+    said: list[str] = []
+    types = types_of(source)
+    with calibrate_on(source, types, one_token, notify=said.append) as found:
+        gain = found.gains["blk.0.ffn_up_exps.weight"]
+    assert 0 < len(gain.plain) < 5
+    assert gain.fewest_tokens == 0
+    assert gain.most_tokens == 5
+    assert any("experts" in message for message in said)
+
+
+def test_a_short_text_is_refused() -> None:
+    """The message says how many tokens there are, and are needed."""
+    source, types = model_and_types()
+    short = Calibration(["A short text."], options=TextOptions(ctx=64))
+    with pytest.raises(QuantkitError, match=r"has \d+ tokens.*at least 128"):
+        calibrate(source, types, short)
+
+
+def test_few_tokens_are_noticed() -> None:
+    """For the widest matrix."""
+    source, types = model_and_types()
+    said: list[str] = []
+    calibration = Calibration([TEXT], 1024, options=TextOptions(ctx=64))
+    calibrate(source, types, calibration, notify=said.append).close()
+    (few,) = [message for message in said if "inputs" in message]
+    assert "768 inputs" in few
+    assert "ffn_down" in few
+
+
+@pytest.mark.parametrize("is_narrow", [False, True])
+def test_a_narrow_text_is_noticed(is_narrow: bool) -> None:
+    """One sentence over and over, beside files of the built-in mixture."""
+    source, _ = model_and_types()
+    options = TextOptions(ctx=512)
+    texts = ["No one would have believed it. " * 300] if is_narrow else mixture_texts()
+    sample = sample_of(source, texts, 8192, options)
+    found = breadth_of_sample(source, sample, options, Threads(1))
+    assert found is not None
+    assert (found.warning is not None) == is_narrow
+
+
+def test_activations_that_are_not_finite_name_the_tensor(tmp_path: Path) -> None:
+    """And the tensor that makes them so."""
+    source = opened(BY_NAME["llama"], tmp_path)
+    tensor = source.tensors["blk.1.attn_norm.weight"]
+    broken = np.full((1, tensor.n_cols), np.nan, np.float32).view(np.uint8)
+    tensors = {
+        **source.tensors,
+        tensor.name: SourceTensor(
+            tensor.name, tensor.shape, tensor.type, lambda a, b: broken[a:b]
+        ),
+    }
+    damaged: Any = SimpleNamespace(metadata=source.metadata, tensors=tensors)
+    with pytest.raises(NonFiniteError, match=r"blk\.1\.attn_q.*blk\.1\.attn_norm"):
+        calibrate_on(damaged, types_of(damaged), sample_for(damaged))
+
+
+def test_workers_in_other_processes_stand_for_as_many_threads() -> None:
+    """Activations stay in this process, so nothing of the work is pickled."""
+    source, types = model_and_types()
+    sample = sample_of(source, [TEXT], 256, TextOptions(ctx=64))
+    with ProcessPoolExecutor(2) as processes:
+        found = calibrate_on(source, types, sample, threads=Pool(processes, 2))
+    with found, calibrate_on(source, types, sample, threads=1) as other:
+        assert found.gains == other.gains
