@@ -108,9 +108,16 @@ class Calibrated:
 
 @contextmanager
 def keeping(store: Store) -> Iterator[None]:
-    """Leave a store if the block fails; see `Calibrated`."""
+    """Leave a store if the block fails; see `Calibrated`.
+
+    Raises:
+        KeyboardInterrupt: its message says how to go on.
+    """
     try:
         yield
+    except KeyboardInterrupt as stopped:
+        store.leave(KeyboardInterrupt)
+        raise KeyboardInterrupt(*filter(None, [store.remedy(str(stopped))])) from None
     except BaseException as error:
         store.leave(type(error))
         raise

@@ -154,6 +154,8 @@ def calibrate_on(
     if notify is not None and (message := short_text(source, types, sample)):
         notify(message)
     store = Store(work, of)
+    if notify is not None and store.notice:
+        notify(store.notice)
     with (
         keeping(store),
         unchanged(source),

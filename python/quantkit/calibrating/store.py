@@ -12,6 +12,8 @@ rows and streams.  So a killed run loses no more than its last layer.
 from __future__ import annotations
 
 import io
+import math
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -38,6 +40,7 @@ __all__ = ["Store"]
 
 JOURNAL = "journal"
 OWN = (JOURNAL, "rows-*", "importance-*.npz", "stream-*")
+PIECE_BYTES = 1 << 20
 
 
 class Store:
@@ -55,6 +58,7 @@ class Store:
         gains: of their tensors, by name.
         importance: by tensor name, likewise.
         paths: the files of solved rows, by tensor name.
+        changed: what differs from an earlier run whose layers are not used.
 
     Raises:
         OutputError: the folder cannot be written, or another process uses it.
@@ -65,6 +69,7 @@ class Store:
         self.importance: dict[str, F32] = {}
         self.paths: dict[str, Path] = {}
         self.n_done = 0
+        self.changed: tuple[str, ...] = ()
         self._of = dict(of)
         self._checksums: list[int] = []
         self._kept: Sequence[Stream] = ()
@@ -124,10 +129,11 @@ class Store:
     def _array(self, name: str, shape: tuple[int, ...]) -> F32:
         if self._journal is None:
             return np.empty(shape, np.float32)
-        path = self.folder / name
-        with output_errors(path):
-            is_there = path.exists() and path.stat().st_size == 4 * np.prod(shape)
-            return np.memmap(path, np.float32, "r+" if is_there else "w+", shape=shape)
+        path, n_bytes = self.folder / name, 4 * math.prod(shape)
+        with output_errors(path, folder=self.folder):
+            if not path.exists() or path.stat().st_size != n_bytes:
+                _allocate(path, n_bytes)
+            return np.memmap(path, np.float32, "r+", shape=shape)
 
     def finish(self, outcomes: Mapping[str, Outcome], after: Sequence[Stream]) -> None:
         """Keep what a layer has given, and the streams after it.
@@ -166,7 +172,10 @@ class Store:
         """Take over what an earlier run has finished, if it was the same run."""
         if journal.is_foreign:
             raise OutputError(f"{self.folder} holds something else than a calibration")
-        is_same = journal.read() == {"of": self._of}
+        first = journal.read()
+        is_same = first == {"of": self._of}
+        if not is_same:
+            self.changed = self._differing(first)
         while is_same and (record := journal.read()) is not None:
             with suppress(OSError, BadZipFile, EOFError, ValueError, LookupError):
                 is_same = self._take(record)
@@ -176,6 +185,23 @@ class Store:
             journal.cut()  # a line that a killed run has not finished
         else:
             self.discard()
+
+    def _differing(self, first: Any) -> tuple[str, ...]:
+        """What a journal was written for that this run is not; empty: it is new."""
+        before = first.get("of") if isinstance(first, dict) else None
+        if not isinstance(before, dict):
+            return ()
+        return tuple(
+            what for what, value in self._of.items() if before.get(what) != value
+        )
+
+    @property
+    def notice(self) -> str:
+        """A message about an earlier run that was stopped; empty if there was none."""
+        start = "an earlier calibration was stopped;"
+        if self.changed:
+            return f"{start} starting over because {', '.join(self.changed)} changed"
+        return f"{start} going on after {self.n_done} layers" if self.n_done else ""
 
     def _take(self, record: Any) -> bool:
         """Take over a finished layer; whether its rows are what they were."""
@@ -197,9 +223,16 @@ class Store:
         is_same = streams is self._kept
         return is_same or [_checksum(each) for each in streams] == self._checksums
 
-    def remedy(self) -> str:
-        """How to go on after an interruption."""
-        return f"repeat the command to go on; to abandon the run, delete {self.folder}"
+    def remedy(self, others: str = "") -> str:
+        """How to go on after an interruption.
+
+        Args:
+            others: what another store says, which ends with files to delete.
+        """
+        if self._journal is None:
+            return others
+        start = others or "repeat the command to go on; to abandon the run, delete"
+        return f"{start}{',' if others else ''} {self.folder}"
 
     def leave(self, kind: type[BaseException] | None) -> None:
         """Remove the folder, but keep it after an interruption such as Ctrl-C.
@@ -226,6 +259,20 @@ class Store:
             for path in self.folder.glob(pattern):
                 with suppress(OSError):
                     path.unlink()
+
+
+def _allocate(path: Path, n_bytes: int) -> None:
+    """Create a file that has its space: a write to a map of a full disk is fatal.
+
+    Raises:
+        OSError: there is no space.
+    """
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
+            return
+        while n_bytes > 0:
+            n_bytes -= file.write(bytes(min(n_bytes, PIECE_BYTES)))
 
 
 def _checksum(stream: Stream) -> int:

@@ -14,7 +14,19 @@ from . import tables
 from .bars import progress_bar
 from .console import print_json, print_result
 from .messages import say
-from .options import Importance, Json, Quiet, SplitMaxBytes, Threads, recipe_name
+from .options import (
+    Calibrate,
+    CalibrationTokens,
+    Chat,
+    EffortOption,
+    Importance,
+    Json,
+    Quiet,
+    SplitMaxBytes,
+    Threads,
+    calibration_of,
+    recipe_name,
+)
 
 __all__ = ["convert_command", "convert_lora_command"]
 
@@ -63,6 +75,10 @@ def convert_command(
     out: Output = None,
     outtype: Outtype = "auto",
     importance: Importance = None,
+    calibration: Calibrate = None,
+    tokens: CalibrationTokens = None,
+    effort: EffortOption = None,
+    chat: Chat = False,
     pre_tokenizer: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +134,9 @@ def convert_command(
     quiet: Quiet = False,
 ) -> None:
     """Convert a checkpoint folder to a GGUF file."""
+    if chat and not calibration:
+        raise typer.BadParameter("--chat needs --calibrate")
+    calibrated = calibration_of(calibration, tokens, effort, chat=chat)
     target = out or _default_output(model_dir, outtype)
     with progress_bar(quiet, in_bytes=True) as progress:
         result = convert(
@@ -125,6 +144,7 @@ def convert_command(
             target,
             outtype,
             importance=importance,
+            calibration=calibrated,
             pre_tokenizer=pre_tokenizer,
             vocab_type=cast(VocabType, vocab_type),
             pad_vocab=pad_vocab,

@@ -31,6 +31,7 @@ __all__ = [
     "Quiet",
     "SplitMaxBytes",
     "Threads",
+    "calibration_files",
     "calibration_of",
     "is_recipe",
     "recipe_name",
@@ -126,6 +127,7 @@ BUILT_IN = Path("builtin")
 Calibrate = Annotated[
     list[Path] | None,
     typer.Option(
+        "--calibrate",
         metavar="FILE|builtin",
         help="Round such that the outputs of each matrix stay close on this text: half "
         "the loss or less, at the same type and size. A UTF-8 file, or .jsonl as in "
@@ -136,6 +138,7 @@ Calibrate = Annotated[
 CalibrationTokens = Annotated[
     int | None,
     typer.Option(
+        "--calibration-tokens",
         min=8,
         help="Tokens to run the model on, taken evenly from all texts "
         "\\[default: 131072].",
@@ -150,6 +153,18 @@ EffortOption = Annotated[
         rich_help_panel=CALIBRATION,
     ),
 ]
+
+
+def calibration_files(texts: list[Path]) -> list[Path]:
+    """The files that --calibrate names; none for the built-in mixture.
+
+    Raises:
+        BadParameter: it names both.
+    """
+    files = [text for text in texts if text != BUILT_IN]
+    if files and len(files) < len(texts):
+        raise typer.BadParameter("--calibrate builtin cannot be combined with files")
+    return files
 
 
 def calibration_of(
@@ -168,9 +183,7 @@ def calibration_of(
             if value is not None:
                 raise typer.BadParameter(f"{option} needs --calibrate")
         return None
-    files = [text for text in texts if text != BUILT_IN]
-    if files and len(files) < len(texts):
-        raise typer.BadParameter("--calibrate builtin cannot be combined with files")
+    files = calibration_files(texts)
     return Calibration(
         files,
         Calibration.tokens if tokens is None else tokens,

@@ -33,6 +33,7 @@ from .options import (
     Quiet,
     SplitMaxBytes,
     Threads,
+    calibration_files,
     calibration_of,
     is_recipe,
     recipe_name,
@@ -40,6 +41,16 @@ from .options import (
 )
 
 __all__ = ["quantize_command", "verify_command"]
+
+CalibrationTexts = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--calibrate",
+        metavar="FILE|builtin",
+        help="A text that the file was calibrated on, in any order; the built-in ones "
+        "need not be given. Repeatable.",
+    ),
+]
 
 TYPES, MODEL = "Types", "Metadata and layers"
 
@@ -78,8 +89,8 @@ def quantize_command(
             "refuse, before any work, or fallback to the next better type.",
         ),
     ] = MissingImportance.REFUSE,
-    calibrate: Calibrate = None,
-    calibration_tokens: CalibrationTokens = None,
+    calibration: Calibrate = None,
+    tokens: CalibrationTokens = None,
     effort: EffortOption = None,
     chat: Chat = False,
     check: Annotated[
@@ -225,14 +236,16 @@ def quantize_command(
         leave_output_tensor,
     )
     for option, is_given in {"--chat": chat, "--check": check}.items():
-        if is_given and not calibrate:
+        if is_given and not calibration:
             raise typer.BadParameter(f"{option} needs --calibrate")
-    calibration = calibration_of(calibrate, calibration_tokens, effort, chat=chat)
+    calibrated = calibration_of(calibration, tokens, effort, chat=chat)
     type = _type_argument(model, out, type, has_recipe=bool(recipe or recipe_from))
     base, overrides = chosen_recipe(type, own, recipe, recipe_from)
     if report is not None:
         others = {"MODEL": model, "OUTPUT": out, "--imatrix": importance}
         refuse_input("--report", report, {**others, "--recipe": recipe})
+        for text in calibration or ():
+            refuse_input("--report", report, {"--calibrate": text})
         refuse_unwritable(report)
     with progress_bar(quiet, in_bytes=True) as progress:
         result = quantize_file(
@@ -245,7 +258,7 @@ def quantize_command(
                 parse_layers(prune_layers) if prune_layers else frozenset(),
             ),
             importance=importance,
-            calibration=calibration,
+            calibration=calibrated,
             check=check,
             missing_importance=missing_importance,
             allow_requantize=allow_requantize,
@@ -303,6 +316,7 @@ def verify_command(
         Path, typer.Option(help="Its source: a GGUF file or a checkpoint folder.")
     ],
     importance: Importance = None,
+    calibration_texts: CalibrationTexts = None,
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -314,7 +328,12 @@ def verify_command(
     """
     with progress_bar(quiet) as progress:
         result = verify_file(
-            model, source, importance=importance, threads=threads, progress=progress
+            model,
+            source,
+            importance=importance,
+            calibration_texts=calibration_files(calibration_texts or []),
+            threads=threads,
+            progress=progress,
         )
     if json:
         print_json(result.to_dict())

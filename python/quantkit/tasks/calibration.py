@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from .._native import needs_importance
-from ..calibrating.calibrated import Calibrated
+from ..calibrating.calibrated import Calibrated, keeping
 from ..calibrating.calibration import Calibration
-from ..calibrating.run import calibrate, sample_for
+from ..calibrating.run import calibrate_on
+from ..calibrating.sample import Sample
 from ..errors import UnsupportedTypeError
 from ..evaluate.entries import Entry, Wanted
 from ..evaluate.known import Known, NamedText
@@ -22,6 +23,7 @@ from ..files.target import real_path
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
 from ..progress import Notify, Progress
+from ..quantizing.rounding import NearestRoundings, Roundings
 from ..recipes import Assignment, Recipe
 from ..recipes.overrides import Overrides
 from ..sources.opening import open_runnable
@@ -31,6 +33,7 @@ __all__ = [
     "CalibrationCheck",
     "calibrated_file",
     "check_calibration",
+    "roundings_of",
     "work_folder",
 ]
 
@@ -49,7 +52,8 @@ def calibrated_file(
     source: ModelSource,
     assigned: Mapping[str, Assignment],
     calibration: Calibration,
-    target: Path,
+    sample: Sample,
+    target: Path | None,
     *,
     importance: Importance | None,
     threads: int | Workers | None,
@@ -58,15 +62,24 @@ def calibrated_file(
 ) -> Iterator[Calibrated]:
     """Calibrate the tensors of an output; see `calibrate`.
 
+    Args:
+        source, assigned, importance, threads, progress, notify: see `calibrate`.
+        calibration: how thorough to be.
+        sample: its tokens.
+        target: the output, beside which the work is kept; None: it is temporary.
+
     Raises:
+        KeyboardInterrupt: its message says how to go on.
         UnsupportedTypeError: a type needs importance, and neither the caller nor the
             calibration has any for the tensor.
     """
     types = {name: each.type for name, each in assigned.items()}
-    with calibrate(
-        *(source, types, calibration),
+    is_kept = target is not None and bool(getattr(source, "paths", ()))
+    with calibrate_on(
+        *(source, types, sample),
+        effort=calibration.effort,
         importance=importance,
-        work=work_folder(target) if getattr(source, "paths", ()) else None,
+        work=work_folder(target) if target is not None and is_kept else None,
         threads=threads,
         progress=progress,
         notify=notify,
@@ -78,6 +91,34 @@ def calibrated_file(
                     f"{name}, which the model's forward pass does not use; give it "
                     "another type (`overrides`) or an importance matrix (`importance`)"
                 )
+        with keeping(calibrated.store):
+            yield calibrated
+
+
+@contextmanager
+def roundings_of(
+    source: ModelSource,
+    assigned: Mapping[str, Assignment],
+    importance: Importance | None,
+    calibration: Calibration | None,
+    sample: Sample | None,
+    target: Path | None,
+    *,
+    threads: int | Workers | None,
+    progress: Progress | None,
+    notify: Notify | None,
+) -> Iterator[Roundings]:
+    """How the tensors are rounded: plainly, or by a calibration that is run first."""
+    if calibration is None or sample is None:
+        yield NearestRoundings(importance or {})
+        return
+    with calibrated_file(
+        *(source, assigned, calibration, sample, target),
+        importance=importance,
+        threads=threads,
+        progress=progress,
+        notify=notify,
+    ) as calibrated:
         yield calibrated
 
 
@@ -124,7 +165,7 @@ def check_calibration(
     made: Path,
     recipe: Recipe,
     overrides: Overrides,
-    calibration: Calibration,
+    sample: Sample,
     importance: Importance,
     *,
     threads: int | Workers | None,
@@ -137,13 +178,12 @@ def check_calibration(
         source: the unquantized model.
         made: the calibrated file, or the first of several.
         recipe, overrides: how it was made.
-        calibration: the calibration.
+        sample: the tokens of the calibration.
         importance: what plain rounding uses.
         threads: chunks evaluated at a time.
         progress: called after each chunk.
         notify: told if there are few chunks.
     """
-    sample = sample_for(source, calibration)
     held_out = Chunks(sample.chunks[sample.is_held_out], None)
     if notify is not None and len(held_out) < ENOUGH_CHUNKS:
         notify(

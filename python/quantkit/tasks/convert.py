@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from ..calibrating.calibration import Calibration, refuse_idle_calibration
 from ..errors import OptionError
 from ..execution.workers import Workers
 from ..gguf.layout import TensorSpec
@@ -76,6 +77,7 @@ def convert(
     tensors_only: bool = False,
     symmetric_q4_0: bool = False,
     importance: ImportanceLike | None = None,
+    calibration: Calibration | None = None,
     split_max_bytes: int | None = None,
     dry_run: bool = False,
     threads: int | Workers | None = None,
@@ -99,12 +101,14 @@ def convert(
         symmetric_q4_0: store 4-bit symmetric weights in groups of 32 as Q4_0, without
             loss.
         importance: of the weights, if `outtype` is a recipe; see `quantize_file`.
+        calibration: calibrated rounding, if `outtype` is a recipe; likewise.
         split_max_bytes: write several files, each with at most this many bytes of
             tensors.
         dry_run: do everything but write.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
-        notify: called with a message where two of the tokenizer's files disagree.
+        notify: called with a message where two of the tokenizer's files disagree, and
+            as by `quantize_file`.
 
     Raises:
         QuantkitError: the folder cannot be read, or the file cannot be written.
@@ -127,6 +131,11 @@ def convert(
     is_plain = not isinstance(outtype, Recipe) and str(outtype).lower() in OUTTYPES
     if is_plain and importance is not None:
         raise OptionError(f"`importance` has no effect with {outtype}")
+    refuse_idle_calibration(calibration)
+    if is_plain and calibration is not None:
+        raise OptionError(f"`calibration` has no effect with {outtype}")
+    if tensors_only and calibration is not None:
+        raise OptionError("`calibration` has no effect with `tensors_only=True`")
     stored = str(outtype) if is_plain else None
     source: Source
     if tensors_only:
@@ -152,11 +161,13 @@ def convert(
             out,
             outtype,
             importance=importance,
+            calibration=calibration,
             allow_requantize=symmetric_q4_0,
             split_max_bytes=split_max_bytes,
             dry_run=dry_run,
             threads=threads,
             progress=progress,
+            notify=notify,
         )
     specs = tuple(TensorSpec(t.name, t.shape, t.type) for t in done.tensors)
     return ConvertReport(done.paths, specs, done.size_bytes, dry_run)

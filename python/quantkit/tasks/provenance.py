@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..calibrating.calibration import Calibration
 from ..errors import FormatError, OptionError
 from ..files.identity import hash_files, refuse_other
 from ..files.json_file import parse_json
@@ -22,6 +23,7 @@ from ..recipes.files import recipe_from_dict, recipe_to_dict
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance
 from ..sources.edits import EditedModel, Edits, field_text, parse_field
+from .calibration_record import CALIBRATION, calibration_field
 
 __all__ = [
     "IMATRIX_HASH",
@@ -60,6 +62,8 @@ def provenance_fields(
     source: EditedModel,
     imatrix: Path | None,
     progress: Progress | None = None,
+    *,
+    calibration: Calibration | None = None,
 ) -> dict[str, Field]:
     """The metadata that record the origin of a file.
 
@@ -68,6 +72,7 @@ def provenance_fields(
         source: the model, whose files are hashed.
         imatrix: the file of the importance matrix, if one was used.
         progress: called with the bytes of the source hashed so far.
+        calibration: the calibration, if there is one; its texts are hashed.
 
     Raises:
         OptionError: the source is not read from files.
@@ -93,6 +98,8 @@ def provenance_fields(
         refuse_other(source.files.paths, source.files.states)
     if imatrix is not None:
         fields[IMATRIX_HASH] = string(hash_files([imatrix]))
+    if calibration is not None:
+        fields[CALIBRATION] = calibration_field(calibration)
     return fields
 
 

@@ -6,8 +6,7 @@ tensors are in order of (layer, name), and the quantization keys are last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from typing import TypeVar
 from ..calibrating.calibrated import Calibrated
 from ..calibrating.calibration import Calibration
 from ..calibrating.gain import Gain
-from ..calibrating.run import awaited_importance
+from ..calibrating.run import awaited_importance, sample_for
 from ..errors import OptionError
 from ..execution.workers import Workers
 from ..files.open_files import WatchedFiles
@@ -34,20 +33,19 @@ from ..output.writing import refuse_to_overwrite, write_parts
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
-from ..quantizing.rounding import NearestRoundings, Roundings
+from ..quantizing.rounding import NearestRoundings
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
 from ..recipes.importance_fit import say_fit, say_idle
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
+from ..sources.checking import check_source
 from ..sources.checkpoint import CheckpointSource
 from ..sources.edits import EditedModel, Edits, edit, file_metadata
 from ..sources.opening import ModelLike, open_source
-from .calibration import (
-    calibrated_file,
-    check_calibration,
-)
+from .calibration import check_calibration, roundings_of
+from .calibration_record import text_files
 from .provenance import Origin, provenance_fields
 from .quantize_report import QuantizeReport, TensorReport
 
@@ -159,7 +157,8 @@ def quantize_file(
     imatrix = importance_path(importance)
     if provenance and importance is not None and imatrix is None:
         raise OptionError("`provenance` needs the path of the importance matrix")
-    watched = WatchedFiles([imatrix] if imatrix else [])
+    texts = text_files(calibration)
+    watched = WatchedFiles([*([imatrix] if imatrix else []), *texts])
     given, about_imatrix = _read_importance(importance, imatrix)
     opened = open_source(model, notify=notify)
     if isinstance(opened, CheckpointSource):
@@ -181,19 +180,26 @@ def quantize_file(
         say_fit(weighting, source)
     metadata = quantized_metadata(source, origin.recipe, origin.edits, about_imatrix)
     if provenance:
-        metadata |= provenance_fields(origin, source, imatrix, progress)
+        metadata |= provenance_fields(
+            origin, source, imatrix, progress, calibration=calibration
+        )
     parts = _parts(source, assigned, target, metadata, keep_split, split_max_bytes)
     refuse_to_overwrite(source, parts)
     for part in parts:
-        given_path = importance_path(importance)
-        refuse_input("`out`", part.path, {"the importance matrix": given_path})
+        refuse_input("`out`", part.path, {"the importance matrix": imatrix})
+        for text in texts:
+            refuse_input("`out`", part.path, {"the calibration text": text})
     for tensor in source.tensors.values():
         NearestRoundings(weighting or {}).of(tensor)  # refuses other shapes
     report = _report(origin.recipe, source, assigned, parts, is_dry_run=dry_run)
+    sample = None
+    if calibration is not None:
+        check_source(source)
+        sample = sample_for(source, calibration)
     if dry_run:
         return report
-    with _roundings(
-        *(source, assigned, weighting, calibration, target),
+    with roundings_of(
+        *(source, assigned, weighting, calibration, sample, target),
         threads=threads,
         progress=progress,
         notify=notify,
@@ -216,10 +222,10 @@ def quantize_file(
     found = None
     if isinstance(roundings, Calibrated):
         gains = roundings.gains
-        if check and calibration is not None:
+        if check and sample is not None:
             found = check_calibration(
                 *(source, report.path, origin.recipe, origin.overrides),
-                *(calibration, roundings.importance),
+                *(sample, roundings.importance),
                 threads=threads,
                 progress=progress,
                 notify=notify,
@@ -229,32 +235,6 @@ def quantize_file(
         for each in report.tensors
     )
     return replace(report, tensors=tensors, check=found)
-
-
-@contextmanager
-def _roundings(
-    source: EditedModel,
-    assigned: Mapping[str, Assignment],
-    importance: Importance | None,
-    calibration: Calibration | None,
-    target: Path,
-    *,
-    threads: int | Workers | None,
-    progress: Progress | None,
-    notify: Notify | None,
-) -> Iterator[Roundings]:
-    """How the tensors are rounded: plainly, or by a calibration that is run first."""
-    if calibration is None:
-        yield NearestRoundings(importance or {})
-        return
-    with calibrated_file(
-        *(source, assigned, calibration, target),
-        importance=importance,
-        threads=threads,
-        progress=progress,
-        notify=notify,
-    ) as calibrated:
-        yield calibrated
 
 
 def _of_kind(kind: type[Kind], given: Kind | None, parameter: str) -> Kind:

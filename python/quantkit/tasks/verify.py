@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..calibrating.calibration import Calibration, refuse_idle_calibration
+from ..calibrating.run import awaited_importance, sample_for
 from ..errors import OptionError
 from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_files
 from ..files.mapped import fetched
-from ..gguf.importance import Importance
 from ..gguf.keys import Field, ValueType
 from ..gguf.layout import ggml_shape
 from ..gguf.reader import GGUFFile
@@ -24,16 +25,20 @@ from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
 from ..parameters import check_callbacks
 from ..paths import StrPath, as_path
 from ..progress import Progress
-from ..quantizing.rounding import NearestRoundings
+from ..quantizing.rounding import Roundings
 from ..quantizing.slabs import Slab, slabs_of
 from ..recipes import Assignment
 from ..recipes.files import recorded_recipe
 from ..recipes.importance_fit import say_fit
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
+from ..sources.checking import check_source
 from ..sources.edits import EditedModel, Edits, edit
 from ..sources.opening import ModelLike, open_source
+from ..tokens.texts import TextLike, as_texts
 from ..types import QuantType
+from .calibration import roundings_of
+from .calibration_record import CalibrationRecord
 from .provenance import IMATRIX_HASH, RECIPE, SOURCE_HASH, Origin, recorded_origin
 from .quantize import quantized_metadata
 
@@ -93,6 +98,8 @@ def verify_file(
     source: ModelLike,
     *,
     importance: ImportanceLike | None = None,
+    calibration: Calibration | None = None,
+    calibration_texts: TextLike | Sequence[TextLike] = (),
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> Verification:
@@ -106,11 +113,17 @@ def verify_file(
         source: its source: a GGUF file or a checkpoint folder.
         importance: used to make it: the path of an imatrix file, whose hash is compared
             too; an `ImportanceMatrix`; or numbers by tensor name.
+        calibration: used to make it, if it records none.  If it records one, all
+            values of this one are compared with it.
+        calibration_texts: the texts of the calibration that the file records, in any
+            order; none if these are the built-in ones.  It is repeated.
         threads: slabs compared at a time.
         progress: called with the slabs compared so far.
 
     Raises:
-        OptionError: the recipe is not known, or the importance is missing.
+        OptionError: the recipe is not known; the importance or a text is missing, or is
+            another one; or this machine runs another variant of the forward pass than
+            the calibration did.
         QuantkitError: a file cannot be read.
     """
     check_callbacks(progress=progress)
@@ -120,20 +133,36 @@ def verify_file(
             raise OptionError(
                 f"{path} was made with an importance matrix; pass it (`importance`)"
             )
+        repeated = _calibration_of(made, calibration, calibration_texts)
         model = edit(open_source(source, "source"), origin.edits)
         weighting = origin.edits.importance_after(importance_of(importance))
+        expected_importance = weighting
+        if repeated is not None:
+            expected_importance = {**awaited_importance(model), **(weighting or {})}
         assigned = plan(
             model,
             origin.recipe,
-            weighting,
+            expected_importance,
             overrides=origin.overrides,
             allow_requantize=True,
             missing_importance=origin.missing_importance,
         )
         say_fit(weighting, model)
-        with unchanged(made, model):
+        sample = None
+        if repeated is not None:
+            check_source(model)
+            sample = sample_for(model, repeated)
+        with (
+            unchanged(made, model),
+            roundings_of(
+                *(model, assigned, weighting, repeated, sample, None),
+                threads=threads,
+                progress=progress,
+                notify=None,
+            ) as roundings,
+        ):
             tensors = _tensor_differences(
-                made, model, assigned, weighting, threads, progress
+                made, model, assigned, roundings, threads, progress
             )
             hashes = _hash_differences(
                 made.metadata, model.paths, importance_path(importance)
@@ -163,17 +192,42 @@ def _origin_of(made: GGUFFile, *, has_importance: bool) -> Origin:
     return Origin(recipe, Overrides(), Edits(), missing)
 
 
+def _calibration_of(
+    made: GGUFFile,
+    calibration: Calibration | None,
+    texts: TextLike | Sequence[TextLike],
+) -> Calibration | None:
+    """The calibration to repeat; None: the file was rounded plainly."""
+    refuse_idle_calibration(calibration)
+    given = [] if not isinstance(texts, str) and not texts else as_texts(texts)
+    record = CalibrationRecord.of(made.metadata, str(made.path))
+    if record is None:
+        if given:
+            raise OptionError(
+                f"{made.path} records no calibration, so that `calibration_texts` have "
+                "no effect"
+            )
+        return calibration
+    if calibration is not None:
+        if given:
+            raise OptionError(
+                "`calibration` and `calibration_texts` cannot be combined"
+            )
+        record.check_same(calibration)
+        given = as_texts(calibration.texts) if calibration.texts else []
+    return record.repeated(given)
+
+
 def _tensor_differences(
     made: GGUFFile,
     model: EditedModel,
     assigned: Mapping[str, Assignment],
-    importance: Importance | None,
+    roundings: Roundings,
     threads: int | Workers | None,
     progress: Progress | None,
 ) -> list[Difference]:
     """The tensors that are missing or extra, or differ in shape, type or bytes."""
     found = {name: "not in the source" for name in made.tensors}
-    roundings = NearestRoundings(importance or {})
     slabs: list[Slab] = []
     for name, tensor in model.tensors.items():
         found[name] = _outer_difference(made, tensor, assigned[name].type)
