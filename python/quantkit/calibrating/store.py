@@ -144,7 +144,7 @@ class Store:
         number, rows = self.n_done, []
         for n, (name, outcome) in enumerate(outcomes.items()):
             path = self.folder / f"rows-{number}-{n}"
-            with output_errors(path):
+            with output_errors(path, folder=self.folder):
                 outcome.data.tofile(path)
             rows.append([name, path.name, crc32(outcome.data.data)])
             self.gains[name], self.paths[name] = outcome.gain(), path
