@@ -145,7 +145,7 @@ class Store:
         for n, (name, outcome) in enumerate(outcomes.items()):
             path = self.folder / f"rows-{number}-{n}"
             with output_errors(path, folder=self.folder):
-                outcome.data.tofile(path)
+                path.write_bytes(outcome.data.data)
             rows.append([name, path.name, crc32(outcome.data.data)])
             self.gains[name], self.paths[name] = outcome.gain(), path
             self.importance[name] = outcome.importance
