@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from quantkit._native import active_backend
+from quantkit.calibrating.calibration import Calibration
 from quantkit.collecting.collection import imatrix
 from quantkit.errors import (
     BackendError,
@@ -37,6 +38,9 @@ from quantkit.tasks.quantize import quantize_file
 from quantkit.tasks.verify import verify_file
 from quantkit.tokens.options import TextOptions
 from quantkit.types import QuantType
+
+from .families.lettered import lettered_text
+from .small_model import small_model
 
 SMALL: dict[str, Any] = {"options": TextOptions(ctx=64, chunks=3)}
 
@@ -96,6 +100,26 @@ def test_processes_compare_files_as_threads_do(
     found = [verify_file(made, demo_f16, threads=w) for w in (1, processes)]
     assert not found[0].is_equal
     assert found[0].tensors == found[1].tensors
+
+
+def test_processes_write_and_compare_calibrated_rows(
+    processes: Workers, tmp_path: Path
+) -> None:
+    """They read the rows that this process has solved."""
+    model = small_model(tmp_path / "model.gguf")
+    text = lettered_text(tmp_path / "text.txt", 500)
+    given = Calibration([text], 64, options=TextOptions(ctx=16))
+    both: tuple[int | Workers, ...] = (1, processes)
+    made = [tmp_path / f"{i}.gguf" for i in range(2)]
+    for path, workers in zip(made, both, strict=True):
+        quantize_file(
+            model, path, "Q4_0", calibration=given, provenance=True, threads=workers
+        )
+    assert made[0].read_bytes() == made[1].read_bytes()
+    for workers in both:
+        assert verify_file(
+            made[0], model, calibration_texts=text, threads=workers
+        ).is_equal
 
 
 def test_processes_measure_what_threads_measure(

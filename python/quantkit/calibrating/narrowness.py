@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..errors import FormatError
 from ..execution.workers import Workers
 from ..forward.base import F32
 from ..forward.decoder import Decoder, Layer
@@ -37,7 +38,8 @@ def breadth_of_sample(
 ) -> Breadth | None:
     """What a text covers, by the inputs that it gives to some matrices.
 
-    None: the model has none of these matrices.
+    None: the model has none of these matrices, or its vocabulary cannot express the
+    mixture, so that there is nothing to compare with.
 
     Args:
         source: the model.
@@ -46,7 +48,10 @@ def breadth_of_sample(
         workers: run some sequences at a time.
     """
     plain = replace(options, chat=False, chunks=None)
-    other = sample_of(source, mixture_texts(), N_COMPARED, plain)
+    try:
+        other = sample_of(source, mixture_texts(), N_COMPARED, plain)
+    except FormatError:
+        return None
     n = min(len(other.chunks), len(sample.chunks))
     own = sample.chunks[np.arange(n) * len(sample.chunks) // n]
     squares = _squares(source, [own, other.chunks], workers)

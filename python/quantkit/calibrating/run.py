@@ -56,6 +56,7 @@ def calibrate(
     types: Mapping[str, QuantType],
     calibration: Calibration,
     *,
+    sample: Sample | None = None,
     importance: Importance | None = None,
     work: Path | None = None,
     threads: int | Workers | None = None,
@@ -68,6 +69,7 @@ def calibrate(
         source: the unquantized model.
         types: the type of each tensor of the file that is made.
         calibration: the text, and how thorough to be.
+        sample: the tokens of the text, if it is already read: see `sample_for`.
         importance: by tensor name; for tensors that are not calibrated, and for the
             plain rounding that calibration is compared with.  Others have that of the
             calibration text.
@@ -87,7 +89,8 @@ def calibrate(
     """
     check_callbacks(progress=progress, notify=notify)
     check_source(source)
-    sample = sample_for(source, calibration)
+    if sample is None:
+        sample = sample_for(source, calibration)
     if notify is not None and calibration.texts:
         _say_narrow(source, sample, calibration, threads, notify)
     return calibrate_on(

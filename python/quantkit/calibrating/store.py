@@ -144,8 +144,8 @@ class Store:
         number, rows = self.n_done, []
         for n, (name, outcome) in enumerate(outcomes.items()):
             path = self.folder / f"rows-{number}-{n}"
-            with output_errors(path):
-                outcome.data.tofile(path)
+            with output_errors(path, folder=self.folder):
+                path.write_bytes(outcome.data.data)
             rows.append([name, path.name, crc32(outcome.data.data)])
             self.gains[name], self.paths[name] = outcome.gain(), path
             self.importance[name] = outcome.importance

@@ -31,6 +31,7 @@ __all__ = [
     "file_metadata",
     "parse_field",
     "parse_layers",
+    "runnable",
 ]
 
 PER_LAYER = frozenset(
@@ -163,6 +164,11 @@ def edit(source: ModelSource, edits: Edits) -> EditedModel:
         len(layers - edits.prune_layers),
         getattr(source, "files", None),
     )
+
+
+def runnable(model: EditedModel, edits: Edits) -> EditedModel:
+    """The edited model with the metadata of its remaining layers, to run it."""
+    return replace(model, metadata=file_metadata(model.metadata, edits, model.n_layers))
 
 
 def file_metadata(

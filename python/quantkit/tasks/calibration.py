@@ -12,7 +12,7 @@ from typing import Any
 from .._native import needs_importance
 from ..calibrating.calibrated import Calibrated, keeping
 from ..calibrating.calibration import Calibration
-from ..calibrating.run import calibrate_on
+from ..calibrating.run import calibrate
 from ..calibrating.sample import Sample
 from ..errors import UnsupportedTypeError
 from ..evaluate.entries import Entry, Wanted
@@ -64,7 +64,7 @@ def calibrated_file(
 
     Args:
         source, assigned, importance, threads, progress, notify: see `calibrate`.
-        calibration: how thorough to be.
+        calibration: the calibration.
         sample: its tokens.
         target: the output, beside which the work is kept; None: it is temporary.
 
@@ -75,9 +75,9 @@ def calibrated_file(
     """
     types = {name: each.type for name, each in assigned.items()}
     is_kept = target is not None and bool(getattr(source, "paths", ()))
-    with calibrate_on(
-        *(source, types, sample),
-        effort=calibration.effort,
+    with calibrate(
+        *(source, types, calibration),
+        sample=sample,
         importance=importance,
         work=work_folder(target) if target is not None and is_kept else None,
         threads=threads,
@@ -177,7 +177,8 @@ def check_calibration(
     Args:
         source: the unquantized model.
         made: the calibrated file, or the first of several.
-        recipe, overrides: how it was made.
+        recipe: of the file.
+        overrides: the type of each tensor, which plain rounding uses, too.
         sample: the tokens of the calibration.
         importance: what plain rounding uses.
         threads: chunks evaluated at a time.

@@ -42,7 +42,7 @@ from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
 from ..sources.checking import check_source
 from ..sources.checkpoint import CheckpointSource
-from ..sources.edits import EditedModel, Edits, edit, file_metadata
+from ..sources.edits import EditedModel, Edits, edit, file_metadata, runnable
 from ..sources.opening import ModelLike, open_source
 from .calibration import check_calibration, roundings_of
 from .calibration_record import text_files
@@ -192,14 +192,15 @@ def quantize_file(
     for tensor in source.tensors.values():
         NearestRoundings(weighting or {}).of(tensor)  # refuses other shapes
     report = _report(origin.recipe, source, assigned, parts, is_dry_run=dry_run)
-    sample = None
+    sample, model_to_run = None, source
     if calibration is not None:
-        check_source(source)
-        sample = sample_for(source, calibration)
+        model_to_run = runnable(source, origin.edits)
+        check_source(model_to_run)
+        sample = sample_for(model_to_run, calibration)
     if dry_run:
         return report
     with roundings_of(
-        *(source, assigned, weighting, calibration, sample, target),
+        *(model_to_run, assigned, weighting, calibration, sample, target),
         threads=threads,
         progress=progress,
         notify=notify,
@@ -224,7 +225,8 @@ def quantize_file(
         gains = roundings.gains
         if check and sample is not None:
             found = check_calibration(
-                *(source, report.path, origin.recipe, origin.overrides),
+                *(model_to_run, report.path, origin.recipe),
+                Overrides(types={name: each.type for name, each in assigned.items()}),
                 *(sample, roundings.importance),
                 threads=threads,
                 progress=progress,

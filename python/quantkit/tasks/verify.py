@@ -33,7 +33,7 @@ from ..recipes.importance_fit import say_fit
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
 from ..sources.checking import check_source
-from ..sources.edits import EditedModel, Edits, edit
+from ..sources.edits import EditedModel, Edits, edit, runnable
 from ..sources.opening import ModelLike, open_source
 from ..tokens.texts import TextLike, as_texts
 from ..types import QuantType
@@ -148,14 +148,14 @@ def verify_file(
             missing_importance=origin.missing_importance,
         )
         say_fit(weighting, model)
-        sample = None
+        sample, model_to_run = None, runnable(model, origin.edits)
         if repeated is not None:
-            check_source(model)
-            sample = sample_for(model, repeated)
+            check_source(model_to_run)
+            sample = sample_for(model_to_run, repeated)
         with (
             unchanged(made, model),
             roundings_of(
-                *(model, assigned, weighting, repeated, sample, None),
+                *(model_to_run, assigned, weighting, repeated, sample, None),
                 threads=threads,
                 progress=progress,
                 notify=None,
