@@ -109,7 +109,7 @@ def sample_of(
         raise QuantkitError(
             f"the calibration text has {n_found} tokens; calibration needs at least "
             f"{2 * ctx}: one sequence of {ctx} tokens to calibrate with, and one that "
-            "is held out; use a longer text or a smaller context (`ctx`)"
+            "is held out; use a longer text, or more of them"
         )
     chunks = _spread(chunks, max(2, n_tokens // ctx))
     alone = _spread(chunks.reshape(-1), N_ALONE - 1)
