@@ -31,7 +31,7 @@ from quantkit.types import QuantType
 
 from .families.cases import CASES
 from .test_calibrating_families import opened, rows_of, sample_for, types_of
-from .test_calibrating_resume import TEXT, calibrated, model_and_types
+from .test_calibrating_resume import TEXT, calibrated, model_and_types, same
 
 BY_NAME = {case.name: case for case in CASES}
 
@@ -212,11 +212,12 @@ def test_activations_that_are_not_finite_name_the_tensor(tmp_path: Path) -> None
         calibrate_on(damaged, types_of(damaged), sample_for(damaged))
 
 
-def test_workers_in_other_processes_stand_for_as_many_threads() -> None:
-    """Activations stay in this process, so nothing of the work is pickled."""
+@pytest.mark.parametrize("effort", ["fast", "best"])
+def test_the_bytes_do_not_depend_on_threads(effort: str) -> None:
+    """Nor on whether they are processes, which stand for as many threads."""
     source, types = model_and_types()
-    sample = sample_of(source, [TEXT], 256, TextOptions(ctx=64))
-    with ProcessPoolExecutor(2) as processes:
-        found = calibrate_on(source, types, sample, threads=Pool(processes, 2))
-    with found, calibrate_on(source, types, sample, threads=1) as other:
-        assert found.gains == other.gains
+    sample = sample_of(source, [TEXT], 512, TextOptions(ctx=64))
+    with ProcessPoolExecutor(3) as processes:
+        workers = Pool(processes, 3)
+        found = calibrate_on(source, types, sample, effort=effort, threads=workers)
+    assert same(found, calibrate_on(source, types, sample, effort=effort, threads=1))

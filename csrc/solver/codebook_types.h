@@ -182,7 +182,7 @@ QK_FN void pack_iq1_m(unit_codes *codes, li32 *out)
                                                       .first = from,                               \
                                                       .last = to,                                  \
                                                       .n_tries = 12,                               \
-                                                      .n_refits = 2},                              \
+                                                      .n_refits = 1},                              \
                                             .unit = QK_SUPERBLOCK,                                 \
                                             .n_units = 5,                                          \
                                             .first_unit = 0.85f,                                   \
