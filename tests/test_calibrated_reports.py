@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress as Bar
 from typer.testing import CliRunner, Result
 
 import quantkit as qk
+from quantkit.cli import bars
 from quantkit.cli.main import app
 from quantkit.cli.tables import quantize_summary
 from quantkit.evaluate.entries import entries_of, wanted_types
@@ -194,3 +198,34 @@ def test_wrong_uses_are_one_line(
         said = " ".join(result.stderr.replace("\u2502", " ").split())
     assert message in said
     assert [path.name for path in tmp_path.iterdir()] == ["empty.txt"]
+
+
+def test_the_time_left_is_known_if_layers_take_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bar of bytes that is given layers shows their time, and no bytes a second."""
+    now = [0.0]
+    made: list[Bar] = []
+
+    class Seen(Bar):
+        def __init__(self, *columns: Any, **options: Any) -> None:
+            super().__init__(*columns, **options, get_time=lambda: now[0])
+            made.append(self)
+
+    monkeypatch.setattr(bars, "Progress", Seen)
+    terminal = Console(file=StringIO(), force_terminal=True)
+    monkeypatch.setattr(bars, "new_console", lambda stderr: terminal)
+    with bars.progress_bar(quiet=False, in_bytes=True) as show:
+        assert show is not None
+        for done in range(4):
+            show("calibrate", done, 5)
+            now[0] += 100
+        (task,) = made[0].tasks
+        assert task.time_remaining == 200
+        assert bars.SpeedColumn().render(task).plain == ""
+        show("blk.0.ffn_up.weight", 0, 10**10)
+        now[0] += 1
+        show("blk.0.ffn_up.weight", 4 * 10**6, 10**10)
+        now[0] += 1
+        show("blk.0.ffn_up.weight", 8 * 10**6, 10**10)
+        assert bars.SpeedColumn().render(task).plain == "4 MB/s"
