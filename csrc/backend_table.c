@@ -24,15 +24,18 @@ static const struct {
     ops_variant variants[MOST_VARIANTS];
 } table[] = {
 #ifdef QK_X86
-    {&qk_quantizers_avx512, &qk_solvers_avx512,
+    {&qk_quantizers_avx512,
+     &qk_solvers_avx512,
      AVX512,
      {{&qk_ops_avx512_vnni, QK_CPU(AVX512VNNI)}, {&qk_ops_avx512, QK_CPU_ANY}}},
-    {&qk_quantizers_avx2, &qk_solvers_avx2,
+    {&qk_quantizers_avx2,
+     &qk_solvers_avx2,
      QK_CPU(AVX2),
      {{&qk_ops_avx2_fma, QK_CPU(FMA)}, {&qk_ops_avx2, QK_CPU_ANY}}},
 #endif
 #ifdef QK_NEON
-    {&qk_quantizers_neon, &qk_solvers_neon,
+    {&qk_quantizers_neon,
+     &qk_solvers_neon,
      QK_CPU_ANY,
      {{&qk_ops_neon_dotprod, QK_CPU(DOTPROD)}, {&qk_ops_neon, QK_CPU_ANY}}},
 #endif

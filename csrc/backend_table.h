@@ -8,7 +8,8 @@
 #include "ops/ops.h"
 #include "quantkit.h"
 
-/* The quantizers and solvers of a backend, and the variant of its forward pass that this machine runs. */
+/* The quantizers and solvers of a backend, and the variant of its forward pass that this machine
+ * runs. */
 qk_status qk_find_quantizers(int backend, const qk_quantizers **quantizers);
 qk_status qk_find_solvers(int backend, const qk_solvers **solvers);
 qk_status qk_find_ops(int backend, const qk_ops **ops);

@@ -45,8 +45,7 @@ static qk_status check_factor(int backend, double *h, size_t n, size_t at, size_
     return QK_CHECK_ARRAYS(arrays);
 }
 
-qk_status qk_factor_diagonal(int backend, double *h, size_t n, size_t at, size_t size,
-                             size_t *done)
+qk_status qk_factor_diagonal(int backend, double *h, size_t n, size_t at, size_t size, size_t *done)
 {
     const qk_solvers *solvers;
     const qk_array arrays[] = {
@@ -175,8 +174,7 @@ qk_status qk_make_units(int backend, int type, const double *r, size_t n, size_t
         status = QK_CHECK_ARRAYS(arrays);
     }
     if (status == QK_OK) {
-        QK_IN_FLOAT_STATE(
-            solvers->make_units(type, r, n, first, count, work, units, feedback));
+        QK_IN_FLOAT_STATE(solvers->make_units(type, r, n, first, count, work, units, feedback));
     }
     return status;
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +12,7 @@ from unittest.mock import patch
 import numpy as np
 
 from quantkit import _native
-from quantkit._native import Backend, Function, Precision
+from quantkit._native import Backend, Function, Plan, PlanPiece, Precision
 from quantkit.types import QuantType
 
 __all__ = ["CALLS", "Call"]
@@ -147,6 +147,36 @@ def tile(n: int, tokens: int) -> dict[str, np.ndarray]:
     }
 
 
+def make_units(r: Any, backend: Backend, type: QuantType, n: int) -> Any:
+    return _native.made_units(PlanPiece(type, r, 0, n), backend)[0]
+
+
+def solve(x: Any, backend: Backend, plan: Plan, **arrays: Any) -> Any:
+    return _native.solve_rows(replace(plan, **arrays), x, backend)[0]
+
+
+def solver_calls(type: QuantType) -> dict[str, Call]:
+    """Plan two units of a type, and solve rows with the plan."""
+    layout = _native.solver_layout(type)
+    if layout is None:
+        return {}
+    n = 2 * layout[0]
+    r = np.triu(RNG.standard_normal((n, n))) + 3 * np.eye(n)
+    plan = _native.empty_plan(type, _native.column_order((r * r).sum(0), type))
+    units, feedback = _native.made_units(PlanPiece(type, r, 0, 2))
+    arrays = {
+        "x": floats(19, n),
+        "unit_order": plan.unit_order,
+        "group_order": plan.group_order,
+        "units": units,
+        "feedback": feedback,
+    }
+    return {
+        f"plan {type.name}": Call(partial(make_units, type=type, n=2), {"r": r}),
+        f"round {type.name}": Call(partial(solve, plan=plan), arrays),
+    }
+
+
 def forced(run: Callable[..., Any]) -> Callable[..., Any]:
     """A function that takes no backend, as one that does."""
 
@@ -271,7 +301,7 @@ CALLS: dict[str, Call] = {
         name: call
         for type in QuantType
         if type in _native.native_types()
-        for name, call in calls_of(type).items()
+        for name, call in (calls_of(type) | solver_calls(type)).items()
     },
 }
 """By name: every native function, every type and precision."""

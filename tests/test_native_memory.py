@@ -178,6 +178,8 @@ def fits(name: str, argument: str, array: np.ndarray, other: np.ndarray) -> bool
             return len(other) == len(array) and other.shape[1] <= 10
         case "add", "logits":  # a tile of more tokens, or fewer
             return len(other) == len(array) and other.shape[1] > 0
+        case "round", "x":  # more rows
+            return other.shape[1:] == array.shape[1:]
         case "attention", "v":  # values of another size
             return other.shape[:2] == array.shape[:2] and other.shape[2] > 0
         case "gram", "a":  # more inputs than are asked for

@@ -59,6 +59,6 @@ QK_FN size_t solver_block_bytes(int type)
 #include "rows.h"
 
 const qk_solvers QK_JOIN(qk_solvers_, QK_BACKEND_NAME) = {
-    gram,         factor_diagonal,    factor_beside,    factor_below, solve_factored,
+    gram,          factor_diagonal,    factor_beside,    factor_below, solve_factored,
     solver_layout, solver_unit_floats, solver_workspace, make_units,   solve_rows,
 };

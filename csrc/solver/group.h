@@ -20,8 +20,8 @@ typedef struct group_rule {
     int has_min;
     grid_kind grid, min_grid; /* of the scale and the minimum, once their units are known */
     float scale_low, scale_high, min_low, min_high; /* for GRID_WHOLE */
-    int both_signs;    /* the scale may be negative */
-    float reach;       /* the level that the extreme weight is given, over the factors that follow */
+    int both_signs;                                 /* the scale may be negative */
+    float reach; /* the level that the extreme weight is given, over the factors that follow */
     float first, last; /* factors tried; with a minimum: shares cut off the range */
     int n_tries, n_refits;
 } group_rule;
@@ -74,16 +74,11 @@ QK_FN void round_codebooks(const group_rule *rule, const group_form *form, const
     }
 }
 
-/* Codes of a target for GROUP_ABREAST scales and minimums: work->level, and their errors. */
-QK_FN void round_group(const group_rule *rule, const group_form *form, const lf32 *target,
-                       const lf32 *scale, const lf32 *min, group_work *work, lf32 *error)
+/* round_group for n columns with these levels. */
+QK_INLINE void round_levels(int n, levels of, const group_form *form, const lf32 *target,
+                            const lf32 *scale, const lf32 *min, group_work *work, lf32 *error)
 {
-    const int n = rule->n;
     lf32(*e)[GROUP_ABREAST] = work->error, (*level)[GROUP_ABREAST] = work->level;
-    if (rule->book) {
-        round_codebooks(rule, form, target, scale, work, error);
-        return;
-    }
     lf32 inverse[GROUP_ABREAST];
     for (int a = 0; a < GROUP_ABREAST; a++) {
         inverse[a] = lf32_reciprocal_or_0(scale[a]);
@@ -104,7 +99,7 @@ QK_FN void round_group(const group_rule *rule, const group_form *form, const lf3
         for (int a = 0; a < GROUP_ABREAST; a++) {
             lf32 wanted = lf32_sub(target[j], owed[a]);
             lf32 code = lf32_mul(lf32_add(wanted, min[a]), inverse[a]);
-            level[j][a] = nearest_level(rule->level, code);
+            level[j][a] = nearest_level(of, code);
             lf32 value = group_value(scale[a], min[a], level[j][a]);
             e[j][a] = lf32_sub(value, target[j]);
             lf32 rest = lf32_sub(value, wanted);
@@ -113,16 +108,48 @@ QK_FN void round_group(const group_rule *rule, const group_form *form, const lf3
     }
 }
 
+/* Codes of a target for GROUP_ABREAST scales and minimums: work->level, and their errors.  Copies
+ * for which the compiler knows size and levels are faster. */
+QK_FN void round_group(const group_rule *rule, const group_form *form, const lf32 *target,
+                       const lf32 *scale, const lf32 *min, group_work *work, lf32 *error)
+{
+    const levels whole = {LEVELS_WHOLE, rule->level.low, rule->level.high};
+    if (rule->book) {
+        round_codebooks(rule, form, target, scale, work, error);
+    } else if (rule->level.kind == LEVELS_WHOLE && rule->n == 16) {
+        round_levels(16, whole, form, target, scale, min, work, error);
+    } else if (rule->level.kind == LEVELS_WHOLE && rule->n == 32) {
+        round_levels(32, whole, form, target, scale, min, work, error);
+    } else {
+        round_levels(rule->n, rule->level, form, target, scale, min, work, error);
+    }
+}
+
+/* out = form v; four rows side by side, so that the sums need not wait for each other. */
+QK_FN void form_times(const group_form *form, int n, const lf32 *v, lf32 *out)
+{
+    for (int j = 0; j < n; j += 4) {
+        const float *row = form->form + j * n;
+        lf32 sum[4];
+        for (int i = 0; i < 4; i++) {
+            sum[i] = lf32_set1(0.0f);
+        }
+        for (int k = 0; k < n; k++) {
+            for (int i = 0; i < 4; i++) {
+                sum[i] = lf32_add(sum[i], lf32_mul(lf32_set1(row[i * n + k]), v[k]));
+            }
+        }
+        memcpy(out + j, sum, sizeof sum);
+    }
+}
+
 /* e^T form e */
 QK_FN lf32 form_error(const group_form *form, int n, const lf32 *e)
 {
-    lf32 error = lf32_set1(0.0f);
+    lf32 sum[MAX_SOLVED_GROUP], error = lf32_set1(0.0f);
+    form_times(form, n, e, sum);
     for (int j = 0; j < n; j++) {
-        lf32 sum = lf32_set1(0.0f);
-        for (int k = 0; k < n; k++) {
-            sum = lf32_add(sum, lf32_mul(lf32_set1(form->form[j * n + k]), e[k]));
-        }
-        error = lf32_add(error, lf32_mul(sum, e[j]));
+        error = lf32_add(error, lf32_mul(sum[j], e[j]));
     }
     return error;
 }
@@ -137,9 +164,8 @@ QK_FN lf32 fit_error(const group_form *form, int n, const lf32 *target, lf32 sca
 }
 
 /* Tries scales and minimums (as multiples of the units), and keeps what is better. */
-QK_FN void try_group(const group_rule *rule, const group_form *form, const lf32 *target,
-                         units unit, const lf32 *scale, const lf32 *min, group_work *work,
-                         group_fit *best)
+QK_FN void try_group(const group_rule *rule, const group_form *form, const lf32 *target, units unit,
+                     const lf32 *scale, const lf32 *min, group_work *work, group_fit *best)
 {
     lf32 error[GROUP_ABREAST], s[GROUP_ABREAST], m[GROUP_ABREAST];
     for (int a = 0; a < GROUP_ABREAST; a++) {
@@ -165,7 +191,7 @@ QK_FN void try_group(const group_rule *rule, const group_form *form, const lf32 
 
 /* Scales for which the extreme weight has level reach * factor, of both signs if allowed. */
 QK_FN void search_scale(const group_rule *rule, const group_form *form, const lf32 *target,
-                            units unit, group_work *work, group_fit *best)
+                        units unit, group_work *work, group_fit *best)
 {
     lf32 scale[GROUP_ABREAST], min[GROUP_ABREAST], magnitude;
     lf32 extreme = lane_extreme(target, rule->n, &magnitude);
@@ -189,7 +215,7 @@ QK_FN void search_scale(const group_rule *rule, const group_form *form, const lf
 
 /* Ranges of which a share is cut off at either end. */
 QK_FN void search_range(const group_rule *rule, const group_form *form, const lf32 *target,
-                            units unit, group_work *work, group_fit *best)
+                        units unit, group_work *work, group_fit *best)
 {
     lf32 scale[GROUP_ABREAST], min[GROUP_ABREAST], low, high;
     const lf32 zero = lf32_set1(0.0f);
@@ -220,24 +246,44 @@ QK_FN void search_range(const group_rule *rule, const group_form *form, const lf
     }
 }
 
+/* A scale and a minimum that are nearly right, as numbers. */
+typedef struct near_fit {
+    lf32 scale, min;
+} near_fit;
+
+/* The four steps of the scale next to it, with up to three of the minimum. */
+QK_FN void search_near(const group_rule *rule, const group_form *form, const lf32 *target,
+                       units unit, near_fit near, group_work *work, group_fit *best)
+{
+    const lf32 step = lf32_mul(unit.scale, lf32_set1(rule->grid == GRID_ODD ? 2.0f : 1.0f));
+    for (int k = -rule->has_min; k <= rule->has_min; k++) {
+        lf32 scale[GROUP_ABREAST], min[GROUP_ABREAST];
+        lf32 m = lf32_add(near.min, lf32_mul(unit.min, lf32_set1((float)k)));
+        for (int a = 0; a < GROUP_ABREAST; a++) {
+            lf32 s = lf32_mul(step, lf32_set1((float)a - 0.5f * (GROUP_ABREAST - 1)));
+            scale[a] = grid_scale(rule, unit, lf32_add(near.scale, s));
+            min[a] = grid_min(rule, unit, m);
+        }
+        try_group(rule, form, target, unit, scale, min, work, best);
+    }
+}
+
 /* ---- refining ---- */
 
 /* The scale and the minimum of least error for the codes, on their grids. */
 QK_FN void refit_group(const group_rule *rule, const group_form *form, const lf32 *target,
-                           units unit, const group_fit *fit, lf32 *scale, lf32 *min)
+                       units unit, const group_fit *fit, lf32 *scale, lf32 *min)
 {
     const int n = rule->n;
     const lf32 zero = lf32_set1(0.0f);
     lf32 ll = zero, lt = zero, l1 = zero, t1 = zero;
+    lf32 sum[MAX_SOLVED_GROUP];
     float total = 0.0f;
+    form_times(form, n, fit->level, sum);
     for (int j = 0; j < n; j++) {
-        lf32 sum = zero;
-        for (int k = 0; k < n; k++) {
-            sum = lf32_add(sum, lf32_mul(lf32_set1(form->form[j * n + k]), fit->level[k]));
-        }
         const lf32 row = lf32_set1(form->row_sum[j]);
-        ll = lf32_add(ll, lf32_mul(sum, fit->level[j]));
-        lt = lf32_add(lt, lf32_mul(sum, target[j]));
+        ll = lf32_add(ll, lf32_mul(sum[j], fit->level[j]));
+        lt = lf32_add(lt, lf32_mul(sum[j], target[j]));
         l1 = lf32_add(l1, lf32_mul(row, fit->level[j]));
         t1 = lf32_add(t1, lf32_mul(row, target[j]));
         total += form->row_sum[j];
@@ -267,7 +313,7 @@ QK_FN void refit_group(const group_rule *rule, const group_form *form, const lf3
 
 /* Code by code, given all others, the level of least error; the fit's error must be right. */
 QK_FN void descend_group(const group_rule *rule, const group_form *form, const lf32 *target,
-                             units unit, group_work *work, group_fit *fit)
+                         units unit, group_work *work, group_fit *fit)
 {
     const int n = rule->n;
     const lf32 scale = lf32_mul(unit.scale, fit->scale), min = lf32_mul(unit.min, fit->min);
@@ -277,12 +323,7 @@ QK_FN void descend_group(const group_rule *rule, const group_form *form, const l
         level[j] = fit->level[j];
         e[j] = lf32_sub(group_value(scale, min, level[j]), target[j]);
     }
-    for (int j = 0; j < n; j++) {
-        slope[j] = lf32_set1(0.0f);
-        for (int k = 0; k < n; k++) {
-            slope[j] = lf32_add(slope[j], lf32_mul(lf32_set1(form->form[j * n + k]), e[k]));
-        }
-    }
+    form_times(form, n, e, slope);
     for (int j = 0; j < n; j++) {
         const float weight = form->form[j * n + j];
         lf32 step = lf32_mul(slope[j], lf32_set1(weight > 0 ? 1.0f / weight : 0.0f));
@@ -307,11 +348,11 @@ QK_FN void descend_group(const group_rule *rule, const group_form *form, const l
 
 /* Scales (and minimums) one step to either side, on a grid of whole numbers. */
 QK_FN void try_neighbours(const group_rule *rule, const group_form *form, const lf32 *target,
-                              units unit, group_work *work, group_fit *fit)
+                          units unit, group_work *work, group_fit *fit)
 {
-    static const int step[2][8][2] = {{{-1, 0}, {1, 0}, {-2, 0}, {2, 0}},
-                                      {{-1, -1}, {-1, 0}, {-1, 1}, {0, -1},
-                                       {0, 1}, {1, -1}, {1, 0}, {1, 1}}};
+    static const int step[2][8][2] = {
+        {{-1, 0}, {1, 0}, {-2, 0}, {2, 0}},
+        {{-1, -1}, {-1, 0}, {-1, 1}, {0, -1}, {0, 1}, {1, -1}, {1, 0}, {1, 1}}};
     const lf32 scale = fit->scale, min = fit->min;
     const int n = rule->has_min ? 8 : 4;
     for (int first = 0; first < n; first += GROUP_ABREAST) {
@@ -330,14 +371,13 @@ QK_FN void try_neighbours(const group_rule *rule, const group_form *form, const 
 
 /* Refines a fit; what is not better is not kept. */
 QK_FN void refine_group(const group_rule *rule, const group_form *form, const lf32 *target,
-                            units unit, group_work *work, group_fit *fit)
+                        units unit, group_work *work, group_fit *fit)
 {
     for (int round = 0; round < rule->n_refits; round++) {
         lf32 scale, min, s[GROUP_ABREAST], m[GROUP_ABREAST];
         refit_group(rule, form, target, unit, fit, &scale, &min);
         const lf32 error = fit_error(form, rule->n, target, lf32_mul(unit.scale, scale),
-                                     lf32_mul(unit.min, min), fit->level,
-                                     work->error[0]);
+                                     lf32_mul(unit.min, min), fit->level, work->error[0]);
         const lmask better = lf32_gt(fit->error, error);
         fit->error = lf32_select(better, error, fit->error);
         fit->scale = lf32_select(better, scale, fit->scale);
@@ -377,12 +417,14 @@ QK_FN void empty_group(const group_rule *rule, const group_form *form, const lf3
     fit->error = lf32_select(is_number, fit->error, lf32_set1(FLT_MAX));
 }
 
-/* The best fit of a target. */
+/* The best fit of a target; near: where to look, or NULL. */
 QK_FN void solve_group(const group_rule *rule, const group_form *form, const lf32 *target,
-                           units unit, group_work *work, group_fit *fit)
+                       units unit, const near_fit *near, group_work *work, group_fit *fit)
 {
     empty_group(rule, form, target, unit, work, fit);
-    if (rule->has_min) {
+    if (near) {
+        search_near(rule, form, target, unit, *near, work, fit);
+    } else if (rule->has_min) {
         search_range(rule, form, target, unit, work, fit);
     } else {
         search_scale(rule, form, target, unit, work, fit);

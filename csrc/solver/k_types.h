@@ -65,18 +65,30 @@ QK_FN void pack_iq4_xs(unit_codes *codes, li32 *out)
 }
 
 #define K_AFFINE_RULE(size, high_level, high_scale, share, tries)                                  \
-    {                                                                                              \
-        .n = size, .level = {LEVELS_WHOLE, 0.0f, high_level}, .has_min = 1, .grid = GRID_WHOLE,    \
-        .min_grid = GRID_WHOLE, .scale_high = high_scale, .min_high = high_scale, .first = -0.05f, \
-        .last = share, .n_tries = tries, .n_refits = 3                                             \
-    }
+    {.n = size,                                                                                    \
+     .level = {LEVELS_WHOLE, 0.0f, high_level},                                                    \
+     .has_min = 1,                                                                                 \
+     .grid = GRID_WHOLE,                                                                           \
+     .min_grid = GRID_WHOLE,                                                                       \
+     .scale_high = high_scale,                                                                     \
+     .min_high = high_scale,                                                                       \
+     .first = -0.05f,                                                                              \
+     .last = share,                                                                                \
+     .n_tries = tries,                                                                             \
+     .n_refits = 3}
 
 #define K_SYMMETRIC_RULE(size, kind, low_level, high_level, low_scale, high_scale, from, to)       \
-    {                                                                                              \
-        .n = size, .level = {kind, low_level, high_level}, .grid = GRID_WHOLE,                     \
-        .scale_low = low_scale, .scale_high = high_scale, .both_signs = 1, .reach = -(low_level),  \
-        .first = from, .last = to, .n_tries = 12, .n_refits = 4                                    \
-    }
+    {.n = size,                                                                                    \
+     .level = {kind, low_level, high_level},                                                       \
+     .grid = GRID_WHOLE,                                                                           \
+     .scale_low = low_scale,                                                                       \
+     .scale_high = high_scale,                                                                     \
+     .both_signs = 1,                                                                              \
+     .reach = -(low_level),                                                                        \
+     .first = from,                                                                                \
+     .last = to,                                                                                   \
+     .n_tries = 12,                                                                                \
+     .n_refits = 4}
 
 static const unit_rule q2_k_solver = {.group = K_AFFINE_RULE(16, 3.0f, 15.0f, 0.40f, 6),
                                       .unit = 256,

@@ -68,16 +68,14 @@ QK_INLINE lf32 on_grid(grid_kind kind, float low, float high, lf32 x)
         return lf32_through_f16(
             lf32_greater(lf32_lesser(x, lf32_set1(65504.0f)), lf32_set1(-65504.0f)));
     case GRID_POWER: {
-        lf32 v = lf32_lesser(lf32_greater(lf32_abs(x), lf32_set1(0x1p-120f)),
-                             lf32_set1(0x1p120f));
+        lf32 v = lf32_lesser(lf32_greater(lf32_abs(x), lf32_set1(0x1p-120f)), lf32_set1(0x1p120f));
         lf32 power = power_below(v);
         lmask up = lf32_gt(v, lf32_mul(power, lf32_set1(1.5f)));
         return lf32_select(up, lf32_add(power, power), power);
     }
     case GRID_UE4M3:
-        return ue4m3_half(
-            ue4m3_from_lf32(lf32_mul(lf32_set1(2.0f), lf32_lesser(lf32_abs(x),
-                                                                  lf32_set1(224.0f)))));
+        return ue4m3_half(ue4m3_from_lf32(
+            lf32_mul(lf32_set1(2.0f), lf32_lesser(lf32_abs(x), lf32_set1(224.0f)))));
     default:
         return x;
     }

@@ -43,8 +43,7 @@ QK_INLINE size_t unit_floats(unit_shape shape)
 
 QK_INLINE group_form group_form_at(const float *p, size_t group)
 {
-    group_form form = {p, p + group * group, p + 2 * group * group,
-                       p + 2 * group * group + group};
+    group_form form = {p, p + group * group, p + 2 * group * group, p + 2 * group * group + group};
     return form;
 }
 
@@ -70,6 +69,9 @@ QK_INLINE size_t unit_square(unit_shape shape, size_t number)
 
 /* ---- making them ---- */
 
+/* A column whose part of R's diagonal is 0 does not matter: nothing is asked of it. */
+QK_INLINE double inverse_or_0(double pivot) { return pivot == 0.0 ? 0.0 : 1.0 / pivot; }
+
 /* x [size][stride] -> U^-1 x for n_cols columns, where U [size] is upper triangular with rows
  * u_stride apart. */
 QK_FN void solve_upper(const double *u, size_t u_stride, size_t size, double *x, size_t stride,
@@ -79,8 +81,9 @@ QK_FN void solve_upper(const double *u, size_t u_stride, size_t size, double *x,
         for (size_t p = i + 1; p < size; p++) {
             subtract_scaled(x + i * stride, u[i * u_stride + p], x + p * stride, n_cols);
         }
+        const double inverse = inverse_or_0(u[i * u_stride + i]);
         for (size_t k = 0; k < n_cols; k++) {
-            x[i * stride + k] /= u[i * u_stride + i];
+            x[i * stride + k] *= inverse;
         }
     }
 }
@@ -92,6 +95,7 @@ QK_FN void make_group_form(const double *r, size_t stride, size_t group, float *
     float *pivot = upper + group * group, *row_sum = pivot + group;
     for (size_t i = 0; i < group; i++) {
         double total = 0;
+        const double inverse = inverse_or_0(r[i * stride + i]);
         for (size_t j = 0; j < group; j++) {
             const size_t last = i < j ? i : j;
             double sum = 0;
@@ -99,7 +103,7 @@ QK_FN void make_group_form(const double *r, size_t stride, size_t group, float *
                 sum += r[p * stride + i] * r[p * stride + j];
             }
             form[i * group + j] = (float)sum;
-            upper[i * group + j] = j > i ? (float)(r[i * stride + j] / r[i * stride + i]) : 0.0f;
+            upper[i * group + j] = j > i ? (float)(r[i * stride + j] * inverse) : 0.0f;
             total += sum;
         }
         pivot[i] = (float)(r[i * stride + i] * r[i * stride + i]);
@@ -169,8 +173,12 @@ QK_FN void make_squares(const double *r, size_t n, unit_shape shape, double *wor
             memcpy(others + i * size, whole + (o + i) * size, size * sizeof(double));
             memset(others + i * size + o, 0, group * sizeof(double));
         }
-        factor_diagonal(factor, group, 0, group);
-        solve_factored(factor, group, others, size, size);
+        if (factor_diagonal(factor, group, 0, group) < group) { /* not positive: no descent */
+            memset(factor, 0, group * group * sizeof(double));
+            memset(others, 0, group * size * sizeof(double));
+        } else {
+            solve_factored(factor, group, others, size, size);
+        }
         for (size_t i = 0; i < group; i++) {
             for (size_t k = 0; k < size; k++) {
                 out[UNIT_OUTER][(o + i) * size + k] = (float)others[i * size + k];

@@ -22,9 +22,9 @@ typedef struct solver_task {
 
 /* Memory of a call, for SOLVER_ROWS rows. */
 typedef struct solver_memory {
-    lf32 (*rows)[SOLVER_TILES];  /* [n_cols]: weights, and the errors of columns that are done */
-    lf32 (*owed)[SOLVER_TILES];  /* [unit]: the targets of the unit in question */
-    lf32 *x, *error;             /* [unit] */
+    lf32 (*rows)[SOLVER_TILES]; /* [n_cols]: weights, and the errors of columns that are done */
+    lf32 (*owed)[SOLVER_TILES]; /* [unit]: the targets of the unit in question */
+    lf32 *x, *error;            /* [unit] */
     unit_work *work;
     unit_fit *best;
 } solver_memory;
@@ -47,8 +47,8 @@ QK_INLINE size_t group_column(const solver_task *task, size_t unit, size_t g)
 {
     const size_t per_unit = task->shape.unit / task->shape.group;
     const size_t block = (size_t)task->plan->unit_order[unit];
-    return block * task->shape.unit + task->plan->group_order[unit * per_unit + g] *
-                                          task->shape.group;
+    return block * task->shape.unit +
+           task->plan->group_order[unit * per_unit + g] * task->shape.group;
 }
 
 /* The rows' weights in the order of solving; rows beyond n_rows repeat the last one. */
@@ -128,8 +128,7 @@ QK_INLINE li32 code_of_level(const unit_rule *rule, lf32 level)
     }
     li32 a = li32_trunc(lf32_abs(level)); /* 0..4, 6, 8 or 12 */
     li32 sign = li32_shl(li32_shr(lf32_bits(level), 31), 3);
-    li32 code = li32_select(li32_gt(a, li32_set1(4)),
-                            li32_add(li32_shr(a, 2), li32_set1(4)), a);
+    li32 code = li32_select(li32_gt(a, li32_set1(4)), li32_add(li32_shr(a, 2), li32_set1(4)), a);
     return li32_or(code, li32_select(li32_eq(a, li32_set1(0)), li32_set1(0), sign));
 }
 
@@ -148,8 +147,7 @@ QK_FN void write_unit(const solver_task *task, size_t unit, const unit_fit *fit,
         codes.scale[order[g]] = fit->scale[g];
         codes.min[order[g]] = fit->min[g];
         for (size_t j = 0; j < group; j++) {
-            codes.code[order[g] * group + j] =
-                code_of_level(task->rule, fit->level[g * group + j]);
+            codes.code[order[g] * group + j] = code_of_level(task->rule, fit->level[g * group + j]);
         }
     }
     task->rule->pack(&codes, words);
@@ -229,8 +227,8 @@ QK_FN void solve_rows(int type, const qk_solver_plan *plan, const float *x, size
                       uint8_t *workspace, uint8_t *out, double *errors)
 {
     const unit_rule *rule = solver_rule(type);
-    const solver_task task = {rule, {rule->unit, (size_t)rule->group.n}, plan->n_cols,
-                              solver_block_bytes(type), plan};
+    const solver_task task = {
+        rule, {rule->unit, (size_t)rule->group.n}, plan->n_cols, solver_block_bytes(type), plan};
     const size_t row_bytes = plan->n_cols / rule->unit * task.block_bytes;
     solver_memory memory;
     memory.rows = taken(&workspace, plan->n_cols * sizeof *memory.rows);
@@ -246,8 +244,8 @@ QK_FN void solve_rows(int type, const qk_solver_plan *plan, const float *x, size
     }
 }
 
-QK_FN void make_units(int type, const double *r, size_t n, size_t first, size_t count,
-                      double *work, float *units, float *feedback)
+QK_FN void make_units(int type, const double *r, size_t n, size_t first, size_t count, double *work,
+                      float *units, float *feedback)
 {
     const unit_rule *rule = solver_rule(type);
     const unit_shape shape = {rule->unit, (size_t)rule->group.n};

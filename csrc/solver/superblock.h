@@ -14,7 +14,7 @@ typedef struct unit_codes unit_codes;
 typedef struct unit_rule {
     group_rule group;
     size_t unit;
-    int n_units;      /* values of d that are tried; 0: groups have scales of their own */
+    int n_units; /* values of d that are tried; 0: groups have scales of their own */
     float first_unit, last_unit; /* relative to the d for which the extreme scale just fits */
     int n_refits, n_descents;
     int offset; /* of codes */
@@ -36,6 +36,7 @@ typedef struct unit_work {
     group_work group;
     group_fit fit;
     unit_fit now;
+    near_fit near[MAX_GROUPS]; /* of a pass without d */
     lf32 error[QK_SUPERBLOCK], target[MAX_SOLVED_GROUP], other[QK_SUPERBLOCK];
 } unit_work;
 
@@ -86,8 +87,9 @@ QK_FN void group_target(const unit_problem *problem, size_t g, const float *squa
     }
 }
 
-/* Solves the groups from the last to the first with these units. */
-QK_FN void unit_pass(const unit_problem *problem, units unit, unit_work *work, unit_fit *fit)
+/* Solves the groups from the last to the first with these units; near: where to look, or NULL. */
+QK_FN void unit_pass(const unit_problem *problem, units unit, const near_fit *near, unit_work *work,
+                     unit_fit *fit)
 {
     const unit_shape shape = problem->shape;
     const size_t group = shape.group;
@@ -102,7 +104,8 @@ QK_FN void unit_pass(const unit_problem *problem, units unit, unit_work *work, u
             group_target(problem, g, inner, work->error, (g + 1) * group, work->target);
             target = work->target;
         }
-        solve_group(&problem->rule->group, &form, target, unit, &work->group, &work->fit);
+        solve_group(&problem->rule->group, &form, target, unit, near ? near + g : NULL,
+                    &work->group, &work->fit);
         fit->error = lf32_add(fit->error, work->fit.error);
         put_group(problem, g, &work->fit, fit);
         lf32 scale = lf32_mul(unit.scale, work->fit.scale);
@@ -247,14 +250,18 @@ QK_FN void solve_superblock(const unit_problem *problem, unit_work *work, unit_f
     const unit_shape shape = problem->shape;
     unit_fit *now = &work->now;
     const units one = {lf32_set1(1.0f), lf32_set1(1.0f), 0};
-    unit_pass(problem, one, work, now);
+    unit_pass(problem, one, NULL, work, now);
+    for (size_t g = 0; g < shape.unit / shape.group; g++) {
+        const near_fit found = {now->scale[g], now->min[g]};
+        work->near[g] = found;
+    }
     const units largest = largest_units(rule, now, (int)(shape.unit / shape.group));
     for (int t = 0; t < rule->n_units; t++) {
         const float share = rule->n_units > 1 ? (float)t / (float)(rule->n_units - 1) : 0.0f;
         const lf32 by = lf32_set1(rule->first_unit + (rule->last_unit - rule->first_unit) * share);
         const units unit = {on_grid(GRID_HALF, 0, 0, lf32_mul(largest.scale, by)),
                             on_grid(GRID_HALF, 0, 0, lf32_mul(largest.min, by)), 1};
-        unit_pass(problem, unit, work, t ? now : best);
+        unit_pass(problem, unit, work->near, work, t ? now : best);
         if (t) {
             keep_better_unit(now, shape, best);
         }
@@ -265,7 +272,7 @@ QK_FN void solve_superblock(const unit_problem *problem, unit_work *work, unit_f
         measure_unit(problem, work, now);
         const units unit = {now->d, now->dmin, 1};
         keep_better_unit(now, shape, best);
-        unit_pass(problem, unit, work, now);
+        unit_pass(problem, unit, NULL, work, now);
         keep_better_unit(now, shape, best);
     }
     for (int round = 0; round < rule->n_descents; round++) {
@@ -287,7 +294,7 @@ QK_FN void solve_unit(const unit_problem *problem, unit_work *work, unit_fit *be
         solve_superblock(problem, work, best);
     } else {
         const units own = {lf32_set1(1.0f), lf32_set1(1.0f), 1};
-        unit_pass(problem, own, work, best);
+        unit_pass(problem, own, NULL, work, best);
     }
     unit_errors(problem, best, error);
 }

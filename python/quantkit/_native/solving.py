@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ffi, lib
-from ..errors import UnsupportedTypeError
+from ..errors import ShapeError, UnsupportedTypeError
 from ..types import QuantType
 from .arguments import (
     BYTE,
@@ -22,7 +22,7 @@ from .arguments import (
     workspace,
     written,
 )
-from .backend import active_backend
+from .backend import Backend, active_backend
 from .statuses import check_type
 
 __all__ = [
@@ -102,9 +102,25 @@ def column_order(diagonal: F64, type: QuantType) -> NDArray[np.int64]:
 
 
 def empty_plan(type: QuantType, order: NDArray[np.int64]) -> Plan:
-    """A plan whose numbers are not yet made; see `made_units`."""
+    """A plan whose numbers are not yet made; see `made_units`.
+
+    Raises:
+        UnsupportedTypeError: the type has no calibrated rounding.
+        ShapeError: `order` is not one of `column_order`: each column once, those of a
+            unit together, and those of a group in the order of the file.
+    """
     unit, group = _layout(type)
     n_units, n = len(order) // unit, len(order)
+    if n % unit:
+        check_type(lib.QK_BAD_SHAPE, type, n)
+    together = order.reshape(-1, group) - np.arange(group)
+    if (
+        (together != together[:, :1]).any()
+        or (together % group).any()
+        or (order.reshape(-1, unit) // unit != order[::unit][:, None] // unit).any()
+        or (np.sort(order) != np.arange(n)).any()
+    ):
+        raise ShapeError(f"no order of solving {n} columns of {type.name}")
     first = order.reshape(n_units, unit // group, group)[:, :, 0]
     sizes = _floats(type)
     return Plan(
@@ -134,8 +150,12 @@ class PlanPiece:
     count: int
 
 
-def made_units(piece: PlanPiece) -> tuple[F32, F32]:
+def made_units(piece: PlanPiece, backend: Backend | None = None) -> tuple[F32, F32]:
     """The numbers of some units: f32 [count, floats], and their rows of the feedback.
+
+    Args:
+        piece: which units.
+        backend: the backend to use, or None for the active one; all give the same bits.
 
     Raises:
         ShapeError: there are no such units.
@@ -145,9 +165,9 @@ def made_units(piece: PlanPiece) -> tuple[F32, F32]:
     n_floats, n_work = _floats(piece.type)
     units = np.empty((piece.count, n_floats), np.float32)
     feedback = np.empty((piece.count * unit, n), np.float32)
-    work = np.empty(n_work)
+    work = np.empty(n_work, np.float64)
     status = lib.qk_make_units(
-        active_backend().index,
+        (backend or active_backend()).index,
         piece.type.id,
         read(DOUBLE, "r", piece.r, (n, n)),
         n,
@@ -161,8 +181,15 @@ def made_units(piece: PlanPiece) -> tuple[F32, F32]:
     return units, feedback
 
 
-def solve_rows(plan: Plan, x: F32) -> tuple[NDArray[np.uint8], F64]:
+def solve_rows(
+    plan: Plan, x: F32, backend: Backend | None = None
+) -> tuple[NDArray[np.uint8], F64]:
     """Round rows f32 [rows, cols] so that their error under H is small.
+
+    Args:
+        plan: the plan of the matrix.
+        x: the rows, with columns as in the file.
+        backend: the backend to use, or None for the active one; all give the same bits.
 
     Returns:
         The rows in the type, uint8 [rows, row bytes], and f64 [rows], the error of
@@ -174,23 +201,23 @@ def solve_rows(plan: Plan, x: F32) -> tuple[NDArray[np.uint8], F64]:
     rows, n = shape_of("x", x, 2)
     type = plan.type
     unit, group = _layout(type)
-    n_units = len(plan.unit_order)
+    n_units = n // unit
     what = ffi.new("qk_solver_plan *")
     what.n_cols = n
     kept = (
-        read(INT32, "unit_order", plan.unit_order, (n // unit,)),
+        read(INT32, "unit_order", plan.unit_order, (n_units,)),
         read(BYTE, "group_order", plan.group_order, (n_units, unit // group)),
         read(FLOAT, "units", plan.units, (n_units, _floats(type)[0])),
         read(FLOAT, "feedback", plan.feedback, (n, n)),
     )
     what.unit_order, what.group_order, what.units, what.feedback = kept
     out = np.empty((rows, type.row_bytes(n)), np.uint8)
-    errors = np.empty(rows)
+    errors = np.empty(rows, np.float64)
     size = ffi.new("size_t *")
-    backend = active_backend().index
-    check_type(lib.qk_solver_workspace(backend, n, size), type, n)
+    number = (backend or active_backend()).index
+    check_type(lib.qk_solver_workspace(number, n, size), type, n)
     status = lib.qk_solve_rows(
-        backend,
+        number,
         type.id,
         what,
         read(FLOAT, "x", x, (rows, n)),

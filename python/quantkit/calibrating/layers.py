@@ -68,7 +68,7 @@ class LayerPass:
     def head(self, head: Step, name: str, streams: Sequence[Stream]) -> None:
         """Solve the output head."""
         parts = self.weights.parts(name)
-        wanted = Wanted(parts, frozenset([name]))
+        wanted = Wanted(frozenset(parts), frozenset([name]))
         self.solver.solve(parts, self.gatherer.gather(head, wanted, streams))
 
     def _calibrate_at_once(
@@ -105,15 +105,11 @@ class LayerPass:
                 self.weights.rounded[name] = outcome.data, outcome.type
         self.gatherer.gather(step, Wanted(), streams, into)
 
-    def _with_routers(self, parts: Sequence[Part]) -> list[Part]:
+    def _with_routers(self, parts: Sequence[Part]) -> frozenset[Part]:
         """The parts, and the matrices that read what the experts among them share."""
         experts = {part.tensor for part in parts if part.tensor.endswith(EXPERTS)}
-        routers = dict.fromkeys(map(router_of, experts))
-        return list(
-            dict.fromkeys(
-                [*parts, *(p for name in routers for p in self.weights.parts(name))]
-            )
-        )
+        routers = (p for name in experts for p in self.weights.parts(router_of(name)))
+        return frozenset(parts).union(routers)
 
     def _keep_unreached(self, names: Collection[str]) -> None:
         """Keep the plain bytes of tensors that no token has reached."""

@@ -45,8 +45,8 @@ def stages_of(
         stream: the unquantized stream.
         names: the tensors that are to be solved.
     """
-    parts = [part for name in names for part in weights.parts(name)]
-    (ran,) = run_piece(Piece(weights, step, Wanted(parts), (stream,), 0))
+    wanted = Wanted(frozenset(p for name in names for p in weights.parts(name)))
+    (ran,) = run_piece(Piece(weights, step, wanted, (stream,), 0))
     groups: list[list[str]] = []
     for sharing in sites_of(ran.inputs).values():
         tensors = dict.fromkeys(part.tensor for part in sharing)

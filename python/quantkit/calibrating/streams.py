@@ -66,7 +66,7 @@ class Wanted:
         skipped: the tensors that these do not depend on; None: run the step to its end.
     """
 
-    parts: Collection[Part] = ()
+    parts: frozenset[Part] = frozenset()
     skipped: Collection[str] | None = None
 
 
