@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from quantkit.calibrating.calibration import Calibration, Effort
-from quantkit.calibrating.cost import Cost, describe_cost
+from quantkit.calibrating.cost import CalibrationCost, describe_cost
 
 from .test_calibrating_resume import model_and_types
 
 
-def cost_of(n_tokens: int, effort: Effort = "fast", threads: int = 1) -> Cost:
+def cost_of(
+    n_tokens: int, effort: Effort = "fast", threads: int = 1
+) -> CalibrationCost:
     """The cost for the demo model."""
     calibration = Calibration(["A text."], n_tokens, effort)
     return describe_cost(*model_and_types(), calibration, threads)

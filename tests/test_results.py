@@ -86,6 +86,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "Edits": lambda: qk.Edits({"a": string("b")}, frozenset([1])),
     "FileType": lambda: qk.RECIPES["Q4_K_M"].file_type,
     "Field": lambda: array(qk.ValueType.FLOAT32, np.array([1, np.nan], np.float32)),
+    "CalibrationCost": lambda: qk.CalibrationCost(90.0, 1 << 30, 1 << 20),
     "Gain": lambda: qk.Gain("a.weight", qk.QuantType.Q4_0, 9, 9, 0.2, 0.1, (0.01,)),
     "ImportanceMatrix": matrix,
     "LayerStatistics": lambda: matrix().statistics().layers[0],

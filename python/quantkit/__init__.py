@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .arrays.quantized import quantize as quantize
     from .calibrating.calibration import Calibration as Calibration
     from .calibrating.calibration import Effort as Effort
+    from .calibrating.cost import CalibrationCost as CalibrationCost
     from .calibrating.gain import Gain as Gain
     from .cells import Cells as Cells
     from .collecting.collection import imatrix as imatrix
@@ -106,6 +107,7 @@ _MODULES = {
     "BackendError": "errors",
     "Calibration": "calibrating.calibration",
     "CalibrationCheck": "tasks.calibration",
+    "CalibrationCost": "calibrating.cost",
     "Cells": "cells",
     "CheckpointError": "errors",
     "Comparison": "evaluate",

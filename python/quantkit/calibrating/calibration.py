@@ -46,7 +46,7 @@ class Calibration:
 
     def __post_init__(self) -> None:
         given = self.texts
-        is_none = not isinstance(given, str) and given == ()
+        is_none = isinstance(given, list | tuple) and not given
         texts = () if is_none else tuple(as_texts(given))
         object.__setattr__(self, "texts", texts)
         if checked_options(self.options).stride is not None:

@@ -29,7 +29,7 @@ from .sample import HELD_OUT
 from .streams import BATCH_TOKENS
 from .sums import F64
 
-__all__ = ["Cost", "describe_cost"]
+__all__ = ["CalibrationCost", "describe_cost"]
 
 PROBE = 512
 """Rows, columns and tokens of the arrays that are measured."""
@@ -47,7 +47,7 @@ SHARING = (".attn_v.weight", ".ffn_up.weight", ".ffn_up_exps.weight")
 
 
 @dataclass(frozen=True)
-class Cost:
+class CalibrationCost:
     """What a calibration is expected to take; an estimate.
 
     Attributes:
@@ -66,7 +66,7 @@ def describe_cost(
     types: Mapping[str, QuantType],
     calibration: Calibration,
     threads: int | Workers | None = None,
-) -> Cost:
+) -> CalibrationCost:
     """Estimate what `calibrate` with the same arguments takes.
 
     The text is not read; it is taken to have as many tokens as `calibration` asks for.
@@ -81,7 +81,7 @@ def describe_cost(
     n_streams = 1 if effort == "fast" else 2
     streams = 4 * n_streams * n_tokens * width
     rows = sum(t.n_rows * types[t.name].row_bytes(t.n_cols) for t in tensors)
-    return Cost(
+    return CalibrationCost(
         seconds / workers_of(threads).count,
         streams + max((_memory(t, n_tokens, effort) for t in known), default=0),
         2 * streams + rows,

@@ -28,6 +28,12 @@ __all__ = ["Steps", "live_table", "progress_bar"]
 
 REFRESH_SECONDS = 0.5
 
+LEAST_SPEED = 5e5
+"""Bytes per second; steps that are fewer are layers, which bars of bytes show, too."""
+
+SPEED_SECONDS = 3600.0
+"""The time over which speed is averaged: a step, such as a layer, may take minutes."""
+
 
 class Steps(Protocol):
     """Work whose steps are counted."""
@@ -50,12 +56,12 @@ class StageColumn(ProgressColumn):
 
 
 class SpeedColumn(ProgressColumn):
-    """Million bytes per second."""
+    """Million bytes per second; nothing for steps that are not bytes."""
 
     def render(self, task: Task) -> Text:
         """The speed, or nothing before it is known."""
-        speed = task.finished_speed or task.speed
-        return shown_text(f"{speed / 1e6:.0f} MB/s" if speed else "")
+        speed = task.finished_speed or task.speed or 0.0
+        return shown_text(f"{speed / 1e6:.0f} MB/s" if speed >= LEAST_SPEED else "")
 
 
 class ChunksColumn(ProgressColumn):
@@ -88,7 +94,12 @@ def progress_bar(quiet: bool, *, in_bytes: bool = False) -> Iterator[Report | No
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        speed_estimate_period=SPEED_SECONDS,
+    ) as bar:
         task = bar.add_task("")
 
         def show(stage: str, done: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from ..cells import Cells
 from .console import Part
 
 if TYPE_CHECKING:  # each command imports the class of its own results
+    from ..calibrating.cost import CalibrationCost
     from ..calibrating.gain import Gain
     from ..evaluate import Comparison
     from ..tasks.calibration import CalibrationCheck
@@ -146,7 +148,19 @@ def _totals(report: QuantizeReport) -> list[str]:
     ]
     if report.is_dry_run:
         lines.append(f"dry run: nothing was written; {report.size_bytes:,} bytes")
+    if report.cost is not None:
+        lines.append(_cost_line(report.cost))
     return [*lines, *_fallback_lines(report)]
+
+
+def _cost_line(cost: CalibrationCost) -> str:
+    """What a calibration will take; rounded, because it is an estimate."""
+    minutes = math.ceil(cost.seconds / 60)
+    time = f"{minutes} min" if minutes < 100 else f"{cost.seconds / 3600:.1f} h"
+    return (
+        f"calibration: about {time}, {size(cost.memory_bytes)} of memory and "
+        f"{size(cost.disk_bytes)} of disk beside the file (estimated)"
+    )
 
 
 def _fallback_lines(report: QuantizeReport) -> list[str]:

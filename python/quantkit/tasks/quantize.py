@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from ..calibrating.calibrated import Calibrated
 from ..calibrating.calibration import Calibration
+from ..calibrating.cost import describe_cost
 from ..calibrating.gain import Gain
 from ..calibrating.run import awaited_importance, sample_for
 from ..errors import OptionError
@@ -117,7 +118,8 @@ def quantize_file(
         measure: measure the error of each tensor; see `TensorReport.errors`.
         provenance: record the recipe and the hashes of the inputs in the metadata;
             except for these keys, the file is llama-quantize's.
-        dry_run: do everything but write; the report is that of a real run.
+        dry_run: do everything but calibrate and write; the report is that of a real
+            run, with the estimated `QuantizeReport.cost` of calibration.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
         notify: called with a message if a stopped run is resumed or discarded, and
@@ -198,7 +200,13 @@ def quantize_file(
         check_source(model_to_run)
         sample = sample_for(model_to_run, calibration)
     if dry_run:
-        return report
+        if calibration is None or sample is None:
+            return report
+        types = {name: each.type for name, each in assigned.items()}
+        expected_text = replace(calibration, tokens=sample.chunks.size)
+        return replace(
+            report, cost=describe_cost(source, types, expected_text, threads)
+        )
     with roundings_of(
         *(model_to_run, assigned, weighting, calibration, sample, target),
         threads=threads,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..calibrating.cost import CalibrationCost
 from ..calibrating.gain import Gain
 from ..files.json_file import json_text
 from ..files.whole_file import write_whole
@@ -91,6 +92,7 @@ class QuantizeReport:
         paths: all files.
         is_dry_run: nothing was written.
         check: the calibrated file and plain rounding, if they were measured.
+        cost: after a dry run with a calibration, what it is expected to take.
     """
 
     path: Path
@@ -100,6 +102,7 @@ class QuantizeReport:
     paths: tuple[Path, ...] = ()
     is_dry_run: bool = False
     check: CalibrationCheck | None = None
+    cost: CalibrationCost | None = None
 
     @property
     def bits_per_weight(self) -> float:
@@ -135,6 +138,7 @@ class QuantizeReport:
             "bits_per_weight": self.bits_per_weight,
             "tensors": [tensor.to_dict() for tensor in self.tensors],
             **({} if self.check is None else {"check": self.check.to_dict()}),
+            **({} if self.cost is None else {"calibration_cost": asdict(self.cost)}),
         }
 
     def write_json(self, path: StrPath) -> None:
