@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -86,6 +87,8 @@ class Figures:
     relative: float
     relative_error: float
     ppl: float
+    ppl_change: float
+    ppl_change_error: float
     base_ppl: float
     same_top: float
     theirs: Divergence | None
@@ -163,6 +166,8 @@ def figures(
                 relative=pair.kld_difference / first.kld_mean,
                 relative_error=pair.kld_difference_error / first.kld_mean,
                 ppl=row.ppl,
+                ppl_change=math.expm1(pair.ln_ppl_ratio),
+                ppl_change_error=math.exp(pair.ln_ppl_ratio) * pair.ln_ppl_ratio_error,
                 base_ppl=compared.base.ppl,
                 same_top=row.same_top,
                 theirs=base.divergence(files[side]) if base else None,
@@ -172,14 +177,16 @@ def figures(
 
 def cells(recipe: str, side: str, got: Figures) -> str:
     """One Markdown row."""
-    relative = ""
+    relative = change = ""
     if side != LLAMA:
         relative = f"**{got.relative:+.1%}** ±{got.relative_error:.1%}"
+        change = f"{got.ppl_change:+.2%} ±{got.ppl_change_error:.2%}"
     theirs = ["", ""]
     if got.theirs is not None:
         theirs = [f"{got.theirs.kld:.5f}", f"{got.theirs.ppl:.3f}"]
     parts = [recipe, side, f"{got.size / MIB:.1f}", f"{got.kld:.5f}", relative]
-    parts += [f"{got.ppl:.3f} ({got.base_ppl:.3f})", f"{got.same_top:.2%}", *theirs]
+    parts += [f"{got.ppl:.3f} ({got.base_ppl:.3f})", change, f"{got.same_top:.2%}"]
+    parts += theirs
     parts += [f"{got.run.seconds:.0f}", f"{got.run.peak_bytes / MIB:.0f}"]
     return f"| {' | '.join(parts)} |"
 
@@ -238,8 +245,8 @@ def main() -> None:
         for side, got in figures(recipe, setup, args, base):
             rows.append(cells(recipe, side, got))
             print(rows[-1], json.dumps(asdict(got)), file=sys.stderr)
-    head = ["type", "side", "MiB", "KLD", "relative", "PPL (base)", "same top"]
-    head += ["llama.cpp's KLD", "its PPL", "s", "peak MiB"]
+    head = ["type", "side", "MiB", "KLD", "relative", "PPL (base)", "change"]
+    head += ["same top", "llama.cpp's KLD", "its PPL", "s", "peak MiB"]
     lines = [
         machine(),
         "",
