@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -96,7 +97,7 @@ def measure(n: int, tokens: int, n_rows: int, type: QuantType) -> Speeds:
     forward, _ = timed(lambda: matrix.apply(x))
     summed, _ = timed(lambda: add_rows([(sums, Rows(x, x))], one))
     h = mirrored(sums.squares)
-    made = [timed(lambda d=d: plan_of(h, type, d, one)) for d in DAMPINGS]
+    made = [timed(partial(plan_of, h, type, d, one)) for d in DAMPINGS]
     weights = dequantize_rows(data, QuantType.BF16, n)
     plan, _ = made[0][1]
     solved, _ = timed(lambda: solve_rows(plan, weights))
@@ -176,17 +177,17 @@ def main() -> None:
         f"--type {args.type}`",
         "",
         f"Measured: GOP/s of one thread ({active_backend().name}), a multiplication "
-        f"and an addition counting as two, and the share of the peak: {most[0]:.0f} (f32) "
-        f"and {most[1]:.0f} (f64, of factors). {args.rows} rows of weights, sums over "
-        f"{args.tokens} tokens. Memory is the most so far in the process: inputs, the "
-        "sum, its copy that is factored, and two plans.",
+        "and an addition counting as two, and the share of the peak: "
+        f"{most[0]:.0f} (f32) and {most[1]:.0f} (f64, of factors). {args.rows} rows of "
+        f"weights, sums over {args.tokens} tokens. Memory is the most so far in the "
+        "process: inputs, the sum, its copy that is factored, and two plans.",
         "",
         *measured_rows(found, most),
         "",
         "Extrapolated from these speeds, not measured: hours of one core for the "
-        f"layers of a Llama on {TEXT_TOKENS} tokens, effort fast, and each phase's share. "
-        "Without attention, norms, the weights of the first position, plain rounding, "
-        "rows on which settings are tried, reading files, and the head.",
+        f"layers of a Llama on {TEXT_TOKENS} tokens, effort fast, and each phase's "
+        "share. Without attention, norms, the weights of the first position, plain "
+        "rounding, rows on which settings are tried, reading files, and the head.",
         "",
         *extrapolated(found),
     ]
