@@ -4,11 +4,12 @@
         [--width 4096] [--inner 11008] [--tokens 4096] [--rows 256] [--type Q4_0]
 
 The matrices have `--width` inputs (q, k, v, o, gate, up) or `--inner` (down).  For each
-of the two, on random inputs and BF16 weights: the product and the solver on some rows,
-all rows of the sum over one batch of tokens, and both plans that `choose` makes, with
-all that it has in memory then.  One thread; seconds are of processor time, each of one
-run.  The peak is that of a multiplication and an addition, one after the other, on
-registers alone (peak.c), measured before and after.
+of the two, on random inputs and BF16 weights: the product of one sequence with as many
+rows as the model is wide, all rows of the sum over one batch of tokens, both plans that
+`choose` makes, with all that it has in memory then, and the solver on some rows.  One
+thread, processor time; products and sums are run once before they are measured, since
+a calibration repeats them.  The peak is that of a multiplication and an addition, one
+after the other, on registers alone (peak.c), measured before and after.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ T = TypeVar("T")
 
 REGISTERS = {"avx512": "zmm", "avx2": "ymm"}
 TEXT_TOKENS = 131072
+SEQUENCE = 512
 PRODUCTS = 1 + 3 / HELD_OUT
 """How often a matrix is multiplied by the text, in the effort "fast"."""
 
@@ -88,22 +90,25 @@ def resident() -> int:
     return most * (1 if sys.platform == "darwin" else 1024)
 
 
-def measure(n: int, tokens: int, n_rows: int, type: QuantType) -> Speeds:
-    """Run each phase once for matrices with n inputs."""
+def measure(n: int, width: int, tokens: int, n_rows: int, type: QuantType) -> Speeds:
+    """Run each phase for matrices with n inputs."""
     rng, one = np.random.default_rng(0), Threads(1)
     x = rng.standard_normal((tokens, n), np.float32)
-    data = quantize_rows(rng.standard_normal((n_rows, n), np.float32), QuantType.BF16)
+    some = rng.standard_normal((n_rows, n), np.float32)
+    repeats = -(-width // n_rows)
+    data = np.tile(quantize_rows(some, QuantType.BF16), (repeats, 1))[:width]
     matrix, sums = TypedMatrix(data, QuantType.BF16, n), Sums(n)
-    forward, _ = timed(lambda: matrix.apply(x))
-    summed, _ = timed(lambda: add_rows([(sums, Rows(x, x))], one))
+    for _ in range(2):
+        forward, _ = timed(lambda: matrix.apply(x[:SEQUENCE]))
+        summed, _ = timed(lambda: add_rows([(sums, Rows(x, x))], one))
     h = mirrored(sums.squares)
     made = [timed(partial(plan_of, h, type, d, one)) for d in DAMPINGS]
-    weights = dequantize_rows(data, QuantType.BF16, n)
+    weights = dequantize_rows(data[:n_rows], QuantType.BF16, n)
     plan, _ = made[0][1]
     solved, _ = timed(lambda: solve_rows(plan, weights))
     return Speeds(
         n,
-        2 * tokens * n_rows * n / forward,
+        2 * SEQUENCE * width * n / forward,
         n**2 * tokens / summed,
         len(DAMPINGS) * n**3 / 3 / sum(seconds for seconds, _ in made),
         n_rows * n**2 / solved,
@@ -164,7 +169,10 @@ def main() -> None:
     if t is None or not before:
         sys.exit("the peak can only be measured on x86 with AVX2 and a C compiler")
     type = QuantType[args.type]
-    found = [measure(n, args.tokens, args.rows, type) for n in (args.width, args.inner)]
+    found = [
+        measure(n, args.width, args.tokens, args.rows, type)
+        for n in (args.width, args.inner)
+    ]
     after = peaks()
     most = [
         max(p[f"vmul{s}+vadd{s}-{t}"] for p in (before, after)) for s in ("ps", "pd")
@@ -178,8 +186,9 @@ def main() -> None:
         "",
         f"Measured: GOP/s of one thread ({active_backend().name}), a multiplication "
         "and an addition counting as two, and the share of the peak: "
-        f"{most[0]:.0f} (f32) and {most[1]:.0f} (f64, of factors). {args.rows} rows of "
-        f"weights, sums over {args.tokens} tokens. Memory is the most so far in the "
+        f"{most[0]:.0f} (f32) and {most[1]:.0f} (f64, of factors). Products with "
+        f"{args.width} rows for {SEQUENCE} tokens, sums over {args.tokens} tokens, "
+        f"{args.rows} rows solved. Memory is the most so far in the "
         "process: inputs, the sum, its copy that is factored, and two plans.",
         "",
         *measured_rows(found, most),
