@@ -59,6 +59,10 @@ def calibration(text: Path) -> qk.Calibration:
     return qk.Calibration([text], 64, options=OPTIONS)
 
 
+KINDS = ("Q4_0", "Q4_K_M", "IQ2_XXS", "IQ4_XS", "TQ2_0", "F16")
+"""Recipes of each kind; the others are slow tests."""
+
+
 @dataclass(frozen=True)
 class Done:
     """How a command ended, and what it said."""
@@ -99,7 +103,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param(name, marks=[] if name in KINDS else [pytest.mark.slow])
+        for name in RECIPES
+    ],
+)
 def test_types_sizes_and_metadata_are_those_of_the_plain_file(
     recipe: str, one_layer: Path, calibration: qk.Calibration, tmp_path: Path
 ) -> None:

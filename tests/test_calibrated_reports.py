@@ -149,6 +149,7 @@ def test_the_line_of_the_cost(seconds: float, expected: str, tmp_path: Path) -> 
     ) in parts
 
 
+@pytest.mark.slow
 def test_the_command_ppl(tmp_path: Path) -> None:
     """Rows with and without, and their difference; the mixture by its name."""
     text = tmp_path / "text.txt"

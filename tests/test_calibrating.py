@@ -100,7 +100,14 @@ def _rows(data: NDArray[np.uint8], start: int, stop: int) -> NDArray[np.uint8]:
     return data[start:stop]
 
 
-@pytest.mark.parametrize("name", ["mixtral", "deepseek-v2-lite", "gpt-oss"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mixtral",
+        pytest.param("deepseek-v2-lite", marks=pytest.mark.slow),
+        pytest.param("gpt-oss", marks=pytest.mark.slow),
+    ],
+)
 def test_the_bytes_do_not_depend_on_the_budget(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +180,7 @@ def test_a_short_text_is_refused() -> None:
         calibrate(source, types, short)
 
 
+@pytest.mark.slow
 def test_few_tokens_are_noticed() -> None:
     """For the widest matrix."""
     source, types = model_and_types()
@@ -184,7 +192,9 @@ def test_few_tokens_are_noticed() -> None:
     assert "ffn_down" in few
 
 
-@pytest.mark.parametrize("is_narrow", [False, True])
+@pytest.mark.parametrize(
+    "is_narrow", [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_a_narrow_text_is_noticed(is_narrow: bool) -> None:
     """One sentence over and over, beside files of the built-in mixture."""
     source, _ = model_and_types()
@@ -212,7 +222,9 @@ def test_activations_that_are_not_finite_name_the_tensor(tmp_path: Path) -> None
         calibrate_on(damaged, types_of(damaged), sample_for(damaged))
 
 
-@pytest.mark.parametrize("effort", ["fast", "best"])
+@pytest.mark.parametrize(
+    "effort", [pytest.param("fast", marks=pytest.mark.slow), "best"]
+)
 def test_the_bytes_do_not_depend_on_threads(effort: str) -> None:
     """Nor on whether they are processes, which stand for as many threads."""
     source, types = model_and_types()

@@ -25,6 +25,19 @@ from .families.cases import CASES, Case
 from .families.stored import checkpoint
 
 BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
+
+KINDS = (
+    *("bloom", "deepseek-v2", "gemma2", "gpt-oss", "gpt2", "llama-1", "mixtral"),
+    *("phi3", "qwen2moe"),
+)
+"""Cases that differ in what calibration sees; the others are slow tests."""
+
+SOLVED = [
+    pytest.param(
+        case, id=case.name, marks=[] if case.name in KINDS else [pytest.mark.slow]
+    )
+    for case in CASES
+]
 LOOKUPS = ("token_embd.weight", "position_embd.weight")
 
 
@@ -93,7 +106,7 @@ def test_the_inputs_of_all_matrices_are_captured(case: Case, tmp_path: Path) -> 
             assert found == parts or name.endswith("_exps.weight")
 
 
-@pytest.mark.parametrize("case", BY_NAME)
+@pytest.mark.parametrize("case", SOLVED)
 def test_all_matrices_are_solved(case: Case, tmp_path: Path) -> None:
     """Each is captured, or it is a lookup; the bytes depend on no number of threads."""
     source = opened(case, tmp_path)

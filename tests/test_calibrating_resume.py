@@ -94,7 +94,9 @@ def same(one: Calibrated, other: Calibrated) -> bool:
     return is_same and all(np.array_equal(rows[name], others[name]) for name in rows)
 
 
-@pytest.mark.parametrize("effort", ["fast", "best"])
+@pytest.mark.parametrize(
+    "effort", ["fast", pytest.param("best", marks=pytest.mark.slow)]
+)
 def test_a_killed_run_goes_on_at_its_layer(effort: Effort, tmp_path: Path) -> None:
     """What was finished is not computed again."""
     work = tmp_path / "work"
@@ -123,6 +125,7 @@ def stopped(work: Path) -> None:
         calibrated(work, progress=stop)
 
 
+@pytest.mark.slow
 def test_other_texts_and_damaged_rows_begin_anew(tmp_path: Path) -> None:
     """Nothing of an earlier run is used that does not fit."""
     seen: list[int] = []

@@ -27,6 +27,18 @@ BEST = _native.active_backend()
 
 each_type = pytest.mark.parametrize("type", TYPES, ids=lambda t: t.name)
 
+KINDS = ("Q4_0", "Q4_1", "Q8_0", "Q2_K", "Q3_K", "IQ4_XS", "NVFP4", "IQ3_S", "IQ1_M")
+"""A type of each kind; the others are slow tests."""
+
+each_kind = pytest.mark.parametrize(
+    "type",
+    [
+        pytest.param(t, marks=[] if t.name in KINDS else [pytest.mark.slow])
+        for t in TYPES
+    ],
+    ids=lambda t: t.name,
+)
+
 
 def layout_of(type: QuantType) -> tuple[int, int]:
     """The columns of a unit and of a group."""
@@ -132,7 +144,7 @@ def rounding_bound(
     return (2 * exact * delta + delta**2).sum(1) + n * 2.0**-24 * (exact**2).sum(1)
 
 
-@each_type
+@each_kind
 def test_errors_are_those_of_the_bytes(type: QuantType) -> None:
     """Within the rounding of the solver's sums."""
     h, x = correlated(1), weights(2)
@@ -146,7 +158,7 @@ def test_errors_are_those_of_the_bytes(type: QuantType) -> None:
     assert np.all(bound < exact)  # else nothing was tested
 
 
-@each_type
+@each_kind
 def test_errors_are_below_those_of_plain_rounding(type: QuantType) -> None:
     """For every row, with H's diagonal as the importance of plain rounding."""
     h, x = correlated(1), weights(4)
@@ -160,7 +172,7 @@ def test_errors_are_below_those_of_plain_rounding(type: QuantType) -> None:
 # ---- what the result does not depend on ----
 
 
-@each_type
+@each_kind
 def test_rows_are_independent(type: QuantType) -> None:
     """Any split of the rows gives the same bytes and errors."""
     plan, x = fixed_plan(type, BEST), weights(5, 70)
@@ -171,7 +183,7 @@ def test_rows_are_independent(type: QuantType) -> None:
         assert of_part.tobytes() == errors[first:last].tobytes()
 
 
-@each_type
+@each_kind
 def test_plans_may_be_filled_in_parts(type: QuantType, backend: Backend) -> None:
     """On every backend, with the same bits."""
     order, r = factor(correlated(1), type)
@@ -188,7 +200,7 @@ def test_plans_may_be_filled_in_parts(type: QuantType, backend: Backend) -> None
 # ---- unusual numbers ----
 
 
-@each_type
+@each_kind
 def test_unusual_rows_give_finite_weights(type: QuantType) -> None:
     """Zeros, sizes that no scale has, one weight of another size, not numbers."""
     plan = fixed_plan(type, BEST)
@@ -203,7 +215,7 @@ def test_unusual_rows_give_finite_weights(type: QuantType) -> None:
     assert np.isfinite(errors[:5]).all()
 
 
-@each_type
+@each_kind
 def test_columns_that_do_not_matter(type: QuantType) -> None:
     """Zeros on R's diagonal: the other columns are solved, all weights are finite."""
     h = correlated(1)
