@@ -239,7 +239,10 @@ def main() -> None:
     )
     base = None
     if args.kl_divergence:
-        base = Perplexity(args.llama_bin, args.model, args.text, args.work, args.chunks)
+        base = Perplexity(
+            *(args.llama_bin, args.model, args.text, args.work),
+            *(args.chunks, args.threads),
+        )
     rows = []
     for recipe in args.types.split(","):
         for side, got in figures(recipe, setup, args, base):

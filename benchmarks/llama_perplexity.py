@@ -30,14 +30,21 @@ class Perplexity:
         text: the text to evaluate on.
         work: a folder for the logits: 2 bytes per token and entry of the vocabulary.
         chunks: how many chunks of 512 tokens of the text.
+        threads: threads of llama.cpp, which wait for each other in every product.
     """
 
     def __init__(
-        self, folder: Path, model: Path, text: Path, work: Path, chunks: int
+        self,
+        folder: Path,
+        model: Path,
+        text: Path,
+        work: Path,
+        chunks: int,
+        threads: int,
     ) -> None:
         self.binary = folder / "llama-perplexity"
         self.logits = work / f"{model.stem}-{chunks}.kld"
-        self.size = ["-c", str(CTX), "--chunks", str(chunks)]
+        self.size = ["-c", str(CTX), "--chunks", str(chunks), "-t", str(threads)]
         if not self.logits.exists():
             part = self.logits.with_suffix(".part")
             self._run("-m", str(model), "-f", str(text), *self._kept(part))
