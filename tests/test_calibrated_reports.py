@@ -75,6 +75,7 @@ def test_a_type_that_needs_importance_has_the_text_s() -> None:
         entries_of([DEMO_MODEL], wanted_types(["IQ2_XXS"]), None)
 
 
+@pytest.mark.slow
 def test_saved_scores_are_of_their_calibration(
     compared: qk.Comparison, tmp_path: Path
 ) -> None:

@@ -90,7 +90,9 @@ def stopped(folder: Path, out: Path, where: str, how: str) -> str:
 
 @posix
 @pytest.mark.parametrize("where", ["solving", "writing"])
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
+@pytest.mark.parametrize(
+    "how", ["SIGKILL", pytest.param("SIGINT", marks=pytest.mark.slow)]
+)
 def test_a_stopped_run_goes_on(
     where: str, how: str, folder: Path, tmp_path: Path
 ) -> None:
@@ -122,7 +124,10 @@ def test_a_stopped_run_goes_on(
     assert names(tmp_path) == ["out.gguf"]
 
 
-@pytest.mark.parametrize("changed", ["text", "effort", "type"])
+@pytest.mark.parametrize(
+    "changed",
+    ["text", *(pytest.param(e, marks=pytest.mark.slow) for e in ("effort", "type"))],
+)
 def test_a_changed_run_starts_over_and_says_so(
     changed: str, folder: Path, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ def test_the_held_out_error_is_that_of_outputs() -> None:
     assert gain.after < 0.7 * gain.before
 
 
+@pytest.mark.slow
 def test_more_effort_gives_other_bytes_of_less_error() -> None:
     """By the error of the model's final hidden states on held-out text."""
     source, types = model_and_types()
