@@ -137,6 +137,28 @@ class Build:
         self._run(backend, task, *arguments, source, target)
         return np.fromfile(target, np.float32)
 
+    def solve(
+        self,
+        backend: str,
+        type: QuantType,
+        r: np.ndarray,
+        x: np.ndarray,
+        *orders: np.ndarray,
+    ) -> np.ndarray:
+        """Calibrated rows and their errors: uint8, the errors as f64 at the end.
+
+        Args:
+            backend: the name of the backend.
+            type: the type of the rows.
+            r: f64 [cols, cols], the factor of H.
+            x: f32 [rows, cols].
+            orders: the orders of units and groups of a plan.
+        """
+        source, target = self.folder / "in", self.folder / "out"
+        source.write_bytes(b"".join(each.tobytes() for each in (r, x, *orders)))
+        self._run(backend, "solve", type.id, *x.shape, source, target)
+        return np.fromfile(target, np.uint8)
+
     def op(self, backend: str, op: str, *inputs: np.ndarray) -> np.ndarray:
         """One op; up to three inputs int32 [calls, lanes * lanes] -> the same shape."""
         calls, size = inputs[0].shape

@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantkit._native import Function, Precision, activate, backends
+from quantkit._native import (
+    Function,
+    Precision,
+    activate,
+    backends,
+    empty_plan,
+)
 from quantkit.types import QuantType
 
 from .conftest import NATIVE_TYPES
@@ -25,6 +31,7 @@ from .native_build import (
     wrong_golden,
     wrong_rows,
 )
+from .test_golden import digest
 from .test_lanes import (
     ELEMENTWISE,
     check_memory_ops,
@@ -34,6 +41,13 @@ from .test_lanes import (
     run_on_all,
 )
 from .test_matmul import ROUNDING, make_case
+from .test_solver import TYPES as SOLVED
+from .test_solver import (
+    committed_hashes,
+    fixed_factor,
+    fixed_order,
+    fixed_weights,
+)
 
 pytestmark = [pytest.mark.cross, pytest.mark.slow]
 
@@ -74,6 +88,17 @@ def test_adversarial_rows_equal_this_machine(
 ) -> None:
     """Also where scales are infinite, or NaN, whose sign is the machine's."""
     assert wrong_rows(aarch64, name, type) == []
+
+
+@pytest.mark.parametrize("type", SOLVED, ids=lambda t: t.name)
+def test_calibrated_rows_have_the_committed_hashes(
+    aarch64: Build, type: QuantType
+) -> None:
+    """From the factor of H to the bytes and the errors."""
+    plan = empty_plan(type, fixed_order(type))
+    orders = plan.unit_order, plan.group_order
+    found = aarch64.solve("neon", type, fixed_factor(), fixed_weights(), *orders)
+    assert digest(found) == committed_hashes()[type.name]
 
 
 @pytest.mark.parametrize("op", ELEMENTWISE)

@@ -66,24 +66,42 @@ def integers(n: int, seed: int) -> np.ndarray:
 
 def fixed_plan(type: QuantType, backend: Backend) -> Plan:
     """A plan of exact numbers: units and groups in some order, R's diagonal largest."""
+    return make_plan(type, fixed_order(type), fixed_factor(), backend)
+
+
+def fixed_order(type: QuantType) -> np.ndarray:
+    """An order of columns that does not depend on H."""
+    return _native.column_order((integers(COLS, 7) + 32768.0), type)
+
+
+def fixed_factor() -> np.ndarray:
+    """An upper triangular matrix of exact numbers, its diagonal largest."""
     upper = integers(COLS * COLS, 5).reshape(COLS, COLS) / 2.0**17
-    r = np.triu(upper, 1) + np.diag((integers(COLS, 3) + 40000) / 2.0**15)
-    order = _native.column_order((integers(COLS, 7) + 32768.0), type)
-    return make_plan(type, order, r, backend)
+    factor: np.ndarray = np.triu(upper, 1)
+    return factor + np.diag((integers(COLS, 3) + 40000) / 2.0**15)
+
+
+def fixed_weights() -> np.ndarray:
+    """The rows whose hashes are committed."""
+    return np.ascontiguousarray(fixed_rows()[:ROWS, :COLS])
+
+
+def committed_hashes() -> dict[str, str]:
+    """Type name -> the hash of the bytes and errors of the fixed rows."""
+    return dict(line.split() for line in HASHES.read_text().splitlines())
 
 
 def solver_hash(type: QuantType, backend: Backend = BEST) -> str:
     """The hash of the bytes and errors of fixed rows."""
-    rows = np.ascontiguousarray(fixed_rows()[:ROWS, :COLS])
-    out, errors = _native.solve_rows(fixed_plan(type, backend), rows, backend)
+    plan = fixed_plan(type, backend)
+    out, errors = _native.solve_rows(plan, fixed_weights(), backend)
     return digest(np.concatenate([out.reshape(-1), errors.view(np.uint8)]))
 
 
 @each_type
 def test_hash_is_the_committed_one(type: QuantType, backend: Backend) -> None:
     """On every backend of this machine."""
-    committed = dict(line.split() for line in HASHES.read_text().splitlines())
-    assert solver_hash(type, backend) == committed[type.name]
+    assert solver_hash(type, backend) == committed_hashes()[type.name]
 
 
 # ---- errors under H ----

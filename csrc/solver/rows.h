@@ -245,12 +245,12 @@ QK_FN void solve_rows(int type, const qk_solver_plan *plan, const float *x, size
 }
 
 QK_FN void make_units(int type, const double *r, size_t n, size_t first, size_t count, double *work,
-                      float *units, float *feedback)
+                      float *numbers, float *feedback)
 {
     const unit_rule *rule = solver_rule(type);
     const unit_shape shape = {rule->unit, (size_t)rule->group.n};
     for (size_t u = first; u < first + count; u++) {
-        make_unit(r, n, u * rule->unit, shape, work, units + (u - first) * unit_floats(shape),
+        make_unit(r, n, u * rule->unit, shape, work, numbers + (u - first) * unit_floats(shape),
                   feedback + (u - first) * rule->unit * n);
     }
 }

@@ -9,7 +9,9 @@
  *     run_rows BACKEND activate FUNCTION N X OUT
  *     run_rows BACKEND norm CENTERED ROWS COLS X OUT
  *     run_rows BACKEND likelihood ROWS COLS LOGITS OUT        OUT: f32, of the first token
- *     run_rows BACKEND op NAME CALLS IN OUT                   IN: a, b, c of each call
+ *     run_rows BACKEND solve TYPE ROWS COLS IN OUT            IN: f64 R [cols][cols], f32 rows,
+ * then a plan's orders; OUT: rows, f64 errors run_rows BACKEND op NAME CALLS IN OUT IN: a, b, c of
+ * each call
  *
  * BACKEND is a name and TYPE a GGUF type number; files hold little-endian f32 or int32 arrays, or
  * a type's blocks.  Exit status: 0, 1 with a line on stderr, 2 if the core refuses. */
@@ -200,6 +202,54 @@ static int likelihood(int backend, char **argv)
     return status == QK_OK ? 0 : 2;
 }
 
+/* Calibrated rounding, from the factor of H to the rows and their errors. */
+static int solve(int backend, char **argv)
+{
+    int type = (int)number(argv[0]);
+    size_t rows = number(argv[1]), cols = number(argv[2]);
+    size_t unit, group, floats, work_size, size, bytes, workspace_bytes;
+    if (qk_solver_layout(type, &unit, &group) != QK_OK ||
+        qk_solver_floats(type, &floats, &work_size) != QK_OK ||
+        qk_type_layout(type, &size, &bytes) != QK_OK ||
+        qk_solver_workspace(backend, cols, &workspace_bytes) != QK_OK) {
+        return 2;
+    }
+    const size_t n_units = cols / unit, n_groups = cols / group;
+    const size_t n_r = cols * cols * sizeof(double), n_x = rows * cols * sizeof(float);
+    const size_t n_order = n_units * sizeof(int32_t), n_out = rows * n_units * bytes;
+    uint8_t *in = read_file(argv[3], n_r + n_x + n_order + n_groups);
+    double *r = allocate(n_r), *work = allocate(work_size * sizeof *work);
+    float *x = allocate(n_x), *units = allocate(n_units * floats * sizeof *units);
+    float *feedback = allocate(cols * cols * sizeof *feedback);
+    int32_t *unit_order = allocate(n_order);
+    uint8_t *workspace = allocate(workspace_bytes);
+    uint8_t *out = allocate(n_out + rows * sizeof(double));
+    double *errors = allocate(rows * sizeof *errors);
+    memcpy(r, in, n_r);
+    memcpy(x, in + n_r, n_x);
+    memcpy(unit_order, in + n_r + n_x, n_order);
+    qk_solver_plan plan = {cols, unit_order, in + n_r + n_x + n_order, units, feedback};
+    qk_status status = qk_make_units(backend, type, r, cols, 0, n_units, work, units, feedback);
+    if (status == QK_OK) {
+        status = qk_solve_rows(backend, type, &plan, x, rows, workspace, out, errors);
+    }
+    if (status == QK_OK) {
+        memcpy(out + n_out, errors, rows * sizeof *errors);
+        write_file(argv[4], out, n_out + rows * sizeof *errors);
+    }
+    free(errors);
+    free(out);
+    free(workspace);
+    free(unit_order);
+    free(feedback);
+    free(units);
+    free(x);
+    free(work);
+    free(r);
+    free(in);
+    return status == QK_OK ? 0 : 2;
+}
+
 static int run_op(int backend, char **argv)
 {
     size_t calls = number(argv[1]);
@@ -231,6 +281,9 @@ int main(int argc, char **argv)
     }
     if (argc == 7 && !strcmp(argv[2], "op")) {
         return run_op(find_backend(argv[1]), argv + 3);
+    }
+    if (argc == 8 && !strcmp(argv[2], "solve")) {
+        return solve(find_backend(argv[1]), argv + 3);
     }
     if (argc == 11 && !strcmp(argv[2], "matmul")) {
         return multiply(find_backend(argv[1]), argv + 3);
