@@ -89,7 +89,9 @@ def stopped(folder: Path, out: Path, where: str, how: str) -> str:
 
 
 @posix
-@pytest.mark.parametrize("where", ["solving", "writing"])
+@pytest.mark.parametrize(
+    "where", ["solving", pytest.param("writing", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "how", ["SIGKILL", pytest.param("SIGINT", marks=pytest.mark.slow)]
 )
