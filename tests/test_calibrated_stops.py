@@ -46,6 +46,7 @@ def call_or_die(*arguments, **more):
     return call(*arguments, **more)
 
 setattr(owner, name, call_or_die)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which jobs may ignore
 try:
     quantized(Path(sys.argv[1]), Path(sys.argv[2]))
 except KeyboardInterrupt as stopped:
