@@ -207,11 +207,20 @@ def test_a_narrow_text_is_noticed(is_narrow: bool) -> None:
     assert (found.warning is not None) == is_narrow
 
 
-def test_activations_that_are_not_finite_name_the_tensor(tmp_path: Path) -> None:
-    """And the tensor that makes them so."""
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        (np.nan, r"blk\.1\.attn_q.* NaN or infinite.*blk\.1\.attn_norm"),
+        (1e20, r"blk\.1\.attn_q.* reach .*e\+20; their squares are too large"),
+    ],
+)
+def test_activations_that_cannot_be_summed_name_the_tensor(
+    weight: float, said: str, tmp_path: Path
+) -> None:
+    """And the tensor that makes them so, if it is damaged."""
     source = opened(BY_NAME["llama"], tmp_path)
     tensor = source.tensors["blk.1.attn_norm.weight"]
-    broken = np.full((1, tensor.n_cols), np.nan, np.float32).view(np.uint8)
+    broken = np.full((1, tensor.n_cols), weight, np.float32).view(np.uint8)
     tensors = {
         **source.tensors,
         tensor.name: SourceTensor(
@@ -219,7 +228,7 @@ def test_activations_that_are_not_finite_name_the_tensor(tmp_path: Path) -> None
         ),
     }
     damaged: Any = SimpleNamespace(metadata=source.metadata, tensors=tensors)
-    with pytest.raises(NonFiniteError, match=r"blk\.1\.attn_q.*blk\.1\.attn_norm"):
+    with pytest.raises(NonFiniteError, match=said):
         calibrate_on(damaged, types_of(damaged), sample_for(damaged))
 
 

@@ -117,6 +117,16 @@ QK_INLINE lf32 scaled(li32 unit, li32 code)
     return lf32_mul(lf32_from_f16(unit), lf32_from_li32(code));
 }
 
+/* The codes of all groups on the stored scales and minimums. */
+QK_INLINE void k_superblock_codes(k_rule rule, const lf32 *x, const k_fit *fit, li32 *code)
+{
+    const int n = rule.plain.n;
+    for (int j = 0; j < rule.n_groups; j++) {
+        k_codes(rule.plain, x + n * j, &fit->group[j], scaled(fit->d, fit->scale_code[j]),
+                scaled(fit->dmin, fit->min_code[j]), code + n * j);
+    }
+}
+
 /* ---- the 12 bytes in which Q4_K and Q5_K hold eight 6-bit scale and min codes ----
  *
  *     byte k = 0..3    scale[k] | high 2 bits of scale[k+4] << 6

@@ -45,15 +45,14 @@ QK_FN void q2_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
     k_fit fit;
     k_fit_superblock(q2_k_rule, x, importance, &fit);
 
-    li32 code[256], scale[16], min[16];
+    li32 code[256];
     for (int j = 0; j < 16; j++) {
         li32 both = li32_as_u8(li32_or(fit.scale_code[j], li32_shl(fit.min_code[j], 4)));
-        scale[j] = li32_and(both, li32_set1(15));
-        min[j] = li32_shr(both, 4);
-        k_codes(q2_k_rule.plain, x + 16 * j, &fit.group[j], scaled(fit.d, scale[j]),
-                scaled(fit.dmin, min[j]), code + 16 * j);
+        fit.scale_code[j] = li32_and(both, li32_set1(15));
+        fit.min_code[j] = li32_shr(both, 4);
     }
-    q2_k_pack(code, scale, min, fit.d, fit.dmin, out);
+    k_superblock_codes(q2_k_rule, x, &fit, code);
+    q2_k_pack(code, fit.scale_code, fit.min_code, fit.d, fit.dmin, out);
 }
 
 QK_FN void q2_k_dequantize(const uint8_t *block, size_t n_blocks, float *y)

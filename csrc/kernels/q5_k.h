@@ -54,10 +54,7 @@ QK_FN void q5_k_quantize(const lf32 *x, const lf32 *importance, const lf32 *row_
     pack_scales_6bit(fit.scale_code, fit.min_code, out + 1);
 
     li32 code[256];
-    for (int j = 0; j < 8; j++) {
-        k_codes(q5_k_rule.plain, x + 32 * j, &fit.group[j], scaled(fit.d, fit.scale_code[j]),
-                scaled(fit.dmin, fit.min_code[j]), code + 32 * j);
-    }
+    k_superblock_codes(q5_k_rule, x, &fit, code);
     q5_k_pack_codes(code, out);
 }
 

@@ -4,9 +4,8 @@
  * Columns are taken eight at a time, from the last to the first: their targets, given the errors of
  * the columns done before, are divided by the scale and rounded to a point.  Where that is no entry
  * of the codebook, the entry of its list of neighbours (neighbours.h) with the least error under
- * the form of these columns is taken, the first of equals.  All entries in place of the list's
- * first MOST_CANDIDATES changed the error of real matrices by less than 0.5 %, not always to the
- * better, and took 5 to 23 times as long.
+ * the form of these columns is taken, the first of equals.  Only the list's first MOST_CANDIDATES
+ * are tried: those further on are far from the point, and trying them takes long.
  *
  * Signs are those of the targets.  Where a format stores seven of eight, and the number of minus
  * signs is odd, the one whose change costs least is changed.

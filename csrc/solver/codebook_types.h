@@ -94,47 +94,27 @@ QK_INLINE void book_block_of(const solver_book *book, int n_groups, const unit_c
     book_scales(codes->scale, n_groups, block->scale);
 }
 
-QK_FN void pack_iq2_xxs(unit_codes *codes, li32 *out)
-{
-    book_block b;
-    li32 words[16];
-    book_block_of(&iq2_xxs_solver_book, 8, codes, &b);
-    iq2_xxs_words(b.index, b.signs, b.scale, words);
-    put_after_half(half_of(codes->d), words, 16, out);
-}
+/* Types whose words follow d. */
+#define PACK_BOOK(name, n_groups, n_words)                                                         \
+    QK_FN void pack_##name(unit_codes *codes, li32 *out)                                           \
+    {                                                                                              \
+        book_block b;                                                                              \
+        li32 words[n_words];                                                                       \
+        book_block_of(&name##_solver_book, n_groups, codes, &b);                                   \
+        name##_words(b.index, b.signs, b.scale, words);                                            \
+        put_after_half(half_of(codes->d), words, n_words, out);                                    \
+    }
 
-QK_FN void pack_iq2_xs(unit_codes *codes, li32 *out)
-{
-    book_block b;
-    li32 words[18];
-    book_block_of(&iq2_xs_solver_book, 16, codes, &b);
-    iq2_xs_words(b.index, b.signs, b.scale, words);
-    put_after_half(half_of(codes->d), words, 18, out);
-}
+PACK_BOOK(iq2_xxs, 8, 16)
+PACK_BOOK(iq2_xs, 16, 18)
+PACK_BOOK(iq3_xxs, 8, 24)
+PACK_BOOK(iq3_s, 8, 27)
 
 QK_FN void pack_iq2_s(unit_codes *codes, li32 *out)
 {
     book_block b;
     book_block_of(&iq2_s_solver_book, 16, codes, &b);
     iq2_s_pack(b.index, b.signs, b.scale, half_of(codes->d), out);
-}
-
-QK_FN void pack_iq3_xxs(unit_codes *codes, li32 *out)
-{
-    book_block b;
-    li32 words[24];
-    book_block_of(&iq3_xxs_solver_book, 8, codes, &b);
-    iq3_xxs_words(b.index, b.signs, b.scale, words);
-    put_after_half(half_of(codes->d), words, 24, out);
-}
-
-QK_FN void pack_iq3_s(unit_codes *codes, li32 *out)
-{
-    book_block b;
-    li32 words[27];
-    book_block_of(&iq3_s_solver_book, 8, codes, &b);
-    iq3_s_words(b.index, b.signs, b.scale, words);
-    put_after_half(half_of(codes->d), words, 27, out);
 }
 
 QK_FN void pack_iq1_s(unit_codes *codes, li32 *out)

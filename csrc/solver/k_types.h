@@ -27,23 +27,25 @@ QK_FN void pack_q3_k(unit_codes *codes, li32 *out)
     q3_k_pack(codes->code, scale, half_of(codes->d), out);
 }
 
-QK_FN void pack_q4_k(unit_codes *codes, li32 *out)
+/* d, dmin, scales and minimums of Q4_K and Q5_K. */
+QK_FN void pack_6bit_head(const unit_codes *codes, li32 *out)
 {
     li32 scale[8], min[8];
     whole_scales(codes->scale, 8, 0, scale);
     whole_scales(codes->min, 8, 0, min);
     out[0] = word_of_halves(half_of(codes->d), half_of(codes->dmin));
     pack_scales_6bit(scale, min, out + 1);
+}
+
+QK_FN void pack_q4_k(unit_codes *codes, li32 *out)
+{
+    pack_6bit_head(codes, out);
     q4_k_pack_codes(codes->code, out);
 }
 
 QK_FN void pack_q5_k(unit_codes *codes, li32 *out)
 {
-    li32 scale[8], min[8];
-    whole_scales(codes->scale, 8, 0, scale);
-    whole_scales(codes->min, 8, 0, min);
-    out[0] = word_of_halves(half_of(codes->d), half_of(codes->dmin));
-    pack_scales_6bit(scale, min, out + 1);
+    pack_6bit_head(codes, out);
     q5_k_pack_codes(codes->code, out);
 }
 
@@ -64,84 +66,40 @@ QK_FN void pack_iq4_xs(unit_codes *codes, li32 *out)
     iq4_xs_pack(codes->code, scale, half_of(codes->d), out);
 }
 
-#define K_AFFINE_RULE(size, high_level, high_scale, share, tries)                                  \
-    {.n = size,                                                                                    \
-     .level = {LEVELS_WHOLE, 0.0f, high_level},                                                    \
-     .has_min = 1,                                                                                 \
-     .grid = GRID_WHOLE,                                                                           \
-     .min_grid = GRID_WHOLE,                                                                       \
-     .scale_high = high_scale,                                                                     \
-     .min_high = high_scale,                                                                       \
-     .first = -0.05f,                                                                              \
-     .last = share,                                                                                \
-     .n_tries = tries,                                                                             \
-     .n_refits = 3}
+/* Scales and minimums from 0 to high_scale; share: the most that is cut off either end of the range
+ * of a group. */
+#define K_AFFINE_GROUP(size, high_level, high_scale, share)                                        \
+    .n = size, .level = {LEVELS_WHOLE, 0.0f, high_level}, .has_min = 1, .grid = GRID_WHOLE,        \
+    .min_grid = GRID_WHOLE, .scale_high = high_scale, .min_high = high_scale, .first = -0.05f,     \
+    .last = share, .n_tries = 6, .n_refits = 3
 
-#define K_SYMMETRIC_RULE(size, kind, low_level, high_level, low_scale, high_scale, from, to)       \
-    {.n = size,                                                                                    \
-     .level = {kind, low_level, high_level},                                                       \
-     .grid = GRID_WHOLE,                                                                           \
-     .scale_low = low_scale,                                                                       \
-     .scale_high = high_scale,                                                                     \
-     .both_signs = 1,                                                                              \
-     .reach = -(low_level),                                                                        \
-     .first = from,                                                                                \
-     .last = to,                                                                                   \
-     .n_tries = 12,                                                                                \
-     .n_refits = 4}
+/* Scales from low_scale to high_scale; from, to: factors tried for the largest level. */
+#define K_SYMMETRIC_GROUP(size, kind, low_level, high_level, low_scale, high_scale, from, to)      \
+    .n = size, .level = {kind, low_level, high_level}, .grid = GRID_WHOLE, .scale_low = low_scale, \
+    .scale_high = high_scale, .both_signs = 1, .reach = -(low_level), .first = from, .last = to,   \
+    .n_tries = 12, .n_refits = 4
 
-static const unit_rule q2_k_solver = {.group = K_AFFINE_RULE(16, 3.0f, 15.0f, 0.40f, 6),
-                                      .unit = 256,
-                                      .n_units = 7,
-                                      .first_unit = 0.8f,
-                                      .last_unit = 1.3f,
-                                      .n_refits = 2,
-                                      .n_descents = 4,
-                                      .pack = pack_q2_k};
-static const unit_rule q4_k_solver = {.group = K_AFFINE_RULE(32, 15.0f, 63.0f, 0.17f, 6),
-                                      .unit = 256,
-                                      .n_units = 5,
-                                      .first_unit = 0.9f,
-                                      .last_unit = 1.1f,
-                                      .n_refits = 2,
-                                      .n_descents = 4,
-                                      .pack = pack_q4_k};
-static const unit_rule q5_k_solver = {.group = K_AFFINE_RULE(32, 31.0f, 63.0f, 0.07f, 6),
-                                      .unit = 256,
-                                      .n_units = 5,
-                                      .first_unit = 0.9f,
-                                      .last_unit = 1.1f,
-                                      .n_refits = 2,
-                                      .n_descents = 4,
-                                      .pack = pack_q5_k};
-static const unit_rule q3_k_solver = {
-    .group = K_SYMMETRIC_RULE(16, LEVELS_WHOLE, -4.0f, 3.0f, -32.0f, 31.0f, 0.4f, 1.25f),
-    .unit = 256,
-    .n_units = 5,
-    .first_unit = 0.85f,
-    .last_unit = 1.15f,
-    .n_refits = 2,
-    .n_descents = 4,
-    .offset = 4,
-    .pack = pack_q3_k};
-static const unit_rule q6_k_solver = {
-    .group = K_SYMMETRIC_RULE(16, LEVELS_WHOLE, -32.0f, 31.0f, -128.0f, 127.0f, 0.8f, 1.1f),
-    .unit = 256,
-    .n_units = 4,
-    .first_unit = 0.9f,
-    .last_unit = 1.1f,
-    .n_refits = 2,
-    .n_descents = 4,
-    .offset = 32,
-    .pack = pack_q6_k};
-static const unit_rule iq4_xs_solver = {
-    .group = K_SYMMETRIC_RULE(32, LEVELS_IQ4, -127.0f, 113.0f, -32.0f, 31.0f, 0.6f, 1.2f),
-    .unit = 256,
-    .n_units = 5,
-    .first_unit = 0.85f,
-    .last_unit = 1.15f,
-    .n_refits = 2,
-    .n_descents = 4,
-    .pack = pack_iq4_xs};
+/* low, high: the d that are tried, n of them, relative to the one that just fits; the rest says how
+ * a group is solved. */
+#define K_RULE(name, n, low, high, code_offset, ...)                                               \
+    static const unit_rule name##_solver = {.group = {__VA_ARGS__},                                \
+                                            .unit = QK_SUPERBLOCK,                                 \
+                                            .n_units = n,                                          \
+                                            .first_unit = low,                                     \
+                                            .last_unit = high,                                     \
+                                            .n_refits = 2,                                         \
+                                            .n_descents = 4,                                       \
+                                            .offset = code_offset,                                 \
+                                            .pack = pack_##name}
+
+K_RULE(q2_k, 7, 0.8f, 1.3f, 0, K_AFFINE_GROUP(16, 3.0f, 15.0f, 0.40f));
+K_RULE(q4_k, 5, 0.9f, 1.1f, 0, K_AFFINE_GROUP(32, 15.0f, 63.0f, 0.17f));
+K_RULE(q5_k, 5, 0.9f, 1.1f, 0, K_AFFINE_GROUP(32, 31.0f, 63.0f, 0.07f));
+K_RULE(q3_k, 5, 0.85f, 1.15f, 4,
+       K_SYMMETRIC_GROUP(16, LEVELS_WHOLE, -4.0f, 3.0f, -32.0f, 31.0f, 0.4f, 1.25f));
+K_RULE(q6_k, 4, 0.9f, 1.1f, 32,
+       K_SYMMETRIC_GROUP(16, LEVELS_WHOLE, -32.0f, 31.0f, -128.0f, 127.0f, 0.8f, 1.1f));
+K_RULE(iq4_xs, 5, 0.85f, 1.15f, 0,
+       K_SYMMETRIC_GROUP(32, LEVELS_IQ4, -127.0f, 113.0f, -32.0f, 31.0f, 0.6f, 1.2f));
 
 #endif

@@ -29,17 +29,22 @@ typedef struct solver_memory {
     unit_fit *best;
 } solver_memory;
 
+/* How a type is solved; NULL: not at all. */
 QK_FN const unit_rule *solver_rule(int type)
 {
+    const unit_rule *rule = NULL;
     switch (type) {
-#define QK_CASE(NAME, name, id)                                                                    \
+#define QK_CASE(NAME, name, id, block_size, block_bytes, use)                                      \
     case id:                                                                                       \
-        return &name##_solver;
-        QK_SOLVED_FORMATS(QK_CASE)
+        rule = &name##_solver;                                                                     \
+        break;
+        QK_BLOCK_FORMATS(QK_CASE)
+        QK_BLOCK_SET_FORMATS(QK_CASE)
 #undef QK_CASE
     default:
-        return NULL;
+        break;
     }
+    return rule && rule->pack ? rule : NULL;
 }
 
 /* The column of the file at which group g of the unit at place `unit` begins. */
@@ -227,8 +232,11 @@ QK_FN void solve_rows(int type, const qk_solver_plan *plan, const float *x, size
                       uint8_t *workspace, uint8_t *out, double *errors)
 {
     const unit_rule *rule = solver_rule(type);
-    const solver_task task = {
-        rule, {rule->unit, (size_t)rule->group.n}, plan->n_cols, solver_block_bytes(type), plan};
+    const solver_task task = {rule,
+                              {rule->unit, (size_t)rule->group.n},
+                              plan->n_cols,
+                              qk_find_layout(type)->block_bytes,
+                              plan};
     const size_t row_bytes = plan->n_cols / rule->unit * task.block_bytes;
     solver_memory memory;
     memory.rows = taken(&workspace, plan->n_cols * sizeof *memory.rows);

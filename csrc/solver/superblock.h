@@ -59,12 +59,20 @@ QK_FN void unit_errors(const unit_problem *problem, const unit_fit *fit, lf32 *e
     }
 }
 
-QK_FN void put_group(const unit_problem *problem, size_t g, const group_fit *from, unit_fit *fit)
+/* Takes the solution of group g, work->fit, into that of the unit and its errors. */
+QK_FN void put_group(const unit_problem *problem, size_t g, units unit, unit_work *work,
+                     unit_fit *fit)
 {
     const size_t group = problem->shape.group;
+    const group_fit *from = &work->fit;
+    const lf32 scale = lf32_mul(unit.scale, from->scale), min = lf32_mul(unit.min, from->min);
     fit->scale[g] = from->scale;
     fit->min[g] = from->min;
-    memcpy(fit->level + g * group, from->level, group * sizeof(lf32));
+    for (size_t j = 0; j < group; j++) {
+        const size_t i = g * group + j;
+        fit->level[i] = from->level[j];
+        work->error[i] = lf32_sub(group_value(scale, min, from->level[j]), problem->x[i]);
+    }
 }
 
 /* target = x - square (rows of group g) times the errors from column `first` on */
@@ -107,13 +115,7 @@ QK_FN void unit_pass(const unit_problem *problem, units unit, const near_fit *ne
         solve_group(&problem->rule->group, &form, target, unit, near ? near + g : NULL,
                     &work->group, &work->fit);
         fit->error = lf32_add(fit->error, work->fit.error);
-        put_group(problem, g, &work->fit, fit);
-        lf32 scale = lf32_mul(unit.scale, work->fit.scale);
-        lf32 min = lf32_mul(unit.min, work->fit.min);
-        for (size_t j = 0; j < group; j++) {
-            lf32 value = group_value(scale, min, work->fit.level[j]);
-            work->error[g * group + j] = lf32_sub(value, problem->x[g * group + j]);
-        }
+        put_group(problem, g, unit, work, fit);
     }
 }
 
@@ -217,12 +219,7 @@ QK_FN void descend_unit(const unit_problem *problem, unit_work *work, unit_fit *
         own->error = fit_error(&form, (int)group, work->target, lf32_mul(fit->d, own->scale),
                                lf32_mul(fit->dmin, own->min), own->level, work->group.error[0]);
         refine_group(&problem->rule->group, &form, work->target, unit, &work->group, own);
-        put_group(problem, g, own, fit);
-        lf32 scale = lf32_mul(fit->d, own->scale), min = lf32_mul(fit->dmin, own->min);
-        for (size_t j = 0; j < group; j++) {
-            lf32 value = group_value(scale, min, own->level[j]);
-            work->error[g * group + j] = lf32_sub(value, problem->x[g * group + j]);
-        }
+        put_group(problem, g, unit, work, fit);
     }
 }
 

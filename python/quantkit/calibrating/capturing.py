@@ -24,6 +24,9 @@ from ..types import QuantType
 
 __all__ = ["CapturedWeights", "Input", "Part", "Reached", "Run"]
 
+LARGEST = 1e18
+"""The squares of 256 larger activations may be no f32 number; see `gram`."""
+
 
 @dataclass(frozen=True, order=True)
 class Part:
@@ -76,19 +79,26 @@ class Run:
         """Note the input of a part; whether to multiply it.
 
         Raises:
-            NonFiniteError: an activation is NaN or infinite.
+            NonFiniteError: an activation is NaN or infinite, or too large to be summed.
             Reached: it was the last of the wanted ones.
         """
         if part in self.wanted:
-            if not np.isfinite(x.values).all():
-                raise NonFiniteError(
-                    f"tensor {part.tensor} is multiplied by activations that are NaN "
-                    "or infinite"
-                )
+            _refuse_extreme(part.tensor, x.values)
             self.inputs[part] = Input(x.values, x.tokens)
             if self.skipped is not None and len(self.inputs) == len(self.wanted):
                 raise Reached
         return self.skipped is None or part.tensor not in self.skipped
+
+
+def _refuse_extreme(tensor: str, x: F32) -> None:
+    """Refuse activations whose squares cannot be summed."""
+    largest = np.abs(x).max(initial=0)
+    if largest <= LARGEST:
+        return
+    found = "are NaN or infinite"
+    if np.isfinite(largest):
+        found = f"reach {largest:.2g}; their squares are too large to be summed"
+    raise NonFiniteError(f"tensor {tensor} is multiplied by activations that {found}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ and the weight of position 0 is its share, relative to that of an average other 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +66,8 @@ class SinkWeights:
         keys, values: for the matrices that give them.
     """
 
-    keys: float = LATER
-    values: float = LATER
+    keys: float = field(default_factory=lambda: LATER)
+    values: float = field(default_factory=lambda: LATER)
 
     def of(self, tensor: str, part: int) -> float:
         """The weight for a matrix.
@@ -116,23 +116,27 @@ def _weight(mass: F64) -> float:
 
     Digits beyond these are noise, and would differ between machines.
     """
-    average = mass[1:].mean()
-    return float(f"{mass[0] / average:.3g}") if average > 0 else LATER
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = mass[0] / mass[1:].mean()
+    return float(f"{weight:.3g}") if np.isfinite(weight) else LATER
 
 
 def _masses(attended: Attended) -> tuple[F64, F64]:
-    """What each position counts for keys and for values: f64 [n] each."""
+    """What each position counts for keys and for values: f64 [n] each.
+
+    Activations may overflow here; they are refused where they are summed.
+    """
     n, n_heads, _ = attended.q.shape
     keys, values = np.zeros(n), np.zeros(n)
     shared = n_heads // attended.v.shape[1]
-    for head in range(n_heads):
-        squares = np.square(attended.probabilities(head))
-        squares[0] = 0  # its own reading is no later one
-        v = attended.v[:, head // shared]
-        out = attended.out[:, head]
-        apart = _squared_distances(out, v)
-        values += squares.sum(axis=0)
-        keys += np.multiply(squares, apart).sum(axis=0, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for head in range(n_heads):
+            squares = np.square(attended.probabilities(head))
+            squares[0] = 0  # its own reading is no later one
+            v = attended.v[:, head // shared]
+            apart = _squared_distances(attended.out[:, head], v)
+            values += squares.sum(axis=0)
+            keys += np.multiply(squares, apart).sum(axis=0, dtype=np.float64)
     return keys, values
 
 
