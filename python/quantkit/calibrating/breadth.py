@@ -21,8 +21,8 @@ __all__ = ["FAR", "Breadth", "breadth_of", "distance"]
 F64 = NDArray[np.float64]
 
 FAR = 0.22
-"""The distance from the mixture at which a text is narrow.  Of the measured texts, all
-of one kind are farther away, and a mixture of three kinds is nearer.
+"""The distance from the mixture at which a text is narrow.  All measured texts of one
+kind are farther away, and parts of the mixture itself are nearer.
 """
 
 LEAST_SHARE = 1e-12
