@@ -8,6 +8,7 @@ from .deepseek_cases import DEEPSEEKS
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
 from .gpt_cases import GPTS
+from .kimi_cases import KIMIS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
 from .minimax_cases import MINIMAXES
@@ -84,4 +85,5 @@ CASES: tuple[Case, ...] = (
     *GPTS,
     *DEEPSEEKS,
     *MINIMAXES,
+    *KIMIS,
 )

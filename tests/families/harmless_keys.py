@@ -102,6 +102,13 @@ HARMLESS_OF = {
         "rope_scaling.factor": "with alpha, it is not read",
     },
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
+    "KimiK25ForConditionalGeneration": {
+        "num_nextn_predict_layers": "the layers after the last are not written",
+        "qk_head_dim": DERIVED,
+    },
+    "KimiLinearForCausalLM": {
+        "use_grouped_topk": "there is one group",
+    },
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",
     },

@@ -33,6 +33,7 @@ from .gpt_oss import GptOss
 from .granite import Granite
 from .hunyuan import HunYuanDense
 from .internlm2 import InternLM2
+from .kimi_linear import KimiLinear
 from .llama import Llama, Mixtral
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
@@ -90,6 +91,7 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    KimiLinear(),
     MiniMaxM2(),
     DeepseekV2(),
     DeepseekV3(),

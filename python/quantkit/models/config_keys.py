@@ -67,8 +67,14 @@ MPT_KINDS = {
 }
 """Keys inside MPT's `attn_config`."""
 
+LINEAR_KINDS = {
+    **_each(list_of(SIZE), "full_attn_layers kda_layers"),
+    **_each(SIZE, "head_dim num_heads short_conv_kernel_size"),
+}
+"""Keys inside `linear_attn_config`."""
+
 KINDS = {
-    **_each(list_of(TEXT), "architectures layer_types"),
+    **_each(list_of(TEXT), "architectures layer_types mlp_layer_types"),
     **_each(LAYERS, "num_hidden_layers n_layer n_layers num_layers"),
     **_each(SIZE, "hidden_size n_embd n_embed dim d_model dim_model_base"),
     **_each(SIZE, "num_attention_heads n_head n_heads"),
@@ -92,6 +98,9 @@ KINDS = {
     **_each(integer(0, 2), "num_ln_in_parallel_attn"),
     **_each(either(COUNT, TEXT), "sliding_window_pattern"),
     **_each(list_of(COUNT), "mlp_only_layers attn_type_list"),
+    **_each(SIZE, "linear_head_dim linear_num_heads linear_conv_kernel_dim"),
+    **_each(EXPERTS, "num_shared_experts num_expert_group"),
+    **_each(FLAG, "moe_renormalize mla_use_nope"),
     **_each(COUNT, "shared_intermediate_size"),
     **_each(BITS, "no_rope_layers"),
     **_each(EPSILON, "rms_norm_eps norm_eps layer_norm_eps layer_norm_epsilon"),
@@ -121,7 +130,7 @@ KINDS = {
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
     **_each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
-    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
+    **_each(OBJECT, "rope_parameters rope_scaling attn_config linear_attn_config"),
     **_each(OBJECT, "text_config quantization_config"),
 }
 """Key -> what its value may be; null means that the key has no value."""
@@ -134,6 +143,7 @@ WIDTHS = (
 
 INSIDE = {
     "attn_config": MPT_KINDS,
+    "linear_attn_config": LINEAR_KINDS,
     "rope_parameters": ROPE_KINDS,
     "rope_scaling": ROPE_KINDS,
 }
