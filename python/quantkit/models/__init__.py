@@ -34,7 +34,6 @@ from .gpt_oss import GptOss
 from .granite import Granite
 from .hunyuan import HunYuanDense
 from .internlm2 import InternLM2
-from .kimi_linear import KimiLinear
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
 from .minicpm import MiniCPM
@@ -93,7 +92,6 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
-    KimiLinear(),
     MiniMaxM2(),
     DeepseekV2(),
     DeepseekV3(),
