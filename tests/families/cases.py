@@ -11,6 +11,7 @@ from .gpt_cases import GPTS
 from .kimi_cases import KIMIS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
+from .mimo_cases import MIMOS
 from .minimax_cases import MINIMAXES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
@@ -84,6 +85,7 @@ CASES: tuple[Case, ...] = (
     *GLMS,
     *GPTS,
     *DEEPSEEKS,
+    *MIMOS,
     *MINIMAXES,
     *KIMIS,
 )

@@ -35,6 +35,7 @@ SHARE = number(most=1, above=0)
 LAYERS = integer(1, MAX_LAYERS)
 EXPERTS = integer(0, MAX_EXPERTS)
 TOKEN = integer(-MAX_EXPERTS)
+BINARY = list_of(integer(0, 1))
 BITS = list_of(either(FLAG, integer(0, 1)))
 OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 
@@ -94,7 +95,13 @@ KINDS = {
     **_each(EXPERTS, "num_experts_per_tok num_experts_per_token top_k_experts"),
     **_each(EXPERTS, "n_shared_experts n_group topk_group"),
     **_each(COUNT, "first_k_dense_replace max_window_layers sliding_window"),
-    **_each(COUNT, "decoder_sparse_step moe_layer_freq num_nextn_predict_layers"),
+    **_each(COUNT, "decoder_sparse_step num_nextn_predict_layers"),
+    **_each(either(COUNT, BINARY), "moe_layer_freq"),
+    **_each(BINARY, "hybrid_layer_pattern"),
+    **_each(SIZE, "swa_head_dim swa_num_attention_heads swa_num_key_value_heads"),
+    **_each(SIZE, "swa_v_head_dim"),
+    **_each(POSITIVE, "attention_value_scale"),
+    **_each(FLAG, "add_full_attention_sink_bias add_swa_attention_sink_bias"),
     **_each(integer(0, 2), "num_ln_in_parallel_attn"),
     **_each(either(COUNT, TEXT), "sliding_window_pattern"),
     **_each(list_of(COUNT), "mlp_only_layers attn_type_list"),
