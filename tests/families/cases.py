@@ -8,8 +8,11 @@ from .deepseek_cases import DEEPSEEKS
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
 from .gpt_cases import GPTS
+from .kimi_cases import KIMIS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
+from .mimo_cases import MIMOS
+from .minimax_cases import MINIMAXES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .stablelm_cases import STABLELMS
@@ -82,4 +85,7 @@ CASES: tuple[Case, ...] = (
     *GLMS,
     *GPTS,
     *DEEPSEEKS,
+    *MIMOS,
+    *MINIMAXES,
+    *KIMIS,
 )

@@ -102,6 +102,10 @@ HARMLESS_OF = {
         "rope_scaling.factor": "with alpha, it is not read",
     },
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
+    "KimiK25ForConditionalGeneration": {
+        "num_nextn_predict_layers": "the layers after the last are not written",
+        "qk_head_dim": DERIVED,
+    },
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",
     },
@@ -130,6 +134,13 @@ HARMLESS_OF = {
             ],
             LABEL,
         ),
+    },
+    "MiniMaxM2ForCausalLM": {
+        **dict.fromkeys(
+            ["mtp_transformer_layers", "num_mtp_modules", "use_mtp"],
+            "the layers after the last are not written",
+        ),
+        "shared_moe_mode": "for a shared expert, and there is none",
     },
     "MistralForCausalLM": {"sliding_window": WINDOW},
     "MixtralForCausalLM": {"sliding_window": WINDOW},

@@ -31,6 +31,8 @@ class Attention:
         rotary: the rotation angles; None: this layer does not rotate.
         interleaved: which components rotate together; see `ops.turn`.
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
+        value_scale: multiplies the values, and so the output; llama.cpp scales the
+            latter, so that the output projection gets the same inputs.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
 
@@ -45,6 +47,7 @@ class Attention:
     rotary: Rotary | None = None
     interleaved: bool = False
     clamp: float | None = None
+    value_scale: float = 1.0
     scale: float | None = None
     window: int | None = None
     cap: float | None = None
@@ -70,7 +73,8 @@ class Attention:
             slopes=self.slopes,
             sinks=self.sinks,
         )
-        return self.output(mixed)
+        y = self.output(mixed)
+        return y if self.value_scale == 1 else y * np.float32(self.value_scale)
 
     def alone(self) -> Attention:
         """The same, with each position seeing only itself."""
@@ -143,6 +147,7 @@ def load_attention(
         rotary=traits.rotary_of(number),
         interleaved=traits.interleaved,
         clamp=traits.clamp,
+        value_scale=traits.value_scale,
         scale=traits.attention_scale,
         window=traits.window_of(number),
         cap=traits.attention_cap,

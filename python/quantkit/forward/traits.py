@@ -79,6 +79,7 @@ class Traits:
         windowed: which layers have a sliding window.
         attention_scale: multiplies the scores; None: 1 / sqrt(head size).
         attention_cap: soft cap of the scores.
+        value_scale: multiplies the values.
         alibi_bias: ALiBi's maximum bias (8 in the paper); 0: no ALiBi.
         clamp: clip queries, keys and values to +-clamp.
         embedding_scale, residual_scale, logit_scale: multipliers of these.
@@ -101,6 +102,7 @@ class Traits:
     windowed: Callable[[int], bool] = field(default=nowhere)
     attention_scale: float | None = None
     attention_cap: float | None = None
+    value_scale: float = 1.0
     alibi_bias: float = 0.0
     clamp: float | None = None
     embedding_scale: float = 1.0

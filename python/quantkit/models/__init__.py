@@ -36,7 +36,9 @@ from .hunyuan import HunYuanDense
 from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
+from .mimo import MiMoV2
 from .minicpm import MiniCPM
+from .minimax import MiniMaxM2
 from .mpt import Mpt
 from .olmo import Olmo, Olmo2, Olmo3
 from .phi import Phi, Phi3
@@ -91,6 +93,8 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    MiMoV2(),
+    MiniMaxM2(),
     DeepseekV2(),
     DeepseekV3(),
 )

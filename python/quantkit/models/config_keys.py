@@ -35,6 +35,7 @@ SHARE = number(most=1, above=0)
 LAYERS = integer(1, MAX_LAYERS)
 EXPERTS = integer(0, MAX_EXPERTS)
 TOKEN = integer(-MAX_EXPERTS)
+BINARY = list_of(integer(0, 1))
 BITS = list_of(either(FLAG, integer(0, 1)))
 OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 
@@ -67,13 +68,19 @@ MPT_KINDS = {
 }
 """Keys inside MPT's `attn_config`."""
 
+LINEAR_KINDS = {
+    **_each(list_of(SIZE), "full_attn_layers kda_layers"),
+    **_each(SIZE, "head_dim num_heads short_conv_kernel_size"),
+}
+"""Keys inside `linear_attn_config`."""
+
 KINDS = {
-    **_each(list_of(TEXT), "architectures layer_types"),
+    **_each(list_of(TEXT), "architectures layer_types mlp_layer_types"),
     **_each(LAYERS, "num_hidden_layers n_layer n_layers num_layers"),
     **_each(SIZE, "hidden_size n_embd n_embed dim d_model dim_model_base"),
     **_each(SIZE, "num_attention_heads n_head n_heads"),
     **_each(SIZE, "num_key_value_heads n_kv_heads num_kv_heads n_head_kv"),
-    **_each(SIZE, "multi_query_group_num head_dim kv_channels"),
+    **_each(SIZE, "multi_query_group_num head_dim kv_channels rotary_dim"),
     **_each(SIZE, "kv_lora_rank q_lora_rank"),
     **_each(SIZE, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
     **_each(SIZE, "intermediate_size n_inner ffn_hidden_size hidden_dim"),
@@ -88,10 +95,20 @@ KINDS = {
     **_each(EXPERTS, "num_experts_per_tok num_experts_per_token top_k_experts"),
     **_each(EXPERTS, "n_shared_experts n_group topk_group"),
     **_each(COUNT, "first_k_dense_replace max_window_layers sliding_window"),
-    **_each(COUNT, "decoder_sparse_step moe_layer_freq num_nextn_predict_layers"),
+    **_each(COUNT, "decoder_sparse_step num_nextn_predict_layers"),
+    **_each(either(COUNT, BINARY), "moe_layer_freq"),
+    **_each(BINARY, "hybrid_layer_pattern"),
+    **_each(SIZE, "swa_head_dim swa_num_attention_heads swa_num_key_value_heads"),
+    **_each(SIZE, "swa_v_head_dim"),
+    **_each(POSITIVE, "attention_value_scale"),
+    **_each(FLAG, "add_full_attention_sink_bias add_swa_attention_sink_bias"),
     **_each(integer(0, 2), "num_ln_in_parallel_attn"),
     **_each(either(COUNT, TEXT), "sliding_window_pattern"),
-    **_each(list_of(COUNT), "mlp_only_layers"),
+    **_each(list_of(COUNT), "mlp_only_layers attn_type_list"),
+    **_each(SIZE, "linear_head_dim linear_num_heads linear_conv_kernel_dim"),
+    **_each(EXPERTS, "num_shared_experts num_expert_group"),
+    **_each(FLAG, "moe_renormalize mla_use_nope"),
+    **_each(COUNT, "shared_intermediate_size"),
     **_each(BITS, "no_rope_layers"),
     **_each(EPSILON, "rms_norm_eps norm_eps layer_norm_eps layer_norm_epsilon"),
     **_each(EPSILON, "norm_epsilon layernorm_epsilon"),
@@ -109,17 +126,18 @@ KINDS = {
     **_each(TEXT, "hidden_act hidden_activation activation_function activation"),
     **_each(TEXT, "score_function scoring_func score_func topk_method"),
     **_each(TEXT, "moe_router_activation moe_router_activation_func"),
-    **_each(TEXT, "expert_selection_fn norm_type model_type"),
+    **_each(TEXT, "expert_selection_fn norm_type model_type qk_norm_type"),
     **_each(FLAG, "tie_word_embeddings is_causal use_sliding_window norm_topk_prob"),
     **_each(FLAG, "use_bidirectional_attention use_qk_norm qk_layernorm"),
     **_each(FLAG, "use_parallel_residual parallel_attn alibi multi_query"),
     **_each(FLAG, "new_decoder_architecture rmsnorm post_layer_norm"),
     **_each(FLAG, "apply_residual_connection_post_layernorm rope_interleave"),
     **_each(FLAG, "attention_bias mlp_bias use_bias bias qkv_bias use_qkv_bias"),
+    **_each(FLAG, "use_routing_bias"),
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
     **_each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
-    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
+    **_each(OBJECT, "rope_parameters rope_scaling attn_config linear_attn_config"),
     **_each(OBJECT, "text_config quantization_config"),
 }
 """Key -> what its value may be; null means that the key has no value."""
@@ -132,6 +150,7 @@ WIDTHS = (
 
 INSIDE = {
     "attn_config": MPT_KINDS,
+    "linear_attn_config": LINEAR_KINDS,
     "rope_parameters": ROPE_KINDS,
     "rope_scaling": ROPE_KINDS,
 }
