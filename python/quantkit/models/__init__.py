@@ -35,6 +35,7 @@ from .hunyuan import HunYuanDense
 from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
 from .minicpm import MiniCPM
+from .minimax import MiniMaxM2
 from .mpt import Mpt
 from .olmo import Olmo, Olmo2, Olmo3
 from .phi import Phi, Phi3
@@ -89,6 +90,7 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    MiniMaxM2(),
     DeepseekV2(),
     DeepseekV3(),
 )

@@ -17,7 +17,7 @@ from ..errors import UnsupportedModelError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
-from ..forward.experts import EXPERT_SIZE, load_experts
+from ..forward.experts import EXPERT_SIZE, gating_of, load_experts
 from ..forward.facts import Facts
 from ..forward.latent_attention import latent_scale, load_latent_attention
 from ..forward.layout import Layout
@@ -25,15 +25,12 @@ from ..forward.rotary import Rotary
 from ..forward.sizes import Size
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
-from ..settings import integer, shown
+from ..settings import shown
 from .config import n_layers, require_setting, required, text_fields
 from .family import DECODER_LAYER, SILU, Family, Named, Tensors
 from .rope_config import SMALLEST_SHARE, rope_parameters, yarn_attention_factor
 
 __all__ = ["DeepseekV2", "DeepseekV3"]
-
-GATINGS = ("softmax", "softmax", "sigmoid", "softmax_of_chosen")
-"""By the number in the metadata; 0 is none."""
 
 GLM_TOKENS = 154880
 
@@ -240,9 +237,8 @@ def _gating(facts: Facts) -> str:
     Raises:
         FormatError: the metadata has a number that no gating function has.
     """
-    named = facts.count("expert_gating_func", 0, integer(0, len(GATINGS) - 1))
     is_glm = int(facts.n_layers) in (47, 48) and facts.vocabulary == GLM_TOKENS
-    return "sigmoid" if not named and is_glm else GATINGS[named]
+    return gating_of(facts, "sigmoid" if is_glm else "softmax")
 
 
 def _shared_size(facts: Facts, layer: int) -> Size:
