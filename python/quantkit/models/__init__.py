@@ -27,6 +27,7 @@ from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
 from .glm import ChatGlm, Glm, Glm4
+from .glm_latent import Glm4MoeLite
 from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
 from .gpt2 import GPT2
 from .gpt_neox import GPTNeoX
@@ -97,6 +98,7 @@ FAMILIES: tuple[Family, ...] = (
     MiniMaxM2(),
     DeepseekV2(),
     DeepseekV3(),
+    Glm4MoeLite(),
 )
 
 ROTATED = "prism.hadamard."

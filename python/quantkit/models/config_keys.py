@@ -68,7 +68,7 @@ MPT_KINDS = {
 """Keys inside MPT's `attn_config`."""
 
 KINDS = {
-    **_each(list_of(TEXT), "architectures layer_types"),
+    **_each(list_of(TEXT), "architectures layer_types mlp_layer_types"),
     **_each(LAYERS, "num_hidden_layers n_layer n_layers num_layers"),
     **_each(SIZE, "hidden_size n_embd n_embed dim d_model dim_model_base"),
     **_each(SIZE, "num_attention_heads n_head n_heads"),
