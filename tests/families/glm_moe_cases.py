@@ -65,7 +65,7 @@ def of_published(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def of_flash(config: dict[str, Any]) -> dict[str, Any]:
-    """The config as published with GLM-4.7-Flash, which has a number of dense layers."""
+    """The published config of GLM-4.7-Flash, with a number of dense layers."""
     keys = ("mlp_layer_types", "qk_head_dim", "rope_interleave")
     more = {"first_k_dense_replace": 1, "topk_method": "noaux_tc"}
     return without(*keys)(of_published(config)) | more
