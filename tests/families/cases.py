@@ -12,6 +12,7 @@ from .gpt_cases import GPTS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
 from .minimax_cases import MINIMAXES
+from .muse_cases import MUSES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .stablelm_cases import STABLELMS
@@ -83,6 +84,7 @@ CASES: tuple[Case, ...] = (
     *STABLELMS,
     *GLMS,
     *GLM_MOES,
+    *MUSES,
     *GPTS,
     *DEEPSEEKS,
     *MINIMAXES,

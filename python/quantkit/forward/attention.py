@@ -12,6 +12,7 @@ from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
 from .layers import Linear, Norm
+from .output_gate import OutputGate, load_output_gate
 from .rotary import Rotary
 from .sizes import Size
 from .traits import Traits
@@ -30,6 +31,7 @@ class Attention:
         norm_after_rotary: whether these norms come after the rotation.
         rotary: the rotation angles; None: this layer does not rotate.
         interleaved: which components rotate together; see `ops.turn`.
+        gate: multiplies the outputs of heads; None: there is none.
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
@@ -44,6 +46,7 @@ class Attention:
     norm_after_rotary: bool = False
     rotary: Rotary | None = None
     interleaved: bool = False
+    gate: OutputGate | None = None
     clamp: float | None = None
     scale: float | None = None
     window: int | None = None
@@ -70,7 +73,7 @@ class Attention:
             slopes=self.slopes,
             sinks=self.sinks,
         )
-        return self.output(mixed)
+        return self.output(mixed if self.gate is None else self.gate(mixed, shared))
 
     def alone(self) -> Attention:
         """The same, with each position seeing only itself."""
@@ -142,6 +145,7 @@ def load_attention(
         norm_after_rotary=traits.norm_after_rotary,
         rotary=traits.rotary_of(number),
         interleaved=traits.interleaved,
+        gate=load_output_gate(facts, claims, number, traits),
         clamp=traits.clamp,
         scale=traits.attention_scale,
         window=traits.window_of(number),

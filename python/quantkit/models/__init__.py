@@ -41,6 +41,7 @@ from .llamacpp_classes import REFUSED, architecture_of
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
 from .mpt import Mpt
+from .muse_glimmer import MuseGlimmer
 from .olmo import Olmo, Olmo2, Olmo3
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
@@ -97,6 +98,7 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    MuseGlimmer(),
     MiniMaxM2(),
     DeepseekV2(),
     DeepseekV3(),
