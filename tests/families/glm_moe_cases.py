@@ -33,6 +33,16 @@ LATENT = {
     "n_shared_experts": 1,
 }
 
+VISION = {
+    "depth": 1,
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_heads": 2,
+    "out_hidden_size": 64,
+    "patch_size": 2,
+    "image_size": 8,
+}
+
 
 def with_predictor(n_layers: int, width: int = 64) -> Callable[[Arrays], Arrays]:
     """Adds a layer that predicts the token after the next: a copy of the last one."""
@@ -106,15 +116,7 @@ GLM_MOES = (
                     "mrope_section": [1, 1, 2],
                 },
             },
-            "vision_config": {
-                "depth": 1,
-                "hidden_size": 16,
-                "intermediate_size": 16,
-                "num_heads": 2,
-                "out_hidden_size": 64,
-                "patch_size": 2,
-                "image_size": 8,
-            },
+            "vision_config": VISION,
         },
     ),
     Case(
@@ -150,5 +152,25 @@ GLM_MOES = (
         },
         rename=with_predictor(3),
         added={"deepseek2.expert_gating_func": uint32(2)},
+    ),
+    Case(
+        "glm-ocr",
+        "GlmOcrForConditionalGeneration",
+        {
+            "text_config": {
+                **SIZES,
+                "head_dim": 24,
+                "num_hidden_layers": 2,
+                "num_nextn_predict_layers": 1,
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 500.0,
+                    "partial_rotary_factor": 1.0,
+                    "mrope_section": [2, 4, 6],
+                },
+            },
+            "vision_config": VISION,
+        },
+        rename=with_predictor(2),
     ),
 )

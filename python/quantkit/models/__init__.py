@@ -27,7 +27,7 @@ from .exaone4 import Exaone4
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
-from .glm import ChatGlm, Glm, Glm4
+from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
 from .glm_latent import Glm4MoeLite
 from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
 from .gpt2 import GPT2
@@ -87,6 +87,8 @@ FAMILIES: tuple[Family, ...] = (
     Glm(),
     ChatGlm(),
     Glm4(),
+    Glm4v(),
+    GlmOcr(),
     Glm4Moe(),
     Glm4vMoe(),
     SolarOpen(),
