@@ -18,6 +18,7 @@ from quantkit.models import FAMILIES, settled
 from quantkit.models.config_keys import KINDS, checked_config
 from quantkit.sources.checkpoint import CheckpointSource
 
+from .families.case import without
 from .families.cases import CASES, Case
 from .families.describe import described_metadata
 from .families.stored import checkpoint, fixture
@@ -41,9 +42,9 @@ def fields(config: dict[str, Any], **changed: Any) -> dict[str, Field]:
 
 
 def config_of(case: Case) -> dict[str, Any]:
-    """The config of a case as transformers wrote it."""
+    """The config of a case as transformers wrote it, with all keys at the top."""
     stored = fixture(case)["config"]
-    return {**stored, **stored.get("text_config", {})}
+    return without("text_config")({**stored, **stored.get("text_config", {})})
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in CASES])

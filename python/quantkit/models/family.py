@@ -220,7 +220,8 @@ class Family:
         If the output head is tied and not stored, GGUF readers use the embedding.  A
         stored head is kept, as in llama.cpp.
         """
-        check_biases(config, stored)
+        own = [name for name in stored if not self._is_foreign(name)]
+        check_biases(config, own)
         is_tied = config.get("tie_word_embeddings", False)
         if is_tied and self.drops_tied_head:
             check_tied_head(stored)
