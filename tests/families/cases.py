@@ -10,6 +10,7 @@ from .glm_cases import GLMS
 from .gpt_cases import GPTS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
+from .minimax_cases import MINIMAXES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .stablelm_cases import STABLELMS
@@ -82,4 +83,5 @@ CASES: tuple[Case, ...] = (
     *GLMS,
     *GPTS,
     *DEEPSEEKS,
+    *MINIMAXES,
 )

@@ -131,6 +131,13 @@ HARMLESS_OF = {
             LABEL,
         ),
     },
+    "MiniMaxM2ForCausalLM": {
+        **dict.fromkeys(
+            ["mtp_transformer_layers", "num_mtp_modules", "use_mtp"],
+            "the layers after the last are not written",
+        ),
+        "shared_moe_mode": "for a shared expert, and there is none",
+    },
     "MistralForCausalLM": {"sliding_window": WINDOW},
     "MixtralForCausalLM": {"sliding_window": WINDOW},
     "QWenLMHeadModel": {

@@ -37,6 +37,7 @@ from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
 from .minicpm import MiniCPM
+from .minimax import MiniMaxM2
 from .mpt import Mpt
 from .olmo import Olmo, Olmo2, Olmo3
 from .phi import Phi, Phi3
@@ -91,6 +92,7 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    MiniMaxM2(),
     DeepseekV2(),
     DeepseekV3(),
 )
