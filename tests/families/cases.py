@@ -7,6 +7,7 @@ from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
+from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
@@ -81,6 +82,7 @@ CASES: tuple[Case, ...] = (
     *OLMOS,
     *STABLELMS,
     *GLMS,
+    *GLM_MOES,
     *GPTS,
     *DEEPSEEKS,
     *MINIMAXES,

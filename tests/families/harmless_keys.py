@@ -91,6 +91,7 @@ HARMLESS_OF = {
         "_sliding_window_pattern": LISTED,
         "sliding_window_pattern": LISTED,
     },
+    "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",
     },

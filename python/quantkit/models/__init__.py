@@ -28,6 +28,7 @@ from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
 from .glm import ChatGlm, Glm, Glm4
+from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
 from .gpt2 import GPT2
 from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
@@ -84,6 +85,9 @@ FAMILIES: tuple[Family, ...] = (
     Glm(),
     ChatGlm(),
     Glm4(),
+    Glm4Moe(),
+    Glm4vMoe(),
+    SolarOpen(),
     Cohere(),
     GPT2(),
     GPTNeoX(),

@@ -241,6 +241,10 @@ class Family:
         """The number of experts in a layer."""
         return int(required(config, *EXPERTS["expert_count"]))
 
+    def n_blocks(self, config: Config) -> int:
+        """The number of layers, with those that only predict further tokens."""
+        return n_layers(config)
+
     def gguf_name(self, source: str, config: Config) -> str:
         """The GGUF name of a checkpoint tensor.
 
@@ -251,11 +255,11 @@ class Family:
         name = self.outer.get(module)
         if match := self.layer.fullmatch(module):
             number, part = match.groups()
-            if int(number) < n_layers(config) and part in self.inner:
+            if int(number) < self.n_blocks(config) and part in self.inner:
                 name = f"blk.{number}.{self.inner[part]}"
         if name is None or kind not in ("weight", "bias"):
             layer = int(match[1]) if match else None
-            raise unknown_tensor(source, layer, n_layers(config), self.name)
+            raise unknown_tensor(source, layer, self.n_blocks(config), self.name)
         return f"{name}.{kind}"
 
     def load(self, facts: Facts, claims: Claims) -> Model:
