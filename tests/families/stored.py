@@ -17,7 +17,7 @@ from quantkit.sources.checkpoint import CheckpointSource
 from .case import Case, without
 from .checkpoints import weights, write_checkpoint
 
-__all__ = ["FIXTURES", "checkpoint", "fixture", "known_logits", "logits_of"]
+__all__ = ["FIXTURES", "checkpoint", "fixture", "known_logits", "logits_of", "text_of"]
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "families"
 LAYER = re.compile(r"\.layers\.(\d+)\.")
@@ -26,6 +26,12 @@ LAYER = re.compile(r"\.layers\.(\d+)\.")
 def fixture(case: Case) -> dict[str, Any]:
     """What transformers and llama.cpp's converter write for a case."""
     return json.loads((FIXTURES / f"{case.name}.json").read_text())
+
+
+def text_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The text model's part of a config, which may be the whole."""
+    config = config.get("thinker_config", config)
+    return config.get("text_config", config)
 
 
 def known_logits(case: Case) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

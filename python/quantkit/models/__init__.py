@@ -42,6 +42,7 @@ from .olmo import Olmo, Olmo2, Olmo3
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen_moe import Qwen2Moe, Qwen3Moe
+from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
@@ -63,6 +64,11 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3(),
     Qwen2Moe(),
     Qwen3Moe(),
+    Qwen2VL(),
+    Qwen2Omni(),
+    Qwen3VL(),
+    Qwen3VLMoe(),
+    Qwen3OmniMoe(),
     SmolLM3(),
     Granite(),
     MiniCPM(),

@@ -54,7 +54,7 @@ ROPE_KINDS = {
     **_each(number(0, MAX_F32), "mscale mscale_all_dim"),
     **_each(list_of(POSITIVE), "short_factor long_factor"),
     **_each(list_of(COUNT), "mrope_section"),
-    **_each(FLAG, "truncate"),
+    **_each(FLAG, "truncate mrope_interleaved"),
 }
 """Keys inside `rope_parameters` and `rope_scaling`."""
 
@@ -66,6 +66,11 @@ MPT_KINDS = {
     **_each(integer(-1), "sliding_window_size"),
 }
 """Keys inside MPT's `attn_config`."""
+
+VISION_KINDS = {
+    **_each(list_of(COUNT), "deepstack_visual_indexes"),
+}
+"""Keys inside `vision_config` that the text model's metadata needs."""
 
 KINDS = {
     **_each(list_of(TEXT), "architectures layer_types"),
@@ -120,7 +125,7 @@ KINDS = {
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
     **_each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
     **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
-    **_each(OBJECT, "text_config quantization_config"),
+    **_each(OBJECT, "text_config vision_config quantization_config"),
 }
 """Key -> what its value may be; null means that the key has no value."""
 
@@ -134,6 +139,7 @@ INSIDE = {
     "attn_config": MPT_KINDS,
     "rope_parameters": ROPE_KINDS,
     "rope_scaling": ROPE_KINDS,
+    "vision_config": VISION_KINDS,
 }
 BY_LAYER_TYPE = ("full_attention", "sliding_attention")
 
