@@ -18,6 +18,7 @@ from .muse_cases import MUSES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .qwen_cases import QWEN_HYBRIDS
+from .qwen_vl_cases import QWEN_VLS
 from .stablelm_cases import STABLELMS
 
 __all__ = ["CASES", "Case"]
@@ -80,6 +81,7 @@ CASES: tuple[Case, ...] = (
     *LLAMAS,
     *QWENS,
     *QWEN_HYBRIDS,
+    *QWEN_VLS,
     *LLAMA_RELATIVES,
     *GEMMAS,
     *PHIS,

@@ -18,11 +18,21 @@ BEYOND = "changes only texts beyond the context, like llama.cpp's converter says
 WINDOW = "readers use full attention; the class's documentation says so"
 WITH_WINDOW = "read with the other keys of windows; see test_config_keys.py"
 HEAD = "a stored head counts, whatever the flag; without one, it is read"
+IMAGES = "positions in images; in a text all are alike"
 LISTED = "layer_types counts"
 
 WINDOWS = dict.fromkeys(
     ["layer_types", "max_window_layers", "sliding_window", "use_sliding_window"],
     WITH_WINDOW,
+)
+MODALITIES = dict.fromkeys(
+    [
+        "image_token_id",
+        "video_token_id",
+        "vision_end_token_id",
+        "vision_start_token_id",
+    ],
+    "where images enter; texts have none",
 )
 HARMLESS = {
     "attention_bias": TENSORS,
@@ -44,6 +54,8 @@ HARMLESS = {
     "pretraining_tp": "the same product, cut into pieces",
     "resid_pdrop": TRAINING,
     "residual_dropout": TRAINING,
+    "rope_parameters.mrope_interleaved": IMAGES,
+    "rope_scaling.mrope_interleaved": IMAGES,
     "router_aux_loss_coef": TRAINING,
     "router_jitter_noise": TRAINING,
     "tie_word_embeddings": HEAD,
@@ -154,10 +166,20 @@ HARMLESS_OF = {
     },
     "Qwen2ForCausalLM": WINDOWS,
     "Qwen2MoeForCausalLM": WINDOWS,
+    "Qwen2VLForConditionalGeneration": {
+        **dict.fromkeys(
+            ["max_window_layers", "sliding_window", "use_sliding_window"], WITH_WINDOW
+        ),
+        **MODALITIES,
+    },
+    "Qwen2_5OmniModel": WINDOWS,
+    "Qwen2_5_VLForConditionalGeneration": WINDOWS,
     "Qwen3ForCausalLM": WINDOWS,
     "Qwen3MoeForCausalLM": dict.fromkeys(
         ["sliding_window", "use_sliding_window"], WITH_WINDOW
     ),
+    "Qwen3OmniMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
+    "Qwen3VLMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
     "SmolLM3ForCausalLM": {
         "layer_types": WITH_WINDOW,
         "no_rope_layer_interval": "no_rope_layers counts",

@@ -46,6 +46,7 @@ HARMLESS = {
     "expert_group_count": "without effect in families without experts",
     "expert_group_used_count": "without effect in families without experts",
     "expert_used_count": "without effect in families without experts",
+    "n_deepstack_layers": "where images enter; texts have none",
     "pooling_type": "for the outputs of embedding models",
     "rope.dimension_sections": "positions in images; in a text all are alike",
     "rope.scaling.finetuned": "information, except in Granite, which reads it",
@@ -88,6 +89,7 @@ HARMLESS_IN = {
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,
+    "qwen3vlmoe": NO_DENSE_PART,
 }
 """Architecture -> the same for this architecture only."""
 

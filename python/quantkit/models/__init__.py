@@ -48,6 +48,7 @@ from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen_moe import Qwen2Moe, Qwen3Moe
 from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
+from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
@@ -72,6 +73,11 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3Next(),
     Qwen35(),
     Qwen35Moe(),
+    Qwen2VL(),
+    Qwen2Omni(),
+    Qwen3VL(),
+    Qwen3VLMoe(),
+    Qwen3OmniMoe(),
     SmolLM3(),
     Granite(),
     MiniCPM(),

@@ -74,6 +74,10 @@ LINEAR_KINDS = {
     **_each(SIZE, "head_dim num_heads short_conv_kernel_size"),
 }
 """Keys inside `linear_attn_config`."""
+VISION_KINDS = {
+    **_each(list_of(COUNT), "deepstack_visual_indexes"),
+}
+"""Keys inside `vision_config` that the text model's metadata needs."""
 
 KINDS = {
     **_each(list_of(TEXT), "architectures layer_types mlp_layer_types"),
@@ -147,6 +151,8 @@ KINDS = {
     **_each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
     **_each(OBJECT, "rope_parameters rope_scaling attn_config linear_attn_config"),
     **_each(OBJECT, "text_config quantization_config"),
+    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
+    **_each(OBJECT, "text_config vision_config quantization_config"),
 }
 """Key -> what its value may be; null means that the key has no value."""
 
@@ -161,6 +167,7 @@ INSIDE = {
     "linear_attn_config": LINEAR_KINDS,
     "rope_parameters": ROPE_KINDS,
     "rope_scaling": ROPE_KINDS,
+    "vision_config": VISION_KINDS,
 }
 BY_LAYER_TYPE = ("full_attention", "sliding_attention")
 

@@ -33,7 +33,8 @@ SYNONYMS = (
     ("scoring_func", "score_func", "score_function", "expert_selection_fn"),
 )
 OUTER = (
-    *("architectures", "model_type", "text_config", "quantization_config"),
+    *("architectures", "model_type", "quantization_config"),
+    *("text_config", "vision_config"),
     *("tie_word_embeddings", "vocab_size", "padded_vocab_size"),
     *("bos_token_id", "eos_token_id", "pad_token_id"),
 )

@@ -22,6 +22,7 @@ from ..gguf.keys import Field
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
 from .config_biases import check_biases
 from .config_relations import LAYER_TYPES
+from .other_parts import has_other_parts, is_other_part
 from .rope_check import check_rotary
 from .tied_head import check_tied_head
 from .unknown_tensors import unknown_tensor
@@ -200,7 +201,7 @@ class Family:
         """
         mixtures: dict[str, dict[str, LazyTensor]] = {}
         for source, tensor in stored.items():
-            if source.endswith(self.skipped) or self._is_foreign(source):
+            if source.endswith(self.skipped) or self._is_foreign(source, config):
                 continue
             for old, new in (*WRAPPED, *self.renames):
                 source = source.replace(old, new)
@@ -232,7 +233,7 @@ class Family:
         If the output head is tied and not stored, GGUF readers use the embedding.  A
         stored head is kept, as in llama.cpp.
         """
-        own = [name for name in stored if not self._is_foreign(name)]
+        own = [name for name in stored if not self._is_foreign(name, config)]
         check_biases(config, own)
         is_tied = config.get("tie_word_embeddings", False)
         if is_tied and self.drops_tied_head:
@@ -287,7 +288,9 @@ class Family:
             f"them: {self.not_run}"
         )
 
-    def _is_foreign(self, source: str) -> bool:
+    def _is_foreign(self, source: str, config: Config) -> bool:
+        if has_other_parts(config) and is_other_part(source):
+            return True
         return any(part in source for part in self.foreign)
 
     def _expert(self, module: str) -> re.Match[str] | None:

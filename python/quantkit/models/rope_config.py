@@ -75,6 +75,8 @@ def rope_parameters(config: Config) -> dict[str, Any]:
     """
     given = _stated(config)
     kind = given.get("rope_type") or given.get("type") or "default"
+    if kind == "mrope":  # sections and no scaling, as older configs say
+        kind = "default"
     if kind not in KNOWN_SCALINGS:
         raise UnsupportedModelError(
             f"config.json has rope scaling {kind!r}; "
