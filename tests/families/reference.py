@@ -166,7 +166,7 @@ def describe_gguf(path: Path) -> dict[str, Any]:
 def _predicts_further(folder: Path) -> bool:
     """Whether a checkpoint has layers that predict further tokens."""
     with safe_open(folder / "model.safetensors", "np") as file:
-        return any("mtp." in name for name in file.keys())
+        return any("mtp." in name for name in file.keys())  # noqa: SIM118
 
 
 def _write_vocabulary(folder: Path, hparams: dict[str, Any]) -> None:
