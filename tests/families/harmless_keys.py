@@ -47,6 +47,7 @@ HARMLESS = {
     "eos_token_id": TOKENIZER,
     "hidden_dropout": TRAINING,
     "initializer_range": TRAINING,
+    "mamba_ssm_dtype": RUNTIME,
     "mlp_bias": TENSORS,
     "model_type": LABEL,
     "output_router_logits": RUNTIME,

@@ -10,7 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .case import SIZES, Case
+import numpy as np
+
+from .case import SIZES, Case, without
 from .checkpoints import Arrays, weights
 
 __all__ = ["QWEN_HYBRIDS"]
@@ -28,6 +30,8 @@ EXPERTS = {
     "num_experts": 5,
     "num_experts_per_tok": 2,
 }
+OF_EXPERTS = {k: v for k, v in SIZES.items() if k != "intermediate_size"}
+EXPERT = re.compile(r"(.+\.experts\.)(\d+)\.(\w+)\.weight")
 MIXED = ["linear_attention", "full_attention", "linear_attention"]
 VISION = {
     "depth": 1,
@@ -88,6 +92,28 @@ def published(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def fused(arrays: Arrays) -> Arrays:
+    """A checkpoint with the experts of a layer in two tensors."""
+    stacks: dict[str, dict[int, Any]] = {}
+    rest = {}
+    for name, array in arrays.items():
+        if match := EXPERT.fullmatch(name):
+            stack = stacks.setdefault(f"{match[1]}{match[3]}", {})
+            stack[int(match[2])] = array
+        else:
+            rest[name] = array
+    whole = {
+        name: np.stack([stack[i] for i in range(len(stack))])
+        for name, stack in stacks.items()
+    }
+    for name in [name for name in whole if name.endswith("gate_proj")]:
+        up = whole.pop(name.replace("gate_proj", "up_proj"))
+        gate = whole.pop(name)
+        both = np.concatenate([gate, up], axis=1)
+        whole[name.replace("gate_proj", "gate_up_proj")] = both
+    return rest | whole
+
+
 QWEN_HYBRIDS = (
     Case(
         "qwen3.5",
@@ -100,8 +126,8 @@ QWEN_HYBRIDS = (
         {
             "text_config": {
                 **SIZES,
-                "num_hidden_layers": 2,
                 **DELTA,
+                "num_hidden_layers": 2,
                 "layer_types": MIXED[:2],
                 "linear_num_value_heads": 2,
                 "linear_conv_kernel_dim": 3,
@@ -112,6 +138,51 @@ QWEN_HYBRIDS = (
             "vocab_size": SIZES["vocab_size"],
         },
         config_of=published,
+        rename=with_predictor(64, 1),
+    ),
+    Case(
+        "qwen3.5-moe",
+        "Qwen3_5MoeForCausalLM",
+        {**OF_EXPERTS, **DELTA, **EXPERTS, "layer_types": MIXED},
+    ),
+    Case(
+        "qwen3.5-moe-published",
+        "Qwen3_5MoeForConditionalGeneration",
+        {
+            "text_config": {
+                **OF_EXPERTS,
+                **DELTA,
+                **EXPERTS,
+                "num_hidden_layers": 2,
+                "layer_types": MIXED[:2],
+                "rope_parameters": SECTIONED,
+            },
+            "vision_config": VISION,
+            "vocab_size": SIZES["vocab_size"],
+        },
+        config_of=published,
+        rename=lambda arrays: with_predictor(64, 1)(fused(arrays)),
+    ),
+    Case(
+        "qwen3next",
+        "Qwen3NextForCausalLM",
+        {**SIZES, **DELTA, **EXPERTS, "layer_types": MIXED},
+    ),
+    Case(
+        "qwen3next-published",
+        "Qwen3NextForCausalLM",
+        {
+            **SIZES,
+            **DELTA,
+            **EXPERTS,
+            "num_hidden_layers": 2,
+            "full_attention_interval": 2,
+            "linear_num_value_heads": 2,
+        },
+        config_of=lambda config: {
+            **without("layer_types")(config),
+            "full_attention_interval": 2,
+        },
         rename=with_predictor(64, 1),
     ),
 )

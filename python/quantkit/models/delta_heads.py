@@ -69,8 +69,8 @@ class DeltaHeads:
     def round_values(self, size: int) -> Index:
         """Where GGUF's values are in the checkpoint, `size` numbers for each head."""
         grouped = np.arange(self.n_values * size).reshape(self.n_keys, -1, size)
-        order: Index = grouped.swapaxes(0, 1).ravel()
-        return order
+        index: Index = grouped.swapaxes(0, 1).ravel()
+        return index
 
     def round_channels(self) -> Index:
         """The same for queries, keys and values together; only values move."""

@@ -12,19 +12,26 @@ others in GGUF, and readers do not run them for perplexity.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor, plus, reshaped, taken
 from ..checkpoint.lazy_state import columns_taken, decay_rates
+from ..forward.attention import load_attention
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
+from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
+from ..forward.gated_delta import load_gated_delta, recurrent_layers
+from ..forward.layer import Mixer
 from ..forward.layout import Layout
+from ..forward.traits import Traits
 from ..gguf.keys import Field, ValueType, array, uint32
 from .config import head_size, n_layers, required
 from .delta_heads import DeltaHeads, check_delta_heads
 from .family import SILU, Named, Tensors
 from .next_tokens import PREDICTORS, in_layers, n_predictors
+from .qwen import Qwen2
 from .qwen_moe import Qwen2Moe
 from .rope_config import rope_parameters, rotated_size
 
@@ -190,7 +197,20 @@ class Qwen3Next(Qwen2Moe):
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        raise NotImplementedError
+        is_recurrent = recurrent_layers(facts)
+
+        def mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mixer:
+            if not is_recurrent(number):
+                return load_attention(facts, claims, number, traits)
+            return load_gated_delta(
+                facts, claims, number, traits, goes_round=self.goes_round
+            )
+
+        return load_decoder(facts, claims, self.traits(facts, claims), mixer)
+
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
+        """The traits of the forward pass."""
+        return replace(super().traits(facts, claims), gated=True)
 
 
 class Qwen35(Qwen3Next):
@@ -214,6 +234,10 @@ class Qwen35(Qwen3Next):
     experts: ClassVar = {}
     goes_round = True
 
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
+        """The traits of the forward pass."""
+        return replace(Qwen2.traits(self, facts, claims), gated=True)
+
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         fields = super().hyperparameters(config, file_type)
@@ -235,6 +259,10 @@ class Qwen35Moe(Qwen35):
     }
     inner: ClassVar = Qwen3Next.inner
     experts: ClassVar = Qwen3Next.experts
+
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
+        """The traits of the forward pass."""
+        return Qwen3Next.traits(self, facts, claims)
 
 
 def _n_rotated(config: Config) -> int:
