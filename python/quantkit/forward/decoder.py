@@ -106,9 +106,7 @@ def stack_parts(
             claims, layout.final_norm_name, width, traits, layout.final_norm
         ),
         "embedding_scale": traits.embedding_scale,
-        "embedding_norm": _norm(
-            claims, "token_embd_norm", width, traits, layout.embedding_norm
-        ),
+        "embedding_norm": _embedding_norm(claims, width, traits),
         "positions": _positions(facts, claims, layout.positions),
     }
 
