@@ -12,6 +12,8 @@
 #include "activations.h"
 #include "rotary.h"
 #include "softmax.h"
+#include "recurrence.h"
+#include "scan.h"
 
 #define OPS_JOIN(a, b) a##b
 #define OPS_SYMBOL(name) OPS_JOIN(qk_ops_, name)
@@ -33,6 +35,11 @@ const qk_ops OPS_SYMBOL(QK_OPS_NAME) = {
     .rotate = rotate,
     .add_logits = add_logits,
     .compare_logits = compare_logits,
+    .short_convolution = short_convolution,
+    .recurrence_workspace = recurrence_workspace,
+    .recur = recur,
+    .scan_workspace = scan_workspace,
+    .selective_scan = selective_scan,
 };
 
 #endif
