@@ -7,12 +7,14 @@ from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
+from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .kimi_cases import KIMIS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
 from .mimo_cases import MIMOS
 from .minimax_cases import MINIMAXES
+from .muse_cases import MUSES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .stablelm_cases import STABLELMS
@@ -83,6 +85,8 @@ CASES: tuple[Case, ...] = (
     *OLMOS,
     *STABLELMS,
     *GLMS,
+    *GLM_MOES,
+    *MUSES,
     *GPTS,
     *DEEPSEEKS,
     *MIMOS,

@@ -91,6 +91,8 @@ HARMLESS_OF = {
         "_sliding_window_pattern": LISTED,
         "sliding_window_pattern": LISTED,
     },
+    "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
+    "Glm4MoeLiteForCausalLM": {"qk_head_dim": DERIVED},
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",
     },

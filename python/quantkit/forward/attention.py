@@ -12,6 +12,7 @@ from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
 from .layers import Linear, Norm
+from .output_gate import OutputGate, load_output_gate
 from .rotary import Rotary
 from .sizes import Size
 from .traits import Traits
@@ -30,6 +31,7 @@ class Attention:
         norm_after_rotary: whether these norms come after the rotation.
         rotary: the rotation angles; None: this layer does not rotate.
         interleaved: which components rotate together; see `ops.turn`.
+        gate: multiplies the outputs of heads; None: there is none.
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
         value_scale: multiplies the values, and so the output; llama.cpp scales the
             latter, so that the output projection gets the same inputs.
@@ -46,6 +48,7 @@ class Attention:
     norm_after_rotary: bool = False
     rotary: Rotary | None = None
     interleaved: bool = False
+    gate: OutputGate | None = None
     clamp: float | None = None
     value_scale: float = 1.0
     scale: float | None = None
@@ -73,6 +76,8 @@ class Attention:
             slopes=self.slopes,
             sinks=self.sinks,
         )
+        if self.gate is not None:
+            mixed = self.gate(mixed, shared)
         y = self.output(mixed)
         return y if self.value_scale == 1 else y * np.float32(self.value_scale)
 
@@ -146,6 +151,7 @@ def load_attention(
         norm_after_rotary=traits.norm_after_rotary,
         rotary=traits.rotary_of(number),
         interleaved=traits.interleaved,
+        gate=load_output_gate(facts, claims, number, traits),
         clamp=traits.clamp,
         value_scale=traits.value_scale,
         scale=traits.attention_scale,

@@ -27,7 +27,9 @@ from .exaone4 import Exaone4
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
-from .glm import ChatGlm, Glm, Glm4
+from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
+from .glm_latent import Glm4MoeLite
+from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
 from .gpt2 import GPT2
 from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
@@ -40,6 +42,7 @@ from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
 from .mpt import Mpt
+from .muse_glimmer import MuseGlimmer
 from .olmo import Olmo, Olmo2, Olmo3
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
@@ -85,6 +88,11 @@ FAMILIES: tuple[Family, ...] = (
     Glm(),
     ChatGlm(),
     Glm4(),
+    Glm4v(),
+    GlmOcr(),
+    Glm4Moe(),
+    Glm4vMoe(),
+    SolarOpen(),
     Cohere(),
     GPT2(),
     GPTNeoX(),
@@ -94,9 +102,11 @@ FAMILIES: tuple[Family, ...] = (
     Starcoder2(),
     GptOss(),
     MiMoV2(),
+    MuseGlimmer(),
     MiniMaxM2(),
     DeepseekV2(),
     DeepseekV3(),
+    Glm4MoeLite(),
 )
 
 ROTATED = "prism.hadamard."
@@ -167,7 +177,7 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
     check_synonyms(stated)
     check_sizes(stated, longest)
     complete = family.complete(stated)
-    check_relations(complete)
+    check_relations(complete, family.layer_types)
     return family, complete
 
 
