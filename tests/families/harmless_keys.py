@@ -150,6 +150,8 @@ HARMLESS_OF = {
             LABEL,
         ),
     },
+    "MiMoV2FlashForCausalLM": {"attention_chunk_size": "the class does not read it"},
+    "MiMoV2ForCausalLM": {"attention_chunk_size": "the class does not read it"},
     "MiniMaxM2ForCausalLM": {
         **dict.fromkeys(
             ["mtp_transformer_layers", "num_mtp_modules", "use_mtp"],
