@@ -12,6 +12,7 @@ from .gpt_cases import GPTS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
 from .minimax_cases import MINIMAXES
+from .moe_cases import MOES
 from .muse_cases import MUSES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
@@ -84,6 +85,7 @@ CASES: tuple[Case, ...] = (
     *STABLELMS,
     *GLMS,
     *GLM_MOES,
+    *MOES,
     *MUSES,
     *GPTS,
     *DEEPSEEKS,

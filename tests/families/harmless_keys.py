@@ -103,6 +103,10 @@ HARMLESS_OF = {
         "num_experts": "the class is dense",
         "rope_scaling.factor": "with alpha, it is not read",
     },
+    "HunYuanMoEV1ForCausalLM": {
+        "sep_token_id": TOKENIZER,
+        "rope_scaling.factor": "with alpha, it is not read",
+    },
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",
