@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..errors import UnsupportedModelError
@@ -33,13 +32,13 @@ class HunYuanMoe(HunYuanDense):
 
     name = "hunyuan-moe"
     hf_classes = ("HunYuanMoEV1ForCausalLM",)
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults: ClassVar[dict[str, Any]] = {
         **HunYuanDense.defaults,
         "num_experts": 1,
         "moe_topk": 1,
         "num_shared_expert": 1,
     }
-    assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    assumed: ClassVar[dict[str, tuple[Any, ...]]] = {
         **HunYuanDense.assumed,
         "moe_layer_num_skipped": (0,),
         "use_mixed_mlp_moe": (True,),
