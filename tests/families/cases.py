@@ -14,6 +14,7 @@ from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
 from .mimo_cases import MIMOS
 from .minimax_cases import MINIMAXES
+from .moe_cases import MOES
 from .muse_cases import MUSES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
@@ -90,6 +91,7 @@ CASES: tuple[Case, ...] = (
     *STABLELMS,
     *GLMS,
     *GLM_MOES,
+    *MOES,
     *MUSES,
     *GPTS,
     *DEEPSEEKS,

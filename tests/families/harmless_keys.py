@@ -116,6 +116,10 @@ HARMLESS_OF = {
         "num_experts": "the class is dense",
         "rope_scaling.factor": "with alpha, it is not read",
     },
+    "HunYuanMoEV1ForCausalLM": {
+        "sep_token_id": TOKENIZER,
+        "rope_scaling.factor": "with alpha, it is not read",
+    },
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
     "KimiK25ForConditionalGeneration": {
         "num_nextn_predict_layers": "the layers after the last are not written",

@@ -85,6 +85,9 @@ HARMLESS_IN = {
     "gpt-oss": NO_DENSE_PART,
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
+    "hunyuan-moe": {
+        "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
+    },
     "minimax-m2": NO_DENSE_PART,
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,

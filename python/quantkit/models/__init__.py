@@ -23,6 +23,7 @@ from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
 from .ernie4_5 import Ernie45
+from .ernie_moe import Ernie45Moe
 from .exaone4 import Exaone4
 from .falcon import Falcon
 from .family import Family
@@ -35,6 +36,7 @@ from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
 from .hunyuan import HunYuanDense
+from .hunyuan_moe import HunYuanMoe
 from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
@@ -44,11 +46,13 @@ from .minimax import MiniMaxM2
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
 from .olmo import Olmo, Olmo2, Olmo3
+from .olmoe import Olmoe
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen_moe import Qwen2Moe, Qwen3Moe
 from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
 from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
+from .seed_oss import SeedOss
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
@@ -84,8 +88,10 @@ FAMILIES: tuple[Family, ...] = (
     InternLM2(),
     Baichuan(),
     Ernie45(),
+    Ernie45Moe(),
     Exaone4(),
     HunYuanDense(),
+    HunYuanMoe(),
     Gemma(),
     Gemma2(),
     Gemma3(),
@@ -95,6 +101,8 @@ FAMILIES: tuple[Family, ...] = (
     Olmo(),
     Olmo2(),
     Olmo3(),
+    Olmoe(),
+    SeedOss(),
     Glm(),
     ChatGlm(),
     Glm4(),

@@ -27,7 +27,16 @@ from .rope_check import check_rotary
 from .tied_head import check_tied_head
 from .unknown_tensors import unknown_tensor
 
-__all__ = ["DECODER_LAYER", "DECODER_TENSORS", "SILU", "Family", "Named", "Tensors"]
+__all__ = [
+    "DECODER_LAYER",
+    "DECODER_TENSORS",
+    "EXPERT_MATRICES",
+    "SHARED_EXPERTS",
+    "SILU",
+    "Family",
+    "Named",
+    "Tensors",
+]
 
 Tensors = Mapping[str, LazyTensor]
 Named = tuple[str, LazyTensor]
@@ -50,6 +59,17 @@ DECODER_LAYER = {
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
+}
+EXPERT_MATRICES = {
+    "down_proj": "ffn_down_exps",
+    "gate_proj": "ffn_gate_exps",
+    "up_proj": "ffn_up_exps",
+}
+"""The matrices of experts, in the order of llama.cpp's converter."""
+SHARED_EXPERTS = {
+    "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_experts.up_proj": "ffn_up_shexp",
+    "mlp.shared_experts.down_proj": "ffn_down_shexp",
 }
 # Old checkpoints store these tensors, which can be computed from the config.
 COMPUTED = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
