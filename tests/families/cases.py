@@ -10,6 +10,7 @@ from .glm_cases import GLMS
 from .gpt_cases import GPTS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
+from .mistral_cases import MISTRALS
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .qwen_vl_cases import QWEN_VLS
@@ -75,6 +76,7 @@ CASES: tuple[Case, ...] = (
     *LLAMAS,
     *QWENS,
     *QWEN_VLS,
+    *MISTRALS,
     *LLAMA_RELATIVES,
     *GEMMAS,
     *PHIS,

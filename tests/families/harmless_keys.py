@@ -143,6 +143,8 @@ HARMLESS_OF = {
             LABEL,
         ),
     },
+    "Ministral3ForCausalLM": {"sliding_window": WINDOW},
+    "Mistral3ForConditionalGeneration": {"sliding_window": WINDOW},
     "MistralForCausalLM": {"sliding_window": WINDOW},
     "MixtralForCausalLM": {"sliding_window": WINDOW},
     "QWenLMHeadModel": {

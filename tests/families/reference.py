@@ -81,7 +81,8 @@ def llamacpp_gguf(
     _write_vocabulary(folder, hparams)
     cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
     model = cls(folder, types[outtype], out, hparams=hparams)
-    model.set_vocab = lambda: None
+    for part in {model, getattr(model, "impl", model)}:  # Mistral 3 has another inside
+        part.set_vocab = lambda: None
     if cls.__name__ in REPAIRS:
         REPAIRS[cls.__name__](model)
     model.write()

@@ -14,6 +14,7 @@ from .facts import Facts
 from .layers import Linear, Norm
 from .rotary import Rotary
 from .sizes import Size
+from .temperature import Temperature
 from .traits import Traits
 
 __all__ = ["Attention", "alibi_slopes", "load_attention"]
@@ -30,6 +31,7 @@ class Attention:
         norm_after_rotary: whether these norms come after the rotation.
         rotary: the rotation angles; None: this layer does not rotate.
         interleaved: which components rotate together; see `ops.turn`.
+        temperature: makes queries grow with their position.
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
@@ -44,6 +46,7 @@ class Attention:
     norm_after_rotary: bool = False
     rotary: Rotary | None = None
     interleaved: bool = False
+    temperature: Temperature | None = None
     clamp: float | None = None
     scale: float | None = None
     window: int | None = None
@@ -58,6 +61,8 @@ class Attention:
         q, k, v = (self._clamped(each(shared)) for each in (self.q, self.k, self.v))
         turns = None if self.rotary is None else self.rotary.turns(n)
         q = self._placed(q, self.q_norm, turns)
+        if self.temperature is not None:
+            q = self.temperature.applied(q)
         k = self._placed(k, self.k_norm, turns)
         v = v.reshape(n, k.shape[1], -1)
         mixed = ops.attention(
@@ -74,7 +79,7 @@ class Attention:
 
     def alone(self) -> Attention:
         """The same, with each position seeing only itself."""
-        return replace(self, window=1)
+        return replace(self, window=1, temperature=None)
 
     def _clamped(self, x: F32) -> F32:
         return x if self.clamp is None else np.clip(x, -self.clamp, self.clamp)
@@ -142,6 +147,7 @@ def load_attention(
         norm_after_rotary=traits.norm_after_rotary,
         rotary=traits.rotary_of(number),
         interleaved=traits.interleaved,
+        temperature=traits.temperature_of(number),
         clamp=traits.clamp,
         scale=traits.attention_scale,
         window=traits.window_of(number),
