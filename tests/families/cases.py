@@ -14,6 +14,7 @@ from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
 from .mimo_cases import MIMOS
 from .minimax_cases import MINIMAXES
+from .mistral_cases import MISTRALS
 from .moe_cases import MOES
 from .muse_cases import MUSES
 from .olmo_cases import OLMOS
@@ -83,6 +84,7 @@ CASES: tuple[Case, ...] = (
     *QWENS,
     *QWEN_HYBRIDS,
     *QWEN_VLS,
+    *MISTRALS,
     *LLAMA_RELATIVES,
     *GEMMAS,
     *PHIS,

@@ -15,6 +15,7 @@ from .layers import Linear, Norm
 from .output_gate import OutputGate, load_output_gate
 from .rotary import Rotary
 from .sizes import Size
+from .temperature import Temperature
 from .traits import Traits
 
 __all__ = ["Attention", "alibi_slopes", "load_attention"]
@@ -33,6 +34,7 @@ class Attention:
         interleaved: which components rotate together; see `ops.turn`.
         gate: multiplies the outputs of heads; None: there is none.
         gated: `q` gives, for each head, a query and a gate; see `Traits.gated`.
+        temperature: makes queries grow with their position.
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
         value_scale: multiplies the values, and so the output; llama.cpp scales the
             latter, so that the output projection gets the same inputs.
@@ -51,6 +53,7 @@ class Attention:
     interleaved: bool = False
     gate: OutputGate | None = None
     gated: bool = False
+    temperature: Temperature | None = None
     clamp: float | None = None
     value_scale: float = 1.0
     scale: float | None = None
@@ -70,6 +73,8 @@ class Attention:
             q, gate = both[:, :, 0], both[:, :, 1]
         turns = None if self.rotary is None else self.rotary.turns(n)
         q = self._placed(q, self.q_norm, turns)
+        if self.temperature is not None:
+            q = self.temperature.applied(q)
         k = self._placed(k, self.k_norm, turns)
         v = v.reshape(n, k.shape[1], -1)
         mixed = ops.attention(
@@ -89,7 +94,7 @@ class Attention:
 
     def alone(self) -> Attention:
         """The same, with each position seeing only itself."""
-        return replace(self, window=1)
+        return replace(self, window=1, temperature=None)
 
     def _clamped(self, x: F32) -> F32:
         return x if self.clamp is None else np.clip(x, -self.clamp, self.clamp)
@@ -160,6 +165,7 @@ def load_attention(
         interleaved=traits.interleaved,
         gate=load_output_gate(facts, claims, number, traits),
         gated=traits.gated,
+        temperature=traits.temperature_of(number),
         clamp=traits.clamp,
         value_scale=traits.value_scale,
         scale=traits.attention_scale,

@@ -9,6 +9,7 @@ from .claims import Presence
 from .layout import Layout
 from .rotary import Rotary
 from .sizes import Size
+from .temperature import Temperature
 
 __all__ = ["Experts", "Traits", "nowhere"]
 
@@ -79,6 +80,8 @@ class Traits:
         norm_after_rotary: queries and keys are normalized after the rotation.
         window: the number of keys that a query sees in sliding-window layers.
         windowed: which layers have a sliding window.
+        temperature: makes queries grow with their position; None: they do not.
+        tempers: in which layers they do.
         attention_scale: multiplies the scores; None: 1 / sqrt(head size).
         attention_cap: soft cap of the scores.
         value_scale: multiplies the values.
@@ -107,6 +110,8 @@ class Traits:
     norm_after_rotary: bool = False
     window: int | None = None
     windowed: Callable[[int], bool] = field(default=nowhere)
+    temperature: Temperature | None = None
+    tempers: Callable[[int], bool] = field(default=_everywhere)
     attention_scale: float | None = None
     attention_cap: float | None = None
     value_scale: float = 1.0
@@ -123,6 +128,10 @@ class Traits:
     def window_of(self, layer: int) -> int | None:
         """How many keys a query of the layer sees; None: all up to its own."""
         return self.window if self.windowed(layer) else None
+
+    def temperature_of(self, layer: int) -> Temperature | None:
+        """What makes the layer's queries grow; None: nothing."""
+        return self.temperature if self.tempers(layer) else None
 
     def rotary_of(self, layer: int) -> Rotary | None:
         """The angles of the layer; None: it does not rotate."""

@@ -35,6 +35,9 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 }
 """Key -> the value that changes nothing, by the other metadata."""
 
+READ_BY = {"attention.temperature_scale": ("mistral3",)}
+"""Key -> the architectures that read it."""
+
 HARMLESS = {
     "attention.temperature_length": "without effect if `temperature_scale` is 0",
     "classifier.output_labels": "for the head of a classifier",
@@ -110,7 +113,7 @@ def refuse_unread_settings(facts: Facts) -> None:
     """
     for key, neutral in NEUTRAL.items():
         field = facts.metadata.get(facts.key(key))
-        if field is None:
+        if field is None or facts.name in READ_BY.get(key, ()):
             continue
         expected = neutral(facts)
         if field.type is ValueType.ARRAY or field.value != expected:

@@ -40,9 +40,11 @@ from .hunyuan_moe import HunYuanMoe
 from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
+from .llava import Llava
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
+from .mistral3 import Mistral3
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
 from .olmo import Olmo, Olmo2, Olmo3
@@ -69,6 +71,8 @@ __all__ = [
 FAMILIES: tuple[Family, ...] = (
     Llama(),
     Mixtral(),
+    Llava(),
+    Mistral3(),
     Qwen(),
     Qwen2(),
     Qwen3(),
@@ -151,17 +155,26 @@ def family_for_config(config: Config) -> Family:
         UnsupportedModelError: no family has that class.
     """
     classes = config.get("architectures") or ()
+    kind = str(config.get("model_type") or "")
     for name in classes:
         if name in BY_CLASS:
-            kind = str(config.get("model_type") or "")
-            if BY_TYPE.get(_type_of(kind), BY_CLASS[name]).name != BY_CLASS[name].name:
+            family = _of_class(name, kind)
+            if kind in family.model_types:
+                return family
+            if BY_TYPE.get(_type_of(kind), family).name != family.name:
                 raise CheckpointError(
                     f"config.json names the architecture {name!r}, but its model_type "
                     f"is {shown(kind)}, by which transformers would load another "
                     "model; correct the one that is wrong"
                 )
-            return BY_CLASS[name]
+            return family
     raise _unknown_class(", ".join(map(str, classes)) or "(none)")
+
+
+def _of_class(name: str, kind: str) -> Family:
+    """The family of a class, if it has several that of the model type `kind`."""
+    of_kind = (f for f in FAMILIES if name in f.hf_classes and kind in f.model_types)
+    return next(of_kind, BY_CLASS[name])
 
 
 def _unknown_class(given: str) -> UnsupportedModelError:

@@ -53,7 +53,7 @@ ROPE_KINDS = {
     **_each(POSITIVE, "factor alpha attention_factor attn_factor"),
     **_each(POSITIVE, "beta_fast beta_slow low_freq_factor high_freq_factor"),
     **_each(FINITE, "extrapolation_factor"),
-    **_each(number(0, MAX_F32), "mscale mscale_all_dim"),
+    **_each(number(0, MAX_F32), "mscale mscale_all_dim llama_4_scaling_beta"),
     **_each(list_of(POSITIVE), "short_factor long_factor"),
     **_each(list_of(COUNT), "mrope_section"),
     **_each(FLAG, "truncate mrope_interleaved"),

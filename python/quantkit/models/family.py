@@ -87,6 +87,8 @@ class Family:
     Attributes:
         name: `general.architecture`, such as "llama".
         hf_classes: the `architectures` entries of Hugging Face configs for this family.
+        model_types: the values of `model_type`, or of that of `text_config`, by which
+            families with the same class are told apart; empty: any.
         defaults: the config class's values for keys that config.json lacks.
             `default_theta` is the rotary base; None if transformers has no such class,
             because llama.cpp then writes no base.  A `num_key_value_heads` of None
@@ -115,6 +117,7 @@ class Family:
 
     name: ClassVar[str]
     hf_classes: ClassVar[tuple[str, ...]]
+    model_types: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[Mapping[str, Any]] = {}
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
     layer_types: ClassVar[tuple[str, ...]] = LAYER_TYPES
