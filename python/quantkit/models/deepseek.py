@@ -175,7 +175,13 @@ class DeepseekV2(Family):
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        traits = Traits(
+        return load_decoder(
+            facts, claims, self.traits(facts, claims), load_latent_attention
+        )
+
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
+        """The model's traits."""
+        return Traits(
             epsilon=facts.rms_epsilon,
             layout=self.layout,
             rotary=replace(Rotary.load(facts, claims, self.layout), magnitude=1.0),
@@ -190,20 +196,19 @@ class DeepseekV2(Family):
                 first=facts.count("leading_dense_block_count", 0),
             ),
         )
-        return load_decoder(facts, claims, traits, load_latent_attention)
 
 
 class DeepseekV3(DeepseekV2):
     """The same architecture in GGUF; the config class has other defaults."""
 
-    hf_classes = ("DeepseekV3ForCausalLM",)
+    hf_classes: ClassVar[tuple[str, ...]] = ("DeepseekV3ForCausalLM",)
     defaults: ClassVar = {
         "rms_norm_eps": 1e-6,
         "norm_topk_prob": True,
         "routed_scaling_factor": 2.5,
         "scoring_func": "sigmoid",
     }
-    assumed: ClassVar = {
+    assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **{k: v for k, v in DeepseekV2.assumed.items() if k != "norm_topk_prob"},
         "scoring_func": ("sigmoid",),
         "topk_method": ("noaux_tc",),
