@@ -68,7 +68,7 @@ LATENT = {
 INDEXED = {
     **LATENT,
     "index_n_heads": 8,
-    "index_head_dim": 32,
+    "index_head_dim": 128,
     "index_topk": 9,
 }
 
