@@ -80,6 +80,7 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
     "Exaone4ForCausalLM": {"sliding_window_pattern": LISTED},
     "FalconForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes 2048",

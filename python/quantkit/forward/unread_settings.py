@@ -70,12 +70,14 @@ NO_ROTATION = dict.fromkeys(
     ),
     "the architecture does not rotate queries and keys",
 )
+LATENT_VALUES = {
+    "attention.head_count_kv": "latent attention has as many as query heads",
+    "attention.value_length": "the size of the latent vector has its own key",
+}
 HARMLESS_IN = {
     "bloom": NO_ROTATION,
-    "deepseek2": {
-        "attention.head_count_kv": "latent attention has as many as query heads",
-        "attention.value_length": "the size of the latent vector has its own key",
-    },
+    "deepseek2": LATENT_VALUES,
+    "deepseek32": LATENT_VALUES,
     "ernie4_5": dict.fromkeys(
         (
             "expert_feed_forward_length",

@@ -88,6 +88,7 @@ KINDS = {
     **_each(SIZE, "multi_query_group_num head_dim kv_channels rotary_dim"),
     **_each(SIZE, "kv_lora_rank q_lora_rank"),
     **_each(SIZE, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
+    **_each(SIZE, "index_n_heads index_head_dim index_topk"),
     **_each(SIZE, "intermediate_size n_inner ffn_hidden_size hidden_dim"),
     **_each(SIZE, "prefix_dense_intermediate_size dense_intermediate_size"),
     **_each(SIZE, "moe_intermediate_size shared_expert_intermediate_size"),
@@ -165,6 +166,7 @@ KINDS = {
 WIDTHS = (
     *("hidden_size", "n_embd", "n_embed", "d_model", "head_dim", "kv_channels"),
     *("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"),
+    "index_head_dim",
 )
 """Keys whose value is at most the longest axis of a tensor."""
 
