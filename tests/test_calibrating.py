@@ -42,7 +42,7 @@ def test_the_held_out_error_is_that_of_outputs() -> None:
     source, types = model_and_types()
     sample = sample_of(source, [TEXT], 1024, TextOptions(ctx=64))
     model: Any = load_model(source, load_weights(source))
-    norm = model.layers[0].attention_norm
+    norm = model.layers[0].mixer_norm
     held = sample.chunks[sample.is_held_out]
     x = np.concatenate([norm(model.embedded(chunk))[1:] for chunk in held])
     tensor, type = source.tensors[name], types[name]

@@ -136,10 +136,10 @@ def test_granite_may_not_rotate(tmp_path: Path) -> None:
 def test_sliding_windows_may_have_their_own_base(name: str, tmp_path: Path) -> None:
     """By default they have that of the other layers."""
     opened = Opened(name, tmp_path)
-    base = opened.model().layers[0].attention.rotary.frequencies
+    base = opened.model().layers[0].mixer.rotary.frequencies
     other = opened.model(rope__freq_base_swa=float32(500.0))
-    assert np.array_equal(base, opened.model().layers[0].attention.rotary.frequencies)
-    assert not np.array_equal(base, other.layers[0].attention.rotary.frequencies)
+    assert np.array_equal(base, opened.model().layers[0].mixer.rotary.frequencies)
+    assert not np.array_equal(base, other.layers[0].mixer.rotary.frequencies)
 
 
 def test_a_fused_matrix_may_have_three_biases(tmp_path: Path) -> None:

@@ -12,16 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..forward.decoder import Decoder, Layer
+from ..forward.decoder import Decoder
+from ..forward.layer import Layer
 from .capturing import CapturedWeights, Part
 from .gathering import Gatherer, Lag
 from .parts import EXPERTS, Solver, router_of
-from .stages import Stage, passes, stages_of
+from .stages import passes, stages_of
 from .streams import Step, Stream, Wanted
 
 __all__ = ["LayerPass", "head_of"]
-
-ATTENTION_OUTPUT, DOWN = "attn_output.weight", "ffn_down.weight"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +96,8 @@ class LayerPass:
         for stage in stages_of(self.weights, step, streams[0], names):
             for parts in passes(self.weights, [stage], n_sums=2):
                 wanted = Wanted(self._with_routers(parts), stage.skipped)
-                lag = Lag(_lagging(layer, stage), layer.residual_scale)
+                lagging = [name for name in stage.tensors if name.endswith(layer.added)]
+                lag = Lag(lagging, layer.residual_scale)
                 gathered = self.gatherer.gather(step, wanted, streams, lag=lag)
                 self.solver.solve(parts, gathered)
             for name in stage.tensors:
@@ -116,19 +116,6 @@ class LayerPass:
         for name in names:
             if name not in self.solver.outcomes:
                 self.solver.keep_plain(name, "the model does not multiply by it")
-
-
-def _lagging(layer: Layer, stage: Stage) -> list[str]:
-    """The tensors of a stage whose outputs are added to the residual stream as such.
-
-    Only one for each step, since each makes up for a share of the lag.
-    """
-    ends = []
-    if layer.attention_out_norm is None and not layer.parallel:
-        ends.append(ATTENTION_OUTPUT)
-    if layer.feed_forward_out_norm is None:
-        ends.append(DOWN)
-    return [name for name in stage.tensors if name.endswith(tuple(ends) or ("\0",))]
 
 
 def head_of(model: Decoder) -> Step:

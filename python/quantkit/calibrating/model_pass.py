@@ -148,8 +148,9 @@ class ModelPass:
 
         If those of an earlier run are damaged, the first layer is the next one.
         """
-        width = self._model.embedding.shape[1]
-        shapes = (*self.sample.chunks.shape, width), (len(self.sample.alone), width)
+        columns = self._model.columns
+        sample = self.sample
+        shapes = (*sample.chunks.shape, columns), (len(sample.alone), columns)
         streams = self.store.streams(self.n_streams, *shapes)
         if self.store.n_done:
             if self.store.is_at(streams):

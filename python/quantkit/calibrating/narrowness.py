@@ -10,7 +10,8 @@ import numpy as np
 from ..errors import FormatError
 from ..execution.workers import Workers
 from ..forward.base import F32
-from ..forward.decoder import Decoder, Layer
+from ..forward.decoder import Decoder
+from ..forward.layer import Layer
 from ..gguf.source import ModelSource
 from ..inference.weights import load_model
 from ..tokens.options import TextOptions

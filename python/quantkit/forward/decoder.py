@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,88 +21,32 @@ from .base import F32, Matrix
 from .claims import Claims, Presence
 from .facts import Facts
 from .feed_forward import load_feed_forward
-from .layers import Head, Linear, Norm
+from .layer import Layer, Mixer, Part, Sequential
+from .layers import Head, Linear, Norm, normed
 from .sizes import Size
 from .traits import Traits
 
-__all__ = ["AttentionPart", "Decoder", "Layer", "load_decoder", "vocabulary_size"]
+__all__ = ["Decoder", "Opening", "load_decoder", "vocabulary_size"]
 
-Part = Callable[[F32], F32]
+MixerLoader = Callable[[Facts, Claims, int, Traits], Mixer | None]
+PartLoader = Callable[[Facts, Claims, int, Traits], Part | None]
+Wrap = Callable[[Sequential, int], Layer]
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 POSITIONS = "position_embd.weight"
 
 
-class AttentionPart(Protocol):
-    """The attention of a layer."""
+class Opening(Protocol):
+    """What makes the stream of the first layer of the embedded tokens.
 
-    def __call__(self, x: F32) -> F32:
-        """Normalized x [n, width] -> [n, width]."""
-
-    def alone(self) -> AttentionPart:
-        """The same, with each position seeing only itself."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer.
-
-    Attributes:
-        attention, feed_forward: its two parts.
-        attention_norm: the norm of attention's input; None: no norm.
-        attention_out_norm: the norm of attention's output.
-        feed_forward_norm, feed_forward_out_norm: the same for the feed-forward part.
-            With `parallel` and no `feed_forward_norm`, both parts share
-            `attention_norm`.
-        parallel: both parts read the layer's input, instead of one after the other.
-        residual_scale: multiplies what each part adds.
+    It works on each position by itself.
     """
 
-    attention: AttentionPart
-    feed_forward: Part
-    attention_norm: Norm | None
-    attention_out_norm: Norm | None
-    feed_forward_norm: Norm | None
-    feed_forward_out_norm: Norm | None
-    parallel: bool = False
-    residual_scale: float = 1.0
-
-    def __call__(self, x: F32) -> F32:
-        """x [n, width] -> [n, width]."""
-        for step in self.steps:
-            x = step(x)
-        return x
-
     @property
-    def steps(self) -> tuple[Part, ...]:
-        """The functions whose composition the layer is; each adds to what it gets."""
-        if self.parallel:
-            return (self._both,)
-        return self._attended, self._fed_forward
+    def columns(self) -> int:
+        """The number of columns of the stream."""
 
-    def alone(self) -> Layer:
-        """The layer for rows that are sequences of one token each."""
-        return replace(self, attention=self.attention.alone())
-
-    def _both(self, x: F32) -> F32:
-        inside = beside = _normed(x, self.attention_norm)
-        if self.feed_forward_norm is not None:
-            beside = self.feed_forward_norm(x)
-        return x + self._scaled(self.attention(inside) + self.feed_forward(beside))
-
-    def _attended(self, x: F32) -> F32:
-        y = self.attention(_normed(x, self.attention_norm))
-        return x + self._scaled(_normed(y, self.attention_out_norm))
-
-    def _fed_forward(self, x: F32) -> F32:
-        y = self.feed_forward(_normed(x, self.feed_forward_norm))
-        return x + self._scaled(_normed(y, self.feed_forward_out_norm))
-
-    def _scaled(self, x: F32) -> F32:
-        return x if self.residual_scale == 1 else x * np.float32(self.residual_scale)
-
-
-def _normed(x: F32, norm: Norm | None) -> F32:
-    return x if norm is None else norm(x)
+    def __call__(self, x: F32, tokens: NDArray[np.integer[Any]]) -> F32:
+        """Embedded tokens x [n, width] and their ids [n] -> [n, columns]."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +61,8 @@ class Decoder:
         embedding_scale: multiplies the token embeddings.
         embedding_norm: the norm before the first layer.
         positions: a position embedding, added to the token embeddings.
+        opening: makes the stream of the first layer; None: it is the embedded tokens.
+        closing: makes hidden states [n, width] of the stream of the last layer.
     """
 
     embedding: Matrix
@@ -126,6 +72,13 @@ class Decoder:
     embedding_scale: float = 1.0
     embedding_norm: Norm | None = None
     positions: Matrix | None = None
+    opening: Opening | None = None
+    closing: Part | None = None
+
+    @property
+    def columns(self) -> int:
+        """The number of columns of the stream between layers."""
+        return self.opening.columns if self.opening else self.embedding.shape[1]
 
     def hidden(self, tokens: NDArray[np.integer[Any]]) -> F32:
         """Final hidden states of one sequence, after the last norm: [n, width]."""
@@ -135,7 +88,7 @@ class Decoder:
         return self.finished(x)
 
     def embedded(self, tokens: NDArray[np.integer[Any]], *, alone: bool = False) -> F32:
-        """The input of the first layer: [n, width].
+        """The input of the first layer: [n, columns].
 
         Args:
             tokens: one sequence [n].
@@ -151,11 +104,12 @@ class Decoder:
         if self.positions is not None:
             self._check_length(1 if alone else n)
             x += self.positions.rows(np.zeros(n, int) if alone else np.arange(n))
-        return _normed(x, self.embedding_norm)
+        x = normed(x, self.embedding_norm)
+        return x if self.opening is None else self.opening(x, tokens)
 
     def finished(self, x: F32) -> F32:
-        """The input of the head, from the output of the last layer: [n, width]."""
-        return _normed(x, self.output_norm)
+        """The input of the head [n, width], from the last layer's stream."""
+        return normed(x if self.closing is None else self.closing(x), self.output_norm)
 
     def _check_length(self, n: int) -> None:
         """Refuse a sequence that is longer than the position embedding."""
@@ -170,7 +124,12 @@ def load_decoder(
     facts: Facts,
     claims: Claims,
     traits: Traits,
-    attention: Callable[[Facts, Claims, int, Traits], AttentionPart] = load_attention,
+    mixer: MixerLoader = load_attention,
+    feed_forward: PartLoader = load_feed_forward,
+    *,
+    opening: Opening | None = None,
+    closing: Part | None = None,
+    wrap: Wrap = lambda layer, number: layer,
 ) -> Decoder:
     """Build a decoder from GGUF metadata and tensors.
 
@@ -178,7 +137,10 @@ def load_decoder(
         facts: the metadata.
         claims: the tensors.
         traits: the family's traits.
-        attention: loads the attention part of a layer.
+        mixer: loads the part of a layer that mixes positions; None: it has none.
+        feed_forward: loads its feed-forward part; None: it has none.
+        opening, closing: see `Decoder`.
+        wrap: makes a family's own layer of a layer and its number.
 
     Raises:
         FormatError: a key or a tensor is missing, or does not fit the others.
@@ -190,7 +152,7 @@ def load_decoder(
     return Decoder(
         embedding=embedding,
         layers=tuple(
-            _load_layer(facts, claims, i, traits, attention)
+            wrap(_load_layer(facts, claims, i, traits, mixer, feed_forward), i)
             for i in range(facts.n_layers)
         ),
         output_norm=_norm_before(claims, "output_norm", width, traits),
@@ -207,6 +169,8 @@ def load_decoder(
             claims, "token_embd_norm", width, traits, layout.embedding_norm
         ),
         positions=_positions(facts, claims, layout.positions),
+        opening=opening,
+        closing=closing,
     )
 
 
@@ -240,33 +204,39 @@ def _load_layer(
     claims: Claims,
     number: int,
     traits: Traits,
-    attention: Callable[[Facts, Claims, int, Traits], AttentionPart],
-) -> Layer:
-    """Layer `number`, with `attention` to load its attention part."""
+    load_mixer: MixerLoader,
+    load_part: PartLoader,
+) -> Sequential:
+    """Layer `number`; a part that it does not have has no norms either."""
     at, layout, width = f"blk.{number}.", traits.layout, facts.width
-    attention_norm = _norm_before(claims, f"{at}attn_norm", width, traits, layout.norms)
-    feed_forward_norm = _norm_before(
-        claims,
-        f"{at}{layout.feed_forward_norm_name}",
-        width,
-        traits,
-        layout.feed_forward_norm,
-    )
-    second = _norm(claims, f"{at}attn_norm_2", width, traits, layout.second_norm)
+    mixer = load_mixer(facts, claims, number, traits)
+    feed_forward = load_part(facts, claims, number, traits)
+    has_both = mixer is not None and feed_forward is not None
+
+    def norm(name: str, part: object, presence: Presence) -> Norm | None:
+        if part is None:
+            return None
+        return _norm(claims, f"{at}{name}", width, traits, presence)
+
+    def norm_before(name: str, presence: Presence) -> Norm | None:
+        return _norm_before(claims, f"{at}{name}", width, traits, presence)
+
+    mixer_norm = norm_before("attn_norm", layout.norms)
+    feed_forward_norm = mixer_norm
+    if has_both:
+        feed_forward_norm = norm_before(
+            layout.feed_forward_norm_name, layout.feed_forward_norm
+        )
+    second = norm("attn_norm_2", mixer, layout.second_norm)
     if second is not None:
-        attention_norm, feed_forward_norm = second, attention_norm
-    after, output_norms = f"{at}post_", layout.output_norms
-    return Layer(
-        attention=attention(facts, claims, number, traits),
-        feed_forward=load_feed_forward(facts, claims, number, traits),
-        attention_norm=attention_norm,
-        attention_out_norm=_norm(
-            claims, f"{after}attention_norm", width, traits, output_norms
-        ),
+        mixer_norm, feed_forward_norm = second, mixer_norm
+    return Sequential(
+        mixer=mixer,
+        feed_forward=feed_forward,
+        mixer_norm=mixer_norm,
+        mixer_out_norm=norm("post_attention_norm", mixer, layout.output_norms),
         feed_forward_norm=feed_forward_norm,
-        feed_forward_out_norm=_norm(
-            claims, f"{after}ffw_norm", width, traits, output_norms
-        ),
+        feed_forward_out_norm=norm("post_ffw_norm", feed_forward, layout.output_norms),
         parallel=traits.parallel,
         residual_scale=traits.residual_scale,
     )

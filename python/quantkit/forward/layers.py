@@ -23,6 +23,7 @@ __all__ = [
     "Norm",
     "activation_named",
     "gating_named",
+    "normed",
 ]
 
 Activation = Callable[[F32], F32]
@@ -124,6 +125,11 @@ class Norm:
         if self.weight is None:
             return self
         return replace(self, weight=self.weight.reshape(-1, head_size))
+
+
+def normed(x: F32, norm: Norm | None) -> F32:
+    """`norm(x)`, or x if there is no norm."""
+    return x if norm is None else norm(x)
 
 
 @dataclass(frozen=True)
