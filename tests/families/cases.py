@@ -12,6 +12,7 @@ from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
+from .qwen_cases import QWEN_HYBRIDS
 from .stablelm_cases import STABLELMS
 
 __all__ = ["CASES", "Case"]
@@ -73,6 +74,7 @@ QWENS = (
 CASES: tuple[Case, ...] = (
     *LLAMAS,
     *QWENS,
+    *QWEN_HYBRIDS,
     *LLAMA_RELATIVES,
     *GEMMAS,
     *PHIS,

@@ -30,6 +30,7 @@ class Attention:
         norm_after_rotary: whether these norms come after the rotation.
         rotary: the rotation angles; None: this layer does not rotate.
         interleaved: which components rotate together; see `ops.turn`.
+        gated: `q` gives, for each head, a query and a gate; see `Traits.gated`.
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
@@ -44,6 +45,7 @@ class Attention:
     norm_after_rotary: bool = False
     rotary: Rotary | None = None
     interleaved: bool = False
+    gated: bool = False
     clamp: float | None = None
     scale: float | None = None
     window: int | None = None
@@ -56,6 +58,10 @@ class Attention:
         n = len(x)
         shared = Activations(x)
         q, k, v = (self._clamped(each(shared)) for each in (self.q, self.k, self.v))
+        gate = None
+        if self.gated:
+            both = q.reshape(n, -1, 2, self.head_size)
+            q, gate = both[:, :, 0], both[:, :, 1]
         turns = None if self.rotary is None else self.rotary.turns(n)
         q = self._placed(q, self.q_norm, turns)
         k = self._placed(k, self.k_norm, turns)
@@ -70,6 +76,8 @@ class Attention:
             slopes=self.slopes,
             sinks=self.sinks,
         )
+        if gate is not None:
+            mixed *= ops.sigmoid(np.ascontiguousarray(gate.reshape(n, -1)))
         return self.output(mixed)
 
     def alone(self) -> Attention:
@@ -123,7 +131,8 @@ def load_attention(
     at = f"blk.{number}."
     n_heads, n_kv_heads = facts.n_heads(number), facts.n_kv_heads(number)
     size, value_size = facts.key_size, facts.value_size
-    sizes = n_heads * size, n_kv_heads * size, n_kv_heads * value_size
+    n_q = 2 * n_heads if traits.gated else n_heads
+    sizes = n_q * size, n_kv_heads * size, n_kv_heads * value_size
     q, k, v = _projections(claims, at, facts.width, sizes, traits)
     return Attention(
         q=q,
@@ -142,6 +151,7 @@ def load_attention(
         norm_after_rotary=traits.norm_after_rotary,
         rotary=traits.rotary_of(number),
         interleaved=traits.interleaved,
+        gated=traits.gated,
         clamp=traits.clamp,
         scale=traits.attention_scale,
         window=traits.window_of(number),

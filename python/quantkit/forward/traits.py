@@ -80,6 +80,8 @@ class Traits:
         attention_scale: multiplies the scores; None: 1 / sqrt(head size).
         attention_cap: soft cap of the scores.
         alibi_bias: ALiBi's maximum bias (8 in the paper); 0: no ALiBi.
+        gated: the projection of queries gives, for each head, a query and a gate; its
+            sigmoid multiplies the head's output.
         clamp: clip queries, keys and values to +-clamp.
         embedding_scale, residual_scale, logit_scale: multipliers of these.
         logit_cap: soft cap of the logits.
@@ -102,6 +104,7 @@ class Traits:
     attention_scale: float | None = None
     attention_cap: float | None = None
     alibi_bias: float = 0.0
+    gated: bool = False
     clamp: float | None = None
     embedding_scale: float = 1.0
     residual_scale: float = 1.0

@@ -86,7 +86,9 @@ HARMLESS_IN = {
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,
+    "qwen35moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,
+    "qwen3next": NO_DENSE_PART,
 }
 """Architecture -> the same for this architecture only."""
 

@@ -42,6 +42,7 @@ from .olmo import Olmo, Olmo2, Olmo3
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen_moe import Qwen2Moe, Qwen3Moe
+from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
@@ -63,6 +64,9 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3(),
     Qwen2Moe(),
     Qwen3Moe(),
+    Qwen3Next(),
+    Qwen35(),
+    Qwen35Moe(),
     SmolLM3(),
     Granite(),
     MiniCPM(),
@@ -163,7 +167,7 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
     check_synonyms(stated)
     check_sizes(stated, longest)
     complete = family.complete(stated)
-    check_relations(complete)
+    check_relations(complete, family.layer_types)
     return family, complete
 
 

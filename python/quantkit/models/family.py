@@ -21,6 +21,7 @@ from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
 from .config_biases import check_biases
+from .config_relations import LAYER_TYPES
 from .rope_check import check_rotary
 from .tied_head import check_tied_head
 from .unknown_tensors import unknown_tensor
@@ -71,6 +72,7 @@ class Family:
             means as many as attention heads.
         assumed: config key -> the values that GGUF readers assume, because GGUF has no
             key for the setting; others are refused.
+        layer_types: the values that the config's `layer_types` may have.
         rope_types: the types of rope scaling that GGUF readers support; none if heads
             do not rotate.
         drops_tied_head: whether a stored head is left out if the config ties it.
@@ -94,6 +96,7 @@ class Family:
     hf_classes: ClassVar[tuple[str, ...]]
     defaults: ClassVar[Mapping[str, Any]] = {}
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
+    layer_types: ClassVar[tuple[str, ...]] = LAYER_TYPES
     rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "yarn", "dynamic")
     drops_tied_head: ClassVar[bool] = False
     rotates_partly: ClassVar[bool] = False
@@ -116,6 +119,15 @@ class Family:
         if whole.get("num_key_value_heads", 0) is None:
             whole["num_key_value_heads"] = required(whole, "num_attention_heads")
         return whole
+
+    def extended(self, config: Config, stored: Tensors) -> Config:
+        """The complete config, with what only the checkpoint's tensors tell.
+
+        Args:
+            config: a complete config.
+            stored: the checkpoint's tensors by name.
+        """
+        return config
 
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent for this architecture.
@@ -241,6 +253,10 @@ class Family:
         """The number of experts in a layer."""
         return int(required(config, *EXPERTS["expert_count"]))
 
+    def n_blocks(self, config: Config) -> int:
+        """The number of layers, with those that only predict further tokens."""
+        return n_layers(config)
+
     def gguf_name(self, source: str, config: Config) -> str:
         """The GGUF name of a checkpoint tensor.
 
@@ -251,11 +267,11 @@ class Family:
         name = self.outer.get(module)
         if match := self.layer.fullmatch(module):
             number, part = match.groups()
-            if int(number) < n_layers(config) and part in self.inner:
+            if int(number) < self.n_blocks(config) and part in self.inner:
                 name = f"blk.{number}.{self.inner[part]}"
         if name is None or kind not in ("weight", "bias"):
             layer = int(match[1]) if match else None
-            raise unknown_tensor(source, layer, n_layers(config), self.name)
+            raise unknown_tensor(source, layer, self.n_blocks(config), self.name)
         return f"{name}.{kind}"
 
     def load(self, facts: Facts, claims: Claims) -> Model:
