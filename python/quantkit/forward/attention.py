@@ -12,8 +12,10 @@ from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
 from .layers import Linear, Norm
+from .output_gate import OutputGate, load_output_gate
 from .rotary import Rotary
 from .sizes import Size
+from .temperature import Temperature
 from .traits import Traits
 
 __all__ = ["Attention", "alibi_slopes", "load_attention"]
@@ -30,8 +32,12 @@ class Attention:
         norm_after_rotary: whether these norms come after the rotation.
         rotary: the rotation angles; None: this layer does not rotate.
         interleaved: which components rotate together; see `ops.turn`.
+        gate: multiplies the outputs of heads; None: there is none.
         gated: `q` gives, for each head, a query and a gate; see `Traits.gated`.
+        temperature: makes queries grow with their position.
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
+        value_scale: multiplies the values, and so the output; llama.cpp scales the
+            latter, so that the output projection gets the same inputs.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
 
@@ -45,8 +51,11 @@ class Attention:
     norm_after_rotary: bool = False
     rotary: Rotary | None = None
     interleaved: bool = False
+    gate: OutputGate | None = None
     gated: bool = False
+    temperature: Temperature | None = None
     clamp: float | None = None
+    value_scale: float = 1.0
     scale: float | None = None
     window: int | None = None
     cap: float | None = None
@@ -64,6 +73,8 @@ class Attention:
             q, gate = both[:, :, 0], both[:, :, 1]
         turns = None if self.rotary is None else self.rotary.turns(n)
         q = self._placed(q, self.q_norm, turns)
+        if self.temperature is not None:
+            q = self.temperature.applied(q)
         k = self._placed(k, self.k_norm, turns)
         v = v.reshape(n, k.shape[1], -1)
         mixed = ops.attention(
@@ -78,11 +89,12 @@ class Attention:
         )
         if gate is not None:
             mixed *= ops.sigmoid(np.ascontiguousarray(gate.reshape(n, -1)))
-        return self.output(mixed)
+        y = self.output(mixed if self.gate is None else self.gate(mixed, shared))
+        return y if self.value_scale == 1 else y * np.float32(self.value_scale)
 
     def alone(self) -> Attention:
         """The same, with each position seeing only itself."""
-        return replace(self, window=1)
+        return replace(self, window=1, temperature=None)
 
     def _clamped(self, x: F32) -> F32:
         return x if self.clamp is None else np.clip(x, -self.clamp, self.clamp)
@@ -151,8 +163,11 @@ def load_attention(
         norm_after_rotary=traits.norm_after_rotary,
         rotary=traits.rotary_of(number),
         interleaved=traits.interleaved,
+        gate=load_output_gate(facts, claims, number, traits),
         gated=traits.gated,
+        temperature=traits.temperature_of(number),
         clamp=traits.clamp,
+        value_scale=traits.value_scale,
         scale=traits.attention_scale,
         window=traits.window_of(number),
         cap=traits.attention_cap,
