@@ -5,6 +5,7 @@ from __future__ import annotations
 from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
+from .gemma4_cases import GEMMA_4S
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
 from .gpt_cases import GPTS
@@ -75,6 +76,7 @@ CASES: tuple[Case, ...] = (
     *QWENS,
     *LLAMA_RELATIVES,
     *GEMMAS,
+    *GEMMA_4S,
     *PHIS,
     *COHERES,
     *OLMOS,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .claims import Presence
+from .facts import Facts
 from .layout import Layout
 from .rotary import Rotary
 from .sizes import Size
@@ -29,6 +30,7 @@ class Experts:
         shared_size: the width inside the shared expert, by layer; 0: there is none.
         shared_gate: whether a gate multiplies the shared expert's output.
         choice_bias: a bias of the scores that only chooses experts.
+        joint: whether gate and up may be in one tensor, gate's rows first.
         bias: the biases of the router and of the experts.
         first: the first layer that has experts.
     """
@@ -44,12 +46,17 @@ class Experts:
     shared_size: Callable[[int], int] = field(default=lambda layer: 0)
     shared_gate: bool = False
     choice_bias: Presence = "none"
+    joint: bool = False
     bias: Presence = "none"
     first: int = 0
 
 
 def _everywhere(layer: int) -> bool:
     return True
+
+
+def _head_sizes(facts: Facts, layer: int) -> tuple[Size, Size]:
+    return facts.key_size, facts.value_size
 
 
 def nowhere(layer: int) -> bool:
@@ -75,6 +82,9 @@ class Traits:
         rotates: which layers rotate.
         interleaved: which components rotate together; see `ops.turn`.
         norm_after_rotary: queries and keys are normalized after the rotation.
+        values_normed: each head's values are normalized, without weights.
+        head_sizes: the sizes of a layer's key heads and value heads.
+        shares_keys: which layers use the keys and values of an earlier one.
         window: the number of keys that a query sees in sliding-window layers.
         windowed: which layers have a sliding window.
         attention_scale: multiplies the scores; None: 1 / sqrt(head size).
@@ -97,6 +107,9 @@ class Traits:
     rotates: Callable[[int], bool] = field(default=_everywhere)
     interleaved: bool = False
     norm_after_rotary: bool = False
+    values_normed: bool = False
+    head_sizes: Callable[[Facts, int], tuple[Size, Size]] = field(default=_head_sizes)
+    shares_keys: Callable[[int], bool] = field(default=nowhere)
     window: int | None = None
     windowed: Callable[[int], bool] = field(default=nowhere)
     attention_scale: float | None = None

@@ -35,6 +35,15 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 }
 """Key -> the value that changes nothing, by the other metadata."""
 
+READ_IN = {
+    "gemma4": (
+        "attention.key_length_swa",
+        "attention.value_length_swa",
+        "rope.dimension_count_swa",
+    ),
+}
+"""Architecture -> keys of `NEUTRAL` that its family reads."""
+
 HARMLESS = {
     "attention.temperature_length": "without effect if `temperature_scale` is 0",
     "classifier.output_labels": "for the head of a classifier",
@@ -102,7 +111,7 @@ def refuse_unread_settings(facts: Facts) -> None:
     """
     for key, neutral in NEUTRAL.items():
         field = facts.metadata.get(facts.key(key))
-        if field is None:
+        if field is None or key in READ_IN.get(facts.name, ()):
             continue
         expected = neutral(facts)
         if field.type is ValueType.ARRAY or field.value != expected:

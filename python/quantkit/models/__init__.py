@@ -27,6 +27,7 @@ from .exaone4 import Exaone4
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
+from .gemma4 import Gemma4
 from .glm import ChatGlm, Glm, Glm4
 from .gpt2 import GPT2
 from .gpt_neox import GPTNeoX
@@ -74,6 +75,7 @@ FAMILIES: tuple[Family, ...] = (
     Gemma(),
     Gemma2(),
     Gemma3(),
+    Gemma4(),
     StableLm(),
     Phi(),
     Phi3(),
