@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from quantkit.gguf.keys import float32
 
-from .case import SIZES, Case, without
-from .checkpoints import Arrays
+from .case import SIZES, Case
 
 __all__ = ["GEMMA_4S"]
 
@@ -24,11 +19,13 @@ GEMMA_4 = {
 }
 SMALL = {
     **GEMMA_4,
-    "num_hidden_layers": 5,
-    "layer_types": [SLIDING, SLIDING, FULL, SLIDING, FULL],
+    "intermediate_size": 160,
+    "global_head_dim": 24,
+    "num_hidden_layers": 6,
+    "layer_types": [SLIDING, FULL] * 3,
     "num_kv_shared_layers": 2,
     "use_double_wide_mlp": True,
-    "hidden_size_per_layer_input": 24,
+    "hidden_size_per_layer_input": 32,
     "vocab_size_per_layer_input": 112,
     "final_logit_softcapping": 30.0,
 }
@@ -56,7 +53,5 @@ GEMMA_4S = (
         LARGE,
         added={"gemma4.final_logit_softcapping": float32(0)},
     ),
-    Case(
-        "gemma4-26b", "Gemma4ForCausalLM", {**MIXED, "final_logit_softcapping": 30.0}
-    ),
+    Case("gemma4-26b", "Gemma4ForCausalLM", {**MIXED, "final_logit_softcapping": 30.0}),
 )

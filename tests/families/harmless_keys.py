@@ -91,6 +91,10 @@ HARMLESS_OF = {
         "_sliding_window_pattern": LISTED,
         "sliding_window_pattern": LISTED,
     },
+    "Gemma4ForCausalLM": {
+        "attention_k_eq_v": "the stored tensors say it",
+        "vocab_size_per_layer_input": TOKENIZER,
+    },
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",
     },

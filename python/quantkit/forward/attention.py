@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import ops
 from .base import F32, Activations
@@ -142,8 +141,12 @@ def load_attention(
     size, value_size = traits.head_sizes(facts, number)
     sizes = n_heads * size, n_kv_heads * size, n_kv_heads * value_size
     shares = traits.shares_keys(number)
-    load = _query_projection if shares else _projections
-    q, k, v = load(claims, at, facts.width, sizes, traits)
+    if shares:
+        q, k, v = _query_projection(claims, at, facts.width, sizes, traits)
+    elif traits.values_are_keys(number) and not claims.has(f"{at}attn_v.weight"):
+        q, k, v = _two_projections(claims, at, facts.width, sizes, traits)
+    else:
+        q, k, v = _projections(claims, at, facts.width, sizes, traits)
     return Attention(
         q=q,
         k=k,
@@ -160,7 +163,9 @@ def load_attention(
         k_norm=_head_norm(
             claims, f"{at}attn_k_norm", n_kv_heads, size, traits, unused=shares
         ),
-        v_norm=Norm(None, None, traits.epsilon, False) if traits.values_normed else None,
+        v_norm=Norm(None, None, traits.epsilon, False)
+        if traits.values_normed
+        else None,
         norm_after_rotary=traits.norm_after_rotary,
         rotary=traits.rotary_of(number),
         interleaved=traits.interleaved,
@@ -183,10 +188,8 @@ def _projections(
     layout, fused = traits.layout, f"{at}attn_qkv"
     parts = [(f"{at}attn_{part}", n) for part, n in zip("qkv", sizes, strict=True)]
     if not layout.fused and f"{fused}.weight" not in claims:
-        if layout.values == "optional" and f"{at}attn_v.weight" not in claims:
-            parts.pop()
-        q, k, *v = (Linear.of(claims, *part, width, layout.query_bias) for part in parts)
-        return q, k, v[0] if v else None
+        q, k, v = (Linear.of(claims, *part, width, layout.query_bias) for part in parts)
+        return q, k, v
     n_q, n_k, n_v = sizes
     total = n_q + n_k + n_v
     whole = Linear.of(claims, fused, total, width, layout.query_bias)
@@ -197,6 +200,15 @@ def _projections(
     ends = [0, n_q, n_q + n_k, total]
     q, k, v = (whole.part(*ends[i : i + 2]) for i in range(3))
     return q, k, v
+
+
+def _two_projections(
+    claims: Claims, at: str, width: int, sizes: Sizes, traits: Traits
+) -> Projections:
+    """The projections of queries and keys, if that of keys gives the values, too."""
+    parts, bias = zip("qk", sizes[:2], strict=True), traits.layout.query_bias
+    q, k = (Linear.of(claims, f"{at}attn_{x}", n, width, bias) for x, n in parts)
+    return q, k, None
 
 
 def _query_projection(

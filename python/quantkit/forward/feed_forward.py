@@ -16,7 +16,15 @@ from .layers import Activation, Gating, Linear, activation_named, gating_named
 from .sizes import Size
 from .traits import Experts, Traits
 
-__all__ = ["Gated", "Joint", "Mixture", "Plain", "load_dense", "load_feed_forward", "load_mixture"]
+__all__ = [
+    "Gated",
+    "Joint",
+    "Mixture",
+    "Plain",
+    "load_dense",
+    "load_feed_forward",
+    "load_mixture",
+]
 
 
 Part = Callable[[F32], F32]
@@ -234,16 +242,16 @@ def _load_experts(
 ) -> tuple[Gated | Joint, ...]:
     """The feed-forward part of each expert."""
     inner, gating = how.size(number), gating_named(traits.activation)
-    shapes = {"gate": (inner, width), "up": (inner, width), "down": (width, inner)}
-    is_joint = how.joint and f"{at}_gate_up_exps.weight" in claims
-    if is_joint:
-        shapes = {"gate_up": (2 * inner, width), "down": (width, inner)}
-    matrices = [
-        _experts(claims, f"{at}_{part}_exps", how, *shape)
-        for part, shape in shapes.items()
-    ]
-    part = Joint if is_joint else Gated
-    return tuple(part(*own, gating) for own in zip(*matrices, strict=True))
+
+    def stack(part: str, n_rows: int, n_cols: int) -> list[Linear]:
+        return _experts(claims, f"{at}_{part}_exps", how, n_rows, n_cols)
+
+    down = stack("down", width, inner)
+    if how.joint and f"{at}_gate_up_exps.weight" in claims:
+        pairs = zip(stack("gate_up", 2 * inner, width), down, strict=True)
+        return tuple(Joint(*pair, gating) for pair in pairs)
+    gate, up = stack("gate", inner, width), stack("up", inner, width)
+    return tuple(Gated(gate[i], up[i], down[i], gating) for i in range(how.count))
 
 
 def _experts(

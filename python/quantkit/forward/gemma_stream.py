@@ -113,14 +113,21 @@ class StreamLayer:
     input: InputColumns | None
     scale: F32 | None
 
-    residual_scale = 1.0
-    added = ()
-
-    def __call__(self, stream: F32) -> F32:
-        """The stream after the layer: [n, columns]."""
+    def __call__(self, x: F32) -> F32:
+        """The stream after the layer, from the stream before it: [n, columns]."""
         for step in self.steps:
-            stream = step(stream)
-        return stream
+            x = step(x)
+        return x
+
+    @property
+    def residual_scale(self) -> float:
+        """See `Layer.residual_scale`."""
+        return self.parts.residual_scale
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """See `Layer.added`."""
+        return self.parts.added
 
     @property
     def steps(self) -> tuple[Part, ...]:
@@ -132,7 +139,8 @@ class StreamLayer:
         return replace(self, attention=self.attention.alone())
 
     def _mixed(self, stream: F32) -> F32:
-        x, after = stream[:, : self.width], stream.copy()
+        after: F32 = stream.copy()
+        x = stream[:, : self.width]
         y = self.attention(self.parts.before_mixing(x), stream, after)
         after[:, : self.width] = self.parts.after_mixing(x, y)
         return after
@@ -143,6 +151,6 @@ class StreamLayer:
             x += self.input(x, stream)
         if self.scale is not None:
             x *= self.scale
-        after = stream.copy()
+        after: F32 = stream.copy()
         after[:, : self.width] = x
         return after

@@ -33,7 +33,6 @@ class Layout:
         head: the output head; if a model has none, it uses the token embedding.
         head_bias: the bias of the head.
         fused: queries, keys and values: always in one matrix, or in one or three.
-        values: the matrix of values; without it, that of the keys gives them.
         query_bias: the biases of queries, keys and values.
         attention_bias: the bias after attention.
         query_norms: norms of queries and keys.
@@ -59,7 +58,6 @@ class Layout:
     head: Presence = "optional"
     head_bias: Presence = "none"
     fused: bool = False
-    values: Presence = "required"
     query_bias: Presence = "optional"
     attention_bias: Presence = "none"
     query_norms: Presence = "none"

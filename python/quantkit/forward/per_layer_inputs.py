@@ -59,7 +59,8 @@ class PerLayerInputs:
         y = self.projection(x) * np.float32(width**-0.5)
         y = self.norm(y.reshape(n, -1, self.size)).reshape(n, -1)
         y += self.embedding.rows(tokens) * np.float32(self.size**0.5)
-        return y * np.float32(0.5**0.5)
+        y *= np.float32(0.5**0.5)
+        return y
 
 
 @dataclass(frozen=True)

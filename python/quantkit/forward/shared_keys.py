@@ -7,7 +7,6 @@ stream.  Source: llama.cpp, build 11434 (llama-model.cpp: `reuse`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import FormatError
@@ -83,9 +82,7 @@ def first_sharing(facts: Facts, default: int = 0) -> int:
     return n_layers - facts.count(SHARED_KEY, default, integer(0, n_layers - 1))
 
 
-def place_keys(
-    facts: Facts, traits: Traits, first: int, start: int
-) -> KeyPlaces:
+def place_keys(facts: Facts, traits: Traits, first: int, start: int) -> KeyPlaces:
     """The places of the keys and values that layers share.
 
     Args:

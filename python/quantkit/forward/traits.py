@@ -82,6 +82,8 @@ class Traits:
         rotates: which layers rotate.
         interleaved: which components rotate together; see `ops.turn`.
         norm_after_rotary: queries and keys are normalized after the rotation.
+        values_are_keys: in which layers the matrix of keys gives the values, too, if
+            there is none of values.
         values_normed: each head's values are normalized, without weights.
         head_sizes: the sizes of a layer's key heads and value heads.
         shares_keys: which layers use the keys and values of an earlier one.
@@ -107,6 +109,7 @@ class Traits:
     rotates: Callable[[int], bool] = field(default=_everywhere)
     interleaved: bool = False
     norm_after_rotary: bool = False
+    values_are_keys: Callable[[int], bool] = field(default=nowhere)
     values_normed: bool = False
     head_sizes: Callable[[Facts, int], tuple[Size, Size]] = field(default=_head_sizes)
     shares_keys: Callable[[int], bool] = field(default=nowhere)

@@ -38,8 +38,7 @@ from ..forward.per_layer_inputs import (
 )
 from ..forward.rotary import Rotary
 from ..forward.shared_keys import SHARED_KEY, first_sharing, place_keys
-from ..forward.sizes import Size
-from ..forward.traits import Experts, Traits
+from ..forward.traits import Traits
 from ..forward.windows import PATTERN, WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
 from .config import n_layers, require_setting, required, text_fields
@@ -121,7 +120,6 @@ class Gemma4(Gemma):
         output_norms="required",
         query_norms="required",
         query_bias="none",
-        values="optional",
         frequencies="required",
     )
 
@@ -209,13 +207,16 @@ class Gemma4(Gemma):
         sizes = facts.key_size, facts.value_size
         window_sizes = local, facts.size("attention.value_length_swa")
         first_shared = first_sharing(facts)
-        experts = load_experts(facts, normed=True, joint=True) if _n_experts(facts) else None
+        experts = (
+            load_experts(facts, normed=True, joint=True) if _n_experts(facts) else None
+        )
         return replace(
             super().traits(facts, claims),
             layout=replace(
                 self.layout, feed_forward_norm="none" if experts else "required"
             ),
             attention_scale=1.0,
+            values_are_keys=lambda layer: not windowed(layer),
             values_normed=True,
             logit_cap=facts.number(LOGIT_CAP, 30.0) or None,
             window=facts.size(WINDOW),

@@ -80,4 +80,4 @@ def _checked(layer: Any, settings: Any) -> Mapping[str, int]:
             f"{shown(layer)}; expected {HEAD_SIZE} and {KV_HEADS}, both integers of at "
             "least 1"
         )
-    return settings
+    return dict(settings)
