@@ -5,6 +5,7 @@ from __future__ import annotations
 from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
+from .gemma4_cases import GEMMA_4S
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
@@ -87,6 +88,7 @@ CASES: tuple[Case, ...] = (
     *MISTRALS,
     *LLAMA_RELATIVES,
     *GEMMAS,
+    *GEMMA_4S,
     *PHIS,
     *COHERES,
     *OLMOS,

@@ -107,6 +107,10 @@ HARMLESS_OF = {
     },
     "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
     "Glm4MoeLiteForCausalLM": {"qk_head_dim": DERIVED},
+    "Gemma4ForCausalLM": {
+        "attention_k_eq_v": "the stored tensors say it",
+        "vocab_size_per_layer_input": TOKENIZER,
+    },
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",
     },

@@ -37,6 +37,14 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 
 READ_BY = {"attention.temperature_scale": ("mistral3",)}
 """Key -> the architectures that read it."""
+READ_IN = {
+    "gemma4": (
+        "attention.key_length_swa",
+        "attention.value_length_swa",
+        "rope.dimension_count_swa",
+    ),
+}
+"""Architecture -> keys of `NEUTRAL` that its family reads."""
 
 HARMLESS = {
     "attention.temperature_length": "without effect if `temperature_scale` is 0",
@@ -116,6 +124,7 @@ def refuse_unread_settings(facts: Facts) -> None:
     for key, neutral in NEUTRAL.items():
         field = facts.metadata.get(facts.key(key))
         if field is None or facts.name in READ_BY.get(key, ()):
+        if field is None or key in READ_IN.get(facts.name, ()):
             continue
         expected = neutral(facts)
         if field.type is ValueType.ARRAY or field.value != expected:
