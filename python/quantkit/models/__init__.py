@@ -29,11 +29,10 @@ from .exaone4 import Exaone4
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
+from .gemma4 import Gemma4
 from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
 from .glm_latent import Glm4MoeLite
 from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
-from .gemma4 import Gemma4
-from .glm import ChatGlm, Glm, Glm4
 from .gpt2 import GPT2
 from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
