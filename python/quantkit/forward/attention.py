@@ -70,23 +70,17 @@ class Attention:
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
         shared = Activations(x)
-        q, k, v = (self._clamped(each(shared)) for each in (self.q, self.k, self.v))
-        gate = None
-        if self.gated:
-            both = q.reshape(n, -1, 2, self.head_size)
-            q, gate = both[:, :, 0], both[:, :, 1]
-        turns = None if self.rotary is None else self.rotary.turns(n)
-        q = self._placed(q, self.q_norm, turns)
-        if self.temperature is not None:
-            q = self.temperature.applied(q)
-        k = self._placed(k, self.k_norm, turns)
-        v = v.reshape(n, k.shape[1], -1)
-        q = self.queries(shared)
-        return self.attended(q, *self.keys_and_values(shared))
+        q, factor = self._without_gate(self.q(shared))
+        mixed = self._mixed(self._placed_queries(q), *self.keys_and_values(shared))
+        if factor is not None:
+            mixed *= factor
+        if self.gate is not None:
+            mixed = self.gate(mixed, shared)
+        return self._given_out(mixed)
 
     def queries(self, x: Activations) -> F32:
         """The queries of normalized x: [n, heads, head size]."""
-        return self._placed(self._clamped(self.q(x)), self.q_norm)
+        return self._placed_queries(self.q(x))
 
     def keys_and_values(self, x: Activations) -> tuple[F32, F32]:
         """Those of normalized x: [n, KV heads, head size], [n, KV heads, size]."""
@@ -99,7 +93,29 @@ class Attention:
 
     def attended(self, q: F32, k: F32, v: F32) -> F32:
         """The output of queries that see these keys and values: [n, width]."""
-        mixed = ops.attention(
+        return self._given_out(self._mixed(q, k, v))
+
+    def alone(self) -> Attention:
+        """The same, with each position seeing only itself."""
+        return replace(self, window=1, temperature=None)
+
+    def _without_gate(self, q: F32) -> tuple[F32, F32 | None]:
+        """The queries of `q`'s product, and what multiplies the outputs of heads."""
+        if not self.gated:
+            return q, None
+        both = q.reshape(len(q), -1, 2, self.head_size)
+        query, gate = (
+            np.ascontiguousarray(both[:, :, i]).reshape(len(q), -1) for i in (0, 1)
+        )
+        return query, ops.sigmoid(gate)
+
+    def _placed_queries(self, q: F32) -> F32:
+        q = self._placed(self._clamped(q), self.q_norm)
+        return q if self.temperature is None else self.temperature.applied(q)
+
+    def _mixed(self, q: F32, k: F32, v: F32) -> F32:
+        """The outputs of heads: [n, heads * size]."""
+        return ops.attention(
             q,
             k,
             v,
@@ -109,14 +125,10 @@ class Attention:
             slopes=self.slopes,
             sinks=self.sinks,
         )
-        if gate is not None:
-            mixed *= ops.sigmoid(np.ascontiguousarray(gate.reshape(n, -1)))
-        y = self.output(mixed if self.gate is None else self.gate(mixed, shared))
-        return y if self.value_scale == 1 else y * np.float32(self.value_scale)
 
-    def alone(self) -> Attention:
-        """The same, with each position seeing only itself."""
-        return replace(self, window=1, temperature=None)
+    def _given_out(self, mixed: F32) -> F32:
+        y = self.output(mixed)
+        return y if self.value_scale == 1 else y * np.float32(self.value_scale)
 
     def _clamped(self, x: F32) -> F32:
         return x if self.clamp is None else np.clip(x, -self.clamp, self.clamp)

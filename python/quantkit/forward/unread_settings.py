@@ -35,14 +35,13 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 }
 """Key -> the value that changes nothing, by the other metadata."""
 
-READ_BY = {"attention.temperature_scale": ("mistral3",)}
-"""Key -> the architectures that read it."""
 READ_IN = {
     "gemma4": (
         "attention.key_length_swa",
         "attention.value_length_swa",
         "rope.dimension_count_swa",
     ),
+    "mistral3": ("attention.temperature_scale",),
 }
 """Architecture -> keys of `NEUTRAL` that its family reads."""
 
@@ -123,7 +122,6 @@ def refuse_unread_settings(facts: Facts) -> None:
     """
     for key, neutral in NEUTRAL.items():
         field = facts.metadata.get(facts.key(key))
-        if field is None or facts.name in READ_BY.get(key, ()):
         if field is None or key in READ_IN.get(facts.name, ()):
             continue
         expected = neutral(facts)
