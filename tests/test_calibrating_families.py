@@ -21,11 +21,11 @@ from quantkit.quantizing.slabs import slabs_of
 from quantkit.sources.checkpoint import CheckpointSource
 from quantkit.types import QuantType
 
-from .families.cases import CASES, Case
+from .families.cases import DECODERS, Case
 from .families.stored import checkpoint
 from .test_structure import is_read
 
-BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
+BY_NAME = [pytest.param(case, id=case.name) for case in DECODERS]
 
 KINDS = (
     *("bloom", "deepseek-v2", "gemma2", "gpt-oss", "gpt2", "llama-1", "mixtral"),
@@ -37,7 +37,7 @@ SOLVED = [
     pytest.param(
         case, id=case.name, marks=[] if case.name in KINDS else [pytest.mark.slow]
     )
-    for case in CASES
+    for case in DECODERS
 ]
 LOOKUPS = ("token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight")
 

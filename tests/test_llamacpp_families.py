@@ -19,7 +19,7 @@ from quantkit.gguf.keys import string, uint32
 from quantkit.output.writing import write_model
 from quantkit.sources.checkpoint import CheckpointSource
 
-from .families.cases import CASES, Case
+from .families.cases import DECODERS, Case
 from .families.stored import checkpoint, fixture, known_logits, logits_of
 
 pytestmark = pytest.mark.reference
@@ -85,7 +85,7 @@ def parameters() -> list[Any]:
     }
     return [
         pytest.param(case, id=case.name, marks=marks.get(case.name, ()))
-        for case in CASES
+        for case in DECODERS
     ]
 
 
@@ -115,7 +115,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if python is None:
         pytest.skip("QUANTKIT_LLAMACPP_PYTHON names no interpreter")
     folder = tmp_path_factory.mktemp("llamacpp")
-    for case in CASES:
+    for case in DECODERS:
         own = tmp_path_factory.mktemp("case")
         write_gguf(case, own, folder / f"{case.name}.gguf")
         np.save(folder / f"{case.name}.npy", known_logits(case)[0])

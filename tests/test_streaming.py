@@ -12,10 +12,10 @@ from quantkit.forward.decoder import Decoder
 from quantkit.inference.weights import load_model, load_weights
 from quantkit.sources.checkpoint import CheckpointSource
 
-from .families.cases import CASES, Case
+from .families.cases import DECODERS, Case
 from .families.stored import checkpoint, known_logits
 
-BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
+BY_NAME = [pytest.param(case, id=case.name) for case in DECODERS]
 
 
 @pytest.mark.parametrize("case", BY_NAME)

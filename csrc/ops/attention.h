@@ -152,7 +152,8 @@ static void adjust_scores(const query_tile *t, size_t first, size_t n)
             if (cap > 0) {
                 s = vf32_mul(vf32_set1(cap), vf32_tanh(vf32_div(s, vf32_set1(cap))));
             }
-            const vf32 distance = vf32_sub(t->position[c], vf32_set1((float)j));
+            const vf32 ahead = vf32_sub(t->position[c], vf32_set1((float)j));
+            const vf32 distance = vf32_max(ahead, vf32_sub(vf32_zero(), ahead));
             vf32_store(score, vf32_fma(distance, vf32_set1(-t->slope), s));
         }
     }

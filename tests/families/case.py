@@ -39,6 +39,7 @@ class Case:
             takes away what it asks for.
         added: metadata that llama.cpp's converter leaves out.
         tolerance: how far logits may be apart, as a share of their range.
+        predicts_text: whether it has logits; otherwise hidden states take their place.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Case:
     is_raw: bool = False
     added: Mapping[str, Field] = field(default_factory=dict)
     tolerance: float = 1e-5
+    predicts_text: bool = True
 
 
 SIZES = {

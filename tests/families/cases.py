@@ -5,6 +5,7 @@ from __future__ import annotations
 from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
+from .encoder_cases import ENCODERS
 from .gemma4_cases import GEMMA_4S
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
@@ -24,7 +25,7 @@ from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
 from .stablelm_cases import STABLELMS
 
-__all__ = ["CASES", "Case"]
+__all__ = ["CASES", "DECODERS", "Case"]
 
 LLAMA3_SCALING = {
     "rope_type": "llama3",
@@ -102,4 +103,7 @@ CASES: tuple[Case, ...] = (
     *MIMOS,
     *MINIMAXES,
     *KIMIS,
+    *ENCODERS,
 )
+
+DECODERS = tuple(case for case in CASES if case.predicts_text)

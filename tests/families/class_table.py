@@ -15,6 +15,7 @@ from quantkit.models.llamacpp_classes import ARCHITECTURES, REFUSED
 __all__ = ["PAGE", "page_with_table", "status_of"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "convert.md"
+EMBEDS = "runs: embeddings"
 START, END = "<!-- classes: python -m tests.families.class_table -->", "<!-- end -->"
 
 
@@ -23,7 +24,9 @@ def status_of(hf_class: str) -> str:
     family = BY_CLASS.get(hf_class)
     if family is None:
         return f"refused: {REFUSED.get(hf_class, 'not done yet')}"
-    return f"converts; not run: {family.not_run}" if family.not_run else "runs"
+    if family.not_run:
+        return f"converts; not run: {family.not_run}"
+    return "runs" if family.predicts_text else EMBEDS
 
 
 def table() -> str:
@@ -34,13 +37,12 @@ def table() -> str:
         for name in names
     ]
     rows.sort(key=lambda row: row[0].lower())
-    n_run = sum(status == "runs" for *_, status in rows)
+    n_run = sum(status in ("runs", EMBEDS) for *_, status in rows)
     n_converted = n_run + sum(status.startswith("converts") for *_, status in rows)
     lines = [
         f"Of the {len(rows)} text classes that llama.cpp's converter (build 11434) "
         f"registers, quantkit converts and",
-        f"quantizes {n_converted}, and runs {n_run} of them (`ppl`, `imatrix`, "
-        "`--calibrate`):",
+        f"quantizes {n_converted}, and runs {n_run} of them:",
         "",
         "| class | GGUF architecture | quantkit |",
         "|---|---|---|",

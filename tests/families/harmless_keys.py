@@ -34,6 +34,12 @@ MODALITIES = dict.fromkeys(
     ],
     "where images enter; texts have none",
 )
+CLASSIFIER = "for a head of the model, which gives no embedding"
+OF_BERT = {
+    "attention_probs_dropout_prob": TRAINING,
+    "hidden_dropout_prob": TRAINING,
+    "type_vocab_size": "the stored embedding of types says it",
+}
 HARMLESS = {
     "attention_bias": TENSORS,
     "attention_dropout": TRAINING,
@@ -68,6 +74,34 @@ HARMLESS = {
 """Key -> why it may be ignored, in all families."""
 
 HARMLESS_OF = {
+    **dict.fromkeys(
+        (
+            "BertForSequenceClassification",
+            "BertModel",
+            "RobertaModel",
+            "XLMRobertaModel",
+        ),
+        OF_BERT,
+    ),
+    "DistilBertModel": {
+        "dropout": TRAINING,
+        "qa_dropout": TRAINING,
+        "seq_classif_dropout": TRAINING,
+    },
+    "NomicBertModel": {"type_vocab_size": OF_BERT["type_vocab_size"]},
+    "EuroBertModel": {"mask_token_id": TOKENIZER},
+    "ModernBertModel": {
+        "classifier_activation": CLASSIFIER,
+        "classifier_bias": CLASSIFIER,
+        "cls_token_id": TOKENIZER,
+        "decoder_bias": CLASSIFIER,
+        "deterministic_flash_attn": RUNTIME,
+        "initializer_cutoff_factor": TRAINING,
+        "mlp_dropout": TRAINING,
+        "sep_token_id": TOKENIZER,
+        "sparse_pred_ignore_index": TRAINING,
+        "sparse_prediction": RUNTIME,
+    },
     "BloomForCausalLM": {
         "n_inner": "no version of the class reads it",
         "offset_alibi": "no version of the class reads it",

@@ -32,7 +32,8 @@ def transformers_checkpoint(
     """What transformers writes and computes for a case.
 
     Returns:
-        config.json; the shapes of the tensors in the file; logits [n, vocabulary].
+        config.json; the shapes of the tensors in the file; logits [n, vocabulary], or
+        the hidden states [n, width] of encoders.
     """
     import torch
     import transformers
@@ -57,8 +58,9 @@ def transformers_checkpoint(
     if case.adapt is not None:
         case.adapt(model)
     with torch.no_grad():
-        logits = model(torch.tensor(tokens)[None]).logits[0].float().numpy()
-    return written, shapes, logits
+        given = model(torch.tensor(tokens)[None])
+        states = given.logits if case.predicts_text else given.last_hidden_state
+    return written, shapes, states[0].float().numpy()
 
 
 def llamacpp_gguf(
@@ -174,5 +176,8 @@ def _write_vocabulary(folder: Path, hparams: dict[str, Any]) -> None:
     """As many tokens as the model has: the converter of Gemma 3 counts them."""
     size = {**hparams, **hparams.get("text_config", {})}.get("vocab_size", 0)
     vocabulary = {str(number): number for number in range(size)}
-    tokenizer = {"model": {"vocab": vocabulary}, "added_tokens": []}
+    tokenizer = {
+        "model": {"type": "WordPiece", "vocab": vocabulary},
+        "added_tokens": [],
+    }
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantkit.inference.weights import load_model, load_weights
+from quantkit.inference.weights import load_encoder, load_model, load_weights
+from quantkit.models import family_named
+from quantkit.sources.checking import architecture
 from quantkit.sources.checkpoint import CheckpointSource
 
 from .case import Case, without
@@ -91,8 +93,14 @@ def _deepened(shapes: dict[str, Any], n_layers: int) -> dict[str, Any]:
 
 
 def logits_of(folder: Path, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
-    """The logits [n, vocabulary] of a checkpoint without a tokenizer, in f32."""
+    """The logits [n, vocabulary] of a checkpoint without a tokenizer, in f32.
+
+    Of an encoder, the hidden states [n, width].
+    """
     source = CheckpointSource(folder, "f32")
     parts = SimpleNamespace(metadata=source.model_fields, tensors=source.tensors)
-    model = load_model(parts, load_weights(parts))
+    weights = load_weights(parts)
+    if not family_named(architecture(parts.metadata)).predicts_text:
+        return load_encoder(parts, weights).hidden(tokens)
+    model = load_model(parts, weights)
     return model.head.apply(model.hidden(tokens))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import ops
 from .base import F32, Activations
@@ -42,6 +43,7 @@ class Attention:
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
         value_scale: multiplies the values, and so the output; llama.cpp scales the
             latter, so that the output projection gets the same inputs.
+        causal: queries see no later keys; otherwise, a window has two sides.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
 
@@ -61,6 +63,7 @@ class Attention:
     temperature: Temperature | None = None
     clamp: float | None = None
     value_scale: float = 1.0
+    causal: bool = True
     scale: float | None = None
     window: int | None = None
     cap: float | None = None
@@ -124,6 +127,7 @@ class Attention:
             cap=self.cap,
             slopes=self.slopes,
             sinks=self.sinks,
+            mask=None if self.causal else _both_sides(len(q), self.window),
         )
 
     def _given_out(self, mixed: F32) -> F32:
@@ -153,6 +157,14 @@ def _normed(x: F32, norm: Norm, heads: tuple[int, int, int]) -> F32:
     if weight is None or weight.shape[-1] == heads[-1]:
         return norm(x.reshape(heads))
     return norm(x.reshape(len(x), -1))
+
+
+def _both_sides(n: int, window: int | None) -> NDArray[np.bool_]:
+    """Which keys queries see before and after them, half of a window each: [n, n]."""
+    positions = np.arange(n)
+    distance = np.abs(positions[:, None] - positions)
+    seen: NDArray[np.bool_] = distance <= (n if window is None else window // 2)
+    return seen
 
 
 def alibi_slopes(n_heads: int, max_bias: float) -> F32:
@@ -212,6 +224,7 @@ def load_attention(
         temperature=traits.temperature_of(number),
         clamp=traits.clamp,
         value_scale=traits.value_scale,
+        causal=traits.causal,
         scale=traits.attention_scale,
         window=traits.window_of(number),
         cap=traits.attention_cap,

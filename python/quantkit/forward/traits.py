@@ -94,6 +94,7 @@ class Traits:
         windowed: which layers have a sliding window.
         temperature: makes queries grow with their position; None: they do not.
         tempers: in which layers they do.
+        causal: queries see no later keys.
         attention_scale: multiplies the scores; None: 1 / sqrt(head size).
         attention_cap: soft cap of the scores.
         value_scale: multiplies the values.
@@ -128,6 +129,7 @@ class Traits:
     windowed: Callable[[int], bool] = field(default=nowhere)
     temperature: Temperature | None = None
     tempers: Callable[[int], bool] = field(default=_everywhere)
+    causal: bool = True
     attention_scale: float | None = None
     attention_cap: float | None = None
     value_scale: float = 1.0

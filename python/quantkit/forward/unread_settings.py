@@ -35,7 +35,9 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 }
 """Key -> the value that changes nothing, by the other metadata."""
 
+ENCODERS = ("bert", "eurobert", "modern-bert", "nomic-bert")
 READ_IN = {
+    **dict.fromkeys(ENCODERS, ("attention.causal",)),
     "gemma4": (
         "attention.key_length_swa",
         "attention.value_length_swa",

@@ -25,8 +25,10 @@ from ..arrays.rows import dequantize_rows
 from ..errors import FormatError, OptionError
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Activations, Model, Weights
+from ..forward.encoder import Encoder
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource, unchanged
+from ..models import load_encoder as load_family_encoder
 from ..models import load_model as load_family_model
 from ..progress import Progress
 from ..quantizing.rounding import NearestRoundings, Roundings
@@ -42,6 +44,7 @@ __all__ = [
     "DEFAULT_ACTIVATIONS",
     "MemoryWeights",
     "TypedMatrix",
+    "load_encoder",
     "load_model",
     "load_weights",
     "planned_types",
@@ -276,3 +279,9 @@ def load_model(source: ModelSource, weights: Weights) -> Model:
     """
     arch = architecture(source.metadata)
     return load_family_model(source.metadata, arch, weights, shapes_of(source))
+
+
+def load_encoder(source: ModelSource, weights: Weights) -> Encoder:
+    """Build an encoder from a source's metadata and its weights; errors as above."""
+    arch = architecture(source.metadata)
+    return load_family_encoder(source.metadata, arch, weights, shapes_of(source))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config, Model, Weights
 from ..forward.claims import Claims
+from ..forward.encoder import Encoder
 from ..forward.facts import Facts
 from ..forward.outline import Outline
 from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_settings
@@ -17,12 +18,14 @@ from ..gguf.keys import Field
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
 from .baichuan import Baichuan
+from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
 from .bloom import Bloom
 from .cohere import Cohere
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
 from .deepseek_v32 import DeepseekV32
+from .encoders import EncoderFamily
 from .ernie4_5 import Ernie45
 from .ernie_moe import Ernie45Moe
 from .exaone4 import Exaone4
@@ -47,6 +50,7 @@ from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
 from .mistral3 import Mistral3
+from .modern_bert import EuroBert, ModernBert
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
 from .olmo import Olmo, Olmo2, Olmo3
@@ -66,6 +70,7 @@ __all__ = [
     "check_model",
     "family_for_config",
     "family_named",
+    "load_encoder",
     "load_model",
     "settled",
 ]
@@ -124,6 +129,13 @@ FAMILIES: tuple[Family, ...] = (
     Falcon(),
     Bloom(),
     Mpt(),
+    Bert(),
+    DistilBert(),
+    Roberta(),
+    XlmRoberta(),
+    NomicBert(),
+    ModernBert(),
+    EuroBert(),
     Starcoder2(),
     GptOss(),
     MiMoV2(),
@@ -134,6 +146,8 @@ FAMILIES: tuple[Family, ...] = (
     Glm4MoeLite(),
     DeepseekV32(),
 )
+
+Loaded = TypeVar("Loaded")
 
 ROTATED = "prism.hadamard."
 """Keys of models whose weights have been rotated, whatever their types are."""
@@ -256,15 +270,49 @@ def load_model(
             "went through a Hadamard transform, which PrismML's branch of llama.cpp "
             "does; without it they give garbage"
         )
+    return _loaded(metadata, arch, weights, shapes, lambda family: family.load)
+
+
+def load_encoder(
+    metadata: Mapping[str, Field],
+    arch: str,
+    weights: Weights,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Encoder:
+    """Build an encoder; arguments and errors as for `load_model`.
+
+    Raises:
+        UnsupportedModelError: the model predicts text.
+    """
+
+    def loader(family: Family) -> Callable[[Facts, Claims], Encoder]:
+        if not isinstance(family, EncoderFamily):
+            raise UnsupportedModelError(
+                f"{arch} models predict text; `quantkit.compare` measures them"
+            )
+        return family.load_encoder
+
+    return _loaded(metadata, arch, weights, shapes, loader)
+
+
+def _loaded(
+    metadata: Mapping[str, Field],
+    arch: str,
+    weights: Weights,
+    shapes: Mapping[str, tuple[int, ...]],
+    loader: Callable[[Family], Callable[[Facts, Claims], Loaded]],
+) -> Loaded:
+    """What a family's loader makes; nothing may be left over."""
     family, facts = family_named(arch), Facts(arch, metadata)
+    load = loader(family)
     refuse_unread_settings(facts)
     refuse_foreign_tokens(facts)
     claims = Claims(weights, shapes)
-    model = family.load(facts, claims)
+    made = load(facts, claims)
     further = range(facts.n_layers, facts.n_blocks)
     claims.refuse_unlike_layers()
     claims.refuse_left_over(arch, family.unread, further)
-    return model
+    return made
 
 
 def check_model(
@@ -276,4 +324,5 @@ def check_model(
         FormatError: as for `load_model`.
         UnsupportedModelError: quantkit cannot run this model.
     """
-    load_model(metadata, arch, Outline(shapes), shapes)
+    load = load_model if family_named(arch).predicts_text else load_encoder
+    load(metadata, arch, Outline(shapes), shapes)

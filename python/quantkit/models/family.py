@@ -112,6 +112,7 @@ class Family:
         experts: module of one expert's matrix -> GGUF name of the stacked matrices.
         layout: which tensors models have, for the forward pass.
         unread: starts of the names of tensors that do not change the logits.
+        predicts_text: whether models predict the next token; others give embeddings.
         not_run: why the forward pass does not run these models; empty: it does.
     """
 
@@ -134,6 +135,7 @@ class Family:
     experts: ClassVar[Mapping[str, str]] = {}
     layout: ClassVar[Layout] = Layout()
     unread: ClassVar[tuple[str, ...]] = ()
+    predicts_text: ClassVar[bool] = True
     not_run: ClassVar[str] = ""
 
     def complete(self, config: Config) -> dict[str, Any]:

@@ -1,0 +1,158 @@
+"""Encoders: models of whole texts, which give an embedding and predict no tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UnsupportedModelError
+from ..settings import integer
+from .attention import load_attention
+from .base import F32
+from .claims import Claims
+from .decoder import Wrap, stack_parts
+from .facts import Facts
+from .feed_forward import load_feed_forward
+from .layer import Mixer, Part
+from .layers import Norm
+from .stack import Stack
+from .traits import Traits
+
+__all__ = ["POOLINGS", "Encoder", "PostNorm", "load_encoder", "post_normed"]
+
+POOLINGS = ("none", "mean", "cls", "last", "rank")
+"""How an embedding is made of the hidden states, by `pooling_type`."""
+CAUSAL, POOLING, TYPES = "attention.causal", "pooling_type", "token_types.weight"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder(Stack):
+    """A model that gives an embedding of a text.
+
+    Attributes:
+        pooling: one of `POOLINGS`.
+    """
+
+    pooling: str = "mean"
+
+    def pooled(self, tokens: NDArray[np.integer[Any]]) -> F32:
+        """The embedding of one sequence: f32 [width], not normalized.
+
+        "mean" is the mean of all hidden states, "cls" that of the first token, and
+        "last" that of the last one.
+        """
+        states = self.hidden(tokens)
+        if self.pooling == "mean":
+            mean: F32 = states.mean(axis=0, dtype=np.float64).astype(np.float32)
+            return mean
+        one: F32 = states[0 if self.pooling == "cls" else -1]
+        return one
+
+
+@dataclass(frozen=True)
+class PostNorm:
+    """A layer whose norms come after the sums of its parts, as in BERT.
+
+    Attributes:
+        mixer, feed_forward: its two parts.
+        mixer_norm, feed_forward_norm: the norms of the sums.
+        second_norm: of the first norm's output and the layer's input, if there is one.
+    """
+
+    mixer: Mixer
+    feed_forward: Part
+    mixer_norm: Norm
+    feed_forward_norm: Norm
+    second_norm: Norm | None = None
+    residual_scale: float = 1.0
+    added: tuple[str, ...] = ()
+
+    def __call__(self, x: F32) -> F32:
+        """x [n, width] -> [n, width]."""
+        for step in self.steps:
+            x = step(x)
+        return x
+
+    @property
+    def steps(self) -> tuple[Part, ...]:
+        """See `Layer.steps`."""
+        return self._mixed, self._fed_forward
+
+    def alone(self) -> PostNorm:
+        """The layer for rows that are sequences of one token each."""
+        return replace(self, mixer=self.mixer.alone())
+
+    def _mixed(self, x: F32) -> F32:
+        y = self.mixer_norm(x + self.mixer(x))
+        return y if self.second_norm is None else self.second_norm(x + y)
+
+    def _fed_forward(self, x: F32) -> F32:
+        return self.feed_forward_norm(x + self.feed_forward(x))
+
+
+def post_normed(facts: Facts, claims: Claims, traits: Traits) -> Wrap:
+    """Makes `PostNorm` of layers, with the norms that BERT's tensors have."""
+
+    def norm(number: int, name: str) -> Norm:
+        at, bias = f"blk.{number}.{name}", traits.layout.norm_bias
+        made = Norm.of(claims, at, (facts.width,), traits, bias=bias)
+        assert made is not None
+        return made
+
+    def wrap(layer: Any, number: int) -> PostNorm:
+        second = None
+        if f"blk.{number}.attn_norm_2.weight" in claims:
+            second = norm(number, "attn_norm_2")
+        return PostNorm(
+            layer.mixer,
+            layer.feed_forward,
+            norm(number, "attn_output_norm"),
+            norm(number, "layer_output_norm"),
+            second,
+        )
+
+    return wrap
+
+
+def load_encoder(
+    facts: Facts, claims: Claims, traits: Traits, wrap: Wrap = lambda layer, _: layer
+) -> Encoder:
+    """Build an encoder from GGUF metadata and tensors.
+
+    All tokens are of the first type: one text, not the second of a pair.
+
+    Args:
+        facts: the metadata; without `pooling_type`, the mean is taken.
+        claims: the tensors.
+        traits: the family's traits.
+        wrap: makes a family's own layer of a layer and its number.
+
+    Raises:
+        FormatError: a key or a tensor is missing, or does not fit the others.
+        UnsupportedModelError: the model ranks texts, pools in no way, or is causal.
+    """
+    if facts.flag(CAUSAL, True):
+        raise UnsupportedModelError(
+            f"{facts.key(CAUSAL)} is not false, so readers let tokens see only earlier "
+            "ones; quantkit's forward pass of encoders lets them see all"
+        )
+    pooling = POOLINGS[facts.count(POOLING, 1, integer(0, len(POOLINGS) - 1))]
+    if pooling in ("none", "rank"):
+        raise UnsupportedModelError(
+            f"{facts.key(POOLING)} is {pooling!r}: the model gives no embedding of a "
+            "text, which is what quantkit measures of encoders"
+        )
+    parts = stack_parts(facts, claims, traits, load_attention, load_feed_forward, wrap)
+    return Encoder(**parts, offset=_first_type(facts, claims), pooling=pooling)
+
+
+def _first_type(facts: Facts, claims: Claims) -> F32 | None:
+    """The embedding of the first token type: f32 [width]; None: there are no types."""
+    shape = claims.shapes.get(TYPES)
+    if shape is None:
+        return None
+    rows = claims.table(TYPES, shape[0], facts.width).rows(np.zeros(1, int))
+    return rows.reshape(-1)

@@ -1,0 +1,105 @@
+"""What all encoders share: bidirectional attention, pooling, classifier heads."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..checkpoint.pooling import POOLING
+from ..errors import CheckpointError, UnsupportedModelError
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
+from ..forward.encoder import Encoder
+from ..forward.facts import Facts
+from ..gguf.keys import Field, ValueType, array, boolean, uint32
+from ..settings import shown
+from .config import text_fields
+from .family import Family, Tensors
+
+__all__ = ["EncoderFamily", "pooling_fields"]
+
+NUMBERS = {"mean": 1, "cls": 2, "last": 3}
+"""The values of `pooling_type`."""
+
+
+def pooling_fields(config: Config) -> dict[str, Field]:
+    """How embeddings are pooled: of texts, and before a classifier's head.
+
+    Raises:
+        UnsupportedModelError: GGUF has no number for a classifier's pooling.
+    """
+    fields = {}
+    if (pooling := config.get(POOLING)) is not None:
+        fields["pooling_type"] = uint32(NUMBERS[pooling])
+    if (pooling := config.get("classifier_pooling")) is not None:
+        if pooling not in ("cls", "mean"):
+            raise UnsupportedModelError(
+                f"config.json has classifier_pooling: {shown(pooling)}; GGUF readers "
+                "support only 'cls' or 'mean'"
+            )
+        fields["classifier.pooling_type"] = uint32(NUMBERS[pooling])
+    return fields
+
+
+class EncoderFamily(Family):
+    """A family of models that give an embedding of a text and predict no tokens."""
+
+    predicts_text = False
+    outer: ClassVar[dict[str, str]] = {}
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in llama.cpp's order."""
+        return text_fields(config, file_type) | self.encoder_fields(config)
+
+    def encoder_fields(self, config: Config) -> dict[str, Field]:
+        """The metadata that encoders have: no causal mask, pooling, labels."""
+        fields = {"attention.causal": boolean(False), **pooling_fields(config)}
+        if (labels := labels_of(config)) is not None:
+            fields["classifier.output_labels"] = array(ValueType.STRING, labels)
+        return fields
+
+    def check(self, config: Config, stored: Tensors) -> None:
+        """Encoders have no head that could be missing."""
+
+    def load(self, facts: Facts, claims: Claims) -> Model:
+        """Refuse to predict text.
+
+        Raises:
+            UnsupportedModelError: always.
+        """
+        raise UnsupportedModelError(
+            f"{self.name} models give embeddings of texts and predict no text, so they "
+            "have no perplexity; `quantkit.compare_embeddings` measures what "
+            "quantization changes in their embeddings"
+        )
+
+    def load_encoder(self, facts: Facts, claims: Claims) -> Encoder:
+        """Build the encoder from GGUF metadata and tensors.
+
+        Raises:
+            FormatError: a key or a tensor is missing.
+            UnsupportedModelError: quantkit cannot run this model.
+        """
+        raise NotImplementedError
+
+
+def labels_of(config: Config) -> list[str] | None:
+    """The labels of a classifier, by their number; None: it has none of its own.
+
+    Two labels that start with LABEL_0 are what transformers fills in.
+
+    Raises:
+        CheckpointError: `id2label` is not a table of numbers and names.
+    """
+    labels: Any = config.get("id2label")
+    if not labels:
+        return None
+    try:
+        names = {int(number): str(name) for number, name in labels.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise CheckpointError(
+            f"config.json: id2label is {shown(labels)}; expected an object of numbers "
+            "and names"
+        ) from None
+    if len(names) == 2 and names.get(0) == "LABEL_0":
+        return None
+    return [names[number] for number in sorted(names)]

@@ -1,0 +1,163 @@
+"""Cases of encoders, whose hidden states take the place of logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quantkit.gguf.keys import float32
+
+from .case import SIZES, Case, without
+from .checkpoints import Arrays
+
+__all__ = ["ENCODERS"]
+
+BERT = {
+    **without("num_key_value_heads")(SIZES),
+    "type_vocab_size": 3,
+    "layer_norm_eps": 1e-6,
+}
+LABELS = {"id2label": {0: "no", 1: "perhaps", 2: "yes"}}
+DISTILBERT = {
+    "dim": 64,
+    "hidden_dim": 96,
+    "n_layers": 3,
+    "n_heads": 4,
+    "vocab_size": 112,
+    "max_position_embeddings": 80,
+}
+NOMIC_NAMES = {
+    "embeddings.LayerNorm.": "emb_ln.",
+    "self_attn.o_proj.": "attn.out_proj.",
+    "mlp.up_proj.": "mlp.fc11.",
+    "mlp.gate_proj.": "mlp.fc12.",
+    "mlp.down_proj.": "mlp.fc2.",
+    "post_attention_layernorm.": "norm1.",
+    "post_mlp_layernorm.": "norm2.",
+    "self_attn.q_proj.": "attn.Wqkv.",
+}
+
+
+def with_head(prefix: str) -> Any:
+    """The tensors of a classifier around the encoder."""
+
+    def rename(arrays: Arrays) -> Arrays:
+        head = {
+            "classifier.weight": np.ones((3, 64), np.float32),
+            "classifier.bias": np.ones(3, np.float32),
+        }
+        return head | {f"{prefix}{name}": array for name, array in arrays.items()}
+
+    return rename
+
+
+def classifies(name: str, **changes: Any) -> Any:
+    """The config of a classifier of three labels."""
+    labels = {"id2label": {"0": "no", "1": "perhaps", "2": "yes"}}
+    return lambda config: {**config, "architectures": [name], **labels, **changes}
+
+
+def old_names(arrays: Arrays) -> Arrays:
+    """Norms as early checkpoints call them, and tensors that are left out."""
+    ends = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    renamed = {"embeddings.position_ids": np.ones((1, 80), np.float32)}
+    for name, array in arrays.items():
+        for end, old in ends.items():
+            name = name.replace(end, old)
+        renamed[f"bert.{name}"] = array
+    return renamed | {"cls.predictions.bias": np.ones(112, np.float32)}
+
+
+def of_nomic(config: dict[str, Any]) -> dict[str, Any]:
+    """The config as the published models have it."""
+    return {
+        "architectures": ["NomicBertModel"],
+        "model_type": "nomic_bert",
+        "n_embd": config["hidden_size"],
+        "n_head": config["num_attention_heads"],
+        "n_layer": config["num_hidden_layers"],
+        "n_inner": config["intermediate_size"],
+        "n_positions": 8192,
+        "max_trained_positions": 2048,
+        "layer_norm_epsilon": config["layer_norm_eps"],
+        "activation_function": "swiglu",
+        "causal": False,
+        "qkv_proj_bias": False,
+        "mlp_fc1_bias": False,
+        "mlp_fc2_bias": False,
+        "prenorm": False,
+        "rotary_emb_base": config["rope_parameters"]["rope_theta"],
+        "rotary_emb_fraction": 1.0,
+        "rotary_emb_interleaved": False,
+        "rotary_emb_scale_base": None,
+        "type_vocab_size": config["type_vocab_size"],
+        "vocab_size": config["vocab_size"],
+    }
+
+
+def nomic_names(arrays: Arrays) -> Arrays:
+    """The tensors as the published models store them."""
+    renamed = {}
+    for name, array in arrays.items():
+        if ".k_proj." in name or ".v_proj." in name:
+            continue
+        if ".q_proj." in name:
+            parts = [arrays[name.replace(".q_", f".{part}_")] for part in "qkv"]
+            array = np.concatenate(parts)
+        for old, new in NOMIC_NAMES.items():
+            name = name.replace(old, new)
+        renamed[name] = array
+    return renamed
+
+
+def encoder(name: str, hf_class: str, config: dict[str, Any], **more: Any) -> Case:
+    """A case without logits."""
+    return Case(name, hf_class, config, predicts_text=False, **more)
+
+
+ENCODERS = (
+    encoder("bert", "BertModel", BERT, rename=old_names),
+    encoder(
+        "bert-classifier",
+        "BertModel",
+        {**BERT, "max_position_embeddings": 80},
+        config_of=classifies("BertForSequenceClassification"),
+        rename=with_head("bert."),
+    ),
+    encoder("distilbert", "DistilBertModel", DISTILBERT),
+    encoder("roberta", "RobertaModel", {**BERT, "pad_token_id": 1}),
+    encoder(
+        "xlm-roberta",
+        "XLMRobertaModel",
+        {**BERT, "pad_token_id": 3, "max_position_embeddings": 90},
+    ),
+    encoder(
+        "nomic-bert",
+        "NomicBertModel",
+        {**BERT, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}},
+        config_of=of_nomic,
+        rename=nomic_names,
+        is_raw=True,
+    ),
+    encoder(
+        "modern-bert",
+        "ModernBertModel",
+        {
+            **without("num_key_value_heads")(SIZES),
+            "num_hidden_layers": 4,
+            "local_attention": 8,
+            "norm_eps": 1e-6,
+            "cls_token_id": 1,
+            "sep_token_id": 2,
+        },
+        added={"modern-bert.attention.layer_norm_epsilon": float32(1e-6)},
+    ),
+    encoder(
+        "eurobert",
+        "EuroBertModel",
+        {**SIZES, "rms_norm_eps": 1e-6},
+        config_of=without("classifier_pooling"),
+        is_raw=True,
+    ),
+)
