@@ -248,14 +248,14 @@ def test_wrong_options_of_quantize_exit_with_2(
     assert words in done.output
 
 
-@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
 @pytest.mark.parametrize(
-    ("report", "words"),
+    ("report", "words", "dry_run"),
     [
-        ("none/errors.json", "there is no folder"),
-        ("folder", "is a folder"),
-        ("model.gguf", "is the same file as MODEL"),
-        ("folder/../out.gguf", "is the same file as OUTPUT"),
+        ("none/errors.json", "there is no folder", ()),
+        ("none/errors.json", "there is no folder", ("--dry-run",)),
+        ("folder", "is a folder", ()),
+        ("model.gguf", "is the same file as MODEL", ("--dry-run",)),
+        ("folder/../out.gguf", "is the same file as OUTPUT", ()),
     ],
 )
 def test_a_report_that_cannot_be_written_is_refused_before_work(

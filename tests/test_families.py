@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from quantkit.models import FAMILIES, family_named
+from quantkit.models.family import Family
 from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.cases import CASES, Case
+from .families.class_table import PAGE, page_with_table
 from .families.describe import described_metadata, described_tensors
 from .families.stored import checkpoint, fixture, known_logits, logits_of
 
@@ -66,6 +68,18 @@ def test_every_family_has_a_case() -> None:
     aliases = {name for family in FAMILIES for name in family.hf_classes[1:]}
     known = {name for family in FAMILIES for name in family.hf_classes}
     assert known - aliases <= covered
+
+
+def test_the_table_of_classes_is_right() -> None:
+    """`python -m tests.families.class_table` writes it."""
+    page = PAGE.read_text()
+    assert page_with_table(page) == page
+
+
+def test_a_family_says_why_it_is_not_run() -> None:
+    """If it has no forward pass of its own, and only then."""
+    for family in FAMILIES:
+        assert bool(family.not_run) == (type(family).load is Family.load), family.name
 
 
 def test_classes_of_one_architecture_run_alike() -> None:

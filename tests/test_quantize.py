@@ -48,6 +48,9 @@ def importance_of(path: Path) -> dict[str, np.ndarray]:
 
 Ggml = Callable[[str, gguf.GGMLQuantizationType, bool], bytes]
 
+LONG_SEARCHES = ("IQ1_M", "IQ1_S", "IQ2_XS", "IQ2_XXS", "IQ3_S", "IQ3_XXS", "Q5_K_S")
+"""Recipes whose types take ggml long, and which other tests compare with its bytes."""
+
 
 @pytest.fixture(scope="module")
 def ggml(demo_f16: Path) -> Ggml:
@@ -73,7 +76,13 @@ def ggml(demo_f16: Path) -> Ggml:
     return quantized
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in LONG_SEARCHES else ())
+        for name in RECIPES
+    ],
+)
 def test_every_tensor_holds_ggmls_bytes(
     demo_f16: Path, tmp_path: Path, recipe: str, ggml: Ggml
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor
 
@@ -278,6 +278,7 @@ def byte_metadata(*merges: tuple[str, str], pre: str = "smollm") -> dict[str, Fi
     [known.names[0] for known in PRE_TOKENIZERS if known.letters],
     ids=lambda name: name,
 )
+@settings(max_examples=30)
 @given(text=st.text(max_size=40))
 def test_every_way_of_cutting_loses_nothing(pre: str, text: str) -> None:
     """Without merges the tokens are the text's bytes, however it is cut."""

@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import unicodedata
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -430,24 +428,6 @@ def test_pre_tokenizer_of_a_vocabulary_that_has_none() -> None:
     """The option is refused where it would change nothing."""
     with pytest.raises(CheckpointError, match=r"`pre_tokenizer=qwen2`: .* kind 't5'"):
         fields_of(VOCABULARIES / "unigram", pre_tokenizer="qwen2")
-
-
-# Real tokenizers: folders with a tokenizer.json each
-REAL = os.environ.get("QUANTKIT_TOKENIZERS", "")
-FILES = sorted(Path(REAL).glob("**/tokenizer.json")) if REAL else []
-
-
-@pytest.mark.interop
-@pytest.mark.skipif(not FILES, reason="set QUANTKIT_TOKENIZERS to such a folder")
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.name)
-def test_real_tokenizers(file: Path) -> None:
-    """The ids that the library gives, for text that no normalizer changes."""
-    made = library(file.parent)
-    tokenizer = Tokenizer.from_metadata(fields_of(file.parent))
-    for text in (*TEXTS, "\n\n\n a\t\tb  \r\n", "日本語 🚀👩‍👩‍👧 한국어"):
-        text = unicodedata.normalize("NFKC", text)
-        wanted = made.encode(text, add_special_tokens=False).ids
-        assert tokenizer.encode(text, add_special=False).tolist() == wanted, text
 
 
 # Texts around tokens

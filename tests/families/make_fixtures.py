@@ -7,7 +7,6 @@ Needs torch, transformers and llama.cpp's source (see reference.py):
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from .cases import CASES, Case
 from .checkpoints import weights, write_checkpoint
 from .reference import describe_gguf, llamacpp_gguf, transformers_checkpoint
-from .stored import FIXTURES
+from .stored import FIXTURES, store
 
 N_TOKENS = 24
 
@@ -55,8 +54,7 @@ def make(case: Case, folder: Path) -> None:
     """Write the fixture of one case."""
     fixture, tokens, logits = made(case, folder)
     FIXTURES.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(fixture, indent=1)
-    (FIXTURES / f"{case.name}.json").write_text(text + "\n")
+    store(case.name, fixture)
     np.savez_compressed(FIXTURES / f"{case.name}.npz", tokens=tokens, logits=logits)
 
 

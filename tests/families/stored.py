@@ -17,7 +17,14 @@ from quantkit.sources.checkpoint import CheckpointSource
 from .case import Case, without
 from .checkpoints import weights, write_checkpoint
 
-__all__ = ["FIXTURES", "checkpoint", "fixture", "known_logits", "logits_of"]
+__all__ = [
+    "FIXTURES",
+    "checkpoint",
+    "fixture",
+    "known_logits",
+    "logits_of",
+    "store",
+]
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "families"
 LAYER = re.compile(r"\.layers\.(\d+)\.")
@@ -25,7 +32,25 @@ LAYER = re.compile(r"\.layers\.(\d+)\.")
 
 def fixture(case: Case) -> dict[str, Any]:
     """What transformers and llama.cpp's converter write for a case."""
-    return json.loads((FIXTURES / f"{case.name}.json").read_text())
+    known = json.loads((FIXTURES / f"{case.name}.json").read_text())
+    kinds = [key for key in known if key.startswith("tensors.")]
+    tensors = {key.removeprefix("tensors."): known.pop(key) for key in kinds}
+    return {**known, "tensors": tensors} if kinds else known
+
+
+def store(name: str, fixture: dict[str, Any]) -> None:
+    """Write the fixture of a case, one entry of its tables in a line."""
+    tables = {
+        **{key: fixture[key] for key in ("config", "shapes", "metadata")},
+        **{f"tensors.{kind}": each for kind, each in fixture["tensors"].items()},
+    }
+    blocks = []
+    for table, entries in tables.items():
+        lines = [f"{json.dumps(key)}: {json.dumps(v)}" for key, v in entries.items()]
+        inside = ",\n".join(lines)
+        blocks.append(f"{json.dumps(table)}: {{\n{inside}\n}}")
+    whole = ",\n".join(blocks)
+    (FIXTURES / f"{name}.json").write_text(f"{{\n{whole}\n}}\n")
 
 
 def known_logits(case: Case) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

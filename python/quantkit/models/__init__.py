@@ -15,6 +15,7 @@ from ..forward.outline import Outline
 from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_settings
 from ..gguf.keys import Field
 from ..settings import MAX_COUNT, shown
+from ..suggestions import suggest
 from .baichuan import Baichuan
 from .bloom import Bloom
 from .cohere import Cohere
@@ -34,6 +35,7 @@ from .granite import Granite
 from .hunyuan import HunYuanDense
 from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
+from .llamacpp_classes import REFUSED, architecture_of
 from .minicpm import MiniCPM
 from .mpt import Mpt
 from .olmo import Olmo, Olmo2, Olmo3
@@ -131,12 +133,19 @@ def family_for_config(config: Config) -> Family:
                     "model; correct the one that is wrong"
                 )
             return BY_CLASS[name]
-    given = ", ".join(classes) or "(none)"
+    raise _unknown_class(", ".join(map(str, classes)) or "(none)")
+
+
+def _unknown_class(given: str) -> UnsupportedModelError:
+    """The error for a class of no family: what is known of it, and what is near."""
+    what = "which quantkit does not know"
+    if (architecture := architecture_of(given)) is not None:
+        reason = REFUSED.get(given, "quantkit does not convert it yet")
+        what = f"of llama.cpp's architecture {architecture!r}: {reason}"
     near = difflib.get_close_matches(given, BY_CLASS, n=3, cutoff=0.6)
-    raise UnsupportedModelError(
-        f"config.json names the architecture {shown(given)}, which quantkit does not "
-        "know; "
-        + (f"nearest: {', '.join(near)}" if near else f"known: {', '.join(BY_CLASS)}")
+    return UnsupportedModelError(
+        f"config.json names the architecture {shown(given)}, {what}"
+        + (f"; nearest: {', '.join(near)}" if near else "")
         + "; `tensors_only=True` writes the tensors under the names they have"
     )
 
@@ -171,9 +180,10 @@ def family_named(arch: str) -> Family:
     for family in FAMILIES:
         if family.name == arch:
             return family
-    known = ", ".join(dict.fromkeys(family.name for family in FAMILIES))
+    names = list(dict.fromkeys(family.name for family in FAMILIES))
     raise UnsupportedModelError(
-        f"the model's architecture is {arch!r}; quantkit can run: {known}"
+        f"the model's architecture is {arch!r}, which quantkit does not know"
+        f"{suggest(arch, names)}"
     )
 
 

@@ -89,6 +89,7 @@ class Family:
         experts: module of one expert's matrix -> GGUF name of the stacked matrices.
         layout: which tensors models have, for the forward pass.
         unread: starts of the names of tensors that do not change the logits.
+        not_run: why the forward pass does not run these models; empty: it does.
     """
 
     name: ClassVar[str]
@@ -109,6 +110,7 @@ class Family:
     experts: ClassVar[Mapping[str, str]] = {}
     layout: ClassVar[Layout] = Layout()
     unread: ClassVar[tuple[str, ...]] = ()
+    not_run: ClassVar[str] = ""
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
@@ -280,7 +282,8 @@ class Family:
             UnsupportedModelError: quantkit cannot run this model.
         """
         raise UnsupportedModelError(
-            f"quantkit converts and quantizes {self.name} models, but cannot run them"
+            f"quantkit converts and quantizes {self.name} models, and does not run "
+            f"them: {self.not_run}"
         )
 
     def _is_foreign(self, source: str) -> bool:
