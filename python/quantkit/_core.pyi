@@ -195,6 +195,18 @@ class _Lib:
         workspace: Any,
         /,
     ) -> int: ...
+    def qk_index_workspace(self, backend: int, what: Any, bytes: Any, /) -> int: ...
+    def qk_index_scores(
+        self,
+        backend: int,
+        what: Any,
+        q: Any,
+        k: Any,
+        weights: Any,
+        out: Any,
+        workspace: Any,
+        /,
+    ) -> int: ...
     def qk_norm_rows(self, backend: int, what: Any, x: Any, y: Any, /) -> int: ...
     def qk_activate(
         self, backend: int, function: int, x: Any, up: Any, n: int, out: Any, /

@@ -7,9 +7,11 @@ from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
+from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
+from .minimax_cases import MINIMAXES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .qwen_cases import QWEN_HYBRIDS
@@ -82,6 +84,8 @@ CASES: tuple[Case, ...] = (
     *OLMOS,
     *STABLELMS,
     *GLMS,
+    *GLM_MOES,
     *GPTS,
     *DEEPSEEKS,
+    *MINIMAXES,
 )

@@ -69,6 +69,7 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
     "Exaone4ForCausalLM": {"sliding_window_pattern": LISTED},
     "FalconForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes 2048",
@@ -93,6 +94,7 @@ HARMLESS_OF = {
         "_sliding_window_pattern": LISTED,
         "sliding_window_pattern": LISTED,
     },
+    "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",
     },
@@ -132,6 +134,13 @@ HARMLESS_OF = {
             ],
             LABEL,
         ),
+    },
+    "MiniMaxM2ForCausalLM": {
+        **dict.fromkeys(
+            ["mtp_transformer_layers", "num_mtp_modules", "use_mtp"],
+            "the layers after the last are not written",
+        ),
+        "shared_moe_mode": "for a shared expert, and there is none",
     },
     "MistralForCausalLM": {"sliding_window": WINDOW},
     "MixtralForCausalLM": {"sliding_window": WINDOW},

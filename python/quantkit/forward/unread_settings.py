@@ -66,12 +66,14 @@ NO_ROTATION = dict.fromkeys(
     ),
     "the architecture does not rotate queries and keys",
 )
+LATENT_VALUES = {
+    "attention.head_count_kv": "latent attention has as many as query heads",
+    "attention.value_length": "the size of the latent vector has its own key",
+}
 HARMLESS_IN = {
     "bloom": NO_ROTATION,
-    "deepseek2": {
-        "attention.head_count_kv": "latent attention has as many as query heads",
-        "attention.value_length": "the size of the latent vector has its own key",
-    },
+    "deepseek2": LATENT_VALUES,
+    "deepseek32": LATENT_VALUES,
     "ernie4_5": dict.fromkeys(
         (
             "expert_feed_forward_length",
@@ -84,6 +86,7 @@ HARMLESS_IN = {
     "gpt-oss": NO_DENSE_PART,
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
+    "minimax-m2": NO_DENSE_PART,
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,
     "qwen35moe": NO_DENSE_PART,

@@ -22,12 +22,14 @@ from .cohere import Cohere
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
+from .deepseek_v32 import DeepseekV32
 from .ernie4_5 import Ernie45
 from .exaone4 import Exaone4
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
 from .glm import ChatGlm, Glm, Glm4
+from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
 from .gpt2 import GPT2
 from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
@@ -37,6 +39,7 @@ from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
 from .minicpm import MiniCPM
+from .minimax import MiniMaxM2
 from .mpt import Mpt
 from .olmo import Olmo, Olmo2, Olmo3
 from .phi import Phi, Phi3
@@ -87,6 +90,9 @@ FAMILIES: tuple[Family, ...] = (
     Glm(),
     ChatGlm(),
     Glm4(),
+    Glm4Moe(),
+    Glm4vMoe(),
+    SolarOpen(),
     Cohere(),
     GPT2(),
     GPTNeoX(),
@@ -95,8 +101,10 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    MiniMaxM2(),
     DeepseekV2(),
     DeepseekV3(),
+    DeepseekV32(),
 )
 
 ROTATED = "prism.hadamard."

@@ -69,14 +69,15 @@ MPT_KINDS = {
 """Keys inside MPT's `attn_config`."""
 
 KINDS = {
-    **_each(list_of(TEXT), "architectures layer_types"),
+    **_each(list_of(TEXT), "architectures layer_types mlp_layer_types"),
     **_each(LAYERS, "num_hidden_layers n_layer n_layers num_layers"),
     **_each(SIZE, "hidden_size n_embd n_embed dim d_model dim_model_base"),
     **_each(SIZE, "num_attention_heads n_head n_heads"),
     **_each(SIZE, "num_key_value_heads n_kv_heads num_kv_heads n_head_kv"),
-    **_each(SIZE, "multi_query_group_num head_dim kv_channels"),
+    **_each(SIZE, "multi_query_group_num head_dim kv_channels rotary_dim"),
     **_each(SIZE, "kv_lora_rank q_lora_rank"),
     **_each(SIZE, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
+    **_each(SIZE, "index_n_heads index_head_dim index_topk"),
     **_each(SIZE, "intermediate_size n_inner ffn_hidden_size hidden_dim"),
     **_each(SIZE, "prefix_dense_intermediate_size dense_intermediate_size"),
     **_each(SIZE, "moe_intermediate_size shared_expert_intermediate_size"),
@@ -96,7 +97,8 @@ KINDS = {
     **_each(LAYERS_OR_NONE, "mtp_num_hidden_layers"),
     **_each(integer(0, 2), "num_ln_in_parallel_attn"),
     **_each(either(COUNT, TEXT), "sliding_window_pattern"),
-    **_each(list_of(COUNT), "mlp_only_layers"),
+    **_each(list_of(COUNT), "mlp_only_layers attn_type_list"),
+    **_each(COUNT, "shared_intermediate_size"),
     **_each(BITS, "no_rope_layers"),
     **_each(EPSILON, "rms_norm_eps norm_eps layer_norm_eps layer_norm_epsilon"),
     **_each(EPSILON, "norm_epsilon layernorm_epsilon"),
@@ -114,13 +116,14 @@ KINDS = {
     **_each(TEXT, "hidden_act hidden_activation activation_function activation"),
     **_each(TEXT, "score_function scoring_func score_func topk_method"),
     **_each(TEXT, "moe_router_activation moe_router_activation_func"),
-    **_each(TEXT, "expert_selection_fn norm_type model_type"),
+    **_each(TEXT, "expert_selection_fn norm_type model_type qk_norm_type"),
     **_each(FLAG, "tie_word_embeddings is_causal use_sliding_window norm_topk_prob"),
     **_each(FLAG, "use_bidirectional_attention use_qk_norm qk_layernorm"),
     **_each(FLAG, "use_parallel_residual parallel_attn alibi multi_query"),
     **_each(FLAG, "new_decoder_architecture rmsnorm post_layer_norm"),
     **_each(FLAG, "apply_residual_connection_post_layernorm rope_interleave"),
     **_each(FLAG, "attention_bias mlp_bias use_bias bias qkv_bias use_qkv_bias"),
+    **_each(FLAG, "use_routing_bias"),
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
     **_each(FLAG, "attn_output_gate mtp_use_dedicated_embeddings"),
@@ -133,6 +136,7 @@ KINDS = {
 WIDTHS = (
     *("hidden_size", "n_embd", "n_embed", "d_model", "head_dim", "kv_channels"),
     *("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"),
+    "index_head_dim",
 )
 """Keys whose value is at most the longest axis of a tensor."""
 

@@ -38,7 +38,10 @@ OUTER = (
     *("bos_token_id", "eos_token_id", "pad_token_id"),
 )
 """Keys that count at the top level of a config that has a `text_config`."""
-LAYER_TYPES = ("full_attention", "sliding_attention", "attention")
+LAYER_TYPES = (
+    *("full_attention", "sliding_attention", "attention"),
+    "indexed_attention",
+)
 
 
 def check_synonyms(config: Config) -> None:

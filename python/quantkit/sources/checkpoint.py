@@ -50,6 +50,7 @@ KEPT_F32 = (
     "_norm.weight",
     "ffn_gate_inp.weight",
     "ffn_gate_inp_shexp.weight",
+    "indexer.proj.weight",
     "position_embd.weight",
     "ssm_conv1d.weight",
 )
