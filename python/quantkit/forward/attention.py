@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,10 @@ from .traits import Traits
 __all__ = ["Attention", "alibi_slopes", "load_attention"]
 
 
+Chooser = Callable[[Activations], NDArray[np.bool_] | None]
+"""What an indexer is: it gives a mask for `ops.attention`, or None."""
+
+
 @dataclass(frozen=True)
 class Attention:
     """The attention of one layer.
@@ -32,6 +37,8 @@ class Attention:
         interleaved: which components rotate together; see `ops.turn`.
         gated: `q` gives, for each head, a query and a gate; see `Traits.gated`.
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
+        chooser: chooses the keys that each query sees; None: all up to its own.
+        is_alone: each position is a sequence.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
 
@@ -52,6 +59,8 @@ class Attention:
     cap: float | None = None
     slopes: F32 | None = None
     sinks: F32 | None = None
+    chooser: Chooser | None = None
+    is_alone: bool = False
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
@@ -66,12 +75,14 @@ class Attention:
         q = self._placed(q, self.q_norm, turns)
         k = self._placed(k, self.k_norm, turns)
         v = v.reshape(n, k.shape[1], -1)
+        chosen = None if self.chooser is None else self.chooser(shared)
         mixed = ops.attention(
             q,
             k,
             v,
             scale=self.scale,
             window=self.window,
+            mask=None if self.is_alone else chosen,
             cap=self.cap,
             slopes=self.slopes,
             sinks=self.sinks,
@@ -82,7 +93,7 @@ class Attention:
 
     def alone(self) -> Attention:
         """The same, with each position seeing only itself."""
-        return replace(self, window=1)
+        return replace(self, window=1, is_alone=True)
 
     def _clamped(self, x: F32) -> F32:
         return x if self.clamp is None else np.clip(x, -self.clamp, self.clamp)

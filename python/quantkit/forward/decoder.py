@@ -26,7 +26,7 @@ from .layers import Head, Linear, Norm, normed
 from .sizes import Size
 from .traits import Traits
 
-__all__ = ["Decoder", "Opening", "load_decoder", "vocabulary_size"]
+__all__ = ["Decoder", "MixerLoader", "Opening", "load_decoder", "vocabulary_size"]
 
 MixerLoader = Callable[[Facts, Claims, int, Traits], Mixer | None]
 PartLoader = Callable[[Facts, Claims, int, Traits], Part | None]
@@ -155,7 +155,9 @@ def load_decoder(
             wrap(_load_layer(facts, claims, i, traits, mixer, feed_forward), i)
             for i in range(facts.n_layers)
         ),
-        output_norm=_norm_before(claims, "output_norm", width, traits),
+        output_norm=_norm_before(
+            claims, "output_norm", width, traits, layout.output_norm
+        ),
         head=Head(
             Linear(
                 _head_matrix(claims, embedding, (n_tokens, width), traits),

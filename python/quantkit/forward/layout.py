@@ -30,6 +30,7 @@ class Layout:
         output_norms: norms after attention and feed-forward.
         embedding_norm: a norm after the token embedding.
         positions: a position embedding.
+        output_norm: the norm before the head.
         head: the output head; if a model has none, it uses the token embedding.
         head_bias: the bias of the head.
         fused: queries, keys and values: always in one matrix, or in one or three.
@@ -55,6 +56,7 @@ class Layout:
     output_norms: Presence = "none"
     embedding_norm: Presence = "none"
     positions: Presence = "none"
+    output_norm: Presence = "required"
     head: Presence = "optional"
     head_bias: Presence = "none"
     fused: bool = False

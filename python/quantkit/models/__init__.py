@@ -44,6 +44,7 @@ from .mpt import Mpt
 from .olmo import Olmo, Olmo2, Olmo3
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
+from .qwen4 import Qwen4Exp
 from .qwen_moe import Qwen2Moe, Qwen3Moe
 from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
 from .smollm3 import SmolLM3
@@ -70,6 +71,7 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3Next(),
     Qwen35(),
     Qwen35Moe(),
+    Qwen4Exp(),
     SmolLM3(),
     Granite(),
     MiniCPM(),

@@ -35,7 +35,7 @@ SYNONYMS = (
 OUTER = (
     *("architectures", "model_type", "text_config", "quantization_config"),
     *("tie_word_embeddings", "vocab_size", "padded_vocab_size"),
-    *("bos_token_id", "eos_token_id", "pad_token_id"),
+    *("bos_token_id", "eos_token_id", "pad_token_id", "image_token_id"),
 )
 """Keys that count at the top level of a config that has a `text_config`."""
 LAYER_TYPES = (
