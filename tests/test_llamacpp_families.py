@@ -66,6 +66,8 @@ DIFFERENT = {
     "deepseek-v2": "ranks groups by their two best experts, as V3 does",
     "olmo3": "rotates layers with a window by the base of the others",
     "phi3": "lets every layer see everything",
+    "qwen4exp": "chooses other keys in the version of llama-cpp-python 0.3.36; that of "
+    "build 11434 chooses the same (test_llamacpp_perplexity.py)",
 }
 """What llama.cpp computes otherwise than transformers, from its own files as well."""
 REFUSED = {
@@ -73,6 +75,9 @@ REFUSED = {
     "ernie4.5": "wrong number of tensors",
     # It has as many key heads as query heads.
     "olmoe-grouped": "wrong shape",
+    # Nor does the version of llama-cpp-python 0.3.36 the layer that predicts further
+    # tokens; build 11434 does (test_llamacpp_perplexity.py).
+    "qwen4exp-published": "wrong number of tensors",
 }
 """What it says of the cases that it cannot run."""
 

@@ -39,6 +39,8 @@ FAMILIES = {
     "qwen3.5-published": CLOSE,
     "qwen3.5-moe": CLOSE,
     "qwen3next-published": CLOSE,
+    "qwen4exp": CLOSE,
+    "qwen4exp-published": CLOSE,
     "deepseek-v2-lite": CLOSE,
     "deepseek-v3": CLOSE,
     "glm4": CLOSE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,18 @@ def weights(shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
     return {name: _weight(name, tuple(shape)) for name, shape in shapes.items()}
 
 
-def _weight(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+CONSTANTS: dict[str, Callable[[int], Any]] = {
+    ".layer_multipliers": lambda n: [(1 << 44) + 98765 * i + 1 for i in range(n)],
+    ".ngram_heads_offsets": lambda n: [i * (50 + i) for i in range(n)],
+    ".ngram_heads_vocab_sizes": lambda n: [50 + 2 * i + 1 for i in range(n)],
+}
+"""Ends of the names of integers that hash token n-grams; head i has 51 + 2 i rows."""
+
+
+def _weight(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    for end, integers in CONSTANTS.items():
+        if name.endswith(end):
+            return np.array(integers(shape[0]), np.int64)
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     values = rng.standard_normal(shape)
     if len(shape) < 2:

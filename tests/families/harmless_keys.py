@@ -73,6 +73,12 @@ HARMLESS = {
 }
 """Key -> why it may be ignored, in all families."""
 
+QWEN4 = {
+    "make_ngram_vocab_size_divisible_by": "the stored table says it",
+    "ngram_vocab_size_base": "the stored constants say it",
+    "number_of_conv_states": RUNTIME,
+    "seed": "the stored constants say it",
+}
 HARMLESS_OF = {
     **dict.fromkeys(
         (
@@ -228,6 +234,8 @@ HARMLESS_OF = {
     ),
     "Qwen3OmniMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
     "Qwen3VLMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
+    "Qwen4ExpForCausalLM": QWEN4,
+    "Qwen4ExpForConditionalGeneration": QWEN4,
     "SmolLM3ForCausalLM": {
         "layer_types": WITH_WINDOW,
         "no_rope_layer_interval": "no_rope_layers counts",

@@ -32,6 +32,26 @@ EXPERTS = {
 }
 OF_EXPERTS = {k: v for k, v in SIZES.items() if k != "intermediate_size"}
 EXPERT = re.compile(r"(.+\.experts\.)(\d+)\.(\w+)\.weight")
+STREAMS = {
+    "hc_count": 3,
+    "hc_lowrank": 12,
+    "ple_layer_ids": [3],
+    "heads_per_ngram": 2,
+    "ngram_vocab_size_base": 50,
+    "split_ngram_parts": 3,
+    "indexer_n_heads": 3,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 20,
+    "indexer_budget": 8,
+    "indexer_compress_ratio": 4,
+    "output_gate_type": "sigmoid",
+    "rope_parameters": {
+        "rope_type": "default",
+        "rope_theta": 10000.0,
+        "partial_rotary_factor": 0.5,
+        "mrope_section": [3, 3, 2],
+    },
+}
 MIXED = ["linear_attention", "full_attention", "linear_attention"]
 VISION = {
     "depth": 1,
@@ -90,6 +110,37 @@ def published(config: dict[str, Any]) -> dict[str, Any]:
             "mtp_use_dedicated_embeddings": False,
         },
     }
+
+
+def with_streamed_predictor(
+    width: int, n_streams: int, full: int
+) -> Callable[[Arrays], Arrays]:
+    """The same for a model with several residual streams."""
+    usual = with_predictor(width, full)
+
+    def rename(arrays: Arrays) -> Arrays:
+        more = usual(arrays)
+        del more["mtp.fc.weight"], more["mtp.norm.weight"]
+        mixer = {
+            f"mtp.hyper_connection_mixer.{name.rpartition('mixer.')[2]}": array.shape
+            for name, array in arrays.items()
+            if "hyper_connection_mixer" in name
+        }
+        beside = {
+            "mtp.fc_embedding.weight": (width, width),
+            "mtp.fc_hidden.weight": (width, width),
+            "mtp.pre_fc_norm_hidden.weight": (n_streams * width,),
+        }
+        return more | weights(mixer | beside)
+
+    return rename
+
+
+def published_streams(config: dict[str, Any]) -> dict[str, Any]:
+    """The same for Qwen 4 Exp, which has another name for its kinds of layers."""
+    whole = published(config)
+    whole["text_config"]["layer_types"] = MIXED[:2]
+    return whole
 
 
 def fused(arrays: Arrays) -> Arrays:
@@ -184,5 +235,35 @@ QWEN_HYBRIDS = (
             "full_attention_interval": 2,
         },
         rename=with_predictor(64, 1),
+    ),
+    Case(
+        "qwen4exp",
+        "Qwen4ExpForCausalLM",
+        {**OF_EXPERTS, **DELTA, **EXPERTS, **STREAMS, "layer_types": MIXED},
+        config_of=lambda config: {**config, "layer_types": MIXED},
+        is_raw=True,
+    ),
+    Case(
+        "qwen4exp-published",
+        "Qwen4ExpForConditionalGeneration",
+        {
+            "text_config": {
+                **OF_EXPERTS,
+                **DELTA,
+                **EXPERTS,
+                **STREAMS,
+                "hc_count": 2,
+                "linear_num_value_heads": 2,
+                "num_hidden_layers": 2,
+                "layer_types": MIXED[:2],
+                "ple_layer_ids": [1],
+                "rope_parameters": SECTIONED,
+            },
+            "vision_config": VISION,
+            "vocab_size": SIZES["vocab_size"],
+        },
+        config_of=published_streams,
+        rename=lambda arrays: with_streamed_predictor(64, 2, 1)(fused(arrays)),
+        is_raw=True,
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,29 @@ from numpy.typing import NDArray
 
 from ..arrays.rows import dequantize_rows
 from ..errors import CheckpointError
+from ..files.mapped import fetched
 from ..types import QuantType
 from .exponential import exponential
 from .lazy import Bytes, Index, LazyTensor, LowRank, taken
 
-__all__ = ["columns_taken", "decay_rates"]
+__all__ = ["columns_joined", "columns_taken", "decay_rates"]
+
+
+def columns_joined(tensors: Sequence[LazyTensor]) -> LazyTensor:
+    """Concatenate matrices along their last axis.
+
+    Raises:
+        CheckpointError: their types or numbers of rows differ.
+    """
+    first = tensors[0]
+    for tensor in tensors:
+        if (tensor.type, tensor.shape[:-1]) != (first.type, first.shape[:-1]):
+            raise CheckpointError(
+                f"matrices to join are {first.type.name} {list(first.shape)} and "
+                f"{tensor.type.name} {list(tensor.shape)}; their types and numbers of "
+                "rows must match"
+            )
+    return _SideBySide(tuple(tensors))
 
 
 def columns_taken(tensor: LazyTensor, index: Index) -> LazyTensor:
@@ -45,6 +64,27 @@ def columns_taken(tensor: LazyTensor, index: Index) -> LazyTensor:
 def decay_rates(logarithms: LazyTensor) -> LazyTensor:
     """-exp of every weight; the result of BF16 is F32, else the type is kept."""
     return _DecayRates(logarithms)
+
+
+@dataclass(frozen=True, eq=False)
+class _SideBySide:
+    parts: tuple[LazyTensor, ...]
+
+    @property
+    def type(self) -> QuantType:
+        return self.parts[0].type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        n_cols = sum(part.shape[-1] for part in self.parts)
+        return (*self.parts[0].shape[:-1], n_cols)
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        rows = [fetched(part.rows(start, stop)) for part in self.parts]
+        return np.concatenate(rows, axis=1)
+
+    def pick(self, index: Index) -> Bytes:
+        return np.concatenate([part.pick(index) for part in self.parts], axis=1)
 
 
 @dataclass(frozen=True, eq=False)

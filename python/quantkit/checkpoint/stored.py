@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UnsupportedTypeError
+from ..errors import CheckpointError, UnsupportedTypeError
 from ..files.mapped import fetched, release
 from ..types import QuantType
 
@@ -190,6 +190,22 @@ class DequantizedTensor:
     def _bytes(self, rows: Rows) -> NDArray[np.uint8]:
         made = np.ascontiguousarray(self.compute(rows))
         return made.view(np.uint8)
+
+
+def integers_of(tensor: object) -> list[int]:
+    """The values of a small tensor of integers, exactly.
+
+    Raises:
+        CheckpointError: it is stored as another type.
+    """
+    sources = tensor.sources if isinstance(tensor, DequantizedTensor) else ()
+    if len(sources) != 1 or sources[0].dtype not in ("I32", "I64"):
+        name = getattr(tensor, "name", "a tensor")
+        raise CheckpointError(
+            f"{name} is not stored as integers (I64), which it needs to be; download "
+            "the original checkpoint"
+        )
+    return [int(value) for value in sources[0].numbers.ravel()]
 
 
 def as_found(tensor: CheckpointTensor) -> StoredTensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +25,10 @@ Sizes = tuple[Size, Size, Size]
 Projections = tuple[Linear, Linear | None, Linear | None]
 
 
+Chooser = Callable[[Activations], NDArray[np.bool_] | None]
+"""What an indexer is: it gives a mask for `ops.attention`, or None."""
+
+
 @dataclass(frozen=True)
 class Attention:
     """The attention of one layer.
@@ -44,6 +49,8 @@ class Attention:
         value_scale: multiplies the values, and so the output; llama.cpp scales the
             latter, so that the output projection gets the same inputs.
         causal: queries see no later keys; otherwise, a window has two sides.
+        chooser: chooses the keys that each query sees; None: all up to its own.
+        is_alone: each position is a sequence.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
 
@@ -69,12 +76,16 @@ class Attention:
     cap: float | None = None
     slopes: F32 | None = None
     sinks: F32 | None = None
+    chooser: Chooser | None = None
+    is_alone: bool = False
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
         shared = Activations(x)
         q, factor = self._without_gate(self.q(shared))
-        mixed = self._mixed(self._placed_queries(q), *self.keys_and_values(shared))
+        q = self._placed_queries(q)
+        chosen = None if self.chooser is None else self.chooser(shared)
+        mixed = self._mixed(q, *self.keys_and_values(shared), chosen)
         if factor is not None:
             mixed *= factor
         if self.gate is not None:
@@ -100,7 +111,7 @@ class Attention:
 
     def alone(self) -> Attention:
         """The same, with each position seeing only itself."""
-        return replace(self, window=1, temperature=None)
+        return replace(self, window=1, temperature=None, is_alone=True)
 
     def _without_gate(self, q: F32) -> tuple[F32, F32 | None]:
         """The queries of `q`'s product, and what multiplies the outputs of heads."""
@@ -116,18 +127,23 @@ class Attention:
         q = self._placed(self._clamped(q), self.q_norm)
         return q if self.temperature is None else self.temperature.applied(q)
 
-    def _mixed(self, q: F32, k: F32, v: F32) -> F32:
+    def _mixed(
+        self, q: F32, k: F32, v: F32, chosen: NDArray[np.bool_] | None = None
+    ) -> F32:
         """The outputs of heads: [n, heads * size]."""
+        mask = None if self.is_alone else chosen
+        if not self.causal:
+            mask = _both_sides(len(q), self.window)
         return ops.attention(
             q,
             k,
             v,
             scale=self.scale,
             window=self.window,
+            mask=mask,
             cap=self.cap,
             slopes=self.slopes,
             sinks=self.sinks,
-            mask=None if self.causal else _both_sides(len(q), self.window),
         )
 
     def _given_out(self, mixed: F32) -> F32:

@@ -23,7 +23,14 @@ from .sizes import Size
 from .stack import Opening, Stack
 from .traits import Traits
 
-__all__ = ["Decoder", "Opening", "load_decoder", "stack_parts", "vocabulary_size"]
+__all__ = [
+    "Decoder",
+    "MixerLoader",
+    "Opening",
+    "load_decoder",
+    "stack_parts",
+    "vocabulary_size",
+]
 
 MixerLoader = Callable[[Facts, Claims, int, Traits], Mixer | None]
 PartLoader = Callable[[Facts, Claims, int, Traits], Part | None]

@@ -105,6 +105,10 @@ HARMLESS_IN = {
     "minimax-m2": NO_DENSE_PART,
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,
+    "qwen4exp": {
+        **NO_DENSE_PART,
+        "ple.image_token_id": "stands for images; texts have none",
+    },
     "qwen35moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,
     "qwen3vlmoe": NO_DENSE_PART,

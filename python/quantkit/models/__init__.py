@@ -57,6 +57,7 @@ from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
+from .qwen4 import Qwen4Exp
 from .qwen_moe import Qwen2Moe, Qwen3Moe
 from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
 from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
@@ -93,6 +94,7 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3VL(),
     Qwen3VLMoe(),
     Qwen3OmniMoe(),
+    Qwen4Exp(),
     SmolLM3(),
     Granite(),
     MiniCPM(),

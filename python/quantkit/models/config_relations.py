@@ -36,7 +36,7 @@ OUTER = (
     *("architectures", "model_type", "quantization_config"),
     *("text_config", "vision_config"),
     *("tie_word_embeddings", "vocab_size", "padded_vocab_size"),
-    *("bos_token_id", "eos_token_id", "pad_token_id"),
+    *("bos_token_id", "eos_token_id", "pad_token_id", "image_token_id"),
 )
 """Keys that count at the top level of a config that has a `text_config`."""
 FOR_ALL_LAYERS = ("moe_intermediate_size", "moe_topk", "num_shared_expert")

@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor, plus, reshaped, taken
 from ..checkpoint.lazy_state import columns_taken, decay_rates
-from ..forward.attention import load_attention
+from ..forward.attention import Attention, load_attention
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
-from ..forward.decoder import load_decoder
+from ..forward.decoder import MixerLoader, load_decoder
 from ..forward.facts import Facts
 from ..forward.gated_delta import load_gated_delta, recurrent_layers
 from ..forward.layer import Mixer
@@ -30,7 +30,7 @@ from ..gguf.keys import Field, ValueType, array, uint32
 from .config import head_size, n_layers, required
 from .delta_heads import DeltaHeads, check_delta_heads
 from .family import SILU, Named, Tensors
-from .next_tokens import PREDICTORS, in_layers, n_predictors
+from .mtp import MTP, PREDICTORS, in_layers, n_predictors
 from .qwen import Qwen2
 from .qwen_moe import Qwen2Moe
 from .rope_config import rope_parameters, rotated_size
@@ -51,12 +51,6 @@ DELTA = {
     "linear_attn.dt_proj": "ssm_dt",
     "linear_attn.norm": "ssm_norm",
     "linear_attn.out_proj": "ssm_out",
-}
-PREDICTING = {
-    "eh_proj": "nextn.eh_proj",
-    "enorm": "nextn.enorm",
-    "hnorm": "nextn.hnorm",
-    "shared_head.norm": "nextn.shared_head_norm",
 }
 
 
@@ -90,17 +84,19 @@ class Qwen3Next(Qwen2Moe):
         "attn_output_gate": (True,),
         "mtp_use_dedicated_embeddings": (False,),
     }
-    layer_types = (LINEAR, FULL)
+    layer_types: ClassVar[tuple[str, ...]] = (LINEAR, FULL)
     rotates_partly = True
     inner: ClassVar = {
         **Qwen2Moe.inner,
         **DELTA,
-        **PREDICTING,
+        **MTP,
         "post_attention_layernorm": "post_attention_norm",
     }
     norms_shares = True
     goes_round: ClassVar[bool] = False
     """Whether GGUF has the value heads in another order; see delta_heads.py."""
+    gating: ClassVar[str] = "silu"
+    """The function of the gates of the delta rule."""
     layout: ClassVar[Layout] = Layout(
         feed_forward_norm_name="post_attention_norm", query_norms="required"
     )
@@ -169,9 +165,12 @@ class Qwen3Next(Qwen2Moe):
         if ".linear_attn." in source:
             yield from self._delta(source, tensor, config)
             return
-        if source.endswith("norm.weight"):
-            tensor = plus(tensor, 1.0)
-        yield from super().converted(source, tensor, config)
+        for name, made in super().converted(source, tensor, config):
+            yield name, plus(made, 1.0) if self.is_norm(name) else made
+
+    def is_norm(self, name: str) -> bool:
+        """Whether GGUF has this tensor plus one; `name` is its GGUF name."""
+        return name.endswith("norm.weight")
 
     def _delta(
         self, source: str, tensor: LazyTensor, config: Config
@@ -197,16 +196,32 @@ class Qwen3Next(Qwen2Moe):
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
+        traits = self.traits(facts, claims)
+        return load_decoder(facts, claims, traits, self.mixers(facts))
+
+    def mixers(self, facts: Facts) -> MixerLoader:
+        """Loads the attention or the delta rule of a layer."""
         is_recurrent = recurrent_layers(facts)
 
         def mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mixer:
             if not is_recurrent(number):
-                return load_attention(facts, claims, number, traits)
+                return self.attention(facts, claims, number, traits)
             return load_gated_delta(
-                facts, claims, number, traits, goes_round=self.goes_round
+                facts,
+                claims,
+                number,
+                traits,
+                goes_round=self.goes_round,
+                gating=self.gating,
             )
 
-        return load_decoder(facts, claims, self.traits(facts, claims), mixer)
+        return mixer
+
+    def attention(
+        self, facts: Facts, claims: Claims, number: int, traits: Traits
+    ) -> Attention:
+        """The attention of layer `number`."""
+        return load_attention(facts, claims, number, traits)
 
     def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""

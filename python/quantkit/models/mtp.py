@@ -11,8 +11,9 @@ from ..checkpoint.lazy import LazyTensor
 from ..errors import CheckpointError
 from ..forward.base import Config
 from .family import Tensors
+from .next_predictors import PREDICTOR
 
-__all__ = ["PREDICTORS", "in_layers", "n_predictors"]
+__all__ = ["MTP", "PREDICTORS", "in_layers", "n_predictors"]
 
 PREDICTORS = "n_predictors"
 """The key of their number in a complete config; the checkpoint has none."""
@@ -20,13 +21,13 @@ PREDICTORS = "n_predictors"
 STATED = "mtp_num_hidden_layers"
 START = re.compile(r"(model\.)?(language_model\.)?mtp\.")
 LAYER = re.compile(r"layers\.(?P<number>\d{1,9})\.(?P<rest>.+)")
-BESIDE = {
-    "fc": "eh_proj",
-    "pre_fc_norm_embedding": "enorm",
-    "pre_fc_norm_hidden": "hnorm",
-    "norm": "shared_head.norm",
+MTP = {
+    "mtp.fc": PREDICTOR["eh_proj"],
+    "mtp.pre_fc_norm_embedding": PREDICTOR["enorm"],
+    "mtp.pre_fc_norm_hidden": PREDICTOR["hnorm"],
+    "mtp.norm": PREDICTOR["shared_head.norm"],
 }
-"""Modules outside of their layers -> the name in the first one."""
+"""Modules outside of their layers, which belong to the first one -> GGUF name."""
 
 
 def n_predictors(config: Config, stored: Tensors) -> int:
@@ -72,7 +73,4 @@ def _renamed(name: str, n_layers: int) -> str:
     rest = name[start.end() :]
     if match := LAYER.fullmatch(rest):
         return f"model.layers.{n_layers + int(match['number'])}.{match['rest']}"
-    module, _, kind = rest.rpartition(".")
-    if module not in BESIDE:
-        return name
-    return f"model.layers.{n_layers}.{BESIDE[module]}.{kind}"
+    return f"model.layers.{n_layers}.mtp.{rest}"
