@@ -8,6 +8,7 @@ from .deepseek_cases import DEEPSEEKS
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
 from .gpt_cases import GPTS
+from .llama4_cases import LLAMA4S
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
 from .mistral_cases import MISTRALS
@@ -77,6 +78,7 @@ CASES: tuple[Case, ...] = (
     *QWENS,
     *QWEN_VLS,
     *MISTRALS,
+    *LLAMA4S,
     *LLAMA_RELATIVES,
     *GEMMAS,
     *PHIS,

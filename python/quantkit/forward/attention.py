@@ -33,6 +33,8 @@ class Attention:
         interleaved: which components rotate together; see `ops.turn`.
         temperature: makes queries grow with their position.
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
+        chunk: the number of positions of a chunk; a query sees only keys of its own
+            chunk.  None: there are no chunks.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
 
@@ -50,6 +52,7 @@ class Attention:
     clamp: float | None = None
     scale: float | None = None
     window: int | None = None
+    chunk: int | None = None
     cap: float | None = None
     slopes: F32 | None = None
     sinks: F32 | None = None
@@ -65,7 +68,18 @@ class Attention:
             q = self.temperature.applied(q)
         k = self._placed(k, self.k_norm, turns)
         v = v.reshape(n, k.shape[1], -1)
-        mixed = ops.attention(
+        size = self.chunk or n
+        parts = [slice(start, start + size) for start in range(0, n, size)]
+        mixed = [self._attended(q[part], k[part], v[part]) for part in parts]
+        return self.output(mixed[0] if len(mixed) == 1 else np.concatenate(mixed))
+
+    def alone(self) -> Attention:
+        """The same, with each position seeing only itself."""
+        return replace(self, window=1, temperature=None)
+
+    def _attended(self, q: F32, k: F32, v: F32) -> F32:
+        """What the queries of one chunk take of its values."""
+        return ops.attention(
             q,
             k,
             v,
@@ -75,11 +89,6 @@ class Attention:
             slopes=self.slopes,
             sinks=self.sinks,
         )
-        return self.output(mixed)
-
-    def alone(self) -> Attention:
-        """The same, with each position seeing only itself."""
-        return replace(self, window=1, temperature=None)
 
     def _clamped(self, x: F32) -> F32:
         return x if self.clamp is None else np.clip(x, -self.clamp, self.clamp)
@@ -130,6 +139,10 @@ def load_attention(
     size, value_size = facts.key_size, facts.value_size
     sizes = n_heads * size, n_kv_heads * size, n_kv_heads * value_size
     q, k, v = _projections(claims, at, facts.width, sizes, traits)
+    q_norm = _head_norm(claims, f"{at}attn_q_norm", n_heads, size, traits)
+    k_norm = _head_norm(claims, f"{at}attn_k_norm", n_kv_heads, size, traits)
+    if traits.normed_heads(number):
+        q_norm = k_norm = Norm(None, None, traits.epsilon, centered=False)
     return Attention(
         q=q,
         k=k,
@@ -142,8 +155,8 @@ def load_attention(
             traits.layout.attention_bias,
         ),
         head_size=size,
-        q_norm=_head_norm(claims, f"{at}attn_q_norm", n_heads, size, traits),
-        k_norm=_head_norm(claims, f"{at}attn_k_norm", n_kv_heads, size, traits),
+        q_norm=q_norm,
+        k_norm=k_norm,
         norm_after_rotary=traits.norm_after_rotary,
         rotary=traits.rotary_of(number),
         interleaved=traits.interleaved,
@@ -151,6 +164,7 @@ def load_attention(
         clamp=traits.clamp,
         scale=traits.attention_scale,
         window=traits.window_of(number),
+        chunk=traits.chunk_of(number),
         cap=traits.attention_cap,
         slopes=alibi_slopes(n_heads, traits.alibi_bias) if traits.alibi_bias else None,
         sinks=claims.maybe(traits.layout.sinks, f"{at}attn_sinks.weight", n_heads),
@@ -182,7 +196,7 @@ def _projections(
 def _head_norm(
     claims: Claims, name: str, n_heads: int, head_size: int, traits: Traits
 ) -> Norm | None:
-    """A norm of queries or keys; see `Layout.query_norm_span`."""
+    """A norm of queries or keys that has weights; see `Layout.query_norm_span`."""
     layout = traits.layout
     shapes = {
         "head": (head_size,),

@@ -35,6 +35,7 @@ from .granite import Granite
 from .hunyuan import HunYuanDense
 from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
+from .llama4 import Llama4
 from .llamacpp_classes import REFUSED, architecture_of
 from .llava import Llava
 from .minicpm import MiniCPM
@@ -62,6 +63,7 @@ FAMILIES: tuple[Family, ...] = (
     Llama(),
     Mixtral(),
     Llava(),
+    Llama4(),
     Mistral3(),
     Qwen(),
     Qwen2(),
@@ -182,7 +184,7 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
     check_synonyms(stated)
     check_sizes(stated, longest)
     complete = family.complete(stated)
-    check_relations(complete)
+    check_relations(complete, family.layer_types)
     return family, complete
 
 

@@ -21,6 +21,7 @@ from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
 from .config_biases import check_biases
+from .config_relations import LAYER_TYPES
 from .other_parts import has_other_parts, is_other_part
 from .rope_check import check_rotary
 from .tied_head import check_tied_head
@@ -74,6 +75,7 @@ class Family:
             means as many as attention heads.
         assumed: config key -> the values that GGUF readers assume, because GGUF has no
             key for the setting; others are refused.
+        layer_types: the values that the config's `layer_types` may have.
         rope_types: the types of rope scaling that GGUF readers support; none if heads
             do not rotate.
         drops_tied_head: whether a stored head is left out if the config ties it.
@@ -98,6 +100,7 @@ class Family:
     model_types: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[Mapping[str, Any]] = {}
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
+    layer_types: ClassVar[tuple[str, ...]] = LAYER_TYPES
     rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "yarn", "dynamic")
     drops_tied_head: ClassVar[bool] = False
     rotates_partly: ClassVar[bool] = False
