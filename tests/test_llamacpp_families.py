@@ -37,6 +37,8 @@ WITH_GELU = (
     "gemma",
     "gemma2",
     "gemma3",
+    "gemma3n",
+    "gemma4",
     "gpt2",
     "gptneox",
     "mpt",
@@ -71,6 +73,8 @@ REFUSED = {
     "ernie4.5": "wrong number of tensors",
     # The class has such models, and the converter writes them.
     "llama4-dense": "cannot have zero experts",
+    # It has as many key heads as query heads.
+    "olmoe-grouped": "wrong shape",
 }
 """What it says of the cases that it cannot run."""
 

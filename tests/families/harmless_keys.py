@@ -47,6 +47,7 @@ HARMLESS = {
     "eos_token_id": TOKENIZER,
     "hidden_dropout": TRAINING,
     "initializer_range": TRAINING,
+    "mamba_ssm_dtype": RUNTIME,
     "mlp_bias": TENSORS,
     "model_type": LABEL,
     "output_router_logits": RUNTIME,
@@ -79,6 +80,7 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
     "Exaone4ForCausalLM": {"sliding_window_pattern": LISTED},
     "FalconForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes 2048",
@@ -103,6 +105,12 @@ HARMLESS_OF = {
         "_sliding_window_pattern": LISTED,
         "sliding_window_pattern": LISTED,
     },
+    "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
+    "Glm4MoeLiteForCausalLM": {"qk_head_dim": DERIVED},
+    "Gemma4ForCausalLM": {
+        "attention_k_eq_v": "the stored tensors say it",
+        "vocab_size_per_layer_input": TOKENIZER,
+    },
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",
     },
@@ -113,7 +121,15 @@ HARMLESS_OF = {
         "num_experts": "the class is dense",
         "rope_scaling.factor": "with alpha, it is not read",
     },
+    "HunYuanMoEV1ForCausalLM": {
+        "sep_token_id": TOKENIZER,
+        "rope_scaling.factor": "with alpha, it is not read",
+    },
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
+    "KimiK25ForConditionalGeneration": {
+        "num_nextn_predict_layers": "the layers after the last are not written",
+        "qk_head_dim": DERIVED,
+    },
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",
     },
@@ -143,6 +159,15 @@ HARMLESS_OF = {
             ],
             LABEL,
         ),
+    },
+    "MiMoV2FlashForCausalLM": {"attention_chunk_size": "the class does not read it"},
+    "MiMoV2ForCausalLM": {"attention_chunk_size": "the class does not read it"},
+    "MiniMaxM2ForCausalLM": {
+        **dict.fromkeys(
+            ["mtp_transformer_layers", "num_mtp_modules", "use_mtp"],
+            "the layers after the last are not written",
+        ),
+        "shared_moe_mode": "for a shared expert, and there is none",
     },
     "Ministral3ForCausalLM": {"sliding_window": WINDOW},
     "Mistral3ForConditionalGeneration": {"sliding_window": WINDOW},

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .claims import Presence
+from .facts import Facts
 from .layout import Layout
 from .rotary import Rotary
 from .sizes import Size
@@ -34,6 +35,7 @@ class Experts:
         shared_size: the width inside the shared expert, by layer; 0: there is none.
         shared_gate: whether a gate multiplies the shared expert's output.
         choice_bias: a bias of the scores that only chooses experts.
+        joint: whether gate and up may be in one tensor, gate's rows first.
         bias: the biases of the router and of the experts.
         first: the first layer that has experts.
         has: which layers have experts, from `first` on.
@@ -52,10 +54,15 @@ class Experts:
     shared_size: Callable[[int], int] = field(default=lambda layer: 0)
     shared_gate: bool = False
     choice_bias: Presence = "none"
+    joint: bool = False
     bias: Presence = "none"
     first: int = 0
     has: Callable[[int], bool] = field(default=_everywhere)
     weighs_inputs: bool = False
+
+
+def _head_sizes(facts: Facts, layer: int) -> tuple[Size, Size]:
+    return facts.key_size, facts.value_size
 
 
 def nowhere(layer: int) -> bool:
@@ -72,6 +79,8 @@ class Traits:
         layout: which tensors it has.
         centered: LayerNorm instead of RMSNorm.
         unweighted_norms: the norms before the parts and the head have no weights.
+        normed_embedding: the token embeddings are normalized, without weights.
+        output_epsilon: the epsilon of the norms after the parts; None: `epsilon`.
         parallel: attention and feed-forward both read the layer's input, and both are
             added to it.
         activation: the feed-forward activation: "silu", "gelu", "gelu_tanh", "relu" or
@@ -82,6 +91,11 @@ class Traits:
         interleaved: which components rotate together; see `ops.turn`.
         normed_heads: in which layers queries and keys are normalized without weights.
         norm_after_rotary: queries and keys are normalized after the rotation.
+        values_are_keys: in which layers the matrix of keys gives the values, too, if
+            there is none of values.
+        values_normed: each head's values are normalized, without weights.
+        head_sizes: the sizes of a layer's key heads and value heads.
+        shares_keys: which layers use the keys and values of an earlier one.
         window: the number of keys that a query sees in sliding-window layers.
         chunk: the number of positions of a chunk, in sliding-window layers: a query
             sees only keys of its own chunk.
@@ -90,7 +104,11 @@ class Traits:
         tempers: in which layers they do.
         attention_scale: multiplies the scores; None: 1 / sqrt(head size).
         attention_cap: soft cap of the scores.
+        value_scale: multiplies the values.
+        attention_gate: the function of the gate of heads' outputs: "sigmoid".
         alibi_bias: ALiBi's maximum bias (8 in the paper); 0: no ALiBi.
+        gated: the projection of queries gives, for each head, a query and a gate; its
+            sigmoid multiplies the head's output.
         clamp: clip queries, keys and values to +-clamp.
         embedding_scale, residual_scale, logit_scale: multipliers of these.
         logit_cap: soft cap of the logits.
@@ -101,6 +119,8 @@ class Traits:
     layout: Layout
     centered: bool = False
     unweighted_norms: bool = False
+    normed_embedding: bool = False
+    output_epsilon: float | None = None
     parallel: bool = False
     activation: str = "silu"
     rotary: Rotary | None = None
@@ -109,6 +129,10 @@ class Traits:
     interleaved: bool = False
     normed_heads: Callable[[int], bool] = field(default=nowhere)
     norm_after_rotary: bool = False
+    values_are_keys: Callable[[int], bool] = field(default=nowhere)
+    values_normed: bool = False
+    head_sizes: Callable[[Facts, int], tuple[Size, Size]] = field(default=_head_sizes)
+    shares_keys: Callable[[int], bool] = field(default=nowhere)
     window: int | None = None
     chunk: int | None = None
     windowed: Callable[[int], bool] = field(default=nowhere)
@@ -116,7 +140,10 @@ class Traits:
     tempers: Callable[[int], bool] = field(default=_everywhere)
     attention_scale: float | None = None
     attention_cap: float | None = None
+    value_scale: float = 1.0
+    attention_gate: str = "sigmoid"
     alibi_bias: float = 0.0
+    gated: bool = False
     clamp: float | None = None
     embedding_scale: float = 1.0
     residual_scale: float = 1.0

@@ -22,30 +22,42 @@ from .cohere import Cohere
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
+from .deepseek_v32 import DeepseekV32
 from .ernie4_5 import Ernie45
+from .ernie_moe import Ernie45Moe
 from .exaone4 import Exaone4
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
-from .glm import ChatGlm, Glm, Glm4
+from .gemma4 import Gemma4
+from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
+from .glm_latent import Glm4MoeLite
+from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
 from .gpt2 import GPT2
 from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
 from .hunyuan import HunYuanDense
+from .hunyuan_moe import HunYuanMoe
 from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
 from .llama4 import Llama4
 from .llamacpp_classes import REFUSED, architecture_of
 from .llava import Llava
+from .mimo import MiMoV2
 from .minicpm import MiniCPM
+from .minimax import MiniMaxM2
 from .mistral3 import Mistral3
 from .mpt import Mpt
+from .muse_glimmer import MuseGlimmer
 from .olmo import Olmo, Olmo2, Olmo3
+from .olmoe import Olmoe
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen_moe import Qwen2Moe, Qwen3Moe
+from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
 from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
+from .seed_oss import SeedOss
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
@@ -70,6 +82,9 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3(),
     Qwen2Moe(),
     Qwen3Moe(),
+    Qwen3Next(),
+    Qwen35(),
+    Qwen35Moe(),
     Qwen2VL(),
     Qwen2Omni(),
     Qwen3VL(),
@@ -81,20 +96,30 @@ FAMILIES: tuple[Family, ...] = (
     InternLM2(),
     Baichuan(),
     Ernie45(),
+    Ernie45Moe(),
     Exaone4(),
     HunYuanDense(),
+    HunYuanMoe(),
     Gemma(),
     Gemma2(),
     Gemma3(),
+    Gemma4(),
     StableLm(),
     Phi(),
     Phi3(),
     Olmo(),
     Olmo2(),
     Olmo3(),
+    Olmoe(),
+    SeedOss(),
     Glm(),
     ChatGlm(),
     Glm4(),
+    Glm4v(),
+    GlmOcr(),
+    Glm4Moe(),
+    Glm4vMoe(),
+    SolarOpen(),
     Cohere(),
     GPT2(),
     GPTNeoX(),
@@ -103,8 +128,13 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    MiMoV2(),
+    MuseGlimmer(),
+    MiniMaxM2(),
     DeepseekV2(),
     DeepseekV3(),
+    Glm4MoeLite(),
+    DeepseekV32(),
 )
 
 ROTATED = "prism.hadamard."

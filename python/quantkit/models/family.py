@@ -27,7 +27,16 @@ from .rope_check import check_rotary
 from .tied_head import check_tied_head
 from .unknown_tensors import unknown_tensor
 
-__all__ = ["DECODER_LAYER", "DECODER_TENSORS", "SILU", "Family", "Named", "Tensors"]
+__all__ = [
+    "DECODER_LAYER",
+    "DECODER_TENSORS",
+    "EXPERT_MATRICES",
+    "SHARED_EXPERTS",
+    "SILU",
+    "Family",
+    "Named",
+    "Tensors",
+]
 
 Tensors = Mapping[str, LazyTensor]
 Named = tuple[str, LazyTensor]
@@ -50,6 +59,17 @@ DECODER_LAYER = {
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
+}
+EXPERT_MATRICES = {
+    "down_proj": "ffn_down_exps",
+    "gate_proj": "ffn_gate_exps",
+    "up_proj": "ffn_up_exps",
+}
+"""The matrices of experts, in the order of llama.cpp's converter."""
+SHARED_EXPERTS = {
+    "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_experts.up_proj": "ffn_up_shexp",
+    "mlp.shared_experts.down_proj": "ffn_down_shexp",
 }
 # Old checkpoints store these tensors, which can be computed from the config.
 COMPUTED = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
@@ -123,6 +143,15 @@ class Family:
         if whole.get("num_key_value_heads", 0) is None:
             whole["num_key_value_heads"] = required(whole, "num_attention_heads")
         return whole
+
+    def extended(self, config: Config, stored: Tensors) -> Config:
+        """The complete config, with what only the checkpoint's tensors tell.
+
+        Args:
+            config: a complete config.
+            stored: the checkpoint's tensors by name.
+        """
+        return config
 
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent for this architecture.
@@ -249,6 +278,10 @@ class Family:
         """The number of experts in a layer."""
         return int(required(config, *EXPERTS["expert_count"]))
 
+    def n_blocks(self, config: Config) -> int:
+        """The number of layers, with those that only predict further tokens."""
+        return n_layers(config)
+
     def gguf_name(self, source: str, config: Config) -> str:
         """The GGUF name of a checkpoint tensor.
 
@@ -259,11 +292,11 @@ class Family:
         name = self.outer.get(module)
         if match := self.layer.fullmatch(module):
             number, part = match.groups()
-            if int(number) < n_layers(config) and part in self.inner:
+            if int(number) < self.n_blocks(config) and part in self.inner:
                 name = f"blk.{number}.{self.inner[part]}"
         if name is None or kind not in ("weight", "bias"):
             layer = int(match[1]) if match else None
-            raise unknown_tensor(source, layer, n_layers(config), self.name)
+            raise unknown_tensor(source, layer, self.n_blocks(config), self.name)
         return f"{name}.{kind}"
 
     def load(self, facts: Facts, claims: Claims) -> Model:
