@@ -73,6 +73,8 @@ DIFFERENT = {
 REFUSED = {
     # It does not load the biases.
     "ernie4.5": "wrong number of tensors",
+    # The class has such models, and the converter writes them.
+    "llama4-dense": "cannot have zero experts",
     # It has as many key heads as query heads.
     "olmoe-grouped": "wrong shape",
     # Nor does the version of llama-cpp-python 0.3.36 the layer that predicts further

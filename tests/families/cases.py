@@ -12,6 +12,7 @@ from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .kimi_cases import KIMIS
+from .llama4_cases import LLAMA4S
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
 from .mimo_cases import MIMOS
@@ -87,6 +88,7 @@ CASES: tuple[Case, ...] = (
     *QWEN_HYBRIDS,
     *QWEN_VLS,
     *MISTRALS,
+    *LLAMA4S,
     *LLAMA_RELATIVES,
     *GEMMAS,
     *GEMMA_4S,

@@ -173,6 +173,7 @@ HARMLESS_OF = {
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",
     },
+    "Llama4ForCausalLM": {"no_rope_layer_interval": "no_rope_layers counts"},
     "MPTForCausalLM": {
         "attn_config.attn_impl": RUNTIME,
         "attn_config.attn_pdrop": TRAINING,

@@ -51,6 +51,8 @@ class Attention:
         causal: queries see no later keys; otherwise, a window has two sides.
         chooser: chooses the keys that each query sees; None: all up to its own.
         is_alone: each position is a sequence.
+        chunk: the number of positions of a chunk; a query sees only keys of its own
+            chunk.  None: there are no chunks.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
 
@@ -73,6 +75,7 @@ class Attention:
     causal: bool = True
     scale: float | None = None
     window: int | None = None
+    chunk: int | None = None
     cap: float | None = None
     slopes: F32 | None = None
     sinks: F32 | None = None
@@ -134,6 +137,15 @@ class Attention:
         mask = None if self.is_alone else chosen
         if not self.causal:
             mask = _both_sides(len(q), self.window)
+        size = self.chunk or len(q)
+        starts = range(0, len(q), size)
+        parts = [
+            self._seen(*(x[i : i + size] for x in (q, k, v)), mask) for i in starts
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _seen(self, q: F32, k: F32, v: F32, mask: NDArray[np.bool_] | None) -> F32:
+        """The same for one chunk."""
         return ops.attention(
             q,
             k,
@@ -213,6 +225,8 @@ def load_attention(
         q, k, v = _two_projections(claims, at, facts.width, sizes, traits)
     else:
         q, k, v = _projections(claims, at, facts.width, sizes, traits)
+    bare = Norm(None, None, traits.epsilon, centered=False)
+    is_normed = traits.normed_heads(number)
     return Attention(
         q=q,
         k=k,
@@ -225,13 +239,15 @@ def load_attention(
             traits.layout.attention_bias,
         ),
         head_size=size,
-        q_norm=_head_norm(claims, f"{at}attn_q_norm", n_heads, size, traits),
-        k_norm=_head_norm(
+        q_norm=bare
+        if is_normed
+        else _head_norm(claims, f"{at}attn_q_norm", n_heads, size, traits),
+        k_norm=bare
+        if is_normed
+        else _head_norm(
             claims, f"{at}attn_k_norm", n_kv_heads, size, traits, unused=shares
         ),
-        v_norm=Norm(None, None, traits.epsilon, False)
-        if traits.values_normed
-        else None,
+        v_norm=bare if traits.values_normed else None,
         norm_after_rotary=traits.norm_after_rotary,
         rotary=traits.rotary_of(number),
         interleaved=traits.interleaved,
@@ -243,6 +259,7 @@ def load_attention(
         causal=traits.causal,
         scale=traits.attention_scale,
         window=traits.window_of(number),
+        chunk=traits.chunk_of(number),
         cap=traits.attention_cap,
         slopes=alibi_slopes(n_heads, traits.alibi_bias) if traits.alibi_bias else None,
         sinks=claims.maybe(traits.layout.sinks, f"{at}attn_sinks.weight", n_heads),
@@ -305,7 +322,7 @@ def _head_norm(
     *,
     unused: bool = False,
 ) -> Norm | None:
-    """A norm of queries or keys; see `Layout.query_norm_span`."""
+    """A norm of queries or keys that has weights; see `Layout.query_norm_span`."""
     layout = traits.layout
     shapes = {
         "head": (head_size,),

@@ -105,8 +105,11 @@ class Mixture:
         y = np.zeros_like(x)
         for number in np.unique(chosen):
             token, place = np.nonzero(chosen == number)
-            own = self.experts[number](Activations(x[token], token))
-            y[token] += share[token, place, None] * own
+            weight, own = share[token, place, None], x[token]
+            if self.how.weighs_inputs:
+                own = weight * own
+            own = self.experts[number](Activations(own, token))
+            y[token] += own if self.how.weighs_inputs else weight * own
         if self.shared is not None:
             y += self._shared(x, self.shared)
         return y
@@ -172,7 +175,7 @@ def load_feed_forward(
 ) -> Part:
     """The feed-forward part of layer `number`."""
     at, experts = f"blk.{number}.ffn", traits.experts
-    if experts is not None and number >= experts.first:
+    if experts is not None and number >= experts.first and experts.has(number):
         return load_mixture(claims, at, facts.width, number, traits, experts)
     return load_dense(facts, claims, number, traits)
 

@@ -15,6 +15,10 @@ from .temperature import Temperature
 __all__ = ["Experts", "Traits", "nowhere"]
 
 
+def _everywhere(layer: int) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Experts:
     """How a mixture of experts chooses and weights experts, and which tensors it has.
@@ -34,6 +38,9 @@ class Experts:
         joint: whether gate and up may be in one tensor, gate's rows first.
         bias: the biases of the router and of the experts.
         first: the first layer that has experts.
+        has: which layers have experts, from `first` on.
+        weighs_inputs: the weights of the chosen experts multiply their inputs, instead
+            of their outputs.
     """
 
     count: Size
@@ -50,10 +57,8 @@ class Experts:
     joint: bool = False
     bias: Presence = "none"
     first: int = 0
-
-
-def _everywhere(layer: int) -> bool:
-    return True
+    has: Callable[[int], bool] = field(default=_everywhere)
+    weighs_inputs: bool = False
 
 
 def _head_sizes(facts: Facts, layer: int) -> tuple[Size, Size]:
@@ -84,6 +89,7 @@ class Traits:
         windowed_rotary: the angles of sliding-window layers, if they differ.
         rotates: which layers rotate.
         interleaved: which components rotate together; see `ops.turn`.
+        normed_heads: in which layers queries and keys are normalized without weights.
         norm_after_rotary: queries and keys are normalized after the rotation.
         values_are_keys: in which layers the matrix of keys gives the values, too, if
             there is none of values.
@@ -91,6 +97,8 @@ class Traits:
         head_sizes: the sizes of a layer's key heads and value heads.
         shares_keys: which layers use the keys and values of an earlier one.
         window: the number of keys that a query sees in sliding-window layers.
+        chunk: the number of positions of a chunk, in sliding-window layers: a query
+            sees only keys of its own chunk.
         windowed: which layers have a sliding window.
         temperature: makes queries grow with their position; None: they do not.
         tempers: in which layers they do.
@@ -120,12 +128,14 @@ class Traits:
     windowed_rotary: Rotary | None = None
     rotates: Callable[[int], bool] = field(default=_everywhere)
     interleaved: bool = False
+    normed_heads: Callable[[int], bool] = field(default=nowhere)
     norm_after_rotary: bool = False
     values_are_keys: Callable[[int], bool] = field(default=nowhere)
     values_normed: bool = False
     head_sizes: Callable[[Facts, int], tuple[Size, Size]] = field(default=_head_sizes)
     shares_keys: Callable[[int], bool] = field(default=nowhere)
     window: int | None = None
+    chunk: int | None = None
     windowed: Callable[[int], bool] = field(default=nowhere)
     temperature: Temperature | None = None
     tempers: Callable[[int], bool] = field(default=_everywhere)
@@ -146,6 +156,10 @@ class Traits:
     def window_of(self, layer: int) -> int | None:
         """How many keys a query of the layer sees; None: all up to its own."""
         return self.window if self.windowed(layer) else None
+
+    def chunk_of(self, layer: int) -> int | None:
+        """The length of the layer's chunks; None: it has none."""
+        return self.chunk if self.windowed(layer) else None
 
     def temperature_of(self, layer: int) -> Temperature | None:
         """What makes the layer's queries grow; None: nothing."""

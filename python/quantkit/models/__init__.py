@@ -44,6 +44,7 @@ from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
+from .llama4 import Llama4
 from .llamacpp_classes import REFUSED, architecture_of
 from .llava import Llava
 from .mimo import MiMoV2
@@ -80,6 +81,7 @@ FAMILIES: tuple[Family, ...] = (
     Llama(),
     Mixtral(),
     Llava(),
+    Llama4(),
     Mistral3(),
     Qwen(),
     Qwen2(),

@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-import numpy as np
-
-from ..checkpoint.lazy import LazyTensor, taken
+from ..checkpoint.lazy import LazyTensor
 from ..forward.base import Config
 from ..forward.claims import Claims
 from ..forward.experts import EXPERT_SIZE, load_experts
@@ -23,6 +21,7 @@ from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, uint32
 from .config import n_layers, required, text_fields
 from .family import DECODER_LAYER, Named
+from .fused_experts import split_gate_up
 from .qwen import Qwen2
 from .windows import layer_windows
 
@@ -109,11 +108,8 @@ class Qwen2Moe(Qwen2):
         module = source.removesuffix(".weight")
         if module.endswith(".experts.gate_up_proj"):
             before = module.removesuffix("gate_up_proj")
-            half = tensor.shape[1] // 2
-            for part, start in (("gate_proj", 0), ("up_proj", half)):
-                rows = np.arange(start, start + half)
-                name = self.gguf_name(f"{before}{part}.weight", config)
-                yield name, taken(tensor, rows, axis=1)
+            for part, matrix in split_gate_up(tensor).items():
+                yield self.gguf_name(f"{before}{part}.weight", config), matrix
             return
         if module.endswith(".experts.down_proj"):
             source = f"{module}.weight"
