@@ -61,6 +61,10 @@ HARMLESS_OF = {
         "slow_but_exact": RUNTIME,
     },
     "ChatGLMModel": {"padded_vocab_size": TOKENIZER},
+    "Cohere2MoeForCausalLM": {
+        "rope_theta": "rope_parameters counts",
+        "sliding_window_pattern": LISTED,
+    },
     "CohereForCausalLM": {"use_qk_norm": NORMS},
     "DeepseekV2ForCausalLM": {"qk_head_dim": DERIVED},
     "DeepseekV3ForCausalLM": {

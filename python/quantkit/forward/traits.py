@@ -28,6 +28,8 @@ class Experts:
         size: the width inside each expert, by layer.
         shared_size: the width inside the shared expert, by layer; 0: there is none.
         shared_gate: whether a gate multiplies the shared expert's output.
+        averaged: whether the output is the mean of the shared expert's and that of
+            the others, instead of their sum.
         choice_bias: a bias of the scores that only chooses experts.
         bias: the biases of the router and of the experts.
         first: the first layer that has experts.
@@ -43,6 +45,7 @@ class Experts:
     groups_used: int = 1
     shared_size: Callable[[int], int] = field(default=lambda layer: 0)
     shared_gate: bool = False
+    averaged: bool = False
     choice_bias: Presence = "none"
     bias: Presence = "none"
     first: int = 0

@@ -19,6 +19,8 @@ from ..suggestions import suggest
 from .baichuan import Baichuan
 from .bloom import Bloom
 from .cohere import Cohere
+from .cohere2 import Cohere2
+from .cohere2_moe import Cohere2Moe
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
@@ -101,6 +103,8 @@ FAMILIES: tuple[Family, ...] = (
     Glm4vMoe(),
     SolarOpen(),
     Cohere(),
+    Cohere2(),
+    Cohere2Moe(),
     GPT2(),
     GPTNeoX(),
     Falcon(),
