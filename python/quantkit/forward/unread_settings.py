@@ -66,8 +66,11 @@ NO_ROTATION = dict.fromkeys(
     ),
     "the architecture does not rotate queries and keys",
 )
+ONE_BASE = {"rope.freq_base_swa": "readers load it and rotate by the other base"}
 HARMLESS_IN = {
     "bloom": NO_ROTATION,
+    "cohere2": ONE_BASE,
+    "cohere2moe": ONE_BASE,
     "deepseek2": {
         "attention.head_count_kv": "latent attention has as many as query heads",
         "attention.value_length": "the size of the latent vector has its own key",
