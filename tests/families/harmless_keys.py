@@ -72,6 +72,7 @@ HARMLESS_OF = {
         "qk_head_dim": DERIVED,
     },
     "Exaone4ForCausalLM": {"sliding_window_pattern": LISTED},
+    "ExaoneMoeForCausalLM": {"sliding_window_pattern": LISTED},
     "FalconForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes 2048",
         "num_ln_in_parallel_attn": NORMS,

@@ -73,8 +73,8 @@ class Traits:
         output_epsilon: the epsilon of the norms after the parts; None: `epsilon`.
         parallel: attention and feed-forward both read the layer's input, and both are
             added to it.
-        activation: the feed-forward activation: "silu", "gelu", "gelu_tanh", "relu" or
-            "swiglu_clamped".
+        activation: the feed-forward activation: "silu", "gelu", "gelu_tanh", "relu",
+            "relu_squared" or "swiglu_clamped".
         rotary: the angles of layers with full attention; None: no rotation.
         windowed_rotary: the angles of sliding-window layers, if they differ.
         rotates: which layers rotate.

@@ -16,6 +16,7 @@ from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_setti
 from ..gguf.keys import Field
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
+from .arcee import Arcee
 from .baichuan import Baichuan
 from .bloom import Bloom
 from .cohere import Cohere
@@ -26,7 +27,9 @@ from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
 from .ernie4_5 import Ernie45
 from .ernie_moe import Ernie45Moe
+from .exaone import Exaone
 from .exaone4 import Exaone4
+from .exaone_moe import ExaoneMoe
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
@@ -74,13 +77,16 @@ FAMILIES: tuple[Family, ...] = (
     Qwen2Moe(),
     Qwen3Moe(),
     SmolLM3(),
+    Arcee(),
     Granite(),
     MiniCPM(),
     InternLM2(),
     Baichuan(),
     Ernie45(),
     Ernie45Moe(),
+    Exaone(),
     Exaone4(),
+    ExaoneMoe(),
     HunYuanDense(),
     HunYuanMoe(),
     Gemma(),

@@ -92,6 +92,7 @@ KINDS = {
     **_each(EXPERTS, "num_local_experts num_experts n_routed_experts"),
     **_each(EXPERTS, "num_experts_per_tok num_experts_per_token top_k_experts"),
     **_each(EXPERTS, "n_shared_experts num_shared_experts n_group topk_group"),
+    **_each(COUNT, "first_last_k_dense_replace"),
     **_each(COUNT, "first_k_dense_replace max_window_layers sliding_window"),
     **_each(COUNT, "decoder_sparse_step moe_layer_freq num_nextn_predict_layers"),
     **_each(integer(0, 2), "num_ln_in_parallel_attn"),
