@@ -84,6 +84,10 @@ HARMLESS_IN = {
         ),
         "for ernie4_5-moe, which is another architecture",
     ),
+    "exaone-moe": {
+        **ONE_BASE,
+        "expert_shared_count": "the width of the shared expert has its own key",
+    },
     "gpt-oss": NO_DENSE_PART,
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},

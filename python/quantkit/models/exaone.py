@@ -21,8 +21,8 @@ from .rope_config import llama3_factors, rope_parameters, rotated_size
 
 __all__ = ["Exaone"]
 
-# The published config's key -> transformers' key for the same setting.
-OWN_NAMES = {"layer_norm_epsilon": "rms_norm_eps", "activation_function": "hidden_act"}
+EPSILON = "layer_norm_epsilon"
+"""The published config's key for that of RMSNorm."""
 
 
 class Exaone(Family):
@@ -65,12 +65,12 @@ class Exaone(Family):
     layout: ClassVar[Layout] = Layout(frequencies="optional")
 
     def complete(self, config: Config) -> dict[str, Any]:
-        """The complete config, with transformers' keys.
+        """The complete config, with the epsilon also under transformers' key.
 
         llama.cpp's converter takes the published epsilon for LayerNorm's, and llama.cpp
         then cannot load the file because it reads RMSNorm's.
         """
-        named = {new: config[old] for old, new in OWN_NAMES.items() if old in config}
+        named = {"rms_norm_eps": config[EPSILON]} if config.get(EPSILON) else {}
         return super().complete({**config, **named})
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
