@@ -33,14 +33,15 @@ SYNONYMS = (
     ("scoring_func", "score_func", "score_function", "expert_selection_fn"),
 )
 OUTER = (
-    *("architectures", "model_type", "text_config", "quantization_config"),
+    *("architectures", "model_type", "quantization_config"),
+    *("text_config", "vision_config"),
     *("tie_word_embeddings", "vocab_size", "padded_vocab_size"),
     *("bos_token_id", "eos_token_id", "pad_token_id"),
 )
 """Keys that count at the top level of a config that has a `text_config`."""
 FOR_ALL_LAYERS = ("moe_intermediate_size", "moe_topk", "num_shared_expert")
 """Keys that some classes have with a value for each layer; those settle on one."""
-LAYER_TYPES = ("full_attention", "sliding_attention", "attention")
+LAYER_TYPES = ("full_attention", "sliding_attention", "attention", "indexed_attention")
 
 
 def check_synonyms(config: Config) -> None:
