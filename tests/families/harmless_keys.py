@@ -116,6 +116,7 @@ HARMLESS_OF = {
         "attention_k_eq_v": "the stored tensors say it",
         "vocab_size_per_layer_input": TOKENIZER,
     },
+    "GlmMoeDsaForCausalLM": {"qk_head_dim": DERIVED},
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",
     },

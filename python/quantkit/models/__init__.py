@@ -36,6 +36,7 @@ from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
 from .gemma4 import Gemma4
 from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
+from .glm_dsa import GlmMoeDsa
 from .glm_latent import Glm4MoeLite
 from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
 from .gpt2 import GPT2
@@ -142,6 +143,7 @@ FAMILIES: tuple[Family, ...] = (
     DeepseekV2(),
     DeepseekV3(),
     Glm4MoeLite(),
+    GlmMoeDsa(),
     DeepseekV32(),
 )
 

@@ -80,7 +80,7 @@ VISION_KINDS = {
 """Keys inside `vision_config` that the text model's metadata needs."""
 
 KINDS = {
-    **_each(list_of(TEXT), "architectures layer_types mlp_layer_types"),
+    **_each(list_of(TEXT), "architectures layer_types mlp_layer_types indexer_types"),
     **_each(LAYERS, "num_hidden_layers n_layer n_layers num_layers"),
     **_each(SIZE, "hidden_size n_embd n_embed dim d_model dim_model_base"),
     **_each(SIZE, "num_attention_heads n_head n_heads"),
@@ -92,6 +92,8 @@ KINDS = {
     **_each(SIZE, "kv_lora_rank q_lora_rank"),
     **_each(SIZE, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
     **_each(SIZE, "index_n_heads index_head_dim index_topk"),
+    **_each(COUNT, "index_topk_freq index_skip_topk_offset"),
+    **_each(either(TEXT, list_of(TEXT)), "index_topk_pattern"),
     **_each(SIZE, "intermediate_size n_inner ffn_hidden_size hidden_dim"),
     **_each(SIZE, "prefix_dense_intermediate_size dense_intermediate_size"),
     **_each(SIZE, "linear_conv_kernel_dim linear_key_head_dim linear_value_head_dim"),
