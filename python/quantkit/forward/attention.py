@@ -175,12 +175,9 @@ def load_attention(
     """The attention of layer `number`."""
     at = f"blk.{number}."
     n_heads, n_kv_heads = facts.n_heads(number), facts.n_kv_heads(number)
-    size, value_size = facts.key_size, facts.value_size
+    size, value_size = traits.head_sizes(facts, number)
     n_q = 2 * n_heads if traits.gated else n_heads
     sizes = n_q * size, n_kv_heads * size, n_kv_heads * value_size
-    q, k, v = _projections(claims, at, facts.width, sizes, traits)
-    size, value_size = traits.head_sizes(facts, number)
-    sizes = n_heads * size, n_kv_heads * size, n_kv_heads * value_size
     shares = traits.shares_keys(number)
     if shares:
         q, k, v = _query_projection(claims, at, facts.width, sizes, traits)
