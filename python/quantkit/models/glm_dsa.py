@@ -183,7 +183,7 @@ def full_indexers(facts: Facts) -> list[bool]:
         checked(values, list_of(FLAG), facts.key(TYPES))
         full = [bool(value) for value in values]
     elif TYPES in facts:
-        full = [facts.flag(TYPES)] * facts.n_layers
+        full = [facts.flag(TYPES)] * int(facts.n_layers)
     else:
         shares = facts.count("context_length", 0) >= LONG
         layers = range(facts.n_layers)
