@@ -55,7 +55,10 @@ class Chosen:
 
 @dataclass(frozen=True)
 class ChosenOpening:
-    """Makes the stream of the first layer; see `decoder.Opening`."""
+    """Makes the stream of the first layer; see `decoder.Opening`.
+
+    Before an indexer has chosen keys, each query sees its own.
+    """
 
     chosen: Chosen
 
@@ -68,6 +71,7 @@ class ChosenOpening:
         """Embedded tokens x [n, width] and their ids [n] -> [n, columns]."""
         stream = np.full((len(x), self.columns), -1, np.float32)
         stream[:, : self.chosen.start] = x
+        stream[:, self.chosen.start] = np.arange(len(x))
         return stream
 
 
