@@ -18,6 +18,7 @@ from .muse_cases import MUSES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .stablelm_cases import STABLELMS
+from .step_cases import STEPS
 
 __all__ = ["CASES", "Case"]
 
@@ -91,5 +92,6 @@ CASES: tuple[Case, ...] = (
     *DEEPSEEKS,
     *MIMOS,
     *MINIMAXES,
+    *STEPS,
     *KIMIS,
 )

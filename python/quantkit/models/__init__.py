@@ -50,6 +50,7 @@ from .qwen_moe import Qwen2Moe, Qwen3Moe
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
+from .step import Step35, StepVL
 
 __all__ = [
     "FAMILIES",
@@ -104,6 +105,8 @@ FAMILIES: tuple[Family, ...] = (
     MiMoV2(),
     MuseGlimmer(),
     MiniMaxM2(),
+    Step35(),
+    StepVL(),
     DeepseekV2(),
     DeepseekV3(),
     Glm4MoeLite(),
