@@ -17,6 +17,7 @@ from .minimax_cases import MINIMAXES
 from .muse_cases import MUSES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
+from .qwen_cases import QWEN_HYBRIDS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
 
@@ -79,6 +80,7 @@ QWENS = (
 CASES: tuple[Case, ...] = (
     *LLAMAS,
     *QWENS,
+    *QWEN_HYBRIDS,
     *LLAMA_RELATIVES,
     *GEMMAS,
     *PHIS,

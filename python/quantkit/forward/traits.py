@@ -84,6 +84,8 @@ class Traits:
         value_scale: multiplies the values.
         attention_gate: the function of the gate of heads' outputs: "sigmoid".
         alibi_bias: ALiBi's maximum bias (8 in the paper); 0: no ALiBi.
+        gated: the projection of queries gives, for each head, a query and a gate; its
+            sigmoid multiplies the head's output.
         clamp: clip queries, keys and values to +-clamp.
         embedding_scale, residual_scale, logit_scale: multipliers of these.
         logit_cap: soft cap of the logits.
@@ -110,6 +112,7 @@ class Traits:
     value_scale: float = 1.0
     attention_gate: str = "sigmoid"
     alibi_bias: float = 0.0
+    gated: bool = False
     clamp: float | None = None
     embedding_scale: float = 1.0
     residual_scale: float = 1.0

@@ -47,6 +47,7 @@ from .olmo import Olmo, Olmo2, Olmo3
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen_moe import Qwen2Moe, Qwen3Moe
+from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
@@ -69,6 +70,9 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3(),
     Qwen2Moe(),
     Qwen3Moe(),
+    Qwen3Next(),
+    Qwen35(),
+    Qwen35Moe(),
     SmolLM3(),
     Granite(),
     MiniCPM(),

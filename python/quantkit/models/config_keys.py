@@ -33,6 +33,7 @@ EPSILON = number(0, 1)
 BASE = number(most=MAX_F32, above=1)
 SHARE = number(most=1, above=0)
 LAYERS = integer(1, MAX_LAYERS)
+LAYERS_OR_NONE = integer(0, MAX_LAYERS)
 EXPERTS = integer(0, MAX_EXPERTS)
 TOKEN = integer(-MAX_EXPERTS)
 BINARY = list_of(integer(0, 1))
@@ -56,7 +57,7 @@ ROPE_KINDS = {
     **_each(number(0, MAX_F32), "mscale mscale_all_dim"),
     **_each(list_of(POSITIVE), "short_factor long_factor"),
     **_each(list_of(COUNT), "mrope_section"),
-    **_each(FLAG, "truncate"),
+    **_each(FLAG, "truncate mrope_interleaved"),
 }
 """Keys inside `rope_parameters` and `rope_scaling`."""
 
@@ -93,6 +94,9 @@ KINDS = {
     **_each(SIZE, "intermediate_size n_inner ffn_hidden_size hidden_dim"),
     **_each(SIZE, "prefix_dense_intermediate_size dense_intermediate_size"),
     **_each(SIZE, "moe_intermediate_size shared_expert_intermediate_size"),
+    **_each(SIZE, "linear_conv_kernel_dim linear_key_head_dim linear_value_head_dim"),
+    **_each(SIZE, "linear_num_key_heads linear_num_value_heads"),
+    **_each(SIZE, "full_attention_interval"),
     **_each(SIZE, "vocab_size padded_vocab_size"),
     **_each(SIZE, "max_position_embeddings n_ctx n_positions max_length seq_length"),
     **_each(SIZE, "max_sequence_length model_max_length max_seq_len"),
@@ -109,6 +113,8 @@ KINDS = {
     **_each(SIZE, "swa_v_head_dim"),
     **_each(POSITIVE, "attention_value_scale"),
     **_each(FLAG, "add_full_attention_sink_bias add_swa_attention_sink_bias"),
+    **_each(COUNT, "decoder_sparse_step moe_layer_freq num_nextn_predict_layers"),
+    **_each(LAYERS_OR_NONE, "mtp_num_hidden_layers"),
     **_each(integer(0, 2), "num_ln_in_parallel_attn"),
     **_each(either(COUNT, TEXT), "sliding_window_pattern"),
     **_each(list_of(number(0, MAX_F32)), "layer_rope_theta"),
@@ -157,6 +163,7 @@ KINDS = {
     **_each(list_of(SHARE), "partial_rotary_factors"),
     **_each(LIMITS, "swiglu_limits swiglu_limits_shared"),
     **_each(OBJECT, "attention_other_setting"),
+    **_each(FLAG, "attn_output_gate mtp_use_dedicated_embeddings"),
     **_each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
     **_each(OBJECT, "rope_parameters rope_scaling attn_config linear_attn_config"),
     **_each(OBJECT, "text_config quantization_config"),

@@ -120,6 +120,15 @@ class Family:
             whole["num_key_value_heads"] = required(whole, "num_attention_heads")
         return whole
 
+    def extended(self, config: Config, stored: Tensors) -> Config:
+        """The complete config, with what only the checkpoint's tensors tell.
+
+        Args:
+            config: a complete config.
+            stored: the checkpoint's tensors by name.
+        """
+        return config
+
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent for this architecture.
 
