@@ -113,7 +113,6 @@ KINDS = {
     **_each(SIZE, "swa_v_head_dim"),
     **_each(POSITIVE, "attention_value_scale"),
     **_each(FLAG, "add_full_attention_sink_bias add_swa_attention_sink_bias"),
-    **_each(COUNT, "decoder_sparse_step moe_layer_freq num_nextn_predict_layers"),
     **_each(LAYERS_OR_NONE, "mtp_num_hidden_layers"),
     **_each(integer(0, 2), "num_ln_in_parallel_attn"),
     **_each(either(COUNT, TEXT), "sliding_window_pattern"),
