@@ -84,6 +84,10 @@ HARMLESS_IN = {
     "gpt-oss": NO_DENSE_PART,
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
+    "kimi-linear": {
+        **NO_ROTATION,
+        "attention.value_length": "the size of the latent vector has its own key",
+    },
     "minimax-m2": NO_DENSE_PART,
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,

@@ -36,6 +36,7 @@ from .gpt_oss import GptOss
 from .granite import Granite
 from .hunyuan import HunYuanDense
 from .internlm2 import InternLM2
+from .kimi_linear import KimiLinear
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
 from .mimo import MiMoV2
@@ -106,6 +107,7 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    KimiLinear(),
     MiMoV2(),
     MuseGlimmer(),
     MiniMaxM2(),
