@@ -45,17 +45,17 @@ def made(
         )
         for outtype in ("f32", "f16")
     }
-    tokens = tokens.astype(np.int32)
+    ids = tokens.astype(np.int32)
     if logits is None:
         out = folder / "runnable.gguf"
-        logits = llamacpp_logits(checkpoint, text["vocab_size"], tokens, out)
+        logits = llamacpp_logits(checkpoint, text["vocab_size"], ids, out)
     fixture = {
         "config": config,
         "shapes": {name: list(shape) for name, shape in shapes.items()},
         "metadata": files["f32"]["metadata"],
         "tensors": {kind: file["tensors"] for kind, file in files.items()},
     }
-    return fixture, tokens, logits
+    return fixture, ids, logits
 
 
 def make(case: Case, folder: Path) -> None:
