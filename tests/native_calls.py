@@ -116,6 +116,20 @@ def attention(n: int, heads: int, kv_heads: int, key: int, value: int) -> Call:
     )
 
 
+def masked(n: int, n_keys: int, n_masks: int) -> Call:
+    return Call(
+        partial(_native.attend, scale=0.3),
+        {
+            "q": floats(n, 4, 8),
+            "k": floats(n_keys, 2, 8),
+            "v": floats(n_keys, 2, 5),
+            "mask": RNG.integers(0, 2, (n_masks, n, n_keys)) > 0,
+            "sinks": floats(4),
+        },
+        optional=some("sinks"),
+    )
+
+
 def recurrence(n: int, heads: int, key_heads: int, key: int, value: int) -> Call:
     """A decay for each component of the keys."""
     return Call(
@@ -332,6 +346,12 @@ CALLS: dict[str, Call] = {
     "attention": attention(45, 6, 3, 17, 19),
     "attention of one": attention(1, 1, 1, 1, 1),
     "attention of many": attention(300, 2, 1, 16, 32),
+    "attention masked": masked(45, 71, 1),
+    "attention masked by heads": masked(40, 300, 2),
+    "index": Call(
+        partial(_native.index_scores, rectified=True),
+        {"q": floats(40, 3, 9), "k": floats(300, 9), "weights": floats(40, 3)},
+    ),
     "recur by component": recurrence(53, 6, 3, 17, 19),
     "recur by head": of_heads(recurrence(53, 6, 3, 17, 35)),
     "recur once": of_heads(recurrence(1, 1, 1, 1, 1)),

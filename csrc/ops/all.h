@@ -8,6 +8,7 @@
 
 #include "matmul.h"
 #include "attention.h"
+#include "index.h"
 #include "norms.h"
 #include "activations.h"
 #include "rotary.h"
@@ -28,6 +29,8 @@ const qk_ops OPS_SYMBOL(QK_OPS_NAME) = {
     .matmul = matmul,
     .attention_workspace = attention_workspace,
     .attention = attention,
+    .index_workspace = index_workspace,
+    .index_scores = index_scores,
     .norm_rows = norm_rows,
     .activate = activate,
     .swiglu_clamped = swiglu_clamped,

@@ -31,6 +31,9 @@ typedef struct qk_ops {
     size_t (*attention_workspace)(const qk_attention *what);
     void (*attention)(const qk_attention *what, const float *q, const float *k, const float *v,
                       float *out, void *workspace);
+    size_t (*index_workspace)(const qk_index *what);
+    void (*index_scores)(const qk_index *what, const float *q, const float *k, const float *weights,
+                         float *out, void *workspace);
     void (*norm_rows)(const qk_norm *what, const float *x, float *y);
     void (*activate)(qk_function function, const float *x, const float *up, size_t n, float *out);
     void (*swiglu_clamped)(const float *gate, const float *up, size_t n, float *out);

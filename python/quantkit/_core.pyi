@@ -29,6 +29,7 @@ class _Lib:
     QK_GELU: int
     QK_GELU_TANH: int
     QK_RELU: int
+    QK_SOFTPLUS: int
     def qk_backend_count(self) -> int: ...
     def qk_backend_name(self, backend: int, /) -> Any: ...
     def qk_backend_lanes(self, backend: int, /) -> int: ...
@@ -191,6 +192,18 @@ class _Lib:
         q: Any,
         k: Any,
         v: Any,
+        out: Any,
+        workspace: Any,
+        /,
+    ) -> int: ...
+    def qk_index_workspace(self, backend: int, what: Any, bytes: Any, /) -> int: ...
+    def qk_index_scores(
+        self,
+        backend: int,
+        what: Any,
+        q: Any,
+        k: Any,
+        weights: Any,
         out: Any,
         workspace: Any,
         /,

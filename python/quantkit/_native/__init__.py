@@ -12,7 +12,7 @@ from .algebra import (
     gram,
     solve_factored,
 )
-from .attending import attend
+from .attending import attend, index_scores
 from .backend import ENVIRONMENT_VARIABLE, Backend, active_backend, backends
 from .guarding import Guard
 from .layers import (
@@ -66,6 +66,7 @@ __all__ = [
     "factor_beside",
     "factor_diagonal",
     "gram",
+    "index_scores",
     "made_units",
     "matmul",
     "native_types",
