@@ -141,7 +141,6 @@ KINDS = {
     **_each(either(BASE, list_of(BASE)), "rope_theta"),
     **_each(BASE, "global_rope_theta rope_global_theta rope_theta_global"),
     **_each(EPSILON, "moe_norm_min"),
-    **_each(BASE, "rope_theta global_rope_theta rope_global_theta rope_theta_global"),
     **_each(BASE, "rotary_emb_base local_rope_theta rope_local_theta"),
     **_each(BASE, "rope_theta_local swa_rope_theta rope_local_base_freq"),
     **_each(POSITIVE, "rope_ratio"),
@@ -168,7 +167,7 @@ KINDS = {
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
     # Step 3.5
-    **_each(SIZE, "num_attention_groups moe_num_experts moe_top_k share_expert_dim"),
+    **_each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
     **_each(POSITIVE, "moe_router_scaling_factor"),
     **_each(FLAG, "norm_expert_weight use_head_wise_attn_gate use_mfa use_moe"),
     **_each(FLAG, "use_moe_router_bias zero_centered"),
@@ -182,11 +181,7 @@ KINDS = {
     **_each(FLAG, "attn_output_gate mtp_use_dedicated_embeddings"),
     **_each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
     **_each(OBJECT, "rope_parameters rope_scaling attn_config linear_attn_config"),
-    **_each(OBJECT, "text_config quantization_config"),
-    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
-    **_each(OBJECT, "text_config vision_config quantization_config"),
-    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
-    **_each(OBJECT, "text_config quantization_config per_layer_config"),
+    **_each(OBJECT, "text_config vision_config quantization_config per_layer_config"),
 }
 """Key -> what its value may be; null means that the key has no value."""
 
