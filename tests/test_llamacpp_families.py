@@ -61,6 +61,7 @@ DEPTHS = {
 
 DIFFERENT = {
     "deepseek-v2": "ranks groups by their two best experts, as V3 does",
+    "minimax-m3": "lets every query see everything if flash attention is off",
     "olmo3": "rotates layers with a window by the base of the others",
     "phi3": "lets every layer see everything",
 }

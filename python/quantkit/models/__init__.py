@@ -47,6 +47,7 @@ from .llava import Llava
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
+from .minimax_m3 import MiniMaxM3
 from .mistral3 import Mistral3
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
@@ -132,6 +133,7 @@ FAMILIES: tuple[Family, ...] = (
     MiMoV2(),
     MuseGlimmer(),
     MiniMaxM2(),
+    MiniMaxM3(),
     Step35(),
     StepVL(),
     DeepseekV2(),

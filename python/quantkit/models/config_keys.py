@@ -76,6 +76,15 @@ OTHER_ATTENTION_KINDS = {
 }
 """Keys inside `attention_other_setting`."""
 
+SPARSE_ATTENTION_KINDS = {
+    **_each(SIZE, "sparse_num_index_heads sparse_index_dim sparse_topk_blocks"),
+    **_each(SIZE, "sparse_block_size"),
+    **_each(COUNT, "sparse_local_block"),
+    **_each(BINARY, "sparse_attention_freq"),
+    **_each(FLAG, "use_sparse_attention"),
+}
+"""Keys inside `sparse_attention_config`."""
+
 LINEAR_KINDS = {
     **_each(list_of(SIZE), "full_attn_layers kda_layers"),
     **_each(SIZE, "head_dim num_heads short_conv_kernel_size"),
@@ -166,6 +175,11 @@ KINDS = {
     **_each(FLAG, "use_routing_bias attention_out_bias use_mixed_mlp_moe"),
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
+    # MiniMax M3
+    **_each(SIZE, "index_n_heads index_block_size index_topk_blocks"),
+    **_each(COUNT, "index_local_blocks"),
+    **_each(FLAG, "use_gemma_norm"),
+    **_each(OBJECT, "sparse_attention_config"),
     # Step 3.5
     **_each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
     **_each(POSITIVE, "moe_router_scaling_factor"),
@@ -197,6 +211,7 @@ INSIDE = {
     "attention_other_setting": OTHER_ATTENTION_KINDS,
     "attn_config": MPT_KINDS,
     "linear_attn_config": LINEAR_KINDS,
+    "sparse_attention_config": SPARSE_ATTENTION_KINDS,
     "rope_parameters": ROPE_KINDS,
     "rope_scaling": ROPE_KINDS,
     "vision_config": VISION_KINDS,
