@@ -136,6 +136,7 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "KimiLinearForCausalLM": {"use_grouped_topk": "there is one group"},
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",
     },
@@ -205,6 +206,9 @@ HARMLESS_OF = {
         "no_rope_layer_interval": "no_rope_layers counts",
         "sliding_window": WITH_WINDOW,
     },
+    "Step3p5ForCausalLM": {"need_fp32_gate": RUNTIME},
+    "Step3p7ForConditionalGeneration": {"need_fp32_gate": RUNTIME},
+    "StepVLForConditionalGeneration": WINDOWS,
     "StableLMEpochForCausalLM": {"qk_layernorm": NORMS},
     "StableLmForCausalLM": {"qk_layernorm": NORMS},
     "Starcoder2ForCausalLM": {"sliding_window": WINDOW},

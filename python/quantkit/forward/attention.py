@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import ops
 from .base import F32, Activations
@@ -19,6 +20,7 @@ from .traits import Traits
 
 __all__ = ["Attention", "alibi_slopes", "load_attention"]
 
+Mask = NDArray[np.bool_]
 Sizes = tuple[Size, Size, Size]
 Projections = tuple[Linear, Linear | None, Linear | None]
 
@@ -91,9 +93,9 @@ class Attention:
         v = v.reshape(len(v), k.shape[1], -1)
         return k, v if self.v_norm is None else self.v_norm(v)
 
-    def attended(self, q: F32, k: F32, v: F32) -> F32:
+    def attended(self, q: F32, k: F32, v: F32, mask: Mask | None = None) -> F32:
         """The output of queries that see these keys and values: [n, width]."""
-        return self._given_out(self._mixed(q, k, v))
+        return self._given_out(self._mixed(q, k, v, mask))
 
     def alone(self) -> Attention:
         """The same, with each position seeing only itself."""
@@ -113,14 +115,15 @@ class Attention:
         q = self._placed(self._clamped(q), self.q_norm)
         return q if self.temperature is None else self.temperature.applied(q)
 
-    def _mixed(self, q: F32, k: F32, v: F32) -> F32:
-        """The outputs of heads: [n, heads * size]."""
+    def _mixed(self, q: F32, k: F32, v: F32, mask: Mask | None = None) -> F32:
+        """The outputs of heads: [n, heads * size]; `mask`: see `ops.attention`."""
         return ops.attention(
             q,
             k,
             v,
             scale=self.scale,
             window=self.window,
+            mask=mask,
             cap=self.cap,
             slopes=self.slopes,
             sinks=self.sinks,

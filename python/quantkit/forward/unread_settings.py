@@ -108,6 +108,10 @@ HARMLESS_IN = {
     "hunyuan-moe": {
         "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
     },
+    "kimi-linear": {
+        **NO_ROTATION,
+        "attention.value_length": "the size of the latent vector has its own key",
+    },
     "minimax-m2": NO_DENSE_PART,
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,

@@ -46,12 +46,14 @@ from .granite import Granite
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .internlm2 import InternLM2
+from .kimi_linear import KimiLinear
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
 from .llava import Llava
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
+from .minimax_m3 import MiniMaxM3
 from .mistral3 import Mistral3
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
@@ -66,6 +68,7 @@ from .seed_oss import SeedOss
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
+from .step import Step35, StepVL
 
 __all__ = [
     "FAMILIES",
@@ -137,9 +140,13 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    KimiLinear(),
     MiMoV2(),
     MuseGlimmer(),
     MiniMaxM2(),
+    MiniMaxM3(),
+    Step35(),
+    StepVL(),
     DeepseekV2(),
     DeepseekV3(),
     Glm4MoeLite(),

@@ -37,6 +37,7 @@ LAYERS_OR_NONE = integer(0, MAX_LAYERS)
 EXPERTS = integer(0, MAX_EXPERTS)
 TOKEN = integer(-MAX_EXPERTS)
 BINARY = list_of(integer(0, 1))
+LIMITS = list_of(either(number(0, MAX_F32), Kind("null", lambda value: value is None)))
 BITS = list_of(either(FLAG, integer(0, 1)))
 OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 
@@ -68,6 +69,21 @@ MPT_KINDS = {
     **_each(integer(-1), "sliding_window_size"),
 }
 """Keys inside MPT's `attn_config`."""
+
+OTHER_ATTENTION_KINDS = {
+    **_each(SIZE, "num_attention_heads num_attention_groups head_dim true_head_dim"),
+    **_each(TEXT, "attention_type"),
+}
+"""Keys inside `attention_other_setting`."""
+
+SPARSE_ATTENTION_KINDS = {
+    **_each(SIZE, "sparse_num_index_heads sparse_index_dim sparse_topk_blocks"),
+    **_each(SIZE, "sparse_block_size"),
+    **_each(COUNT, "sparse_local_block"),
+    **_each(BINARY, "sparse_attention_freq"),
+    **_each(FLAG, "use_sparse_attention"),
+}
+"""Keys inside `sparse_attention_config`."""
 
 LINEAR_KINDS = {
     **_each(list_of(SIZE), "full_attn_layers kda_layers"),
@@ -135,8 +151,9 @@ KINDS = {
     **_each(BITS, "no_rope_layers"),
     **_each(EPSILON, "rms_norm_eps norm_eps layer_norm_eps layer_norm_epsilon"),
     **_each(EPSILON, "norm_epsilon layernorm_epsilon post_norm_eps"),
+    **_each(either(BASE, list_of(BASE)), "rope_theta"),
+    **_each(BASE, "global_rope_theta rope_global_theta rope_theta_global"),
     **_each(EPSILON, "moe_norm_min"),
-    **_each(BASE, "rope_theta global_rope_theta rope_global_theta rope_theta_global"),
     **_each(BASE, "rotary_emb_base local_rope_theta rope_local_theta"),
     **_each(BASE, "rope_theta_local swa_rope_theta rope_local_base_freq"),
     **_each(POSITIVE, "rope_ratio"),
@@ -163,14 +180,27 @@ KINDS = {
     **_each(FLAG, "use_routing_bias attention_out_bias use_mixed_mlp_moe"),
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
+    # MiniMax M3
+    **_each(SIZE, "index_n_heads index_block_size index_topk_blocks"),
+    **_each(COUNT, "index_local_blocks"),
+    **_each(FLAG, "use_gemma_norm"),
+    **_each(OBJECT, "sparse_attention_config"),
+    # Step 3.5
+    **_each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
+    **_each(POSITIVE, "moe_router_scaling_factor"),
+    **_each(FLAG, "norm_expert_weight use_head_wise_attn_gate use_mfa use_moe"),
+    **_each(FLAG, "use_moe_router_bias zero_centered"),
+    **_each(COUNT, "moe_every_n_layer moe_layer_offset"),
+    **_each(TEXT, "att_impl_type moe_layers_enum"),
+    **_each(list_of(TEXT), "yarn_only_types"),
+    **_each(list_of(COUNT), "use_rope_layers"),
+    **_each(list_of(SHARE), "partial_rotary_factors"),
+    **_each(LIMITS, "swiglu_limits swiglu_limits_shared"),
+    **_each(OBJECT, "attention_other_setting"),
     **_each(FLAG, "attn_output_gate mtp_use_dedicated_embeddings"),
     **_each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
     **_each(OBJECT, "rope_parameters rope_scaling attn_config linear_attn_config"),
-    **_each(OBJECT, "text_config quantization_config"),
-    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
-    **_each(OBJECT, "text_config vision_config quantization_config"),
-    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
-    **_each(OBJECT, "text_config quantization_config per_layer_config"),
+    **_each(OBJECT, "text_config vision_config quantization_config per_layer_config"),
 }
 """Key -> what its value may be; null means that the key has no value."""
 
@@ -183,8 +213,10 @@ WIDTHS = (
 """Keys whose value is at most the longest axis of a tensor."""
 
 INSIDE = {
+    "attention_other_setting": OTHER_ATTENTION_KINDS,
     "attn_config": MPT_KINDS,
     "linear_attn_config": LINEAR_KINDS,
+    "sparse_attention_config": SPARSE_ATTENTION_KINDS,
     "rope_parameters": ROPE_KINDS,
     "rope_scaling": ROPE_KINDS,
     "vision_config": VISION_KINDS,
