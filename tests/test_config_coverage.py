@@ -21,7 +21,10 @@ from .families.harmless_keys import HARMLESS, HARMLESS_OF
 from .families.stored import checkpoint, fixture, text_of
 
 Place = tuple[str, ...]
-READ_INSIDE = ("rope_parameters", "rope_scaling", "attn_config", "linear_attn_config")
+READ_INSIDE = (
+    *("rope_parameters", "rope_scaling", "attn_config", "linear_attn_config"),
+    *("attention_other_setting", "sparse_attention_config"),
+)
 COMPUTED = [f"rope_{x}.weight" for x in ("freqs", "factors_long", "factors_short")]
 COMPUTED += ["blk.0.attn_q_norm.weight"]
 

@@ -3,10 +3,12 @@ writes a file that does not work, and where there is no such file."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from quantkit.checkpoint.lazy import computed
 from quantkit.errors import CheckpointError, UnsupportedModelError
@@ -16,6 +18,10 @@ from quantkit.forward.outline import Outline
 from quantkit.gguf.keys import Field, FileType, float32, uint32
 from quantkit.models import family_for_config, settled
 from quantkit.models.gemma import Gemma2, Gemma3
+from quantkit.sources.checkpoint import CheckpointSource
+
+from .families.cases import CASES
+from .families.stored import checkpoint
 
 SIZES = {
     "hidden_size": 64,
@@ -55,6 +61,18 @@ def test_glm_of_transformers_keeps_base_and_epsilon() -> None:
     found = fields(GLM, rope_theta=5e6, rms_norm_eps=1.5625e-07)
     assert found["rope.freq_base"] == float32(5e6)
     assert found["attention.layer_norm_rms_epsilon"] == float32(1.5625e-07)
+
+
+def test_biases_of_cohere_2_are_0(tmp_path: Path) -> None:
+    """Its published checkpoints have them; readers do not."""
+    folder = checkpoint(next(c for c in CASES if c.name == "cohere2-2"), tmp_path)
+    path, name = folder / "model.safetensors", "model.layers.0.self_attn.q_proj.bias"
+    arrays = load_file(path)
+    save_file({**arrays, name: -np.zeros(64, np.float32)}, path)
+    assert "blk.0.attn_q.bias" not in CheckpointSource(folder).tensors
+    save_file({**arrays, name: np.eye(1, 64, dtype=np.float32)[0]}, path)
+    with pytest.raises(CheckpointError, match="which is not 0"):
+        CheckpointSource(folder)
 
 
 def test_phi_tells_its_own_sizes() -> None:

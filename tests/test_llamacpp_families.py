@@ -15,11 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantkit.gguf.keys import string, uint32
-from quantkit.output.writing import write_model
-from quantkit.sources.checkpoint import CheckpointSource
-
 from .families.cases import DECODERS, Case
+from .families.runnable import write_runnable
 from .families.stored import checkpoint, fixture, known_logits, logits_of
 
 pytestmark = pytest.mark.reference
@@ -64,6 +61,7 @@ DEPTHS = {
 
 DIFFERENT = {
     "deepseek-v2": "ranks groups by their two best experts, as V3 does",
+    "minimax-m3": "lets every query see everything if flash attention is off",
     "olmo3": "rotates layers with a window by the base of the others",
     "phi3": "lets every layer see everything",
     "qwen4exp": "chooses other keys in the version of llama-cpp-python 0.3.36; that of "
@@ -102,19 +100,6 @@ def bound(case: Case) -> float:
     return BOUNDS.get(case.name, GELU_CLOSE if arch in WITH_GELU else CLOSE)
 
 
-def write_gguf(case: Case, folder: Path, out: Path) -> None:
-    """The file of a case, which has a number of tokens in place of a vocabulary."""
-    source = CheckpointSource(checkpoint(case, folder, DEPTHS.get(case.name)), "f32")
-    arch = source.model_fields["general.architecture"].value
-    metadata = {
-        **source.model_fields,
-        f"{arch}.vocab_size": uint32(known_logits(case)[1].shape[1]),
-        "tokenizer.ggml.model": string("no_vocab"),
-    }
-    types = {name: tensor.type for name, tensor in source.tensors.items()}
-    write_model(source, types, out, metadata=metadata)
-
-
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of what llama.cpp made of all cases."""
@@ -124,7 +109,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("llamacpp")
     for case in DECODERS:
         own = tmp_path_factory.mktemp("case")
-        write_gguf(case, own, folder / f"{case.name}.gguf")
+        n_tokens = known_logits(case)[1].shape[1]
+        model = checkpoint(case, own, DEPTHS.get(case.name))
+        write_runnable(model, n_tokens, folder / f"{case.name}.gguf")
         np.save(folder / f"{case.name}.npy", known_logits(case)[0])
     subprocess.run([python, RUNNER, folder], check=True)
     return folder

@@ -37,6 +37,9 @@ class Case:
         adapt: changes the twin's model, which is a torch module, before it runs.
         is_raw: llama.cpp's converter gets config.json as it is, since transformers 5
             takes away what it asks for.
+        shapes: the tensors by name, of a class that transformers does not have and that
+            has no twin there.  `config` is then all of its config, and the logits are
+            those of llama.cpp's runtime.
         added: metadata that llama.cpp's converter leaves out.
         tolerance: how far logits may be apart, as a share of their range.
         predicts_text: whether it has logits; otherwise hidden states take their place.
@@ -49,6 +52,7 @@ class Case:
     rename: Callable[[Arrays], Arrays] = field(default=dict)
     adapt: Callable[[Any], None] | None = None
     is_raw: bool = False
+    shapes: Mapping[str, tuple[int, ...]] | None = None
     added: Mapping[str, Field] = field(default_factory=dict)
     tolerance: float = 1e-5
     predicts_text: bool = True

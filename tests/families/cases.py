@@ -25,6 +25,7 @@ from .phi_cases import PHIS
 from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
 from .stablelm_cases import STABLELMS
+from .step_cases import STEPS
 
 __all__ = ["CASES", "DECODERS", "Case"]
 
@@ -104,6 +105,7 @@ CASES: tuple[Case, ...] = (
     *DEEPSEEKS,
     *MIMOS,
     *MINIMAXES,
+    *STEPS,
     *KIMIS,
     *ENCODERS,
 )

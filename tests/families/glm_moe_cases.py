@@ -43,6 +43,14 @@ VISION = {
     "image_size": 8,
 }
 
+SPARSE = {
+    **LATENT,
+    "first_k_dense_replace": 1,
+    "index_n_heads": 10,  # with few, many scores are 0
+    "index_head_dim": 128,  # llama.cpp multiplies by a Hadamard matrix of 64 or more
+    "index_topk": 8,
+}
+
 
 def with_predictor(n_layers: int, width: int = 64) -> Callable[[Arrays], Arrays]:
     """Adds a layer that predicts the token after the next: a copy of the last one."""
@@ -172,5 +180,23 @@ GLM_MOES = (
             "vision_config": VISION,
         },
         rename=with_predictor(2),
+    ),
+    Case(
+        "glm-dsa",
+        "GlmMoeDsaForCausalLM",
+        {**SPARSE, "num_nextn_predict_layers": 1, "rope_parameters": ROPE},
+        rename=with_predictor(3),
+    ),
+    Case(
+        "glm-dsa-shared",
+        "GlmMoeDsaForCausalLM",
+        {
+            **SPARSE,
+            "num_hidden_layers": 5,
+            "index_topk_freq": 3,
+            "n_group": 4,
+            "topk_group": 2,
+        },
+        config_of=without("indexer_types", "mlp_layer_types", "layer_types"),
     ),
 )

@@ -114,6 +114,10 @@ HARMLESS_OF = {
         "slow_but_exact": RUNTIME,
     },
     "ChatGLMModel": {"padded_vocab_size": TOKENIZER},
+    "Cohere2MoeForCausalLM": {
+        "rope_theta": "rope_parameters counts",
+        "sliding_window_pattern": LISTED,
+    },
     "CohereForCausalLM": {"use_qk_norm": NORMS},
     "DeepseekV2ForCausalLM": {"qk_head_dim": DERIVED},
     "DeepseekV3ForCausalLM": {
@@ -122,6 +126,7 @@ HARMLESS_OF = {
     },
     "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
     "Exaone4ForCausalLM": {"sliding_window_pattern": LISTED},
+    "ExaoneMoeForCausalLM": {"sliding_window_pattern": LISTED},
     "FalconForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes 2048",
         "num_ln_in_parallel_attn": NORMS,
@@ -151,6 +156,7 @@ HARMLESS_OF = {
         "attention_k_eq_v": "the stored tensors say it",
         "vocab_size_per_layer_input": TOKENIZER,
     },
+    "GlmMoeDsaForCausalLM": {"qk_head_dim": DERIVED},
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",
     },
@@ -170,6 +176,7 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "KimiLinearForCausalLM": {"use_grouped_topk": "there is one group"},
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",
     },
@@ -242,6 +249,9 @@ HARMLESS_OF = {
         "no_rope_layer_interval": "no_rope_layers counts",
         "sliding_window": WITH_WINDOW,
     },
+    "Step3p5ForCausalLM": {"need_fp32_gate": RUNTIME},
+    "Step3p7ForConditionalGeneration": {"need_fp32_gate": RUNTIME},
+    "StepVLForConditionalGeneration": WINDOWS,
     "StableLMEpochForCausalLM": {"qk_layernorm": NORMS},
     "StableLmForCausalLM": {"qk_layernorm": NORMS},
     "Starcoder2ForCausalLM": {"sliding_window": WINDOW},

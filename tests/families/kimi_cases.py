@@ -94,6 +94,13 @@ def beside_images(arrays: Arrays) -> Arrays:
 
 KIMIS = (
     Case(
+        "kimi-linear",
+        "KimiLinearForCausalLM",
+        LINEAR,
+        config_of=published_config,
+        rename=published,
+    ),
+    Case(
         "kimi-k2.5",
         "DeepseekV3ForCausalLM",
         {

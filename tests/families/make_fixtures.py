@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .cases import CASES, Case
 from .checkpoints import weights, write_checkpoint
 from .reference import describe_gguf, llamacpp_gguf, transformers_checkpoint
+from .runnable import llamacpp_logits
 from .stored import FIXTURES, store
 
 N_TOKENS = 24
@@ -30,7 +31,9 @@ def made(
     rng = np.random.default_rng(len(case.name))
     text = case.config.get("text_config", case.config)
     tokens = rng.integers(3, text["vocab_size"], N_TOKENS)
-    config, shapes, logits = transformers_checkpoint(case, folder / "hf", tokens)
+    config, shapes, logits = dict(case.config), case.shapes, None
+    if shapes is None:
+        config, shapes, logits = transformers_checkpoint(case, folder / "hf", tokens)
     config = case.config_of(config)
     arrays = case.rename(weights(shapes))
     checkpoint = write_checkpoint(folder / "model", config, arrays)
@@ -42,13 +45,17 @@ def made(
         )
         for outtype in ("f32", "f16")
     }
+    ids = tokens.astype(np.int32)
+    if logits is None:
+        out = folder / "runnable.gguf"
+        logits = llamacpp_logits(checkpoint, text["vocab_size"], ids, out)
     fixture = {
         "config": config,
         "shapes": {name: list(shape) for name, shape in shapes.items()},
         "metadata": files["f32"]["metadata"],
         "tensors": {kind: file["tensors"] for kind, file in files.items()},
     }
-    return fixture, tokens.astype(np.int32), logits
+    return fixture, ids, logits
 
 
 def make(case: Case, folder: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .case import SIZES, Case
-from .llama_cases import NTK_ALPHA
-from .llama_twins import old_style
+from quantkit.gguf.keys import float32, uint32
+
+from .case import SIZES, Case, without
+from .llama_cases import LLAMA3, NTK_ALPHA
+from .llama_twins import old_style, renamed
 
 __all__ = ["MOES"]
 
@@ -21,6 +23,43 @@ ERNIE = {
 }
 HUNYUAN = {**SIZES, "head_dim": 24, "num_experts": 6, "moe_topk": [2, 2, 2]}
 SIZES_BY_LAYER = {"moe_intermediate_size": [96] * 3, "num_shared_expert": [1] * 3}
+EXAONE_MOE = {
+    **EXPERTS,
+    "num_hidden_layers": 5,
+    "head_dim": 24,
+    "moe_intermediate_size": 40,
+    "num_shared_experts": 2,
+    "sliding_window": 8,
+}
+EXAONE_NAMES = {
+    "model.embed_tokens.": "transformer.wte.",
+    "model.norm.": "transformer.ln_f.",
+    "model.layers.": "transformer.h.",
+    "self_attn.o_proj.": "attn.attention.out_proj.",
+    "self_attn.": "attn.attention.",
+    "input_layernorm.": "ln_1.",
+    "post_attention_layernorm.": "ln_2.",
+    "mlp.gate_proj.": "mlp.c_fc_0.",
+    "mlp.up_proj.": "mlp.c_fc_1.",
+    "mlp.down_proj.": "mlp.c_proj.",
+}
+
+
+def of_exaone(config: dict[str, Any]) -> dict[str, Any]:
+    """The published config of EXAONE 3.5."""
+    names = {
+        "num_hidden_layers": "num_layers",
+        "rms_norm_eps": "layer_norm_epsilon",
+        "hidden_act": "activation_function",
+    }
+    older = {names.get(key, key): value for key, value in old_style(config).items()}
+    older |= {"architectures": ["ExaoneForCausalLM"], "model_type": "exaone"}
+    return without("attention_bias", "mlp_bias", "pretraining_tp")(older)
+
+
+def of_k_exaone(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with a key that transformers' class does not write."""
+    return {**config, "scoring_func": "sigmoid"}
 
 
 def of_hunyuan(config: dict[str, Any]) -> dict[str, Any]:
@@ -65,5 +104,31 @@ MOES = (
         | {"tie_word_embeddings": True, "num_experts": 3}
         | {"rope_parameters": NTK_ALPHA},
         config_of=of_stretched,
+    ),
+    Case("arcee", "ArceeForCausalLM", {**SIZES, "head_dim": 24}),
+    Case(
+        "exaone",
+        "LlamaForCausalLM",
+        {**SIZES, "rope_parameters": LLAMA3, "tie_word_embeddings": True},
+        config_of=of_exaone,
+        rename=lambda arrays: renamed(arrays, EXAONE_NAMES),
+        is_raw=True,
+        added={"exaone.attention.layer_norm_rms_epsilon": float32(1e-6)},
+    ),
+    Case("exaone-moe", "ExaoneMoeForCausalLM", EXAONE_MOE, config_of=of_k_exaone),
+    Case(
+        "exaone-moe-dense",
+        "ExaoneMoeForCausalLM",
+        {
+            **EXAONE_MOE,
+            "num_hidden_layers": 3,
+            "first_k_dense_replace": 2,
+            "norm_topk_prob": False,
+            "n_group": 3,
+            "topk_group": 2,
+            "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+            "rope_parameters": LLAMA3,
+        },
+        added={"exaone-moe.expert_gating_func": uint32(2)},
     ),
 )

@@ -83,9 +83,10 @@ def llamacpp_gguf(
         hparams = json.loads((folder / "config.json").read_text())
     _write_vocabulary(folder, hparams)
     cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
-    if cls.supports_mtp_export:
+    if cls.supports_mtp_export and cls.__name__.startswith("Qwen"):
         # as with its option --no-nextn; otherwise it stops without such layers
-        cls.no_mtp = not _predicts_further(folder)
+        is_none = hparams.get("num_nextn_predict_layers") == 0
+        cls.no_mtp = not is_none and not _predicts_further(folder)
     model = cls(folder, types[outtype], out, hparams=hparams)
     for part in {model, getattr(model, "impl", model)}:  # Mistral 3 has another inside
         part.set_vocab = lambda: None
@@ -169,7 +170,8 @@ def describe_gguf(path: Path) -> dict[str, Any]:
 def _predicts_further(folder: Path) -> bool:
     """Whether a checkpoint has layers that predict further tokens."""
     with safe_open(folder / "model.safetensors", "np") as file:
-        return any("mtp." in name for name in file.keys())  # noqa: SIM118
+        names = list(file.keys())
+    return any("mtp." in name or name.endswith(".eh_proj.weight") for name in names)
 
 
 def _write_vocabulary(folder: Path, hparams: dict[str, Any]) -> None:

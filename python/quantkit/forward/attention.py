@@ -21,6 +21,7 @@ from .traits import Traits
 
 __all__ = ["Attention", "alibi_slopes", "load_attention"]
 
+Mask = NDArray[np.bool_]
 Sizes = tuple[Size, Size, Size]
 Projections = tuple[Linear, Linear | None, Linear | None]
 
@@ -108,9 +109,9 @@ class Attention:
         v = v.reshape(len(v), k.shape[1], -1)
         return k, v if self.v_norm is None else self.v_norm(v)
 
-    def attended(self, q: F32, k: F32, v: F32) -> F32:
+    def attended(self, q: F32, k: F32, v: F32, mask: Mask | None = None) -> F32:
         """The output of queries that see these keys and values: [n, width]."""
-        return self._given_out(self._mixed(q, k, v))
+        return self._given_out(self._mixed(q, k, v, mask))
 
     def alone(self) -> Attention:
         """The same, with each position seeing only itself."""
@@ -139,9 +140,8 @@ class Attention:
             mask = _both_sides(len(q), self.window)
         size = self.chunk or len(q)
         starts = range(0, len(q), size)
-        parts = [
-            self._seen(*(x[i : i + size] for x in (q, k, v)), mask) for i in starts
-        ]
+        rows = (slice(i, i + size) for i in starts)
+        parts = [self._seen(q[each], k[each], v[each], mask) for each in rows]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _seen(self, q: F32, k: F32, v: F32, mask: NDArray[np.bool_] | None) -> F32:

@@ -70,12 +70,22 @@ class Facts:
         checked(values[layer], SIZE, f"{self.key(key)}[{layer}]")
         return Size(values[layer], self.key(key))
 
+    def layer_number(self, key: str, layer: int, default: float, kind: Kind) -> float:
+        """A finite number that may differ between layers."""
+        values = self.layer_values(key)
+        if values is None:
+            return self.number(key, default, kind)
+        return float(checked(values[layer], kind, f"{self.key(key)}[{layer}]"))
+
     def layer_values(self, key: str) -> list[Any] | None:
-        """The array of a key, one value per layer; None if the key has no array."""
+        """The array of a key, one value per layer; None if the key has no array.
+
+        Layers that only predict further tokens may have none.
+        """
         field = self.metadata.get(self.key(key))
         if field is None or field.type is not ValueType.ARRAY:
             return None
-        n_layers = self.n_blocks
+        n_layers = self.n_layers
         if len(field.value) < n_layers:
             raise FormatError(
                 f"{self.key(key)} has {len(field.value)} values for {n_layers} layers"

@@ -112,6 +112,8 @@ class Mixture:
             y[token] += own if self.how.weighs_inputs else weight * own
         if self.shared is not None:
             y += self._shared(x, self.shared)
+            if self.how.averaged:
+                y *= np.float32(0.5)
         return y
 
     def _shared(self, x: F32, shared: Part) -> F32:

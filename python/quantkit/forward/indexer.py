@@ -28,6 +28,7 @@ __all__ = [
     "KEY_SIZE",
     "TOP",
     "Indexer",
+    "Mask",
     "best_keys",
     "load_indexer",
 ]
@@ -70,6 +71,7 @@ class Indexer:
         weights: gives the weight of each head.
         rotary: the rotation angles.
         count: the number of keys that are chosen for a query.
+        interleaved: which components rotate together; see `ops.turn`.
     """
 
     q: Linear
@@ -78,6 +80,7 @@ class Indexer:
     weights: Linear
     rotary: Rotary
     count: int
+    interleaved: bool = False
 
     def __call__(self, x: Activations, latent: Activations) -> Mask | None:
         """Which keys each query sees: [n, n]; None: all up to its own.
@@ -92,8 +95,8 @@ class Indexer:
         if n <= self.count:
             return None
         turns = self.rotary.turns(n)
-        ops.turn(q, turns, interleaved=False)
-        ops.turn(k[:, None], turns, interleaved=False)
+        ops.turn(q, turns, interleaved=self.interleaved)
+        ops.turn(k[:, None], turns, interleaved=self.interleaved)
         scores = ops.index_scores(q, k, weights)
         return best_keys(scores, np.tri(n, dtype=bool), self.count)
 

@@ -18,7 +18,7 @@ from . import ops
 from .base import F32, Activations, Matrix
 from .claims import Claims
 from .facts import Facts
-from .indexer import Indexer, load_indexer
+from .indexer import Indexer, Mask, load_indexer
 from .layers import Linear, Norm
 from .rotary import Rotary, rotated_size, scaling_factor
 from .sizes import Size
@@ -145,15 +145,33 @@ class LatentAttention:
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
-        n = len(x)
+        shared = Activations(x)
+        latent = self.latent_queries(shared)
+        chosen = None if self.indexer is None else self.indexer(shared, latent)
+        return self.attended(shared, latent, chosen)
+
+    def latent_queries(self, x: Activations) -> Activations:
+        """What `q_up` gets of the layer's input."""
+        if self.q_down is None or self.q_norm is None:
+            return x
+        return Activations(self.q_norm(self.q_down(x)))
+
+    def attended(
+        self, x: Activations, latent_q: Activations, chosen: Mask | None
+    ) -> F32:
+        """The output [n, width].
+
+        Args:
+            x: the layer's normalized input.
+            latent_q: `latent_queries` of it.
+            chosen: which keys each query sees [n, n]; None: all up to its own.
+        """
+        n = len(x.values)
         turns = self.rotary.turns(n)
         n_turned = 2 * turns.shape[-1]
-        shared = Activations(x)
-        latent_q = self._latent_queries(shared)
-        chosen = None if self.indexer is None else self.indexer(shared, latent_q)
         q = self.q_up(latent_q).reshape(n, self.n_heads, -1)
         ops.turn(q[..., -n_turned:], turns, interleaved=True)
-        both = self.latent(shared)
+        both = self.latent(x)
         turned = ops.turn(both[:, None, -n_turned:], turns, interleaved=True)
         latent = self.latent_norm(both[:, :-n_turned])
         return self.output(
@@ -170,12 +188,6 @@ class LatentAttention:
     def alone(self) -> LatentAttention:
         """The same, with each position seeing only itself."""
         return replace(self, window=1)
-
-    def _latent_queries(self, x: Activations) -> Activations:
-        """What `q_up` gets."""
-        if self.q_down is None or self.q_norm is None:
-            return x
-        return Activations(self.q_norm(self.q_down(x)))
 
 
 def load_latent_attention(

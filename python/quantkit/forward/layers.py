@@ -34,6 +34,7 @@ FUNCTIONS = {
     "gelu": ops.gelu,
     "gelu_tanh": ops.gelu_tanh,
     "relu": ops.relu,
+    "relu_squared": ops.relu_squared,
 }
 GATINGS: dict[str, Gating] = {**FUNCTIONS, "swiglu_clamped": ops.swiglu_clamped}
 

@@ -12,9 +12,9 @@ __all__ = ["BIASED", "Gate", "Layout", "OutputGate"]
 Gate = Literal["none", "separate", "fused"]
 """Where the gate of a feed-forward part is: nowhere, in its own matrix, or in `up`."""
 
-OutputGate = Literal["none", "components", "either"]
+OutputGate = Literal["none", "components", "heads", "either"]
 """What the gate of attention's output has a row for: nothing (there is none), each
-component of each head, or either that or each head."""
+component of each head, each head, or either of them."""
 
 
 @dataclass(frozen=True)

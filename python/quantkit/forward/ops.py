@@ -36,6 +36,7 @@ __all__ = [
     "layer_norm",
     "linear",
     "relu",
+    "relu_squared",
     "rms_norm",
     "sigmoid",
     "silu",
@@ -100,6 +101,15 @@ def gelu_tanh(x: F32, up: F32 | None = None) -> F32:
 def relu(x: F32, up: F32 | None = None) -> F32:
     """max(x, 0); otherwise like `silu`."""
     return _applied(Function.RELU, x, up)
+
+
+def relu_squared(x: F32, up: F32 | None = None) -> F32:
+    """max(x, 0)^2; otherwise like `silu`."""
+    relu(x)
+    x *= x
+    if up is not None:
+        x *= up
+    return x
 
 
 def sigmoid(x: F32) -> F32:

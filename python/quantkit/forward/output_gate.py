@@ -51,7 +51,8 @@ def load_output_gate(
         return None
     n_heads = facts.n_heads(number)
     n_rows = n_heads * facts.value_size
-    if kind == "either" and claims.shapes.get(f"{name}.weight", ())[:1] == (n_heads,):
+    is_of_heads = claims.shapes.get(f"{name}.weight", ())[:1] == (n_heads,)
+    if kind == "heads" or (kind == "either" and is_of_heads):
         n_rows = n_heads
     linear = Linear.of(claims, name, n_rows, facts.width)
     return OutputGate(linear, FUNCTIONS[traits.attention_gate])

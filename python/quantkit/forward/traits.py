@@ -34,6 +34,8 @@ class Experts:
         size: the width inside each expert, by layer.
         shared_size: the width inside the shared expert, by layer; 0: there is none.
         shared_gate: whether a gate multiplies the shared expert's output.
+        averaged: whether the output is the mean of the shared expert's and that of
+            the others, instead of their sum.
         choice_bias: a bias of the scores that only chooses experts.
         joint: whether gate and up may be in one tensor, gate's rows first.
         bias: the biases of the router and of the experts.
@@ -53,6 +55,7 @@ class Experts:
     groups_used: int = 1
     shared_size: Callable[[int], int] = field(default=lambda layer: 0)
     shared_gate: bool = False
+    averaged: bool = False
     choice_bias: Presence = "none"
     joint: bool = False
     bias: Presence = "none"
@@ -83,8 +86,8 @@ class Traits:
         output_epsilon: the epsilon of the norms after the parts; None: `epsilon`.
         parallel: attention and feed-forward both read the layer's input, and both are
             added to it.
-        activation: the feed-forward activation: "silu", "gelu", "gelu_tanh", "relu" or
-            "swiglu_clamped".
+        activation: the feed-forward activation: "silu", "gelu", "gelu_tanh", "relu",
+            "relu_squared" or "swiglu_clamped".
         rotary: the angles of layers with full attention; None: no rotation.
         windowed_rotary: the angles of sliding-window layers, if they differ.
         rotates: which layers rotate.

@@ -79,12 +79,15 @@ NO_ROTATION = dict.fromkeys(
     ),
     "the architecture does not rotate queries and keys",
 )
+ONE_BASE = {"rope.freq_base_swa": "readers load it and rotate by the other base"}
 LATENT_VALUES = {
     "attention.head_count_kv": "latent attention has as many as query heads",
     "attention.value_length": "the size of the latent vector has its own key",
 }
 HARMLESS_IN = {
     "bloom": NO_ROTATION,
+    "cohere2": ONE_BASE,
+    "cohere2moe": ONE_BASE,
     "deepseek2": LATENT_VALUES,
     "deepseek32": LATENT_VALUES,
     "ernie4_5": dict.fromkeys(
@@ -96,11 +99,20 @@ HARMLESS_IN = {
         ),
         "for ernie4_5-moe, which is another architecture",
     ),
+    "exaone-moe": {
+        **ONE_BASE,
+        "expert_shared_count": "the width of the shared expert has its own key",
+    },
+    "glm-dsa": LATENT_VALUES,
     "gpt-oss": NO_DENSE_PART,
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
     "hunyuan-moe": {
         "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
+    },
+    "kimi-linear": {
+        **NO_ROTATION,
+        "attention.value_length": "the size of the latent vector has its own key",
     },
     "minimax-m2": NO_DENSE_PART,
     "mpt": NO_ROTATION,

@@ -17,10 +17,13 @@ from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_setti
 from ..gguf.keys import Field
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
+from .arcee import Arcee
 from .baichuan import Baichuan
 from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
 from .bloom import Bloom
 from .cohere import Cohere
+from .cohere2 import Cohere2
+from .cohere2_moe import Cohere2Moe
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
@@ -28,12 +31,15 @@ from .deepseek_v32 import DeepseekV32
 from .encoders import EncoderFamily
 from .ernie4_5 import Ernie45
 from .ernie_moe import Ernie45Moe
+from .exaone import Exaone
 from .exaone4 import Exaone4
+from .exaone_moe import ExaoneMoe
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
 from .gemma4 import Gemma4
 from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
+from .glm_dsa import GlmMoeDsa
 from .glm_latent import Glm4MoeLite
 from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
 from .gpt2 import GPT2
@@ -43,6 +49,7 @@ from .granite import Granite
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .internlm2 import InternLM2
+from .kimi_linear import KimiLinear
 from .llama import Llama, Mixtral
 from .llama4 import Llama4
 from .llamacpp_classes import REFUSED, architecture_of
@@ -50,6 +57,7 @@ from .llava import Llava
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
+from .minimax_m3 import MiniMaxM3
 from .mistral3 import Mistral3
 from .modern_bert import EuroBert, ModernBert
 from .mpt import Mpt
@@ -66,6 +74,7 @@ from .seed_oss import SeedOss
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
+from .step import Step35, StepVL
 
 __all__ = [
     "FAMILIES",
@@ -98,13 +107,16 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3OmniMoe(),
     Qwen4Exp(),
     SmolLM3(),
+    Arcee(),
     Granite(),
     MiniCPM(),
     InternLM2(),
     Baichuan(),
     Ernie45(),
     Ernie45Moe(),
+    Exaone(),
     Exaone4(),
+    ExaoneMoe(),
     HunYuanDense(),
     HunYuanMoe(),
     Gemma(),
@@ -128,6 +140,8 @@ FAMILIES: tuple[Family, ...] = (
     Glm4vMoe(),
     SolarOpen(),
     Cohere(),
+    Cohere2(),
+    Cohere2Moe(),
     GPT2(),
     GPTNeoX(),
     Falcon(),
@@ -142,12 +156,17 @@ FAMILIES: tuple[Family, ...] = (
     EuroBert(),
     Starcoder2(),
     GptOss(),
+    KimiLinear(),
     MiMoV2(),
     MuseGlimmer(),
     MiniMaxM2(),
+    MiniMaxM3(),
+    Step35(),
+    StepVL(),
     DeepseekV2(),
     DeepseekV3(),
     Glm4MoeLite(),
+    GlmMoeDsa(),
     DeepseekV32(),
 )
 

@@ -21,7 +21,7 @@ from .config import first, required, text_fields
 from .config_keys import FINITE
 from .family import SILU, Family
 
-__all__ = ["Cohere"]
+__all__ = ["Cohere", "logit_scale"]
 
 
 class Cohere(Family):
@@ -59,12 +59,9 @@ class Cohere(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        scale = checked(
-            required(config, "logit_scale"), FINITE, "config.json: logit_scale"
-        )
         return {
             **text_fields(config, file_type),
-            "logit_scale": float32(scale),
+            "logit_scale": logit_scale(config),
             "rope.scaling.type": string("none"),
         }
 
@@ -80,3 +77,9 @@ class Cohere(Family):
             logit_scale=facts.number("logit_scale", 1.0) or 1.0,
         )
         return load_decoder(facts, claims, traits)
+
+
+def logit_scale(config: Config) -> Field:
+    """What multiplies the logits; other families have a text under this key."""
+    scale = required(config, "logit_scale")
+    return float32(checked(scale, FINITE, "config.json: logit_scale"))

@@ -37,6 +37,7 @@ LAYERS_OR_NONE = integer(0, MAX_LAYERS)
 EXPERTS = integer(0, MAX_EXPERTS)
 TOKEN = integer(-MAX_EXPERTS)
 BINARY = list_of(integer(0, 1))
+LIMITS = list_of(either(number(0, MAX_F32), Kind("null", lambda value: value is None)))
 BITS = list_of(either(FLAG, integer(0, 1)))
 OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 
@@ -69,6 +70,21 @@ MPT_KINDS = {
 }
 """Keys inside MPT's `attn_config`."""
 
+OTHER_ATTENTION_KINDS = {
+    **_each(SIZE, "num_attention_heads num_attention_groups head_dim true_head_dim"),
+    **_each(TEXT, "attention_type"),
+}
+"""Keys inside `attention_other_setting`."""
+
+SPARSE_ATTENTION_KINDS = {
+    **_each(SIZE, "sparse_num_index_heads sparse_index_dim sparse_topk_blocks"),
+    **_each(SIZE, "sparse_block_size"),
+    **_each(COUNT, "sparse_local_block"),
+    **_each(BINARY, "sparse_attention_freq"),
+    **_each(FLAG, "use_sparse_attention"),
+}
+"""Keys inside `sparse_attention_config`."""
+
 LINEAR_KINDS = {
     **_each(list_of(SIZE), "full_attn_layers kda_layers"),
     **_each(SIZE, "head_dim num_heads short_conv_kernel_size"),
@@ -80,7 +96,7 @@ VISION_KINDS = {
 """Keys inside `vision_config` that the text model's metadata needs."""
 
 KINDS = {
-    **_each(list_of(TEXT), "architectures layer_types mlp_layer_types"),
+    **_each(list_of(TEXT), "architectures layer_types mlp_layer_types indexer_types"),
     **_each(LAYERS, "num_hidden_layers n_layer n_layers num_layers"),
     **_each(SIZE, "hidden_size n_embd n_embed dim d_model dim_model_base"),
     **_each(SIZE, "num_attention_heads n_head n_heads"),
@@ -92,6 +108,8 @@ KINDS = {
     **_each(SIZE, "kv_lora_rank q_lora_rank"),
     **_each(SIZE, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
     **_each(SIZE, "index_n_heads index_head_dim index_topk"),
+    **_each(COUNT, "index_topk_freq index_skip_topk_offset"),
+    **_each(either(TEXT, list_of(TEXT)), "index_topk_pattern"),
     **_each(SIZE, "intermediate_size n_inner ffn_hidden_size hidden_dim"),
     **_each(SIZE, "prefix_dense_intermediate_size dense_intermediate_size"),
     **_each(SIZE, "linear_conv_kernel_dim linear_key_head_dim linear_value_head_dim"),
@@ -119,7 +137,8 @@ KINDS = {
     **_each(number(above=0, most=MAX_F32), "expansion_ratio"),
     **_each(EXPERTS, "num_local_experts num_experts n_routed_experts"),
     **_each(EXPERTS, "num_experts_per_tok num_experts_per_token top_k_experts"),
-    **_each(EXPERTS, "n_shared_experts n_group topk_group"),
+    **_each(EXPERTS, "n_shared_experts num_shared_experts n_group topk_group"),
+    **_each(COUNT, "first_last_k_dense_replace"),
     **_each(COUNT, "first_k_dense_replace max_window_layers sliding_window"),
     **_each(COUNT, "interleave_moe_layer_step"),
     **_each(SIZE, "intermediate_size_mlp attention_chunk_size"),
@@ -139,6 +158,8 @@ KINDS = {
     **_each(integer(0, 2), "num_ln_in_parallel_attn"),
     **_each(either(COUNT, TEXT), "sliding_window_pattern"),
     **_each(list_of(number(0, MAX_F32)), "layer_rope_theta"),
+    **_each(SIZE, "prefix_dense_sliding_window_pattern"),
+    **_each(list_of(COUNT), "mlp_only_layers attn_type_list"),
     **_each(SIZE, "linear_head_dim linear_num_heads"),
     **_each(EXPERTS, "num_shared_experts num_expert_group"),
     **_each(FLAG, "moe_renormalize mla_use_nope"),
@@ -148,8 +169,9 @@ KINDS = {
     **_each(BITS, "no_rope_layers"),
     **_each(EPSILON, "rms_norm_eps norm_eps layer_norm_eps layer_norm_epsilon"),
     **_each(EPSILON, "norm_epsilon layernorm_epsilon post_norm_eps"),
+    **_each(either(BASE, list_of(BASE)), "rope_theta"),
+    **_each(BASE, "global_rope_theta rope_global_theta rope_theta_global"),
     **_each(EPSILON, "moe_norm_min"),
-    **_each(BASE, "rope_theta global_rope_theta rope_global_theta rope_theta_global"),
     **_each(BASE, "rotary_emb_base local_rope_theta rope_local_theta"),
     **_each(BASE, "rope_theta_local swa_rope_theta rope_local_base_freq"),
     **_each(POSITIVE, "rope_ratio"),
@@ -163,6 +185,7 @@ KINDS = {
     **_each(TEXT, "hidden_act hidden_activation activation_function activation"),
     **_each(TEXT, "output_gate_type"),
     **_each(TEXT, "score_function scoring_func score_func topk_method"),
+    **_each(TEXT, "shared_expert_combination_strategy"),
     **_each(TEXT, "moe_router_activation moe_router_activation_func"),
     **_each(TEXT, "expert_selection_fn norm_type model_type qk_norm_type"),
     **_each(FLAG, "tie_word_embeddings is_causal use_sliding_window norm_topk_prob"),
@@ -176,14 +199,27 @@ KINDS = {
     **_each(FLAG, "use_routing_bias attention_out_bias use_mixed_mlp_moe"),
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
+    # MiniMax M3
+    **_each(SIZE, "index_n_heads index_block_size index_topk_blocks"),
+    **_each(COUNT, "index_local_blocks"),
+    **_each(FLAG, "use_gemma_norm"),
+    **_each(OBJECT, "sparse_attention_config"),
+    # Step 3.5
+    **_each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
+    **_each(POSITIVE, "moe_router_scaling_factor"),
+    **_each(FLAG, "norm_expert_weight use_head_wise_attn_gate use_mfa use_moe"),
+    **_each(FLAG, "use_moe_router_bias zero_centered"),
+    **_each(COUNT, "moe_every_n_layer moe_layer_offset"),
+    **_each(TEXT, "att_impl_type moe_layers_enum"),
+    **_each(list_of(TEXT), "yarn_only_types"),
+    **_each(list_of(COUNT), "use_rope_layers"),
+    **_each(list_of(SHARE), "partial_rotary_factors"),
+    **_each(LIMITS, "swiglu_limits swiglu_limits_shared"),
+    **_each(OBJECT, "attention_other_setting"),
     **_each(FLAG, "attn_output_gate mtp_use_dedicated_embeddings"),
     **_each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
     **_each(OBJECT, "rope_parameters rope_scaling attn_config linear_attn_config"),
-    **_each(OBJECT, "text_config quantization_config"),
-    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
-    **_each(OBJECT, "text_config vision_config quantization_config"),
-    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
-    **_each(OBJECT, "text_config quantization_config per_layer_config"),
+    **_each(OBJECT, "text_config vision_config quantization_config per_layer_config"),
 }
 """Key -> what its value may be; null means that the key has no value."""
 
@@ -196,8 +232,10 @@ WIDTHS = (
 """Keys whose value is at most the longest axis of a tensor."""
 
 INSIDE = {
+    "attention_other_setting": OTHER_ATTENTION_KINDS,
     "attn_config": MPT_KINDS,
     "linear_attn_config": LINEAR_KINDS,
+    "sparse_attention_config": SPARSE_ATTENTION_KINDS,
     "rope_parameters": ROPE_KINDS,
     "rope_scaling": ROPE_KINDS,
     "vision_config": VISION_KINDS,

@@ -34,7 +34,7 @@ class Exaone4(Family):
     """The architecture that llama.cpp calls `exaone4`."""
 
     name = "exaone4"
-    hf_classes = ("Exaone4ForCausalLM",)
+    hf_classes: ClassVar[tuple[str, ...]] = ("Exaone4ForCausalLM",)
     defaults: ClassVar = {
         "rms_norm_eps": 1e-5,
         "max_position_embeddings": 2048,

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from ..errors import UnsupportedModelError
 from ..forward.base import Config
 from ..gguf.keys import Field, uint32
-from ..settings import shown
 from .config import n_layers
 from .deepseek import GLM_TOKENS, DeepseekV2, DeepseekV3
+from .dense_layers import n_dense_layers
 from .family import Family, Named, Tensors
 from .glm_moe import SIGMOID
 from .next_predictors import PREDICTOR, n_blocks, n_predictors, predictor_fields
 
-__all__ = ["Glm4MoeLite", "n_dense_layers"]
+__all__ = ["Glm4MoeLite"]
 
 GATING = "expert_gating_func"
 ASSUMED_LAYERS = (47, 48)
@@ -77,29 +76,3 @@ class Glm4MoeLite(DeepseekV3):
         if n_predictors(config):
             return Family.mapped(self, config, stored)
         return super().mapped(config, stored)
-
-
-def n_dense_layers(config: Config, default: int) -> int:
-    """The number of layers before those with experts.
-
-    Args:
-        config: may list the layers, or state the number.
-        default: the number of the class, if it does neither.
-
-    Raises:
-        UnsupportedModelError: a layer with experts precedes a dense one, or list and
-            number differ; GGUF has a key for the number only.
-    """
-    stated = config.get("first_k_dense_replace")
-    kinds = config.get("mlp_layer_types")
-    if kinds is None:
-        return default if stated is None else int(stated)
-    count = kinds.count("dense")
-    listed = ["dense"] * count + ["sparse"] * (n_layers(config) - count)
-    if kinds != listed or stated not in (None, count):
-        raise UnsupportedModelError(
-            f"config.json has mlp_layer_types: {shown(kinds)} and "
-            f"first_k_dense_replace: {shown(stated)}; GGUF readers support only "
-            "'dense' layers before 'sparse' ones, as many as the number says"
-        )
-    return int(count)

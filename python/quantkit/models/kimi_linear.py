@@ -7,13 +7,28 @@ No layer rotates.  Each channel of the delta rule's keys decays by itself
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import LazyTensor, minus_exp, reshaped
-from ..errors import CheckpointError, UnsupportedModelError
-from ..forward.base import Config
+import numpy as np
+
+from ..checkpoint.lazy import LazyTensor, reshaped
+from ..checkpoint.lazy_state import decay_rates
+from ..errors import CheckpointError, FormatError, UnsupportedModelError
+from ..forward.base import Config, Model
+from ..forward.claims import Claims
+from ..forward.decoder import load_decoder
+from ..forward.experts import EXPERT_SIZE, gating_of, load_experts
+from ..forward.facts import Facts
+from ..forward.kimi_delta import load_kimi_delta
+from ..forward.latent_attention import latent_scale, load_latent_attention
+from ..forward.layer import Mixer
+from ..forward.layout import Layout
+from ..forward.rotary import Rotary, rotated_size
+from ..forward.sizes import Size
+from ..forward.traits import Traits
 from ..gguf.keys import Field, ValueType, array, float32, uint32
-from ..settings import shown
+from ..settings import checked, integer, list_of, shown
 from .config import n_layers, require_setting, required, text_fields
 from .family import DECODER_LAYER, SILU, Family, Named
 from .latent import LATENT_ATTENTION, split_latent
@@ -39,6 +54,10 @@ LINEAR = {
     "linear_num_heads": "num_heads",
     "linear_conv_kernel_dim": "short_conv_kernel_size",
 }
+KV_HEADS = "attention.head_count_kv"
+LATENT_EPSILON = 1e-6
+"""Of the norm of the latent vector, whatever the model's epsilon; GGUF has no key."""
+
 FULL, DELTA = "full_attention", "linear_attention"
 
 
@@ -56,6 +75,7 @@ class KimiLinear(Family):
         "num_experts_per_token": 8,
     }
     rope_types = ()
+    layer_types: ClassVar[tuple[str, ...]] = (FULL, DELTA)
     renames: ClassVar = (
         (".e_score_correction_bias", ".e_score_correction.bias"),
         (".dt_bias", ".dt.bias"),
@@ -81,6 +101,7 @@ class KimiLinear(Family):
         "w2": "ffn_down_exps",
         "w3": "ffn_up_exps",
     }
+    layout: ClassVar[Layout] = Layout(head="required")
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,
         "moe_router_activation_func": ("sigmoid",),
@@ -127,9 +148,7 @@ class KimiLinear(Family):
         return {
             **fields,
             **hybrid_fields(config),
-            "expert_feed_forward_length": uint32(
-                required(config, "moe_intermediate_size")
-            ),
+            EXPERT_SIZE: uint32(required(config, "moe_intermediate_size")),
             "expert_shared_count": uint32(required(config, "num_shared_experts")),
             "leading_dense_block_count": uint32(
                 required(config, "first_k_dense_replace")
@@ -143,12 +162,52 @@ class KimiLinear(Family):
         """The GGUF tensors of a checkpoint tensor."""
         if source.endswith(".A_log"):
             name = self.gguf_name(f"{source}.weight", config)
-            yield name.removesuffix(".weight"), minus_exp(tensor)
+            yield name.removesuffix(".weight"), decay_rates(tensor)
             return
         if source.endswith("_conv1d.weight"):
             tensor = reshaped(tensor, (1, tensor.shape[0], 1, tensor.shape[-1]))
         for name, made in split_latent(source, tensor, config):
             yield self.gguf_name(name, config), made
+
+    def load(self, facts: Facts, claims: Claims) -> Model:
+        """Build the model from GGUF metadata and tensors."""
+        n_shared = rotated_size(facts, facts.size("attention.key_length_mla"))
+        traits = Traits(
+            epsilon=facts.rms_epsilon,
+            layout=self.layout,
+            rotary=Rotary(np.zeros(n_shared // 2)),  # nothing rotates
+            attention_scale=latent_scale(facts),
+            experts=load_experts(
+                facts,
+                gating=gating_of(facts),
+                normed=True,
+                scale=facts.number("expert_weights_scale", 1.0) or 1.0,
+                shared_size=lambda layer: _shared_size(facts, layer),
+                choice_bias="required",
+                first=facts.count("leading_dense_block_count", 0),
+            ),
+        )
+        return load_decoder(facts, claims, traits, _load_mixer)
+
+
+def _load_mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mixer:
+    """Layers without key and value heads have the delta rule."""
+    heads = facts.layer_values(KV_HEADS)
+    if heads is None:
+        raise FormatError(
+            f"{facts.key(KV_HEADS)} is no array; expected a number for each layer, 0 "
+            "where the layer has the delta rule"
+        )
+    checked(heads, list_of(integer(0, 1)), facts.key(KV_HEADS))
+    if not heads[number]:
+        return load_kimi_delta(facts, claims, number, traits)
+    inside = replace(traits, epsilon=LATENT_EPSILON)
+    return load_latent_attention(facts, claims, number, inside)
+
+
+def _shared_size(facts: Facts, layer: int) -> Size:
+    """The width inside the shared expert, which is several experts in one."""
+    return facts.layer_size(EXPERT_SIZE, layer) * facts.size("expert_shared_count")
 
 
 def hybrid_fields(config: Config) -> dict[str, Field]:
@@ -165,7 +224,7 @@ def hybrid_fields(config: Config) -> dict[str, Field]:
     heads = [int(layer in full) for layer in range(1, n_layers(config) + 1)]
     return {
         "vocab_size": uint32(required(config, "vocab_size")),
-        "attention.head_count_kv": array(ValueType.INT32, heads),
+        KV_HEADS: array(ValueType.INT32, heads),
         "ssm.conv_kernel": uint32(linear["short_conv_kernel_size"]),
         "kda.head_dim": uint32(linear["head_dim"]),
         "attention.kv_lora_rank": uint32(rank),
