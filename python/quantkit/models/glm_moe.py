@@ -20,18 +20,16 @@ from ..forward.sizes import Size
 from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from .config import head_size, required, text_fields
-from .family import DECODER_LAYER, SILU, Family
+from .family import DECODER_LAYER, EXPERT_MATRICES, SHARED_EXPERTS, SILU, Family
+from .glm import n_rotated
 from .next_predictors import PREDICTOR, n_blocks, predictor_fields
-from .rope_config import rope_parameters, rotated_size
 
 __all__ = ["MIXTURE", "Glm4Moe", "Glm4vMoe", "SolarOpen", "load_glm_experts"]
 
 MIXTURE = {
     "mlp.gate": "ffn_gate_inp",
     "mlp.gate.e_score_correction": "exp_probs_b",
-    "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
-    "mlp.shared_experts.up_proj": "ffn_up_shexp",
-    "mlp.shared_experts.down_proj": "ffn_down_shexp",
+    **SHARED_EXPERTS,
 }
 """Checkpoint module -> GGUF name, of the router and the shared expert."""
 
@@ -59,6 +57,7 @@ class Glm4Moe(Family):
         "first_k_dense_replace": 1,
         "norm_topk_prob": True,
         "num_nextn_predict_layers": 1,
+        "partial_rotary_factor": 0.5,
     }
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,
@@ -66,8 +65,6 @@ class Glm4Moe(Family):
         "topk_method": ("noaux_tc",),
     }
     rotates_partly = True
-    share: ClassVar[float] = 0.5
-    """The part of a head that rotates if the config does not tell."""
     renames: ClassVar = ((".e_score_correction_bias", ".e_score_correction.bias"),)
     inner: ClassVar = {
         **DECODER_LAYER,
@@ -75,11 +72,7 @@ class Glm4Moe(Family):
         **PREDICTOR,
         "post_attention_layernorm": "post_attention_norm",
     }
-    experts: ClassVar = {
-        "down_proj": "ffn_down_exps",
-        "gate_proj": "ffn_gate_exps",
-        "up_proj": "ffn_up_exps",
-    }
+    experts: ClassVar = EXPERT_MATRICES
     layout: ClassVar[Layout] = Layout(
         feed_forward_norm_name="post_attention_norm", query_norms="optional"
     )
@@ -90,9 +83,8 @@ class Glm4Moe(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        share = rope_parameters(config).get("partial_rotary_factor", self.share)
         counts = {
-            "rope.dimension_count": rotated_size(int(head_size(config) * share)),
+            "rope.dimension_count": n_rotated(config, head_size(config)),
             EXPERT_SIZE: required(config, "moe_intermediate_size"),
             "expert_shared_count": required(config, "n_shared_experts"),
         }
@@ -164,6 +156,6 @@ class SolarOpen(Glm4Moe):
         "head_dim": 128,
         "moe_intermediate_size": 1280,
         "first_k_dense_replace": None,
+        "partial_rotary_factor": 1.0,
     }
     assumed: ClassVar = {**Glm4Moe.assumed, "first_k_dense_replace": (0,)}
-    share = 1.0

@@ -116,7 +116,7 @@ class Qwen4Exp(Qwen35Moe):
     layout: ClassVar[Layout] = Layout(
         norms="none",
         feed_forward_norm="none",
-        output_norm="none",
+        final_norm="none",
         query_norms="required",
     )
 
