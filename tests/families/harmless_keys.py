@@ -240,10 +240,10 @@ HARMLESS_OF = {
     "Qwen3MoeForCausalLM": dict.fromkeys(
         ["sliding_window", "use_sliding_window"], WITH_WINDOW
     ),
-    "Qwen3OmniMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
-    "Qwen3VLMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
     "Qwen4ExpForCausalLM": QWEN4,
     "Qwen4ExpForConditionalGeneration": QWEN4,
+    "Qwen3OmniMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
+    "Qwen3VLMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
     "SmolLM3ForCausalLM": {
         "layer_types": WITH_WINDOW,
         "no_rope_layer_interval": "no_rope_layers counts",

@@ -81,7 +81,6 @@ class Attention:
     slopes: F32 | None = None
     sinks: F32 | None = None
     chooser: Chooser | None = None
-    is_alone: bool = False
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
