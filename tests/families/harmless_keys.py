@@ -162,6 +162,9 @@ HARMLESS_OF = {
     },
     "MiMoV2FlashForCausalLM": {"attention_chunk_size": "the class does not read it"},
     "MiMoV2ForCausalLM": {"attention_chunk_size": "the class does not read it"},
+    "MiniMaxText01ForCausalLM": {
+        "shared_moe_mode": "for a shared expert, and there is none",
+    },
     "MiniMaxM2ForCausalLM": {
         **dict.fromkeys(
             ["mtp_transformer_layers", "num_mtp_modules", "use_mtp"],

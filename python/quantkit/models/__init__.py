@@ -48,6 +48,7 @@ from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
 from .minimax_m3 import MiniMaxM3
+from .minimax_text01 import MiniMaxText01
 from .mistral3 import Mistral3
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
@@ -132,6 +133,7 @@ FAMILIES: tuple[Family, ...] = (
     KimiLinear(),
     MiMoV2(),
     MuseGlimmer(),
+    MiniMaxText01(),
     MiniMaxM2(),
     MiniMaxM3(),
     Step35(),

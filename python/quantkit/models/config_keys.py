@@ -175,6 +175,11 @@ KINDS = {
     **_each(FLAG, "use_routing_bias attention_out_bias use_mixed_mlp_moe"),
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
+    # MiniMax-Text-01
+    **_each(POSITIVE, "layernorm_full_attention_alpha layernorm_mlp_alpha"),
+    **_each(POSITIVE, "layernorm_linear_attention_alpha layernorm_mlp_beta"),
+    **_each(POSITIVE, "layernorm_full_attention_beta layernorm_linear_attention_beta"),
+    **_each(FLAG, "postnorm"),
     # MiniMax M3
     **_each(SIZE, "index_n_heads index_block_size index_topk_blocks"),
     **_each(COUNT, "index_local_blocks"),
