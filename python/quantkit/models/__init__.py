@@ -40,6 +40,7 @@ from .granite import Granite
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .internlm2 import InternLM2
+from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
@@ -131,6 +132,7 @@ FAMILIES: tuple[Family, ...] = (
     Starcoder2(),
     GptOss(),
     KimiLinear(),
+    KimiK3(),
     MiMoV2(),
     MuseGlimmer(),
     MiniMaxText01(),
