@@ -11,6 +11,7 @@ from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .kimi_cases import KIMIS
+from .lesser_cases import LESSERS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
 from .mimo_cases import MIMOS
@@ -104,4 +105,5 @@ CASES: tuple[Case, ...] = (
     *MINIMAXES,
     *STEPS,
     *KIMIS,
+    *LESSERS,
 )

@@ -125,6 +125,15 @@ HARMLESS_OF = {
         "sep_token_id": TOKENIZER,
         "rope_scaling.factor": "with alpha, it is not read",
     },
+    "GPTBigCodeForCausalLM": {
+        "attention_softmax_in_fp32": RUNTIME,
+        "attn_pdrop": TRAINING,
+        "num_key_value_heads": DERIVED,
+        "scale_attention_softmax_in_fp32": RUNTIME,
+    },
+    "HYV3ForCausalLM": {"enable_moe_fp32_combine": RUNTIME},
+    "InternLM3ForCausalLM": {"rope_scaling.factor": BEYOND},
+    "OrionForCausalLM": {"max_position_embeddings": "max_sequence_length counts"},
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
     "KimiK25ForConditionalGeneration": {
         "num_nextn_predict_layers": "the layers after the last are not written",

@@ -176,6 +176,10 @@ KINDS = {
     **_each(FLAG, "use_routing_bias attention_out_bias use_mixed_mlp_moe"),
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
+    # Hunyuan 3
+    **_each(POSITIVE, "router_scaling_factor"),
+    **_each(FLAG, "route_norm moe_router_enable_expert_bias moe_router_use_sigmoid"),
+    **_each(FLAG, "qk_norm"),
     # Kimi K3
     **_each(SIZE, "routed_expert_hidden_size attn_res_block_size"),
     **_each(POSITIVE, "activation_situ_beta"),
