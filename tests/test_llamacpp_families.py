@@ -40,6 +40,7 @@ WITH_GELU = (
     "gptneox",
     "mpt",
     "phi2",
+    "starcoder",
     "starcoder2",
 )
 BOUNDS = {

@@ -33,6 +33,7 @@ class Case:
         hf_class: of transformers, which computes the logits.
         config: what differs from the class's defaults.
         config_of: the checkpoint's config.json, from the one that transformers writes.
+        prepare: the weights, from the random ones; transformers gets them as well.
         rename: the checkpoint's tensors, from those that transformers writes.
         adapt: changes the twin's model, which is a torch module, before it runs.
         is_raw: llama.cpp's converter gets config.json as it is, since transformers 5
@@ -49,6 +50,7 @@ class Case:
     hf_class: str
     config: Config
     config_of: Callable[[dict[str, Any]], dict[str, Any]] = field(default=dict)
+    prepare: Callable[[Arrays], Arrays] = field(default=dict)
     rename: Callable[[Arrays], Arrays] = field(default=dict)
     adapt: Callable[[Any], None] | None = None
     is_raw: bool = False

@@ -12,6 +12,7 @@ from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .kimi_cases import KIMIS
+from .lesser_cases import LESSERS
 from .llama4_cases import LLAMA4S
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
@@ -108,6 +109,7 @@ CASES: tuple[Case, ...] = (
     *STEPS,
     *KIMIS,
     *ENCODERS,
+    *LESSERS,
 )
 
 DECODERS = tuple(case for case in CASES if case.predicts_text)

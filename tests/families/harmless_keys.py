@@ -171,6 +171,15 @@ HARMLESS_OF = {
         "sep_token_id": TOKENIZER,
         "rope_scaling.factor": "with alpha, it is not read",
     },
+    "GPTBigCodeForCausalLM": {
+        "attention_softmax_in_fp32": RUNTIME,
+        "attn_pdrop": TRAINING,
+        "num_key_value_heads": DERIVED,
+        "scale_attention_softmax_in_fp32": RUNTIME,
+    },
+    "HYV3ForCausalLM": {"enable_moe_fp32_combine": RUNTIME},
+    "InternLM3ForCausalLM": {"rope_scaling.factor": BEYOND},
+    "OrionForCausalLM": {"max_position_embeddings": "max_sequence_length counts"},
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
     "KimiK25ForConditionalGeneration": {
         "num_nextn_predict_layers": "the layers after the last are not written",
@@ -209,6 +218,9 @@ HARMLESS_OF = {
     },
     "MiMoV2FlashForCausalLM": {"attention_chunk_size": "the class does not read it"},
     "MiMoV2ForCausalLM": {"attention_chunk_size": "the class does not read it"},
+    "MiniMaxText01ForCausalLM": {
+        "shared_moe_mode": "for a shared expert, and there is none",
+    },
     "MiniMaxM2ForCausalLM": {
         **dict.fromkeys(
             ["mtp_transformer_layers", "num_mtp_modules", "use_mtp"],

@@ -35,7 +35,7 @@ def made(
     if shapes is None:
         config, shapes, logits = transformers_checkpoint(case, folder / "hf", tokens)
     config = case.config_of(config)
-    arrays = case.rename(weights(shapes))
+    arrays = case.rename(case.prepare(weights(shapes)))
     checkpoint = write_checkpoint(folder / "model", config, arrays)
     files = {
         outtype: describe_gguf(

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from quantkit.gguf.keys import Field, ValueType
+
 from .case import SIZES, Case, without
 from .checkpoints import Arrays
 from .llama_twins import old_style, renamed
@@ -134,7 +136,59 @@ def m3_beside_images(arrays: Arrays) -> Arrays:
     return images | {f"language_model.{k}": a for k, a in m3(arrays).items()}
 
 
+SCALE = 3.5
+TEXT_01 = {
+    **SIZES,
+    "num_attention_heads": 4,
+    "num_local_experts": 5,
+    "num_experts_per_tok": 2,
+    "head_dim": 24,
+    "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+    **{f"{part}_alpha_factor": SCALE for part in ("full_attn", "linear_attn", "mlp")},
+}
+
+
+def text_01_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with the keys of published checkpoints."""
+    factors = [key for key in config if key.endswith("_factor")]
+    own = without(*factors, "layer_types", "block_size")(old_style(config))
+    scales = {
+        f"layernorm_{part}_{kind}": value
+        for part in ("full_attention", "linear_attention", "mlp")
+        for kind, value in (("alpha", SCALE), ("beta", 1.0))
+    }
+    return {
+        **own,
+        **scales,
+        "architectures": ["MiniMaxText01ForCausalLM"],
+        "model_type": "minimax_text_01",
+        "attn_type_list": [0, 1, 0],
+        "postnorm": True,
+        "rotary_dim": config["head_dim"],
+        "shared_intermediate_size": 0,
+        "shared_moe_mode": "sigmoid",
+    }
+
+
+def text_01(arrays: Arrays) -> Arrays:
+    """The tensors as published, without what follows from the config."""
+    computed = ("_decay", "slope_rate")
+    return {name: a for name, a in arrays.items() if not name.endswith(computed)}
+
+
 MINIMAXES = (
+    Case(
+        "minimax-text-01",
+        "MiniMaxForCausalLM",
+        TEXT_01,
+        config_of=text_01_config,
+        prepare=text_01,
+        added={
+            "minimax-01.attention.recurrent_layers": Field(
+                ValueType.ARRAY, [True, False, True], ValueType.BOOL
+            )
+        },
+    ),
     Case(
         "minimax-m3",
         "MiniMaxM3VLForCausalLM",

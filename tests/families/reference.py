@@ -51,7 +51,7 @@ def transformers_checkpoint(
     written = json.loads((folder / "config.json").read_text())
     for path in folder.glob("*.safetensors*"):
         path.unlink()
-    write_checkpoint(folder, written, weights(shapes))
+    write_checkpoint(folder, written, case.prepare(weights(shapes)))
     model = cls.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     ).eval()
@@ -150,10 +150,16 @@ def _leave_masks_out(model: Any) -> None:
     model.modify_tensors = modify_tensors
 
 
-# What the converter cannot do for its own slips, by its class.
+def _suppress_no_tokens(model: Any) -> None:
+    """Do not ask the tokenizer which tokens have no embedding: cases have none."""
+    model._get_suppress_tokens = lambda: None
+
+
+# What the converter cannot do for its own slips or without a tokenizer, by its class.
 REPAIRS = {
     "BaichuanModel": _end_recursion,
     "GPT2Model": _leave_masks_out,
+    "MiniMaxText01Model": _suppress_no_tokens,
     "StableLMModel": _pass_on_norms,
 }
 

@@ -30,6 +30,7 @@ __all__ = [
     "computed",
     "joined",
     "minus_exp",
+    "multiplied",
     "plus",
     "reshaped",
     "stacked",
@@ -198,6 +199,11 @@ def minus_exp(tensor: LazyTensor) -> LazyTensor:
 def _minus_exp(x: F32) -> F32:
     with np.errstate(over="ignore"):  # refused when written
         return -np.exp(x.astype(np.float64)).astype(np.float32)
+
+
+def multiplied(one: LazyTensor, other: LazyTensor) -> LazyTensor:
+    """The products of the weights of two tensors of one shape, as F32."""
+    return _Multiplied(one, other)
 
 
 def unit_rows(tensor: LazyTensor) -> LazyTensor:
@@ -397,6 +403,31 @@ class _Times:
         with np.errstate(over="ignore", invalid="ignore"):  # refused when written
             products: Bytes = (values * np.float64(self.factor)).astype(np.float32)
         return products.view(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class _Multiplied:
+    one: LazyTensor
+    other: LazyTensor
+
+    type = QuantType.F32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.one.shape
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        return self._products(*(x.rows(start, stop) for x in (self.one, self.other)))
+
+    def pick(self, index: Index) -> Bytes:
+        return self._products(*(x.pick(index) for x in (self.one, self.other)))
+
+    def _products(self, one: Bytes, other: Bytes) -> Bytes:
+        pairs = (one, self.one.type), (other, self.other.type)
+        a, b = (dequantize_rows(*pair, self.shape[-1]) for pair in pairs)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused when written
+            products: Bytes = (a * b).view(np.uint8)
+        return products
 
 
 @dataclass(frozen=True, eq=False)

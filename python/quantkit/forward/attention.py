@@ -81,6 +81,7 @@ class Attention:
     slopes: F32 | None = None
     sinks: F32 | None = None
     chooser: Chooser | None = None
+    is_alone: bool = False
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""

@@ -26,6 +26,7 @@ from .sizes import Size
 from .traits import Traits
 
 __all__ = [
+    "RECURRENT",
     "Controls",
     "DeltaSizes",
     "FusedControls",
@@ -238,13 +239,19 @@ def _own(q: F32, k: F32, v: F32, beta: F32, scale: float) -> F32:
     return own
 
 
-def recurrent_layers(facts: Facts) -> Callable[[int], bool]:
+def recurrent_layers(
+    facts: Facts, interval: int = USUAL_INTERVAL
+) -> Callable[[int], bool]:
     """A function from layer number to whether it has a recurrent mixer.
+
+    Args:
+        facts: may have a value for each layer, or an interval.
+        interval: the last of each so many layers has attention, if `facts` has neither.
 
     Raises:
         FormatError: the metadata has a wrong value for it.
     """
-    interval = facts.size(INTERVAL, USUAL_INTERVAL)
+    interval = facts.size(INTERVAL, interval)
     values = facts.layer_values(RECURRENT)
     if values is not None:
         checked(values, list_of(FLAG), facts.key(RECURRENT))

@@ -49,28 +49,49 @@ class InTurn:
 class ComponentControls:
     """beta = sigmoid(x B) for each head, and a decay for each component of its key.
 
+    With y the product of `decay`, a decay is rates * softplus(y), or, if there is a
+    lower bound, bound * sigmoid(-rates * y).
+
     Attributes:
         beta: B.
         decay: what the decay is a function of.
         rates: [heads], negative.
+        bound: the lower bound, negative; None: there is none.
     """
 
     beta: Linear
     decay: InTurn
     rates: F32
+    bound: float | None = None
 
     def __call__(self, x: Activations) -> tuple[F32, F32]:
         """See `gated_delta.Controls`."""
         beta = ops.sigmoid(self.beta(x))
-        fading = recurrent_ops.softplus(self.decay(x))
-        fading = fading.reshape(*beta.shape, -1)
-        return beta, fading * self.rates[:, None]
+        y = self.decay(x).reshape(*beta.shape, -1)
+        if self.bound is None:
+            return beta, recurrent_ops.softplus(y) * self.rates[:, None]
+        return beta, ops.sigmoid(-self.rates[:, None] * y) * np.float32(self.bound)
 
 
 def load_kimi_delta(
-    facts: Facts, claims: Claims, number: int, traits: Traits
+    facts: Facts,
+    claims: Claims,
+    number: int,
+    traits: Traits,
+    *,
+    is_whole: bool = False,
+    bound: float | None = None,
 ) -> GatedDelta:
-    """The delta rule of layer `number`."""
+    """The delta rule of layer `number`.
+
+    Args:
+        facts: the metadata.
+        claims: the tensors.
+        number: the layer.
+        traits: the family's traits.
+        is_whole: the gate has one matrix, instead of two of a lower rank.
+        bound: see `ComponentControls`.
+    """
     at, width, n_heads = f"blk.{number}.", facts.width, facts.n_heads(number)
     size, taps = facts.size("kda.head_dim"), facts.size("ssm.conv_kernel")
     inner = n_heads * size
@@ -78,6 +99,9 @@ def load_kimi_delta(
     def low_rank(name: str) -> InTurn:
         first = Linear.of(claims, f"{at}ssm_{name}_a", size, width)
         return InTurn(first, Linear.of(claims, f"{at}ssm_{name}_b", inner, size))
+
+    def whole_gate() -> Linear:
+        return Linear.of(claims, f"{at}ssm_g", inner, width)
 
     decay = low_rank("f")
     bias = claims.vector(f"{at}ssm_dt.bias", inner)
@@ -93,9 +117,10 @@ def load_kimi_delta(
         controls=ComponentControls(
             beta=Linear.of(claims, f"{at}ssm_beta", n_heads, width),
             decay=InTurn(decay.first, Linear(decay.second.matrix, bias)),
-            rates=claims.vector(f"{at}ssm_a", n_heads, 1),
+            rates=claims.vector(f"{at}ssm_a", n_heads, *(() if is_whole else (1,))),
+            bound=bound,
         ),
-        gate=low_rank("g"),
+        gate=whole_gate() if is_whole else low_rank("g"),
         norm=Norm(
             claims.vector(f"{at}ssm_norm.weight", size), None, traits.epsilon, False
         ),

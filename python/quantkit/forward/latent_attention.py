@@ -20,6 +20,7 @@ from .claims import Claims
 from .facts import Facts
 from .indexer import Indexer, Mask, load_indexer
 from .layers import Linear, Norm
+from .output_gate import OutputGate
 from .rotary import Rotary, rotated_size, scaling_factor
 from .sizes import Size
 from .traits import Traits
@@ -128,6 +129,7 @@ class LatentAttention:
         rotary: the rotation angles.
         scale, window: see `ops.attention`.
         indexer: chooses the keys that each query sees; None: all up to its own.
+        gate: multiplies the outputs of heads; None: there is none.
     """
 
     q_down: Linear | None
@@ -142,6 +144,7 @@ class LatentAttention:
     scale: float
     window: int | None = None
     indexer: Indexer | None = None
+    gate: OutputGate | None = None
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
@@ -174,16 +177,15 @@ class LatentAttention:
         both = self.latent(x)
         turned = ops.turn(both[:, None, -n_turned:], turns, interleaved=True)
         latent = self.latent_norm(both[:, :-n_turned])
-        return self.output(
-            self.up.attend(
-                q,
-                latent,
-                turned,
-                scale=self.scale,
-                window=self.window,
-                mask=None if self.window else chosen,
-            )
+        mixed = self.up.attend(
+            q,
+            latent,
+            turned,
+            scale=self.scale,
+            window=self.window,
+            mask=None if self.window else chosen,
         )
+        return self.output(mixed if self.gate is None else self.gate(mixed, shared))
 
     def alone(self) -> LatentAttention:
         """The same, with each position seeing only itself."""

@@ -84,6 +84,10 @@ LATENT_VALUES = {
     "attention.head_count_kv": "latent attention has as many as query heads",
     "attention.value_length": "the size of the latent vector has its own key",
 }
+UNROTATED_LATENT = {
+    **NO_ROTATION,
+    "attention.value_length": "the size of the latent vector has its own key",
+}
 HARMLESS_IN = {
     "bloom": NO_ROTATION,
     "cohere2": ONE_BASE,
@@ -110,10 +114,8 @@ HARMLESS_IN = {
     "hunyuan-moe": {
         "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
     },
-    "kimi-linear": {
-        **NO_ROTATION,
-        "attention.value_length": "the size of the latent vector has its own key",
-    },
+    "kimi-k3": UNROTATED_LATENT,
+    "kimi-linear": UNROTATED_LATENT,
     "minimax-m2": NO_DENSE_PART,
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,
@@ -121,6 +123,7 @@ HARMLESS_IN = {
         **NO_DENSE_PART,
         "ple.image_token_id": "stands for images; texts have none",
     },
+    "starcoder": NO_ROTATION,
     "qwen35moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,
     "qwen3vlmoe": NO_DENSE_PART,

@@ -48,7 +48,10 @@ from .gpt_oss import GptOss
 from .granite import Granite
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
+from .hy_v3 import HunYuan3
 from .internlm2 import InternLM2
+from .internlm3 import InternLM3
+from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
 from .llama import Llama, Mixtral
 from .llama4 import Llama4
@@ -58,12 +61,15 @@ from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
 from .minimax_m3 import MiniMaxM3
+from .minimax_text01 import MiniMaxText01
 from .mistral3 import Mistral3
 from .modern_bert import EuroBert, ModernBert
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
+from .nemotron import Nemotron
 from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
+from .orion import Orion
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen4 import Qwen4Exp
@@ -73,8 +79,10 @@ from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
 from .seed_oss import SeedOss
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
+from .starcoder import StarCoder
 from .starcoder2 import Starcoder2
 from .step import Step35, StepVL
+from .xverse import Xverse
 
 __all__ = [
     "FAMILIES",
@@ -156,9 +164,17 @@ FAMILIES: tuple[Family, ...] = (
     EuroBert(),
     Starcoder2(),
     GptOss(),
+    HunYuan3(),
+    InternLM3(),
+    Xverse(),
+    Orion(),
+    Nemotron(),
+    StarCoder(),
     KimiLinear(),
+    KimiK3(),
     MiMoV2(),
     MuseGlimmer(),
+    MiniMaxText01(),
     MiniMaxM2(),
     MiniMaxM3(),
     Step35(),

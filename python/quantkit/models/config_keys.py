@@ -88,6 +88,7 @@ SPARSE_ATTENTION_KINDS = {
 LINEAR_KINDS = {
     **_each(list_of(SIZE), "full_attn_layers kda_layers"),
     **_each(SIZE, "head_dim num_heads short_conv_kernel_size"),
+    **_each(number(-MAX_F32, 0), "gate_lower_bound"),
 }
 """Keys inside `linear_attn_config`."""
 VISION_KINDS = {
@@ -201,6 +202,19 @@ KINDS = {
     **_each(FLAG, "use_routing_bias attention_out_bias use_mixed_mlp_moe"),
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
+    # Hunyuan 3
+    **_each(POSITIVE, "router_scaling_factor"),
+    **_each(FLAG, "route_norm moe_router_enable_expert_bias moe_router_use_sigmoid"),
+    **_each(FLAG, "qk_norm"),
+    # Kimi K3
+    **_each(SIZE, "routed_expert_hidden_size attn_res_block_size"),
+    **_each(POSITIVE, "activation_situ_beta"),
+    **_each(FINITE, "activation_situ_linear_beta"),
+    # MiniMax-Text-01
+    **_each(POSITIVE, "layernorm_full_attention_alpha layernorm_mlp_alpha"),
+    **_each(POSITIVE, "layernorm_linear_attention_alpha layernorm_mlp_beta"),
+    **_each(POSITIVE, "layernorm_full_attention_beta layernorm_linear_attention_beta"),
+    **_each(FLAG, "postnorm"),
     # MiniMax M3
     **_each(SIZE, "index_n_heads index_block_size index_topk_blocks"),
     **_each(COUNT, "index_local_blocks"),

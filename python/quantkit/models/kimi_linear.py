@@ -21,7 +21,11 @@ from ..forward.decoder import load_decoder
 from ..forward.experts import EXPERT_SIZE, gating_of, load_experts
 from ..forward.facts import Facts
 from ..forward.kimi_delta import load_kimi_delta
-from ..forward.latent_attention import latent_scale, load_latent_attention
+from ..forward.latent_attention import (
+    LatentAttention,
+    latent_scale,
+    load_latent_attention,
+)
 from ..forward.layer import Mixer
 from ..forward.layout import Layout
 from ..forward.rotary import Rotary, rotated_size
@@ -33,7 +37,15 @@ from .config import n_layers, require_setting, required, text_fields
 from .family import DECODER_LAYER, SILU, Family, Named
 from .latent import LATENT_ATTENTION, split_latent
 
-__all__ = ["KimiLinear"]
+__all__ = [
+    "DELTA_RULE",
+    "KimiLinear",
+    "delta_fields",
+    "has_delta_rule",
+    "hybrid_traits",
+    "latent_fields",
+    "load_unrotated",
+]
 
 DELTA_RULE = {
     "self_attn.q_conv1d": "ssm_conv1d_q",
@@ -136,18 +148,30 @@ class KimiLinear(Family):
         super().check_settings(config)
         linear, n_heads = config["linear_attn_config"], config["num_attention_heads"]
         require_setting(linear, "num_heads", n_heads)
-        if config.get("q_lora_rank") is not None:
-            raise UnsupportedModelError(
-                f"config.json has q_lora_rank: {config['q_lora_rank']}; for this "
-                "architecture GGUF readers do not support a latent vector of queries"
-            )
+        self.check_variant(config)
+
+    def check_variant(self, config: Config) -> None:
+        """Refuse settings that Kimi K3 has, and this architecture does not.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        bound = config["linear_attn_config"].get("gate_lower_bound")
+        stated = {"q_lora_rank": config.get("q_lora_rank"), "gate_lower_bound": bound}
+        for key, value in stated.items():
+            if value is not None:
+                raise UnsupportedModelError(
+                    f"config.json has {key}: {shown(value)}, which GGUF readers do not "
+                    "support for this architecture"
+                )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         fields = text_fields({**config, "num_key_value_heads": 1}, file_type)
         return {
             **fields,
-            **hybrid_fields(config),
+            **delta_fields(config),
+            **latent_fields(config),
             EXPERT_SIZE: uint32(required(config, "moe_intermediate_size")),
             "expert_shared_count": uint32(required(config, "num_shared_experts")),
             "leading_dense_block_count": uint32(
@@ -171,27 +195,36 @@ class KimiLinear(Family):
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        n_shared = rotated_size(facts, facts.size("attention.key_length_mla"))
-        traits = Traits(
-            epsilon=facts.rms_epsilon,
-            layout=self.layout,
-            rotary=Rotary(np.zeros(n_shared // 2)),  # nothing rotates
-            attention_scale=latent_scale(facts),
-            experts=load_experts(
-                facts,
-                gating=gating_of(facts),
-                normed=True,
-                scale=facts.number("expert_weights_scale", 1.0) or 1.0,
-                shared_size=lambda layer: _shared_size(facts, layer),
-                choice_bias="required",
-                first=facts.count("leading_dense_block_count", 0),
-            ),
-        )
+        traits = hybrid_traits(facts, self.layout, normed=True)
         return load_decoder(facts, claims, traits, _load_mixer)
 
 
-def _load_mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mixer:
-    """Layers without key and value heads have the delta rule."""
+def hybrid_traits(facts: Facts, layout: Layout, *, normed: bool) -> Traits:
+    """The traits of a model; `normed`: see `Experts`."""
+    n_shared = rotated_size(facts, facts.size("attention.key_length_mla"))
+    return Traits(
+        epsilon=facts.rms_epsilon,
+        layout=layout,
+        rotary=Rotary(np.zeros(n_shared // 2)),  # nothing rotates
+        attention_scale=latent_scale(facts),
+        experts=load_experts(
+            facts,
+            gating=gating_of(facts),
+            normed=normed,
+            scale=facts.number("expert_weights_scale", 1.0) or 1.0,
+            shared_size=lambda layer: _shared_size(facts, layer),
+            choice_bias="required",
+            first=facts.count("leading_dense_block_count", 0),
+        ),
+    )
+
+
+def has_delta_rule(facts: Facts, number: int) -> bool:
+    """Whether layer `number` has the delta rule: those have no key and value heads.
+
+    Raises:
+        FormatError: the metadata has a wrong value for it.
+    """
     heads = facts.layer_values(KV_HEADS)
     if heads is None:
         raise FormatError(
@@ -199,10 +232,21 @@ def _load_mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mi
             "where the layer has the delta rule"
         )
     checked(heads, list_of(integer(0, 1)), facts.key(KV_HEADS))
-    if not heads[number]:
-        return load_kimi_delta(facts, claims, number, traits)
+    return not heads[number]
+
+
+def load_unrotated(
+    facts: Facts, claims: Claims, number: int, traits: Traits
+) -> LatentAttention:
+    """The latent attention of layer `number`."""
     inside = replace(traits, epsilon=LATENT_EPSILON)
     return load_latent_attention(facts, claims, number, inside)
+
+
+def _load_mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mixer:
+    if has_delta_rule(facts, number):
+        return load_kimi_delta(facts, claims, number, traits)
+    return load_unrotated(facts, claims, number, traits)
 
 
 def _shared_size(facts: Facts, layer: int) -> Size:
@@ -210,23 +254,29 @@ def _shared_size(facts: Facts, layer: int) -> Size:
     return facts.layer_size(EXPERT_SIZE, layer) * facts.size("expert_shared_count")
 
 
-def hybrid_fields(config: Config) -> dict[str, Field]:
-    """The metadata of delta rule and latent attention, in llama.cpp's order.
+def delta_fields(config: Config) -> dict[str, Field]:
+    """The metadata of the delta rule, in llama.cpp's order.
 
     Layers of the delta rule have no key and value heads.
     """
     linear = config["linear_attn_config"]
     full = linear["full_attn_layers"]
-    rank, n_turned, n_keys = (
-        required(config, key)
-        for key in ("kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim")
-    )
     heads = [int(layer in full) for layer in range(1, n_layers(config) + 1)]
     return {
         "vocab_size": uint32(required(config, "vocab_size")),
         KV_HEADS: array(ValueType.INT32, heads),
         "ssm.conv_kernel": uint32(linear["short_conv_kernel_size"]),
         "kda.head_dim": uint32(linear["head_dim"]),
+    }
+
+
+def latent_fields(config: Config) -> dict[str, Field]:
+    """The metadata of latent attention, in llama.cpp's order."""
+    rank, n_turned, n_keys = (
+        required(config, key)
+        for key in ("kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim")
+    )
+    return {
         "attention.kv_lora_rank": uint32(rank),
         "rope.dimension_count": uint32(n_turned),
         "attention.key_length": uint32(rank + n_turned),
