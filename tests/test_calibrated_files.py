@@ -20,7 +20,7 @@ from quantkit.gguf.keys import string
 from quantkit.recipes import RECIPES
 from quantkit.recipes.overrides import Overrides, TensorType
 from quantkit.sources.edits import Edits
-from quantkit.tasks import quantize
+from quantkit.tasks import quantize_run
 from quantkit.tasks.calibration import CalibrationCheck
 from quantkit.tasks.calibration_record import CALIBRATION, CalibrationRecord
 from quantkit.tasks.demo import DEMO_MODEL
@@ -217,7 +217,7 @@ def test_a_dry_run_writes_nothing_and_does_not_calibrate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """But it fails if the text is not there."""
-    monkeypatch.setattr(quantize, "roundings_of", None)
+    monkeypatch.setattr(quantize_run, "roundings_of", None)
     out = tmp_path / "out.gguf"
     report = quantize_file(model, out, "IQ2_XXS", calibration=calibration, dry_run=True)
     assert report.is_dry_run
@@ -389,7 +389,7 @@ def test_a_check_says_whether_it_was_worth_it(
 ) -> None:
     """The exit code is 3 if the file is worse; the report contains the check."""
     found = CalibrationCheck(9, 10.0, 11.0, 10.5, 1.0, kld, kld - 1.0, 0.1)
-    monkeypatch.setattr(quantize, "check_calibration", lambda *_, **__: found)
+    monkeypatch.setattr(quantize_run, "check_calibration", lambda *_, **__: found)
     report = tmp_path / "report.json"
     options = ["--calibration-tokens", 1024, "--check", "--report", report]
     done = command(

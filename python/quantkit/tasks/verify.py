@@ -40,7 +40,7 @@ from ..types import QuantType
 from .calibration import roundings_of
 from .calibration_record import CALIBRATION, CalibrationRecord
 from .provenance import IMATRIX_HASH, RECIPE, SOURCE_HASH, Origin, recorded_origin
-from .quantize import quantized_metadata
+from .quantize_plan import quantized_metadata
 
 __all__ = ["Difference", "Verification", "verify_file"]
 
