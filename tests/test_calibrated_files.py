@@ -20,7 +20,7 @@ from quantkit.gguf.keys import string
 from quantkit.recipes import RECIPES
 from quantkit.recipes.overrides import Overrides, TensorType
 from quantkit.sources.edits import Edits
-from quantkit.tasks import quantize
+from quantkit.tasks import quantize_run
 from quantkit.tasks.calibration import CalibrationCheck
 from quantkit.tasks.calibration_record import CALIBRATION, CalibrationRecord
 from quantkit.tasks.demo import DEMO_MODEL
@@ -217,7 +217,7 @@ def test_a_dry_run_writes_nothing_and_does_not_calibrate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """But it fails if the text is not there."""
-    monkeypatch.setattr(quantize, "roundings_of", None)
+    monkeypatch.setattr(quantize_run, "roundings_of", None)
     out = tmp_path / "out.gguf"
     report = quantize_file(model, out, "IQ2_XXS", calibration=calibration, dry_run=True)
     assert report.is_dry_run
@@ -253,12 +253,15 @@ def test_a_recorded_calibration_is_repeated(
 def test_without_a_record_the_calibration_is_given(
     model: Path, text: Path, calibration: qk.Calibration, tmp_path: Path
 ) -> None:
-    """Texts alone say too little; a changed byte is found."""
+    """Texts alone stand for the default settings; a changed byte is found."""
     out = tmp_path / "out.gguf"
     quantize_file(model, out, "Q4_0", calibration=calibration)
-    with pytest.raises(OptionError, match="records no calibration"):
-        verify_file(out, model, calibration_texts=[text])
-    assert verify_file(out, model, calibration=calibration).is_equal
+    found = verify_file(out, model, calibration_texts=[text])
+    assert not found.is_equal
+    assert "repeated with effort fast and 131072 tokens" in found.advice
+    assert found.to_dict()["advice"] == found.advice
+    found = verify_file(out, model, calibration=calibration)
+    assert (found.is_equal, found.advice) == (True, "")
     with GGUFFile(out) as file:
         at = file.locations["blk.1.attn_q.weight"].offset
     data = bytearray(out.read_bytes())
@@ -266,7 +269,9 @@ def test_without_a_record_the_calibration_is_given(
     out.write_bytes(data)
     found = verify_file(out, model, calibration=calibration)
     assert [each.name for each in found.tensors] == ["blk.1.attn_q.weight"]
-    assert not verify_file(out, model).is_equal
+    found = verify_file(out, model)
+    assert not found.is_equal
+    assert "if it was calibrated, give the texts" in found.advice
 
 
 def test_another_forward_pass_is_refused(
@@ -384,7 +389,7 @@ def test_a_check_says_whether_it_was_worth_it(
 ) -> None:
     """The exit code is 3 if the file is worse; the report contains the check."""
     found = CalibrationCheck(9, 10.0, 11.0, 10.5, 1.0, kld, kld - 1.0, 0.1)
-    monkeypatch.setattr(quantize, "check_calibration", lambda *_, **__: found)
+    monkeypatch.setattr(quantize_run, "check_calibration", lambda *_, **__: found)
     report = tmp_path / "report.json"
     options = ["--calibration-tokens", 1024, "--check", "--report", report]
     done = command(
@@ -428,6 +433,12 @@ def test_the_commands_verify_and_convert(
     assert command(*given, "--calibrate", text).exit_code == 0
     done = command(*given)
     assert (done.exit_code, "(--calibrate)" in done.stderr) == (1, True)
+    assert command(*quantized, *tokens).exit_code == 0
+    assert command(*given, "--calibrate", text, *tokens).exit_code == 0
+    done = command(*given)
+    assert (done.exit_code, "give the texts" in done.stdout) == (1, True)
+    done = command(*given, "--chat")
+    assert (done.exit_code, "--chat needs --calibrate" in done.stderr) == (2, True)
     given = ["convert", DEMO_MODEL, "-o", out, "--outtype", "f16"]
     done = command(*given, "--calibrate", text)
     assert done == Done(1, "", "quantkit: --calibrate has no effect with f16\n")

@@ -31,9 +31,20 @@ MEASURED: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def compared() -> qk.Comparison:
+def notices() -> list[str]:
+    """What `compared` tells of its text."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def compared(notices: list[str]) -> qk.Comparison:
     """Two types, without and with calibrated rounding."""
-    return qk.compare(DEMO_MODEL, ["Q4_0", "Q8_0"], calibration=CALIBRATION, **MEASURED)
+    return qk.compare(
+        *(DEMO_MODEL, ["Q4_0", "Q8_0"]),
+        **MEASURED,
+        calibration=CALIBRATION,
+        notify=notices.append,
+    )
 
 
 def quantkit(*arguments: str | Path) -> Result:
@@ -55,6 +66,23 @@ def test_rows_side_by_side(compared: qk.Comparison) -> None:
     ]
     assert gains[0].kld_difference == pytest.approx(calibrated.kld_mean - q4.kld_mean)
     assert len(compared.to_dict()["calibration_gains"]) == 2
+
+
+@pytest.mark.usefixtures("compared")
+def test_a_comparison_tells_of_the_text_once(notices: list[str]) -> None:
+    """Not for each type, since all are calibrated on the same tokens."""
+    assert [each for each in notices if "are few for matrices with 768" in each]
+    assert len(set(notices)) == len(notices)
+
+
+def test_a_missing_text_is_asked_for() -> None:
+    """By the command, as the option; by the library, as the parameter."""
+    result = quantkit("ppl", DEMO_MODEL)
+    said = " ".join(result.stderr.replace("\u2502", " ").split())
+    assert result.exit_code == 2
+    assert "--text is missing: give a UTF-8 file" in said
+    with pytest.raises(qk.OptionError, match="expected a str, which is the text"):
+        qk.compare(DEMO_MODEL, text=[])
 
 
 def test_plain_rows_are_those_without_a_calibration(compared: qk.Comparison) -> None:

@@ -23,6 +23,7 @@ from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..tokens.options import TextOptions
 from .bars import live_table
 from .console import Part, print_json, print_plain, print_result
+from .messages import say
 from .options import (
     Calibrate,
     CalibrationTokens,
@@ -63,12 +64,12 @@ def ppl_command(
         ),
     ],
     text: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             help="A UTF-8 text file; of a .jsonl file, the field `text` of each line. "
-            "Repeatable: shows a row for each text, and the average.",
+            "Repeatable: shows a row for each text, and the average. \\[required]",
         ),
-    ],
+    ] = None,
     types: Annotated[
         str | None,
         typer.Option(
@@ -149,6 +150,11 @@ def ppl_command(
     Ctrl-C stops the run and shows what has been measured.
     """
     _refuse_types(models, types)
+    if not text:
+        raise typer.BadParameter(
+            "--text is missing: give a UTF-8 file to measure on, of the kind of text "
+            f"that the model is used for: quantkit ppl {models[0]} --text eval.txt"
+        )
     format = _format(json, csv, markdown)
     if csv and versus:
         raise typer.BadParameter("--csv has a line per type; --versus needs --json")
@@ -175,7 +181,7 @@ def ppl_command(
     output = Output(format, pareto, tuple(others), save)
     try:
         with live_table(run, lambda: output.brief(run.so_far()), quiet) as progress:
-            run.run(progress)
+            run.run(progress, None if quiet else say)
     except KeyboardInterrupt:
         output.give(run.so_far())
         again = "; repeat the command to resume" if scores else ""

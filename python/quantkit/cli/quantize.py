@@ -47,8 +47,9 @@ CalibrationTexts = Annotated[
     typer.Option(
         "--calibrate",
         metavar="FILE|builtin",
-        help="A text that the file was calibrated on, in any order; the built-in ones "
-        "need not be given. Repeatable.",
+        help="A text that the file was calibrated on. Repeatable; in any order, and "
+        "the built-in ones need not be given, if the file records it (--provenance).",
+        rich_help_panel=CALIBRATION,
     ),
 ]
 
@@ -317,6 +318,9 @@ def verify_command(
     ],
     importance: Importance = None,
     calibration_texts: CalibrationTexts = None,
+    tokens: CalibrationTokens = None,
+    effort: EffortOption = None,
+    chat: Chat = False,
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -326,12 +330,18 @@ def verify_command(
     The recipe is the one recorded in the file (--provenance), or else that of its
     general.file_type.  Exit code 0: equal; 1: different.
     """
+    if chat and not calibration_texts:
+        raise typer.BadParameter("--chat needs --calibrate")
+    calibration = calibration_of(calibration_texts, tokens, effort, chat=chat)
+    is_described = bool(tokens or effort or chat)
+    texts = calibration_files(calibration_texts) if calibration_texts else None
     with progress_bar(quiet) as progress:
         result = verify_file(
             model,
             source,
             importance=importance,
-            calibration_texts=calibration_files(calibration_texts or []),
+            calibration=calibration if is_described else None,
+            calibration_texts=None if is_described else texts,
             threads=threads,
             progress=progress,
         )

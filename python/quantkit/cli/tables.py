@@ -193,6 +193,7 @@ def verification_lines(result: Verification) -> list[str]:
         f"{result.path}: differs from {again}",
         *(f"tensor {each.name}: {each.what}" for each in result.tensors),
         *(f"key {each.name}: {each.what}" for each in result.keys),
+        *([result.advice] if result.advice else []),
     ]
 
 

@@ -17,7 +17,7 @@ from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..parameters import check_callbacks
 from ..paths import StrPath, as_path, listed
-from ..progress import Progress
+from ..progress import Notify, Progress
 from ..recipes.mixes import RecipeLike
 from ..sources.opening import ModelLike
 from ..tokens.chunks import Chunks, chunk_text
@@ -44,6 +44,7 @@ def compare(
     threads: int | Workers | None = None,
     save: StrPath | None = None,
     progress: Progress | None = None,
+    notify: Notify | None = None,
 ) -> Comparison:
     """Measure what models and types cost on a text, without writing models.
 
@@ -70,6 +71,8 @@ def compare(
         threads: chunks evaluated at a time; None: one per core.
         save: a file for the scores, from which a later call resumes.
         progress: called after each quantized slab and each evaluated chunk.
+        notify: called with what the user should know of the calibration, such as that
+            its text is narrow, or short for wide matrices.
 
     Raises:
         UnsupportedTypeError: an unknown recipe.
@@ -77,7 +80,7 @@ def compare(
         QuantkitError: a text is too short for `ctx`, or the models have different
             vocabularies.
     """
-    check_callbacks(progress=progress)
+    check_callbacks(progress=progress, notify=notify)
     run = prepare(
         *(model, types),
         text=text,
@@ -89,7 +92,7 @@ def compare(
         threads=threads,
         save=None if save is None else target_of(as_path(save, "save")).path,
     )
-    return run.run(progress)
+    return run.run(progress, notify)
 
 
 def prepare(

@@ -17,17 +17,17 @@ from time import perf_counter
 
 from .._native import active_backend
 from .._version import __version__
-from ..calibrating.run import calibrate
+from ..calibrating.roundings import calibrated_roundings
 from ..errors import QuantkitError
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_pieces
 from ..forward.base import Head, Model
-from ..gguf.source import refuse_changed, unchanged
+from ..gguf.source import ModelSource, refuse_changed, unchanged
 from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import precision_named
-from ..progress import Progress
+from ..progress import Notify, Progress
 from ..quantizing.rounding import Roundings
 from ..tokens.chunks import Chunk
 from .entries import Entry
@@ -72,6 +72,8 @@ class ComparisonRun:
         self._save = save
         self._saved: SavedScores | None = None
         self._keys: dict[str, str] = {}
+        self._notify: Notify | None = None
+        self._noticed: list[ModelSource] = []
 
     @property
     def steps_done(self) -> int:
@@ -87,12 +89,18 @@ class ComparisonRun:
         """The results so far; None until the base has a chunk of every text."""
         return self.known.comparison()
 
-    def run(self, progress: Progress | None = None) -> Comparison:
+    def run(
+        self, progress: Progress | None = None, notify: Notify | None = None
+    ) -> Comparison:
         """Measure everything that is not known yet.
 
         Args:
             progress: called after every quantized slab and every evaluated chunk.
+            notify: told what the user should know of a calibration, such as that its
+                text is narrow; by the first type of each model, since others have the
+                same text.
         """
+        self._notify = notify
         with SavedScores(self._save) if self._save else nullcontext() as self._saved:
             self._recall()
             left = self.known.left(*self.known.entries)
@@ -208,11 +216,14 @@ class ComparisonRun:
         if entry.calibration is None:
             yield None
             return
-        with calibrate(
+        is_noticed = any(each is entry.source for each in self._noticed)
+        self._noticed.append(entry.source)
+        with calibrated_roundings(
             *(entry.source, entry.types, entry.calibration),
             importance=entry.importance,
             threads=self._workers,
             progress=progress,
+            notify=None if is_noticed else self._notify,
         ) as calibrated:
             yield calibrated
 

@@ -9,12 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .._native import needs_importance
-from ..calibrating.calibrated import Calibrated, keeping
 from ..calibrating.calibration import Calibration
-from ..calibrating.run import calibrate
+from ..calibrating.roundings import calibrated_roundings
 from ..calibrating.sample import Sample
-from ..errors import UnsupportedTypeError
 from ..evaluate.entries import Entry, Wanted
 from ..evaluate.known import Known, NamedText
 from ..evaluate.run import ComparisonRun
@@ -31,7 +28,6 @@ from ..tokens.chunks import Chunks
 
 __all__ = [
     "CalibrationCheck",
-    "calibrated_file",
     "check_calibration",
     "roundings_of",
     "work_folder",
@@ -48,54 +44,6 @@ def work_folder(target: Path) -> Path:
 
 
 @contextmanager
-def calibrated_file(
-    source: ModelSource,
-    assigned: Mapping[str, Assignment],
-    calibration: Calibration,
-    sample: Sample,
-    target: Path | None,
-    *,
-    importance: Importance | None,
-    threads: int | Workers | None,
-    progress: Progress | None,
-    notify: Notify | None,
-) -> Iterator[Calibrated]:
-    """Calibrate the tensors of an output; see `calibrate`.
-
-    Args:
-        source, assigned, importance, threads, progress, notify: see `calibrate`.
-        calibration: the calibration.
-        sample: its tokens.
-        target: the output, beside which the work is kept; None: it is temporary.
-
-    Raises:
-        KeyboardInterrupt: its message says how to go on.
-        UnsupportedTypeError: a type needs importance, and neither the caller nor the
-            calibration has any for the tensor.
-    """
-    types = {name: each.type for name, each in assigned.items()}
-    is_kept = target is not None and bool(getattr(source, "paths", ()))
-    with calibrate(
-        *(source, types, calibration),
-        sample=sample,
-        importance=importance,
-        work=work_folder(target) if target is not None and is_kept else None,
-        threads=threads,
-        progress=progress,
-        notify=notify,
-    ) as calibrated:
-        for name, type in types.items():
-            if needs_importance(type) and name not in calibrated.importance:
-                raise UnsupportedTypeError(
-                    f"{type.name} needs importance, and calibration gives none for "
-                    f"{name}, which the model's forward pass does not use; give it "
-                    "another type (`overrides`) or an importance matrix (`importance`)"
-                )
-        with keeping(calibrated.store):
-            yield calibrated
-
-
-@contextmanager
 def roundings_of(
     source: ModelSource,
     assigned: Mapping[str, Assignment],
@@ -108,13 +56,27 @@ def roundings_of(
     progress: Progress | None,
     notify: Notify | None,
 ) -> Iterator[Roundings]:
-    """How the tensors are rounded: plainly, or by a calibration that is run first."""
-    if calibration is None or sample is None:
+    """How the tensors are rounded: plainly, or by a calibration that is run first.
+
+    Args:
+        source: the model.
+        assigned: the types of its tensors.
+        importance: by tensor name.
+        calibration: the calibration, or None.
+        sample: its tokens.
+        target: the output, beside which the work is kept; None: it is temporary.
+        threads, progress, notify: see `calibrate`.
+    """
+    if calibration is None:
         yield NearestRoundings(importance or {})
         return
-    with calibrated_file(
-        *(source, assigned, calibration, sample, target),
+    types = {name: each.type for name, each in assigned.items()}
+    is_kept = target is not None and bool(getattr(source, "paths", ()))
+    with calibrated_roundings(
+        *(source, types, calibration),
+        sample=sample,
         importance=importance,
+        work=work_folder(target) if target is not None and is_kept else None,
         threads=threads,
         progress=progress,
         notify=notify,

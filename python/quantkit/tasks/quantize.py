@@ -6,57 +6,34 @@ tensors are in order of (layer, name), and the quantization keys are last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
-from types import MappingProxyType
 from typing import TypeVar
 
-from ..calibrating.calibrated import Calibrated
 from ..calibrating.calibration import Calibration
-from ..calibrating.cost import describe_cost
-from ..calibrating.gain import Gain
-from ..calibrating.run import awaited_importance, sample_for
 from ..errors import OptionError
 from ..execution.workers import Workers
-from ..files.open_files import WatchedFiles
 from ..files.whole_file import refuse_input
-from ..gguf.importance import Importance
-from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
-from ..gguf.layout import TensorSpec, ggml_shape
-from ..gguf.source import ModelSource
-from ..importance.given import ImportanceLike, importance_of, importance_path
-from ..importance.reading import read_contents
-from ..importance.record import imatrix_fields
-from ..output.resume import journal_for
-from ..output.splits import Part, by_shards, by_size, parts_of
-from ..output.writing import refuse_to_overwrite, write_parts
+from ..importance.given import ImportanceLike, importance_path
+from ..output.splits import Part
+from ..output.writing import refuse_to_overwrite
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
 from ..quantizing.rounding import NearestRoundings
-from ..recipes import Assignment, Recipe
-from ..recipes.facts import layer_number
-from ..recipes.importance_fit import say_fit, say_idle
+from ..recipes import Recipe
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
-from ..recipes.planning import MissingImportance, plan
-from ..sources.checking import check_source
-from ..sources.checkpoint import CheckpointSource
-from ..sources.edits import EditedModel, Edits, edit, file_metadata, runnable
-from ..sources.opening import ModelLike, open_source
-from .calibration import check_calibration, roundings_of
-from .calibration_record import text_files
+from ..recipes.planning import MissingImportance
+from ..sources.edits import Edits
+from ..sources.opening import ModelLike
 from .provenance import Origin, provenance_fields
+from .quantize_inputs import QuantizeInputs, read_inputs
+from .quantize_plan import parts_to_write, planned, quantized_metadata, report_of
 from .quantize_report import QuantizeReport, TensorReport
+from .quantize_run import QuantizeRun
 
 __all__ = ["MissingImportance", "QuantizeReport", "TensorReport", "quantize_file"]
 
 Kind = TypeVar("Kind")
-
-REPLACED_KEYS = ("general.quantization_version", "general.file_type")
-KEYS_OF_A_FILE = ("split.", "quantkit.")
-"""Keys that describe the source's files and origin, which are wrong in a new file."""
 
 
 def quantize_file(
@@ -156,95 +133,39 @@ def quantize_file(
     elif check:
         raise OptionError("`check` needs a `calibration`")
     target = as_path(out, "out")
-    imatrix = importance_path(importance)
-    if provenance and importance is not None and imatrix is None:
+    has_no_path = importance is not None and importance_path(importance) is None
+    if provenance and has_no_path:
         raise OptionError("`provenance` needs the path of the importance matrix")
-    texts = text_files(calibration)
-    watched = WatchedFiles([*([imatrix] if imatrix else []), *texts])
-    given, about_imatrix = _read_importance(importance, imatrix)
-    opened = open_source(model, notify=notify)
-    if isinstance(opened, CheckpointSource):
-        opened.check()
-    source = edit(opened, origin.edits)
-    weighting = origin.edits.importance_after(given)
-    expected = weighting
-    if calibration is not None:
-        expected = {**awaited_importance(source), **(weighting or {})}
-    assigned = plan(
-        source,
-        origin.recipe,
-        expected,
-        overrides=origin.overrides,
-        allow_requantize=allow_requantize,
-        missing_importance=origin.missing_importance,
+    inputs = read_inputs(model, origin.edits, importance, calibration, notify)
+    assigned = planned(inputs, origin, allow_requantize=allow_requantize)
+    source = inputs.source
+    metadata = quantized_metadata(
+        source, origin.recipe, origin.edits, inputs.about_imatrix
     )
-    if not say_idle(weighting, source, assigned):
-        say_fit(weighting, source)
-    metadata = quantized_metadata(source, origin.recipe, origin.edits, about_imatrix)
     if provenance:
         metadata |= provenance_fields(
-            origin, source, imatrix, progress, calibration=calibration
+            origin, source, inputs.imatrix, progress, calibration=calibration
         )
-    parts = _parts(source, assigned, target, metadata, keep_split, split_max_bytes)
-    refuse_to_overwrite(source, parts)
-    for part in parts:
-        refuse_input("`out`", part.path, {"the importance matrix": imatrix})
-        for text in texts:
-            refuse_input("`out`", part.path, {"the calibration text": text})
+    parts = parts_to_write(
+        source, assigned, target, metadata, keep_split, split_max_bytes
+    )
+    _refuse_inputs(inputs, parts)
     for tensor in source.tensors.values():
-        NearestRoundings(weighting or {}).of(tensor)  # refuses other shapes
-    report = _report(origin.recipe, source, assigned, parts, is_dry_run=dry_run)
-    sample, model_to_run = None, source
-    if calibration is not None:
-        model_to_run = runnable(source, origin.edits)
-        check_source(model_to_run)
-        sample = sample_for(model_to_run, calibration)
+        NearestRoundings(inputs.importance or {}).of(tensor)  # refuses other shapes
+    run = QuantizeRun(
+        *(inputs, origin, assigned, parts, target),
+        report=report_of(origin.recipe, source, assigned, parts, is_dry_run=dry_run),
+        sample=inputs.sample(),
+    )
     if dry_run:
-        if calibration is None or sample is None:
-            return report
-        types = {name: each.type for name, each in assigned.items()}
-        expected_text = replace(calibration, tokens=sample.chunks.size)
-        return replace(
-            report, cost=describe_cost(source, types, expected_text, threads)
-        )
-    with roundings_of(
-        *(model_to_run, assigned, weighting, calibration, sample, target),
+        return run.expected(threads)
+    return run.written(
+        measure=measure,
+        check=check,
         threads=threads,
         progress=progress,
         notify=notify,
-    ) as roundings:
-        sums = write_parts(
-            source,
-            parts,
-            roundings=roundings,
-            measure=measure,
-            journal=journal_for(
-                *(target, source, parts, weighting, origin.edits, measure),
-                calibration=getattr(roundings, "identity", ""),
-            ),
-            watched=watched,
-            threads=threads,
-            progress=progress,
-            notify=notify,
-        )
-    gains: Mapping[str, Gain] = {}
-    found = None
-    if isinstance(roundings, Calibrated):
-        gains = roundings.gains
-        if check and sample is not None:
-            found = check_calibration(
-                *(model_to_run, report.path, origin.recipe),
-                Overrides(types={name: each.type for name, each in assigned.items()}),
-                *(sample, roundings.importance),
-                threads=threads,
-                progress=progress,
-                notify=notify,
-            )
-    tensors = tuple(
-        replace(each, errors=sums.get(each.name), gain=gains.get(each.name))
-        for each in report.tensors
     )
-    return replace(report, tensors=tensors, check=found)
 
 
 def _of_kind(kind: type[Kind], given: Kind | None, parameter: str) -> Kind:
@@ -259,84 +180,10 @@ def _of_kind(kind: type[Kind], given: Kind | None, parameter: str) -> Kind:
     return given
 
 
-def _read_importance(
-    importance: ImportanceLike | None, path: Path | None
-) -> tuple[Importance | None, dict[str, Field]]:
-    """The importance, and the metadata about it if it is read from a path."""
-    if path is None:
-        return importance_of(importance), {}
-    found = read_contents(path)
-    return found.importance(), imatrix_fields(path, found)
-
-
-def quantized_metadata(
-    source: EditedModel,
-    recipe: Recipe,
-    edits: Edits,
-    about_imatrix: Mapping[str, Field] = MappingProxyType({}),
-) -> dict[str, Field]:
-    """The metadata of a quantized file: the model's, and those about quantization."""
-    kept = {
-        key: field
-        for key, field in source.metadata.items()
-        if key not in REPLACED_KEYS and not key.startswith(KEYS_OF_A_FILE)
-    }
-    kept["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
-    kept["general.file_type"] = uint32(recipe.file_type)
-    set_last = {**edits.metadata, **about_imatrix}
-    return file_metadata(kept, replace(edits, metadata=set_last), source.n_layers)
-
-
-def _parts(
-    source: EditedModel,
-    assigned: Mapping[str, Assignment],
-    out: Path,
-    metadata: Mapping[str, Field],
-    keep_split: bool,
-    split_max_bytes: int | None,
-) -> list[Part]:
-    """The files to write: one, or several if an option asks for it."""
-    specs = {
-        name: TensorSpec(
-            name, ggml_shape(source.tensors[name].shape), assigned[name].type
-        )
-        for name in _file_order(source)
-    }
-    if keep_split:
-        groups = by_shards(specs, source.locations)
-    elif split_max_bytes is not None:
-        groups = by_size(list(specs.values()), split_max_bytes, metadata)
-    else:
-        groups = [list(specs.values())]
-    return parts_of(out, metadata, groups)
-
-
-def _file_order(source: ModelSource) -> list[str]:
-    """Tensors in the order of llama-quantize: first those outside the layers."""
-    return sorted(source.tensors, key=lambda name: (layer_number(name), name))
-
-
-def _report(
-    recipe: Recipe,
-    source: ModelSource,
-    assigned: Mapping[str, Assignment],
-    parts: list[Part],
-    *,
-    is_dry_run: bool,
-) -> QuantizeReport:
-    tensors = tuple(
-        TensorReport(
-            spec.name,
-            spec.shape,
-            source.tensors[spec.name].type,
-            spec.type,
-            spec.n_bytes,
-            assigned[spec.name].reason,
-            assigned[spec.name].fallback_from,
-        )
-        for part in parts
-        for spec in part.tensors
-    )
-    size = sum(part.writer().size_bytes for part in parts)
-    paths = tuple(part.path for part in parts)
-    return QuantizeReport(paths[0], recipe.name, tensors, size, paths, is_dry_run)
+def _refuse_inputs(inputs: QuantizeInputs, parts: list[Part]) -> None:
+    """Refuse to write over what is read."""
+    refuse_to_overwrite(inputs.source, parts)
+    for part in parts:
+        refuse_input("`out`", part.path, {"the importance matrix": inputs.imatrix})
+        for text in inputs.texts:
+            refuse_input("`out`", part.path, {"the calibration text": text})

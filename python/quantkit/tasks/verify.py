@@ -38,15 +38,16 @@ from ..sources.opening import ModelLike, open_source
 from ..tokens.texts import TextLike, as_texts
 from ..types import QuantType
 from .calibration import roundings_of
-from .calibration_record import CalibrationRecord
+from .calibration_record import CALIBRATION, CalibrationRecord
 from .provenance import IMATRIX_HASH, RECIPE, SOURCE_HASH, Origin, recorded_origin
-from .quantize import quantized_metadata
+from .quantize_plan import quantized_metadata
 
 __all__ = ["Difference", "Verification", "verify_file"]
 
 # Keys about how a file was made, not about the model; llama-quantize writes some.
 ORIGIN_KEYS = ("quantkit.", IMATRIX_PREFIX, "split.")
 _FLOATS = {ValueType.FLOAT32: np.float32, ValueType.FLOAT64: np.float64}
+ROWS_DIFFER = "rows differ"
 IMATRIX_KEYS = (IMATRIX_HASH, IMATRIX_FILE)
 
 
@@ -68,6 +69,7 @@ class Verification:
         n_tensors: number of tensors that were expected.
         tensors: the tensors that differ.
         keys: the metadata keys that differ.
+        advice: what may be missing to make them equal; empty if nothing is known.
     """
 
     path: Path
@@ -75,6 +77,7 @@ class Verification:
     n_tensors: int
     tensors: tuple[Difference, ...]
     keys: tuple[Difference, ...]
+    advice: str = ""
 
     @property
     def is_equal(self) -> bool:
@@ -90,6 +93,7 @@ class Verification:
             "n_tensors": self.n_tensors,
             "tensors": {each.name: each.what for each in self.tensors},
             "keys": {each.name: each.what for each in self.keys},
+            **({"advice": self.advice} if self.advice else {}),
         }
 
 
@@ -99,7 +103,7 @@ def verify_file(
     *,
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
-    calibration_texts: TextLike | Sequence[TextLike] = (),
+    calibration_texts: TextLike | Sequence[TextLike] | None = None,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> Verification:
@@ -115,8 +119,10 @@ def verify_file(
             too; an `ImportanceMatrix`; or numbers by tensor name.
         calibration: used to make it, if it records none.  If it records one, all
             values of this one are compared with it.
-        calibration_texts: the texts of the calibration that the file records, in any
-            order; none if these are the built-in ones.  It is repeated.
+        calibration_texts: the texts that the file was calibrated on, in any order; an
+            empty list for the built-in ones, which a record also tells.  The recorded
+            calibration is repeated; if there is no record, one with these texts in this
+            order and the default settings.
         threads: slabs compared at a time.
         progress: called with the slabs compared so far.
 
@@ -170,7 +176,9 @@ def verify_file(
         expected = quantized_metadata(model, origin.recipe, origin.edits)
         keys = _key_differences(made.metadata, expected) + hashes
     return Verification(
-        made.path, origin.recipe.name, len(model.tensors), tuple(tensors), tuple(keys)
+        *(made.path, origin.recipe.name, len(model.tensors)),
+        *(tuple(tensors), tuple(keys)),
+        _advice(made, tensors, repeated),
     )
 
 
@@ -195,27 +203,43 @@ def _origin_of(made: GGUFFile, *, has_importance: bool) -> Origin:
 def _calibration_of(
     made: GGUFFile,
     calibration: Calibration | None,
-    texts: TextLike | Sequence[TextLike],
+    texts: TextLike | Sequence[TextLike] | None,
 ) -> Calibration | None:
     """The calibration to repeat; None: the file was rounded plainly."""
     refuse_idle_calibration(calibration)
-    given = [] if not isinstance(texts, str) and not texts else as_texts(texts)
+    if calibration is not None and texts is not None:
+        raise OptionError("`calibration` and `calibration_texts` cannot be combined")
     record = CalibrationRecord.of(made.metadata, str(made.path))
     if record is None:
-        if given:
-            raise OptionError(
-                f"{made.path} records no calibration, so that `calibration_texts` have "
-                "no effect"
-            )
-        return calibration
+        return calibration if texts is None else Calibration(texts)
+    given = texts or ()
     if calibration is not None:
-        if given:
-            raise OptionError(
-                "`calibration` and `calibration_texts` cannot be combined"
-            )
         record.check_same(calibration)
-        given = as_texts(calibration.texts) if calibration.texts else []
-    return record.repeated(given)
+        given = calibration.texts
+    return record.repeated(as_texts(given) if given else [])
+
+
+def _advice(
+    made: GGUFFile, tensors: Sequence[Difference], repeated: Calibration | None
+) -> str:
+    """What may be missing if rows differ in a file that does not say how it was made.
+
+    A file that records its recipe would also record a calibration.
+    """
+    has_other_rows = any(each.what.endswith(ROWS_DIFFER) for each in tensors)
+    is_known = RECIPE in made.metadata or CALIBRATION in made.metadata
+    if not has_other_rows or is_known:
+        return ""
+    if repeated is None:
+        return (
+            "the file does not record how it was rounded; if it was calibrated, give "
+            "the texts of its calibration"
+        )
+    return (
+        "the file does not record its calibration, which was repeated with effort "
+        f"{repeated.effort} and {repeated.tokens} tokens; if it was made with others, "
+        "or with the texts in another order, give them so"
+    )
 
 
 def _tensor_differences(
@@ -241,7 +265,8 @@ def _tensor_differences(
         if progress is not None:
             progress(slab.tensor.name, done, len(slabs))
     for name, n in n_rows.items():
-        found[name] = f"{n} of {model.tensors[name].n_rows} rows differ" if n else ""
+        n_all = model.tensors[name].n_rows
+        found[name] = f"{n} of {n_all} {ROWS_DIFFER}" if n else ""
     return [Difference(name, what) for name, what in found.items() if what]
 
 

@@ -42,7 +42,10 @@ def as_texts(given: TextLike | Sequence[TextLike]) -> list[str | Path]:
     """
     texts = listed(given)
     if not texts:
-        raise OptionError("`text` is empty; expected a text, or several")
+        raise OptionError(
+            "`text` is empty; expected a str, which is the text itself, or the "
+            "pathlib.Path of a UTF-8 file, or several of them"
+        )
     return [as_text(text) for text in texts]
 
 

@@ -1,0 +1,122 @@
+"""What `quantize_file` makes: types, metadata, the files, and the report of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
+from ..gguf.layout import TensorSpec, ggml_shape
+from ..gguf.source import ModelSource
+from ..output.splits import Part, by_shards, by_size, parts_of
+from ..recipes import Assignment, Recipe
+from ..recipes.facts import layer_number
+from ..recipes.importance_fit import say_fit, say_idle
+from ..recipes.planning import plan
+from ..sources.edits import EditedModel, Edits, file_metadata
+from .provenance import Origin
+from .quantize_inputs import QuantizeInputs
+from .quantize_report import QuantizeReport, TensorReport
+
+__all__ = ["parts_to_write", "planned", "quantized_metadata", "report_of"]
+
+REPLACED_KEYS = ("general.quantization_version", "general.file_type")
+KEYS_OF_A_FILE = ("split.", "quantkit.")
+"""Keys that describe the source's files and origin, which are wrong in a new file."""
+
+
+def planned(
+    inputs: QuantizeInputs, origin: Origin, *, allow_requantize: bool
+) -> dict[str, Assignment]:
+    """The type of each tensor; warns of importance that is not used or does not fit.
+
+    Raises:
+        UnsupportedTypeError: as for `plan`.
+    """
+    assigned = plan(
+        inputs.source,
+        origin.recipe,
+        inputs.expected_importance,
+        overrides=origin.overrides,
+        allow_requantize=allow_requantize,
+        missing_importance=origin.missing_importance,
+    )
+    if not say_idle(inputs.importance, inputs.source, assigned):
+        say_fit(inputs.importance, inputs.source)
+    return assigned
+
+
+def quantized_metadata(
+    source: EditedModel,
+    recipe: Recipe,
+    edits: Edits,
+    about_imatrix: Mapping[str, Field] = MappingProxyType({}),
+) -> dict[str, Field]:
+    """The metadata of a quantized file: the model's, and those about quantization."""
+    kept = {
+        key: field
+        for key, field in source.metadata.items()
+        if key not in REPLACED_KEYS and not key.startswith(KEYS_OF_A_FILE)
+    }
+    kept["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
+    kept["general.file_type"] = uint32(recipe.file_type)
+    set_last = {**edits.metadata, **about_imatrix}
+    return file_metadata(kept, replace(edits, metadata=set_last), source.n_layers)
+
+
+def parts_to_write(
+    source: EditedModel,
+    assigned: Mapping[str, Assignment],
+    out: Path,
+    metadata: Mapping[str, Field],
+    keep_split: bool,
+    split_max_bytes: int | None,
+) -> list[Part]:
+    """The files to write: one, or several if an option asks for it."""
+    specs = {
+        name: TensorSpec(
+            name, ggml_shape(source.tensors[name].shape), assigned[name].type
+        )
+        for name in _file_order(source)
+    }
+    if keep_split:
+        groups = by_shards(specs, source.locations)
+    elif split_max_bytes is not None:
+        groups = by_size(list(specs.values()), split_max_bytes, metadata)
+    else:
+        groups = [list(specs.values())]
+    return parts_of(out, metadata, groups)
+
+
+def _file_order(source: ModelSource) -> list[str]:
+    """Tensors in the order of llama-quantize: first those outside the layers."""
+    return sorted(source.tensors, key=lambda name: (layer_number(name), name))
+
+
+def report_of(
+    recipe: Recipe,
+    source: ModelSource,
+    assigned: Mapping[str, Assignment],
+    parts: list[Part],
+    *,
+    is_dry_run: bool,
+) -> QuantizeReport:
+    """What the files will contain, before anything is measured."""
+    tensors = tuple(
+        TensorReport(
+            spec.name,
+            spec.shape,
+            source.tensors[spec.name].type,
+            spec.type,
+            spec.n_bytes,
+            assigned[spec.name].reason,
+            assigned[spec.name].fallback_from,
+        )
+        for part in parts
+        for spec in part.tensors
+    )
+    size = sum(part.writer().size_bytes for part in parts)
+    paths = tuple(part.path for part in parts)
+    return QuantizeReport(paths[0], recipe.name, tensors, size, paths, is_dry_run)

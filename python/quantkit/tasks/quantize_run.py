@@ -1,0 +1,122 @@
+"""Write what `quantize_file` has planned, or estimate what it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..calibrating.calibrated import Calibrated
+from ..calibrating.cost import describe_cost
+from ..calibrating.sample import Sample
+from ..execution.workers import Workers
+from ..gguf.importance import Importance
+from ..output.resume import journal_for
+from ..output.splits import Part
+from ..output.writing import write_parts
+from ..progress import Notify, Progress
+from ..recipes import Assignment
+from ..recipes.overrides import Overrides
+from ..types import QuantType
+from .calibration import CalibrationCheck, check_calibration, roundings_of
+from .provenance import Origin
+from .quantize_inputs import QuantizeInputs
+from .quantize_report import QuantizeReport
+
+__all__ = ["QuantizeRun"]
+
+
+@dataclass(frozen=True)
+class QuantizeRun:
+    """A checked plan.
+
+    Attributes:
+        inputs: what is read.
+        origin: how the file is made.
+        assigned: the type of each tensor.
+        parts: the files.
+        target: the name that the user gave to them.
+        report: what they will contain.
+        sample: the tokens of the calibration; None: there is none.
+    """
+
+    inputs: QuantizeInputs
+    origin: Origin
+    assigned: Mapping[str, Assignment]
+    parts: Sequence[Part]
+    target: Path
+    report: QuantizeReport
+    sample: Sample | None
+
+    @property
+    def types(self) -> dict[str, QuantType]:
+        """The type of each tensor."""
+        return {name: each.type for name, each in self.assigned.items()}
+
+    def expected(self, threads: int | Workers | None) -> QuantizeReport:
+        """The report of a dry run."""
+        calibration = self.inputs.calibration
+        if calibration is None or self.sample is None:
+            return self.report
+        there = replace(calibration, tokens=self.sample.chunks.size)
+        cost = describe_cost(self.inputs.source, self.types, there, threads)
+        return replace(self.report, cost=cost)
+
+    def written(
+        self,
+        *,
+        measure: bool,
+        check: bool,
+        threads: int | Workers | None,
+        progress: Progress | None,
+        notify: Notify | None,
+    ) -> QuantizeReport:
+        """Calibrate, write and check; arguments as for `quantize_file`."""
+        inputs, found = self.inputs, None
+        with roundings_of(
+            *(inputs.model_to_run, self.assigned, inputs.importance),
+            *(inputs.calibration, self.sample, self.target),
+            threads=threads,
+            progress=progress,
+            notify=notify,
+        ) as roundings:
+            sums = write_parts(
+                inputs.source,
+                self.parts,
+                roundings=roundings,
+                measure=measure,
+                journal=journal_for(
+                    *(self.target, inputs.source, self.parts, inputs.importance),
+                    *(self.origin.edits, measure),
+                    calibration=getattr(roundings, "identity", ""),
+                ),
+                watched=inputs.watched,
+                threads=threads,
+                progress=progress,
+                notify=notify,
+            )
+        gains = roundings.gains if isinstance(roundings, Calibrated) else {}
+        if check and isinstance(roundings, Calibrated):
+            found = self._checked(roundings.importance, threads, progress, notify)
+        tensors = tuple(
+            replace(each, errors=sums.get(each.name), gain=gains.get(each.name))
+            for each in self.report.tensors
+        )
+        return replace(self.report, tensors=tensors, check=found)
+
+    def _checked(
+        self,
+        importance: Importance,
+        threads: int | Workers | None,
+        progress: Progress | None,
+        notify: Notify | None,
+    ) -> CalibrationCheck:
+        """The file beside plain rounding to the same types."""
+        assert self.sample is not None  # for mypy: there is a calibration
+        return check_calibration(
+            *(self.inputs.model_to_run, self.report.path, self.origin.recipe),
+            *(Overrides(types=self.types), self.sample, importance),
+            threads=threads,
+            progress=progress,
+            notify=notify,
+        )
