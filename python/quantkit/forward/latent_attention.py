@@ -22,6 +22,7 @@ from .indexer import Indexer, load_indexer
 from .layers import Linear, Norm
 from .rotary import Rotary, rotated_size, scaling_factor
 from .sizes import Size
+from .temperature import Temperature
 from .traits import Traits
 
 __all__ = [
@@ -127,6 +128,7 @@ class LatentAttention:
         n_heads: the number of query heads.
         rotary: the rotation angles.
         scale, window: see `ops.attention`.
+        temperature: makes queries grow with their position.
         indexer: chooses the keys that each query sees; None: all up to its own.
     """
 
@@ -141,6 +143,7 @@ class LatentAttention:
     rotary: Rotary
     scale: float
     window: int | None = None
+    temperature: Temperature | None = None
     indexer: Indexer | None = None
 
     def __call__(self, x: F32) -> F32:
@@ -153,6 +156,8 @@ class LatentAttention:
         chosen = None if self.indexer is None else self.indexer(shared, latent_q)
         q = self.q_up(latent_q).reshape(n, self.n_heads, -1)
         ops.turn(q[..., -n_turned:], turns, interleaved=True)
+        if self.temperature is not None:
+            q = self.temperature.applied(q)
         both = self.latent(shared)
         turned = ops.turn(both[:, None, -n_turned:], turns, interleaved=True)
         latent = self.latent_norm(both[:, :-n_turned])
@@ -169,7 +174,7 @@ class LatentAttention:
 
     def alone(self) -> LatentAttention:
         """The same, with each position seeing only itself."""
-        return replace(self, window=1)
+        return replace(self, window=1, temperature=None)
 
     def _latent_queries(self, x: Activations) -> Activations:
         """What `q_up` gets."""
@@ -212,6 +217,7 @@ def load_latent_attention(
         n_heads=n_heads,
         rotary=rotary,
         scale=scale,
+        temperature=traits.temperature_of(number),
     )
 
 

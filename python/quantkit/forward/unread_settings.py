@@ -36,12 +36,14 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 """Key -> the value that changes nothing, by the other metadata."""
 
 READ_IN = {
+    "deepseek2": ("attention.temperature_scale",),
     "gemma4": (
         "attention.key_length_swa",
         "attention.value_length_swa",
         "rope.dimension_count_swa",
     ),
     "mistral3": ("attention.temperature_scale",),
+    "mistral4": ("attention.temperature_scale",),
 }
 """Architecture -> keys of `NEUTRAL` that its family reads."""
 
@@ -101,6 +103,7 @@ HARMLESS_IN = {
         "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
     },
     "minimax-m2": NO_DENSE_PART,
+    "mistral4": LATENT_VALUES,
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,
     "qwen35moe": NO_DENSE_PART,

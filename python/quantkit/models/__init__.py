@@ -48,6 +48,7 @@ from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
 from .mistral3 import Mistral3
+from .mistral4 import Mistral4
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
 from .olmo import Olmo, Olmo2, Olmo3
@@ -77,6 +78,7 @@ FAMILIES: tuple[Family, ...] = (
     Llava(),
     Llama4(),
     Mistral3(),
+    Mistral4(),
     Qwen(),
     Qwen2(),
     Qwen3(),
