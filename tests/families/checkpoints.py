@@ -35,20 +35,21 @@ def _weight(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
         if name.endswith(end):
             return np.array(integers(shape[0]), np.int64)
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    values = rng.standard_normal(shape)
+    values = rng.standard_normal(shape or (1,))
     if len(shape) < 2:
         is_norm = any(p in name.lower() for p in ("norm", "ln_", "scal"))
         values = is_norm + 0.1 * values
     elif "embed" not in name and "wte" not in name:
         values /= shape[-1] ** 0.5
     # what F16 and BF16 hold, so that every type stores the same numbers
-    return (
+    kept = (
         values.astype(np.float16)
         .astype(np.float32)
         .view(np.int32)
         .__and__(np.int32(-65536))
         .view(np.float32)
     )
+    return kept.reshape(shape)
 
 
 def write_checkpoint(folder: Path, config: Mapping[str, Any], arrays: Arrays) -> Path:

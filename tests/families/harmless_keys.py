@@ -229,7 +229,10 @@ HARMLESS_OF = {
         "shared_moe_mode": "for a shared expert, and there is none",
     },
     "Ministral3ForCausalLM": {"sliding_window": WINDOW},
-    "Mistral3ForConditionalGeneration": {"sliding_window": WINDOW},
+    "Mistral3ForConditionalGeneration": {
+        "qk_head_dim": DERIVED,
+        "sliding_window": WINDOW,
+    },
     "MistralForCausalLM": {"sliding_window": WINDOW},
     "MixtralForCausalLM": {"sliding_window": WINDOW},
     "QWenLMHeadModel": {

@@ -62,7 +62,7 @@ def make(case: Case, folder: Path) -> None:
     """Write the fixture of one case."""
     fixture, tokens, logits = made(case, folder)
     FIXTURES.mkdir(parents=True, exist_ok=True)
-    store(case.name, fixture)
+    store(FIXTURES / f"{case.name}.json", fixture)
     np.savez_compressed(FIXTURES / f"{case.name}.npz", tokens=tokens, logits=logits)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantkit.gguf.keys import float32
+from quantkit.gguf.keys import float32, uint32
 
 from .case import SIZES, YARN, Case
 
@@ -30,6 +30,26 @@ MINISTRAL_ROPE = {
     "mscale": 1.0,
     "mscale_all_dim": 1.0,
     "llama_4_scaling_beta": 0.25,
+}
+
+LATENT = {
+    **SIZES,
+    "model_type": "mistral4",
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 24,
+    "q_lora_rank": 40,
+    "qk_nope_head_dim": 20,
+    "qk_rope_head_dim": 12,
+    "v_head_dim": 28,
+    "moe_intermediate_size": 36,
+    "n_routed_experts": 8,
+    "n_shared_experts": 2,
+    "num_experts_per_tok": 3,
+    "first_k_dense_replace": 1,
+}
+GROWING = {
+    "mistral4.attention.temperature_scale": float32(0.25),
+    "mistral4.attention.temperature_length": uint32(8),
 }
 
 MISTRALS = (
@@ -60,6 +80,35 @@ MISTRALS = (
         "ministral3",
         "Ministral3ForCausalLM",
         {**SIZES, "head_dim": 24, "rope_parameters": MINISTRAL_ROPE},
+    ),
+    Case(
+        "mistral4",
+        "Mistral3ForConditionalGeneration",
+        {
+            "text_config": {**LATENT, "rope_parameters": MINISTRAL_ROPE},
+            "vision_config": PIXTRAL,
+            "tie_word_embeddings": False,
+        },
+        added=GROWING,
+    ),
+    Case(
+        "mistral4-grouped",
+        "Mistral3ForConditionalGeneration",
+        {
+            "text_config": {
+                **LATENT,
+                "q_lora_rank": 48,
+                "n_group": 4,
+                "topk_group": 2,
+                "norm_topk_prob": False,
+                "routed_scaling_factor": 2.5,
+                "first_k_dense_replace": 0,
+                "rope_parameters": MINISTRAL_ROPE,
+            },
+            "vision_config": PIXTRAL,
+            "tie_word_embeddings": False,
+        },
+        added=GROWING,
     ),
     Case(
         "llava",

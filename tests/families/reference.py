@@ -23,7 +23,12 @@ from .cases import Case
 from .checkpoints import weights, write_checkpoint
 from .describe import described_metadata, described_tensors
 
-__all__ = ["describe_gguf", "llamacpp_gguf", "transformers_checkpoint"]
+__all__ = [
+    "describe_gguf",
+    "llamacpp_gguf",
+    "llamacpp_projector",
+    "transformers_checkpoint",
+]
 
 
 def transformers_checkpoint(
@@ -93,6 +98,24 @@ def llamacpp_gguf(
     if cls.__name__ in REPAIRS:
         REPAIRS[cls.__name__](model)
     model.write()
+    return out
+
+
+def llamacpp_projector(folder: Path, out: Path, outtype: str) -> Path:
+    """The file of the vision encoder that its converter makes with `--mmproj`."""
+    _use_source(Path(os.environ["QUANTKIT_LLAMACPP_SOURCE"]))
+    import gguf
+    from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
+
+    types = {
+        "f32": gguf.LlamaFileType.ALL_F32,
+        "f16": gguf.LlamaFileType.MOSTLY_F16,
+        "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+    }
+    hparams = ModelBase.load_hparams(folder, False)
+    kind = get_model_architecture(hparams, ModelType.MMPROJ)
+    cls = get_model_class(kind, mmproj=True)
+    cls(folder, types[outtype], out, hparams=hparams).write()
     return out
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "checkpoint",
     "fixture",
     "known_logits",
+    "load",
     "logits_of",
     "store",
     "text_of",
@@ -35,14 +36,19 @@ LAYER = re.compile(r"\.layers\.(\d+)\.")
 
 def fixture(case: Case) -> dict[str, Any]:
     """What transformers and llama.cpp's converter write for a case."""
-    known = json.loads((FIXTURES / f"{case.name}.json").read_text())
+    return load(FIXTURES / f"{case.name}.json")
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The fixture that `store` wrote."""
+    known = json.loads(path.read_text())
     kinds = [key for key in known if key.startswith("tensors.")]
     tensors = {key.removeprefix("tensors."): known.pop(key) for key in kinds}
     return {**known, "tensors": tensors} if kinds else known
 
 
-def store(name: str, fixture: dict[str, Any]) -> None:
-    """Write the fixture of a case, one entry of its tables in a line."""
+def store(path: Path, fixture: dict[str, Any]) -> None:
+    """Write a fixture, one entry of its tables in a line."""
     tables = {
         **{key: fixture[key] for key in ("config", "shapes", "metadata")},
         **{f"tensors.{kind}": each for kind, each in fixture["tensors"].items()},
@@ -53,7 +59,7 @@ def store(name: str, fixture: dict[str, Any]) -> None:
         inside = ",\n".join(lines)
         blocks.append(f"{json.dumps(table)}: {{\n{inside}\n}}")
     whole = ",\n".join(blocks)
-    (FIXTURES / f"{name}.json").write_text(f"{{\n{whole}\n}}\n")
+    path.write_text(f"{{\n{whole}\n}}\n")
 
 
 def text_of(config: dict[str, Any]) -> dict[str, Any]:

@@ -311,12 +311,12 @@ class _Reshaped:
         return rows.reshape(-1, self.type.row_bytes(self.shape[-1]))
 
     def rows(self, start: int, stop: int) -> Bytes:
-        if self.shape[-1] == self.of.shape[-1]:
+        if self.shape[-1:] == self.of.shape[-1:]:
             return self.of.rows(start, stop)
         return self._whole()[start:stop]
 
     def pick(self, index: Index) -> Bytes:
-        if self.shape[-1] == self.of.shape[-1]:
+        if self.shape[-1:] == self.of.shape[-1:]:
             return self.of.pick(index)
         return self._whole()[index]
 

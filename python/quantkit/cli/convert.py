@@ -117,6 +117,14 @@ def convert_command(
             "llama.cpp does not know.",
         ),
     ] = False,
+    mmproj: Annotated[
+        bool,
+        typer.Option(
+            "--mmproj",
+            help="Write the vision encoder of a multimodal model, which llama.cpp "
+            "loads beside the text model.",
+        ),
+    ] = False,
     symmetric_q4_0: Annotated[
         bool,
         typer.Option(
@@ -137,7 +145,7 @@ def convert_command(
     if chat and not calibration:
         raise typer.BadParameter("--chat needs --calibrate")
     calibrated = calibration_of(calibration, tokens, effort, chat=chat)
-    target = out or _default_output(model_dir, outtype)
+    target = out or _default_output(model_dir, outtype, "mmproj-" if mmproj else "")
     with progress_bar(quiet, in_bytes=True) as progress:
         result = convert(
             model_dir,
@@ -150,6 +158,7 @@ def convert_command(
             pad_vocab=pad_vocab,
             metadata_file=metadata_file,
             tensors_only=tensors_only,
+            mmproj=mmproj,
             symmetric_q4_0=symmetric_q4_0,
             split_max_bytes=split_max_bytes,
             dry_run=dry_run,
@@ -196,6 +205,6 @@ def _give(result: ConvertReport, json: bool) -> None:
         print_result(*tables.convert_summary(result))
 
 
-def _default_output(folder: Path, outtype: str) -> Path:
+def _default_output(folder: Path, outtype: str, prefix: str = "") -> Path:
     """A file in the current folder, named after the checkpoint's folder."""
-    return Path(f"{folder.resolve().name}-{outtype}.gguf")
+    return Path(f"{prefix}{folder.resolve().name}-{outtype}.gguf")

@@ -153,7 +153,7 @@ class Mixture:
         if how.n_groups == how.groups_used:
             return ranked
         groups = ranked.reshape(len(ranked), how.n_groups, -1)
-        n_best = 1 if self.choice_bias is None else 2
+        n_best = how.group_best or (1 if self.choice_bias is None else 2)
         score = np.sort(groups, axis=-1)[..., -n_best:].sum(axis=-1)
         best = np.argsort(-score, axis=-1, kind="stable")[:, : how.groups_used]
         kept = np.full_like(groups, -np.inf)

@@ -23,6 +23,7 @@ from .layers import Linear, Norm
 from .output_gate import OutputGate
 from .rotary import Rotary, rotated_size, scaling_factor
 from .sizes import Size
+from .temperature import Temperature
 from .traits import Traits
 
 __all__ = [
@@ -128,6 +129,7 @@ class LatentAttention:
         n_heads: the number of query heads.
         rotary: the rotation angles.
         scale, window: see `ops.attention`.
+        temperature: makes queries grow with their position.
         indexer: chooses the keys that each query sees; None: all up to its own.
         gate: multiplies the outputs of heads; None: there is none.
     """
@@ -143,6 +145,7 @@ class LatentAttention:
     rotary: Rotary
     scale: float
     window: int | None = None
+    temperature: Temperature | None = None
     indexer: Indexer | None = None
     gate: OutputGate | None = None
 
@@ -174,6 +177,8 @@ class LatentAttention:
         n_turned = 2 * turns.shape[-1]
         q = self.q_up(latent_q).reshape(n, self.n_heads, -1)
         ops.turn(q[..., -n_turned:], turns, interleaved=True)
+        if self.temperature is not None:
+            q = self.temperature.applied(q)
         both = self.latent(x)
         turned = ops.turn(both[:, None, -n_turned:], turns, interleaved=True)
         latent = self.latent_norm(both[:, :-n_turned])
@@ -185,11 +190,11 @@ class LatentAttention:
             window=self.window,
             mask=None if self.window else chosen,
         )
-        return self.output(mixed if self.gate is None else self.gate(mixed, shared))
+        return self.output(mixed if self.gate is None else self.gate(mixed, x))
 
     def alone(self) -> LatentAttention:
         """The same, with each position seeing only itself."""
-        return replace(self, window=1)
+        return replace(self, window=1, temperature=None)
 
 
 def load_latent_attention(
@@ -226,6 +231,7 @@ def load_latent_attention(
         n_heads=n_heads,
         rotary=rotary,
         scale=scale,
+        temperature=traits.temperature_of(number),
     )
 
 

@@ -15,7 +15,7 @@ from .base import F32
 from .facts import Facts
 from .rotary import ORIGINAL
 
-__all__ = ["SCALE", "Temperature"]
+__all__ = ["LENGTH", "SCALE", "Temperature"]
 
 SCALE, LENGTH = "attention.temperature_scale", "attention.temperature_length"
 

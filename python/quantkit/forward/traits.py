@@ -31,6 +31,8 @@ class Experts:
         normed: whether the weights of the chosen experts are normalized to sum to 1.
         scale: multiplies these weights.
         n_groups, groups_used: experts are chosen only from the best groups.
+        group_best: how many of its best scores make the score of a group; None: 2 with
+            a `choice_bias` (DeepSeek V3), else 1 (V2).
         size: the width inside each expert, by layer.
         shared_size: the width inside the shared expert, by layer; 0: there is none.
         shared_gate: whether a gate multiplies the shared expert's output.
@@ -53,6 +55,7 @@ class Experts:
     scale: float = 1.0
     n_groups: int = 1
     groups_used: int = 1
+    group_best: int | None = None
     shared_size: Callable[[int], int] = field(default=lambda layer: 0)
     shared_gate: bool = False
     averaged: bool = False

@@ -38,12 +38,14 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 ENCODERS = ("bert", "eurobert", "modern-bert", "nomic-bert")
 READ_IN = {
     **dict.fromkeys(ENCODERS, ("attention.causal",)),
+    "deepseek2": ("attention.temperature_scale",),
     "gemma4": (
         "attention.key_length_swa",
         "attention.value_length_swa",
         "rope.dimension_count_swa",
     ),
     "mistral3": ("attention.temperature_scale",),
+    "mistral4": ("attention.temperature_scale",),
 }
 """Architecture -> keys of `NEUTRAL` that its family reads."""
 
@@ -117,6 +119,7 @@ HARMLESS_IN = {
     "kimi-k3": UNROTATED_LATENT,
     "kimi-linear": UNROTATED_LATENT,
     "minimax-m2": NO_DENSE_PART,
+    "mistral4": LATENT_VALUES,
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,
     "qwen4exp": {

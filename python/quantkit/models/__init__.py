@@ -63,6 +63,7 @@ from .minimax import MiniMaxM2
 from .minimax_m3 import MiniMaxM3
 from .minimax_text01 import MiniMaxText01
 from .mistral3 import Mistral3
+from .mistral4 import Mistral4
 from .modern_bert import EuroBert, ModernBert
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
@@ -100,6 +101,7 @@ FAMILIES: tuple[Family, ...] = (
     Llava(),
     Llama4(),
     Mistral3(),
+    Mistral4(),
     Qwen(),
     Qwen2(),
     Qwen3(),

@@ -21,6 +21,7 @@ from ..forward.latent_attention import latent_scale, load_latent_attention
 from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.sizes import Size
+from ..forward.temperature import Temperature
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from ..settings import shown
@@ -66,7 +67,7 @@ class DeepseekV2(Family):
     }
     layout: ClassVar[Layout] = Layout()
 
-    rope_types = ("default", "yarn", "dynamic")
+    rope_types: ClassVar[tuple[str, ...]] = ("default", "yarn", "dynamic")
     drops_tied_head = True
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,
@@ -186,6 +187,7 @@ class DeepseekV2(Family):
             layout=self.layout,
             rotary=replace(Rotary.load(facts, claims, self.layout), magnitude=1.0),
             attention_scale=latent_scale(facts),
+            temperature=Temperature.load(facts),
             experts=load_experts(
                 facts,
                 gating=_gating(facts),

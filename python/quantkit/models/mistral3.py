@@ -28,7 +28,7 @@ from .rope_config import (
     yarn_attention_factor,
 )
 
-__all__ = ["Mistral3"]
+__all__ = ["BETA", "MINISTRAL_ROPE", "Mistral3"]
 
 LOG_MULTIPLIER = "rope.scaling.yarn_log_multiplier"
 BETA = "llama_4_scaling_beta"

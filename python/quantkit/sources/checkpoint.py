@@ -6,7 +6,7 @@ families, the files are identical byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -37,6 +37,7 @@ __all__ = [
     "CheckpointSource",
     "TensorsOnlySource",
     "described",
+    "in_type",
     "matrix_type",
     "once_each",
     "typed_tensor",
@@ -353,6 +354,20 @@ def typed_tensor(
     Raises:
         CheckpointError: the tensor has no weights.
     """
+    return in_type(name, tensor, lambda source: _target(source, matrix_type))
+
+
+def in_type(
+    name: str, tensor: LazyTensor, target_of: Callable[[SourceTensor], QuantType]
+) -> SourceTensor:
+    """A tensor with its GGUF name, in the type that a function chooses.
+
+    It is F16 instead if its rows are not whole blocks of that type, and unchanged if it
+    is stored in a quantized type.
+
+    Raises:
+        CheckpointError: the tensor has no weights.
+    """
     source = SourceTensor(name, tensor.shape, tensor.type, tensor.rows)
     if 0 in source.shape:
         raise CheckpointError(
@@ -364,7 +379,9 @@ def typed_tensor(
         source = replace(source, shape=(source.n_weights // (a * b * c), a, b, c))
     if source.type.is_quantized:  # stored in a GGUF type already
         return source
-    target = _target(source, matrix_type or source.type)
+    target = target_of(source)
+    if source.n_cols % target.block_size:
+        target = QuantType.F16
     if source.type is target:
         return source
     return replace(
@@ -374,11 +391,9 @@ def typed_tensor(
     )
 
 
-def _target(tensor: SourceTensor, matrix_type: QuantType) -> QuantType:
-    """The type of a tensor if matrices get `matrix_type`."""
+def _target(tensor: SourceTensor, matrix_type: QuantType | None) -> QuantType:
+    """The type of a tensor if matrices get `matrix_type`; None: the stored one."""
     is_vector = len(tensor.shape) < 2 or not tensor.name.endswith(MATRICES)
     if is_vector or tensor.name.endswith(KEPT_F32):
         return QuantType.F32
-    if tensor.n_cols % matrix_type.block_size:
-        return QuantType.F16
-    return matrix_type
+    return matrix_type or tensor.type

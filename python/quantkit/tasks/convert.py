@@ -19,12 +19,13 @@ from ..progress import Notify, Progress
 from ..recipes import Recipe
 from ..recipes.mixes import RecipeLike
 from ..sources.checkpoint import OUTTYPES, CheckpointSource, TensorsOnlySource
+from ..sources.projector import ProjectorSource
 from ..vocab import VocabType
 from .quantize import quantize_file
 
 __all__ = ["OUTTYPES", "ConvertReport", "convert"]
 
-Source = CheckpointSource | TensorsOnlySource
+Source = CheckpointSource | ProjectorSource | TensorsOnlySource
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def convert(
     pad_vocab: bool = False,
     metadata_file: StrPath | None = None,
     tensors_only: bool = False,
+    mmproj: bool = False,
     symmetric_q4_0: bool = False,
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
@@ -98,6 +100,8 @@ def convert(
         metadata_file: JSON whose `general.*` keys replace those from the folder.
         tensors_only: write the tensors under their checkpoint names, for models that
             llama.cpp does not know.
+        mmproj: write the vision encoder and projector of a multimodal model, which
+            llama.cpp loads beside the text model.
         symmetric_q4_0: store 4-bit symmetric weights in groups of 32 as Q4_0, without
             loss.
         importance: of the weights, if `outtype` is a recipe; see `quantize_file`.
@@ -119,9 +123,20 @@ def convert(
     check_flags(
         pad_vocab=pad_vocab,
         tensors_only=tensors_only,
+        mmproj=mmproj,
         symmetric_q4_0=symmetric_q4_0,
         dry_run=dry_run,
     )
+    if mmproj:
+        _refuse_idle(
+            pre_tokenizer=pre_tokenizer,
+            vocab_type=None if vocab_type == "auto" else vocab_type,
+            pad_vocab=pad_vocab,
+            tensors_only=tensors_only,
+            symmetric_q4_0=symmetric_q4_0,
+            importance=importance,
+            calibration=calibration,
+        )
     check_callbacks(progress=progress)
     folder, out = as_path(model_dir, "model_dir"), as_path(out, "out")
     general = None if metadata_file is None else as_path(metadata_file, "metadata_file")
@@ -138,7 +153,14 @@ def convert(
         raise OptionError("`calibration` has no effect with `tensors_only=True`")
     stored = str(outtype) if is_plain else None
     source: Source
-    if tensors_only:
+    if mmproj:
+        if not is_plain:
+            raise OptionError(
+                f"`outtype` is {outtype}; with `mmproj=True` expected one of "
+                f"{', '.join(OUTTYPES)}"
+            )
+        source = ProjectorSource(folder, stored, metadata_file=general)
+    elif tensors_only:
         source = TensorsOnlySource(folder, stored, metadata_file=general)
     else:
         source = CheckpointSource(
@@ -171,6 +193,17 @@ def convert(
         )
     specs = tuple(TensorSpec(t.name, t.shape, t.type) for t in done.tensors)
     return ConvertReport(done.paths, specs, done.size_bytes, dry_run)
+
+
+def _refuse_idle(**given: Any) -> None:
+    """Refuse parameters that have no effect on a vision encoder.
+
+    Raises:
+        OptionError: one was given.
+    """
+    for name, value in given.items():
+        if value is not None and value is not False:
+            raise OptionError(f"`{name}` has no effect with `mmproj=True`")
 
 
 def _written(

@@ -1,0 +1,118 @@
+"""Settings of one object of config.json or of the image processor, checked as read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import CheckpointError
+from ..settings import FLAG, REAL, TEXT, Kind, checked, integer, list_of, number
+
+__all__ = ["Section"]
+
+MAX_SIZE = 1 << 24
+MAX_LAYERS = 512
+SIZE, LAYERS, INDEX = integer(1, MAX_SIZE), integer(1, MAX_LAYERS), integer(0, MAX_SIZE)
+EPSILON, RATIO = number(0, 1), number(above=0, most=1)
+PIXEL = list_of(REAL)
+
+
+@dataclass(frozen=True)
+class Section:
+    """The keys of one object.
+
+    The methods take keys for the same setting; the first that has a value counts.  They
+    raise CheckpointError if none has one and there is no default, or if the value has
+    another type or is out of range.
+
+    Attributes:
+        where: the file and the path of the object, for messages.
+        values: the keys in the file.
+        defaults: the values of the keys that the file lacks.
+    """
+
+    where: str
+    values: Mapping[str, Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the key has a value."""
+        return self.get(str(key)) is not None
+
+    def get(self, *keys: str) -> Any:
+        """The value as it is, or None."""
+        return self._found(keys)[1]
+
+    def size(self, *keys: str, default: int | None = None) -> int:
+        """An integer of at least 1."""
+        return int(self._checked(keys, SIZE, default))
+
+    def layers(self, *keys: str) -> int:
+        """A number of layers."""
+        return int(self._checked(keys, LAYERS, None))
+
+    def count(self, *keys: str, default: int | None = None) -> int:
+        """An integer of at least 0."""
+        return int(self._checked(keys, INDEX, default))
+
+    def epsilon(self, *keys: str, default: float | None = None) -> float:
+        """The epsilon of a norm."""
+        return float(self._checked(keys, EPSILON, default))
+
+    def ratio(self, *keys: str) -> float:
+        """A number above 0, up to 1."""
+        return float(self._checked(keys, RATIO, None))
+
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """A boolean."""
+        return bool(self._checked((key,), FLAG, default))
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """A text."""
+        return str(self._checked((key,), TEXT, default))
+
+    def indexes(self, key: str) -> list[int]:
+        """A list of numbers of layers, which may be missing."""
+        kind = list_of(integer(0, MAX_LAYERS - 1))
+        return [int(value) for value in self._checked((key,), kind, ())]
+
+    def colors(self, key: str) -> list[float]:
+        """A number for each of the three colors of a pixel."""
+        values = self._checked((key,), PIXEL, None)
+        if len(values) != len("RGB"):
+            raise CheckpointError(
+                f"{self.where}: {key} has {len(values)} numbers; expected one for each "
+                "of 3 colors"
+            )
+        return [float(value) for value in values]
+
+    def inside(self, key: str, defaults: Mapping[str, Any] | None = None) -> Section:
+        """The section under a key, which may be missing."""
+        kind = Kind("an object", lambda value: isinstance(value, Mapping))
+        values = self._checked((key,), kind, {})
+        return Section(f"{self.where}: {key}", values, defaults or {})
+
+    def only(self, key: str, *allowed: Any) -> None:
+        """Refuse a value that GGUF readers do not support."""
+        kind = Kind(" or ".join(map(repr, allowed)), lambda value: value in allowed)
+        self._checked((key,), kind, allowed[0])
+
+    def _checked(self, keys: tuple[str, ...], kind: Kind, default: Any) -> Any:
+        key, value = self._found(keys)
+        if value is None:
+            if default is None:
+                raise CheckpointError(
+                    f"{self.where} lacks {' or '.join(map(repr, keys))}; download the "
+                    "model's complete folder"
+                )
+            return default
+        return checked(value, kind, f"{self.where}: {key}", CheckpointError)
+
+    def _found(self, keys: tuple[str, ...]) -> tuple[str, Any]:
+        """The first key that has a value, and the value."""
+        for known in (self.values, self.defaults):
+            for key in keys:
+                if known.get(key) is not None:
+                    return key, known[key]
+        return keys[0], None

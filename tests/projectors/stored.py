@@ -1,0 +1,52 @@
+"""The fixtures of vision encoders, and their checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..families import stored
+from ..families.checkpoints import weights, write_checkpoint
+from .cases import ProjectorCase
+
+__all__ = ["OUTTYPES", "checkpoint", "checkpoint_of", "fixture", "store"]
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "projectors"
+OUTTYPES = ("f32", "f16", "q8_0")
+
+
+def fixture(case: ProjectorCase) -> dict[str, Any]:
+    """What transformers and llama.cpp's converter write for a case."""
+    return stored.load(FIXTURES / f"{case.name}.json")
+
+
+def store(case: ProjectorCase, made: dict[str, Any]) -> None:
+    """Write the fixture of a case."""
+    FIXTURES.mkdir(parents=True, exist_ok=True)
+    stored.store(FIXTURES / f"{case.name}.json", made)
+
+
+def checkpoint(case: ProjectorCase, folder: Path) -> Path:
+    """The checkpoint of a case."""
+    known = fixture(case)
+    return checkpoint_of(case, known["config"], known["shapes"], folder)
+
+
+def checkpoint_of(
+    case: ProjectorCase,
+    config: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    folder: Path,
+) -> Path:
+    """A checkpoint with the settings of an image processor."""
+    arrays = case.rename(weights(shapes))
+    path = write_checkpoint(folder / "model", config, arrays)
+    files = {
+        "preprocessor_config.json": case.images,
+        "tokenizer_config.json": case.tokenizer,
+    }
+    for name, content in files.items():
+        (path / name).write_text(json.dumps(content))
+    return path

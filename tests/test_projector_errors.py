@@ -1,0 +1,149 @@
+"""Vision encoders that cannot be written are refused by name, before any work."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import quantkit
+from quantkit.errors import (
+    CheckpointError,
+    OptionError,
+    QuantkitError,
+    UnsupportedModelError,
+)
+from quantkit.gguf.reader import GGUFFile
+from quantkit.sources.projector import ProjectorSource
+
+from .families.describe import described_tensors
+from .projectors.cases import CASES, ProjectorCase
+from .projectors.stored import checkpoint
+
+BY_CASE = {case.name: case for case in CASES}
+BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
+WRONG: tuple[Any, ...] = (-1, 0, 3, 2**40, 0.5, True, "x", [], [9], {}, None)
+
+
+def changed(folder: Path, **vision: Any) -> Path:
+    """The folder with other values in `vision_config`."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["vision_config"] |= vision
+    path.write_text(json.dumps(config))
+    return folder
+
+
+def metadata_of(folder: Path) -> Any:
+    return ProjectorSource(folder, "f32").metadata
+
+
+@pytest.mark.parametrize("case", BY_NAME)
+def test_wrong_settings_are_quantkit_errors(
+    case: ProjectorCase, tmp_path: Path
+) -> None:
+    """Thirty random changes; a setting that changes nothing is no error."""
+    folder = checkpoint(case, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    keys = sorted(config["vision_config"])
+    rng = random.Random(case.name)
+    for _ in range(30):
+        wrong = {rng.choice(keys): rng.choice(WRONG)}
+        (folder / "config.json").write_text(json.dumps(config))
+        with suppress(QuantkitError):
+            metadata_of(changed(folder, **wrong))
+
+
+@pytest.mark.parametrize(
+    ("case", "key", "value", "message"),
+    [
+        ("gemma3", "hidden_size", "big", "vision_config: hidden_size is 'big'"),
+        ("gemma3", "hidden_size", 16, r"v.blk.0.ln1.weight has the shape \[32\]"),
+        ("gemma3", "num_hidden_layers", 3, "lacks .* 'v.blk.2.attn_q'"),
+        ("gemma3", "num_hidden_layers", 1, "not a tensor of the vision encoder"),
+        ("qwen2.5vl", "fullatt_block_indexes", [0, 3], "equal distances"),
+        ("qwen2.5vl", "temporal_patch_size", 1, "temporal_patch_size is 1; expected 2"),
+        (
+            "qwen3vl",
+            "deepstack_visual_indexes",
+            [7],
+            r"is \[7\], but the encoder has 3",
+        ),
+        ("pixtral", "hidden_act", "relu", "expected 'silu' or 'gelu'"),
+        ("pixtral", "model_type", "clip_vision_model", "knows only .* 'pixtral'"),
+        ("gemma4", "patch_size", 2, r"config.json says 2 \* 2 \* 3 columns"),
+    ],
+)
+def test_the_message_names_what_is_wrong(
+    case: str, key: str, value: Any, message: str, tmp_path: Path
+) -> None:
+    """A size, an index or a kind that does not belong to the weights."""
+    folder = checkpoint(BY_CASE[case], tmp_path)
+    with pytest.raises(QuantkitError, match=message):
+        metadata_of(changed(folder, **{key: value}))
+
+
+def test_models_without_such_an_encoder(tmp_path: Path) -> None:
+    """Text models, unknown classes, and models that also hear."""
+    folder = checkpoint(BY_CASE["gemma4"], tmp_path)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for key, value, message in (
+        ("vision_config", None, "no vision_config"),
+        ("architectures", ["OtherModel"], "vision encoder quantkit does not know"),
+        ("audio_config", {"hidden_size": 8}, "also holds the audio encoder"),
+    ):
+        path.write_text(json.dumps({**config, key: value}))
+        with pytest.raises(UnsupportedModelError, match=message):
+            metadata_of(folder)
+
+
+def test_files_that_are_missing(tmp_path: Path) -> None:
+    """The settings of the image processor, and the token that ends a row of patches."""
+    folder = checkpoint(replace(BY_CASE["pixtral"], tokenizer={}), tmp_path)
+    with pytest.raises(CheckpointError, match=r"has the token \[IMG_BREAK\]"):
+        metadata_of(folder)
+    folder = checkpoint(replace(BY_CASE["gemma3"], images={}), tmp_path / "other")
+    with pytest.raises(
+        CheckpointError, match=r"preprocessor_config\.json lacks 'image_m"
+    ):
+        metadata_of(folder)
+
+
+def test_a_tensor_that_is_missing(tmp_path: Path) -> None:
+    """A shard that lacks one is refused."""
+    folder = checkpoint(BY_CASE["smolvlm"], tmp_path)
+    arrays = load_file(folder / "model.safetensors")
+    del arrays["model.connector.modality_projection.proj.weight"]
+    save_file(arrays, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"GGUF calls 'mm\.model\.fc'"):
+        metadata_of(folder)
+
+
+def test_names_that_transformers_5_writes(tmp_path: Path) -> None:
+    """Gemma 3's encoder has another prefix there."""
+    case = BY_CASE["gemma3"]
+    published = ProjectorSource(checkpoint(case, tmp_path / "published"), "f16")
+    saved = checkpoint(replace(case, rename=dict), tmp_path / "saved")
+    found = ProjectorSource(saved, "f16").tensors
+    assert list(found) == list(published.tensors)
+
+
+def test_the_file_and_its_options(tmp_path: Path) -> None:
+    """`convert` writes it; options of text models have no effect and are refused."""
+    folder, out = checkpoint(BY_CASE["qwen3vl"], tmp_path), tmp_path / "mmproj.gguf"
+    report = quantkit.convert(folder, out, "f16", mmproj=True)
+    expected = described_tensors(ProjectorSource(folder, "f16").tensors)
+    with GGUFFile(out) as file:
+        assert described_tensors(file.tensors) == expected
+    assert report.path == out
+    with pytest.raises(OptionError, match="`pad_vocab` has no effect with"):
+        quantkit.convert(folder, out, mmproj=True, pad_vocab=True)
+    with pytest.raises(OptionError, match="`outtype` is Q4_K_M; with `mmproj=True`"):
+        quantkit.convert(folder, out, "Q4_K_M", mmproj=True)

@@ -1,0 +1,86 @@
+"""Vision encoders: the file that llama.cpp's converter writes with `--mmproj`.
+
+The fixtures hold what it made of the cases in tests/projectors; where torch,
+transformers and llama.cpp's source are installed, `pytest -m reference` asks again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from quantkit.projectors import ENCODERS
+from quantkit.sources.projector import ProjectorSource
+
+from .families.describe import described_metadata, described_tensors
+from .projectors.cases import CASES, ProjectorCase
+from .projectors.stored import OUTTYPES, checkpoint, fixture
+from .test_families import without_version
+
+BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
+# It counts the weights, and we write one tensor more.
+COUNTED = "general.size_label"
+
+
+@pytest.mark.parametrize("case", BY_NAME)
+def test_metadata_is_that_of_llama_cpp(case: ProjectorCase, tmp_path: Path) -> None:
+    """Keys, types, values and order."""
+    source = ProjectorSource(checkpoint(case, tmp_path), "f32")
+    expected = fixture(case)["metadata"]
+    found = described_metadata(source.metadata)
+    assert list(found) == list(expected)
+    if not case.added:
+        assert found.pop(COUNTED) == expected.pop(COUNTED)
+    assert {**found, COUNTED: 0} == {**expected, COUNTED: 0}
+
+
+def corrected(case: ProjectorCase, name: str) -> str:
+    """The name that a tensor should have in llama.cpp's file."""
+    for wrong, right in case.corrected.items():
+        name = name.replace(wrong, right)
+    return name
+
+
+@pytest.mark.parametrize("outtype", OUTTYPES)
+@pytest.mark.parametrize("case", BY_NAME)
+def test_tensors_are_those_of_llama_cpp(
+    case: ProjectorCase, outtype: str, tmp_path: Path
+) -> None:
+    """Names, order, types, shapes and bytes."""
+    source = ProjectorSource(checkpoint(case, tmp_path), outtype)
+    expected = {
+        corrected(case, name): what
+        for name, what in fixture(case)["tensors"][outtype].items()
+    }
+    found = described_tensors(source.tensors)
+    for name in case.added:
+        del found[name]
+    assert found == expected
+    assert list(found) == list(expected)
+
+
+def test_every_encoder_has_a_case() -> None:
+    """At least its first class."""
+    covered: set[str] = set()
+    for case in CASES:
+        config = fixture(case)["config"]
+        own = config["vision_config"].get("architectures") or config["architectures"]
+        covered |= set(own)
+    assert {encoder.hf_classes[0] for encoder in ENCODERS} <= covered
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("case", BY_NAME)
+def test_fixtures_are_what_the_references_say(
+    case: ProjectorCase, tmp_path: Path
+) -> None:
+    """Compare with the installed transformers and llama.cpp."""
+    pytest.importorskip("transformers", reason="needs transformers")
+    if "QUANTKIT_LLAMACPP_SOURCE" not in os.environ:
+        pytest.skip("QUANTKIT_LLAMACPP_SOURCE names no folder")
+    from .projectors.make_fixtures import made
+
+    fresh = made(case, tmp_path)
+    assert without_version(fresh) == without_version(fixture(case))
