@@ -12,6 +12,7 @@ from .gpt_cases import GPTS
 from .kimi_cases import KIMIS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
+from .mamba_cases import MAMBAS
 from .mimo_cases import MIMOS
 from .minimax_cases import MINIMAXES
 from .mistral_cases import MISTRALS
@@ -100,4 +101,5 @@ CASES: tuple[Case, ...] = (
     *MIMOS,
     *MINIMAXES,
     *KIMIS,
+    *MAMBAS,
 )

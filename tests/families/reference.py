@@ -147,10 +147,29 @@ def _leave_masks_out(model: Any) -> None:
     model.modify_tensors = modify_tensors
 
 
+def _keep_routers(model: Any) -> None:
+    """Write the routers of all layers as F32.
+
+    In build 11434 the converter of Nemotron-H takes the number of the layer that
+    predicts further tokens for another.
+    """
+    import gguf
+
+    forced = model.tensor_force_quant
+
+    def tensor_force_quant(name: str, new: str, layer: int | None, axes: int) -> Any:
+        if new.endswith(".ffn_gate_inp.weight"):
+            return gguf.GGMLQuantizationType.F32
+        return forced(name, new, layer, axes)
+
+    model.tensor_force_quant = tensor_force_quant
+
+
 # What the converter cannot do for its own slips, by its class.
 REPAIRS = {
     "BaichuanModel": _end_recursion,
     "GPT2Model": _leave_masks_out,
+    "NemotronHModel": _keep_routers,
     "StableLMModel": _pass_on_norms,
 }
 

@@ -16,7 +16,15 @@ from .layers import Activation, Gating, Linear, activation_named, gating_named
 from .sizes import Size
 from .traits import Experts, Traits
 
-__all__ = ["Gated", "Mixture", "Plain", "load_feed_forward"]
+__all__ = [
+    "Gated",
+    "Joint",
+    "Mixture",
+    "Plain",
+    "load_dense",
+    "load_feed_forward",
+    "load_mixture",
+]
 
 
 Part = Callable[[F32], F32]
@@ -30,9 +38,11 @@ class Plain:
     down: Linear
     activation: Activation
 
-    def __call__(self, x: F32) -> F32:
+    def __call__(self, x: F32 | Activations) -> F32:
         """Normalized x [n, width] -> [n, width]."""
-        return self.down(self.activation(self.up(x)))
+        shared = Activations.of(x)
+        inside = self.activation(self.up(shared))
+        return self.down(Activations(inside, shared.tokens))
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,25 @@ class Gated:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """Like `Gated`, with gate and up in one matrix: gate's rows first."""
+
+    gate_up: Linear
+    down: Linear
+    gating: Gating
+
+    def __call__(self, x: F32 | Activations) -> F32:
+        """Normalized x [n, width] -> [n, width]."""
+        shared = Activations.of(x)
+        halves = np.split(self.gate_up(shared), 2, axis=1)
+        inside = self.gating(*map(np.ascontiguousarray, halves))
+        return self.down(Activations(inside, shared.tokens))
+
+
+Expert = Plain | Gated | Joint
+
+
+@dataclass(frozen=True)
 class Mixture:
     """A mixture of experts, with an optional shared expert for all tokens.
 
@@ -62,23 +91,33 @@ class Mixture:
         choice_bias: [experts], added to the scores only to choose experts.
         shared: the shared expert.
         shared_gate: its sigmoid multiplies the shared expert's output.
+        latent: what makes the experts' input of hidden states, and the reverse for
+            their output; None: experts work on hidden states.
     """
 
     router: Linear
     how: Experts
-    experts: tuple[Gated, ...]
+    experts: tuple[Expert, ...]
     choice_bias: F32 | None = None
     shared: Part | None = None
     shared_gate: Linear | None = None
+    latent: tuple[Linear, Linear] | None = None
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
-        chosen, share = self._chosen(self.router(x))
-        y = np.zeros_like(x)
+        return self.mixed(x, self.router(x))
+
+    def mixed(self, x: F32, scores: F32) -> F32:
+        """Normalized x [n, width] and the experts' scores [n, count] -> [n, width]."""
+        chosen, share = self._chosen(scores)
+        inside = x if self.latent is None else self.latent[0](x)
+        y = np.zeros_like(inside)
         for number in np.unique(chosen):
             token, place = np.nonzero(chosen == number)
-            own = self.experts[number](Activations(x[token], token))
+            own = self.experts[number](Activations(inside[token], token))
             y[token] += share[token, place, None] * own
+        if self.latent is not None:
+            y = self.latent[1](y)
         if self.shared is not None:
             y += self._shared(x, self.shared)
         return y
@@ -145,7 +184,13 @@ def load_feed_forward(
     """The feed-forward part of layer `number`."""
     at, experts = f"blk.{number}.ffn", traits.experts
     if experts is not None and number >= experts.first:
-        return _load_mixture(claims, at, facts.width, number, traits, experts)
+        return load_mixture(claims, at, facts.width, number, traits, experts)
+    return load_dense(facts, claims, number, traits)
+
+
+def load_dense(facts: Facts, claims: Claims, number: int, traits: Traits) -> Part:
+    """The feed-forward part of layer `number`, without experts."""
+    at = f"blk.{number}.ffn"
     inner = facts.inner_size(number) // traits.layout.inner_divisor
     bias = traits.layout.feed_forward_bias
     return _load_one(claims, at, "", (facts.width, inner), traits, bias)
@@ -174,32 +219,62 @@ def _load_one(
     return Gated(gate, up, down, gating_named(traits.activation))
 
 
-def _load_mixture(
-    claims: Claims, at: str, width: Size, number: int, traits: Traits, how: Experts
+def load_mixture(
+    claims: Claims,
+    at: str,
+    width: Size,
+    number: int,
+    traits: Traits,
+    how: Experts,
+    router: Linear | None = None,
 ) -> Mixture:
-    inner = how.size(number)
-    shapes = {"gate": (inner, width), "up": (inner, width), "down": (width, inner)}
-    gate, up, down = (
-        _experts(claims, f"{at}_{part}_exps", how, *shape)
-        for part, shape in shapes.items()
-    )
-    gating = gating_named(traits.activation)
-    router = Linear.of(claims, f"{at}_gate_inp", how.count, width, how.bias)
+    """The mixture of experts of layer `number`, whose names start with `at`."""
+    if router is None:
+        router = Linear.of(claims, f"{at}_gate_inp", how.count, width, how.bias)
     shared = shared_gate = None
     if shared_size := how.shared_size(number):
         shared = _load_one(claims, at, "_shexp", (width, shared_size), traits)
     if how.shared_gate:
         shared_gate = Linear.of(claims, f"{at}_gate_inp_shexp", 1, width)
+    latent = None
+    if how.latent is not None:
+        latent = (
+            Linear.of(claims, f"{at}_latent_down", how.latent, width),
+            Linear.of(claims, f"{at}_latent_up", width, how.latent),
+        )
     return Mixture(
         router=router,
         how=how,
-        experts=tuple(Gated(gate[i], up[i], down[i], gating) for i in range(how.count)),
+        experts=_load_experts(claims, at, how.latent or width, number, traits, how),
         choice_bias=claims.maybe(
             how.choice_bias, f"blk.{number}.exp_probs_b.bias", how.count
         ),
         shared=shared,
         shared_gate=shared_gate,
+        latent=latent,
     )
+
+
+def _load_experts(
+    claims: Claims, at: str, width: Size, number: int, traits: Traits, how: Experts
+) -> tuple[Expert, ...]:
+    """The feed-forward part of each expert."""
+    inner = how.size(number)
+
+    def stack(part: str, n_rows: int, n_cols: int) -> list[Linear]:
+        return _experts(claims, f"{at}_{part}_exps", how, n_rows, n_cols)
+
+    down = stack("down", width, inner)
+    if traits.layout.gate == "none":
+        activation = activation_named(traits.activation)
+        ups = zip(stack("up", inner, width), down, strict=True)
+        return tuple(Plain(*pair, activation) for pair in ups)
+    gating = gating_named(traits.activation)
+    if how.joint and f"{at}_gate_up_exps.weight" in claims:
+        pairs = zip(stack("gate_up", 2 * inner, width), down, strict=True)
+        return tuple(Joint(*pair, gating) for pair in pairs)
+    gate, up = stack("gate", inner, width), stack("up", inner, width)
+    return tuple(Gated(gate[i], up[i], down[i], gating) for i in range(how.count))
 
 
 def _experts(

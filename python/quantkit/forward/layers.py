@@ -34,6 +34,7 @@ FUNCTIONS = {
     "gelu": ops.gelu,
     "gelu_tanh": ops.gelu_tanh,
     "relu": ops.relu,
+    "relu2": ops.relu2,
 }
 GATINGS: dict[str, Gating] = {**FUNCTIONS, "swiglu_clamped": ops.swiglu_clamped}
 

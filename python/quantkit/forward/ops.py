@@ -36,6 +36,7 @@ __all__ = [
     "layer_norm",
     "linear",
     "relu",
+    "relu2",
     "rms_norm",
     "sigmoid",
     "silu",
@@ -100,6 +101,14 @@ def gelu_tanh(x: F32, up: F32 | None = None) -> F32:
 def relu(x: F32, up: F32 | None = None) -> F32:
     """max(x, 0); otherwise like `silu`."""
     return _applied(Function.RELU, x, up)
+
+
+def relu2(x: F32, up: F32 | None = None) -> F32:
+    """max(x, 0) squared (arXiv:2109.08668); otherwise like `silu`."""
+    y = _applied(Function.RELU, x, x)
+    if up is not None:
+        y *= up
+    return y
 
 
 def sigmoid(x: F32) -> F32:

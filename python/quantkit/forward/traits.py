@@ -30,8 +30,11 @@ class Experts:
         shared_size: the width inside the shared expert, by layer; 0: there is none.
         shared_gate: whether a gate multiplies the shared expert's output.
         choice_bias: a bias of the scores that only chooses experts.
+        joint: whether gate and up may be in one tensor, gate's rows first.
         bias: the biases of the router and of the experts.
         first: the first layer that has experts.
+        latent: the size of the vectors that experts work on; None: that of hidden
+            states.
     """
 
     count: Size
@@ -45,8 +48,10 @@ class Experts:
     shared_size: Callable[[int], int] = field(default=lambda layer: 0)
     shared_gate: bool = False
     choice_bias: Presence = "none"
+    joint: bool = False
     bias: Presence = "none"
     first: int = 0
+    latent: Size | None = None
 
 
 def _everywhere(layer: int) -> bool:
@@ -71,8 +76,8 @@ class Traits:
         output_epsilon: the epsilon of the norms after the parts; None: `epsilon`.
         parallel: attention and feed-forward both read the layer's input, and both are
             added to it.
-        activation: the feed-forward activation: "silu", "gelu", "gelu_tanh", "relu" or
-            "swiglu_clamped".
+        activation: the feed-forward activation: "silu", "gelu", "gelu_tanh", "relu",
+            "relu2" or "swiglu_clamped".
         rotary: the angles of layers with full attention; None: no rotation.
         windowed_rotary: the angles of sliding-window layers, if they differ.
         rotates: which layers rotate.

@@ -93,6 +93,20 @@ HARMLESS_IN = {
     },
     "minimax-m2": NO_DENSE_PART,
     "mpt": NO_ROTATION,
+    "nemotron_h": NO_ROTATION
+    | dict.fromkeys(
+        (
+            "expert_feed_forward_length",
+            "expert_shared_count",
+            "expert_shared_feed_forward_length",
+            "expert_weights_norm",
+            "expert_weights_scale",
+            "moe_latent_size",
+        ),
+        "for nemotron_h_moe, which is another architecture",
+    ),
+    "nemotron_h_moe": NO_ROTATION
+    | {"expert_shared_count": "the shared expert has its own width"},
     "qwen2moe": NO_DENSE_PART,
     "qwen35moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,

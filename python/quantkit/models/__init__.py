@@ -47,6 +47,7 @@ from .minimax import MiniMaxM2
 from .mistral3 import Mistral3
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
+from .nemotron_h import NemotronH, NemotronHMoe
 from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
 from .phi import Phi, Phi3
@@ -123,6 +124,8 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    NemotronH(),
+    NemotronHMoe(),
     MiMoV2(),
     MuseGlimmer(),
     MiniMaxM2(),
@@ -158,10 +161,11 @@ def family_for_config(config: Config) -> Family:
     kind = str(config.get("model_type") or "")
     for name in classes:
         if name in BY_CLASS:
-            family = _of_class(name, kind)
+            family = _of_class(name, kind, config)
             if kind in family.model_types:
                 return family
-            if BY_TYPE.get(_type_of(kind), family).name != family.name:
+            of_kind = BY_TYPE.get(_type_of(kind), family)
+            if of_kind.name != family.name and name not in of_kind.hf_classes:
                 raise CheckpointError(
                     f"config.json names the architecture {name!r}, but its model_type "
                     f"is {shown(kind)}, by which transformers would load another "
@@ -171,10 +175,12 @@ def family_for_config(config: Config) -> Family:
     raise _unknown_class(", ".join(map(str, classes)) or "(none)")
 
 
-def _of_class(name: str, kind: str) -> Family:
-    """The family of a class, if it has several that of the model type `kind`."""
-    of_kind = (f for f in FAMILIES if name in f.hf_classes and kind in f.model_types)
-    return next(of_kind, BY_CLASS[name])
+def _of_class(name: str, kind: str, config: Config) -> Family:
+    """The family of a class; if it has several, by the model type or the config."""
+    families = [family for family in FAMILIES if name in family.hf_classes]
+    of_kind = (family for family in families if kind in family.model_types)
+    suiting = (family for family in families if family.suits(config))
+    return next(of_kind, next(suiting, BY_CLASS[name]))
 
 
 def _unknown_class(given: str) -> UnsupportedModelError:
