@@ -10,6 +10,7 @@ from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .kimi_cases import KIMIS
+from .lfm2_cases import LFM2S
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
 from .mamba_cases import MAMBAS
@@ -101,5 +102,6 @@ CASES: tuple[Case, ...] = (
     *MIMOS,
     *MINIMAXES,
     *KIMIS,
+    *LFM2S,
     *MAMBAS,
 )

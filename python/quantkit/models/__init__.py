@@ -38,6 +38,7 @@ from .granite import Granite
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .internlm2 import InternLM2
+from .lfm2 import Lfm2, Lfm2Moe
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
 from .llava import Llava
@@ -124,6 +125,8 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    Lfm2(),
+    Lfm2Moe(),
     NemotronH(),
     NemotronHMoe(),
     MiMoV2(),
