@@ -9,6 +9,7 @@ from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
+from .granite_cases import GRANITES
 from .kimi_cases import KIMIS
 from .lfm2_cases import LFM2S
 from .llama_cases import LLAMA_RELATIVES
@@ -102,6 +103,7 @@ CASES: tuple[Case, ...] = (
     *MIMOS,
     *MINIMAXES,
     *KIMIS,
+    *GRANITES,
     *LFM2S,
     *MAMBAS,
 )

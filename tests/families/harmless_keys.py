@@ -112,6 +112,11 @@ HARMLESS_OF = {
     "GptOssForCausalLM": {
         "hidden_act": "the class does not read it",
     },
+    "GraniteMoeHybridForCausalLM": {
+        "mamba_chunk_size": RUNTIME,
+        "mamba_conv_bias": TENSORS,
+        "mamba_proj_bias": TENSORS,
+    },
     "HunYuanDenseV1ForCausalLM": {
         "num_experts": "the class is dense",
         "rope_scaling.factor": "with alpha, it is not read",
@@ -178,6 +183,7 @@ HARMLESS_OF = {
         "num_logits_to_keep": RUNTIME,
         "rescale_prenorm_residual": TRAINING,
         "residual_in_fp32": RUNTIME,
+        "sliding_window": "the class does not read it",
         "time_step_floor": TRAINING,
         "time_step_limit": "the class reads time_step_min",
         "time_step_max": TRAINING,

@@ -35,6 +35,7 @@ from .gpt2 import GPT2
 from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
+from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .internlm2 import InternLM2
@@ -90,6 +91,10 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3OmniMoe(),
     SmolLM3(),
     Granite(),
+    GraniteMoe(),
+    GraniteHybrid(),
+    Granite4(),
+    Granite4Moe(),
     MiniCPM(),
     InternLM2(),
     Baichuan(),

@@ -196,10 +196,10 @@ class Lfm2Moe(Lfm2):
 def _inner_size(config: Config) -> int:
     """The width inside the feed-forward parts, which the class may adjust."""
     size = int(required(config, "intermediate_size"))
-    if not config["block_auto_adjust_ff_dim"]:
+    if not config.get("block_auto_adjust_ff_dim"):
         return size
     size = int(2 * size / 3)
-    if config["block_ffn_dim_multiplier"] is not None:
+    if config.get("block_ffn_dim_multiplier") is not None:
         size = int(config["block_ffn_dim_multiplier"] * size)
-    step = int(config["block_multiple_of"])
+    step = int(required(config, "block_multiple_of"))
     return step * ((size + step - 1) // step)

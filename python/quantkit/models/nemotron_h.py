@@ -30,12 +30,9 @@ from .config import require_setting, required, text_fields
 from .family import Family, Named, Tensors
 from .llama import interleaved_rows
 from .next_predictors import PREDICTOR
-from .space_tensors import BARE, as_stored
+from .space_tensors import ARBITRARY_CONTEXT, BARE, as_stored
 
 __all__ = ["NemotronH", "NemotronHMoe"]
-
-ARBITRARY_CONTEXT = 1 << 20
-"""What llama.cpp's converter writes, since states have no limit."""
 
 SPACE, ATTENTION, EXPERTS, DENSE = "mamba", "attention", "moe", "mlp"
 PREDICTING = "attention and moe"
@@ -98,7 +95,6 @@ class NemotronH(Family):
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "mlp_hidden_act": ("relu2",),
         "mamba_hidden_act": ("silu", "swish"),
-        "sliding_window": (),
     }
     rope_types = ()
     renames: ClassVar[tuple[tuple[str, str], ...]] = (
@@ -194,16 +190,17 @@ class NemotronH(Family):
         counts = {
             "vocab_size": required(config, "vocab_size"),
             "rope.dimension_count": width // n_heads,
-            "ssm.conv_kernel": config["conv_kernel"],
-            "ssm.state_size": config["ssm_state_size"],
-            "ssm.group_count": config["n_groups"],
-            "ssm.inner_size": config["mamba_num_heads"] * config["mamba_head_dim"],
-            "ssm.time_step_rank": config["mamba_num_heads"],
+            "ssm.conv_kernel": required(config, "conv_kernel"),
+            "ssm.state_size": required(config, "ssm_state_size"),
+            "ssm.group_count": required(config, "n_groups"),
+            "ssm.inner_size": required(config, "mamba_num_heads")
+            * required(config, "mamba_head_dim"),
+            "ssm.time_step_rank": required(config, "mamba_num_heads"),
         }
         fields |= {key: uint32(value) for key, value in counts.items()}
         fields["rope.scaling.finetuned"] = boolean(False)
         head = {"attention.key_length": 0, "attention.value_length": 0}
-        return fields | dict.fromkeys(head, uint32(config["head_dim"]))
+        return fields | dict.fromkeys(head, uint32(required(config, "head_dim")))
 
     def inner_sizes(self, config: Config) -> list[int]:
         """The width inside each layer's feed-forward part; 0: it has none."""
@@ -215,7 +212,7 @@ class NemotronH(Family):
     ) -> Iterator[Named]:
         """The GGUF tensor of a checkpoint tensor."""
         if ".mixer." in source:
-            tensor = as_stored(source, tensor, config["n_groups"])
+            tensor = as_stored(source, tensor, required(config, "n_groups"))
         if source.endswith(BARE):
             name = self.gguf_name(f"{source}.weight", config)
             yield name.removesuffix(".weight"), tensor

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 from ..checkpoint.lazy import LazyTensor, reshaped
 from ..checkpoint.lazy_state import decay_rates
 
-__all__ = ["BARE", "as_stored"]
+__all__ = ["ARBITRARY_CONTEXT", "BARE", "UNBOUNDED", "as_stored"]
+
+UNBOUNDED = ([0.0, math.inf], [0.0, {"__float__": "Infinity"}])
+"""A `time_step_limit` without effect, as JSON and as transformers 5 writes it."""
+
+ARBITRARY_CONTEXT = 1 << 20
+"""The context that llama.cpp's converter writes, since states have no limit."""
 
 RATES, SKIP = "A_log", "D"
 BARE = (f".{RATES}", f".{SKIP}")
