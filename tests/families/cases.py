@@ -5,6 +5,7 @@ from __future__ import annotations
 from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
+from .falcon_h1_cases import FALCON_H1S
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
@@ -103,6 +104,7 @@ CASES: tuple[Case, ...] = (
     *MIMOS,
     *MINIMAXES,
     *KIMIS,
+    *FALCON_H1S,
     *GRANITES,
     *LFM2S,
     *MAMBAS,

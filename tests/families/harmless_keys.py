@@ -81,6 +81,26 @@ HARMLESS_OF = {
         "qk_head_dim": DERIVED,
     },
     "Exaone4ForCausalLM": {"sliding_window_pattern": LISTED},
+    "FalconH1ForCausalLM": {
+        **dict.fromkeys(
+            [
+                "attention_in_multiplier",
+                "attention_out_multiplier",
+                "embedding_multiplier",
+                "key_multiplier",
+                "lm_head_multiplier",
+                "ssm_in_multiplier",
+                "ssm_out_multiplier",
+            ],
+            "multiplied into the matrices",
+        ),
+        "mamba_chunk_size": RUNTIME,
+        "mamba_conv_bias": TENSORS,
+        "mamba_expand": "mamba_d_ssm counts",
+        "mamba_proj_bias": TENSORS,
+        "num_logits_to_keep": RUNTIME,
+        "projectors_bias": TENSORS,
+    },
     "FalconForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes 2048",
         "num_ln_in_parallel_attn": NORMS,

@@ -26,6 +26,7 @@ from .ernie4_5 import Ernie45
 from .ernie_moe import Ernie45Moe
 from .exaone4 import Exaone4
 from .falcon import Falcon
+from .falcon_h1 import FalconH1
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
 from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
@@ -130,6 +131,7 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    FalconH1(),
     Lfm2(),
     Lfm2Moe(),
     NemotronH(),
