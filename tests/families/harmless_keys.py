@@ -67,6 +67,20 @@ HARMLESS = {
 }
 """Key -> why it may be ignored, in all families."""
 
+STATES = {
+    "rescale_prenorm_residual": TRAINING,
+    "residual_in_fp32": RUNTIME,
+    "time_step_floor": TRAINING,
+    "time_step_init_scheme": TRAINING,
+    "time_step_max": TRAINING,
+    "time_step_min": TRAINING,
+    "time_step_scale": TRAINING,
+    "use_associative_scan": RUNTIME,
+    "use_conv_bias": TENSORS,
+    "use_mambapy": RUNTIME,
+}
+"""Those of Mamba and Falcon-Mamba."""
+
 HARMLESS_OF = {
     "BloomForCausalLM": {
         "n_inner": "no version of the class reads it",
@@ -104,6 +118,10 @@ HARMLESS_OF = {
     "FalconForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes 2048",
         "num_ln_in_parallel_attn": NORMS,
+    },
+    "FalconMambaForCausalLM": {
+        **STATES,
+        "mixer_rms_eps": "readers take layer_norm_epsilon; docs/convert.md",
     },
     "GPT2LMHeadModel": {
         "attn_pdrop": TRAINING,
@@ -146,6 +164,15 @@ HARMLESS_OF = {
         "rope_scaling.factor": "with alpha, it is not read",
     },
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
+    "JambaForCausalLM": {
+        "expert_layer_offset": "the stored tensors say it",
+        "expert_layer_period": "the stored tensors say it",
+        "mamba_conv_bias": TENSORS,
+        "mamba_proj_bias": TENSORS,
+        "use_associative_scan": RUNTIME,
+        "use_mamba_kernels": RUNTIME,
+        "use_mambapy": RUNTIME,
+    },
     "KimiK25ForConditionalGeneration": {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
@@ -178,6 +205,22 @@ HARMLESS_OF = {
             ],
             LABEL,
         ),
+    },
+    "Mamba2ForCausalLM": {
+        "chunk_size": RUNTIME,
+        "rescale_prenorm_residual": TRAINING,
+        "residual_in_fp32": RUNTIME,
+        "time_step_floor": TRAINING,
+        "time_step_max": TRAINING,
+        "time_step_min": TRAINING,
+        "time_step_rank": "num_heads counts",
+        "use_conv_bias": TENSORS,
+    },
+    "MambaForCausalLM": STATES,
+    "MambaLMHeadModel": {
+        "fused_add_norm": RUNTIME,
+        "pad_vocab_size_multiple": TOKENIZER,
+        "residual_in_fp32": RUNTIME,
     },
     "MiMoV2FlashForCausalLM": {"attention_chunk_size": "the class does not read it"},
     "MiMoV2ForCausalLM": {"attention_chunk_size": "the class does not read it"},

@@ -1,4 +1,4 @@
-"""Nemotron-H: layers of Mamba-2, of attention, and of a feed-forward part, by turns."""
+"""Mamba and Mamba-2 alone, or by turns with attention: Nemotron-H, Jamba."""
 
 from __future__ import annotations
 
@@ -74,7 +74,72 @@ def with_predictor(arrays: Arrays) -> Arrays:
     return arrays | weights(shapes)
 
 
+def of_state_spaces(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of the first Mamba models."""
+    return {
+        "architectures": ["MambaLMHeadModel"],
+        "d_model": config["hidden_size"],
+        "n_layer": config["num_hidden_layers"],
+        "vocab_size": config["vocab_size"] - 3,
+        "ssm_cfg": {},
+        "rms_norm": True,
+        "residual_in_fp32": True,
+        "fused_add_norm": True,
+        "pad_vocab_size_multiple": 8,
+    }
+
+
+def with_older_names(arrays: Arrays) -> Arrays:
+    """The tensors of the first Mamba models, whose head is stored twice."""
+    renamed = {name.replace("embeddings", "embedding"): a for name, a in arrays.items()}
+    return renamed | {"lm_head.weight": arrays["backbone.embeddings.weight"]}
+
+
+ALONE = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "vocab_size": 112,
+    "state_size": 12,
+}
+
 MAMBAS = (
+    Case("mamba", "MambaForCausalLM", {**ALONE, "conv_kernel": 3}),
+    Case(
+        "mamba-state-spaces",
+        "MambaForCausalLM",
+        {**ALONE, "state_size": 16},
+        config_of=of_state_spaces,
+        rename=with_older_names,
+        is_raw=True,
+    ),
+    Case(
+        "falcon-mamba",
+        "FalconMambaForCausalLM",
+        {
+            **ALONE,
+            "time_step_rank": 6,
+            "mixer_rms_eps": 1e-5,
+            "tie_word_embeddings": False,
+        },
+    ),
+    Case(
+        "mamba2",
+        "Mamba2ForCausalLM",
+        {**ALONE, "num_heads": 8, "head_dim": 16, "n_groups": 1},
+    ),
+    Case(
+        "jamba",
+        "JambaForCausalLM",
+        {
+            **SIZES,
+            "num_hidden_layers": 4,
+            "attn_layer_period": 2,
+            "attn_layer_offset": 1,
+            "num_experts": 5,
+            "mamba_d_state": 12,
+            "mamba_dt_rank": 6,
+        },
+    ),
     Case(
         "nemotron-h",
         "NemotronHForCausalLM",

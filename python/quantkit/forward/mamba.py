@@ -9,6 +9,7 @@ arXiv:2405.21060 (Mamba-2: those of a head fade alike).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from .layers import Linear, Norm
 from .sizes import Size
 from .traits import Traits
 
-__all__ = ["Convolution", "Mamba2", "SpaceSizes", "load_mamba2"]
+__all__ = ["Mamba", "Mamba2", "SpaceSizes", "load_mamba", "load_mamba2"]
 
 
 @dataclass(frozen=True)
@@ -179,4 +180,92 @@ def load_mamba2(
         norm=of_groups and of_groups.by_heads(sizes.inner // sizes.groups),
         output=Linear.of(claims, f"{at}ssm_out", width, sizes.inner),
         sizes=sizes,
+    )
+
+
+@dataclass(frozen=True)
+class Mamba:
+    """Mamba of one layer.
+
+    Attributes:
+        into: gives channels and their gates.
+        convolution: of the channels.
+        controls: gives, from the convolved channels, what the size of steps is made
+            of, and the inputs and outputs of states.
+        norms: of these three; None: no norms.
+        steps: makes the size of each channel's step; with a bias.
+        rates: [channels, states], negative: how states fade.
+        skip: [channels], how much of a channel goes around its states.
+        output: the output projection.
+        is_alone: each position is a sequence.
+    """
+
+    into: Linear
+    convolution: Convolution
+    controls: Linear
+    norms: tuple[Norm, Norm, Norm] | None
+    steps: Linear
+    rates: F32
+    skip: F32
+    output: Linear
+    is_alone: bool = False
+
+    def __call__(self, x: F32) -> F32:
+        """Normalized x [n, width] -> [n, width]."""
+        mixed, gate = np.split(self.into(x), 2, axis=1)
+        mixed = self.convolution(mixed)
+        n_states = self.rates.shape[1]
+        controls = self.controls(mixed)
+        rank = controls.shape[1] - 2 * n_states
+        parts = np.split(controls, [rank, rank + n_states], axis=1)
+        if self.norms is not None:
+            pairs = zip(self.norms, parts, strict=True)
+            parts = [norm(part) for norm, part in pairs]
+        dt, b, c = parts
+        dt = recurrent_ops.softplus(self.steps(np.ascontiguousarray(dt)))
+        return self.output(
+            ops.silu(np.ascontiguousarray(gate), self._scanned(mixed, dt, b, c))
+        )
+
+    def alone(self) -> Mamba:
+        """The same, with each position seeing only itself."""
+        return replace(self, convolution=self.convolution.alone(), is_alone=True)
+
+    def _scanned(self, x: F32, dt: F32, b: F32, c: F32) -> F32:
+        if not self.is_alone:
+            return recurrent_ops.selective_scan(x, dt, self.rates, b, c, self.skip)
+        own: F32 = x * (dt * (b * c).sum(-1, keepdims=True) + self.skip)
+        return own
+
+
+def load_mamba(
+    facts: Facts,
+    claims: Claims,
+    number: int,
+    traits: Traits,
+    norms: Literal["none", "unweighted", "weighted"] = "none",
+) -> Mamba:
+    """Mamba of layer `number`."""
+    at, width = f"blk.{number}.", facts.width
+    inner, states, rank = (
+        facts.size(f"ssm.{key}")
+        for key in ("inner_size", "state_size", "time_step_rank")
+    )
+
+    def norm(name: str, size: Size) -> Norm:
+        weight = None
+        if norms == "weighted":
+            weight = claims.vector(f"{at}ssm_{name}_norm.weight", size)
+        return Norm(weight, None, traits.epsilon, centered=False)
+
+    of_controls = norm("dt", rank), norm("b", states), norm("c", states)
+    return Mamba(
+        into=Linear.of(claims, f"{at}ssm_in", 2 * inner, width),
+        convolution=Convolution.load(facts, claims, at, inner),
+        controls=Linear.of(claims, f"{at}ssm_x", rank + 2 * states, inner),
+        norms=None if norms == "none" else of_controls,
+        steps=Linear.of(claims, f"{at}ssm_dt", inner, rank, "required"),
+        rates=claims.vector(f"{at}ssm_a", inner, states).reshape(inner, states),
+        skip=claims.vector(f"{at}ssm_d", inner),
+        output=Linear.of(claims, f"{at}ssm_out", width, inner),
     )

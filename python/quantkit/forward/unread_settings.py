@@ -70,6 +70,10 @@ NO_ROTATION = dict.fromkeys(
     ),
     "the architecture does not rotate queries and keys",
 )
+NO_ATTENTION = NO_ROTATION | dict.fromkeys(
+    ("attention.head_count_kv", "attention.key_length", "attention.value_length"),
+    "the architecture has no attention",
+)
 HARMLESS_IN = {
     "bloom": NO_ROTATION,
     "deepseek2": {
@@ -92,6 +96,9 @@ HARMLESS_IN = {
         "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
     },
     "minimax-m2": NO_DENSE_PART,
+    "jamba": NO_ROTATION,
+    "mamba": NO_ATTENTION,
+    "mamba2": NO_ATTENTION,
     "mpt": NO_ROTATION,
     "nemotron_h": NO_ROTATION
     | dict.fromkeys(

@@ -40,10 +40,12 @@ from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .internlm2 import InternLM2
+from .jamba import Jamba
 from .lfm2 import Lfm2, Lfm2Moe
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
 from .llava import Llava
+from .mamba import FalconMamba, Mamba, Mamba2
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
@@ -132,6 +134,10 @@ FAMILIES: tuple[Family, ...] = (
     Starcoder2(),
     GptOss(),
     FalconH1(),
+    Jamba(),
+    Mamba(),
+    FalconMamba(),
+    Mamba2(),
     Lfm2(),
     Lfm2Moe(),
     NemotronH(),
