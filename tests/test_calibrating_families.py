@@ -29,7 +29,7 @@ BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
 
 KINDS = (
     *("bloom", "deepseek-v2", "gemma2", "gpt-oss", "gpt2", "llama-1", "mixtral"),
-    *("phi3", "qwen2moe"),
+    *("gemma4-e2b", "phi3", "qwen2moe"),
 )
 """Cases that differ in what calibration sees; the others are slow tests."""
 
@@ -39,7 +39,7 @@ SOLVED = [
     )
     for case in CASES
 ]
-LOOKUPS = ("token_embd.weight", "position_embd.weight")
+LOOKUPS = ("token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight")
 
 NOT_MULTIPLIED = ("norm", "conv1d", "conv.conv")
 """Parts of the names of tensors that are no matrices, though they have rows."""
@@ -67,6 +67,7 @@ def types_of(source: ModelSource) -> dict[str, QuantType]:
         and tensor.n_cols % 32 == 0
         and name.endswith("weight")
         and not any(part in name for part in NOT_MULTIPLIED)
+        and "per_layer_model_proj" not in name  # recipes keep it
         else tensor.type
         for name, tensor in source.tensors.items()
     }

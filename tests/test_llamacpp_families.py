@@ -37,6 +37,8 @@ WITH_GELU = (
     "gemma",
     "gemma2",
     "gemma3",
+    "gemma3n",
+    "gemma4",
     "gpt2",
     "gptneox",
     "mpt",

@@ -6,6 +6,7 @@ from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
 from .falcon_h1_cases import FALCON_H1S
+from .gemma4_cases import GEMMA_4S
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
@@ -91,6 +92,7 @@ CASES: tuple[Case, ...] = (
     *MISTRALS,
     *LLAMA_RELATIVES,
     *GEMMAS,
+    *GEMMA_4S,
     *PHIS,
     *COHERES,
     *OLMOS,

@@ -94,6 +94,7 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
     "Exaone4ForCausalLM": {"sliding_window_pattern": LISTED},
     "FalconH1ForCausalLM": {
         **dict.fromkeys(
@@ -144,6 +145,10 @@ HARMLESS_OF = {
     },
     "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
     "Glm4MoeLiteForCausalLM": {"qk_head_dim": DERIVED},
+    "Gemma4ForCausalLM": {
+        "attention_k_eq_v": "the stored tensors say it",
+        "vocab_size_per_layer_input": TOKENIZER,
+    },
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",
     },

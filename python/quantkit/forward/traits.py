@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .claims import Presence
+from .facts import Facts
 from .layout import Layout
 from .rotary import Rotary
 from .sizes import Size
@@ -58,6 +59,10 @@ def _everywhere(layer: int) -> bool:
     return True
 
 
+def _head_sizes(facts: Facts, layer: int) -> tuple[Size, Size]:
+    return facts.key_size, facts.value_size
+
+
 def nowhere(layer: int) -> bool:
     """Whether a layer has a trait that none has."""
     return False
@@ -83,6 +88,11 @@ class Traits:
         rotates: which layers rotate.
         interleaved: which components rotate together; see `ops.turn`.
         norm_after_rotary: queries and keys are normalized after the rotation.
+        values_are_keys: in which layers the matrix of keys gives the values, too, if
+            there is none of values.
+        values_normed: each head's values are normalized, without weights.
+        head_sizes: the sizes of a layer's key heads and value heads.
+        shares_keys: which layers use the keys and values of an earlier one.
         window: the number of keys that a query sees in sliding-window layers.
         windowed: which layers have a sliding window.
         temperature: makes queries grow with their position; None: they do not.
@@ -113,6 +123,10 @@ class Traits:
     rotates: Callable[[int], bool] = field(default=_everywhere)
     interleaved: bool = False
     norm_after_rotary: bool = False
+    values_are_keys: Callable[[int], bool] = field(default=nowhere)
+    values_normed: bool = False
+    head_sizes: Callable[[Facts, int], tuple[Size, Size]] = field(default=_head_sizes)
+    shares_keys: Callable[[int], bool] = field(default=nowhere)
     window: int | None = None
     windowed: Callable[[int], bool] = field(default=nowhere)
     temperature: Temperature | None = None

@@ -35,8 +35,15 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 }
 """Key -> the value that changes nothing, by the other metadata."""
 
-READ_BY = {"attention.temperature_scale": ("mistral3",)}
-"""Key -> the architectures that read it."""
+READ_IN = {
+    "gemma4": (
+        "attention.key_length_swa",
+        "attention.value_length_swa",
+        "rope.dimension_count_swa",
+    ),
+    "mistral3": ("attention.temperature_scale",),
+}
+"""Architecture -> keys of `NEUTRAL` that its family reads."""
 
 HARMLESS = {
     "attention.temperature_length": "without effect if `temperature_scale` is 0",
@@ -74,12 +81,14 @@ NO_ATTENTION = NO_ROTATION | dict.fromkeys(
     ("attention.head_count_kv", "attention.key_length", "attention.value_length"),
     "the architecture has no attention",
 )
+LATENT_VALUES = {
+    "attention.head_count_kv": "latent attention has as many as query heads",
+    "attention.value_length": "the size of the latent vector has its own key",
+}
 HARMLESS_IN = {
     "bloom": NO_ROTATION,
-    "deepseek2": {
-        "attention.head_count_kv": "latent attention has as many as query heads",
-        "attention.value_length": "the size of the latent vector has its own key",
-    },
+    "deepseek2": LATENT_VALUES,
+    "deepseek32": LATENT_VALUES,
     "ernie4_5": dict.fromkeys(
         (
             "expert_feed_forward_length",
@@ -134,7 +143,7 @@ def refuse_unread_settings(facts: Facts) -> None:
     """
     for key, neutral in NEUTRAL.items():
         field = facts.metadata.get(facts.key(key))
-        if field is None or facts.name in READ_BY.get(key, ()):
+        if field is None or key in READ_IN.get(facts.name, ()):
             continue
         expected = neutral(facts)
         if field.type is ValueType.ARRAY or field.value != expected:

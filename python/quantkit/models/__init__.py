@@ -22,6 +22,7 @@ from .cohere import Cohere
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
+from .deepseek_v32 import DeepseekV32
 from .ernie4_5 import Ernie45
 from .ernie_moe import Ernie45Moe
 from .exaone4 import Exaone4
@@ -29,6 +30,7 @@ from .falcon import Falcon
 from .falcon_h1 import FalconH1
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
+from .gemma4 import Gemma4
 from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
 from .glm_latent import Glm4MoeLite
 from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
@@ -109,6 +111,7 @@ FAMILIES: tuple[Family, ...] = (
     Gemma(),
     Gemma2(),
     Gemma3(),
+    Gemma4(),
     StableLm(),
     Phi(),
     Phi3(),
@@ -148,6 +151,7 @@ FAMILIES: tuple[Family, ...] = (
     DeepseekV2(),
     DeepseekV3(),
     Glm4MoeLite(),
+    DeepseekV32(),
 )
 
 ROTATED = "prism.hadamard."

@@ -86,11 +86,14 @@ KINDS = {
     **_each(SIZE, "num_attention_heads n_head n_heads"),
     **_each(SIZE, "num_key_value_heads n_kv_heads num_kv_heads n_head_kv"),
     **_each(SIZE, "multi_query_group_num head_dim kv_channels rotary_dim"),
+    **_each(SIZE, "global_head_dim num_global_key_value_heads"),
+    **_each(COUNT, "hidden_size_per_layer_input num_kv_shared_layers"),
+    **_each(SIZE, "vocab_size_per_layer_input"),
     **_each(SIZE, "kv_lora_rank q_lora_rank"),
     **_each(SIZE, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
+    **_each(SIZE, "index_n_heads index_head_dim index_topk"),
     **_each(SIZE, "intermediate_size n_inner ffn_hidden_size hidden_dim"),
     **_each(SIZE, "prefix_dense_intermediate_size dense_intermediate_size"),
-    **_each(SIZE, "moe_intermediate_size shared_expert_intermediate_size"),
     **_each(SIZE, "linear_conv_kernel_dim linear_key_head_dim linear_value_head_dim"),
     **_each(SIZE, "linear_num_key_heads linear_num_value_heads"),
     **_each(SIZE, "full_attention_interval"),
@@ -169,7 +172,9 @@ KINDS = {
     **_each(TEXT, "moe_router_activation moe_router_activation_func"),
     **_each(TEXT, "expert_selection_fn norm_type model_type qk_norm_type"),
     **_each(FLAG, "tie_word_embeddings is_causal use_sliding_window norm_topk_prob"),
-    **_each(FLAG, "use_bidirectional_attention use_qk_norm qk_layernorm"),
+    **_each(either(FLAG, TEXT), "use_bidirectional_attention"),
+    **_each(FLAG, "use_qk_norm qk_layernorm attention_k_eq_v enable_moe_block"),
+    **_each(FLAG, "use_double_wide_mlp"),
     **_each(FLAG, "use_parallel_residual parallel_attn alibi multi_query"),
     **_each(FLAG, "new_decoder_architecture rmsnorm post_layer_norm"),
     **_each(FLAG, "apply_residual_connection_post_layernorm rope_interleave"),
@@ -183,12 +188,16 @@ KINDS = {
     **_each(OBJECT, "text_config quantization_config"),
     **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
     **_each(OBJECT, "text_config vision_config quantization_config"),
+    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
+    **_each(OBJECT, "text_config quantization_config per_layer_config"),
 }
 """Key -> what its value may be; null means that the key has no value."""
 
 WIDTHS = (
     *("hidden_size", "n_embd", "n_embed", "d_model", "head_dim", "kv_channels"),
+    *("global_head_dim", "hidden_size_per_layer_input"),
     *("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"),
+    "index_head_dim",
 )
 """Keys whose value is at most the longest axis of a tensor."""
 

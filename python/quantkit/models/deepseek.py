@@ -175,7 +175,13 @@ class DeepseekV2(Family):
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        traits = Traits(
+        return load_decoder(
+            facts, claims, self.traits(facts, claims), load_latent_attention
+        )
+
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
+        """The model's traits."""
+        return Traits(
             epsilon=facts.rms_epsilon,
             layout=self.layout,
             rotary=replace(Rotary.load(facts, claims, self.layout), magnitude=1.0),
@@ -190,7 +196,6 @@ class DeepseekV2(Family):
                 first=facts.count("leading_dense_block_count", 0),
             ),
         )
-        return load_decoder(facts, claims, traits, load_latent_attention)
 
 
 class DeepseekV3(DeepseekV2):
@@ -207,7 +212,7 @@ class DeepseekV3(DeepseekV2):
         "routed_scaling_factor": 2.5,
         "scoring_func": "sigmoid",
     }
-    assumed: ClassVar = {
+    assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **{k: v for k, v in DeepseekV2.assumed.items() if k != "norm_topk_prob"},
         "scoring_func": ("sigmoid",),
         "topk_method": ("noaux_tc",),

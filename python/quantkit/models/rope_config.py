@@ -33,7 +33,10 @@ __all__ = [
 # Scaling types that depend on the model's original context length; its default is
 # `max_position_embeddings`.
 TELL_ORIGINAL = ("llama3", "yarn", "longrope")
-KNOWN_SCALINGS = ("default", "linear", "yarn", "llama3", "longrope", "su", "dynamic")
+KNOWN_SCALINGS = (
+    *("default", "linear", "yarn", "llama3", "longrope", "su", "dynamic"),
+    "proportional",
+)
 ORIGINAL = "original_max_position_embeddings"
 
 YARN_FIELDS = {
