@@ -216,6 +216,7 @@ class Granite4(GraniteHybrid):
         **GraniteHybrid.assumed,
         "position_embedding_type": ("rope",),
     }
+    load = Granite.load
     has_experts: ClassVar[bool] = False
 
     @classmethod
