@@ -81,6 +81,26 @@ STATES = {
 }
 """Those of Mamba and Falcon-Mamba."""
 
+NEMOTRON = {
+    "chunk_size": RUNTIME,
+    "expand": "mamba_num_heads and mamba_head_dim count",
+    "mamba_proj_bias": "the class reads use_bias",
+    "mamba_ssm_cache_dtype": RUNTIME,
+    "max_position_embeddings": "llama.cpp's converter writes 2^20",
+    "moe_shared_expert_overlap": RUNTIME,
+    "mtp_layers_block_type": "the stored tensors say it",
+    "num_logits_to_keep": RUNTIME,
+    "rescale_prenorm_residual": TRAINING,
+    "residual_in_fp32": RUNTIME,
+    "sliding_window": "the class does not read it",
+    "time_step_floor": TRAINING,
+    "time_step_limit": "the class reads time_step_min",
+    "time_step_max": TRAINING,
+    "use_conv_bias": TENSORS,
+    "use_mamba_kernels": RUNTIME,
+}
+"""Those of Nemotron-H."""
+
 HARMLESS_OF = {
     "BloomForCausalLM": {
         "n_inner": "no version of the class reads it",
@@ -240,23 +260,11 @@ HARMLESS_OF = {
     "Mistral3ForConditionalGeneration": {"sliding_window": WINDOW},
     "MistralForCausalLM": {"sliding_window": WINDOW},
     "MixtralForCausalLM": {"sliding_window": WINDOW},
-    "NemotronHForCausalLM": {
-        "chunk_size": RUNTIME,
-        "expand": "mamba_num_heads and mamba_head_dim count",
-        "mamba_proj_bias": "the class reads use_bias",
-        "mamba_ssm_cache_dtype": RUNTIME,
-        "max_position_embeddings": "llama.cpp's converter writes 2^20",
-        "moe_shared_expert_overlap": RUNTIME,
-        "mtp_layers_block_type": "the stored tensors say it",
-        "num_logits_to_keep": RUNTIME,
-        "rescale_prenorm_residual": TRAINING,
-        "residual_in_fp32": RUNTIME,
-        "sliding_window": "the class does not read it",
-        "time_step_floor": TRAINING,
-        "time_step_limit": "the class reads time_step_min",
-        "time_step_max": TRAINING,
-        "use_conv_bias": TENSORS,
-        "use_mamba_kernels": RUNTIME,
+    "NemotronHForCausalLM": NEMOTRON,
+    "NemotronHPuzzleForCausalLM": {
+        **{k: v for k, v in NEMOTRON.items() if k != "mtp_layers_block_type"},
+        "intermediate_size": "of layers that these models do not have",
+        "num_nextn_predict_layers": "these layers are left out",
     },
     "QWenLMHeadModel": {
         "no_bias": "the stored tensors say it",

@@ -95,6 +95,38 @@ def with_older_names(arrays: Arrays) -> Arrays:
     return renamed | {"lm_head.weight": arrays["backbone.embeddings.weight"]}
 
 
+def of_puzzle(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of a model whose layers choose different numbers of experts."""
+    words = {**WORDS, "moe": "moe"}
+    blocks: list[dict[str, Any]] = [
+        {"block_type": words[kind]} for kind in config["layers_block_type"]
+    ]
+    for number, used in ((1, 3), (3, 2)):
+        sizes = {"moe_intermediate_size": 40, "num_experts_per_tok": used}
+        blocks[number] |= sizes
+    left_out = ("layers_block_type", "moe_intermediate_size", "num_experts_per_tok")
+    rest = without(*left_out, "mtp_layers_block_type")(config)
+    return {
+        **rest,
+        "architectures": ["NemotronHPuzzleForCausalLM"],
+        "model_type": "nemotron_h_puzzle",
+        "block_configs": blocks,
+        "num_hidden_layers": len(blocks),
+    }
+
+
+def of_trunk(arrays: Arrays) -> Arrays:
+    """The tensors as they are published, with one that is left out."""
+    renamed = {name.replace("backbone.", "model."): a for name, a in arrays.items()}
+    return renamed | weights({"mtp.layers.0.norm.weight": (64,)})
+
+
+def choose_fewer(model: Any) -> None:
+    """Let the last layer choose two experts."""
+    model.model.layers[3].mixer.gate.top_k = 2
+
+
+WORDS = {"linear_attention": "mamba", "full_attention": "attention"}
 ALONE = {
     "hidden_size": 64,
     "num_hidden_layers": 2,
@@ -168,5 +200,19 @@ MAMBAS = (
             "num_nextn_predict_layers": 1,
         },
         rename=with_predictor,
+    ),
+    Case(
+        "nemotron-puzzle",
+        "NemotronHForCausalLM",
+        {
+            **NEMOTRON,
+            **EXPERTS,
+            "hybrid_override_pattern": "ME*E",
+            "moe_latent_size": 32,
+        },
+        config_of=of_puzzle,
+        rename=of_trunk,
+        adapt=choose_fewer,
+        is_raw=True,
     ),
 )

@@ -55,6 +55,7 @@ from .mistral3 import Mistral3
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
 from .nemotron_h import NemotronH, NemotronHMoe
+from .nemotron_puzzle import NemotronHPuzzle
 from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
 from .phi import Phi, Phi3
@@ -145,6 +146,7 @@ FAMILIES: tuple[Family, ...] = (
     Lfm2Moe(),
     NemotronH(),
     NemotronHMoe(),
+    NemotronHPuzzle(),
     MiMoV2(),
     MuseGlimmer(),
     MiniMaxM2(),

@@ -119,6 +119,7 @@ KINDS = {
     **_each(SIZE, "conv_kernel moe_latent_size attention_head_dim"),
     **_each(SIZE, "moe_shared_expert_intermediate_size"),
     **_each(list_of(TEXT), "layers_block_type"),
+    **_each(list_of(OBJECT), "block_configs"),
     **_each(TEXT, "hybrid_override_pattern mlp_hidden_act mamba_hidden_act"),
     **_each(FINITE, "time_step_min"),
     **_each(SIZE, "shared_expert_intermediate_size"),

@@ -266,7 +266,7 @@ class NemotronHMoe(NemotronH):
     """The architecture that llama.cpp calls `nemotron_h_moe`."""
 
     name = "nemotron_h_moe"
-    hf_classes = ("NemotronHForCausalLM", "NemotronHPuzzleForCausalLM")
+    hf_classes: ClassVar[tuple[str, ...]] = ("NemotronHForCausalLM",)
     inner: ClassVar = {
         **{k: v for k, v in NemotronH.inner.items() if not v.startswith("ffn_")},
         "mixer.gate": "ffn_gate_inp",
@@ -321,13 +321,19 @@ class NemotronHMoe(NemotronH):
         """The metadata of a config, in llama.cpp's order."""
         fields = super().hyperparameters(config, file_type)
         fields["block_count"] = uint32(self.n_blocks(config))
-        for key, (name, kind) in EXPERT_FIELDS.items():
-            fields[key] = kind(required(config, name))
+        fields |= self.expert_fields(config)
         if config.get(LATENT) is not None:
             fields[LATENT] = uint32(config[LATENT])
         if PREDICTING in config[KINDS]:
             fields["nextn_predict_layers"] = uint32(1)
         return fields
+
+    def expert_fields(self, config: Config) -> Mapping[str, Field]:
+        """The metadata of the experts, in llama.cpp's order."""
+        return {
+            key: kind(required(config, name))
+            for key, (name, kind) in EXPERT_FIELDS.items()
+        }
 
     def load_feed_forward(
         self, facts: Facts, claims: Claims, number: int, traits: Traits
@@ -335,6 +341,7 @@ class NemotronHMoe(NemotronH):
         """The experts of a layer that has some."""
         experts = load_experts(
             facts,
+            number,
             gating="sigmoid",
             normed=facts.flag("expert_weights_norm", False),
             scale=facts.number("expert_weights_scale", 1.0) or 1.0,
