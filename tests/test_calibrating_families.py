@@ -41,6 +41,9 @@ SOLVED = [
 ]
 LOOKUPS = ("token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight")
 
+NOT_MULTIPLIED = ("norm", "conv1d", "conv.conv")
+"""Parts of the names of tensors that are no matrices, though they have rows."""
+
 
 def opened(case: Case, folder: Path) -> ModelSource:
     """The model of a case, which has no tokenizer."""
@@ -63,6 +66,7 @@ def types_of(source: ModelSource) -> dict[str, QuantType]:
         if tensor.n_rows > 1
         and tensor.n_cols % 32 == 0
         and name.endswith("weight")
+        and not any(part in name for part in NOT_MULTIPLIED)
         and "per_layer_model_proj" not in name  # recipes keep it
         else tensor.type
         for name, tensor in source.tensors.items()
@@ -97,7 +101,7 @@ def test_the_inputs_of_all_matrices_are_captured(case: Case, tmp_path: Path) -> 
             name
             for name, tensor in source.tensors.items()
             if name.startswith(f"blk.{number}.") and name.endswith("weight")
-            if tensor.n_rows > 1 and "norm" not in name and "conv1d" not in name
+            if tensor.n_rows > 1 and not any(part in name for part in NOT_MULTIPLIED)
         ]
         run = Run(wanted={part for name in names for part in weights.parts(name)})
         with weights.running(run):

@@ -6,16 +6,20 @@ from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
 from .encoder_cases import ENCODERS
+from .falcon_h1_cases import FALCON_H1S
 from .gemma4_cases import GEMMA_4S
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
+from .granite_cases import GRANITES
 from .kimi_cases import KIMIS
 from .lesser_cases import LESSERS
+from .lfm2_cases import LFM2S
 from .llama4_cases import LLAMA4S
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
+from .mamba_cases import MAMBAS
 from .mimo_cases import MIMOS
 from .minimax_cases import MINIMAXES
 from .mistral_cases import MISTRALS
@@ -110,6 +114,10 @@ CASES: tuple[Case, ...] = (
     *KIMIS,
     *ENCODERS,
     *LESSERS,
+    *FALCON_H1S,
+    *GRANITES,
+    *LFM2S,
+    *MAMBAS,
 )
 
 DECODERS = tuple(case for case in CASES if case.predicts_text)

@@ -79,6 +79,40 @@ QWEN4 = {
     "number_of_conv_states": RUNTIME,
     "seed": "the stored constants say it",
 }
+STATES = {
+    "rescale_prenorm_residual": TRAINING,
+    "residual_in_fp32": RUNTIME,
+    "time_step_floor": TRAINING,
+    "time_step_init_scheme": TRAINING,
+    "time_step_max": TRAINING,
+    "time_step_min": TRAINING,
+    "time_step_scale": TRAINING,
+    "use_associative_scan": RUNTIME,
+    "use_conv_bias": TENSORS,
+    "use_mambapy": RUNTIME,
+}
+"""Those of Mamba and Falcon-Mamba."""
+
+NEMOTRON = {
+    "chunk_size": RUNTIME,
+    "expand": "mamba_num_heads and mamba_head_dim count",
+    "mamba_proj_bias": "the class reads use_bias",
+    "mamba_ssm_cache_dtype": RUNTIME,
+    "max_position_embeddings": "llama.cpp's converter writes 2^20",
+    "moe_shared_expert_overlap": RUNTIME,
+    "mtp_layers_block_type": "the stored tensors say it",
+    "num_logits_to_keep": RUNTIME,
+    "rescale_prenorm_residual": TRAINING,
+    "residual_in_fp32": RUNTIME,
+    "sliding_window": "the class does not read it",
+    "time_step_floor": TRAINING,
+    "time_step_limit": "the class reads time_step_min",
+    "time_step_max": TRAINING,
+    "use_conv_bias": TENSORS,
+    "use_mamba_kernels": RUNTIME,
+}
+"""Those of Nemotron-H."""
+
 HARMLESS_OF = {
     **dict.fromkeys(
         (
@@ -127,9 +161,33 @@ HARMLESS_OF = {
     "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
     "Exaone4ForCausalLM": {"sliding_window_pattern": LISTED},
     "ExaoneMoeForCausalLM": {"sliding_window_pattern": LISTED},
+    "FalconH1ForCausalLM": {
+        **dict.fromkeys(
+            [
+                "attention_in_multiplier",
+                "attention_out_multiplier",
+                "embedding_multiplier",
+                "key_multiplier",
+                "lm_head_multiplier",
+                "ssm_in_multiplier",
+                "ssm_out_multiplier",
+            ],
+            "multiplied into the matrices",
+        ),
+        "mamba_chunk_size": RUNTIME,
+        "mamba_conv_bias": TENSORS,
+        "mamba_expand": "mamba_d_ssm counts",
+        "mamba_proj_bias": TENSORS,
+        "num_logits_to_keep": RUNTIME,
+        "projectors_bias": TENSORS,
+    },
     "FalconForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes 2048",
         "num_ln_in_parallel_attn": NORMS,
+    },
+    "FalconMambaForCausalLM": {
+        **STATES,
+        "mixer_rms_eps": "readers take layer_norm_epsilon; docs/convert.md",
     },
     "GPT2LMHeadModel": {
         "attn_pdrop": TRAINING,
@@ -163,6 +221,11 @@ HARMLESS_OF = {
     "GptOssForCausalLM": {
         "hidden_act": "the class does not read it",
     },
+    "GraniteMoeHybridForCausalLM": {
+        "mamba_chunk_size": RUNTIME,
+        "mamba_conv_bias": TENSORS,
+        "mamba_proj_bias": TENSORS,
+    },
     "HunYuanDenseV1ForCausalLM": {
         "num_experts": "the class is dense",
         "rope_scaling.factor": "with alpha, it is not read",
@@ -181,6 +244,15 @@ HARMLESS_OF = {
     "InternLM3ForCausalLM": {"rope_scaling.factor": BEYOND},
     "OrionForCausalLM": {"max_position_embeddings": "max_sequence_length counts"},
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
+    "JambaForCausalLM": {
+        "expert_layer_offset": "the stored tensors say it",
+        "expert_layer_period": "the stored tensors say it",
+        "mamba_conv_bias": TENSORS,
+        "mamba_proj_bias": TENSORS,
+        "use_associative_scan": RUNTIME,
+        "use_mamba_kernels": RUNTIME,
+        "use_mambapy": RUNTIME,
+    },
     "KimiK25ForConditionalGeneration": {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
@@ -216,6 +288,22 @@ HARMLESS_OF = {
             LABEL,
         ),
     },
+    "Mamba2ForCausalLM": {
+        "chunk_size": RUNTIME,
+        "rescale_prenorm_residual": TRAINING,
+        "residual_in_fp32": RUNTIME,
+        "time_step_floor": TRAINING,
+        "time_step_max": TRAINING,
+        "time_step_min": TRAINING,
+        "time_step_rank": "num_heads counts",
+        "use_conv_bias": TENSORS,
+    },
+    "MambaForCausalLM": STATES,
+    "MambaLMHeadModel": {
+        "fused_add_norm": RUNTIME,
+        "pad_vocab_size_multiple": TOKENIZER,
+        "residual_in_fp32": RUNTIME,
+    },
     "MiMoV2FlashForCausalLM": {"attention_chunk_size": "the class does not read it"},
     "MiMoV2ForCausalLM": {"attention_chunk_size": "the class does not read it"},
     "MiniMaxText01ForCausalLM": {
@@ -235,6 +323,12 @@ HARMLESS_OF = {
     },
     "MistralForCausalLM": {"sliding_window": WINDOW},
     "MixtralForCausalLM": {"sliding_window": WINDOW},
+    "NemotronHForCausalLM": NEMOTRON,
+    "NemotronHPuzzleForCausalLM": {
+        **{k: v for k, v in NEMOTRON.items() if k != "mtp_layers_block_type"},
+        "intermediate_size": "of layers that these models do not have",
+        "num_nextn_predict_layers": "these layers are left out",
+    },
     "QWenLMHeadModel": {
         "no_bias": "the stored tensors say it",
         "seq_length": "max_position_embeddings counts",

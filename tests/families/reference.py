@@ -173,6 +173,24 @@ def _leave_masks_out(model: Any) -> None:
     model.modify_tensors = modify_tensors
 
 
+def _keep_routers(model: Any) -> None:
+    """Write the routers of all layers as F32.
+
+    In build 11434 the converter of Nemotron-H takes the number of the layer that
+    predicts further tokens for another.
+    """
+    import gguf
+
+    forced = model.tensor_force_quant
+
+    def tensor_force_quant(name: str, new: str, layer: int | None, axes: int) -> Any:
+        if new.endswith(".ffn_gate_inp.weight"):
+            return gguf.GGMLQuantizationType.F32
+        return forced(name, new, layer, axes)
+
+    model.tensor_force_quant = tensor_force_quant
+
+
 def _suppress_no_tokens(model: Any) -> None:
     """Do not ask the tokenizer which tokens have no embedding: cases have none."""
     model._get_suppress_tokens = lambda: None
@@ -183,6 +201,7 @@ REPAIRS = {
     "BaichuanModel": _end_recursion,
     "GPT2Model": _leave_masks_out,
     "MiniMaxText01Model": _suppress_no_tokens,
+    "NemotronHModel": _keep_routers,
     "StableLMModel": _pass_on_norms,
 }
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import FormatError
-from ..settings import integer
+from ..settings import checked, integer
 from .facts import Facts
 from .traits import Experts
 
 __all__ = ["EXPERT_SIZE", "gating_of", "load_experts"]
 
-EXPERT_SIZE = "expert_feed_forward_length"
+EXPERT_SIZE, USED = "expert_feed_forward_length", "expert_used_count"
 
 GATING = "expert_gating_func"
 GATINGS = ("", "softmax", "sigmoid", "softmax_of_chosen")
@@ -34,11 +34,12 @@ def gating_of(facts: Facts, unstated: str | None = None) -> str:
     return GATINGS[number] or str(unstated)
 
 
-def load_experts(facts: Facts, **known: Any) -> Experts:
+def load_experts(facts: Facts, layer: int | None = None, **known: Any) -> Experts:
     """The experts that the metadata describes.
 
     Args:
         facts: the metadata.
+        layer: the layer that they are for; None: all have as many.
         known: attributes of `Experts` that the family knows.  By default the width
             inside an expert is that of its key.
 
@@ -56,7 +57,12 @@ def load_experts(facts: Facts, **known: Any) -> Experts:
     if n_groups > 1:
         key = "expert_group_used_count"
         groups_used = facts.count(key, None, integer(1, n_groups))
-    used = facts.count("expert_used_count", None, integer(1, count))
+    values = None if layer is None else facts.layer_values(USED)
+    if values is None or layer is None:
+        used = facts.count(USED, None, integer(1, count))
+    else:
+        used = values[layer]
+        checked(used, integer(1, count), f"{facts.key(USED)}[{layer}]")
     if used > groups_used * (count // n_groups):
         raise FormatError(
             f"{facts.key('expert_used_count')} is {used}; expected at most the "

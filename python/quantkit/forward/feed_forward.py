@@ -38,9 +38,11 @@ class Plain:
     down: Linear
     activation: Activation
 
-    def __call__(self, x: F32) -> F32:
+    def __call__(self, x: F32 | Activations) -> F32:
         """Normalized x [n, width] -> [n, width]."""
-        return self.down(self.activation(self.up(x)))
+        shared = Activations.of(x)
+        inside = self.activation(self.up(shared))
+        return self.down(Activations(inside, shared.tokens))
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ class Joint:
         return self.down(Activations(inside, shared.tokens))
 
 
+Expert = Plain | Gated | Joint
+
+
 @dataclass(frozen=True)
 class Mixture:
     """A mixture of experts, with an optional shared expert for all tokens.
@@ -86,14 +91,17 @@ class Mixture:
         choice_bias: [experts], added to the scores only to choose experts.
         shared: the shared expert.
         shared_gate: its sigmoid multiplies the shared expert's output.
+        latent: what makes the experts' input of hidden states, and the reverse for
+            their output; None: experts work on hidden states.
     """
 
     router: Linear
     how: Experts
-    experts: tuple[Gated | Joint, ...]
+    experts: tuple[Expert, ...]
     choice_bias: F32 | None = None
     shared: Part | None = None
     shared_gate: Linear | None = None
+    latent: tuple[Linear, Linear] | None = None
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
@@ -102,14 +110,17 @@ class Mixture:
     def mixed(self, x: F32, scores: F32) -> F32:
         """Normalized x [n, width] and the experts' scores [n, count] -> [n, width]."""
         chosen, share = self._chosen(scores)
-        y = np.zeros_like(x)
+        inside = x if self.latent is None else self.latent[0](x)
+        y = np.zeros_like(inside)
         for number in np.unique(chosen):
             token, place = np.nonzero(chosen == number)
-            weight, own = share[token, place, None], x[token]
+            weight, own = share[token, place, None], inside[token]
             if self.how.weighs_inputs:
                 own = weight * own
             own = self.experts[number](Activations(own, token))
             y[token] += own if self.how.weighs_inputs else weight * own
+        if self.latent is not None:
+            y = self.latent[1](y)
         if self.shared is not None:
             y += self._shared(x, self.shared)
             if self.how.averaged:
@@ -230,28 +241,40 @@ def load_mixture(
         shared = _load_one(claims, at, "_shexp", (width, shared_size), traits)
     if how.shared_gate:
         shared_gate = Linear.of(claims, f"{at}_gate_inp_shexp", 1, width)
+    latent = None
+    if how.latent is not None:
+        latent = (
+            Linear.of(claims, f"{at}_latent_down", how.latent, width),
+            Linear.of(claims, f"{at}_latent_up", width, how.latent),
+        )
     return Mixture(
         router=router,
         how=how,
-        experts=_load_experts(claims, at, width, number, traits, how),
+        experts=_load_experts(claims, at, how.latent or width, number, traits, how),
         choice_bias=claims.maybe(
             how.choice_bias, f"blk.{number}.exp_probs_b.bias", how.count
         ),
         shared=shared,
         shared_gate=shared_gate,
+        latent=latent,
     )
 
 
 def _load_experts(
     claims: Claims, at: str, width: Size, number: int, traits: Traits, how: Experts
-) -> tuple[Gated | Joint, ...]:
+) -> tuple[Expert, ...]:
     """The feed-forward part of each expert."""
-    inner, gating = how.size(number), gating_named(traits.activation)
+    inner = how.size(number)
 
     def stack(part: str, n_rows: int, n_cols: int) -> list[Linear]:
         return _experts(claims, f"{at}_{part}_exps", how, n_rows, n_cols)
 
     down = stack("down", width, inner)
+    if traits.layout.gate == "none":
+        activation = activation_named(traits.activation)
+        ups = zip(stack("up", inner, width), down, strict=True)
+        return tuple(Plain(*pair, activation) for pair in ups)
+    gating = gating_named(traits.activation)
     if how.joint and f"{at}_gate_up_exps.weight" in claims:
         pairs = zip(stack("gate_up", 2 * inner, width), down, strict=True)
         return tuple(Joint(*pair, gating) for pair in pairs)

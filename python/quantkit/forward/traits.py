@@ -45,6 +45,8 @@ class Experts:
         has: which layers have experts, from `first` on.
         weighs_inputs: the weights of the chosen experts multiply their inputs, instead
             of their outputs.
+        latent: the size of the vectors that experts work on; None: that of hidden
+            states.
     """
 
     count: Size
@@ -65,6 +67,7 @@ class Experts:
     first: int = 0
     has: Callable[[int], bool] = field(default=_everywhere)
     weighs_inputs: bool = False
+    latent: Size | None = None
 
 
 def _head_sizes(facts: Facts, layer: int) -> tuple[Size, Size]:

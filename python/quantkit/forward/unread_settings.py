@@ -82,6 +82,10 @@ NO_ROTATION = dict.fromkeys(
     "the architecture does not rotate queries and keys",
 )
 ONE_BASE = {"rope.freq_base_swa": "readers load it and rotate by the other base"}
+NO_ATTENTION = NO_ROTATION | dict.fromkeys(
+    ("attention.head_count_kv", "attention.key_length", "attention.value_length"),
+    "the architecture has no attention",
+)
 LATENT_VALUES = {
     "attention.head_count_kv": "latent attention has as many as query heads",
     "attention.value_length": "the size of the latent vector has its own key",
@@ -120,7 +124,24 @@ HARMLESS_IN = {
     "kimi-linear": UNROTATED_LATENT,
     "minimax-m2": NO_DENSE_PART,
     "mistral4": LATENT_VALUES,
+    "jamba": NO_ROTATION,
+    "mamba": NO_ATTENTION,
+    "mamba2": NO_ATTENTION,
     "mpt": NO_ROTATION,
+    "nemotron_h": NO_ROTATION
+    | dict.fromkeys(
+        (
+            "expert_feed_forward_length",
+            "expert_shared_count",
+            "expert_shared_feed_forward_length",
+            "expert_weights_norm",
+            "expert_weights_scale",
+            "moe_latent_size",
+        ),
+        "for nemotron_h_moe, which is another architecture",
+    ),
+    "nemotron_h_moe": NO_ROTATION
+    | {"expert_shared_count": "the shared expert has its own width"},
     "qwen2moe": NO_DENSE_PART,
     "qwen4exp": {
         **NO_DENSE_PART,

@@ -35,6 +35,7 @@ from .exaone import Exaone
 from .exaone4 import Exaone4
 from .exaone_moe import ExaoneMoe
 from .falcon import Falcon
+from .falcon_h1 import FalconH1
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
 from .gemma4 import Gemma4
@@ -46,17 +47,21 @@ from .gpt2 import GPT2
 from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
+from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hy_v3 import HunYuan3
 from .internlm2 import InternLM2
 from .internlm3 import InternLM3
+from .jamba import Jamba
 from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
+from .lfm2 import Lfm2, Lfm2Moe
 from .llama import Llama, Mixtral
 from .llama4 import Llama4
 from .llamacpp_classes import REFUSED, architecture_of
 from .llava import Llava
+from .mamba import FalconMamba, Mamba, Mamba2
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
@@ -68,6 +73,8 @@ from .modern_bert import EuroBert, ModernBert
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
 from .nemotron import Nemotron
+from .nemotron_h import NemotronH, NemotronHMoe
+from .nemotron_puzzle import NemotronHPuzzle
 from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
 from .orion import Orion
@@ -119,6 +126,10 @@ FAMILIES: tuple[Family, ...] = (
     SmolLM3(),
     Arcee(),
     Granite(),
+    GraniteMoe(),
+    GraniteHybrid(),
+    Granite4(),
+    Granite4Moe(),
     MiniCPM(),
     InternLM2(),
     Baichuan(),
@@ -174,6 +185,16 @@ FAMILIES: tuple[Family, ...] = (
     StarCoder(),
     KimiLinear(),
     KimiK3(),
+    FalconH1(),
+    Jamba(),
+    Mamba(),
+    FalconMamba(),
+    Mamba2(),
+    Lfm2(),
+    Lfm2Moe(),
+    NemotronH(),
+    NemotronHMoe(),
+    NemotronHPuzzle(),
     MiMoV2(),
     MuseGlimmer(),
     MiniMaxText01(),
@@ -217,10 +238,11 @@ def family_for_config(config: Config) -> Family:
     kind = str(config.get("model_type") or "")
     for name in classes:
         if name in BY_CLASS:
-            family = _of_class(name, kind)
+            family = _of_class(name, kind, config)
             if kind in family.model_types:
                 return family
-            if BY_TYPE.get(_type_of(kind), family).name != family.name:
+            of_kind = BY_TYPE.get(_type_of(kind), family)
+            if of_kind.name != family.name and name not in of_kind.hf_classes:
                 raise CheckpointError(
                     f"config.json names the architecture {name!r}, but its model_type "
                     f"is {shown(kind)}, by which transformers would load another "
@@ -230,10 +252,12 @@ def family_for_config(config: Config) -> Family:
     raise _unknown_class(", ".join(map(str, classes)) or "(none)")
 
 
-def _of_class(name: str, kind: str) -> Family:
-    """The family of a class, if it has several that of the model type `kind`."""
-    of_kind = (f for f in FAMILIES if name in f.hf_classes and kind in f.model_types)
-    return next(of_kind, BY_CLASS[name])
+def _of_class(name: str, kind: str, config: Config) -> Family:
+    """The family of a class; if it has several, by the model type or the config."""
+    families = [family for family in FAMILIES if name in family.hf_classes]
+    of_kind = (family for family in families if kind in family.model_types)
+    suiting = (family for family in families if family.suits(config))
+    return next(of_kind, next(suiting, BY_CLASS[name]))
 
 
 def _unknown_class(given: str) -> UnsupportedModelError:

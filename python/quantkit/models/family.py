@@ -138,6 +138,11 @@ class Family:
     predicts_text: ClassVar[bool] = True
     not_run: ClassVar[str] = ""
 
+    @classmethod
+    def suits(cls, config: Config) -> bool:
+        """Whether a config is of this family, if its class has several."""
+        return True
+
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
         base = self.defaults.get("default_theta", DEFAULT_BASE)

@@ -1,0 +1,47 @@
+"""The tensors of Mamba and Mamba-2 layers, as GGUF has them."""
+
+from __future__ import annotations
+
+import math
+
+from ..checkpoint.lazy import LazyTensor, reshaped
+from ..checkpoint.lazy_state import decay_rates
+
+__all__ = ["ARBITRARY_CONTEXT", "BARE", "UNBOUNDED", "as_stored"]
+
+UNBOUNDED = ([0.0, math.inf], [0.0, {"__float__": "Infinity"}])
+"""A `time_step_limit` without effect, as JSON and as transformers 5 writes it."""
+
+ARBITRARY_CONTEXT = 1 << 20
+"""The context that llama.cpp's converter writes, since states have no limit."""
+
+RATES, SKIP = "A_log", "D"
+BARE = (f".{RATES}", f".{SKIP}")
+"""Ends of the names of tensors whose GGUF names have no kind, such as `ssm_a`."""
+
+
+def as_stored(source: str, tensor: LazyTensor, groups: int | None) -> LazyTensor:
+    """A tensor of a layer with the values and the shape that GGUF readers expect.
+
+    The convolution's taps lose an axis, rates become -exp of the stored logarithms.
+
+    Args:
+        source: the name of the checkpoint tensor.
+        tensor: the tensor.
+        groups: of Mamba-2's norm; None: the layer is of Mamba, whose channels have no
+            heads.
+
+    Raises:
+        CheckpointError: its weights do not form `groups` groups.
+    """
+    if source.endswith(f".{RATES}"):
+        tensor = decay_rates(tensor)
+    if source.endswith("conv1d.weight") and len(tensor.shape) == 3:
+        return reshaped(tensor, (tensor.shape[0], tensor.shape[2]))
+    if groups is None:
+        return tensor
+    if source.endswith(BARE):
+        return reshaped(tensor, (tensor.shape[0], 1))
+    if source.endswith(".norm.weight"):
+        return reshaped(tensor, (groups, tensor.shape[0] // groups))
+    return tensor

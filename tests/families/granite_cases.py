@@ -1,0 +1,98 @@
+"""Granite 4 and its relatives: Mamba-2 and attention by turns, and experts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .case import SIZES, Case
+
+__all__ = ["GRANITES"]
+
+SCALES = {
+    "embedding_multiplier": 12.0,
+    "attention_multiplier": 0.3,
+    "residual_multiplier": 0.22,
+    "logits_scaling": 0.5,
+}
+EXPERTS = {"num_local_experts": 5, "num_experts_per_tok": 2}
+SHARED = {"shared_intermediate_size": 56}
+NO_EXPERTS = {
+    "num_local_experts": 0,
+    "num_experts_per_tok": 0,
+    "shared_intermediate_size": 96,
+}
+SPACE = {
+    "mamba_n_heads": 8,
+    "mamba_d_head": 16,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 20,
+    "mamba_d_conv": 4,
+    "mamba_expand": 2,
+}
+HYBRID = {
+    **SIZES,
+    **SCALES,
+    **SPACE,
+    "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+}
+WORDS = {"linear_attention": "mamba", "full_attention": "attention"}
+
+
+def published(**more: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The config with the kinds of layers as they are published, and more keys."""
+
+    def config_of(config: dict[str, Any]) -> dict[str, Any]:
+        kinds = [WORDS[kind] for kind in config["layer_types"]]
+        return {**config, "layer_types": kinds, **more}
+
+    return config_of
+
+
+GRANITES = (
+    Case("granite-moe", "GraniteMoeForCausalLM", {**SIZES, **SCALES, **EXPERTS}),
+    Case(
+        "granite-moe-shared",
+        "GraniteMoeSharedForCausalLM",
+        {**SIZES, **SCALES, **EXPERTS, **SHARED, "tie_word_embeddings": True},
+    ),
+    Case(
+        "granite-hybrid",
+        "GraniteMoeHybridForCausalLM",
+        {**HYBRID, **EXPERTS, **SHARED},
+        config_of=published(position_embedding_type="nope"),
+        is_raw=True,
+    ),
+    Case(
+        "granite-hybrid-dense",
+        "GraniteMoeHybridForCausalLM",
+        {**HYBRID, **NO_EXPERTS, "mamba_n_groups": 1, "tie_word_embeddings": True},
+        config_of=published(position_embedding_type="nope"),
+        is_raw=True,
+    ),
+    Case(
+        "granite-4-dense",
+        "GraniteMoeHybridForCausalLM",
+        {
+            **HYBRID,
+            **NO_EXPERTS,
+            "layer_types": ["full_attention"] * 3,
+            "position_embedding_type": "rope",
+        },
+        config_of=published(),
+        is_raw=True,
+    ),
+    Case(
+        "granite-4-moe",
+        "GraniteMoeHybridForCausalLM",
+        {
+            **HYBRID,
+            **EXPERTS,
+            **SHARED,
+            "layer_types": ["full_attention"] * 3,
+            "position_embedding_type": "rope",
+        },
+        config_of=published(),
+        is_raw=True,
+    ),
+)

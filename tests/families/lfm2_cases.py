@@ -1,0 +1,47 @@
+"""LFM2: short convolutions and attention, without and with experts."""
+
+from __future__ import annotations
+
+from .case import SIZES, Case, without
+
+__all__ = ["LFM2S"]
+
+MIXED = ["conv", "full_attention", "conv"]
+
+LFM2S = (
+    Case(
+        "lfm2",
+        "Lfm2ForCausalLM",
+        {
+            **SIZES,
+            "layer_types": MIXED,
+            "block_multiple_of": 16,
+            "block_ffn_dim_multiplier": 1.25,
+        },
+    ),
+    Case(
+        "lfm2-plain",
+        "Lfm2ForCausalLM",
+        {
+            **SIZES,
+            "num_hidden_layers": 2,
+            "full_attn_idxs": [0],
+            "conv_L_cache": 5,
+            "block_auto_adjust_ff_dim": False,
+            "tie_word_embeddings": False,
+        },
+        config_of=without("layer_types"),
+    ),
+    Case(
+        "lfm2-moe",
+        "Lfm2MoeForCausalLM",
+        {
+            **SIZES,
+            "layer_types": MIXED,
+            "num_dense_layers": 1,
+            "num_experts": 6,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 40,
+        },
+    ),
+)
