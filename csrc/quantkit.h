@@ -222,6 +222,55 @@ qk_status qk_compare_logits(int backend, const qk_tile *tile, const float *logit
                             const float *base_logits, qk_softmax *rows, qk_softmax *base,
                             double *excess);
 
+/* ---- Recurrent layers: what a position gives depends on those before it ---- */
+
+/* Each channel's causal convolution with weights of its own. */
+typedef struct qk_convolution {
+    size_t n, n_channels, n_taps;
+    const float *weight; /* [n_taps][n_channels], the last for the position itself */
+    const float *bias;   /* [n_channels], or NULL for none */
+} qk_convolution;
+
+/* x f32 [n][n_channels] -> y likewise; before the first position, x is 0. */
+qk_status qk_short_convolution(int backend, const qk_convolution *what, const float *x, float *y);
+
+/* Heads with a state S [key_size][value_size], 0 at first.  Each position does
+ *     S = exp(decay) S, row by row;  S += beta k (v - k^T S)^T;  out = scale q^T S
+ * and without beta, linear attention: S += k v^T.  Head h uses the queries and keys of head
+ * h / (n_heads / n_key_heads).  n_heads is a multiple of n_key_heads; no size but n may be 0. */
+typedef struct qk_recurrence {
+    size_t n; /* positions */
+    size_t n_heads, n_key_heads;
+    size_t key_size, value_size;
+    size_t decay_size; /* decays of a head at a position: 1, or key_size */
+    float scale;
+    const float *beta; /* [n][n_heads], or NULL */
+} qk_recurrence;
+
+qk_status qk_recurrence_workspace(int backend, const qk_recurrence *what, size_t *bytes);
+/* q and k f32 [n][n_key_heads][key_size], v [n][n_heads][value_size], decay
+ * [n][n_heads][decay_size] -> out [n][n_heads][value_size]; workspace [qk_recurrence_workspace]. */
+qk_status qk_recur(int backend, const qk_recurrence *what, const float *q, const float *k,
+                   const float *v, const float *decay, float *out, void *workspace);
+
+/* Channels with n_states states h, 0 at first.  Each position does
+ *     h = exp(dt a) h + dt x b;  y = c^T h + d x */
+typedef struct qk_scan {
+    size_t n, n_channels, n_states; /* n_states is not 0 */
+} qk_scan;
+
+typedef struct qk_scan_inputs {
+    const float *x, *dt; /* [n][n_channels] */
+    const float *a;      /* [n_channels][n_states] */
+    const float *b, *c;  /* [n][n_states] */
+    const float *d;      /* [n_channels] */
+} qk_scan_inputs;
+
+qk_status qk_scan_workspace(int backend, const qk_scan *what, size_t *bytes);
+/* -> y f32 [n][n_channels]; workspace [qk_scan_workspace]. */
+qk_status qk_selective_scan(int backend, const qk_scan *what, const qk_scan_inputs *in, float *y,
+                            void *workspace);
+
 /* ---- Calibrated rounding: docs/calibration.md ---- */
 
 /* a f32 [n_rows][n_tokens], each row one input at all tokens, b f32 [n_tokens][n_b] -> sums f64

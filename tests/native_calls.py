@@ -130,6 +130,53 @@ def masked(n: int, n_keys: int, n_masks: int) -> Call:
     )
 
 
+def recurrence(n: int, heads: int, key_heads: int, key: int, value: int) -> Call:
+    """A decay for each component of the keys."""
+    return Call(
+        partial(_native.recur, scale=0.3),
+        {
+            "q": floats(n, key_heads, key),
+            "k": floats(n, key_heads, key),
+            "v": floats(n, heads, value),
+            "decay": -np.abs(floats(n, heads, key)),
+            "beta": floats(n, heads),
+        },
+        optional=some("beta"),
+    )
+
+
+def of_heads(call: Call) -> Call:
+    """The same recurrence with a decay for each head."""
+    decay = call.arrays["decay"][..., :1].copy()
+    return replace(call, arrays=call.arrays | {"decay": decay})
+
+
+def scan(n: int, channels: int, states: int) -> Call:
+    return Call(
+        _native.selective_scan,
+        {
+            "x": floats(n, channels),
+            "dt": np.abs(floats(n, channels)),
+            "a": -np.abs(floats(channels, states)),
+            "b": floats(n, states),
+            "c": floats(n, states),
+            "d": floats(channels),
+        },
+    )
+
+
+def convolution(n: int, channels: int, taps: int) -> Call:
+    return Call(
+        _native.short_convolution,
+        {
+            "x": floats(n, channels),
+            "weight": floats(taps, channels),
+            "bias": floats(channels),
+        },
+        optional=some("bias"),
+    )
+
+
 def cap(x: Any, out: Any, backend: Backend) -> None:
     _native.soft_cap(x, 3.0, out, backend)
 
@@ -305,6 +352,13 @@ CALLS: dict[str, Call] = {
         partial(_native.index_scores, rectified=True),
         {"q": floats(40, 3, 9), "k": floats(300, 9), "weights": floats(40, 3)},
     ),
+    "recur by component": recurrence(53, 6, 3, 17, 19),
+    "recur by head": of_heads(recurrence(53, 6, 3, 17, 35)),
+    "recur once": of_heads(recurrence(1, 1, 1, 1, 1)),
+    "scan": scan(9, 77, 5),
+    "scan once": scan(1, 1, 1),
+    "convolve": convolution(9, 37, 4),
+    "convolve once": convolution(1, 1, 1),
     "add logits": Call(add, tile(5, 37), outputs=some("rows"), loose=some("logits")),
     "compare logits": Call(
         compare,

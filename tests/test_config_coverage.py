@@ -21,8 +21,12 @@ from .families.harmless_keys import HARMLESS, HARMLESS_OF
 from .families.stored import checkpoint, fixture
 
 Place = tuple[str, ...]
-READ_INSIDE = ("rope_parameters", "rope_scaling", "attn_config")
+READ_INSIDE = (
+    *("rope_parameters", "rope_scaling", "attn_config", "linear_attn_config"),
+    "attention_other_setting",
+)
 COMPUTED = [f"rope_{x}.weight" for x in ("freqs", "factors_long", "factors_short")]
+COMPUTED += ["blk.0.attn_q_norm.weight"]
 
 # Keys that the fixtures leave out; test_config_keys.py has tests of them.
 ELSEWHERE = {

@@ -13,6 +13,8 @@
 #include "activations.h"
 #include "rotary.h"
 #include "softmax.h"
+#include "recurrence.h"
+#include "scan.h"
 
 #define OPS_JOIN(a, b) a##b
 #define OPS_SYMBOL(name) OPS_JOIN(qk_ops_, name)
@@ -36,6 +38,11 @@ const qk_ops OPS_SYMBOL(QK_OPS_NAME) = {
     .rotate = rotate,
     .add_logits = add_logits,
     .compare_logits = compare_logits,
+    .short_convolution = short_convolution,
+    .recurrence_workspace = recurrence_workspace,
+    .recur = recur,
+    .scan_workspace = scan_workspace,
+    .selective_scan = selective_scan,
 };
 
 #endif

@@ -42,6 +42,13 @@ typedef struct qk_ops {
     void (*add_logits)(const qk_tile *tile, const float *logits, qk_softmax *rows);
     void (*compare_logits)(const qk_tile *tile, const float *logits, const float *base_logits,
                            qk_softmax *rows, qk_softmax *base, double *excess);
+    void (*short_convolution)(const qk_convolution *what, const float *x, float *y);
+    size_t (*recurrence_workspace)(const qk_recurrence *what);
+    void (*recur)(const qk_recurrence *what, const float *q, const float *k, const float *v,
+                  const float *decay, float *out, void *workspace);
+    size_t (*scan_workspace)(const qk_scan *what);
+    void (*selective_scan)(const qk_scan *what, const qk_scan_inputs *in, float *y,
+                           void *workspace);
 } qk_ops;
 
 extern const qk_ops qk_ops_scalar;

@@ -65,6 +65,28 @@ class _Lib:
         out: Any,
         /,
     ) -> int: ...
+    def qk_short_convolution(
+        self, backend: int, what: Any, x: Any, y: Any, /
+    ) -> int: ...
+    def qk_recurrence_workspace(
+        self, backend: int, what: Any, bytes: Any, /
+    ) -> int: ...
+    def qk_recur(
+        self,
+        backend: int,
+        what: Any,
+        q: Any,
+        k: Any,
+        v: Any,
+        decay: Any,
+        out: Any,
+        workspace: Any,
+        /,
+    ) -> int: ...
+    def qk_scan_workspace(self, backend: int, what: Any, bytes: Any, /) -> int: ...
+    def qk_selective_scan(
+        self, backend: int, what: Any, given: Any, y: Any, workspace: Any, /
+    ) -> int: ...
     def qk_gram(
         self,
         backend: int,

@@ -9,12 +9,17 @@ from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
+from .kimi_cases import KIMIS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
+from .mimo_cases import MIMOS
 from .minimax_cases import MINIMAXES
+from .muse_cases import MUSES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
+from .qwen_cases import QWEN_HYBRIDS
 from .stablelm_cases import STABLELMS
+from .step_cases import STEPS
 
 __all__ = ["CASES", "Case"]
 
@@ -75,6 +80,7 @@ QWENS = (
 CASES: tuple[Case, ...] = (
     *LLAMAS,
     *QWENS,
+    *QWEN_HYBRIDS,
     *LLAMA_RELATIVES,
     *GEMMAS,
     *PHIS,
@@ -83,7 +89,11 @@ CASES: tuple[Case, ...] = (
     *STABLELMS,
     *GLMS,
     *GLM_MOES,
+    *MUSES,
     *GPTS,
     *DEEPSEEKS,
+    *MIMOS,
     *MINIMAXES,
+    *STEPS,
+    *KIMIS,
 )

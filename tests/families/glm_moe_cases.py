@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .case import SIZES, Case, as_version_4
+from quantkit.gguf.keys import uint32
+
+from .case import SIZES, Case, as_version_4, without
 from .checkpoints import Arrays, weights
 
 __all__ = ["GLM_MOES"]
@@ -17,6 +19,29 @@ EXPERTS = {
     "routed_scaling_factor": 1.5,
 }
 GLM_4_5 = {**SIZES, **EXPERTS, "n_shared_experts": 2}
+ROPE = {"rope_type": "default", "rope_theta": 1e6}
+
+LATENT = {
+    **SIZES,
+    **EXPERTS,
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 24,
+    "q_lora_rank": 40,
+    "qk_nope_head_dim": 20,
+    "qk_rope_head_dim": 12,
+    "v_head_dim": 28,
+    "n_shared_experts": 1,
+}
+
+VISION = {
+    "depth": 1,
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_heads": 2,
+    "out_hidden_size": 64,
+    "patch_size": 2,
+    "image_size": 8,
+}
 
 
 def with_predictor(n_layers: int, width: int = 64) -> Callable[[Arrays], Arrays]:
@@ -47,6 +72,13 @@ def with_predictor(n_layers: int, width: int = 64) -> Callable[[Arrays], Arrays]
 def of_published(config: dict[str, Any]) -> dict[str, Any]:
     """The config in the style of transformers 4, as GLM-4.5's."""
     return {**as_version_4(config), "num_nextn_predict_layers": 1}
+
+
+def of_flash(config: dict[str, Any]) -> dict[str, Any]:
+    """The published config of GLM-4.7-Flash, with a number of dense layers."""
+    keys = ("mlp_layer_types", "qk_head_dim", "rope_interleave")
+    more = {"first_k_dense_replace": 1, "topk_method": "noaux_tc"}
+    return without(*keys)(of_published(config)) | more
 
 
 GLM_MOES = (
@@ -84,15 +116,7 @@ GLM_MOES = (
                     "mrope_section": [1, 1, 2],
                 },
             },
-            "vision_config": {
-                "depth": 1,
-                "hidden_size": 16,
-                "intermediate_size": 16,
-                "num_heads": 2,
-                "out_hidden_size": 64,
-                "patch_size": 2,
-                "image_size": 8,
-            },
+            "vision_config": VISION,
         },
     ),
     Case(
@@ -106,5 +130,47 @@ GLM_MOES = (
                 "partial_rotary_factor": 1.0,
             }
         },
+    ),
+    Case(
+        "glm4moe-lite",
+        "Glm4MoeLiteForCausalLM",
+        {**LATENT, "rms_norm_eps": 1e-6, "rope_parameters": ROPE},
+        config_of=of_flash,
+        rename=with_predictor(3),
+        added={"deepseek2.expert_gating_func": uint32(2)},
+    ),
+    Case(
+        "glm4moe-lite-dense",
+        "Glm4MoeLiteForCausalLM",
+        {
+            **LATENT,
+            "first_k_dense_replace": 2,
+            "mlp_layer_types": ["dense", "dense", "sparse"],
+            "n_group": 4,
+            "topk_group": 2,
+            "norm_topk_prob": False,
+        },
+        rename=with_predictor(3),
+        added={"deepseek2.expert_gating_func": uint32(2)},
+    ),
+    Case(
+        "glm-ocr",
+        "GlmOcrForConditionalGeneration",
+        {
+            "text_config": {
+                **SIZES,
+                "head_dim": 24,
+                "num_hidden_layers": 2,
+                "num_nextn_predict_layers": 1,
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 500.0,
+                    "partial_rotary_factor": 1.0,
+                    "mrope_section": [2, 4, 6],
+                },
+            },
+            "vision_config": VISION,
+        },
+        rename=with_predictor(2),
     ),
 )

@@ -37,6 +37,7 @@ HARMLESS = {
     "eos_token_id": TOKENIZER,
     "hidden_dropout": TRAINING,
     "initializer_range": TRAINING,
+    "mamba_ssm_dtype": RUNTIME,
     "mlp_bias": TENSORS,
     "model_type": LABEL,
     "output_router_logits": RUNTIME,
@@ -45,6 +46,7 @@ HARMLESS = {
     "resid_pdrop": TRAINING,
     "residual_dropout": TRAINING,
     "router_aux_loss_coef": TRAINING,
+    "rope_parameters.mrope_interleaved": "positions in images; in texts all are alike",
     "router_jitter_noise": TRAINING,
     "tie_word_embeddings": HEAD,
     "transformers_version": LABEL,
@@ -93,6 +95,7 @@ HARMLESS_OF = {
         "sliding_window_pattern": LISTED,
     },
     "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
+    "Glm4MoeLiteForCausalLM": {"qk_head_dim": DERIVED},
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",
     },
@@ -104,6 +107,10 @@ HARMLESS_OF = {
         "rope_scaling.factor": "with alpha, it is not read",
     },
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
+    "KimiK25ForConditionalGeneration": {
+        "num_nextn_predict_layers": "the layers after the last are not written",
+        "qk_head_dim": DERIVED,
+    },
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",
     },
@@ -133,6 +140,8 @@ HARMLESS_OF = {
             LABEL,
         ),
     },
+    "MiMoV2FlashForCausalLM": {"attention_chunk_size": "the class does not read it"},
+    "MiMoV2ForCausalLM": {"attention_chunk_size": "the class does not read it"},
     "MiniMaxM2ForCausalLM": {
         **dict.fromkeys(
             ["mtp_transformer_layers", "num_mtp_modules", "use_mtp"],
@@ -159,6 +168,9 @@ HARMLESS_OF = {
         "no_rope_layer_interval": "no_rope_layers counts",
         "sliding_window": WITH_WINDOW,
     },
+    "Step3p5ForCausalLM": {"need_fp32_gate": RUNTIME},
+    "Step3p7ForConditionalGeneration": {"need_fp32_gate": RUNTIME},
+    "StepVLForConditionalGeneration": WINDOWS,
     "StableLMEpochForCausalLM": {"qk_layernorm": NORMS},
     "StableLmForCausalLM": {"qk_layernorm": NORMS},
     "Starcoder2ForCausalLM": {"sliding_window": WINDOW},

@@ -24,6 +24,7 @@ from .layers import (
     swiglu_clamped,
 )
 from .products import Packed, Precision, matmul, pack_activations, packing_for
+from .recurrent import recur, selective_scan, short_convolution
 from .rows import (
     dequantize_rows,
     native_types,
@@ -75,7 +76,10 @@ __all__ = [
     "pack_activations",
     "packing_for",
     "quantize_rows",
+    "recur",
     "rotate",
+    "selective_scan",
+    "short_convolution",
     "soft_cap",
     "solve_factored",
     "solve_rows",

@@ -12,6 +12,7 @@ from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
 from .layers import Linear, Norm
+from .output_gate import OutputGate, load_output_gate
 from .rotary import Rotary
 from .sizes import Size
 from .traits import Traits
@@ -30,7 +31,11 @@ class Attention:
         norm_after_rotary: whether these norms come after the rotation.
         rotary: the rotation angles; None: this layer does not rotate.
         interleaved: which components rotate together; see `ops.turn`.
+        gate: multiplies the outputs of heads; None: there is none.
+        gated: `q` gives, for each head, a query and a gate; see `Traits.gated`.
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
+        value_scale: multiplies the values, and so the output; llama.cpp scales the
+            latter, so that the output projection gets the same inputs.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
 
@@ -44,7 +49,10 @@ class Attention:
     norm_after_rotary: bool = False
     rotary: Rotary | None = None
     interleaved: bool = False
+    gate: OutputGate | None = None
+    gated: bool = False
     clamp: float | None = None
+    value_scale: float = 1.0
     scale: float | None = None
     window: int | None = None
     cap: float | None = None
@@ -56,6 +64,10 @@ class Attention:
         n = len(x)
         shared = Activations(x)
         q, k, v = (self._clamped(each(shared)) for each in (self.q, self.k, self.v))
+        gate = None
+        if self.gated:
+            both = q.reshape(n, -1, 2, self.head_size)
+            q, gate = both[:, :, 0], both[:, :, 1]
         turns = None if self.rotary is None else self.rotary.turns(n)
         q = self._placed(q, self.q_norm, turns)
         k = self._placed(k, self.k_norm, turns)
@@ -70,7 +82,12 @@ class Attention:
             slopes=self.slopes,
             sinks=self.sinks,
         )
-        return self.output(mixed)
+        if gate is not None:
+            mixed *= ops.sigmoid(np.ascontiguousarray(gate.reshape(n, -1)))
+        if self.gate is not None:
+            mixed = self.gate(mixed, shared)
+        y = self.output(mixed)
+        return y if self.value_scale == 1 else y * np.float32(self.value_scale)
 
     def alone(self) -> Attention:
         """The same, with each position seeing only itself."""
@@ -123,7 +140,8 @@ def load_attention(
     at = f"blk.{number}."
     n_heads, n_kv_heads = facts.n_heads(number), facts.n_kv_heads(number)
     size, value_size = facts.key_size, facts.value_size
-    sizes = n_heads * size, n_kv_heads * size, n_kv_heads * value_size
+    n_q = 2 * n_heads if traits.gated else n_heads
+    sizes = n_q * size, n_kv_heads * size, n_kv_heads * value_size
     q, k, v = _projections(claims, at, facts.width, sizes, traits)
     return Attention(
         q=q,
@@ -142,7 +160,10 @@ def load_attention(
         norm_after_rotary=traits.norm_after_rotary,
         rotary=traits.rotary_of(number),
         interleaved=traits.interleaved,
+        gate=load_output_gate(facts, claims, number, traits),
+        gated=traits.gated,
         clamp=traits.clamp,
+        value_scale=traits.value_scale,
         scale=traits.attention_scale,
         window=traits.window_of(number),
         cap=traits.attention_cap,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -165,9 +165,7 @@ def load_decoder(
             traits.logit_cap,
         ),
         embedding_scale=traits.embedding_scale,
-        embedding_norm=_norm(
-            claims, "token_embd_norm", width, traits, layout.embedding_norm
-        ),
+        embedding_norm=_embedding_norm(claims, width, traits),
         positions=_positions(facts, claims, layout.positions),
         opening=opening,
         closing=closing,
@@ -180,6 +178,14 @@ def vocabulary_size(facts: Facts, claims: Claims) -> Size:
         return facts.vocabulary
     shape = claims.shapes.get(EMBEDDING, ())
     return Size(math.prod(shape[:-1]), EMBEDDING)
+
+
+def _embedding_norm(claims: Claims, width: int, traits: Traits) -> Norm | None:
+    """The norm of the embedded tokens; it may have no weights."""
+    if traits.normed_embedding:
+        return Norm(None, None, traits.epsilon, traits.centered)
+    presence = traits.layout.embedding_norm
+    return _norm(claims, "token_embd_norm", width, traits, presence)
 
 
 def _head_matrix(
@@ -213,10 +219,14 @@ def _load_layer(
     feed_forward = load_part(facts, claims, number, traits)
     has_both = mixer is not None and feed_forward is not None
 
-    def norm(name: str, part: object, presence: Presence) -> Norm | None:
+    after = traits
+    if traits.output_epsilon is not None:
+        after = replace(traits, epsilon=traits.output_epsilon)
+
+    def norm_after(name: str, part: object) -> Norm | None:
         if part is None:
             return None
-        return _norm(claims, f"{at}{name}", width, traits, presence)
+        return _norm(claims, f"{at}{name}", width, after, layout.output_norms)
 
     def norm_before(name: str, presence: Presence) -> Norm | None:
         return _norm_before(claims, f"{at}{name}", width, traits, presence)
@@ -227,16 +237,19 @@ def _load_layer(
         feed_forward_norm = norm_before(
             layout.feed_forward_norm_name, layout.feed_forward_norm
         )
-    second = norm("attn_norm_2", mixer, layout.second_norm)
+    second = None
+    if mixer is not None:
+        name = f"{at}attn_norm_2"
+        second = _norm(claims, name, width, traits, layout.second_norm)
     if second is not None:
         mixer_norm, feed_forward_norm = second, mixer_norm
     return Sequential(
         mixer=mixer,
         feed_forward=feed_forward,
         mixer_norm=mixer_norm,
-        mixer_out_norm=norm("post_attention_norm", mixer, layout.output_norms),
+        mixer_out_norm=norm_after("post_attention_norm", mixer),
         feed_forward_norm=feed_forward_norm,
-        feed_forward_out_norm=norm("post_ffw_norm", feed_forward, layout.output_norms),
+        feed_forward_out_norm=norm_after("post_ffw_norm", feed_forward),
         parallel=traits.parallel,
         residual_scale=traits.residual_scale,
     )

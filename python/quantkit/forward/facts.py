@@ -70,6 +70,13 @@ class Facts:
         checked(values[layer], SIZE, f"{self.key(key)}[{layer}]")
         return Size(values[layer], self.key(key))
 
+    def layer_number(self, key: str, layer: int, default: float, kind: Kind) -> float:
+        """A finite number that may differ between layers."""
+        values = self.layer_values(key)
+        if values is None:
+            return self.number(key, default, kind)
+        return float(checked(values[layer], kind, f"{self.key(key)}[{layer}]"))
+
     def layer_values(self, key: str) -> list[Any] | None:
         """The array of a key, one value per layer; None if the key has no array."""
         field = self.metadata.get(self.key(key))

@@ -7,10 +7,14 @@ from typing import Literal
 
 from .claims import Presence
 
-__all__ = ["BIASED", "Gate", "Layout"]
+__all__ = ["BIASED", "Gate", "Layout", "OutputGate"]
 
 Gate = Literal["none", "separate", "fused"]
 """Where the gate of a feed-forward part is: nowhere, in its own matrix, or in `up`."""
+
+OutputGate = Literal["none", "components", "heads", "either"]
+"""What the gate of attention's output has a row for: nothing (there is none), each
+component of each head, each head, or either of them."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Layout:
         fused: queries, keys and values: always in one matrix, or in one or three.
         query_bias: the biases of queries, keys and values.
         attention_bias: the bias after attention.
+        attention_gate: see `OutputGate`.
         query_norms: norms of queries and keys.
         query_norm_bias: their biases.
         query_norm_span: what their weights span: one head, all heads ("all", a norm
@@ -60,6 +65,7 @@ class Layout:
     fused: bool = False
     query_bias: Presence = "optional"
     attention_bias: Presence = "none"
+    attention_gate: OutputGate = "none"
     query_norms: Presence = "none"
     query_norm_bias: Presence = "none"
     query_norm_span: Literal["head", "heads", "all"] = "head"

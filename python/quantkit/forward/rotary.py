@@ -6,7 +6,7 @@ Sources: RoPE, arXiv:2104.09864; YaRN, arXiv:2309.00071; LongRoPE, arXiv:2402.13
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,7 @@ class Rotary:
         *,
         truncated: bool = True,
         base_key: str = BASE_KEY,
+        turned: Size | None = None,
     ) -> Rotary:
         """The angles given by GGUF metadata and tensors.
 
@@ -80,12 +81,13 @@ class Rotary:
             truncated: round the ends of YaRN's ramp to whole pairs; GGUF has no key
                 for this.
             base_key: the key of the base; without it, that of `BASE_KEY` counts.
+            turned: how many components of a head rotate; None: as the metadata says.
 
         Raises:
             FormatError: a key has a value that is out of range.
             UnsupportedModelError: the scaling type is unknown.
         """
-        n_turned = _bounded(facts, claims)
+        n_turned = _bounded(facts, claims) if turned is None else turned
         base = facts.number(base_key, facts.number(BASE_KEY, DEFAULT_BASE, BASE), BASE)
         plain = _frequencies(base, n_turned)
         magnitude = facts.number("rope.scaling.attn_factor", 1.0, POSITIVE)
@@ -132,6 +134,14 @@ class Rotary:
             base = facts.number(BASE_KEY, DEFAULT_BASE, BASE)
         base = facts.number(WINDOW_BASE_KEY, base, BASE)
         return cls(_frequencies(base, n_turned))
+
+    def divided(self, facts: Facts, divisors: F32) -> Rotary:
+        """The same with each frequency divided by its factor.
+
+        Raises:
+            FormatError: a factor is near 0, or NaN.
+        """
+        return replace(self, frequencies=_checked(facts, self.frequencies / divisors))
 
     def turns(self, n: int) -> NDArray[np.complex64]:
         """magnitude * exp(i * position * frequency), positions 0..n-1: [n, pairs]."""

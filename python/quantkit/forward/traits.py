@@ -66,6 +66,8 @@ class Traits:
         layout: which tensors it has.
         centered: LayerNorm instead of RMSNorm.
         unweighted_norms: the norms before the parts and the head have no weights.
+        normed_embedding: the token embeddings are normalized, without weights.
+        output_epsilon: the epsilon of the norms after the parts; None: `epsilon`.
         parallel: attention and feed-forward both read the layer's input, and both are
             added to it.
         activation: the feed-forward activation: "silu", "gelu", "gelu_tanh", "relu" or
@@ -79,7 +81,11 @@ class Traits:
         windowed: which layers have a sliding window.
         attention_scale: multiplies the scores; None: 1 / sqrt(head size).
         attention_cap: soft cap of the scores.
+        value_scale: multiplies the values.
+        attention_gate: the function of the gate of heads' outputs: "sigmoid".
         alibi_bias: ALiBi's maximum bias (8 in the paper); 0: no ALiBi.
+        gated: the projection of queries gives, for each head, a query and a gate; its
+            sigmoid multiplies the head's output.
         clamp: clip queries, keys and values to +-clamp.
         embedding_scale, residual_scale, logit_scale: multipliers of these.
         logit_cap: soft cap of the logits.
@@ -90,6 +96,8 @@ class Traits:
     layout: Layout
     centered: bool = False
     unweighted_norms: bool = False
+    normed_embedding: bool = False
+    output_epsilon: float | None = None
     parallel: bool = False
     activation: str = "silu"
     rotary: Rotary | None = None
@@ -101,7 +109,10 @@ class Traits:
     windowed: Callable[[int], bool] = field(default=nowhere)
     attention_scale: float | None = None
     attention_cap: float | None = None
+    value_scale: float = 1.0
+    attention_gate: str = "sigmoid"
     alibi_bias: float = 0.0
+    gated: bool = False
     clamp: float | None = None
     embedding_scale: float = 1.0
     residual_scale: float = 1.0

@@ -89,7 +89,9 @@ HARMLESS_IN = {
     "minimax-m2": NO_DENSE_PART,
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,
+    "qwen35moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,
+    "qwen3next": NO_DENSE_PART,
 }
 """Architecture -> the same for this architecture only."""
 

@@ -28,7 +28,8 @@ from .exaone4 import Exaone4
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
-from .glm import ChatGlm, Glm, Glm4
+from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
+from .glm_latent import Glm4MoeLite
 from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
 from .gpt2 import GPT2
 from .gpt_neox import GPTNeoX
@@ -38,16 +39,20 @@ from .hunyuan import HunYuanDense
 from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
+from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
 from .mpt import Mpt
+from .muse_glimmer import MuseGlimmer
 from .olmo import Olmo, Olmo2, Olmo3
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen_moe import Qwen2Moe, Qwen3Moe
+from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
+from .step import Step35, StepVL
 
 __all__ = [
     "FAMILIES",
@@ -66,6 +71,9 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3(),
     Qwen2Moe(),
     Qwen3Moe(),
+    Qwen3Next(),
+    Qwen35(),
+    Qwen35Moe(),
     SmolLM3(),
     Granite(),
     MiniCPM(),
@@ -86,6 +94,8 @@ FAMILIES: tuple[Family, ...] = (
     Glm(),
     ChatGlm(),
     Glm4(),
+    Glm4v(),
+    GlmOcr(),
     Glm4Moe(),
     Glm4vMoe(),
     SolarOpen(),
@@ -97,10 +107,15 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    MiMoV2(),
+    MuseGlimmer(),
     MiniMaxM2(),
+    Step35(),
+    StepVL(),
     DeepseekV2(),
     DeepseekV3(),
     DeepseekV32(),
+    Glm4MoeLite(),
 )
 
 ROTATED = "prism.hadamard."
@@ -171,7 +186,7 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
     check_synonyms(stated)
     check_sizes(stated, longest)
     complete = family.complete(stated)
-    check_relations(complete)
+    check_relations(complete, family.layer_types)
     return family, complete
 
 

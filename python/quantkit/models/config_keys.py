@@ -33,8 +33,11 @@ EPSILON = number(0, 1)
 BASE = number(most=MAX_F32, above=1)
 SHARE = number(most=1, above=0)
 LAYERS = integer(1, MAX_LAYERS)
+LAYERS_OR_NONE = integer(0, MAX_LAYERS)
 EXPERTS = integer(0, MAX_EXPERTS)
 TOKEN = integer(-MAX_EXPERTS)
+BINARY = list_of(integer(0, 1))
+LIMITS = list_of(either(number(0, MAX_F32), Kind("null", lambda value: value is None)))
 BITS = list_of(either(FLAG, integer(0, 1)))
 OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 
@@ -54,7 +57,7 @@ ROPE_KINDS = {
     **_each(number(0, MAX_F32), "mscale mscale_all_dim"),
     **_each(list_of(POSITIVE), "short_factor long_factor"),
     **_each(list_of(COUNT), "mrope_section"),
-    **_each(FLAG, "truncate"),
+    **_each(FLAG, "truncate mrope_interleaved"),
 }
 """Keys inside `rope_parameters` and `rope_scaling`."""
 
@@ -66,6 +69,18 @@ MPT_KINDS = {
     **_each(integer(-1), "sliding_window_size"),
 }
 """Keys inside MPT's `attn_config`."""
+
+OTHER_ATTENTION_KINDS = {
+    **_each(SIZE, "num_attention_heads num_attention_groups head_dim true_head_dim"),
+    **_each(TEXT, "attention_type"),
+}
+"""Keys inside `attention_other_setting`."""
+
+LINEAR_KINDS = {
+    **_each(list_of(SIZE), "full_attn_layers kda_layers"),
+    **_each(SIZE, "head_dim num_heads short_conv_kernel_size"),
+}
+"""Keys inside `linear_attn_config`."""
 
 KINDS = {
     **_each(list_of(TEXT), "architectures layer_types mlp_layer_types"),
@@ -80,6 +95,9 @@ KINDS = {
     **_each(SIZE, "intermediate_size n_inner ffn_hidden_size hidden_dim"),
     **_each(SIZE, "prefix_dense_intermediate_size dense_intermediate_size"),
     **_each(SIZE, "moe_intermediate_size shared_expert_intermediate_size"),
+    **_each(SIZE, "linear_conv_kernel_dim linear_key_head_dim linear_value_head_dim"),
+    **_each(SIZE, "linear_num_key_heads linear_num_value_heads"),
+    **_each(SIZE, "full_attention_interval"),
     **_each(SIZE, "vocab_size padded_vocab_size"),
     **_each(SIZE, "max_position_embeddings n_ctx n_positions max_length seq_length"),
     **_each(SIZE, "max_sequence_length model_max_length max_seq_len"),
@@ -89,15 +107,27 @@ KINDS = {
     **_each(EXPERTS, "num_experts_per_tok num_experts_per_token top_k_experts"),
     **_each(EXPERTS, "n_shared_experts n_group topk_group"),
     **_each(COUNT, "first_k_dense_replace max_window_layers sliding_window"),
-    **_each(COUNT, "decoder_sparse_step moe_layer_freq num_nextn_predict_layers"),
+    **_each(COUNT, "decoder_sparse_step num_nextn_predict_layers"),
+    **_each(either(COUNT, BINARY), "moe_layer_freq"),
+    **_each(BINARY, "hybrid_layer_pattern"),
+    **_each(SIZE, "swa_head_dim swa_num_attention_heads swa_num_key_value_heads"),
+    **_each(SIZE, "swa_v_head_dim"),
+    **_each(POSITIVE, "attention_value_scale"),
+    **_each(FLAG, "add_full_attention_sink_bias add_swa_attention_sink_bias"),
+    **_each(LAYERS_OR_NONE, "mtp_num_hidden_layers"),
     **_each(integer(0, 2), "num_ln_in_parallel_attn"),
     **_each(either(COUNT, TEXT), "sliding_window_pattern"),
+    **_each(list_of(number(0, MAX_F32)), "layer_rope_theta"),
     **_each(list_of(COUNT), "mlp_only_layers attn_type_list"),
+    **_each(SIZE, "linear_head_dim linear_num_heads linear_conv_kernel_dim"),
+    **_each(EXPERTS, "num_shared_experts num_expert_group"),
+    **_each(FLAG, "moe_renormalize mla_use_nope"),
     **_each(COUNT, "shared_intermediate_size"),
     **_each(BITS, "no_rope_layers"),
     **_each(EPSILON, "rms_norm_eps norm_eps layer_norm_eps layer_norm_epsilon"),
-    **_each(EPSILON, "norm_epsilon layernorm_epsilon"),
-    **_each(BASE, "rope_theta global_rope_theta rope_global_theta rope_theta_global"),
+    **_each(EPSILON, "norm_epsilon layernorm_epsilon post_norm_eps"),
+    **_each(either(BASE, list_of(BASE)), "rope_theta"),
+    **_each(BASE, "global_rope_theta rope_global_theta rope_theta_global"),
     **_each(BASE, "rotary_emb_base local_rope_theta rope_local_theta"),
     **_each(BASE, "rope_theta_local swa_rope_theta rope_local_base_freq"),
     **_each(POSITIVE, "rope_ratio"),
@@ -107,7 +137,7 @@ KINDS = {
     **_each(either(FINITE, TEXT), "logit_scale"),
     **_each(POSITIVE, "attn_logit_softcapping final_logit_softcapping"),
     **_each(POSITIVE, "query_pre_attn_scalar clip_qkv routed_scaling_factor"),
-    **_each(POSITIVE, "swiglu_alpha swiglu_limit"),
+    **_each(POSITIVE, "swiglu_alpha swiglu_limit output_multiplier qk_scale_factor"),
     **_each(TEXT, "hidden_act hidden_activation activation_function activation"),
     **_each(TEXT, "score_function scoring_func score_func topk_method"),
     **_each(TEXT, "moe_router_activation moe_router_activation_func"),
@@ -121,8 +151,21 @@ KINDS = {
     **_each(FLAG, "use_routing_bias"),
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
+    # Step 3.5
+    **_each(SIZE, "num_attention_groups moe_num_experts moe_top_k share_expert_dim"),
+    **_each(POSITIVE, "moe_router_scaling_factor"),
+    **_each(FLAG, "norm_expert_weight use_head_wise_attn_gate use_mfa use_moe"),
+    **_each(FLAG, "use_moe_router_bias zero_centered"),
+    **_each(COUNT, "moe_every_n_layer moe_layer_offset"),
+    **_each(TEXT, "att_impl_type moe_layers_enum"),
+    **_each(list_of(TEXT), "yarn_only_types"),
+    **_each(list_of(COUNT), "use_rope_layers"),
+    **_each(list_of(SHARE), "partial_rotary_factors"),
+    **_each(LIMITS, "swiglu_limits swiglu_limits_shared"),
+    **_each(OBJECT, "attention_other_setting"),
+    **_each(FLAG, "attn_output_gate mtp_use_dedicated_embeddings"),
     **_each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
-    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
+    **_each(OBJECT, "rope_parameters rope_scaling attn_config linear_attn_config"),
     **_each(OBJECT, "text_config quantization_config"),
 }
 """Key -> what its value may be; null means that the key has no value."""
@@ -135,7 +178,9 @@ WIDTHS = (
 """Keys whose value is at most the longest axis of a tensor."""
 
 INSIDE = {
+    "attention_other_setting": OTHER_ATTENTION_KINDS,
     "attn_config": MPT_KINDS,
+    "linear_attn_config": LINEAR_KINDS,
     "rope_parameters": ROPE_KINDS,
     "rope_scaling": ROPE_KINDS,
 }

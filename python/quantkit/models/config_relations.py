@@ -10,7 +10,7 @@ from ..forward.base import Config
 from ..settings import shown
 from .config_keys import KINDS
 
-__all__ = ["check_nested", "check_relations", "check_synonyms"]
+__all__ = ["LAYER_TYPES", "check_nested", "check_relations", "check_synonyms"]
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 WIDTHS = ("hidden_size", "n_embd", "n_embed", "d_model")
@@ -40,7 +40,7 @@ OUTER = (
 """Keys that count at the top level of a config that has a `text_config`."""
 LAYER_TYPES = (
     *("full_attention", "sliding_attention", "attention"),
-    "indexed_attention",
+    *("indexed_attention", "linear_attention"),
 )
 
 
@@ -87,11 +87,12 @@ def check_nested(config: Config) -> None:
             )
 
 
-def check_relations(config: Config) -> None:
+def check_relations(config: Config, layer_types: tuple[str, ...] = LAYER_TYPES) -> None:
     """Refuse a config whose sizes contradict each other.
 
     Args:
         config: a complete config, whose values are of the right kinds.
+        layer_types: the kinds of layers that the family has.
 
     Raises:
         CheckpointError: a size does not divide, exceeds or match another.
@@ -113,10 +114,10 @@ def check_relations(config: Config) -> None:
         _check_length(config, "layer_types", layers[1])
         _check_length(config, "no_rope_layers", layers[1], longer=True)
     for kind in config.get("layer_types") or ():
-        if kind not in LAYER_TYPES:
+        if kind not in layer_types:
             raise CheckpointError(
                 f"config.json: layer_types has {shown(kind)}; expected one of "
-                f"{', '.join(LAYER_TYPES)}"
+                f"{', '.join(layer_types)}"
             )
 
 

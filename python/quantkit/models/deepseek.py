@@ -201,7 +201,11 @@ class DeepseekV2(Family):
 class DeepseekV3(DeepseekV2):
     """The same architecture in GGUF; the config class has other defaults."""
 
-    hf_classes: ClassVar[tuple[str, ...]] = ("DeepseekV3ForCausalLM",)
+    hf_classes: ClassVar[tuple[str, ...]] = (
+        "DeepseekV3ForCausalLM",
+        "KimiK25ForConditionalGeneration",
+    )
+    foreign = ("vision_tower.", "mm_projector.")
     defaults: ClassVar = {
         "rms_norm_eps": 1e-6,
         "norm_topk_prob": True,

@@ -21,6 +21,7 @@ from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
 from .config_biases import check_biases
+from .config_relations import LAYER_TYPES
 from .rope_check import check_rotary
 from .tied_head import check_tied_head
 from .unknown_tensors import unknown_tensor
@@ -71,6 +72,7 @@ class Family:
             means as many as attention heads.
         assumed: config key -> the values that GGUF readers assume, because GGUF has no
             key for the setting; others are refused.
+        layer_types: the values that the config's `layer_types` may have.
         rope_types: the types of rope scaling that GGUF readers support; none if heads
             do not rotate.
         drops_tied_head: whether a stored head is left out if the config ties it.
@@ -94,6 +96,7 @@ class Family:
     hf_classes: ClassVar[tuple[str, ...]]
     defaults: ClassVar[Mapping[str, Any]] = {}
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
+    layer_types: ClassVar[tuple[str, ...]] = LAYER_TYPES
     rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "yarn", "dynamic")
     drops_tied_head: ClassVar[bool] = False
     rotates_partly: ClassVar[bool] = False
@@ -116,6 +119,15 @@ class Family:
         if whole.get("num_key_value_heads", 0) is None:
             whole["num_key_value_heads"] = required(whole, "num_attention_heads")
         return whole
+
+    def extended(self, config: Config, stored: Tensors) -> Config:
+        """The complete config, with what only the checkpoint's tensors tell.
+
+        Args:
+            config: a complete config.
+            stored: the checkpoint's tensors by name.
+        """
+        return config
 
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent for this architecture.
@@ -220,7 +232,8 @@ class Family:
         If the output head is tied and not stored, GGUF readers use the embedding.  A
         stored head is kept, as in llama.cpp.
         """
-        check_biases(config, stored)
+        own = [name for name in stored if not self._is_foreign(name)]
+        check_biases(config, own)
         is_tied = config.get("tie_word_embeddings", False)
         if is_tied and self.drops_tied_head:
             check_tied_head(stored)

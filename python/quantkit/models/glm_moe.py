@@ -21,8 +21,8 @@ from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from .config import head_size, required, text_fields
 from .family import DECODER_LAYER, SILU, Family
+from .glm import n_rotated
 from .next_predictors import PREDICTOR, n_blocks, predictor_fields
-from .rope_config import rope_parameters, rotated_size
 
 __all__ = ["MIXTURE", "Glm4Moe", "Glm4vMoe", "SolarOpen", "load_glm_experts"]
 
@@ -59,6 +59,7 @@ class Glm4Moe(Family):
         "first_k_dense_replace": 1,
         "norm_topk_prob": True,
         "num_nextn_predict_layers": 1,
+        "partial_rotary_factor": 0.5,
     }
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,
@@ -66,8 +67,6 @@ class Glm4Moe(Family):
         "topk_method": ("noaux_tc",),
     }
     rotates_partly = True
-    share: ClassVar[float] = 0.5
-    """The part of a head that rotates if the config does not tell."""
     renames: ClassVar = ((".e_score_correction_bias", ".e_score_correction.bias"),)
     inner: ClassVar = {
         **DECODER_LAYER,
@@ -90,9 +89,8 @@ class Glm4Moe(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        share = rope_parameters(config).get("partial_rotary_factor", self.share)
         counts = {
-            "rope.dimension_count": rotated_size(int(head_size(config) * share)),
+            "rope.dimension_count": n_rotated(config, head_size(config)),
             EXPERT_SIZE: required(config, "moe_intermediate_size"),
             "expert_shared_count": required(config, "n_shared_experts"),
         }
@@ -164,6 +162,6 @@ class SolarOpen(Glm4Moe):
         "head_dim": 128,
         "moe_intermediate_size": 1280,
         "first_k_dense_replace": None,
+        "partial_rotary_factor": 1.0,
     }
     assumed: ClassVar = {**Glm4Moe.assumed, "first_k_dense_replace": (0,)}
-    share = 1.0

@@ -8,36 +8,13 @@
  *
  * runs the inputs in files, then random ones for so long, and prints how many calls were made and
  * how many refused.  A fault ends it with a message and the input in hexadecimal. */
-#include "calls.h"
+#include "recurrent.h"
 
 #include <signal.h>
 #include <time.h>
 
-#define PICK(in, choices) choices[take_byte(in) % (sizeof(choices) / sizeof *(choices))]
-
-static unsigned long n_made, n_refused;
-
 /* The type numbers of GGUF, built in or not. */
 static int take_type(input *in) { return take_choice(in, 44); }
-
-/* A backend of this machine, on a machine that may lack a feature; now and then no backend. */
-static int take_backend(input *in, call *c)
-{
-    const uint8_t lacking = take_byte(in);
-    int usable[16], n = 0;
-    qk_disable_cpu_features(lacking % 2 ? (uint32_t)1 << lacking / 2 % 32 : 0);
-    for (int i = 0; i < qk_backend_count(); i++) {
-        if (qk_backend_usable(i)) {
-            usable[n++] = i;
-        }
-    }
-    const int choice = take_choice(in, n);
-    if (choice < 0 || choice >= n) {
-        c->is_wrong = 1;
-        return choice == n ? qk_backend_count() : choice;
-    }
-    return usable[choice];
-}
 
 /* Columns for rows of a type: mostly whole blocks.  Gives the bytes of a row. */
 static size_t take_columns(input *in, call *c, int type, wide *row_bytes)
@@ -53,13 +30,6 @@ static size_t take_columns(input *in, call *c, int type, wide *row_bytes)
     c->is_wrong |= n % size != 0;
     *row_bytes = (wide)(n / size) * bytes;
     return n;
-}
-
-static void done(call *c, qk_status status, qk_status refused)
-{
-    finish(c, status, refused);
-    n_refused += status != QK_OK;
-    n_made += status == QK_OK;
 }
 
 /* The bytes are those of the last backend, the definition. */
@@ -451,6 +421,11 @@ static void ask(input *in)
     (void)qk_matmul_workspace(number, NULL);
     (void)qk_attention_workspace(number, NULL, sizes);
     (void)qk_index_workspace(number, NULL, sizes);
+    (void)qk_recurrence_workspace(number, NULL, sizes);
+    (void)qk_recur(number, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+    (void)qk_scan_workspace(number, NULL, sizes);
+    (void)qk_selective_scan(number, NULL, NULL, NULL, NULL);
+    (void)qk_short_convolution(number, NULL, NULL, NULL);
     (void)qk_norm_rows(number, NULL, NULL, NULL);
     (void)qk_rotate(number, NULL, NULL, NULL);
     (void)qk_add_logits(number, NULL, NULL, NULL);
@@ -461,9 +436,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const tasks[])(input *) = {quantize, dequantize, multiply, multiply,
-                                             attend,   norm,       map,      rotate,
-                                             softmax,  lane_op,    ask,      index_scores};
+    static void (*const tasks[])(input *) = {
+        quantize, dequantize, multiply, multiply, attend, norm, map,         rotate,
+        softmax,  lane_op,    ask,      convolve, recur,  scan, index_scores};
     input in = {data, size};
     PICK(&in, tasks)(&in);
     return 0;

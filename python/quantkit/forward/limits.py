@@ -1,0 +1,60 @@
+"""SwiGLU between limits: large gates and values of a feed-forward part are cut."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from ..settings import number
+from . import ops
+from .base import F32
+from .facts import Facts
+from .feed_forward import Gated, Mixture
+from .layer import Part
+from .layers import Gating
+
+__all__ = ["EXPERT_LIMIT", "OTHER_LIMIT", "limit_of", "limited"]
+
+EXPERT_LIMIT, OTHER_LIMIT = "swiglu_clamp_exp", "swiglu_clamp_shexp"
+"""Keys of the limits in experts, and in shared experts and dense parts."""
+
+AT_LEAST_0 = number(0)
+SMALLEST = 1e-6
+"""A smaller limit means that there is none."""
+
+
+def limit_of(facts: Facts, key: str, layer: int) -> float | None:
+    """The limit of a layer; None: there is none."""
+    limit = facts.layer_number(key, layer, 0.0, AT_LEAST_0)
+    return limit if limit > SMALLEST else None
+
+
+def limited(part: Part, experts: float | None, other: float | None) -> Part:
+    """A part of SwiGLU between limits.
+
+    Args:
+        part: dense or a mixture of experts.
+        experts: the limit in experts.
+        other: that in the shared expert and in a dense part.
+    """
+    if isinstance(part, Gated):
+        return replace(part, gating=_gating(other))
+    if not isinstance(part, Mixture):
+        return part
+    return replace(
+        part,
+        experts=tuple(replace(e, gating=_gating(experts)) for e in part.experts),
+        shared=part.shared and limited(part.shared, None, other),
+    )
+
+
+def _gating(limit: float | None) -> Gating:
+    return ops.silu if limit is None else partial(_cut, limit=np.float32(limit))
+
+
+def _cut(gate: F32, up: F32, *, limit: np.float32) -> F32:
+    """min(silu(gate), limit) * up, with up cut to +-limit."""
+    y: F32 = np.minimum(ops.silu(gate), limit) * np.clip(up, -limit, limit)
+    return y
