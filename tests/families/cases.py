@@ -5,6 +5,7 @@ from __future__ import annotations
 from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
+from .deepseek_v4_cases import DEEPSEEK_V4S
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
@@ -93,6 +94,7 @@ CASES: tuple[Case, ...] = (
     *GPTS,
     *DEEPSEEKS,
     *MIMOS,
+    *DEEPSEEK_V4S,
     *MINIMAXES,
     *STEPS,
     *KIMIS,

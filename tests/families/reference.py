@@ -50,7 +50,7 @@ def transformers_checkpoint(
     written = json.loads((folder / "config.json").read_text())
     for path in folder.glob("*.safetensors*"):
         path.unlink()
-    write_checkpoint(folder, written, weights(shapes))
+    write_checkpoint(folder, written, case.prepare(weights(shapes)))
     model = cls.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     ).eval()

@@ -66,8 +66,8 @@ def checkpoint(case: Case, folder: Path, n_layers: int | None = None) -> Path:
     if n_layers is not None:
         config = without("layer_types")({**config, "num_hidden_layers": n_layers})
         shapes = _deepened(shapes, n_layers)
-    arrays = case.rename(weights(shapes))
-    return write_checkpoint(folder / "model", config, arrays)
+    arrays = case.rename(case.prepare(weights(shapes)))
+    return write_checkpoint(folder / "model", config, arrays, case.stored_as)
 
 
 def _deepened(shapes: dict[str, Any], n_layers: int) -> dict[str, Any]:

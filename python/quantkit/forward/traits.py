@@ -20,8 +20,8 @@ class Experts:
     Attributes:
         count: the number of experts in a layer.
         used: the number of experts chosen for each token.
-        gating: "softmax" over all experts, "softmax_of_chosen" over the chosen ones, or
-            "sigmoid" of each score.
+        gating: "softmax" over all experts, "softmax_of_chosen" over the chosen ones,
+            or "sigmoid" or "sqrt_softplus" of each score.
         normed: whether the weights of the chosen experts are normalized to sum to 1.
         scale: multiplies these weights.
         n_groups, groups_used: experts are chosen only from the best groups.
@@ -29,6 +29,8 @@ class Experts:
         shared_size: the width inside the shared expert, by layer; 0: there is none.
         shared_gate: whether a gate multiplies the shared expert's output.
         choice_bias: a bias of the scores that only chooses experts.
+        by_token: which layers have a table of the experts of each token.
+        n_tokens: the number of tokens, for these tables.
         bias: the biases of the router and of the experts.
         first: the first layer that has experts.
     """
@@ -44,6 +46,8 @@ class Experts:
     shared_size: Callable[[int], int] = field(default=lambda layer: 0)
     shared_gate: bool = False
     choice_bias: Presence = "none"
+    by_token: Callable[[int], bool] = field(default=lambda layer: False)
+    n_tokens: int = 0
     bias: Presence = "none"
     first: int = 0
 

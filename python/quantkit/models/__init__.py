@@ -22,6 +22,7 @@ from .cohere import Cohere
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
+from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
 from .ernie4_5 import Ernie45
 from .exaone4 import Exaone4
@@ -115,6 +116,7 @@ FAMILIES: tuple[Family, ...] = (
     DeepseekV2(),
     DeepseekV3(),
     DeepseekV32(),
+    DeepseekV4(),
     Glm4MoeLite(),
 )
 
