@@ -18,6 +18,7 @@ import pytest
 from quantkit.gguf.keys import string, uint32
 from quantkit.output.writing import write_model
 from quantkit.sources.checkpoint import CheckpointSource
+from quantkit.types import QuantType
 
 from .families.cases import CASES, Case
 from .families.stored import checkpoint, fixture, known_logits, logits_of
@@ -92,7 +93,10 @@ def bound(case: Case) -> float:
 
 
 def write_gguf(case: Case, folder: Path, out: Path) -> None:
-    """The file of a case, which has a number of tokens in place of a vocabulary."""
+    """The file of a case, which has a number of tokens in place of a vocabulary.
+
+    All in f32, since llama.cpp rounds activations to the precision of weights.
+    """
     source = CheckpointSource(checkpoint(case, folder, DEPTHS.get(case.name)), "f32")
     arch = source.model_fields["general.architecture"].value
     metadata = {
@@ -100,7 +104,10 @@ def write_gguf(case: Case, folder: Path, out: Path) -> None:
         f"{arch}.vocab_size": uint32(known_logits(case)[1].shape[1]),
         "tokenizer.ggml.model": string("no_vocab"),
     }
-    types = {name: tensor.type for name, tensor in source.tensors.items()}
+    types = {
+        name: tensor.type if tensor.type is QuantType.I32 else QuantType.F32
+        for name, tensor in source.tensors.items()
+    }
     write_model(source, types, out, metadata=metadata)
 
 

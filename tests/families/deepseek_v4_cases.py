@@ -35,7 +35,7 @@ SMALL = {
     "o_lora_rank": 20,
     "index_n_heads": 7,
     "index_head_dim": 128,
-    "index_topk": 9,
+    "index_topk": 11,
     "hc_sinkhorn_iters": 4,
     "swiglu_limit": 1.5,
     "vocab_size": 48,
