@@ -172,7 +172,8 @@ typedef enum qk_function {
     QK_SILU = 4,
     QK_GELU = 5,      /* with the error function */
     QK_GELU_TANH = 6, /* with a hyperbolic tangent */
-    QK_RELU = 7
+    QK_RELU = 7,
+    QK_SOFTPLUS = 8 /* log(1 + exp(x)) */
 } qk_function;
 
 /* out[i] = function(x[i]), times up[i] where up is not NULL: each [n]; out may be x or up. */

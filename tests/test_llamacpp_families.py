@@ -38,6 +38,8 @@ WITH_GELU = (
     "gemma",
     "gemma2",
     "gemma3",
+    "gemma3n",
+    "gemma4",
     "gpt2",
     "gptneox",
     "mpt",
@@ -70,6 +72,8 @@ DIFFERENT = {
 REFUSED = {
     # It does not load the biases.
     "ernie4.5": "wrong number of tensors",
+    # It has as many key heads as query heads.
+    "olmoe-grouped": "wrong shape",
 }
 """What it says of the cases that it cannot run."""
 

@@ -14,6 +14,7 @@ from quantkit._native import ENVIRONMENT_VARIABLE, Backend
 from quantkit._native.arguments import workspace
 from quantkit.errors import ShapeError
 from quantkit.forward import recurrent_ops as ops
+from quantkit.forward.recurrent_ops import l2_norm, softplus
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -76,9 +77,7 @@ def delta_inputs(
     n: int, heads: int, key_heads: int, key: int, value: int, decay: F32, seed: int = 0
 ) -> tuple[F32, F32, F32, F32, F32, float]:
     """Normed queries and keys, as models have them."""
-    q, k = (
-        ops.l2_norm(normal(n, key_heads, key, seed=seed + s), 1e-6) for s in range(2)
-    )
+    q, k = (l2_norm(normal(n, key_heads, key, seed=seed + s), 1e-6) for s in range(2))
     v, beta = normal(n, heads, value, seed=seed + 2), between(0, 1, n, heads, seed=seed)
     return q, k, v, decay, beta, key**-0.5
 
@@ -139,7 +138,7 @@ def space_inputs(
 ) -> tuple[F32, ...]:
     return (
         normal(n, heads, size),
-        ops.softplus(normal(n, heads, seed=1)),
+        softplus(normal(n, heads, seed=1)),
         -np.exp(normal(heads, seed=2)),
         normal(n, groups, states, seed=3),
         normal(n, groups, states, seed=4),
@@ -173,7 +172,7 @@ def scan_formula(x: F32, dt: F32, a: F32, b: F32, c: F32, d: F32) -> F64:
 def scan_inputs(n: int, channels: int, states: int) -> tuple[F32, ...]:
     return (
         normal(n, channels),
-        ops.softplus(normal(n, channels, seed=1)),
+        softplus(normal(n, channels, seed=1)),
         -np.exp(normal(channels, states, seed=2)),
         normal(n, states, seed=3),
         normal(n, states, seed=4),

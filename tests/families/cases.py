@@ -6,6 +6,7 @@ from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
 from .deepseek_v4_cases import DEEPSEEK_V4S
+from .gemma4_cases import GEMMA_4S
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
@@ -15,10 +16,13 @@ from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
 from .mimo_cases import MIMOS
 from .minimax_cases import MINIMAXES
+from .mistral_cases import MISTRALS
+from .moe_cases import MOES
 from .muse_cases import MUSES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .qwen_cases import QWEN_HYBRIDS
+from .qwen_vl_cases import QWEN_VLS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
 
@@ -82,14 +86,18 @@ CASES: tuple[Case, ...] = (
     *LLAMAS,
     *QWENS,
     *QWEN_HYBRIDS,
+    *QWEN_VLS,
+    *MISTRALS,
     *LLAMA_RELATIVES,
     *GEMMAS,
+    *GEMMA_4S,
     *PHIS,
     *COHERES,
     *OLMOS,
     *STABLELMS,
     *GLMS,
     *GLM_MOES,
+    *MOES,
     *MUSES,
     *GPTS,
     *DEEPSEEKS,

@@ -29,7 +29,7 @@ def _weight(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     values = rng.standard_normal(shape)
     if len(shape) < 2:
-        is_norm = "norm" in name or "ln_" in name
+        is_norm = any(part in name for part in ("norm", "ln_", "scal"))
         values = is_norm + 0.1 * values
     elif "embed" not in name and "wte" not in name:
         values /= shape[-1] ** 0.5

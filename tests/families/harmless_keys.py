@@ -18,11 +18,21 @@ BEYOND = "changes only texts beyond the context, like llama.cpp's converter says
 WINDOW = "readers use full attention; the class's documentation says so"
 WITH_WINDOW = "read with the other keys of windows; see test_config_keys.py"
 HEAD = "a stored head counts, whatever the flag; without one, it is read"
+IMAGES = "positions in images; in a text all are alike"
 LISTED = "layer_types counts"
 
 WINDOWS = dict.fromkeys(
     ["layer_types", "max_window_layers", "sliding_window", "use_sliding_window"],
     WITH_WINDOW,
+)
+MODALITIES = dict.fromkeys(
+    [
+        "image_token_id",
+        "video_token_id",
+        "vision_end_token_id",
+        "vision_start_token_id",
+    ],
+    "where images enter; texts have none",
 )
 HARMLESS = {
     "attention_bias": TENSORS,
@@ -45,8 +55,9 @@ HARMLESS = {
     "pretraining_tp": "the same product, cut into pieces",
     "resid_pdrop": TRAINING,
     "residual_dropout": TRAINING,
+    "rope_parameters.mrope_interleaved": IMAGES,
+    "rope_scaling.mrope_interleaved": IMAGES,
     "router_aux_loss_coef": TRAINING,
-    "rope_parameters.mrope_interleaved": "positions in images; in texts all are alike",
     "router_jitter_noise": TRAINING,
     "tie_word_embeddings": HEAD,
     "transformers_version": LABEL,
@@ -96,6 +107,10 @@ HARMLESS_OF = {
     },
     "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
     "Glm4MoeLiteForCausalLM": {"qk_head_dim": DERIVED},
+    "Gemma4ForCausalLM": {
+        "attention_k_eq_v": "the stored tensors say it",
+        "vocab_size_per_layer_input": TOKENIZER,
+    },
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",
     },
@@ -104,6 +119,10 @@ HARMLESS_OF = {
     },
     "HunYuanDenseV1ForCausalLM": {
         "num_experts": "the class is dense",
+        "rope_scaling.factor": "with alpha, it is not read",
+    },
+    "HunYuanMoEV1ForCausalLM": {
+        "sep_token_id": TOKENIZER,
         "rope_scaling.factor": "with alpha, it is not read",
     },
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
@@ -149,6 +168,8 @@ HARMLESS_OF = {
         ),
         "shared_moe_mode": "for a shared expert, and there is none",
     },
+    "Ministral3ForCausalLM": {"sliding_window": WINDOW},
+    "Mistral3ForConditionalGeneration": {"sliding_window": WINDOW},
     "MistralForCausalLM": {"sliding_window": WINDOW},
     "MixtralForCausalLM": {"sliding_window": WINDOW},
     "QWenLMHeadModel": {
@@ -159,10 +180,20 @@ HARMLESS_OF = {
     },
     "Qwen2ForCausalLM": WINDOWS,
     "Qwen2MoeForCausalLM": WINDOWS,
+    "Qwen2VLForConditionalGeneration": {
+        **dict.fromkeys(
+            ["max_window_layers", "sliding_window", "use_sliding_window"], WITH_WINDOW
+        ),
+        **MODALITIES,
+    },
+    "Qwen2_5OmniModel": WINDOWS,
+    "Qwen2_5_VLForConditionalGeneration": WINDOWS,
     "Qwen3ForCausalLM": WINDOWS,
     "Qwen3MoeForCausalLM": dict.fromkeys(
         ["sliding_window", "use_sliding_window"], WITH_WINDOW
     ),
+    "Qwen3OmniMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
+    "Qwen3VLMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
     "SmolLM3ForCausalLM": {
         "layer_types": WITH_WINDOW,
         "no_rope_layer_interval": "no_rope_layers counts",

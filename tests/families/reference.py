@@ -85,7 +85,8 @@ def llamacpp_gguf(
         # as with its option --no-nextn; otherwise it stops without such layers
         cls.no_mtp = not _predicts_further(folder)
     model = cls(folder, types[outtype], out, hparams=hparams)
-    model.set_vocab = lambda: None
+    for part in {model, getattr(model, "impl", model)}:  # Mistral 3 has another inside
+        part.set_vocab = lambda: None
     if cls.__name__ in REPAIRS:
         REPAIRS[cls.__name__](model)
     model.write()

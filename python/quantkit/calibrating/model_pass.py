@@ -157,7 +157,8 @@ class ModelPass:
                 return streams
             self.store.discard()
         if self.n_streams > 1:
-            self._round([EMBEDDING], (), self._solver())
+            lookups = [name for name in self.types if name.endswith(EMBEDDING)]
+            self._round(lookups, (), self._solver())
         for stream in streams:
             self._embed(stream)
         return streams

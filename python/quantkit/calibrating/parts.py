@@ -30,12 +30,13 @@ __all__ = ["Solver", "router_of"]
 PRIOR_TOKENS = 0.25
 """The prior of an expert's sum counts as so many tokens for each of its inputs."""
 
-EXPERTS = "_exps.weight"
+EXPERTS, ROUTER = "_exps.weight", "ffn_gate_inp.weight"
+OWN_NORM = "pre_ffw_norm_2.weight"
 
 
 def router_of(tensor: str) -> str:
     """The name of the matrix that reads all that a layer's experts read."""
-    return f"{tensor.rpartition('.ffn_')[0]}.ffn_gate_inp.weight"
+    return f"{tensor.rpartition('.ffn_')[0]}.{ROUTER}"
 
 
 @dataclass(eq=False)
@@ -127,13 +128,16 @@ class Solver:
         """What an expert's sum is shrunk toward: its layer's, or its diagonal.
 
         Experts have different inner widths, so the sum of all of them says nothing
-        about the inputs of `ffn_down_exps`.
+        about the inputs of `ffn_down_exps`.  Neither does the router's if experts have
+        a norm of their own.
         """
         if not part.tensor.endswith(EXPERTS):
             return None
         sums = site.sums
         name = router_of(part.tensor)
         router = gathered.of(self.weights.parts(name)[0])
+        if f"{name.removesuffix(ROUTER)}{OWN_NORM}" in self.tensors:
+            router = None
         if router is None or router.sums.n_cols != sums.n_cols or "down" in part.tensor:
             mean = np.diag(sums.squares.diagonal()) / sums.n_tokens
         else:

@@ -57,9 +57,9 @@ class Attended:
 
     def _seen(self, distance: NDArray[np.intp], kv_head: int) -> NDArray[np.bool_]:
         """Which keys each query sees."""
-        seen = (distance >= 0) & (distance < (self.window or len(self.k)))
-        if self.mask is not None:
-            seen = self.mask[kv_head if len(self.mask) > 1 else 0]
+        if self.mask is None:
+            return (distance >= 0) & (distance < (self.window or len(self.k)))
+        seen: NDArray[np.bool_] = self.mask[kv_head if len(self.mask) > 1 else 0]
         return seen
 
 

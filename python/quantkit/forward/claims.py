@@ -113,12 +113,15 @@ class Claims:
         """
         if presence == "none":
             return None
-        if presence == "optional":
-            if match := LAYER.fullmatch(name):
-                self.optional.setdefault(match["part"], {})[name] = name in self
-            if name not in self:
-                return None
+        if presence == "optional" and not self.has(name):
+            return None
         return self.vector(name, *shape)
+
+    def has(self, name: str) -> bool:
+        """Whether there is an optional tensor; the layers asked about are alike."""
+        if match := LAYER.fullmatch(name):
+            self.optional.setdefault(match["part"], {})[name] = name in self
+        return name in self
 
     def refuse_unlike_layers(self) -> None:
         """Refuse a model whose layers do not all have the same optional tensors.

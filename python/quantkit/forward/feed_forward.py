@@ -17,7 +17,15 @@ from .layers import Activation, Gating, Linear, activation_named, gating_named
 from .sizes import Size
 from .traits import Experts, Traits
 
-__all__ = ["Gated", "Mixture", "Plain", "load_feed_forward"]
+__all__ = [
+    "Gated",
+    "Joint",
+    "Mixture",
+    "Plain",
+    "load_dense",
+    "load_feed_forward",
+    "load_mixture",
+]
 
 
 Part = Callable[[F32], F32]
@@ -53,6 +61,22 @@ class Gated:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """Like `Gated`, with gate and up in one matrix: gate's rows first."""
+
+    gate_up: Linear
+    down: Linear
+    gating: Gating
+
+    def __call__(self, x: F32 | Activations) -> F32:
+        """Normalized x [n, width] -> [n, width]."""
+        shared = Activations.of(x)
+        halves = np.split(self.gate_up(shared), 2, axis=1)
+        inside = self.gating(*map(np.ascontiguousarray, halves))
+        return self.down(Activations(inside, shared.tokens))
+
+
+@dataclass(frozen=True)
 class Mixture:
     """A mixture of experts, with an optional shared expert for all tokens.
 
@@ -68,7 +92,7 @@ class Mixture:
 
     router: Linear
     how: Experts
-    experts: tuple[Gated, ...]
+    experts: tuple[Gated | Joint, ...]
     choice_bias: F32 | None = None
     table: F32 | None = None
     shared: Part | None = None
@@ -76,7 +100,11 @@ class Mixture:
 
     def __call__(self, x: F32, tokens: NDArray[np.intp] | None = None) -> F32:
         """Normalized x [n, width] -> [n, width]; a `table` needs the tokens [n]."""
-        chosen, share = self._chosen(self.router(x), tokens)
+        return self.mixed(x, self.router(x), tokens)
+
+    def mixed(self, x: F32, scores: F32, tokens: NDArray[np.intp] | None = None) -> F32:
+        """Normalized x [n, width] and the experts' scores [n, count] -> [n, width]."""
+        chosen, share = self._chosen(scores, tokens)
         y = np.zeros_like(x)
         for number in np.unique(chosen):
             token, place = np.nonzero(chosen == number)
@@ -160,7 +188,13 @@ def load_feed_forward(
     """The feed-forward part of layer `number`."""
     at, experts = f"blk.{number}.ffn", traits.experts
     if experts is not None and number >= experts.first:
-        return _load_mixture(claims, at, facts.width, number, traits, experts)
+        return load_mixture(claims, at, facts.width, number, traits, experts)
+    return load_dense(facts, claims, number, traits)
+
+
+def load_dense(facts: Facts, claims: Claims, number: int, traits: Traits) -> Part:
+    """The feed-forward part of layer `number`, without experts."""
+    at = f"blk.{number}.ffn"
     inner = facts.inner_size(number) // traits.layout.inner_divisor
     bias = traits.layout.feed_forward_bias
     return _load_one(claims, at, "", (facts.width, inner), traits, bias)
@@ -189,17 +223,19 @@ def _load_one(
     return Gated(gate, up, down, gating_named(traits.activation))
 
 
-def _load_mixture(
-    claims: Claims, at: str, width: Size, number: int, traits: Traits, how: Experts
+def load_mixture(
+    claims: Claims,
+    at: str,
+    width: Size,
+    number: int,
+    traits: Traits,
+    how: Experts,
+    router: Linear | None = None,
 ) -> Mixture:
-    inner, by_token = how.size(number), how.by_token(number)
-    shapes = {"gate": (inner, width), "up": (inner, width), "down": (width, inner)}
-    gate, up, down = (
-        _experts(claims, f"{at}_{part}_exps", how, *shape)
-        for part, shape in shapes.items()
-    )
-    gating = gating_named(traits.activation)
-    router = Linear.of(claims, f"{at}_gate_inp", how.count, width, how.bias)
+    """The mixture of experts of layer `number`, whose names start with `at`."""
+    by_token = how.by_token(number)
+    if router is None:
+        router = Linear.of(claims, f"{at}_gate_inp", how.count, width, how.bias)
     shared = shared_gate = None
     if shared_size := how.shared_size(number):
         shared = _load_one(claims, at, "_shexp", (width, shared_size), traits)
@@ -208,7 +244,7 @@ def _load_mixture(
     return Mixture(
         router=router,
         how=how,
-        experts=tuple(Gated(gate[i], up[i], down[i], gating) for i in range(how.count)),
+        experts=_load_experts(claims, at, width, number, traits, how),
         choice_bias=None
         if by_token
         else claims.maybe(how.choice_bias, f"blk.{number}.exp_probs_b.bias", how.count),
@@ -230,6 +266,23 @@ def _table(claims: Claims, name: str, how: Experts) -> F32:
             f"tensor {name!r} has numbers beyond those of {int(how.count)} experts"
         )
     return table.reshape(how.n_tokens, how.used)
+
+
+def _load_experts(
+    claims: Claims, at: str, width: Size, number: int, traits: Traits, how: Experts
+) -> tuple[Gated | Joint, ...]:
+    """The feed-forward part of each expert."""
+    inner, gating = how.size(number), gating_named(traits.activation)
+
+    def stack(part: str, n_rows: int, n_cols: int) -> list[Linear]:
+        return _experts(claims, f"{at}_{part}_exps", how, n_rows, n_cols)
+
+    down = stack("down", width, inner)
+    if how.joint and f"{at}_gate_up_exps.weight" in claims:
+        pairs = zip(stack("gate_up", 2 * inner, width), down, strict=True)
+        return tuple(Joint(*pair, gating) for pair in pairs)
+    gate, up = stack("gate", inner, width), stack("up", inner, width)
+    return tuple(Gated(gate[i], up[i], down[i], gating) for i in range(how.count))
 
 
 def _experts(

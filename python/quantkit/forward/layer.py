@@ -94,7 +94,7 @@ class Sequential:
         """See `Layer.steps`."""
         if self.parallel:
             return (self._both,)
-        parts = (self.mixer, self._mixed), (self.feed_forward, self._fed_forward)
+        parts = (self.mixer, self._mixed), (self.feed_forward, self.fed_forward)
         return tuple(step for part, step in parts if part is not None)
 
     @property
@@ -107,6 +107,20 @@ class Sequential:
         """The layer for rows that are sequences of one token each."""
         return replace(self, mixer=self.mixer and self.mixer.alone())
 
+    def before_mixing(self, x: F32) -> F32:
+        """The input of the mixer, from hidden states [n, width]."""
+        return normed(x, self.mixer_norm)
+
+    def after_mixing(self, x: F32, y: F32) -> F32:
+        """Hidden states, from those before mixing and the mixer's output."""
+        return x + self._scaled(normed(y, self.mixer_out_norm))
+
+    def fed_forward(self, x: F32) -> F32:
+        """Hidden states [n, width] after the feed-forward part."""
+        assert self.feed_forward is not None
+        y = self.feed_forward(normed(x, self.feed_forward_norm))
+        return x + self._scaled(normed(y, self.feed_forward_out_norm))
+
     def _both(self, x: F32) -> F32:
         assert self.mixer is not None
         assert self.feed_forward is not None
@@ -117,13 +131,7 @@ class Sequential:
 
     def _mixed(self, x: F32) -> F32:
         assert self.mixer is not None
-        y = self.mixer(normed(x, self.mixer_norm))
-        return x + self._scaled(normed(y, self.mixer_out_norm))
-
-    def _fed_forward(self, x: F32) -> F32:
-        assert self.feed_forward is not None
-        y = self.feed_forward(normed(x, self.feed_forward_norm))
-        return x + self._scaled(normed(y, self.feed_forward_out_norm))
+        return self.after_mixing(x, self.mixer(self.before_mixing(x)))
 
     def _scaled(self, x: F32) -> F32:
         return x if self.residual_scale == 1 else x * np.float32(self.residual_scale)

@@ -33,6 +33,7 @@ class Layout:
             are two norms.
         output_norms: norms after attention and feed-forward.
         embedding_norm: a norm after the token embedding.
+        final_norm, final_norm_name: the norm after the last layer, and its name.
         positions: a position embedding.
         head: the output head; if a model has none, it uses the token embedding.
         head_bias: the bias of the head.
@@ -59,6 +60,8 @@ class Layout:
     second_norm: Presence = "none"
     output_norms: Presence = "none"
     embedding_norm: Presence = "none"
+    final_norm: Presence = "required"
+    final_norm_name: str = "output_norm"
     positions: Presence = "none"
     head: Presence = "optional"
     head_bias: Presence = "none"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .._native import active_backend, recur
+from .._native import Function, activate, active_backend, recur
 from .._native import selective_scan as native_selective_scan
 from .._native import short_convolution as native_short_convolution
+from .ops import rms_norm
 
 __all__ = [
     "gated_delta",
@@ -120,15 +121,16 @@ def state_space(x: F32, dt: F32, a: F32, b: F32, c: F32, d: F32) -> F32:
 
 
 def l2_norm(x: F32, epsilon: float) -> F32:
-    """x [..., size] over its norm, sqrt(sum of squares + epsilon)."""
-    squares = np.square(x).sum(-1, keepdims=True, dtype=np.float32)
-    y: F32 = x / np.sqrt(squares + np.float32(epsilon))
-    return y
+    """x [..., width] over its length, sqrt(sum of squares + epsilon)."""
+    width = x.shape[-1]
+    return rms_norm(x, np.full(width, width**-0.5, np.float32), epsilon / width)
 
 
 def softplus(x: F32) -> F32:
-    """log(1 + exp(x)), of each item."""
-    y: F32 = np.logaddexp(x, np.float32(0))
+    """log(1 + exp(x)) of each item."""
+    x = _contiguous(x)
+    y = np.empty_like(x)
+    activate(Function.SOFTPLUS, x, None, y, active_backend())
     return y
 
 

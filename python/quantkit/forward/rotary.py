@@ -31,6 +31,7 @@ DEFAULT_BASE = 10000.0
 """The base of the angles if the metadata has none."""
 
 BASE_KEY, WINDOW_BASE_KEY = "rope.freq_base", "rope.freq_base_swa"
+SIZE_KEY, WINDOW_SIZE_KEY = "rope.dimension_count", "rope.dimension_count_swa"
 SCALING, ORIGINAL = "rope.scaling.type", "rope.scaling.original_context_length"
 KINDS = ("none", "linear", "yarn", "longrope")
 LENGTHS = ("short", "long")
@@ -120,7 +121,13 @@ class Rotary:
         return cls(_checked(facts, frequencies), magnitude)
 
     @classmethod
-    def local(cls, facts: Facts, claims: Claims, base: float | None = None) -> Rotary:
+    def local(
+        cls,
+        facts: Facts,
+        claims: Claims,
+        base: float | None = None,
+        head_size: Size | None = None,
+    ) -> Rotary:
         """The angles of sliding-window layers, which have no scaling.
 
         Args:
@@ -128,8 +135,13 @@ class Rotary:
             claims: the tensors.
             base: the base if the metadata has none for these layers; None: that of the
                 other layers.
+            head_size: the size of a head in these layers, if it differs.
         """
-        n_turned = _bounded(facts, claims)
+        if head_size is None:
+            n_turned = _bounded(facts, claims)
+        else:
+            n_turned = rotated_size(facts, head_size, WINDOW_SIZE_KEY)
+            claims.refuse_larger(n_turned)
         if base is None:
             base = facts.number(BASE_KEY, DEFAULT_BASE, BASE)
         base = facts.number(WINDOW_BASE_KEY, base, BASE)
@@ -159,14 +171,19 @@ class Rotary:
         return turns
 
 
-def rotated_size(facts: Facts, head_size: Size) -> Size:
+def rotated_size(facts: Facts, head_size: Size, key: str = SIZE_KEY) -> Size:
     """The number of components of a head that rotate.
+
+    Args:
+        facts: the metadata.
+        head_size: the size of the head.
+        key: the key of that number; all of the head without it.
 
     Raises:
         FormatError: they are more than the head has, or do not form pairs, or are
             fewer than the head has where the architecture rotates all of it.
     """
-    size = facts.size("rope.dimension_count", facts.key_size)
+    size = facts.size(key, facts.key_size if key == SIZE_KEY else head_size)
     if size > head_size or size % 2:
         raise FormatError(
             f"{size.follows[0]} is {int(size)}; expected an even number up to the size "

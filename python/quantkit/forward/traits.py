@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .claims import Presence
+from .facts import Facts
 from .layout import Layout
 from .rotary import Rotary
 from .sizes import Size
+from .temperature import Temperature
 
 __all__ = ["Experts", "Traits", "nowhere"]
 
@@ -29,6 +31,7 @@ class Experts:
         shared_size: the width inside the shared expert, by layer; 0: there is none.
         shared_gate: whether a gate multiplies the shared expert's output.
         choice_bias: a bias of the scores that only chooses experts.
+        joint: whether gate and up may be in one tensor, gate's rows first.
         by_token: which layers have a table of the experts of each token.
         n_tokens: the number of tokens, for these tables.
         bias: the biases of the router and of the experts.
@@ -46,6 +49,7 @@ class Experts:
     shared_size: Callable[[int], int] = field(default=lambda layer: 0)
     shared_gate: bool = False
     choice_bias: Presence = "none"
+    joint: bool = False
     by_token: Callable[[int], bool] = field(default=lambda layer: False)
     n_tokens: int = 0
     bias: Presence = "none"
@@ -54,6 +58,10 @@ class Experts:
 
 def _everywhere(layer: int) -> bool:
     return True
+
+
+def _head_sizes(facts: Facts, layer: int) -> tuple[Size, Size]:
+    return facts.key_size, facts.value_size
 
 
 def nowhere(layer: int) -> bool:
@@ -81,8 +89,15 @@ class Traits:
         rotates: which layers rotate.
         interleaved: which components rotate together; see `ops.turn`.
         norm_after_rotary: queries and keys are normalized after the rotation.
+        values_are_keys: in which layers the matrix of keys gives the values, too, if
+            there is none of values.
+        values_normed: each head's values are normalized, without weights.
+        head_sizes: the sizes of a layer's key heads and value heads.
+        shares_keys: which layers use the keys and values of an earlier one.
         window: the number of keys that a query sees in sliding-window layers.
         windowed: which layers have a sliding window.
+        temperature: makes queries grow with their position; None: they do not.
+        tempers: in which layers they do.
         attention_scale: multiplies the scores; None: 1 / sqrt(head size).
         attention_cap: soft cap of the scores.
         value_scale: multiplies the values.
@@ -109,8 +124,14 @@ class Traits:
     rotates: Callable[[int], bool] = field(default=_everywhere)
     interleaved: bool = False
     norm_after_rotary: bool = False
+    values_are_keys: Callable[[int], bool] = field(default=nowhere)
+    values_normed: bool = False
+    head_sizes: Callable[[Facts, int], tuple[Size, Size]] = field(default=_head_sizes)
+    shares_keys: Callable[[int], bool] = field(default=nowhere)
     window: int | None = None
     windowed: Callable[[int], bool] = field(default=nowhere)
+    temperature: Temperature | None = None
+    tempers: Callable[[int], bool] = field(default=_everywhere)
     attention_scale: float | None = None
     attention_cap: float | None = None
     value_scale: float = 1.0
@@ -127,6 +148,10 @@ class Traits:
     def window_of(self, layer: int) -> int | None:
         """How many keys a query of the layer sees; None: all up to its own."""
         return self.window if self.windowed(layer) else None
+
+    def temperature_of(self, layer: int) -> Temperature | None:
+        """What makes the layer's queries grow; None: nothing."""
+        return self.temperature if self.tempers(layer) else None
 
     def rotary_of(self, layer: int) -> Rotary | None:
         """The angles of the layer; None: it does not rotate."""

@@ -35,6 +35,16 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 }
 """Key -> the value that changes nothing, by the other metadata."""
 
+READ_IN = {
+    "gemma4": (
+        "attention.key_length_swa",
+        "attention.value_length_swa",
+        "rope.dimension_count_swa",
+    ),
+    "mistral3": ("attention.temperature_scale",),
+}
+"""Architecture -> keys of `NEUTRAL` that its family reads."""
+
 HARMLESS = {
     "attention.temperature_length": "without effect if `temperature_scale` is 0",
     "classifier.output_labels": "for the head of a classifier",
@@ -46,6 +56,7 @@ HARMLESS = {
     "expert_group_count": "without effect in families without experts",
     "expert_group_used_count": "without effect in families without experts",
     "expert_used_count": "without effect in families without experts",
+    "n_deepstack_layers": "where images enter; texts have none",
     "pooling_type": "for the outputs of embedding models",
     "rope.dimension_sections": "positions in images; in a text all are alike",
     "rope.scaling.finetuned": "information, except in Granite, which reads it",
@@ -86,11 +97,15 @@ HARMLESS_IN = {
     "gpt-oss": NO_DENSE_PART,
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
+    "hunyuan-moe": {
+        "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
+    },
     "minimax-m2": NO_DENSE_PART,
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,
     "qwen35moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,
+    "qwen3vlmoe": NO_DENSE_PART,
     "qwen3next": NO_DENSE_PART,
 }
 """Architecture -> the same for this architecture only."""
@@ -107,7 +122,7 @@ def refuse_unread_settings(facts: Facts) -> None:
     """
     for key, neutral in NEUTRAL.items():
         field = facts.metadata.get(facts.key(key))
-        if field is None:
+        if field is None or key in READ_IN.get(facts.name, ()):
             continue
         expected = neutral(facts)
         if field.type is ValueType.ARRAY or field.value != expected:

@@ -54,6 +54,8 @@ F32 = NDArray[np.float32]
 DEFAULT_ACTIVATIONS: Final = "i16"
 """How exactly perplexity holds activations: exact for this purpose."""
 
+ROUTER = ".ffn_gate_inp.weight"
+
 ACTIVATIONS = {"i16": Precision.I16, "q8": Precision.Q8, "f32": Precision.F32}
 """The precision of activations by option value."""
 
@@ -238,7 +240,8 @@ def with_scale(
 ) -> TypedMatrix:
     """A matrix with the scale that stands beside it, as llama.cpp writes it for NVFP4.
 
-    One number for all of it, or one for each of the matrices that it stacks.
+    One number for all of it, or one for each of the matrices that it stacks.  The scale
+    of Gemma 4's router is another thing: it multiplies the inputs.
 
     Args:
         name: the name of the matrix.
@@ -255,6 +258,8 @@ def with_scale(
         MemoryWeights({name: read(scale_name)}).vector(name),
         len(matrix.data),
     )
+    if name.endswith(ROUTER) and len(numbers) == matrix.n_cols:
+        return matrix
     if not len(numbers) or n_rows % len(numbers):
         raise FormatError(
             f"tensor {scale_name!r} has {len(numbers)} numbers, which the {n_rows} "

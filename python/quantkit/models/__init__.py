@@ -25,10 +25,12 @@ from .deepseek import DeepseekV2, DeepseekV3
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
 from .ernie4_5 import Ernie45
+from .ernie_moe import Ernie45Moe
 from .exaone4 import Exaone4
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
+from .gemma4 import Gemma4
 from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
 from .glm_latent import Glm4MoeLite
 from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
@@ -37,19 +39,25 @@ from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
 from .hunyuan import HunYuanDense
+from .hunyuan_moe import HunYuanMoe
 from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
+from .llava import Llava
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minimax import MiniMaxM2
+from .mistral3 import Mistral3
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
 from .olmo import Olmo, Olmo2, Olmo3
+from .olmoe import Olmoe
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen_moe import Qwen2Moe, Qwen3Moe
 from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
+from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
+from .seed_oss import SeedOss
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
@@ -67,6 +75,8 @@ __all__ = [
 FAMILIES: tuple[Family, ...] = (
     Llama(),
     Mixtral(),
+    Llava(),
+    Mistral3(),
     Qwen(),
     Qwen2(),
     Qwen3(),
@@ -75,23 +85,33 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3Next(),
     Qwen35(),
     Qwen35Moe(),
+    Qwen2VL(),
+    Qwen2Omni(),
+    Qwen3VL(),
+    Qwen3VLMoe(),
+    Qwen3OmniMoe(),
     SmolLM3(),
     Granite(),
     MiniCPM(),
     InternLM2(),
     Baichuan(),
     Ernie45(),
+    Ernie45Moe(),
     Exaone4(),
     HunYuanDense(),
+    HunYuanMoe(),
     Gemma(),
     Gemma2(),
     Gemma3(),
+    Gemma4(),
     StableLm(),
     Phi(),
     Phi3(),
     Olmo(),
     Olmo2(),
     Olmo3(),
+    Olmoe(),
+    SeedOss(),
     Glm(),
     ChatGlm(),
     Glm4(),
@@ -144,17 +164,26 @@ def family_for_config(config: Config) -> Family:
         UnsupportedModelError: no family has that class.
     """
     classes = config.get("architectures") or ()
+    kind = str(config.get("model_type") or "")
     for name in classes:
         if name in BY_CLASS:
-            kind = str(config.get("model_type") or "")
-            if BY_TYPE.get(_type_of(kind), BY_CLASS[name]).name != BY_CLASS[name].name:
+            family = _of_class(name, kind)
+            if kind in family.model_types:
+                return family
+            if BY_TYPE.get(_type_of(kind), family).name != family.name:
                 raise CheckpointError(
                     f"config.json names the architecture {name!r}, but its model_type "
                     f"is {shown(kind)}, by which transformers would load another "
                     "model; correct the one that is wrong"
                 )
-            return BY_CLASS[name]
+            return family
     raise _unknown_class(", ".join(map(str, classes)) or "(none)")
+
+
+def _of_class(name: str, kind: str) -> Family:
+    """The family of a class, if it has several that of the model type `kind`."""
+    of_kind = (f for f in FAMILIES if name in f.hf_classes and kind in f.model_types)
+    return next(of_kind, BY_CLASS[name])
 
 
 def _unknown_class(given: str) -> UnsupportedModelError:

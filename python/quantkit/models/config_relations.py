@@ -33,11 +33,14 @@ SYNONYMS = (
     ("scoring_func", "score_func", "score_function", "expert_selection_fn"),
 )
 OUTER = (
-    *("architectures", "model_type", "text_config", "quantization_config"),
+    *("architectures", "model_type", "quantization_config"),
+    *("text_config", "vision_config"),
     *("tie_word_embeddings", "vocab_size", "padded_vocab_size"),
     *("bos_token_id", "eos_token_id", "pad_token_id"),
 )
 """Keys that count at the top level of a config that has a `text_config`."""
+FOR_ALL_LAYERS = ("moe_intermediate_size", "moe_topk", "num_shared_expert")
+"""Keys that some classes have with a value for each layer; those settle on one."""
 LAYER_TYPES = (
     *("full_attention", "sliding_attention", "attention"),
     *("indexed_attention", "linear_attention"),
@@ -113,6 +116,12 @@ def check_relations(config: Config, layer_types: tuple[str, ...] = LAYER_TYPES) 
     if layers is not None:
         _check_length(config, "layer_types", layers[1])
         _check_length(config, "no_rope_layers", layers[1], longer=True)
+    for key in FOR_ALL_LAYERS:
+        if isinstance(config.get(key), list):
+            raise CheckpointError(
+                f"config.json: {key} is {shown(config[key])}; expected one number for "
+                "all layers"
+            )
     for kind in config.get("layer_types") or ():
         if kind not in layer_types:
             raise CheckpointError(

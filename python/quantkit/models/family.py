@@ -23,11 +23,21 @@ from ..types import QuantType
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
 from .config_biases import check_biases
 from .config_relations import LAYER_TYPES
+from .other_parts import has_other_parts, is_other_part
 from .rope_check import check_rotary
 from .tied_head import check_tied_head
 from .unknown_tensors import unknown_tensor
 
-__all__ = ["DECODER_LAYER", "DECODER_TENSORS", "SILU", "Family", "Named", "Tensors"]
+__all__ = [
+    "DECODER_LAYER",
+    "DECODER_TENSORS",
+    "EXPERT_MATRICES",
+    "SHARED_EXPERTS",
+    "SILU",
+    "Family",
+    "Named",
+    "Tensors",
+]
 
 Tensors = Mapping[str, LazyTensor]
 Named = tuple[str, LazyTensor]
@@ -51,6 +61,17 @@ DECODER_LAYER = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+EXPERT_MATRICES = {
+    "down_proj": "ffn_down_exps",
+    "gate_proj": "ffn_gate_exps",
+    "up_proj": "ffn_up_exps",
+}
+"""The matrices of experts, in the order of llama.cpp's converter."""
+SHARED_EXPERTS = {
+    "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_experts.up_proj": "ffn_up_shexp",
+    "mlp.shared_experts.down_proj": "ffn_down_shexp",
+}
 # Old checkpoints store these tensors, which can be computed from the config.
 COMPUTED = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
 WRAPPED = (("language_model.", ""),)
@@ -67,6 +88,8 @@ class Family:
     Attributes:
         name: `general.architecture`, such as "llama".
         hf_classes: the `architectures` entries of Hugging Face configs for this family.
+        model_types: the values of `model_type`, or of that of `text_config`, by which
+            families with the same class are told apart; empty: any.
         defaults: the config class's values for keys that config.json lacks.
             `default_theta` is the rotary base; None if transformers has no such class,
             because llama.cpp then writes no base.  A `num_key_value_heads` of None
@@ -99,6 +122,7 @@ class Family:
 
     name: ClassVar[str]
     hf_classes: ClassVar[tuple[str, ...]]
+    model_types: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[Mapping[str, Any]] = {}
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
     layer_types: ClassVar[tuple[str, ...]] = LAYER_TYPES
@@ -207,7 +231,7 @@ class Family:
         """
         mixtures: dict[str, dict[str, LazyTensor]] = {}
         for source, tensor in stored.items():
-            if source.endswith(self.skipped) or self._is_foreign(source):
+            if source.endswith(self.skipped) or self._is_foreign(source, config):
                 continue
             for old, new in (*WRAPPED, *self.renames):
                 source = source.replace(old, new)
@@ -239,7 +263,7 @@ class Family:
         If the output head is tied and not stored, GGUF readers use the embedding.  A
         stored head is kept, as in llama.cpp.
         """
-        own = [name for name in stored if not self._is_foreign(name)]
+        own = [name for name in stored if not self._is_foreign(name, config)]
         check_biases(config, own)
         is_tied = config.get("tie_word_embeddings", False)
         if is_tied and self.drops_tied_head:
@@ -305,7 +329,9 @@ class Family:
             f"them: {self.not_run}"
         )
 
-    def _is_foreign(self, source: str) -> bool:
+    def _is_foreign(self, source: str, config: Config) -> bool:
+        if has_other_parts(config) and is_other_part(source):
+            return True
         return any(part in source for part in self.foreign)
 
     def _expert(self, module: str) -> re.Match[str] | None:

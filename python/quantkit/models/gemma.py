@@ -76,6 +76,8 @@ class Gemma(Family):
         "use_bidirectional_attention": (False,),
     }
     layout: ClassVar[Layout] = Layout(head="none")
+    norm_shift: ClassVar[float] = 1.0
+    """What is added to the weights of norms."""
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -95,9 +97,9 @@ class Gemma(Family):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor; one is added to norm weights."""
-        if source.endswith("norm.weight"):
-            tensor = plus(tensor, 1.0)
+        """The GGUF tensor of a checkpoint tensor; see `norm_shift`."""
+        if self.norm_shift and source.endswith("norm.weight"):
+            tensor = plus(tensor, self.norm_shift)
         yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, claims: Claims) -> Model:

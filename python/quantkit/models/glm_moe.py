@@ -20,7 +20,7 @@ from ..forward.sizes import Size
 from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from .config import head_size, required, text_fields
-from .family import DECODER_LAYER, SILU, Family
+from .family import DECODER_LAYER, EXPERT_MATRICES, SHARED_EXPERTS, SILU, Family
 from .glm import n_rotated
 from .next_predictors import PREDICTOR, n_blocks, predictor_fields
 
@@ -29,9 +29,7 @@ __all__ = ["MIXTURE", "Glm4Moe", "Glm4vMoe", "SolarOpen", "load_glm_experts"]
 MIXTURE = {
     "mlp.gate": "ffn_gate_inp",
     "mlp.gate.e_score_correction": "exp_probs_b",
-    "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
-    "mlp.shared_experts.up_proj": "ffn_up_shexp",
-    "mlp.shared_experts.down_proj": "ffn_down_shexp",
+    **SHARED_EXPERTS,
 }
 """Checkpoint module -> GGUF name, of the router and the shared expert."""
 
@@ -74,11 +72,7 @@ class Glm4Moe(Family):
         **PREDICTOR,
         "post_attention_layernorm": "post_attention_norm",
     }
-    experts: ClassVar = {
-        "down_proj": "ffn_down_exps",
-        "gate_proj": "ffn_gate_exps",
-        "up_proj": "ffn_up_exps",
-    }
+    experts: ClassVar = EXPERT_MATRICES
     layout: ClassVar[Layout] = Layout(
         feed_forward_norm_name="post_attention_norm", query_norms="optional"
     )

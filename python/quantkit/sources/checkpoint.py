@@ -48,14 +48,18 @@ OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
 # Written as F32, like vectors and norms: readers require it, and they are small.
 KEPT_F32 = (
     "_norm.weight",
+    "altup_correct_coef.weight",
+    "altup_predict_coef.weight",
     "ffn_gate_inp.weight",
     "ffn_gate_inp_shexp.weight",
     "indexer.proj.weight",
     "position_embd.weight",
+    "shortconv.conv.weight",
     "ssm_conv1d.weight",
     "ssm_conv1d_k.weight",
     "ssm_conv1d_q.weight",
     "ssm_conv1d_v.weight",
+    "token_types.weight",
 )
 MATRICES = (".weight", ".lora_a", ".lora_b")
 MAX_DIMENSIONS = 4

@@ -50,6 +50,8 @@ class FamilyRules:
         stand_ins: the same, but only if no file names any role.
         fixed: special role -> token id, for roles that no file names.
         chat_eos: the text of a token that becomes EOS if the vocabulary has it.
+        chat_ends: the text of a token that becomes both BOS and EOS if
+            tokenizer_config.json adds it.
         with_model: fields only for checkpoints with a tokenizer.model.
         sizes: fields only for models with this `vocab_size`.
         is_hunyuan: correct known errors in HunYuan's configs.
@@ -65,6 +67,7 @@ class FamilyRules:
     stand_ins: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, int] = field(default_factory=dict)
     chat_eos: str | None = None
+    chat_ends: str | None = None
     with_model: Mapping[str, int | bool] = field(default_factory=dict)
     sizes: Mapping[int, Mapping[str, int | bool]] = field(default_factory=dict)
     is_hunyuan: bool = False
@@ -135,6 +138,9 @@ _RULES: dict[str, FamilyRules] = {
             "LlamaForCausalLM",
             "MistralForCausalLM",
             "MixtralForCausalLM",
+            "LlavaForConditionalGeneration",
+            "Mistral3ForConditionalGeneration",
+            "Ministral3ForCausalLM",
             "SmolLM3ForCausalLM",
             "GraniteForCausalLM",
         ),
@@ -144,6 +150,11 @@ _RULES: dict[str, FamilyRules] = {
         (
             "Qwen2ForCausalLM",
             "Qwen3ForCausalLM",
+            "Qwen2VLForConditionalGeneration",
+            "Qwen2VLModel",
+            "Qwen2_5_VLForConditionalGeneration",
+            "Qwen2_5OmniModel",
+            "Qwen3VLForConditionalGeneration",
             "BaichuanForCausalLM",
             "BaiChuanForCausalLM",
             "MiniCPMForCausalLM",
@@ -151,6 +162,7 @@ _RULES: dict[str, FamilyRules] = {
         _PIECES,
     ),
     "QWenLMHeadModel": _QWEN1,
+    "Qwen3OmniMoeForConditionalGeneration": FamilyRules(chat_ends="<|im_end|>"),
     **dict.fromkeys(
         ("ChatGLMModel", "ChatGLMForConditionalGeneration", "GlmForCausalLM"), _CHATGLM
     ),

@@ -272,7 +272,7 @@ static void map(input *in)
 {
     call c = {.name = "activate"};
     const uint8_t which = take_byte(in) % 4;
-    const int backend = take_backend(in, &c), function = take_choice(in, 8);
+    const int backend = take_backend(in, &c), function = take_choice(in, 9);
     const size_t n = take_size(in, 200);
     const float cap = (float)(int8_t)take_byte(in);
     add_floats(&c, n, READ);
@@ -288,7 +288,7 @@ static void map(input *in)
     if (take_byte(in) & 1) {
         c.arrays[2].same_as = 0;
     }
-    c.is_wrong |= which != 1 && which != 2 && (function < 0 || function > 7);
+    c.is_wrong |= which != 1 && which != 2 && (function < 0 || function > 8);
     if (!prepare(&c, in)) {
         return;
     }
@@ -436,9 +436,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const tasks[])(input *) = {
-        quantize, dequantize, multiply, multiply, attend, norm, map,         rotate,
-        softmax,  lane_op,    ask,      convolve, recur,  scan, index_scores};
+    static void (*const tasks[])(input *) = {quantize, dequantize,   multiply, multiply, attend,
+                                             norm,     map,          rotate,   softmax,  lane_op,
+                                             ask,      index_scores, convolve, recur,    scan};
     input in = {data, size};
     PICK(&in, tasks)(&in);
     return 0;
