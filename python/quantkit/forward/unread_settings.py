@@ -85,6 +85,10 @@ HARMLESS_IN = {
     "bloom": NO_ROTATION,
     "deepseek2": LATENT_VALUES,
     "deepseek32": LATENT_VALUES,
+    "deepseek4": {
+        "attention.head_count_kv": "all heads share one key",
+        **NO_DENSE_PART,
+    },
     "ernie4_5": dict.fromkeys(
         (
             "expert_feed_forward_length",

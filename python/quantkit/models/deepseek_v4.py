@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor, integers
 from ..checkpoint.stored import DequantizedTensor
-from ..errors import CheckpointError, FormatError
+from ..errors import CheckpointError, FormatError, UnsupportedModelError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.compressed_attention import OVERLAPPING, load_compressed_attention
@@ -32,7 +32,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, FileType, ValueType, array, boolean, float32, uint32
 from ..settings import Kind, checked
 from ..types import QuantType
-from .config import n_layers, required, text_fields
+from .config import n_layers, require_setting, required, text_fields
 from .deepseek_v32 import indexer_fields
 from .family import SILU, Family, Named, Tensors
 
@@ -44,6 +44,14 @@ N_HASHED = "hash_layer_count"
 LONG = 128
 """The length of windows that do not overlap."""
 RATIO = Kind(f"0, {OVERLAPPING} or {LONG}", lambda x: x in (0, OVERLAPPING, LONG))
+
+KINDS = {
+    0: "sliding_attention",
+    OVERLAPPING: "compressed_sparse_attention",
+    LONG: "heavily_compressed_attention",
+}
+"""What transformers calls the layers."""
+RATES = {kind: ratio for ratio, kind in KINDS.items() if ratio}
 
 TABLE = ".gate.tid2eid"
 CONNECTION = ("fn", "base", "scale")
@@ -89,12 +97,12 @@ class DeepseekV4(Family):
         **SILU,
         "attention_bias": (False,),
         "mlp_bias": (False,),
-        "num_key_value_heads": (1,),
         "scoring_func": ("sqrtsoftplus",),
         "topk_method": ("noaux_tc",),
         "norm_topk_prob": (True,),
     }
     rope_types = ("default", "yarn")
+    layer_types = tuple(KINDS.values())
     renames: ClassVar = (
         ("gate.bias_vl", "gate.choice_vl.bias"),
         ("gate.bias", "gate.choice.bias"),
@@ -150,14 +158,45 @@ class DeepseekV4(Family):
     file_type = FileType.MXFP4_MOE
     kept_f32 = ("_norm.weight",)
 
-    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in llama.cpp's order."""
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            CheckpointError: `compress_ratios` does not fit the number of layers.
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
         n, ratios = n_layers(config), required(config, "compress_ratios")
         if len(ratios) < n:
             raise CheckpointError(
                 f"config.json: compress_ratios has {len(ratios)} items; expected {n}, "
                 "one per layer; download the model's config.json again"
             )
+        for place, ratio in enumerate(ratios):
+            checked(ratio, RATIO, f"compress_ratios[{place}]")
+        n_hashed = min(required(config, "num_hash_layers"), n)
+        routed = ["hash_moe"] * n_hashed + ["moe"] * (n - n_hashed)
+        share = required(config, "qk_rope_head_dim") / required(config, "head_dim")
+        for key, value in {
+            "num_key_value_heads": 1,
+            "layer_types": [KINDS[ratio] for ratio in ratios[:n]],
+            "mlp_layer_types": routed,
+            "compress_rates": RATES,
+            "compress_rate_csa": OVERLAPPING,
+            "compress_rate_hca": LONG,
+            "partial_rotary_factor": share,
+        }.items():
+            require_setting(config, key, value)
+        if {"main", "compress"} & (config.get("rope_parameters") or {}).keys():
+            raise UnsupportedModelError(
+                "config.json has rope_parameters for two kinds of layers; state them "
+                "as the published checkpoints do: rope_theta, compress_rope_theta and "
+                "rope_scaling"
+            )
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in llama.cpp's order."""
+        n, ratios = n_layers(config), required(config, "compress_ratios")
         limits = array(ValueType.FLOAT32, [required(config, "swiglu_limit")] * n)
         scale = required(config, "routed_scaling_factor")
         width = required(config, "hidden_size") * required(config, "hc_mult")
@@ -191,7 +230,7 @@ class DeepseekV4(Family):
             layer = int(match[1]) if match else -1
             if name.endswith(BESIDE_WEIGHTS):
                 name = f"{name}.weight"
-            if self._is_foreign(name):
+            if self._is_foreign(name, config):
                 continue
             if name.endswith(f"{TABLE}.weight"):
                 tables[layer, name] = integers(tensor)
