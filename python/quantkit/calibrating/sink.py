@@ -52,8 +52,8 @@ space, where all heads share the keys.  `indexer.proj` weighs the heads of queri
 KEYS = ("attn_k",)
 
 VALUES = ("attn_v", "attn_kv", "attn_kv_a_mqa", "attn_kv_b")
-"""And the vector that is, or gives, both keys and values.  `attn_v_b` is not among them:
-it multiplies what a position has read."""
+"""And the vector that is, or gives, both keys and values.  `attn_v_b` is not among
+them: it multiplies what a position has read."""
 
 F64 = NDArray[np.float64]
 
