@@ -32,9 +32,12 @@ class Case:
         name: of the case and its fixture.
         hf_class: of transformers, which computes the logits.
         config: what differs from the class's defaults.
+        prepare: the weights, from the random ones; transformers gets them as well.
         config_of: the checkpoint's config.json, from the one that transformers writes.
         prepare: the weights, from the random ones; transformers gets them as well.
         rename: the checkpoint's tensors, from those that transformers writes.
+        stored_as: safetensors' name of the type of a tensor that NumPy has as integers;
+            None: its type is NumPy's.
         adapt: changes the twin's model, which is a torch module, before it runs.
         is_raw: llama.cpp's converter gets config.json as it is, since transformers 5
             takes away what it asks for.
@@ -42,6 +45,7 @@ class Case:
             has no twin there.  `config` is then all of its config, and the logits are
             those of llama.cpp's runtime.
         added: metadata that llama.cpp's converter leaves out.
+        n_tokens: the length of the text.
         tolerance: how far logits may be apart, as a share of their range.
         predicts_text: whether it has logits; otherwise hidden states take their place.
     """
@@ -52,10 +56,12 @@ class Case:
     config_of: Callable[[dict[str, Any]], dict[str, Any]] = field(default=dict)
     prepare: Callable[[Arrays], Arrays] = field(default=dict)
     rename: Callable[[Arrays], Arrays] = field(default=dict)
+    stored_as: Callable[[str], str | None] = field(default=lambda name: None)
     adapt: Callable[[Any], None] | None = None
     is_raw: bool = False
     shapes: Mapping[str, tuple[int, ...]] | None = None
     added: Mapping[str, Field] = field(default_factory=dict)
+    n_tokens: int = 24
     tolerance: float = 1e-5
     predicts_text: bool = True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
+from .deepseek_v4_cases import DEEPSEEK_V4S
 from .encoder_cases import ENCODERS
 from .falcon_h1_cases import FALCON_H1S
 from .gemma4_cases import GEMMA_4S
@@ -109,6 +110,7 @@ CASES: tuple[Case, ...] = (
     *GPTS,
     *DEEPSEEKS,
     *MIMOS,
+    *DEEPSEEK_V4S,
     *MINIMAXES,
     *STEPS,
     *KIMIS,

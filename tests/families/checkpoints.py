@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from ..quantized import write_safetensors
+
 __all__ = ["Arrays", "weights", "write_checkpoint"]
 
 Arrays = dict[str, NDArray[Any]]
+TYPES = {"float32": "F32", "int64": "I64", "int8": "I8", "uint8": "U8"}
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
@@ -52,9 +55,24 @@ def _weight(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
     return kept.reshape(shape)
 
 
-def write_checkpoint(folder: Path, config: Mapping[str, Any], arrays: Arrays) -> Path:
-    """A checkpoint folder without a tokenizer."""
+def write_checkpoint(
+    folder: Path,
+    config: Mapping[str, Any],
+    arrays: Arrays,
+    stored_as: Callable[[str], str | None] = lambda name: None,
+) -> Path:
+    """A checkpoint folder without a tokenizer; see `Case.stored_as`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
-    save_file(arrays, folder / "model.safetensors", metadata={"format": "pt"})
+    path = folder / "model.safetensors"
+    if any(stored_as(name) for name in arrays):
+        write_safetensors(
+            path,
+            {
+                name: (stored_as(name) or TYPES[array.dtype.name], array)
+                for name, array in arrays.items()
+            },
+        )
+    else:
+        save_file(arrays, path, metadata={"format": "pt"})
     return folder

@@ -159,6 +159,10 @@ HARMLESS_OF = {
         "qk_head_dim": DERIVED,
     },
     "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
+    "DeepseekV4ForCausalLM": {
+        "expert_dtype": "the stored tensors have a type",
+        "num_nextn_predict_layers": "the tensors of these layers are not written",
+    },
     "Exaone4ForCausalLM": {"sliding_window_pattern": LISTED},
     "ExaoneMoeForCausalLM": {"sliding_window_pattern": LISTED},
     "FalconH1ForCausalLM": {

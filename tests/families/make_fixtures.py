@@ -21,8 +21,6 @@ from .reference import describe_gguf, llamacpp_gguf, transformers_checkpoint
 from .runnable import llamacpp_logits
 from .stored import FIXTURES, store
 
-N_TOKENS = 24
-
 
 def made(
     case: Case, folder: Path
@@ -30,13 +28,13 @@ def made(
     """The fixture of one case, the tokens and their logits."""
     rng = np.random.default_rng(len(case.name))
     text = case.config.get("text_config", case.config)
-    tokens = rng.integers(3, text["vocab_size"], N_TOKENS)
+    tokens = rng.integers(3, text["vocab_size"], case.n_tokens)
     config, shapes, logits = dict(case.config), case.shapes, None
     if shapes is None:
         config, shapes, logits = transformers_checkpoint(case, folder / "hf", tokens)
     config = case.config_of(config)
     arrays = case.rename(case.prepare(weights(shapes)))
-    checkpoint = write_checkpoint(folder / "model", config, arrays)
+    checkpoint = write_checkpoint(folder / "model", config, arrays, case.stored_as)
     files = {
         outtype: describe_gguf(
             llamacpp_gguf(

@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from quantkit.gguf.keys import string, uint32
 from quantkit.output.writing import write_model
 from quantkit.sources.checkpoint import CheckpointSource
+from quantkit.types import QuantType
 
 __all__ = ["llamacpp_logits", "write_runnable"]
 
 
 def write_runnable(folder: Path, n_tokens: int, out: Path) -> Path:
-    """The f32 file of a checkpoint without a tokenizer."""
+    """The f32 file of a checkpoint without a tokenizer.
+
+    All in f32, since llama.cpp rounds activations to the precision of weights.
+    """
     source = CheckpointSource(folder, "f32")
     arch = source.model_fields["general.architecture"].value
     metadata = {
@@ -27,7 +31,10 @@ def write_runnable(folder: Path, n_tokens: int, out: Path) -> Path:
         f"{arch}.vocab_size": uint32(n_tokens),
         "tokenizer.ggml.model": string("no_vocab"),
     }
-    types = {name: tensor.type for name, tensor in source.tensors.items()}
+    types = {
+        name: tensor.type if tensor.type is QuantType.I32 else QuantType.F32
+        for name, tensor in source.tensors.items()
+    }
     write_model(source, types, out, metadata=metadata)
     return out
 

@@ -82,7 +82,7 @@ def checkpoint(case: Case, folder: Path, n_layers: int | None = None) -> Path:
         config = without("layer_types")({**config, "num_hidden_layers": n_layers})
         shapes = _deepened(shapes, n_layers)
     arrays = case.rename(case.prepare(weights(shapes)))
-    return write_checkpoint(folder / "model", config, arrays)
+    return write_checkpoint(folder / "model", config, arrays, case.stored_as)
 
 
 def _deepened(shapes: dict[str, Any], n_layers: int) -> dict[str, Any]:

@@ -45,15 +45,15 @@ HEAD = 1.0
 N_WATCHED = 4
 """Sequences whose attention is watched."""
 
-QUERIES = ("attn_q", "attn_q_a", "attn_q_b", "attn_k_b")
+QUERIES = ("attn_q", "attn_q_a", "attn_q_b", "attn_k_b", "proj")
 """`attn_k_b` of latent attention multiplies queries: they are projected to the latent
-space, where all heads share the keys."""
+space, where all heads share the keys.  `indexer.proj` weighs the heads of queries."""
 
 KEYS = ("attn_k",)
 
-VALUES = ("attn_v", "attn_kv_a_mqa", "attn_kv_b")
-"""And the latent vector that keys and values come from.  `attn_v_b` is not among them:
-it multiplies what a position has read."""
+VALUES = ("attn_v", "attn_kv", "attn_kv_a_mqa", "attn_kv_b")
+"""And the vector that is, or gives, both keys and values.  `attn_v_b` is not among
+them: it multiplies what a position has read."""
 
 F64 = NDArray[np.float64]
 
@@ -124,6 +124,7 @@ def _weight(mass: F64) -> float:
 def _masses(attended: Attended) -> tuple[F64, F64]:
     """What each position counts for keys and for values: f64 [n] each.
 
+    Keys after those of the n positions are made of several of them, and do not count.
     Activations may overflow here; they are refused where they are summed.
     """
     n, n_heads, _ = attended.q.shape
@@ -131,9 +132,9 @@ def _masses(attended: Attended) -> tuple[F64, F64]:
     shared = n_heads // attended.v.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
         for head in range(n_heads):
-            squares = np.square(attended.probabilities(head))
+            squares = np.square(attended.probabilities(head)[:, :n])
             squares[0] = 0  # its own reading is no later one
-            v = attended.v[:, head // shared]
+            v = attended.v[:n, head // shared]
             apart = _squared_distances(attended.out[:, head], v)
             values += squares.sum(axis=0)
             keys += np.multiply(squares, apart).sum(axis=0, dtype=np.float64)

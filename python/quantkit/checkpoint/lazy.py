@@ -28,6 +28,7 @@ __all__ = [
     "LazyTensor",
     "LowRank",
     "computed",
+    "integers",
     "joined",
     "minus_exp",
     "multiplied",
@@ -206,6 +207,11 @@ def multiplied(one: LazyTensor, other: LazyTensor) -> LazyTensor:
     return _Multiplied(one, other)
 
 
+def integers(tensor: LazyTensor) -> LazyTensor:
+    """The weights, which are whole numbers below 2**24, as I32."""
+    return _Integers(tensor)
+
+
 def unit_rows(tensor: LazyTensor) -> LazyTensor:
     """Divide every row by its norm, as F32; a row of zeros is unchanged."""
     return _UnitRows(tensor)
@@ -351,6 +357,27 @@ class _Transposed:
                 columns = block.reshape(stop - start, n_cols, size)[:, column[mine]]
                 picked[mine, start:stop] = columns.swapaxes(0, 1)
         return picked.reshape(len(index), n_rows * size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Integers:
+    of: LazyTensor
+    type: QuantType = QuantType.I32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.of.shape
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        return self._whole(self.of.rows(start, stop))
+
+    def pick(self, index: Index) -> Bytes:
+        return self._whole(self.of.pick(index))
+
+    def _whole(self, rows: Bytes) -> Bytes:
+        values = dequantize_rows(rows, self.of.type, self.shape[-1])
+        whole: Bytes = values.astype(np.int32).view(np.uint8)
+        return whole
 
 
 @dataclass(frozen=True, eq=False)

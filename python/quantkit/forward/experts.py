@@ -14,7 +14,7 @@ __all__ = ["EXPERT_SIZE", "gating_of", "load_experts"]
 EXPERT_SIZE, USED = "expert_feed_forward_length", "expert_used_count"
 
 GATING = "expert_gating_func"
-GATINGS = ("", "softmax", "sigmoid", "softmax_of_chosen")
+GATINGS = ("", "softmax", "sigmoid", "softmax_of_chosen", "sqrt_softplus")
 """By the number in the metadata; 0 is none."""
 
 

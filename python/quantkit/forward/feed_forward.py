@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import FormatError
 from . import ops
 from .base import F32, Activations
 from .claims import Claims, Presence
@@ -89,6 +90,7 @@ class Mixture:
         how: how experts are chosen and weighted.
         experts: the feed-forward part of each expert.
         choice_bias: [experts], added to the scores only to choose experts.
+        table: [vocabulary, used], the experts of each token; None: scores choose them.
         shared: the shared expert.
         shared_gate: its sigmoid multiplies the shared expert's output.
         latent: what makes the experts' input of hidden states, and the reverse for
@@ -99,17 +101,18 @@ class Mixture:
     how: Experts
     experts: tuple[Expert, ...]
     choice_bias: F32 | None = None
+    table: F32 | None = None
     shared: Part | None = None
     shared_gate: Linear | None = None
     latent: tuple[Linear, Linear] | None = None
 
-    def __call__(self, x: F32) -> F32:
-        """Normalized x [n, width] -> [n, width]."""
-        return self.mixed(x, self.router(x))
+    def __call__(self, x: F32, tokens: NDArray[np.intp] | None = None) -> F32:
+        """Normalized x [n, width] -> [n, width]; a `table` needs the tokens [n]."""
+        return self.mixed(x, self.router(x), tokens)
 
-    def mixed(self, x: F32, scores: F32) -> F32:
+    def mixed(self, x: F32, scores: F32, tokens: NDArray[np.intp] | None = None) -> F32:
         """Normalized x [n, width] and the experts' scores [n, count] -> [n, width]."""
-        chosen, share = self._chosen(scores)
+        chosen, share = self._chosen(scores, tokens)
         inside = x if self.latent is None else self.latent[0](x)
         y = np.zeros_like(inside)
         for number in np.unique(chosen):
@@ -133,26 +136,38 @@ class Mixture:
             y *= ops.sigmoid(self.shared_gate(x))
         return y
 
-    def _chosen(self, scores: F32) -> tuple[NDArray[np.intp], F32]:
+    def _chosen(
+        self, scores: F32, tokens: NDArray[np.intp] | None
+    ) -> tuple[NDArray[np.intp], F32]:
         """The chosen experts of each token and their weights: both [n, used]."""
         how = self.how
         if how.gating == "sigmoid":
             probability = ops.sigmoid(scores)
         elif how.gating == "softmax":
             probability = _softmax(scores)
+        elif how.gating == "sqrt_softplus":
+            probability = np.sqrt(np.logaddexp(scores, np.float32(0)))
         else:
             probability = scores
-        ranked = probability
-        if self.choice_bias is not None:
-            ranked = probability + self.choice_bias
-        ranked = self._in_best_groups(ranked)
-        chosen = np.argsort(-ranked, axis=-1, kind="stable")[:, : how.used]
+        if self.table is None:
+            chosen = self._best(probability)
+        else:
+            assert tokens is not None
+            chosen = self.table[tokens].astype(np.intp)
         share = np.take_along_axis(probability, chosen, axis=-1)
         if how.gating == "softmax_of_chosen":
             share = _softmax(share)
         if how.normed:
             share = share / share.sum(axis=-1, keepdims=True)
         return chosen, share * np.float32(how.scale)
+
+    def _best(self, probability: F32) -> NDArray[np.intp]:
+        """The experts that the probabilities [n, experts] choose: [n, used]."""
+        ranked = probability
+        if self.choice_bias is not None:
+            ranked = probability + self.choice_bias
+        ranked = self._in_best_groups(ranked)
+        return np.argsort(-ranked, axis=-1, kind="stable")[:, : self.how.used]
 
     def _in_best_groups(self, ranked: F32) -> F32:
         """Set the scores of experts outside the best groups to -inf.
@@ -234,6 +249,7 @@ def load_mixture(
     router: Linear | None = None,
 ) -> Mixture:
     """The mixture of experts of layer `number`, whose names start with `at`."""
+    by_token = how.by_token(number)
     if router is None:
         router = Linear.of(claims, f"{at}_gate_inp", how.count, width, how.bias)
     shared = shared_gate = None
@@ -251,13 +267,28 @@ def load_mixture(
         router=router,
         how=how,
         experts=_load_experts(claims, at, how.latent or width, number, traits, how),
-        choice_bias=claims.maybe(
-            how.choice_bias, f"blk.{number}.exp_probs_b.bias", how.count
-        ),
+        choice_bias=None
+        if by_token
+        else claims.maybe(how.choice_bias, f"blk.{number}.exp_probs_b.bias", how.count),
+        table=_table(claims, f"{at}_gate_tid2eid.weight", how) if by_token else None,
         shared=shared,
         shared_gate=shared_gate,
         latent=latent,
     )
+
+
+def _table(claims: Claims, name: str, how: Experts) -> F32:
+    """The experts of each token: [vocabulary, used].
+
+    Raises:
+        FormatError: the table has numbers that are no experts'.
+    """
+    table = claims.vector(name, how.n_tokens, how.used)
+    if not ((table >= 0) & (table < max(how.count, 2))).all():
+        raise FormatError(
+            f"tensor {name!r} has numbers beyond those of {int(how.count)} experts"
+        )
+    return table.reshape(how.n_tokens, how.used)
 
 
 def _load_experts(

@@ -31,30 +31,46 @@ def limit_of(facts: Facts, key: str, layer: int) -> float | None:
     return limit if limit > SMALLEST else None
 
 
-def limited(part: Part, experts: float | None, other: float | None) -> Part:
+def limited(
+    part: Part,
+    experts: float | None,
+    other: float | None,
+    *,
+    before: bool = False,
+) -> Part:
     """A part of SwiGLU between limits.
 
     Args:
         part: dense or a mixture of experts.
         experts: the limit in experts.
         other: that in the shared expert and in a dense part.
+        before: whether gates are cut before SiLU instead of after it.
     """
     if isinstance(part, Gated):
-        return replace(part, gating=_gating(other))
+        return replace(part, gating=_gating(other, before))
     if not isinstance(part, Mixture):
         return part
     return replace(
         part,
-        experts=tuple(replace(e, gating=_gating(experts)) for e in part.experts),
-        shared=part.shared and limited(part.shared, None, other),
+        experts=tuple(
+            replace(expert, gating=_gating(experts, before)) for expert in part.experts
+        ),
+        shared=part.shared and limited(part.shared, None, other, before=before),
     )
 
 
-def _gating(limit: float | None) -> Gating:
-    return ops.silu if limit is None else partial(_cut, limit=np.float32(limit))
+def _gating(limit: float | None, before: bool) -> Gating:
+    if limit is None:
+        return ops.silu
+    return partial(_cut_before if before else _cut, limit=np.float32(limit))
 
 
 def _cut(gate: F32, up: F32, *, limit: np.float32) -> F32:
     """min(silu(gate), limit) * up, with up cut to +-limit."""
     y: F32 = np.minimum(ops.silu(gate), limit) * np.clip(up, -limit, limit)
     return y
+
+
+def _cut_before(gate: F32, up: F32, *, limit: np.float32) -> F32:
+    """silu(min(gate, limit)) * up, with up cut to +-limit."""
+    return ops.silu(np.minimum(gate, limit), np.clip(up, -limit, limit))

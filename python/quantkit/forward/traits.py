@@ -26,8 +26,8 @@ class Experts:
     Attributes:
         count: the number of experts in a layer.
         used: the number of experts chosen for each token.
-        gating: "softmax" over all experts, "softmax_of_chosen" over the chosen ones, or
-            "sigmoid" of each score.
+        gating: "softmax" over all experts, "softmax_of_chosen" over the chosen ones,
+            or "sigmoid" or "sqrt_softplus" of each score.
         normed: whether the weights of the chosen experts are normalized to sum to 1.
         scale: multiplies these weights.
         n_groups, groups_used: experts are chosen only from the best groups.
@@ -40,6 +40,8 @@ class Experts:
             the others, instead of their sum.
         choice_bias: a bias of the scores that only chooses experts.
         joint: whether gate and up may be in one tensor, gate's rows first.
+        by_token: which layers have a table of the experts of each token.
+        n_tokens: the number of tokens, for these tables.
         bias: the biases of the router and of the experts.
         first: the first layer that has experts.
         has: which layers have experts, from `first` on.
@@ -63,6 +65,8 @@ class Experts:
     averaged: bool = False
     choice_bias: Presence = "none"
     joint: bool = False
+    by_token: Callable[[int], bool] = field(default=lambda layer: False)
+    n_tokens: int = 0
     bias: Presence = "none"
     first: int = 0
     has: Callable[[int], bool] = field(default=_everywhere)

@@ -100,6 +100,10 @@ HARMLESS_IN = {
     "cohere2moe": ONE_BASE,
     "deepseek2": LATENT_VALUES,
     "deepseek32": LATENT_VALUES,
+    "deepseek4": {
+        "attention.head_count_kv": "all heads share one key",
+        **NO_DENSE_PART,
+    },
     "ernie4_5": dict.fromkeys(
         (
             "expert_feed_forward_length",

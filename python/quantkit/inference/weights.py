@@ -120,6 +120,8 @@ class TypedMatrix:
     def _unpacked(self, rows: NDArray[np.uint8]) -> F32:
         if self.type is QuantType.F32:
             return rows.view(np.float32)
+        if self.type is QuantType.I32:
+            return rows.view(np.int32).astype(np.float32)
         return dequantize_rows(rows, self.type, self.n_cols)
 
 

@@ -27,6 +27,7 @@ from .cohere2_moe import Cohere2Moe
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
+from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
 from .encoders import EncoderFamily
 from .ernie4_5 import Ernie45
@@ -207,6 +208,8 @@ FAMILIES: tuple[Family, ...] = (
     Glm4MoeLite(),
     GlmMoeDsa(),
     DeepseekV32(),
+    DeepseekV4(),
+    Glm4MoeLite(),
 )
 
 Loaded = TypeVar("Loaded")

@@ -41,7 +41,10 @@ OUTER = (
 """Keys that count at the top level of a config that has a `text_config`."""
 FOR_ALL_LAYERS = ("moe_intermediate_size", "moe_topk", "num_shared_expert")
 """Keys that some classes have with a value for each layer; those settle on one."""
-LAYER_TYPES = ("full_attention", "sliding_attention", "attention", "indexed_attention")
+LAYER_TYPES = (
+    *("full_attention", "sliding_attention", "attention"),
+    *("indexed_attention", "linear_attention"),
+)
 
 
 def check_synonyms(config: Config) -> None:

@@ -27,6 +27,9 @@ INDEXER = {
 }
 """Checkpoint module -> GGUF name, of the indexer in a layer."""
 
+KIND = "indexed_attention"
+"""What transformers calls the layers."""
+
 INDEXER_COUNTS = {HEADS: "index_n_heads", KEY_SIZE: "index_head_dim", TOP: "index_topk"}
 
 
@@ -47,6 +50,7 @@ class DeepseekV32(DeepseekV3):
         "index_head_dim": 128,
         "index_topk": 2048,
     }
+    layer_types = (KIND,)
     inner: ClassVar = {**DeepseekV3.inner, **INDEXER, **PREDICTOR}
 
     def check_settings(self, config: Config) -> None:
@@ -59,7 +63,7 @@ class DeepseekV32(DeepseekV3):
         n, n_dense = n_layers(config), required(config, "first_k_dense_replace")
         kinds = ["dense"] * min(n_dense, n) + ["sparse"] * max(n - n_dense, 0)
         require_setting(config, "mlp_layer_types", kinds)
-        require_setting(config, "layer_types", ["indexed_attention"] * n)
+        require_setting(config, "layer_types", [KIND] * n)
 
     def n_blocks(self, config: Config) -> int:
         """The number of layers, with those that only predict further tokens."""

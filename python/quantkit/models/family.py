@@ -18,7 +18,8 @@ from ..forward.claims import Claims
 from ..forward.facts import Facts
 from ..forward.layout import Layout
 from ..forward.rotary import DEFAULT_BASE
-from ..gguf.keys import Field
+from ..gguf.keys import Field, FileType
+from ..types import QuantType
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
 from .config_biases import check_biases
 from .config_relations import LAYER_TYPES
@@ -111,6 +112,10 @@ class Family:
         inner: checkpoint module -> GGUF name, inside a layer.
         experts: module of one expert's matrix -> GGUF name of the stacked matrices.
         layout: which tensors models have, for the forward pass.
+        file_type: `general.file_type` of files with MXFP4 tensors; None: it follows
+            from the type of matrices.
+        kept_f32: ends of the names of matrices that are written as F32; None: those
+            of other families.
         unread: starts of the names of tensors that do not change the logits.
         predicts_text: whether models predict the next token; others give embeddings.
         not_run: why the forward pass does not run these models; empty: it does.
@@ -134,6 +139,8 @@ class Family:
     inner: ClassVar[Mapping[str, str]] = DECODER_LAYER
     experts: ClassVar[Mapping[str, str]] = {}
     layout: ClassVar[Layout] = Layout()
+    file_type: ClassVar[FileType | None] = None
+    kept_f32: ClassVar[tuple[str, ...] | None] = None
     unread: ClassVar[tuple[str, ...]] = ()
     predicts_text: ClassVar[bool] = True
     not_run: ClassVar[str] = ""
@@ -280,6 +287,17 @@ class Family:
     ) -> Iterator[Named]:
         """The GGUF tensors made from one checkpoint tensor, usually one."""
         yield self.gguf_name(source, config), tensor
+
+    def matrix_type(
+        self, tensor: LazyTensor, asked: QuantType | None
+    ) -> QuantType | None:
+        """The type of a matrix in the GGUF file; None: the one it is stored in.
+
+        Args:
+            tensor: as `tensors` gives it.
+            asked: the type that the user asked for, likewise.
+        """
+        return asked
 
     def n_experts(self, config: Config) -> int:
         """The number of experts in a layer."""

@@ -136,7 +136,12 @@ class CheckpointSource:
         matrices = self.type if outtype else None
         made = self._family.tensors(self._config, checkpoint.tensors)
         self.tensors: Mapping[str, SourceTensor] = {
-            name: typed_tensor(name, tensor, matrices).opened_by(self.opener)
+            name: typed_tensor(
+                name,
+                tensor,
+                self._family.matrix_type(tensor, matrices),
+                self._family.kept_f32 or KEPT_F32,
+            ).opened_by(self.opener)
             for name, tensor in once_each(made)
         }
 
@@ -220,6 +225,8 @@ class CheckpointSource:
         """The file type of the matrices, or of the experts if they are MXFP4."""
         method = self.checkpoint.quantization.get("quant_method")
         has_mxfp4 = any(t.type is QuantType.MXFP4 for t in self.tensors.values())
+        if has_mxfp4 and self._family.file_type is not None:
+            return self._family.file_type
         if method == "mxfp4" and has_mxfp4 and self.type is not QuantType.Q8_0:
             return FileType.MXFP4_MOE
         return FileType[self.type.name]
@@ -342,7 +349,10 @@ def matrix_type(outtype: str, stored: QuantType | None) -> QuantType:
 
 
 def typed_tensor(
-    name: str, tensor: LazyTensor, matrix_type: QuantType | None
+    name: str,
+    tensor: LazyTensor,
+    matrix_type: QuantType | None,
+    kept_f32: tuple[str, ...] = KEPT_F32,
 ) -> SourceTensor:
     """A tensor with its GGUF name, read in its type in the GGUF file.
 
@@ -350,11 +360,12 @@ def typed_tensor(
         name: GGUF name.
         tensor: the tensor.
         matrix_type: its type if it is a matrix; None: keep the stored type.
+        kept_f32: ends of the names of matrices that are F32 nevertheless.
 
     Raises:
         CheckpointError: the tensor has no weights.
     """
-    return in_type(name, tensor, lambda source: _target(source, matrix_type))
+    return in_type(name, tensor, lambda source: _target(source, matrix_type, kept_f32))
 
 
 def in_type(
@@ -377,7 +388,7 @@ def in_type(
     if len(source.shape) > MAX_DIMENSIONS:
         *_, a, b, c = source.shape
         source = replace(source, shape=(source.n_weights // (a * b * c), a, b, c))
-    if source.type.is_quantized:  # stored in a GGUF type already
+    if source.type.is_quantized or source.type is QuantType.I32:  # as in GGUF files
         return source
     target = target_of(source)
     if source.n_cols % target.block_size:
@@ -391,9 +402,11 @@ def in_type(
     )
 
 
-def _target(tensor: SourceTensor, matrix_type: QuantType | None) -> QuantType:
+def _target(
+    tensor: SourceTensor, matrix_type: QuantType | None, kept_f32: tuple[str, ...]
+) -> QuantType:
     """The type of a tensor if matrices get `matrix_type`; None: the stored one."""
     is_vector = len(tensor.shape) < 2 or not tensor.name.endswith(MATRICES)
-    if is_vector or tensor.name.endswith(KEPT_F32):
+    if is_vector or tensor.name.endswith(kept_f32):
         return QuantType.F32
     return matrix_type or tensor.type

@@ -5,6 +5,9 @@
     X.weight_scale      ModelOpt (modelopt.py), AutoFP8, FBGEMM; a number, or one for
                         each row
     X.qscale_weight     Mistral; a number
+    X.scale             DeepSeek V4; blocks of `weight_block_size`
+
+DeepSeek V4 stores experts as MXFP4 (mxfp4.py), with codes as int8.
 
 Sources: transformers 5.23 (integrations/finegrained_fp8.py and fbgemm_fp8.py); ModelOpt
 and Mistral as llama.cpp's converter reads them.
@@ -13,9 +16,11 @@ and Mistral as llama.cpp's converter reads them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..stored import CheckpointTensor, DequantizedTensor
+from .mxfp4 import mxfp4_tensor
 from .parts import Parts, expect_dtype
 from .scaled import scaled
 from .settings import block_setting
@@ -23,7 +28,14 @@ from .settings import block_setting
 __all__ = ["RUNTIME_ONLY", "SCALES", "fp8", "fp8_tensor"]
 
 FP8 = ("F8_E4M3", "F8_E5M2")
-SCALES = {"_scale_inv": "", ".weight_scale": ".weight", ".qscale_weight": ".weight"}
+PAIRS = ("I8", "U8")
+"""The types of bytes with two 4-bit codes."""
+SCALES = {
+    "_scale_inv": "",
+    ".weight_scale": ".weight",
+    ".qscale_weight": ".weight",
+    ".scale": ".weight",
+}
 """The end of a scale's name -> the end of its weight's name."""
 
 RUNTIME_ONLY = (
@@ -43,14 +55,19 @@ def fp8(config: Mapping[str, Any], parts: Parts) -> None:
 
     Raises:
         CheckpointError: a tensor is missing or does not fit.
-        UnsupportedTypeError: a weight with a scale is not an 8-bit float.
+        UnsupportedTypeError: a weight with a scale is not an 8-bit or 4-bit float.
     """
     block = block_setting(config, "weight_block_size")
     parts.drop(*RUNTIME_ONLY)
     for base, end in parts.ending(*SCALES):
         name = base + SCALES[end]
         scale = parts.take(base + end, name)
-        parts.in_place[name] = fp8_tensor(parts.take(name, name), scale, block)
+        weight = parts.take(name, name)
+        if end == ".scale" and weight.dtype in PAIRS:
+            codes = replace(weight, dtype="U8")
+            parts.in_place[name] = mxfp4_tensor(name, codes, scale)
+        else:
+            parts.in_place[name] = fp8_tensor(weight, scale, block)
 
 
 def fp8_tensor(
