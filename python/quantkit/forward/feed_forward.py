@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ __all__ = [
     "load_dense",
     "load_feed_forward",
     "load_mixture",
+    "with_gating",
 ]
 
 
@@ -196,6 +197,11 @@ def _softmax(x: F32) -> F32:
     y: F32 = np.exp(x - x.max(axis=-1, keepdims=True))
     y /= y.sum(axis=-1, keepdims=True)
     return y
+
+
+def with_gating(part: Expert, gating: Gating) -> Expert:
+    """An expert with another gating; one without a gate stays as it is."""
+    return part if isinstance(part, Plain) else replace(part, gating=gating)
 
 
 def load_feed_forward(

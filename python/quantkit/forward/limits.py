@@ -11,7 +11,7 @@ from ..settings import number
 from . import ops
 from .base import F32
 from .facts import Facts
-from .feed_forward import Gated, Mixture
+from .feed_forward import Gated, Mixture, with_gating
 from .layer import Part
 from .layers import Gating
 
@@ -53,7 +53,7 @@ def limited(
     return replace(
         part,
         experts=tuple(
-            replace(expert, gating=_gating(experts, before)) for expert in part.experts
+            with_gating(expert, _gating(experts, before)) for expert in part.experts
         ),
         shared=part.shared and limited(part.shared, None, other, before=before),
     )

@@ -12,7 +12,7 @@ from . import ops
 from .base import F32
 from .claims import Claims
 from .facts import Facts
-from .feed_forward import Gated, Mixture, load_dense, load_mixture
+from .feed_forward import Gated, Mixture, load_dense, load_mixture, with_gating
 from .layer import Part
 from .layers import Gating, Linear, Norm
 from .traits import Experts, Traits
@@ -80,7 +80,7 @@ def _load_mixture(
     router = Linear.of(claims, f"{at}_gate_inp", experts.count, width)
     own = replace(experts, shared_size=lambda layer: 0)
     mixture = load_mixture(claims, at, latent, layer, traits, own, router)
-    chosen = [replace(expert, gating=gating) for expert in mixture.experts]
+    chosen = [with_gating(expert, gating) for expert in mixture.experts]
     inner = experts.shared_size(layer)
     weight = claims.vector(f"{at}_routed_norm.weight", latent)
     return LatentMixture(
