@@ -38,6 +38,8 @@ SOLVED = [
     )
     for case in CASES
 ]
+KEPT = ("altup_", "per_layer_model_proj")
+"""What no recipe quantizes, since Gemma 3n's are tiny."""
 LOOKUPS = ("token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight")
 
 
@@ -62,7 +64,7 @@ def types_of(source: ModelSource) -> dict[str, QuantType]:
         if tensor.n_rows > 1
         and tensor.n_cols % 32 == 0
         and name.endswith("weight")
-        and "per_layer_model_proj" not in name  # recipes keep it
+        and not any(part in name for part in KEPT)
         else tensor.type
         for name, tensor in source.tensors.items()
     }

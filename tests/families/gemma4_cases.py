@@ -45,7 +45,35 @@ MIXED = {
     "moe_intermediate_size": 40,
 }
 
+GEMMA_3N = {
+    **SIZES,
+    "hidden_size": 96,
+    "intermediate_size": 160,
+    "head_dim": 16,
+    "sliding_window": 8,
+    "tie_word_embeddings": True,
+    # llama.cpp knows no other rank and size.
+    "laurel_rank": 64,
+    "hidden_size_per_layer_input": 256,
+    "vocab_size_per_layer_input": 112,
+    "num_kv_shared_layers": 0,
+    "layer_types": [SLIDING, FULL, SLIDING],
+    "activation_sparsity_pattern": [0.95, 0.95, 0.95],
+}
+SHARING = {
+    **GEMMA_3N,
+    "num_hidden_layers": 5,
+    "laurel_rank": 40,
+    "hidden_size_per_layer_input": 32,
+    "vocab_size_per_layer_input": 104,
+    "num_kv_shared_layers": 2,
+    "layer_types": [SLIDING, SLIDING, FULL, SLIDING, FULL],
+    "activation_sparsity_pattern": [0.95, 0.5, 0.0, 0.9, 0.0],
+}
+
 GEMMA_4S = (
+    Case("gemma3n", "Gemma3nForCausalLM", GEMMA_3N),
+    Case("gemma3n-shared", "Gemma3nForCausalLM", SHARING),
     Case("gemma4-e2b", "Gemma4ForCausalLM", SMALL),
     Case(
         "gemma4-31b",

@@ -91,6 +91,11 @@ HARMLESS_OF = {
         "_sliding_window_pattern": LISTED,
         "sliding_window_pattern": LISTED,
     },
+    "Gemma3nForCausalLM": {
+        "altup_coef_clip": TRAINING,
+        "laurel_rank": "the stored tensors say it",
+        "vocab_size_per_layer_input": "rows for further tokens are zeros",
+    },
     "Gemma4ForCausalLM": {
         "attention_k_eq_v": "the stored tensors say it",
         "vocab_size_per_layer_input": TOKENIZER,

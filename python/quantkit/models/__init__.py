@@ -27,6 +27,7 @@ from .exaone4 import Exaone4
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
+from .gemma3n import Gemma3n
 from .gemma4 import Gemma4
 from .glm import ChatGlm, Glm, Glm4
 from .gpt2 import GPT2
@@ -75,6 +76,7 @@ FAMILIES: tuple[Family, ...] = (
     Gemma(),
     Gemma2(),
     Gemma3(),
+    Gemma3n(),
     Gemma4(),
     StableLm(),
     Phi(),

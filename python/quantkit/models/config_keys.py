@@ -35,6 +35,8 @@ SHARE = number(most=1, above=0)
 LAYERS = integer(1, MAX_LAYERS)
 EXPERTS = integer(0, MAX_EXPERTS)
 TOKEN = integer(-MAX_EXPERTS)
+EPSILON_OF_1 = 2.0**-24
+"""1 minus this is the largest 32-bit number below 1."""
 BITS = list_of(either(FLAG, integer(0, 1)))
 OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 
@@ -79,7 +81,12 @@ KINDS = {
     **_each(SIZE, "vocab_size_per_layer_input"),
     **_each(SIZE, "kv_lora_rank q_lora_rank"),
     **_each(SIZE, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
-    **_each(SIZE, "intermediate_size n_inner ffn_hidden_size hidden_dim"),
+    **_each(either(SIZE, list_of(SIZE)), "intermediate_size"),
+    **_each(SIZE, "n_inner ffn_hidden_size hidden_dim"),
+    **_each(SIZE, "altup_num_inputs laurel_rank"),
+    **_each(COUNT, "altup_active_idx"),
+    **_each(FLAG, "altup_correct_scale"),
+    **_each(list_of(number(0, 1 - EPSILON_OF_1)), "activation_sparsity_pattern"),
     **_each(SIZE, "prefix_dense_intermediate_size dense_intermediate_size"),
     **_each(SIZE, "moe_intermediate_size shared_expert_intermediate_size"),
     **_each(SIZE, "vocab_size padded_vocab_size"),

@@ -50,6 +50,8 @@ KEPT_F32 = (
     "_norm.weight",
     "ffn_gate_inp.weight",
     "ffn_gate_inp_shexp.weight",
+    "altup_correct_coef.weight",
+    "altup_predict_coef.weight",
     "position_embd.weight",
 )
 MATRICES = (".weight", ".lora_a", ".lora_b")
