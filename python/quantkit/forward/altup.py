@@ -1,7 +1,7 @@
 """Gemma 3n's layers: AltUp, LAuReL, activation sparsity.
 
-AltUp (arXiv:2301.13310) keeps several streams of hidden states.  A layer predicts all of
-them, computes only the first one, and corrects the others by what came out of it.
+AltUp (arXiv:2301.13310) keeps several streams of hidden states.  A layer predicts all
+of them, computes only the first one, and corrects the others by what came out of it.
 LAuReL (arXiv:2411.07501) adds a low-rank map of the layer's input.
 Source: llama.cpp, build 11434 (gemma3n.cpp).
 """
