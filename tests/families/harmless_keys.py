@@ -24,6 +24,11 @@ WINDOWS = dict.fromkeys(
     ["layer_types", "max_window_layers", "sliding_window", "use_sliding_window"],
     WITH_WINDOW,
 )
+GEMMA_3N = {
+    "altup_coef_clip": TRAINING,
+    "laurel_rank": "the stored tensors say it",
+    "vocab_size_per_layer_input": "rows for further tokens are zeros",
+}
 HARMLESS = {
     "attention_bias": TENSORS,
     "attention_dropout": TRAINING,
@@ -91,14 +96,15 @@ HARMLESS_OF = {
         "_sliding_window_pattern": LISTED,
         "sliding_window_pattern": LISTED,
     },
-    "Gemma3nForCausalLM": {
-        "altup_coef_clip": TRAINING,
-        "laurel_rank": "the stored tensors say it",
-        "vocab_size_per_layer_input": "rows for further tokens are zeros",
-    },
+    "Gemma3nForCausalLM": GEMMA_3N,
+    "Gemma3nForConditionalGeneration": GEMMA_3N,
     "Gemma4ForCausalLM": {
         "attention_k_eq_v": "the stored tensors say it",
         "vocab_size_per_layer_input": TOKENIZER,
+    },
+    "Gemma4ForConditionalGeneration": {"vocab_size_per_layer_input": TOKENIZER},
+    "Gemma4UnifiedForConditionalGeneration": {
+        "moe_intermediate_size": "the class has no experts",
     },
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",

@@ -28,7 +28,7 @@ from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
 from .gemma3n import Gemma3n
-from .gemma4 import Gemma4
+from .gemma4 import Gemma4, Gemma4Unified
 from .glm import ChatGlm, Glm, Glm4
 from .gpt2 import GPT2
 from .gpt_neox import GPTNeoX
@@ -78,6 +78,7 @@ FAMILIES: tuple[Family, ...] = (
     Gemma3(),
     Gemma3n(),
     Gemma4(),
+    Gemma4Unified(),
     StableLm(),
     Phi(),
     Phi3(),
