@@ -6,9 +6,18 @@
 #include "float_state.h"
 
 /* n rows of heads, each of so many components. */
-static size_t count(const qk_attention *what, size_t n_heads, size_t size)
+static size_t count(size_t n, size_t n_heads, size_t size)
 {
-    return qk_times(qk_times(what->n, n_heads), size);
+    return qk_times(qk_times(n, n_heads), size);
+}
+
+/* Whether the mask is of as many heads as it may be, and without one there is a key per query. */
+static int has_right_mask(const qk_attention *what)
+{
+    if (!what->n_masks) {
+        return !what->mask && what->n_keys == what->n;
+    }
+    return what->n_keys && (what->n_masks == 1 || what->n_masks == what->n_kv_heads);
 }
 
 /* What attention asks of its sizes; gives the bytes of its workspace. */
@@ -23,7 +32,7 @@ static qk_status check_attention(int backend, const qk_attention *what, const qk
         return QK_BAD_ARRAY;
     }
     if (!what->n_heads || !what->n_kv_heads || what->n_heads % what->n_kv_heads ||
-        !what->key_size || !what->value_size) {
+        !what->key_size || !what->value_size || !has_right_mask(what)) {
         return QK_BAD_SHAPE;
     }
     *bytes = (*ops)->attention_workspace(what);
@@ -52,18 +61,72 @@ qk_status qk_attend(int backend, const qk_attention *what, const float *q, const
     qk_status status = check_attention(backend, what, &ops, &n_bytes);
     if (status == QK_OK) {
         const qk_array arrays[] = {
-            QK_READ_FLOATS(q, count(what, what->n_heads, what->key_size)),
-            QK_READ_FLOATS(k, count(what, what->n_kv_heads, what->key_size)),
-            QK_READ_FLOATS(v, count(what, what->n_kv_heads, what->value_size)),
+            QK_READ_FLOATS(q, count(what->n, what->n_heads, what->key_size)),
+            QK_READ_FLOATS(k, count(what->n_keys, what->n_kv_heads, what->key_size)),
+            QK_READ_FLOATS(v, count(what->n_keys, what->n_kv_heads, what->value_size)),
+            QK_READ_BYTES(what->mask, count(what->n_masks, what->n, what->n_keys)),
             QK_OPTIONAL_FLOATS(what->slopes, what->n_heads),
             QK_OPTIONAL_FLOATS(what->sinks, what->n_heads),
-            QK_WRITTEN_FLOATS(out, count(what, what->n_heads, what->value_size)),
+            QK_WRITTEN_FLOATS(out, count(what->n, what->n_heads, what->value_size)),
             QK_WRITTEN_BYTES(workspace, n_bytes),
         };
         status = QK_CHECK_ARRAYS(arrays);
     }
     if (status == QK_OK && what->n) {
         QK_IN_FLOAT_STATE(ops->attention(what, q, k, v, out, workspace));
+    }
+    return status;
+}
+
+/* What the scores ask of their sizes; gives the bytes of their workspace. */
+static qk_status check_index(int backend, const qk_index *what, const qk_ops **ops, size_t *bytes)
+{
+    qk_status status = qk_find_ops(backend, ops);
+    if (status != QK_OK) {
+        return status;
+    }
+    if (!what) {
+        return QK_BAD_ARRAY;
+    }
+    if (!what->n_keys || !what->n_heads || !what->size) {
+        return QK_BAD_SHAPE;
+    }
+    *bytes = (*ops)->index_workspace(what);
+    return *bytes <= QK_MOST_BYTES ? QK_OK : QK_BAD_SHAPE;
+}
+
+qk_status qk_index_workspace(int backend, const qk_index *what, size_t *bytes)
+{
+    const qk_ops *ops;
+    size_t n_bytes;
+    qk_status status = check_index(backend, what, &ops, &n_bytes);
+    if (status == QK_OK && !bytes) {
+        status = QK_BAD_ARRAY;
+    }
+    if (status == QK_OK) {
+        *bytes = n_bytes;
+    }
+    return status;
+}
+
+qk_status qk_index_scores(int backend, const qk_index *what, const float *q, const float *k,
+                          const float *weights, float *out, void *workspace)
+{
+    const qk_ops *ops;
+    size_t n_bytes;
+    qk_status status = check_index(backend, what, &ops, &n_bytes);
+    if (status == QK_OK) {
+        const qk_array arrays[] = {
+            QK_READ_FLOATS(q, count(what->n, what->n_heads, what->size)),
+            QK_READ_FLOATS(k, qk_times(what->n_keys, what->size)),
+            QK_READ_FLOATS(weights, qk_times(what->n, what->n_heads)),
+            QK_WRITTEN_FLOATS(out, qk_times(what->n, what->n_keys)),
+            QK_WRITTEN_BYTES(workspace, n_bytes),
+        };
+        status = QK_CHECK_ARRAYS(arrays);
+    }
+    if (status == QK_OK && what->n) {
+        QK_IN_FLOAT_STATE(ops->index_scores(what, q, k, weights, out, workspace));
     }
     return status;
 }

@@ -51,7 +51,7 @@ qk_status qk_activate(int backend, int function, const float *x, const float *up
 {
     const qk_ops *ops;
     qk_status status = check_map(backend, x, up, n, out, &ops);
-    if (status == QK_OK && (function < QK_EXP || function > QK_RELU)) {
+    if (status == QK_OK && (function < QK_EXP || function > QK_SOFTPLUS)) {
         status = QK_UNKNOWN_FUNCTION;
     }
     if (status == QK_OK) {

@@ -112,23 +112,44 @@ qk_status qk_matmul(int backend, int type, int packing, const void *packed, size
                     const uint8_t *weights, size_t n_rows, size_t n_cols, float *y, size_t y_stride,
                     void *workspace);
 
-/* Causal attention with scores scale * q.k: head h of q uses head h / (n_heads / n_kv_heads).
- * n_heads is a multiple of n_kv_heads; no size but n may be 0. */
+/* Attention with scores scale * q.k: head h of q uses head h / (n_heads / n_kv_heads).  It is
+ * causal if there is no mask.  n_heads is a multiple of n_kv_heads; no size but n may be 0. */
 typedef struct qk_attention {
-    size_t n; /* positions */
+    size_t n;      /* queries */
+    size_t n_keys; /* n without a mask */
     size_t n_heads, n_kv_heads;
     size_t key_size, value_size; /* components of a head's queries and keys, and of its values */
     size_t window;               /* keys that a query sees, itself included; 0: all before it */
-    float scale, cap;            /* cap: what scores are soft-capped to; 0: nothing */
-    const float *slopes;         /* [n_heads], what a score loses per position (ALiBi), or NULL */
-    const float *sinks;          /* [n_heads], the score of a key without a value, or NULL */
+    const uint8_t *mask; /* [n_masks][n][n_keys], not 0 where a query sees a key, whatever its
+                            position and the window; or NULL */
+    size_t n_masks;      /* 1, or n_kv_heads if each has its own; 0 without a mask */
+    float scale, cap;    /* cap: what scores are soft-capped to; 0: nothing */
+    const float *slopes; /* [n_heads], what a score loses per position (ALiBi), or NULL */
+    const float *sinks;  /* [n_heads], the score of a key without a value, or NULL */
 } qk_attention;
 
 qk_status qk_attention_workspace(int backend, const qk_attention *what, size_t *bytes);
-/* q f32 [n][n_heads][key_size], k [n][n_kv_heads][key_size], v [n][n_kv_heads][value_size] ->
- * out [n][n_heads][value_size]; workspace [qk_attention_workspace]. */
+/* q f32 [n][n_heads][key_size], k [n_keys][n_kv_heads][key_size], v
+ * [n_keys][n_kv_heads][value_size]
+ * -> out [n][n_heads][value_size], NaN of a query that sees no key and has no sink; workspace
+ * [qk_attention_workspace]. */
 qk_status qk_attend(int backend, const qk_attention *what, const float *q, const float *k,
                     const float *v, float *out, void *workspace);
+
+/* How well keys fit queries, by which some attention chooses its keys: the sum over heads of
+ * weight * q.k, or of weight * max(q.k, 0) (lightning indexer).  No size but n may be 0. */
+typedef struct qk_index {
+    size_t n, n_keys; /* queries and keys */
+    size_t n_heads;   /* of the queries; they share the keys */
+    size_t size;      /* components of a query or key */
+    int rectified;    /* 1: negative products count as 0 */
+} qk_index;
+
+qk_status qk_index_workspace(int backend, const qk_index *what, size_t *bytes);
+/* q f32 [n][n_heads][size], k [n_keys][size], weights [n][n_heads] -> out [n][n_keys]; workspace
+ * [qk_index_workspace]. */
+qk_status qk_index_scores(int backend, const qk_index *what, const float *q, const float *k,
+                          const float *weights, float *out, void *workspace);
 
 /* RMSNorm of rows, or LayerNorm. */
 typedef struct qk_norm {
@@ -151,7 +172,8 @@ typedef enum qk_function {
     QK_SILU = 4,
     QK_GELU = 5,      /* with the error function */
     QK_GELU_TANH = 6, /* with a hyperbolic tangent */
-    QK_RELU = 7
+    QK_RELU = 7,
+    QK_SOFTPLUS = 8 /* log(1 + exp(x)) */
 } qk_function;
 
 /* out[i] = function(x[i]), times up[i] where up is not NULL: each [n]; out may be x or up. */
@@ -200,6 +222,55 @@ qk_status qk_add_logits(int backend, const qk_tile *tile, const float *logits, q
 qk_status qk_compare_logits(int backend, const qk_tile *tile, const float *logits,
                             const float *base_logits, qk_softmax *rows, qk_softmax *base,
                             double *excess);
+
+/* ---- Recurrent layers: what a position gives depends on those before it ---- */
+
+/* Each channel's causal convolution with weights of its own. */
+typedef struct qk_convolution {
+    size_t n, n_channels, n_taps;
+    const float *weight; /* [n_taps][n_channels], the last for the position itself */
+    const float *bias;   /* [n_channels], or NULL for none */
+} qk_convolution;
+
+/* x f32 [n][n_channels] -> y likewise; before the first position, x is 0. */
+qk_status qk_short_convolution(int backend, const qk_convolution *what, const float *x, float *y);
+
+/* Heads with a state S [key_size][value_size], 0 at first.  Each position does
+ *     S = exp(decay) S, row by row;  S += beta k (v - k^T S)^T;  out = scale q^T S
+ * and without beta, linear attention: S += k v^T.  Head h uses the queries and keys of head
+ * h / (n_heads / n_key_heads).  n_heads is a multiple of n_key_heads; no size but n may be 0. */
+typedef struct qk_recurrence {
+    size_t n; /* positions */
+    size_t n_heads, n_key_heads;
+    size_t key_size, value_size;
+    size_t decay_size; /* decays of a head at a position: 1, or key_size */
+    float scale;
+    const float *beta; /* [n][n_heads], or NULL */
+} qk_recurrence;
+
+qk_status qk_recurrence_workspace(int backend, const qk_recurrence *what, size_t *bytes);
+/* q and k f32 [n][n_key_heads][key_size], v [n][n_heads][value_size], decay
+ * [n][n_heads][decay_size] -> out [n][n_heads][value_size]; workspace [qk_recurrence_workspace]. */
+qk_status qk_recur(int backend, const qk_recurrence *what, const float *q, const float *k,
+                   const float *v, const float *decay, float *out, void *workspace);
+
+/* Channels with n_states states h, 0 at first.  Each position does
+ *     h = exp(dt a) h + dt x b;  y = c^T h + d x */
+typedef struct qk_scan {
+    size_t n, n_channels, n_states; /* n_states is not 0 */
+} qk_scan;
+
+typedef struct qk_scan_inputs {
+    const float *x, *dt; /* [n][n_channels] */
+    const float *a;      /* [n_channels][n_states] */
+    const float *b, *c;  /* [n][n_states] */
+    const float *d;      /* [n_channels] */
+} qk_scan_inputs;
+
+qk_status qk_scan_workspace(int backend, const qk_scan *what, size_t *bytes);
+/* -> y f32 [n][n_channels]; workspace [qk_scan_workspace]. */
+qk_status qk_selective_scan(int backend, const qk_scan *what, const qk_scan_inputs *in, float *y,
+                            void *workspace);
 
 /* ---- Calibrated rounding: docs/calibration.md ---- */
 

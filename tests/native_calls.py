@@ -116,6 +116,67 @@ def attention(n: int, heads: int, kv_heads: int, key: int, value: int) -> Call:
     )
 
 
+def masked(n: int, n_keys: int, n_masks: int) -> Call:
+    return Call(
+        partial(_native.attend, scale=0.3),
+        {
+            "q": floats(n, 4, 8),
+            "k": floats(n_keys, 2, 8),
+            "v": floats(n_keys, 2, 5),
+            "mask": RNG.integers(0, 2, (n_masks, n, n_keys)) > 0,
+            "sinks": floats(4),
+        },
+        optional=some("sinks"),
+    )
+
+
+def recurrence(n: int, heads: int, key_heads: int, key: int, value: int) -> Call:
+    """A decay for each component of the keys."""
+    return Call(
+        partial(_native.recur, scale=0.3),
+        {
+            "q": floats(n, key_heads, key),
+            "k": floats(n, key_heads, key),
+            "v": floats(n, heads, value),
+            "decay": -np.abs(floats(n, heads, key)),
+            "beta": floats(n, heads),
+        },
+        optional=some("beta"),
+    )
+
+
+def of_heads(call: Call) -> Call:
+    """The same recurrence with a decay for each head."""
+    decay = call.arrays["decay"][..., :1].copy()
+    return replace(call, arrays=call.arrays | {"decay": decay})
+
+
+def scan(n: int, channels: int, states: int) -> Call:
+    return Call(
+        _native.selective_scan,
+        {
+            "x": floats(n, channels),
+            "dt": np.abs(floats(n, channels)),
+            "a": -np.abs(floats(channels, states)),
+            "b": floats(n, states),
+            "c": floats(n, states),
+            "d": floats(channels),
+        },
+    )
+
+
+def convolution(n: int, channels: int, taps: int) -> Call:
+    return Call(
+        _native.short_convolution,
+        {
+            "x": floats(n, channels),
+            "weight": floats(taps, channels),
+            "bias": floats(channels),
+        },
+        optional=some("bias"),
+    )
+
+
 def cap(x: Any, out: Any, backend: Backend) -> None:
     _native.soft_cap(x, 3.0, out, backend)
 
@@ -285,6 +346,19 @@ CALLS: dict[str, Call] = {
     "attention": attention(45, 6, 3, 17, 19),
     "attention of one": attention(1, 1, 1, 1, 1),
     "attention of many": attention(300, 2, 1, 16, 32),
+    "attention masked": masked(45, 71, 1),
+    "attention masked by heads": masked(40, 300, 2),
+    "index": Call(
+        partial(_native.index_scores, rectified=True),
+        {"q": floats(40, 3, 9), "k": floats(300, 9), "weights": floats(40, 3)},
+    ),
+    "recur by component": recurrence(53, 6, 3, 17, 19),
+    "recur by head": of_heads(recurrence(53, 6, 3, 17, 35)),
+    "recur once": of_heads(recurrence(1, 1, 1, 1, 1)),
+    "scan": scan(9, 77, 5),
+    "scan once": scan(1, 1, 1),
+    "convolve": convolution(9, 37, 4),
+    "convolve once": convolution(1, 1, 1),
     "add logits": Call(add, tile(5, 37), outputs=some("rows"), loose=some("logits")),
     "compare logits": Call(
         compare,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from quantkit._native import ENVIRONMENT_VARIABLE, Backend, Function, activate
 from quantkit.forward import ops
+from quantkit.forward.recurrent_ops import softplus
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -99,6 +100,17 @@ def test_odd_functions_are_within_two_units(
     assert np.isnan(
         applied(function, np.array([np.nan, 0, np.nan], np.float32), backend)[0]
     )
+
+
+def test_softplus_is_within_three_units() -> None:
+    """Until exp underflows; 0 from there on, and x where that is large."""
+    x = np.concatenate([spread(), floats_of_all_sizes()])
+    expected = np.logaddexp(x.astype(np.float64), 0)
+    normal = x >= -87
+    got = softplus(x)
+    assert units(got[normal], expected[normal]).max() <= 3
+    assert np.abs(got[~normal] - expected[~normal]).max() < 2e-38
+    assert np.isnan(softplus(np.full(20, np.nan, np.float32))).all()
 
 
 def test_sigmoid_and_silu_are_the_formulas() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit._native import Backend, attend
+from quantkit._native import Backend, attend, index_scores
 from quantkit._native.arguments import workspace
 from quantkit.errors import ShapeError
 from quantkit.forward import ops
@@ -54,6 +54,21 @@ def formula(
         weights /= weights.sum(-1, keepdims=True)
         heads.append(weights[:, :n] @ v[:, h // group])
     return np.stack(heads, axis=1)
+
+
+def masked_formula(q: F32, k: F32, v: F32, mask: Any, sinks: F32 | None) -> F64:
+    """Each query over the keys that its mask leaves: [n, heads, value size]."""
+    out = np.zeros((*q.shape[:2], v.shape[-1]))
+    for i, h in np.ndindex(q.shape[:2]):
+        kv_head = h * k.shape[1] // q.shape[1]
+        seen = np.flatnonzero(mask[kv_head % len(mask), i])
+        scores = q[i, h].astype(np.float64) @ k[seen, kv_head].T / np.sqrt(q.shape[-1])
+        rest = -np.inf if sinks is None else float(sinks[h])
+        highest = max(scores.max(initial=-np.inf), rest)
+        weights = np.exp(scores - highest)
+        total = weights.sum() + np.exp(rest - highest)
+        out[i, h] = weights @ v[seen, kv_head] / total
+    return out
 
 
 def assert_near(got: F32, expected: F64, q: F32, k: F32, v: F32) -> None:
@@ -118,6 +133,64 @@ def test_options_are_the_formula(
     k, v = normal(n, 2, 16, seed=1), normal(n, 2, 8, seed=2)
     got = attended(backend, q, k, v, **options)
     assert_near(got, formula(q, k, v, **options), q, k, v)
+
+
+@pytest.mark.parametrize("n", [1, 35, 158])
+@pytest.mark.parametrize("n_keys", [1, 50, 700])
+@pytest.mark.parametrize("n_masks", [1, 2])
+def test_any_mask(backend: Backend, n: int, n_keys: int, n_masks: int) -> None:
+    """Keys in any order and number; one of them each query sees."""
+    rng = np.random.default_rng(n)
+    mask = rng.random((n_masks, n, n_keys)) < 0.02
+    mask[:, np.arange(n), rng.integers(0, n_keys, n)] = True
+    q, k = 3 * normal(n, 4, 16), normal(n_keys, 2, 16, seed=1)
+    v = normal(n_keys, 2, 9, seed=2)
+    got = attended(backend, q, k, v, mask=mask)
+    assert_near(got, masked_formula(q, k, v, mask, None), q, k, v)
+
+
+def test_a_query_that_sees_no_key_has_its_sink(backend: Backend) -> None:
+    """Then the output is 0, since a sink has no value."""
+    q, k, v = normal(70, 4, 8), normal(500, 2, 8, seed=1), normal(500, 2, 8, seed=2)
+    mask, sinks = np.zeros((1, 70, 500), bool), normal(4, seed=3)
+    mask[0, 1::2, ::7] = True
+    got = attended(backend, q, k, v, mask=mask, sinks=sinks)
+    assert not got[::2].any()
+    assert_near(got, masked_formula(q, k, v, mask, sinks), q, k, v)
+
+
+def test_a_mask_can_say_what_order_does(backend: Backend) -> None:
+    """To the bit."""
+    q, k, v = normal(300, 2, 8), normal(300, 2, 8, seed=1), normal(300, 2, 8, seed=2)
+    mask = np.tri(300, dtype=bool)[None]
+    causal = attended(backend, q, k, v)
+    assert np.array_equal(attended(backend, q, k, v, mask=mask), causal)
+
+
+@pytest.mark.parametrize("rectified", [True, False])
+@pytest.mark.parametrize(
+    ("n", "n_keys", "heads", "size"), [(1, 1, 1, 1), (45, 70, 3, 16), (70, 1000, 4, 9)]
+)
+def test_index_scores_are_the_formula(
+    backend: Backend, n: int, n_keys: int, heads: int, size: int, rectified: bool
+) -> None:
+    """Tiles of queries and steps of keys change nothing."""
+    q, k, weights = normal(n, heads, size), normal(n_keys, size), normal(n, heads)
+    products = np.einsum("nhs,ks->nhk", q.astype(np.float64), k)
+    if rectified:
+        products = np.maximum(products, 0)
+    expected = np.einsum("nh,nhk->nk", weights, products)
+    workspace(1 << 16).fill(0xFF)
+    got = index_scores(q, k, weights, backend, rectified=rectified)
+    largest = np.linalg.norm(q, axis=-1).max() * np.linalg.norm(k, axis=-1).max()
+    bound = 4 * 2**-24 * heads * largest * np.abs(weights).max()
+    assert np.abs(got - expected).max() < bound
+
+
+def test_more_keys_than_queries_need_a_mask() -> None:
+    """Without one, it is not known which keys come before a query."""
+    with pytest.raises(ShapeError, match="4 queries and 5 keys"):
+        ops.attention(normal(4, 2, 8), normal(5, 2, 8), normal(5, 2, 8))
 
 
 def test_scores_far_apart(backend: Backend) -> None:

@@ -18,11 +18,12 @@ from quantkit.sources.checkpoint import CheckpointSource
 from .families.cases import CASES, Case
 from .families.describe import described_metadata
 from .families.harmless_keys import HARMLESS, HARMLESS_OF
-from .families.stored import checkpoint, fixture
+from .families.stored import checkpoint, fixture, text_of
 
 Place = tuple[str, ...]
-READ_INSIDE = ("rope_parameters", "rope_scaling", "attn_config")
+READ_INSIDE = ("rope_parameters", "rope_scaling", "attn_config", "linear_attn_config")
 COMPUTED = [f"rope_{x}.weight" for x in ("freqs", "factors_long", "factors_short")]
+COMPUTED += ["blk.0.attn_q_norm.weight"]
 
 # Keys that the fixtures leave out; test_config_keys.py has tests of them.
 ELSEWHERE = {
@@ -52,7 +53,7 @@ def made(folder: Path, config: dict[str, Any]) -> Any:
 def is_of_its_kind(config: dict[str, Any]) -> bool:
     """Whether the value can mean something; others are refused without being read."""
     try:
-        checked_config({**config, **config.get("text_config", {})})
+        checked_config({**config, **text_of(config)})
     except CheckpointError:
         return False
     return True
@@ -86,7 +87,7 @@ def places(text: dict[str, Any]) -> Iterator[Place]:
 def with_value(config: dict[str, Any], place: Place, value: Any) -> dict[str, Any]:
     """A copy of a config, changed at one place of the text model's."""
     changed = copy.deepcopy(config)
-    inside = changed.get("text_config", changed)
+    inside = text_of(changed)
     for key in place[:-1]:
         inside = inside[key]
     inside[place[-1]] = value
@@ -97,7 +98,7 @@ def unread(case: Case, folder: Path) -> tuple[set[str], set[str]]:
     """The keys of a case's config: those that change nothing, and the others."""
     folder = checkpoint(case, folder)
     config = json.loads((folder / "config.json").read_text())
-    text = config.get("text_config", config)
+    text = text_of(config)
     as_stored = made(folder, config)
     without: set[str] = set()
     rest: set[str] = set()
@@ -138,7 +139,7 @@ def test_fixtures_have_all_keys_of_transformers(name: str) -> None:
     for case in CASES:
         stored = fixture(case)["config"]
         if family_for_config(stored) is family_for_config({"architectures": [name]}):
-            known |= {*stored, *stored.get("text_config", {})}
+            known |= {*stored, *text_of(stored)}
     known |= ELSEWHERE.get(name, set())
     if known & {"rope_theta", "rope_scaling"}:
         known.add("rope_parameters")

@@ -18,9 +18,10 @@ from quantkit.models import FAMILIES, settled
 from quantkit.models.config_keys import KINDS, checked_config
 from quantkit.sources.checkpoint import CheckpointSource
 
+from .families.case import without
 from .families.cases import CASES, Case
 from .families.describe import described_metadata
-from .families.stored import checkpoint, fixture
+from .families.stored import checkpoint, fixture, text_of
 
 LLAMA = next(case for case in CASES if case.name == "llama")
 QWEN2 = next(case for case in CASES if case.name == "qwen2")
@@ -41,9 +42,9 @@ def fields(config: dict[str, Any], **changed: Any) -> dict[str, Field]:
 
 
 def config_of(case: Case) -> dict[str, Any]:
-    """The config of a case as transformers wrote it."""
+    """The config of a case as transformers wrote it, with all keys at the top."""
     stored = fixture(case)["config"]
-    return {**stored, **stored.get("text_config", {})}
+    return without("text_config", "thinker_config")({**stored, **text_of(stored)})
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in CASES])
@@ -54,7 +55,7 @@ def test_wrong_values_are_quantkit_errors(case: Case, tmp_path: Path) -> None:
     rng = random.Random(case.name)
     for _ in range(30):
         changed = json.loads(json.dumps(config))
-        inside = changed.get("text_config", changed)
+        inside = text_of(changed)
         key = rng.choice([*inside, "rope_scaling", "rope_parameters", "head_dim"])
         if key.startswith("rope_") and rng.random() < 0.5:
             inside[key] = {"rope_type": "yarn", "factor": 2.0}
@@ -283,7 +284,7 @@ def test_gpt_neox_reads_the_rope_settings_of_transformers_5() -> None:
 def test_settings_of_the_text_model_are_in_its_config() -> None:
     """transformers ignores them outside, and takes its class's default."""
     stored = fixture(next(case for case in CASES if case.name == "gemma3-vision"))
-    config = config_of(next(case for case in CASES if case.name == "gemma3-vision"))
+    config = {**stored["config"], **text_of(stored["config"])}
     assert fields(config)
     assert "rope_theta" not in stored["config"]["text_config"]
     with pytest.raises(CheckpointError, match=r"rope_theta is 5000\.0, but outside"):

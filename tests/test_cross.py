@@ -41,6 +41,15 @@ from .test_lanes import (
     run_on_all,
 )
 from .test_matmul import ROUNDING, make_case
+from .test_recurrent import (
+    between,
+    delta_formula,
+    delta_inputs,
+    distance,
+    normal,
+    scan_formula,
+    scan_inputs,
+)
 from .test_solver import TYPES as SOLVED
 from .test_solver import (
     committed_hashes,
@@ -176,6 +185,29 @@ def test_norms_and_likelihoods_are_the_formulas(aarch64: Build, width: int) -> N
     expected = np.log(np.exp(wide).sum(-1)) - wide[:, 0]
     got = aarch64.layer("neon", "likelihood", x, *x.shape)
     assert np.allclose(got, expected, rtol=2e-7, atol=1e-7)
+
+
+def joined(*arrays: np.ndarray) -> np.ndarray:
+    return np.concatenate([each.ravel() for each in arrays])
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_recurrent_layers_are_the_formulas(aarch64: Build, name: str) -> None:
+    """Decays of heads and of components, scans, convolutions."""
+    for decays in (1, 20):
+        decay = between(-2, 0, 70, 6, decays)
+        inputs = delta_inputs(70, 6, 2, 20, 36, decay)[:5]
+        sizes = (70, 6, 2, 20, 36, decays)
+        got = aarch64.layer(name, "recur", joined(*inputs), *sizes)
+        assert distance(got.reshape(70, 6, 36), delta_formula(*inputs, 0.3)) < 1e-6
+    scanned = scan_inputs(70, 77, 16)
+    got = aarch64.layer(name, "scan", joined(*scanned), 70, 77, 16)
+    assert distance(got.reshape(70, 77), scan_formula(*scanned)) < 1e-6
+    x, weight, bias = (normal(*shape) for shape in ((9, 37), (4, 37), (37,)))
+    got = aarch64.layer(name, "convolve", joined(x, weight, bias), 9, 37, 4)
+    padded_x = np.concatenate([np.zeros((3, 37)), x.astype(np.float64)])
+    expected = bias + sum(padded_x[t : t + 9] * weight[t] for t in range(4))
+    assert distance(got.reshape(9, 37), expected) < 1e-6
 
 
 def test_nothing_is_fused(aarch64: Build) -> None:

@@ -30,6 +30,7 @@ GEMMA_2 = {"architectures": ["Gemma2ForCausalLM"], **SIZES, "query_pre_attn_scal
 GEMMA_3 = {**GEMMA_2, "architectures": ["Gemma3ForCausalLM"]}
 WIDE = {"output_norm.weight": (4608,)}
 CLAIMS = Claims(Outline(WIDE), WIDE)
+MINIMAX_M2 = {"architectures": ["MiniMaxM2ForCausalLM"], **SIZES}
 STABLELM = {"architectures": ["StableLmForCausalLM"], **SIZES}
 GLM = {"architectures": ["GlmForCausalLM"], **SIZES}
 PHI = {"architectures": ["PhiForCausalLM"], **SIZES}
@@ -146,3 +147,13 @@ def test_longrope_takes_a_stated_attention_factor() -> None:
     config["rope_scaling"] = {**scaling, "attention_factor": 1.5}
     found = family.early_fields(family.complete(config))
     assert found["rope.scaling.attn_factor"] == float32(1.5)
+
+
+def test_minimax_tells_what_only_transformers_assumes() -> None:
+    """Its config class has no key for the gating, and a share for the rotation."""
+    rope = {"rope_type": "default", "rope_theta": 5e6, "partial_rotary_factor": 0.5}
+    found = fields(MINIMAX_M2, rope_parameters=rope)
+    assert found["rope.dimension_count"] == uint32(8)
+    assert found["expert_gating_func"] == uint32(2)
+    with pytest.raises(CheckpointError, match=r"rotary_dim is 12, but partial_rotary"):
+        fields(MINIMAX_M2, rope_parameters=rope, rotary_dim=12)

@@ -76,6 +76,8 @@ REFUSED = {
     "gemma3n-shared": "wrong shape",
     # It does not load the biases.
     "ernie4.5": "wrong number of tensors",
+    # It has as many key heads as query heads.
+    "olmoe-grouped": "wrong shape",
 }
 """What it says of the cases that it cannot run."""
 

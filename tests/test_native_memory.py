@@ -180,8 +180,14 @@ def fits(name: str, argument: str, array: np.ndarray, other: np.ndarray) -> bool
             return len(other) == len(array) and other.shape[1] > 0
         case "round", "x":  # more rows
             return other.shape[1:] == array.shape[1:]
-        case "attention", "v":  # values of another size
+        case "attention" | "recur", "v":  # values of another size
             return other.shape[:2] == array.shape[:2] and other.shape[2] > 0
+        case "attention", "mask":  # one mask for all heads
+            return len(other) in (1, 2) and other.shape[1:] == array.shape[1:]
+        case "index", "k":  # other keys
+            return len(other) > 0 and other.shape[1:] == array.shape[1:]
+        case "convolve", "x" | "weight":  # more positions, or taps
+            return other.shape[1:] == array.shape[1:]
         case "gram", "a":  # more inputs than are asked for
             return len(other) == len(array) and other.shape[1] >= array.shape[1]
         case "gram", "b":  # more inputs from the first column on, or fewer

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from quantkit._native import ENVIRONMENT_VARIABLE, Backend
 from quantkit.errors import ShapeError
 from quantkit.forward import ops
+from quantkit.forward.recurrent_ops import l2_norm
 from quantkit.inference.weights import TypedMatrix
 from quantkit.types import QuantType
 
@@ -71,6 +72,16 @@ def test_rms_norm_is_the_formula(width: int) -> None:
         assert got.dtype == np.float32
         error = np.abs(got - expected * by)
         assert (error <= 5 * HALF_UNIT * np.abs(expected * by)).all()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_l2_norm_is_the_formula(width: int) -> None:
+    """Each row over its length: within a few roundings."""
+    x = 3 * normal(5, width)
+    wide = x.astype(np.float64)
+    expected = wide / np.sqrt(np.square(wide).sum(-1, keepdims=True) + 1e-3)
+    error = np.abs(l2_norm(x, 1e-3) - expected)
+    assert (error <= 5 * HALF_UNIT * np.abs(expected)).all()
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -18,6 +18,12 @@ QK_INLINE vf32 silu(vf32 x) { return times_sigmoid(x, x); }
 
 QK_INLINE vf32 relu(vf32 x) { return vf32_max(vf32_zero(), x); }
 
+/* log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), within 3 units in the last place. */
+QK_INLINE vf32 softplus(vf32 x)
+{
+    return vf32_add(relu(x), vf32_log1p(vf32_exp(vf32_sub(vf32_zero(), vf32_abs(x)))));
+}
+
 /* x (1 + erf(x / sqrt(2))) / 2 */
 QK_INLINE vf32 gelu(vf32 x)
 {
@@ -73,6 +79,9 @@ static void activate(qk_function function, const float *x, const float *up, size
         break;
     case QK_RELU:
         map(relu, x, up, n, out);
+        break;
+    case QK_SOFTPLUS:
+        map(softplus, x, up, n, out);
         break;
     }
 }

@@ -8,10 +8,13 @@
 
 #include "matmul.h"
 #include "attention.h"
+#include "index.h"
 #include "norms.h"
 #include "activations.h"
 #include "rotary.h"
 #include "softmax.h"
+#include "recurrence.h"
+#include "scan.h"
 
 #define OPS_JOIN(a, b) a##b
 #define OPS_SYMBOL(name) OPS_JOIN(qk_ops_, name)
@@ -26,6 +29,8 @@ const qk_ops OPS_SYMBOL(QK_OPS_NAME) = {
     .matmul = matmul,
     .attention_workspace = attention_workspace,
     .attention = attention,
+    .index_workspace = index_workspace,
+    .index_scores = index_scores,
     .norm_rows = norm_rows,
     .activate = activate,
     .swiglu_clamped = swiglu_clamped,
@@ -33,6 +38,11 @@ const qk_ops OPS_SYMBOL(QK_OPS_NAME) = {
     .rotate = rotate,
     .add_logits = add_logits,
     .compare_logits = compare_logits,
+    .short_convolution = short_convolution,
+    .recurrence_workspace = recurrence_workspace,
+    .recur = recur,
+    .scan_workspace = scan_workspace,
+    .selective_scan = selective_scan,
 };
 
 #endif

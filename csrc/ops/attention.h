@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Causal attention.  Scores lie with a key per row and a query per lane, so that the softmax takes
- * no sum across lanes, and the probabilities are what the second product reads, as they lie.
+/* Attention, causal or with a mask.  Scores lie with a key per row and a query per lane, so that
+ * the softmax takes no sum across lanes, and the probabilities are what the second product reads,
+ * as they lie.
  *
  * Both products are the microkernel of matrix products: ROWS keys of a panel [key size][ROWS] times
  * TILE queries [key size][TILE] are scores [ROWS][TILE]; ROWS components of the values, a panel
@@ -21,7 +22,7 @@
 /* What one call works in. */
 typedef struct attention_space {
     float *keys;    /* [panels of keys][key size][ROWS] */
-    float *values;  /* [panels of components][n][ROWS] */
+    float *values;  /* [panels of components][n_keys][ROWS] */
     float *queries; /* [key size][TILE] */
     float *scores;  /* [KEY_STEP][TILE], then probabilities */
     float *outputs; /* [components][TILE] */
@@ -33,6 +34,7 @@ typedef struct query_tile {
     const attention_space *space;
     size_t start;
     float slope;
+    const uint8_t *mask; /* of the tile's queries, [..][n_keys]; NULL: causal */
     vf32 position[2], highest[2], total[2];
 } query_tile;
 
@@ -41,8 +43,8 @@ static size_t divide_space(const qk_attention *what, float *memory, attention_sp
 {
     const size_t n_components = qk_rounded_up(what->value_size, ROWS);
     const size_t sizes[] = {
-        qk_times(qk_rounded_up(what->n, ROWS), what->key_size),
-        qk_times(n_components, what->n),
+        qk_times(qk_rounded_up(what->n_keys, ROWS), what->key_size),
+        qk_times(n_components, what->n_keys),
         qk_times(what->key_size, TILE),
         KEY_STEP * TILE,
         qk_times(n_components, TILE),
@@ -81,18 +83,23 @@ static void transpose_floats(const float *in, size_t in_stride, size_t n_rows, s
     }
 }
 
+/* n keys of `size` components, `stride` apart, as panels [size][ROWS]. */
+static void pack_keys(const float *k, size_t n, size_t size, size_t stride, float *to)
+{
+    for (size_t i = 0; i < qk_rounded_up(n, ROWS); i++) {
+        float *key = to + i / ROWS * ROWS * size + i % ROWS;
+        for (size_t c = 0; c < size; c++) {
+            key[c * ROWS] = i < n ? k[i * stride + c] : 0.0f;
+        }
+    }
+}
+
 /* Keys and values of one head, as panels. */
 static void pack_head(const qk_attention *what, const float *k, const float *v, size_t head,
                       const attention_space *to)
 {
-    const size_t n = what->n, key_size = what->key_size, value_size = what->value_size;
-    k += head * key_size;
-    for (size_t i = 0; i < qk_rounded_up(n, ROWS); i++) {
-        float *key = to->keys + i / ROWS * ROWS * key_size + i % ROWS;
-        for (size_t c = 0; c < key_size; c++) {
-            key[c * ROWS] = i < n ? k[i * what->n_kv_heads * key_size + c] : 0.0f;
-        }
-    }
+    const size_t n = what->n_keys, key_size = what->key_size, value_size = what->value_size;
+    pack_keys(k + head * key_size, n, key_size, what->n_kv_heads * key_size, to->keys);
     v += head * value_size;
     for (size_t first = 0; first < value_size; first += ROWS) {
         float *panel = to->values + first * n;
@@ -106,17 +113,29 @@ static void pack_head(const qk_attention *what, const float *k, const float *v, 
     }
 }
 
+/* At most TILE queries of `size` components, `stride` apart, as [size][TILE]. */
+static void pack_tile(const float *q, size_t n, size_t size, size_t stride, float *to)
+{
+    if (n < TILE) {
+        memset(to, 0, size * TILE * sizeof *to);
+    }
+    transpose_floats(q, stride, n, size, to, TILE);
+}
+
+/* The queries of a tile: TILE, but for the last. */
+QK_INLINE size_t n_queries(const query_tile *t)
+{
+    const size_t left = t->what->n - t->start;
+    return left < TILE ? left : TILE;
+}
+
 static void pack_queries(const query_tile *t, const float *q, size_t head)
 {
     const qk_attention *what = t->what;
-    const size_t stride = what->n_heads * what->key_size, left = what->n - t->start;
-    const size_t n_queries = left < TILE ? left : TILE;
+    const size_t stride = what->n_heads * what->key_size;
     float *to = t->space->queries;
-    if (n_queries < TILE) {
-        memset(to, 0, what->key_size * TILE * sizeof *to);
-    }
-    transpose_floats(q + t->start * stride + head * what->key_size, stride, n_queries,
-                     what->key_size, to, TILE);
+    pack_tile(q + t->start * stride + head * what->key_size, n_queries(t), what->key_size, stride,
+              to);
     for (size_t i = 0; i < what->key_size * TILE; i += WIDTH) {
         vf32_store(to + i, vf32_mul(vf32_load(to + i), vf32_set1(what->scale)));
     }
@@ -143,6 +162,32 @@ static void adjust_scores(const query_tile *t, size_t first, size_t n)
 QK_INLINE size_t seen_keys(const qk_attention *what)
 {
     return what->window && what->window < what->n ? what->window : what->n;
+}
+
+/* Takes away what queries do not see by the mask. */
+static void apply_mask(const query_tile *t, size_t first, size_t n)
+{
+    const uint8_t *seen = t->mask + first;
+    for (size_t i = 0; i < n_queries(t); i++, seen += t->what->n_keys) {
+        float *score = t->space->scores + i;
+        for (size_t j = 0; j < n; j++, score += TILE) {
+            *score = seen[j] ? *score : -INFINITY;
+        }
+    }
+}
+
+/* Whether a query of the tile may see one of n keys from `first` on. */
+static int sees_any(const query_tile *t, size_t first, size_t n)
+{
+    const uint8_t *seen = t->mask ? t->mask + first : NULL;
+    for (size_t i = 0; seen && i < n_queries(t); i++, seen += t->what->n_keys) {
+        for (size_t j = 0; j < n; j++) {
+            if (seen[j]) {
+                return 1;
+            }
+        }
+    }
+    return !seen;
 }
 
 /* Takes away what queries do not see: keys after them, and those beyond their window. */
@@ -200,11 +245,15 @@ static void attend_keys(query_tile *t, size_t first, size_t n)
     if (t->slope != 0 || what->cap > 0) {
         adjust_scores(t, first, n);
     }
-    mask_scores(t, first, n);
+    if (t->mask) {
+        apply_mask(t, first, n);
+    } else {
+        mask_scores(t, first, n);
+    }
     take_in_scores(t, n);
     for (size_t c = 0; c < what->value_size; c += ROWS) {
         const sums_target outputs = {space->outputs + c * TILE, TILE, 1};
-        multiply_f32(space->values + c * what->n + first * ROWS, space->scores, n, &outputs);
+        multiply_f32(space->values + c * what->n_keys + first * ROWS, space->scores, n, &outputs);
     }
 }
 
@@ -229,29 +278,45 @@ static void begin_tile(query_tile *t, size_t head)
 static void end_tile(const query_tile *t, size_t head, float *out)
 {
     const qk_attention *what = t->what;
-    const size_t stride = what->n_heads * what->value_size, left = what->n - t->start;
+    const size_t stride = what->n_heads * what->value_size;
     float *outputs = t->space->outputs;
     for (size_t i = 0; i < what->value_size * TILE; i += WIDTH) {
         vf32_store(outputs + i, vf32_div(vf32_load(outputs + i), t->total[i / WIDTH % 2]));
     }
-    transpose_floats(outputs, TILE, what->value_size, left < TILE ? left : TILE,
+    transpose_floats(outputs, TILE, what->value_size, n_queries(t),
                      out + t->start * stride + head * what->value_size, stride);
+}
+
+/* The keys that the queries of a tile see are among those from *first to before *end. */
+static void bound_keys(const query_tile *t, size_t *first, size_t *end)
+{
+    const size_t n_seen = seen_keys(t->what);
+    *first = 0;
+    *end = t->what->n_keys;
+    if (!t->mask) {
+        *end = t->start + n_queries(t);
+        *first = t->start + 1 > n_seen ? (t->start + 1 - n_seen) / ROWS * ROWS : 0;
+    }
 }
 
 static void attend_head(const qk_attention *what, const attention_space *space, const float *q,
                         size_t head, float *out)
 {
+    const size_t mask = what->n_masks > 1 ? head / (what->n_heads / what->n_kv_heads) : 0;
     for (size_t start = 0; start < what->n; start += TILE) {
         query_tile t = {.what = what, .space = space, .start = start};
-        const size_t end = start + TILE < what->n ? start + TILE : what->n;
-        size_t first = 0;
-        if (start + 1 > seen_keys(what)) {
-            first = (start + 1 - seen_keys(what)) / ROWS * ROWS;
+        if (what->mask) {
+            t.mask = what->mask + (mask * what->n + start) * what->n_keys;
         }
+        size_t first, end;
+        bound_keys(&t, &first, &end);
         begin_tile(&t, head);
         pack_queries(&t, q, head);
         for (; first < end; first += KEY_STEP) {
-            attend_keys(&t, first, end - first < KEY_STEP ? end - first : KEY_STEP);
+            const size_t n = end - first < KEY_STEP ? end - first : KEY_STEP;
+            if (sees_any(&t, first, n)) {
+                attend_keys(&t, first, n);
+            }
         }
         end_tile(&t, head, out);
     }

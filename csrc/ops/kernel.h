@@ -47,4 +47,22 @@ static void multiply_f32(const float *x, const float *w, size_t k, const sums_ta
     store_sums(sum, to);
 }
 
+/* The same with rows of x that lie `stride` apart. */
+static void multiply_rows(const float *x, size_t stride, const float *w, size_t k,
+                          const sums_target *to)
+{
+    vf32 sum[ROWS][2];
+    UNROLL for (int r = 0; r < ROWS; r++) { sum[r][0] = sum[r][1] = vf32_zero(); }
+    for (size_t i = 0; i < k; i++, w += TILE) {
+        const vf32 w0 = vf32_load(w), w1 = vf32_load(w + WIDTH);
+        UNROLL for (int r = 0; r < ROWS; r++)
+        {
+            const vf32 v = vf32_set1(x[(size_t)r * stride + i]);
+            sum[r][0] = vf32_fma(w0, v, sum[r][0]);
+            sum[r][1] = vf32_fma(w1, v, sum[r][1]);
+        }
+    }
+    store_sums(sum, to);
+}
+
 #endif

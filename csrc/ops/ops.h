@@ -31,6 +31,9 @@ typedef struct qk_ops {
     size_t (*attention_workspace)(const qk_attention *what);
     void (*attention)(const qk_attention *what, const float *q, const float *k, const float *v,
                       float *out, void *workspace);
+    size_t (*index_workspace)(const qk_index *what);
+    void (*index_scores)(const qk_index *what, const float *q, const float *k, const float *weights,
+                         float *out, void *workspace);
     void (*norm_rows)(const qk_norm *what, const float *x, float *y);
     void (*activate)(qk_function function, const float *x, const float *up, size_t n, float *out);
     void (*swiglu_clamped)(const float *gate, const float *up, size_t n, float *out);
@@ -39,6 +42,13 @@ typedef struct qk_ops {
     void (*add_logits)(const qk_tile *tile, const float *logits, qk_softmax *rows);
     void (*compare_logits)(const qk_tile *tile, const float *logits, const float *base_logits,
                            qk_softmax *rows, qk_softmax *base, double *excess);
+    void (*short_convolution)(const qk_convolution *what, const float *x, float *y);
+    size_t (*recurrence_workspace)(const qk_recurrence *what);
+    void (*recur)(const qk_recurrence *what, const float *q, const float *k, const float *v,
+                  const float *decay, float *out, void *workspace);
+    size_t (*scan_workspace)(const qk_scan *what);
+    void (*selective_scan)(const qk_scan *what, const qk_scan_inputs *in, float *y,
+                           void *workspace);
 } qk_ops;
 
 extern const qk_ops qk_ops_scalar;

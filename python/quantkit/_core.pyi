@@ -29,6 +29,7 @@ class _Lib:
     QK_GELU: int
     QK_GELU_TANH: int
     QK_RELU: int
+    QK_SOFTPLUS: int
     def qk_backend_count(self) -> int: ...
     def qk_backend_name(self, backend: int, /) -> Any: ...
     def qk_backend_lanes(self, backend: int, /) -> int: ...
@@ -64,6 +65,28 @@ class _Lib:
         n_cols: int,
         out: Any,
         /,
+    ) -> int: ...
+    def qk_short_convolution(
+        self, backend: int, what: Any, x: Any, y: Any, /
+    ) -> int: ...
+    def qk_recurrence_workspace(
+        self, backend: int, what: Any, bytes: Any, /
+    ) -> int: ...
+    def qk_recur(
+        self,
+        backend: int,
+        what: Any,
+        q: Any,
+        k: Any,
+        v: Any,
+        decay: Any,
+        out: Any,
+        workspace: Any,
+        /,
+    ) -> int: ...
+    def qk_scan_workspace(self, backend: int, what: Any, bytes: Any, /) -> int: ...
+    def qk_selective_scan(
+        self, backend: int, what: Any, given: Any, y: Any, workspace: Any, /
     ) -> int: ...
     def qk_gram(
         self,
@@ -169,6 +192,18 @@ class _Lib:
         q: Any,
         k: Any,
         v: Any,
+        out: Any,
+        workspace: Any,
+        /,
+    ) -> int: ...
+    def qk_index_workspace(self, backend: int, what: Any, bytes: Any, /) -> int: ...
+    def qk_index_scores(
+        self,
+        backend: int,
+        what: Any,
+        q: Any,
+        k: Any,
+        weights: Any,
         out: Any,
         workspace: Any,
         /,

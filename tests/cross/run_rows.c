@@ -9,6 +9,10 @@
  *     run_rows BACKEND activate FUNCTION N X OUT
  *     run_rows BACKEND norm CENTERED ROWS COLS X OUT
  *     run_rows BACKEND likelihood ROWS COLS LOGITS OUT        OUT: f32, of the first token
+ *     run_rows BACKEND recur N HEADS KEY_HEADS KEY_SIZE VALUE_SIZE DECAY_SIZE IN OUT
+ *                                                             IN: q, k, v, decay, beta
+ *     run_rows BACKEND scan N CHANNELS STATES IN OUT          IN: x, dt, a, b, c, d
+ *     run_rows BACKEND convolve N CHANNELS TAPS IN OUT        IN: x, weight, bias
  *     run_rows BACKEND solve TYPE ROWS COLS IN OUT            IN: f64 R [cols][cols], f32 rows,
  * then a plan's orders; OUT: rows, f64 errors run_rows BACKEND op NAME CALLS IN OUT IN: a, b, c of
  * each call
@@ -174,6 +178,76 @@ static int norm(int backend, char **argv)
     return status == QK_OK ? 0 : 2;
 }
 
+static int recur(int backend, char **argv)
+{
+    qk_recurrence what = {.n = number(argv[0]), .scale = 0.3f};
+    what.n_heads = number(argv[1]);
+    what.n_key_heads = number(argv[2]);
+    what.key_size = number(argv[3]);
+    what.value_size = number(argv[4]);
+    what.decay_size = number(argv[5]);
+    const size_t heads = what.n * what.n_heads, n_out = heads * what.value_size;
+    const size_t n_keys = what.n * what.n_key_heads * what.key_size;
+    const size_t n_decays = heads * what.decay_size;
+    float *q = read_file(argv[6], (2 * n_keys + n_out + n_decays + heads) * sizeof *q);
+    float *out = allocate(n_out * sizeof *out), *v = q + 2 * n_keys;
+    what.beta = v + n_out + n_decays;
+    size_t bytes = 0;
+    qk_status status = qk_recurrence_workspace(backend, &what, &bytes);
+    void *workspace = allocate(bytes);
+    if (status == QK_OK) {
+        status = qk_recur(backend, &what, q, q + n_keys, v, v + n_out, out, workspace);
+    }
+    if (status == QK_OK) {
+        write_file(argv[7], out, n_out * sizeof *out);
+    }
+    free(workspace);
+    free(out);
+    free(q);
+    return status == QK_OK ? 0 : 2;
+}
+
+static int scan(int backend, char **argv)
+{
+    const qk_scan what = {number(argv[0]), number(argv[1]), number(argv[2])};
+    const size_t n = what.n * what.n_channels, n_rates = what.n_channels * what.n_states;
+    const size_t n_states = what.n * what.n_states;
+    float *x = read_file(argv[3], (2 * n + n_rates + 2 * n_states + what.n_channels) * sizeof *x);
+    float *y = allocate(n * sizeof *y), *a = x + 2 * n, *b = a + n_rates;
+    const qk_scan_inputs in = {x, x + n, a, b, b + n_states, b + 2 * n_states};
+    size_t bytes = 0;
+    qk_status status = qk_scan_workspace(backend, &what, &bytes);
+    void *workspace = allocate(bytes);
+    if (status == QK_OK) {
+        status = qk_selective_scan(backend, &what, &in, y, workspace);
+    }
+    if (status == QK_OK) {
+        write_file(argv[4], y, n * sizeof *y);
+    }
+    free(workspace);
+    free(y);
+    free(x);
+    return status == QK_OK ? 0 : 2;
+}
+
+static int convolve(int backend, char **argv)
+{
+    qk_convolution what = {.n = number(argv[0]), .n_channels = number(argv[1])};
+    what.n_taps = number(argv[2]);
+    const size_t n = what.n * what.n_channels, n_weights = what.n_taps * what.n_channels;
+    float *x = read_file(argv[3], (n + n_weights + what.n_channels) * sizeof *x);
+    float *y = allocate(n * sizeof *y);
+    what.weight = x + n;
+    what.bias = what.weight + n_weights;
+    qk_status status = qk_short_convolution(backend, &what, x, y);
+    if (status == QK_OK) {
+        write_file(argv[4], y, n * sizeof *y);
+    }
+    free(y);
+    free(x);
+    return status == QK_OK ? 0 : 2;
+}
+
 /* -log softmax of each row's first token. */
 static int likelihood(int backend, char **argv)
 {
@@ -293,6 +367,15 @@ int main(int argc, char **argv)
     }
     if (argc == 8 && !strcmp(argv[2], "norm")) {
         return norm(find_backend(argv[1]), argv + 3);
+    }
+    if (argc == 11 && !strcmp(argv[2], "recur")) {
+        return recur(find_backend(argv[1]), argv + 3);
+    }
+    if (argc == 8 && !strcmp(argv[2], "scan")) {
+        return scan(find_backend(argv[1]), argv + 3);
+    }
+    if (argc == 8 && !strcmp(argv[2], "convolve")) {
+        return convolve(find_backend(argv[1]), argv + 3);
     }
     if (argc == 7 && !strcmp(argv[2], "likelihood")) {
         return likelihood(find_backend(argv[1]), argv + 3);

@@ -8,11 +8,20 @@ from .deepseek_cases import DEEPSEEKS
 from .gemma4_cases import GEMMA_4S
 from .gemma_cases import GEMMAS
 from .glm_cases import GLMS
+from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
+from .kimi_cases import KIMIS
 from .llama_cases import LLAMA_RELATIVES
 from .llama_twins import old_style
+from .mimo_cases import MIMOS
+from .minimax_cases import MINIMAXES
+from .mistral_cases import MISTRALS
+from .moe_cases import MOES
+from .muse_cases import MUSES
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
+from .qwen_cases import QWEN_HYBRIDS
+from .qwen_vl_cases import QWEN_VLS
 from .stablelm_cases import STABLELMS
 
 __all__ = ["CASES", "Case"]
@@ -74,6 +83,9 @@ QWENS = (
 CASES: tuple[Case, ...] = (
     *LLAMAS,
     *QWENS,
+    *QWEN_HYBRIDS,
+    *QWEN_VLS,
+    *MISTRALS,
     *LLAMA_RELATIVES,
     *GEMMAS,
     *GEMMA_4S,
@@ -82,6 +94,12 @@ CASES: tuple[Case, ...] = (
     *OLMOS,
     *STABLELMS,
     *GLMS,
+    *GLM_MOES,
+    *MOES,
+    *MUSES,
     *GPTS,
     *DEEPSEEKS,
+    *MIMOS,
+    *MINIMAXES,
+    *KIMIS,
 )

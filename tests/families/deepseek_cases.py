@@ -65,6 +65,12 @@ LATENT = {
     "first_k_dense_replace": 1,
     "routed_scaling_factor": 2.5,
 }
+INDEXED = {
+    **LATENT,
+    "index_n_heads": 8,
+    "index_head_dim": 128,
+    "index_topk": 9,
+}
 
 DEEPSEEKS = (
     Case(
@@ -96,5 +102,23 @@ DEEPSEEKS = (
         },
         config_of=published_v3_config,
         rename=with_next_predictor,
+    ),
+    Case(
+        "deepseek-v3.2",
+        "DeepseekV32ForCausalLM",
+        {
+            **INDEXED,
+            "n_group": 4,
+            "topk_group": 2,
+            "rope_parameters": {**YARN, "mscale": 1.0, "mscale_all_dim": 1.0},
+        },
+        config_of=published_v3_config,
+        rename=with_next_predictor,
+    ),
+    Case(
+        "deepseek-v3.2-plain",
+        "DeepseekV32ForCausalLM",
+        {**INDEXED, "n_group": 1, "topk_group": 1, "norm_topk_prob": False},
+        config_of=lambda config: {**config, "scoring_func": "sigmoid"},
     ),
 )

@@ -18,6 +18,7 @@ BEYOND = "changes only texts beyond the context, like llama.cpp's converter says
 WINDOW = "readers use full attention; the class's documentation says so"
 WITH_WINDOW = "read with the other keys of windows; see test_config_keys.py"
 HEAD = "a stored head counts, whatever the flag; without one, it is read"
+IMAGES = "positions in images; in a text all are alike"
 LISTED = "layer_types counts"
 
 WINDOWS = dict.fromkeys(
@@ -29,6 +30,15 @@ GEMMA_3N = {
     "laurel_rank": "the stored tensors say it",
     "vocab_size_per_layer_input": "rows for further tokens are zeros",
 }
+MODALITIES = dict.fromkeys(
+    [
+        "image_token_id",
+        "video_token_id",
+        "vision_end_token_id",
+        "vision_start_token_id",
+    ],
+    "where images enter; texts have none",
+)
 HARMLESS = {
     "attention_bias": TENSORS,
     "attention_dropout": TRAINING,
@@ -42,6 +52,7 @@ HARMLESS = {
     "eos_token_id": TOKENIZER,
     "hidden_dropout": TRAINING,
     "initializer_range": TRAINING,
+    "mamba_ssm_dtype": RUNTIME,
     "mlp_bias": TENSORS,
     "model_type": LABEL,
     "output_router_logits": RUNTIME,
@@ -49,6 +60,8 @@ HARMLESS = {
     "pretraining_tp": "the same product, cut into pieces",
     "resid_pdrop": TRAINING,
     "residual_dropout": TRAINING,
+    "rope_parameters.mrope_interleaved": IMAGES,
+    "rope_scaling.mrope_interleaved": IMAGES,
     "router_aux_loss_coef": TRAINING,
     "router_jitter_noise": TRAINING,
     "tie_word_embeddings": HEAD,
@@ -72,6 +85,7 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
     "Exaone4ForCausalLM": {"sliding_window_pattern": LISTED},
     "FalconForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes 2048",
@@ -98,6 +112,8 @@ HARMLESS_OF = {
     },
     "Gemma3nForCausalLM": GEMMA_3N,
     "Gemma3nForConditionalGeneration": GEMMA_3N,
+    "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
+    "Glm4MoeLiteForCausalLM": {"qk_head_dim": DERIVED},
     "Gemma4ForCausalLM": {
         "attention_k_eq_v": "the stored tensors say it",
         "vocab_size_per_layer_input": TOKENIZER,
@@ -116,7 +132,15 @@ HARMLESS_OF = {
         "num_experts": "the class is dense",
         "rope_scaling.factor": "with alpha, it is not read",
     },
+    "HunYuanMoEV1ForCausalLM": {
+        "sep_token_id": TOKENIZER,
+        "rope_scaling.factor": "with alpha, it is not read",
+    },
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
+    "KimiK25ForConditionalGeneration": {
+        "num_nextn_predict_layers": "the layers after the last are not written",
+        "qk_head_dim": DERIVED,
+    },
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",
     },
@@ -146,6 +170,17 @@ HARMLESS_OF = {
             LABEL,
         ),
     },
+    "MiMoV2FlashForCausalLM": {"attention_chunk_size": "the class does not read it"},
+    "MiMoV2ForCausalLM": {"attention_chunk_size": "the class does not read it"},
+    "MiniMaxM2ForCausalLM": {
+        **dict.fromkeys(
+            ["mtp_transformer_layers", "num_mtp_modules", "use_mtp"],
+            "the layers after the last are not written",
+        ),
+        "shared_moe_mode": "for a shared expert, and there is none",
+    },
+    "Ministral3ForCausalLM": {"sliding_window": WINDOW},
+    "Mistral3ForConditionalGeneration": {"sliding_window": WINDOW},
     "MistralForCausalLM": {"sliding_window": WINDOW},
     "MixtralForCausalLM": {"sliding_window": WINDOW},
     "QWenLMHeadModel": {
@@ -156,10 +191,20 @@ HARMLESS_OF = {
     },
     "Qwen2ForCausalLM": WINDOWS,
     "Qwen2MoeForCausalLM": WINDOWS,
+    "Qwen2VLForConditionalGeneration": {
+        **dict.fromkeys(
+            ["max_window_layers", "sliding_window", "use_sliding_window"], WITH_WINDOW
+        ),
+        **MODALITIES,
+    },
+    "Qwen2_5OmniModel": WINDOWS,
+    "Qwen2_5_VLForConditionalGeneration": WINDOWS,
     "Qwen3ForCausalLM": WINDOWS,
     "Qwen3MoeForCausalLM": dict.fromkeys(
         ["sliding_window", "use_sliding_window"], WITH_WINDOW
     ),
+    "Qwen3OmniMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
+    "Qwen3VLMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
     "SmolLM3ForCausalLM": {
         "layer_types": WITH_WINDOW,
         "no_rope_layer_interval": "no_rope_layers counts",

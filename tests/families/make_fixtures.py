@@ -28,7 +28,8 @@ def made(
 ) -> tuple[dict[str, Any], NDArray[np.int32], NDArray[np.float32]]:
     """The fixture of one case, the tokens and their logits."""
     rng = np.random.default_rng(len(case.name))
-    tokens = rng.integers(3, case.config["vocab_size"], N_TOKENS)
+    text = case.config.get("text_config", case.config)
+    tokens = rng.integers(3, text["vocab_size"], N_TOKENS)
     config, shapes, logits = transformers_checkpoint(case, folder / "hf", tokens)
     config = case.config_of(config)
     arrays = case.rename(weights(shapes))

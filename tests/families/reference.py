@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from quantkit.gguf.reader import GGUFFile
@@ -80,8 +81,12 @@ def llamacpp_gguf(
         hparams = json.loads((folder / "config.json").read_text())
     _write_vocabulary(folder, hparams)
     cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
+    if cls.supports_mtp_export:
+        # as with its option --no-nextn; otherwise it stops without such layers
+        cls.no_mtp = not _predicts_further(folder)
     model = cls(folder, types[outtype], out, hparams=hparams)
-    model.set_vocab = lambda: None
+    for part in {model, getattr(model, "impl", model)}:  # Mistral 3 has another inside
+        part.set_vocab = lambda: None
     if cls.__name__ in REPAIRS:
         REPAIRS[cls.__name__](model)
     model.write()
@@ -157,6 +162,12 @@ def describe_gguf(path: Path) -> dict[str, Any]:
             "metadata": described_metadata(file.metadata),
             "tensors": described_tensors(file.tensors),
         }
+
+
+def _predicts_further(folder: Path) -> bool:
+    """Whether a checkpoint has layers that predict further tokens."""
+    with safe_open(folder / "model.safetensors", "np") as file:
+        return any("mtp." in name for name in file.keys())  # noqa: SIM118
 
 
 def _write_vocabulary(folder: Path, hparams: dict[str, Any]) -> None:

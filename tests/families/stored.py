@@ -24,6 +24,7 @@ __all__ = [
     "known_logits",
     "logits_of",
     "store",
+    "text_of",
 ]
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "families"
@@ -51,6 +52,12 @@ def store(name: str, fixture: dict[str, Any]) -> None:
         blocks.append(f"{json.dumps(table)}: {{\n{inside}\n}}")
     whole = ",\n".join(blocks)
     (FIXTURES / f"{name}.json").write_text(f"{{\n{whole}\n}}\n")
+
+
+def text_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The text model's part of a config, which may be the whole."""
+    config = config.get("thinker_config", config)
+    return config.get("text_config", config)
 
 
 def known_logits(case: Case) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

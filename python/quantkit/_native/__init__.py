@@ -12,7 +12,7 @@ from .algebra import (
     gram,
     solve_factored,
 )
-from .attending import attend
+from .attending import attend, index_scores
 from .backend import ENVIRONMENT_VARIABLE, Backend, active_backend, backends
 from .guarding import Guard
 from .layers import (
@@ -24,6 +24,7 @@ from .layers import (
     swiglu_clamped,
 )
 from .products import Packed, Precision, matmul, pack_activations, packing_for
+from .recurrent import recur, selective_scan, short_convolution
 from .rows import (
     dequantize_rows,
     native_types,
@@ -65,6 +66,7 @@ __all__ = [
     "factor_beside",
     "factor_diagonal",
     "gram",
+    "index_scores",
     "made_units",
     "matmul",
     "native_types",
@@ -74,7 +76,10 @@ __all__ = [
     "pack_activations",
     "packing_for",
     "quantize_rows",
+    "recur",
     "rotate",
+    "selective_scan",
+    "short_convolution",
     "soft_cap",
     "solve_factored",
     "solve_rows",

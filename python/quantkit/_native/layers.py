@@ -30,6 +30,7 @@ class Function(IntEnum):
     GELU = 5
     GELU_TANH = 6
     RELU = 7
+    SOFTPLUS = 8
 
 
 def norm_rows(

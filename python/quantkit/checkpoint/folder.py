@@ -21,6 +21,8 @@ from .weight_files import read_weights
 __all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
 
 HALVES = ("F16", "BF16")
+NESTED = (("text_config",), ("llm_config",), ("thinker_config", "text_config"))
+"""Where configs of multimodal models have that of the text model."""
 TIED = "tie_word_embeddings"
 SECTION = Kind("an object or null", lambda value: isinstance(value, dict | None))
 QUANTIZATION_FILES = {
@@ -122,7 +124,9 @@ class Checkpoint:
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """config.json with the keys of a nested `text_config` at the top level, or None.
+    """config.json with the keys of the text model's part at the top level, or None.
+
+    That part is also under `text_config`, wherever the file has it.
 
     Raises:
         FormatError: the file is damaged.
@@ -131,11 +135,24 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     config = read_json(path)
     if config is None:
         return None
-    inner = checked(config.get("text_config"), SECTION, f"{path}: text_config")
-    merged = {**config, **(inner or {})}
+    inner = _text_config(config, path)
+    merged = {**config, **inner}
+    if inner:
+        merged["text_config"] = inner
     if config.get(TIED) is True:  # in transformers 5 the model's own flag counts
         merged[TIED] = True
     return merged
+
+
+def _text_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The text model's part of a config; empty if it is the whole."""
+    for place in NESTED:
+        inner: Any = config
+        for key in place:
+            inner = checked((inner or {}).get(key), SECTION, f"{path}: {key}")
+        if inner:
+            return dict(inner)
+    return {}
 
 
 def half_type(tensors: Iterable[CheckpointTensor]) -> QuantType | None:

@@ -11,8 +11,9 @@ As everywhere in quantkit, rows are counted through all axes but the last.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "LowRank",
     "computed",
     "joined",
+    "minus_exp",
     "padded",
     "plus",
     "reshaped",
@@ -41,6 +43,7 @@ __all__ = [
 
 Bytes = NDArray[np.uint8]
 Index = NDArray[np.integer[Any]]
+F32 = NDArray[np.float32]
 
 TRANSPOSE_WEIGHTS = 1 << 20
 """Weights to read at a time when collecting the columns of a transposed tensor."""
@@ -191,7 +194,21 @@ def plus(tensor: LazyTensor, value: float) -> LazyTensor:
 
     llama.cpp's converter does the same: it adds in F16 for F16, but in F32 for BF16.
     """
-    return _Plus(tensor, value)
+    return _Each(tensor, partial(np.add, np.float32(value)))
+
+
+def minus_exp(tensor: LazyTensor) -> LazyTensor:
+    """-exp(x) of every weight x; the type is that of `plus`.
+
+    Each is the f32 number nearest to the exact value.  PyTorch's, which llama.cpp's
+    converter uses, is the neighbour of that number for about 1 % of the weights.
+    """
+    return _Each(tensor, _minus_exp)
+
+
+def _minus_exp(x: F32) -> F32:
+    with np.errstate(over="ignore"):  # refused when written
+        return -np.exp(x.astype(np.float64)).astype(np.float32)
 
 
 def unit_rows(tensor: LazyTensor) -> LazyTensor:
@@ -354,9 +371,9 @@ class _Transposed:
 
 
 @dataclass(frozen=True, eq=False)
-class _Plus:
+class _Each:
     of: LazyTensor
-    value: float
+    function: Callable[[F32], F32]
 
     @property
     def type(self) -> QuantType:
@@ -367,20 +384,18 @@ class _Plus:
         return self.of.shape
 
     def rows(self, start: int, stop: int) -> Bytes:
-        return self._added(self.of.rows(start, stop))
+        return self._changed(self.of.rows(start, stop))
 
     def pick(self, index: Index) -> Bytes:
-        return self._added(self.of.pick(index))
+        return self._changed(self.of.pick(index))
 
-    def _added(self, rows: Bytes) -> Bytes:
+    def _changed(self, rows: Bytes) -> Bytes:
+        values = self.function(dequantize_rows(rows, self.of.type, self.shape[-1]))
         if self.type is QuantType.F16:
-            halves: Bytes = (rows.view(np.float16) + np.float16(self.value)).view(
-                np.uint8
-            )
-            return halves
-        values = dequantize_rows(rows, self.of.type, self.shape[-1])
-        sums: Bytes = (values + np.float32(self.value)).view(np.uint8)
-        return sums
+            with np.errstate(over="ignore"):  # refused when written
+                values = values.astype(np.float16)
+        changed: Bytes = values.view(np.uint8)
+        return changed
 
 
 @dataclass(frozen=True, eq=False)

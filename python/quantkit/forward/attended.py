@@ -21,6 +21,7 @@ class Attended:
 
     Attributes:
         q, k, v, scale, window, cap, slopes, sinks: its arguments.
+        mask: [1 or kv heads, n, keys]; None: causal.
         out: its result: [n, heads, value size].
     """
 
@@ -33,18 +34,18 @@ class Attended:
     cap: float | None
     slopes: F32 | None
     sinks: F32 | None
+    mask: NDArray[np.bool_] | None = None
 
     def probabilities(self, head: int) -> F32:
-        """The attention of a head: [n, n], of each query to each key."""
-        n = len(self.q)
+        """The attention of a head: [n, keys], of each query to each key."""
         kv_head = head * self.k.shape[1] // self.q.shape[1]
         scores: F32 = self.scale * (self.q[:, head] @ self.k[:, kv_head].T)
         if self.cap:
             scores = self.cap * np.tanh(scores / self.cap)
-        distance = np.arange(n)[:, None] - np.arange(n)
+        distance = np.arange(len(self.q))[:, None] - np.arange(len(self.k))
         if self.slopes is not None:
             scores -= self.slopes[head] * distance
-        scores[(distance < 0) | (distance >= (self.window or n))] = -np.inf
+        scores[~self._seen(distance, kv_head)] = -np.inf
         highest = scores.max(axis=1, keepdims=True)
         rest = np.zeros_like(highest)
         if self.sinks is not None:
@@ -53,6 +54,13 @@ class Attended:
         shares: F32 = np.exp(scores - highest)
         shares /= shares.sum(axis=1, keepdims=True) + rest
         return shares
+
+    def _seen(self, distance: NDArray[np.intp], kv_head: int) -> NDArray[np.bool_]:
+        """Which keys each query sees."""
+        if self.mask is None:
+            return (distance >= 0) & (distance < (self.window or len(self.k)))
+        seen: NDArray[np.bool_] = self.mask[kv_head if len(self.mask) > 1 else 0]
+        return seen
 
 
 _watch: ContextVar[Callable[[Attended], None] | None] = ContextVar(

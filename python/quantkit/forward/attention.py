@@ -11,8 +11,10 @@ from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
 from .layers import Linear, Norm
+from .output_gate import OutputGate, load_output_gate
 from .rotary import Rotary
 from .sizes import Size
+from .temperature import Temperature
 from .traits import Traits
 
 __all__ = ["Attention", "alibi_slopes", "load_attention"]
@@ -34,7 +36,12 @@ class Attention:
         norm_after_rotary: whether these norms come after the rotation.
         rotary: the rotation angles; None: this layer does not rotate.
         interleaved: which components rotate together; see `ops.turn`.
+        gate: multiplies the outputs of heads; None: there is none.
+        gated: `q` gives, for each head, a query and a gate; see `Traits.gated`.
+        temperature: makes queries grow with their position.
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
+        value_scale: multiplies the values, and so the output; llama.cpp scales the
+            latter, so that the output projection gets the same inputs.
         scale, window, cap, slopes, sinks: see `ops.attention`.
     """
 
@@ -49,7 +56,11 @@ class Attention:
     norm_after_rotary: bool = False
     rotary: Rotary | None = None
     interleaved: bool = False
+    gate: OutputGate | None = None
+    gated: bool = False
+    temperature: Temperature | None = None
     clamp: float | None = None
+    value_scale: float = 1.0
     scale: float | None = None
     window: int | None = None
     cap: float | None = None
@@ -59,12 +70,17 @@ class Attention:
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
         shared = Activations(x)
-        q = self.queries(shared)
-        return self.attended(q, *self.keys_and_values(shared))
+        q, factor = self._without_gate(self.q(shared))
+        mixed = self._mixed(self._placed_queries(q), *self.keys_and_values(shared))
+        if factor is not None:
+            mixed *= factor
+        if self.gate is not None:
+            mixed = self.gate(mixed, shared)
+        return self._given_out(mixed)
 
     def queries(self, x: Activations) -> F32:
         """The queries of normalized x: [n, heads, head size]."""
-        return self._placed(self._clamped(self.q(x)), self.q_norm)
+        return self._placed_queries(self.q(x))
 
     def keys_and_values(self, x: Activations) -> tuple[F32, F32]:
         """Those of normalized x: [n, KV heads, head size], [n, KV heads, size]."""
@@ -77,7 +93,29 @@ class Attention:
 
     def attended(self, q: F32, k: F32, v: F32) -> F32:
         """The output of queries that see these keys and values: [n, width]."""
-        mixed = ops.attention(
+        return self._given_out(self._mixed(q, k, v))
+
+    def alone(self) -> Attention:
+        """The same, with each position seeing only itself."""
+        return replace(self, window=1, temperature=None)
+
+    def _without_gate(self, q: F32) -> tuple[F32, F32 | None]:
+        """The queries of `q`'s product, and what multiplies the outputs of heads."""
+        if not self.gated:
+            return q, None
+        both = q.reshape(len(q), -1, 2, self.head_size)
+        query, gate = (
+            np.ascontiguousarray(both[:, :, i]).reshape(len(q), -1) for i in (0, 1)
+        )
+        return query, ops.sigmoid(gate)
+
+    def _placed_queries(self, q: F32) -> F32:
+        q = self._placed(self._clamped(q), self.q_norm)
+        return q if self.temperature is None else self.temperature.applied(q)
+
+    def _mixed(self, q: F32, k: F32, v: F32) -> F32:
+        """The outputs of heads: [n, heads * size]."""
+        return ops.attention(
             q,
             k,
             v,
@@ -87,11 +125,10 @@ class Attention:
             slopes=self.slopes,
             sinks=self.sinks,
         )
-        return self.output(mixed)
 
-    def alone(self) -> Attention:
-        """The same, with each position seeing only itself."""
-        return replace(self, window=1)
+    def _given_out(self, mixed: F32) -> F32:
+        y = self.output(mixed)
+        return y if self.value_scale == 1 else y * np.float32(self.value_scale)
 
     def _clamped(self, x: F32) -> F32:
         return x if self.clamp is None else np.clip(x, -self.clamp, self.clamp)
@@ -139,7 +176,8 @@ def load_attention(
     at = f"blk.{number}."
     n_heads, n_kv_heads = facts.n_heads(number), facts.n_kv_heads(number)
     size, value_size = traits.head_sizes(facts, number)
-    sizes = n_heads * size, n_kv_heads * size, n_kv_heads * value_size
+    n_q = 2 * n_heads if traits.gated else n_heads
+    sizes = n_q * size, n_kv_heads * size, n_kv_heads * value_size
     shares = traits.shares_keys(number)
     if shares:
         q, k, v = _query_projection(claims, at, facts.width, sizes, traits)
@@ -169,7 +207,11 @@ def load_attention(
         norm_after_rotary=traits.norm_after_rotary,
         rotary=traits.rotary_of(number),
         interleaved=traits.interleaved,
+        gate=load_output_gate(facts, claims, number, traits),
+        gated=traits.gated,
+        temperature=traits.temperature_of(number),
         clamp=traits.clamp,
+        value_scale=traits.value_scale,
         scale=traits.attention_scale,
         window=traits.window_of(number),
         cap=traits.attention_cap,

@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..errors import ShapeError
 from .attention import load_attention
-from .base import F32, Matrix
+from .base import Matrix
 from .claims import Claims, Presence
 from .facts import Facts
 from .feed_forward import load_feed_forward
 from .layer import Layer, Mixer, Part, Sequential
-from .layers import Head, Linear, Norm, normed
+from .layers import Head, Linear, Norm
 from .sizes import Size
+from .stack import Opening, Stack
 from .traits import Traits
 
-__all__ = ["Decoder", "Opening", "load_decoder", "vocabulary_size"]
+__all__ = ["Decoder", "Opening", "load_decoder", "stack_parts", "vocabulary_size"]
 
 MixerLoader = Callable[[Facts, Claims, int, Traits], Mixer | None]
 PartLoader = Callable[[Facts, Claims, int, Traits], Part | None]
@@ -35,89 +32,15 @@ EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 POSITIONS = "position_embd.weight"
 
 
-class Opening(Protocol):
-    """What makes the stream of the first layer of the embedded tokens.
-
-    It works on each position by itself.
-    """
-
-    @property
-    def columns(self) -> int:
-        """The number of columns of the stream."""
-
-    def __call__(self, x: F32, tokens: NDArray[np.integer[Any]]) -> F32:
-        """Embedded tokens x [n, width] and their ids [n] -> [n, columns]."""
-
-
-@dataclass(frozen=True)
-class Decoder:
+@dataclass(frozen=True, kw_only=True)
+class Decoder(Stack):
     """A decoder that implements `base.Model`.
 
     Attributes:
-        embedding: the token embedding.
-        layers: the layers in order.
-        output_norm: the norm after the last layer.
         head: the output head.
-        embedding_scale: multiplies the token embeddings.
-        embedding_norm: the norm before the first layer.
-        positions: a position embedding, added to the token embeddings.
-        opening: makes the stream of the first layer; None: it is the embedded tokens.
-        closing: makes hidden states [n, width] of the stream of the last layer.
     """
 
-    embedding: Matrix
-    layers: tuple[Layer, ...]
-    output_norm: Norm | None
     head: Head
-    embedding_scale: float = 1.0
-    embedding_norm: Norm | None = None
-    positions: Matrix | None = None
-    opening: Opening | None = None
-    closing: Part | None = None
-
-    @property
-    def columns(self) -> int:
-        """The number of columns of the stream between layers."""
-        return self.opening.columns if self.opening else self.embedding.shape[1]
-
-    def hidden(self, tokens: NDArray[np.integer[Any]]) -> F32:
-        """Final hidden states of one sequence, after the last norm: [n, width]."""
-        x = self.embedded(tokens)
-        for layer in self.layers:
-            x = layer(x)
-        return self.finished(x)
-
-    def embedded(self, tokens: NDArray[np.integer[Any]], *, alone: bool = False) -> F32:
-        """The input of the first layer: [n, columns].
-
-        Args:
-            tokens: one sequence [n].
-            alone: the tokens are sequences of one token each; see `Layer.alone`.
-
-        Raises:
-            ShapeError: the sequence is longer than the position embedding.
-        """
-        n = len(tokens)
-        x = self.embedding.rows(tokens)
-        if self.embedding_scale != 1:
-            x *= np.float32(self.embedding_scale)
-        if self.positions is not None:
-            self._check_length(1 if alone else n)
-            x += self.positions.rows(np.zeros(n, int) if alone else np.arange(n))
-        x = normed(x, self.embedding_norm)
-        return x if self.opening is None else self.opening(x, tokens)
-
-    def finished(self, x: F32) -> F32:
-        """The input of the head [n, width], from the last layer's stream."""
-        return normed(x if self.closing is None else self.closing(x), self.output_norm)
-
-    def _check_length(self, n: int) -> None:
-        """Refuse a sequence that is longer than the position embedding."""
-        if self.positions is not None and n > self.positions.shape[0]:
-            raise ShapeError(
-                f"a sequence of {n} tokens; the model has an embedding for each of "
-                f"{self.positions.shape[0]} positions: use shorter sequences (`ctx`)"
-            )
 
 
 def load_decoder(
@@ -148,30 +71,44 @@ def load_decoder(
     """
     layout, width = traits.layout, facts.width
     n_tokens = vocabulary_size(facts, claims)
-    embedding = claims.table(EMBEDDING, n_tokens, width)
+    parts = stack_parts(facts, claims, traits, mixer, feed_forward, wrap)
+    head = _head_matrix(claims, parts["embedding"], (n_tokens, width), traits)
+    bias = claims.maybe(layout.head_bias, "output.bias", n_tokens)
     return Decoder(
-        embedding=embedding,
-        layers=tuple(
-            wrap(_load_layer(facts, claims, i, traits, mixer, feed_forward), i)
-            for i in range(facts.n_layers)
-        ),
-        output_norm=_norm_before(claims, "output_norm", width, traits),
-        head=Head(
-            Linear(
-                _head_matrix(claims, embedding, (n_tokens, width), traits),
-                claims.maybe(layout.head_bias, "output.bias", n_tokens),
-            ),
-            traits.logit_scale,
-            traits.logit_cap,
-        ),
-        embedding_scale=traits.embedding_scale,
-        embedding_norm=_norm(
-            claims, "token_embd_norm", width, traits, layout.embedding_norm
-        ),
-        positions=_positions(facts, claims, layout.positions),
+        **parts,
+        head=Head(Linear(head, bias), traits.logit_scale, traits.logit_cap),
         opening=opening,
         closing=closing,
     )
+
+
+def stack_parts(
+    facts: Facts,
+    claims: Claims,
+    traits: Traits,
+    mixer: MixerLoader,
+    feed_forward: PartLoader,
+    wrap: Wrap,
+) -> dict[str, Any]:
+    """The attributes of `Stack` that GGUF metadata and tensors give.
+
+    Args:
+        facts, claims, traits, mixer, feed_forward, wrap: as for `load_decoder`.
+    """
+    layout, width = traits.layout, facts.width
+    return {
+        "embedding": claims.table(EMBEDDING, vocabulary_size(facts, claims), width),
+        "layers": tuple(
+            wrap(_load_layer(facts, claims, i, traits, mixer, feed_forward), i)
+            for i in range(facts.n_layers)
+        ),
+        "output_norm": _norm_before(
+            claims, layout.final_norm_name, width, traits, layout.final_norm
+        ),
+        "embedding_scale": traits.embedding_scale,
+        "embedding_norm": _embedding_norm(claims, width, traits),
+        "positions": _positions(facts, claims, layout.positions),
+    }
 
 
 def vocabulary_size(facts: Facts, claims: Claims) -> Size:
@@ -180,6 +117,14 @@ def vocabulary_size(facts: Facts, claims: Claims) -> Size:
         return facts.vocabulary
     shape = claims.shapes.get(EMBEDDING, ())
     return Size(math.prod(shape[:-1]), EMBEDDING)
+
+
+def _embedding_norm(claims: Claims, width: int, traits: Traits) -> Norm | None:
+    """The norm of the embedded tokens; it may have no weights."""
+    if traits.normed_embedding:
+        return Norm(None, None, traits.epsilon, traits.centered)
+    presence = traits.layout.embedding_norm
+    return _norm(claims, "token_embd_norm", width, traits, presence)
 
 
 def _head_matrix(
@@ -213,10 +158,14 @@ def _load_layer(
     feed_forward = load_part(facts, claims, number, traits)
     has_both = mixer is not None and feed_forward is not None
 
-    def norm(name: str, part: object, presence: Presence) -> Norm | None:
+    after = traits
+    if traits.output_epsilon is not None:
+        after = replace(traits, epsilon=traits.output_epsilon)
+
+    def norm_after(name: str, part: object) -> Norm | None:
         if part is None:
             return None
-        return _norm(claims, f"{at}{name}", width, traits, presence)
+        return _norm(claims, f"{at}{name}", width, after, layout.output_norms)
 
     def norm_before(name: str, presence: Presence) -> Norm | None:
         return _norm_before(claims, f"{at}{name}", width, traits, presence)
@@ -227,16 +176,19 @@ def _load_layer(
         feed_forward_norm = norm_before(
             layout.feed_forward_norm_name, layout.feed_forward_norm
         )
-    second = norm("attn_norm_2", mixer, layout.second_norm)
+    second = None
+    if mixer is not None:
+        name = f"{at}attn_norm_2"
+        second = _norm(claims, name, width, traits, layout.second_norm)
     if second is not None:
         mixer_norm, feed_forward_norm = second, mixer_norm
     return Sequential(
         mixer=mixer,
         feed_forward=feed_forward,
         mixer_norm=mixer_norm,
-        mixer_out_norm=norm("post_attention_norm", mixer, layout.output_norms),
+        mixer_out_norm=norm_after("post_attention_norm", mixer),
         feed_forward_norm=feed_forward_norm,
-        feed_forward_out_norm=norm("post_ffw_norm", feed_forward, layout.output_norms),
+        feed_forward_out_norm=norm_after("post_ffw_norm", feed_forward),
         parallel=traits.parallel,
         residual_scale=traits.residual_scale,
     )

@@ -9,9 +9,29 @@ from ..settings import integer
 from .facts import Facts
 from .traits import Experts
 
-__all__ = ["EXPERT_SIZE", "load_experts"]
+__all__ = ["EXPERT_SIZE", "gating_of", "load_experts"]
 
 EXPERT_SIZE = "expert_feed_forward_length"
+
+GATING = "expert_gating_func"
+GATINGS = ("", "softmax", "sigmoid", "softmax_of_chosen")
+"""By the number in the metadata; 0 is none."""
+
+
+def gating_of(facts: Facts, unstated: str | None = None) -> str:
+    """The gating function of the experts; see `Experts.gating`.
+
+    Args:
+        facts: the metadata.
+        unstated: that of files that do not state one; None: all files do.
+
+    Raises:
+        FormatError: the metadata states none, or a number that none has.
+    """
+    number = facts.count(GATING, 0, integer(0, len(GATINGS) - 1))
+    if not number and unstated is None:
+        raise FormatError(f"the metadata lacks {facts.key(GATING)}")
+    return GATINGS[number] or str(unstated)
 
 
 def load_experts(facts: Facts, **known: Any) -> Experts:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +18,18 @@ from . import ops
 from .base import F32, Activations, Matrix
 from .claims import Claims
 from .facts import Facts
+from .indexer import Indexer, load_indexer
 from .layers import Linear, Norm
 from .rotary import Rotary, rotated_size, scaling_factor
 from .sizes import Size
 from .traits import Traits
 
-__all__ = ["LatentAttention", "latent_scale", "load_latent_attention"]
+__all__ = [
+    "LatentAttention",
+    "latent_scale",
+    "load_indexed_attention",
+    "load_latent_attention",
+]
 
 
 KEY_LENGTH = "attention.key_length"
@@ -64,23 +71,21 @@ class Apart:
     keys: tuple[Matrix, ...]
     values: tuple[Matrix, ...]
 
-    def attend(
-        self, q: F32, latent: F32, turned: F32, scale: float, window: int | None
-    ) -> F32:
+    def attend(self, q: F32, latent: F32, turned: F32, **how: Any) -> F32:
         """The attention output: [n, heads * value size].
 
         Args:
             q: queries [n, heads, key size], their rotated part last.
             latent: the latent vectors [n, rank].
             turned: the rotated part of the keys [n, 1, size].
-            scale, window: see `ops.attention`.
+            how: scale, window and mask; see `ops.attention`.
         """
         size = q.shape[-1] - turned.shape[-1]
         moved = [key.apply(q[:, head, :size]) for head, key in enumerate(self.keys)]
         q = np.concatenate([np.stack(moved, axis=1), q[..., size:]], axis=-1)
         both = latent[:, None]
         k = np.concatenate([both, turned], axis=-1)
-        seen = ops.attention(q, k, both, scale=scale, window=window)
+        seen = ops.attention(q, k, both, **how)
         seen = seen.reshape(*q.shape[:2], -1)
         heads = enumerate(self.values)
         return np.concatenate([v.apply(seen[:, head]) for head, v in heads], axis=-1)
@@ -98,15 +103,13 @@ class Together:
     both: Matrix
     key_size: int
 
-    def attend(
-        self, q: F32, latent: F32, turned: F32, scale: float, window: int | None
-    ) -> F32:
+    def attend(self, q: F32, latent: F32, turned: F32, **how: Any) -> F32:
         """See `Apart.attend`."""
         n, n_heads, _ = q.shape
         heads = self.both.apply(latent).reshape(n, n_heads, -1)
         k, v = heads[..., : self.key_size], heads[..., self.key_size :]
         k = np.concatenate([k, np.repeat(turned, n_heads, axis=1)], axis=-1)
-        return ops.attention(q, k, v, scale=scale, window=window)
+        return ops.attention(q, k, v, **how)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ class LatentAttention:
         n_heads: the number of query heads.
         rotary: the rotation angles.
         scale, window: see `ops.attention`.
+        indexer: chooses the keys that each query sees; None: all up to its own.
     """
 
     q_down: Linear | None
@@ -137,6 +141,7 @@ class LatentAttention:
     rotary: Rotary
     scale: float
     window: int | None = None
+    indexer: Indexer | None = None
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
@@ -144,23 +149,33 @@ class LatentAttention:
         turns = self.rotary.turns(n)
         n_turned = 2 * turns.shape[-1]
         shared = Activations(x)
-        q = self._queries(shared)
+        latent_q = self._latent_queries(shared)
+        chosen = None if self.indexer is None else self.indexer(shared, latent_q)
+        q = self.q_up(latent_q).reshape(n, self.n_heads, -1)
         ops.turn(q[..., -n_turned:], turns, interleaved=True)
         both = self.latent(shared)
         turned = ops.turn(both[:, None, -n_turned:], turns, interleaved=True)
         latent = self.latent_norm(both[:, :-n_turned])
-        mixed = self.up.attend(q, latent, turned, self.scale, self.window)
-        return self.output(mixed)
+        return self.output(
+            self.up.attend(
+                q,
+                latent,
+                turned,
+                scale=self.scale,
+                window=self.window,
+                mask=None if self.window else chosen,
+            )
+        )
 
     def alone(self) -> LatentAttention:
         """The same, with each position seeing only itself."""
         return replace(self, window=1)
 
-    def _queries(self, x: F32 | Activations) -> F32:
-        if self.q_down is not None and self.q_norm is not None:
-            x = self.q_norm(self.q_down(x))
-        q = self.q_up(x)
-        return q.reshape(len(q), self.n_heads, -1)
+    def _latent_queries(self, x: Activations) -> Activations:
+        """What `q_up` gets."""
+        if self.q_down is None or self.q_norm is None:
+            return x
+        return Activations(self.q_norm(self.q_down(x)))
 
 
 def load_latent_attention(
@@ -218,3 +233,13 @@ def _heads(
     """The matrices [n_rows, n_cols] of all heads, stacked in one tensor."""
     matrix = claims.matrix(name, n_heads, n_rows, n_cols)
     return tuple(matrix.part(i * n_rows, (i + 1) * n_rows) for i in range(n_heads))
+
+
+def load_indexed_attention(
+    facts: Facts, claims: Claims, number: int, traits: Traits
+) -> LatentAttention:
+    """The attention of layer `number`, whose keys an indexer chooses."""
+    attention = load_latent_attention(facts, claims, number, traits)
+    rank = facts.size("attention.q_lora_rank")
+    indexer = load_indexer(facts, claims, number, attention.rotary, rank)
+    return replace(attention, indexer=indexer)

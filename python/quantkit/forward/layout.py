@@ -7,10 +7,14 @@ from typing import Literal
 
 from .claims import Presence
 
-__all__ = ["BIASED", "Gate", "Layout"]
+__all__ = ["BIASED", "Gate", "Layout", "OutputGate"]
 
 Gate = Literal["none", "separate", "fused"]
 """Where the gate of a feed-forward part is: nowhere, in its own matrix, or in `up`."""
+
+OutputGate = Literal["none", "components", "either"]
+"""What the gate of attention's output has a row for: nothing (there is none), each
+component of each head, or either that or each head."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,14 @@ class Layout:
             are two norms.
         output_norms: norms after attention and feed-forward.
         embedding_norm: a norm after the token embedding.
+        final_norm, final_norm_name: the norm after the last layer, and its name.
         positions: a position embedding.
         head: the output head; if a model has none, it uses the token embedding.
         head_bias: the bias of the head.
         fused: queries, keys and values: always in one matrix, or in one or three.
         query_bias: the biases of queries, keys and values.
         attention_bias: the bias after attention.
+        attention_gate: see `OutputGate`.
         query_norms: norms of queries and keys.
         query_norm_bias: their biases.
         query_norm_span: what their weights span: one head, all heads ("all", a norm
@@ -54,12 +60,15 @@ class Layout:
     second_norm: Presence = "none"
     output_norms: Presence = "none"
     embedding_norm: Presence = "none"
+    final_norm: Presence = "required"
+    final_norm_name: str = "output_norm"
     positions: Presence = "none"
     head: Presence = "optional"
     head_bias: Presence = "none"
     fused: bool = False
     query_bias: Presence = "optional"
     attention_bias: Presence = "none"
+    attention_gate: OutputGate = "none"
     query_norms: Presence = "none"
     query_norm_bias: Presence = "none"
     query_norm_span: Literal["head", "heads", "all"] = "head"

@@ -21,6 +21,7 @@ from .._native import (
     rotate,
     soft_cap,
 )
+from .._native import index_scores as native_index_scores
 from .._native import swiglu_clamped as native_swiglu_clamped
 from .attended import Attended, notice
 
@@ -31,6 +32,7 @@ __all__ = [
     "attention",
     "gelu",
     "gelu_tanh",
+    "index_scores",
     "layer_norm",
     "linear",
     "relu",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 F32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 def linear(x: F32 | Activations, matrix: Matrix, bias: F32 | None = None) -> F32:
@@ -164,18 +167,23 @@ def attention(
     *,
     scale: float | None = None,
     window: int | None = None,
+    mask: Mask | None = None,
     cap: float | None = None,
     slopes: F32 | None = None,
     sinks: F32 | None = None,
 ) -> F32:
-    """Causal grouped-query attention with scores scale * q.k.
+    """Grouped-query attention with scores scale * q.k; causal if there is no mask.
 
     Args:
         q: [n, heads, head size].
-        k: [n, kv heads, head size]; query head h uses KV head h // (heads / kv heads).
-        v: [n, kv heads, value size].
+        k: [keys, kv heads, head size]; query head h uses KV head
+            h // (heads / kv heads).  Without a mask there are n keys.
+        v: [keys, kv heads, value size].
         scale: multiplies the scores; None: 1 / sqrt(head size).
         window: how many keys a query sees, its own included; None: all up to its own.
+        mask: which keys each query sees, whatever their positions and `window`: [n,
+            keys], or [kv heads, n, keys] if heads differ.  Each query must see one, if
+            there are no sinks.
         cap: soft cap of the scores.
         slopes: [heads], subtracted from a score per position of distance (ALiBi,
             arXiv:2108.12409).
@@ -187,6 +195,8 @@ def attention(
     if scale is None:
         scale = q.shape[-1] ** -0.5
     q, k, v = (np.ascontiguousarray(x, np.float32) for x in (q, k, v))
+    if mask is not None:
+        mask = np.ascontiguousarray(mask).reshape(-1, len(q), len(k))
     out = attend(
         q,
         k,
@@ -194,9 +204,26 @@ def attention(
         scale,
         active_backend(),
         window=window,
+        mask=mask,
         cap=cap,
         slopes=slopes,
         sinks=sinks,
     )
-    notice(Attended(q, k, v, out, scale, window, cap, slopes, sinks))
+    notice(Attended(q, k, v, out, scale, window, cap, slopes, sinks, mask))
     return out.reshape(len(out), -1)
+
+
+def index_scores(q: F32, k: F32, weights: F32, *, rectified: bool = True) -> F32:
+    """How well keys fit queries, to choose keys by: [n, keys].
+
+    The sum over heads of weight * max(q.k, 0) (the lightning indexer of DeepSeek-V3.2),
+    or of weight * q.k if not `rectified`.
+
+    Args:
+        q: [n, heads, size].
+        k: [keys, size], the same for all heads.
+        weights: [n, heads].
+        rectified: whether negative products count as 0.
+    """
+    q, k, weights = (_contiguous(x) for x in (q, k, weights))
+    return native_index_scores(q, k, weights, active_backend(), rectified=rectified)

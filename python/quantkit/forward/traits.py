@@ -10,6 +10,7 @@ from .facts import Facts
 from .layout import Layout
 from .rotary import Rotary
 from .sizes import Size
+from .temperature import Temperature
 
 __all__ = ["Experts", "Traits", "nowhere"]
 
@@ -73,6 +74,8 @@ class Traits:
         layout: which tensors it has.
         centered: LayerNorm instead of RMSNorm.
         unweighted_norms: the norms before the parts and the head have no weights.
+        normed_embedding: the token embeddings are normalized, without weights.
+        output_epsilon: the epsilon of the norms after the parts; None: `epsilon`.
         parallel: attention and feed-forward both read the layer's input, and both are
             added to it.
         activation: the feed-forward activation: "silu", "gelu", "gelu_tanh", "relu" or
@@ -89,9 +92,15 @@ class Traits:
         shares_keys: which layers use the keys and values of an earlier one.
         window: the number of keys that a query sees in sliding-window layers.
         windowed: which layers have a sliding window.
+        temperature: makes queries grow with their position; None: they do not.
+        tempers: in which layers they do.
         attention_scale: multiplies the scores; None: 1 / sqrt(head size).
         attention_cap: soft cap of the scores.
+        value_scale: multiplies the values.
+        attention_gate: the function of the gate of heads' outputs: "sigmoid".
         alibi_bias: ALiBi's maximum bias (8 in the paper); 0: no ALiBi.
+        gated: the projection of queries gives, for each head, a query and a gate; its
+            sigmoid multiplies the head's output.
         clamp: clip queries, keys and values to +-clamp.
         embedding_scale, residual_scale, logit_scale: multipliers of these.
         logit_cap: soft cap of the logits.
@@ -102,6 +111,8 @@ class Traits:
     layout: Layout
     centered: bool = False
     unweighted_norms: bool = False
+    normed_embedding: bool = False
+    output_epsilon: float | None = None
     parallel: bool = False
     activation: str = "silu"
     rotary: Rotary | None = None
@@ -115,9 +126,14 @@ class Traits:
     shares_keys: Callable[[int], bool] = field(default=nowhere)
     window: int | None = None
     windowed: Callable[[int], bool] = field(default=nowhere)
+    temperature: Temperature | None = None
+    tempers: Callable[[int], bool] = field(default=_everywhere)
     attention_scale: float | None = None
     attention_cap: float | None = None
+    value_scale: float = 1.0
+    attention_gate: str = "sigmoid"
     alibi_bias: float = 0.0
+    gated: bool = False
     clamp: float | None = None
     embedding_scale: float = 1.0
     residual_scale: float = 1.0
@@ -128,6 +144,10 @@ class Traits:
     def window_of(self, layer: int) -> int | None:
         """How many keys a query of the layer sees; None: all up to its own."""
         return self.window if self.windowed(layer) else None
+
+    def temperature_of(self, layer: int) -> Temperature | None:
+        """What makes the layer's queries grow; None: nothing."""
+        return self.temperature if self.tempers(layer) else None
 
     def rotary_of(self, layer: int) -> Rotary | None:
         """The angles of the layer; None: it does not rotate."""

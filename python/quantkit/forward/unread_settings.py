@@ -41,6 +41,7 @@ READ_IN = {
         "attention.value_length_swa",
         "rope.dimension_count_swa",
     ),
+    "mistral3": ("attention.temperature_scale",),
 }
 """Architecture -> keys of `NEUTRAL` that its family reads."""
 
@@ -55,6 +56,7 @@ HARMLESS = {
     "expert_group_count": "without effect in families without experts",
     "expert_group_used_count": "without effect in families without experts",
     "expert_used_count": "without effect in families without experts",
+    "n_deepstack_layers": "where images enter; texts have none",
     "pooling_type": "for the outputs of embedding models",
     "rope.dimension_sections": "positions in images; in a text all are alike",
     "rope.scaling.finetuned": "information, except in Granite, which reads it",
@@ -75,12 +77,14 @@ NO_ROTATION = dict.fromkeys(
     ),
     "the architecture does not rotate queries and keys",
 )
+LATENT_VALUES = {
+    "attention.head_count_kv": "latent attention has as many as query heads",
+    "attention.value_length": "the size of the latent vector has its own key",
+}
 HARMLESS_IN = {
     "bloom": NO_ROTATION,
-    "deepseek2": {
-        "attention.head_count_kv": "latent attention has as many as query heads",
-        "attention.value_length": "the size of the latent vector has its own key",
-    },
+    "deepseek2": LATENT_VALUES,
+    "deepseek32": LATENT_VALUES,
     "ernie4_5": dict.fromkeys(
         (
             "expert_feed_forward_length",
@@ -93,9 +97,16 @@ HARMLESS_IN = {
     "gpt-oss": NO_DENSE_PART,
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
+    "hunyuan-moe": {
+        "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
+    },
+    "minimax-m2": NO_DENSE_PART,
     "mpt": NO_ROTATION,
     "qwen2moe": NO_DENSE_PART,
+    "qwen35moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,
+    "qwen3vlmoe": NO_DENSE_PART,
+    "qwen3next": NO_DENSE_PART,
 }
 """Architecture -> the same for this architecture only."""
 

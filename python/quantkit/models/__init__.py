@@ -22,28 +22,42 @@ from .cohere import Cohere
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
+from .deepseek_v32 import DeepseekV32
 from .ernie4_5 import Ernie45
+from .ernie_moe import Ernie45Moe
 from .exaone4 import Exaone4
 from .falcon import Falcon
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
 from .gemma3n import Gemma3n
 from .gemma4 import Gemma4, Gemma4Unified
-from .glm import ChatGlm, Glm, Glm4
+from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
+from .glm_latent import Glm4MoeLite
+from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
 from .gpt2 import GPT2
 from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
 from .hunyuan import HunYuanDense
+from .hunyuan_moe import HunYuanMoe
 from .internlm2 import InternLM2
 from .llama import Llama, Mixtral
 from .llamacpp_classes import REFUSED, architecture_of
+from .llava import Llava
+from .mimo import MiMoV2
 from .minicpm import MiniCPM
+from .minimax import MiniMaxM2
+from .mistral3 import Mistral3
 from .mpt import Mpt
+from .muse_glimmer import MuseGlimmer
 from .olmo import Olmo, Olmo2, Olmo3
+from .olmoe import Olmoe
 from .phi import Phi, Phi3
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen_moe import Qwen2Moe, Qwen3Moe
+from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
+from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
+from .seed_oss import SeedOss
 from .smollm3 import SmolLM3
 from .stablelm import StableLm
 from .starcoder2 import Starcoder2
@@ -60,19 +74,31 @@ __all__ = [
 FAMILIES: tuple[Family, ...] = (
     Llama(),
     Mixtral(),
+    Llava(),
+    Mistral3(),
     Qwen(),
     Qwen2(),
     Qwen3(),
     Qwen2Moe(),
     Qwen3Moe(),
+    Qwen3Next(),
+    Qwen35(),
+    Qwen35Moe(),
+    Qwen2VL(),
+    Qwen2Omni(),
+    Qwen3VL(),
+    Qwen3VLMoe(),
+    Qwen3OmniMoe(),
     SmolLM3(),
     Granite(),
     MiniCPM(),
     InternLM2(),
     Baichuan(),
     Ernie45(),
+    Ernie45Moe(),
     Exaone4(),
     HunYuanDense(),
+    HunYuanMoe(),
     Gemma(),
     Gemma2(),
     Gemma3(),
@@ -85,9 +111,16 @@ FAMILIES: tuple[Family, ...] = (
     Olmo(),
     Olmo2(),
     Olmo3(),
+    Olmoe(),
+    SeedOss(),
     Glm(),
     ChatGlm(),
     Glm4(),
+    Glm4v(),
+    GlmOcr(),
+    Glm4Moe(),
+    Glm4vMoe(),
+    SolarOpen(),
     Cohere(),
     GPT2(),
     GPTNeoX(),
@@ -96,8 +129,13 @@ FAMILIES: tuple[Family, ...] = (
     Mpt(),
     Starcoder2(),
     GptOss(),
+    MiMoV2(),
+    MuseGlimmer(),
+    MiniMaxM2(),
     DeepseekV2(),
     DeepseekV3(),
+    Glm4MoeLite(),
+    DeepseekV32(),
 )
 
 ROTATED = "prism.hadamard."
@@ -124,17 +162,26 @@ def family_for_config(config: Config) -> Family:
         UnsupportedModelError: no family has that class.
     """
     classes = config.get("architectures") or ()
+    kind = str(config.get("model_type") or "")
     for name in classes:
         if name in BY_CLASS:
-            kind = str(config.get("model_type") or "")
-            if BY_TYPE.get(_type_of(kind), BY_CLASS[name]).name != BY_CLASS[name].name:
+            family = _of_class(name, kind)
+            if kind in family.model_types:
+                return family
+            if BY_TYPE.get(_type_of(kind), family).name != family.name:
                 raise CheckpointError(
                     f"config.json names the architecture {name!r}, but its model_type "
                     f"is {shown(kind)}, by which transformers would load another "
                     "model; correct the one that is wrong"
                 )
-            return BY_CLASS[name]
+            return family
     raise _unknown_class(", ".join(map(str, classes)) or "(none)")
+
+
+def _of_class(name: str, kind: str) -> Family:
+    """The family of a class, if it has several that of the model type `kind`."""
+    of_kind = (f for f in FAMILIES if name in f.hf_classes and kind in f.model_types)
+    return next(of_kind, BY_CLASS[name])
 
 
 def _unknown_class(given: str) -> UnsupportedModelError:
@@ -168,7 +215,7 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
     check_synonyms(stated)
     check_sizes(stated, longest)
     complete = family.complete(stated)
-    check_relations(complete)
+    check_relations(complete, family.layer_types)
     return family, complete
 
 

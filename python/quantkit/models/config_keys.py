@@ -33,10 +33,12 @@ EPSILON = number(0, 1)
 BASE = number(most=MAX_F32, above=1)
 SHARE = number(most=1, above=0)
 LAYERS = integer(1, MAX_LAYERS)
+LAYERS_OR_NONE = integer(0, MAX_LAYERS)
 EXPERTS = integer(0, MAX_EXPERTS)
 TOKEN = integer(-MAX_EXPERTS)
 EPSILON_OF_1 = 2.0**-24
 """1 minus this is the largest 32-bit number below 1."""
+BINARY = list_of(integer(0, 1))
 BITS = list_of(either(FLAG, integer(0, 1)))
 OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 
@@ -53,10 +55,10 @@ ROPE_KINDS = {
     **_each(POSITIVE, "factor alpha attention_factor attn_factor"),
     **_each(POSITIVE, "beta_fast beta_slow low_freq_factor high_freq_factor"),
     **_each(FINITE, "extrapolation_factor"),
-    **_each(number(0, MAX_F32), "mscale mscale_all_dim"),
+    **_each(number(0, MAX_F32), "mscale mscale_all_dim llama_4_scaling_beta"),
     **_each(list_of(POSITIVE), "short_factor long_factor"),
     **_each(list_of(COUNT), "mrope_section"),
-    **_each(FLAG, "truncate"),
+    **_each(FLAG, "truncate mrope_interleaved"),
 }
 """Keys inside `rope_parameters` and `rope_scaling`."""
 
@@ -69,13 +71,23 @@ MPT_KINDS = {
 }
 """Keys inside MPT's `attn_config`."""
 
+LINEAR_KINDS = {
+    **_each(list_of(SIZE), "full_attn_layers kda_layers"),
+    **_each(SIZE, "head_dim num_heads short_conv_kernel_size"),
+}
+"""Keys inside `linear_attn_config`."""
+VISION_KINDS = {
+    **_each(list_of(COUNT), "deepstack_visual_indexes"),
+}
+"""Keys inside `vision_config` that the text model's metadata needs."""
+
 KINDS = {
-    **_each(list_of(TEXT), "architectures layer_types"),
+    **_each(list_of(TEXT), "architectures layer_types mlp_layer_types"),
     **_each(LAYERS, "num_hidden_layers n_layer n_layers num_layers"),
     **_each(SIZE, "hidden_size n_embd n_embed dim d_model dim_model_base"),
     **_each(SIZE, "num_attention_heads n_head n_heads"),
     **_each(SIZE, "num_key_value_heads n_kv_heads num_kv_heads n_head_kv"),
-    **_each(SIZE, "multi_query_group_num head_dim kv_channels"),
+    **_each(SIZE, "multi_query_group_num head_dim kv_channels rotary_dim"),
     **_each(SIZE, "global_head_dim num_global_key_value_heads"),
     **_each(COUNT, "hidden_size_per_layer_input num_kv_shared_layers"),
     **_each(SIZE, "vocab_size_per_layer_input"),
@@ -87,8 +99,17 @@ KINDS = {
     **_each(COUNT, "altup_active_idx"),
     **_each(FLAG, "altup_correct_scale"),
     **_each(list_of(number(0, 1 - EPSILON_OF_1)), "activation_sparsity_pattern"),
+    **_each(SIZE, "index_n_heads index_head_dim index_topk"),
     **_each(SIZE, "prefix_dense_intermediate_size dense_intermediate_size"),
-    **_each(SIZE, "moe_intermediate_size shared_expert_intermediate_size"),
+    **_each(SIZE, "linear_conv_kernel_dim linear_key_head_dim linear_value_head_dim"),
+    **_each(SIZE, "linear_num_key_heads linear_num_value_heads"),
+    **_each(SIZE, "full_attention_interval"),
+    **_each(SIZE, "shared_expert_intermediate_size"),
+    **_each(either(SIZE, list_of(SIZE)), "moe_intermediate_size"),
+    **_each(either(EXPERTS, list_of(EXPERTS)), "moe_topk num_shared_expert"),
+    **_each(EXPERTS, "moe_k moe_num_experts moe_num_shared_experts"),
+    **_each(COUNT, "moe_layer_start_index moe_layer_interval moe_layer_num_skipped"),
+    **_each(integer(-1, MAX_LAYERS), "moe_layer_end_index"),
     **_each(SIZE, "vocab_size padded_vocab_size"),
     **_each(SIZE, "max_position_embeddings n_ctx n_positions max_length seq_length"),
     **_each(SIZE, "max_sequence_length model_max_length max_seq_len"),
@@ -98,13 +119,26 @@ KINDS = {
     **_each(EXPERTS, "num_experts_per_tok num_experts_per_token top_k_experts"),
     **_each(EXPERTS, "n_shared_experts n_group topk_group"),
     **_each(COUNT, "first_k_dense_replace max_window_layers sliding_window"),
-    **_each(COUNT, "decoder_sparse_step moe_layer_freq num_nextn_predict_layers"),
+    **_each(COUNT, "decoder_sparse_step num_nextn_predict_layers"),
+    **_each(either(COUNT, BINARY), "moe_layer_freq"),
+    **_each(BINARY, "hybrid_layer_pattern"),
+    **_each(SIZE, "swa_head_dim swa_num_attention_heads swa_num_key_value_heads"),
+    **_each(SIZE, "swa_v_head_dim"),
+    **_each(POSITIVE, "attention_value_scale"),
+    **_each(FLAG, "add_full_attention_sink_bias add_swa_attention_sink_bias"),
+    **_each(LAYERS_OR_NONE, "mtp_num_hidden_layers"),
     **_each(integer(0, 2), "num_ln_in_parallel_attn"),
     **_each(either(COUNT, TEXT), "sliding_window_pattern"),
-    **_each(list_of(COUNT), "mlp_only_layers"),
+    **_each(list_of(number(0, MAX_F32)), "layer_rope_theta"),
+    **_each(list_of(COUNT), "mlp_only_layers attn_type_list"),
+    **_each(SIZE, "linear_head_dim linear_num_heads"),
+    **_each(EXPERTS, "num_shared_experts num_expert_group"),
+    **_each(FLAG, "moe_renormalize mla_use_nope"),
+    **_each(COUNT, "shared_intermediate_size"),
     **_each(BITS, "no_rope_layers"),
     **_each(EPSILON, "rms_norm_eps norm_eps layer_norm_eps layer_norm_epsilon"),
-    **_each(EPSILON, "norm_epsilon layernorm_epsilon"),
+    **_each(EPSILON, "norm_epsilon layernorm_epsilon post_norm_eps"),
+    **_each(EPSILON, "moe_norm_min"),
     **_each(BASE, "rope_theta global_rope_theta rope_global_theta rope_theta_global"),
     **_each(BASE, "rotary_emb_base local_rope_theta rope_local_theta"),
     **_each(BASE, "rope_theta_local swa_rope_theta rope_local_base_freq"),
@@ -115,11 +149,11 @@ KINDS = {
     **_each(either(FINITE, TEXT), "logit_scale"),
     **_each(POSITIVE, "attn_logit_softcapping final_logit_softcapping"),
     **_each(POSITIVE, "query_pre_attn_scalar clip_qkv routed_scaling_factor"),
-    **_each(POSITIVE, "swiglu_alpha swiglu_limit"),
+    **_each(POSITIVE, "swiglu_alpha swiglu_limit output_multiplier qk_scale_factor"),
     **_each(TEXT, "hidden_act hidden_activation activation_function activation"),
     **_each(TEXT, "score_function scoring_func score_func topk_method"),
     **_each(TEXT, "moe_router_activation moe_router_activation_func"),
-    **_each(TEXT, "expert_selection_fn norm_type model_type"),
+    **_each(TEXT, "expert_selection_fn norm_type model_type qk_norm_type"),
     **_each(FLAG, "tie_word_embeddings is_causal use_sliding_window norm_topk_prob"),
     **_each(either(FLAG, TEXT), "use_bidirectional_attention"),
     **_each(FLAG, "use_qk_norm qk_layernorm attention_k_eq_v enable_moe_block"),
@@ -128,9 +162,15 @@ KINDS = {
     **_each(FLAG, "new_decoder_architecture rmsnorm post_layer_norm"),
     **_each(FLAG, "apply_residual_connection_post_layernorm rope_interleave"),
     **_each(FLAG, "attention_bias mlp_bias use_bias bias qkv_bias use_qkv_bias"),
+    **_each(FLAG, "use_routing_bias attention_out_bias use_mixed_mlp_moe"),
     **_each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     **_each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
+    **_each(FLAG, "attn_output_gate mtp_use_dedicated_embeddings"),
     **_each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
+    **_each(OBJECT, "rope_parameters rope_scaling attn_config linear_attn_config"),
+    **_each(OBJECT, "text_config quantization_config"),
+    **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
+    **_each(OBJECT, "text_config vision_config quantization_config"),
     **_each(OBJECT, "rope_parameters rope_scaling attn_config"),
     **_each(OBJECT, "text_config quantization_config per_layer_config"),
 }
@@ -140,13 +180,16 @@ WIDTHS = (
     *("hidden_size", "n_embd", "n_embed", "d_model", "head_dim", "kv_channels"),
     *("global_head_dim", "hidden_size_per_layer_input"),
     *("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"),
+    "index_head_dim",
 )
 """Keys whose value is at most the longest axis of a tensor."""
 
 INSIDE = {
     "attn_config": MPT_KINDS,
+    "linear_attn_config": LINEAR_KINDS,
     "rope_parameters": ROPE_KINDS,
     "rope_scaling": ROPE_KINDS,
+    "vision_config": VISION_KINDS,
 }
 BY_LAYER_TYPE = ("full_attention", "sliding_attention")
 

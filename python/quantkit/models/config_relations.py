@@ -10,7 +10,7 @@ from ..forward.base import Config
 from ..settings import shown
 from .config_keys import KINDS
 
-__all__ = ["check_nested", "check_relations", "check_synonyms"]
+__all__ = ["LAYER_TYPES", "check_nested", "check_relations", "check_synonyms"]
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 WIDTHS = ("hidden_size", "n_embd", "n_embed", "d_model")
@@ -33,12 +33,15 @@ SYNONYMS = (
     ("scoring_func", "score_func", "score_function", "expert_selection_fn"),
 )
 OUTER = (
-    *("architectures", "model_type", "text_config", "quantization_config"),
+    *("architectures", "model_type", "quantization_config"),
+    *("text_config", "vision_config"),
     *("tie_word_embeddings", "vocab_size", "padded_vocab_size"),
     *("bos_token_id", "eos_token_id", "pad_token_id"),
 )
 """Keys that count at the top level of a config that has a `text_config`."""
-LAYER_TYPES = ("full_attention", "sliding_attention", "attention")
+FOR_ALL_LAYERS = ("moe_intermediate_size", "moe_topk", "num_shared_expert")
+"""Keys that some classes have with a value for each layer; those settle on one."""
+LAYER_TYPES = ("full_attention", "sliding_attention", "attention", "indexed_attention")
 
 
 def check_synonyms(config: Config) -> None:
@@ -84,11 +87,12 @@ def check_nested(config: Config) -> None:
             )
 
 
-def check_relations(config: Config) -> None:
+def check_relations(config: Config, layer_types: tuple[str, ...] = LAYER_TYPES) -> None:
     """Refuse a config whose sizes contradict each other.
 
     Args:
         config: a complete config, whose values are of the right kinds.
+        layer_types: the kinds of layers that the family has.
 
     Raises:
         CheckpointError: a size does not divide, exceeds or match another.
@@ -112,11 +116,17 @@ def check_relations(config: Config) -> None:
             if isinstance(config.get(key), list):
                 _check_length(config, key, layers[1])
         _check_length(config, "no_rope_layers", layers[1], longer=True)
+    for key in FOR_ALL_LAYERS:
+        if isinstance(config.get(key), list):
+            raise CheckpointError(
+                f"config.json: {key} is {shown(config[key])}; expected one number for "
+                "all layers"
+            )
     for kind in config.get("layer_types") or ():
-        if kind not in LAYER_TYPES:
+        if kind not in layer_types:
             raise CheckpointError(
                 f"config.json: layer_types has {shown(kind)}; expected one of "
-                f"{', '.join(LAYER_TYPES)}"
+                f"{', '.join(layer_types)}"
             )
 
 

@@ -10,14 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
-
-from ..checkpoint.lazy import LazyTensor, reshaped, taken, transposed
+from ..checkpoint.lazy import LazyTensor
 from ..errors import UnsupportedModelError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
-from ..forward.experts import EXPERT_SIZE, load_experts
+from ..forward.experts import EXPERT_SIZE, gating_of, load_experts
 from ..forward.facts import Facts
 from ..forward.latent_attention import latent_scale, load_latent_attention
 from ..forward.layout import Layout
@@ -25,15 +23,13 @@ from ..forward.rotary import Rotary
 from ..forward.sizes import Size
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
-from ..settings import integer, shown
+from ..settings import shown
 from .config import n_layers, require_setting, required, text_fields
 from .family import DECODER_LAYER, SILU, Family, Named, Tensors
+from .latent import LATENT_ATTENTION, split_latent
 from .rope_config import SMALLEST_SHARE, rope_parameters, yarn_attention_factor
 
 __all__ = ["DeepseekV2", "DeepseekV3"]
-
-GATINGS = ("softmax", "softmax", "sigmoid", "softmax_of_chosen")
-"""By the number in the metadata; 0 is none."""
 
 GLM_TOKENS = 154880
 
@@ -56,13 +52,7 @@ class DeepseekV2(Family):
     renames: ClassVar = ((".e_score_correction_bias", ".e_score_correction.bias"),)
     inner: ClassVar = {
         **DECODER_LAYER,
-        "self_attn.q_a_proj": "attn_q_a",
-        "self_attn.q_a_layernorm": "attn_q_a_norm",
-        "self_attn.q_b_proj": "attn_q_b",
-        "self_attn.kv_a_proj_with_mqa": "attn_kv_a_mqa",
-        "self_attn.kv_a_layernorm": "attn_kv_a_norm",
-        "self_attn.k_b_proj": "attn_k_b",
-        "self_attn.v_b_proj": "attn_v_b",
+        **LATENT_ATTENTION,
         "mlp.gate": "ffn_gate_inp",
         "mlp.gate.e_score_correction": "exp_probs_b",
         "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
@@ -180,22 +170,18 @@ class DeepseekV2(Family):
         """The GGUF tensors of a checkpoint tensor."""
         if config.get("tie_word_embeddings") and source == "lm_head.weight":
             return
-        if not source.endswith(".kv_b_proj.weight"):
-            yield self.gguf_name(source, config), tensor
-            return
-        n_heads = required(config, "num_key_value_heads", "num_attention_heads")
-        n_keys, n_values = (
-            required(config, key) for key in ("qk_nope_head_dim", "v_head_dim")
-        )
-        heads = reshaped(tensor, (n_heads, n_keys + n_values, tensor.shape[-1]))
-        keys = transposed(taken(heads, np.arange(n_keys), axis=1))
-        values = taken(heads, np.arange(n_keys, n_keys + n_values), axis=1)
-        for part, made in (("k_b_proj", keys), ("v_b_proj", values)):
-            yield self.gguf_name(source.replace("kv_b_proj", part), config), made
+        for name, made in split_latent(source, tensor, config):
+            yield self.gguf_name(name, config), made
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        traits = Traits(
+        return load_decoder(
+            facts, claims, self.traits(facts, claims), load_latent_attention
+        )
+
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
+        """The model's traits."""
+        return Traits(
             epsilon=facts.rms_epsilon,
             layout=self.layout,
             rotary=replace(Rotary.load(facts, claims, self.layout), magnitude=1.0),
@@ -210,20 +196,23 @@ class DeepseekV2(Family):
                 first=facts.count("leading_dense_block_count", 0),
             ),
         )
-        return load_decoder(facts, claims, traits, load_latent_attention)
 
 
 class DeepseekV3(DeepseekV2):
     """The same architecture in GGUF; the config class has other defaults."""
 
-    hf_classes = ("DeepseekV3ForCausalLM",)
+    hf_classes: ClassVar[tuple[str, ...]] = (
+        "DeepseekV3ForCausalLM",
+        "KimiK25ForConditionalGeneration",
+    )
+    foreign = ("vision_tower.", "mm_projector.")
     defaults: ClassVar = {
         "rms_norm_eps": 1e-6,
         "norm_topk_prob": True,
         "routed_scaling_factor": 2.5,
         "scoring_func": "sigmoid",
     }
-    assumed: ClassVar = {
+    assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **{k: v for k, v in DeepseekV2.assumed.items() if k != "norm_topk_prob"},
         "scoring_func": ("sigmoid",),
         "topk_method": ("noaux_tc",),
@@ -240,9 +229,8 @@ def _gating(facts: Facts) -> str:
     Raises:
         FormatError: the metadata has a number that no gating function has.
     """
-    named = facts.count("expert_gating_func", 0, integer(0, len(GATINGS) - 1))
     is_glm = int(facts.n_layers) in (47, 48) and facts.vocabulary == GLM_TOKENS
-    return "sigmoid" if not named and is_glm else GATINGS[named]
+    return gating_of(facts, "sigmoid" if is_glm else "softmax")
 
 
 def _shared_size(facts: Facts, layer: int) -> Size:

@@ -21,11 +21,22 @@ from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
 from .config_biases import check_biases
+from .config_relations import LAYER_TYPES
+from .other_parts import has_other_parts, is_other_part
 from .rope_check import check_rotary
 from .tied_head import check_tied_head
 from .unknown_tensors import unknown_tensor
 
-__all__ = ["DECODER_LAYER", "DECODER_TENSORS", "SILU", "Family", "Named", "Tensors"]
+__all__ = [
+    "DECODER_LAYER",
+    "DECODER_TENSORS",
+    "EXPERT_MATRICES",
+    "SHARED_EXPERTS",
+    "SILU",
+    "Family",
+    "Named",
+    "Tensors",
+]
 
 Tensors = Mapping[str, LazyTensor]
 Named = tuple[str, LazyTensor]
@@ -49,6 +60,17 @@ DECODER_LAYER = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+EXPERT_MATRICES = {
+    "down_proj": "ffn_down_exps",
+    "gate_proj": "ffn_gate_exps",
+    "up_proj": "ffn_up_exps",
+}
+"""The matrices of experts, in the order of llama.cpp's converter."""
+SHARED_EXPERTS = {
+    "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_experts.up_proj": "ffn_up_shexp",
+    "mlp.shared_experts.down_proj": "ffn_down_shexp",
+}
 # Old checkpoints store these tensors, which can be computed from the config.
 COMPUTED = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
 WRAPPED = (("language_model.", ""),)
@@ -65,12 +87,15 @@ class Family:
     Attributes:
         name: `general.architecture`, such as "llama".
         hf_classes: the `architectures` entries of Hugging Face configs for this family.
+        model_types: the values of `model_type`, or of that of `text_config`, by which
+            families with the same class are told apart; empty: any.
         defaults: the config class's values for keys that config.json lacks.
             `default_theta` is the rotary base; None if transformers has no such class,
             because llama.cpp then writes no base.  A `num_key_value_heads` of None
             means as many as attention heads.
         assumed: config key -> the values that GGUF readers assume, because GGUF has no
             key for the setting; others are refused.
+        layer_types: the values that the config's `layer_types` may have.
         rope_types: the types of rope scaling that GGUF readers support; none if heads
             do not rotate.
         drops_tied_head: whether a stored head is left out if the config ties it.
@@ -92,8 +117,10 @@ class Family:
 
     name: ClassVar[str]
     hf_classes: ClassVar[tuple[str, ...]]
+    model_types: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[Mapping[str, Any]] = {}
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
+    layer_types: ClassVar[tuple[str, ...]] = LAYER_TYPES
     rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "yarn", "dynamic")
     drops_tied_head: ClassVar[bool] = False
     rotates_partly: ClassVar[bool] = False
@@ -116,6 +143,15 @@ class Family:
         if whole.get("num_key_value_heads", 0) is None:
             whole["num_key_value_heads"] = required(whole, "num_attention_heads")
         return whole
+
+    def extended(self, config: Config, stored: Tensors) -> Config:
+        """The complete config, with what only the checkpoint's tensors tell.
+
+        Args:
+            config: a complete config.
+            stored: the checkpoint's tensors by name.
+        """
+        return config
 
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent for this architecture.
@@ -199,7 +235,7 @@ class Family:
         """
         mixtures: dict[str, dict[str, LazyTensor]] = {}
         for source, tensor in stored.items():
-            if source.endswith(self.skipped) or self._is_foreign(source):
+            if source.endswith(self.skipped) or self._is_foreign(source, config):
                 continue
             for old, new in (*WRAPPED, *self.renames):
                 source = source.replace(old, new)
@@ -231,7 +267,8 @@ class Family:
         If the output head is tied and not stored, GGUF readers use the embedding.  A
         stored head is kept, as in llama.cpp.
         """
-        check_biases(config, stored)
+        own = [name for name in stored if not self._is_foreign(name, config)]
+        check_biases(config, own)
         is_tied = config.get("tie_word_embeddings", False)
         if is_tied and self.drops_tied_head:
             check_tied_head(stored)
@@ -252,6 +289,10 @@ class Family:
         """The number of experts in a layer."""
         return int(required(config, *EXPERTS["expert_count"]))
 
+    def n_blocks(self, config: Config) -> int:
+        """The number of layers, with those that only predict further tokens."""
+        return n_layers(config)
+
     def gguf_name(self, source: str, config: Config) -> str:
         """The GGUF name of a checkpoint tensor.
 
@@ -262,11 +303,11 @@ class Family:
         name = self.outer.get(module)
         if match := self.layer.fullmatch(module):
             number, part = match.groups()
-            if int(number) < n_layers(config) and part in self.inner:
+            if int(number) < self.n_blocks(config) and part in self.inner:
                 name = f"blk.{number}.{self.inner[part]}"
         if name is None or kind not in ("weight", "bias"):
             layer = int(match[1]) if match else None
-            raise unknown_tensor(source, layer, n_layers(config), self.name)
+            raise unknown_tensor(source, layer, self.n_blocks(config), self.name)
         return f"{name}.{kind}"
 
     def load(self, facts: Facts, claims: Claims) -> Model:
@@ -281,7 +322,9 @@ class Family:
             f"them: {self.not_run}"
         )
 
-    def _is_foreign(self, source: str) -> bool:
+    def _is_foreign(self, source: str, config: Config) -> bool:
+        if has_other_parts(config) and is_other_part(source):
+            return True
         return any(part in source for part in self.foreign)
 
     def _expert(self, module: str) -> re.Match[str] | None:

@@ -70,7 +70,10 @@ class Gemma4(Gemma):
     """The architecture that llama.cpp calls `gemma4`."""
 
     name = "gemma4"
-    hf_classes = ("Gemma4ForCausalLM", "Gemma4ForConditionalGeneration")
+    hf_classes: ClassVar[tuple[str, ...]] = (
+        "Gemma4ForCausalLM",
+        "Gemma4ForConditionalGeneration",
+    )
     defaults: ClassVar = {
         "num_key_value_heads": 4,
         "head_dim": 256,

@@ -33,9 +33,10 @@ from .config import (
     text_fields,
 )
 from .family import DECODER_LAYER, Family, Named
+from .next_predictors import PREDICTOR, n_blocks, predictor_fields
 from .rope_config import rope_parameters, rotary_fields, rotated_size
 
-__all__ = ["ChatGlm", "Glm", "Glm4"]
+__all__ = ["ChatGlm", "Glm", "Glm4", "Glm4v", "GlmOcr", "n_rotated"]
 
 FIELDS = (
     "context_length",
@@ -47,7 +48,6 @@ FIELDS = (
     "attention.layer_norm_rms_epsilon",
     FILE_TYPE,
 )
-SHARE = 0.5
 # ChatGLM's config key -> transformers' key for the same setting.
 OWN_NAMES = {
     "seq_length": "max_position_embeddings",
@@ -71,6 +71,7 @@ class Glm(Family):
         "head_dim": 128,
         "max_position_embeddings": 131072,
         "rms_norm_eps": 1.5625e-07,
+        "partial_rotary_factor": 0.5,
     }
     inner: ClassVar = {**DECODER_LAYER, "mlp.gate_up_proj": "ffn_up"}
     rotates_partly = True
@@ -123,7 +124,7 @@ class ChatGlm(Glm):
     """The architecture `chatglm`, as the original checkpoints store it."""
 
     hf_classes = ("ChatGLMModel", "ChatGLMForConditionalGeneration")
-    defaults: ClassVar = {"rms_norm_eps": 1e-5}
+    defaults: ClassVar = {"rms_norm_eps": 1e-5, "partial_rotary_factor": 0.5}
     renames = (("transformer.", ""),)
     skipped = (".rotary_pos_emb.inv_freq",)
     foreign = ("vision.",)
@@ -168,16 +169,10 @@ def _split_size(config: Config) -> int:
 
 
 class Glm4(Glm):
-    """The architecture that llama.cpp calls `glm4`; of GLM-4V only the text model.
-
-    GLM-4V also rotates by position in an image (M-RoPE), which for text is the same.
-    For M-RoPE GGUF readers rotate the two halves of a head, so query and key rows are
-    permuted.
-    """
+    """The architecture that llama.cpp calls `glm4`."""
 
     name = "glm4"
-    hf_classes = ("Glm4ForCausalLM", "Glm4vForConditionalGeneration")
-    foreign = ("visual.",)
+    hf_classes = ("Glm4ForCausalLM",)
     split_sizes = ()
     inner: ClassVar = {
         **Glm.inner,
@@ -193,6 +188,19 @@ class Glm4(Glm):
             "rope.dimension_count": uint32(n_rotated(config, head_size(config))),
         }
 
+
+class Glm4v(Glm4):
+    """The same architecture in GGUF: the text model of GLM-4V.
+
+    It also rotates by position in an image (M-RoPE), which for text is the same.  For
+    M-RoPE GGUF readers rotate the two halves of a head, so query and key rows are
+    permuted.
+    """
+
+    hf_classes = ("Glm4vForConditionalGeneration",)
+    defaults: ClassVar = {**Glm.defaults, "partial_rotary_factor": 1.0}
+    foreign = ("visual.",)
+
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
@@ -203,9 +211,31 @@ class Glm4(Glm):
         yield self.gguf_name(source, config), tensor
 
 
+class GlmOcr(Glm4v):
+    """The same architecture in GGUF, with a layer that only predicts further tokens."""
+
+    hf_classes = ("GlmOcrForConditionalGeneration",)
+    defaults: ClassVar = {
+        **Glm4v.defaults,
+        "num_key_value_heads": 8,
+        "rms_norm_eps": 1e-5,
+    }
+    inner: ClassVar = {**Glm4.inner, **PREDICTOR}
+
+    def n_blocks(self, config: Config) -> int:
+        """The number of layers, with those that only predict further tokens."""
+        return n_blocks(config)
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in llama.cpp's order."""
+        fields = super().hyperparameters(config, file_type)
+        fields["block_count"] = uint32(n_blocks(config))
+        return fields | predictor_fields(config)
+
+
 def n_rotated(config: Config, head_size: int) -> int:
     """The number of components of a head that rotate."""
-    share = rope_parameters(config).get("partial_rotary_factor", SHARE)
+    share = required(rope_parameters(config), "partial_rotary_factor")
     return rotated_size(int(head_size * share))
 
 

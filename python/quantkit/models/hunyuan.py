@@ -22,7 +22,7 @@ from .config import head_size, required, text_fields
 from .family import DECODER_LAYER, SILU, Family, Named
 from .rope_config import rope_parameters
 
-__all__ = ["HunYuanDense"]
+__all__ = ["HunYuanDense", "stretched_fields"]
 
 CONTEXT = 256 * 1024
 """The context length of models with this scaling, whatever the config says."""
@@ -57,7 +57,7 @@ class HunYuanDense(Family):
         dense = {key: value for key, value in config.items() if key != "num_experts"}
         fields = text_fields(dense, file_type)
         if rope_parameters(config)["rope_type"] == "dynamic":
-            fields |= _stretched(config)
+            fields |= stretched_fields(config)
         return fields
 
     def converted(
@@ -78,7 +78,7 @@ class HunYuanDense(Family):
         return load_decoder(facts, claims, traits)
 
 
-def _stretched(config: Config) -> dict[str, Field]:
+def stretched_fields(config: Config) -> dict[str, Field]:
     """The larger rotary base, and the context length that it supports.
 
     Raises:

@@ -33,7 +33,12 @@ from .windows import warn_of_windows
 __all__ = ["Llama", "Mixtral", "interleaved_rows"]
 
 
-WINDOWED_CLASSES = ("MistralForCausalLM", "MixtralForCausalLM")
+WINDOWED_CLASSES = (
+    "MistralForCausalLM",
+    "MixtralForCausalLM",
+    "Mistral3ForConditionalGeneration",
+    "Ministral3ForCausalLM",
+)
 
 
 class Llama(Family):

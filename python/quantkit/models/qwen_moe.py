@@ -51,7 +51,7 @@ class Qwen2Moe(Qwen2):
     """The architecture that llama.cpp calls `qwen2moe`."""
 
     name = "qwen2moe"
-    hf_classes = ("Qwen2MoeForCausalLM",)
+    hf_classes: ClassVar[tuple[str, ...]] = ("Qwen2MoeForCausalLM",)
     defaults: ClassVar = {
         **Qwen2.defaults,
         "num_key_value_heads": 16,
@@ -145,7 +145,7 @@ class Qwen3Moe(Qwen2Moe):
     """The architecture that llama.cpp calls `qwen3moe`."""
 
     name = "qwen3moe"
-    hf_classes = ("Qwen3MoeForCausalLM",)
+    hf_classes: ClassVar[tuple[str, ...]] = ("Qwen3MoeForCausalLM",)
     defaults: ClassVar = {
         **Qwen2.defaults,
         "num_key_value_heads": 4,

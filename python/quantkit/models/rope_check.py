@@ -55,4 +55,5 @@ def check_rotary(
         )
     local = stated.get("sliding_attention") or {}
     require_setting(local, "rope_type", "default")
-    require_setting(local, "partial_rotary_factor", 1.0)
+    share = parameters.get("partial_rotary_factor", 1.0) if partly else 1.0
+    require_setting(local, "partial_rotary_factor", share)

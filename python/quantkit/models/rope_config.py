@@ -23,6 +23,7 @@ __all__ = [
     "llama3_factors",
     "local_base",
     "rope_parameters",
+    "rope_setting",
     "rotary_fields",
     "rotated_size",
     "unassumed_rotary_fields",
@@ -78,6 +79,8 @@ def rope_parameters(config: Config) -> dict[str, Any]:
     """
     given = _stated(config)
     kind = given.get("rope_type") or given.get("type") or "default"
+    if kind == "mrope":  # sections and no scaling, as older configs say
+        kind = "default"
     if kind not in KNOWN_SCALINGS:
         raise UnsupportedModelError(
             f"config.json has rope scaling {kind!r}; "
@@ -142,7 +145,7 @@ def _first(config: Config, names: tuple[str, ...]) -> Any:
     return next((config[name] for name in names if config.get(name) is not None), None)
 
 
-def _setting(parameters: Mapping[str, Any], key: str) -> Any:
+def rope_setting(parameters: Mapping[str, Any], key: str) -> Any:
     """A rope setting that the scaling type requires."""
     if parameters.get(key) is None:
         raise CheckpointError(
@@ -159,9 +162,9 @@ def rotary_fields(config: Config) -> dict[str, Field]:
     fields: dict[str, Field] = {}
     if kind in ("linear", "yarn"):
         fields["rope.scaling.type"] = string(kind)
-        fields["rope.scaling.factor"] = float32(_setting(parameters, "factor"))
+        fields["rope.scaling.factor"] = float32(rope_setting(parameters, "factor"))
     if kind == "yarn":
-        original = _setting(parameters, ORIGINAL)
+        original = rope_setting(parameters, ORIGINAL)
         fields["rope.scaling.original_context_length"] = uint32(original)
         fields |= _yarn_fields(parameters)
     if kind in ("longrope", "su"):
@@ -198,7 +201,7 @@ def yarn_attention_factor(parameters: Mapping[str, Any]) -> float:
     """What transformers multiplies rotated queries and keys by, with YaRN."""
     if parameters.get("attention_factor") is not None:
         return float(parameters["attention_factor"])
-    factor = _setting(parameters, "factor")
+    factor = rope_setting(parameters, "factor")
     over, under = parameters.get("mscale"), parameters.get("mscale_all_dim")
     if over and under:
         return _yarn_scale(factor, over) / _yarn_scale(factor, under)

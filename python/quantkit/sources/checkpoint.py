@@ -49,11 +49,18 @@ OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
 # Written as F32, like vectors and norms: readers require it, and they are small.
 KEPT_F32 = (
     "_norm.weight",
-    "ffn_gate_inp.weight",
-    "ffn_gate_inp_shexp.weight",
     "altup_correct_coef.weight",
     "altup_predict_coef.weight",
+    "ffn_gate_inp.weight",
+    "ffn_gate_inp_shexp.weight",
+    "indexer.proj.weight",
     "position_embd.weight",
+    "shortconv.conv.weight",
+    "ssm_conv1d.weight",
+    "ssm_conv1d_k.weight",
+    "ssm_conv1d_q.weight",
+    "ssm_conv1d_v.weight",
+    "token_types.weight",
 )
 MATRICES = (".weight", ".lora_a", ".lora_b")
 MAX_DIMENSIONS = 4
@@ -102,7 +109,8 @@ class CheckpointSource:
         self.checkpoint = checkpoint = Checkpoint(folder, symmetric_q4_0=symmetric_q4_0)
         self.paths, self.files = checkpoint.paths, checkpoint.files
         axes = (n for tensor in checkpoint.tensors.values() for n in tensor.shape)
-        self._family, self._config = settled(checkpoint.config, max(axes, default=0))
+        self._family, config = settled(checkpoint.config, max(axes, default=0))
+        self._config = self._family.extended(config, checkpoint.tensors)
         self._family.check_settings(self._config)
         self._vocabulary = partial(
             tokenizer_fields,

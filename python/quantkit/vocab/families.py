@@ -51,6 +51,8 @@ class FamilyRules:
         stand_ins: the same, but only if no file names any role.
         fixed: special role -> token id, for roles that no file names.
         chat_eos: the text of a token that becomes EOS if the vocabulary has it.
+        chat_ends: the text of a token that becomes both BOS and EOS if
+            tokenizer_config.json adds it.
         with_model: fields only for checkpoints with a tokenizer.model.
         sizes: fields only for models with this `vocab_size`.
         is_hunyuan: correct known errors in HunYuan's configs.
@@ -67,6 +69,7 @@ class FamilyRules:
     stand_ins: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, int] = field(default_factory=dict)
     chat_eos: str | None = None
+    chat_ends: str | None = None
     with_model: Mapping[str, int | bool] = field(default_factory=dict)
     sizes: Mapping[int, Mapping[str, int | bool]] = field(default_factory=dict)
     is_hunyuan: bool = False
@@ -138,6 +141,9 @@ _RULES: dict[str, FamilyRules] = {
             "LlamaForCausalLM",
             "MistralForCausalLM",
             "MixtralForCausalLM",
+            "LlavaForConditionalGeneration",
+            "Mistral3ForConditionalGeneration",
+            "Ministral3ForCausalLM",
             "SmolLM3ForCausalLM",
             "GraniteForCausalLM",
         ),
@@ -147,6 +153,11 @@ _RULES: dict[str, FamilyRules] = {
         (
             "Qwen2ForCausalLM",
             "Qwen3ForCausalLM",
+            "Qwen2VLForConditionalGeneration",
+            "Qwen2VLModel",
+            "Qwen2_5_VLForConditionalGeneration",
+            "Qwen2_5OmniModel",
+            "Qwen3VLForConditionalGeneration",
             "BaichuanForCausalLM",
             "BaiChuanForCausalLM",
             "MiniCPMForCausalLM",
@@ -154,6 +165,7 @@ _RULES: dict[str, FamilyRules] = {
         _PIECES,
     ),
     "QWenLMHeadModel": _QWEN1,
+    "Qwen3OmniMoeForConditionalGeneration": FamilyRules(chat_ends="<|im_end|>"),
     **dict.fromkeys(
         ("ChatGLMModel", "ChatGLMForConditionalGeneration", "GlmForCausalLM"), _CHATGLM
     ),

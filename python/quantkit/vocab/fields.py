@@ -85,6 +85,8 @@ def tokenizer_fields(
     size = config.get("vocab_size")
     if isinstance(size, int):
         fields |= _written(rules.sizes.get(size, {}))
+    if rules.chat_ends is not None:
+        fields |= _chat_ends(files, rules.chat_ends)
     if rules.is_hunyuan:
         fields |= _hunyuan_fields(files, len(fields[_KEY + "tokens"].value))
     return fields
@@ -262,6 +264,12 @@ class _Job:
         if not ids:
             wanted = {**self.rules.stand_ins, **self.rules.lookup}
         return {kind: added[text] for kind, text in wanted.items() if text in added}
+
+
+def _chat_ends(files: TokenizerFiles, text: str) -> dict[str, Field]:
+    """BOS and EOS as the token that tokenizer_config.json adds with this text."""
+    ids = [token.id for token in files.added_in_settings() if token.content == text]
+    return _written({f"{kind}_token_id": ids[0] for kind in ("bos", "eos") if ids})
 
 
 def _hunyuan_fields(files: TokenizerFiles, n_tokens: int) -> dict[str, Field]:

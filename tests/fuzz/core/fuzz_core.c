@@ -8,36 +8,13 @@
  *
  * runs the inputs in files, then random ones for so long, and prints how many calls were made and
  * how many refused.  A fault ends it with a message and the input in hexadecimal. */
-#include "calls.h"
+#include "recurrent.h"
 
 #include <signal.h>
 #include <time.h>
 
-#define PICK(in, choices) choices[take_byte(in) % (sizeof(choices) / sizeof *(choices))]
-
-static unsigned long n_made, n_refused;
-
 /* The type numbers of GGUF, built in or not. */
 static int take_type(input *in) { return take_choice(in, 44); }
-
-/* A backend of this machine, on a machine that may lack a feature; now and then no backend. */
-static int take_backend(input *in, call *c)
-{
-    const uint8_t lacking = take_byte(in);
-    int usable[16], n = 0;
-    qk_disable_cpu_features(lacking % 2 ? (uint32_t)1 << lacking / 2 % 32 : 0);
-    for (int i = 0; i < qk_backend_count(); i++) {
-        if (qk_backend_usable(i)) {
-            usable[n++] = i;
-        }
-    }
-    const int choice = take_choice(in, n);
-    if (choice < 0 || choice >= n) {
-        c->is_wrong = 1;
-        return choice == n ? qk_backend_count() : choice;
-    }
-    return usable[choice];
-}
 
 /* Columns for rows of a type: mostly whole blocks.  Gives the bytes of a row. */
 static size_t take_columns(input *in, call *c, int type, wide *row_bytes)
@@ -53,13 +30,6 @@ static size_t take_columns(input *in, call *c, int type, wide *row_bytes)
     c->is_wrong |= n % size != 0;
     *row_bytes = (wide)(n / size) * bytes;
     return n;
-}
-
-static void done(call *c, qk_status status, qk_status refused)
-{
-    finish(c, status, refused);
-    n_refused += status != QK_OK;
-    n_made += status == QK_OK;
 }
 
 /* The bytes are those of the last backend, the definition. */
@@ -194,6 +164,8 @@ static void attend(input *in)
     qk_attention what = {.n = take_size(in, 90), .n_kv_heads = take_size(in, 5)};
     const size_t group = take_size(in, 4);
     what.n_heads = group < 4 ? what.n_kv_heads * group : group;
+    what.n_keys = take_byte(in) & 3 ? what.n : take_size(in, 90);
+    what.n_masks = take_byte(in) & 1 ? take_size(in, 5) : 0;
     what.key_size = take_size(in, 70);
     what.value_size = take_size(in, 70);
     what.window = take_size(in, 100);
@@ -201,17 +173,24 @@ static void attend(input *in)
     what.cap = (float)(int8_t)take_byte(in);
     c.is_wrong |= !what.n_kv_heads || !what.n_heads || what.n_heads % what.n_kv_heads ||
                   !what.key_size || !what.value_size;
+    c.is_wrong |= what.n_masks
+                      ? !what.n_keys || (what.n_masks != 1 && what.n_masks != what.n_kv_heads)
+                      : what.n_keys != what.n;
     const wide sizes[] = {(wide)what.n_heads * what.key_size, (wide)what.n_kv_heads * what.key_size,
                           (wide)what.n_kv_heads * what.value_size,
                           (wide)what.n_heads * what.value_size};
     wide largest = what.n > 1 ? what.n : 1;
+    largest = what.n_keys > largest ? what.n_keys : largest;
     for (int i = 0; i < 4; i++) { /* 64 bits each: their products need not fit */
         const wide each = sizes[i] > PTRDIFF_MAX ? (wide)PTRDIFF_MAX : sizes[i];
-        add_floats(&c, what.n ? each * what.n : 0, i < 3 ? READ : WRITTEN);
+        const size_t n = i == 1 || i == 2 ? what.n_keys : what.n;
+        add_floats(&c, n ? each * n : 0, i < 3 ? READ : WRITTEN);
         largest = each > largest ? each : largest;
     }
     add_optional(&c, what.n_heads, in);
     add_optional(&c, what.n_heads, in);
+    const wide of_queries = (wide)what.n_keys * (what.n < PTRDIFF_MAX ? what.n : PTRDIFF_MAX);
+    add_array(&c, what.n_masks && what.n ? of_queries * what.n_masks : 0, 1, 1, READ);
     const qk_status sized = qk_attention_workspace(backend, &what, &workspace_bytes);
     expect(!c.is_wrong || sized != QK_OK, &c, "a workspace of wrong sizes");
     expect(c.is_wrong || sized == QK_OK || largest > MOST_BYTES, &c, "no workspace");
@@ -223,11 +202,43 @@ static void attend(input *in)
     fill_arrays(&c, in);
     what.slopes = (const float *)c.arrays[4].data;
     what.sinks = (const float *)c.arrays[5].data;
+    what.mask = what.n_masks ? c.arrays[6].data : NULL;
     done(&c,
          qk_attend(backend, &what, (const float *)c.arrays[0].data, (const float *)c.arrays[1].data,
-                   (const float *)c.arrays[2].data, (float *)c.arrays[3].data, c.arrays[6].data),
+                   (const float *)c.arrays[2].data, (float *)c.arrays[3].data, c.arrays[7].data),
          QK_OK);
     free_arrays(&c);
+}
+
+static void index_scores(input *in)
+{
+    call c = {.name = "index scores"};
+    size_t workspace_bytes = 0;
+    const int backend = take_backend(in, &c);
+    qk_index what = {.n = take_size(in, 90), .n_keys = take_size(in, 300)};
+    what.n_heads = take_size(in, 5);
+    what.size = take_size(in, 70);
+    what.rectified = take_byte(in) & 1;
+    c.is_wrong |= !what.n_keys || !what.n_heads || !what.size;
+    const size_t rows[] = {what.n, what.n_keys, what.n, what.n};
+    const wide columns[] = {(wide)what.n_heads * what.size, what.size, what.n_heads, what.n_keys};
+    for (int i = 0; i < 4; i++) {
+        const wide each = columns[i] > PTRDIFF_MAX ? (wide)PTRDIFF_MAX : columns[i];
+        add_floats(&c, rows[i] ? each * rows[i] : 0, i < 3 ? READ : WRITTEN);
+    }
+    const qk_status sized = qk_index_workspace(backend, &what, &workspace_bytes);
+    expect(!c.is_wrong || sized != QK_OK, &c, "a workspace of wrong sizes");
+    c.is_wrong |= sized != QK_OK;
+    add_array(&c, workspace_bytes, 1, 1, WRITTEN);
+    if (prepare(&c, in)) {
+        fill_arrays(&c, in);
+        done(&c,
+             qk_index_scores(backend, &what, (const float *)c.arrays[0].data,
+                             (const float *)c.arrays[1].data, (const float *)c.arrays[2].data,
+                             (float *)c.arrays[3].data, c.arrays[4].data),
+             QK_OK);
+        free_arrays(&c);
+    }
 }
 
 static void norm(input *in)
@@ -261,7 +272,7 @@ static void map(input *in)
 {
     call c = {.name = "activate"};
     const uint8_t which = take_byte(in) % 4;
-    const int backend = take_backend(in, &c), function = take_choice(in, 8);
+    const int backend = take_backend(in, &c), function = take_choice(in, 9);
     const size_t n = take_size(in, 200);
     const float cap = (float)(int8_t)take_byte(in);
     add_floats(&c, n, READ);
@@ -277,7 +288,7 @@ static void map(input *in)
     if (take_byte(in) & 1) {
         c.arrays[2].same_as = 0;
     }
-    c.is_wrong |= which != 1 && which != 2 && (function < 0 || function > 7);
+    c.is_wrong |= which != 1 && which != 2 && (function < 0 || function > 8);
     if (!prepare(&c, in)) {
         return;
     }
@@ -409,6 +420,12 @@ static void ask(input *in)
     (void)qk_packed_bytes(number, 0, 1, 1, NULL);
     (void)qk_matmul_workspace(number, NULL);
     (void)qk_attention_workspace(number, NULL, sizes);
+    (void)qk_index_workspace(number, NULL, sizes);
+    (void)qk_recurrence_workspace(number, NULL, sizes);
+    (void)qk_recur(number, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+    (void)qk_scan_workspace(number, NULL, sizes);
+    (void)qk_selective_scan(number, NULL, NULL, NULL, NULL);
+    (void)qk_short_convolution(number, NULL, NULL, NULL);
     (void)qk_norm_rows(number, NULL, NULL, NULL);
     (void)qk_rotate(number, NULL, NULL, NULL);
     (void)qk_add_logits(number, NULL, NULL, NULL);
@@ -419,8 +436,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const tasks[])(input *) = {quantize, dequantize, multiply, multiply, attend, norm,
-                                             map,      rotate,     softmax,  lane_op,  ask};
+    static void (*const tasks[])(input *) = {quantize, dequantize,   multiply, multiply, attend,
+                                             norm,     map,          rotate,   softmax,  lane_op,
+                                             ask,      index_scores, convolve, recur,    scan};
     input in = {data, size};
     PICK(&in, tasks)(&in);
     return 0;

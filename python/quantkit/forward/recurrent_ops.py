@@ -1,0 +1,139 @@
+"""The operations of recurrent layers, on arrays; they continue `ops`.
+
+The first axis is the sequence.  A state starts at 0 with each sequence; every position
+changes it, and then reads it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._native import Function, activate, active_backend, recur
+from .._native import selective_scan as native_selective_scan
+from .._native import short_convolution as native_short_convolution
+from .ops import rms_norm
+
+__all__ = [
+    "gated_delta",
+    "l2_norm",
+    "selective_scan",
+    "short_convolution",
+    "softplus",
+    "state_space",
+]
+
+F32 = NDArray[np.float32]
+
+
+def short_convolution(x: F32, weight: F32, bias: F32 | None = None) -> F32:
+    """Causal convolution of each channel with weights of its own, without activation.
+
+    Args:
+        x: [n, channels].
+        weight: [channels, taps]; the last tap is for the position itself.
+        bias: [channels].
+
+    Returns:
+        [n, channels].
+    """
+    taps = _contiguous(weight.T)
+    at_all = None if bias is None else _contiguous(bias)
+    return native_short_convolution(_contiguous(x), taps, at_all, active_backend())
+
+
+def gated_delta(q: F32, k: F32, v: F32, decay: F32, beta: F32, scale: float) -> F32:
+    """The gated delta rule (arXiv:2412.06464) with a state S [key size, value size].
+
+    Each position of a head computes
+
+        S = exp(decay) * S
+        S = S + beta * outer(k, v - S^T k)
+        out = scale * S^T q
+
+    Args:
+        q: [n, key heads, key size].
+        k: [n, key heads, key size]; head h uses q and k of head
+            h // (heads // key heads).
+        v: [n, heads, value size].
+        decay: [n, heads], or [n, heads, key size] if components differ
+            (arXiv:2510.26692); logarithms, at most 0.
+        beta: [n, heads].
+        scale: multiplies the queries.
+
+    Returns:
+        [n, heads, value size].
+    """
+    if decay.ndim == 2:
+        decay = decay[..., None]
+    q, k, v, decay, beta = map(_contiguous, (q, k, v, decay, beta))
+    return recur(q, k, v, decay, beta, scale, active_backend())
+
+
+def selective_scan(x: F32, dt: F32, a: F32, b: F32, c: F32, d: F32) -> F32:
+    """Mamba's scan (arXiv:2312.00752): each channel has states h [states].
+
+    Each position of a channel computes
+
+        h = exp(dt * a) * h + dt * x * b
+        y = sum(c * h) + d * x
+
+    Args:
+        x: [n, channels].
+        dt: [n, channels], after softplus.
+        a: [channels, states], negative.
+        b: [n, states].
+        c: [n, states].
+        d: [channels].
+
+    Returns:
+        [n, channels].
+    """
+    x, dt, a, b, c, d = map(_contiguous, (x, dt, a, b, c, d))
+    return native_selective_scan(x, dt, a, b, c, d, active_backend())
+
+
+def state_space(x: F32, dt: F32, a: F32, b: F32, c: F32, d: F32) -> F32:
+    """Mamba-2's scan (arXiv:2405.21060): each head has a state h [states, size].
+
+    Each position of a head computes
+
+        h = exp(dt * a) * h + dt * outer(b, x)
+        y = h^T c + d * x
+
+    Args:
+        x: [n, heads, size].
+        dt: [n, heads], after softplus.
+        a: [heads], negative.
+        b: [n, groups, states].
+        c: [n, groups, states]; head h uses b and c of group h // (heads // groups).
+        d: [heads].
+
+    Returns:
+        [n, heads, size].
+    """
+    values = _contiguous(x * dt[..., None])
+    decay = _contiguous((dt * a)[..., None])
+    b, c = _contiguous(b), _contiguous(c)
+    y = recur(c, b, values, decay, None, 1.0, active_backend())
+    y += x * d[:, None]
+    return y
+
+
+def l2_norm(x: F32, epsilon: float) -> F32:
+    """x [..., width] over its length, sqrt(sum of squares + epsilon)."""
+    width = x.shape[-1]
+    return rms_norm(x, np.full(width, width**-0.5, np.float32), epsilon / width)
+
+
+def softplus(x: F32) -> F32:
+    """log(1 + exp(x)) of each item."""
+    x = _contiguous(x)
+    y = np.empty_like(x)
+    activate(Function.SOFTPLUS, x, None, y, active_backend())
+    return y
+
+
+def _contiguous(x: F32) -> F32:
+    """x as a contiguous f32 array, without a copy if it is one."""
+    return np.ascontiguousarray(x, np.float32)

@@ -1,0 +1,103 @@
+"""The layers that decoders and encoders share, from tokens to hidden states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ShapeError
+from .base import F32, Matrix
+from .layer import Layer, Part
+from .layers import Norm, normed
+
+__all__ = ["Opening", "Stack"]
+
+
+class Opening(Protocol):
+    """What makes the stream of the first layer of the embedded tokens.
+
+    It works on each position by itself.
+    """
+
+    @property
+    def columns(self) -> int:
+        """The number of columns of the stream."""
+
+    def __call__(self, x: F32, tokens: NDArray[np.integer[Any]]) -> F32:
+        """Embedded tokens x [n, width] and their ids [n] -> [n, columns]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """What makes hidden states of tokens.
+
+    Attributes:
+        embedding: the token embedding.
+        layers: the layers in order.
+        output_norm: the norm after the last layer.
+        embedding_scale: multiplies the token embeddings.
+        embedding_norm: the norm before the first layer.
+        positions: a position embedding, added to the token embeddings.
+        offset: added to all token embeddings: f32 [width].
+        opening: makes the stream of the first layer; None: it is the embedded tokens.
+        closing: makes hidden states [n, width] of the stream of the last layer.
+    """
+
+    embedding: Matrix
+    layers: tuple[Layer, ...]
+    output_norm: Norm | None
+    embedding_scale: float = 1.0
+    embedding_norm: Norm | None = None
+    positions: Matrix | None = None
+    offset: F32 | None = None
+    opening: Opening | None = None
+    closing: Part | None = None
+
+    @property
+    def columns(self) -> int:
+        """The number of columns of the stream between layers."""
+        return self.opening.columns if self.opening else self.embedding.shape[1]
+
+    def hidden(self, tokens: NDArray[np.integer[Any]]) -> F32:
+        """Final hidden states of one sequence, after the last norm: [n, width]."""
+        x = self.embedded(tokens)
+        for layer in self.layers:
+            x = layer(x)
+        return self.finished(x)
+
+    def embedded(self, tokens: NDArray[np.integer[Any]], *, alone: bool = False) -> F32:
+        """The input of the first layer: [n, columns].
+
+        Args:
+            tokens: one sequence [n].
+            alone: the tokens are sequences of one token each; see `Layer.alone`.
+
+        Raises:
+            ShapeError: the sequence is longer than the position embedding.
+        """
+        n = len(tokens)
+        x = self.embedding.rows(tokens)
+        if self.embedding_scale != 1:
+            x *= np.float32(self.embedding_scale)
+        if self.positions is not None:
+            self._check_length(1 if alone else n)
+            x += self.positions.rows(np.zeros(n, int) if alone else np.arange(n))
+        if self.offset is not None:
+            x += self.offset
+        x = normed(x, self.embedding_norm)
+        return x if self.opening is None else self.opening(x, tokens)
+
+    def finished(self, x: F32) -> F32:
+        """Final hidden states [n, width], from the last layer's stream."""
+        return normed(x if self.closing is None else self.closing(x), self.output_norm)
+
+    def _check_length(self, n: int) -> None:
+        """Refuse a sequence that is longer than the position embedding."""
+        if self.positions is not None and n > self.positions.shape[0]:
+            raise ShapeError(
+                f"a sequence of {n} tokens; the model has an embedding for each of "
+                f"{self.positions.shape[0]} positions: use shorter sequences (`ctx`)"
+            )

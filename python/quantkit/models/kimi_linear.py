@@ -1,0 +1,225 @@
+"""Kimi Linear: the delta rule in most layers, latent attention in the others.
+
+No layer rotates.  Each channel of the delta rule's keys decays by itself
+(arXiv:2510.26692).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from ..checkpoint.lazy import LazyTensor, minus_exp, reshaped
+from ..errors import CheckpointError, UnsupportedModelError
+from ..forward.base import Config
+from ..gguf.keys import Field, ValueType, array, float32, uint32
+from ..settings import shown
+from .config import n_layers, require_setting, required, text_fields
+from .family import DECODER_LAYER, SILU, Family, Named
+from .latent import LATENT_ATTENTION, split_latent
+
+__all__ = ["KimiLinear"]
+
+DELTA_RULE = {
+    "self_attn.q_conv1d": "ssm_conv1d_q",
+    "self_attn.k_conv1d": "ssm_conv1d_k",
+    "self_attn.v_conv1d": "ssm_conv1d_v",
+    "self_attn.f_a_proj": "ssm_f_a",
+    "self_attn.f_b_proj": "ssm_f_b",
+    "self_attn.b_proj": "ssm_beta",
+    "self_attn.A_log": "ssm_a",
+    "self_attn.dt": "ssm_dt",
+    "self_attn.o_norm": "ssm_norm",
+}
+"""Module in a layer -> GGUF name."""
+
+# Key of transformers' config class -> the same inside `linear_attn_config`.
+LINEAR = {
+    "linear_head_dim": "head_dim",
+    "linear_num_heads": "num_heads",
+    "linear_conv_kernel_dim": "short_conv_kernel_size",
+}
+FULL, DELTA = "full_attention", "linear_attention"
+
+
+class KimiLinear(Family):
+    """The architecture that llama.cpp calls `kimi-linear`."""
+
+    name = "kimi-linear"
+    hf_classes: ClassVar[tuple[str, ...]] = ("KimiLinearForCausalLM", "KimiLinearModel")
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "default_theta": None,
+        "rms_norm_eps": 1e-5,
+        "moe_router_activation_func": "sigmoid",
+        "routed_scaling_factor": 2.446,
+        "num_shared_experts": 1,
+        "num_experts_per_token": 8,
+    }
+    rope_types = ()
+    renames: ClassVar = (
+        (".e_score_correction_bias", ".e_score_correction.bias"),
+        (".dt_bias", ".dt.bias"),
+    )
+    inner: ClassVar = {
+        **DECODER_LAYER,
+        **LATENT_ATTENTION,
+        **DELTA_RULE,
+        "self_attn.g_a_proj": "ssm_g_a",
+        "self_attn.g_b_proj": "ssm_g_b",
+        "block_sparse_moe.gate": "ffn_gate_inp",
+        "block_sparse_moe.gate.e_score_correction": "exp_probs_b",
+        # transformers writes the names of dense layers like these
+        "block_sparse_moe.gate_proj": "ffn_gate",
+        "block_sparse_moe.up_proj": "ffn_up",
+        "block_sparse_moe.down_proj": "ffn_down",
+        "block_sparse_moe.shared_experts.gate_proj": "ffn_gate_shexp",
+        "block_sparse_moe.shared_experts.up_proj": "ffn_up_shexp",
+        "block_sparse_moe.shared_experts.down_proj": "ffn_down_shexp",
+    }
+    experts: ClassVar = {
+        "w1": "ffn_gate_exps",
+        "w2": "ffn_down_exps",
+        "w3": "ffn_up_exps",
+    }
+    assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **SILU,
+        "moe_router_activation_func": ("sigmoid",),
+        "moe_renormalize": (True,),
+        "moe_layer_freq": (1,),
+        "mla_use_nope": (True,),
+        "num_expert_group": (1,),
+        "num_nextn_predict_layers": (0,),
+        "attention_bias": (False,),
+    }
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config with the defaults of its class, and all of the delta rule's keys.
+
+        `head_dim` is not read by the class, but it is metadata.
+        """
+        whole = super().complete(config)
+        if whole.get("head_dim") is None:
+            whole["head_dim"] = required(whole, "qk_rope_head_dim")
+        whole["linear_attn_config"] = linear_settings(whole)
+        kinds = whole.get("mlp_layer_types")
+        if kinds is not None and whole.get("first_k_dense_replace") is None:
+            whole["first_k_dense_replace"] = _leading_dense(kinds)
+        return whole
+
+    def check_settings(self, config: Config) -> None:
+        """Refuse settings that GGUF cannot represent for this architecture.
+
+        Raises:
+            UnsupportedModelError: the config has such a setting.
+        """
+        super().check_settings(config)
+        linear, n_heads = config["linear_attn_config"], config["num_attention_heads"]
+        require_setting(linear, "num_heads", n_heads)
+        if config.get("q_lora_rank") is not None:
+            raise UnsupportedModelError(
+                f"config.json has q_lora_rank: {config['q_lora_rank']}; for this "
+                "architecture GGUF readers do not support a latent vector of queries"
+            )
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in llama.cpp's order."""
+        fields = text_fields({**config, "num_key_value_heads": 1}, file_type)
+        return {
+            **fields,
+            **hybrid_fields(config),
+            "expert_feed_forward_length": uint32(
+                required(config, "moe_intermediate_size")
+            ),
+            "expert_shared_count": uint32(required(config, "num_shared_experts")),
+            "leading_dense_block_count": uint32(
+                required(config, "first_k_dense_replace")
+            ),
+            "expert_weights_scale": float32(required(config, "routed_scaling_factor")),
+        }
+
+    def converted(
+        self, source: str, tensor: LazyTensor, config: Config
+    ) -> Iterator[Named]:
+        """The GGUF tensors of a checkpoint tensor."""
+        if source.endswith(".A_log"):
+            name = self.gguf_name(f"{source}.weight", config)
+            yield name.removesuffix(".weight"), minus_exp(tensor)
+            return
+        if source.endswith("_conv1d.weight"):
+            tensor = reshaped(tensor, (1, tensor.shape[0], 1, tensor.shape[-1]))
+        for name, made in split_latent(source, tensor, config):
+            yield self.gguf_name(name, config), made
+
+
+def hybrid_fields(config: Config) -> dict[str, Field]:
+    """The metadata of delta rule and latent attention, in llama.cpp's order.
+
+    Layers of the delta rule have no key and value heads.
+    """
+    linear = config["linear_attn_config"]
+    full = linear["full_attn_layers"]
+    rank, n_turned, n_keys = (
+        required(config, key)
+        for key in ("kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim")
+    )
+    heads = [int(layer in full) for layer in range(1, n_layers(config) + 1)]
+    return {
+        "vocab_size": uint32(required(config, "vocab_size")),
+        "attention.head_count_kv": array(ValueType.INT32, heads),
+        "ssm.conv_kernel": uint32(linear["short_conv_kernel_size"]),
+        "kda.head_dim": uint32(linear["head_dim"]),
+        "attention.kv_lora_rank": uint32(rank),
+        "rope.dimension_count": uint32(n_turned),
+        "attention.key_length": uint32(rank + n_turned),
+        "attention.key_length_mla": uint32(n_keys + n_turned),
+        "attention.value_length_mla": uint32(required(config, "v_head_dim")),
+    }
+
+
+def linear_settings(config: Config) -> dict[str, Any]:
+    """`linear_attn_config`, or the same from the keys of transformers' class.
+
+    Layers are counted from 1.
+
+    Raises:
+        CheckpointError: a setting is missing, or a layer is not in exactly one list.
+    """
+    stated: Mapping[str, Any] = config.get("linear_attn_config") or {}
+    found = {**stated}
+    for key, name in LINEAR.items():
+        found.setdefault(name, config.get(key))
+        if found[name] is None:
+            raise CheckpointError(
+                f"config.json lacks {name!r} in linear_attn_config, or {key!r}; "
+                "download the model's complete config.json"
+            )
+    numbers = list(range(1, n_layers(config) + 1))
+    if kinds := config.get("layer_types"):
+        lists = {
+            name: [i for i in numbers if kinds[i - 1] == kind]
+            for name, kind in (("full_attn_layers", FULL), ("kda_layers", DELTA))
+        }
+        found = {**lists, **found}
+    full, delta = (found.get(name) or [] for name in ("full_attn_layers", "kda_layers"))
+    if sorted(full + delta) != numbers:
+        raise CheckpointError(
+            f"config.json: linear_attn_config has full_attn_layers {shown(full)} and "
+            f"kda_layers {shown(delta)}; expected each layer from 1 to {numbers[-1]} "
+            "in one of them: download the model's config.json again"
+        )
+    return found
+
+
+def _leading_dense(kinds: list[str]) -> int:
+    """The number of dense layers before those with experts.
+
+    Raises:
+        UnsupportedModelError: a dense layer follows one with experts.
+    """
+    n_dense = kinds.count("dense")
+    if kinds != ["dense"] * n_dense + ["sparse"] * (len(kinds) - n_dense):
+        raise UnsupportedModelError(
+            f"config.json has mlp_layer_types: {shown(kinds)}; for this architecture "
+            "GGUF readers support dense layers only before all others"
+        )
+    return n_dense
