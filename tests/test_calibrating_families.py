@@ -45,6 +45,8 @@ LOOKUPS = (
     *("token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight"),
     "output_hc_fn.weight",  # after the last layer, so that no layer sees its input
 )
+KEPT = ("altup_", "per_layer_model_proj")
+"""What no recipe quantizes, since Gemma 3n's are tiny."""
 
 
 def opened(case: Case, folder: Path) -> ModelSource:
@@ -68,8 +70,7 @@ def types_of(source: ModelSource) -> dict[str, QuantType]:
         if tensor.n_rows > 1
         and tensor.n_cols % 32 == 0
         and name.endswith("weight")
-        and not any(part in name for part in NO_FACTORS)
-        and "per_layer_model_proj" not in name  # recipes keep it
+        and not any(part in name for part in NO_FACTORS + KEPT)
         else tensor.type
         for name, tensor in source.tensors.items()
     }

@@ -73,7 +73,8 @@ def others(value: Any) -> list[Any]:
             return ["relu", "sliding_attention"]
         case list():
             kinds = ("full_attention", "sliding_attention")
-            return [value[::-1], [7], *([kind] * len(value) for kind in kinds)]
+            alike = ([item] * len(value) for item in (*kinds, 0))
+            return [value[::-1], [7], *alike]
     return [7, True, [0], 0.5, "relu", {"rope_type": "yarn", "factor": 2.0}]
 
 

@@ -44,6 +44,9 @@ WITH_GELU = (
     "starcoder2",
 )
 BOUNDS = {
+    # Where activations are cut depends on their standard deviation, which it divides
+    # by n - 1; 4e-5 if ours does too.
+    "gemma3n": 2e-3,
     # YaRN's ramp starts and ends at whole pairs, which no key can change; 3e-7 if ours
     # does too.
     "gpt-oss": 1e-3,
@@ -69,6 +72,8 @@ DIFFERENT = {
 }
 """What llama.cpp computes otherwise than transformers, from its own files as well."""
 REFUSED = {
+    # It knows one rank of LAuReL, and one size of the inputs of layers.
+    "gemma3n-shared": "wrong shape",
     # It does not load the biases.
     "ernie4.5": "wrong number of tensors",
     # The class has such models, and the converter writes them.

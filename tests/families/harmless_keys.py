@@ -25,6 +25,11 @@ WINDOWS = dict.fromkeys(
     ["layer_types", "max_window_layers", "sliding_window", "use_sliding_window"],
     WITH_WINDOW,
 )
+GEMMA_3N = {
+    "altup_coef_clip": TRAINING,
+    "laurel_rank": "the stored tensors say it",
+    "vocab_size_per_layer_input": "rows for further tokens are zeros",
+}
 MODALITIES = dict.fromkeys(
     [
         "image_token_id",
@@ -212,6 +217,8 @@ HARMLESS_OF = {
         "_sliding_window_pattern": LISTED,
         "sliding_window_pattern": LISTED,
     },
+    "Gemma3nForCausalLM": GEMMA_3N,
+    "Gemma3nForConditionalGeneration": GEMMA_3N,
     "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
     "Glm4MoeLiteForCausalLM": {"qk_head_dim": DERIVED},
     "Gemma4ForCausalLM": {
@@ -219,6 +226,10 @@ HARMLESS_OF = {
         "vocab_size_per_layer_input": TOKENIZER,
     },
     "GlmMoeDsaForCausalLM": {"qk_head_dim": DERIVED},
+    "Gemma4ForConditionalGeneration": {"vocab_size_per_layer_input": TOKENIZER},
+    "Gemma4UnifiedForConditionalGeneration": {
+        "moe_intermediate_size": "the class has no experts",
+    },
     "GlmForCausalLM": {
         "max_position_embeddings": "llama.cpp's converter writes the hidden size",
     },

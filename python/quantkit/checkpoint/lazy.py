@@ -32,6 +32,7 @@ __all__ = [
     "joined",
     "minus_exp",
     "multiplied",
+    "padded",
     "plus",
     "reshaped",
     "stacked",
@@ -144,6 +145,16 @@ def joined(tensors: Sequence[LazyTensor]) -> LazyTensor:
     return _Joined(tuple(tensors), (first, *tensors[0].shape[1:]))
 
 
+def padded(tensor: LazyTensor, length: int) -> LazyTensor:
+    """Append zeros, so that the first axis has this length; a longer one is kept."""
+    if isinstance(tensor, LowRank):
+        return LowRank(tensor.a, padded(tensor.b, length))
+    n_missing = length - tensor.shape[0]
+    if n_missing <= 0:
+        return tensor
+    return joined([tensor, _Zeros((n_missing, *tensor.shape[1:]), tensor.type)])
+
+
 def reshaped(tensor: LazyTensor, shape: tuple[int, ...]) -> LazyTensor:
     """Reshape a tensor; the weights keep their order.
 
@@ -254,6 +265,18 @@ class _Taken:
         outer, entry = np.divmod(entry, len(self.index))
         place = outer * self.of.shape[self.axis] + self.index[entry]
         return self.of.pick(place * n_inner + inner)
+
+
+@dataclass(frozen=True, eq=False)
+class _Zeros:
+    shape: tuple[int, ...]
+    type: QuantType
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        return np.zeros((stop - start, self.type.row_bytes(self.shape[-1])), np.uint8)
+
+    def pick(self, index: Index) -> Bytes:
+        return self.rows(0, len(index))
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,8 @@ from .falcon import Falcon
 from .falcon_h1 import FalconH1
 from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
-from .gemma4 import Gemma4
+from .gemma3n import Gemma3n
+from .gemma4 import Gemma4, Gemma4Unified
 from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
 from .glm_dsa import GlmMoeDsa
 from .glm_latent import Glm4MoeLite
@@ -144,7 +145,9 @@ FAMILIES: tuple[Family, ...] = (
     Gemma(),
     Gemma2(),
     Gemma3(),
+    Gemma3n(),
     Gemma4(),
+    Gemma4Unified(),
     StableLm(),
     Phi(),
     Phi3(),

@@ -36,6 +36,8 @@ LAYERS = integer(1, MAX_LAYERS)
 LAYERS_OR_NONE = integer(0, MAX_LAYERS)
 EXPERTS = integer(0, MAX_EXPERTS)
 TOKEN = integer(-MAX_EXPERTS)
+EPSILON_OF_1 = 2.0**-24
+"""1 minus this is the largest 32-bit number below 1."""
 BINARY = list_of(integer(0, 1))
 LIMITS = list_of(either(number(0, MAX_F32), Kind("null", lambda value: value is None)))
 BITS = list_of(either(FLAG, integer(0, 1)))
@@ -108,6 +110,12 @@ KINDS = {
     **_each(SIZE, "vocab_size_per_layer_input"),
     **_each(SIZE, "kv_lora_rank q_lora_rank"),
     **_each(SIZE, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
+    **_each(either(SIZE, list_of(SIZE)), "intermediate_size"),
+    **_each(SIZE, "n_inner ffn_hidden_size hidden_dim"),
+    **_each(SIZE, "altup_num_inputs laurel_rank"),
+    **_each(COUNT, "altup_active_idx"),
+    **_each(FLAG, "altup_correct_scale"),
+    **_each(list_of(number(0, 1 - EPSILON_OF_1)), "activation_sparsity_pattern"),
     **_each(SIZE, "index_n_heads index_head_dim index_topk"),
     **_each(COUNT, "index_topk_freq index_skip_topk_offset"),
     **_each(either(TEXT, list_of(TEXT)), "index_topk_pattern"),

@@ -115,6 +115,9 @@ def check_relations(config: Config, layer_types: tuple[str, ...] = LAYER_TYPES) 
     _check(groups, used_groups, lambda a, b: a >= b, "at least")
     if layers is not None:
         _check_length(config, "layer_types", layers[1])
+        for key in ("intermediate_size", "activation_sparsity_pattern"):
+            if isinstance(config.get(key), list):
+                _check_length(config, key, layers[1])
         _check_length(config, "no_rope_layers", layers[1], longer=True)
     for key in FOR_ALL_LAYERS:
         if isinstance(config.get(key), list):

@@ -196,6 +196,17 @@ class Family:
         """
         return text_fields(config, file_type)
 
+    def generation_fields(self, generation: Config) -> dict[str, Field]:
+        """Metadata from generation_config.json, which follows the hyperparameters.
+
+        Args:
+            generation: the file; empty if there is none.
+
+        Raises:
+            FormatError: a value is damaged.
+        """
+        return {}
+
     def early_fields(self, config: Config) -> dict[str, Field]:
         """Metadata that precedes all other keys, even `general.type`.
 

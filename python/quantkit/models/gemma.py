@@ -206,11 +206,16 @@ class Gemma3(Gemma2):
     }
     skipped = COMPUTED
     drops_tied_head = False
-    foreign = ("vision_tower.", "vision_model.", "multi_modal_projector.")
+    foreign: ClassVar[tuple[str, ...]] = (
+        "vision_tower.",
+        "vision_model.",
+        "multi_modal_projector.",
+    )
     assumed: ClassVar = {**Gemma.assumed, ATTENTION_CAP: (None,)}
     wide_layers = 62
     layout: ClassVar[Layout] = Layout(output_norms="required", query_norms="required")
-    unread = ("dense_2.", "dense_3.")  # the head of an embedding model
+    unread: ClassVar[tuple[str, ...]] = ("dense_2.", "dense_3.")
+    """The head of an embedding model."""
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

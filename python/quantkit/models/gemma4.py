@@ -41,6 +41,7 @@ from ..forward.shared_keys import SHARED_KEY, first_sharing, place_keys
 from ..forward.traits import Traits
 from ..forward.windows import PATTERN, WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
+from ..settings import checked, integer, list_of
 from .config import n_layers, require_setting, required, text_fields
 from .family import COMPUTED, DECODER_LAYER, DECODER_TENSORS, Named
 from .gemma import GELUS, LOGIT_CAP, Gemma
@@ -48,7 +49,9 @@ from .gemma4_config import full_attention_settings
 from .rope_config import rope_parameters
 from .windows import layer_windows
 
-__all__ = ["Gemma4"]
+__all__ = ["Gemma4", "Gemma4Unified"]
+
+SUPPRESSED = "tokenizer.ggml.suppress_tokens"
 
 ROPE = {
     "full_attention": {
@@ -58,6 +61,7 @@ ROPE = {
     },
     "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
 }
+MAX_TOKEN = 2**31 - 1
 STILL = 1e30
 """The divisor of the frequencies of components that do not rotate."""
 
@@ -66,7 +70,10 @@ class Gemma4(Gemma):
     """The architecture that llama.cpp calls `gemma4`."""
 
     name = "gemma4"
-    hf_classes = ("Gemma4ForCausalLM", "Gemma4ForConditionalGeneration")
+    hf_classes: ClassVar[tuple[str, ...]] = (
+        "Gemma4ForCausalLM",
+        "Gemma4ForConditionalGeneration",
+    )
     defaults: ClassVar = {
         "num_key_value_heads": 4,
         "head_dim": 256,
@@ -264,6 +271,32 @@ class Gemma4(Gemma):
             closing=first(width),
             wrap=wrap,
         )
+
+
+class Gemma4Unified(Gemma4):
+    """Gemma 4 without encoders of images and sounds, and without per-layer embeddings.
+
+    Some tokens, which its generation_config.json lists, are never generated.
+    """
+
+    hf_classes = ("Gemma4UnifiedForConditionalGeneration",)
+    defaults: ClassVar = {
+        **Gemma4.defaults,
+        "max_position_embeddings": 262144,
+        "sliding_window": 1024,
+        "hidden_size_per_layer_input": 0,
+    }
+
+    def generation_fields(self, generation: Config) -> dict[str, Field]:
+        """The tokens that are never generated.
+
+        Raises:
+            FormatError: they are no list of token ids.
+        """
+        where = "generation_config.json: suppress_tokens"
+        tokens = generation.get("suppress_tokens") or []
+        checked(tokens, list_of(integer(0, MAX_TOKEN)), where)
+        return {SUPPRESSED: array(ValueType.INT32, tokens)} if tokens else {}
 
 
 def _n_experts(facts: Facts) -> int:

@@ -21,6 +21,7 @@ from ..errors import (
     UnsupportedModelError,
     UnsupportedTypeError,
 )
+from ..files.json_file import read_json
 from ..forward.facts import TOKENS
 from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from ..gguf.source import SourceOpener, SourceTensor
@@ -168,6 +169,8 @@ class CheckpointSource:
         """
         folder, name = self.checkpoint.folder, self._family.name
         own = self._family.hyperparameters(self._config, self._file_type())
+        generation = read_json(folder / "generation_config.json") or {}
+        own |= self._family.generation_fields(generation)
         return {
             "general.architecture": string(name),
             **_prefixed(name, self._family.early_fields(self._config)),

@@ -20,7 +20,7 @@ from .library import added_tokens, library_tokenizer, read_merges
 from .pre_choice import choose_pre_tokenizer
 from .schema import Json
 
-__all__ = ["bpe_fields", "byte_level_fields", "texts_and_types"]
+__all__ = ["bpe_fields", "byte_level_fields", "merges_of", "texts_and_types"]
 
 
 def byte_level_fields(
@@ -39,7 +39,7 @@ def byte_level_fields(
     """
     tokenizer = library_tokenizer(files, definition)
     texts, types = texts_and_types(files, tokenizer)
-    merges = [_merge(each) for each in definition["model"].get("merges") or ()]
+    merges = merges_of(definition)
     if not merges and (files.folder / "merges.txt").is_file():
         merges = read_merges(files.folder / "merges.txt")
     if pre_tokenizer is not None:
@@ -99,6 +99,11 @@ def texts_and_types(
         texts.append(text)
         types.append(kind)
     return texts, types
+
+
+def merges_of(definition: Json) -> list[str]:
+    """The merges of a tokenizer.json, in GGUF's form."""
+    return [_merge(each) for each in definition["model"].get("merges") or ()]
 
 
 def _merge(pair: str | Sequence[str]) -> str:

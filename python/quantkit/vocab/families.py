@@ -42,6 +42,7 @@ class FamilyRules:
         sources: the files to look for; the first that exists is used.
         merges_are_pieces: write a tokenizer.json with byte fallback with scores
             (a `llama` vocabulary), not with its merges (`gpt2`).
+        is_gemma4: write such a tokenizer.json as a `gemma4` vocabulary.
         pieces: rules for tokenizer.model.
         ranks: rules for a tiktoken rank file.
         add_bos: whether texts start with BOS, unless a file says otherwise.
@@ -59,6 +60,7 @@ class FamilyRules:
 
     sources: tuple[Source, ...] = (Source.JSON, Source.SENTENCEPIECE)
     merges_are_pieces: bool = False
+    is_gemma4: bool = False
     pieces: PieceRules = field(default_factory=PieceRules)
     ranks: TiktokenRules | None = None
     add_bos: bool | None = None
@@ -111,6 +113,7 @@ _CHATGLM = FamilyRules(
 )
 _GLM4 = FamilyRules(lookup={**_CHATGLM.lookup, "bos": "<|endoftext|>"})
 _GEMMA = FamilyRules(sources=_MODEL_FIRST, space=SpacePrefix.NEVER)
+_GEMMA4 = FamilyRules(sources=(Source.JSON,), is_gemma4=True)
 _PHI3 = FamilyRules(sources=_MODEL_FIRST, pieces=PieceRules(by_mark=True))
 _INTERNLM2 = FamilyRules(
     sources=_MODEL_FIRST,
@@ -172,6 +175,19 @@ _RULES: dict[str, FamilyRules] = {
     "Gemma2ForCausalLM": _GEMMA,
     "Gemma3ForCausalLM": _GEMMA,
     "Gemma3ForConditionalGeneration": _GEMMA,
+    "Gemma3nForCausalLM": _GEMMA,
+    "Gemma3nForConditionalGeneration": _GEMMA,
+    "Gemma3TextModel": _GEMMA,
+    **dict.fromkeys(
+        (
+            "Gemma4ForCausalLM",
+            "Gemma4ForConditionalGeneration",
+            "Gemma4UnifiedForConditionalGeneration",
+            "Gemma4AssistantForCausalLM",
+            "Gemma4UnifiedAssistantForCausalLM",
+        ),
+        _GEMMA4,
+    ),
     "Phi3ForCausalLM": _PHI3,
     # The MPT models with a tokenizer.model are SEA-LION's.
     "MPTForCausalLM": FamilyRules(

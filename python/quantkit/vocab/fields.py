@@ -13,6 +13,7 @@ from ..progress import Notify
 from .byte_level import byte_level_fields
 from .families import FamilyRules, Source, SpacePrefix, rules_of
 from .files import TokenizerFiles
+from .gemma4 import gemma4_fields
 from .library import library_tokenizer, name_by_hash, read_definition
 from .pieces import piece_fields, piece_merges_fields, sentencepiece_pieces
 from .pretokenizers import recognize_or_none
@@ -217,6 +218,8 @@ class _Job:
                 return unigram_json_fields(self.files)
             case "WordPiece" if self.vocab_type != "bpe":
                 return word_piece_fields(self.files, self.pre_tokenizer)
+            case "BPE" if self.rules.is_gemma4 and self.vocab_type == "auto":
+                return gemma4_fields(self.files, definition, self.pad_vocab)
             case "BPE" if self._holds_pieces(definition):
                 fields = piece_merges_fields(self.files, self.pad_vocab)
                 n_tokens = len(fields[_KEY + "tokens"].value)
