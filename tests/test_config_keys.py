@@ -41,6 +41,12 @@ def fields(config: dict[str, Any], **changed: Any) -> dict[str, Field]:
     return family.hyperparameters(complete, 0)
 
 
+def check(config: dict[str, Any]) -> None:
+    """Refuse settings that GGUF cannot represent."""
+    family, complete = settled(config)
+    family.check_settings(complete)
+
+
 def config_of(case: Case) -> dict[str, Any]:
     """The config of a case as transformers wrote it, with all keys at the top."""
     stored = fixture(case)["config"]
@@ -134,18 +140,18 @@ def test_settings_that_readers_assume(family: Any) -> None:
     """Each key that a family names is refused with another value, and by name."""
     case = next(case for case in CASES if family_for_config(config_of(case)) is family)
     config = config_of(case)
-    fields(config)
+    check(config)
     for key, values in family.assumed.items():
         assert values
         kind = KINDS.get(key)
-        candidates = ("other", True, False, 5, 0.75, [1])
+        candidates = ("other", True, False, 5, 0.75, [1], ["other"])
         other = next(
             value
             for value in candidates
             if value not in values and (kind is None or kind.accepts(value))
         )
         with pytest.raises(UnsupportedModelError, match=f"has {key}: "):
-            fields(config, **{key: other})
+            check({**config, key: other})
 
 
 @pytest.mark.parametrize(

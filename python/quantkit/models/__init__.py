@@ -212,7 +212,6 @@ FAMILIES: tuple[Family, ...] = (
     GlmMoeDsa(),
     DeepseekV32(),
     DeepseekV4(),
-    Glm4MoeLite(),
 )
 
 Loaded = TypeVar("Loaded")

@@ -32,6 +32,7 @@ __all__ = [
     "DECODER_LAYER",
     "DECODER_TENSORS",
     "EXPERT_MATRICES",
+    "KEPT_F32",
     "SHARED_EXPERTS",
     "SILU",
     "Family",
@@ -78,6 +79,23 @@ WRAPPED = (("language_model.", ""),)
 """Renames of a text model inside a multimodal one, as in llama.cpp's converter."""
 EXPERT = re.compile(r"(?P<before>.*)\.(?P<number>\d+)\.(?P<part>\w+)")
 
+KEPT_F32 = (
+    "_norm.weight",
+    "altup_correct_coef.weight",
+    "altup_predict_coef.weight",
+    "ffn_gate_inp.weight",
+    "ffn_gate_inp_shexp.weight",
+    "indexer.proj.weight",
+    "position_embd.weight",
+    "shortconv.conv.weight",
+    "ssm_conv1d.weight",
+    "ssm_conv1d_k.weight",
+    "ssm_conv1d_q.weight",
+    "ssm_conv1d_v.weight",
+    "token_types.weight",
+)
+"""Matrices written as F32, like vectors: readers require it, and they are small."""
+
 
 class Family:
     """One model architecture of llama.cpp.
@@ -114,8 +132,7 @@ class Family:
         layout: which tensors models have, for the forward pass.
         file_type: `general.file_type` of files with MXFP4 tensors; None: it follows
             from the type of matrices.
-        kept_f32: ends of the names of matrices that are written as F32; None: those
-            of other families.
+        kept_f32: ends of the names of matrices that are written as F32.
         unread: starts of the names of tensors that do not change the logits.
         predicts_text: whether models predict the next token; others give embeddings.
         not_run: why the forward pass does not run these models; empty: it does.
@@ -140,7 +157,7 @@ class Family:
     experts: ClassVar[Mapping[str, str]] = {}
     layout: ClassVar[Layout] = Layout()
     file_type: ClassVar[FileType | None] = None
-    kept_f32: ClassVar[tuple[str, ...] | None] = None
+    kept_f32: ClassVar[tuple[str, ...]] = KEPT_F32
     unread: ClassVar[tuple[str, ...]] = ()
     predicts_text: ClassVar[bool] = True
     not_run: ClassVar[str] = ""

@@ -27,7 +27,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from ..settings import shown
 from .config import n_layers, require_setting, required, text_fields
-from .family import DECODER_LAYER, Family, Named
+from .family import DECODER_LAYER, KEPT_F32, Family, Named
 from .minimax import rotated
 
 __all__ = ["MiniMaxM3"]
@@ -48,6 +48,7 @@ class MiniMaxM3(Family):
     """The architecture that llama.cpp calls `minimax-m3`."""
 
     name = "minimax-m3"
+    kept_f32 = (*KEPT_F32, "indexer.k_proj.weight", "indexer.q_proj.weight")
     hf_classes: ClassVar[tuple[str, ...]] = (
         "MiniMaxM3SparseForCausalLM",
         "MiniMaxM3SparseForConditionalGeneration",

@@ -173,6 +173,11 @@ def rotary_fields(config: Config) -> dict[str, Field]:
         padded = [*sections, 0, 0, 0, 0][:4]
         fields["rope.dimension_sections"] = array(ValueType.INT32, padded)
     if (base := parameters.get("rope_theta")) is not None:
+        if isinstance(base, list):
+            raise CheckpointError(
+                f"config.json: rope_theta is {shown(base)}; expected one number for "
+                "all layers"
+            )
         fields["rope.freq_base"] = float32(base)
     if (base := local_base(config)) is not None:
         fields["rope.freq_base_swa"] = float32(base)

@@ -26,7 +26,7 @@ from ..forward.facts import TOKENS
 from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from ..gguf.source import SourceOpener, SourceTensor
 from ..models import check_model, settled
-from ..models.family import Named
+from ..models.family import KEPT_F32, Named
 from ..progress import Notify
 from ..quantizing.slabs import Slab
 from ..settings import shown
@@ -47,24 +47,6 @@ __all__ = [
 OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
 """Types for a checkpoint's matrices; "auto" is the checkpoint's 16-bit type."""
 
-# Written as F32, like vectors and norms: readers require it, and they are small.
-KEPT_F32 = (
-    "_norm.weight",
-    "altup_correct_coef.weight",
-    "altup_predict_coef.weight",
-    "ffn_gate_inp.weight",
-    "ffn_gate_inp_shexp.weight",
-    "indexer.k_proj.weight",
-    "indexer.proj.weight",
-    "indexer.q_proj.weight",
-    "position_embd.weight",
-    "shortconv.conv.weight",
-    "ssm_conv1d.weight",
-    "ssm_conv1d_k.weight",
-    "ssm_conv1d_q.weight",
-    "ssm_conv1d_v.weight",
-    "token_types.weight",
-)
 MATRICES = (".weight", ".lora_a", ".lora_b")
 MAX_DIMENSIONS = 4
 
@@ -141,7 +123,7 @@ class CheckpointSource:
                 name,
                 tensor,
                 self._family.matrix_type(tensor, matrices),
-                self._family.kept_f32 or KEPT_F32,
+                self._family.kept_f32,
             ).opened_by(self.opener)
             for name, tensor in once_each(made)
         }
