@@ -16,6 +16,7 @@ from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import F32, Config
 from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field, ValueType, array, float32, string, uint32
+from ..settings import shown
 
 __all__ = [
     "ORIGINAL",
