@@ -306,7 +306,9 @@ def test_unknown_outtype() -> None:
 
 def test_unknown_architecture(tmp_path: Path) -> None:
     """The architecture is named, the nearest that are known, and what else to do."""
-    folder = checkpoint(tmp_path / "m", weights(), architectures=["MambaForCausalLM"])
+    folder = checkpoint(
+        tmp_path / "m", weights(), architectures=["MambaByteForCausalLM"]
+    )
     with pytest.raises(UnsupportedModelError, match=r"Mamba.*nearest:.*`tensors_only"):
         CheckpointSource(folder)
 

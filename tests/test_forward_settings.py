@@ -168,12 +168,12 @@ def test_a_fused_matrix_may_have_three_biases(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"expert_count": uint32(12)}, r"shape \[8, 48, 64\]; expected \[12, 48, 64\]"),
+        ({"expert_count": uint32(12)}, r"shape \[8, 64\]; expected \[12, 64\]"),
         ({"expert_used_count": uint32(9)}, "used_count is 9; expected .* to 8"),
         ({"expert_used_count": uint32(5)}, "at most the 4 experts of the chosen group"),
         ({"expert_group_count": uint32(3)}, "is 3; expected a divisor of .*, 8"),
         ({"expert_group_used_count": uint32(5)}, "expected an integer from 1 to 4"),
-        ({"expert_gating_func": uint32(4)}, "expected an integer from 0 to 3"),
+        ({"expert_gating_func": uint32(5)}, "expected an integer from 0 to 4"),
     ],
 )
 def test_experts_that_cannot_be(
