@@ -157,6 +157,12 @@ def test_weights_of_the_first_position(matrix: str, weight: float) -> None:
     assert weights.of("output.weight", 0) == weights.of("token_embd.weight", 0) == 1
 
 
+@pytest.mark.parametrize("matrix", ["attn_qkv", "attn_q", "attn_v", "ssm_in"])
+def test_recurrent_layers_have_no_sink(matrix: str) -> None:
+    """Their matrices count position 0 as what changes the residual stream does."""
+    assert SinkWeights(attends=False).of(f"blk.3.{matrix}.weight", 0) == HERE
+
+
 def test_experts_without_tokens_keep_plain_bytes_and_are_reported(
     tmp_path: Path,
 ) -> None:

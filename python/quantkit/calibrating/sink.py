@@ -31,7 +31,7 @@ from .streams import Step, Stream
 __all__ = ["SinkWeights", "weights_of_layer"]
 
 LATER = 1000.0
-"""For what later positions read, if the layer's attention could not be watched."""
+"""For what later positions read, if it follows from no attention."""
 
 HERE = 5.0
 """For what else changes the residual stream, from which later layers make them."""
@@ -64,10 +64,13 @@ class SinkWeights:
 
     Attributes:
         keys, values: for the matrices that give them.
+        attends: whether the layer has attention.  The state of a recurrent layer, such
+            as a delta rule's, holds position 0 as any other: nothing is a sink.
     """
 
     keys: float = field(default_factory=lambda: LATER)
     values: float = field(default_factory=lambda: LATER)
+    attends: bool = True
 
     def of(self, tensor: str, part: int) -> float:
         """The weight for a matrix.
@@ -78,6 +81,8 @@ class SinkWeights:
                 values.
         """
         stem = tensor.removesuffix(".weight").rpartition(".")[2]
+        if not self.attends:
+            return HERE
         if stem == "attn_qkv":
             return (NONE, self.keys, self.values)[part]
         if stem in QUERIES:
@@ -106,7 +111,7 @@ def weights_of_layer(
             with weights.running(Run()):
                 step.together(np.array(stream.of(number)))
     if not found:
-        return SinkWeights()
+        return SinkWeights(attends=False)
     keys, values = (sum(each) for each in zip(*found, strict=True))
     return SinkWeights(_weight(keys), _weight(values))
 

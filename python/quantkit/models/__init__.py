@@ -358,7 +358,7 @@ def load_encoder(
     def loader(family: Family) -> Callable[[Facts, Claims], Encoder]:
         if not isinstance(family, EncoderFamily):
             raise UnsupportedModelError(
-                f"{arch} models predict text; `quantkit.compare` measures them"
+                f"{arch} models predict text and give no embedding of it"
             )
         return family.load_encoder
 

@@ -68,8 +68,7 @@ class EncoderFamily(Family):
         """
         raise UnsupportedModelError(
             f"{self.name} models give embeddings of texts and predict no text, so they "
-            "have no perplexity; `quantkit.compare_embeddings` measures what "
-            "quantization changes in their embeddings"
+            "have no perplexity; `convert` and `quantize` work for them"
         )
 
     def load_encoder(self, facts: Facts, claims: Claims) -> Encoder:
