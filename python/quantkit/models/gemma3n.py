@@ -52,7 +52,7 @@ from .gemma import GELUS, LOGIT_CAP, Gemma, Gemma3
 from .gemma4 import Gemma4
 from .windows import layer_windows
 
-__all__ = ["Gemma3n"]
+__all__ = ["SPARSITY", "Gemma3n", "deviations_of"]
 
 SPARSITY = "activation_sparsity_scale"
 SPARSE = 1.6448533535003662
@@ -142,7 +142,7 @@ class Gemma3n(Gemma3):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        sparsity = [_deviations(x) for x in config["activation_sparsity_pattern"]]
+        sparsity = [deviations_of(x) for x in config["activation_sparsity_pattern"]]
         return text_fields(config, file_type) | {
             LOGIT_CAP: float32(required(config, LOGIT_CAP)),
             WINDOW: uint32(required(config, "sliding_window")),
@@ -243,7 +243,7 @@ class Gemma3n(Gemma3):
         )
 
 
-def _deviations(sparsity: float) -> float:
+def deviations_of(sparsity: float) -> float:
     """The standard deviations that a normal variable stays below with a probability.
 
     The f32 number of PyTorch's `Normal.icdf`, which llama.cpp's converter writes.
