@@ -86,10 +86,10 @@ def row(case: Case, folder: Path) -> str:
     ours = theirs = ""
     if case.predicts_text:
         deep = checkpoint(case, folder / f"{case.name}-deep", DEPTHS.get(case.name))
-        ours = f"{perplexity(logits_of(deep, tokens), tokens):.4f}"
+        ours = f"{perplexity(logits_of(deep, tokens), tokens):.6g}"
         path = folder / f"{case.name}.logits.npy"
         if path.exists():
-            theirs = f"{perplexity(np.load(path), tokens):.4f}"
+            theirs = f"{perplexity(np.load(path), tokens):.6g}"
         elif case.name in REFUSED:
             theirs = f"refuses it: {REFUSED[case.name]}"
         if case.name in DIFFERENT:

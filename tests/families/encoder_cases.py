@@ -126,6 +126,18 @@ ENCODERS = (
         rename=with_head("bert."),
     ),
     encoder("distilbert", "DistilBertModel", DISTILBERT),
+    encoder(
+        "gemma-embedding",
+        "Gemma3TextModel",
+        {
+            **SIZES,
+            "head_dim": 24,
+            "query_pre_attn_scalar": 24,
+            "sliding_window": 8,
+            "use_bidirectional_attention": True,
+            "num_hidden_layers": 7,
+        },
+    ),
     encoder("roberta", "RobertaModel", {**BERT, "pad_token_id": 1}),
     encoder(
         "xlm-roberta",

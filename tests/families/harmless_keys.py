@@ -134,6 +134,7 @@ HARMLESS_OF = {
         "seq_classif_dropout": TRAINING,
     },
     "NomicBertModel": {"type_vocab_size": OF_BERT["type_vocab_size"]},
+    "Gemma3TextModel": {"_sliding_window_pattern": LISTED},
     "EuroBertModel": {"mask_token_id": TOKENIZER},
     "ModernBertModel": {
         "classifier_activation": CLASSIFIER,

@@ -118,7 +118,12 @@ def post_normed(facts: Facts, claims: Claims, traits: Traits) -> Wrap:
 
 
 def load_encoder(
-    facts: Facts, claims: Claims, traits: Traits, wrap: Wrap = lambda layer, _: layer
+    facts: Facts,
+    claims: Claims,
+    traits: Traits,
+    wrap: Wrap = lambda layer, _: layer,
+    *,
+    causal: bool = True,
 ) -> Encoder:
     """Build an encoder from GGUF metadata and tensors.
 
@@ -129,12 +134,13 @@ def load_encoder(
         claims: the tensors.
         traits: the family's traits.
         wrap: makes a family's own layer of a layer and its number.
+        causal: what readers assume if the metadata does not say.
 
     Raises:
         FormatError: a key or a tensor is missing, or does not fit the others.
         UnsupportedModelError: the model ranks texts, pools in no way, or is causal.
     """
-    if facts.flag(CAUSAL, True):
+    if facts.flag(CAUSAL, causal):
         raise UnsupportedModelError(
             f"{facts.key(CAUSAL)} is not false, so readers let tokens see only earlier "
             "ones; quantkit's forward pass of encoders lets them see all"

@@ -35,7 +35,7 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 }
 """Key -> the value that changes nothing, by the other metadata."""
 
-ENCODERS = ("bert", "eurobert", "modern-bert", "nomic-bert")
+ENCODERS = ("bert", "eurobert", "gemma-embedding", "modern-bert", "nomic-bert")
 READ_IN = {
     **dict.fromkeys(ENCODERS, ("attention.causal",)),
     "deepseek2": ("attention.temperature_scale",),

@@ -41,6 +41,7 @@ from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
 from .gemma3n import Gemma3n
 from .gemma4 import Gemma4, Gemma4Unified
+from .gemma_embedding import EmbeddingGemma
 from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
 from .glm_dsa import GlmMoeDsa
 from .glm_latent import Glm4MoeLite
@@ -179,6 +180,7 @@ FAMILIES: tuple[Family, ...] = (
     NomicBert(),
     ModernBert(),
     EuroBert(),
+    EmbeddingGemma(),
     Starcoder2(),
     GptOss(),
     HunYuan3(),

@@ -193,7 +193,10 @@ class Gemma3(Gemma2):
     """The architecture that llama.cpp calls `gemma3`; only the text model."""
 
     name = "gemma3"
-    hf_classes = ("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration")
+    hf_classes: ClassVar[tuple[str, ...]] = (
+        "Gemma3ForCausalLM",
+        "Gemma3ForConditionalGeneration",
+    )
     defaults: ClassVar = {
         **Gemma2.defaults,
         "num_attention_heads": 8,

@@ -1,0 +1,52 @@
+"""EmbeddingGemma: Gemma 3 whose tokens see both sides, as an encoder."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import ClassVar
+
+from ..forward.base import Config
+from ..forward.claims import Claims
+from ..forward.encoder import Encoder, load_encoder
+from ..forward.facts import Facts
+from ..forward.layout import Layout
+from ..gguf.keys import Field
+from .encoders import EncoderFamily, pooling_fields
+from .gemma import LOGIT_CAP, Gemma3
+
+__all__ = ["EmbeddingGemma"]
+
+
+class EmbeddingGemma(EncoderFamily, Gemma3):
+    """The architecture that llama.cpp calls `gemma-embedding`.
+
+    Readers let tokens see both sides without being told.
+    """
+
+    name = "gemma-embedding"
+    hf_classes = ("Gemma3TextModel",)
+    model_types = ("gemma3_text",)
+    assumed: ClassVar = {
+        **Gemma3.assumed,
+        "use_bidirectional_attention": (True,),
+        LOGIT_CAP: (None,),
+    }
+    layer = re.compile(r"(?:model\.)?layers\.(\d+)\.(.+)")
+    outer: ClassVar = {
+        "embed_tokens": "token_embd",
+        "model.embed_tokens": "token_embd",
+        "norm": "output_norm",
+        "model.norm": "output_norm",
+    }
+    layout: ClassVar[Layout] = Gemma3.layout
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in llama.cpp's order."""
+        fields = Gemma3.hyperparameters(self, config, file_type)
+        return fields | pooling_fields(config)
+
+    def load_encoder(self, facts: Facts, claims: Claims) -> Encoder:
+        """Build the encoder from GGUF metadata and tensors."""
+        traits = replace(Gemma3.traits(self, facts, claims), causal=False)
+        return load_encoder(facts, claims, traits, causal=False)
