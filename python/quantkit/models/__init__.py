@@ -96,6 +96,7 @@ from .step import Step35, StepVL
 from .xverse import Xverse
 
 __all__ = [
+    "ENCODERS",
     "FAMILIES",
     "check_model",
     "family_for_config",
@@ -220,6 +221,9 @@ Loaded = TypeVar("Loaded")
 
 ROTATED = "prism.hadamard."
 """Keys of models whose weights have been rotated, whatever their types are."""
+
+ENCODERS = frozenset(each.name for each in FAMILIES if not each.predicts_text)
+"""Architectures that give embeddings and predict no text."""
 
 BY_CLASS = {name: family for family in FAMILIES for name in family.hf_classes}
 

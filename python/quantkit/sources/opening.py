@@ -11,6 +11,7 @@ from ..errors import OptionError, UnsupportedModelError
 from ..gguf.keys import text_of
 from ..gguf.reader import GGUFFile
 from ..gguf.source import ModelSource
+from ..models import ENCODERS
 from ..paths import StrPath, as_path
 from ..progress import Notify
 from .checkpoint import CheckpointSource
@@ -66,7 +67,8 @@ def open_runnable(model: ModelLike) -> ModelSource:
 
     Raises:
         OptionError: `model` is neither a path nor a source.
-        UnsupportedModelError: it is the part of a model for images, or a vocabulary.
+        UnsupportedModelError: it is the part of a model for images, a vocabulary, or
+            an encoder, which predicts no text.
         QuantkitError: the path is neither of them, or is damaged.
     """
     source = open_source(model)
@@ -81,6 +83,11 @@ def open_runnable(model: ModelLike) -> ModelSource:
         raise UnsupportedModelError(
             f"{name} is the part of a model that reads images or sound (mmproj), which "
             "has no text to predict; give the file of the language model"
+        )
+    if text_of(metadata, "general.architecture") in ENCODERS:
+        raise UnsupportedModelError(
+            f"{name} gives embeddings of texts and predicts no text, so it has no "
+            "perplexity; it can be converted and quantized"
         )
     return source
 

@@ -1,0 +1,92 @@
+"""Encoders: commands that need predictions refuse them in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import quantkit as qk
+from quantkit.errors import FormatError, UnsupportedModelError
+from quantkit.forward.encoder import Encoder
+from quantkit.gguf.keys import Field, boolean, uint32
+from quantkit.inference.weights import load_weights
+from quantkit.models import load_encoder, load_model
+from quantkit.output.writing import write_model
+from quantkit.sources.checking import shapes_of
+from quantkit.sources.checkpoint import CheckpointSource
+
+from .families.cases import CASES
+from .families.stored import checkpoint, known_logits
+
+BY_NAME = {case.name: case for case in CASES}
+TEXT = "a text " * 400
+
+
+def loaded(
+    folder: Path, changes: dict[str, Field] | None = None, name: str = "bert"
+) -> Encoder:
+    source = CheckpointSource(checkpoint(BY_NAME[name], folder), "f32")
+    arch = source.model_fields["general.architecture"].value
+    changed = {f"{arch}.{key}": field for key, field in (changes or {}).items()}
+    metadata = {**source.model_fields, **changed}
+    return load_encoder(metadata, arch, load_weights(source), shapes_of(source))
+
+
+def test_an_encoder_is_no_decoder(tmp_path: Path) -> None:
+    """And is refused as one."""
+    source = CheckpointSource(checkpoint(BY_NAME["bert"], tmp_path), "f32")
+    fields, shapes, weights = (
+        source.model_fields,
+        shapes_of(source),
+        load_weights(source),
+    )
+    with pytest.raises(UnsupportedModelError, match=r"bert models .* predict no text"):
+        load_model(fields, "bert", weights, shapes)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [(1, lambda x: x.mean(axis=0)), (2, lambda x: x[0]), (3, lambda x: x[-1])],
+)
+def test_embeddings_are_pooled(tmp_path: Path, pooling: int, expected: object) -> None:
+    """The mean of the hidden states, the first or the last."""
+    assert callable(expected)
+    encoder = loaded(tmp_path, {"pooling_type": uint32(pooling)})
+    tokens = known_logits(BY_NAME["bert"])[0]
+    found = encoder.pooled(tokens)
+    assert np.allclose(found, expected(encoder.hidden(tokens)), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"pooling_type": uint32(0)}, UnsupportedModelError, "gives no embedding"),
+        ({"pooling_type": uint32(4)}, UnsupportedModelError, "gives no embedding"),
+        ({"pooling_type": uint32(9)}, FormatError, "pooling_type"),
+        ({"attention.causal": boolean(True)}, UnsupportedModelError, "is not false"),
+    ],
+)
+def test_other_encoders_are_refused(
+    tmp_path: Path, changes: dict[str, Field], error: type[Exception], message: str
+) -> None:
+    """By the key."""
+    with pytest.raises(error, match=message):
+        loaded(tmp_path, changes)
+
+
+def test_a_decoder_is_no_encoder(tmp_path: Path) -> None:
+    """And is refused as one."""
+    with pytest.raises(UnsupportedModelError, match="llama models predict text"):
+        loaded(tmp_path, name="llama")
+
+
+def test_quantized_encoders_are_refused_by_perplexity(tmp_path: Path) -> None:
+    """A GGUF file of one, in one line that names it."""
+    source = CheckpointSource(checkpoint(BY_NAME["bert"], tmp_path), "f32")
+    out = tmp_path / "q.gguf"
+    types = {name: tensor.type for name, tensor in source.tensors.items()}
+    write_model(source, types, out, metadata=source.model_fields)
+    with pytest.raises(UnsupportedModelError, match=r"q\.gguf gives embeddings"):
+        qk.perplexity(out, TEXT)
