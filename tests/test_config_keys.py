@@ -21,6 +21,7 @@ from quantkit.sources.checkpoint import CheckpointSource
 from .families.case import without
 from .families.cases import CASES, Case
 from .families.describe import described_metadata
+from .families.sampling import one_in_four
 from .families.stored import checkpoint, fixture, text_of
 
 LLAMA = next(case for case in CASES if case.name == "llama")
@@ -53,7 +54,7 @@ def config_of(case: Case) -> dict[str, Any]:
     return without("text_config", "thinker_config")({**stored, **text_of(stored)})
 
 
-@pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in CASES])
+@pytest.mark.parametrize("case", one_in_four(CASES))
 def test_wrong_values_are_quantkit_errors(case: Case, tmp_path: Path) -> None:
     """Thirty random changes of each family's config; also of rope settings."""
     folder = checkpoint(case, tmp_path)

@@ -13,9 +13,10 @@ from quantkit.inference.weights import load_model, load_weights
 from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.cases import DECODERS, Case
+from .families.sampling import one_in_four
 from .families.stored import checkpoint, known_logits
 
-BY_NAME = [pytest.param(case, id=case.name) for case in DECODERS]
+BY_NAME = one_in_four(DECODERS)
 
 
 @pytest.mark.parametrize("case", BY_NAME)

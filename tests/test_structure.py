@@ -18,6 +18,7 @@ from quantkit.sources.checking import shapes_of
 from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.cases import CASES, Case
+from .families.sampling import one_in_four
 from .families.stored import checkpoint, fixture
 
 Metadata = dict[str, Field]
@@ -92,7 +93,7 @@ def with_damaged_shapes(
             yield name, {**shapes, name: other}
 
 
-@pytest.fixture(scope="module", params=FIRST.values(), ids=lambda case: case.name)
+@pytest.fixture(scope="module", params=one_in_four(FIRST.values()))
 def model(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Model:

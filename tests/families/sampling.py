@@ -1,0 +1,22 @@
+"""Which cases the default run takes of tests that take long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+__all__ = ["one_in_four"]
+
+
+def one_in_four(values: Iterable[Any]) -> list[Any]:
+    """Parameters of a test that takes long: all but every fourth are slow tests."""
+    return [
+        pytest.param(
+            value,
+            id=getattr(value, "name", value),
+            marks=pytest.mark.slow if number % 4 else (),
+        )
+        for number, value in enumerate(values)
+    ]
