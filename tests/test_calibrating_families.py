@@ -43,7 +43,8 @@ NO_FACTORS = ("_ape", "conv1d", "conv.conv", "norm", "tid2eid")
 """Parts of the names of matrices that no input is multiplied by."""
 LOOKUPS = (
     *("token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight"),
-    "output_hc_fn.weight",  # after the last layer, so that no layer sees its input
+    # after the last layer, so that no layer sees their inputs
+    *("output_hc_fn.weight", "output_hc_down.weight", "output_hc_up.weight"),
 )
 KEPT = ("altup_", "per_layer_model_proj")
 """What no recipe quantizes, since Gemma 3n's are tiny."""
