@@ -13,13 +13,13 @@ from quantkit.checkpoint.lazy import (
     LazyTensor,
     computed,
     joined,
-    plus,
     reshaped,
     stacked,
     taken,
     transposed,
     values_of,
 )
+from quantkit.checkpoint.lazy_functions import plus
 from quantkit.errors import CheckpointError
 from quantkit.types import QuantType
 

@@ -11,9 +11,8 @@ As everywhere in quantkit, rows are counted through all axes but the last.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,18 +27,12 @@ __all__ = [
     "LazyTensor",
     "LowRank",
     "computed",
-    "integers",
     "joined",
-    "minus_exp",
-    "multiplied",
     "padded",
-    "plus",
     "reshaped",
     "stacked",
     "taken",
-    "times",
     "transposed",
-    "unit_rows",
     "values_of",
 ]
 
@@ -182,50 +175,6 @@ def transposed(tensor: LazyTensor) -> LazyTensor:
     if isinstance(tensor, LowRank):
         return LowRank(transposed(tensor.b), transposed(tensor.a))
     return tensor.of if isinstance(tensor, _Transposed) else _Transposed(tensor)
-
-
-def times(tensor: LazyTensor, factor: float) -> LazyTensor:
-    """Multiply every weight by a factor, in f32; by 1, the tensor is unchanged."""
-    if isinstance(tensor, LowRank):
-        return LowRank(tensor.a, times(tensor.b, factor))
-    return tensor if factor == 1 else _Times(tensor, factor)
-
-
-def plus(tensor: LazyTensor, value: float) -> LazyTensor:
-    """Add `value` to every weight; the result of BF16 is F32, else the type is kept.
-
-    llama.cpp's converter does the same: it adds in F16 for F16, but in F32 for BF16.
-    """
-    return _Each(tensor, partial(np.add, np.float32(value)))
-
-
-def minus_exp(tensor: LazyTensor) -> LazyTensor:
-    """-exp(x) of every weight x; the type is that of `plus`.
-
-    Each is the f32 number nearest to the exact value.  PyTorch's, which llama.cpp's
-    converter uses, is the neighbour of that number for about 1 % of the weights.
-    """
-    return _Each(tensor, _minus_exp)
-
-
-def _minus_exp(x: F32) -> F32:
-    with np.errstate(over="ignore"):  # refused when written
-        return -np.exp(x.astype(np.float64)).astype(np.float32)
-
-
-def multiplied(one: LazyTensor, other: LazyTensor) -> LazyTensor:
-    """The products of the weights of two tensors of one shape, as F32."""
-    return _Multiplied(one, other)
-
-
-def integers(tensor: LazyTensor) -> LazyTensor:
-    """The weights, which are whole numbers below 2**24, as I32."""
-    return _Integers(tensor)
-
-
-def unit_rows(tensor: LazyTensor) -> LazyTensor:
-    """Divide every row by its norm, as F32; a row of zeros is unchanged."""
-    return _UnitRows(tensor)
 
 
 def computed(values: NDArray[Any]) -> LazyTensor:
@@ -380,128 +329,6 @@ class _Transposed:
                 columns = block.reshape(stop - start, n_cols, size)[:, column[mine]]
                 picked[mine, start:stop] = columns.swapaxes(0, 1)
         return picked.reshape(len(index), n_rows * size)
-
-
-@dataclass(frozen=True, eq=False)
-class _Integers:
-    of: LazyTensor
-    type: QuantType = QuantType.I32
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.of.shape
-
-    def rows(self, start: int, stop: int) -> Bytes:
-        return self._whole(self.of.rows(start, stop))
-
-    def pick(self, index: Index) -> Bytes:
-        return self._whole(self.of.pick(index))
-
-    def _whole(self, rows: Bytes) -> Bytes:
-        values = dequantize_rows(rows, self.of.type, self.shape[-1])
-        whole: Bytes = values.astype(np.int32).view(np.uint8)
-        return whole
-
-
-@dataclass(frozen=True, eq=False)
-class _Each:
-    of: LazyTensor
-    function: Callable[[F32], F32]
-
-    @property
-    def type(self) -> QuantType:
-        return QuantType.F16 if self.of.type is QuantType.F16 else QuantType.F32
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.of.shape
-
-    def rows(self, start: int, stop: int) -> Bytes:
-        return self._changed(self.of.rows(start, stop))
-
-    def pick(self, index: Index) -> Bytes:
-        return self._changed(self.of.pick(index))
-
-    def _changed(self, rows: Bytes) -> Bytes:
-        values = self.function(dequantize_rows(rows, self.of.type, self.shape[-1]))
-        if self.type is QuantType.F16:
-            with np.errstate(over="ignore"):  # refused when written
-                values = values.astype(np.float16)
-        changed: Bytes = values.view(np.uint8)
-        return changed
-
-
-@dataclass(frozen=True, eq=False)
-class _Times:
-    of: LazyTensor
-    factor: float
-
-    type = QuantType.F32
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.of.shape
-
-    def rows(self, start: int, stop: int) -> Bytes:
-        return self._multiplied(self.of.rows(start, stop))
-
-    def pick(self, index: Index) -> Bytes:
-        return self._multiplied(self.of.pick(index))
-
-    def _multiplied(self, rows: Bytes) -> Bytes:
-        values = dequantize_rows(rows, self.of.type, self.shape[-1])
-        with np.errstate(over="ignore", invalid="ignore"):  # refused when written
-            products: Bytes = (values * np.float64(self.factor)).astype(np.float32)
-        return products.view(np.uint8)
-
-
-@dataclass(frozen=True, eq=False)
-class _Multiplied:
-    one: LazyTensor
-    other: LazyTensor
-
-    type = QuantType.F32
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.one.shape
-
-    def rows(self, start: int, stop: int) -> Bytes:
-        return self._products(*(x.rows(start, stop) for x in (self.one, self.other)))
-
-    def pick(self, index: Index) -> Bytes:
-        return self._products(*(x.pick(index) for x in (self.one, self.other)))
-
-    def _products(self, one: Bytes, other: Bytes) -> Bytes:
-        pairs = (one, self.one.type), (other, self.other.type)
-        a, b = (dequantize_rows(*pair, self.shape[-1]) for pair in pairs)
-        with np.errstate(over="ignore", invalid="ignore"):  # refused when written
-            products: Bytes = (a * b).view(np.uint8)
-        return products
-
-
-@dataclass(frozen=True, eq=False)
-class _UnitRows:
-    of: LazyTensor
-
-    type = QuantType.F32
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.of.shape
-
-    def rows(self, start: int, stop: int) -> Bytes:
-        return self._divided(self.of.rows(start, stop))
-
-    def pick(self, index: Index) -> Bytes:
-        return self._divided(self.of.pick(index))
-
-    def _divided(self, rows: Bytes) -> Bytes:
-        values = dequantize_rows(rows, self.of.type, self.shape[-1])
-        length = np.sqrt(np.einsum("ij,ij->i", values, values))
-        units = values / np.maximum(length, np.finfo(np.float32).tiny)[:, None]
-        divided: Bytes = units.view(np.uint8)
-        return divided
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..checkpoint.lazy import LazyTensor, taken, unit_rows
+from ..checkpoint.lazy import LazyTensor, taken
+from ..checkpoint.lazy_functions import unit_rows
 from ..errors import CheckpointError
 from ..forward.base import Config
 from ..forward.claims import Claims

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import LazyTensor, integers
+from ..checkpoint.lazy import LazyTensor
+from ..checkpoint.lazy_functions import integers
 from ..checkpoint.stored import DequantizedTensor
 from ..errors import CheckpointError, FormatError, UnsupportedModelError
 from ..forward.base import Config, Model

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checkpoint.lazy import LazyTensor, joined, taken, times
+from ..checkpoint.lazy import LazyTensor, joined, taken
+from ..checkpoint.lazy_functions import times
 from ..errors import CheckpointError
 from ..forward.attention import load_attention
 from ..forward.base import Config, Model

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from ..checkpoint.lazy import LazyTensor, plus
+from ..checkpoint.lazy import LazyTensor
+from ..checkpoint.lazy_functions import plus
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder

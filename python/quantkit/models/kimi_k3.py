@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checkpoint.lazy import LazyTensor, multiplied, reshaped, taken
-from ..checkpoint.lazy_state import decay_rates
+from ..checkpoint.lazy import LazyTensor, reshaped, taken
+from ..checkpoint.lazy_functions import decay_rates, multiplied
 from ..errors import CheckpointError
 from ..forward import ops
 from ..forward.attended_layers import AttendedLayer, load_attended, load_streams

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, reshaped
-from ..checkpoint.lazy_state import decay_rates
+from ..checkpoint.lazy_functions import decay_rates
 from ..errors import CheckpointError, FormatError, UnsupportedModelError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims

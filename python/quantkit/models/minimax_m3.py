@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import LazyTensor, plus
+from ..checkpoint.lazy import LazyTensor
+from ..checkpoint.lazy_functions import plus
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.attention import load_attention
 from ..forward.base import Config, Model

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checkpoint.lazy import LazyTensor, computed, plus, taken
+from ..checkpoint.lazy import LazyTensor, computed, taken
+from ..checkpoint.lazy_functions import plus
 from ..errors import UnsupportedModelError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims

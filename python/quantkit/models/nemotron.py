@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import LazyTensor, plus
+from ..checkpoint.lazy import LazyTensor
+from ..checkpoint.lazy_functions import plus
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder

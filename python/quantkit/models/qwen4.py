@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, joined, reshaped, taken
-from ..checkpoint.lazy_state import columns_joined
+from ..checkpoint.lazy_columns import columns_joined
 from ..checkpoint.stored import integers_of
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.attention import Attention

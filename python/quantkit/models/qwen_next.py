@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import LazyTensor, plus, reshaped, taken
-from ..checkpoint.lazy_state import columns_taken, decay_rates
+from ..checkpoint.lazy import LazyTensor, reshaped, taken
+from ..checkpoint.lazy_columns import columns_taken
+from ..checkpoint.lazy_functions import decay_rates, plus
 from ..forward.attention import Attention, load_attention
 from ..forward.base import Config, Model
 from ..forward.claims import Claims

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..checkpoint.lazy import LazyTensor, reshaped
-from ..checkpoint.lazy_state import decay_rates
+from ..checkpoint.lazy_functions import decay_rates
 
 __all__ = ["ARBITRARY_CONTEXT", "BARE", "UNBOUNDED", "as_stored"]
 

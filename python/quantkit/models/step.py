@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checkpoint.lazy import LazyTensor, computed, plus
+from ..checkpoint.lazy import LazyTensor, computed
+from ..checkpoint.lazy_functions import plus
 from ..errors import CheckpointError, FormatError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import LazyTensor, plus
+from ..checkpoint.lazy import LazyTensor
+from ..checkpoint.lazy_functions import plus
 from ..gguf.keys import Field, boolean, float32, uint32
 from ..types import QuantType
 from .encoder import ATTENTION, EPSILON, Encoder, Named, Settings

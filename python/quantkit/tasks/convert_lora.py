@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint.folder import Checkpoint, half_type, read_config
-from ..checkpoint.lazy import LazyTensor, LowRank, times, transposed
+from ..checkpoint.lazy import LazyTensor, LowRank, transposed
+from ..checkpoint.lazy_functions import times
 from ..checkpoint.model_card import general_fields
 from ..checkpoint.peft_settings import ADVICE, PeftSettings
 from ..checkpoint.shard import one_view_each, read_shard

@@ -1,4 +1,4 @@
-"""Operations on the lazy tensors of recurrent layers; see lazy.py."""
+"""Lazy tensors with the columns of others; see lazy.py."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays.rows import dequantize_rows
 from ..errors import CheckpointError
 from ..files.mapped import fetched
 from ..types import QuantType
-from .exponential import exponential
 from .lazy import Bytes, Index, LazyTensor, LowRank, taken
 
-__all__ = ["columns_joined", "columns_taken", "decay_rates"]
+__all__ = ["columns_joined", "columns_taken"]
 
 
 def columns_joined(tensors: Sequence[LazyTensor]) -> LazyTensor:
@@ -61,11 +59,6 @@ def columns_taken(tensor: LazyTensor, index: Index) -> LazyTensor:
     return _Columns(tensor, blocks)
 
 
-def decay_rates(logarithms: LazyTensor) -> LazyTensor:
-    """-exp of every weight; the result of BF16 is F32, else the type is kept."""
-    return _DecayRates(logarithms)
-
-
 @dataclass(frozen=True, eq=False)
 class _SideBySide:
     parts: tuple[LazyTensor, ...]
@@ -109,31 +102,3 @@ class _Columns:
     def _selected(self, rows: Bytes) -> Bytes:
         blocks = rows.reshape(len(rows), -1, self.type.block_bytes)
         return blocks[:, self.blocks].reshape(len(rows), -1)
-
-
-@dataclass(frozen=True, eq=False)
-class _DecayRates:
-    of: LazyTensor
-
-    @property
-    def type(self) -> QuantType:
-        return QuantType.F16 if self.of.type is QuantType.F16 else QuantType.F32
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.of.shape
-
-    def rows(self, start: int, stop: int) -> Bytes:
-        return self._raised(self.of.rows(start, stop))
-
-    def pick(self, index: Index) -> Bytes:
-        return self._raised(self.of.pick(index))
-
-    def _raised(self, rows: Bytes) -> Bytes:
-        values = dequantize_rows(rows, self.of.type, self.shape[-1])
-        rates = -exponential(values)
-        if self.type is QuantType.F16:
-            with np.errstate(over="ignore"):  # refused when written
-                rates = rates.astype(np.float16)
-        raised: Bytes = rates.view(np.uint8)
-        return raised

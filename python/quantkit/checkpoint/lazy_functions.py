@@ -1,0 +1,133 @@
+"""Functions of the weights of lazy tensors, computed in f32 when rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays.rows import dequantize_rows
+from ..types import QuantType
+from .exponential import exponential
+from .lazy import Bytes, Index, LazyTensor, LowRank
+
+__all__ = ["decay_rates", "integers", "multiplied", "plus", "times", "unit_rows"]
+
+F32 = NDArray[np.float32]
+Function = Callable[[F32], NDArray[Any]]
+DTYPES = {
+    QuantType.F16: np.float16,
+    QuantType.F32: np.float32,
+    QuantType.I32: np.int32,
+}
+
+
+def times(tensor: LazyTensor, factor: float) -> LazyTensor:
+    """Multiply every weight by a factor, in f32; by 1, the tensor is unchanged."""
+    if isinstance(tensor, LowRank):
+        return LowRank(tensor.a, times(tensor.b, factor))
+    return (
+        tensor
+        if factor == 1
+        else _Mapped(tensor, partial(_times, factor), QuantType.F32)
+    )
+
+
+def plus(tensor: LazyTensor, value: float) -> LazyTensor:
+    """Add `value` to every weight; the result of BF16 is F32, else the type is kept.
+
+    llama.cpp's converter does the same: it adds in F16 for F16, but in F32 for BF16.
+    """
+    return _Mapped(tensor, partial(np.add, np.float32(value)), _kept_type(tensor))
+
+
+def decay_rates(logarithms: LazyTensor) -> LazyTensor:
+    """-exp of every weight; the result of BF16 is F32, else the type is kept."""
+    return _Mapped(logarithms, _decay, _kept_type(logarithms))
+
+
+def multiplied(one: LazyTensor, other: LazyTensor) -> LazyTensor:
+    """The products of the weights of two tensors of one shape, as F32."""
+    return _Multiplied(one, other)
+
+
+def integers(tensor: LazyTensor) -> LazyTensor:
+    """The weights, which are whole numbers below 2**24, as I32."""
+    return _Mapped(tensor, np.asarray, QuantType.I32)
+
+
+def unit_rows(tensor: LazyTensor) -> LazyTensor:
+    """Divide every row by its norm, as F32; a row of zeros is unchanged."""
+    return _Mapped(tensor, _divided, QuantType.F32)
+
+
+def _kept_type(tensor: LazyTensor) -> QuantType:
+    return QuantType.F16 if tensor.type is QuantType.F16 else QuantType.F32
+
+
+def _times(factor: float, values: F32) -> NDArray[np.float64]:
+    with np.errstate(over="ignore", invalid="ignore"):  # refused when written
+        products: NDArray[np.float64] = values * np.float64(factor)
+    return products
+
+
+def _decay(values: F32) -> F32:
+    return -exponential(values)
+
+
+def _divided(values: F32) -> F32:
+    length = np.sqrt(np.einsum("ij,ij->i", values, values))
+    units: F32 = values / np.maximum(length, np.finfo(np.float32).tiny)[:, None]
+    return units
+
+
+@dataclass(frozen=True, eq=False)
+class _Mapped:
+    of: LazyTensor
+    function: Function
+    type: QuantType
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.of.shape
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        return self._mapped(self.of.rows(start, stop))
+
+    def pick(self, index: Index) -> Bytes:
+        return self._mapped(self.of.pick(index))
+
+    def _mapped(self, rows: Bytes) -> Bytes:
+        values = self.function(dequantize_rows(rows, self.of.type, self.shape[-1]))
+        with np.errstate(over="ignore", invalid="ignore"):  # refused when written
+            mapped: Bytes = values.astype(DTYPES[self.type]).view(np.uint8)
+        return mapped
+
+
+@dataclass(frozen=True, eq=False)
+class _Multiplied:
+    one: LazyTensor
+    other: LazyTensor
+
+    type = QuantType.F32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.one.shape
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        return self._products(*(x.rows(start, stop) for x in (self.one, self.other)))
+
+    def pick(self, index: Index) -> Bytes:
+        return self._products(*(x.pick(index) for x in (self.one, self.other)))
+
+    def _products(self, one: Bytes, other: Bytes) -> Bytes:
+        pairs = (one, self.one.type), (other, self.other.type)
+        a, b = (dequantize_rows(*pair, self.shape[-1]) for pair in pairs)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused when written
+            products: Bytes = (a * b).view(np.uint8)
+        return products
