@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import computed
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
@@ -17,7 +16,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, uint32
 from .config import head_size, text_fields
 from .family import Family, Named
-from .rope_config import llama3_factors, rope_parameters, rotated_size
+from .rope_config import llama3_tensor, rope_parameters, rotated_size
 
 __all__ = ["Exaone"]
 
@@ -82,9 +81,7 @@ class Exaone(Family):
 
     def computed_tensors(self, config: Config) -> Iterator[Named]:
         """The frequency factors of llama3 scaling."""
-        factors = llama3_factors(config, n_rotated(config))
-        if factors is not None:
-            yield "rope_freqs.weight", computed(factors)
+        yield from llama3_tensor(config, n_rotated(config))
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import computed
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
@@ -21,7 +20,7 @@ from ..forward.windows import PATTERN, WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, uint32
 from .config import head_size, n_layers, required, text_fields
 from .family import DECODER_LAYER, Family, Named
-from .rope_config import llama3_factors
+from .rope_config import llama3_tensor
 from .windows import layer_windows
 
 __all__ = ["Exaone4"]
@@ -82,9 +81,7 @@ class Exaone4(Family):
 
     def computed_tensors(self, config: Config) -> Iterator[Named]:
         """The frequency factors of llama3 scaling."""
-        factors = llama3_factors(config, head_size(config))
-        if factors is not None:
-            yield "rope_freqs.weight", computed(factors)
+        yield from llama3_tensor(config, head_size(config))
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor, stacked
+from ..checkpoint.lazy_functions import plus
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
@@ -130,6 +131,7 @@ class Family:
         inner: checkpoint module -> GGUF name, inside a layer.
         experts: module of one expert's matrix -> GGUF name of the stacked matrices.
         layout: which tensors models have, for the forward pass.
+        norm_shift: what is added to the weights of norms.
         file_type: `general.file_type` of files with MXFP4 tensors; None: it follows
             from the type of matrices.
         kept_f32: ends of the names of matrices that are written as F32.
@@ -156,6 +158,7 @@ class Family:
     inner: ClassVar[Mapping[str, str]] = DECODER_LAYER
     experts: ClassVar[Mapping[str, str]] = {}
     layout: ClassVar[Layout] = Layout()
+    norm_shift: ClassVar[float] = 0.0
     file_type: ClassVar[FileType | None] = None
     kept_f32: ClassVar[tuple[str, ...]] = KEPT_F32
     unread: ClassVar[tuple[str, ...]] = ()
@@ -314,6 +317,8 @@ class Family:
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
         """The GGUF tensors made from one checkpoint tensor, usually one."""
+        if self.norm_shift and source.endswith("norm.weight"):
+            tensor = plus(tensor, self.norm_shift)
         yield self.gguf_name(source, config), tensor
 
     def matrix_type(

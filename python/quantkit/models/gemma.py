@@ -8,12 +8,9 @@ and another rotary base.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from ..checkpoint.lazy import LazyTensor
-from ..checkpoint.lazy_functions import plus
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
@@ -33,7 +30,7 @@ from .config import (
     required,
     text_fields,
 )
-from .family import COMPUTED, DECODER_LAYER, Family, Named
+from .family import COMPUTED, DECODER_LAYER, Family
 from .rope_config import unassumed_rotary_fields
 from .windows import layer_windows, window_fields
 
@@ -77,8 +74,7 @@ class Gemma(Family):
         "use_bidirectional_attention": (False,),
     }
     layout: ClassVar[Layout] = Layout(head="none")
-    norm_shift: ClassVar[float] = 1.0
-    """What is added to the weights of norms."""
+    norm_shift = 1.0
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -94,14 +90,6 @@ class Gemma(Family):
         super().check_settings(config)
         if self.drops_tied_head:
             require_setting(config, "tie_word_embeddings", True)
-
-    def converted(
-        self, source: str, tensor: LazyTensor, config: Config
-    ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor; see `norm_shift`."""
-        if self.norm_shift and source.endswith("norm.weight"):
-            tensor = plus(tensor, self.norm_shift)
-        yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checkpoint.lazy import LazyTensor, computed, taken
+from ..checkpoint.lazy import LazyTensor, taken
 from ..errors import CheckpointError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
@@ -27,7 +27,7 @@ from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, uint32
 from .config import head_size, required, text_fields
 from .family import DECODER_LAYER, Family, Named
-from .rope_config import llama3_factors
+from .rope_config import llama3_tensor
 from .windows import warn_of_windows
 
 __all__ = ["Llama", "Mixtral", "interleaved_rows"]
@@ -92,9 +92,7 @@ class Llama(Family):
 
     def computed_tensors(self, config: Config) -> Iterator[Named]:
         """The frequency factors of Llama 3.1."""
-        factors = llama3_factors(config, head_size(config))
-        if factors is not None:
-            yield "rope_freqs.weight", computed(factors)
+        yield from llama3_tensor(config, head_size(config))
 
     def converted(
         self, source: str, tensor: LazyTensor, config: Config

@@ -6,11 +6,9 @@ gpt-oss's gating.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import LazyTensor
-from ..checkpoint.lazy_functions import plus
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.attention import load_attention
 from ..forward.base import Config, Model
@@ -28,7 +26,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from ..settings import shown
 from .config import n_layers, require_setting, required, text_fields
-from .family import DECODER_LAYER, KEPT_F32, Family, Named
+from .family import DECODER_LAYER, KEPT_F32, Family
 from .minimax import rotated
 
 __all__ = ["MiniMaxM3"]
@@ -86,6 +84,7 @@ class MiniMaxM3(Family):
         "w2": "ffn_down_exps",
         "w3": "ffn_up_exps",
     }
+    norm_shift = 1.0
     layout: ClassVar[Layout] = Layout(head="required", query_norms="required")
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "hidden_act": ("swigluoai", "silu"),
@@ -154,14 +153,6 @@ class MiniMaxM3(Family):
             **indexer,
             N_DENSE: uint32(config["moe_layer_freq"].count(0)),
         }
-
-    def converted(
-        self, source: str, tensor: LazyTensor, config: Config
-    ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor; 1 is added to norms."""
-        if source.endswith("norm.weight"):
-            tensor = plus(tensor, 1.0)
-        yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

@@ -5,11 +5,9 @@ The weights of the checkpoint's norms are deviations from 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import LazyTensor
-from ..checkpoint.lazy_functions import plus
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
@@ -19,7 +17,7 @@ from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string, uint32
 from .config import require_setting, required, text_fields
-from .family import DECODER_LAYER, Family, Named
+from .family import DECODER_LAYER, Family
 from .rope_config import rope_parameters, rotated_size
 
 __all__ = ["Nemotron"]
@@ -39,6 +37,7 @@ class Nemotron(Family):
         "partial_rotary_factor": 0.5,
     }
     inner: ClassVar = {k: v for k, v in DECODER_LAYER.items() if "gate" not in k}
+    norm_shift = 1.0
     layout: ClassVar[Layout] = Layout(
         head="required",
         norm_bias="required",
@@ -85,14 +84,6 @@ class Nemotron(Family):
         }
         fields.setdefault("rope.scaling.type", string("none"))
         return fields
-
-    def converted(
-        self, source: str, tensor: LazyTensor, config: Config
-    ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor; 1 is added to norms."""
-        if source.endswith("norm.weight"):
-            tensor = plus(tensor, 1.0)
-        yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

@@ -7,11 +7,12 @@ GGUF format document.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from ..checkpoint.lazy import LazyTensor, computed
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import F32, Config
 from ..forward.rotary import DEFAULT_BASE
@@ -22,6 +23,7 @@ __all__ = [
     "ORIGINAL",
     "SMALLEST_SHARE",
     "llama3_factors",
+    "llama3_tensor",
     "local_base",
     "rope_parameters",
     "rope_setting",
@@ -241,6 +243,13 @@ def unassumed_rotary_fields(config: Config) -> dict[str, Field]:
     """
     fields = rotary_fields(config)
     return {} if fields == {"rope.freq_base": float32(DEFAULT_BASE)} else fields
+
+
+def llama3_tensor(config: Config, head_size: int) -> Iterator[tuple[str, LazyTensor]]:
+    """GGUF's tensor of `llama3_factors`, if the config has such scaling."""
+    factors = llama3_factors(config, head_size)
+    if factors is not None:
+        yield "rope_freqs.weight", computed(factors)
 
 
 def llama3_factors(config: Config, head_size: int) -> F32 | None:

@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checkpoint.lazy import LazyTensor, computed
-from ..checkpoint.lazy_functions import plus
+from ..checkpoint.lazy import computed
 from ..errors import CheckpointError, FormatError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
@@ -75,6 +74,7 @@ class Step35(Family):
         "share_expert.up_proj": "ffn_up_shexp",
         "share_expert.down_proj": "ffn_down_shexp",
     }
+    norm_shift = 1.0
     layout: ClassVar[Layout] = Layout(
         head="required", query_norms="required", attention_gate="heads"
     )
@@ -154,14 +154,6 @@ class Step35(Family):
         divisors = rope_divisors(config)
         if divisors is not None:
             yield DIVISORS, computed(divisors)
-
-    def converted(
-        self, source: str, tensor: LazyTensor, config: Config
-    ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor; 1 is added to norms."""
-        if source.endswith("norm.weight"):
-            tensor = plus(tensor, 1.0)
-        yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
