@@ -17,7 +17,7 @@ from .base import F32
 from .claims import Claims
 from .facts import Facts
 from .gemma_stream import InputColumns, SharedAttention
-from .layer import Part, Sequential
+from .layer import AroundParts, Part
 from .layers import Linear, Norm
 from .sizes import Size
 from .traits import Traits
@@ -135,18 +135,16 @@ class Laurel:
 
 
 @dataclass(frozen=True)
-class AltUpLayer:
+class AltUpLayer(AroundParts):
     """A layer of Gemma 3n.
 
     Attributes:
-        parts: its norms, and its feed-forward part.
         attention: its attention.
         altup, laurel: see there.
         width: the number of columns of one stream.
         input: the input of the layer.
     """
 
-    parts: Sequential
     attention: SharedAttention
     altup: AltUp
     laurel: Laurel
@@ -154,26 +152,15 @@ class AltUpLayer:
     input: InputColumns
 
     @property
-    def residual_scale(self) -> float:
-        """See `Layer.residual_scale`."""
-        return self.parts.residual_scale
-
-    @property
-    def added(self) -> tuple[str, ...]:
-        """See `Layer.added`."""
-        return self.parts.added
-
-    @property
     def steps(self) -> tuple[Part, ...]:
         """See `Layer.steps`."""
-        return (self,)
+        return (self._updated,)
 
     def alone(self) -> AltUpLayer:
         """The layer for rows that are sequences of one token each."""
         return replace(self, attention=self.attention.alone())
 
-    def __call__(self, x: F32) -> F32:
-        """The stream after the layer, from the stream before it: [n, columns]."""
+    def _updated(self, x: F32) -> F32:
         after: F32 = x.copy()
         stop = N_STREAMS * self.width
         streams = x[:, :stop].reshape(len(x), N_STREAMS, self.width)

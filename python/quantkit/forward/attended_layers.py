@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .base import F32
 from .claims import Claims
 from .facts import Facts
-from .layer import Mixer, Part, Sequential
+from .layer import InTwoSteps, Mixer, Part, Sequential
 from .layers import Norm, normed
 from .ops import rms_norm
 
@@ -86,7 +86,7 @@ def parted(x: F32, width: int, n_aside: int) -> tuple[F32, list[F32]]:
 
 
 @dataclass(frozen=True)
-class AttendedLayer:
+class AttendedLayer(InTwoSteps):
     """One layer.
 
     Attributes:
@@ -95,7 +95,6 @@ class AttendedLayer:
         width: of each stream.
         n_aside: the number of streams that were put aside before the layer.
         puts_aside: whether the layer puts the present stream aside.
-        residual_scale, added: see `layer.Layer`.
     """
 
     mixer: Mixer
@@ -107,17 +106,6 @@ class AttendedLayer:
     width: int
     n_aside: int
     puts_aside: bool
-    residual_scale: float = 1.0
-    added: tuple[str, ...] = ()
-
-    def __call__(self, x: F32) -> F32:
-        """The stream after the layer, from the stream before it: [n, columns]."""
-        return self._fed_forward(self._mixed(x))
-
-    @property
-    def steps(self) -> tuple[Part, ...]:
-        """See `layer.Layer.steps`."""
-        return self._mixed, self._fed_forward
 
     def alone(self) -> AttendedLayer:
         """The layer for rows that are sequences of one token each."""

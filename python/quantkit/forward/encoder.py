@@ -16,7 +16,7 @@ from .claims import Claims
 from .decoder import Wrap, stack_parts
 from .facts import Facts
 from .feed_forward import load_feed_forward
-from .layer import Mixer, Part
+from .layer import InTwoSteps, Mixer, Part
 from .layers import Norm
 from .stack import Stack
 from .traits import Traits
@@ -53,7 +53,7 @@ class Encoder(Stack):
 
 
 @dataclass(frozen=True)
-class PostNorm:
+class PostNorm(InTwoSteps):
     """A layer whose norms come after the sums of its parts, as in BERT.
 
     Attributes:
@@ -67,19 +67,6 @@ class PostNorm:
     mixer_norm: Norm
     feed_forward_norm: Norm
     second_norm: Norm | None = None
-    residual_scale: float = 1.0
-    added: tuple[str, ...] = ()
-
-    def __call__(self, x: F32) -> F32:
-        """x [n, width] -> [n, width]."""
-        for step in self.steps:
-            x = step(x)
-        return x
-
-    @property
-    def steps(self) -> tuple[Part, ...]:
-        """See `Layer.steps`."""
-        return self._mixed, self._fed_forward
 
     def alone(self) -> PostNorm:
         """The layer for rows that are sequences of one token each."""

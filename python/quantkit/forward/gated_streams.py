@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from . import ops
 from .base import F32, Activations
 from .claims import Claims
-from .layer import Part, Sequential
+from .layer import InTwoSteps, Part, Sequential
 from .layers import Linear, Norm
 from .ngram_embedding import NGramLayer
 from .sizes import Size
@@ -125,7 +125,7 @@ class GatedStreams:
 
 
 @dataclass(frozen=True)
-class GatedLayer:
+class GatedLayer(InTwoSteps):
     """A layer whose parts read a mix of the streams, and add to all of them.
 
     Attributes:
@@ -138,19 +138,10 @@ class GatedLayer:
     before: tuple[StreamMixer, StreamMixer]
     ngrams: NGramLayer | None = None
 
-    residual_scale = 1.0
-    added = ()
-
-    def __call__(self, x: F32) -> F32:
-        """The stream after the layer, from the stream before it: [n, columns]."""
-        for step in self.steps:
-            x = step(x)
-        return x
-
     @property
     def steps(self) -> tuple[Part, ...]:
         """See `Layer.steps`."""
-        own = self._mixed, self._fed_forward
+        own = super().steps
         return own if self.ngrams is None else (self.ngrams, *own)
 
     def alone(self) -> GatedLayer:

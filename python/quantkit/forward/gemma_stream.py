@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .attention import Attention
 from .base import F32, Activations
-from .layer import Part, Sequential
+from .layer import AroundParts, InTwoSteps, Part
 from .per_layer_inputs import LayerInput, PerLayerInputs
 from .shared_keys import Place
 
@@ -96,43 +96,20 @@ class InputColumns:
 
 
 @dataclass(frozen=True)
-class StreamLayer:
+class StreamLayer(AroundParts, InTwoSteps):
     """A layer of Gemma 4.
 
     Attributes:
-        parts: its norms, and its feed-forward part.
         attention: its attention.
         width: the number of columns that are hidden states.
         input: the input of the layer; None: it has none.
         scale: multiplies the hidden states after the layer; None: nothing does.
     """
 
-    parts: Sequential
     attention: SharedAttention
     width: int
     input: InputColumns | None
     scale: F32 | None
-
-    def __call__(self, x: F32) -> F32:
-        """The stream after the layer, from the stream before it: [n, columns]."""
-        for step in self.steps:
-            x = step(x)
-        return x
-
-    @property
-    def residual_scale(self) -> float:
-        """See `Layer.residual_scale`."""
-        return self.parts.residual_scale
-
-    @property
-    def added(self) -> tuple[str, ...]:
-        """See `Layer.added`."""
-        return self.parts.added
-
-    @property
-    def steps(self) -> tuple[Part, ...]:
-        """See `Layer.steps`."""
-        return self._mixed, self._fed_forward
 
     def alone(self) -> StreamLayer:
         """The layer for rows that are sequences of one token each."""

@@ -19,7 +19,7 @@ from . import ops
 from .base import F32
 from .claims import Claims
 from .facts import Facts
-from .layer import Mixer, Part, Sequential
+from .layer import InTwoSteps, Mixer, Sequential
 from .layers import Linear, Norm, normed
 from .sizes import Size
 
@@ -200,7 +200,7 @@ class HyperHead:
 
 
 @dataclass(frozen=True)
-class HyperLayer:
+class HyperLayer(InTwoSteps):
     """A layer on several streams; see `layer.Layer`.
 
     Attributes:
@@ -217,25 +217,6 @@ class HyperLayer:
     around_mixer: HyperConnection
     around_feed_forward: HyperConnection
     by_token: bool = False
-
-    @property
-    def residual_scale(self) -> float:
-        """See `Layer.residual_scale`."""
-        return 1.0
-
-    @property
-    def steps(self) -> tuple[Part, ...]:
-        """See `Layer.steps`."""
-        return self._mixed, self._fed_forward
-
-    @property
-    def added(self) -> tuple[str, ...]:
-        """None: all outputs have weights that differ between positions."""
-        return ()
-
-    def __call__(self, x: F32) -> F32:
-        """The columns after the layer: [n, columns]."""
-        return self._fed_forward(self._mixed(x))
 
     def alone(self) -> HyperLayer:
         """The layer for rows that are sequences of one token each."""

@@ -8,6 +8,7 @@ share.  So layers have no other inputs, and can be run one at a time.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -17,7 +18,15 @@ import numpy as np
 from .base import F32
 from .layers import Norm, normed
 
-__all__ = ["Layer", "Mixer", "Part", "Sequential"]
+__all__ = [
+    "AroundParts",
+    "InSteps",
+    "InTwoSteps",
+    "Layer",
+    "Mixer",
+    "Part",
+    "Sequential",
+]
 
 Part = Callable[[F32], F32]
 
@@ -60,8 +69,50 @@ class Layer(Protocol):
         """The layer for rows that are sequences of one token each."""
 
 
+class InSteps(ABC):
+    """The base of layers that run step by step."""
+
+    @property
+    def residual_scale(self) -> float:
+        """See `Layer.residual_scale`."""
+        return 1.0
+
+    @property
+    @abstractmethod
+    def steps(self) -> tuple[Part, ...]:
+        """See `Layer.steps`."""
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """See `Layer.added`; none, unless a layer says so."""
+        return ()
+
+    def __call__(self, x: F32) -> F32:
+        """The stream after the layer, from the stream before it: [n, columns]."""
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+class InTwoSteps(InSteps):
+    """The base of layers that mix positions first, and feed forward then."""
+
+    @property
+    def steps(self) -> tuple[Part, ...]:
+        """See `Layer.steps`."""
+        return self._mixed, self._fed_forward
+
+    @abstractmethod
+    def _mixed(self, x: F32) -> F32:
+        """The stream after the mixer, from the stream before it."""
+
+    @abstractmethod
+    def _fed_forward(self, x: F32) -> F32:
+        """The stream after the feed-forward part, from the stream before it."""
+
+
 @dataclass(frozen=True)
-class Sequential:
+class Sequential(InSteps):
     """A layer of two parts, each of which adds to the hidden states.
 
     Attributes:
@@ -82,12 +133,6 @@ class Sequential:
     feed_forward_out_norm: Norm | None
     parallel: bool = False
     residual_scale: float = 1.0
-
-    def __call__(self, x: F32) -> F32:
-        """x [n, width] -> [n, width]."""
-        for step in self.steps:
-            x = step(x)
-        return x
 
     @property
     def steps(self) -> tuple[Part, ...]:
@@ -135,3 +180,24 @@ class Sequential:
 
     def _scaled(self, x: F32) -> F32:
         return x if self.residual_scale == 1 else x * np.float32(self.residual_scale)
+
+
+@dataclass(frozen=True)
+class AroundParts(InSteps):
+    """The base of layers that add to hidden states as `parts` does.
+
+    Attributes:
+        parts: its norms, and its feed-forward part.
+    """
+
+    parts: Sequential
+
+    @property
+    def residual_scale(self) -> float:
+        """See `Layer.residual_scale`."""
+        return self.parts.residual_scale
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """See `Layer.added`."""
+        return self.parts.added

@@ -14,7 +14,7 @@ from . import ops, recurrent_ops
 from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
-from .layer import Mixer, Part, Sequential
+from .layer import InTwoSteps, Mixer, Part, Sequential
 from .layers import Linear, Norm, normed
 from .traits import Traits
 
@@ -84,13 +84,12 @@ def load_lightning_attention(
 
 
 @dataclass(frozen=True)
-class FromNorm:
+class FromNorm(InTwoSteps):
     """A layer whose parts add to their normalized inputs, scaled.
 
     Attributes:
         mixer, mixer_norm, feed_forward, feed_forward_norm: its parts and their norms.
         scale: multiplies what they add to.
-        residual_scale, added: see `layer.Layer`.
     """
 
     mixer: Mixer
@@ -98,8 +97,6 @@ class FromNorm:
     feed_forward: Part
     feed_forward_norm: Norm | None
     scale: float
-    residual_scale: float = 1.0
-    added: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, layer: Sequential, scale: float) -> FromNorm:
@@ -108,15 +105,6 @@ class FromNorm:
         assert layer.feed_forward is not None
         norms = layer.mixer_norm, layer.feed_forward_norm
         return cls(layer.mixer, norms[0], layer.feed_forward, norms[1], scale)
-
-    def __call__(self, x: F32) -> F32:
-        """x [n, width] -> [n, width]."""
-        return self._fed_forward(self._mixed(x))
-
-    @property
-    def steps(self) -> tuple[Part, ...]:
-        """See `layer.Layer.steps`."""
-        return self._mixed, self._fed_forward
 
     def alone(self) -> FromNorm:
         """The layer for rows that are sequences of one token each."""

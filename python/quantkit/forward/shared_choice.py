@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .base import F32, Activations
 from .indexer import Mask
 from .latent_attention import LatentAttention
-from .layer import Part, Sequential
+from .layer import AroundParts, InTwoSteps
 
 __all__ = ["ChoosingLayer", "Chosen", "ChosenOpening"]
 
@@ -76,39 +76,16 @@ class ChosenOpening:
 
 
 @dataclass(frozen=True)
-class ChoosingLayer:
+class ChoosingLayer(AroundParts, InTwoSteps):
     """A layer that chooses keys, for itself and later layers, or uses chosen ones.
 
     Attributes:
-        parts: its norms, and its feed-forward part.
         attention: its attention; without an indexer, it uses the stream's keys.
         chosen: where they are.
     """
 
-    parts: Sequential
     attention: LatentAttention
     chosen: Chosen
-
-    def __call__(self, x: F32) -> F32:
-        """The stream after the layer, from the stream before it: [n, columns]."""
-        for step in self.steps:
-            x = step(x)
-        return x
-
-    @property
-    def residual_scale(self) -> float:
-        """See `Layer.residual_scale`."""
-        return self.parts.residual_scale
-
-    @property
-    def added(self) -> tuple[str, ...]:
-        """See `Layer.added`."""
-        return self.parts.added
-
-    @property
-    def steps(self) -> tuple[Part, ...]:
-        """See `Layer.steps`."""
-        return self._mixed, self._fed_forward
 
     def alone(self) -> ChoosingLayer:
         """The layer for rows that are sequences of one token each."""
