@@ -31,7 +31,7 @@ def attention(folder: Path) -> Attention:
     model: Any = load_model(parts, load_weights(parts))
     mixer = model.layers[0].mixer
     assert isinstance(mixer, Attention)
-    assert mixer.chunk == 8192
+    assert mixer.sight.chunk == 8192
     return mixer
 
 
@@ -39,7 +39,7 @@ def test_a_chunk_is_a_sequence_of_its_own(tmp_path: Path) -> None:
     """Because the rotation depends only on distances."""
     whole = attention(tmp_path)
     x = np.random.default_rng(0).standard_normal((20, 64)).astype(np.float32)
-    in_chunks = replace(whole, chunk=8)(x)
+    in_chunks = replace(whole, sight=replace(whole.sight, chunk=8))(x)
     parts = [whole(x[start : start + 8]) for start in (0, 8, 16)]
     assert np.array_equal(in_chunks[:8], parts[0])
     assert np.abs(in_chunks - np.concatenate(parts)).max() < 1e-5

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import ops
 from .base import F32, Activations
@@ -15,18 +14,18 @@ from .facts import Facts
 from .layers import Linear, Norm
 from .output_gate import OutputGate, load_output_gate
 from .rotary import Rotary
+from .sight import Mask, Sight
 from .sizes import Size
 from .temperature import Temperature
 from .traits import Traits
 
 __all__ = ["Attention", "alibi_slopes", "load_attention"]
 
-Mask = NDArray[np.bool_]
 Sizes = tuple[Size, Size, Size]
 Projections = tuple[Linear, Linear | None, Linear | None]
 
 
-Chooser = Callable[[Activations], NDArray[np.bool_] | None]
+Chooser = Callable[[Activations], Mask | None]
 """What an indexer is: it gives a mask for `ops.attention`, or None."""
 
 
@@ -49,12 +48,8 @@ class Attention:
         clamp: clip queries, keys and values to +-clamp; None: no clipping.
         value_scale: multiplies the values, and so the output; llama.cpp scales the
             latter, so that the output projection gets the same inputs.
-        causal: queries see no later keys; otherwise, a window has two sides.
-        chooser: chooses the keys that each query sees; None: all up to its own.
-        is_alone: each position is a sequence.
-        chunk: the number of positions of a chunk; a query sees only keys of its own
-            chunk.  None: there are no chunks.
-        scale, window, cap, slopes, sinks: see `ops.attention`.
+        sight: which keys queries see, and how much of each.
+        chooser: chooses the keys that each query sees; None: `sight` alone tells.
     """
 
     q: Linear
@@ -62,6 +57,7 @@ class Attention:
     v: Linear | None
     output: Linear
     head_size: int
+    sight: Sight
     q_norm: Norm | None = None
     k_norm: Norm | None = None
     v_norm: Norm | None = None
@@ -73,15 +69,7 @@ class Attention:
     temperature: Temperature | None = None
     clamp: float | None = None
     value_scale: float = 1.0
-    causal: bool = True
-    scale: float | None = None
-    window: int | None = None
-    chunk: int | None = None
-    cap: float | None = None
-    slopes: F32 | None = None
-    sinks: F32 | None = None
     chooser: Chooser | None = None
-    is_alone: bool = False
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
@@ -89,7 +77,7 @@ class Attention:
         q, factor = self._without_gate(self.q(shared))
         q = self._placed_queries(q)
         chosen = None if self.chooser is None else self.chooser(shared)
-        mixed = self._mixed(q, *self.keys_and_values(shared), chosen)
+        mixed = self.sight.mixed(q, *self.keys_and_values(shared), chosen)
         if factor is not None:
             mixed *= factor
         if self.gate is not None:
@@ -111,11 +99,11 @@ class Attention:
 
     def attended(self, q: F32, k: F32, v: F32, mask: Mask | None = None) -> F32:
         """The output of queries that see these keys and values: [n, width]."""
-        return self._given_out(self._mixed(q, k, v, mask))
+        return self._given_out(self.sight.mixed(q, k, v, mask))
 
     def alone(self) -> Attention:
         """The same, with each position seeing only itself."""
-        return replace(self, window=1, temperature=None, is_alone=True)
+        return replace(self, sight=self.sight.alone(), temperature=None)
 
     def _without_gate(self, q: F32) -> tuple[F32, F32 | None]:
         """The queries of `q`'s product, and what multiplies the outputs of heads."""
@@ -130,33 +118,6 @@ class Attention:
     def _placed_queries(self, q: F32) -> F32:
         q = self._placed(self._clamped(q), self.q_norm)
         return q if self.temperature is None else self.temperature.applied(q)
-
-    def _mixed(
-        self, q: F32, k: F32, v: F32, chosen: NDArray[np.bool_] | None = None
-    ) -> F32:
-        """The outputs of heads: [n, heads * size]."""
-        mask = None if self.is_alone else chosen
-        if not self.causal:
-            mask = _both_sides(len(q), self.window)
-        size = self.chunk or len(q)
-        starts = range(0, len(q), size)
-        rows = (slice(i, i + size) for i in starts)
-        parts = [self._seen(q[each], k[each], v[each], mask) for each in rows]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _seen(self, q: F32, k: F32, v: F32, mask: NDArray[np.bool_] | None) -> F32:
-        """The same for one chunk."""
-        return ops.attention(
-            q,
-            k,
-            v,
-            scale=self.scale,
-            window=self.window,
-            mask=mask,
-            cap=self.cap,
-            slopes=self.slopes,
-            sinks=self.sinks,
-        )
 
     def _given_out(self, mixed: F32) -> F32:
         y = self.output(mixed)
@@ -185,14 +146,6 @@ def _normed(x: F32, norm: Norm, heads: tuple[int, int, int]) -> F32:
     if weight is None or weight.shape[-1] == heads[-1]:
         return norm(x.reshape(heads))
     return norm(x.reshape(len(x), -1))
-
-
-def _both_sides(n: int, window: int | None) -> NDArray[np.bool_]:
-    """Which keys queries see before and after them, half of a window each: [n, n]."""
-    positions = np.arange(n)
-    distance = np.abs(positions[:, None] - positions)
-    seen: NDArray[np.bool_] = distance <= (n if window is None else window // 2)
-    return seen
 
 
 def alibi_slopes(n_heads: int, max_bias: float) -> F32:
@@ -239,6 +192,7 @@ def load_attention(
             traits.layout.attention_bias,
         ),
         head_size=size,
+        sight=_sight(claims, number, n_heads, traits),
         q_norm=bare
         if is_normed
         else _head_norm(claims, f"{at}attn_q_norm", n_heads, size, traits),
@@ -256,13 +210,21 @@ def load_attention(
         temperature=traits.temperature_of(number),
         clamp=traits.clamp,
         value_scale=traits.value_scale,
+    )
+
+
+def _sight(claims: Claims, number: int, n_heads: Size, traits: Traits) -> Sight:
+    """Which keys the queries of layer `number` see."""
+    return Sight(
         causal=traits.causal,
         scale=traits.attention_scale,
         window=traits.window_of(number),
         chunk=traits.chunk_of(number),
         cap=traits.attention_cap,
         slopes=alibi_slopes(n_heads, traits.alibi_bias) if traits.alibi_bias else None,
-        sinks=claims.maybe(traits.layout.sinks, f"{at}attn_sinks.weight", n_heads),
+        sinks=claims.maybe(
+            traits.layout.sinks, f"blk.{number}.attn_sinks.weight", n_heads
+        ),
     )
 
 

@@ -101,7 +101,7 @@ class BlockSparse:
         mask = self.indexer(shared)
         q = self.attention.queries(shared)
         k, v = self.attention.keys_and_values(shared)
-        return self.attention.attended(q, k, v, None if self.attention.window else mask)
+        return self.attention.attended(q, k, v, mask)
 
     def alone(self) -> BlockSparse:
         """The same, with each position seeing only itself."""
