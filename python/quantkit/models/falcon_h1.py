@@ -37,7 +37,7 @@ from .config import (
     text_fields,
 )
 from .family import DECODER_LAYER, DECODER_TENSORS, SILU, Family, Named
-from .space_tensors import BARE, UNBOUNDED, as_stored
+from .space_tensors import BARE, UNBOUNDED, as_stored, mamba2_names
 
 __all__ = ["FalconH1"]
 
@@ -83,6 +83,7 @@ class FalconH1(Family):
         **{k: v for k, v in DECODER_TENSORS.items() if k != "model.norm"},
         "model.final_layernorm": "output_norm",
     }
+    bare = BARE
     inner: ClassVar = {
         **{k: v for k, v in DECODER_LAYER.items() if k.startswith("self_attn.")},
         "input_layernorm": "attn_norm",
@@ -90,13 +91,7 @@ class FalconH1(Family):
         "feed_forward.gate_proj": "ffn_gate",
         "feed_forward.up_proj": "ffn_up",
         "feed_forward.down_proj": "ffn_down",
-        "mamba.in_proj": "ssm_in",
-        "mamba.conv1d": "ssm_conv1d",
-        "mamba.dt": "ssm_dt",
-        "mamba.A_log": "ssm_a",
-        "mamba.D": "ssm_d",
-        "mamba.norm": "ssm_norm",
-        "mamba.out_proj": "ssm_out",
+        **mamba2_names("mamba"),
     }
     layout: ClassVar[Layout] = Layout(
         feed_forward_norm="none",
@@ -168,10 +163,6 @@ class FalconH1(Family):
         """The GGUF tensor of a checkpoint tensor, with the model's multipliers."""
         if ".mamba." in source:
             tensor = as_stored(source, tensor, required(config, "mamba_n_groups"))
-        if source.endswith(BARE):
-            name = self.gguf_name(f"{source}.weight", config)
-            yield name.removesuffix(".weight"), tensor
-            return
         name = self.gguf_name(source, config)
         module = source.rpartition(".")[0]
         for end, keys in FACTORS.items():

@@ -129,6 +129,8 @@ class Family:
         layer: pattern of a layer's modules; its groups are the layer number and the
             rest of the name.
         inner: checkpoint module -> GGUF name, inside a layer.
+        bare: ends of the names of tensors that are not called "weight" or "bias", in
+            the checkpoint and in GGUF.
         experts: module of one expert's matrix -> GGUF name of the stacked matrices.
         layout: which tensors models have, for the forward pass.
         norm_shift: what is added to the weights of norms.
@@ -156,6 +158,7 @@ class Family:
     outer: ClassVar[Mapping[str, str]] = DECODER_TENSORS
     layer: ClassVar[re.Pattern[str]] = re.compile(r"model\.layers\.(\d+)\.(.+)")
     inner: ClassVar[Mapping[str, str]] = DECODER_LAYER
+    bare: ClassVar[tuple[str, ...]] = ()
     experts: ClassVar[Mapping[str, str]] = {}
     layout: ClassVar[Layout] = Layout()
     norm_shift: ClassVar[float] = 0.0
@@ -347,15 +350,18 @@ class Family:
             UnsupportedModelError: the family has no such tensor.
         """
         module, _, kind = source.rpartition(".")
+        is_bare = source.endswith(self.bare)
+        if is_bare:
+            module = source
         name = self.outer.get(module)
         if match := self.layer.fullmatch(module):
             number, part = match.groups()
             if int(number) < self.n_blocks(config) and part in self.inner:
                 name = f"blk.{number}.{self.inner[part]}"
-        if name is None or kind not in ("weight", "bias"):
+        if name is None or not (is_bare or kind in ("weight", "bias")):
             layer = int(match[1]) if match else None
             raise unknown_tensor(source, layer, self.n_blocks(config), self.name)
-        return f"{name}.{kind}"
+        return name if is_bare else f"{name}.{kind}"
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors.

@@ -25,7 +25,7 @@ from ..gguf.keys import Field, ValueType, array, boolean, uint32
 from .config import n_layers, required
 from .family import DECODER_LAYER, Named
 from .granite import SHARED_SIZE, Granite
-from .space_tensors import ARBITRARY_CONTEXT, BARE, UNBOUNDED, as_stored
+from .space_tensors import ARBITRARY_CONTEXT, BARE, UNBOUNDED, as_stored, mamba2_names
 
 __all__ = ["Granite4", "Granite4Moe", "GraniteHybrid", "GraniteMoe"]
 
@@ -108,15 +108,10 @@ class GraniteHybrid(GraniteMoe):
     }
     layer_types = (*SPACE, *ATTENTION)
     renames = ((".dt_bias", ".dt.bias"),)
+    bare = BARE
     inner: ClassVar = {
         **GraniteMoe.inner,
-        "mamba.in_proj": "ssm_in",
-        "mamba.conv1d": "ssm_conv1d",
-        "mamba.dt": "ssm_dt",
-        "mamba.A_log": "ssm_a",
-        "mamba.D": "ssm_d",
-        "mamba.norm": "ssm_norm",
-        "mamba.out_proj": "ssm_out",
+        **mamba2_names("mamba"),
     }
 
     @classmethod
@@ -179,10 +174,6 @@ class GraniteHybrid(GraniteMoe):
         """The GGUF tensors of a checkpoint tensor."""
         if ".mamba." in source:
             tensor = as_stored(source, tensor, required(config, "mamba_n_groups"))
-        if source.endswith(BARE):
-            name = self.gguf_name(f"{source}.weight", config)
-            yield name.removesuffix(".weight"), tensor
-            return
         yield from super().converted(source, tensor, config)
 
     def gguf_name(self, source: str, config: Config) -> str:

@@ -23,7 +23,7 @@ from ..gguf.keys import Field, ValueType, array, uint32
 from .config import FILE_TYPE, n_layers, ordered, required, text_fields
 from .family import DECODER_LAYER, DECODER_TENSORS, EXPERT_MATRICES, SILU, Family, Named
 from .mamba import RANK_OF
-from .space_tensors import BARE, as_stored
+from .space_tensors import BARE, as_stored, mamba_names
 
 __all__ = ["Jamba"]
 
@@ -57,6 +57,7 @@ class Jamba(Family):
         **{k: v for k, v in DECODER_TENSORS.items() if k != "model.norm"},
         "model.final_layernorm": "output_norm",
     }
+    bare = BARE
     inner: ClassVar = {
         **{k: v for k, v in DECODER_LAYER.items() if k.startswith("self_attn.")},
         "input_layernorm": "attn_norm",
@@ -65,16 +66,10 @@ class Jamba(Family):
         "feed_forward.up_proj": "ffn_up",
         "feed_forward.down_proj": "ffn_down",
         "feed_forward.router": "ffn_gate_inp",
-        "mamba.in_proj": "ssm_in",
-        "mamba.conv1d": "ssm_conv1d",
-        "mamba.x_proj": "ssm_x",
+        **mamba_names("mamba"),
         "mamba.dt_layernorm": "ssm_dt_norm",
         "mamba.b_layernorm": "ssm_b_norm",
         "mamba.c_layernorm": "ssm_c_norm",
-        "mamba.dt_proj": "ssm_dt",
-        "mamba.A_log": "ssm_a",
-        "mamba.D": "ssm_d",
-        "mamba.out_proj": "ssm_out",
     }
     experts = EXPERT_MATRICES
     layout: ClassVar[Layout] = Layout(query_bias="none")
@@ -112,10 +107,6 @@ class Jamba(Family):
         """The GGUF tensor of a checkpoint tensor."""
         if ".mamba." in source:
             tensor = as_stored(source, tensor, None)
-        if source.endswith(BARE):
-            name = self.gguf_name(f"{source}.weight", config)
-            yield name.removesuffix(".weight"), tensor
-            return
         yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, claims: Claims) -> Model:

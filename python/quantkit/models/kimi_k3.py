@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, reshaped, taken
-from ..checkpoint.lazy_functions import decay_rates, multiplied
+from ..checkpoint.lazy_functions import multiplied
 from ..errors import CheckpointError
 from ..forward import ops
 from ..forward.attended_layers import AttendedLayer, load_attended, load_streams
@@ -126,11 +126,8 @@ class KimiK3(KimiLinear):
     ) -> Iterator[Named]:
         """The GGUF tensors of a checkpoint tensor."""
         if source.endswith(".A_log"):
-            name = self.gguf_name(f"{source}.weight", config)
             n_heads = required(config, "num_attention_heads")
-            rates = taken(decay_rates(tensor), np.arange(n_heads))
-            yield name.removesuffix(".weight"), rates
-            return
+            tensor = taken(tensor, np.arange(n_heads))
         if match := self.layer.fullmatch(source.removesuffix(".weight")):
             number, part = match.groups()
             full = config["linear_attn_config"]["full_attn_layers"]

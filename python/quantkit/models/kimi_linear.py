@@ -92,6 +92,7 @@ class KimiLinear(Family):
         (".e_score_correction_bias", ".e_score_correction.bias"),
         (".dt_bias", ".dt.bias"),
     )
+    bare = (".A_log",)
     inner: ClassVar = {
         **DECODER_LAYER,
         **LATENT_ATTENTION,
@@ -185,9 +186,7 @@ class KimiLinear(Family):
     ) -> Iterator[Named]:
         """The GGUF tensors of a checkpoint tensor."""
         if source.endswith(".A_log"):
-            name = self.gguf_name(f"{source}.weight", config)
-            yield name.removesuffix(".weight"), decay_rates(tensor)
-            return
+            tensor = decay_rates(tensor)
         if source.endswith("_conv1d.weight"):
             tensor = reshaped(tensor, (1, tensor.shape[0], 1, tensor.shape[-1]))
         for name, made in split_latent(source, tensor, config):

@@ -18,7 +18,14 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from .config import FILE_TYPE, n_layers, require_setting, required
 from .family import SILU, Family, Named
-from .space_tensors import ARBITRARY_CONTEXT, BARE, UNBOUNDED, as_stored
+from .space_tensors import (
+    ARBITRARY_CONTEXT,
+    BARE,
+    UNBOUNDED,
+    as_stored,
+    mamba2_names,
+    mamba_names,
+)
 
 __all__ = ["FalconMamba", "Mamba", "Mamba2"]
 
@@ -60,15 +67,10 @@ class Mamba(Family):
         "lm_head": "output",
     }
     layer: ClassVar = re.compile(r"backbone\.layers\.(\d+)\.(.+)")
+    bare = BARE
     inner: ClassVar[Mapping[str, str]] = {
         "norm": "attn_norm",
-        "mixer.in_proj": "ssm_in",
-        "mixer.conv1d": "ssm_conv1d",
-        "mixer.x_proj": "ssm_x",
-        "mixer.dt_proj": "ssm_dt",
-        "mixer.A_log": "ssm_a",
-        "mixer.D": "ssm_d",
-        "mixer.out_proj": "ssm_out",
+        **mamba_names("mixer"),
     }
     layout: ClassVar[Layout] = Layout()
     norms_controls: ClassVar[bool] = False
@@ -132,10 +134,6 @@ class Mamba(Family):
             return
         if ".mixer." in source:
             tensor = as_stored(source, tensor, self.groups(config))
-        if source.endswith(BARE):
-            name = self.gguf_name(f"{source}.weight", config)
-            yield name.removesuffix(".weight"), tensor
-            return
         yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, claims: Claims) -> Model:
@@ -182,9 +180,8 @@ class Mamba2(Mamba):
         (".dt_bias", ".dt.bias"),
     )
     inner: ClassVar = {
-        **{k: v for k, v in Mamba.inner.items() if v not in ("ssm_x", "ssm_dt")},
-        "mixer.dt": "ssm_dt",
-        "mixer.norm": "ssm_norm",
+        "norm": "attn_norm",
+        **mamba2_names("mixer"),
     }
 
     def check_settings(self, config: Config) -> None:

@@ -30,7 +30,7 @@ from .config import require_setting, required, text_fields
 from .family import Family, Named, Tensors
 from .llama import interleaved_rows
 from .next_predictors import PREDICTOR
-from .space_tensors import ARBITRARY_CONTEXT, BARE, as_stored
+from .space_tensors import ARBITRARY_CONTEXT, BARE, as_stored, mamba2_names
 
 __all__ = ["NemotronH", "NemotronHMoe"]
 
@@ -108,15 +108,10 @@ class NemotronH(Family):
         "lm_head": "output",
     }
     layer: ClassVar = re.compile(r"backbone\.layers\.(\d+)\.(.+)")
+    bare = BARE
     inner: ClassVar[Mapping[str, str]] = {
         "norm": "attn_norm",
-        "mixer.in_proj": "ssm_in",
-        "mixer.conv1d": "ssm_conv1d",
-        "mixer.dt": "ssm_dt",
-        "mixer.A_log": "ssm_a",
-        "mixer.D": "ssm_d",
-        "mixer.norm": "ssm_norm",
-        "mixer.out_proj": "ssm_out",
+        **mamba2_names("mixer"),
         "mixer.q_proj": "attn_q",
         "mixer.k_proj": "attn_k",
         "mixer.v_proj": "attn_v",
@@ -213,10 +208,6 @@ class NemotronH(Family):
         """The GGUF tensor of a checkpoint tensor."""
         if ".mixer." in source:
             tensor = as_stored(source, tensor, required(config, "n_groups"))
-        if source.endswith(BARE):
-            name = self.gguf_name(f"{source}.weight", config)
-            yield name.removesuffix(".weight"), tensor
-            return
         for end, key in HEADS.items():
             if source.endswith(end):
                 heads = interleaved_rows(source, tensor, required(config, key))

@@ -7,7 +7,14 @@ import math
 from ..checkpoint.lazy import LazyTensor, reshaped
 from ..checkpoint.lazy_functions import decay_rates
 
-__all__ = ["ARBITRARY_CONTEXT", "BARE", "UNBOUNDED", "as_stored"]
+__all__ = [
+    "ARBITRARY_CONTEXT",
+    "BARE",
+    "UNBOUNDED",
+    "as_stored",
+    "mamba2_names",
+    "mamba_names",
+]
 
 UNBOUNDED = ([0.0, math.inf], [0.0, {"__float__": "Infinity"}])
 """A `time_step_limit` without effect, as JSON and as transformers 5 writes it."""
@@ -18,6 +25,27 @@ ARBITRARY_CONTEXT = 1 << 20
 RATES, SKIP = "A_log", "D"
 BARE = (f".{RATES}", f".{SKIP}")
 """Ends of the names of tensors whose GGUF names have no kind, such as `ssm_a`."""
+
+
+SHARED = {
+    "in_proj": "ssm_in",
+    "conv1d": "ssm_conv1d",
+    RATES: "ssm_a",
+    SKIP: "ssm_d",
+    "out_proj": "ssm_out",
+}
+
+
+def mamba_names(before: str) -> dict[str, str]:
+    """GGUF's names of a Mamba layer's modules, which are inside `before`."""
+    names = SHARED | {"x_proj": "ssm_x", "dt_proj": "ssm_dt"}
+    return {f"{before}.{module}": name for module, name in names.items()}
+
+
+def mamba2_names(before: str) -> dict[str, str]:
+    """The same of a Mamba-2 layer."""
+    names = SHARED | {"dt": "ssm_dt", "norm": "ssm_norm"}
+    return {f"{before}.{module}": name for module, name in names.items()}
 
 
 def as_stored(source: str, tensor: LazyTensor, groups: int | None) -> LazyTensor:
