@@ -51,6 +51,18 @@ def test_vectors_of_three_builds_of_llamacpp(
     assert (found == vector.data).all()
 
 
+@pytest.mark.parametrize(
+    "block_type",
+    [
+        pytest.param(
+            type,
+            id=type.name,
+            marks=pytest.mark.slow if type.name in ("IQ1_S", "IQ2_S") else (),
+        )
+        for type in BLOCK_TYPES
+    ],
+    indirect=True,
+)
 def test_adversarial_rows_equal_ggml(
     backend: Backend, block_type: QuantType, weighted: bool
 ) -> None:

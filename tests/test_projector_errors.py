@@ -27,13 +27,7 @@ from .projectors.cases import CASES, ProjectorCase
 from .projectors.stored import checkpoint
 
 BY_CASE = {case.name: case for case in CASES}
-QUICK = CASES[0].name
-BY_NAME = [
-    pytest.param(
-        case, id=case.name, marks=() if case.name == QUICK else pytest.mark.slow
-    )
-    for case in CASES
-]
+BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
 WRONG: tuple[Any, ...] = (-1, 0, 3, 2**40, 0.5, True, "x", [], [9], {}, None)
 
 

@@ -19,13 +19,7 @@ from .projectors.cases import CASES, ProjectorCase
 from .projectors.stored import OUTTYPES, checkpoint, fixture
 from .test_families import without_version
 
-QUICK = CASES[0].name
-BY_NAME = [
-    pytest.param(
-        case, id=case.name, marks=() if case.name == QUICK else pytest.mark.slow
-    )
-    for case in CASES
-]
+BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
 # It counts the weights, and we write one tensor more.
 COUNTED = "general.size_label"
 

@@ -48,7 +48,10 @@ def importance_of(path: Path) -> dict[str, np.ndarray]:
 
 Ggml = Callable[[str, gguf.GGMLQuantizationType, bool], bytes]
 
-LONG_SEARCHES = ("IQ1_M", "IQ1_S", "IQ2_XS", "IQ2_XXS", "IQ3_S", "IQ3_XXS", "Q5_K_S")
+LONG_SEARCHES = (
+    *("IQ1_M", "IQ1_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ3_S", "IQ3_XXS"),
+    "Q5_K_S",
+)
 """Recipes whose types take ggml long, and which other tests compare with its bytes."""
 
 

@@ -43,6 +43,8 @@ SIGLIP = {
     "image_size": 16,
     "patch_size": 4,
 }
+SMALL_INPUTS = {"num_hidden_layers": 2, "vocab_size_per_layer_input": 112}
+"""Of Gemma 4's text model: a table of a token's inputs is large by default."""
 GEMMA_4 = {
     **SIGLIP,
     "num_key_value_heads": 2,
@@ -144,7 +146,7 @@ CASES = (
         "gemma4",
         "Gemma4ForConditionalGeneration",
         {
-            "text_config": {**TEXT, "num_hidden_layers": 2},
+            "text_config": {**TEXT, **SMALL_INPUTS},
             "vision_config": {**GEMMA_4, "standardize": True},
             "audio_config": None,
         },
@@ -153,7 +155,7 @@ CASES = (
         "gemma4-clipped",
         "Gemma4ForConditionalGeneration",
         {
-            "text_config": {**TEXT, "num_hidden_layers": 2},
+            "text_config": {**TEXT, **SMALL_INPUTS},
             "vision_config": {
                 **GEMMA_4,
                 "num_hidden_layers": 1,
