@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gguf
 import numpy as np
 import pytest
@@ -24,6 +26,15 @@ VECTORS = vectors()
 # libgguf's search for IQ1_M is an older one, and it lacks Q2_0; the vectors have
 # llama.cpp's bytes.
 LIVE_TYPES = [t for t in BLOCK_TYPES if t not in (QuantType.IQ1_M, QuantType.Q2_0)]
+
+
+def in_time(types: list[QuantType]) -> list[Any]:
+    """The types as parameters; those that take ggml long to prepare are slow tests."""
+    slow = QuantType.IQ1_S, QuantType.IQ2_S
+    return [
+        pytest.param(t, id=t.name, marks=pytest.mark.slow if t in slow else ())
+        for t in types
+    ]
 
 
 def within_range(x: np.ndarray, type: QuantType) -> np.ndarray:
@@ -51,18 +62,7 @@ def test_vectors_of_three_builds_of_llamacpp(
     assert (found == vector.data).all()
 
 
-@pytest.mark.parametrize(
-    "block_type",
-    [
-        pytest.param(
-            type,
-            id=type.name,
-            marks=pytest.mark.slow if type.name in ("IQ1_S", "IQ2_S") else (),
-        )
-        for type in BLOCK_TYPES
-    ],
-    indirect=True,
-)
+@pytest.mark.parametrize("block_type", in_time(BLOCK_TYPES), indirect=True)
 def test_adversarial_rows_equal_ggml(
     backend: Backend, block_type: QuantType, weighted: bool
 ) -> None:
@@ -102,7 +102,7 @@ def test_rows_where_ggml_stops_are_the_same_everywhere(
     assert (found == expected).all()
 
 
-@pytest.mark.parametrize("type", LIVE_TYPES, ids=lambda t: t.name)
+@pytest.mark.parametrize("type", in_time(LIVE_TYPES))
 @settings(max_examples=60)
 @given(x=rows(), importance=importances())
 def test_patched_rows_equal_ggml(
