@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gguf
@@ -28,7 +29,7 @@ VECTORS = vectors()
 LIVE_TYPES = [t for t in BLOCK_TYPES if t not in (QuantType.IQ1_M, QuantType.Q2_0)]
 
 
-def in_time(types: list[QuantType]) -> list[Any]:
+def in_time(types: Sequence[QuantType]) -> list[Any]:
     """The types as parameters; those that take ggml long to prepare are slow tests."""
     slow = QuantType.IQ1_S, QuantType.IQ2_S
     return [
