@@ -13,7 +13,7 @@ from ..files.open_files import OpenFiles, WatchedFiles
 from ..settings import Kind, checked, shown
 from ..types import QuantType
 from .hub import resolve
-from .pooling import MODULES, POOLING, POOLING_CONFIG, read_pooling
+from .pooling import MODULES, POOLING_CONFIG
 from .prequantized import meant_tensors
 from .shard import one_view_each
 from .stored import CheckpointTensor, StoredTensor
@@ -129,13 +129,10 @@ class Checkpoint:
 def read_config(folder: Path) -> dict[str, Any] | None:
     """config.json with the keys of the text model's part at the top level, or None.
 
-    That part is also under `text_config`, wherever the file has it.  What modules.json
-    says of pooling is under `POOLING`.
+    That part is also under `text_config`, wherever the file has it.
 
     Raises:
-        CheckpointError: a file that modules.json names is missing.
-        FormatError: a file is damaged.
-        UnsupportedModelError: GGUF has no number for the pooling.
+        FormatError: the file is damaged.
     """
     path = folder / "config.json"
     config = read_json(path)
@@ -145,9 +142,6 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     merged = {**config, **inner}
     if inner:
         merged["text_config"] = inner
-    merged.pop(POOLING, None)  # no key of config.json
-    if (pooling := read_pooling(folder)) is not None:
-        merged[POOLING] = pooling
     if config.get(TIED) is True:  # in transformers 5 the model's own flag counts
         merged[TIED] = True
     return merged

@@ -7,19 +7,16 @@ its Pooling module.
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from ..errors import CheckpointError, UnsupportedModelError
-from ..files.json_file import read_json
+from ..errors import CheckpointError, FormatError, UnsupportedModelError
+from ..files.inputs import read_regular
+from ..files.json_file import MAX_JSON_BYTES, parse_json, read_json
 from ..settings import shown
 
-__all__ = ["MODULES", "POOLING", "POOLING_CONFIG", "read_pooling"]
+__all__ = ["MODULES", "POOLING_CONFIG", "read_pooling"]
 
 MODULES, POOLING_CONFIG = "modules.json", "1_Pooling/config.json"
 """Where the files are, the second one by default."""
-
-POOLING = "sentence_transformers_pooling"
-"""The key under which a config gets what `read_pooling` finds."""
 
 FLAGS = {
     "pooling_mode_mean_tokens": "mean",
@@ -37,11 +34,12 @@ def read_pooling(folder: Path) -> str | None:
         FormatError: a file is damaged.
         UnsupportedModelError: GGUF has no number for the pooling.
     """
-    modules: Any = read_json(folder / MODULES)
-    if modules is None:
+    path = folder / MODULES
+    if not path.exists():
         return None
-    if isinstance(modules, dict):
-        modules = list(modules.values())
+    modules = parse_json(read_regular(path, MAX_JSON_BYTES), str(path))
+    if not isinstance(modules, list):
+        raise FormatError(f"{path} holds a {type(modules).__name__}, not a list")
     for module in modules:
         if isinstance(module, dict) and str(module.get("type")).endswith("Pooling"):
             return _of_module(folder, str(module.get("path")))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from ..forward.base import Config
 from ..forward.claims import Claims
 from ..forward.facts import Facts
 from ..forward.layout import Layout
 from ..forward.traits import Traits
+from ..gguf.keys import Field
 from .llama import Llama
+from .pooling import pooling_fields
 
 __all__ = ["Arcee"]
 
@@ -19,6 +22,7 @@ class Arcee(Llama):
 
     name = "arcee"
     hf_classes = ("ArceeForCausalLM",)
+    pools = True
     defaults: ClassVar[dict[str, Any]] = {
         "rms_norm_eps": 1e-5,
         "max_position_embeddings": 4096,
@@ -31,6 +35,10 @@ class Arcee(Llama):
         "mlp_bias": (False,),
     }
     layout: ClassVar[Layout] = Layout(gate="none", frequencies="optional")
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in llama.cpp's order."""
+        return super().hyperparameters(config, file_type) | pooling_fields(config)
 
     def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from ..checkpoint.pooling import POOLING
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.encoder import Encoder
 from ..forward.facts import Facts
-from ..gguf.keys import Field, ValueType, array, boolean, uint32
+from ..gguf.keys import Field, ValueType, array, boolean
 from ..settings import shown
 from .config import text_fields
 from .family import Family, Tensors
+from .pooling import pooling_fields
 
-__all__ = ["EncoderFamily", "pooling_fields"]
-
-NUMBERS = {"mean": 1, "cls": 2, "last": 3}
-"""The values of `pooling_type`."""
+__all__ = ["EncoderFamily", "labels_of"]
 
 
-def pooling_fields(config: Config) -> dict[str, Field]:
-    """How embeddings are pooled: of texts, and before a classifier's head.
-
-    Raises:
-        UnsupportedModelError: GGUF has no number for a classifier's pooling.
-    """
-    fields = {}
-    if (pooling := config.get(POOLING)) is not None:
-        fields["pooling_type"] = uint32(NUMBERS[pooling])
-    if (pooling := config.get("classifier_pooling")) is not None:
-        if pooling not in ("cls", "mean"):
-            raise UnsupportedModelError(
-                f"config.json has classifier_pooling: {shown(pooling)}; GGUF readers "
-                "support only 'cls' or 'mean'"
-            )
-        fields["classifier.pooling_type"] = uint32(NUMBERS[pooling])
-    return fields
-
-
-class EncoderFamily(Family):
+class EncoderFamily(Family, ABC):
     """A family of models that give an embedding of a text and predict no tokens."""
 
     predicts_text = False
+    pools = True
     outer: ClassVar[dict[str, str]] = {}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
@@ -71,6 +51,7 @@ class EncoderFamily(Family):
             "have no perplexity; `convert` and `quantize` work for them"
         )
 
+    @abstractmethod
     def load_encoder(self, facts: Facts, claims: Claims) -> Encoder:
         """Build the encoder from GGUF metadata and tensors.
 
@@ -78,7 +59,6 @@ class EncoderFamily(Family):
             FormatError: a key or a tensor is missing.
             UnsupportedModelError: quantkit cannot run this model.
         """
-        raise NotImplementedError
 
 
 def labels_of(config: Config) -> list[str] | None:

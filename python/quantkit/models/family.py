@@ -138,6 +138,7 @@ class Family:
             from the type of matrices.
         kept_f32: ends of the names of matrices that are written as F32.
         unread: starts of the names of tensors that do not change the logits.
+        pools: whether GGUF has the pooling that modules.json names.
         predicts_text: whether models predict the next token; others give embeddings.
         not_run: why the forward pass does not run these models; empty: it does.
     """
@@ -165,6 +166,7 @@ class Family:
     file_type: ClassVar[FileType | None] = None
     kept_f32: ClassVar[tuple[str, ...]] = KEPT_F32
     unread: ClassVar[tuple[str, ...]] = ()
+    pools: ClassVar[bool] = False
     predicts_text: ClassVar[bool] = True
     not_run: ClassVar[str] = ""
 

@@ -12,8 +12,9 @@ from ..forward.encoder import Encoder, load_encoder
 from ..forward.facts import Facts
 from ..forward.layout import Layout
 from ..gguf.keys import Field
-from .encoders import EncoderFamily, pooling_fields
+from .encoders import EncoderFamily
 from .gemma import LOGIT_CAP, Gemma3
+from .pooling import pooling_fields
 
 __all__ = ["EmbeddingGemma"]
 

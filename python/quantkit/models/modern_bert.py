@@ -26,8 +26,9 @@ from ..forward.windows import PATTERN, WINDOW
 from ..gguf.keys import Field, boolean, string, uint32
 from ..settings import SIZE, shown
 from .config import n_layers, require_setting, required
-from .encoders import EncoderFamily, labels_of, pooling_fields
+from .encoders import EncoderFamily, labels_of
 from .family import DECODER_LAYER, SILU, Named
+from .pooling import pooling_fields
 
 __all__ = ["EuroBert", "ModernBert"]
 

@@ -20,6 +20,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field
 from .config import head_size, n_layers, require_setting, required, text_fields
 from .family import Family
+from .pooling import pooling_fields
 from .windows import layer_windows, refuse_windows
 
 __all__ = ["Qwen", "Qwen2", "Qwen3"]
@@ -95,6 +96,7 @@ class Qwen2(Family):
 
     name = "qwen2"
     hf_classes: ClassVar[tuple[str, ...]] = ("Qwen2ForCausalLM",)
+    pools = True
     defaults: ClassVar[Mapping[str, Any]] = {
         "rms_norm_eps": 1e-6,
         "max_position_embeddings": 32768,
@@ -122,7 +124,7 @@ class Qwen2(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        return text_fields(config, file_type)
+        return text_fields(config, file_type) | pooling_fields(config)
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

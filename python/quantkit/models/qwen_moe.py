@@ -51,6 +51,7 @@ class Qwen2Moe(Qwen2):
 
     name = "qwen2moe"
     hf_classes: ClassVar[tuple[str, ...]] = ("Qwen2MoeForCausalLM",)
+    pools = False
     defaults: ClassVar = {
         **Qwen2.defaults,
         "num_key_value_heads": 16,

@@ -15,6 +15,7 @@ from ..checkpoint.folder import Checkpoint
 from ..checkpoint.lazy import LazyTensor
 from ..checkpoint.model_card import general_fields
 from ..checkpoint.model_name import model_size_label
+from ..checkpoint.pooling import read_pooling
 from ..errors import (
     CheckpointError,
     FormatError,
@@ -27,6 +28,7 @@ from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from ..gguf.source import SourceOpener, SourceTensor
 from ..models import check_model, settled
 from ..models.family import KEPT_F32, Named
+from ..models.pooling import POOLING
 from ..progress import Notify
 from ..quantizing.slabs import Slab
 from ..settings import shown
@@ -95,6 +97,8 @@ class CheckpointSource:
         self.paths, self.files = checkpoint.paths, checkpoint.files
         axes = (n for tensor in checkpoint.tensors.values() for n in tensor.shape)
         self._family, config = settled(checkpoint.config, max(axes, default=0))
+        if self._family.pools:
+            config = {**config, POOLING: read_pooling(checkpoint.folder)}
         self._config = self._family.extended(config, checkpoint.tensors)
         self._family.check_settings(self._config)
         self._vocabulary = partial(
