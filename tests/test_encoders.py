@@ -16,12 +16,15 @@ from quantkit.models import load_encoder, load_model
 from quantkit.output.writing import write_model
 from quantkit.sources.checking import shapes_of
 from quantkit.sources.checkpoint import CheckpointSource
+from quantkit.vocab import tokenizer_fields
 
+from .conftest import FIXTURES
 from .families.cases import CASES
 from .families.stored import checkpoint, known_logits
 
 BY_NAME = {case.name: case for case in CASES}
 TEXT = "a text " * 400
+KEY = "tokenizer.ggml.token_type_count"
 
 
 def loaded(
@@ -29,7 +32,10 @@ def loaded(
 ) -> Encoder:
     source = CheckpointSource(checkpoint(BY_NAME[name], folder), "f32")
     arch = source.model_fields["general.architecture"].value
-    changed = {f"{arch}.{key}": field for key, field in (changes or {}).items()}
+    changed = {
+        key if key.startswith("tokenizer.") else f"{arch}.{key}": field
+        for key, field in (changes or {}).items()
+    }
     metadata = {**source.model_fields, **changed}
     return load_encoder(metadata, arch, load_weights(source), shapes_of(source))
 
@@ -65,6 +71,8 @@ def test_embeddings_are_pooled(tmp_path: Path, pooling: int, expected: object) -
         ({"pooling_type": uint32(0)}, UnsupportedModelError, "gives no embedding"),
         ({"pooling_type": uint32(4)}, UnsupportedModelError, "gives no embedding"),
         ({"pooling_type": uint32(9)}, FormatError, "pooling_type"),
+        ({"tokenizer.ggml.token_type_count": uint32(2)}, FormatError, "token_types"),
+        ({"tokenizer.ggml.token_type_count": uint32(0)}, FormatError, "type_count"),
         ({"attention.causal": boolean(True)}, UnsupportedModelError, "is not false"),
     ],
 )
@@ -90,3 +98,24 @@ def test_quantized_encoders_are_refused_by_perplexity(tmp_path: Path) -> None:
     write_model(source, types, out, metadata=source.model_fields)
     with pytest.raises(UnsupportedModelError, match=r"q\.gguf gives embeddings"):
         qk.perplexity(out, TEXT)
+
+
+@pytest.mark.parametrize(
+    ("hf_class", "place"), [("BertModel", 0), ("RobertaModel", -1), ("T5Model", None)]
+)
+def test_the_number_of_token_types_is_written(hf_class: str, place: int | None) -> None:
+    """Where llama.cpp's converter does, for the classes whose readers need it."""
+    config = {"architectures": [hf_class], "type_vocab_size": 3}
+    fields = tokenizer_fields(FIXTURES / "vocabularies" / "words", config, "bert")
+    if place is None:
+        assert KEY not in fields
+    else:
+        assert list(fields)[place] == KEY
+        assert fields[KEY] == uint32(3)
+
+
+def test_a_wrong_number_of_token_types() -> None:
+    """It is named."""
+    config = {"architectures": ["BertModel"], "type_vocab_size": "two"}
+    with pytest.raises(FormatError, match="type_vocab_size is 'two'"):
+        tokenizer_fields(FIXTURES / "vocabularies" / "words", config, "bert")

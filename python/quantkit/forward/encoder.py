@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UnsupportedModelError
-from ..settings import integer
+from ..settings import SIZE, checked, integer
 from .attention import load_attention
 from .base import F32
 from .claims import Claims
@@ -18,6 +18,7 @@ from .facts import Facts
 from .feed_forward import load_feed_forward
 from .layer import InTwoSteps, Mixer, Part
 from .layers import Norm
+from .sizes import Size
 from .stack import Stack
 from .traits import Traits
 
@@ -25,6 +26,7 @@ __all__ = ["POOLINGS", "Encoder", "PostNorm", "load_encoder", "post_normed"]
 
 POOLINGS = ("none", "mean", "cls", "last", "rank")
 """How an embedding is made of the hidden states, by `pooling_type`."""
+N_TYPES = "tokenizer.ggml.token_type_count"
 CAUSAL, POOLING, TYPES = "attention.causal", "pooling_type", "token_types.weight"
 
 
@@ -143,9 +145,16 @@ def load_encoder(
 
 
 def _first_type(facts: Facts, claims: Claims) -> F32 | None:
-    """The embedding of the first token type: f32 [width]; None: there are no types."""
+    """The embedding of the first token type: f32 [width]; None: there are no types.
+
+    Raises:
+        FormatError: there are more or fewer types than the metadata says.
+    """
     shape = claims.shapes.get(TYPES)
     if shape is None:
         return None
-    rows = claims.table(TYPES, shape[0], facts.width).rows(np.zeros(1, int))
+    n_types = Size(shape[0], TYPES)
+    if (stated := facts.metadata.get(N_TYPES)) is not None:
+        n_types = Size(checked(stated.value, SIZE, N_TYPES), N_TYPES)
+    rows = claims.table(TYPES, n_types, facts.width).rows(np.zeros(1, int))
     return rows.reshape(-1)

@@ -46,6 +46,9 @@ class FamilyRules:
         pieces: rules for tokenizer.model.
         ranks: rules for a tiktoken rank file.
         add_bos: whether texts start with BOS, unless a file says otherwise.
+        flags: further fields before the vocabulary.
+        types_after: the field after which the number of token types is written; empty:
+            before all others; "last": after them; None: not at all.
         space: which file decides whether a space is prepended.
         lookup: special role -> token text, for roles that no file names.
         stand_ins: the same, but only if no file names any role.
@@ -64,6 +67,8 @@ class FamilyRules:
     pieces: PieceRules = field(default_factory=PieceRules)
     ranks: TiktokenRules | None = None
     add_bos: bool | None = None
+    flags: Mapping[str, bool] = field(default_factory=dict)
+    types_after: str | None = None
     space: SpacePrefix | None = None
     lookup: Mapping[str, str] = field(default_factory=dict)
     stand_ins: Mapping[str, str] = field(default_factory=dict)
@@ -188,6 +193,41 @@ _RULES: dict[str, FamilyRules] = {
         ),
         _GEMMA4,
     ),
+    **dict.fromkeys(
+        (
+            "BertModel",
+            "BertForMaskedLM",
+            "BertForSequenceClassification",
+            "CamembertModel",
+            "DistilBertModel",
+            "DistilBertForMaskedLM",
+            "DistilBertForSequenceClassification",
+            "JinaBertForMaskedLM",
+            "JinaBertModel",
+            "NeoBERT",
+            "NeoBERTForSequenceClassification",
+            "NeoBERTLMHead",
+            "NomicBertModel",
+        ),
+        FamilyRules(types_after=""),
+    ),
+    **dict.fromkeys(
+        ("RobertaModel", "RobertaForSequenceClassification"),
+        FamilyRules(types_after="last"),
+    ),
+    **dict.fromkeys(
+        ("XLMRobertaModel", "XLMRobertaForSequenceClassification"),
+        FamilyRules(types_after="add_space_prefix"),
+    ),
+    **dict.fromkeys(
+        (
+            "ModernBertModel",
+            "ModernBertForMaskedLM",
+            "ModernBertForSequenceClassification",
+        ),
+        FamilyRules(add_bos=True, flags={"add_eos_token": True, "add_sep_token": True}),
+    ),
+    "EuroBertModel": FamilyRules(add_bos=False),
     "Phi3ForCausalLM": _PHI3,
     # The MPT models with a tokenizer.model are SEA-LION's.
     "MPTForCausalLM": FamilyRules(
@@ -222,6 +262,12 @@ def rules_of(
     if not names:
         return _LLAMA if arch == "llama" else FamilyRules()
     rules = _RULES.get(names[0], FamilyRules())
-    if rules is _PHI3 and settings.get("tokenizer_class") == "GPT2Tokenizer":
+    if rules is _PHI3 and _is_of(settings, "GPT2Tokenizer"):
         return FamilyRules()  # Phi-4 uses Phi-3's class but GPT-2's tokenizer
+    if names[0].startswith("JinaBert") and _is_of(settings, "RobertaTokenizer"):
+        return replace(rules, types_after="last")
     return rules
+
+
+def _is_of(settings: Mapping[str, Any], tokenizer_class: str) -> bool:
+    return bool(settings.get("tokenizer_class") == tokenizer_class)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ..errors import CheckpointError, UnsupportedModelError
 from ..gguf.keys import Field, boolean, uint32
 from ..progress import Notify
+from ..settings import SIZE, checked
 from .byte_level import byte_level_fields
 from .families import FamilyRules, Source, SpacePrefix, rules_of
 from .files import TokenizerFiles
@@ -70,6 +71,7 @@ def tokenizer_fields(
     fields: dict[str, Field] = {}
     if rules.add_bos is not None:
         fields[_KEY + "add_bos_token"] = boolean(rules.add_bos)
+    fields |= _written(rules.flags)
     if rules.space is SpacePrefix.SETTINGS_FIRST:
         fields |= _space_of_settings(files)
     fields |= job.vocabulary()
@@ -89,7 +91,25 @@ def tokenizer_fields(
         fields |= _chat_ends(files, rules.chat_ends)
     if rules.is_hunyuan:
         fields |= _hunyuan_fields(files, len(fields[_KEY + "tokens"].value))
-    return fields
+    return _with_types(fields, rules.types_after, config)
+
+
+def _with_types(
+    fields: dict[str, Field], after: str | None, config: Mapping[str, Any]
+) -> dict[str, Field]:
+    """The fields with the number of token types; see `FamilyRules.types_after`."""
+    if after is None:
+        return fields
+    n_types = checked(config.get("type_vocab_size", 1), SIZE, "type_vocab_size")
+    own = {_KEY + "token_type_count": uint32(n_types)}
+    if not after:
+        return own | fields
+    if _KEY + after not in fields:
+        return fields | own
+    names = list(fields)
+    stop = names.index(_KEY + after) + 1
+    first = {name: fields[name] for name in names[:stop]}
+    return first | own | fields
 
 
 def _refuse_equal_texts(folder: Path, texts: Sequence[str]) -> None:
