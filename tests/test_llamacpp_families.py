@@ -41,6 +41,7 @@ WITH_GELU = (
     "gptneox",
     "mpt",
     "phi2",
+    "spark2_5",
     "starcoder",
     "starcoder2",
 )

@@ -178,6 +178,65 @@ def with_gains(arrays: Arrays) -> Arrays:
     return {k: a + 1 if k.endswith(ends) else a for k, a in arrays.items()}
 
 
+SPARK_LAYERS = ["sliding_attention", "full_attention", "sliding_attention"]
+SPARK = {
+    **SIZES,
+    "head_dim": 24,
+    "hidden_act": "gelu",
+    "layer_types": SPARK_LAYERS,
+    "mlp_layer_types": ["dense"] * 3,
+    "rope_parameters": {
+        "full_attention": {
+            "partial_rotary_factor": 0.5,
+            "rope_theta": 1000000.0,
+            "rope_type": "default",
+        },
+        "sliding_attention": {
+            "partial_rotary_factor": 1.0,
+            "rope_theta": 10000.0,
+            "rope_type": "default",
+        },
+    },
+    "sliding_window": 8,
+}
+
+
+def spark_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Spark X2.5 from a dense Laguna."""
+    kept = {key: config[key] for key in (*SPARK, "rms_norm_eps")}
+    del kept["mlp_layer_types"]
+    return {
+        **kept,
+        "architectures": ["Spark2_5ForCausalLM"],
+        "model_type": "spark2_5",
+        "gate_attn_act_mode": "sigmoid",
+        "headwise_attn_output_gate": True,
+        "tie_word_embeddings": False,
+        "use_cache": True,
+    }
+
+
+def spark(arrays: Arrays) -> Arrays:
+    """The tensors of Spark, from those of its twin."""
+    norms = (".q_norm.weight", ".k_norm.weight")
+    kept = {k: a for k, a in arrays.items() if not k.endswith(norms)}
+    return joined(kept, ("q_proj", "k_proj", "v_proj"), "q_k_v_proj")
+
+
+def with_sigmoid_gates(model: Any) -> None:
+    """Take the norms of heads from a Laguna, and make its gates sigmoids."""
+    import torch
+
+    def gate(_: Any, __: Any, x: Any) -> Any:
+        """What softplus, which comes next, makes a sigmoid."""
+        return torch.log(torch.expm1(torch.sigmoid(x)))
+
+    for layer in model.model.layers:
+        attention = layer.self_attn
+        attention.q_norm = attention.k_norm = torch.nn.Identity()
+        attention.g_proj.register_forward_hook(gate)
+
+
 OLDERS = (
     Case("openelm", "", OPENELM_CONFIG, shapes=openelm()),
     Case("minicpm3", "MiniCPM3ForCausalLM", MINICPM3_SIZES),
@@ -228,4 +287,12 @@ OLDERS = (
     Case("jais", "", JAIS_13B, shapes=jais(head=True), prepare=with_slopes),
     Case("jais-family", "", JAIS_FAMILY, shapes=jais(head=True)),
     Case("talkie", "", TALKIE_CONFIG, shapes=talkie(), prepare=with_gains),
+    Case(
+        "spark2.5",
+        "LagunaForCausalLM",
+        SPARK,
+        config_of=spark_config,
+        rename=spark,
+        adapt=with_sigmoid_gates,
+    ),
 )

@@ -46,6 +46,7 @@ READ_IN = {
     ),
     "mistral3": ("attention.temperature_scale",),
     "mistral4": ("attention.temperature_scale",),
+    "spark2_5": ("rope.dimension_count_swa",),
 }
 """Architecture -> keys of `NEUTRAL` that its family reads."""
 

@@ -96,6 +96,7 @@ from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
 from .refact import Refact
 from .seed_oss import SeedOss
 from .smollm3 import SmolLM3
+from .spark2_5 import Spark25
 from .stablelm import StableLm
 from .starcoder import StarCoder
 from .starcoder2 import Starcoder2
@@ -226,6 +227,7 @@ FAMILIES: tuple[Family, ...] = (
     Refact(),
     Jais(),
     Talkie(),
+    Spark25(),
     DeepseekV2(),
     DeepseekV3(),
     Glm4MoeLite(),

@@ -280,6 +280,9 @@ KINDS = _together(
     _each(FINITE, "mup_output_alpha mup_width_scale"),
     _each(FLAG, "mup_scale_qk_dot_by_d scale_qk_dot_by_d"),
     _each(OBJECT, "alibi_scaling"),
+    # Spark X2.5
+    _each(TEXT, "gate_attn_act_mode"),
+    _each(FLAG, "headwise_attn_output_gate"),
     # Step 3.5
     _each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
     _each(POSITIVE, "moe_router_scaling_factor"),
