@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from quantkit.forward.attention import alibi_slopes
 
 from .case import SIZES, Case
@@ -72,16 +70,6 @@ def plm_config(config: dict[str, Any]) -> dict[str, Any]:
 def without_gates(arrays: Arrays) -> Arrays:
     """The tensors of PLM, from those of its twin."""
     return {k: a for k, a in arrays.items() if ".gate_proj." not in k}
-
-
-def coarse(arrays: Arrays) -> Arrays:
-    """Weights whose magnitudes have an exact sum, whatever its order."""
-    return {
-        name: np.round(array * 64) / np.float32(64)
-        if name.endswith("_proj.weight")
-        else array
-        for name, array in arrays.items()
-    }
 
 
 def with_ternary_weights(model: Any) -> None:
@@ -267,7 +255,6 @@ OLDERS = (
         "BitNetForCausalLM",
         {**SIZES, "hidden_act": "silu", "tie_word_embeddings": True},
         config_of=bitnet_config,
-        prepare=coarse,
         rename=bitnet_names,
         adapt=with_ternary_weights,
     ),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..arrays.rows import dequantize_rows
 from ..errors import UnsupportedModelError
 from ..types import QuantType
+from .cascade import cascade_sum
 from .lazy import Bytes, Index, LazyTensor, LowRank
 from .lazy_functions import DTYPES, kept_type
 
@@ -28,9 +29,10 @@ SLAB = 1 << 20
 def ternary(tensor: LazyTensor) -> LazyTensor:
     """The weights as -1, 0 or 1 times the mean of their magnitudes.
 
-    The mean is computed in f64.  llama.cpp's converter computes it in f32; its last
-    bits depend on the processor and on the number of threads.  The result of BF16 is
-    F32, else the type is kept.  Source of the rule: arXiv:2402.17764.
+    The mean is summed in f32 as in llama.cpp's converter, which runs torch: from 32768
+    weights on, its last bits depend there on the number of threads; here they are those
+    of one thread.  The result of BF16 is F32, else the type is kept.  Source of the
+    rule: arXiv:2402.17764.
 
     Raises:
         UnsupportedModelError: the tensor is a product of two matrices (LoRA), which
@@ -82,9 +84,10 @@ class _Ternary:
 def _mean_magnitude(tensor: _Ternary) -> np.float32:
     n_rows, n_cols = math.prod(tensor.shape[:-1]), tensor.shape[-1]
     step = max(1, SLAB // max(1, n_cols))
-    total = 0.0
-    for start in range(0, n_rows, step):
-        values = tensor._values(tensor.of.rows(start, min(start + step, n_rows)))
-        total += float(np.abs(values).sum(dtype=np.float64))
-    mean: np.float32 = np.float32(total / max(1, n_rows * n_cols))
+    slabs = (
+        np.abs(tensor._values(tensor.of.rows(start, min(start + step, n_rows))))
+        for start in range(0, n_rows, step)
+    )
+    n = n_rows * n_cols
+    mean: np.float32 = cascade_sum(slabs, n) / np.float32(max(n, 1))
     return mean

@@ -107,7 +107,7 @@ class LlamaBitNet(BitNet):
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
         if config.get("model_type") == "bitnet":
-            return super().complete({**BitNet.defaults, **config})
+            return BitNet().complete(config)
         whole = super().complete(config)
         whole["head_dim"] = head_size(whole)
         return whole

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from ..errors import UnsupportedModelError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
@@ -83,11 +84,14 @@ class MiniCPM3(Family):
         """Refuse settings that GGUF cannot represent for this architecture.
 
         Raises:
-            CheckpointError: queries have no latent vector.
             UnsupportedModelError: the config has such a setting.
         """
         super().check_settings(config)
-        required(config, "q_lora_rank")
+        if config.get("q_lora_rank") is None:
+            raise UnsupportedModelError(
+                "config.json has q_lora_rank: null; for this architecture GGUF readers "
+                "support only queries that come from a latent vector"
+            )
         n_heads = required(config, "num_attention_heads")
         require_setting(config, "num_key_value_heads", n_heads)
         require_setting(
