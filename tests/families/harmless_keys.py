@@ -123,6 +123,7 @@ HARMLESS_OF = {
         (
             "BertForSequenceClassification",
             "BertModel",
+            "JinaBertModel",
             "RobertaModel",
             "XLMRobertaModel",
         ),

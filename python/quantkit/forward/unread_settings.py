@@ -30,12 +30,16 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
     "attention.key_length_swa": lambda facts: facts.key_size,
     "attention.value_length_swa": lambda facts: facts.value_size,
     "attention.temperature_scale": lambda facts: 0,
+    "decision.block_count": lambda facts: 0,
     "rope.dimension_count_swa": lambda facts: rotated_size(facts, facts.key_size),
     "rope.scaling.alpha": lambda facts: 0,
 }
 """Key -> the value that changes nothing, by the other metadata."""
 
-ENCODERS = ("bert", "eurobert", "gemma-embedding", "modern-bert", "nomic-bert")
+ENCODERS = (
+    *("bert", "eurobert", "gemma-embedding", "jina-bert-v2", "modern-bert", "neo-bert"),
+    "nomic-bert",
+)
 READ_IN = {
     **dict.fromkeys(ENCODERS, ("attention.causal",)),
     "deepseek2": ("attention.temperature_scale",),
@@ -95,6 +99,7 @@ UNROTATED_LATENT = {
     "attention.value_length": "the size of the latent vector has its own key",
 }
 HARMLESS_IN = {
+    "bert": NO_ROTATION,
     "bloom": NO_ROTATION,
     "cohere2": ONE_BASE,
     "cohere2moe": ONE_BASE,
@@ -129,6 +134,7 @@ HARMLESS_IN = {
     "minimax-m2": NO_DENSE_PART,
     "mistral4": LATENT_VALUES,
     "jamba": NO_ROTATION,
+    "jina-bert-v2": NO_ROTATION,
     "mamba": NO_ATTENTION,
     "mamba2": NO_ATTENTION,
     "mpt": NO_ROTATION,

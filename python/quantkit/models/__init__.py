@@ -57,6 +57,7 @@ from .hy_v3 import HunYuan3
 from .internlm2 import InternLM2
 from .internlm3 import InternLM3
 from .jamba import Jamba
+from .jina_bert import JinaBert2
 from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
 from .lfm2 import Lfm2, Lfm2Moe
@@ -78,6 +79,7 @@ from .muse_glimmer import MuseGlimmer
 from .nemotron import Nemotron
 from .nemotron_h import NemotronH, NemotronHMoe
 from .nemotron_puzzle import NemotronHPuzzle
+from .neo_bert import NeoBert
 from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
 from .orion import Orion
@@ -179,6 +181,8 @@ FAMILIES: tuple[Family, ...] = (
     Roberta(),
     XlmRoberta(),
     NomicBert(),
+    JinaBert2(),
+    NeoBert(),
     ModernBert(),
     EuroBert(),
     EmbeddingGemma(),
