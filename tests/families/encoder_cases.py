@@ -232,7 +232,7 @@ ENCODERS = (
         "neo-bert",
         "EuroBertModel",
         {**TWIN_OF_NEO, "rms_norm_eps": 1e-4},
-        config_of=of_neo("NeoBERTLMHead"),
+        config_of=of_neo("NeoBERT"),
         rename=with_decoder,
         is_raw=True,
     ),
