@@ -58,8 +58,11 @@ class ComparisonRun:
         save: a file that keeps scores for a later run; None: do not save.
 
     Attributes:
+        unit: what a step is.
         known: as given, with new scores added.
     """
+
+    unit = "chunks"
 
     def __init__(
         self,
@@ -88,6 +91,10 @@ class ComparisonRun:
     def so_far(self) -> Comparison | None:
         """The results so far; None until the base has a chunk of every text."""
         return self.known.comparison()
+
+    def glance(self) -> Comparison | None:
+        """The same, for a table that is updated often."""
+        return self.so_far()
 
     def run(
         self, progress: Progress | None = None, notify: Notify | None = None

@@ -124,6 +124,10 @@ HARMLESS_IN = {
     },
     "glm-dsa": LATENT_VALUES,
     "gpt-oss": NO_DENSE_PART,
+    "gemma-embedding": dict.fromkeys(
+        ("dense_2_feat_in", "dense_2_feat_out", "dense_3_feat_in", "dense_3_feat_out"),
+        "read with the tensors whose sizes they are",
+    ),
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
     "hunyuan-moe": {

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config, Model, Weights
 from ..forward.claims import Claims
-from ..forward.encoder import Encoder
+from ..forward.encoder import Embedder, Encoder, embedder_of
 from ..forward.facts import Facts
 from ..forward.outline import Outline
 from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_settings
@@ -103,6 +103,7 @@ __all__ = [
     "check_model",
     "family_for_config",
     "family_named",
+    "load_embedder",
     "load_encoder",
     "load_model",
     "settled",
@@ -373,6 +374,22 @@ def load_encoder(
         return family.load_encoder
 
     return _loaded(metadata, arch, weights, shapes, loader)
+
+
+def load_embedder(
+    metadata: Mapping[str, Field],
+    arch: str,
+    weights: Weights,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Embedder:
+    """Build an encoder, or a decoder whose metadata says how it makes embeddings.
+
+    Arguments and errors as for `load_model`.
+    """
+    if isinstance(family_named(arch), EncoderFamily):
+        return load_encoder(metadata, arch, weights, shapes)
+    model = load_model(metadata, arch, weights, shapes)
+    return embedder_of(model, Facts(arch, metadata))
 
 
 def _loaded(
