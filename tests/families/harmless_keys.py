@@ -141,6 +141,7 @@ HARMLESS_OF = {
         (
             "BertForSequenceClassification",
             "BertModel",
+            "JinaBertModel",
             "RobertaModel",
             "XLMRobertaModel",
         ),

@@ -17,6 +17,7 @@ from .lazy import Bytes, Index, LazyTensor, LowRank
 
 __all__ = [
     "DTYPES",
+    "as_floats",
     "decay_rates",
     "integers",
     "kept_type",
@@ -63,6 +64,12 @@ def plus(tensor: LazyTensor, value: float) -> LazyTensor:
     llama.cpp's converter does the same: it adds in F16 for F16, but in F32 for BF16.
     """
     return _Mapped(tensor, partial(np.add, np.float32(value)), kept_type(tensor))
+
+
+def as_floats(tensor: LazyTensor) -> LazyTensor:
+    """The weights as F32."""
+    is_f32 = tensor.type is QuantType.F32
+    return tensor if is_f32 else _Mapped(tensor, np.asarray, QuantType.F32)
 
 
 def decay_rates(logarithms: LazyTensor) -> LazyTensor:

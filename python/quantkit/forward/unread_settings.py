@@ -30,12 +30,16 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
     "attention.key_length_swa": lambda facts: facts.key_size,
     "attention.value_length_swa": lambda facts: facts.value_size,
     "attention.temperature_scale": lambda facts: 0,
+    "decision.block_count": lambda facts: 0,
     "rope.dimension_count_swa": lambda facts: rotated_size(facts, facts.key_size),
     "rope.scaling.alpha": lambda facts: 0,
 }
 """Key -> the value that changes nothing, by the other metadata."""
 
-ENCODERS = ("bert", "eurobert", "gemma-embedding", "modern-bert", "nomic-bert")
+ENCODERS = (
+    *("bert", "eurobert", "gemma-embedding", "jina-bert-v2", "modern-bert", "neo-bert"),
+    "nomic-bert",
+)
 READ_IN = {
     **dict.fromkeys(ENCODERS, ("attention.causal",)),
     "deepseek2": ("attention.temperature_scale",),
@@ -99,6 +103,7 @@ UNROTATED_LATENT = {
     "attention.value_length": "the size of the latent vector has its own key",
 }
 HARMLESS_IN = {
+    "bert": NO_ROTATION,
     "bloom": NO_ROTATION,
     "cohere2": ONE_BASE,
     "cohere2moe": ONE_BASE,
@@ -123,6 +128,10 @@ HARMLESS_IN = {
     },
     "glm-dsa": LATENT_VALUES,
     "gpt-oss": NO_DENSE_PART,
+    "gemma-embedding": dict.fromkeys(
+        ("dense_2_feat_in", "dense_2_feat_out", "dense_3_feat_in", "dense_3_feat_out"),
+        "read with the tensors whose sizes they are",
+    ),
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
     "hunyuan-moe": {
@@ -135,6 +144,7 @@ HARMLESS_IN = {
     "mistral4": LATENT_VALUES,
     "jais": NO_ROTATION,
     "jamba": NO_ROTATION,
+    "jina-bert-v2": NO_ROTATION,
     "mamba": NO_ATTENTION,
     "mamba2": NO_ATTENTION,
     "mpt": NO_ROTATION,

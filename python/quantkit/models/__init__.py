@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config, Model, Weights
 from ..forward.claims import Claims
-from ..forward.encoder import Encoder
+from ..forward.encoder import Embedder, Encoder, embedder_of
 from ..forward.facts import Facts
 from ..forward.outline import Outline
 from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_settings
@@ -60,6 +60,7 @@ from .internlm2 import InternLM2
 from .internlm3 import InternLM3
 from .jais import Jais
 from .jamba import Jamba
+from .jina_bert import JinaBert2
 from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
 from .lfm2 import Lfm2, Lfm2Moe
@@ -82,6 +83,7 @@ from .muse_glimmer import MuseGlimmer
 from .nemotron import Nemotron
 from .nemotron_h import NemotronH, NemotronHMoe
 from .nemotron_puzzle import NemotronHPuzzle
+from .neo_bert import NeoBert
 from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
 from .openelm import OpenELM
@@ -110,6 +112,7 @@ __all__ = [
     "check_model",
     "family_for_config",
     "family_named",
+    "load_embedder",
     "load_encoder",
     "load_model",
     "settled",
@@ -188,6 +191,8 @@ FAMILIES: tuple[Family, ...] = (
     Roberta(),
     XlmRoberta(),
     NomicBert(),
+    JinaBert2(),
+    NeoBert(),
     ModernBert(),
     EuroBert(),
     EmbeddingGemma(),
@@ -388,6 +393,22 @@ def load_encoder(
         return family.load_encoder
 
     return _loaded(metadata, arch, weights, shapes, loader)
+
+
+def load_embedder(
+    metadata: Mapping[str, Field],
+    arch: str,
+    weights: Weights,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Embedder:
+    """Build an encoder, or a decoder whose metadata says how it makes embeddings.
+
+    Arguments and errors as for `load_model`.
+    """
+    if isinstance(family_named(arch), EncoderFamily):
+        return load_encoder(metadata, arch, weights, shapes)
+    model = load_model(metadata, arch, weights, shapes)
+    return embedder_of(model, Facts(arch, metadata))
 
 
 def _loaded(
