@@ -15,6 +15,7 @@ from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .granite_cases import GRANITES
 from .kimi_cases import KIMIS
+from .later_cases import LATERS
 from .lesser_cases import LESSERS
 from .lfm2_cases import LFM2S
 from .llama4_cases import LLAMA4S
@@ -122,6 +123,7 @@ CASES: tuple[Case, ...] = (
     *LFM2S,
     *MAMBAS,
     *OLDERS,
+    *LATERS,
 )
 
 DECODERS = tuple(case for case in CASES if case.predicts_text)

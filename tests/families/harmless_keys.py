@@ -126,6 +126,13 @@ OF_GPT_BIGCODE = {
 """Those of classes made from GPTBigCode's."""
 HARMLESS_OF = {
     "CodeShellForCausalLM": OF_GPT_BIGCODE,
+    "DbrxForCausalLM": {
+        "attn_config.attn_pdrop": TRAINING,
+        "emb_pdrop": TRAINING,
+        "ffn_config.moe_jitter_eps": TRAINING,
+        "ffn_config.moe_loss_weight": TRAINING,
+        "num_key_value_heads": "attn_config.kv_n_heads counts",
+    },
     "GPTRefactForCausalLM": {
         **OF_GPT_BIGCODE,
         "attention_bias_in_fp32": RUNTIME,

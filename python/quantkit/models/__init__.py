@@ -17,6 +17,7 @@ from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_setti
 from ..gguf.keys import Field
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
+from .apertus import Apertus
 from .arcee import Arcee
 from .baichuan import Baichuan
 from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
@@ -28,6 +29,7 @@ from .cohere2 import Cohere2
 from .cohere2_moe import Cohere2Moe
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
+from .dbrx import Dbrx
 from .deepseek import DeepseekV2, DeepseekV3
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
@@ -223,6 +225,8 @@ FAMILIES: tuple[Family, ...] = (
     MiniMaxM3(),
     Step35(),
     StepVL(),
+    Apertus(),
+    Dbrx(),
     OpenELM(),
     MiniCPM3(),
     Plm(),

@@ -215,7 +215,7 @@ class Family:
         """The metadata of a config, in llama.cpp's order.
 
         The caller adds the architecture's prefix to all keys, except those that start
-        with "general." or "tokenizer.".
+        with "general.", "tokenizer." or "xielu.".
 
         Args:
             config: a complete config.
