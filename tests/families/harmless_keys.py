@@ -131,7 +131,6 @@ HARMLESS_OF = {
         "emb_pdrop": TRAINING,
         "ffn_config.moe_jitter_eps": TRAINING,
         "ffn_config.moe_loss_weight": TRAINING,
-        "num_key_value_heads": "attn_config.kv_n_heads counts",
     },
     "GPTRefactForCausalLM": {
         **OF_GPT_BIGCODE,
