@@ -51,6 +51,61 @@ def dbrx_config(config: dict[str, Any]) -> dict[str, Any]:
     return config | nested
 
 
+GROVE = {
+    "architectures": ["GroveMoeForCausalLM"],
+    "model_type": "grove_moe",
+    **{k: v for k, v in SIZES.items() if k != "intermediate_size"},
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "decoder_sparse_step": 1,
+    "head_dim": 24,
+    "hidden_act": "silu",
+    "initializer_range": 0.02,
+    "intermediate_size": 96,
+    "mlp_only_layers": [],
+    "moe_intermediate_size": 48,
+    "norm_topk_prob": True,
+    "num_experts": 6,
+    "num_experts_per_tok": 2,
+    "num_hidden_layers": 2,
+    "output_router_logits": False,
+    "rms_norm_eps": 1e-6,
+    "rope_scaling": None,
+    "rope_theta": 1000000.0,
+    "router_aux_loss_coef": 0.001,
+    "tie_word_embeddings": False,
+    "use_cache": True,
+}
+
+
+def grove() -> dict[str, tuple[int, ...]]:
+    """Six experts, and one for each two of them."""
+    experts = {f"experts.{i}": 48 for i in range(6)}
+    experts |= {f"chunk_experts.{i}": 24 for i in range(3)}
+    layer: dict[str, tuple[int, ...]] = {
+        "input_layernorm.weight": (64,),
+        "self_attn.q_proj.weight": (96, 64),
+        "self_attn.k_proj.weight": (48, 64),
+        "self_attn.v_proj.weight": (48, 64),
+        "self_attn.o_proj.weight": (64, 96),
+        "self_attn.q_norm.weight": (24,),
+        "self_attn.k_norm.weight": (24,),
+        "post_attention_layernorm.weight": (64,),
+        "mlp.gate.weight": (6, 64),
+        "mlp.expert_bias": (6,),
+    }
+    for name, size in experts.items():
+        layer[f"mlp.{name}.gate_proj.weight"] = (size, 64)
+        layer[f"mlp.{name}.up_proj.weight"] = (size, 64)
+        layer[f"mlp.{name}.down_proj.weight"] = (64, size)
+    return {
+        "lm_head.weight": (112, 64),
+        "model.embed_tokens.weight": (112, 64),
+        "model.norm.weight": (64,),
+        **{f"model.layers.{i}.{k}": v for i in range(2) for k, v in layer.items()},
+    }
+
+
 LATERS = (
     Case("apertus", "ApertusForCausalLM", SIZES, prepare=with_xielu),
     Case(
@@ -65,4 +120,5 @@ LATERS = (
         prepare=with_xielu,
     ),
     Case("dbrx", "DbrxForCausalLM", DBRX, config_of=dbrx_config),
+    Case("grovemoe", "", GROVE, shapes=grove()),
 )

@@ -110,6 +110,7 @@ HARMLESS_IN = {
     },
     "glm-dsa": LATENT_VALUES,
     "gpt-oss": NO_DENSE_PART,
+    "grovemoe": NO_DENSE_PART,
     "gemma-embedding": dict.fromkeys(
         ("dense_2_feat_in", "dense_2_feat_out", "dense_3_feat_in", "dense_3_feat_out"),
         "read with the tensors whose sizes they are",

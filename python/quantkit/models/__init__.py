@@ -55,6 +55,7 @@ from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
+from .grove import GroveMoe
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hy_v3 import HunYuan3
@@ -226,6 +227,7 @@ FAMILIES: tuple[Family, ...] = (
     Step35(),
     StepVL(),
     Apertus(),
+    GroveMoe(),
     Dbrx(),
     OpenELM(),
     MiniCPM3(),
