@@ -14,6 +14,7 @@ from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .granite_cases import GRANITES
+from .grok_cases import GROKS
 from .kimi_cases import KIMIS
 from .later_cases import LATERS
 from .lesser_cases import LESSERS
@@ -124,6 +125,7 @@ CASES: tuple[Case, ...] = (
     *MAMBAS,
     *OLDERS,
     *LATERS,
+    *GROKS,
 )
 
 DECODERS = tuple(case for case in CASES if case.predicts_text)

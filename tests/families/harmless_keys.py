@@ -132,6 +132,10 @@ HARMLESS_OF = {
         "ffn_config.moe_jitter_eps": TRAINING,
         "ffn_config.moe_loss_weight": TRAINING,
     },
+    "Grok1ForCausalLM": {
+        "global_attn_every_n": "without effect without a window",
+        "residual_moe": TENSORS,
+    },
     "GPTRefactForCausalLM": {
         **OF_GPT_BIGCODE,
         "attention_bias_in_fp32": RUNTIME,

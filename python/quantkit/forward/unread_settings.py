@@ -110,6 +110,9 @@ HARMLESS_IN = {
     },
     "glm-dsa": LATENT_VALUES,
     "gpt-oss": NO_DENSE_PART,
+    "grok": {
+        "router_logit_softcapping": "readers load it and cap no scores of experts"
+    },
     "grovemoe": NO_DENSE_PART,
     "gemma-embedding": dict.fromkeys(
         ("dense_2_feat_in", "dense_2_feat_out", "dense_3_feat_in", "dense_3_feat_out"),

@@ -55,6 +55,7 @@ from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
+from .grok import Grok
 from .grove import GroveMoe
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
@@ -228,6 +229,7 @@ FAMILIES: tuple[Family, ...] = (
     StepVL(),
     Apertus(),
     GroveMoe(),
+    Grok(),
     Dbrx(),
     OpenELM(),
     MiniCPM3(),

@@ -292,6 +292,13 @@ KINDS = _together(
     # Spark X2.5
     _each(TEXT, "gate_attn_act_mode"),
     _each(FLAG, "headwise_attn_output_gate"),
+    # Grok
+    _each(FINITE, "attn_output_multiplier embedding_multiplier_scale"),
+    _each(FINITE, "output_multiplier_scale extrapolation_factor"),
+    _each(POSITIVE, "router_logit_softcapping scaling_factor attn_factor"),
+    _each(POSITIVE, "beta_fast beta_slow"),
+    _each(COUNT, "attn_temperature_len"),
+    _each(TEXT, "rope_type"),
     # Step 3.5
     _each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
     _each(POSITIVE, "moe_router_scaling_factor"),
