@@ -124,6 +124,19 @@ OF_GPT_BIGCODE = {
     "scale_attention_softmax_in_fp32": RUNTIME,
 }
 """Those of classes made from GPTBigCode's."""
+OF_OCR = {
+    **dict.fromkeys(
+        ["candidate_resolutions", "global_view_pos", "tile_tag"], "how images are cut"
+    ),
+    **dict.fromkeys(
+        ["kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "v_head_dim"],
+        "of latent attention, which the model does not have",
+    ),
+    "lm_head": LABEL,
+    "rm_head": LABEL,
+}
+"""Those of DeepSeek OCR."""
+YOUTU = {"embedding_initializer_range": TRAINING, "qk_head_dim": DERIVED}
 HARMLESS_OF = {
     "CodeShellForCausalLM": OF_GPT_BIGCODE,
     "DbrxForCausalLM": {
@@ -193,6 +206,8 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "DeepseekOCRForCausalLM": OF_OCR,
+    "UnlimitedOCRForCausalLM": OF_OCR,
     "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
     "DeepseekV4ForCausalLM": {
         "expert_dtype": "the stored tensors have a type",
@@ -302,6 +317,12 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "KimiVLForConditionalGeneration": {
+        "num_nextn_predict_layers": "the layers after the last are not written",
+        "qk_head_dim": DERIVED,
+    },
+    "YoutuForCausalLM": YOUTU,
+    "YoutuVLForConditionalGeneration": YOUTU,
     "KimiLinearForCausalLM": {"use_grouped_topk": "there is one group"},
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",

@@ -30,7 +30,8 @@ from .cohere2_moe import Cohere2Moe
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .dbrx import Dbrx
-from .deepseek import DeepseekV2, DeepseekV3
+from .deepseek import DeepseekV2, DeepseekV3, KimiVL
+from .deepseek_ocr import DeepseekOcr
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
 from .encoders import EncoderFamily
@@ -109,6 +110,7 @@ from .starcoder2 import Starcoder2
 from .step import Step35, StepVL
 from .talkie import Talkie
 from .xverse import Xverse
+from .youtu import Youtu, YoutuVL
 
 __all__ = [
     "ENCODERS",
@@ -243,6 +245,10 @@ FAMILIES: tuple[Family, ...] = (
     Spark25(),
     DeepseekV2(),
     DeepseekV3(),
+    DeepseekOcr(),
+    Youtu(),
+    YoutuVL(),
+    KimiVL(),
     Glm4MoeLite(),
     GlmMoeDsa(),
     DeepseekV32(),
