@@ -1,4 +1,4 @@
-"""Layers that see the keys which an earlier layer's indexer chose (GLM-5.2).
+"""Layers that see the keys which an earlier layer's indexer chose (GLM-5.2, HY 4).
 
 The chosen positions are columns of the stream: after the hidden states, one column for
 each key that a query may have, -1 if it has fewer.
@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import F32, Activations
+from .hyper_connections import HyperLayer
 from .indexer import Mask
 from .latent_attention import LatentAttention
 from .layer import AroundParts, InTwoSteps
+from .layers import normed
+from .stack import Opening
 
-__all__ = ["ChoosingLayer", "Chosen", "ChosenOpening"]
+__all__ = ["ChoosingHyperLayer", "ChoosingLayer", "Chosen", "ChosenOpening"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Chosen:
     """Where the chosen keys are among the columns of the stream.
 
     Attributes:
-        start: the first column: the width of hidden states.
+        start: the first column: the width of hidden states, or of all residual streams.
         count: how many keys are chosen for a query, at most.
     """
 
@@ -52,15 +55,38 @@ class Chosen:
         chosen[query, keys[query, place]] = True
         return chosen
 
+    def attended(
+        self, attention: LatentAttention, x: F32, stream: F32
+    ) -> tuple[F32, Mask | None]:
+        """The output [n, width] of a layer's attention, and the keys it chose.
+
+        Args:
+            attention: without an indexer, it uses the stream's keys.
+            x: its normalized input [n, width].
+            stream: the stream before the layer.
+        """
+        shared = Activations(x)
+        latent = attention.latent_queries(shared)
+        if attention.indexer is not None:
+            chosen = attention.indexer(shared, latent)
+            return attention.attended(shared, latent, chosen), chosen
+        seen = self.of(stream) if attention.window is None else None
+        return attention.attended(shared, latent, seen), None
+
 
 @dataclass(frozen=True)
 class ChosenOpening:
     """Makes the stream of the first layer; see `decoder.Opening`.
 
     Before an indexer has chosen keys, each query sees its own.
+
+    Attributes:
+        chosen: where the chosen keys are.
+        before: makes the columns before them; None: they are the embedded tokens.
     """
 
     chosen: Chosen
+    before: Opening | None = None
 
     @property
     def columns(self) -> int:
@@ -70,7 +96,8 @@ class ChosenOpening:
     def __call__(self, x: F32, tokens: NDArray[np.integer[Any]]) -> F32:
         """Embedded tokens x [n, width] and their ids [n] -> [n, columns]."""
         stream = np.full((len(x), self.columns), -1, np.float32)
-        stream[:, : self.chosen.start] = x
+        first = x if self.before is None else self.before(x, tokens)
+        stream[:, : self.chosen.start] = first
         stream[:, self.chosen.start] = np.arange(len(x))
         return stream
 
@@ -94,15 +121,9 @@ class ChoosingLayer(AroundParts, InTwoSteps):
     def _mixed(self, stream: F32) -> F32:
         after: F32 = stream.copy()
         x = stream[:, : self.chosen.start]
-        shared = Activations(self.parts.before_mixing(x))
-        latent = self.attention.latent_queries(shared)
-        chosen = None
-        if self.attention.indexer is not None:
-            chosen = self.attention.indexer(shared, latent)
-            self.chosen.put(after, chosen)
-        elif self.attention.window is None:
-            chosen = self.chosen.of(stream)
-        y = self.attention.attended(shared, latent, chosen)
+        normal = self.parts.before_mixing(x)
+        y, keys = self.chosen.attended(self.attention, normal, stream)
+        self.chosen.put(after, keys)
         after[:, : self.chosen.start] = self.parts.after_mixing(x, y)
         return after
 
@@ -111,3 +132,38 @@ class ChoosingLayer(AroundParts, InTwoSteps):
         x = stream[:, : self.chosen.start]
         after[:, : self.chosen.start] = self.parts.fed_forward(x)
         return after
+
+
+@dataclass(frozen=True)
+class ChoosingHyperLayer(InTwoSteps):
+    """The same with several residual streams.
+
+    Attributes:
+        parts: the layer's parts, and the connections around them.
+        attention: its attention; without an indexer, it uses the stream's keys.
+        chosen: where they are.
+    """
+
+    parts: HyperLayer
+    attention: LatentAttention
+    chosen: Chosen
+
+    def alone(self) -> ChoosingHyperLayer:
+        """The layer for rows that are sequences of one token each."""
+        return replace(self, attention=self.attention.alone())
+
+    def _mixed(self, stream: F32) -> F32:
+        keys = None
+
+        def part(x: F32, rest: F32) -> F32:
+            nonlocal keys
+            x = normed(x, self.parts.mixer_norm)
+            y, keys = self.chosen.attended(self.attention, x, stream)
+            return y
+
+        after = self.parts.around_mixer.around(stream, part)
+        self.chosen.put(after, keys)
+        return after
+
+    def _fed_forward(self, stream: F32) -> F32:
+        return self.parts.fed_forward(stream)

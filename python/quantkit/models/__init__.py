@@ -61,6 +61,7 @@ from .grove import GroveMoe
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hy_v3 import HunYuan3
+from .hy_v4 import HYV4
 from .internlm2 import InternLM2
 from .internlm3 import InternLM3
 from .jais import Jais
@@ -205,6 +206,7 @@ FAMILIES: tuple[Family, ...] = (
     Starcoder2(),
     GptOss(),
     HunYuan3(),
+    HYV4(),
     InternLM3(),
     Xverse(),
     Orion(),
