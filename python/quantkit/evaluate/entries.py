@@ -54,12 +54,14 @@ class Wanted:
         recipe: the recipe.
         overrides: the changes in a recipe file.
         required: the user named the recipe, so it is an error if a model cannot use it.
+        file: the recipe file; None: the recipe has a name.
     """
 
     name: str
     recipe: Recipe
     overrides: Overrides
     required: bool = True
+    file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def wanted_types(types: Sequence[StrPath | RecipeLike]) -> list[Wanted]:
             ]
         elif name.lower().endswith(".toml"):
             recipe, overrides = chosen_recipe(None, Overrides(), name)
-            wanted.append(Wanted(Path(name).stem, recipe, overrides))
+            wanted.append(Wanted(Path(name).stem, recipe, overrides, file=name))
         else:
             recipe = Recipe.parse(name)
             wanted.append(Wanted(recipe.name, recipe, Overrides()))

@@ -18,6 +18,7 @@ from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
 from .indexer import HEADS, KEY_SIZE, TOP, Mask, best_keys
+from .kept import Kept
 from .layers import Linear, Norm
 from .rotary import Rotary
 from .traits import Traits
@@ -47,6 +48,11 @@ class BlockIndexer:
     rotary: Rotary
     block: int | None
     count: int
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """The key of each position, and beside it that of its block."""
+        return (Kept(2 * self.k.n_outputs, is_index=True),)
 
     def __call__(self, x: Activations) -> Mask | None:
         """Which keys each query sees: [n, n]; None: all up to its own.

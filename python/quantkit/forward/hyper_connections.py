@@ -19,6 +19,7 @@ from . import ops
 from .base import F32
 from .claims import Claims
 from .facts import Facts
+from .kept import Kept, State
 from .layer import InTwoSteps, Mixer, Sequential
 from .layers import Linear, Norm, normed
 from .sizes import Size
@@ -217,6 +218,11 @@ class HyperLayer(InTwoSteps):
     around_mixer: HyperConnection
     around_feed_forward: HyperConnection
     by_token: bool = False
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.mixer.kept
 
     def alone(self) -> HyperLayer:
         """The layer for rows that are sequences of one token each."""

@@ -18,6 +18,7 @@ from . import ops
 from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
+from .kept import Kept
 from .layers import Linear, Norm
 from .rotary import Rotary
 from .sizes import Size
@@ -81,6 +82,11 @@ class Indexer:
     rotary: Rotary
     count: int
     interleaved: bool = False
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """See `layer.Mixer.kept`."""
+        return (Kept(self.k.n_outputs, is_index=True),)
 
     def __call__(self, x: Activations, latent: Activations) -> Mask | None:
         """Which keys each query sees: [n, n]; None: all up to its own.

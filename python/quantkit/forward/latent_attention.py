@@ -19,6 +19,7 @@ from .base import F32, Activations, Matrix
 from .claims import Claims
 from .facts import Facts
 from .indexer import Indexer, Mask, load_indexer
+from .kept import Kept, State
 from .layers import Linear, Norm
 from .output_gate import OutputGate
 from .rotary import Rotary, rotated_size, scaling_factor
@@ -191,6 +192,15 @@ class LatentAttention:
             mask=None if self.window else chosen,
         )
         return self.output(mixed if self.gate is None else self.gate(mixed, x))
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Mixer.kept`."""
+        own = Kept(self.latent.n_outputs, self.window)
+        if isinstance(self.up, Together):
+            n_turned = 2 * len(self.rotary.frequencies)
+            own = Kept(self.up.both.shape[0] + self.n_heads * n_turned, self.window)
+        return (own,) if self.indexer is None else (own, *self.indexer.kept)
 
     def alone(self) -> LatentAttention:
         """The same, with each position seeing only itself."""

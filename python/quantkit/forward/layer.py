@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from .base import F32
+from .kept import Kept, State
 from .layers import Norm, normed
 
 __all__ = [
@@ -43,6 +44,10 @@ class Mixer(Protocol):
     def alone(self) -> Mixer:
         """The same, with each position seeing only itself."""
 
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """What it keeps of a sequence for the next token."""
+
 
 class Layer(Protocol):
     """A layer, and what calibration needs to know of it."""
@@ -67,6 +72,10 @@ class Layer(Protocol):
 
     def alone(self) -> Layer:
         """The layer for rows that are sequences of one token each."""
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """What it keeps of a sequence for the next token."""
 
 
 class InSteps(ABC):
@@ -133,6 +142,11 @@ class Sequential(InSteps):
     feed_forward_out_norm: Norm | None
     parallel: bool = False
     residual_scale: float = 1.0
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return () if self.mixer is None else self.mixer.kept
 
     @property
     def steps(self) -> tuple[Part, ...]:

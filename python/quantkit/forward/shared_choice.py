@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .base import F32, Activations
 from .indexer import Mask
+from .kept import Kept, State
 from .latent_attention import LatentAttention
 from .layer import AroundParts, InTwoSteps
 
@@ -86,6 +87,11 @@ class ChoosingLayer(AroundParts, InTwoSteps):
 
     attention: LatentAttention
     chosen: Chosen
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.attention.kept
 
     def alone(self) -> ChoosingLayer:
         """The layer for rows that are sequences of one token each."""

@@ -12,6 +12,7 @@ from ..forward.base import Config, Model, Weights
 from ..forward.claims import Claims
 from ..forward.encoder import Encoder
 from ..forward.facts import Facts
+from ..forward.kept import Kept, State
 from ..forward.outline import Outline
 from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_settings
 from ..gguf.keys import Field
@@ -101,6 +102,7 @@ __all__ = [
     "check_model",
     "family_for_config",
     "family_named",
+    "kept_by_model",
     "load_encoder",
     "load_model",
     "settled",
@@ -389,6 +391,17 @@ def _loaded(
     claims.refuse_unlike_layers()
     claims.refuse_left_over(arch, family.unread, further)
     return made
+
+
+def kept_by_model(
+    metadata: Mapping[str, Field], arch: str, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[Kept | State, ...]:
+    """What a model keeps of a sequence for the next token, by its shapes alone.
+
+    Raises:
+        FormatError, UnsupportedModelError: as for `load_model`.
+    """
+    return load_model(metadata, arch, Outline(shapes), shapes).kept
 
 
 def check_model(
