@@ -20,6 +20,7 @@ from ..evaluate.saved import scores_beside
 from ..files.json_file import json_text, without_nan
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
 from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..output.splits import parse_size
 from ..tokens.options import TextOptions
 from .bars import live_table
 from .console import Part, print_json, print_plain, print_result
@@ -39,6 +40,7 @@ from .options import (
     calibration_of,
     is_recipe,
     type_names,
+    usage,
 )
 from .tables import comparison_parts
 
@@ -118,6 +120,16 @@ def ppl_command(
         ),
     ] = DEFAULT_ACTIVATIONS,
     threads: Threads = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-limit",
+            parser=usage(parse_size),
+            metavar="N(M|G)",
+            help="Weights in memory at a time, in million (M) or billion (G) bytes; "
+            "more models are measured in groups \\[default: half of what is free].",
+        ),
+    ] = None,
     json: Json = False,
     csv: Annotated[
         bool,
@@ -175,6 +187,7 @@ def ppl_command(
         importance=importance,
         calibration=calibration_of(calibration, tokens, effort, chat=chat),
         threads=threads,
+        memory=memory,
         save=scores,
     )
     others = [entry_named(run.known.entries, name).name for name in versus or ()]
