@@ -127,11 +127,14 @@ def choose_by(
     contest = Contest(limits, selection.sizes, selection.fitting)
     names = [*contest.standing, *selection.too_large(N_TOO_LARGE)]
     result: Comparison | None = None
-    for n in rounds(n_chunks):
-        if names:
-            result = run.advance(names, n, progress, notify)
-            contest.judge(result)
-        names = contest.standing
+    with run:
+        for n in rounds(n_chunks):
+            if names:
+                run.advance(names, n, progress, notify)
+                result = run.so_far()
+                assert result is not None  # for mypy: all have a chunk
+                contest.judge(result)
+            names = contest.standing
     winner = None if result is None else contest.winner(result)
     return answered(run.known, selection, result, winner, contest.out)
 
