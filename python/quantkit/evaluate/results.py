@@ -21,7 +21,7 @@ __all__ = [
     "Comparison",
 ]
 
-VERSION = 1
+VERSION = 2
 """The version of the JSON, increased when a key changes its meaning."""
 
 NAMES = ("name", "versus")
