@@ -23,6 +23,7 @@ from .._native import (
 )
 from ..arrays.rows import dequantize_rows
 from ..errors import FormatError, OptionError
+from ..execution.allocation import keep_freed_memory
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Activations, Model, Weights
 from ..forward.encoder import Encoder
@@ -279,6 +280,7 @@ def load_model(source: ModelSource, weights: Weights) -> Model:
             missing, has another shape, or is not read by the architecture.
         UnsupportedModelError: quantkit cannot run this model.
     """
+    keep_freed_memory()
     arch = architecture(source.metadata)
     return load_family_model(source.metadata, arch, weights, shapes_of(source))
 
