@@ -52,8 +52,11 @@ class ComparisonRun:
         memory: bytes of weights in memory at a time; see `LoadedModels`.
 
     Attributes:
+        unit: what a step is.
         known: as given, with new scores added.
     """
+
+    unit = "chunks"
 
     def __init__(
         self,
@@ -99,6 +102,10 @@ class ComparisonRun:
     def so_far(self) -> Comparison | None:
         """The results so far; None until the base has a chunk of every text."""
         return self.known.comparison()
+
+    def glance(self) -> Comparison | None:
+        """The same, for a table that is updated often."""
+        return self.so_far()
 
     def run(
         self, progress: Progress | None = None, notify: Notify | None = None
