@@ -8,7 +8,7 @@ tables with llama.cpp's source.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from ..errors import UnsupportedModelError
@@ -35,24 +35,6 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
     "rope.scaling.alpha": lambda facts: 0,
 }
 """Key -> the value that changes nothing, by the other metadata."""
-
-ENCODERS = (
-    *("bert", "eurobert", "gemma-embedding", "jina-bert-v2", "modern-bert", "neo-bert"),
-    "nomic-bert",
-)
-READ_IN = {
-    **dict.fromkeys(ENCODERS, ("attention.causal",)),
-    "deepseek2": ("attention.temperature_scale",),
-    "gemma4": (
-        "attention.key_length_swa",
-        "attention.value_length_swa",
-        "rope.dimension_count_swa",
-    ),
-    "mistral3": ("attention.temperature_scale",),
-    "mistral4": ("attention.temperature_scale",),
-    "spark2_5": ("rope.dimension_count_swa",),
-}
-"""Architecture -> keys of `NEUTRAL` that its family reads."""
 
 HARMLESS = {
     "attention.temperature_length": "without effect if `temperature_scale` is 0",
@@ -180,8 +162,12 @@ HARMLESS_IN = {
 TOKEN_IDS = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id")
 
 
-def refuse_unread_settings(facts: Facts) -> None:
+def refuse_unread_settings(facts: Facts, reads: Container[str] = ()) -> None:
     """Refuse metadata that would change the result and is not supported.
+
+    Args:
+        facts: the metadata.
+        reads: the keys of `NEUTRAL` that the family reads.
 
     Raises:
         FormatError: a key that a neutral value follows from is missing.
@@ -189,7 +175,7 @@ def refuse_unread_settings(facts: Facts) -> None:
     """
     for key, neutral in NEUTRAL.items():
         field = facts.metadata.get(facts.key(key))
-        if field is None or key in READ_IN.get(facts.name, ()):
+        if field is None or key in reads:
             continue
         expected = neutral(facts)
         if field.type is ValueType.ARRAY or field.value != expected:

@@ -137,6 +137,7 @@ class Family:
         file_type: `general.file_type` of files with MXFP4 tensors; None: it follows
             from the type of matrices.
         kept_f32: ends of the names of matrices that are written as F32.
+        reads: keys of `forward.unread_settings.NEUTRAL` that the forward pass reads.
         unread: starts of the names of tensors that do not change the logits.
         pools: whether GGUF has the pooling that modules.json names.
         predicts_text: whether models predict the next token; others give embeddings.
@@ -165,6 +166,7 @@ class Family:
     norm_shift: ClassVar[float] = 0.0
     file_type: ClassVar[FileType | None] = None
     kept_f32: ClassVar[tuple[str, ...]] = KEPT_F32
+    reads: ClassVar[tuple[str, ...]] = ()
     unread: ClassVar[tuple[str, ...]] = ()
     pools: ClassVar[bool] = False
     predicts_text: ClassVar[bool] = True

@@ -70,6 +70,11 @@ class Gemma4(Gemma):
     """The architecture that llama.cpp calls `gemma4`."""
 
     name = "gemma4"
+    reads = (
+        "attention.key_length_swa",
+        "attention.value_length_swa",
+        "rope.dimension_count_swa",
+    )
     hf_classes: ClassVar[tuple[str, ...]] = (
         "Gemma4ForCausalLM",
         "Gemma4ForConditionalGeneration",

@@ -29,6 +29,7 @@ from .deepseek import DeepseekV3
 from .deepseek_v32 import INDEXER, indexer_fields
 from .dense_layers import n_dense_layers
 from .family import Family, Named, Tensors
+from .glm_latent import LATENT_GLM
 from .next_predictors import PREDICTOR, n_blocks, predictor_fields
 
 __all__ = ["GlmMoeDsa"]
@@ -45,23 +46,15 @@ class GlmMoeDsa(DeepseekV3):
     """The architecture that llama.cpp calls `glm-dsa`."""
 
     name = "glm-dsa"
+    reads = ()
     hf_classes = ("GlmMoeDsaForCausalLM",)
     defaults: ClassVar = {
-        "rms_norm_eps": 1e-5,
-        "max_position_embeddings": 202752,
+        **LATENT_GLM,
         "moe_intermediate_size": 2048,
-        "n_shared_experts": 1,
         "n_routed_experts": 256,
         "num_experts_per_tok": 8,
         "routed_scaling_factor": 2.5,
-        "kv_lora_rank": 512,
         "q_lora_rank": 2048,
-        "qk_rope_head_dim": 64,
-        "v_head_dim": 256,
-        "qk_nope_head_dim": 192,
-        "n_group": 1,
-        "topk_group": 1,
-        "norm_topk_prob": True,
         "index_topk": 2048,
         "index_head_dim": 128,
         "index_n_heads": 32,
