@@ -10,6 +10,7 @@ from .encoder_cases import ENCODERS
 from .falcon_h1_cases import FALCON_H1S
 from .gemma4_cases import GEMMA_4S
 from .gemma_cases import GEMMAS
+from .glm5_cases import GLM_5S
 from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
@@ -105,6 +106,7 @@ CASES: tuple[Case, ...] = (
     *STABLELMS,
     *GLMS,
     *GLM_MOES,
+    *GLM_5S,
     *MOES,
     *MUSES,
     *GPTS,

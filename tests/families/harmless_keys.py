@@ -226,6 +226,19 @@ HARMLESS_OF = {
         "attention_k_eq_v": "the stored tensors say it",
         "vocab_size_per_layer_input": TOKENIZER,
     },
+    "Glm5NextForConditionalGeneration": {
+        **dict.fromkeys(
+            [
+                "linear_conv_kernel_dim",
+                "linear_head_dim",
+                "linear_lower_bound",
+                "linear_num_heads",
+            ],
+            "linear_attn_config counts",
+        ),
+        "head_dim": "the class does not read it",
+        "qk_head_dim": DERIVED,
+    },
     "GlmMoeDsaForCausalLM": {"qk_head_dim": DERIVED},
     "Gemma4ForConditionalGeneration": {"vocab_size_per_layer_input": TOKENIZER},
     "Gemma4UnifiedForConditionalGeneration": {

@@ -118,6 +118,7 @@ HARMLESS_IN = {
         "expert_shared_count": "the width of the shared expert has its own key",
     },
     "glm-dsa": LATENT_VALUES,
+    "glm5-next": UNROTATED_LATENT,
     "gpt-oss": NO_DENSE_PART,
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},

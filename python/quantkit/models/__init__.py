@@ -43,6 +43,7 @@ from .gemma3n import Gemma3n
 from .gemma4 import Gemma4, Gemma4Unified
 from .gemma_embedding import EmbeddingGemma
 from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
+from .glm5_next import Glm5Next
 from .glm_dsa import GlmMoeDsa
 from .glm_latent import Glm4MoeLite
 from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
@@ -213,6 +214,7 @@ FAMILIES: tuple[Family, ...] = (
     DeepseekV3(),
     Glm4MoeLite(),
     GlmMoeDsa(),
+    Glm5Next(),
     DeepseekV32(),
     DeepseekV4(),
 )
