@@ -56,8 +56,12 @@ def open_context(
     return llama_cpp.llama_init_from_model(model, parameters)
 
 
-def decoded(context: llama_cpp.llama_context_p, tokens: np.ndarray) -> bool:
-    """Run a text; whether that went well."""
+def was_run(
+    model: llama_cpp.llama_model_p,
+    context: llama_cpp.llama_context_p,
+    tokens: np.ndarray,
+) -> bool:
+    """Run a text, in T5's encoder if the model has one; whether that went well."""
     batch = llama_cpp.llama_batch_init(len(tokens), 0, 1)
     batch.n_tokens = len(tokens)
     for i, token in enumerate(tokens):
@@ -66,7 +70,9 @@ def decoded(context: llama_cpp.llama_context_p, tokens: np.ndarray) -> bool:
         batch.n_seq_id[i] = 1
         batch.seq_id[i][0] = 0
         batch.logits[i] = 1
-    status = llama_cpp.llama_decode(context, batch)
+    has_encoder = llama_cpp.llama_model_has_encoder(model)
+    run = llama_cpp.llama_encode if has_encoder else llama_cpp.llama_decode
+    status = run(context, batch)
     llama_cpp.llama_batch_free(batch)
     return bool(status == 0)
 
@@ -77,7 +83,7 @@ def logits_of(model: llama_cpp.llama_model_p, tokens: np.ndarray) -> np.ndarray 
     if context is None:
         return None
     logits = None
-    if decoded(context, tokens):
+    if was_run(model, context, tokens):
         n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
         pointer = llama_cpp.llama_get_logits(context)
         logits = np.ctypeslib.as_array(pointer, (len(tokens), n_vocab)).copy()
@@ -93,7 +99,7 @@ def embeddings_of(
     if context is None:
         return None
     found = None
-    if decoded(context, tokens):
+    if was_run(model, context, tokens):
         width = llama_cpp.llama_model_n_embd_out(model)
         if pooling:
             pointer = llama_cpp.llama_get_embeddings_seq(context, 0)

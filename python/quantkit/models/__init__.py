@@ -95,6 +95,7 @@ from .stablelm import StableLm
 from .starcoder import StarCoder
 from .starcoder2 import Starcoder2
 from .step import Step35, StepVL
+from .t5 import T5, T5Encoder
 from .xverse import Xverse
 
 __all__ = [
@@ -187,6 +188,8 @@ FAMILIES: tuple[Family, ...] = (
     ModernBert(),
     EuroBert(),
     EmbeddingGemma(),
+    T5(),
+    T5Encoder(),
     Starcoder2(),
     GptOss(),
     HunYuan3(),
