@@ -34,8 +34,9 @@ from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
+from .t5_cases import T5S
 
-__all__ = ["CASES", "DECODERS", "Case"]
+__all__ = ["CASES", "DECODERS", "RUN", "Case"]
 
 LLAMA3_SCALING = {
     "rope_type": "llama3",
@@ -118,6 +119,7 @@ CASES: tuple[Case, ...] = (
     *STEPS,
     *KIMIS,
     *ENCODERS,
+    *T5S,
     *LESSERS,
     *FALCON_H1S,
     *GRANITES,
@@ -126,4 +128,5 @@ CASES: tuple[Case, ...] = (
     *OLDERS,
 )
 
-DECODERS = tuple(case for case in CASES if case.predicts_text)
+RUN = tuple(case for case in CASES if case.runs)
+DECODERS = tuple(case for case in RUN if case.predicts_text)

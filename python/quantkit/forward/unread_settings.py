@@ -38,7 +38,7 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 
 ENCODERS = (
     *("bert", "eurobert", "gemma-embedding", "jina-bert-v2", "modern-bert", "neo-bert"),
-    "nomic-bert",
+    *("nomic-bert", "t5encoder"),
 )
 READ_IN = {
     **dict.fromkeys(ENCODERS, ("attention.causal",)),
@@ -171,6 +171,11 @@ HARMLESS_IN = {
     },
     "refact": NO_ROTATION,
     "starcoder": NO_ROTATION,
+    "t5encoder": NO_ROTATION
+    | dict.fromkeys(
+        ("attention.head_count_kv", "attention.value_length"),
+        "heads share no keys, and values have their size",
+    ),
     "qwen35moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,
     "qwen3vlmoe": NO_DENSE_PART,

@@ -105,6 +105,7 @@ from .starcoder import StarCoder
 from .starcoder2 import Starcoder2
 from .step import Step35, StepVL
 from .talkie import Talkie
+from .t5 import T5, T5Encoder
 from .xverse import Xverse
 
 __all__ = [
@@ -197,6 +198,8 @@ FAMILIES: tuple[Family, ...] = (
     ModernBert(),
     EuroBert(),
     EmbeddingGemma(),
+    T5(),
+    T5Encoder(),
     Starcoder2(),
     GptOss(),
     HunYuan3(),

@@ -247,6 +247,12 @@ KINDS = _together(
     _each(FLAG, "use_routing_bias attention_out_bias use_mixed_mlp_moe"),
     _each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     _each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
+    # T5
+    _each(SIZE, "d_kv d_ff relative_attention_max_distance"),
+    _each(integer(4, 254), "relative_attention_num_buckets"),
+    _each(LAYERS, "num_decoder_layers"),
+    _each(TEXT, "feed_forward_proj"),
+    _each(COUNT, "decoder_start_token_id"),
     # Hunyuan 3
     _each(POSITIVE, "router_scaling_factor"),
     _each(FLAG, "route_norm moe_router_enable_expert_bias moe_router_use_sigmoid"),

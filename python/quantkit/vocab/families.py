@@ -43,7 +43,8 @@ class FamilyRules:
         merges_are_pieces: write a tokenizer.json with byte fallback with scores
             (a `llama` vocabulary), not with its merges (`gpt2`).
         is_gemma4: write such a tokenizer.json as a `gemma4` vocabulary.
-        pieces: rules for tokenizer.model.
+        piece_files: the names that the SentencePiece model may have; the first counts.
+        pieces: rules for it.
         ranks: rules for a tiktoken rank file.
         add_bos: whether texts start with BOS, unless a file says otherwise.
         flags: further fields before the vocabulary.
@@ -64,6 +65,7 @@ class FamilyRules:
     sources: tuple[Source, ...] = (Source.JSON, Source.SENTENCEPIECE)
     merges_are_pieces: bool = False
     is_gemma4: bool = False
+    piece_files: tuple[str, ...] = ("tokenizer.model",)
     pieces: PieceRules = field(default_factory=PieceRules)
     ranks: TiktokenRules | None = None
     add_bos: bool | None = None
@@ -139,7 +141,24 @@ _HUNYUAN = FamilyRules(
     is_hunyuan=True,
 )
 
+_T5 = FamilyRules(
+    sources=_MODEL_FIRST,
+    piece_files=("tokenizer.model", "spiece.model"),
+    pieces=PieceRules(is_t5=True),
+)
+
 _RULES: dict[str, FamilyRules] = {
+    **dict.fromkeys(
+        (
+            "T5EncoderModel",
+            "T5ForConditionalGeneration",
+            "T5WithLMHeadModel",
+            "MT5ForConditionalGeneration",
+            "UMT5ForConditionalGeneration",
+            "UMT5Model",
+        ),
+        _T5,
+    ),
     **dict.fromkeys(
         (
             "LLaMAForCausalLM",
