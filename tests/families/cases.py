@@ -10,6 +10,7 @@ from .encoder_cases import ENCODERS
 from .falcon_h1_cases import FALCON_H1S
 from .gemma4_cases import GEMMA_4S
 from .gemma_cases import GEMMAS
+from .glm5_cases import GLM_5S
 from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
@@ -33,8 +34,9 @@ from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
+from .t5_cases import T5S
 
-__all__ = ["CASES", "DECODERS", "Case"]
+__all__ = ["CASES", "DECODERS", "RUN", "Case"]
 
 LLAMA3_SCALING = {
     "rope_type": "llama3",
@@ -106,6 +108,7 @@ CASES: tuple[Case, ...] = (
     *STABLELMS,
     *GLMS,
     *GLM_MOES,
+    *GLM_5S,
     *MOES,
     *MUSES,
     *GPTS,
@@ -116,6 +119,7 @@ CASES: tuple[Case, ...] = (
     *STEPS,
     *KIMIS,
     *ENCODERS,
+    *T5S,
     *LESSERS,
     *FALCON_H1S,
     *GRANITES,
@@ -124,4 +128,5 @@ CASES: tuple[Case, ...] = (
     *OLDERS,
 )
 
-DECODERS = tuple(case for case in CASES if case.predicts_text)
+RUN = tuple(case for case in CASES if case.runs)
+DECODERS = tuple(case for case in RUN if case.predicts_text)

@@ -33,12 +33,12 @@ __all__ = [
 
 def transformers_checkpoint(
     case: Case, folder: Path, tokens: NDArray[np.int64]
-) -> tuple[dict[str, Any], dict[str, tuple[int, ...]], NDArray[np.float32]]:
+) -> tuple[dict[str, Any], dict[str, tuple[int, ...]], NDArray[np.float32] | None]:
     """What transformers writes and computes for a case.
 
     Returns:
         config.json; the shapes of the tensors in the file; logits [n, vocabulary], or
-        the hidden states [n, width] of encoders.
+        the hidden states [n, width] of encoders; None of a case that is not run.
     """
     import torch
     import transformers
@@ -54,6 +54,8 @@ def transformers_checkpoint(
         for name, array in load_file(path).items()
     }
     written = json.loads((folder / "config.json").read_text())
+    if not case.runs:
+        return written, shapes, None
     for path in folder.glob("*.safetensors*"):
         path.unlink()
     write_checkpoint(folder, written, case.prepare(weights(shapes)))

@@ -45,6 +45,7 @@ READ_BY_NAME = (
     "merges.txt",
     MODULES,
     POOLING_CONFIG,
+    "spiece.model",
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",

@@ -109,6 +109,7 @@ HARMLESS_IN = {
         "expert_shared_count": "the width of the shared expert has its own key",
     },
     "glm-dsa": LATENT_VALUES,
+    "glm5-next": UNROTATED_LATENT,
     "gpt-oss": NO_DENSE_PART,
     "gemma-embedding": dict.fromkeys(
         ("dense_2_feat_in", "dense_2_feat_out", "dense_3_feat_in", "dense_3_feat_out"),
@@ -152,6 +153,11 @@ HARMLESS_IN = {
     },
     "refact": NO_ROTATION,
     "starcoder": NO_ROTATION,
+    "t5encoder": NO_ROTATION
+    | dict.fromkeys(
+        ("attention.head_count_kv", "attention.value_length"),
+        "heads share no keys, and values have their size",
+    ),
     "qwen35moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,
     "qwen3vlmoe": NO_DENSE_PART,

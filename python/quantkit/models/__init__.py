@@ -45,6 +45,7 @@ from .gemma3n import Gemma3n
 from .gemma4 import Gemma4, Gemma4Unified
 from .gemma_embedding import EmbeddingGemma
 from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
+from .glm5_next import Glm5Next
 from .glm_dsa import GlmMoeDsa
 from .glm_latent import Glm4MoeLite
 from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
@@ -104,6 +105,7 @@ from .starcoder import StarCoder
 from .starcoder2 import Starcoder2
 from .step import Step35, StepVL
 from .talkie import Talkie
+from .t5 import T5, T5Encoder
 from .xverse import Xverse
 
 __all__ = [
@@ -196,6 +198,8 @@ FAMILIES: tuple[Family, ...] = (
     ModernBert(),
     EuroBert(),
     EmbeddingGemma(),
+    T5(),
+    T5Encoder(),
     Starcoder2(),
     GptOss(),
     HunYuan3(),
@@ -237,6 +241,7 @@ FAMILIES: tuple[Family, ...] = (
     DeepseekV3(),
     Glm4MoeLite(),
     GlmMoeDsa(),
+    Glm5Next(),
     DeepseekV32(),
     DeepseekV4(),
 )

@@ -102,6 +102,11 @@ def check_relations(config: Config, layer_types: tuple[str, ...] = LAYER_TYPES) 
     Raises:
         CheckpointError: a size does not divide, exceeds or match another.
     """
+    if config.get("head_dim") == 0:
+        raise CheckpointError(
+            "config.json: head_dim is 0; expected at least 1; download the model's "
+            "config.json again"
+        )
     width, heads, kv_heads, layers = (
         _stated(config, keys)
         for keys in (WIDTHS, HEADS, (*KV_HEADS, *FALCON_KV_HEADS), LAYERS)

@@ -40,7 +40,7 @@ from .kimi_linear import (
     load_unrotated,
 )
 
-__all__ = ["KimiK3"]
+__all__ = ["BOUND", "KimiK3"]
 
 BOUND = "kda.gate_lower_bound"
 GATE = "self_attn.g_proj"
@@ -163,7 +163,7 @@ def _load_mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mi
     if has_delta_rule(facts, number):
         bound = facts.number(BOUND) if BOUND in facts else None
         return load_kimi_delta(
-            facts, claims, number, traits, is_whole=True, bound=bound
+            facts, claims, number, traits, is_whole=True, is_flat=True, bound=bound
         )
     attention = load_unrotated(facts, claims, number, traits)
     n_rows = facts.n_heads(number) * facts.size("attention.value_length_mla")

@@ -47,7 +47,8 @@ class FamilyRules:
         splits_at_spaces: write a tokenizer.json that splits text at white space as a
             `whitespace` vocabulary.
         is_gemma4: write such a tokenizer.json as a `gemma4` vocabulary.
-        pieces: rules for tokenizer.model.
+        piece_files: the names that the SentencePiece model may have; the first counts.
+        pieces: rules for it.
         ranks: rules for a tiktoken rank file.
         add_bos: whether texts start with BOS, unless a file says otherwise.
         flags: further fields before the vocabulary.
@@ -70,6 +71,7 @@ class FamilyRules:
     has_mask: bool = False
     splits_at_spaces: bool = False
     is_gemma4: bool = False
+    piece_files: tuple[str, ...] = ("tokenizer.model",)
     pieces: PieceRules = field(default_factory=PieceRules)
     ranks: TiktokenRules | None = None
     add_bos: bool | None = None
@@ -147,7 +149,24 @@ _HUNYUAN = FamilyRules(
     is_hunyuan=True,
 )
 
+_T5 = FamilyRules(
+    sources=_MODEL_FIRST,
+    piece_files=("tokenizer.model", "spiece.model"),
+    pieces=PieceRules(is_t5=True),
+)
+
 _RULES: dict[str, FamilyRules] = {
+    **dict.fromkeys(
+        (
+            "T5EncoderModel",
+            "T5ForConditionalGeneration",
+            "T5WithLMHeadModel",
+            "MT5ForConditionalGeneration",
+            "UMT5ForConditionalGeneration",
+            "UMT5Model",
+        ),
+        _T5,
+    ),
     **dict.fromkeys(
         (
             "LLaMAForCausalLM",

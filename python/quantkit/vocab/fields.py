@@ -193,8 +193,14 @@ class _Job:
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
 
+    @property
+    def _piece_file(self) -> Path:
+        """The path of the SentencePiece model, which may not exist."""
+        paths = [self.files.folder / name for name in self.rules.piece_files]
+        return next((path for path in paths if path.is_file()), paths[0])
+
     def _has_sentencepiece(self) -> bool:
-        path = self.files.sentencepiece
+        path = self._piece_file
         return path.is_file() and not is_tiktoken(path)
 
     def _ranks(self) -> TiktokenRules | None:
@@ -207,7 +213,7 @@ class _Job:
 
     def _from_sentencepiece(self) -> dict[str, Field]:
         files, rules = self.files, self.rules
-        model = SentencePieceFile.read(files.sentencepiece)
+        model = SentencePieceFile.read(self._piece_file)
         if model.type is ModelType.UNIGRAM and self.vocab_type == "auto":
             return unigram_model_fields(files, model, rules.pieces)
         pieces, n_tokens = sentencepiece_pieces(files, model, rules.pieces)
