@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from quantkit.arrays.rows import dequantize_rows
+from quantkit.errors import CheckpointError
 from quantkit.sources.checkpoint import CheckpointSource
 from quantkit.types import QuantType
 
@@ -109,6 +110,45 @@ def test_mxfp4_experts_of_kimi_come_first(tmp_path: Path) -> None:
         for part in ("gate", "down", "up")
     ]
     assert source.model_fields["general.file_type"].value == 38
+
+
+def single_experts(known: dict[str, Any]) -> dict[str, Any]:
+    """Gemma 4's tensors, with experts stored one by one, as in NVFP4 checkpoints."""
+    stored: dict[str, Any] = {}
+    for name, array in weights(known["shapes"]).items():
+        before, _, part = name.rpartition(".")
+        if part not in ("gate_up_proj", "down_proj") or not before.endswith("experts"):
+            stored[name] = ("F32", array)
+            continue
+        parts = {part: array}
+        if part == "gate_up_proj":
+            parts = dict(
+                zip(("gate_proj", "up_proj"), np.split(array, 2, axis=1), strict=True)
+            )
+        for own, stack in parts.items():
+            for number, matrix in enumerate(stack):
+                single = np.ascontiguousarray(matrix)
+                stored[f"{before}.{number}.{own}.weight"] = ("F32", single)
+    return stored
+
+
+def test_experts_of_gemma4_that_are_stored_one_by_one(tmp_path: Path) -> None:
+    """They become the same file as fused ones; a missing one is refused."""
+    known = json.loads((FIXTURES / "gemma4-26b.json").read_text())
+    plain = {name: ("F32", a) for name, a in weights(known["shapes"]).items()}
+    single = single_experts(known)
+    made = []
+    for tensors in (plain, single):
+        write_folder(tmp_path, tensors)
+        (tmp_path / "config.json").write_text(json.dumps(known["config"]))
+        made.append(described_tensors(CheckpointSource(tmp_path, "f16").tensors))
+    assert made[0] == made[1]
+    for end in ("experts.3.up_proj.weight", "experts.5.down_proj.weight"):
+        (missing,) = (n for n in single if n.endswith(f"layers.0.{end}"))
+        write_folder(tmp_path, {n: t for n, t in single.items() if n != missing})
+        (tmp_path / "config.json").write_text(json.dumps(known["config"]))
+        with pytest.raises(CheckpointError, match="a shard is missing"):
+            CheckpointSource(tmp_path, "f16")
 
 
 @pytest.mark.reference

@@ -245,10 +245,15 @@ def test_names_of_fp8_scales(tmp_path: Path, method: str, end: str) -> None:
         f"{UP}.input_scale": ("F32", np.array(3, np.float32)),
         f"{UP}.qscale_act": ("F32", np.array(3, np.float32)),
         f"{UP}.activation_scale": ("F32", np.array(3, np.float32)),
-        "model.layers.0.self_attn.k_scale": ("F32", np.array(3, np.float32)),
+        **{
+            f"model.layers.0.self_attn.{scale}": ("F32", np.array(3, np.float32))
+            for scale in ("q_scale", "k_scale", "v_scale", "prob_scale", "output_scale")
+        },
+        "router.scale": ("F32", np.array([3], np.float32)),  # a weight, as in Gemma 4
     }
-    (weight,) = opened(tmp_path, tensors, quant_method=method).tensors.values()
-    assert values_of(weight).tolist() == [[0.25, -0.25]]
+    made = opened(tmp_path, tensors, quant_method=method).tensors
+    assert set(made) == {f"{UP}.weight", "router.scale"}
+    assert values_of(made[f"{UP}.weight"]).tolist() == [[0.25, -0.25]]
 
 
 def test_fp8_experts_and_exponents(tmp_path: Path) -> None:
