@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from ..types import QuantType
 from .hub import resolve
 from .mlx_layout import as_original, is_of_mlx
 from .pooling import MODULES, POOLING_CONFIG
-from .prequantized import meant_tensors
+from .prequantized import is_dequantized, meant_tensors
 from .shard import one_view_each
 from .stored import CheckpointTensor, StoredTensor
 from .weight_files import read_weights
@@ -53,6 +54,8 @@ READ_BY_NAME = (
 )
 """Files besides the shards that determine the GGUF file."""
 
+_log = logging.getLogger(__name__)
+
 
 class Checkpoint:
     """A checkpoint folder, checked for completeness when it is opened.
@@ -67,7 +70,7 @@ class Checkpoint:
         folder: the path, in the Hub's cache for a Hub model.
         files: the shards, and the config and tokenizer files; they must not change.
         config: config.json, with the keys of a nested `text_config` at the top level.
-        quantization: the quantization config, empty if the weights are not quantized.
+        quantization: the quantization config, empty if no weights are quantized.
         paths: the shards, sorted.
         tensors: by name, in the order of `paths`, sorted within a shard; quantized
             tensors are replaced by their dequantized weights, see `prequantized`.  If
@@ -116,6 +119,8 @@ class Checkpoint:
         lossless = {symmetric_q4_0: QuantType.Q4_0, affine_q4_1: QuantType.Q4_1}
         meant = meant_tensors(self.quantization, stored, lossless=lossless.get(True))
         self._tensors = {tensor.name: tensor for tensor in meant}
+        if is_dequantized(stored):
+            self._forget_quantization()
         method = self.quantization.get("quant_method")
         if needs_config and is_of_mlx(self._tensors, method):
             original = as_original(self.config, self._tensors)
@@ -123,6 +128,17 @@ class Checkpoint:
         if not self._tensors:
             raise FormatError(f"{self.paths[0]} contains no tensors; download it again")
         self.tensors: Mapping[str, StoredTensor] = MappingProxyType(self._tensors)
+
+    def _forget_quantization(self) -> None:
+        """Take the weights as they are, and say so, if the config says otherwise."""
+        if not self.quantization or self.quantization.get("quant_method") == "mlx":
+            return
+        _log.warning(
+            "%s: config.json has a quantization_config, but all weights have 16 or 32 "
+            "bits, as after a merge; they are converted as they are",
+            self.folder,
+        )
+        self.quantization = {}
 
     def __enter__(self) -> Checkpoint:
         return self
