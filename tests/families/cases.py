@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .alias_cases import ALIASES
 from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
@@ -99,6 +100,7 @@ CASES: tuple[Case, ...] = (
     *QWEN_VLS,
     *MISTRALS,
     *LLAMA4S,
+    *ALIASES,
     *LLAMA_RELATIVES,
     *GEMMAS,
     *GEMMA_4S,

@@ -68,7 +68,7 @@ from .lfm2 import Lfm2, Lfm2Moe
 from .llama import Llama, Mixtral
 from .llama4 import Llama4
 from .llamacpp_classes import REFUSED, architecture_of
-from .llava import Llava
+from .llava import Janus, Llava, Sarashina2Vision, VLlama3, Voxtral
 from .mamba import FalconMamba, Mamba, Mamba2
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
@@ -124,6 +124,10 @@ FAMILIES: tuple[Family, ...] = (
     Llama(),
     Mixtral(),
     Llava(),
+    Janus(),
+    Sarashina2Vision(),
+    VLlama3(),
+    Voxtral(),
     Llama4(),
     Mistral3(),
     Mistral4(),
