@@ -104,8 +104,8 @@ from .stablelm import StableLm
 from .starcoder import StarCoder
 from .starcoder2 import Starcoder2
 from .step import Step35, StepVL
-from .talkie import Talkie
 from .t5 import T5, T5Encoder
+from .talkie import Talkie
 from .xverse import Xverse
 
 __all__ = [
