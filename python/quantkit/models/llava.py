@@ -1,4 +1,4 @@
-"""Text models inside others that are Llama or Mistral: LLaVA, Pixtral, Janus, Voxtral."""
+"""Text models inside others that are Llama or Mistral: LLaVA, Janus, Voxtral ..."""
 
 from __future__ import annotations
 

@@ -156,8 +156,8 @@ class Qwen3(Qwen2):
     """The architecture that llama.cpp calls `qwen3`."""
 
     name = "qwen3"
-    hf_classes = ("Qwen3ForCausalLM", "Qwen3Model")
-    headless = ("Qwen3Model",)
+    hf_classes: ClassVar[tuple[str, ...]] = ("Qwen3ForCausalLM", "Qwen3Model")
+    headless: ClassVar[tuple[str, ...]] = ("Qwen3Model",)
     inner = DECODER_LAYER
     defaults: ClassVar = {**Qwen2.defaults, "head_dim": 128}
     layout: ClassVar[Layout] = Layout(query_norms="required")
