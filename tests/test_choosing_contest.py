@@ -50,7 +50,7 @@ def compared(
 
 def _entry(name: str) -> Any:
     return SimpleNamespace(
-        name=name, main_type=QuantType.Q4_0, size_bytes=1, bits_per_weight=4.0
+        name=name, main_type=QuantType.Q4_0, file_bytes=1, bits_per_weight=4.0
     )
 
 

@@ -81,7 +81,7 @@ def test_formats_for_machines(text: Path) -> None:
     """The same numbers as JSON, CSV and Markdown."""
     common = ("--text", text, *SMALL, "--types", "q4_0", "--stride", "20")
     data = json.loads(done(*common, "--json", "--versus", "BF16"))
-    assert (data["version"], data["stride"], data["text"]) == (1, 20, "war.txt")
+    assert (data["version"], data["stride"], data["text"]) == (2, 20, "war.txt")
     row = data["results"][0]
     assert data["versus"][0]["name"] == "Q4_0"
     assert data["versus"][0]["kld_difference"] == row["kld_mean"]

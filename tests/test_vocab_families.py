@@ -29,6 +29,8 @@ def folder_of(case: Json, folder: Path) -> Path:
     shutil.copytree(VOCABULARIES / case["base"], folder, dirs_exist_ok=True)
     for name, content in {"config.json": case["config"], **case["files"]}.items():
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    for name, other in case.get("moved", {}).items():
+        (folder / name).rename(folder / other)
     if "patch" in case:
         path = folder / "tokenizer.json"
         made = json.loads(path.read_text(encoding="utf-8")) | case["patch"]

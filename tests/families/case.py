@@ -48,6 +48,7 @@ class Case:
         n_tokens: the length of the text.
         tolerance: how far logits may be apart, as a share of their range.
         predicts_text: whether it has logits; otherwise hidden states take their place.
+        runs: whether quantkit runs it; otherwise nothing is computed.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Case:
     n_tokens: int = 24
     tolerance: float = 1e-5
     predicts_text: bool = True
+    runs: bool = True
 
 
 SIZES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .alias_cases import ALIASES
 from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
@@ -10,6 +11,7 @@ from .encoder_cases import ENCODERS
 from .falcon_h1_cases import FALCON_H1S
 from .gemma4_cases import GEMMA_4S
 from .gemma_cases import GEMMAS
+from .glm5_cases import GLM_5S
 from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
@@ -26,14 +28,16 @@ from .minimax_cases import MINIMAXES
 from .mistral_cases import MISTRALS
 from .moe_cases import MOES
 from .muse_cases import MUSES
+from .older_cases import OLDERS
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
+from .t5_cases import T5S
 
-__all__ = ["CASES", "DECODERS", "Case"]
+__all__ = ["CASES", "DECODERS", "RUN", "Case"]
 
 LLAMA3_SCALING = {
     "rope_type": "llama3",
@@ -96,6 +100,7 @@ CASES: tuple[Case, ...] = (
     *QWEN_VLS,
     *MISTRALS,
     *LLAMA4S,
+    *ALIASES,
     *LLAMA_RELATIVES,
     *GEMMAS,
     *GEMMA_4S,
@@ -105,6 +110,7 @@ CASES: tuple[Case, ...] = (
     *STABLELMS,
     *GLMS,
     *GLM_MOES,
+    *GLM_5S,
     *MOES,
     *MUSES,
     *GPTS,
@@ -115,11 +121,14 @@ CASES: tuple[Case, ...] = (
     *STEPS,
     *KIMIS,
     *ENCODERS,
+    *T5S,
     *LESSERS,
     *FALCON_H1S,
     *GRANITES,
     *LFM2S,
     *MAMBAS,
+    *OLDERS,
 )
 
-DECODERS = tuple(case for case in CASES if case.predicts_text)
+RUN = tuple(case for case in CASES if case.runs)
+DECODERS = tuple(case for case in RUN if case.predicts_text)

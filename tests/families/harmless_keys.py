@@ -78,6 +78,18 @@ HARMLESS = {
 }
 """Key -> why it may be ignored, in all families."""
 
+T5 = {
+    "classifier_dropout": TRAINING,
+    "dense_act_fn": DERIVED,
+    "dropout_rate": TRAINING,
+    "initializer_factor": TRAINING,
+    "is_decoder": "the class says it",
+    "is_encoder_decoder": "the class says it",
+    "is_gated_act": DERIVED,
+}
+T5_SCALES = {
+    "scale_decoder_outputs": "readers do not scale them, so that probabilities differ",
+}
 QWEN4 = {
     "make_ngram_vocab_size_divisible_by": "the stored table says it",
     "ngram_vocab_size_base": "the stored constants say it",
@@ -118,11 +130,30 @@ NEMOTRON = {
 }
 """Those of Nemotron-H."""
 
+OF_GPT_BIGCODE = {
+    "attention_softmax_in_fp32": RUNTIME,
+    "attn_pdrop": TRAINING,
+    "scale_attention_softmax_in_fp32": RUNTIME,
+}
+"""Those of classes made from GPTBigCode's."""
 HARMLESS_OF = {
+    "CodeShellForCausalLM": OF_GPT_BIGCODE,
+    "GPTRefactForCausalLM": {
+        **OF_GPT_BIGCODE,
+        "attention_bias_in_fp32": RUNTIME,
+        "do_sample": RUNTIME,
+        "n_inner": "the class computes it",
+    },
+    "JAISLMHeadModel": {"attn_pdrop": TRAINING, "reorder_and_upcast_attn": RUNTIME},
+    "MiniCPM3ForCausalLM": {"head_dim": DERIVED, "qk_head_dim": DERIVED},
+    "OpenELMForCausalLM": dict.fromkeys(
+        ["num_gqa_groups", "qkv_multipliers", "rope_max_length"], DERIVED
+    ),
     **dict.fromkeys(
         (
             "BertForSequenceClassification",
             "BertModel",
+            "JinaBertModel",
             "RobertaModel",
             "XLMRobertaModel",
         ),
@@ -133,6 +164,15 @@ HARMLESS_OF = {
         "qa_dropout": TRAINING,
         "seq_classif_dropout": TRAINING,
     },
+    "MT5ForConditionalGeneration": T5,
+    "T5EncoderModel": T5
+    | T5_SCALES
+    | dict.fromkeys(
+        ("decoder_start_token_id", "num_decoder_layers"),
+        "read for models with a decoder",
+    ),
+    "T5ForConditionalGeneration": T5 | T5_SCALES,
+    "UMT5Model": T5 | T5_SCALES,
     "NomicBertModel": {"type_vocab_size": OF_BERT["type_vocab_size"]},
     "Gemma3TextModel": {"_sliding_window_pattern": LISTED},
     "EuroBertModel": {"mask_token_id": TOKENIZER},
@@ -225,6 +265,19 @@ HARMLESS_OF = {
     "Gemma4ForCausalLM": {
         "attention_k_eq_v": "the stored tensors say it",
         "vocab_size_per_layer_input": TOKENIZER,
+    },
+    "Glm5NextForConditionalGeneration": {
+        **dict.fromkeys(
+            [
+                "linear_conv_kernel_dim",
+                "linear_head_dim",
+                "linear_lower_bound",
+                "linear_num_heads",
+            ],
+            "linear_attn_config counts",
+        ),
+        "head_dim": "the class does not read it",
+        "qk_head_dim": DERIVED,
     },
     "GlmMoeDsaForCausalLM": {"qk_head_dim": DERIVED},
     "Gemma4ForConditionalGeneration": {"vocab_size_per_layer_input": TOKENIZER},

@@ -24,8 +24,8 @@ from .stored import FIXTURES, store
 
 def made(
     case: Case, folder: Path
-) -> tuple[dict[str, Any], NDArray[np.int32], NDArray[np.float32]]:
-    """The fixture of one case, the tokens and their logits."""
+) -> tuple[dict[str, Any], NDArray[np.int32], NDArray[np.float32] | None]:
+    """The fixture of one case, the tokens and their logits, if it is run."""
     rng = np.random.default_rng(len(case.name))
     text = case.config.get("text_config", case.config)
     tokens = rng.integers(3, text["vocab_size"], case.n_tokens)
@@ -44,7 +44,7 @@ def made(
         for outtype in ("f32", "f16")
     }
     ids = tokens.astype(np.int32)
-    if logits is None:
+    if logits is None and case.runs:
         out = folder / "runnable.gguf"
         logits = llamacpp_logits(checkpoint, text["vocab_size"], ids, out)
     fixture = {
@@ -61,7 +61,8 @@ def make(case: Case, folder: Path) -> None:
     fixture, tokens, logits = made(case, folder)
     FIXTURES.mkdir(parents=True, exist_ok=True)
     store(FIXTURES / f"{case.name}.json", fixture)
-    np.savez_compressed(FIXTURES / f"{case.name}.npz", tokens=tokens, logits=logits)
+    if logits is not None:
+        np.savez_compressed(FIXTURES / f"{case.name}.npz", tokens=tokens, logits=logits)
 
 
 def main() -> None:

@@ -33,12 +33,12 @@ __all__ = [
 
 def transformers_checkpoint(
     case: Case, folder: Path, tokens: NDArray[np.int64]
-) -> tuple[dict[str, Any], dict[str, tuple[int, ...]], NDArray[np.float32]]:
+) -> tuple[dict[str, Any], dict[str, tuple[int, ...]], NDArray[np.float32] | None]:
     """What transformers writes and computes for a case.
 
     Returns:
         config.json; the shapes of the tensors in the file; logits [n, vocabulary], or
-        the hidden states [n, width] of encoders.
+        the hidden states [n, width] of encoders; None of a case that is not run.
     """
     import torch
     import transformers
@@ -54,6 +54,8 @@ def transformers_checkpoint(
         for name, array in load_file(path).items()
     }
     written = json.loads((folder / "config.json").read_text())
+    if not case.runs:
+        return written, shapes, None
     for path in folder.glob("*.safetensors*"):
         path.unlink()
     write_checkpoint(folder, written, case.prepare(weights(shapes)))
@@ -196,10 +198,28 @@ def _suppress_no_tokens(model: Any) -> None:
     model._get_suppress_tokens = lambda: None
 
 
+def _read_slopes(model: Any) -> None:
+    """Give ALiBi's slopes as numbers.
+
+    In build 11434 the converter of Jais asks for the value of a lazy tensor.
+    """
+    from conversion.base import LazyTorchTensor
+
+    convert = model.modify_tensors
+
+    def modify_tensors(data: Any, name: str, layer: int | None) -> Any:
+        if name.endswith("relative_pe.slopes"):
+            data = LazyTorchTensor.to_eager(data)
+        return convert(data, name, layer)
+
+    model.modify_tensors = modify_tensors
+
+
 # What the converter cannot do for its own slips or without a tokenizer, by its class.
 REPAIRS = {
     "BaichuanModel": _end_recursion,
     "GPT2Model": _leave_masks_out,
+    "JaisModel": _read_slopes,
     "MiniMaxText01Model": _suppress_no_tokens,
     "NemotronHModel": _keep_routers,
     "StableLMModel": _pass_on_norms,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,16 @@ from ..calibrating.calibration import Calibration, refuse_idle_calibration
 from ..errors import OptionError, QuantkitError
 from ..execution.workers import Workers
 from ..files.target import target_of
+from ..gguf.keys import Field
 from ..gguf.source import ModelSource
-from ..importance.given import ImportanceLike, importance_of, refuse_idle
+from ..importance.given import (
+    ImportanceLike,
+    importance_of,
+    importance_path,
+    refuse_idle,
+)
+from ..importance.reading import read_contents
+from ..importance.record import imatrix_fields
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..integers import as_integer
 from ..parameters import check_callbacks
@@ -128,7 +136,8 @@ def prepare(
     if not models:
         raise OptionError("`model` is empty; expected a model, or several")
     entries = entries_of(
-        models, wanted, importance_of(importance), activations, calibration
+        *(models, wanted, importance_of(importance), activations, calibration),
+        about_importance=_about(importance),
     )
     chosen = entries[0] if base is None else entry_named(entries, base)
     cut = [NamedText(name_of(t), _shared_chunks(entries, t, options)) for t in texts]
@@ -140,6 +149,12 @@ def prepare(
         save,
         None if memory is None else as_integer(memory, "memory", 0),
     )
+
+
+def _about(importance: ImportanceLike | None) -> Mapping[str, Field]:
+    """The metadata that `quantize` writes about an importance matrix in a file."""
+    path = importance_path(importance)
+    return {} if path is None else imatrix_fields(path, read_contents(path))
 
 
 def _named(model: ModelLike) -> str | Path | ModelSource:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ..calibrating.run import awaited_importance, calibration_identity
 from ..errors import OptionError, UnsupportedTypeError
 from ..files.identity import hash_pieces
 from ..gguf.importance import Importance, importance_pieces
+from ..gguf.keys import Field
 from ..gguf.source import ModelSource, identity_of
 from ..inference.weights import (
     DEFAULT_ACTIVATIONS,
@@ -26,8 +27,9 @@ from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
-from ..sources.opening import open_runnable
+from ..sources.opening import ModelLike, open_runnable
 from ..types import QuantType
+from .file_size import NOTHING, FileSizes
 
 __all__ = [
     "BOTH",
@@ -75,6 +77,8 @@ class Entry:
         importance: importance of each column, by tensor name.
         activations: precision of activations, see `weights.ACTIVATIONS`.
         calibration: of the rounding; None: to the nearest.
+        about_importance: the metadata about it that `quantize` writes.
+        sizes: of the model's files; None: they are computed when they are needed.
     """
 
     name: str
@@ -83,6 +87,8 @@ class Entry:
     importance: Importance | None = None
     activations: str = DEFAULT_ACTIVATIONS
     calibration: Calibration | None = None
+    about_importance: Mapping[str, Field] = field(default_factory=dict, repr=False)
+    sizes: FileSizes | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def types(self) -> Mapping[str, QuantType]:
@@ -103,8 +109,22 @@ class Entry:
             return self.importance
         return {**awaited_importance(self.source), **(self.importance or {})}
 
+    @cached_property
+    def file_bytes(self) -> int:
+        """Bytes of the file that `quantize` writes, or of the model's file as it is.
+
+        Of a checkpoint as it is: of the file that `convert` writes.  Nothing but
+        metadata is read.
+        """
+        sizes = self.sizes or FileSizes(self.source)
+        if self.wanted is None:
+            return sizes.as_it_is()
+        return sizes.quantized(
+            self.types, self.about_importance if self.importance else NOTHING
+        )
+
     @property
-    def size_bytes(self) -> int:
+    def tensor_bytes(self) -> int:
         """The size of all tensors in bytes, without padding."""
         return sum(
             t.n_rows * self.types[name].row_bytes(t.n_cols)
@@ -115,7 +135,7 @@ class Entry:
     def bits_per_weight(self) -> float:
         """The size of all tensors in bits, divided by the number of weights."""
         n_weights = sum(t.n_weights for t in self.source.tensors.values())
-        return 8 * self.size_bytes / n_weights
+        return 8 * self.tensor_bytes / n_weights
 
     @property
     def main_type(self) -> QuantType:
@@ -214,17 +234,23 @@ def entries_of(
     importance: Importance | None,
     activations: str = DEFAULT_ACTIVATIONS,
     calibration: Calibration | None = None,
+    opened: Callable[[ModelLike], ModelSource] = open_runnable,
+    about_importance: Mapping[str, Field] = NOTHING,
 ) -> list[Entry]:
     """The entries of a comparison: unchanged models, then recipes of unquantized ones.
 
     With importance, each recipe that it changes gives two entries, without and with it;
-    with a calibration, each recipe also gives one with calibrated rounding.
+    with a calibration, each recipe also gives one with calibrated rounding.  `opened`
+    opens a model, and refuses those that cannot be measured.
 
     Raises:
         QuantkitError: a model is damaged, or cannot use a recipe that the user named.
     """
-    sources = [open_runnable(model) for model in models]
-    as_they_are = [Entry("", source) for source in sources]
+    sources = [opened(model) for model in models]
+    as_they_are = [
+        Entry("", source, about_importance=about_importance, sizes=FileSizes(source))
+        for source in sources
+    ]
     names = _names(models, as_they_are)
     entries = [replace(e, name=n) for e, n in zip(as_they_are, names, strict=True)]
     able = [e for e in entries if not e.main_type.is_quantized]
@@ -233,7 +259,7 @@ def entries_of(
         say_fit(importance, entry.source)
         prefix = f"{entry.name}:" if len(able) > 1 else ""
         for each in wanted:
-            plain = Entry(f"{prefix}{each.name}", entry.source, each)
+            plain = replace(entry, name=f"{prefix}{each.name}", wanted=each)
             try:
                 made += _made_of(plain, importance, calibration)
             except UnsupportedTypeError:

@@ -20,8 +20,8 @@ class Measurement(ByValue):
         name: the recipe; for a model as it is, its main type or its file.
         type: the type of most weights; it differs from the recipe's if rows are not a
             multiple of its block.
-        size_bytes: bytes of all tensors.
-        bpw: bits per weight, over all tensors.
+        size_bytes: bytes of the file, see `Entry.file_bytes`.
+        bpw: bits per weight of all tensors, without metadata.
         chunks: number of evaluated sequences.
         ppl, ppl_error, ppl_token_error: perplexity.
         delta_ppl, ...: perplexity minus the base's, paired.

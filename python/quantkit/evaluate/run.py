@@ -52,8 +52,11 @@ class ComparisonRun:
         memory: bytes of weights in memory at a time; see `LoadedModels`.
 
     Attributes:
+        unit: what a step is.
         known: as given, with new scores added.
     """
+
+    unit = "chunks"
 
     def __init__(
         self,
@@ -100,15 +103,16 @@ class ComparisonRun:
         """The results so far; None until the base has a chunk of every text."""
         return self.known.comparison()
 
+    def glance(self) -> Comparison | None:
+        """The same, for a table that is updated often."""
+        return self.so_far()
+
     def run(
         self, progress: Progress | None = None, notify: Notify | None = None
     ) -> Comparison:
         """Measure everything that is not known yet; arguments as for `advance`."""
         with self:
-            self.advance(progress=progress, notify=notify)
-        result = self.so_far()
-        assert result is not None  # for mypy: every chunk is measured
-        return result
+            return self.advance(progress=progress, notify=notify)
 
     def advance(
         self,
@@ -116,7 +120,7 @@ class ComparisonRun:
         n_chunks: int | None = None,
         progress: Progress | None = None,
         notify: Notify | None = None,
-    ) -> None:
+    ) -> Comparison:
         """Measure what is not known yet of some entries, inside `with run:`.
 
         The base is measured, too.  Scores do not depend on which entries are measured
@@ -130,6 +134,9 @@ class ComparisonRun:
             notify: told what the user should know of a calibration, such as that its
                 text is narrow; by the first type of each model, since others have the
                 same text.
+
+        Returns:
+            The results so far, of these and all other entries.
 
         Raises:
             OptionError: there is no such entry, or the run is not open.
@@ -146,6 +153,9 @@ class ComparisonRun:
         if left:
             with unchanged(*(entry.source for entry in (base, *others))):
                 self._measure(self._loaded, [base, *others], left, progress, notify)
+        result = self.so_far()
+        assert result is not None  # for mypy: the base has a chunk of every text
+        return result
 
     def _measure(
         self,

@@ -47,7 +47,7 @@ def measurement(
     return Measurement(
         name=entry.name,
         type=entry.main_type.name,
-        size_bytes=entry.size_bytes,
+        size_bytes=entry.file_bytes,
         bpw=entry.bits_per_weight,
         chunks=len(scores.nll),
         **_perplexity_figures(scores, base),

@@ -87,6 +87,12 @@ class Streams:
         streams = columns[:, :size].reshape(len(columns), self.count, self.width)
         return streams, columns[:, size:]
 
+    def mean(self, columns: F32) -> F32:
+        """The hidden states [n, width]: all streams weigh the same."""
+        x, _ = self.split(columns)
+        share = np.float32(1 / x.shape[1])
+        return _summed(np.full(x.shape[:2], share, np.float32), x)
+
     def normed(self, streams: F32) -> F32:
         """All streams of a position as one normalized vector."""
         flat = streams.reshape(len(streams), -1)

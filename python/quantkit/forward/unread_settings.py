@@ -8,7 +8,7 @@ tables with llama.cpp's source.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from ..errors import UnsupportedModelError
@@ -30,24 +30,11 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
     "attention.key_length_swa": lambda facts: facts.key_size,
     "attention.value_length_swa": lambda facts: facts.value_size,
     "attention.temperature_scale": lambda facts: 0,
+    "decision.block_count": lambda facts: 0,
     "rope.dimension_count_swa": lambda facts: rotated_size(facts, facts.key_size),
     "rope.scaling.alpha": lambda facts: 0,
 }
 """Key -> the value that changes nothing, by the other metadata."""
-
-ENCODERS = ("bert", "eurobert", "gemma-embedding", "modern-bert", "nomic-bert")
-READ_IN = {
-    **dict.fromkeys(ENCODERS, ("attention.causal",)),
-    "deepseek2": ("attention.temperature_scale",),
-    "gemma4": (
-        "attention.key_length_swa",
-        "attention.value_length_swa",
-        "rope.dimension_count_swa",
-    ),
-    "mistral3": ("attention.temperature_scale",),
-    "mistral4": ("attention.temperature_scale",),
-}
-"""Architecture -> keys of `NEUTRAL` that its family reads."""
 
 HARMLESS = {
     "attention.temperature_length": "without effect if `temperature_scale` is 0",
@@ -86,8 +73,11 @@ NO_ATTENTION = NO_ROTATION | dict.fromkeys(
     ("attention.head_count_kv", "attention.key_length", "attention.value_length"),
     "the architecture has no attention",
 )
-LATENT_VALUES = {
+LATENT_HEADS = {
     "attention.head_count_kv": "latent attention has as many as query heads",
+}
+LATENT_VALUES = {
+    **LATENT_HEADS,
     "attention.value_length": "the size of the latent vector has its own key",
 }
 UNROTATED_LATENT = {
@@ -95,6 +85,7 @@ UNROTATED_LATENT = {
     "attention.value_length": "the size of the latent vector has its own key",
 }
 HARMLESS_IN = {
+    "bert": NO_ROTATION,
     "bloom": NO_ROTATION,
     "cohere2": ONE_BASE,
     "cohere2moe": ONE_BASE,
@@ -118,7 +109,12 @@ HARMLESS_IN = {
         "expert_shared_count": "the width of the shared expert has its own key",
     },
     "glm-dsa": LATENT_VALUES,
+    "glm5-next": UNROTATED_LATENT,
     "gpt-oss": NO_DENSE_PART,
+    "gemma-embedding": dict.fromkeys(
+        ("dense_2_feat_in", "dense_2_feat_out", "dense_3_feat_in", "dense_3_feat_out"),
+        "read with the tensors whose sizes they are",
+    ),
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
     "hunyuan-moe": {
@@ -127,8 +123,11 @@ HARMLESS_IN = {
     "kimi-k3": UNROTATED_LATENT,
     "kimi-linear": UNROTATED_LATENT,
     "minimax-m2": NO_DENSE_PART,
+    "minicpm3": LATENT_HEADS,
     "mistral4": LATENT_VALUES,
+    "jais": NO_ROTATION,
     "jamba": NO_ROTATION,
+    "jina-bert-v2": NO_ROTATION,
     "mamba": NO_ATTENTION,
     "mamba2": NO_ATTENTION,
     "mpt": NO_ROTATION,
@@ -146,12 +145,19 @@ HARMLESS_IN = {
     ),
     "nemotron_h_moe": NO_ROTATION
     | {"expert_shared_count": "the shared expert has its own width"},
+    "plm": LATENT_HEADS,
     "qwen2moe": NO_DENSE_PART,
     "qwen4exp": {
         **NO_DENSE_PART,
         "ple.image_token_id": "stands for images; texts have none",
     },
+    "refact": NO_ROTATION,
     "starcoder": NO_ROTATION,
+    "t5encoder": NO_ROTATION
+    | dict.fromkeys(
+        ("attention.head_count_kv", "attention.value_length"),
+        "heads share no keys, and values have their size",
+    ),
     "qwen35moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,
     "qwen3vlmoe": NO_DENSE_PART,
@@ -162,8 +168,12 @@ HARMLESS_IN = {
 TOKEN_IDS = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id")
 
 
-def refuse_unread_settings(facts: Facts) -> None:
+def refuse_unread_settings(facts: Facts, reads: Container[str] = ()) -> None:
     """Refuse metadata that would change the result and is not supported.
+
+    Args:
+        facts: the metadata.
+        reads: the keys of `NEUTRAL` that the family reads.
 
     Raises:
         FormatError: a key that a neutral value follows from is missing.
@@ -171,7 +181,7 @@ def refuse_unread_settings(facts: Facts) -> None:
     """
     for key, neutral in NEUTRAL.items():
         field = facts.metadata.get(facts.key(key))
-        if field is None or key in READ_IN.get(facts.name, ()):
+        if field is None or key in reads:
             continue
         expected = neutral(facts)
         if field.type is ValueType.ARRAY or field.value != expected:

@@ -23,11 +23,13 @@ from .._native import (
 )
 from ..arrays.rows import dequantize_rows
 from ..errors import FormatError, OptionError
+from ..execution.allocation import keep_freed_memory
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Activations, Model, Weights
-from ..forward.encoder import Encoder
+from ..forward.encoder import Embedder, Encoder
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource, unchanged
+from ..models import load_embedder as load_family_embedder
 from ..models import load_encoder as load_family_encoder
 from ..models import load_model as load_family_model
 from ..progress import Progress
@@ -44,6 +46,7 @@ __all__ = [
     "DEFAULT_ACTIVATIONS",
     "MemoryWeights",
     "TypedMatrix",
+    "load_embedder",
     "load_encoder",
     "load_model",
     "load_weights",
@@ -279,6 +282,7 @@ def load_model(source: ModelSource, weights: Weights) -> Model:
             missing, has another shape, or is not read by the architecture.
         UnsupportedModelError: quantkit cannot run this model.
     """
+    keep_freed_memory()
     arch = architecture(source.metadata)
     return load_family_model(source.metadata, arch, weights, shapes_of(source))
 
@@ -287,3 +291,13 @@ def load_encoder(source: ModelSource, weights: Weights) -> Encoder:
     """Build an encoder from a source's metadata and its weights; errors as above."""
     arch = architecture(source.metadata)
     return load_family_encoder(source.metadata, arch, weights, shapes_of(source))
+
+
+def load_embedder(source: ModelSource, weights: Weights) -> Embedder:
+    """Build what makes embeddings, an encoder or a decoder; errors as above.
+
+    Raises:
+        UnsupportedModelError: the metadata does not say how.
+    """
+    arch = architecture(source.metadata)
+    return load_family_embedder(source.metadata, arch, weights, shapes_of(source))

@@ -37,7 +37,7 @@ from .config import n_layers, require_setting, required, text_fields
 from .deepseek_v32 import indexer_fields
 from .family import SILU, Family, Named, Tensors
 
-__all__ = ["DeepseekV4"]
+__all__ = ["CONNECTION", "DeepseekV4"]
 
 RATIOS = "attention.compress_ratios"
 COMPRESSED_BASE = "attention.compress_rope_freq_base"

@@ -107,6 +107,8 @@ class Family:
     Attributes:
         name: `general.architecture`, such as "llama".
         hf_classes: the `architectures` entries of Hugging Face configs for this family.
+        headless: those of them without an output head, whose tensors have names without
+            "model.".
         model_types: the values of `model_type`, or of that of `text_config`, by which
             families with the same class are told apart; empty: any.
         defaults: the config class's values for keys that config.json lacks.
@@ -137,6 +139,7 @@ class Family:
         file_type: `general.file_type` of files with MXFP4 tensors; None: it follows
             from the type of matrices.
         kept_f32: ends of the names of matrices that are written as F32.
+        reads: keys of `forward.unread_settings.NEUTRAL` that the forward pass reads.
         unread: starts of the names of tensors that do not change the logits.
         pools: whether GGUF has the pooling that modules.json names.
         predicts_text: whether models predict the next token; others give embeddings.
@@ -145,6 +148,7 @@ class Family:
 
     name: ClassVar[str]
     hf_classes: ClassVar[tuple[str, ...]]
+    headless: ClassVar[tuple[str, ...]] = ()
     model_types: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[Mapping[str, Any]] = {}
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
@@ -165,6 +169,7 @@ class Family:
     norm_shift: ClassVar[float] = 0.0
     file_type: ClassVar[FileType | None] = None
     kept_f32: ClassVar[tuple[str, ...]] = KEPT_F32
+    reads: ClassVar[tuple[str, ...]] = ()
     unread: ClassVar[tuple[str, ...]] = ()
     pools: ClassVar[bool] = False
     predicts_text: ClassVar[bool] = True
@@ -278,6 +283,8 @@ class Family:
                 continue
             for old, new in (*WRAPPED, *self.renames):
                 source = source.replace(old, new)
+            if self._is_headless(config) and not source.startswith("model."):
+                source = f"model.{source}"
             module, _, kind = source.rpartition(".")
             if (match := self._expert(module)) is None:
                 yield from self.converted(source, tensor, config)
@@ -312,7 +319,8 @@ class Family:
         if is_tied and self.drops_tied_head:
             check_tied_head(stored)
         has_head = any(name.endswith("lm_head.weight") for name in stored)
-        if not is_tied and "lm_head" in self.outer and not has_head:
+        needs_head = "lm_head" in self.outer and not self._is_headless(config)
+        if not is_tied and needs_head and not has_head:
             raise CheckpointError(
                 "the checkpoint has no 'lm_head.weight', and config.json does not have "
                 "tie_word_embeddings: true; a shard or that line is missing"
@@ -376,6 +384,9 @@ class Family:
             f"quantkit converts and quantizes {self.name} models, and does not run "
             f"them: {self.not_run}"
         )
+
+    def _is_headless(self, config: Config) -> bool:
+        return bool(set(self.headless) & set(config.get("architectures") or ()))
 
     def _is_foreign(self, source: str, config: Config) -> bool:
         if has_other_parts(config) and is_other_part(source):

@@ -43,7 +43,8 @@ from ..forward.windows import PATTERN, WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
 from ..settings import checked, integer, list_of
 from .config import n_layers, require_setting, required, text_fields
-from .family import COMPUTED, DECODER_LAYER, DECODER_TENSORS, Named
+from .family import COMPUTED, DECODER_LAYER, DECODER_TENSORS, Named, Tensors
+from .fused_experts import with_fused_experts
 from .gemma import GELUS, LOGIT_CAP, Gemma
 from .gemma4_config import full_attention_settings
 from .rope_config import rope_parameters
@@ -70,6 +71,11 @@ class Gemma4(Gemma):
     """The architecture that llama.cpp calls `gemma4`."""
 
     name = "gemma4"
+    reads = (
+        "attention.key_length_swa",
+        "attention.value_length_swa",
+        "rope.dimension_count_swa",
+    )
     hf_classes: ClassVar[tuple[str, ...]] = (
         "Gemma4ForCausalLM",
         "Gemma4ForConditionalGeneration",
@@ -191,6 +197,10 @@ class Gemma4(Gemma):
         divisors = np.full(n_pairs, STILL, np.float32)
         divisors[:n_turned] = 1
         yield "rope_freqs.weight", computed(divisors)
+
+    def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
+        """The GGUF tensors; quantized checkpoints store each expert by itself."""
+        yield from super().mapped(config, with_fused_experts(stored))
 
     def converted(
         self, source: str, tensor: LazyTensor, config: Config

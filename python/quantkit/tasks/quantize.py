@@ -27,7 +27,7 @@ from ..sources.edits import Edits
 from ..sources.opening import ModelLike
 from .provenance import Origin, provenance_fields
 from .quantize_inputs import QuantizeInputs, read_inputs
-from .quantize_plan import parts_to_write, planned, quantized_metadata, report_of
+from .quantize_plan import parts_to_write, planned, planned_metadata, report_of
 from .quantize_report import QuantizeReport, TensorReport
 from .quantize_run import QuantizeRun
 
@@ -139,7 +139,7 @@ def quantize_file(
     inputs = read_inputs(model, origin.edits, importance, calibration, notify)
     assigned = planned(inputs, origin, allow_requantize=allow_requantize)
     source = inputs.source
-    metadata = quantized_metadata(
+    metadata = planned_metadata(
         source, origin.recipe, origin.edits, inputs.about_imatrix
     )
     if provenance:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
+from ..gguf.keys import Field
 from ..gguf.layout import TensorSpec, ggml_shape
+from ..gguf.quantized import quantized_metadata
 from ..gguf.source import ModelSource
 from ..output.splits import Part, by_shards, by_size, parts_of
 from ..recipes import Assignment, Recipe
@@ -20,11 +21,7 @@ from .provenance import Origin
 from .quantize_inputs import QuantizeInputs
 from .quantize_report import QuantizeReport, TensorReport
 
-__all__ = ["parts_to_write", "planned", "quantized_metadata", "report_of"]
-
-REPLACED_KEYS = ("general.quantization_version", "general.file_type")
-KEYS_OF_A_FILE = ("split.", "quantkit.")
-"""Keys that describe the source's files and origin, which are wrong in a new file."""
+__all__ = ["parts_to_write", "planned", "planned_metadata", "report_of"]
 
 
 def planned(
@@ -48,20 +45,14 @@ def planned(
     return assigned
 
 
-def quantized_metadata(
+def planned_metadata(
     source: EditedModel,
     recipe: Recipe,
     edits: Edits,
     about_imatrix: Mapping[str, Field] = MappingProxyType({}),
 ) -> dict[str, Field]:
-    """The metadata of a quantized file: the model's, and those about quantization."""
-    kept = {
-        key: field
-        for key, field in source.metadata.items()
-        if key not in REPLACED_KEYS and not key.startswith(KEYS_OF_A_FILE)
-    }
-    kept["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
-    kept["general.file_type"] = uint32(recipe.file_type)
+    """The metadata of the file, with the edits and those about the importance."""
+    kept = quantized_metadata(source.metadata, recipe.file_type)
     set_last = {**edits.metadata, **about_imatrix}
     return file_metadata(kept, replace(edits, metadata=set_last), source.n_layers)
 

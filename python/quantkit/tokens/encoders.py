@@ -10,7 +10,12 @@ import numpy as np
 from ..errors import FormatError, UnsupportedModelError
 from ..gguf.keys import ValueType
 from ..settings import FLAG, TEXT
-from .bpe import Encoder, byte_level_encoder, plain_merge_encoder
+from .bpe import (
+    Encoder,
+    byte_level_encoder,
+    plain_merge_encoder,
+    spaced_merge_encoder,
+)
 from .charsmap import CharacterMap
 from .merging import PieceMerger
 from .metadata import Vocabulary
@@ -73,6 +78,10 @@ def _encoder_and_ends(vocabulary: Vocabulary) -> tuple[Encoder, Ends]:
         case "gemma4":
             pre = pre_tokenizer_named(kind)
             return _merge_encoder(vocabulary, pre, _ends(vocabulary))
+        case "whitespace":
+            lowercase = vocabulary.get("normalizer.lowercase", FLAG, False)
+            encoder = spaced_merge_encoder(vocabulary, lowercase=lowercase)
+            return encoder, _ends(vocabulary, bos=11, eos=11)
         case "t5":
             return _unigram_encoder(vocabulary), _ends(vocabulary, eos=1, add_eos=True)
         case "bert":
@@ -81,8 +90,8 @@ def _encoder_and_ends(vocabulary: Vocabulary) -> tuple[Encoder, Ends]:
             return _word_encoder(vocabulary), Ends(first, last, True, True)
     raise UnsupportedModelError(
         f"the vocabulary has the type {kind!r}; quantkit reads 'llama' "
-        "(SentencePiece), 'gpt2' and 'gemma4' (BPE), 't5' (unigram) and 'bert' "
-        "(WordPiece)"
+        "(SentencePiece), 'gpt2', 'gemma4' and 'whitespace' (BPE), 't5' (unigram) and "
+        "'bert' (WordPiece)"
     )
 
 

@@ -21,6 +21,7 @@ class Source(enum.Enum):
     """A file that can hold the vocabulary."""
 
     SENTENCEPIECE = "tokenizer.model"
+    FAIRSEQ = "sentencepiece.bpe.model"
     JSON = "tokenizer.json"
     RANKS = "a tiktoken rank file"
 
@@ -42,8 +43,12 @@ class FamilyRules:
         sources: the files to look for; the first that exists is used.
         merges_are_pieces: write a tokenizer.json with byte fallback with scores
             (a `llama` vocabulary), not with its merges (`gpt2`).
+        has_mask: whether `<mask>` follows the pieces of sentencepiece.bpe.model.
+        splits_at_spaces: write a tokenizer.json that splits text at white space as a
+            `whitespace` vocabulary.
         is_gemma4: write such a tokenizer.json as a `gemma4` vocabulary.
-        pieces: rules for tokenizer.model.
+        piece_files: the names that the SentencePiece model may have; the first counts.
+        pieces: rules for it.
         ranks: rules for a tiktoken rank file.
         add_bos: whether texts start with BOS, unless a file says otherwise.
         flags: further fields before the vocabulary.
@@ -63,7 +68,10 @@ class FamilyRules:
 
     sources: tuple[Source, ...] = (Source.JSON, Source.SENTENCEPIECE)
     merges_are_pieces: bool = False
+    has_mask: bool = False
+    splits_at_spaces: bool = False
     is_gemma4: bool = False
+    piece_files: tuple[str, ...] = ("tokenizer.model",)
     pieces: PieceRules = field(default_factory=PieceRules)
     ranks: TiktokenRules | None = None
     add_bos: bool | None = None
@@ -83,6 +91,8 @@ class FamilyRules:
 _MODEL_FIRST = (Source.SENTENCEPIECE, Source.JSON)
 _QWEN_EXTRAS = tuple(f"<|extra_{i}|>" for i in range(205))
 
+_FAIRSEQ = (Source.JSON, Source.FAIRSEQ)
+_XLM_ROBERTA = FamilyRules(sources=_FAIRSEQ, types_after="add_space_prefix")
 _PIECES = FamilyRules(sources=_MODEL_FIRST)
 _LLAMA = FamilyRules(
     sources=_MODEL_FIRST,
@@ -139,7 +149,24 @@ _HUNYUAN = FamilyRules(
     is_hunyuan=True,
 )
 
+_T5 = FamilyRules(
+    sources=_MODEL_FIRST,
+    piece_files=("tokenizer.model", "spiece.model"),
+    pieces=PieceRules(is_t5=True),
+)
+
 _RULES: dict[str, FamilyRules] = {
+    **dict.fromkeys(
+        (
+            "T5EncoderModel",
+            "T5ForConditionalGeneration",
+            "T5WithLMHeadModel",
+            "MT5ForConditionalGeneration",
+            "UMT5ForConditionalGeneration",
+            "UMT5Model",
+        ),
+        _T5,
+    ),
     **dict.fromkeys(
         (
             "LLaMAForCausalLM",
@@ -165,7 +192,11 @@ _RULES: dict[str, FamilyRules] = {
             "Qwen3VLForConditionalGeneration",
             "BaichuanForCausalLM",
             "BaiChuanForCausalLM",
+            "BitNetForCausalLM",
+            "BitnetForCausalLM",
+            "MiniCPM3ForCausalLM",
             "MiniCPMForCausalLM",
+            "OpenELMForCausalLM",
         ),
         _PIECES,
     ),
@@ -207,17 +238,17 @@ _RULES: dict[str, FamilyRules] = {
             "NeoBERT",
             "NeoBERTForSequenceClassification",
             "NeoBERTLMHead",
-            "NomicBertModel",
         ),
         FamilyRules(types_after=""),
     ),
+    "NomicBertModel": FamilyRules(types_after=""),
     **dict.fromkeys(
         ("RobertaModel", "RobertaForSequenceClassification"),
         FamilyRules(types_after="last"),
     ),
     **dict.fromkeys(
         ("XLMRobertaModel", "XLMRobertaForSequenceClassification"),
-        FamilyRules(types_after="add_space_prefix"),
+        _XLM_ROBERTA,
     ),
     **dict.fromkeys(
         (
@@ -264,8 +295,10 @@ def rules_of(
     rules = _RULES.get(names[0], FamilyRules())
     if rules is _PHI3 and _is_of(settings, "GPT2Tokenizer"):
         return FamilyRules()  # Phi-4 uses Phi-3's class but GPT-2's tokenizer
+    if names[0] == "NomicBertModel" and config.get("moe_every_n_layers"):
+        return replace(_XLM_ROBERTA, has_mask=True)
     if names[0].startswith("JinaBert") and _is_of(settings, "RobertaTokenizer"):
-        return replace(rules, types_after="last")
+        return replace(rules, types_after="last", splits_at_spaces=True)
     return rules
 
 

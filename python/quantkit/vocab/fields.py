@@ -11,13 +11,14 @@ from ..errors import CheckpointError, UnsupportedModelError
 from ..gguf.keys import Field, boolean, uint32
 from ..progress import Notify
 from ..settings import SIZE, checked
-from .byte_level import byte_level_fields
+from .byte_level import byte_level_fields, spaced_fields
+from .fairseq import FAIRSEQ_MODEL, fairseq_fields
 from .families import FamilyRules, Source, SpacePrefix, rules_of
 from .files import TokenizerFiles
 from .gemma4 import gemma4_fields
 from .library import library_tokenizer, name_by_hash, read_definition
 from .pieces import piece_fields, piece_merges_fields, sentencepiece_pieces
-from .pretokenizers import recognize_or_none
+from .pretokenizers import recognize_or_none, splits_at_spaces
 from .schema import SPECIAL_KINDS, Json
 from .sentencepiece_file import ModelType, SentencePieceFile, is_tiktoken
 from .special import special_fields
@@ -161,6 +162,8 @@ class _Job:
             match source:
                 case Source.SENTENCEPIECE if self._has_sentencepiece():
                     return self._from_sentencepiece()
+                case Source.FAIRSEQ if (self.files.folder / FAIRSEQ_MODEL).is_file():
+                    return fairseq_fields(self.files, has_mask=self.rules.has_mask)
                 case Source.RANKS if (ranks := self._ranks()) is not None:
                     return self._from_ranks(ranks)
                 case Source.JSON if definition := read_definition(self.files):
@@ -190,8 +193,14 @@ class _Job:
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
 
+    @property
+    def _piece_file(self) -> Path:
+        """The path of the SentencePiece model, which may not exist."""
+        paths = [self.files.folder / name for name in self.rules.piece_files]
+        return next((path for path in paths if path.is_file()), paths[0])
+
     def _has_sentencepiece(self) -> bool:
-        path = self.files.sentencepiece
+        path = self._piece_file
         return path.is_file() and not is_tiktoken(path)
 
     def _ranks(self) -> TiktokenRules | None:
@@ -204,7 +213,7 @@ class _Job:
 
     def _from_sentencepiece(self) -> dict[str, Field]:
         files, rules = self.files, self.rules
-        model = SentencePieceFile.read(files.sentencepiece)
+        model = SentencePieceFile.read(self._piece_file)
         if model.type is ModelType.UNIGRAM and self.vocab_type == "auto":
             return unigram_model_fields(files, model, rules.pieces)
         pieces, n_tokens = sentencepiece_pieces(files, model, rules.pieces)
@@ -238,6 +247,10 @@ class _Job:
                 return unigram_json_fields(self.files)
             case "WordPiece" if self.vocab_type != "bpe":
                 return word_piece_fields(self.files, self.pre_tokenizer)
+            case "BPE" if self.rules.splits_at_spaces and splits_at_spaces(definition):
+                fields = spaced_fields(self.files, definition)
+                n_tokens = len(fields[_KEY + "tokens"].value)
+                return fields | special_fields(self.files, n_tokens)
             case "BPE" if self.rules.is_gemma4 and self.vocab_type == "auto":
                 return gemma4_fields(self.files, definition, self.pad_vocab)
             case "BPE" if self._holds_pieces(definition):
