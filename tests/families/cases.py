@@ -30,6 +30,7 @@ from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
+from .rwkv_cases import RWKVS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
 
@@ -120,6 +121,7 @@ CASES: tuple[Case, ...] = (
     *GRANITES,
     *LFM2S,
     *MAMBAS,
+    *RWKVS,
 )
 
 DECODERS = tuple(case for case in CASES if case.predicts_text)

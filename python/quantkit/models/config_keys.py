@@ -261,6 +261,13 @@ KINDS = _together(
     _each(COUNT, "index_local_blocks"),
     _each(FLAG, "use_gemma_norm"),
     _each(OBJECT, "sparse_attention_config"),
+    # RWKV
+    _each(SIZE, "head_size head_size_divisor attention_hidden_size"),
+    _each(SIZE, "decay_low_rank_dim a_low_rank_dim v_low_rank_dim gate_low_rank_dim"),
+    _each(SIZE, "lora_rank_decay lora_rank_iclr lora_rank_value_residual_mix"),
+    _each(SIZE, "lora_rank_gate lora_rank_tokenshift"),
+    _each(COUNT, "rescale_every wkv_version"),
+    _each(FLAG, "norm_first wkv_has_gate"),
     # Step 3.5
     _each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
     _each(POSITIVE, "moe_router_scaling_factor"),
