@@ -17,7 +17,9 @@ from .files import TokenizerFiles
 from .gemma4 import gemma4_fields
 from .library import library_tokenizer, name_by_hash, read_definition
 from .pieces import piece_fields, piece_merges_fields, sentencepiece_pieces
+from .plamo import plamo_fields
 from .pretokenizers import recognize_or_none
+from .rwkv_world import rwkv_fields
 from .schema import SPECIAL_KINDS, Json
 from .sentencepiece_file import ModelType, SentencePieceFile, is_tiktoken
 from .special import special_fields
@@ -163,6 +165,11 @@ class _Job:
                     return self._from_sentencepiece()
                 case Source.RANKS if (ranks := self._ranks()) is not None:
                     return self._from_ranks(ranks)
+                case Source.RWKV if self._has(source):
+                    return rwkv_fields(self.files)
+                case Source.PLAMO if self._has(source):
+                    has_template = self.rules.has_template
+                    return plamo_fields(self.files, has_template=has_template)
                 case Source.JSON if definition := read_definition(self.files):
                     return self._from_json(definition)
         raise self._missing()
@@ -189,6 +196,9 @@ class _Job:
             + "; download them, or write them where transformers is installed: "
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
+
+    def _has(self, source: Source) -> bool:
+        return (self.files.folder / source.value).is_file()
 
     def _has_sentencepiece(self) -> bool:
         path = self.files.sentencepiece
