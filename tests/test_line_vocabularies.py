@@ -153,7 +153,7 @@ def test_unknown_characters_become_bytes() -> None:
     assert ids("a") == [257]
 
 
-DAMAGED = {
+DAMAGED: dict[str, list[tuple[str, str | None]]] = {
     "rwkv": [
         ("", None),
         ("1 'a' 2\n", "line 1: .* is not a number, a token"),
