@@ -10,13 +10,15 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import quantkit as qk
-from quantkit.gguf.keys import array, string
+from quantkit.gguf.keys import array, string, uint32
+from quantkit.sources.opening import open_source
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:1000]
@@ -42,6 +44,15 @@ def perplexity() -> qk.PerplexityResult:
 @cache
 def compared() -> qk.Comparison:
     return qk.compare(DEMO_MODEL, ["Q8_0", "Q4_0"], text=TEXT, **ONE_CHUNK)
+
+
+@cache
+def embeddings() -> qk.EmbeddingComparison:
+    source = open_source(DEMO_MODEL)
+    pooled = {**source.metadata, "llama.pooling_type": uint32(1)}
+    model = SimpleNamespace(metadata=pooled, tensors=source.tensors)
+    two = {**ONE_CHUNK, "options": qk.TextOptions(ctx=64, chunks=2)}
+    return qk.compare_embeddings(model, ["Q8_0", "Q4_0"], text=TEXT, **two)
 
 
 @cache
@@ -85,6 +96,10 @@ CASES: dict[str, Callable[[], Any]] = {
     "Difference": lambda: qk.Difference("a.weight", "missing"),
     "Edits": lambda: qk.Edits({"a": string("b")}, frozenset([1])),
     "FileType": lambda: qk.RECIPES["Q4_K_M"].file_type,
+    "EmbeddingComparison": embeddings,
+    "EmbeddingDifference": lambda: embeddings().versus("Q4_0", "Q8_0"),
+    "EmbeddingMeasurement": lambda: embeddings().results[0],
+    "EmbeddingText": lambda: embeddings().texts[0],
     "Field": lambda: array(qk.ValueType.FLOAT32, np.array([1, np.nan], np.float32)),
     "CalibrationCost": lambda: qk.CalibrationCost(90.0, 1 << 30, 1 << 20),
     "Gain": lambda: qk.Gain("a.weight", qk.QuantType.Q4_0, 9, 9, 0.2, 0.1, (0.01,)),

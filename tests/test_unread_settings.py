@@ -25,6 +25,7 @@ CHANGED = {
     "attention.key_length_swa": uint32(8),
     "attention.value_length_swa": uint32(8),
     "attention.temperature_scale": float32(0.1),
+    "decision.block_count": uint32(1),
     "rope.dimension_count_swa": uint32(8),
     "rope.scaling.alpha": float32(50.0),
 }

@@ -28,6 +28,11 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .calibrating.gain import Gain as Gain
     from .cells import Cells as Cells
     from .collecting.collection import imatrix as imatrix
+    from .embeddings import EmbeddingComparison as EmbeddingComparison
+    from .embeddings import EmbeddingDifference as EmbeddingDifference
+    from .embeddings import EmbeddingMeasurement as EmbeddingMeasurement
+    from .embeddings import EmbeddingText as EmbeddingText
+    from .embeddings import compare_embeddings as compare_embeddings
     from .errors import BackendError as BackendError
     from .errors import CheckpointError as CheckpointError
     from .errors import FormatError as FormatError
@@ -115,6 +120,10 @@ _MODULES = {
     "Difference": "tasks.verify",
     "Edits": "sources.edits",
     "Effort": "calibrating.calibration",
+    "EmbeddingComparison": "embeddings",
+    "EmbeddingDifference": "embeddings",
+    "EmbeddingMeasurement": "embeddings",
+    "EmbeddingText": "embeddings",
     "Field": "gguf",
     "FileType": "gguf.keys",
     "FormatError": "errors",
@@ -177,6 +186,7 @@ _MODULES = {
     "active_backend": "_native",
     "backends": "_native",
     "compare": "evaluate",
+    "compare_embeddings": "embeddings",
     "convert": "tasks.convert",
     "convert_lora": "tasks.convert_lora",
     "dequantize": "arrays.quantized",

@@ -9,7 +9,8 @@ import numpy as np
 from quantkit.gguf.keys import float32
 
 from .case import SIZES, Case, without
-from .checkpoints import Arrays
+from .checkpoints import Arrays, weights
+from .jina_bert import JINA_BERTS
 
 __all__ = ["ENCODERS"]
 
@@ -17,6 +18,11 @@ BERT = {
     **without("num_key_value_heads")(SIZES),
     "type_vocab_size": 3,
     "layer_norm_eps": 1e-6,
+}
+TWIN_OF_NEO = {
+    **SIZES,
+    "num_key_value_heads": 4,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
 }
 LABELS = {"id2label": {0: "no", 1: "perhaps", 2: "yes"}}
 DISTILBERT = {
@@ -26,6 +32,16 @@ DISTILBERT = {
     "n_heads": 4,
     "vocab_size": 112,
     "max_position_embeddings": 80,
+}
+NEO_NAMES = {
+    "embed_tokens.": "encoder.",
+    "layers.": "transformer_encoder.",
+    "self_attn.q_proj.": "qkv.",
+    "self_attn.o_proj.": "wo.",
+    "mlp.gate_proj.": "ffn.w12.",
+    "mlp.down_proj.": "ffn.w3.",
+    "input_layernorm.": "attention_norm.",
+    "post_attention_layernorm.": "ffn_norm.",
 }
 NOMIC_NAMES = {
     "embeddings.LayerNorm.": "emb_ln.",
@@ -111,6 +127,65 @@ def nomic_names(arrays: Arrays) -> Arrays:
     return renamed
 
 
+def of_neo(name: str, **changes: Any) -> Any:
+    """The config as the published models have it."""
+    return lambda config: {
+        "architectures": [name],
+        "model_type": "neobert",
+        "hidden_act": "SwiGLU",
+        "hidden_size": config["hidden_size"],
+        "intermediate_size": 3 * config["intermediate_size"] // 2,
+        "max_length": config["max_position_embeddings"],
+        "norm_eps": config["rms_norm_eps"],
+        "num_attention_heads": config["num_attention_heads"],
+        "num_hidden_layers": config["num_hidden_layers"],
+        "vocab_size": config["vocab_size"],
+        **changes,
+    }
+
+
+def pairwise(matrix: Any) -> Any:
+    """The rows of queries or keys in the order in which pairs of neighbours rotate."""
+    heads = matrix.reshape(4, 2, -1, matrix.shape[-1])
+    return np.ascontiguousarray(heads.swapaxes(1, 2)).reshape(matrix.shape)
+
+
+def neo_names(arrays: Arrays) -> Arrays:
+    """The tensors as the published models store them."""
+    renamed = {}
+    for name, array in arrays.items():
+        if ".k_proj." in name or ".v_proj." in name or ".up_proj." in name:
+            continue
+        if ".q_proj." in name:
+            q, k, v = (arrays[name.replace(".q_", f".{part}_")] for part in "qkv")
+            array = np.concatenate([pairwise(q), pairwise(k), v])
+        if ".gate_proj." in name:
+            array = np.concatenate([array, arrays[name.replace(".gate_", ".up_")]])
+        for old, new in NEO_NAMES.items():
+            name = name.replace(old, new)
+        name = "layer_norm.weight" if name == "norm.weight" else name
+        renamed[f"model.{name}"] = array
+    return renamed
+
+
+def neo_classifier(arrays: Arrays) -> Arrays:
+    """The same with the head of a classifier."""
+    return neo_names(arrays) | weights(
+        {
+            "dense.weight": (64, 64),
+            "dense.bias": (64,),
+            "classifier.weight": (3, 64),
+            "classifier.bias": (3,),
+        }
+    )
+
+
+def with_decoder(arrays: Arrays) -> Arrays:
+    """The same with the head that predicts masked tokens."""
+    head = weights({"decoder.weight": (112, 64), "decoder.bias": (112,)})
+    return neo_names(arrays) | head
+
+
 def encoder(name: str, hf_class: str, config: dict[str, Any], **more: Any) -> Case:
     """A case without logits."""
     return Case(name, hf_class, config, predicts_text=False, **more)
@@ -150,6 +225,23 @@ ENCODERS = (
         {**BERT, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}},
         config_of=of_nomic,
         rename=nomic_names,
+        is_raw=True,
+    ),
+    *JINA_BERTS,
+    encoder(
+        "neo-bert",
+        "EuroBertModel",
+        {**TWIN_OF_NEO, "rms_norm_eps": 1e-4},
+        config_of=of_neo("NeoBERT"),
+        rename=with_decoder,
+        is_raw=True,
+    ),
+    encoder(
+        "neo-bert-classifier",
+        "EuroBertModel",
+        {**TWIN_OF_NEO, "num_hidden_layers": 2},
+        config_of=of_neo("NeoBERTForSequenceClassification", **LABELS),
+        rename=neo_classifier,
         is_raw=True,
     ),
     encoder(

@@ -46,6 +46,10 @@ class Steps(Protocol):
     def n_steps(self) -> int:
         """All steps."""
 
+    @property
+    def unit(self) -> str:
+        """What a step is, in the plural, such as "chunks"."""
+
 
 class StageColumn(ProgressColumn):
     """What is being done, such as the name of a tensor."""
@@ -64,12 +68,16 @@ class SpeedColumn(ProgressColumn):
         return shown_text(f"{speed / 1e6:.0f} MB/s" if speed >= LEAST_SPEED else "")
 
 
-class ChunksColumn(ProgressColumn):
-    """How many chunks are done."""
+class StepsColumn(ProgressColumn):
+    """How many steps are done."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
 
     def render(self, task: Task) -> Text:
         """Such as "3 of 8 chunks"."""
-        return shown_text(f"{task.completed:.0f} of {task.total:.0f} chunks")
+        return shown_text(f"{task.completed:.0f} of {task.total:.0f} {self._unit}")
 
 
 @contextmanager
@@ -119,7 +127,7 @@ def live_table(
     Nothing is shown if stderr is not a terminal.
 
     Args:
-        work: it counts chunks.
+        work: it counts steps.
         cells: the table so far, of which the columns that fit are shown; None: none.
         quiet: show nothing.
     """
@@ -127,7 +135,8 @@ def live_table(
     if quiet or not console.is_terminal:
         yield None
         return
-    bar = Progress(StageColumn(), BarColumn(), ChunksColumn(), TimeRemainingColumn())
+    steps = StepsColumn(work.unit)
+    bar = Progress(StageColumn(), BarColumn(), steps, TimeRemainingColumn())
     task = bar.add_task("", total=work.n_steps)
     updated = -REFRESH_SECONDS
     with Live(bar, console=console, transient=True) as live:
@@ -137,8 +146,8 @@ def live_table(
             bar.update(task, description=stage, completed=work.steps_done)
             if monotonic() - updated >= REFRESH_SECONDS:
                 found = cells()
-                table = found and shown_table(found.narrowed(console.width))
-                live.update(Group(*([table] if table else []), bar))
-                updated = monotonic()
+                if found is not None:
+                    live.update(Group(shown_table(found.narrowed(console.width)), bar))
+                    updated = monotonic()
 
         yield show

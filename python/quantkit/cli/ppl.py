@@ -6,23 +6,25 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ..cells import Cells, markdown_table
+from ..embeddings.comparing import prepare as prepare_embeddings
 from ..errors import OutputError
-from ..evaluate import Comparison, PairedDifference
 from ..evaluate.comparing import prepare
 from ..evaluate.entries import entry_named
-from ..evaluate.presentation import versus_cells
 from ..evaluate.saved import scores_beside
 from ..files.json_file import json_text, without_nan
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
 from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..output.splits import parse_size
+from ..sources.opening import embeds, open_source
 from ..tokens.options import TextOptions
 from .bars import live_table
-from .console import Part, print_json, print_plain, print_result
+from .console import print_json, print_plain, print_result
+from .measured import Measured, Measuring
 from .messages import say
 from .options import (
     Calibrate,
@@ -39,6 +41,7 @@ from .options import (
     calibration_of,
     is_recipe,
     type_names,
+    usage,
 )
 from .tables import comparison_parts
 
@@ -118,6 +121,16 @@ def ppl_command(
         ),
     ] = DEFAULT_ACTIVATIONS,
     threads: Threads = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-limit",
+            parser=usage(parse_size),
+            metavar="N(M|G)",
+            help="Weights in memory at a time, in million (M) or billion (G) bytes; "
+            "more models are measured in groups \\[default: half of what is free].",
+        ),
+    ] = None,
     json: Json = False,
     csv: Annotated[
         bool,
@@ -146,7 +159,9 @@ def ppl_command(
 ) -> None:
     """Measure the perplexity of models, and what each type costs.
 
-    Errors are one standard error over chunks; --json also has llama.cpp's, over tokens.
+    Of models that give embeddings: how far each type moves those of the text's
+    passages. Errors are one standard error over chunks or passages; --json also has
+    llama.cpp's, over tokens.
     Ctrl-C stops the run and shows what has been measured.
     """
     _refuse_types(models, types)
@@ -165,27 +180,32 @@ def ppl_command(
             refuse_input("--save", save, {"--text": path})
         refuse_unwritable(save)
     scores = None if save is None else scores_beside(save)
-    run = prepare(
-        models,
-        types.split(",") if types else [],
-        text=text,
-        base=base,
-        options=TextOptions(ctx, chunks, stride, chat),
-        activations=activations,
-        importance=importance,
-        calibration=calibration_of(calibration, tokens, effort, chat=chat),
-        threads=threads,
-        save=scores,
-    )
+    shared: dict[str, Any] = {
+        "text": text,
+        "base": base,
+        "options": TextOptions(ctx, chunks, stride, chat),
+        "activations": activations,
+        "importance": importance,
+        "threads": threads,
+        "save": scores,
+    }
+    wanted = types.split(",") if types else []
+    run: Measuring
+    if embeds(open_source(models[0])):
+        _refuse_of_embedders(calibrate=calibration, memory_limit=memory)
+        run = prepare_embeddings(models, wanted, **shared)
+    else:
+        rounding = calibration_of(calibration, tokens, effort, chat=chat)
+        run = prepare(models, wanted, calibration=rounding, memory=memory, **shared)
     others = [entry_named(run.known.entries, name).name for name in versus or ()]
     output = Output(format, pareto, tuple(others), save)
     try:
-        with live_table(run, lambda: output.brief(run.so_far()), quiet) as progress:
+        with live_table(run, lambda: output.brief(run.glance()), quiet) as progress:
             run.run(progress, None if quiet else say)
     except KeyboardInterrupt:
         output.give(run.so_far())
         again = "; repeat the command to resume" if scores else ""
-        done = f"measured {run.steps_done} of {run.n_steps} chunks{again}"
+        done = f"measured {run.steps_done} of {run.n_steps} {run.unit}{again}"
         raise KeyboardInterrupt(done) from None
     except OutputError:
         replace(output, save=None).give(run.so_far())
@@ -209,12 +229,12 @@ class Output:
     versus: tuple[str, ...]
     save: Path | None
 
-    def give(self, result: Comparison | None) -> None:
+    def give(self, result: Measured | None) -> None:
         """Print and save a comparison; do nothing if it is None."""
         if result is None:
             return
         differences = self._differences(result)
-        gains = [*result.imatrix_gains(), *result.calibration_gains()]
+        pairs = [*result.gains(), *differences]
         data = result.to_dict()
         if differences:
             data["versus"] = [without_nan(asdict(d)) for d in differences]
@@ -225,26 +245,22 @@ class Output:
                 print_plain(result.to_csv().rstrip("\n"))
             case Format.MARKDOWN:
                 print_plain(markdown_table(result.cells(pareto=self.pareto)))
-                if gains or differences:
-                    pairs = markdown_table(versus_cells([*gains, *differences]))
-                    print_plain(f"\n{pairs}")
+                if pairs:
+                    shown = markdown_table(result.difference_cells(pairs))
+                    print_plain(f"\n{shown}")
             case Format.TABLE:
-                print_result(*self.table(result, [*gains, *differences]))
+                parts = comparison_parts(result, pareto=self.pareto)
+                if pairs:
+                    parts += ["", result.difference_cells(pairs)]
+                print_result(*parts)
         if self.save is not None:
             write_whole(self.save, json_text(data) + "\n")
 
-    def table(
-        self, result: Comparison, differences: Sequence[PairedDifference] = ()
-    ) -> list[Part]:
-        """The comparison and the paired differences as tables."""
-        parts = comparison_parts(result, pareto=self.pareto)
-        return [*parts, "", versus_cells(differences)] if differences else parts
-
-    def brief(self, result: Comparison | None) -> Cells | None:
+    def brief(self, result: Measured | None) -> Cells | None:
         """The table for the time of the run; None without a result."""
         return None if result is None else result.cells(pareto=self.pareto)
 
-    def _differences(self, result: Comparison) -> list[PairedDifference]:
+    def _differences(self, result: Measured) -> list[Any]:
         """Each measured row compared with each measured row of --versus."""
         measured = [row.name for row in result.rows]
         return [
@@ -253,6 +269,16 @@ class Output:
             for name in measured
             if name != other and other in measured
         ]
+
+
+def _refuse_of_embedders(**given: object) -> None:
+    """Refuse options that have no effect on models that give embeddings."""
+    for option, value in given.items():
+        if value:
+            raise typer.BadParameter(
+                f"--{option.replace('_', '-')} is for models that predict text, and "
+                "MODEL gives embeddings"
+            )
 
 
 def _refuse_types(models: Sequence[Path], types: str | None) -> None:

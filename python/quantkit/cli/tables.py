@@ -15,12 +15,12 @@ from .console import Part
 if TYPE_CHECKING:  # each command imports the class of its own results
     from ..calibrating.cost import CalibrationCost
     from ..calibrating.gain import Gain
-    from ..evaluate import Comparison
     from ..tasks.calibration import CalibrationCheck
     from ..tasks.convert import ConvertReport
     from ..tasks.info import ModelInfo
     from ..tasks.quantize_report import QuantizeReport
     from ..tasks.verify import Verification
+    from .measured import Measured
 
 __all__ = [
     "backends_dict",
@@ -41,11 +41,11 @@ def size(n_bytes: int) -> str:
     return f"{n_bytes / MIB:.2f} MiB"
 
 
-def comparison_parts(comparison: Comparison, *, pareto: bool = False) -> list[Part]:
-    """One row per type: its size, its perplexity and its cost."""
+def comparison_parts(comparison: Measured, *, pareto: bool = False) -> list[Part]:
+    """One row per type: its size and its cost."""
     parts: list[Part] = [comparison.cells(pareto=pareto)]
-    if comparison.chunks > len(comparison.texts):  # one chunk has no error
-        parts.append("± is one standard error over chunks")
+    if comparison.errors_over is not None:
+        parts.append(f"± is one standard error over {comparison.errors_over}")
     return parts
 
 

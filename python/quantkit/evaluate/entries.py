@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
-from ..sources.opening import open_runnable
+from ..sources.opening import ModelLike, open_runnable
 from ..types import QuantType
 
 __all__ = [
@@ -212,16 +212,18 @@ def entries_of(
     importance: Importance | None,
     activations: str = DEFAULT_ACTIVATIONS,
     calibration: Calibration | None = None,
+    opened: Callable[[ModelLike], ModelSource] = open_runnable,
 ) -> list[Entry]:
     """The entries of a comparison: unchanged models, then recipes of unquantized ones.
 
     With importance, each recipe that it changes gives two entries, without and with it;
-    with a calibration, each recipe also gives one with calibrated rounding.
+    with a calibration, each recipe also gives one with calibrated rounding.  `opened`
+    opens a model, and refuses those that cannot be measured.
 
     Raises:
         QuantkitError: a model is damaged, or cannot use a recipe that the user named.
     """
-    sources = [open_runnable(model) for model in models]
+    sources = [opened(model) for model in models]
     as_they_are = [Entry("", source) for source in sources]
     names = _names(models, as_they_are)
     entries = [replace(e, name=n) for e, n in zip(as_they_are, names, strict=True)]

@@ -14,7 +14,13 @@ from ..parameters import check_flags
 from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
 from .pairs import PairedDifference, paired
-from .presentation import comparison_cells, csv_text, html_table, kld_plot
+from .presentation import (
+    comparison_cells,
+    csv_text,
+    html_table,
+    kld_plot,
+    versus_cells,
+)
 
 __all__ = [
     "VERSION",
@@ -65,6 +71,11 @@ class Comparison(ByValue):
         """The base and the other rows."""
         return [self.base, *self.results]
 
+    @property
+    def errors_over(self) -> str | None:
+        """What errors are over: "chunks"; None: they are unknown, with one chunk."""
+        return "chunks" if self.chunks > len(self.texts) else None
+
     def pareto(self) -> list[str]:
         """The names of the results on the Pareto front of size and mean KL divergence.
 
@@ -102,6 +113,14 @@ class Comparison(ByValue):
         Negative values mean that calibration helps.
         """
         return [self.versus(name, other) for name, other in self.calibrated]
+
+    def gains(self) -> list[PairedDifference]:
+        """The gains of importance, and those of calibration."""
+        return [*self.imatrix_gains(), *self.calibration_gains()]
+
+    def difference_cells(self, differences: Sequence[PairedDifference]) -> Cells:
+        """Differences of entries as a table of text."""
+        return versus_cells(differences)
 
     def cells(self, *, pareto: bool = False) -> Cells:
         """The rows as a table of text; for several texts, of each and of the average.

@@ -14,11 +14,13 @@ of quantkit.  So after a change of these no scores are found, and after other ch
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import OutputError
 from ..files.records import RecordFile
@@ -26,7 +28,10 @@ from ..files.target import beside
 from ..settings import TEXT, number
 from .likelihood import TokenScores
 
-__all__ = ["SavedScores", "Timed", "scores_beside"]
+__all__ = ["SavedRecords", "SavedScores", "Timed", "scores_beside"]
+
+Own = TypeVar("Own", bound="SavedRecords")
+SCORES = {"nll": np.float64, "kld": np.float64, "same_top": np.bool_}
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,8 @@ def scores_beside(results: Path) -> Path | None:
     return beside(results, "{}.scores")
 
 
-class SavedScores:
-    """Scores by key, in a file locked by this process; a context manager.
+class SavedRecords:
+    """Seconds and arrays by key, in a file locked by this process; a context manager.
 
     Args:
         path: the file.
@@ -74,7 +79,7 @@ class SavedScores:
         self._file.cut()
         self._is_empty = not self._known
 
-    def __enter__(self) -> SavedScores:
+    def __enter__(self: Own) -> Own:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,39 +89,52 @@ class SavedScores:
         else:
             self._file.close()
 
-    def scores(self, key: str) -> Timed | None:
-        """The saved scores of a chunk, or None."""
+    def seconds(self, key: str) -> float | None:
+        """The saved seconds of a step, or None."""
+        record = self._known.get(key)
+        return None if record is None else float(record["seconds"])
+
+    def arrays(self, key: str, types: Mapping[str, type]) -> list[NDArray[Any]] | None:
+        """The saved arrays of a step, flat, or None; `types` are by name."""
         record = self._known.get(key)
         if record is None:
             return None
         try:
-            found = TokenScores(
-                np.frombuffer(b64decode(record["nll"]), np.float64),
-                np.frombuffer(b64decode(record["kld"]), np.float64),
-                np.frombuffer(b64decode(record["same_top"]), np.bool_),
-            )
+            return [
+                np.frombuffer(b64decode(record[name]), type)
+                for name, type in types.items()
+            ]
         except (KeyError, TypeError, ValueError):
             return None  # not written by this class
-        if not len(found.nll) == len(found.kld) == len(found.same_top):
-            return None
-        return Timed(found, record["seconds"])
 
-    def seconds(self, key: str) -> float | None:
-        """The saved seconds of a step without scores, or None."""
-        record = self._known.get(key)
-        return None if record is None else float(record["seconds"])
+    def write(self, key: str, seconds: float, **arrays: NDArray[Any]) -> None:
+        """Save seconds and arrays under a key."""
+        record: dict[str, Any] = {"key": key, "seconds": seconds}
+        record |= {
+            name: b64encode(values.tobytes()).decode()
+            for name, values in arrays.items()
+        }
+        self._file.write(record)
+        self._is_empty = False
+
+
+class SavedScores(SavedRecords):
+    """The scores of tokens by key."""
+
+    def scores(self, key: str) -> Timed | None:
+        """The saved scores of a chunk, or None."""
+        found, seconds = self.arrays(key, SCORES), self.seconds(key)
+        if found is None or seconds is None:
+            return None
+        scores = TokenScores(*found)
+        if not len(scores.nll) == len(scores.kld) == len(scores.same_top):
+            return None
+        return Timed(scores, seconds)
 
     def add(self, key: str, seconds: float, scores: TokenScores | None = None) -> None:
         """Save scores and seconds under a key."""
-        record: dict[str, Any] = {"key": key, "seconds": seconds}
-        if scores is not None:
-            arrays = {"nll": scores.nll, "kld": scores.kld, "same_top": scores.same_top}
-            record |= {
-                name: b64encode(values.tobytes()).decode()
-                for name, values in arrays.items()
-            }
-        self._file.write(record)
-        self._is_empty = False
+        arrays = {} if scores is None else {n: getattr(scores, n) for n in SCORES}
+        self.write(key, seconds, **arrays)
 
 
 def _is_record(value: Any) -> bool:

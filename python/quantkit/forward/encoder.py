@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +11,30 @@ from numpy.typing import NDArray
 from ..errors import UnsupportedModelError
 from ..settings import SIZE, checked, integer
 from .attention import load_attention
-from .base import F32
+from .base import F32, Model
 from .claims import Claims
 from .decoder import Wrap, stack_parts
 from .facts import Facts
 from .feed_forward import load_feed_forward
 from .layer import InTwoSteps, Mixer, Part
-from .layers import Norm
+from .layers import Linear, Norm
 from .sizes import Size
 from .stack import Stack
 from .traits import Traits
 
-__all__ = ["POOLINGS", "Encoder", "PostNorm", "load_encoder", "post_normed"]
+__all__ = [
+    "POOLINGS",
+    "Embedder",
+    "Encoder",
+    "Pooled",
+    "PostNorm",
+    "embedder_of",
+    "load_encoder",
+    "pooling_of",
+    "post_normed",
+]
+
+Tokens = NDArray[np.integer[Any]]
 
 POOLINGS = ("none", "mean", "cls", "last", "rank")
 """How an embedding is made of the hidden states, by `pooling_type`."""
@@ -30,28 +42,64 @@ N_TYPES = "tokenizer.ggml.token_type_count"
 CAUSAL, POOLING, TYPES = "attention.causal", "pooling_type", "token_types.weight"
 
 
+class Embedder(Protocol):
+    """A model that gives the embedding of a text; safe to call from several threads."""
+
+    @property
+    def pooling(self) -> str:
+        """How it is made of the hidden states, one of `POOLINGS`."""
+
+    def pooled(self, tokens: Tokens) -> F32:
+        """The embedding of one sequence: f32 [components], not normalized."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoder(Stack):
-    """A model that gives an embedding of a text.
+    """A model that gives an embedding of a text, whose tokens see both sides.
 
     Attributes:
         pooling: one of `POOLINGS`.
+        projections: linear maps of the pooled hidden states, one after the other.
     """
 
     pooling: str = "mean"
+    projections: tuple[Linear, ...] = ()
 
-    def pooled(self, tokens: NDArray[np.integer[Any]]) -> F32:
-        """The embedding of one sequence: f32 [width], not normalized.
+    def pooled(self, tokens: Tokens) -> F32:
+        """The embedding of one sequence: f32 [components], not normalized."""
+        made = _pooled(self.hidden(tokens), self.pooling)
+        for projection in self.projections:
+            made = projection(made[None])[0]
+        return made
 
-        "mean" is the mean of all hidden states, "cls" that of the first token, and
-        "last" that of the last one.
-        """
-        states = self.hidden(tokens)
-        if self.pooling == "mean":
-            mean: F32 = states.mean(axis=0, dtype=np.float64).astype(np.float32)
-            return mean
-        one: F32 = states[0 if self.pooling == "cls" else -1]
-        return one
+
+@dataclass(frozen=True)
+class Pooled:
+    """A decoder whose hidden states make embeddings.
+
+    Attributes:
+        decoder: the model; its output head is not used.
+        pooling: one of `POOLINGS`.
+    """
+
+    decoder: Model
+    pooling: str
+
+    def pooled(self, tokens: Tokens) -> F32:
+        """The embedding of one sequence: f32 [width], not normalized."""
+        return _pooled(self.decoder.hidden(tokens), self.pooling)
+
+
+def _pooled(states: F32, pooling: str) -> F32:
+    """Hidden states [n, width] -> [width].
+
+    "mean" is the mean of all, "cls" the first and "last" the last one.
+    """
+    if pooling == "mean":
+        mean: F32 = states.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return mean
+    one: F32 = states[0 if pooling == "cls" else -1]
+    return one
 
 
 @dataclass(frozen=True)
@@ -134,14 +182,35 @@ def load_encoder(
             f"{facts.key(CAUSAL)} is not false, so readers let tokens see only earlier "
             "ones; quantkit's forward pass of encoders lets them see all"
         )
-    pooling = POOLINGS[facts.count(POOLING, 1, integer(0, len(POOLINGS) - 1))]
+    pooling = pooling_of(facts, default=1)
+    parts = stack_parts(facts, claims, traits, load_attention, load_feed_forward, wrap)
+    return Encoder(**parts, offset=_first_type(facts, claims), pooling=pooling)
+
+
+def pooling_of(facts: Facts, default: int = 0) -> str:
+    """How the metadata says that embeddings are made: "mean", "cls" or "last".
+
+    Args:
+        facts: the metadata.
+        default: the number of the pooling if the metadata has none.
+
+    Raises:
+        FormatError: `pooling_type` is out of range.
+        UnsupportedModelError: the model gives no embedding of a text.
+    """
+    kinds = integer(0, len(POOLINGS) - 1)
+    pooling = POOLINGS[facts.count(POOLING, default, kinds)]
     if pooling in ("none", "rank"):
         raise UnsupportedModelError(
             f"{facts.key(POOLING)} is {pooling!r}: the model gives no embedding of a "
             "text, which is what quantkit measures of encoders"
         )
-    parts = stack_parts(facts, claims, traits, load_attention, load_feed_forward, wrap)
-    return Encoder(**parts, offset=_first_type(facts, claims), pooling=pooling)
+    return pooling
+
+
+def embedder_of(model: Model, facts: Facts) -> Embedder:
+    """A decoder as a model that gives embeddings; errors as for `pooling_of`."""
+    return Pooled(model, pooling_of(facts))
 
 
 def _first_type(facts: Facts, claims: Claims) -> F32 | None:

@@ -30,12 +30,16 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
     "attention.key_length_swa": lambda facts: facts.key_size,
     "attention.value_length_swa": lambda facts: facts.value_size,
     "attention.temperature_scale": lambda facts: 0,
+    "decision.block_count": lambda facts: 0,
     "rope.dimension_count_swa": lambda facts: rotated_size(facts, facts.key_size),
     "rope.scaling.alpha": lambda facts: 0,
 }
 """Key -> the value that changes nothing, by the other metadata."""
 
-ENCODERS = ("bert", "eurobert", "gemma-embedding", "modern-bert", "nomic-bert")
+ENCODERS = (
+    *("bert", "eurobert", "gemma-embedding", "jina-bert-v2", "modern-bert", "neo-bert"),
+    "nomic-bert",
+)
 READ_IN = {
     **dict.fromkeys(ENCODERS, ("attention.causal",)),
     "deepseek2": ("attention.temperature_scale",),
@@ -46,6 +50,7 @@ READ_IN = {
     ),
     "mistral3": ("attention.temperature_scale",),
     "mistral4": ("attention.temperature_scale",),
+    "spark2_5": ("rope.dimension_count_swa",),
 }
 """Architecture -> keys of `NEUTRAL` that its family reads."""
 
@@ -86,8 +91,11 @@ NO_ATTENTION = NO_ROTATION | dict.fromkeys(
     ("attention.head_count_kv", "attention.key_length", "attention.value_length"),
     "the architecture has no attention",
 )
-LATENT_VALUES = {
+LATENT_HEADS = {
     "attention.head_count_kv": "latent attention has as many as query heads",
+}
+LATENT_VALUES = {
+    **LATENT_HEADS,
     "attention.value_length": "the size of the latent vector has its own key",
 }
 UNROTATED_LATENT = {
@@ -100,6 +108,7 @@ OTHER_NORM = {
 }
 HARMLESS_IN = {
     "arwkv7": NO_ATTENTION | OTHER_NORM["layer_norm_epsilon"],
+    "bert": NO_ROTATION,
     "bloom": NO_ROTATION,
     "cohere2": ONE_BASE,
     "cohere2moe": ONE_BASE,
@@ -124,6 +133,10 @@ HARMLESS_IN = {
     },
     "glm-dsa": LATENT_VALUES,
     "gpt-oss": NO_DENSE_PART,
+    "gemma-embedding": dict.fromkeys(
+        ("dense_2_feat_in", "dense_2_feat_out", "dense_3_feat_in", "dense_3_feat_out"),
+        "read with the tensors whose sizes they are",
+    ),
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
     "hunyuan-moe": {
@@ -132,8 +145,11 @@ HARMLESS_IN = {
     "kimi-k3": UNROTATED_LATENT,
     "kimi-linear": UNROTATED_LATENT,
     "minimax-m2": NO_DENSE_PART,
+    "minicpm3": LATENT_HEADS,
     "mistral4": LATENT_VALUES,
+    "jais": NO_ROTATION,
     "jamba": NO_ROTATION,
+    "jina-bert-v2": NO_ROTATION,
     "mamba": NO_ATTENTION,
     "mamba2": NO_ATTENTION,
     "mpt": NO_ROTATION,
@@ -151,6 +167,7 @@ HARMLESS_IN = {
     ),
     "nemotron_h_moe": NO_ROTATION
     | {"expert_shared_count": "the shared expert has its own width"},
+    "plm": LATENT_HEADS,
     "qwen2moe": NO_DENSE_PART,
     "qwen4exp": {
         **NO_DENSE_PART,
@@ -161,6 +178,7 @@ HARMLESS_IN = {
     | OTHER_NORM["layer_norm_epsilon"]
     | {"rescale_every_n_layers": "readers load it and halve no layers"},
     "rwkv7": NO_ATTENTION | OTHER_NORM["layer_norm_rms_epsilon"],
+    "refact": NO_ROTATION,
     "starcoder": NO_ROTATION,
     "qwen35moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,

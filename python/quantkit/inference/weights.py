@@ -25,9 +25,10 @@ from ..arrays.rows import dequantize_rows
 from ..errors import FormatError, OptionError
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Activations, Model, Weights
-from ..forward.encoder import Encoder
+from ..forward.encoder import Embedder, Encoder
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource, unchanged
+from ..models import load_embedder as load_family_embedder
 from ..models import load_encoder as load_family_encoder
 from ..models import load_model as load_family_model
 from ..progress import Progress
@@ -44,6 +45,7 @@ __all__ = [
     "DEFAULT_ACTIVATIONS",
     "MemoryWeights",
     "TypedMatrix",
+    "load_embedder",
     "load_encoder",
     "load_model",
     "load_weights",
@@ -287,3 +289,13 @@ def load_encoder(source: ModelSource, weights: Weights) -> Encoder:
     """Build an encoder from a source's metadata and its weights; errors as above."""
     arch = architecture(source.metadata)
     return load_family_encoder(source.metadata, arch, weights, shapes_of(source))
+
+
+def load_embedder(source: ModelSource, weights: Weights) -> Embedder:
+    """Build what makes embeddings, an encoder or a decoder; errors as above.
+
+    Raises:
+        UnsupportedModelError: the metadata does not say how.
+    """
+    arch = architecture(source.metadata)
+    return load_family_embedder(source.metadata, arch, weights, shapes_of(source))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config, Model, Weights
 from ..forward.claims import Claims
-from ..forward.encoder import Encoder
+from ..forward.encoder import Embedder, Encoder, embedder_of
 from ..forward.facts import Facts
 from ..forward.outline import Outline
 from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_settings
@@ -20,7 +20,9 @@ from ..suggestions import suggest
 from .arcee import Arcee
 from .baichuan import Baichuan
 from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
+from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
+from .codeshell import CodeShell
 from .cohere import Cohere
 from .cohere2 import Cohere2
 from .cohere2_moe import Cohere2Moe
@@ -56,7 +58,9 @@ from .hunyuan_moe import HunYuanMoe
 from .hy_v3 import HunYuan3
 from .internlm2 import InternLM2
 from .internlm3 import InternLM3
+from .jais import Jais
 from .jamba import Jamba
+from .jina_bert import JinaBert2
 from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
 from .lfm2 import Lfm2, Lfm2Moe
@@ -67,6 +71,7 @@ from .llava import Llava
 from .mamba import FalconMamba, Mamba, Mamba2
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
+from .minicpm3 import MiniCPM3
 from .minimax import MiniMaxM2
 from .minimax_m3 import MiniMaxM3
 from .minimax_text01 import MiniMaxText01
@@ -78,10 +83,13 @@ from .muse_glimmer import MuseGlimmer
 from .nemotron import Nemotron
 from .nemotron_h import NemotronH, NemotronHMoe
 from .nemotron_puzzle import NemotronHPuzzle
+from .neo_bert import NeoBert
 from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
+from .openelm import OpenELM
 from .orion import Orion
 from .phi import Phi, Phi3
+from .plm import Plm
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen4 import Qwen4Exp
 from .qwen_moe import Qwen2Moe, Qwen3Moe
@@ -89,12 +97,15 @@ from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
 from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
 from .rwkv6 import Rwkv6, Rwkv6Qwen2
 from .rwkv7 import Arwkv7, Rwkv7
+from .refact import Refact
 from .seed_oss import SeedOss
 from .smollm3 import SmolLM3
+from .spark2_5 import Spark25
 from .stablelm import StableLm
 from .starcoder import StarCoder
 from .starcoder2 import Starcoder2
 from .step import Step35, StepVL
+from .talkie import Talkie
 from .xverse import Xverse
 
 __all__ = [
@@ -103,6 +114,7 @@ __all__ = [
     "check_model",
     "family_for_config",
     "family_named",
+    "load_embedder",
     "load_encoder",
     "load_model",
     "settled",
@@ -181,6 +193,8 @@ FAMILIES: tuple[Family, ...] = (
     Roberta(),
     XlmRoberta(),
     NomicBert(),
+    JinaBert2(),
+    NeoBert(),
     ModernBert(),
     EuroBert(),
     EmbeddingGemma(),
@@ -211,6 +225,16 @@ FAMILIES: tuple[Family, ...] = (
     MiniMaxM3(),
     Step35(),
     StepVL(),
+    OpenELM(),
+    MiniCPM3(),
+    Plm(),
+    BitNet(),
+    LlamaBitNet(),
+    CodeShell(),
+    Refact(),
+    Jais(),
+    Talkie(),
+    Spark25(),
     DeepseekV2(),
     DeepseekV3(),
     Glm4MoeLite(),
@@ -375,6 +399,22 @@ def load_encoder(
         return family.load_encoder
 
     return _loaded(metadata, arch, weights, shapes, loader)
+
+
+def load_embedder(
+    metadata: Mapping[str, Field],
+    arch: str,
+    weights: Weights,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Embedder:
+    """Build an encoder, or a decoder whose metadata says how it makes embeddings.
+
+    Arguments and errors as for `load_model`.
+    """
+    if isinstance(family_named(arch), EncoderFamily):
+        return load_encoder(metadata, arch, weights, shapes)
+    model = load_model(metadata, arch, weights, shapes)
+    return embedder_of(model, Facts(arch, metadata))
 
 
 def _loaded(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
+from ..errors import FormatError
 from ..forward.base import Config
 from ..forward.claims import Claims
 from ..forward.encoder import Encoder, load_encoder
 from ..forward.facts import Facts
+from ..forward.layers import Linear
 from ..forward.layout import Layout
 from ..gguf.keys import Field
 from .encoders import EncoderFamily
@@ -50,4 +53,20 @@ class EmbeddingGemma(EncoderFamily, Gemma3):
     def load_encoder(self, facts: Facts, claims: Claims) -> Encoder:
         """Build the encoder from GGUF metadata and tensors."""
         traits = replace(Gemma3.traits(self, facts, claims), causal=False)
-        return load_encoder(facts, claims, traits, causal=False)
+        encoder = load_encoder(facts, claims, traits, causal=False)
+        return replace(encoder, projections=tuple(_projections(facts, claims)))
+
+
+def _projections(facts: Facts, claims: Claims) -> Iterator[Linear]:
+    """The linear maps after the pooling, which some files have."""
+    width = facts.width
+    for name in ("dense_2", "dense_3"):
+        if f"{name}.weight" in claims:
+            sizes = facts.size(f"{name}_feat_out"), facts.size(f"{name}_feat_in")
+            if sizes[1] != width:
+                raise FormatError(
+                    f"{facts.key(name)}_feat_in is {int(sizes[1])}; expected the "
+                    f"number of components before it, {int(width)}"
+                )
+            yield Linear.of(claims, name, *sizes)
+            width = sizes[0]

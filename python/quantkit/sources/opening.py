@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 from ..checkpoint.hub import resolve
 from ..errors import OptionError, UnsupportedModelError
+from ..forward.encoder import pooling_of
+from ..forward.facts import Facts
 from ..gguf.keys import text_of
 from ..gguf.reader import GGUFFile
 from ..gguf.source import ModelSource
@@ -16,11 +18,22 @@ from ..paths import StrPath, as_path
 from ..progress import Notify
 from .checkpoint import CheckpointSource
 
-__all__ = ["ModelLike", "open_runnable", "open_source"]
+__all__ = [
+    "ModelLike",
+    "embeds",
+    "open_embedder",
+    "open_runnable",
+    "open_source",
+    "pooling_named",
+]
 
 ModelLike: TypeAlias = StrPath | ModelSource
 """A GGUF file (any file of a split model), a checkpoint folder, `hf://org/name`, or an
 open source, such as a `GGUFFile`."""
+
+ARCHITECTURE = "general.architecture"
+POOLS = (1, 2, 3)
+"""The values of `pooling_type` by which hidden states become one embedding."""
 
 NO_MODELS = {
     "imatrix": "an importance matrix, which is given beside a model; give the model "
@@ -71,23 +84,70 @@ def open_runnable(model: ModelLike) -> ModelSource:
             an encoder, which predicts no text.
         QuantkitError: the path is neither of them, or is damaged.
     """
-    source = open_source(model)
-    name = model if isinstance(model, str | os.PathLike) else "the model"
+    source = _open_whole(model)
+    if text_of(source.metadata, ARCHITECTURE) in ENCODERS:
+        raise UnsupportedModelError(
+            f"{_named(model)} gives embeddings of texts and predicts no text, so it "
+            "has no perplexity; `quantkit ppl` and compare_embeddings measure how far "
+            "embeddings move"
+        )
+    return source
+
+
+def open_embedder(model: ModelLike) -> ModelSource:
+    """Open a model that is to make embeddings of texts; errors as for `open_runnable`.
+
+    Raises:
+        UnsupportedModelError: it does not say how it makes embeddings.
+    """
+    source = _open_whole(model)
+    if not embeds(source):
+        raise UnsupportedModelError(
+            f"{_named(model)} does not say how to make an embedding of hidden states: "
+            "it is no encoder, and its metadata has no pooling_type of mean, cls or "
+            "last"
+        )
+    return source
+
+
+def embeds(source: ModelSource) -> bool:
+    """Whether a model gives embeddings: an encoder, or a decoder that says how."""
+    architecture = text_of(source.metadata, ARCHITECTURE)
+    if architecture in ENCODERS:
+        return True
+    pooling = source.metadata.get(f"{architecture}.pooling_type")
+    return pooling is not None and pooling.value in POOLS
+
+
+def pooling_named(source: ModelSource) -> str:
+    """How a model makes an embedding of hidden states: "mean", "cls" or "last".
+
+    Raises:
+        FormatError: the metadata is damaged.
+        UnsupportedModelError: it makes none.
+    """
+    arch = text_of(source.metadata, ARCHITECTURE) or ""
+    is_encoder = arch in ENCODERS
+    return pooling_of(Facts(arch, source.metadata), default=1 if is_encoder else 0)
+
+
+def _named(model: ModelLike) -> object:
+    return model if isinstance(model, str | os.PathLike) else "the model"
+
+
+def _open_whole(model: ModelLike) -> ModelSource:
+    """Open a whole model of text; errors as for `open_runnable`."""
+    source, name = open_source(model), _named(model)
     if not source.tensors:
         raise UnsupportedModelError(
             f"{name} has no tensors, only a vocabulary or metadata; give a whole model"
         )
     metadata = source.metadata
     is_mmproj = text_of(metadata, "general.type") == "mmproj"
-    if is_mmproj or text_of(metadata, "general.architecture") == "clip":
+    if is_mmproj or text_of(metadata, ARCHITECTURE) == "clip":
         raise UnsupportedModelError(
             f"{name} is the part of a model that reads images or sound (mmproj), which "
             "has no text to predict; give the file of the language model"
-        )
-    if text_of(metadata, "general.architecture") in ENCODERS:
-        raise UnsupportedModelError(
-            f"{name} gives embeddings of texts and predicts no text, so it has no "
-            "perplexity; it can be converted and quantized"
         )
     return source
 

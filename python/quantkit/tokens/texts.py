@@ -26,7 +26,15 @@ from ..paths import as_path, listed
 from .chat import ChatTemplate
 from .tokenizer import Tokenizer
 
-__all__ = ["TextLike", "Tokens", "as_text", "as_texts", "encode", "name_of"]
+__all__ = [
+    "TextLike",
+    "Tokens",
+    "as_text",
+    "as_texts",
+    "documents_of",
+    "encode",
+    "name_of",
+]
 
 Tokens = NDArray[np.int32]
 
@@ -117,9 +125,8 @@ def _documents(
     source: ModelSource, text: str | Path, chat: bool, tokenizer: Tokenizer
 ) -> Generator[Iterator[list[int]], None, None]:
     """The tokens of each document, in pieces."""
-    is_jsonl = isinstance(text, Path) and text.suffix.lower() == ".jsonl"
     if chat:
-        if not is_jsonl:
+        if not _is_jsonl(text):
             raise OptionError(
                 "`chat=True` needs a .jsonl file with a list of messages on each line, "
                 f"not {name_of(text)}"
@@ -127,11 +134,24 @@ def _documents(
         with ChatTemplate.of(source.metadata).process() as template:
             for messages in _fields(Path(text), "messages", list):
                 yield _chat_pieces(tokenizer, template.render(messages))
-    elif is_jsonl:
-        for part in _fields(Path(text), "text", str):
-            yield tokenizer.pieces(part)
     else:
-        yield tokenizer.pieces(_read(text))
+        yield from map(tokenizer.pieces, documents_of(text))
+
+
+def documents_of(text: str | Path) -> Iterator[str]:
+    """The documents of a text: one, or those of a *.jsonl file.
+
+    Raises:
+        FormatError: the file is not UTF-8, or a line of a *.jsonl file is malformed.
+    """
+    if _is_jsonl(text):
+        yield from _fields(Path(text), "text", str)
+    else:
+        yield _read(text)
+
+
+def _is_jsonl(text: str | Path) -> bool:
+    return isinstance(text, Path) and text.suffix.lower() == ".jsonl"
 
 
 def _chat_pieces(tokenizer: Tokenizer, text: str) -> Iterator[list[int]]:

@@ -1,0 +1,157 @@
+"""Compare the embeddings of models and types with those of a base."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import OptionError, QuantkitError
+from ..evaluate.entries import Entry, entries_of, entry_named, wanted_types
+from ..execution.workers import Workers
+from ..files.target import target_of
+from ..gguf.source import ModelSource
+from ..importance.given import ImportanceLike, importance_of, refuse_idle
+from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..parameters import check_callbacks
+from ..paths import StrPath, as_path, listed
+from ..progress import Progress
+from ..recipes.mixes import RecipeLike
+from ..sources.opening import ModelLike, open_embedder, pooling_named
+from ..tokens.options import DEFAULT, TextOptions, checked_options
+from ..tokens.passages import cut_passages
+from ..tokens.texts import TextLike, Tokens, as_texts, name_of
+from .known import Known, NamedPassages
+from .results import EmbeddingComparison
+from .run import EmbeddingRun
+
+__all__ = ["compare_embeddings", "prepare"]
+
+
+def compare_embeddings(
+    model: ModelLike | Sequence[ModelLike],
+    types: StrPath | RecipeLike | Sequence[StrPath | RecipeLike] = (),
+    *,
+    text: TextLike | Sequence[TextLike],
+    base: str | None = None,
+    options: TextOptions = DEFAULT,
+    activations: str = DEFAULT_ACTIVATIONS,
+    importance: ImportanceLike | None = None,
+    threads: int | Workers | None = None,
+    save: StrPath | None = None,
+    progress: Progress | None = None,
+) -> EmbeddingComparison:
+    """Measure how far types move the embeddings of passages, without writing models.
+
+    The model is an encoder, or a decoder whose metadata has a `pooling_type`.  Each
+    model that is not quantized yet is quantized to each type in memory, one after the
+    other.
+
+    Args:
+        model: a GGUF file, a checkpoint folder, an open source, or several of them.
+        types: recipes such as ["Q8_0", "Q4_K_M"], recipe files (*.toml), or "all".
+        text: a str is the text itself, a Path is a UTF-8 file (*.jsonl: documents); or
+            several texts.
+        base: the name of the row with which the others are compared; None: the first
+            model as it is.
+        options: how texts are cut into passages: `ctx` is their maximum length in
+            tokens, `chunks` the maximum number of passages of each text.
+        activations: precision of activations in products with quantized weights; see
+            `compare`.
+        importance: importance of each column for the types; see `compare`.
+        threads: passages evaluated at a time; None: one per core.
+        save: a file for the embeddings, from which a later call resumes.
+        progress: called after each quantized slab and each passage.
+
+    Raises:
+        UnsupportedTypeError: an unknown recipe.
+        UnsupportedModelError: the model gives no embeddings.
+        OptionError: a parameter is not valid, or `importance` is given without types.
+        QuantkitError: a text has less than two passages, or the models have different
+            vocabularies.
+
+    Example:
+        >>> found = compare_embeddings(
+        ...     "bge-small", ["Q8_0"], text=Path("t.txt")
+        ... )  # doctest: +SKIP
+        >>> found.results[0].distance_mean  # doctest: +SKIP
+        2.1e-05
+    """
+    check_callbacks(progress=progress)
+    run = prepare(
+        *(model, types),
+        text=text,
+        base=base,
+        options=options,
+        activations=activations,
+        importance=importance,
+        threads=threads,
+        save=None if save is None else target_of(as_path(save, "save")).path,
+    )
+    return run.run(progress)
+
+
+def prepare(
+    model: ModelLike | Sequence[ModelLike],
+    types: StrPath | RecipeLike | Sequence[StrPath | RecipeLike] = (),
+    *,
+    text: TextLike | Sequence[TextLike],
+    base: str | None = None,
+    options: TextOptions = DEFAULT,
+    activations: str = DEFAULT_ACTIVATIONS,
+    importance: ImportanceLike | None = None,
+    threads: int | Workers | None = None,
+    save: Path | None = None,
+) -> EmbeddingRun:
+    """A comparison with checked arguments, ready to run; see `compare_embeddings`.
+
+    A symbolic link as `save` is not followed.
+    """
+    wanted = wanted_types(listed(types))
+    texts = as_texts(text)
+    checked_options(options)
+    refuse_idle(importance, types=wanted)
+    models = [_named(each) for each in listed(model)]
+    if not models:
+        raise OptionError("`model` is empty; expected a model, or several")
+    weighting = importance_of(importance)
+    entries = entries_of(models, wanted, weighting, activations, opened=open_embedder)
+    chosen = entries[0] if base is None else entry_named(entries, base)
+    pooling = {entry.name: pooling_named(entry.source) for entry in entries}
+    cut = [NamedPassages(name_of(t), _shared(entries, t, options)) for t in texts]
+    others = [entry for entry in entries if entry is not chosen]
+    name = ", ".join(str(m) if isinstance(m, str | Path) else "model" for m in models)
+    known = Known(
+        *(name, [chosen, *others], cut, options.ctx, pooling[chosen.name]),
+        activations,
+    )
+    return EmbeddingRun(known, threads, save)
+
+
+def _named(model: ModelLike) -> str | Path | ModelSource:
+    """The model, with a path object converted to a Path."""
+    return as_path(model, "model") if isinstance(model, os.PathLike) else model
+
+
+def _shared(
+    entries: Sequence[Entry], text: str | Path, options: TextOptions
+) -> tuple[Tokens, ...]:
+    """The passages of a text, the same for all models.
+
+    Raises:
+        QuantkitError: two models tokenize the text differently.
+    """
+    first, *others = [entry for entry in entries if entry.wanted is None]
+    cut = cut_passages(first.source, text, options)
+    for entry in others:
+        own = cut_passages(entry.source, text, options)
+        pairs = zip(cut, own, strict=False)
+        if len(own) != len(cut) or not all(np.array_equal(*pair) for pair in pairs):
+            raise QuantkitError(
+                f"{entry.name} and {first.name} tokenize {name_of(text)} differently; "
+                "only models with the same vocabulary can be compared; measure others "
+                "one by one"
+            )
+    return cut

@@ -1,0 +1,175 @@
+"""The known embeddings of passages, and the results computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count, takewhile
+
+from ..evaluate.entries import Entry
+from ..forward.base import F32
+from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..tokens.texts import Tokens
+from .figures import F64, Places, cosine_distance, nearest, units
+from .measurement import EmbeddingMeasurement, EmbeddingText
+from .results import EmbeddingComparison
+from .summary import macro_average, measurement
+
+__all__ = ["Known", "NamedPassages", "Place", "Timed"]
+
+Place = tuple[int, int]
+"""(number of the text, number of the passage)."""
+
+
+@dataclass(frozen=True)
+class NamedPassages:
+    """A named text, cut into passages."""
+
+    name: str
+    passages: tuple[Tokens, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Timed:
+    """The embedding of a passage, f32 [components], and the seconds that it took."""
+
+    vector: F32
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """An entry's embeddings on a text, each of length 1, and their nearest ones."""
+
+    units: F64
+    nearest: Places | None
+
+
+@dataclass
+class Known:
+    """Entries, texts, and the embeddings that are known so far.
+
+    Attributes:
+        model: names of the models.
+        entries: the entries, the base first.
+        texts: the texts.
+        ctx: the maximum number of tokens of a passage.
+        pooling: how the base pools.
+        activations: the requested precision of activations.
+        timed: entry name -> place -> embedding and seconds.
+        quantize_seconds: entry name -> seconds to quantize.
+    """
+
+    model: str
+    entries: Sequence[Entry]
+    texts: Sequence[NamedPassages]
+    ctx: int
+    pooling: str
+    activations: str = DEFAULT_ACTIVATIONS
+    timed: dict[str, dict[Place, Timed]] = field(init=False)
+    quantize_seconds: dict[str, float] = field(default_factory=dict)
+    _rows: dict[tuple[str, int], _Rows] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.timed = {entry.name: {} for entry in self.entries}
+
+    @property
+    def base(self) -> Entry:
+        """The entry that the others are compared with."""
+        return self.entries[0]
+
+    def places(self) -> list[Place]:
+        """All passages: the first of each text, then the second of each, and so on."""
+        places = [
+            (t, i)
+            for t, text in enumerate(self.texts)
+            for i in range(len(text.passages))
+        ]
+        return sorted(places, key=lambda place: place[::-1])
+
+    def left(self, entry: Entry) -> list[Place]:
+        """The passages of which this entry has no embedding yet."""
+        return [p for p in self.places() if p not in self.timed[entry.name]]
+
+    def comparison(self, *, with_nearest: bool) -> EmbeddingComparison | None:
+        """The results of the entries that have an embedding of each text.
+
+        None if the base is not one of them.
+
+        Args:
+            with_nearest: also say of entries that are not finished how often the
+                nearest passage stays the same, which takes long for many passages.
+        """
+        begun = [entry for entry in self.entries if self._is_begun(entry)]
+        if self.base not in begun:
+            return None
+        n_texts = range(len(self.texts))
+        found = [[self._row(e, t, with_nearest) for t in n_texts] for e in begun]
+        base, *others = [[row for row, _ in rows] for rows in found]
+        distances = {
+            entry.name: [own for _, own in rows]
+            for entry, rows in zip(begun, found, strict=True)
+        }
+        texts = [
+            EmbeddingText(
+                text.name, base[t].passages, base[t], [rows[t] for rows in others]
+            )
+            for t, text in enumerate(self.texts)
+        ]
+        average = macro_average(base)
+        return EmbeddingComparison(
+            model=self.model,
+            text=self.texts[0].name if len(self.texts) == 1 else "macro average",
+            ctx=self.ctx,
+            passages=average.passages,
+            pooling=self.pooling,
+            activations=self.activations,
+            base=average,
+            results=[macro_average(rows) for rows in others],
+            texts=texts,
+            distances=distances,
+            weighed=[
+                (one.name, other.name)
+                for one in begun
+                for other in begun
+                if one.weighs_what(other)
+            ],
+        )
+
+    def _is_begun(self, entry: Entry) -> bool:
+        """Whether the entry has the first passage of every text."""
+        known = self.timed[entry.name]
+        return all((t, 0) in known for t in range(len(self.texts)))
+
+    def _row(
+        self, entry: Entry, t: int, with_nearest: bool
+    ) -> tuple[EmbeddingMeasurement, F64]:
+        """The row of an entry on a text, and the distances of the passages."""
+        own, base = self.timed[entry.name], self.timed[self.base.name]
+        both = takewhile(lambda i: (t, i) in own and (t, i) in base, count())
+        n = len(list(both))
+        is_whole = n == len(self.texts[t].passages)
+        wanted = (with_nearest or is_whole) and n > 1
+        rows = self._made(entry, t, n, wanted)
+        beside = self._made(self.base, t, n, wanted)
+        distances = cosine_distance(rows.units, beside.units)
+        n_tokens = sum(map(len, self.texts[t].passages[:n]))
+        speed = n_tokens / sum(own[t, i].seconds for i in range(n))
+        seconds = self.quantize_seconds.get(entry.name)
+        near = rows.nearest, beside.nearest
+        return measurement(entry, distances, *near, speed, seconds), distances
+
+    def _made(self, entry: Entry, t: int, n: int, with_nearest: bool) -> _Rows:
+        """The embeddings of the first n passages, kept until there are more."""
+        known = self._rows.get((entry.name, t))
+        if (
+            known is not None
+            and len(known.units) == n
+            and (known.nearest is not None or not with_nearest)
+        ):
+            return known
+        timed = self.timed[entry.name]
+        made = units([timed[t, i].vector for i in range(n)])
+        rows = _Rows(made, nearest(made) if with_nearest else None)
+        self._rows[entry.name, t] = rows
+        return rows

@@ -1,0 +1,64 @@
+"""A model that gives embeddings and that work items share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .._native import Precision
+from ..execution.opened import Shared
+from ..execution.workers import Workers
+from ..forward.encoder import Embedder
+from ..gguf.importance import Importance
+from ..gguf.source import ModelSource
+from ..progress import Progress
+from ..recipes import Recipe
+from ..recipes.overrides import Overrides
+from ..sources.checking import check_source
+from .shared import ModelOpener, model_opener
+from .weights import load_embedder, load_weights
+
+__all__ = ["EmbedderOpener", "share_embedder"]
+
+
+@dataclass(frozen=True)
+class EmbedderOpener:
+    """Loads the model in another process in the same way as `share_embedder`."""
+
+    kept: ClassVar[int] = 1
+
+    model: ModelOpener
+
+    def open(self) -> Embedder:
+        """Load the model.
+
+        Raises:
+            QuantkitError: as for `ModelOpener.load`.
+        """
+        return load_embedder(*self.model.load())
+
+
+def share_embedder(
+    source: ModelSource,
+    recipe: Recipe | None = None,
+    *,
+    overrides: Overrides | None = None,
+    importance: Importance | None = None,
+    precision: Precision = Precision.F32,
+    threads: int | Workers | None = None,
+    progress: Progress | None = None,
+) -> Shared[Embedder]:
+    """Load a model to run in this and other processes; see `load_weights`."""
+    check_source(source)
+    weights = load_weights(
+        source,
+        recipe,
+        overrides=overrides,
+        importance=importance,
+        precision=precision,
+        threads=threads,
+        progress=progress,
+    )
+    opener = model_opener(source, recipe, overrides, importance, precision)
+    there = None if opener is None else EmbedderOpener(opener)
+    return Shared(there, load_embedder(source, weights))
