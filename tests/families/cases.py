@@ -33,6 +33,7 @@ from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
+from .rwkv_cases import RWKVS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
 from .t5_cases import T5S
@@ -127,6 +128,7 @@ CASES: tuple[Case, ...] = (
     *GRANITES,
     *LFM2S,
     *MAMBAS,
+    *RWKVS,
     *OLDERS,
 )
 

@@ -422,6 +422,13 @@ HARMLESS_OF = {
     "Qwen4ExpForConditionalGeneration": QWEN4,
     "Qwen3OmniMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
     "Qwen3VLMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
+    "RWKV7ForCausalLM": {
+        "attn_mode": RUNTIME,
+        "fuse_norm": RUNTIME,
+        "hidden_ratio": "intermediate_size counts, or 4 times the width",
+        "value_dim": TENSORS,
+    },
+    "Rwkv6ForCausalLM": {"model_version": LABEL},
     "SmolLM3ForCausalLM": {
         "layer_types": WITH_WINDOW,
         "no_rope_layer_interval": "no_rope_layers counts",

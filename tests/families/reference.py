@@ -193,6 +193,14 @@ def _keep_routers(model: Any) -> None:
     model.tensor_force_quant = tensor_force_quant
 
 
+def _forget_shifts(model: Any) -> None:
+    """Forget the token shifts of an earlier conversion.
+
+    In build 11434 the converters of RWKV keep them for all models of a process.
+    """
+    model.lerp_weights = {}
+
+
 def _suppress_no_tokens(model: Any) -> None:
     """Do not ask the tokenizer which tokens have no embedding: cases have none."""
     model._get_suppress_tokens = lambda: None
@@ -217,11 +225,15 @@ def _read_slopes(model: Any) -> None:
 
 # What the converter cannot do for its own slips or without a tokenizer, by its class.
 REPAIRS = {
+    "ARwkv7Model": _forget_shifts,
     "BaichuanModel": _end_recursion,
     "GPT2Model": _leave_masks_out,
     "JaisModel": _read_slopes,
     "MiniMaxText01Model": _suppress_no_tokens,
     "NemotronHModel": _keep_routers,
+    "RWKV6Qwen2Model": _forget_shifts,
+    "Rwkv6Model": _forget_shifts,
+    "Rwkv7Model": _forget_shifts,
     "StableLMModel": _pass_on_norms,
 }
 

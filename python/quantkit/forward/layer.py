@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -31,12 +31,16 @@ __all__ = [
 
 Part = Callable[[F32], F32]
 
-MIXED = ("attn_output.weight", "ssm_out.weight")
+MIXED = ("attn_output.weight", "ssm_out.weight", "time_mix_output.weight")
 FED_FORWARD = ("ffn_down.weight",)
 
 
+@runtime_checkable
 class Mixer(Protocol):
-    """The part of a layer that mixes positions, such as attention."""
+    """The part of a layer that mixes positions, such as attention.
+
+    RWKV's feed-forward parts do so too: they see the position before.
+    """
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
@@ -164,7 +168,12 @@ class Sequential(InSteps):
 
     def alone(self) -> Sequential:
         """The layer for rows that are sequences of one token each."""
-        return replace(self, mixer=self.mixer and self.mixer.alone())
+        part = self.feed_forward
+        return replace(
+            self,
+            mixer=self.mixer and self.mixer.alone(),
+            feed_forward=part.alone() if isinstance(part, Mixer) else part,
+        )
 
     def before_mixing(self, x: F32) -> F32:
         """The input of the mixer, from hidden states [n, width]."""

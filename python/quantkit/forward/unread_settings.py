@@ -84,7 +84,12 @@ UNROTATED_LATENT = {
     **NO_ROTATION,
     "attention.value_length": "the size of the latent vector has its own key",
 }
+OTHER_NORM = {
+    name: {f"attention.{name}": "the architecture's norms are of the other kind"}
+    for name in ("layer_norm_epsilon", "layer_norm_rms_epsilon")
+}
 HARMLESS_IN = {
+    "arwkv7": NO_ATTENTION | OTHER_NORM["layer_norm_epsilon"],
     "bert": NO_ROTATION,
     "bloom": NO_ROTATION,
     "cohere2": ONE_BASE,
@@ -151,6 +156,11 @@ HARMLESS_IN = {
         **NO_DENSE_PART,
         "ple.image_token_id": "stands for images; texts have none",
     },
+    "rwkv6": NO_ATTENTION | OTHER_NORM["layer_norm_rms_epsilon"],
+    "rwkv6qwen2": NO_ATTENTION
+    | OTHER_NORM["layer_norm_epsilon"]
+    | {"rescale_every_n_layers": "readers load it and halve no layers"},
+    "rwkv7": NO_ATTENTION | OTHER_NORM["layer_norm_rms_epsilon"],
     "refact": NO_ROTATION,
     "starcoder": NO_ROTATION,
     "t5encoder": NO_ROTATION

@@ -98,6 +98,8 @@ from .qwen_moe import Qwen2Moe, Qwen3Moe
 from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
 from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
 from .refact import Refact
+from .rwkv6 import Rwkv6, Rwkv6Qwen2
+from .rwkv7 import Arwkv7, Rwkv7
 from .seed_oss import SeedOss
 from .smollm3 import SmolLM3
 from .spark2_5 import Spark25
@@ -250,6 +252,10 @@ FAMILIES: tuple[Family, ...] = (
     Glm5Next(),
     DeepseekV32(),
     DeepseekV4(),
+    Rwkv6(),
+    Rwkv6Qwen2(),
+    Rwkv7(),
+    Arwkv7(),
 )
 
 Loaded = TypeVar("Loaded")

@@ -271,6 +271,13 @@ KINDS = _together(
     _each(COUNT, "index_local_blocks"),
     _each(FLAG, "use_gemma_norm"),
     _each(OBJECT, "sparse_attention_config"),
+    # RWKV
+    _each(SIZE, "head_size head_size_divisor attention_hidden_size"),
+    _each(SIZE, "decay_low_rank_dim a_low_rank_dim v_low_rank_dim gate_low_rank_dim"),
+    _each(SIZE, "lora_rank_decay lora_rank_iclr lora_rank_value_residual_mix"),
+    _each(SIZE, "lora_rank_gate lora_rank_tokenshift"),
+    _each(COUNT, "rescale_every wkv_version"),
+    _each(FLAG, "norm_first wkv_has_gate"),
     # OpenELM
     _each(LAYERS, "num_transformer_layers"),
     _each(SIZE, "model_dim max_context_length ffn_dim_divisor"),

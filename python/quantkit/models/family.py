@@ -93,6 +93,12 @@ KEPT_F32 = (
     "ssm_conv1d_k.weight",
     "ssm_conv1d_q.weight",
     "ssm_conv1d_v.weight",
+    "time_mix_decay_w1.weight",
+    "time_mix_decay_w2.weight",
+    "time_mix_first.weight",
+    "time_mix_lerp_fused.weight",
+    "time_mix_w1.weight",
+    "time_mix_w2.weight",
     "token_types.weight",
 )
 """Matrices written as F32, like vectors: readers require it, and they are small."""

@@ -24,6 +24,8 @@ class Source(enum.Enum):
     FAIRSEQ = "sentencepiece.bpe.model"
     JSON = "tokenizer.json"
     RANKS = "a tiktoken rank file"
+    RWKV = "rwkv_vocab_v20230424.txt"
+    PLAMO = "tokenizer.jsonl"
 
 
 class SpacePrefix(enum.Enum):
@@ -64,6 +66,7 @@ class FamilyRules:
         with_model: fields only for checkpoints with a tokenizer.model.
         sizes: fields only for models with this `vocab_size`.
         is_hunyuan: correct known errors in HunYuan's configs.
+        has_template: whether the chat template is written.
     """
 
     sources: tuple[Source, ...] = (Source.JSON, Source.SENTENCEPIECE)
@@ -86,6 +89,7 @@ class FamilyRules:
     with_model: Mapping[str, int | bool] = field(default_factory=dict)
     sizes: Mapping[int, Mapping[str, int | bool]] = field(default_factory=dict)
     is_hunyuan: bool = False
+    has_template: bool = True
 
 
 _MODEL_FIRST = (Source.SENTENCEPIECE, Source.JSON)
@@ -155,6 +159,9 @@ _T5 = FamilyRules(
     pieces=PieceRules(is_t5=True),
 )
 
+_RWKV = FamilyRules(sources=(Source.RWKV,))
+_PLAMO = FamilyRules(sources=(Source.PLAMO,))
+
 _RULES: dict[str, FamilyRules] = {
     **dict.fromkeys(
         (
@@ -197,8 +204,18 @@ _RULES: dict[str, FamilyRules] = {
             "MiniCPM3ForCausalLM",
             "MiniCPMForCausalLM",
             "OpenELMForCausalLM",
+            "RWKV6Qwen2ForCausalLM",
+            "RwkvHybridForCausalLM",
         ),
         _PIECES,
+    ),
+    "PlamoForCausalLM": FamilyRules(sources=(Source.SENTENCEPIECE,)),
+    **dict.fromkeys(
+        ("Plamo2ForCausalLM", "PLaMo2ForCausalLM"), replace(_PLAMO, has_template=False)
+    ),
+    **dict.fromkeys(("Plamo3ForCausalLM", "PLaMo3ForCausalLM"), _PLAMO),
+    **dict.fromkeys(
+        ("Rwkv6ForCausalLM", "Rwkv7ForCausalLM", "RWKV7ForCausalLM"), _RWKV
     ),
     "QWenLMHeadModel": _QWEN1,
     "Qwen3OmniMoeForConditionalGeneration": FamilyRules(chat_ends="<|im_end|>"),

@@ -18,7 +18,9 @@ from .files import TokenizerFiles
 from .gemma4 import gemma4_fields
 from .library import library_tokenizer, name_by_hash, read_definition
 from .pieces import piece_fields, piece_merges_fields, sentencepiece_pieces
+from .plamo import plamo_fields
 from .pretokenizers import recognize_or_none, splits_at_spaces
+from .rwkv_world import rwkv_fields
 from .schema import SPECIAL_KINDS, Json
 from .sentencepiece_file import ModelType, SentencePieceFile, is_tiktoken
 from .special import special_fields
@@ -166,6 +168,11 @@ class _Job:
                     return fairseq_fields(self.files, has_mask=self.rules.has_mask)
                 case Source.RANKS if (ranks := self._ranks()) is not None:
                     return self._from_ranks(ranks)
+                case Source.RWKV if self._has(source):
+                    return rwkv_fields(self.files)
+                case Source.PLAMO if self._has(source):
+                    has_template = self.rules.has_template
+                    return plamo_fields(self.files, has_template=has_template)
                 case Source.JSON if definition := read_definition(self.files):
                     return self._from_json(definition)
         raise self._missing()
@@ -198,6 +205,9 @@ class _Job:
         """The path of the SentencePiece model, which may not exist."""
         paths = [self.files.folder / name for name in self.rules.piece_files]
         return next((path for path in paths if path.is_file()), paths[0])
+
+    def _has(self, source: Source) -> bool:
+        return (self.files.folder / source.value).is_file()
 
     def _has_sentencepiece(self) -> bool:
         path = self._piece_file
