@@ -248,11 +248,15 @@ def test_a_model_changed_during_a_comparison(
     """No scores are kept of what was computed after the change."""
     saved = tmp_path / "scores"
     options: dict[str, Any] = {"text": TEXT, "options": SMALL, "save": saved}
+    changing = once(change, model)
+
+    def measured(stage: str, done: int, total: int) -> None:
+        if stage.endswith("perplexity"):
+            changing(stage, done, total)
+
     with pytest.raises(FormatError, match=rf"model\.gguf {CHANGED}"):
-        qk.compare(
-            *(model, ["Q8_0"]), threads=1, progress=once(change, model), **options
-        )
-    assert len(saved.read_bytes().splitlines()) == 2  # before the change
+        qk.compare(model, ["Q8_0"], threads=1, progress=measured, **options)
+    assert len(saved.read_bytes().splitlines()) == 3  # before the change
 
 
 @posix

@@ -21,6 +21,8 @@ from quantkit.cells import markdown_table
 from quantkit.errors import OptionError, QuantkitError, UnsupportedTypeError
 from quantkit.evaluate import store
 from quantkit.evaluate.comparing import compare, prepare
+from quantkit.evaluate.groups import parts_of
+from quantkit.evaluate.loading import LoadedModels
 from quantkit.evaluate.presentation import versus_cells
 from quantkit.evaluate.results import Comparison
 from quantkit.evaluate.saved import SavedScores
@@ -30,6 +32,7 @@ from quantkit.evaluate.statistics import (
     perplexity_difference,
     perplexity_log_ratio,
 )
+from quantkit.execution.workers import Threads
 from quantkit.gguf.keys import Field, boolean
 from quantkit.gguf.source import SourceTensor
 from quantkit.sources.opening import open_source
@@ -167,12 +170,76 @@ def test_large_states_go_to_a_file(
 ) -> None:
     """With the same result; where the disk is full it says so before any work."""
     monkeypatch.setattr(store, "MEMORY_BYTES", 1000)
-    again = compare(DEMO_MODEL, TYPES, text=TEXT, **{**SMALL, "threads": 3})
+    little = {**SMALL, "threads": 3, "memory": 0}
+    again = compare(DEMO_MODEL, TYPES, text=TEXT, **little)
     assert without_timings(again.to_dict()) == without_timings(found.to_dict())
     full = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(store, "disk_usage", lambda folder: full)
     with pytest.raises(QuantkitError, match=r"hidden states take .* GB.*`chunks`"):
-        compare(DEMO_MODEL, text=TEXT, **SMALL)
+        compare(DEMO_MODEL, TYPES, text=TEXT, **little)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("memory", [0, 13_000_000, 15_700_000])
+def test_groups_change_nothing(found: Comparison, threads: int, memory: int) -> None:
+    """Models that do not fit in memory together are measured one group after another:
+    the base alone, the base with one type, and with two."""
+    options = {**SMALL, "threads": threads, "memory": memory}
+    again = compare(DEMO_MODEL, TYPES, text=TEXT, **options)
+    assert without_timings(again.to_dict()) == without_timings(found.to_dict())
+
+
+def test_entries_advance_chunk_by_chunk(found: Comparison) -> None:
+    """Some entries on some chunks, in any number of calls: the same scores, once."""
+    seen: list[str] = []
+
+    def note(stage: str, done: int, total: int) -> None:
+        seen.append(stage)
+
+    run = prepare(DEMO_MODEL, TYPES, text=TEXT, **SMALL)
+    with pytest.raises(OptionError, match="inside `with run:`"):
+        run.advance()
+    with run:
+        run.advance(None, 1, note)
+        assert run.steps_done == 4
+        run.advance(["Q2_K", "q8_0"], 3, note)
+        assert [len(run.known.timed[n]) for n in ("BF16", "Q4_K_M")] == [3, 1]
+        with pytest.raises(OptionError, match="called 'Q9'"):
+            run.advance(["Q9"])
+        n_quantized = len([stage for stage in seen if "quantize" in stage])
+        run.advance(progress=note)
+        run.advance(progress=note)
+    assert len([stage for stage in seen if "quantize" in stage]) == n_quantized
+    assert len([stage for stage in seen if "perplexity" in stage]) == run.n_steps == 16
+    got = run.so_far()
+    assert got is not None
+    assert without_timings(got.to_dict()) == without_timings(found.to_dict())
+
+
+def test_models_that_are_out_of_a_race_make_room() -> None:
+    """The first loaded goes first; what fits stays."""
+    run = prepare(DEMO_MODEL, TYPES, text=TEXT, **SMALL)
+    base, *others = run.known.entries
+    sizes = [entry.size_bytes for entry in others]
+    loaded = LoadedModels(Threads(1), base.size_bytes + sum(sizes[:2]), lambda *_: None)
+    assert loaded.groups(run.known.entries) == [[base, *others[:2]], others[2:]]
+    first = loaded.load([base, *others[:2]], None, None)
+    loaded.load(others[2:], None, None)  # no room for the base beside it
+    again = loaded.load(others[:2], None, None)
+    assert [a is b for a, b in zip(again, first[1:], strict=True)] == [True, True]
+    assert loaded.load([base], None, None)[0] is not first[0]
+
+
+def test_work_of_the_last_chunks_is_cut_if_that_is_faster() -> None:
+    """A part costs one model more, the base."""
+    seven = list(range(7))
+    assert parts_of(seven, 1, 2) == [seven[:4], seven[4:]]
+    assert parts_of(seven, 3, 4) == [seven]
+    assert parts_of(seven, 1, 64) == [[i] for i in seven]
+    assert parts_of([], 1, 2) == [[]]
+    for n_chunks, n_workers in ((1, 2), (2, 3), (5, 8)):
+        parts = parts_of(seven, n_chunks, n_workers)
+        assert [i for part in parts for i in part] == seven
 
 
 def test_activations_of_16_bits_are_exact_and_of_8_are_not() -> None:
@@ -406,8 +473,10 @@ def test_what_is_known_so_far() -> None:
         run.run(stop)
     so_far = run.so_far()
     assert so_far is not None
-    assert run.steps_done == 7
-    assert [(row.name, row.chunks) for row in so_far.rows] == [("BF16", 4), ("Q8_0", 3)]
+    assert run.steps_done == 8
+    assert [(row.name, row.chunks) for row in so_far.rows] == [
+        *(("BF16", 3), ("Q8_0", 3), ("Q4_0", 2)),
+    ]
     three = compare(DEMO_MODEL, ["Q8_0"], text=TEXT, **{**SMALL, "options": cut(3)})
     got, expected = so_far.results[0], three.results[0]
     assert (got.ppl, got.delta_ppl_error) == (expected.ppl, expected.delta_ppl_error)
@@ -430,7 +499,7 @@ def test_saved_scores_are_not_measured_again(
 
     with pytest.raises(KeyboardInterrupt):
         compare(DEMO_MODEL, ["Q8_0"], text=TEXT, **options, progress=note)
-    assert len(save.read_bytes().splitlines()) == 3 + 1 + 2
+    assert len(save.read_bytes().splitlines()) == 1 + 2 * 2
     *lines, torn = save.read_bytes().splitlines(keepends=True)
     damaged = torn.replace(b'"nll": "', b'"nll": "A') if damage else torn[:-10]
     save.write_bytes(b"".join([*lines, damaged]))
@@ -447,7 +516,7 @@ def test_saved_scores_are_not_measured_again(
     records = [json.loads(line[9:]) for line in save.read_text().splitlines()]
     assert sum("nll" in record for record in records) == 16  # none twice
     assert seen.count("Q2_K: perplexity") == 4
-    monkeypatch.setattr("quantkit.evaluate.run.share_model", lambda *a, **b: None)
+    monkeypatch.setattr("quantkit.evaluate.loading.share_model", lambda *a, **b: None)
     last = compare(DEMO_MODEL, TYPES, text=TEXT, **more)
     assert last.to_dict() == again.to_dict()
 

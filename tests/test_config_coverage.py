@@ -27,7 +27,7 @@ READ_INSIDE = (
     *("attention_other_setting", "sparse_attention_config"),
 )
 COMPUTED = [f"rope_{x}.weight" for x in ("freqs", "factors_long", "factors_short")]
-COMPUTED += ["blk.0.attn_q_norm.weight"]
+COMPUTED += ["blk.0.attn_q_norm.weight", "output.weight", "token_embd.weight"]
 
 # Keys that the fixtures leave out; test_config_keys.py has tests of them.
 ELSEWHERE = {

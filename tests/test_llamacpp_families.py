@@ -30,6 +30,7 @@ GELU_CLOSE = 1e-3
 with a hyperbolic tangent for both kinds; done so here, logits are within 6e-5."""
 WITH_GELU = (
     "bloom",
+    "codeshell",
     "falcon",
     "gemma",
     "gemma2",
@@ -40,6 +41,7 @@ WITH_GELU = (
     "gptneox",
     "mpt",
     "phi2",
+    "spark2_5",
     "starcoder",
     "starcoder2",
 )

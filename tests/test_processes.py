@@ -132,15 +132,17 @@ def test_processes_measure_what_threads_measure(
         for workers in (2, processes)
     ]
     assert (alone[0] == alone[1]).all()
+    types = ["Q8_0", "Q2_K", "Q4_0"]
     found = [
-        compare(demo_f16, ["Q8_0", "Q2_K"], text=text, **SMALL, threads=workers)
-        for workers in (2, processes)
+        compare(demo_f16, types, text=text, **SMALL, threads=workers, memory=memory)
+        for workers, memory in ((2, None), (processes, None), (processes, 0))
     ]
     for name, scores in found[0].scores.items():
-        for one, other in zip(scores, found[1].scores[name], strict=True):
-            assert (one.nll == other.nll).all()
-            assert (one.kld == other.kld).all()
-            assert (one.same_top == other.same_top).all()
+        for again in found[1:]:
+            for one, other in zip(scores, again.scores[name], strict=True):
+                assert (one.nll == other.nll).all()
+                assert (one.kld == other.kld).all()
+                assert (one.same_top == other.same_top).all()
 
 
 def test_processes_sum_what_threads_sum(processes: Workers, demo_f16: Path) -> None:

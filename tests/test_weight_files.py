@@ -187,15 +187,13 @@ def test_unknown_tensors(name: str, message: str, demo_copy: Path) -> None:
         convert(demo_copy, demo_copy / "out.gguf", dry_run=True)
 
 
-@pytest.mark.parametrize("quantization", [None, {"group_size": 64, "bits": 4}])
-def test_weights_of_mlx(quantization: object, tmp_path: Path) -> None:
-    """With and without the settings that newer versions write twice."""
+def test_weights_of_mlx_without_their_settings(tmp_path: Path) -> None:
+    """They are refused; tests/test_mlx.py has those with settings."""
     write(
         tmp_path,
         {WHOLE: {"a.weight": A.view(np.uint32), "a.scales": B, "a.biases": B}},
     )
-    config = {"quantization": quantization, "quantization_config": quantization}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(QuantkitError, match=r"'a.weight' was quantized by MLX"):
         Checkpoint(tmp_path)
 

@@ -26,6 +26,7 @@ from .minimax_cases import MINIMAXES
 from .mistral_cases import MISTRALS
 from .moe_cases import MOES
 from .muse_cases import MUSES
+from .older_cases import OLDERS
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .qwen_cases import QWEN_HYBRIDS
@@ -122,6 +123,7 @@ CASES: tuple[Case, ...] = (
     *GRANITES,
     *LFM2S,
     *MAMBAS,
+    *OLDERS,
 )
 
 RUN = tuple(case for case in CASES if case.runs)

@@ -130,7 +130,25 @@ NEMOTRON = {
 }
 """Those of Nemotron-H."""
 
+OF_GPT_BIGCODE = {
+    "attention_softmax_in_fp32": RUNTIME,
+    "attn_pdrop": TRAINING,
+    "scale_attention_softmax_in_fp32": RUNTIME,
+}
+"""Those of classes made from GPTBigCode's."""
 HARMLESS_OF = {
+    "CodeShellForCausalLM": OF_GPT_BIGCODE,
+    "GPTRefactForCausalLM": {
+        **OF_GPT_BIGCODE,
+        "attention_bias_in_fp32": RUNTIME,
+        "do_sample": RUNTIME,
+        "n_inner": "the class computes it",
+    },
+    "JAISLMHeadModel": {"attn_pdrop": TRAINING, "reorder_and_upcast_attn": RUNTIME},
+    "MiniCPM3ForCausalLM": {"head_dim": DERIVED, "qk_head_dim": DERIVED},
+    "OpenELMForCausalLM": dict.fromkeys(
+        ["num_gqa_groups", "qkv_multipliers", "rope_max_length"], DERIVED
+    ),
     **dict.fromkeys(
         (
             "BertForSequenceClassification",

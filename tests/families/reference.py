@@ -198,10 +198,28 @@ def _suppress_no_tokens(model: Any) -> None:
     model._get_suppress_tokens = lambda: None
 
 
+def _read_slopes(model: Any) -> None:
+    """Give ALiBi's slopes as numbers.
+
+    In build 11434 the converter of Jais asks for the value of a lazy tensor.
+    """
+    from conversion.base import LazyTorchTensor
+
+    convert = model.modify_tensors
+
+    def modify_tensors(data: Any, name: str, layer: int | None) -> Any:
+        if name.endswith("relative_pe.slopes"):
+            data = LazyTorchTensor.to_eager(data)
+        return convert(data, name, layer)
+
+    model.modify_tensors = modify_tensors
+
+
 # What the converter cannot do for its own slips or without a tokenizer, by its class.
 REPAIRS = {
     "BaichuanModel": _end_recursion,
     "GPT2Model": _leave_masks_out,
+    "JaisModel": _read_slopes,
     "MiniMaxText01Model": _suppress_no_tokens,
     "NemotronHModel": _keep_routers,
     "StableLMModel": _pass_on_norms,

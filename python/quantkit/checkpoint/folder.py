@@ -13,6 +13,7 @@ from ..files.open_files import OpenFiles, WatchedFiles
 from ..settings import Kind, checked, shown
 from ..types import QuantType
 from .hub import resolve
+from .mlx_layout import as_original, is_of_mlx
 from .pooling import MODULES, POOLING_CONFIG
 from .prequantized import meant_tensors
 from .shard import one_view_each
@@ -60,6 +61,7 @@ class Checkpoint:
         folder: the path of the folder, or a Hub model, see `hub`.
         needs_config: whether to refuse a folder without config.json.
         symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
+        affine_q4_1: convert affine 4-bit weights to Q4_1 without loss.
 
     Attributes:
         folder: the path, in the Hub's cache for a Hub model.
@@ -68,7 +70,8 @@ class Checkpoint:
         quantization: the quantization config, empty if the weights are not quantized.
         paths: the shards, sorted.
         tensors: by name, in the order of `paths`, sorted within a shard; quantized
-            tensors are replaced by their dequantized weights, see `prequantized`.
+            tensors are replaced by their dequantized weights, see `prequantized`.  If
+            MLX wrote them, and there must be a config, they have the original's names.
         half_type: the type of the first stored 16-bit tensor with two or more axes, or
             None.
 
@@ -76,7 +79,7 @@ class Checkpoint:
         CheckpointError: a file, shard or tensor is missing or duplicated.
         FormatError: a file is damaged.
         UnsupportedModelError: quantkit does not support this quantization.
-        UnsupportedTypeError: `symmetric_q4_0` would lose precision.
+        UnsupportedTypeError: `symmetric_q4_0` or `affine_q4_1` would lose precision.
 
     Example:
         >>> with Checkpoint("SmolLM2-135M") as checkpoint:  # doctest: +SKIP
@@ -90,6 +93,7 @@ class Checkpoint:
         *,
         needs_config: bool = True,
         symmetric_q4_0: bool = False,
+        affine_q4_1: bool = False,
     ) -> None:
         self.folder = resolve(folder)
         if not self.folder.is_dir():
@@ -109,8 +113,13 @@ class Checkpoint:
         self.paths, stored = read_weights(self.folder, self.config)
         self.files = OpenFiles(one_view_each(stored.values()), watched)
         self.half_type = half_type(stored.values())
-        meant = meant_tensors(self.quantization, stored, symmetric_q4_0=symmetric_q4_0)
+        lossless = {symmetric_q4_0: QuantType.Q4_0, affine_q4_1: QuantType.Q4_1}
+        meant = meant_tensors(self.quantization, stored, lossless=lossless.get(True))
         self._tensors = {tensor.name: tensor for tensor in meant}
+        method = self.quantization.get("quant_method")
+        if needs_config and is_of_mlx(self._tensors, method):
+            original = as_original(self.config, self._tensors)
+            self._tensors = {tensor.name: tensor for tensor in original}
         if not self._tensors:
             raise FormatError(f"{self.paths[0]} contains no tensors; download it again")
         self.tensors: Mapping[str, StoredTensor] = MappingProxyType(self._tensors)
@@ -167,6 +176,9 @@ def half_type(tensors: Iterable[CheckpointTensor]) -> QuantType | None:
 
 def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """The quantization config in config.json, or in the file of a quantization tool."""
+    by_mlx = config.get("quantization")
+    if isinstance(by_mlx, dict) and {"bits", "group_size"} <= set(by_mlx):
+        return {**by_mlx, "quant_method": "mlx"}
     stated = config.get("quantization_config") or {}
     if not isinstance(stated, dict):
         raise FormatError(

@@ -15,7 +15,18 @@ from ..types import QuantType
 from .exponential import exponential
 from .lazy import Bytes, Index, LazyTensor, LowRank
 
-__all__ = ["decay_rates", "integers", "multiplied", "plus", "times", "unit_rows"]
+__all__ = [
+    "DTYPES",
+    "as_floats",
+    "decay_rates",
+    "integers",
+    "kept_type",
+    "multiplied",
+    "plus",
+    "scaled",
+    "times",
+    "unit_rows",
+]
 
 F32 = NDArray[np.float32]
 Function = Callable[[F32], NDArray[Any]]
@@ -37,17 +48,33 @@ def times(tensor: LazyTensor, factor: float) -> LazyTensor:
     )
 
 
+def scaled(tensor: LazyTensor, factor: float) -> LazyTensor:
+    """Multiply every weight by a factor in f32, as torch does.
+
+    The result of BF16 is F32, else the type is kept, as for `plus`.
+    """
+    if isinstance(tensor, LowRank):
+        return LowRank(tensor.a, scaled(tensor.b, factor))
+    return _Mapped(tensor, partial(_scaled, np.float32(factor)), kept_type(tensor))
+
+
 def plus(tensor: LazyTensor, value: float) -> LazyTensor:
     """Add `value` to every weight; the result of BF16 is F32, else the type is kept.
 
     llama.cpp's converter does the same: it adds in F16 for F16, but in F32 for BF16.
     """
-    return _Mapped(tensor, partial(np.add, np.float32(value)), _kept_type(tensor))
+    return _Mapped(tensor, partial(np.add, np.float32(value)), kept_type(tensor))
+
+
+def as_floats(tensor: LazyTensor) -> LazyTensor:
+    """The weights as F32."""
+    is_f32 = tensor.type is QuantType.F32
+    return tensor if is_f32 else _Mapped(tensor, np.asarray, QuantType.F32)
 
 
 def decay_rates(logarithms: LazyTensor) -> LazyTensor:
     """-exp of every weight; the result of BF16 is F32, else the type is kept."""
-    return _Mapped(logarithms, _decay, _kept_type(logarithms))
+    return _Mapped(logarithms, _decay, kept_type(logarithms))
 
 
 def multiplied(one: LazyTensor, other: LazyTensor) -> LazyTensor:
@@ -65,13 +92,20 @@ def unit_rows(tensor: LazyTensor) -> LazyTensor:
     return _Mapped(tensor, _divided, QuantType.F32)
 
 
-def _kept_type(tensor: LazyTensor) -> QuantType:
+def kept_type(tensor: LazyTensor) -> QuantType:
+    """F16 for F16, and F32 for all others."""
     return QuantType.F16 if tensor.type is QuantType.F16 else QuantType.F32
 
 
 def _times(factor: float, values: F32) -> NDArray[np.float64]:
     with np.errstate(over="ignore", invalid="ignore"):  # refused when written
         products: NDArray[np.float64] = values * np.float64(factor)
+    return products
+
+
+def _scaled(factor: np.float32, values: F32) -> F32:
+    with np.errstate(over="ignore", invalid="ignore"):  # refused when written
+        products: F32 = values * factor
     return products
 
 

@@ -146,8 +146,8 @@ def live_table(
             bar.update(task, description=stage, completed=work.steps_done)
             if monotonic() - updated >= REFRESH_SECONDS:
                 found = cells()
-                table = found and shown_table(found.narrowed(console.width))
-                live.update(Group(*([table] if table else []), bar))
-                updated = monotonic()
+                if found is not None:
+                    live.update(Group(shown_table(found.narrowed(console.width)), bar))
+                    updated = monotonic()
 
         yield show

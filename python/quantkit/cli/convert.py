@@ -132,6 +132,13 @@ def convert_command(
             help="Store 4-bit symmetric weights in groups of 32 as Q4_0, without loss.",
         ),
     ] = False,
+    affine_q4_1: Annotated[
+        bool,
+        typer.Option(
+            "--affine-q4_1",
+            help="Store 4-bit weights of MLX as Q4_1, without loss.",
+        ),
+    ] = False,
     split_max_bytes: SplitMaxBytes = None,
     dry_run: Annotated[
         bool,
@@ -160,6 +167,7 @@ def convert_command(
             tensors_only=tensors_only,
             mmproj=mmproj,
             symmetric_q4_0=symmetric_q4_0,
+            affine_q4_1=affine_q4_1,
             split_max_bytes=split_max_bytes,
             dry_run=dry_run,
             threads=threads,

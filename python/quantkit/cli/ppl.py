@@ -19,6 +19,7 @@ from ..evaluate.saved import scores_beside
 from ..files.json_file import json_text, without_nan
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
 from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..output.splits import parse_size
 from ..sources.opening import embeds, open_source
 from ..tokens.options import TextOptions
 from .bars import live_table
@@ -40,6 +41,7 @@ from .options import (
     calibration_of,
     is_recipe,
     type_names,
+    usage,
 )
 from .tables import comparison_parts
 
@@ -119,6 +121,16 @@ def ppl_command(
         ),
     ] = DEFAULT_ACTIVATIONS,
     threads: Threads = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-limit",
+            parser=usage(parse_size),
+            metavar="N(M|G)",
+            help="Weights in memory at a time, in million (M) or billion (G) bytes; "
+            "more models are measured in groups \\[default: half of what is free].",
+        ),
+    ] = None,
     json: Json = False,
     csv: Annotated[
         bool,
@@ -180,11 +192,11 @@ def ppl_command(
     wanted = types.split(",") if types else []
     run: Measuring
     if embeds(open_source(models[0])):
-        _refuse_calibration(calibration)
+        _refuse_of_embedders(calibrate=calibration, memory_limit=memory)
         run = prepare_embeddings(models, wanted, **shared)
     else:
         rounding = calibration_of(calibration, tokens, effort, chat=chat)
-        run = prepare(models, wanted, calibration=rounding, **shared)
+        run = prepare(models, wanted, calibration=rounding, memory=memory, **shared)
     others = [entry_named(run.known.entries, name).name for name in versus or ()]
     output = Output(format, pareto, tuple(others), save)
     try:
@@ -259,11 +271,14 @@ class Output:
         ]
 
 
-def _refuse_calibration(calibration: Sequence[Path] | None) -> None:
-    if calibration:
-        raise typer.BadParameter(
-            "--calibrate is for models that predict text, and MODEL gives embeddings"
-        )
+def _refuse_of_embedders(**given: object) -> None:
+    """Refuse options that have no effect on models that give embeddings."""
+    for option, value in given.items():
+        if value:
+            raise typer.BadParameter(
+                f"--{option.replace('_', '-')} is for models that predict text, and "
+                "MODEL gives embeddings"
+            )
 
 
 def _refuse_types(models: Sequence[Path], types: str | None) -> None:

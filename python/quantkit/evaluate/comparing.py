@@ -15,6 +15,7 @@ from ..files.target import target_of
 from ..gguf.source import ModelSource
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..integers import as_integer
 from ..parameters import check_callbacks
 from ..paths import StrPath, as_path, listed
 from ..progress import Notify, Progress
@@ -42,14 +43,15 @@ def compare(
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     threads: int | Workers | None = None,
+    memory: int | None = None,
     save: StrPath | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
 ) -> Comparison:
     """Measure what models and types cost on a text, without writing models.
 
-    Each model that is not quantized yet is quantized to each type in memory, one after
-    the other.
+    Each model that is not quantized yet is quantized to each type in memory.  Then all
+    models are measured chunk by chunk.
 
     Args:
         model: a GGUF file, a checkpoint folder, an open source, or several of them.
@@ -69,6 +71,9 @@ def compare(
         calibration: also measure each type with calibrated rounding, in a row "<type>
             calibrated"; `Comparison.calibration_gains` compares the two.
         threads: chunks evaluated at a time; None: one per core.
+        memory: bytes of weights in memory at a time; models that exceed them together
+            are measured in groups, one after the other.  None: half of what is
+            available.
         save: a file for the scores, from which a later call resumes.
         progress: called after each quantized slab and each evaluated chunk.
         notify: called with what the user should know of the calibration, such as that
@@ -90,6 +95,7 @@ def compare(
         importance=importance,
         calibration=calibration,
         threads=threads,
+        memory=memory,
         save=None if save is None else target_of(as_path(save, "save")).path,
     )
     return run.run(progress, notify)
@@ -106,6 +112,7 @@ def prepare(
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     threads: int | Workers | None = None,
+    memory: int | None = None,
     save: Path | None = None,
 ) -> ComparisonRun:
     """A comparison with checked arguments, ready to run; see `compare`.
@@ -131,6 +138,7 @@ def prepare(
         Known(name, [chosen, *others], cut, activations),
         threads,
         save,
+        None if memory is None else as_integer(memory, "memory", 0),
     )
 
 

@@ -13,12 +13,10 @@ from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
 from .results import Comparison
 from .saved import Timed
+from .scoring import Place
 from .summary import macro_average, measurement
 
-__all__ = ["Known", "NamedText", "Place"]
-
-Place = tuple[int, int]
-"""(number of the text, number of the chunk)."""
+__all__ = ["Known", "NamedText"]
 
 
 @dataclass(frozen=True)
@@ -66,17 +64,24 @@ class Known:
         """The entry that the others are compared with."""
         return self.entries[0]
 
-    def places(self) -> list[Place]:
-        """All chunks: the first of each text, then the second of each, and so on."""
+    def places(self, n_chunks: int | None = None) -> list[Place]:
+        """The chunks: the first of each text, then the second of each, and so on.
+
+        Args:
+            n_chunks: only so many of each text; None: all.
+        """
         places = [
-            (t, i) for t, text in enumerate(self.texts) for i in range(len(text.chunks))
+            (t, i)
+            for t, text in enumerate(self.texts)
+            for i in range(len(text.chunks))[:n_chunks]
         ]
         return sorted(places, key=lambda place: place[::-1])
 
-    def left(self, *entries: Entry) -> list[Place]:
+    def left(self, *entries: Entry, n_chunks: int | None = None) -> list[Place]:
         """The chunks on which at least one of these entries was not measured."""
         known = [self.timed[entry.name] for entry in entries]
-        return [p for p in self.places() if any(p not in each for each in known)]
+        places = self.places(n_chunks)
+        return [p for p in places if any(p not in each for each in known)]
 
     def comparison(self) -> Comparison | None:
         """The results of the entries that were measured on a chunk of every text.

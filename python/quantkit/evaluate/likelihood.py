@@ -1,8 +1,9 @@
-"""Compare the predictions of two models without storing their logits.
+"""Compare the predictions of models with a base's without storing their logits.
 
-The heads are applied to one tile of the vocabulary at a time.  For each model only the
-maximum M of the logits so far and Z = sum of exp(l - M) are kept.  When M grows, Z is
-rescaled by exp(old M - new M), so that at the end log Z + M is the logarithm of the
+The heads are applied to one tile of the vocabulary at a time; the base's logits of a
+tile are compared with those of all models before the next tile.  For each model only
+the maximum M of the logits so far and Z = sum of exp(l - M) are kept.  When M grows, Z
+is rescaled by exp(old M - new M), so that at the end log Z + M is the logarithm of the
 softmax's denominator.
 
 With p the softmax of the base's logits b, and q that of the model's logits l,
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,14 @@ from ..by_value import ByValue
 from ..errors import NonFiniteError
 from ..forward.base import F32, Activations, Head
 
-__all__ = ["TokenScores", "compare_tokens", "negative_log_likelihood", "refuse_broken"]
+__all__ = [
+    "Predictions",
+    "TokenScores",
+    "compare_all",
+    "compare_tokens",
+    "negative_log_likelihood",
+    "refuse_broken",
+]
 
 F64 = NDArray[np.float64]
 Targets = NDArray[np.integer[Any]]
@@ -114,6 +123,46 @@ class _Softmax:
         return nll
 
 
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model predicts for n tokens.
+
+    Attributes:
+        hidden: f32 [n, width], final hidden states.
+        head: [vocabulary, width].
+        seconds: the time to compute the hidden states.
+    """
+
+    hidden: F32
+    head: Head
+    seconds: float = 0.0
+
+
+class _Beside:
+    """A model whose logits are compared with the base's, tile by tile."""
+
+    def __init__(self, model: Predictions, targets: Targets) -> None:
+        self._head = model.head
+        self._hidden = Activations(model.hidden)
+        self._own, self._base = _Softmax(targets), _Softmax(targets)
+        self._excess = np.zeros(len(targets), np.float64)
+        self.seconds = model.seconds
+
+    def add(self, base_logits: F32, start: int, stop: int) -> None:
+        """Add the tile of tokens start..stop-1."""
+        began = perf_counter()
+        logits = self._head.part(start, stop).apply(self._hidden)
+        self._own.add_beside(self._base, logits, base_logits, start, self._excess)
+        self.seconds += perf_counter() - began
+
+    @property
+    def scores(self) -> TokenScores:
+        """The scores, after all tiles."""
+        own, base = self._own, self._base
+        kld = self._excess / base.rows["total"] - base.log_total + own.log_total
+        return TokenScores(own.nll, kld, own.rows["top"] == base.rows["top"])
+
+
 def negative_log_likelihood(hidden: F32, head: Head, targets: Targets) -> F64:
     """-log softmax(hidden x head)[target] of each row.
 
@@ -125,10 +174,8 @@ def negative_log_likelihood(hidden: F32, head: Head, targets: Targets) -> F64:
     Returns:
         [n]; NaN where the model's logits are NaN or infinite.
     """
-    softmax, shared = _Softmax(targets), Activations(hidden)
-    for start, stop in _tiles(head):
-        softmax.add(head.part(start, stop).apply(shared), start)
-    return softmax.nll
+    [(scores, _)] = compare_all(Predictions(hidden, head), [], targets)
+    return scores.nll
 
 
 def compare_tokens(
@@ -143,15 +190,36 @@ def compare_tokens(
         base_head: [vocabulary, width of the base].
         targets: n token ids.
     """
-    model, base = _Softmax(targets), _Softmax(targets)
-    excess = np.zeros(len(targets), np.float64)
-    shared, base_shared = Activations(hidden), Activations(base_hidden)
-    for start, stop in _tiles(head):
-        logits = head.part(start, stop).apply(shared)
-        base_logits = base_head.part(start, stop).apply(base_shared)
-        model.add_beside(base, logits, base_logits, start, excess)
-    kld = excess / base.rows["total"] - base.log_total + model.log_total
-    return TokenScores(model.nll, kld, model.rows["top"] == base.rows["top"])
+    base, model = Predictions(base_hidden, base_head), Predictions(hidden, head)
+    return compare_all(base, [model], targets)[1][0]
+
+
+def compare_all(
+    base: Predictions, models: Sequence[Predictions], targets: Targets
+) -> list[tuple[TokenScores, float]]:
+    """The scores of the base and of models on n tokens, compared with the base.
+
+    The base's head is applied once.  A model's scores do not depend on the others.
+
+    Args:
+        base: the base's predictions.
+        models: the models' predictions of the same tokens.
+        targets: n token ids.
+
+    Returns:
+        The scores of the base and of each model, and the seconds they took.
+    """
+    hidden, softmax, seconds = Activations(base.hidden), _Softmax(targets), 0.0
+    beside = [_Beside(model, targets) for model in models]
+    for start, stop in _tiles(base.head):
+        began = perf_counter()
+        logits = base.head.part(start, stop).apply(hidden)
+        softmax.add(logits, start)
+        seconds += perf_counter() - began
+        for each in beside:
+            each.add(logits, start, stop)
+    of_base = TokenScores.of_base(softmax.nll), base.seconds + seconds
+    return [of_base, *((each.scores, each.seconds) for each in beside)]
 
 
 def refuse_broken(nll: F64, who: str = "the model") -> None:

@@ -1,4 +1,4 @@
-"""Work items that score one chunk of text, for one model or compared with the base.
+"""Work items that score one chunk of text, for one model or for several and a base.
 
 An item contains everything that determines its scores, so any thread or process can
 compute them.
@@ -6,22 +6,37 @@ compute them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Event
 from time import perf_counter
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..execution.opened import Opener, Shared
 from ..forward.base import F32, Head, Model
 from ..tokens.chunks import Chunk
 from .likelihood import (
+    Predictions,
     TokenScores,
-    compare_tokens,
+    compare_all,
     negative_log_likelihood,
     refuse_broken,
 )
 from .saved import Timed
 
-__all__ = ["Alone", "Beside", "HeadOpener", "score_alone", "score_base", "score_beside"]
+Place = tuple[int, int]
+"""(number of the text, number of the chunk)."""
+
+__all__ = [
+    "Alone",
+    "ChunkScores",
+    "HeadOpener",
+    "Place",
+    "Stop",
+    "Together",
+    "score_alone",
+    "score_together",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,23 +53,72 @@ class Alone:
     model: Shared[Model]
     chunk: Chunk
 
-    def hidden(self) -> F32:
-        """The model's final hidden states at the positions that predict scored tokens:
-        f32 [n_scored, width]."""
-        return self.model.value.hidden(self.chunk.inputs)[self.chunk.predicting]
+
+class Stop:
+    """Tells the threads of this process to leave the rest of their items undone."""
+
+    def __init__(self) -> None:
+        self._event = Event()
+
+    def set(self) -> None:
+        """Stop."""
+        self._event.set()
+
+    def check(self) -> None:
+        """End the item if it is to stop.
+
+        Raises:
+            RuntimeError: it is; nobody waits for its result.
+        """
+        if self._event.is_set():
+            raise RuntimeError("stopped")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stop, ()  # other processes finish their items
 
 
 @dataclass(frozen=True, eq=False)
-class Beside(Alone):
-    """A chunk to score with a model and compare with the base.
+class Together:
+    """A chunk to score with several models, compared with the base.
 
     Attributes:
-        base_head: the base's output head.
-        base_hidden: the base's final hidden states, as `hidden` returns them.
+        place: identifies the chunk.
+        names: identify the models.
+        chunk: the tokens.
+        models: the models beside the base.
+        base: the base; None: its hidden states are given.
+        head: the base's output head.
+        hidden: the base's final hidden states at the positions that predict scored
+            tokens, f32 [n_scored, width]; None: the base is evaluated.
+        keeps_hidden: the result has them.
+        stop: ends the item early.
     """
 
-    base_head: Shared[Head]
-    base_hidden: F32
+    place: Place
+    names: Sequence[str]
+    chunk: Chunk
+    models: Sequence[Shared[Model]]
+    base: Shared[Model] | None
+    head: Shared[Head]
+    hidden: F32 | None
+    keeps_hidden: bool
+    stop: Stop
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkScores:
+    """The scores of a chunk; those of a broken model are NaN or huge.
+
+    Attributes:
+        base: of the base; the time is that of its head alone if its hidden states were
+            given.
+        hidden: the base's hidden states, as in `Together`, if they are kept.
+        models: of each model.
+    """
+
+    base: Timed
+    hidden: F32 | None
+    models: list[Timed]
 
 
 @dataclass(frozen=True)
@@ -80,31 +144,35 @@ def score_alone(work: Alone) -> Timed:
     Raises:
         NonFiniteError: the model predicts NaN.
     """
-    return score_base(work)[0]
-
-
-def score_base(work: Alone) -> tuple[Timed, F32]:
-    """The scores of the base, and its final hidden states for comparisons.
-
-    Raises:
-        NonFiniteError: the model predicts NaN.
-    """
     start = perf_counter()
-    hidden, head = work.hidden(), work.model.value.head
-    nll = negative_log_likelihood(hidden, head, work.chunk.targets)
+    hidden = _hidden(work.model.value, work.chunk)
+    nll = negative_log_likelihood(hidden, work.model.value.head, work.chunk.targets)
     refuse_broken(nll, work.name)
-    return Timed(TokenScores.of_base(nll), perf_counter() - start), hidden
+    return Timed(TokenScores.of_base(nll), perf_counter() - start)
 
 
-def score_beside(work: Beside) -> Timed:
-    """The scores of a model, including its divergence from the base.
+def score_together(work: Together) -> ChunkScores:
+    """The scores of the base and the models, including the divergences."""
+    start, chunk = perf_counter(), work.chunk
+    if work.hidden is not None:
+        hidden = work.hidden
+    else:
+        assert work.base is not None  # either is given
+        hidden = _hidden(work.base.value, chunk)
+    base = Predictions(hidden, work.head.value, perf_counter() - start)
+    models = []
+    for model in work.models:
+        work.stop.check()
+        start = perf_counter()
+        own = _hidden(model.value, chunk)
+        models.append(Predictions(own, model.value.head, perf_counter() - start))
+    work.stop.check()
+    found = compare_all(base, models, chunk.targets)
+    of_base, *of_models = [Timed(scores, seconds) for scores, seconds in found]
+    return ChunkScores(of_base, hidden if work.keeps_hidden else None, of_models)
 
-    Raises:
-        NonFiniteError: the model predicts NaN.
-    """
-    start = perf_counter()
-    own = work.hidden(), work.model.value.head
-    base = work.base_hidden, work.base_head.value
-    scores = compare_tokens(*own, *base, work.chunk.targets)
-    refuse_broken(scores.nll, work.name)
-    return Timed(scores, perf_counter() - start)
+
+def _hidden(model: Model, chunk: Chunk) -> F32:
+    """The final hidden states at the positions that predict scored tokens."""
+    hidden: F32 = model.hidden(chunk.inputs)[chunk.predicting].copy()
+    return hidden

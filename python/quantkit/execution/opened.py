@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from threading import RLock
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import QuantkitError
 
@@ -27,7 +27,9 @@ class Opener(Hashable, Protocol[T_co]):
         kept: the maximum number of such objects that a process keeps open.
     """
 
-    kept: ClassVar[int]
+    @property
+    def kept(self) -> int:
+        """See above."""
 
     def open(self) -> T_co:
         """Open the object."""

@@ -128,6 +128,7 @@ class LatentAttention:
         output: the output projection.
         n_heads: the number of query heads.
         rotary: the rotation angles.
+        interleaved: which components rotate together; see `ops.turn`.
         scale, window: see `ops.attention`.
         temperature: makes queries grow with their position.
         indexer: chooses the keys that each query sees; None: all up to its own.
@@ -145,6 +146,7 @@ class LatentAttention:
     rotary: Rotary
     scale: float
     window: int | None = None
+    interleaved: bool = True
     temperature: Temperature | None = None
     indexer: Indexer | None = None
     gate: OutputGate | None = None
@@ -173,14 +175,14 @@ class LatentAttention:
             chosen: which keys each query sees [n, n]; None: all up to its own.
         """
         n = len(x.values)
-        turns = self.rotary.turns(n)
+        turns, how = self.rotary.turns(n), {"interleaved": self.interleaved}
         n_turned = 2 * turns.shape[-1]
         q = self.q_up(latent_q).reshape(n, self.n_heads, -1)
-        ops.turn(q[..., -n_turned:], turns, interleaved=True)
+        ops.turn(q[..., -n_turned:], turns, **how)
         if self.temperature is not None:
             q = self.temperature.applied(q)
         both = self.latent(x)
-        turned = ops.turn(both[:, None, -n_turned:], turns, interleaved=True)
+        turned = ops.turn(both[:, None, -n_turned:], turns, **how)
         latent = self.latent_norm(both[:, :-n_turned])
         mixed = self.up.attend(
             q,

@@ -50,6 +50,7 @@ READ_IN = {
     ),
     "mistral3": ("attention.temperature_scale",),
     "mistral4": ("attention.temperature_scale",),
+    "spark2_5": ("rope.dimension_count_swa",),
 }
 """Architecture -> keys of `NEUTRAL` that its family reads."""
 
@@ -90,8 +91,11 @@ NO_ATTENTION = NO_ROTATION | dict.fromkeys(
     ("attention.head_count_kv", "attention.key_length", "attention.value_length"),
     "the architecture has no attention",
 )
-LATENT_VALUES = {
+LATENT_HEADS = {
     "attention.head_count_kv": "latent attention has as many as query heads",
+}
+LATENT_VALUES = {
+    **LATENT_HEADS,
     "attention.value_length": "the size of the latent vector has its own key",
 }
 UNROTATED_LATENT = {
@@ -136,7 +140,9 @@ HARMLESS_IN = {
     "kimi-k3": UNROTATED_LATENT,
     "kimi-linear": UNROTATED_LATENT,
     "minimax-m2": NO_DENSE_PART,
+    "minicpm3": LATENT_HEADS,
     "mistral4": LATENT_VALUES,
+    "jais": NO_ROTATION,
     "jamba": NO_ROTATION,
     "jina-bert-v2": NO_ROTATION,
     "mamba": NO_ATTENTION,
@@ -156,11 +162,13 @@ HARMLESS_IN = {
     ),
     "nemotron_h_moe": NO_ROTATION
     | {"expert_shared_count": "the shared expert has its own width"},
+    "plm": LATENT_HEADS,
     "qwen2moe": NO_DENSE_PART,
     "qwen4exp": {
         **NO_DENSE_PART,
         "ple.image_token_id": "stands for images; texts have none",
     },
+    "refact": NO_ROTATION,
     "starcoder": NO_ROTATION,
     "t5encoder": NO_ROTATION
     | dict.fromkeys(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 from uuid import uuid4
 
 from .._native import Precision, active_backend
@@ -33,9 +32,8 @@ class ModelOpener:
         ops: the variant of the forward pass, such as "avx512_vnni"; another one would
             give other results.
         number: identifies an opener and its copies.
+        kept: the number of models that a process keeps.
     """
-
-    kept: ClassVar[int] = 2
 
     source: Opener[ModelSource] = field(compare=False)
     recipe: Recipe | None = field(compare=False)
@@ -44,6 +42,7 @@ class ModelOpener:
     precision: Precision = field(compare=False)
     ops: str | None = field(compare=False)
     number: str = field(default_factory=lambda: uuid4().hex)
+    kept: int = field(default=2, compare=False)
 
     def open(self) -> Model:
         """Load the model.
@@ -88,10 +87,12 @@ def share_model(
     precision: Precision = Precision.F32,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
+    kept: int = 2,
 ) -> Shared[Model]:
     """Load a model to run in this and other processes; see `load_weights`.
 
-    With `roundings`, other processes cannot load it.
+    With `roundings`, other processes cannot load it.  Another process keeps `kept`
+    models open.
     """
     check_source(source)
     weights = load_weights(
@@ -107,7 +108,7 @@ def share_model(
     if roundings is not None:
         return Shared(None, load_model(source, weights))
     how = recipe, overrides, importance, precision
-    return Shared(model_opener(source, *how), load_model(source, weights))
+    return Shared(model_opener(source, *how, kept), load_model(source, weights))
 
 
 def model_opener(
@@ -116,10 +117,11 @@ def model_opener(
     overrides: Overrides | None = None,
     importance: Importance | None = None,
     precision: Precision = Precision.F32,
+    kept: int = 2,
 ) -> ModelOpener | None:
     """The opener of a model, or None if other processes cannot open the source."""
     opener = opener_of(source)
     if opener is None:
         return None
     how = recipe, overrides, importance, precision
-    return ModelOpener(opener, *how, active_backend().ops)
+    return ModelOpener(opener, *how, active_backend().ops, kept=kept)

@@ -20,7 +20,9 @@ from ..suggestions import suggest
 from .arcee import Arcee
 from .baichuan import Baichuan
 from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
+from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
+from .codeshell import CodeShell
 from .cohere import Cohere
 from .cohere2 import Cohere2
 from .cohere2_moe import Cohere2Moe
@@ -56,6 +58,7 @@ from .hunyuan_moe import HunYuanMoe
 from .hy_v3 import HunYuan3
 from .internlm2 import InternLM2
 from .internlm3 import InternLM3
+from .jais import Jais
 from .jamba import Jamba
 from .jina_bert import JinaBert2
 from .kimi_k3 import KimiK3
@@ -68,6 +71,7 @@ from .llava import Llava
 from .mamba import FalconMamba, Mamba, Mamba2
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
+from .minicpm3 import MiniCPM3
 from .minimax import MiniMaxM2
 from .minimax_m3 import MiniMaxM3
 from .minimax_text01 import MiniMaxText01
@@ -82,20 +86,25 @@ from .nemotron_puzzle import NemotronHPuzzle
 from .neo_bert import NeoBert
 from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
+from .openelm import OpenELM
 from .orion import Orion
 from .phi import Phi, Phi3
+from .plm import Plm
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen4 import Qwen4Exp
 from .qwen_moe import Qwen2Moe, Qwen3Moe
 from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
 from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
+from .refact import Refact
 from .seed_oss import SeedOss
 from .smollm3 import SmolLM3
+from .spark2_5 import Spark25
 from .stablelm import StableLm
 from .starcoder import StarCoder
 from .starcoder2 import Starcoder2
 from .step import Step35, StepVL
 from .t5 import T5, T5Encoder
+from .talkie import Talkie
 from .xverse import Xverse
 
 __all__ = [
@@ -217,6 +226,16 @@ FAMILIES: tuple[Family, ...] = (
     MiniMaxM3(),
     Step35(),
     StepVL(),
+    OpenELM(),
+    MiniCPM3(),
+    Plm(),
+    BitNet(),
+    LlamaBitNet(),
+    CodeShell(),
+    Refact(),
+    Jais(),
+    Talkie(),
+    Spark25(),
     DeepseekV2(),
     DeepseekV3(),
     Glm4MoeLite(),

@@ -112,7 +112,8 @@ KINDS = _together(
     _each(LAYERS, "num_hidden_layers n_layer n_layers num_layers"),
     _each(SIZE, "hidden_size n_embd n_embed dim d_model dim_model_base"),
     _each(SIZE, "num_attention_heads n_head n_heads"),
-    _each(SIZE, "num_key_value_heads n_kv_heads num_kv_heads n_head_kv"),
+    _each(SIZE, "num_key_value_heads n_kv_heads n_head_kv"),
+    _each(either(SIZE, list_of(SIZE)), "num_kv_heads"),
     _each(SIZE, "multi_query_group_num head_dim kv_channels rotary_dim"),
     _each(SIZE, "global_head_dim num_global_key_value_heads"),
     _each(COUNT, "hidden_size_per_layer_input num_kv_shared_layers"),
@@ -267,6 +268,27 @@ KINDS = _together(
     _each(COUNT, "index_local_blocks"),
     _each(FLAG, "use_gemma_norm"),
     _each(OBJECT, "sparse_attention_config"),
+    # OpenELM
+    _each(LAYERS, "num_transformer_layers"),
+    _each(SIZE, "model_dim max_context_length ffn_dim_divisor"),
+    _each(list_of(SIZE), "num_query_heads"),
+    _each(list_of(POSITIVE), "ffn_multipliers"),
+    _each(BASE, "rope_freq_constant"),
+    _each(TEXT, "activation_fn_name normalization_layer_name"),
+    _each(FLAG, "ffn_with_glu normalize_qk_projections share_input_output_layers"),
+    # BitNet
+    _each(SIZE, "input_bits weight_bits"),
+    # CodeShell
+    _each(SIZE, "num_query_groups"),
+    _each(FLAG, "group_query_attention"),
+    # Jais
+    _each(FINITE, "mup_embeddings_scale embeddings_scale width_scale"),
+    _each(FINITE, "mup_output_alpha mup_width_scale"),
+    _each(FLAG, "mup_scale_qk_dot_by_d scale_qk_dot_by_d"),
+    _each(OBJECT, "alibi_scaling"),
+    # Spark X2.5
+    _each(TEXT, "gate_attn_act_mode"),
+    _each(FLAG, "headwise_attn_output_gate"),
     # Step 3.5
     _each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
     _each(POSITIVE, "moe_router_scaling_factor"),

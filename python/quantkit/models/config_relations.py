@@ -39,7 +39,9 @@ OUTER = (
     *("bos_token_id", "eos_token_id", "pad_token_id", "image_token_id"),
 )
 """Keys that count at the top level of a config that has a `text_config`."""
-FOR_ALL_LAYERS = ("moe_intermediate_size", "moe_topk", "num_shared_expert")
+FOR_ALL_LAYERS = (
+    *("moe_intermediate_size", "moe_topk", "num_kv_heads", "num_shared_expert"),
+)
 """Keys that some classes have with a value for each layer; those settle on one."""
 LAYER_TYPES = (
     *("full_attention", "sliding_attention", "attention"),

@@ -31,10 +31,10 @@ class GPT2(Family):
     """The architecture that llama.cpp calls `gpt2`."""
 
     name = "gpt2"
-    hf_classes = ("GPT2LMHeadModel",)
+    hf_classes: ClassVar[tuple[str, ...]] = ("GPT2LMHeadModel",)
     defaults: ClassVar = {"layer_norm_epsilon": 1e-5, "tie_word_embeddings": True}
     renames: ClassVar = (("transformer.", ""),)
-    skipped: ClassVar = (".attn.bias", ".attn.masked_bias")
+    skipped: ClassVar[tuple[str, ...]] = (".attn.bias", ".attn.masked_bias")
     outer: ClassVar = {
         "wte": "token_embd",
         "wpe": "position_embd",
@@ -58,6 +58,8 @@ class GPT2(Family):
         "add_cross_attention": (False,),
     }
     layout: ClassVar[Layout] = replace(BIASED, positions="required")
+    conv1d: ClassVar[tuple[str, ...]] = CONV1D
+    """Ends of the names of matrices [inputs, outputs]."""
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -78,13 +80,13 @@ class GPT2(Family):
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
         """The GGUF tensor of a checkpoint tensor; Conv1D matrices are transposed."""
-        tensor = transposed(tensor) if source.endswith(CONV1D) else tensor
+        tensor = transposed(tensor) if source.endswith(self.conv1d) else tensor
         yield self.gguf_name(source, config), tensor
 
     def oriented(self, products: Tensors) -> Tensors:
         """Products of adapters, as [inputs, outputs] for Conv1D matrices."""
         return {
-            name: transposed(tensor) if name.endswith(CONV1D) else tensor
+            name: transposed(tensor) if name.endswith(self.conv1d) else tensor
             for name, tensor in products.items()
         }
 

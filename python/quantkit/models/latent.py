@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, reshaped, taken, transposed
+from ..checkpoint.lazy_functions import as_floats
 from ..forward.base import Config
 from .config import required
 
@@ -39,7 +40,8 @@ def split_latent(
         required(config, key) for key in ("qk_nope_head_dim", "v_head_dim")
     )
     heads = reshaped(tensor, (n_heads, n_keys + n_values, tensor.shape[-1]))
-    keys = transposed(taken(heads, np.arange(n_keys), axis=1))
+    keys = taken(heads, np.arange(n_keys), axis=1)
+    keys = transposed(as_floats(keys) if keys.type.is_quantized else keys)
     values = taken(heads, np.arange(n_keys, n_keys + n_values), axis=1)
     for part, made in (("k_b_proj", keys), ("v_b_proj", values)):
         yield source.replace("kv_b_proj", part), made

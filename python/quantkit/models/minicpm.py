@@ -25,7 +25,7 @@ from .family import Family, Named
 from .llama import Llama
 from .rope_config import ORIGINAL, rope_parameters
 
-__all__ = ["MiniCPM"]
+__all__ = ["MiniCPM", "check_longrope", "longrope_tensors"]
 
 # The scales of MiniCPM 2B.
 EMBEDDING_SCALE = 12.0
@@ -52,10 +52,7 @@ class MiniCPM(Llama):
             UnsupportedModelError: the config has such a setting.
         """
         super().check_settings(config)
-        parameters = rope_parameters(config)
-        if parameters["rope_type"] == "longrope":
-            context = required(config, "max_position_embeddings")
-            require_setting(parameters, ORIGINAL, context)
+        check_longrope(config)
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -70,18 +67,7 @@ class MiniCPM(Llama):
 
     def computed_tensors(self, config: Config) -> Iterator[Named]:
         """The frequency factors of LongRoPE."""
-        parameters = rope_parameters(config)
-        n_pairs = head_size(config) // 2
-        for length, key in FACTORS.items():
-            factors = parameters.get(key)
-            if factors is None and parameters["rope_type"] != "longrope":
-                continue
-            if factors is None or len(factors) != n_pairs:
-                raise CheckpointError(
-                    f"config.json has {len(factors or ())} numbers in {key!r} of rope "
-                    f"scaling 'longrope'; expected {n_pairs}, one per rotated pair"
-                )
-            yield f"rope_factors_{length}.weight", computed(np.array(factors))
+        yield from longrope_tensors(config, head_size(config))
 
     def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
@@ -93,3 +79,39 @@ class MiniCPM(Llama):
             residual_scale=facts.number("residual_scale", DEPTH_SCALE / depth),
             logit_scale=1 / facts.number("logit_scale", default, number(1e-30)),
         )
+
+
+def check_longrope(config: Config) -> None:
+    """Refuse LongRoPE with a magnitude other than 1, which GGUF readers do not have.
+
+    Raises:
+        UnsupportedModelError: the original context is shorter than the context.
+    """
+    parameters = rope_parameters(config)
+    if parameters["rope_type"] == "longrope":
+        context = required(config, "max_position_embeddings")
+        require_setting(parameters, ORIGINAL, context)
+
+
+def longrope_tensors(config: Config, n_turned: int) -> Iterator[Named]:
+    """LongRoPE's frequency factors, if the config has them.
+
+    Args:
+        config: a complete config.
+        n_turned: how many components of a head rotate.
+
+    Raises:
+        CheckpointError: there is no factor for each pair of components.
+    """
+    parameters = rope_parameters(config)
+    n_pairs = n_turned // 2
+    for length, key in FACTORS.items():
+        factors = parameters.get(key)
+        if factors is None and parameters["rope_type"] != "longrope":
+            continue
+        if factors is None or len(factors) != n_pairs:
+            raise CheckpointError(
+                f"config.json has {len(factors or ())} numbers in {key!r} of rope "
+                f"scaling 'longrope'; expected {n_pairs}, one per rotated pair"
+            )
+        yield f"rope_factors_{length}.weight", computed(np.array(factors))

@@ -1,4 +1,4 @@
-"""Whether a stored output head is the embedding, as a config with tied ones says."""
+"""Output heads that are the embedding, as a config with tied ones says."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from ..checkpoint.lazy import LazyTensor
 from ..errors import CheckpointError
+from ..forward.base import Config
 
-__all__ = ["check_tied_head"]
+__all__ = ["check_tied_head", "with_head"]
 
 HEAD, EMBEDDING = "lm_head.weight", "embed_tokens.weight"
 N_COMPARED = 32
@@ -46,3 +47,22 @@ def _alike(head: LazyTensor, embedding: LazyTensor) -> bool:
         return False
     rows = np.linspace(0, head.shape[0] - 1, N_COMPARED).astype(np.intp)
     return bool(np.array_equal(head.pick(rows), embedding.pick(rows)))
+
+
+def with_head(
+    config: Config, stored: Mapping[str, LazyTensor], embedding: str
+) -> Mapping[str, LazyTensor]:
+    """The checkpoint's tensors, with the embedding also as the head if they are tied.
+
+    For architectures whose readers need a head.
+
+    Args:
+        config: a complete config.
+        stored: the checkpoint's tensors by name.
+        embedding: the end of the embedding's name.
+    """
+    names = (name for name in stored if name.endswith(embedding))
+    name = next(names, None)
+    if not config.get("tie_word_embeddings") or HEAD in stored or name is None:
+        return stored
+    return {**stored, HEAD: stored[name]}

@@ -16,8 +16,8 @@ KINDS = (
     ),
     (
         re.compile(r"\.(scales|biases)$"),
-        "it belongs to weights that MLX quantized, which quantkit cannot read: use the "
-        "checkpoint that they were made from",
+        "it belongs to weights that MLX quantized, but config.json has no "
+        "`quantization` that describes them: download config.json again",
     ),
     (
         re.compile(

@@ -64,6 +64,7 @@ class CheckpointSource:
         pad_vocab: pad the vocabulary to the model's `vocab_size` with placeholders.
         metadata_file: a JSON file with `general.*` keys that replace the folder's.
         symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
+        affine_q4_1: convert affine 4-bit weights to Q4_1 without loss.
         notify: called with a message where two of the tokenizer's files disagree.
 
     Attributes:
@@ -91,9 +92,12 @@ class CheckpointSource:
         pad_vocab: bool = False,
         metadata_file: Path | None = None,
         symmetric_q4_0: bool = False,
+        affine_q4_1: bool = False,
         notify: Notify | None = None,
     ) -> None:
-        self.checkpoint = checkpoint = Checkpoint(folder, symmetric_q4_0=symmetric_q4_0)
+        self.checkpoint = checkpoint = Checkpoint(
+            folder, symmetric_q4_0=symmetric_q4_0, affine_q4_1=affine_q4_1
+        )
         self.paths, self.files = checkpoint.paths, checkpoint.files
         axes = (n for tensor in checkpoint.tensors.values() for n in tensor.shape)
         self._family, config = settled(checkpoint.config, max(axes, default=0))
@@ -119,6 +123,7 @@ class CheckpointSource:
             pad_vocab=pad_vocab,
             metadata_file=metadata_file,
             symmetric_q4_0=symmetric_q4_0,
+            affine_q4_1=affine_q4_1,
         )
         matrices = self.type if outtype else None
         made = self._family.tensors(self._config, checkpoint.tensors)
@@ -216,7 +221,7 @@ class CheckpointSource:
         has_mxfp4 = any(t.type is QuantType.MXFP4 for t in self.tensors.values())
         if has_mxfp4 and self._family.file_type is not None:
             return self._family.file_type
-        if method == "mxfp4" and has_mxfp4 and self.type is not QuantType.Q8_0:
+        if method in ("mlx", "mxfp4") and has_mxfp4 and self.type is not QuantType.Q8_0:
             return FileType.MXFP4_MOE
         return FileType[self.type.name]
 

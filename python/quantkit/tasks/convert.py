@@ -78,6 +78,7 @@ def convert(
     tensors_only: bool = False,
     mmproj: bool = False,
     symmetric_q4_0: bool = False,
+    affine_q4_1: bool = False,
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     split_max_bytes: int | None = None,
@@ -104,6 +105,7 @@ def convert(
             llama.cpp loads beside the text model.
         symmetric_q4_0: store 4-bit symmetric weights in groups of 32 as Q4_0, without
             loss.
+        affine_q4_1: store 4-bit weights of MLX as Q4_1, without loss.
         importance: of the weights, if `outtype` is a recipe; see `quantize_file`.
         calibration: calibrated rounding, if `outtype` is a recipe; likewise.
         split_max_bytes: write several files, each with at most this many bytes of
@@ -125,8 +127,14 @@ def convert(
         tensors_only=tensors_only,
         mmproj=mmproj,
         symmetric_q4_0=symmetric_q4_0,
+        affine_q4_1=affine_q4_1,
         dry_run=dry_run,
     )
+    if symmetric_q4_0 and affine_q4_1:
+        raise OptionError(
+            "`symmetric_q4_0=True` and `affine_q4_1=True` are for different "
+            "checkpoints; give one of them"
+        )
     if mmproj:
         _refuse_idle(
             pre_tokenizer=pre_tokenizer,
@@ -134,6 +142,7 @@ def convert(
             pad_vocab=pad_vocab,
             tensors_only=tensors_only,
             symmetric_q4_0=symmetric_q4_0,
+            affine_q4_1=affine_q4_1,
             importance=importance,
             calibration=calibration,
         )
@@ -171,6 +180,7 @@ def convert(
             pad_vocab=pad_vocab,
             metadata_file=general,
             symmetric_q4_0=symmetric_q4_0,
+            affine_q4_1=affine_q4_1,
             notify=notify,
         )
     with source.checkpoint:
@@ -184,7 +194,7 @@ def convert(
             outtype,
             importance=importance,
             calibration=calibration,
-            allow_requantize=symmetric_q4_0,
+            allow_requantize=symmetric_q4_0 or affine_q4_1,
             split_max_bytes=split_max_bytes,
             dry_run=dry_run,
             threads=threads,

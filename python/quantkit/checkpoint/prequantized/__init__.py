@@ -7,11 +7,13 @@ a time, when they are read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ...errors import UnsupportedModelError, UnsupportedTypeError
+from ...errors import CheckpointError, UnsupportedModelError, UnsupportedTypeError
+from ...types import QuantType
 from ..stored import CheckpointTensor, StoredTensor
+from .affine import AffineWeight
 from .awq import awq
 from .bitnet import bitnet
 from .bitsandbytes import bitsandbytes
@@ -19,6 +21,7 @@ from .compressed_tensors import compressed_tensors
 from .fp8 import fp8
 from .gptq import gptq
 from .grouped import GroupedWeight
+from .mlx import mlx
 from .modelopt import modelopt
 from .mxfp4 import mxfp4
 from .parts import Parts
@@ -26,7 +29,8 @@ from .settings import text_setting
 
 __all__ = ["METHODS", "meant_tensors"]
 
-Method = Callable[[Mapping[str, Any], Parts], list[GroupedWeight] | None]
+Weight = GroupedWeight | AffineWeight
+Method = Callable[[Mapping[str, Any], Parts], Sequence[Weight] | None]
 
 METHODS: Mapping[str, Method] = {
     "awq": awq,
@@ -36,63 +40,87 @@ METHODS: Mapping[str, Method] = {
     "fbgemm_fp8": fp8,
     "fp8": fp8,
     "gptq": gptq,
+    "mlx": mlx,
     "modelopt": modelopt,
     "mxfp4": mxfp4,
 }
-"""`quant_method` of a config -> function; the weights that it returns come last."""
+"""`quant_method` of a config -> function; weights that it returns come last if their
+names are new."""
+LOSSLESS = {
+    QuantType.Q4_0: "integers of GPTQ, AWQ or packed compressed-tensors",
+    QuantType.Q4_1: "affine weights of MLX",
+}
+"""Type -> the weights of 4 bits that may fit it without loss."""
 
 
 def meant_tensors(
     config: Mapping[str, Any],
     stored: Mapping[str, CheckpointTensor],
     *,
-    symmetric_q4_0: bool = False,
+    lossless: QuantType | None = None,
 ) -> Iterator[StoredTensor]:
     """The tensors of a checkpoint's model, in the order of llama.cpp's converter.
 
     Args:
         config: its `quantization_config`, empty if it is not quantized.
         stored: all stored tensors.
-        symmetric_q4_0: store symmetric 4-bit weights as Q4_0.
+        lossless: Q4_0 or Q4_1, the type of weights of 4 bits; None: F32.
 
     Raises:
         CheckpointError: a tensor is missing or does not fit.
         UnsupportedModelError: quantkit does not know the method.
-        UnsupportedTypeError: the weights do not fit Q4_0 without loss.
+        UnsupportedTypeError: the weights do not fit `lossless` without loss.
     """
     parts = Parts(stored)
-    if any(f"{base}.weight" in stored for base, _ in parts.ending(".scales")):
-        _refuse_mlx(config, stored)
     name = _method_name(config) if config else None
-    grouped = METHODS[name](config, parts) if name else None
+    if name != "mlx":
+        _refuse_mlx(config, parts)
+    weights = METHODS[name](config, parts) if name else None
     if name:
         parts.refuse_bare_codes()
-    if symmetric_q4_0 and not grouped:
-        raise UnsupportedTypeError(
-            "Q4_0 without loss was requested, but the checkpoint's weights are "
-            f"{f'those of {name}' if name else 'not quantized'}; it needs 4-bit "
-            "integers of GPTQ, AWQ or packed compressed-tensors: convert the "
-            "checkpoint without that option"
-        )
-    parts.last += [weight.tensor(as_q4_0=symmetric_q4_0) for weight in grouped or []]
+    _check_lossless(lossless, weights or (), name)
+    for weight in weights or ():
+        tensor = weight.tensor(lossless=lossless is not None)
+        if weight.name in stored:
+            parts.in_place[weight.name] = tensor
+        else:
+            parts.last.append(tensor)
     return parts.tensors()
 
 
-def _refuse_mlx(
-    config: Mapping[str, Any], stored: Mapping[str, CheckpointTensor]
+def _check_lossless(
+    lossless: QuantType | None, weights: Sequence[Weight], method: str | None
 ) -> None:
-    """Refuse weights that MLX quantized: a `weight` of words beside its `scales`.
+    """Refuse to keep codes for a checkpoint without such weights.
 
     Raises:
-        UnsupportedModelError: there are such weights.
+        UnsupportedTypeError: there are none.
     """
-    words = (t.name for t in stored.values() if t.dtype == "U32" and len(t.shape) > 1)
-    name = next(words, None)
-    if name is not None and not config.get("quant_method"):
-        raise UnsupportedModelError(
-            f"tensor {name!r} was quantized by MLX, which quantkit cannot read; use "
-            "the checkpoint that it was made from"
-        )
+    if lossless is None or any(w.lossless is lossless for w in weights):
+        return
+    found = f"those of {method}" if method else "not quantized"
+    raise UnsupportedTypeError(
+        f"{lossless.name} without loss was requested, but the checkpoint's weights are "
+        f"{found}; it needs 4-bit {LOSSLESS[lossless]}: convert the checkpoint without "
+        "that option"
+    )
+
+
+def _refuse_mlx(config: Mapping[str, Any], parts: Parts) -> None:
+    """Refuse weights that MLX quantized, if config.json does not say how.
+
+    Raises:
+        CheckpointError: there is a `weight` of words beside its `scales`.
+    """
+    if config.get("quant_method"):
+        return
+    for base, _ in parts.ending(".scales"):
+        weight = parts.stored.get(f"{base}.weight")
+        if weight is not None and weight.dtype == "U32" and len(weight.shape) > 1:
+            raise CheckpointError(
+                f"tensor {weight.name!r} was quantized by MLX, but config.json has no "
+                "`quantization` that says how; download config.json again"
+            )
 
 
 def _method_name(config: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ...errors import UnsupportedTypeError
 from ...types import QuantType
 from ..stored import CheckpointTensor, DequantizedTensor, Rows
+from .halves import CHECKED_ROWS, as_halves, halves_of_bytes
 
 __all__ = ["GroupedWeight"]
 
@@ -27,8 +28,6 @@ Codes = NDArray[np.int16]
 
 Q4_0_BLOCK = QuantType.Q4_0.block_size
 Q4_0_ZERO = 8
-CHECKED_ROWS = 4096
-"""Rows whose scales and zero points are checked at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +54,20 @@ class GroupedWeight:
     zeros: Callable[[Rows], Codes] | int
     sources: tuple[CheckpointTensor, ...]
 
-    def tensor(self, *, as_q4_0: bool = False) -> DequantizedTensor:
+    lossless = QuantType.Q4_0
+
+    def tensor(self, *, lossless: bool = False) -> DequantizedTensor:
         """The weights as F32, or as Q4_0 without loss.
 
         Raises:
             UnsupportedTypeError: the weights do not fit Q4_0 without loss.
         """
-        if as_q4_0:
+        compute: Callable[[Rows], NDArray[Any]]
+        if lossless:
             self._check_q4_0()
-        type, compute = (
-            (QuantType.Q4_0, self._q4_0) if as_q4_0 else (QuantType.F32, self._weights)
-        )
+            type, compute = QuantType.Q4_0, self._q4_0
+        else:
+            type, compute = QuantType.F32, self._weights
         return DequantizedTensor(self.name, self.shape, type, compute, self.sources)
 
     def _weights(self, rows: Rows) -> F32:
@@ -77,16 +79,11 @@ class GroupedWeight:
         return codes * self.scales(rows)[:, self.group]
 
     def _q4_0(self, rows: Rows) -> NDArray[np.uint8]:
-        """Blocks of a half-precision scale and 16 bytes.
-
-        Byte j has code j in its lower half and code j + 16 in its upper half.
-        """
-        n_blocks = self.shape[-1] // Q4_0_BLOCK
-        codes = self.codes(rows).astype(np.uint8).reshape(-1, n_blocks, Q4_0_BLOCK)
-        halves = codes[..., : Q4_0_BLOCK // 2] | codes[..., Q4_0_BLOCK // 2 :] << 4
+        """Blocks of a half-precision scale and 16 bytes, whose halves are two codes."""
+        packed = halves_of_bytes(self.codes(rows), Q4_0_BLOCK)
         scales = self.scales(rows)[:, self.group[::Q4_0_BLOCK]].astype(np.float16)
-        blocks = np.concatenate([scales[..., None].view(np.uint8), halves], axis=-1)
-        return blocks.reshape(len(codes), n_blocks * QuantType.Q4_0.block_bytes)
+        blocks = np.concatenate([scales[..., None].view(np.uint8), packed], axis=-1)
+        return blocks.reshape(len(blocks), QuantType.Q4_0.row_bytes(self.shape[-1]))
 
     def _check_q4_0(self) -> None:
         """Refuse weights that do not fit Q4_0 without loss.
@@ -111,10 +108,7 @@ class GroupedWeight:
         if np.any(np.not_equal(zeros, Q4_0_ZERO)):
             self._refuse(f"it is not symmetric: not all zero points are {Q4_0_ZERO}")
         scales = self.scales(rows)
-        with np.errstate(over="ignore"):
-            halves = scales.astype(np.float16)
-        inexact = (halves != scales) | ~np.isfinite(halves)
-        if inexact.any():
+        if (inexact := as_halves(scales)[1]).any():
             self._refuse(
                 f"its scale {scales[inexact][0]!s} is not a half-precision number"
             )

@@ -37,9 +37,10 @@ def nvfp4_tensor(
     name: str,
     packed: CheckpointTensor,
     scales: CheckpointTensor,
-    whole: CheckpointTensor,
+    whole: CheckpointTensor | None,
     *,
     divides: bool = False,
+    unit: float = 1.0,
 ) -> DequantizedTensor:
     """The weights of packed codes, as F32.
 
@@ -47,8 +48,9 @@ def nvfp4_tensor(
         name: name of the weight.
         packed: codes [..., columns / 2].
         scales: [..., columns / 16].
-        whole: the number by which all scales are multiplied.
+        whole: the number by which all scales are multiplied; None: there is none.
         divides: divide the scales by it instead.
+        unit: divide that number by this first, in f32.
 
     Raises:
         CheckpointError: the shapes do not fit, or the number is not finite and above 0.
@@ -59,7 +61,7 @@ def nvfp4_tensor(
     expect_matrices(scales)
     *outer, n_groups = scales.shape
     expect_shape(packed, (*outer, n_groups * GROUP // 2), f"to match {scales.name!r}")
-    number = _number(whole)
+    number = 1.0 if whole is None else _number(whole) / np.float32(unit)
 
     def compute(rows: Rows) -> F32:
         of_groups = scales.floats(rows)
@@ -72,7 +74,7 @@ def nvfp4_tensor(
     return DequantizedTensor(name, shape, QuantType.F32, compute, (packed, scales))
 
 
-def _number(tensor: CheckpointTensor) -> float:
+def _number(tensor: CheckpointTensor) -> np.float32:
     """The one number of a tensor, finite and above 0."""
     expect_dtype(tensor, "F32")
     numbers: F32 = tensor.numbers.ravel()
@@ -82,4 +84,5 @@ def _number(tensor: CheckpointTensor) -> float:
             f"tensor {tensor.name!r} has {found}; expected one finite number above 0, "
             "for all scales of an NVFP4 weight; download the checkpoint again"
         )
-    return float(numbers[0])
+    number: np.float32 = numbers[0]
+    return number

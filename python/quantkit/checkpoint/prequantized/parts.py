@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-CODES = ("F8_E4M3", "F8_E5M2", "I8", "U8")
+CODES = ("F8_E4M3", "F8_E5M2", "I8", "U8", "U32")
 """The types of codes; matrices that are not quantized have other types."""
 
 

@@ -1,0 +1,126 @@
+"""The matrices of experts as checkpoints store them, from the stacked ones of MLX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..errors import CheckpointError
+from ..types import QuantType
+from .lazy import LazyTensor, joined, reshaped, taken, transposed
+from .mlx_types import Experts
+
+__all__ = ["by_rows", "with_experts"]
+
+STACK = re.compile(
+    r"(?P<before>.*)\.(?:switch_mlp|switch_glu|experts)"
+    r"\.(?P<part>gate_proj|up_proj|down_proj)\.(?P<kind>weight|bias)"
+)
+LETTERS = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
+
+Tensors = Mapping[str, LazyTensor]
+
+
+def with_experts(tensors: Tensors, kind: Experts) -> dict[str, LazyTensor]:
+    """All tensors, with those of experts as the original stores them.
+
+    Args:
+        tensors: MLX's: X.switch_mlp.gate_proj.weight [experts, rows, columns], or
+            switch_glu or experts instead of switch_mlp; up_proj and down_proj; biases
+            [experts, rows].
+        kind: how the original stores them.
+
+    Raises:
+        CheckpointError: gate and up matrices do not fit together.
+    """
+    made: dict[str, LazyTensor] = {}
+    for name, tensor in tensors.items():
+        match = STACK.fullmatch(name)
+        if match is None:
+            made[name] = tensor
+        elif kind in ("each", "lettered"):
+            made |= _each(match, tensor, is_lettered=kind == "lettered")
+        elif match["part"] == "down_proj":
+            made[_fused_name(match, kind)] = _oriented(tensor, kind)
+        elif match["part"] == "gate_proj":
+            up = tensors.get(name.replace("gate_proj", "up_proj"))
+            if up is None:
+                raise CheckpointError(
+                    f"the checkpoint has {name!r} without the up matrices that belong "
+                    "to it; download it again"
+                )
+            both = by_rows(tensor, up, name, alternate=kind == "alternating")
+            made[_fused_name(match, kind)] = _oriented(both, kind)
+    return made
+
+
+def by_rows(
+    first: LazyTensor, second: LazyTensor, name: str, *, alternate: bool = False
+) -> LazyTensor:
+    """The rows of matrices [n, rows, columns], each followed by those of another.
+
+    Args:
+        first: matrices, or vectors [n, rows].
+        second: the others.
+        name: of the first in the checkpoint, for messages.
+        alternate: let rows alternate.
+
+    Raises:
+        CheckpointError: the shapes or types do not fit.
+    """
+    if len(first.shape) == len(second.shape) == 2:
+        one, other = (reshaped(x, (*x.shape, 1)) for x in (first, second))
+        both = by_rows(one, other, name, alternate=alternate)
+        return reshaped(both, both.shape[:2])
+    _check_pair(first, second, name, alternate=alternate)
+    (n, a, n_cols), b = first.shape, second.shape[1]
+    flat = [reshaped(x, (n * x.shape[1], n_cols)) for x in (first, second)]
+    rows = [np.arange(n * a).reshape(n, a), n * a + np.arange(n * b).reshape(n, b)]
+    order = np.stack(rows, axis=2) if alternate else np.concatenate(rows, axis=1)
+    return reshaped(taken(joined(flat), order.ravel()), (n, a + b, n_cols))
+
+
+def _check_pair(
+    first: LazyTensor, second: LazyTensor, name: str, *, alternate: bool
+) -> None:
+    (n, a, n_cols), (m, b, n_others) = (
+        x.shape if len(x.shape) == 3 else (0, 0, 0) for x in (first, second)
+    )
+    kinds = (n, n_cols, first.type), (m, n_others, second.type)
+    if not n or kinds[0] != kinds[1] or (alternate and a != b):
+        raise CheckpointError(
+            f"tensor {name!r} is {first.type.name} {list(first.shape)}, and the one "
+            f"that belongs to it {second.type.name} {list(second.shape)}; they do not "
+            "fit together: download the checkpoint again"
+        )
+
+
+def _each(
+    match: re.Match[str], stack: LazyTensor, *, is_lettered: bool
+) -> dict[str, LazyTensor]:
+    part = LETTERS[match["part"]] if is_lettered else match["part"]
+    return {
+        f"{match['before']}.experts.{number}.{part}.{match['kind']}": reshaped(
+            taken(stack, np.array([number])), stack.shape[1:]
+        )
+        for number in range(stack.shape[0])
+    }
+
+
+def _fused_name(match: re.Match[str], kind: Experts) -> str:
+    before, is_down = match["before"], match["part"] == "down_proj"
+    if kind == "granite":
+        return f"{before}.{'output' if is_down else 'input'}_linear.weight"
+    place = before if before.endswith(".experts") else f"{before}.experts"
+    end = "" if match["kind"] == "weight" else "_bias"
+    return f"{place}.{'down_proj' if is_down else 'gate_up_proj'}{end}"
+
+
+def _oriented(tensor: LazyTensor, kind: Experts) -> LazyTensor:
+    """A matrix with the axes that the original has."""
+    is_turned = kind == "transposed" or (
+        kind == "alternating" and tensor.type is not QuantType.MXFP4
+    )
+    return transposed(tensor) if is_turned and len(tensor.shape) == 3 else tensor

@@ -1,0 +1,118 @@
+"""The models of entries in memory, as many as a limit allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+
+from ..calibrating.roundings import calibrated_roundings
+from ..execution.memory import available_bytes
+from ..execution.opened import Shared
+from ..execution.workers import Workers, share_memory
+from ..forward.base import Model
+from ..gguf.source import ModelSource
+from ..inference.shared import share_model
+from ..inference.weights import precision_named
+from ..progress import Notify, Progress
+from ..quantizing.rounding import Roundings
+from .entries import Entry
+from .groups import MEMORY_SHARE, groups_of
+
+__all__ = ["LoadedModels"]
+
+
+class LoadedModels:
+    """Loads the models of entries, quantized if they have a recipe, and keeps them.
+
+    Args:
+        workers: they quantize; processes load the models again, each for itself.
+        limit: bytes of weights to keep in memory; None: `MEMORY_SHARE` of what is
+            available now, divided among this process and the worker processes.
+        took: told the seconds to quantize an entry.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        limit: int | None,
+        took: Callable[[Entry, float], None],
+    ) -> None:
+        if limit is None:
+            n_copies = 1 if share_memory(workers) else 1 + workers.count
+            limit = int(available_bytes() * MEMORY_SHARE / n_copies)
+        self._workers = workers
+        self._limit = limit
+        self._took = took
+        self._models: dict[str, tuple[Entry, Shared[Model]]] = {}
+        self._noticed: list[ModelSource] = []
+
+    def groups(self, entries: Sequence[Entry]) -> list[list[Entry]]:
+        """The entries in groups that fit the limit; one entry fits in any case."""
+        groups = groups_of([entry.size_bytes for entry in entries], self._limit)
+        return [[entries[i] for i in group] for group in groups]
+
+    def load(
+        self, group: Sequence[Entry], progress: Progress | None, notify: Notify | None
+    ) -> list[Shared[Model]]:
+        """The models of a group; others are freed if they do not fit beside them."""
+        self._make_room(group)
+        for entry in group:
+            if entry.name not in self._models:
+                model = self._loaded(entry, len(group), progress, notify)
+                self._models[entry.name] = entry, model
+        return [self._models[entry.name][1] for entry in group]
+
+    def _make_room(self, group: Sequence[Entry]) -> None:
+        """Free the models that were loaded first, until the group fits."""
+        names = {entry.name for entry in group}
+        size = sum(entry.size_bytes for entry in group)
+        others = [e for e, _ in self._models.values() if e.name not in names]
+        size += sum(entry.size_bytes for entry in others)
+        for entry in others:
+            if size > self._limit:
+                del self._models[entry.name]
+                size -= entry.size_bytes
+
+    def _loaded(
+        self,
+        entry: Entry,
+        n_together: int,
+        progress: Progress | None,
+        notify: Notify | None,
+    ) -> Shared[Model]:
+        start, wanted = perf_counter(), entry.wanted
+        with self._roundings(entry, progress, notify) as roundings:
+            model = share_model(
+                entry.source,
+                None if wanted is None else wanted.recipe,
+                overrides=None if wanted is None else wanted.overrides,
+                importance=entry.importance if roundings is None else entry.awaited,
+                roundings=roundings,
+                threads=self._workers,
+                progress=progress,
+                precision=precision_named(entry.activations),
+                kept=n_together,
+            )
+        if wanted is not None:
+            self._took(entry, perf_counter() - start)
+        return model
+
+    @contextmanager
+    def _roundings(
+        self, entry: Entry, progress: Progress | None, notify: Notify | None
+    ) -> Iterator[Roundings | None]:
+        """The calibrated roundings of an entry; None: it is not calibrated."""
+        if entry.calibration is None:
+            yield None
+            return
+        is_noticed = any(each is entry.source for each in self._noticed)
+        self._noticed.append(entry.source)
+        with calibrated_roundings(
+            *(entry.source, entry.types, entry.calibration),
+            importance=entry.importance,
+            threads=self._workers,
+            progress=progress,
+            notify=None if is_noticed else notify,
+        ) as calibrated:
+            yield calibrated

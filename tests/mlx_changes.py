@@ -1,0 +1,97 @@
+"""Checkpoints as mlx-lm writes them, made from those of Hugging Face.
+
+Source: mlx-lm 0.32 (`sanitize` of each file in mlx_lm/models).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .families.checkpoints import Arrays
+
+__all__ = ["as_mlx"]
+
+EACH = re.compile(r"(.*)\.experts\.(\d+)\.(\w+)\.weight")
+PARTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
+SHIFTED = ("_layernorm.weight", "model.norm.weight", "q_norm.weight", "k_norm.weight")
+HAS_SHIFTED = ("qwen3_next", "qwen3_5_moe_text", "qwen3_5_text")
+
+
+def as_mlx(config: Mapping[str, Any], arrays: Arrays) -> Arrays:
+    """The tensors of a checkpoint, as `sanitize` of its type changes them."""
+    kind = config["model_type"]
+    text = {**config, **(config.get("text_config") or {})}
+    made = _stacked(arrays)
+    for name in list(made):
+        if "conv1d.weight" in name or "conv.conv.weight" in name:
+            made[name] = np.moveaxis(made[name], 2, 1)
+        elif kind in HAS_SHIFTED and name.endswith(SHIFTED) and "attn.norm" not in name:
+            made[name] = made[name] + np.float32(1)
+        elif name.endswith("kv_b_proj.weight"):
+            made |= _latents(name, made.pop(name), text)
+        elif name.endswith((".gate_up_proj", ".experts.down_proj")):
+            made |= _fused(name, made.pop(name), kind)
+        elif name.endswith(("input_linear.weight", "output_linear.weight")):
+            made |= _granite(name, made.pop(name))
+        elif kind == "lfm2_moe" and (match := re.search(r"feed_forward\.(w\d)", name)):
+            new = name.replace(match[1], PARTS[match[1]])
+            made[new] = made.pop(name)
+    return {name: np.ascontiguousarray(array) for name, array in made.items()}
+
+
+def _stacked(arrays: Arrays) -> Arrays:
+    """Experts with a matrix each, stacked."""
+    made: Arrays = {}
+    stacks: dict[str, list[Any]] = {}
+    for name, array in sorted(arrays.items(), key=lambda item: _number(item[0])):
+        if match := EACH.fullmatch(name):
+            part = PARTS.get(match[3], match[3])
+            stack = f"{match[1]}.switch_mlp.{part}.weight"
+            stacks.setdefault(stack, []).append(array)
+        else:
+            made[name] = array
+    return made | {name: np.stack(parts) for name, parts in stacks.items()}
+
+
+def _number(name: str) -> int:
+    match = EACH.fullmatch(name)
+    return int(match[2]) if match else -1
+
+
+def _latents(name: str, weight: Any, text: Mapping[str, Any]) -> Arrays:
+    before, n_keys = name.removesuffix("kv_b_proj.weight"), text["qk_nope_head_dim"]
+    heads = weight.reshape(text["num_attention_heads"], -1, weight.shape[-1])
+    return {
+        f"{before}embed_q.weight": heads[:, :n_keys].swapaxes(1, 2),
+        f"{before}unembed_out.weight": heads[:, n_keys:],
+    }
+
+
+def _fused(name: str, stack: Any, kind: str) -> Arrays:
+    before, _, part = name.rpartition(".")
+    if kind.startswith("llama4"):
+        stack, inside = stack.swapaxes(1, 2), before
+    elif kind.startswith("gemma4"):
+        inside = f"{before}.switch_glu"
+    else:
+        inside = f"{before.removesuffix('.experts')}.switch_mlp"
+    if part == "down_proj":
+        return {f"{inside}.down_proj.weight": stack}
+    gate, up = np.split(stack, 2, axis=1)
+    return {f"{inside}.gate_proj.weight": gate, f"{inside}.up_proj.weight": up}
+
+
+def _granite(name: str, stack: Any) -> Arrays:
+    before = name.removesuffix("put_linear.weight")
+    before = before.removesuffix("in").removesuffix("out")
+    if name.endswith("output_linear.weight"):
+        return {f"{before}switch_mlp.down_proj.weight": stack}
+    gate, up = np.split(stack, 2, axis=1)
+    return {
+        f"{before}switch_mlp.gate_proj.weight": gate,
+        f"{before}switch_mlp.up_proj.weight": up,
+    }
