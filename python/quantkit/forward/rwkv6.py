@@ -15,6 +15,7 @@ from . import ops, recurrent_ops
 from .base import F32
 from .claims import Claims, Presence
 from .facts import Facts
+from .kept import Kept, State
 from .layer import AroundParts, InTwoSteps
 from .layers import Linear, Norm
 from .sizes import Size
@@ -105,6 +106,13 @@ class TimeMix6:
             return self.output(y * ops.sigmoid(gate))
         return self.output(ops.silu(gate, y))
 
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """Its last input, that of the channel mix if there is one, and the states."""
+        n_inputs = 1 if self.bonus is None else 2
+        width, heads = self.output.n_inputs, self.heads
+        return State(n_inputs * width), State(int(heads.count * heads.size**2))
+
     def alone(self) -> TimeMix6:
         """The same, with each position seeing only itself."""
         return replace(self, is_alone=True)
@@ -189,6 +197,11 @@ class HalvedLayer(AroundParts, InTwoSteps):
 
     The weights of later layers are made for that.
     """
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.parts.kept
 
     def alone(self) -> HalvedLayer:
         """The layer for rows that are sequences of one token each."""

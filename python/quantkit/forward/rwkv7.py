@@ -18,6 +18,7 @@ from . import ops, recurrent_ops
 from .base import F32
 from .claims import Claims, Presence
 from .facts import Facts
+from .kept import Kept, State
 from .layer import AroundParts, InTwoSteps
 from .layers import Linear, Norm
 from .token_shift import steps_back
@@ -126,6 +127,13 @@ class TimeMix7:
             y = y * self.gate(*for_g)
         return self.output(y), own
 
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """Its last input, that of the channel mix if there is one, and the states."""
+        n_inputs = 1 if self.norm is None else 2
+        width, heads = self.output.n_inputs, self.heads
+        return State(n_inputs * width), State(int(heads.count * heads.size**2))
+
     def alone(self) -> TimeMix7:
         """The same, with each position seeing only itself."""
         return replace(self, is_alone=True)
@@ -171,6 +179,11 @@ class ValueStreamLayer(AroundParts, InTwoSteps):
 
     mixer: TimeMix7
     width: int
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.mixer.kept
 
     def alone(self) -> ValueStreamLayer:
         """The layer for rows that are sequences of one token each."""
