@@ -44,6 +44,23 @@ def sarashina(arrays: Arrays) -> Arrays:
     return {**inside, "norm.weight": arrays["model.norm.weight"]}
 
 
+AUDIO = {
+    "d_model": 16,
+    "encoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "num_mel_bins": 8,
+    "max_source_positions": 8,
+}
+VOXTRAL_AUDIO = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_mel_bins": 8,
+    "max_source_positions": 8,
+}
+
 TIED = {**SIZES, "tie_word_embeddings": True}
 
 ALIASES = (
@@ -100,5 +117,67 @@ ALIASES = (
         SIZES,
         config_of=called("VLlama3ForCausalLM", model_type="vllama3"),
         rename=lambda arrays: renamed(arrays, {"model.": "model.text_model."}),
+    ),
+    Case(
+        "qwen2-audio",
+        "Qwen2AudioForConditionalGeneration",
+        {"text_config": {**SIZES, "model_type": "qwen2"}, "audio_config": AUDIO},
+    ),
+    Case(
+        "audio-flamingo3",
+        "AudioFlamingo3ForConditionalGeneration",
+        {
+            "text_config": {**SIZES, "model_type": "qwen2"},
+            "audio_config": VOXTRAL_AUDIO,
+        },
+    ),
+    Case(
+        "voxtral",
+        "VoxtralForConditionalGeneration",
+        {
+            "text_config": {**SIZES, "model_type": "llama", "head_dim": 32},
+            "audio_config": VOXTRAL_AUDIO,
+        },
+    ),
+    Case(
+        "janus",
+        "JanusForConditionalGeneration",
+        {
+            "text_config": {**SIZES, "model_type": "llama"},
+            "vision_config": {
+                "hidden_size": 16,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "image_size": 16,
+                "patch_size": 8,
+                "projection_dim": 64,
+                "depth": 1,
+            },
+            "vq_config": {
+                "embed_dim": 4,
+                "num_embeddings": 8,
+                "base_channels": 32,
+                "channel_multiplier": [1, 1],
+                "num_res_blocks": 1,
+                "latent_channels": 32,
+                "image_token_embed_dim": 16,
+                "projection_dim": 16,
+                "num_patches": 2,
+            },
+        },
+    ),
+    Case(
+        "llava-stablelm",
+        "StableLmForCausalLM",
+        SIZES,
+        config_of=called(
+            "LlavaStableLMEpochForCausalLM", model_type="llava_stablelm_epoch"
+        ),
+    ),
+    Case(
+        "phi4-vision",
+        "Phi3ForCausalLM",
+        SIZES,
+        config_of=called("Phi4ForCausalLMV", model_type="phi4-siglip"),
     ),
 )

@@ -404,7 +404,9 @@ HARMLESS_OF = {
         "use_dynamic_ntk": BEYOND,
         "use_logn_attn": BEYOND,
     },
+    "Qwen2AudioForConditionalGeneration": WINDOWS,
     "Qwen2ForCausalLM": WINDOWS,
+    "Qwen2Model": WINDOWS,
     "Qwen2MoeForCausalLM": WINDOWS,
     "Qwen2VLForConditionalGeneration": {
         **dict.fromkeys(
@@ -415,6 +417,7 @@ HARMLESS_OF = {
     "Qwen2_5OmniModel": WINDOWS,
     "Qwen2_5_VLForConditionalGeneration": WINDOWS,
     "Qwen3ForCausalLM": WINDOWS,
+    "Qwen3Model": WINDOWS,
     "Qwen3MoeForCausalLM": dict.fromkeys(
         ["sliding_window", "use_sliding_window"], WITH_WINDOW
     ),
@@ -439,6 +442,9 @@ HARMLESS_OF = {
     "StepVLForConditionalGeneration": WINDOWS,
     "StableLMEpochForCausalLM": {"qk_layernorm": NORMS},
     "StableLmForCausalLM": {"qk_layernorm": NORMS},
+    "LlavaStableLMEpochForCausalLM": {"qk_layernorm": NORMS},
+    "DotsOCRForCausalLM": WINDOWS,
+    "AudioFlamingo3ForConditionalGeneration": WINDOWS,
     "Starcoder2ForCausalLM": {"sliding_window": WINDOW},
 }
 """Class -> key -> why it may be ignored."""
