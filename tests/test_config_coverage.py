@@ -23,7 +23,13 @@ from .families.stored import checkpoint, fixture, text_of
 
 Place = tuple[str, ...]
 READ_INSIDE = (
-    *("rope_parameters", "rope_scaling", "attn_config", "linear_attn_config"),
+    *(
+        "rope_parameters",
+        "rope_scaling",
+        "attn_config",
+        "ffn_config",
+        "linear_attn_config",
+    ),
     *("attention_other_setting", "sparse_attention_config"),
 )
 COMPUTED = [f"rope_{x}.weight" for x in ("freqs", "factors_long", "factors_short")]

@@ -16,7 +16,9 @@ from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .granite_cases import GRANITES
+from .grok_cases import GROKS
 from .kimi_cases import KIMIS
+from .later_cases import LATERS
 from .lesser_cases import LESSERS
 from .lfm2_cases import LFM2S
 from .llama4_cases import LLAMA4S
@@ -130,6 +132,8 @@ CASES: tuple[Case, ...] = (
     *MAMBAS,
     *RWKVS,
     *OLDERS,
+    *LATERS,
+    *GROKS,
 )
 
 RUN = tuple(case for case in CASES if case.runs)

@@ -138,6 +138,16 @@ OF_GPT_BIGCODE = {
 """Those of classes made from GPTBigCode's."""
 HARMLESS_OF = {
     "CodeShellForCausalLM": OF_GPT_BIGCODE,
+    "DbrxForCausalLM": {
+        "attn_config.attn_pdrop": TRAINING,
+        "emb_pdrop": TRAINING,
+        "ffn_config.moe_jitter_eps": TRAINING,
+        "ffn_config.moe_loss_weight": TRAINING,
+    },
+    "Grok1ForCausalLM": {
+        "global_attn_every_n": "without effect without a window",
+        "residual_moe": TENSORS,
+    },
     "GPTRefactForCausalLM": {
         **OF_GPT_BIGCODE,
         "attention_bias_in_fp32": RUNTIME,

@@ -116,6 +116,10 @@ HARMLESS_IN = {
     "glm-dsa": LATENT_VALUES,
     "glm5-next": UNROTATED_LATENT,
     "gpt-oss": NO_DENSE_PART,
+    "grok": {
+        "router_logit_softcapping": "readers load it and cap no scores of experts"
+    },
+    "grovemoe": NO_DENSE_PART,
     "gemma-embedding": dict.fromkeys(
         ("dense_2_feat_in", "dense_2_feat_out", "dense_3_feat_in", "dense_3_feat_out"),
         "read with the tensors whose sizes they are",

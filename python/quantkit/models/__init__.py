@@ -18,6 +18,7 @@ from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_setti
 from ..gguf.keys import Field
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
+from .apertus import Apertus
 from .arcee import Arcee
 from .baichuan import Baichuan
 from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
@@ -29,6 +30,7 @@ from .cohere2 import Cohere2
 from .cohere2_moe import Cohere2Moe
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
+from .dbrx import Dbrx
 from .deepseek import DeepseekV2, DeepseekV3
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
@@ -55,6 +57,8 @@ from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
+from .grok import Grok
+from .grove import GroveMoe
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hy_v3 import HunYuan3
@@ -235,6 +239,10 @@ FAMILIES: tuple[Family, ...] = (
     MiniMaxM3(),
     Step35(),
     StepVL(),
+    Apertus(),
+    GroveMoe(),
+    Grok(),
+    Dbrx(),
     OpenELM(),
     MiniCPM3(),
     Plm(),

@@ -77,9 +77,18 @@ MPT_KINDS = {
     **_each(FLAG, "alibi prefix_lm qk_ln qk_gn rope attn_uses_sequence_id"),
     **_each(POSITIVE, "alibi_bias_max clip_qkv softmax_scale"),
     **_each(TEXT, "attn_type"),
+    **_each(BASE, "rope_theta"),
     **_each(integer(-1), "sliding_window_size"),
 }
-"""Keys inside MPT's `attn_config`."""
+"""Keys inside the `attn_config` of MPT and DBRX."""
+
+DBRX_KINDS = {
+    **_each(SIZE, "ffn_hidden_size moe_top_k"),
+    **_each(EXPERTS, "moe_num_experts"),
+    **_each(POSITIVE, "moe_normalize_expert_weights"),
+    **_each(OBJECT, "ffn_act_fn"),
+}
+"""Keys inside DBRX's `ffn_config`."""
 
 OTHER_ATTENTION_KINDS = {
     **_each(SIZE, "num_attention_heads num_attention_groups head_dim true_head_dim"),
@@ -299,6 +308,13 @@ KINDS = _together(
     # Spark X2.5
     _each(TEXT, "gate_attn_act_mode"),
     _each(FLAG, "headwise_attn_output_gate"),
+    # Grok
+    _each(FINITE, "attn_output_multiplier embedding_multiplier_scale"),
+    _each(FINITE, "output_multiplier_scale extrapolation_factor"),
+    _each(POSITIVE, "router_logit_softcapping scaling_factor attn_factor"),
+    _each(POSITIVE, "beta_fast beta_slow"),
+    _each(COUNT, "attn_temperature_len"),
+    _each(TEXT, "rope_type"),
     # Step 3.5
     _each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
     _each(POSITIVE, "moe_router_scaling_factor"),
@@ -314,6 +330,7 @@ KINDS = _together(
     _each(FLAG, "attn_output_gate mtp_use_dedicated_embeddings"),
     _each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
     _each(OBJECT, "rope_parameters rope_scaling attn_config linear_attn_config"),
+    _each(OBJECT, "ffn_config"),
     _each(OBJECT, "text_config vision_config quantization_config per_layer_config"),
 )
 """Key -> what its value may be; null means that the key has no value."""
@@ -329,6 +346,7 @@ WIDTHS = (
 INSIDE = {
     "attention_other_setting": OTHER_ATTENTION_KINDS,
     "attn_config": MPT_KINDS,
+    "ffn_config": DBRX_KINDS,
     "linear_attn_config": LINEAR_KINDS,
     "sparse_attention_config": SPARSE_ATTENTION_KINDS,
     "rope_parameters": ROPE_KINDS,

@@ -224,7 +224,7 @@ class Family:
         """The metadata of a config, in llama.cpp's order.
 
         The caller adds the architecture's prefix to all keys, except those that start
-        with "general." or "tokenizer.".
+        with "general.", "tokenizer." or "xielu.".
 
         Args:
             config: a complete config.
@@ -295,22 +295,22 @@ class Family:
             if (match := self._expert(module)) is None:
                 yield from self.converted(source, tensor, config)
                 continue
-            if int(match["number"]) >= self.n_experts(config):
+            n_experts = self.n_experts_in(match["before"], config)
+            if int(match["number"]) >= n_experts:
                 raise CheckpointError(
                     f"the checkpoint has {source!r}, but config.json says that a layer "
-                    f"has {self.n_experts(config)} experts; one of them is of another "
-                    "model"
+                    f"has {n_experts} experts; one of them is of another model"
                 )
             parts = mixtures.setdefault(match["before"], {})
             parts[f"{match['number']}.{match['part']}"] = tensor
-            if len(parts) == len(self.experts) * self.n_experts(config):
+            if len(parts) == len(self.experts) * n_experts:
                 del mixtures[match["before"]]
                 yield from self._stacked(match["before"], parts, kind, config)
         for before, parts in mixtures.items():
             raise CheckpointError(
                 f"the checkpoint has {len(parts)} tensors of {before!r}; expected "
-                f"{len(self.experts)} of each of {self.n_experts(config)} experts; "
-                "a shard is missing"
+                f"{len(self.experts)} of each of "
+                f"{self.n_experts_in(before, config)} experts; a shard is missing"
             )
 
     def check(self, config: Config, stored: Tensors) -> None:
@@ -354,6 +354,10 @@ class Family:
     def n_experts(self, config: Config) -> int:
         """The number of experts in a layer."""
         return int(required(config, *EXPERTS["expert_count"]))
+
+    def n_experts_in(self, before: str, config: Config) -> int:
+        """The number of experts in the module `before`, if a layer has several."""
+        return self.n_experts(config)
 
     def n_blocks(self, config: Config) -> int:
         """The number of layers, with those that only predict further tokens."""
@@ -416,6 +420,6 @@ class Family:
                 f"the checkpoint has {before!r}, which is not inside a layer"
             )
         for part, name in self.experts.items():
-            numbers = range(self.n_experts(config))
+            numbers = range(self.n_experts_in(before, config))
             matrices = [parts[f"{number}.{part}"] for number in numbers]
             yield f"blk.{match[1]}.{name}.{kind}", stacked(matrices)
