@@ -13,13 +13,12 @@ import pytest
 from quantkit.errors import CheckpointError, QuantkitError
 from quantkit.models import family_for_config
 from quantkit.models.config_keys import checked_config
-from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.cases import CASES, Case
 from .families.describe import described_metadata
 from .families.harmless_keys import HARMLESS, HARMLESS_OF
 from .families.sampling import one_in_four
-from .families.stored import checkpoint, fixture, text_of
+from .families.stored import checkpoint, fixture, source_of, text_of
 
 Place = tuple[str, ...]
 READ_INSIDE = (
@@ -45,7 +44,7 @@ def made(folder: Path, config: dict[str, Any]) -> Any:
     """All that depends on a config: metadata, tensors; or the error."""
     (folder / "config.json").write_text(json.dumps(config))
     try:
-        source = CheckpointSource(folder, "f32")
+        source = source_of(folder)
         metadata = described_metadata(source.model_fields)
     except QuantkitError as error:
         return str(error)

@@ -188,6 +188,12 @@ HARMLESS_OF = {
         "sparse_pred_ignore_index": TRAINING,
         "sparse_prediction": RUNTIME,
     },
+    "DFlash2DraftModel": WINDOWS,
+    "DFlashDraftModel": {"max_window_layers": LISTED},
+    "DSparkDraftModel": {**WINDOWS, "mask_token_id": TOKENIZER},
+    "DSparkSpeculator": WINDOWS,
+    "MuseGlimmerAssistantModel": {"mask_token_id": TOKENIZER},
+    "Eagle3Speculator": {"architectures": "that of the whole config counts"},
     "BloomForCausalLM": {
         "n_inner": "no version of the class reads it",
         "offset_alibi": "no version of the class reads it",

@@ -31,6 +31,10 @@ from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
+from .dflash import DFlash, DSpark
+from .dflash_deepseek import DeepseekV4DSpark
+from .dflash_muse import MuseGlimmerAssistant
+from .eagle3 import Eagle3
 from .encoders import EncoderFamily
 from .ernie4_5 import Ernie45
 from .ernie_moe import Ernie45Moe
@@ -104,8 +108,8 @@ from .stablelm import StableLm
 from .starcoder import StarCoder
 from .starcoder2 import Starcoder2
 from .step import Step35, StepVL
-from .talkie import Talkie
 from .t5 import T5, T5Encoder
+from .talkie import Talkie
 from .xverse import Xverse
 
 __all__ = [
@@ -121,6 +125,11 @@ __all__ = [
 ]
 
 FAMILIES: tuple[Family, ...] = (
+    Eagle3(),
+    DFlash(),
+    DSpark(),
+    MuseGlimmerAssistant(),
+    DeepseekV4DSpark(),
     Llama(),
     Mixtral(),
     Llava(),
@@ -282,7 +291,9 @@ def family_for_config(config: Config) -> Family:
             if kind in family.model_types:
                 return family
             of_kind = BY_TYPE.get(_type_of(kind), family)
-            if of_kind.name != family.name and name not in of_kind.hf_classes:
+            if family.drafts or name in of_kind.hf_classes:
+                return family
+            if of_kind.name != family.name:
                 raise CheckpointError(
                     f"config.json names the architecture {name!r}, but its model_type "
                     f"is {shown(kind)}, by which transformers would load another "
