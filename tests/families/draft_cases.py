@@ -292,7 +292,67 @@ def as_stages(arrays: Arrays) -> Arrays:
     return new | beside
 
 
+GEMMA_SPARK = {
+    **SIZES,
+    "model_type": "gemma4_dspark",
+    "num_hidden_layers": 2,
+    "num_key_value_heads": 4,
+    "num_global_key_value_heads": 2,
+    "head_dim": 8,
+    "global_head_dim": 24,
+    "rms_norm_eps": 1e-6,
+    "attention_k_eq_v": True,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "layer_types": ["full_attention"] * 2,
+    "tie_word_embeddings": True,
+    "mask_token_id": 108,
+    "target_layer_ids": [0, 3, 6],
+    "block_size": 7,
+    "rope_parameters": {
+        "full_attention": {
+            "rope_type": "proportional",
+            "partial_rotary_factor": 0.5,
+            "rope_theta": 1e6,
+        },
+        "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+    },
+}
+GEMMA_SPARK_SHAPES = {
+    **{k: v for k, v in flash_shapes().items() if ".v_proj." not in k},
+    **MARKOV,
+    **{
+        f"layers.{number}.{name}": shape
+        for number in range(2)
+        for name, shape in {
+            "pre_feedforward_layernorm.weight": (64,),
+            "post_feedforward_layernorm.weight": (64,),
+            "layer_scalar": (1,),
+        }.items()
+    },
+    "confidence_proj.weight": (1, 84),
+    "embed_tokens.weight": (112, 64),
+}
+ASSISTANT = {
+    "backbone_hidden_size": 80,
+    "text_config": {
+        **SIZES,
+        "num_hidden_layers": 2,
+        "num_kv_shared_layers": 2,
+        "head_dim": 16,
+        "global_head_dim": 32,
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "hidden_size_per_layer_input": 0,
+        "vocab_size_per_layer_input": 0,
+        "final_logit_softcapping": 30.0,
+    },
+}
+
 DRAFTS: tuple[Case, ...] = (
+    drafted(
+        "gemma4-dspark", "Gemma4DSparkModel", GEMMA_SPARK, shapes=GEMMA_SPARK_SHAPES
+    ),
+    Case("gemma4-assistant", "Gemma4AssistantForCausalLM", ASSISTANT, runs=False),
     Case(
         "deepseek-v4-dspark",
         "DeepseekV4ForCausalLM",

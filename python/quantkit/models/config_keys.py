@@ -127,9 +127,9 @@ KINDS = _together(
     _each(SIZE, "num_key_value_heads n_kv_heads n_head_kv"),
     _each(either(SIZE, list_of(SIZE)), "num_kv_heads"),
     _each(SIZE, "multi_query_group_num kv_channels rotary_dim"),
-    _each(SIZE, "global_head_dim num_global_key_value_heads"),
+    _each(SIZE, "global_head_dim num_global_key_value_heads backbone_hidden_size"),
     _each(COUNT, "hidden_size_per_layer_input num_kv_shared_layers"),
-    _each(SIZE, "vocab_size_per_layer_input"),
+    _each(COUNT, "vocab_size_per_layer_input"),
     _each(SIZE, "kv_lora_rank q_lora_rank"),
     _each(SIZE, "qk_nope_head_dim v_head_dim"),
     _each(COUNT, "head_dim qk_rope_head_dim"),  # 0 in Glm5Next

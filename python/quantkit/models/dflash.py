@@ -31,7 +31,14 @@ from .drafts import (
 from .family import DECODER_LAYER, DECODER_TENSORS, SILU, Family, Named, Tensors
 from .rope_config import rope_parameters
 
-__all__ = ["MASK", "PICKLED", "DFlash", "DSpark", "mask_field", "windows"]
+__all__ = [
+    "CONFIDENCE",
+    "HAS_CONFIDENCE",
+    "DFlash",
+    "DSpark",
+    "mask_field",
+    "own_value",
+]
 
 OWN = "dflash_config"
 """The config of drafting inside config.json."""
@@ -123,12 +130,12 @@ class DFlash(Family):
             fields["rope.dimension_count"] = uint32(int(head_size(config) * share))
         if (scale := own.get("attention_value_scale")) is not None:
             fields["attention.value_scale"] = float32(scale)
-        fields["block_size"] = uint32(_own(config, "block_size", 16))
+        fields["block_size"] = uint32(own_value(config, "block_size", 16))
         if own.get("conv_kernel_size") is not None:
             fields |= {key: uint32(required(own, k)) for key, k in CANDIDATES.items()}
-        if (factor := _own(config, "output_multiplier")) is not None:
+        if (factor := own_value(config, "output_multiplier")) is not None:
             fields["logit_scale"] = float32(factor)
-        if cap := _own(config, "final_logit_softcapping"):
+        if cap := own_value(config, "final_logit_softcapping"):
             fields["final_logit_softcapping"] = float32(cap)
         if (scale := self.embedding_scale(config)) is not None:
             fields["embedding_scale"] = float32(scale)
@@ -147,7 +154,7 @@ class DFlash(Family):
 
     def embedding_scale(self, config: Config) -> float | None:
         """What multiplies embedded tokens: Gemma's embeddings are scaled."""
-        stated = _own(config, "input_embedding_scale")
+        stated = own_value(config, "input_embedding_scale")
         if stated is not None:
             return float(stated)
         target = config[TARGET]
@@ -250,7 +257,7 @@ class DSpark(DFlash):
         yield from numbered(config, stored.get(NUMBERS))
 
 
-def _own(config: Config, key: str, default: Any = None) -> Any:
+def own_value(config: Config, key: str, default: Any = None) -> Any:
     """The value of a key in `dflash_config`, or else beside it."""
     found = first(config[OWN], key)
     found = first(config, key) if found is None else found
@@ -259,7 +266,7 @@ def _own(config: Config, key: str, default: Any = None) -> Any:
 
 def target_layers(config: Config) -> list[int]:
     """The target's layers whose outputs are read, counted from 0."""
-    return list(_own(config, "target_layer_ids", []))
+    return list(own_value(config, "target_layer_ids", []))
 
 
 def windows(config: Config) -> dict[str, Field]:

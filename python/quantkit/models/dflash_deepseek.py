@@ -39,7 +39,7 @@ class DeepseekV4DSpark(DeepseekV4):
     hf_classes = ("DeepseekV4DSparkModel",)
     drafts = True
     not_run = DRAFTS
-    foreign = tuple(part for part in DeepseekV4.foreign if part != "mtp.")
+    foreign: ClassVar = tuple(x for x in DeepseekV4.foreign if x != "mtp.")
     outer: ClassVar = {**DeepseekV4.outer, **ROOT}
     load = Family.load
 
