@@ -49,6 +49,7 @@ class Case:
         tolerance: how far logits may be apart, as a share of their range.
         predicts_text: whether it has logits; otherwise hidden states take their place.
         runs: whether quantkit runs it; otherwise nothing is computed.
+        target: the config of the model that it drafts tokens for.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Case:
     tolerance: float = 1e-5
     predicts_text: bool = True
     runs: bool = True
+    target: Config | None = None
 
 
 SIZES = {

@@ -7,6 +7,7 @@ from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
 from .deepseek_v4_cases import DEEPSEEK_V4S
+from .draft_cases import DRAFTS
 from .encoder_cases import ENCODERS
 from .falcon_h1_cases import FALCON_H1S
 from .gemma4_cases import GEMMA_4S
@@ -125,6 +126,7 @@ CASES: tuple[Case, ...] = (
     *KIMIS,
     *ENCODERS,
     *T5S,
+    *DRAFTS,
     *LESSERS,
     *FALCON_H1S,
     *GRANITES,

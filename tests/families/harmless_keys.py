@@ -198,6 +198,12 @@ HARMLESS_OF = {
         "sparse_pred_ignore_index": TRAINING,
         "sparse_prediction": RUNTIME,
     },
+    "DFlash2DraftModel": WINDOWS,
+    "DFlashDraftModel": {"max_window_layers": LISTED},
+    "DSparkDraftModel": {**WINDOWS, "mask_token_id": TOKENIZER},
+    "DSparkSpeculator": WINDOWS,
+    "MuseGlimmerAssistantModel": {"mask_token_id": TOKENIZER},
+    "Eagle3Speculator": {"architectures": "that of the whole config counts"},
     "BloomForCausalLM": {
         "n_inner": "no version of the class reads it",
         "offset_alibi": "no version of the class reads it",
@@ -215,6 +221,16 @@ HARMLESS_OF = {
         "qk_head_dim": DERIVED,
     },
     "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
+    "DeepseekV4DSparkModel": {
+        **dict.fromkeys(
+            ["compress_ratios", "num_hash_layers"],
+            "the layers that draft compress no keys, and choose no experts by tokens",
+        ),
+        "dspark_noise_token_id": TOKENIZER,
+        "expert_dtype": "the stored tensors have a type",
+        "num_hidden_layers": "the stored layers that draft count",
+        "num_nextn_predict_layers": "the stored layers that draft count",
+    },
     "DeepseekV4ForCausalLM": {
         "expert_dtype": "the stored tensors have a type",
         "num_nextn_predict_layers": "the tensors of these layers are not written",
@@ -272,6 +288,25 @@ HARMLESS_OF = {
     "Gemma3nForConditionalGeneration": GEMMA_3N,
     "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
     "Glm4MoeLiteForCausalLM": {"qk_head_dim": DERIVED},
+    "Gemma4AssistantForCausalLM": {
+        "attention_k_eq_v": "assistants have no keys of their own",
+        **dict.fromkeys(
+            (
+                "enable_moe_block",
+                "moe_intermediate_size",
+                "num_experts",
+                "top_k_experts",
+            ),
+            "read together; the tensors of experts are refused",
+        ),
+        "vocab_size_per_layer_input": TOKENIZER,
+    },
+    "Gemma4DSparkModel": {
+        **dict.fromkeys(
+            ["head_dim", "num_key_value_heads"], "those of full attention count"
+        ),
+        "mask_token_id": TOKENIZER,
+    },
     "Gemma4ForCausalLM": {
         "attention_k_eq_v": "the stored tensors say it",
         "vocab_size_per_layer_input": TOKENIZER,

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from quantkit.gguf.reader import GGUFFile
 
 from .cases import Case
-from .checkpoints import weights, write_checkpoint
+from .checkpoints import target_of, weights, write_checkpoint
 from .describe import described_metadata, described_tensors
 
 __all__ = [
@@ -94,7 +94,8 @@ def llamacpp_gguf(
         # as with its option --no-nextn; otherwise it stops without such layers
         is_none = hparams.get("num_nextn_predict_layers") == 0
         cls.no_mtp = not is_none and not _predicts_further(folder)
-    model = cls(folder, types[outtype], out, hparams=hparams)
+    given = {"hparams": hparams, "target_model_dir": target_of(folder)}
+    model = cls(folder, types[outtype], out, **given)
     for part in {model, getattr(model, "impl", model)}:  # Mistral 3 has another inside
         part.set_vocab = lambda: None
     if cls.__name__ in REPAIRS:

@@ -24,8 +24,15 @@ from .weight_files import read_weights
 __all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
 
 HALVES = ("F16", "BF16")
-NESTED = (("text_config",), ("llm_config",), ("thinker_config", "text_config"))
-"""Where configs of multimodal models have that of the text model."""
+NESTED = (
+    ("text_config",),
+    ("llm_config",),
+    ("thinker_config", "text_config"),
+    ("transformer_layer_config",),
+)
+"""Where configs of multimodal and draft models have that of the text model."""
+OF_WHOLE = ("architectures",)
+"""Keys there that do not count: those of the whole config do."""
 TIED = "tie_word_embeddings"
 SECTION = Kind("an object or null", lambda value: isinstance(value, dict | None))
 QUANTIZATION_FILES = {
@@ -182,7 +189,7 @@ def _text_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         for key in place:
             inner = checked((inner or {}).get(key), SECTION, f"{path}: {key}")
         if inner:
-            return dict(inner)
+            return {key: inner[key] for key in inner if key not in OF_WHOLE}
     return {}
 
 

@@ -34,6 +34,11 @@ from .dbrx import Dbrx
 from .deepseek import DeepseekV2, DeepseekV3
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
+from .dflash import DFlash, DSpark
+from .dflash_deepseek import DeepseekV4DSpark
+from .dflash_gemma import Gemma4DSpark
+from .dflash_muse import MuseGlimmerAssistant
+from .eagle3 import Eagle3
 from .encoders import EncoderFamily
 from .ernie4_5 import Ernie45
 from .ernie_moe import Ernie45Moe
@@ -46,6 +51,7 @@ from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
 from .gemma3n import Gemma3n
 from .gemma4 import Gemma4, Gemma4Unified
+from .gemma4_assistant import Gemma4Assistant
 from .gemma_embedding import EmbeddingGemma
 from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
 from .glm5_next import Glm5Next
@@ -129,6 +135,12 @@ __all__ = [
 ]
 
 FAMILIES: tuple[Family, ...] = (
+    Eagle3(),
+    DFlash(),
+    DSpark(),
+    MuseGlimmerAssistant(),
+    DeepseekV4DSpark(),
+    Gemma4DSpark(),
     Llama(),
     Mixtral(),
     Llava(),
@@ -176,6 +188,7 @@ FAMILIES: tuple[Family, ...] = (
     Gemma3n(),
     Gemma4(),
     Gemma4Unified(),
+    Gemma4Assistant(),
     StableLm(),
     Phi(),
     Phi3(),
@@ -302,7 +315,9 @@ def family_for_config(config: Config) -> Family:
             if kind in family.model_types:
                 return family
             of_kind = BY_TYPE.get(_type_of(kind), family)
-            if of_kind.name != family.name and name not in of_kind.hf_classes:
+            if family.drafts or name in of_kind.hf_classes:
+                return family
+            if of_kind.name != family.name:
                 raise CheckpointError(
                     f"config.json names the architecture {name!r}, but its model_type "
                     f"is {shown(kind)}, by which transformers would load another "
@@ -448,6 +463,9 @@ def _loaded(
     load = loader(family)
     refuse_unread_settings(facts, family.reads)
     refuse_foreign_tokens(facts)
+    if not family.not_run:
+        refuse_unread_settings(facts)
+        refuse_foreign_tokens(facts)
     claims = Claims(weights, shapes)
     made = load(facts, claims)
     further = range(facts.n_layers, facts.n_blocks)

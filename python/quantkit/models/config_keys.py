@@ -112,6 +112,17 @@ LINEAR_KINDS = {
     **_each(FLAG, "safe_gate"),
 }
 """Keys inside `linear_attn_config`."""
+DRAFT_KINDS = {
+    **_each(SIZE, "block_size conv_kernel_size conv_group_size"),
+    **_each(SIZE, "selector_rank selector_top_k swa_window_size"),
+    **_each(COUNT, "mask_token_id"),
+    **_each(list_of(COUNT), "target_layer_ids"),
+    **_each(FLAG, "use_swa causal"),
+    **_each(POSITIVE, "attention_value_scale output_multiplier input_embedding_scale"),
+    **_each(number(0, MAX_F32), "final_logit_softcapping"),
+    **_each(TEXT, "markov_head_type"),
+}
+"""Keys inside `dflash_config`."""
 VISION_KINDS = {
     **_each(list_of(COUNT), "deepstack_visual_indexes"),
 }
@@ -125,9 +136,9 @@ KINDS = _together(
     _each(SIZE, "num_key_value_heads n_kv_heads n_head_kv"),
     _each(either(SIZE, list_of(SIZE)), "num_kv_heads"),
     _each(SIZE, "multi_query_group_num kv_channels rotary_dim"),
-    _each(SIZE, "global_head_dim num_global_key_value_heads"),
+    _each(SIZE, "global_head_dim num_global_key_value_heads backbone_hidden_size"),
     _each(COUNT, "hidden_size_per_layer_input num_kv_shared_layers"),
-    _each(SIZE, "vocab_size_per_layer_input"),
+    _each(COUNT, "vocab_size_per_layer_input"),
     _each(SIZE, "kv_lora_rank q_lora_rank"),
     _each(SIZE, "qk_nope_head_dim v_head_dim"),
     _each(COUNT, "head_dim qk_rope_head_dim"),  # 0 in Glm5Next
@@ -262,6 +273,19 @@ KINDS = _together(
     _each(LAYERS, "num_decoder_layers"),
     _each(TEXT, "feed_forward_proj"),
     _each(COUNT, "decoder_start_token_id"),
+    # draft models
+    _each(SIZE, "draft_vocab_size target_hidden_size block_size"),
+    _each(COUNT, "mask_token_id"),
+    _each(FLAG, "norm_before_residual norm_before_fc sample_from_anchor"),
+    _each(FLAG, "has_embed_tokens rope_is_neox_style"),
+    _each(list_of(COUNT), "eagle_aux_hidden_state_layer_ids target_layer_ids"),
+    _each(list_of(COUNT), "aux_hidden_state_layer_ids"),
+    _each(POSITIVE, "input_embedding_scale"),
+    _each(TEXT, "markov_head_type"),
+    _each(OBJECT, "dflash_config transformer_layer_config"),
+    _each(SIZE, "dspark_block_size"),
+    _each(COUNT, "dspark_noise_token_id"),
+    _each(list_of(COUNT), "dspark_target_layer_ids"),
     # Hunyuan 3
     _each(POSITIVE, "router_scaling_factor"),
     _each(FLAG, "route_norm moe_router_enable_expert_bias moe_router_use_sigmoid"),
@@ -347,6 +371,7 @@ INSIDE = {
     "attention_other_setting": OTHER_ATTENTION_KINDS,
     "attn_config": MPT_KINDS,
     "ffn_config": DBRX_KINDS,
+    "dflash_config": DRAFT_KINDS,
     "linear_attn_config": LINEAR_KINDS,
     "sparse_attention_config": SPARSE_ATTENTION_KINDS,
     "rope_parameters": ROPE_KINDS,

@@ -108,7 +108,7 @@ class DeepseekV4(Family):
         ("gate.bias_vl", "gate.choice_vl.bias"),
         ("gate.bias", "gate.choice.bias"),
     )
-    foreign = ("vision.", "aligner.", "image_", "mtp.")
+    foreign: ClassVar[tuple[str, ...]] = ("vision.", "aligner.", "image_", "mtp.")
     layer: ClassVar[re.Pattern[str]] = re.compile(r"layers\.(\d+)\.(.+)")
     outer: ClassVar = {
         "embed": "token_embd",

@@ -24,6 +24,7 @@ from ..types import QuantType
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
 from .config_biases import check_biases
 from .config_relations import LAYER_TYPES
+from .drafts import TARGET
 from .other_parts import has_other_parts, is_other_part
 from .rope_check import check_rotary
 from .tied_head import check_tied_head
@@ -78,6 +79,7 @@ SHARED_EXPERTS = {
 COMPUTED = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
 WRAPPED = (("language_model.", ""),)
 """Renames of a text model inside a multimodal one, as in llama.cpp's converter."""
+SIZE = "vocab_size"
 EXPERT = re.compile(r"(?P<before>.*)\.(?P<number>\d+)\.(?P<part>\w+)")
 
 KEPT_F32 = (
@@ -148,6 +150,9 @@ class Family:
         reads: keys of `forward.unread_settings.NEUTRAL` that the forward pass reads.
         unread: starts of the names of tensors that do not change the logits.
         pools: whether GGUF has the pooling that modules.json names.
+        drafts: whether models draft tokens for another model (the target), and have its
+            vocabulary.
+        refused_files: names of files that a checkpoint must not have, and why.
         predicts_text: whether models predict the next token; others give embeddings.
         not_run: why the forward pass does not run these models; empty: it does.
     """
@@ -178,6 +183,8 @@ class Family:
     reads: ClassVar[tuple[str, ...]] = ()
     unread: ClassVar[tuple[str, ...]] = ()
     pools: ClassVar[bool] = False
+    drafts: ClassVar[bool] = False
+    refused_files: ClassVar[Mapping[str, str]] = {}
     predicts_text: ClassVar[bool] = True
     not_run: ClassVar[str] = ""
 
@@ -241,6 +248,19 @@ class Family:
         Raises:
             FormatError: a value is damaged.
         """
+        return {}
+
+    def vocabulary_config(self, config: Config) -> Config:
+        """The config by which a target's tokenizer is read.
+
+        Args:
+            config: a complete config of a family that drafts.
+        """
+        target = {k: v for k, v in config[TARGET].items() if k != SIZE}
+        return target | ({SIZE: config[SIZE]} if SIZE in config else {})
+
+    def token_fields(self, config: Config) -> dict[str, Field]:
+        """Metadata of the vocabulary that only the config tells, with whole keys."""
         return {}
 
     def early_fields(self, config: Config) -> dict[str, Field]:
