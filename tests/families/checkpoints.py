@@ -60,10 +60,14 @@ def write_checkpoint(
     config: Mapping[str, Any],
     arrays: Arrays,
     stored_as: Callable[[str], str | None] = lambda name: None,
+    files: Mapping[str, Any] | None = None,
+    config_at: str = "config.json",
 ) -> Path:
-    """A checkpoint folder without a tokenizer; see `Case.stored_as`."""
+    """A checkpoint folder without a tokenizer; `files` are `Case.beside`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config))
+    for name, data in {config_at: config, **(files or {})}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(data))
     path = folder / "model.safetensors"
     if any(stored_as(name) for name in arrays):
         write_safetensors(

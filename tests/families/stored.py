@@ -82,7 +82,8 @@ def checkpoint(case: Case, folder: Path, n_layers: int | None = None) -> Path:
         config = without("layer_types")({**config, "num_hidden_layers": n_layers})
         shapes = _deepened(shapes, n_layers)
     arrays = case.rename(case.prepare(weights(shapes)))
-    return write_checkpoint(folder / "model", config, arrays, case.stored_as)
+    how = case.stored_as, case.beside, case.config_at
+    return write_checkpoint(folder / "model", config, arrays, *how)
 
 
 def _deepened(shapes: dict[str, Any], n_layers: int) -> dict[str, Any]:
