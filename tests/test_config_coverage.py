@@ -56,9 +56,9 @@ for case in CASES:
     CASES_OF.setdefault(fixture(case)["config"]["architectures"][0], []).append(case)
 
 
-def made(folder: Path, config: dict[str, Any]) -> Any:
+def made(path: Path, folder: Path, config: dict[str, Any]) -> Any:
     """All that depends on a config: metadata, tensors; or the error."""
-    (folder / "config.json").write_text(json.dumps(config))
+    path.write_text(json.dumps(config))
     try:
         source = source_of(folder)
         metadata = described_metadata(source.model_fields)
@@ -116,9 +116,10 @@ def with_value(config: dict[str, Any], place: Place, value: Any) -> dict[str, An
 def unread(case: Case, folder: Path) -> tuple[set[str], set[str]]:
     """The keys of a case's config: those that change nothing, and the others."""
     folder = checkpoint(case, folder)
-    config = json.loads((folder / "config.json").read_text())
+    path = folder / case.config_at
+    config = json.loads(path.read_text())
     text = text_of(config)
-    as_stored = made(folder, config)
+    as_stored = made(path, folder, config)
     without: set[str] = set()
     rest: set[str] = set()
     for place in places(text):
@@ -127,7 +128,7 @@ def unread(case: Case, folder: Path) -> tuple[set[str], set[str]]:
             value = value[key]
         changes = (with_value(config, place, other) for other in others(value))
         valid = filter(is_of_its_kind, changes)
-        is_read = any(made(folder, changed) != as_stored for changed in valid)
+        is_read = any(made(path, folder, changed) != as_stored for changed in valid)
         (rest if is_read else without).add(".".join(place))
     return without, rest
 

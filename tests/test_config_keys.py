@@ -58,7 +58,8 @@ def config_of(case: Case) -> dict[str, Any]:
 def test_wrong_values_are_quantkit_errors(case: Case, tmp_path: Path) -> None:
     """Thirty random changes of each family's config; also of rope settings."""
     folder = checkpoint(case, tmp_path)
-    config = json.loads((folder / "config.json").read_text())
+    path = folder / case.config_at
+    config = json.loads(path.read_text())
     rng = random.Random(case.name)
     for _ in range(30):
         changed = json.loads(json.dumps(config))
@@ -68,7 +69,7 @@ def test_wrong_values_are_quantkit_errors(case: Case, tmp_path: Path) -> None:
             inside[key] = {"rope_type": "yarn", "factor": 2.0}
             inside, key = inside[key], rng.choice(ROPE)
         inside[key] = rng.choice(VALUES)
-        (folder / "config.json").write_text(json.dumps(changed))
+        path.write_text(json.dumps(changed))
         with contextlib.suppress(QuantkitError):
             described_metadata(source_of(folder).model_fields)
 

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from ..quantized import write_safetensors
 
-__all__ = ["Arrays", "target_of", "weights", "write_checkpoint"]
+__all__ = ["TARGET", "Arrays", "target_of", "weights", "write_checkpoint"]
 
 Arrays = dict[str, NDArray[Any]]
 TARGET = "target"
@@ -61,14 +61,14 @@ def write_checkpoint(
     config: Mapping[str, Any],
     arrays: Arrays,
     stored_as: Callable[[str], str | None] = lambda name: None,
-    target: Mapping[str, Any] | None = None,
+    files: Mapping[str, Any] | None = None,
+    config_at: str = "config.json",
 ) -> Path:
-    """A checkpoint folder without a tokenizer; see `Case.stored_as`, `Case.target`."""
+    """A checkpoint folder without a tokenizer; `files` are `Case.files`."""
     folder.mkdir(parents=True, exist_ok=True)
-    if target is not None:
-        (folder / TARGET).mkdir(exist_ok=True)
-        (folder / TARGET / "config.json").write_text(json.dumps(target))
-    (folder / "config.json").write_text(json.dumps(config))
+    for name, data in {config_at: config, **(files or {})}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(data))
     path = folder / "model.safetensors"
     if any(stored_as(name) for name in arrays):
         write_safetensors(

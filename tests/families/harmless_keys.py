@@ -78,6 +78,18 @@ HARMLESS = {
 }
 """Key -> why it may be ignored, in all families."""
 
+MODERN_BERT = {
+    "classifier_activation": CLASSIFIER,
+    "classifier_bias": CLASSIFIER,
+    "cls_token_id": TOKENIZER,
+    "decoder_bias": CLASSIFIER,
+    "deterministic_flash_attn": RUNTIME,
+    "initializer_cutoff_factor": TRAINING,
+    "mlp_dropout": TRAINING,
+    "sep_token_id": TOKENIZER,
+    "sparse_pred_ignore_index": TRAINING,
+    "sparse_prediction": RUNTIME,
+}
 T5 = {
     "classifier_dropout": TRAINING,
     "dense_act_fn": DERIVED,
@@ -186,24 +198,15 @@ HARMLESS_OF = {
     "NomicBertModel": {"type_vocab_size": OF_BERT["type_vocab_size"]},
     "Gemma3TextModel": {"_sliding_window_pattern": LISTED},
     "EuroBertModel": {"mask_token_id": TOKENIZER},
-    "ModernBertModel": {
-        "classifier_activation": CLASSIFIER,
-        "classifier_bias": CLASSIFIER,
-        "cls_token_id": TOKENIZER,
-        "decoder_bias": CLASSIFIER,
-        "deterministic_flash_attn": RUNTIME,
-        "initializer_cutoff_factor": TRAINING,
-        "mlp_dropout": TRAINING,
-        "sep_token_id": TOKENIZER,
-        "sparse_pred_ignore_index": TRAINING,
-        "sparse_prediction": RUNTIME,
-    },
     "DFlash2DraftModel": WINDOWS,
     "DFlashDraftModel": {"max_window_layers": LISTED},
     "DSparkDraftModel": {**WINDOWS, "mask_token_id": TOKENIZER},
     "DSparkSpeculator": WINDOWS,
     "MuseGlimmerAssistantModel": {"mask_token_id": TOKENIZER},
     "Eagle3Speculator": {"architectures": "that of the whole config counts"},
+    "ModernBertModel": MODERN_BERT,
+    "ModernBertDecisionModel": MODERN_BERT
+    | {"architectures": "the files beside it say it"},
     "BloomForCausalLM": {
         "n_inner": "no version of the class reads it",
         "offset_alibi": "no version of the class reads it",

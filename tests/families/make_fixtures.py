@@ -34,9 +34,8 @@ def made(
         config, shapes, logits = transformers_checkpoint(case, folder / "hf", tokens)
     config = case.config_of(config)
     arrays = case.rename(case.prepare(weights(shapes)))
-    checkpoint = write_checkpoint(
-        folder / "model", config, arrays, case.stored_as, case.target
-    )
+    how = case.stored_as, case.files, case.config_at
+    checkpoint = write_checkpoint(folder / "model", config, arrays, *how)
     files = {
         outtype: describe_gguf(
             llamacpp_gguf(

@@ -84,8 +84,8 @@ def checkpoint(case: Case, folder: Path, n_layers: int | None = None) -> Path:
         config = without("layer_types")({**config, "num_hidden_layers": n_layers})
         shapes = _deepened(shapes, n_layers)
     arrays = case.rename(case.prepare(weights(shapes)))
-    folder = folder / "model"
-    return write_checkpoint(folder, config, arrays, case.stored_as, case.target)
+    how = case.stored_as, case.files, case.config_at
+    return write_checkpoint(folder / "model", config, arrays, *how)
 
 
 def source_of(folder: Path, outtype: str = "f32") -> CheckpointSource:

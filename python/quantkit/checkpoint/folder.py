@@ -13,6 +13,7 @@ from ..files.json_file import read_json
 from ..files.open_files import OpenFiles, WatchedFiles
 from ..settings import Kind, checked, shown
 from ..types import QuantType
+from .decision import DECISION_FILES, read_decision_config
 from .hub import resolve
 from .mlx_layout import as_original, is_of_mlx
 from .pooling import MODULES, POOLING_CONFIG
@@ -49,6 +50,7 @@ READ_BY_NAME = (
     "chat_template.jinja",
     "chat_template.json",
     "config.json",
+    *DECISION_FILES,
     "generation_config.json",
     "merges.txt",
     MODULES,
@@ -59,6 +61,8 @@ READ_BY_NAME = (
     "tokenizer.jsonl",
     "tokenizer.model",
     "tokenizer_config.json",
+    "tokenizer/tokenizer.json",
+    "tokenizer/tokenizer_config.json",
     "vocab.json",
 )
 """Files besides the shards that determine the GGUF file."""
@@ -164,11 +168,15 @@ class Checkpoint:
 def read_config(folder: Path) -> dict[str, Any] | None:
     """config.json with the keys of the text model's part at the top level, or None.
 
+    The config of a decision model is in other files.
+
     That part is also under `text_config`, wherever the file has it.
 
     Raises:
         FormatError: the file is damaged.
     """
+    if (decision := read_decision_config(folder)) is not None:
+        return decision
     path = folder / "config.json"
     config = read_json(path)
     if config is None:

@@ -31,6 +31,7 @@ from .cohere2_moe import Cohere2Moe
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .dbrx import Dbrx
+from .decision import ModernBertDecision
 from .deepseek import DeepseekV2, DeepseekV3
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
@@ -221,6 +222,7 @@ FAMILIES: tuple[Family, ...] = (
     JinaBert2(),
     NeoBert(),
     ModernBert(),
+    ModernBertDecision(),
     EuroBert(),
     EmbeddingGemma(),
     T5(),

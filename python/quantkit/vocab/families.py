@@ -54,8 +54,11 @@ class FamilyRules:
         ranks: rules for a tiktoken rank file.
         add_bos: whether texts start with BOS, unless a file says otherwise.
         flags: further fields before the vocabulary.
+        folder: where the tokenizer's files are, inside the checkpoint's folder.
         types_after: the field after which the number of token types is written; empty:
             before all others; "last": after them; None: not at all.
+        n_types: that number, if no file has it.
+        is_decision: the files have no template of prompts, which readers need.
         space: which file decides whether a space is prepended.
         lookup: special role -> token text, for roles that no file names.
         stand_ins: the same, but only if no file names any role.
@@ -79,7 +82,10 @@ class FamilyRules:
     ranks: TiktokenRules | None = None
     add_bos: bool | None = None
     flags: Mapping[str, bool] = field(default_factory=dict)
+    folder: str = ""
     types_after: str | None = None
+    n_types: int | None = None
+    is_decision: bool = False
     space: SpacePrefix | None = None
     lookup: Mapping[str, str] = field(default_factory=dict)
     stand_ins: Mapping[str, str] = field(default_factory=dict)
@@ -153,6 +159,9 @@ _HUNYUAN = FamilyRules(
     is_hunyuan=True,
 )
 
+_MODERN_BERT = FamilyRules(
+    add_bos=True, flags={"add_eos_token": True, "add_sep_token": True}
+)
 _T5 = FamilyRules(
     sources=_MODEL_FIRST,
     piece_files=("tokenizer.model", "spiece.model"),
@@ -273,7 +282,14 @@ _RULES: dict[str, FamilyRules] = {
             "ModernBertForMaskedLM",
             "ModernBertForSequenceClassification",
         ),
-        FamilyRules(add_bos=True, flags={"add_eos_token": True, "add_sep_token": True}),
+        _MODERN_BERT,
+    ),
+    "ModernBertDecisionModel": replace(
+        _MODERN_BERT,
+        folder="tokenizer",
+        types_after="last",
+        n_types=3,
+        is_decision=True,
     ),
     "EuroBertModel": FamilyRules(add_bos=False),
     "Phi3ForCausalLM": _PHI3,

@@ -12,6 +12,7 @@ from ..gguf.keys import Field, boolean, uint32
 from ..progress import Notify
 from ..settings import SIZE, checked
 from .byte_level import byte_level_fields, spaced_fields
+from .decision_template import decision_template_fields
 from .fairseq import FAIRSEQ_MODEL, fairseq_fields
 from .families import FamilyRules, Source, SpacePrefix, rules_of
 from .files import TokenizerFiles
@@ -68,6 +69,7 @@ def tokenizer_fields(
         FormatError: a file is damaged.
         UnsupportedModelError: quantkit does not support this tokenizer.
     """
+    folder = folder / rules_of(config, arch, {}).folder
     files = TokenizerFiles.read(folder, config, notify)
     rules = rules_of(config, arch, files.settings)
     job = _Job(files, rules, pre_tokenizer, vocab_type, pad_vocab)
@@ -94,16 +96,19 @@ def tokenizer_fields(
         fields |= _chat_ends(files, rules.chat_ends)
     if rules.is_hunyuan:
         fields |= _hunyuan_fields(files, len(fields[_KEY + "tokens"].value))
-    return _with_types(fields, rules.types_after, config)
+    fields = _with_types(fields, rules, config)
+    return fields | decision_template_fields(files) if rules.is_decision else fields
 
 
 def _with_types(
-    fields: dict[str, Field], after: str | None, config: Mapping[str, Any]
+    fields: dict[str, Field], rules: FamilyRules, config: Mapping[str, Any]
 ) -> dict[str, Field]:
     """The fields with the number of token types; see `FamilyRules.types_after`."""
+    after = rules.types_after
     if after is None:
         return fields
-    n_types = checked(config.get("type_vocab_size", 1), SIZE, "type_vocab_size")
+    stated = config.get("type_vocab_size", rules.n_types or 1)
+    n_types = checked(stated, SIZE, "type_vocab_size")
     own = {_KEY + "token_type_count": uint32(n_types)}
     if not after:
         return own | fields
