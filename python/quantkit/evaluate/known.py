@@ -113,6 +113,7 @@ class Known:
             results=[macro_average(rows) for rows in others],
             texts=texts,
             scores=scores,
+            fallbacks={entry.name: entry.fallbacks for entry in begun},
             weighed=[
                 (one.name, other.name)
                 for one in begun
