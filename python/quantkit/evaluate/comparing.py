@@ -25,7 +25,7 @@ from ..sources.opening import ModelLike
 from ..tokens.chunks import Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
 from ..tokens.texts import TextLike, as_texts, name_of
-from .entries import Entry, entries_of, entry_named, wanted_types
+from .entries import Entry, entries_of, entry_named, names_on_grid, wanted_types
 from .known import Known, NamedText
 from .results import Comparison
 from .run import ComparisonRun
@@ -79,8 +79,9 @@ def compare(
             available.
         save: a file for the scores, from which a later call resumes.
         progress: called after each quantized slab and each evaluated chunk.
-        notify: called with what the user should know of the calibration, such as that
-            its text is narrow, or short for wide matrices.
+        notify: called if weights look dequantized, and with what the user should know
+            of the calibration, such as that its text is narrow, or short for wide
+            matrices.
 
     Raises:
         UnsupportedTypeError: an unknown recipe.
@@ -143,7 +144,7 @@ def prepare(
     others = [entry for entry in entries if entry is not chosen]
     name = ", ".join(str(m) if isinstance(m, str | Path) else "model" for m in models)
     return ComparisonRun(
-        Known(name, [chosen, *others], cut, activations),
+        Known(name, [chosen, *others], cut, activations, names_on_grid(entries)),
         threads,
         save,
         None if memory is None else as_integer(memory, "memory", 0),

@@ -23,6 +23,8 @@ from ..inference.weights import (
     precision_named,
 )
 from ..paths import StrPath
+from ..progress import Notify
+from ..quantizing.grid import ON_GRID, is_on_grid
 from ..recipes import RECIPES, Assignment, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.importance_fit import say_fit
@@ -38,6 +40,8 @@ __all__ = [
     "Wanted",
     "entries_of",
     "entry_named",
+    "names_on_grid",
+    "say_on_grid",
     "wanted_types",
 ]
 
@@ -223,6 +227,18 @@ class Entry:
             how = calibration_identity(self.source, self.calibration)
         pieces = (identity_of(self.source).encode(), types.encode(), how.encode())
         return hash_pieces([*pieces, *importance_pieces(importance)])
+
+
+def names_on_grid(entries: Sequence[Entry]) -> list[str]:
+    """The names of the models, as they are, whose weights look dequantized."""
+    return [e.name for e in entries if e.wanted is None and is_on_grid(e.source)]
+
+
+def say_on_grid(names: Sequence[str], notify: Notify | None) -> None:
+    """Tell the user which models have weights that look dequantized."""
+    if notify is not None:
+        for name in names:
+            notify(f"{name}: {ON_GRID}")
 
 
 def wanted_types(types: Sequence[StrPath | RecipeLike]) -> list[Wanted]:

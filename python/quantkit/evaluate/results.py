@@ -71,6 +71,8 @@ class Comparison(ByValue):
     """The same of the rows with and without calibrated rounding."""
     fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
     """Entry name -> which matrices did not get the type's own type, and why."""
+    on_grid: Sequence[str] = ()
+    """The names of models whose weights look dequantized; see `quantizing.grid`."""
 
     @property
     def rows(self) -> list[Measurement]:
@@ -188,6 +190,7 @@ class Comparison(ByValue):
             data[key] = getattr(self, key)
         data["base"] = asdict(self.base)
         data["results"] = [asdict(row) for row in self.results]
+        data["on_grid"] = list(self.on_grid)
         data["warnings"] = self.warnings
         data["fallbacks"] = {k: list(v) for k, v in self.fallbacks.items() if v}
         if len(self.texts) > 1:
