@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from quantkit.cells import Cells
+from quantkit.cli import bars
 from quantkit.cli import ppl as ppl_command
 from quantkit.cli.main import app
 from quantkit.evaluate.run import ComparisonRun
@@ -273,6 +274,18 @@ def test_a_terminal_shows_a_live_table(text: Path) -> None:
         else:
             assert b"of 6 chunks" in shown
             assert b"bits/weight" in shown
+
+
+def test_a_log_has_a_line_from_time_to_time(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is done and how much there is; --quiet has none."""
+    monkeypatch.setattr(bars, "HEARTBEAT_SECONDS", 0)
+    command = ("--text", text, *SMALL, "--types", "Q4_0")
+    lines = ppl(*command).stderr.splitlines()
+    assert lines[-1] == "quantkit: Q4_0: perplexity: 100 %; 6 of 6 chunks in all"
+    assert any("Q4_0: quantize: " in line for line in lines)
+    assert ppl(*command, "--quiet").stderr == ""
 
 
 def test_csv_has_no_place_for_pairs(text: Path) -> None:

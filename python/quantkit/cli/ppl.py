@@ -19,6 +19,7 @@ from ..files.whole_file import refuse_input, refuse_unwritable
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..output.splits import parse_size
 from ..sources.opening import embeds, open_source
+from ..tokens.hub_texts import BUILT_IN_TEXT
 from ..tokens.options import TextOptions
 from .bars import live_table
 from .measured import Measuring
@@ -58,8 +59,10 @@ def ppl_command(
     text: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A UTF-8 text file; of a .jsonl file, the field `text` of each line. "
-            "Repeatable: shows a row for each text, and the average. \\[required]",
+            metavar="FILE|wikitext2",
+            help="A UTF-8 text file; of a .jsonl file, the field `text` of each line; "
+            "hf://datasets/org/name/file; or wikitext2. Repeatable: shows a row for "
+            "each text, and the average \\[default: a built-in text].",
         ),
     ] = None,
     types: Annotated[
@@ -169,10 +172,14 @@ def ppl_command(
     """
     _refuse_types(models, types)
     if not text:
-        raise typer.BadParameter(
-            "--text is missing: give a UTF-8 file to measure on, of the kind of text "
-            f"that the model is used for: quantkit ppl {models[0]} --text eval.txt"
-        )
+        if chat:
+            raise typer.BadParameter("--chat needs --text FILE.jsonl")
+        text = [BUILT_IN_TEXT]
+        if not quiet:
+            say(
+                "measuring on a built-in text, the opening of a novel; give --text "
+                "FILE with text of the kind that the model is used for"
+            )
     format = Format.of(json=json, csv=csv, markdown=markdown)
     if csv and versus:
         raise typer.BadParameter("--csv has a line per type; --versus needs --json")
