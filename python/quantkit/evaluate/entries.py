@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,7 +23,9 @@ from ..inference.weights import (
     precision_named,
 )
 from ..paths import StrPath
-from ..recipes import RECIPES, Recipe
+from ..progress import Notify
+from ..quantizing.grid import ON_GRID, is_on_grid
+from ..recipes import RECIPES, Assignment, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
@@ -37,6 +40,8 @@ __all__ = [
     "Wanted",
     "entries_of",
     "entry_named",
+    "names_on_grid",
+    "say_on_grid",
     "wanted_types",
 ]
 
@@ -57,6 +62,7 @@ class Wanted:
         overrides: the changes in a recipe file.
         required: the user named the recipe, so it is an error if a model cannot use it.
         file: the recipe file; None: the recipe has a name.
+        allow_requantize: models that are already quantized can use it.
     """
 
     name: str
@@ -64,6 +70,7 @@ class Wanted:
     overrides: Overrides
     required: bool = True
     file: str | None = None
+    allow_requantize: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,16 +98,49 @@ class Entry:
     sizes: FileSizes | None = field(default=None, repr=False, compare=False)
 
     @cached_property
-    def types(self) -> Mapping[str, QuantType]:
-        """The type of each tensor.
+    def assigned(self) -> Mapping[str, Assignment]:
+        """What the recipe makes of each tensor.
 
         Raises:
             UnsupportedTypeError: the model cannot use the recipe.
         """
-        if self.wanted is None:
-            return {name: t.type for name, t in self.source.tensors.items()}
-        recipe, overrides = self.wanted.recipe, self.wanted.overrides
-        return planned_types(self.source, recipe, self.awaited, overrides)
+        wanted = self.wanted
+        if wanted is None:
+            tensors = self.source.tensors.items()
+            return {name: Assignment(t.type, "as it is") for name, t in tensors}
+        return planned_types(
+            *(self.source, wanted.recipe, self.awaited, wanted.overrides),
+            allow_requantize=wanted.allow_requantize,
+        )
+
+    @cached_property
+    def types(self) -> Mapping[str, QuantType]:
+        """The type of each tensor; errors as for `assigned`."""
+        return {name: each.type for name, each in self.assigned.items()}
+
+    @cached_property
+    def fallbacks(self) -> list[str]:
+        """How many matrices did not get the recipe's type, and why.
+
+        Such as "180 of 211 matrices became Q4_0: rows are not a multiple of 256".
+        """
+        matrices = [t for t in self.source.tensors.values() if len(t.shape) > 1]
+        reasons: dict[str, Counter[str]] = {}
+        for tensor in matrices:
+            each = self.assigned[tensor.name]
+            if each.fallback_from is not None:
+                block = each.fallback_from.block_size
+                why = f"rows are not a multiple of {block}"
+                if tensor.n_cols % block == 0:
+                    why = "there is no importance for them"
+                reasons.setdefault(why, Counter())[each.type.name] += 1
+        lines = []
+        for why, types in reasons.items():
+            (first, n), *others = types.most_common()
+            became = [f"{n} of {len(matrices)} matrices became {first}"]
+            became += [f"{count} {name}" for name, count in others]
+            lines.append(f"{', '.join(became)}: {why}")
+        return lines
 
     @property
     def awaited(self) -> Importance | None:
@@ -191,6 +231,18 @@ class Entry:
         return hash_pieces([*pieces, *importance_pieces(importance)])
 
 
+def names_on_grid(entries: Sequence[Entry]) -> list[str]:
+    """The names of the models, as they are, whose weights look dequantized."""
+    return [e.name for e in entries if e.wanted is None and is_on_grid(e.source)]
+
+
+def say_on_grid(names: Sequence[str], notify: Notify | None) -> None:
+    """Tell the user which models have weights that look dequantized."""
+    if notify is not None:
+        for name in names:
+            notify(f"{name}: {ON_GRID}")
+
+
 def wanted_types(types: Sequence[StrPath | RecipeLike]) -> list[Wanted]:
     """Parse recipe names; "all" means every recipe that quantizes.
 
@@ -236,6 +288,8 @@ def entries_of(
     calibration: Calibration | None = None,
     opened: Callable[[ModelLike], ModelSource] = open_runnable,
     about_importance: Mapping[str, Field] = NOTHING,
+    *,
+    allow_requantize: bool = False,
 ) -> list[Entry]:
     """The entries of a comparison: unchanged models, then recipes of unquantized ones.
 
@@ -253,7 +307,8 @@ def entries_of(
     ]
     names = _names(models, as_they_are)
     entries = [replace(e, name=n) for e, n in zip(as_they_are, names, strict=True)]
-    able = [e for e in entries if not e.main_type.is_quantized]
+    able = [e for e in entries if allow_requantize or not e.main_type.is_quantized]
+    wanted = [replace(one, allow_requantize=allow_requantize) for one in wanted]
     made: list[Entry] = []
     for entry in able or entries:
         say_fit(importance, entry.source)
@@ -269,7 +324,8 @@ def entries_of(
         raise UnsupportedTypeError(
             f"the model is already quantized ({entries[0].name}), and quantizing it "
             "again to `types` would show the errors of both; give the F16, BF16 or F32 "
-            "model, or leave `types` out, to measure the file as it is"
+            "model, leave `types` out, to measure the file as it is, or allow it "
+            "(`allow_requantize=True`)"
         )
     entries += made
     return _with_activations(_with_distinct_names(entries), activations)

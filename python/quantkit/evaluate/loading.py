@@ -89,6 +89,7 @@ class LoadedModels:
                 overrides=None if wanted is None else wanted.overrides,
                 importance=entry.importance if roundings is None else entry.awaited,
                 roundings=roundings,
+                allow_requantize=wanted is not None and wanted.allow_requantize,
                 threads=self._workers,
                 progress=progress,
                 precision=precision_named(entry.activations),

@@ -26,7 +26,7 @@ from ..forward.base import Model
 from ..gguf.source import refuse_changed, unchanged
 from ..inference.damage import damage_named
 from ..progress import Notify, Progress
-from .entries import Entry, entry_named
+from .entries import Entry, entry_named, say_on_grid
 from .items import BaseInGroup, head_of, items_of, refuse_other_vocabularies
 from .known import Known
 from .likelihood import refuse_broken
@@ -110,7 +110,11 @@ class ComparisonRun:
     def run(
         self, progress: Progress | None = None, notify: Notify | None = None
     ) -> Comparison:
-        """Measure everything that is not known yet; arguments as for `advance`."""
+        """Measure everything that is not known yet; arguments as for `advance`.
+
+        `notify` is also told if the weights of a model look dequantized.
+        """
+        say_on_grid(self.known.on_grid, notify)
         with self:
             return self.advance(progress=progress, notify=notify)
 

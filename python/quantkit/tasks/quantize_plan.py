@@ -12,6 +12,7 @@ from ..gguf.layout import TensorSpec, ggml_shape
 from ..gguf.quantized import quantized_metadata
 from ..gguf.source import ModelSource
 from ..output.splits import Part, by_shards, by_size, parts_of
+from ..quantizing.grid import is_on_grid
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
 from ..recipes.importance_fit import say_fit, say_idle
@@ -110,4 +111,15 @@ def report_of(
     )
     size = sum(part.writer().size_bytes for part in parts)
     paths = tuple(part.path for part in parts)
-    return QuantizeReport(paths[0], recipe.name, tensors, size, paths, is_dry_run)
+    on_grid = is_quantizing(source, assigned) and is_on_grid(source)
+    return QuantizeReport(
+        *(paths[0], recipe.name, tensors, size, paths, is_dry_run), on_grid=on_grid
+    )
+
+
+def is_quantizing(source: ModelSource, assigned: Mapping[str, Assignment]) -> bool:
+    """Whether a tensor gets a quantized type that it has not yet."""
+    return any(
+        each.type.is_quantized and source.tensors[name].type is not each.type
+        for name, each in assigned.items()
+    )
