@@ -19,6 +19,7 @@ from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
 from .arcee import Arcee
 from .baichuan import Baichuan
+from .bamba import Bamba
 from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
@@ -53,6 +54,7 @@ from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
+from .granite_swa import GraniteMoeSwa, GraniteSwa
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hy_v3 import HunYuan3
@@ -241,6 +243,9 @@ FAMILIES: tuple[Family, ...] = (
     GlmMoeDsa(),
     DeepseekV32(),
     DeepseekV4(),
+    Bamba(),
+    GraniteSwa(),
+    GraniteMoeSwa(),
     Rwkv6(),
     Rwkv6Qwen2(),
     Rwkv7(),

@@ -290,6 +290,9 @@ KINDS = _together(
     # Spark X2.5
     _each(TEXT, "gate_attn_act_mode"),
     _each(FLAG, "headwise_attn_output_gate"),
+    # Bamba
+    _each(list_of(COUNT), "attn_layer_indices"),
+    _each(SIZE, "attn_rotary_emb"),
     # Step 3.5
     _each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
     _each(POSITIVE, "moe_router_scaling_factor"),
