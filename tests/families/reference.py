@@ -202,6 +202,33 @@ def _forget_shifts(model: Any) -> None:
     model.lerp_weights = {}
 
 
+def _permute_rotated(model: Any) -> None:
+    """Permute only the rows of a head that rotate.
+
+    In build 11434 the converter of Bamba permutes whole heads, of which readers then
+    rotate other rows than the model does.
+    """
+    rotated, convert = model.hparams.get("attn_rotary_emb"), model.modify_tensors
+    if not rotated:
+        return
+    size = model.hparams["hidden_size"] // model.hparams["num_attention_heads"]
+
+    def order(n_rows: int, first: int) -> NDArray[np.intp]:
+        rows = np.arange(n_rows).reshape(-1, size)
+        halves = rows[:, :first].reshape(len(rows), 2, -1).swapaxes(1, 2)
+        return np.concatenate(
+            [halves.reshape(len(rows), -1), rows[:, first:]], 1
+        ).ravel()
+
+    def modify_tensors(data: Any, name: str, layer: int | None) -> Any:
+        if name.endswith(("q_proj.weight", "k_proj.weight")):
+            wanted, made = (order(len(data), first) for first in (rotated, size))
+            data = data[wanted[np.argsort(made)]]
+        return convert(data, name, layer)
+
+    model.modify_tensors = modify_tensors
+
+
 def _suppress_no_tokens(model: Any) -> None:
     """Do not ask the tokenizer which tokens have no embedding: cases have none."""
     model._get_suppress_tokens = lambda: None
@@ -230,6 +257,7 @@ REPAIRS = {
     "BaichuanModel": _end_recursion,
     "GPT2Model": _leave_masks_out,
     "JaisModel": _read_slopes,
+    "GraniteHybridModel": _permute_rotated,
     "MiniMaxText01Model": _suppress_no_tokens,
     "NemotronHModel": _keep_routers,
     "RWKV6Qwen2Model": _forget_shifts,

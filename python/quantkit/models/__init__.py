@@ -21,6 +21,7 @@ from ..suggestions import suggest
 from .apertus import Apertus
 from .arcee import Arcee
 from .baichuan import Baichuan
+from .bamba import Bamba
 from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
@@ -66,6 +67,7 @@ from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
 from .grok import Grok
 from .grove import GroveMoe
+from .granite_swa import GraniteMoeSwa, GraniteSwa
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hy_v3 import HunYuan3
@@ -275,6 +277,9 @@ FAMILIES: tuple[Family, ...] = (
     Glm5Next(),
     DeepseekV32(),
     DeepseekV4(),
+    Bamba(),
+    GraniteSwa(),
+    GraniteMoeSwa(),
     Rwkv6(),
     Rwkv6Qwen2(),
     Rwkv7(),

@@ -339,6 +339,9 @@ KINDS = _together(
     _each(POSITIVE, "beta_fast beta_slow"),
     _each(COUNT, "attn_temperature_len"),
     _each(TEXT, "rope_type"),
+    # Bamba
+    _each(list_of(COUNT), "attn_layer_indices"),
+    _each(SIZE, "attn_rotary_emb"),
     # Step 3.5
     _each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
     _each(POSITIVE, "moe_router_scaling_factor"),
