@@ -31,6 +31,7 @@ from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
+from .routed_cases import ROUTED
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
 
@@ -122,6 +123,7 @@ CASES: tuple[Case, ...] = (
     *LFM2S,
     *MAMBAS,
     *OLDERS,
+    *ROUTED,
 )
 
 DECODERS = tuple(case for case in CASES if case.predicts_text)

@@ -48,6 +48,7 @@ READ_IN = {
         "attention.value_length_swa",
         "rope.dimension_count_swa",
     ),
+    "laguna": ("rope.dimension_count_swa",),
     "mistral3": ("attention.temperature_scale",),
     "mistral4": ("attention.temperature_scale",),
     "spark2_5": ("rope.dimension_count_swa",),
@@ -103,6 +104,7 @@ UNROTATED_LATENT = {
     "attention.value_length": "the size of the latent vector has its own key",
 }
 HARMLESS_IN = {
+    "bailingmoe": NO_DENSE_PART,
     "bert": NO_ROTATION,
     "bloom": NO_ROTATION,
     "cohere2": ONE_BASE,
@@ -139,6 +141,7 @@ HARMLESS_IN = {
     },
     "kimi-k3": UNROTATED_LATENT,
     "kimi-linear": UNROTATED_LATENT,
+    "laguna": {"expert_shared_count": "the shared expert has its own width"},
     "minimax-m2": NO_DENSE_PART,
     "minicpm3": LATENT_HEADS,
     "mistral4": LATENT_VALUES,

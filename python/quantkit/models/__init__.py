@@ -17,8 +17,10 @@ from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_setti
 from ..gguf.keys import Field
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
+from .afmoe import Afmoe
 from .arcee import Arcee
 from .baichuan import Baichuan
+from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
 from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
@@ -29,8 +31,10 @@ from .cohere2_moe import Cohere2Moe
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .deepseek import DeepseekV2, DeepseekV3
+from .deepseek_v1 import DeepseekV1
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
+from .dots1 import Dots1
 from .encoders import EncoderFamily
 from .ernie4_5 import Ernie45
 from .ernie_moe import Ernie45Moe
@@ -63,6 +67,7 @@ from .jamba import Jamba
 from .jina_bert import JinaBert2
 from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
+from .laguna import Laguna
 from .lfm2 import Lfm2, Lfm2Moe
 from .llama import Llama, Mixtral
 from .llama4 import Llama4
@@ -89,6 +94,7 @@ from .olmoe import Olmoe
 from .openelm import OpenELM
 from .orion import Orion
 from .phi import Phi, Phi3
+from .phimoe import PhiMoe
 from .plm import Plm
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen4 import Qwen4Exp
@@ -199,6 +205,14 @@ FAMILIES: tuple[Family, ...] = (
     Starcoder2(),
     GptOss(),
     HunYuan3(),
+    PhiMoe(),
+    Laguna(),
+    Afmoe(),
+    BailingMoe(),
+    BailingMoe2(),
+    SarvamMoe(),
+    Dots1(),
+    DeepseekV1(),
     InternLM3(),
     Xverse(),
     Orion(),
