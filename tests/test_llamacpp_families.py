@@ -39,6 +39,7 @@ WITH_GELU = (
     "gemma4",
     "gpt2",
     "gptneox",
+    "grok",
     "mpt",
     "phi2",
     "spark2_5",

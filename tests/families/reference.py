@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from quantkit.gguf.reader import GGUFFile
 
 from .cases import Case
-from .checkpoints import weights, write_checkpoint
+from .checkpoints import target_of, weights, write_checkpoint
 from .describe import described_metadata, described_tensors
 
 __all__ = [
@@ -33,12 +33,12 @@ __all__ = [
 
 def transformers_checkpoint(
     case: Case, folder: Path, tokens: NDArray[np.int64]
-) -> tuple[dict[str, Any], dict[str, tuple[int, ...]], NDArray[np.float32]]:
+) -> tuple[dict[str, Any], dict[str, tuple[int, ...]], NDArray[np.float32] | None]:
     """What transformers writes and computes for a case.
 
     Returns:
         config.json; the shapes of the tensors in the file; logits [n, vocabulary], or
-        the hidden states [n, width] of encoders.
+        the hidden states [n, width] of encoders; None of a case that is not run.
     """
     import torch
     import transformers
@@ -54,6 +54,8 @@ def transformers_checkpoint(
         for name, array in load_file(path).items()
     }
     written = json.loads((folder / "config.json").read_text())
+    if not case.runs:
+        return written, shapes, None
     for path in folder.glob("*.safetensors*"):
         path.unlink()
     write_checkpoint(folder, written, case.prepare(weights(shapes)))
@@ -92,7 +94,8 @@ def llamacpp_gguf(
         # as with its option --no-nextn; otherwise it stops without such layers
         is_none = hparams.get("num_nextn_predict_layers") == 0
         cls.no_mtp = not is_none and not _predicts_further(folder)
-    model = cls(folder, types[outtype], out, hparams=hparams)
+    given = {"hparams": hparams, "target_model_dir": target_of(folder)}
+    model = cls(folder, types[outtype], out, **given)
     for part in {model, getattr(model, "impl", model)}:  # Mistral 3 has another inside
         part.set_vocab = lambda: None
     if cls.__name__ in REPAIRS:
@@ -191,6 +194,14 @@ def _keep_routers(model: Any) -> None:
     model.tensor_force_quant = tensor_force_quant
 
 
+def _forget_shifts(model: Any) -> None:
+    """Forget the token shifts of an earlier conversion.
+
+    In build 11434 the converters of RWKV keep them for all models of a process.
+    """
+    model.lerp_weights = {}
+
+
 def _suppress_no_tokens(model: Any) -> None:
     """Do not ask the tokenizer which tokens have no embedding: cases have none."""
     model._get_suppress_tokens = lambda: None
@@ -215,11 +226,15 @@ def _read_slopes(model: Any) -> None:
 
 # What the converter cannot do for its own slips or without a tokenizer, by its class.
 REPAIRS = {
+    "ARwkv7Model": _forget_shifts,
     "BaichuanModel": _end_recursion,
     "GPT2Model": _leave_masks_out,
     "JaisModel": _read_slopes,
     "MiniMaxText01Model": _suppress_no_tokens,
     "NemotronHModel": _keep_routers,
+    "RWKV6Qwen2Model": _forget_shifts,
+    "Rwkv6Model": _forget_shifts,
+    "Rwkv7Model": _forget_shifts,
     "StableLMModel": _pass_on_norms,
 }
 

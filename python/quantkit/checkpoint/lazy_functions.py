@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays.rows import dequantize_rows
+from ..errors import CheckpointError
 from ..types import QuantType
 from .exponential import exponential
 from .lazy import Bytes, Index, LazyTensor, LowRank
@@ -26,6 +27,7 @@ __all__ = [
     "plus",
     "scaled",
     "times",
+    "token_numbers",
     "unit_rows",
 ]
 
@@ -35,6 +37,7 @@ DTYPES = {
     QuantType.F16: np.float16,
     QuantType.F32: np.float32,
     QuantType.I32: np.int32,
+    QuantType.I64: np.int64,
 }
 
 
@@ -96,6 +99,18 @@ def integers(tensor: LazyTensor) -> LazyTensor:
     return _Mapped(tensor, np.asarray, QuantType.I32)
 
 
+def token_numbers(steps: LazyTensor, n_tokens: int) -> LazyTensor:
+    """The places in a vector, each with its weight added, as I64.
+
+    They are the numbers of different tokens, which is checked when they are read.
+
+    Args:
+        steps: a vector of whole numbers.
+        n_tokens: the size of the vocabulary.
+    """
+    return _Mapped(steps, partial(_placed, n_tokens), QuantType.I64)
+
+
 def unit_rows(tensor: LazyTensor) -> LazyTensor:
     """Divide every row by its norm, as F32; a row of zeros is unchanged."""
     return _Mapped(tensor, _divided, QuantType.F32)
@@ -125,6 +140,20 @@ def _centered(values: F32) -> F32:
 
 def _decay(values: F32) -> F32:
     return -exponential(values)
+
+
+def _placed(n_tokens: int, steps: F32) -> NDArray[np.int64]:
+    numbers: NDArray[np.int64] = steps.astype(np.int64) + np.arange(steps.shape[-1])
+    if numbers.min() < 0 or numbers.max() >= n_tokens:
+        raise CheckpointError(
+            f"the numbers of draft tokens go from {numbers.min()} to {numbers.max()}; "
+            f"expected 0 to {n_tokens - 1}; the checkpoint is of another model"
+        )
+    if len(np.unique(numbers)) < numbers.size:
+        raise CheckpointError(
+            "two draft tokens have the same number; the checkpoint is damaged"
+        )
+    return numbers
 
 
 def _divided(values: F32) -> F32:

@@ -109,6 +109,14 @@ def convert_command(
             help="general.* keys that replace those from the folder.",
         ),
     ] = None,
+    target_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--target-model-dir",
+            metavar="FOLDER",
+            help="Of a draft model: the model that it drafts for.",
+        ),
+    ] = None,
     tensors_only: Annotated[
         bool,
         typer.Option(
@@ -164,6 +172,7 @@ def convert_command(
             vocab_type=cast(VocabType, vocab_type),
             pad_vocab=pad_vocab,
             metadata_file=metadata_file,
+            target_model=target_model,
             tensors_only=tensors_only,
             mmproj=mmproj,
             symmetric_q4_0=symmetric_q4_0,

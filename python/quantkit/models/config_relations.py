@@ -37,6 +37,11 @@ OUTER = (
     *("text_config", "vision_config"),
     *("tie_word_embeddings", "vocab_size", "padded_vocab_size"),
     *("bos_token_id", "eos_token_id", "pad_token_id", "image_token_id"),
+    *("draft_vocab_size", "target_hidden_size", "eagle_aux_hidden_state_layer_ids"),
+    "backbone_hidden_size",
+    *("norm_before_residual", "norm_before_fc", "aux_hidden_state_layer_ids"),
+    *("target_layer_ids", "mask_token_id", "block_size", "sample_from_anchor"),
+    *("dflash_config", "transformer_layer_config", "markov_head_type"),
 )
 """Keys that count at the top level of a config that has a `text_config`."""
 FOR_ALL_LAYERS = (
@@ -102,6 +107,11 @@ def check_relations(config: Config, layer_types: tuple[str, ...] = LAYER_TYPES) 
     Raises:
         CheckpointError: a size does not divide, exceeds or match another.
     """
+    if config.get("head_dim") == 0:
+        raise CheckpointError(
+            "config.json: head_dim is 0; expected at least 1; download the model's "
+            "config.json again"
+        )
     width, heads, kv_heads, layers = (
         _stated(config, keys)
         for keys in (WIDTHS, HEADS, (*KV_HEADS, *FALCON_KV_HEADS), LAYERS)

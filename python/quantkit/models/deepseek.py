@@ -65,6 +65,7 @@ class DeepseekV2(Family):
         "gate_proj": "ffn_gate_exps",
         "up_proj": "ffn_up_exps",
     }
+    reads: ClassVar[tuple[str, ...]] = ("attention.temperature_scale",)
     layout: ClassVar[Layout] = Layout()
 
     rope_types: ClassVar[tuple[str, ...]] = ("default", "yarn", "dynamic")

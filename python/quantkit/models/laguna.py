@@ -79,6 +79,7 @@ class Laguna(Family):
     experts: ClassVar = {part: EXPERT_MATRICES[part] for part in ORDER}
     layout: ClassVar[Layout] = Layout(query_norms="required", attention_gate="either")
     rope_types = ("default", "yarn")
+    reads = ("rope.dimension_count_swa",)
     rotates_partly = True
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,

@@ -92,9 +92,7 @@ class MiMoV2(Family):
     def complete(self, config: Config) -> dict[str, Any]:
         """The config with the defaults of its class, and its keys about windows."""
         whole = super().complete(config)
-        if whole.get("hybrid_layer_pattern") is None:
-            kinds = required(whole, "layer_types")
-            whole["hybrid_layer_pattern"] = [int(kind == SLIDING) for kind in kinds]
+        whole["hybrid_layer_pattern"] = _pattern(whole)
         if whole.get("swa_num_key_value_heads") is None:
             whole["swa_num_key_value_heads"] = 2 * whole["num_key_value_heads"]
         return whole
@@ -229,12 +227,50 @@ def _each_layer(config: Config, key: str) -> list[int]:
 
 
 def _sparse_layers(config: Config) -> list[bool]:
-    """Whether each layer has experts; by default, all but the first."""
-    if isinstance(config.get("moe_layer_freq"), list):
-        return [bool(each) for each in _each_layer(config, "moe_layer_freq")]
+    """Whether each layer has experts; by default, all but the first.
+
+    Raises:
+        CheckpointError: the config says it twice, and differently.
+    """
+    listed = None
     if kinds := config.get("mlp_layer_types"):
-        return [kind == "sparse" for kind in kinds]
-    return [layer > 0 for layer in range(n_layers(config))]
+        listed = [kind == "sparse" for kind in kinds]
+    if isinstance(config.get("moe_layer_freq"), list):
+        stated = [bool(each) for each in _each_layer(config, "moe_layer_freq")]
+        _refuse_unlike(config, listed, "mlp_layer_types", stated, "moe_layer_freq")
+        return stated
+    return listed or [layer > 0 for layer in range(n_layers(config))]
+
+
+def _pattern(config: Config) -> list[int]:
+    """Whether each layer has a window, 0 or 1.
+
+    Raises:
+        CheckpointError: the config does not say it, or twice and differently.
+    """
+    stated: list[int] | None = config.get("hybrid_layer_pattern")
+    kinds = config.get("layer_types")
+    listed = kinds and [int(kind == SLIDING) for kind in kinds]
+    if stated is None:
+        return listed or required(config, "hybrid_layer_pattern", "layer_types")
+    _refuse_unlike(config, listed, "layer_types", stated, "hybrid_layer_pattern")
+    return stated
+
+
+def _refuse_unlike(
+    config: Config, listed: Any, key: str, stated: Any, other: str
+) -> None:
+    """Refuse a config whose two lists for one thing differ; the first may be None.
+
+    Raises:
+        CheckpointError: they differ.
+    """
+    if listed and list(listed) != list(stated):
+        raise CheckpointError(
+            f"config.json has {key}: {shown(config[key])} and {other}: "
+            f"{shown(config[other])}, which contradict each other; download the "
+            "model's config.json again"
+        )
 
 
 def _rotated(config: Config) -> int:

@@ -124,7 +124,7 @@ class Phi3(Family):
     """The architecture that llama.cpp calls `phi3`."""
 
     name = "phi3"
-    hf_classes = ("Phi3ForCausalLM",)
+    hf_classes: ClassVar[tuple[str, ...]] = ("Phi3ForCausalLM", "Phi4ForCausalLMV")
     defaults: ClassVar[Mapping[str, Any]] = {
         "num_key_value_heads": None,
         "max_position_embeddings": 4096,

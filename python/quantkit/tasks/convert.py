@@ -75,6 +75,7 @@ def convert(
     vocab_type: VocabType = "auto",
     pad_vocab: bool = False,
     metadata_file: StrPath | None = None,
+    target_model: StrPath | None = None,
     tensors_only: bool = False,
     mmproj: bool = False,
     symmetric_q4_0: bool = False,
@@ -99,6 +100,8 @@ def convert(
             tokenizer.json, "auto" the same as llama.cpp.
         pad_vocab: pad the vocabulary to the model's vocab_size with unused tokens.
         metadata_file: JSON whose `general.*` keys replace those from the folder.
+        target_model: the folder of the model that a draft model drafts for, which has
+            the vocabulary.
         tensors_only: write the tensors under their checkpoint names, for models that
             llama.cpp does not know.
         mmproj: write the vision encoder and projector of a multimodal model, which
@@ -140,6 +143,7 @@ def convert(
             pre_tokenizer=pre_tokenizer,
             vocab_type=None if vocab_type == "auto" else vocab_type,
             pad_vocab=pad_vocab,
+            target_model=target_model,
             tensors_only=tensors_only,
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
@@ -149,6 +153,9 @@ def convert(
     check_callbacks(progress=progress)
     folder, out = as_path(model_dir, "model_dir"), as_path(out, "out")
     general = None if metadata_file is None else as_path(metadata_file, "metadata_file")
+    target = None if target_model is None else as_path(target_model, "target_model")
+    if target is not None and tensors_only:
+        raise OptionError("`target_model` has no effect with `tensors_only=True`")
     if vocab_type not in get_args(VocabType):
         known = ", ".join(get_args(VocabType))
         raise OptionError(f"`vocab_type` is {vocab_type!r}; expected one of {known}")
@@ -179,6 +186,7 @@ def convert(
             vocab_type=vocab_type,
             pad_vocab=pad_vocab,
             metadata_file=general,
+            target_model=target,
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
             notify=notify,

@@ -11,13 +11,17 @@ from ..errors import CheckpointError, UnsupportedModelError
 from ..gguf.keys import Field, boolean, uint32
 from ..progress import Notify
 from ..settings import SIZE, checked
-from .byte_level import byte_level_fields
+from .byte_level import byte_level_fields, spaced_fields
+from .decision_template import decision_template_fields
+from .fairseq import FAIRSEQ_MODEL, fairseq_fields
 from .families import FamilyRules, Source, SpacePrefix, rules_of
 from .files import TokenizerFiles
 from .gemma4 import gemma4_fields
 from .library import library_tokenizer, name_by_hash, read_definition
 from .pieces import piece_fields, piece_merges_fields, sentencepiece_pieces
-from .pretokenizers import recognize_or_none
+from .plamo import plamo_fields
+from .pretokenizers import recognize_or_none, splits_at_spaces
+from .rwkv_world import rwkv_fields
 from .schema import SPECIAL_KINDS, Json
 from .sentencepiece_file import ModelType, SentencePieceFile, is_tiktoken
 from .special import special_fields
@@ -65,6 +69,7 @@ def tokenizer_fields(
         FormatError: a file is damaged.
         UnsupportedModelError: quantkit does not support this tokenizer.
     """
+    folder = folder / rules_of(config, arch, {}).folder
     files = TokenizerFiles.read(folder, config, notify)
     rules = rules_of(config, arch, files.settings)
     job = _Job(files, rules, pre_tokenizer, vocab_type, pad_vocab)
@@ -91,16 +96,19 @@ def tokenizer_fields(
         fields |= _chat_ends(files, rules.chat_ends)
     if rules.is_hunyuan:
         fields |= _hunyuan_fields(files, len(fields[_KEY + "tokens"].value))
-    return _with_types(fields, rules.types_after, config)
+    fields = _with_types(fields, rules, config)
+    return fields | decision_template_fields(files) if rules.is_decision else fields
 
 
 def _with_types(
-    fields: dict[str, Field], after: str | None, config: Mapping[str, Any]
+    fields: dict[str, Field], rules: FamilyRules, config: Mapping[str, Any]
 ) -> dict[str, Field]:
     """The fields with the number of token types; see `FamilyRules.types_after`."""
+    after = rules.types_after
     if after is None:
         return fields
-    n_types = checked(config.get("type_vocab_size", 1), SIZE, "type_vocab_size")
+    stated = config.get("type_vocab_size", rules.n_types or 1)
+    n_types = checked(stated, SIZE, "type_vocab_size")
     own = {_KEY + "token_type_count": uint32(n_types)}
     if not after:
         return own | fields
@@ -161,8 +169,15 @@ class _Job:
             match source:
                 case Source.SENTENCEPIECE if self._has_sentencepiece():
                     return self._from_sentencepiece()
+                case Source.FAIRSEQ if (self.files.folder / FAIRSEQ_MODEL).is_file():
+                    return fairseq_fields(self.files, has_mask=self.rules.has_mask)
                 case Source.RANKS if (ranks := self._ranks()) is not None:
                     return self._from_ranks(ranks)
+                case Source.RWKV if self._has(source):
+                    return rwkv_fields(self.files)
+                case Source.PLAMO if self._has(source):
+                    has_template = self.rules.has_template
+                    return plamo_fields(self.files, has_template=has_template)
                 case Source.JSON if definition := read_definition(self.files):
                     return self._from_json(definition)
         raise self._missing()
@@ -190,8 +205,17 @@ class _Job:
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
 
+    @property
+    def _piece_file(self) -> Path:
+        """The path of the SentencePiece model, which may not exist."""
+        paths = [self.files.folder / name for name in self.rules.piece_files]
+        return next((path for path in paths if path.is_file()), paths[0])
+
+    def _has(self, source: Source) -> bool:
+        return (self.files.folder / source.value).is_file()
+
     def _has_sentencepiece(self) -> bool:
-        path = self.files.sentencepiece
+        path = self._piece_file
         return path.is_file() and not is_tiktoken(path)
 
     def _ranks(self) -> TiktokenRules | None:
@@ -204,7 +228,7 @@ class _Job:
 
     def _from_sentencepiece(self) -> dict[str, Field]:
         files, rules = self.files, self.rules
-        model = SentencePieceFile.read(files.sentencepiece)
+        model = SentencePieceFile.read(self._piece_file)
         if model.type is ModelType.UNIGRAM and self.vocab_type == "auto":
             return unigram_model_fields(files, model, rules.pieces)
         pieces, n_tokens = sentencepiece_pieces(files, model, rules.pieces)
@@ -238,6 +262,10 @@ class _Job:
                 return unigram_json_fields(self.files)
             case "WordPiece" if self.vocab_type != "bpe":
                 return word_piece_fields(self.files, self.pre_tokenizer)
+            case "BPE" if self.rules.splits_at_spaces and splits_at_spaces(definition):
+                fields = spaced_fields(self.files, definition)
+                n_tokens = len(fields[_KEY + "tokens"].value)
+                return fields | special_fields(self.files, n_tokens)
             case "BPE" if self.rules.is_gemma4 and self.vocab_type == "auto":
                 return gemma4_fields(self.files, definition, self.pad_vocab)
             case "BPE" if self._holds_pieces(definition):
