@@ -148,7 +148,25 @@ OF_GPT_BIGCODE = {
     "scale_attention_softmax_in_fp32": RUNTIME,
 }
 """Those of classes made from GPTBigCode's."""
+OF_BAILING = {
+    "max_window_layers": "there are no windows",
+    "output_dropout": TRAINING,
+}
+OF_BAILING_2 = {
+    **OF_BAILING,
+    "moe_router_enable_expert_bias": TENSORS,
+    "router_dtype": RUNTIME,
+}
 HARMLESS_OF = {
+    "AfmoeForCausalLM": {"global_attn_every_n_layers": LISTED},
+    "BailingMoeForCausalLM": {
+        **OF_BAILING,
+        "sliding_window": "use_sliding_window is false",
+    },
+    "BailingMoeV2ForCausalLM": OF_BAILING_2,
+    "Dots1ForCausalLM": dict.fromkeys(["max_window_layers", "sliding_window"], LISTED),
+    "PhiMoEForCausalLM": {"input_jitter_noise": TRAINING},
+    "SarvamMoEForCausalLM": OF_BAILING_2,
     "CodeShellForCausalLM": OF_GPT_BIGCODE,
     "DbrxForCausalLM": {
         "attn_config.attn_pdrop": TRAINING,

@@ -90,6 +90,7 @@ OTHER_NORM = {
 }
 HARMLESS_IN = {
     "arwkv7": NO_ATTENTION | OTHER_NORM["layer_norm_epsilon"],
+    "bailingmoe": NO_DENSE_PART,
     "bert": NO_ROTATION,
     "bloom": NO_ROTATION,
     "cohere2": ONE_BASE,
@@ -131,6 +132,7 @@ HARMLESS_IN = {
     },
     "kimi-k3": UNROTATED_LATENT,
     "kimi-linear": UNROTATED_LATENT,
+    "laguna": {"expert_shared_count": "the shared expert has its own width"},
     "minimax-m2": NO_DENSE_PART,
     "minicpm3": LATENT_HEADS,
     "mistral4": LATENT_VALUES,

@@ -18,10 +18,12 @@ from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_setti
 from ..gguf.keys import Field
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
+from .afmoe import Afmoe
 from .apertus import Apertus
 from .arcee import Arcee
 from .baichuan import Baichuan
 from .bamba import Bamba
+from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
 from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
@@ -34,12 +36,14 @@ from .config_relations import check_nested, check_relations, check_synonyms
 from .dbrx import Dbrx
 from .decision import ModernBertDecision
 from .deepseek import DeepseekV2, DeepseekV3
+from .deepseek_v1 import DeepseekV1
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
 from .dflash import DFlash, DSpark
 from .dflash_deepseek import DeepseekV4DSpark
 from .dflash_gemma import Gemma4DSpark
 from .dflash_muse import MuseGlimmerAssistant
+from .dots1 import Dots1
 from .eagle3 import Eagle3
 from .encoders import EncoderFamily
 from .ernie4_5 import Ernie45
@@ -78,6 +82,7 @@ from .jamba import Jamba
 from .jina_bert import JinaBert2
 from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
+from .laguna import Laguna
 from .lfm2 import Lfm2, Lfm2Moe
 from .llama import Llama, Mixtral
 from .llama4 import Llama4
@@ -104,6 +109,7 @@ from .olmoe import Olmoe
 from .openelm import OpenELM
 from .orion import Orion
 from .phi import Phi, Phi3
+from .phimoe import PhiMoe
 from .plm import Plm
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen4 import Qwen4Exp
@@ -232,6 +238,14 @@ FAMILIES: tuple[Family, ...] = (
     Starcoder2(),
     GptOss(),
     HunYuan3(),
+    PhiMoe(),
+    Laguna(),
+    Afmoe(),
+    BailingMoe(),
+    BailingMoe2(),
+    SarvamMoe(),
+    Dots1(),
+    DeepseekV1(),
     InternLM3(),
     Xverse(),
     Orion(),
