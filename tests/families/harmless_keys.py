@@ -157,6 +157,19 @@ OF_BAILING_2 = {
     "moe_router_enable_expert_bias": TENSORS,
     "router_dtype": RUNTIME,
 }
+OF_OCR = {
+    **dict.fromkeys(
+        ["candidate_resolutions", "global_view_pos", "tile_tag"], "how images are cut"
+    ),
+    **dict.fromkeys(
+        ["kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "v_head_dim"],
+        "of latent attention, which the model does not have",
+    ),
+    "lm_head": LABEL,
+    "rm_head": LABEL,
+}
+"""Those of DeepSeek OCR."""
+YOUTU = {"embedding_initializer_range": TRAINING, "qk_head_dim": DERIVED}
 HARMLESS_OF = {
     "AfmoeForCausalLM": {"global_attn_every_n_layers": LISTED},
     "BailingMoeForCausalLM": {
@@ -241,6 +254,8 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "DeepseekOCRForCausalLM": OF_OCR,
+    "UnlimitedOCRForCausalLM": OF_OCR,
     "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
     "DeepseekV4DSparkModel": {
         **dict.fromkeys(
@@ -392,6 +407,12 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "KimiVLForConditionalGeneration": {
+        "num_nextn_predict_layers": "the layers after the last are not written",
+        "qk_head_dim": DERIVED,
+    },
+    "YoutuForCausalLM": YOUTU,
+    "YoutuVLForConditionalGeneration": YOUTU,
     "KimiLinearForCausalLM": {"use_grouped_topk": "there is one group"},
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",

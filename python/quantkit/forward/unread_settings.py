@@ -96,6 +96,7 @@ HARMLESS_IN = {
     "cohere2": ONE_BASE,
     "cohere2moe": ONE_BASE,
     "deepseek2": LATENT_VALUES,
+    "deepseek2-ocr": {"rope.dimension_count": "heads rotate as a whole"},
     "deepseek32": LATENT_VALUES,
     "deepseek4": {
         "attention.head_count_kv": "all heads share one key",

@@ -37,6 +37,8 @@ from .dbrx import Dbrx
 from .decision import ModernBertDecision
 from .deepseek import DeepseekV2, DeepseekV3
 from .deepseek_v1 import DeepseekV1
+from .deepseek import DeepseekV2, DeepseekV3, KimiVL
+from .deepseek_ocr import DeepseekOcr
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
 from .dflash import DFlash, DSpark
@@ -129,6 +131,7 @@ from .step import Step35, StepVL
 from .t5 import T5, T5Encoder
 from .talkie import Talkie
 from .xverse import Xverse
+from .youtu import Youtu, YoutuVL
 
 __all__ = [
     "ENCODERS",
@@ -286,6 +289,10 @@ FAMILIES: tuple[Family, ...] = (
     Spark25(),
     DeepseekV2(),
     DeepseekV3(),
+    DeepseekOcr(),
+    Youtu(),
+    YoutuVL(),
+    KimiVL(),
     Glm4MoeLite(),
     GlmMoeDsa(),
     Glm5Next(),

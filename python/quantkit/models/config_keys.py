@@ -141,8 +141,8 @@ KINDS = _together(
     _each(COUNT, "hidden_size_per_layer_input num_kv_shared_layers"),
     _each(COUNT, "vocab_size_per_layer_input"),
     _each(SIZE, "kv_lora_rank q_lora_rank"),
-    _each(SIZE, "qk_nope_head_dim v_head_dim"),
-    _each(COUNT, "head_dim qk_rope_head_dim"),  # 0 in Glm5Next
+    _each(COUNT, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
+    _each(COUNT, "head_dim"),  # 0 in Glm5Next
     _each(either(SIZE, list_of(SIZE)), "intermediate_size"),
     _each(SIZE, "n_inner ffn_hidden_size hidden_dim"),
     _each(SIZE, "altup_num_inputs laurel_rank"),
@@ -348,6 +348,8 @@ KINDS = _together(
     # Spark X2.5
     _each(TEXT, "gate_attn_act_mode"),
     _each(FLAG, "headwise_attn_output_gate"),
+    # DeepSeek OCR
+    _each(FLAG, "use_mla"),
     # Grok
     _each(FINITE, "attn_output_multiplier embedding_multiplier_scale"),
     _each(FINITE, "output_multiplier_scale extrapolation_factor"),
