@@ -38,7 +38,7 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 
 ENCODERS = (
     *("bert", "eurobert", "gemma-embedding", "jina-bert-v2", "modern-bert", "neo-bert"),
-    *("nomic-bert", "t5encoder"),
+    *("nomic-bert", "nomic-bert-moe", "t5encoder"),
 )
 READ_IN = {
     **dict.fromkeys(ENCODERS, ("attention.causal",)),

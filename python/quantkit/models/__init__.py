@@ -19,7 +19,7 @@ from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
 from .arcee import Arcee
 from .baichuan import Baichuan
-from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
+from .bert import Bert, DistilBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
 from .codeshell import CodeShell
@@ -85,6 +85,7 @@ from .nemotron import Nemotron
 from .nemotron_h import NemotronH, NemotronHMoe
 from .nemotron_puzzle import NemotronHPuzzle
 from .neo_bert import NeoBert
+from .nomic_bert import NomicBert, NomicBertMoe
 from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
 from .openelm import OpenELM
@@ -193,6 +194,7 @@ FAMILIES: tuple[Family, ...] = (
     Roberta(),
     XlmRoberta(),
     NomicBert(),
+    NomicBertMoe(),
     JinaBert2(),
     NeoBert(),
     ModernBert(),
