@@ -25,6 +25,7 @@ from .baichuan import Baichuan
 from .bamba import Bamba
 from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
 from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
+from .bert import Bert, DistilBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
 from .codeshell import CodeShell
@@ -106,6 +107,7 @@ from .nemotron import Nemotron
 from .nemotron_h import NemotronH, NemotronHMoe
 from .nemotron_puzzle import NemotronHPuzzle
 from .neo_bert import NeoBert
+from .nomic_bert import NomicBert, NomicBertMoe
 from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
 from .openelm import OpenELM
@@ -230,6 +232,7 @@ FAMILIES: tuple[Family, ...] = (
     Roberta(),
     XlmRoberta(),
     NomicBert(),
+    NomicBertMoe(),
     JinaBert2(),
     NeoBert(),
     ModernBert(),
