@@ -69,7 +69,12 @@ def transformers_checkpoint(
 
 
 def llamacpp_gguf(
-    folder: Path, out: Path, outtype: str, *, is_raw: bool = False
+    folder: Path,
+    out: Path,
+    outtype: str,
+    *,
+    is_raw: bool = False,
+    dense_modules: bool = False,
 ) -> Path:
     """The file that llama.cpp's converter makes of a checkpoint without a tokenizer."""
     _use_source(Path(os.environ["QUANTKIT_LLAMACPP_SOURCE"]))
@@ -92,7 +97,8 @@ def llamacpp_gguf(
         # as with its option --no-nextn; otherwise it stops without such layers
         is_none = hparams.get("num_nextn_predict_layers") == 0
         cls.no_mtp = not is_none and not _predicts_further(folder)
-    model = cls(folder, types[outtype], out, hparams=hparams)
+    more = {"sentence_transformers_dense_modules": True} if dense_modules else {}
+    model = cls(folder, types[outtype], out, hparams=hparams, **more)
     for part in {model, getattr(model, "impl", model)}:  # Mistral 3 has another inside
         part.set_vocab = lambda: None
     if cls.__name__ in REPAIRS:

@@ -13,12 +13,13 @@ from ..files.json_file import read_json
 from ..files.open_files import OpenFiles, WatchedFiles
 from ..settings import Kind, checked, shown
 from ..types import QuantType
+from .dense_modules import DENSE_FILES, read_dense_modules
 from .hub import resolve
 from .mlx_layout import as_original, is_of_mlx
 from .pooling import MODULES, POOLING_CONFIG
 from .prequantized import is_dequantized, meant_tensors
 from .shard import one_view_each
-from .stored import CheckpointTensor, StoredTensor
+from .stored import CheckpointTensor, StoredTensor, as_found
 from .weight_files import read_weights
 
 __all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
@@ -38,6 +39,7 @@ QUANTIZATION_FILES = {
 READ_BY_NAME = (
     "model.safetensors.index.json",
     *QUANTIZATION_FILES,
+    *DENSE_FILES,
     "added_tokens.json",
     "chat_template.jinja",
     "chat_template.json",
@@ -64,6 +66,8 @@ class Checkpoint:
         needs_config: whether to refuse a folder without config.json.
         symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
         affine_q4_1: convert affine 4-bit weights to Q4_1 without loss.
+        dense_modules: read the linear maps of a sentence-transformers folder, too; they
+            are the first tensors.
 
     Attributes:
         folder: the path, in the Hub's cache for a Hub model.
@@ -96,6 +100,7 @@ class Checkpoint:
         needs_config: bool = True,
         symmetric_q4_0: bool = False,
         affine_q4_1: bool = False,
+        dense_modules: bool = False,
     ) -> None:
         self.folder = resolve(folder)
         if not self.folder.is_dir():
@@ -113,7 +118,8 @@ class Checkpoint:
         self.config: dict[str, Any] = config or {}
         self.quantization = _quantization(self.folder, self.config)
         self.paths, stored = read_weights(self.folder, self.config)
-        self.files = OpenFiles(one_view_each(stored.values()), watched)
+        dense = read_dense_modules(self.folder) if dense_modules else []
+        self.files = OpenFiles(one_view_each((*stored.values(), *dense)), watched)
         self.half_type = half_type(stored.values())
         lossless = {symmetric_q4_0: QuantType.Q4_0, affine_q4_1: QuantType.Q4_1}
         meant = meant_tensors(self.quantization, stored, lossless=lossless.get(True))
@@ -124,6 +130,8 @@ class Checkpoint:
         if needs_config and is_of_mlx(self._tensors, method):
             original = as_original(self.config, self._tensors)
             self._tensors = {tensor.name: tensor for tensor in original}
+        added = {tensor.name: as_found(tensor) for tensor in dense}
+        self._tensors = added | self._tensors
         if not self._tensors:
             raise FormatError(f"{self.paths[0]} contains no tensors; download it again")
         self.tensors: Mapping[str, StoredTensor] = MappingProxyType(self._tensors)
