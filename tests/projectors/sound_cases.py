@@ -133,4 +133,20 @@ SOUNDS = (
         },
         is_brief=True,
     ),
+    ProjectorCase(
+        "gemma4-unified",
+        "Gemma4UnifiedForConditionalGeneration",
+        {
+            "text_config": TEXT,
+            "vision_config": {
+                "mm_embed_dim": 32,
+                "output_proj_dims": 32,
+                "mm_posemb_size": 12,
+                "patch_size": 2,
+                "pooling_kernel_size": 2,
+            },
+            "audio_config": {"audio_embed_dim": 24},
+        },
+        is_brief=True,
+    ),
 )

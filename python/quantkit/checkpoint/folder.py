@@ -18,6 +18,7 @@ from .hub import resolve
 from .mlx_layout import as_original, is_of_mlx
 from .pooling import MODULES, POOLING_CONFIG
 from .prequantized import is_dequantized, meant_tensors
+from .prequantized.sharded import with_shards
 from .shard import one_view_each
 from .stored import CheckpointTensor, StoredTensor, as_found
 from .weight_files import read_weights
@@ -113,7 +114,7 @@ class Checkpoint:
         config = read_config(self.folder)
         if config is None and needs_config:
             raise CheckpointError(
-                f"{self.folder} has no config.json; download the complete folder"
+                f"{self.folder} has no config.json; {_instead_of_config(self.folder)}"
             )
         self.config: dict[str, Any] = config or {}
         self.quantization = _quantization(self.folder, self.config)
@@ -214,7 +215,18 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         own = read_json(folder / file) if is_asked else None
         if own is not None:
             stated = {"quant_method": method, **stated, **own.get("quantization", own)}
-    return stated
+    return with_shards(stated, config) if stated else stated
+
+
+def _instead_of_config(folder: Path) -> str:
+    """What to do without a config.json."""
+    if (folder / "params.json").exists():
+        return (
+            "params.json belongs to Mistral's own format, which quantkit does not "
+            "read: download the files in the format of Hugging Face from the same or "
+            "a converted repository"
+        )
+    return "download the complete folder"
 
 
 def _hint(path: Path) -> str:

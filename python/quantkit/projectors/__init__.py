@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import UnsupportedModelError
 from .encoder import Encoder
 from .gemma4 import Gemma4
+from .gemma4_unified import Gemma4Unified
 from .glm4v import Glm4V
 from .hunyuan_vl import HunyuanVL
 from .intern_vl import InternVL
@@ -26,6 +27,7 @@ __all__ = ["ENCODERS", "encoder_for"]
 ENCODERS: tuple[Encoder, ...] = (
     Gemma3(),
     Gemma4(),
+    Gemma4Unified(),
     SmolVLM(),
     Qwen2VL(),
     Qwen3VL(),
