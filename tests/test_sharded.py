@@ -17,6 +17,7 @@ from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.checkpoints import weights
 from .families.describe import described_metadata, described_tensors
+from .families.mimo_cases import fused
 from .families.stored import FIXTURES
 from .quantized import e4m3, write_folder
 
@@ -29,7 +30,7 @@ def sharded(folder: Path, n_shards: int, **changes: Any) -> dict[str, NDArray[An
     """A checkpoint with FP8 projections; returns these as floats, by layer."""
     stored: dict[str, Any] = {}
     made = {}
-    for seed, (name, array) in enumerate(weights(KNOWN["shapes"]).items()):
+    for seed, (name, array) in enumerate(fused(weights(KNOWN["shapes"])).items()):
         if not name.endswith(FUSED):
             stored[name] = ("F32", array)
             continue
@@ -50,6 +51,7 @@ def sharded(folder: Path, n_shards: int, **changes: Any) -> dict[str, NDArray[An
     method = {"quant_method": "fp8", "weight_block_size": [BLOCK, BLOCK]}
     config = {**KNOWN["config"], "quantization_config": method, **changes}
     (folder / "config.json").write_text(json.dumps(config))
+    assert made
     return made
 
 
@@ -80,7 +82,10 @@ def test_other_sizes_are_refused(tmp_path: Path) -> None:
     sharded(tmp_path, 4, v_head_dim=24, swa_v_head_dim=24)
     with pytest.raises(CheckpointError, match=r"rows for 4 devices; config.json says"):
         CheckpointSource(tmp_path, "f32")
-    sharded(tmp_path, 4, quantization_config={"quant_method": "compressed-tensors"})
+    arrays = fused(weights(KNOWN["shapes"]))
+    write_folder(tmp_path, {name: ("F32", array) for name, array in arrays.items()})
+    config = {**KNOWN["config"], "quantization_config": {"quant_method": "awq"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UnsupportedModelError, match="only checkpoints of 'fp8'"):
         CheckpointSource(tmp_path, "f32")
 
