@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +21,8 @@ from quantkit.errors import (
     UnsupportedModelError,
 )
 from quantkit.gguf.reader import GGUFFile
+from quantkit.projectors import BY_CLASS as BY_CLASS_NAME
+from quantkit.projectors.llamacpp_classes import BROKEN, ELSEWHERE
 from quantkit.sources.projector import ProjectorSource
 
 from .families.describe import described_tensors
@@ -103,7 +106,9 @@ def test_models_without_such_an_encoder(tmp_path: Path) -> None:
     config = json.loads(path.read_text())
     for key, value, message in (
         ("vision_config", None, "neither a vision_config nor an audio_config"),
-        ("architectures", ["OtherModel"], "names 'OtherModel'; quantkit knows no enc"),
+        ("architectures", ["OtherModel"], "build 11434 does not know it either"),
+        ("architectures", ["RADIOModel"], r"names 'RADIOModel', .* use llama\.cpp's"),
+        ("architectures", ["Qwen3ASRForConditionalGeneration"], "stops at it, too"),
         ("audio_config", {"hidden_size": 8}, "lacks the tensor of the encoder that"),
     ):
         path.write_text(json.dumps({**config, key: value}))
@@ -154,3 +159,17 @@ def test_the_file_and_its_options(tmp_path: Path) -> None:
         quantkit.convert(folder, out, mmproj=True, pad_vocab=True)
     with pytest.raises(OptionError, match="`outtype` is Q4_K_M; with `mmproj=True`"):
         quantkit.convert(folder, out, "Q4_K_M", mmproj=True)
+
+
+@pytest.mark.reference
+def test_every_class_of_the_converter_is_accounted_for() -> None:
+    """Once: written, or listed as not written."""
+    pytest.importorskip("torch", reason="needs torch")
+    if "QUANTKIT_LLAMACPP_SOURCE" not in os.environ:
+        pytest.skip("QUANTKIT_LLAMACPP_SOURCE names no folder")
+    from .families.reference import projector_classes
+
+    known = set(BY_CLASS_NAME)
+    others = {*ELSEWHERE, *BROKEN}
+    assert not known & others
+    assert projector_classes() <= known | others

@@ -27,6 +27,7 @@ __all__ = [
     "describe_gguf",
     "llamacpp_gguf",
     "llamacpp_projector",
+    "projector_classes",
     "transformers_checkpoint",
 ]
 
@@ -123,6 +124,14 @@ def llamacpp_projector(folder: Path, out: Path, outtype: str) -> Path:
     cls = get_model_class(kind, mmproj=True)
     cls(folder, types[outtype], out, hparams=hparams).write()
     return out
+
+
+def projector_classes() -> set[str]:
+    """The classes whose encoders its converter registers."""
+    _use_source(Path(os.environ["QUANTKIT_LLAMACPP_SOURCE"]))
+    from conversion import MMPROJ_MODEL_MAP
+
+    return set(MMPROJ_MODEL_MAP)
 
 
 def _use_source(source: Path) -> None:

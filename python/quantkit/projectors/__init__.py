@@ -13,6 +13,7 @@ from .janus import Janus
 from .kimi_vl import KimiK25, KimiVL
 from .lfm2_vl import Lfm2VL
 from .llama4 import Llama4
+from .llamacpp_classes import BROKEN, ELSEWHERE
 from .minicpm import MiniCPM
 from .muse_glimmer import MuseGlimmer
 from .omni import Qwen25Omni
@@ -68,6 +69,19 @@ def encoder_for(classes: tuple[str, ...]) -> Encoder:
             return BY_CLASS[name]
     found = ", ".join(map(repr, classes)) or "no architecture"
     raise UnsupportedModelError(
-        f"config.json names {found}; quantkit knows no encoder of that class; known: "
-        f"{', '.join(BY_CLASS)}"
+        f"config.json names {found}, whose encoder quantkit does not write"
+        f"{_why(classes)}; known: {', '.join(BY_CLASS)}"
     )
+
+
+def _why(classes: tuple[str, ...]) -> str:
+    """What is known of an encoder that quantkit does not write."""
+    for name in classes:
+        if name in ELSEWHERE:
+            return ": use llama.cpp's convert_hf_to_gguf.py --mmproj"
+        if name in BROKEN:
+            return (
+                f"; llama.cpp's converter of build 11434 stops at it, too, because it "
+                f"does not find {BROKEN[name]!r}"
+            )
+    return ", and llama.cpp's converter of build 11434 does not know it either"
