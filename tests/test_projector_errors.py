@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -159,6 +160,17 @@ def test_the_file_and_its_options(tmp_path: Path) -> None:
         quantkit.convert(folder, out, mmproj=True, pad_vocab=True)
     with pytest.raises(OptionError, match="`outtype` is Q4_K_M; with `mmproj=True`"):
         quantkit.convert(folder, out, "Q4_K_M", mmproj=True)
+
+
+def test_patches_with_moved_axes_are_refused(tmp_path: Path) -> None:
+    """As MLX writes them."""
+    folder = checkpoint(BY_CASE["gemma3"], tmp_path)
+    arrays = load_file(folder / "model.safetensors")
+    (name,) = (name for name in arrays if name.endswith("patch_embedding.weight"))
+    arrays[name] = np.ascontiguousarray(np.moveaxis(arrays[name], 1, 3))
+    save_file(arrays, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match="such as MLX, moved the axes"):
+        metadata_of(folder)
 
 
 @pytest.mark.reference

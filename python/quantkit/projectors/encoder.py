@@ -22,11 +22,12 @@ from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
 from ..types import QuantType
 from .section import Section
 
-__all__ = ["ATTENTION", "Encoder", "Named", "Settings", "Tensors"]
+__all__ = ["ATTENTION", "N_COLORS", "Encoder", "Named", "Settings", "Tensors"]
 
 Tensors = Mapping[str, LazyTensor]
 Named = tuple[str, LazyTensor]
 
+N_COLORS = 3
 EPSILON = "vision.attention.layer_norm_epsilon"
 ATTENTION = {
     "self_attn.q_proj": "attn_q",
@@ -242,6 +243,14 @@ class Encoder:
                 raise CheckpointError(
                     f"the checkpoint lacks the tensor of the encoder that GGUF calls "
                     f"{name!r}; a shard is missing"
+                )
+        for name in ("v.patch_embd.weight", "v.patch_embd.weight.1"):
+            shape = shapes.get(name, ())
+            if len(shape) > 2 and shape[1] != N_COLORS:
+                raise CheckpointError(
+                    f"{name} has the shape {list(shape)}; expected [width, {N_COLORS}, "
+                    "size, size]: another program, such as MLX, moved the axes; use "
+                    "the checkpoint that this one was made from"
                 )
         width, inner = self.width(settings), self.n_inner_rows(settings)
         expected = {

@@ -14,9 +14,8 @@ from ..checkpoint.lazy_columns import columns_taken
 from ..errors import CheckpointError
 from ..gguf.keys import Field, ValueType, array, boolean, float32, string, uint32
 from .audio import AUDIO_EPSILON, MEL_BINS
-from .encoder import EPSILON, Encoder, Named, Settings
+from .encoder import EPSILON, N_COLORS, Encoder, Named, Settings
 from .gemma4 import NO_SIZE
-from .patches import N_COLORS
 
 __all__ = ["Gemma4Unified"]
 

@@ -11,8 +11,7 @@ from ..checkpoint.lazy_sums import summed
 from ..errors import CheckpointError
 from ..gguf.keys import Field, float32, uint32
 from ..models.llama import interleaved_rows
-from .encoder import EPSILON, Encoder, Named, Settings
-from .patches import N_COLORS
+from .encoder import EPSILON, N_COLORS, Encoder, Named, Settings
 
 __all__ = ["MuseGlimmer"]
 

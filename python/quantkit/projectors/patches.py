@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from ..checkpoint.lazy import LazyTensor, reshaped, transposed
 from ..errors import CheckpointError
+from .encoder import N_COLORS
 
-__all__ = ["N_COLORS", "by_colors"]
-
-N_COLORS = 3
+__all__ = ["by_colors"]
 
 
 def by_colors(tensor: LazyTensor, size: int) -> LazyTensor:
