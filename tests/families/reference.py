@@ -27,6 +27,7 @@ __all__ = [
     "describe_gguf",
     "llamacpp_gguf",
     "llamacpp_projector",
+    "projector_classes",
     "transformers_checkpoint",
 ]
 
@@ -71,7 +72,12 @@ def transformers_checkpoint(
 
 
 def llamacpp_gguf(
-    folder: Path, out: Path, outtype: str, *, is_raw: bool = False
+    folder: Path,
+    out: Path,
+    outtype: str,
+    *,
+    is_raw: bool = False,
+    dense_modules: bool = False,
 ) -> Path:
     """The file that llama.cpp's converter makes of a checkpoint without a tokenizer."""
     _use_source(Path(os.environ["QUANTKIT_LLAMACPP_SOURCE"]))
@@ -95,6 +101,8 @@ def llamacpp_gguf(
         is_none = hparams.get("num_nextn_predict_layers") == 0
         cls.no_mtp = not is_none and not _predicts_further(folder)
     given = {"hparams": hparams, "target_model_dir": target_of(folder)}
+    if dense_modules:
+        given["sentence_transformers_dense_modules"] = True
     model = cls(folder, types[outtype], out, **given)
     for part in {model, getattr(model, "impl", model)}:  # Mistral 3 has another inside
         part.set_vocab = lambda: None
@@ -120,6 +128,14 @@ def llamacpp_projector(folder: Path, out: Path, outtype: str) -> Path:
     cls = get_model_class(kind, mmproj=True)
     cls(folder, types[outtype], out, hparams=hparams).write()
     return out
+
+
+def projector_classes() -> set[str]:
+    """The classes whose encoders its converter registers."""
+    _use_source(Path(os.environ["QUANTKIT_LLAMACPP_SOURCE"]))
+    from conversion import MMPROJ_MODEL_MAP
+
+    return set(MMPROJ_MODEL_MAP)
 
 
 def _use_source(source: Path) -> None:
