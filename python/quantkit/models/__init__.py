@@ -22,10 +22,9 @@ from .afmoe import Afmoe
 from .apertus import Apertus
 from .arcee import Arcee
 from .baichuan import Baichuan
-from .bamba import Bamba
 from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
+from .bamba import Bamba
 from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
-from .bert import Bert, DistilBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
 from .codeshell import CodeShell
@@ -36,10 +35,9 @@ from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .dbrx import Dbrx
 from .decision import ModernBertDecision
-from .deepseek import DeepseekV2, DeepseekV3
-from .deepseek_v1 import DeepseekV1
 from .deepseek import DeepseekV2, DeepseekV3, KimiVL
 from .deepseek_ocr import DeepseekOcr
+from .deepseek_v1 import DeepseekV1
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
 from .dflash import DFlash, DSpark
@@ -72,9 +70,9 @@ from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
+from .granite_swa import GraniteMoeSwa, GraniteSwa
 from .grok import Grok
 from .grove import GroveMoe
-from .granite_swa import GraniteMoeSwa, GraniteSwa
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hy_v3 import HunYuan3
