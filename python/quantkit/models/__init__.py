@@ -24,7 +24,7 @@ from .arcee import Arcee
 from .baichuan import Baichuan
 from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
 from .bamba import Bamba
-from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
+from .bert import Bert, DistilBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
 from .codeshell import CodeShell
