@@ -395,7 +395,7 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
     check_synonyms(stated)
     check_sizes(stated, longest)
     complete = family.complete(stated)
-    check_relations(complete, family.layer_types)
+    check_relations(complete, family.layer_types, rotates=bool(family.rope_types))
     return family, complete
 
 
