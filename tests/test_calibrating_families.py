@@ -40,7 +40,11 @@ SOLVED = [
     )
     for case in DECODERS
 ]
-NO_FACTORS = ("_ape", "conv1d", "conv.conv", "norm", "tid2eid")
+NO_FACTORS = (
+    *("_ape", "conv1d", "conv.conv", "norm", "tid2eid"),
+    # RWKV's vectors of heads; and what readers want in its first layer for nothing
+    *("time_mix_first", "time_mix_lerp", "blk.0.time_mix_v1", "blk.0.time_mix_v2"),
+)
 """Parts of the names of matrices that no input is multiplied by."""
 LOOKUPS = (
     *("token_embd.weight", "per_layer_token_embd.weight", "position_embd.weight"),

@@ -22,7 +22,7 @@ from .families.case import without
 from .families.cases import CASES, Case
 from .families.describe import described_metadata
 from .families.sampling import one_in_four
-from .families.stored import checkpoint, fixture, text_of
+from .families.stored import checkpoint, fixture, source_of, text_of
 
 LLAMA = next(case for case in CASES if case.name == "llama")
 QWEN2 = next(case for case in CASES if case.name == "qwen2")
@@ -58,7 +58,8 @@ def config_of(case: Case) -> dict[str, Any]:
 def test_wrong_values_are_quantkit_errors(case: Case, tmp_path: Path) -> None:
     """Thirty random changes of each family's config; also of rope settings."""
     folder = checkpoint(case, tmp_path)
-    config = json.loads((folder / "config.json").read_text())
+    path = folder / case.config_at
+    config = json.loads(path.read_text())
     rng = random.Random(case.name)
     for _ in range(30):
         changed = json.loads(json.dumps(config))
@@ -68,9 +69,9 @@ def test_wrong_values_are_quantkit_errors(case: Case, tmp_path: Path) -> None:
             inside[key] = {"rope_type": "yarn", "factor": 2.0}
             inside, key = inside[key], rng.choice(ROPE)
         inside[key] = rng.choice(VALUES)
-        (folder / "config.json").write_text(json.dumps(changed))
+        path.write_text(json.dumps(changed))
         with contextlib.suppress(QuantkitError):
-            described_metadata(CheckpointSource(folder, "f32").model_fields)
+            described_metadata(source_of(folder).model_fields)
 
 
 @pytest.mark.parametrize("key", sorted(KINDS))

@@ -17,7 +17,7 @@ from quantkit.models import check_model, family_for_config, load_model
 from quantkit.sources.checking import shapes_of
 from quantkit.sources.checkpoint import CheckpointSource
 
-from .families.cases import CASES, Case
+from .families.cases import CASES, RUN, Case
 from .families.sampling import one_in_four
 from .families.stored import checkpoint, fixture
 
@@ -27,7 +27,7 @@ Model = tuple[Metadata, Shapes]
 
 FIRST: dict[str, Case] = {}
 """A case of each architecture."""
-for each in CASES:
+for each in RUN:
     FIRST.setdefault(family_for_config(fixture(each)["config"]).name, each)
 
 MAY_BE_MISSING = (

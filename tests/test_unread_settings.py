@@ -17,7 +17,7 @@ from quantkit.models import check_model
 from quantkit.sources.checking import shapes_of
 from quantkit.sources.checkpoint import CheckpointSource
 
-from .families.cases import CASES, Case
+from .families.cases import CASES, RUN, Case
 from .families.stored import checkpoint
 
 CHANGED = {
@@ -64,7 +64,7 @@ def test_a_setting_that_changes_the_result_is_refused(key: str, tmp_path: Path) 
 def read_by_quantkit(folder: Path) -> dict[str, set[str]]:
     """The keys without prefix that each architecture reads, in any of its cases."""
     read: dict[str, set[str]] = {}
-    for case in CASES:
+    for case in RUN:
         source = CheckpointSource(checkpoint(case, folder / case.name), "f32")
         metadata = Watched(dict(source.model_fields))
         arch = metadata["general.architecture"].value

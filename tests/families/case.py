@@ -17,7 +17,7 @@ from typing import Any
 
 from quantkit.gguf.keys import Field
 
-from .checkpoints import Arrays
+from .checkpoints import TARGET, Arrays
 
 __all__ = ["SIZES", "YARN", "Case", "Config", "as_version_4", "without"]
 
@@ -32,9 +32,10 @@ class Case:
         name: of the case and its fixture.
         hf_class: of transformers, which computes the logits.
         config: what differs from the class's defaults.
-        prepare: the weights, from the random ones; transformers gets them as well.
         config_of: the checkpoint's config.json, from the one that transformers writes.
         prepare: the weights, from the random ones; transformers gets them as well.
+        config_at: the file of that config.
+        beside: further JSON files of the checkpoint, by their paths.
         rename: the checkpoint's tensors, from those that transformers writes.
         stored_as: safetensors' name of the type of a tensor that NumPy has as integers;
             None: its type is NumPy's.
@@ -48,6 +49,8 @@ class Case:
         n_tokens: the length of the text.
         tolerance: how far logits may be apart, as a share of their range.
         predicts_text: whether it has logits; otherwise hidden states take their place.
+        runs: whether quantkit runs it; otherwise nothing is computed.
+        target: the config of the model that it drafts tokens for.
     """
 
     name: str
@@ -55,6 +58,8 @@ class Case:
     config: Config
     config_of: Callable[[dict[str, Any]], dict[str, Any]] = field(default=dict)
     prepare: Callable[[Arrays], Arrays] = field(default=dict)
+    config_at: str = "config.json"
+    beside: Mapping[str, Any] = field(default_factory=dict)
     rename: Callable[[Arrays], Arrays] = field(default=dict)
     stored_as: Callable[[str], str | None] = field(default=lambda name: None)
     adapt: Callable[[Any], None] | None = None
@@ -64,6 +69,15 @@ class Case:
     n_tokens: int = 24
     tolerance: float = 1e-5
     predicts_text: bool = True
+    runs: bool = True
+    target: Config | None = None
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """The JSON files of the checkpoint beside its config, by their paths."""
+        if self.target is None:
+            return dict(self.beside)
+        return {**self.beside, f"{TARGET}/config.json": self.target}
 
 
 SIZES = {

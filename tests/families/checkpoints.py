@@ -14,10 +14,11 @@ from safetensors.numpy import save_file
 
 from ..quantized import write_safetensors
 
-__all__ = ["Arrays", "weights", "write_checkpoint"]
+__all__ = ["TARGET", "Arrays", "target_of", "weights", "write_checkpoint"]
 
 Arrays = dict[str, NDArray[Any]]
-TYPES = {"float32": "F32", "int64": "I64", "int8": "I8", "uint8": "U8"}
+TARGET = "target"
+TYPES = {"float32": "F32", "int64": "I64", "int8": "I8", "uint8": "U8", "bool": "BOOL"}
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
@@ -60,10 +61,14 @@ def write_checkpoint(
     config: Mapping[str, Any],
     arrays: Arrays,
     stored_as: Callable[[str], str | None] = lambda name: None,
+    files: Mapping[str, Any] | None = None,
+    config_at: str = "config.json",
 ) -> Path:
-    """A checkpoint folder without a tokenizer; see `Case.stored_as`."""
+    """A checkpoint folder without a tokenizer; `files` are `Case.files`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config))
+    for name, data in {config_at: config, **(files or {})}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(data))
     path = folder / "model.safetensors"
     if any(stored_as(name) for name in arrays):
         write_safetensors(
@@ -76,3 +81,9 @@ def write_checkpoint(
     else:
         save_file(arrays, path, metadata={"format": "pt"})
     return folder
+
+
+def target_of(folder: Path) -> Path | None:
+    """The folder of the model that a checkpoint drafts tokens for."""
+    target = folder / TARGET
+    return target if target.is_dir() else None

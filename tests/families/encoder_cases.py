@@ -11,6 +11,7 @@ from quantkit.gguf.keys import float32
 from .case import SIZES, Case, without
 from .checkpoints import Arrays, weights
 from .jina_bert import JINA_BERTS
+from .nomic_cases import NOMIC_MOES
 
 __all__ = ["ENCODERS"]
 
@@ -191,6 +192,39 @@ def encoder(name: str, hf_class: str, config: dict[str, Any], **more: Any) -> Ca
     return Case(name, hf_class, config, predicts_text=False, **more)
 
 
+DECISION_HEAD = {
+    "head_layers": 2,
+    "head_max_len": 192,
+    "temperature": [1.5, 0.75, 2.0],
+    "temperature_by_options": {"choice:3-5": 1.25, "choice:11+": 0.5},
+}
+
+
+def with_decision_head(arrays: Arrays) -> Arrays:
+    """The encoder's tensors inside a decision model's."""
+    layer = {
+        "norm1": (64,),
+        "self_attn.in_proj_": (192, 64),
+        "self_attn.out_proj": (64, 64),
+        "norm2": (64,),
+        "linear1": (256, 64),
+        "linear2": (64, 256),
+    }
+    modules = {
+        f"head.layers.{number}.{name}": shape
+        for number in range(2)
+        for name, shape in layer.items()
+    }
+    modules |= {"scorer.0": (64,), "scorer.1": (64, 64), "scorer.3": (1, 64)}
+    shapes: dict[str, tuple[int, ...]] = {"type_emb.weight": (3, 64)}
+    for name, shape in modules.items():
+        start = name if name.endswith("_") else f"{name}."
+        shapes |= {f"{start}weight": shape, f"{start}bias": shape[:1]}
+    unread = {"act_head.weight": (2, 64), "temperature": (3,)}
+    inner = {f"encoder.{name}": array for name, array in arrays.items()}
+    return inner | weights(shapes | unread)
+
+
 ENCODERS = (
     encoder("bert", "BertModel", BERT, rename=old_names),
     encoder(
@@ -228,6 +262,7 @@ ENCODERS = (
         is_raw=True,
     ),
     *JINA_BERTS,
+    *NOMIC_MOES,
     encoder(
         "neo-bert",
         "EuroBertModel",
@@ -256,6 +291,25 @@ ENCODERS = (
             "sep_token_id": 2,
         },
         added={"modern-bert.attention.layer_norm_epsilon": float32(1e-6)},
+    ),
+    encoder(
+        "modern-bert-decision",
+        "ModernBertModel",
+        {
+            **without("num_key_value_heads")(SIZES),
+            "num_hidden_layers": 4,
+            "local_attention": 8,
+            "norm_eps": 1e-6,
+        },
+        config_of=lambda config: {
+            **config,
+            "architectures": ["ModernBertDecisionModel"],
+        },
+        config_at="encoder/config.json",
+        beside={"rl_agent_config.json": DECISION_HEAD},
+        rename=with_decision_head,
+        added={"modern-bert.attention.layer_norm_epsilon": float32(1e-6)},
+        runs=False,
     ),
     encoder(
         "eurobert",

@@ -78,6 +78,30 @@ HARMLESS = {
 }
 """Key -> why it may be ignored, in all families."""
 
+MODERN_BERT = {
+    "classifier_activation": CLASSIFIER,
+    "classifier_bias": CLASSIFIER,
+    "cls_token_id": TOKENIZER,
+    "decoder_bias": CLASSIFIER,
+    "deterministic_flash_attn": RUNTIME,
+    "initializer_cutoff_factor": TRAINING,
+    "mlp_dropout": TRAINING,
+    "sep_token_id": TOKENIZER,
+    "sparse_pred_ignore_index": TRAINING,
+    "sparse_prediction": RUNTIME,
+}
+T5 = {
+    "classifier_dropout": TRAINING,
+    "dense_act_fn": DERIVED,
+    "dropout_rate": TRAINING,
+    "initializer_factor": TRAINING,
+    "is_decoder": "the class says it",
+    "is_encoder_decoder": "the class says it",
+    "is_gated_act": DERIVED,
+}
+T5_SCALES = {
+    "scale_decoder_outputs": "readers do not scale them, so that probabilities differ",
+}
 QWEN4 = {
     "make_ngram_vocab_size_divisible_by": "the stored table says it",
     "ngram_vocab_size_base": "the stored constants say it",
@@ -124,6 +148,15 @@ OF_GPT_BIGCODE = {
     "scale_attention_softmax_in_fp32": RUNTIME,
 }
 """Those of classes made from GPTBigCode's."""
+OF_BAILING = {
+    "max_window_layers": "there are no windows",
+    "output_dropout": TRAINING,
+}
+OF_BAILING_2 = {
+    **OF_BAILING,
+    "moe_router_enable_expert_bias": TENSORS,
+    "router_dtype": RUNTIME,
+}
 OF_OCR = {
     **dict.fromkeys(
         ["candidate_resolutions", "global_view_pos", "tile_tag"], "how images are cut"
@@ -138,6 +171,15 @@ OF_OCR = {
 """Those of DeepSeek OCR."""
 YOUTU = {"embedding_initializer_range": TRAINING, "qk_head_dim": DERIVED}
 HARMLESS_OF = {
+    "AfmoeForCausalLM": {"global_attn_every_n_layers": LISTED},
+    "BailingMoeForCausalLM": {
+        **OF_BAILING,
+        "sliding_window": "use_sliding_window is false",
+    },
+    "BailingMoeV2ForCausalLM": OF_BAILING_2,
+    "Dots1ForCausalLM": dict.fromkeys(["max_window_layers", "sliding_window"], LISTED),
+    "PhiMoEForCausalLM": {"input_jitter_noise": TRAINING},
+    "SarvamMoEForCausalLM": OF_BAILING_2,
     "CodeShellForCausalLM": OF_GPT_BIGCODE,
     "DbrxForCausalLM": {
         "attn_config.attn_pdrop": TRAINING,
@@ -175,21 +217,27 @@ HARMLESS_OF = {
         "qa_dropout": TRAINING,
         "seq_classif_dropout": TRAINING,
     },
+    "MT5ForConditionalGeneration": T5,
+    "T5EncoderModel": T5
+    | T5_SCALES
+    | dict.fromkeys(
+        ("decoder_start_token_id", "num_decoder_layers"),
+        "read for models with a decoder",
+    ),
+    "T5ForConditionalGeneration": T5 | T5_SCALES,
+    "UMT5Model": T5 | T5_SCALES,
     "NomicBertModel": {"type_vocab_size": OF_BERT["type_vocab_size"]},
     "Gemma3TextModel": {"_sliding_window_pattern": LISTED},
     "EuroBertModel": {"mask_token_id": TOKENIZER},
-    "ModernBertModel": {
-        "classifier_activation": CLASSIFIER,
-        "classifier_bias": CLASSIFIER,
-        "cls_token_id": TOKENIZER,
-        "decoder_bias": CLASSIFIER,
-        "deterministic_flash_attn": RUNTIME,
-        "initializer_cutoff_factor": TRAINING,
-        "mlp_dropout": TRAINING,
-        "sep_token_id": TOKENIZER,
-        "sparse_pred_ignore_index": TRAINING,
-        "sparse_prediction": RUNTIME,
-    },
+    "DFlash2DraftModel": WINDOWS,
+    "DFlashDraftModel": {"max_window_layers": LISTED},
+    "DSparkDraftModel": {**WINDOWS, "mask_token_id": TOKENIZER},
+    "DSparkSpeculator": WINDOWS,
+    "MuseGlimmerAssistantModel": {"mask_token_id": TOKENIZER},
+    "Eagle3Speculator": {"architectures": "that of the whole config counts"},
+    "ModernBertModel": MODERN_BERT,
+    "ModernBertDecisionModel": MODERN_BERT
+    | {"architectures": "the files beside it say it"},
     "BloomForCausalLM": {
         "n_inner": "no version of the class reads it",
         "offset_alibi": "no version of the class reads it",
@@ -209,6 +257,16 @@ HARMLESS_OF = {
     "DeepseekOCRForCausalLM": OF_OCR,
     "UnlimitedOCRForCausalLM": OF_OCR,
     "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
+    "DeepseekV4DSparkModel": {
+        **dict.fromkeys(
+            ["compress_ratios", "num_hash_layers"],
+            "the layers that draft compress no keys, and choose no experts by tokens",
+        ),
+        "dspark_noise_token_id": TOKENIZER,
+        "expert_dtype": "the stored tensors have a type",
+        "num_hidden_layers": "the stored layers that draft count",
+        "num_nextn_predict_layers": "the stored layers that draft count",
+    },
     "DeepseekV4ForCausalLM": {
         "expert_dtype": "the stored tensors have a type",
         "num_nextn_predict_layers": "the tensors of these layers are not written",
@@ -266,9 +324,41 @@ HARMLESS_OF = {
     "Gemma3nForConditionalGeneration": GEMMA_3N,
     "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
     "Glm4MoeLiteForCausalLM": {"qk_head_dim": DERIVED},
+    "Gemma4AssistantForCausalLM": {
+        "attention_k_eq_v": "assistants have no keys of their own",
+        **dict.fromkeys(
+            (
+                "enable_moe_block",
+                "moe_intermediate_size",
+                "num_experts",
+                "top_k_experts",
+            ),
+            "read together; the tensors of experts are refused",
+        ),
+        "vocab_size_per_layer_input": TOKENIZER,
+    },
+    "Gemma4DSparkModel": {
+        **dict.fromkeys(
+            ["head_dim", "num_key_value_heads"], "those of full attention count"
+        ),
+        "mask_token_id": TOKENIZER,
+    },
     "Gemma4ForCausalLM": {
         "attention_k_eq_v": "the stored tensors say it",
         "vocab_size_per_layer_input": TOKENIZER,
+    },
+    "Glm5NextForConditionalGeneration": {
+        **dict.fromkeys(
+            [
+                "linear_conv_kernel_dim",
+                "linear_head_dim",
+                "linear_lower_bound",
+                "linear_num_heads",
+            ],
+            "linear_attn_config counts",
+        ),
+        "head_dim": "the class does not read it",
+        "qk_head_dim": DERIVED,
     },
     "GlmMoeDsaForCausalLM": {"qk_head_dim": DERIVED},
     "Gemma4ForConditionalGeneration": {"vocab_size_per_layer_input": TOKENIZER},
@@ -401,7 +491,9 @@ HARMLESS_OF = {
         "use_dynamic_ntk": BEYOND,
         "use_logn_attn": BEYOND,
     },
+    "Qwen2AudioForConditionalGeneration": WINDOWS,
     "Qwen2ForCausalLM": WINDOWS,
+    "Qwen2Model": WINDOWS,
     "Qwen2MoeForCausalLM": WINDOWS,
     "Qwen2VLForConditionalGeneration": {
         **dict.fromkeys(
@@ -412,6 +504,7 @@ HARMLESS_OF = {
     "Qwen2_5OmniModel": WINDOWS,
     "Qwen2_5_VLForConditionalGeneration": WINDOWS,
     "Qwen3ForCausalLM": WINDOWS,
+    "Qwen3Model": WINDOWS,
     "Qwen3MoeForCausalLM": dict.fromkeys(
         ["sliding_window", "use_sliding_window"], WITH_WINDOW
     ),
@@ -419,6 +512,13 @@ HARMLESS_OF = {
     "Qwen4ExpForConditionalGeneration": QWEN4,
     "Qwen3OmniMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
     "Qwen3VLMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
+    "RWKV7ForCausalLM": {
+        "attn_mode": RUNTIME,
+        "fuse_norm": RUNTIME,
+        "hidden_ratio": "intermediate_size counts, or 4 times the width",
+        "value_dim": TENSORS,
+    },
+    "Rwkv6ForCausalLM": {"model_version": LABEL},
     "SmolLM3ForCausalLM": {
         "layer_types": WITH_WINDOW,
         "no_rope_layer_interval": "no_rope_layers counts",
@@ -429,6 +529,9 @@ HARMLESS_OF = {
     "StepVLForConditionalGeneration": WINDOWS,
     "StableLMEpochForCausalLM": {"qk_layernorm": NORMS},
     "StableLmForCausalLM": {"qk_layernorm": NORMS},
+    "LlavaStableLMEpochForCausalLM": {"qk_layernorm": NORMS},
+    "DotsOCRForCausalLM": WINDOWS,
+    "AudioFlamingo3ForConditionalGeneration": WINDOWS,
     "Starcoder2ForCausalLM": {"sliding_window": WINDOW},
 }
 """Class -> key -> why it may be ignored."""

@@ -12,18 +12,30 @@ from quantkit.output.writing import write_model
 from quantkit.sources.checkpoint import CheckpointSource
 
 from .cases import CASES
-from .stored import checkpoint, known_logits
+from .stored import checkpoint
 
 __all__ = ["lettered_model", "lettered_text"]
 
 
-def lettered_model(name: str, folder: Path, depth: int | None = None) -> Path:
-    """The model of the case called `name`, in f32, with so many layers."""
+def lettered_model(
+    name: str, folder: Path, depth: int | None = None, pooling: int | None = None
+) -> Path:
+    """The model of the case called `name`, in f32, with so many layers.
+
+    With `pooling`, its metadata says how it makes embeddings.
+    """
     case = next(case for case in CASES if case.name == name)
     source = CheckpointSource(checkpoint(case, folder, depth), "f32")
-    n_tokens = known_logits(case)[1].shape[1]
+    n_tokens = source.tensors["token_embd.weight"].n_rows
     types = {name: tensor.type for name, tensor in source.tensors.items()}
     metadata = {**source.model_fields, **vocabulary(n_tokens)}
+    if not case.predicts_text:
+        kinds = source.tensors.get("token_types.weight")
+        n_kinds = 1 if kinds is None else kinds.n_rows
+        metadata["tokenizer.ggml.token_type_count"] = uint32(n_kinds)
+    if pooling is not None:
+        arch = metadata["general.architecture"].value
+        metadata[f"{arch}.pooling_type"] = uint32(pooling)
     write_model(source, types, folder / f"{name}.gguf", metadata=metadata)
     return folder / f"{name}.gguf"
 

@@ -19,22 +19,23 @@ from .cases import CASES, Case
 from .checkpoints import weights, write_checkpoint
 from .reference import describe_gguf, llamacpp_gguf, transformers_checkpoint
 from .runnable import llamacpp_logits
-from .stored import FIXTURES, store
+from .stored import FIXTURES, store, text_of
 
 
 def made(
     case: Case, folder: Path
-) -> tuple[dict[str, Any], NDArray[np.int32], NDArray[np.float32]]:
-    """The fixture of one case, the tokens and their logits."""
+) -> tuple[dict[str, Any], NDArray[np.int32], NDArray[np.float32] | None]:
+    """The fixture of one case, the tokens and their logits, if it is run."""
     rng = np.random.default_rng(len(case.name))
-    text = case.config.get("text_config", case.config)
-    tokens = rng.integers(3, text["vocab_size"], case.n_tokens)
+    text = text_of(case.config)
+    tokens = rng.integers(3, text.get("vocab_size", 112), case.n_tokens)
     config, shapes, logits = dict(case.config), case.shapes, None
     if shapes is None:
         config, shapes, logits = transformers_checkpoint(case, folder / "hf", tokens)
     config = case.config_of(config)
     arrays = case.rename(case.prepare(weights(shapes)))
-    checkpoint = write_checkpoint(folder / "model", config, arrays, case.stored_as)
+    how = case.stored_as, case.files, case.config_at
+    checkpoint = write_checkpoint(folder / "model", config, arrays, *how)
     files = {
         outtype: describe_gguf(
             llamacpp_gguf(
@@ -44,7 +45,7 @@ def made(
         for outtype in ("f32", "f16")
     }
     ids = tokens.astype(np.int32)
-    if logits is None:
+    if logits is None and case.runs:
         out = folder / "runnable.gguf"
         logits = llamacpp_logits(checkpoint, text["vocab_size"], ids, out)
     fixture = {
@@ -61,7 +62,8 @@ def make(case: Case, folder: Path) -> None:
     fixture, tokens, logits = made(case, folder)
     FIXTURES.mkdir(parents=True, exist_ok=True)
     store(FIXTURES / f"{case.name}.json", fixture)
-    np.savez_compressed(FIXTURES / f"{case.name}.npz", tokens=tokens, logits=logits)
+    if logits is not None:
+        np.savez_compressed(FIXTURES / f"{case.name}.npz", tokens=tokens, logits=logits)
 
 
 def main() -> None:

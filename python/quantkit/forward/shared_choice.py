@@ -1,12 +1,12 @@
-"""Layers that see the keys which an earlier layer's indexer chose (GLM-5.2, HY 4).
+"""Layers that see the keys which an earlier layer's indexer chose (GLM-5.2, 5.3, HY 4).
 
-The chosen positions are columns of the stream: after the hidden states, one column for
-each key that a query may have, -1 if it has fewer.
+The chosen positions are columns of the stream: after all others, one column for each
+key that a query may have, -1 if it has fewer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,19 @@ from numpy.typing import NDArray
 from .base import F32, Activations
 from .hyper_connections import HyperLayer
 from .indexer import Mask
+from .kept import Kept, State
 from .latent_attention import LatentAttention
 from .layer import AroundParts, InTwoSteps
 from .layers import normed
 from .stack import Opening
 
-__all__ = ["ChoosingHyperLayer", "ChoosingLayer", "Chosen", "ChosenOpening"]
+__all__ = [
+    "ChoosingAttention",
+    "ChoosingHyperLayer",
+    "ChoosingLayer",
+    "Chosen",
+    "ChosenOpening",
+]
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Chosen:
     """Where the chosen keys are among the columns of the stream.
 
     Attributes:
-        start: the first column: the width of hidden states, or of all residual streams.
+        start: the first column.
         count: how many keys are chosen for a query, at most.
     """
 
@@ -55,24 +62,6 @@ class Chosen:
         chosen[query, keys[query, place]] = True
         return chosen
 
-    def attended(
-        self, attention: LatentAttention, x: F32, stream: F32
-    ) -> tuple[F32, Mask | None]:
-        """The output [n, width] of a layer's attention, and the keys it chose.
-
-        Args:
-            attention: without an indexer, it uses the stream's keys.
-            x: its normalized input [n, width].
-            stream: the stream before the layer.
-        """
-        shared = Activations(x)
-        latent = attention.latent_queries(shared)
-        if attention.indexer is not None:
-            chosen = attention.indexer(shared, latent)
-            return attention.attended(shared, latent, chosen), chosen
-        seen = self.of(stream) if attention.window is None else None
-        return attention.attended(shared, latent, seen), None
-
 
 @dataclass(frozen=True)
 class ChosenOpening:
@@ -82,7 +71,7 @@ class ChosenOpening:
 
     Attributes:
         chosen: where the chosen keys are.
-        before: makes the columns before them; None: they are the embedded tokens.
+        before: makes the columns before them; None: these are the embedded tokens.
     """
 
     chosen: Chosen
@@ -96,74 +85,110 @@ class ChosenOpening:
     def __call__(self, x: F32, tokens: NDArray[np.integer[Any]]) -> F32:
         """Embedded tokens x [n, width] and their ids [n] -> [n, columns]."""
         stream = np.full((len(x), self.columns), -1, np.float32)
-        first = x if self.before is None else self.before(x, tokens)
-        stream[:, : self.chosen.start] = first
+        columns = x if self.before is None else self.before(x, tokens)
+        stream[:, : self.chosen.start] = columns
         stream[:, self.chosen.start] = np.arange(len(x))
         return stream
 
 
 @dataclass(frozen=True)
-class ChoosingLayer(AroundParts, InTwoSteps):
-    """A layer that chooses keys, for itself and later layers, or uses chosen ones.
+class ChoosingAttention:
+    """Attention that chooses keys, for itself and later layers, or uses chosen ones.
 
     Attributes:
-        attention: its attention; without an indexer, it uses the stream's keys.
+        attention: without an indexer, it uses the stream's keys.
         chosen: where they are.
     """
 
     attention: LatentAttention
     chosen: Chosen
 
-    def alone(self) -> ChoosingLayer:
-        """The layer for rows that are sequences of one token each."""
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `layer.Mixer.kept`."""
+        return self.attention.kept
+
+    def alone(self) -> ChoosingAttention:
+        """The same, with each position seeing only itself."""
         return replace(self, attention=self.attention.alone())
 
-    def _mixed(self, stream: F32) -> F32:
-        after: F32 = stream.copy()
-        x = stream[:, : self.chosen.start]
-        normal = self.parts.before_mixing(x)
-        y, keys = self.chosen.attended(self.attention, normal, stream)
-        self.chosen.put(after, keys)
-        after[:, : self.chosen.start] = self.parts.after_mixing(x, y)
-        return after
+    def __call__(self, x: F32, stream: F32) -> F32:
+        """Normalized x [n, width] -> [n, width].
 
-    def _fed_forward(self, stream: F32) -> F32:
-        after: F32 = stream.copy()
-        x = stream[:, : self.chosen.start]
-        after[:, : self.chosen.start] = self.parts.fed_forward(x)
-        return after
+        Args:
+            x: the layer's normalized input.
+            stream: the layer's stream [n, columns], where the chosen keys are written.
+        """
+        shared = Activations(x)
+        latent = self.attention.latent_queries(shared)
+        chosen = None
+        if self.attention.indexer is not None:
+            chosen = self.attention.indexer(shared, latent)
+            self.chosen.put(stream, chosen)
+        elif self.attention.window is None:
+            chosen = self.chosen.of(stream)
+        return self.attention.attended(shared, latent, chosen)
 
 
 @dataclass(frozen=True)
-class ChoosingHyperLayer(InTwoSteps):
-    """The same with several residual streams.
+class ChoosingLayer(AroundParts, InTwoSteps):
+    """A layer with attention that chooses keys, or uses chosen ones.
 
     Attributes:
-        parts: the layer's parts, and the connections around them.
-        attention: its attention; without an indexer, it uses the stream's keys.
-        chosen: where they are.
+        choosing: its attention.
     """
 
-    parts: HyperLayer
-    attention: LatentAttention
-    chosen: Chosen
+    choosing: ChoosingAttention
 
-    def alone(self) -> ChoosingHyperLayer:
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.choosing.kept
+
+    def alone(self) -> ChoosingLayer:
         """The layer for rows that are sequences of one token each."""
-        return replace(self, attention=self.attention.alone())
+        return replace(self, choosing=self.choosing.alone())
 
     def _mixed(self, stream: F32) -> F32:
-        keys = None
-
-        def part(x: F32, rest: F32) -> F32:
-            nonlocal keys
-            x = normed(x, self.parts.mixer_norm)
-            y, keys = self.chosen.attended(self.attention, x, stream)
-            return y
-
-        after = self.parts.around_mixer.around(stream, part)
-        self.chosen.put(after, keys)
+        after: F32 = stream.copy()
+        x = stream[:, : self._width]
+        y = self.choosing(self.parts.before_mixing(x), after)
+        after[:, : self._width] = self.parts.after_mixing(x, y)
         return after
 
     def _fed_forward(self, stream: F32) -> F32:
-        return self.parts.fed_forward(stream)
+        after: F32 = stream.copy()
+        after[:, : self._width] = self.parts.fed_forward(stream[:, : self._width])
+        return after
+
+    @property
+    def _width(self) -> int:
+        return self.choosing.chosen.start
+
+
+@dataclass(frozen=True)
+class ChoosingHyperLayer(HyperLayer):
+    """The same on several streams; see `hyper_connections`.
+
+    Attributes:
+        choosing: its attention, in place of `mixer`.
+    """
+
+    choosing: ChoosingAttention = field(kw_only=True)
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.choosing.kept
+
+    def alone(self) -> ChoosingHyperLayer:
+        """The layer for rows that are sequences of one token each."""
+        return replace(self, choosing=self.choosing.alone())
+
+    def _mixed(self, columns: F32) -> F32:
+        after: F32 = columns.copy()
+
+        def part(x: F32, rest: F32) -> F32:
+            return self.choosing(normed(x, self.mixer_norm), after)
+
+        return self.around_mixer.around(after, part)

@@ -84,7 +84,13 @@ UNROTATED_LATENT = {
     **NO_ROTATION,
     "attention.value_length": "the size of the latent vector has its own key",
 }
+OTHER_NORM = {
+    name: {f"attention.{name}": "the architecture's norms are of the other kind"}
+    for name in ("layer_norm_epsilon", "layer_norm_rms_epsilon")
+}
 HARMLESS_IN = {
+    "arwkv7": NO_ATTENTION | OTHER_NORM["layer_norm_epsilon"],
+    "bailingmoe": NO_DENSE_PART,
     "bert": NO_ROTATION,
     "bloom": NO_ROTATION,
     "cohere2": ONE_BASE,
@@ -110,6 +116,7 @@ HARMLESS_IN = {
         "expert_shared_count": "the width of the shared expert has its own key",
     },
     "glm-dsa": LATENT_VALUES,
+    "glm5-next": UNROTATED_LATENT,
     "gpt-oss": NO_DENSE_PART,
     "grok": {
         "router_logit_softcapping": "readers load it and cap no scores of experts"
@@ -127,6 +134,7 @@ HARMLESS_IN = {
     },
     "kimi-k3": UNROTATED_LATENT,
     "kimi-linear": UNROTATED_LATENT,
+    "laguna": {"expert_shared_count": "the shared expert has its own width"},
     "minimax-m2": NO_DENSE_PART,
     "minicpm3": LATENT_HEADS,
     "mistral4": LATENT_VALUES,
@@ -156,8 +164,18 @@ HARMLESS_IN = {
         **NO_DENSE_PART,
         "ple.image_token_id": "stands for images; texts have none",
     },
+    "rwkv6": NO_ATTENTION | OTHER_NORM["layer_norm_rms_epsilon"],
+    "rwkv6qwen2": NO_ATTENTION
+    | OTHER_NORM["layer_norm_epsilon"]
+    | {"rescale_every_n_layers": "readers load it and halve no layers"},
+    "rwkv7": NO_ATTENTION | OTHER_NORM["layer_norm_rms_epsilon"],
     "refact": NO_ROTATION,
     "starcoder": NO_ROTATION,
+    "t5encoder": NO_ROTATION
+    | dict.fromkeys(
+        ("attention.head_count_kv", "attention.value_length"),
+        "heads share no keys, and values have their size",
+    ),
     "qwen35moe": NO_DENSE_PART,
     "qwen3moe": NO_DENSE_PART,
     "qwen3vlmoe": NO_DENSE_PART,

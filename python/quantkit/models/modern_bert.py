@@ -42,7 +42,7 @@ class ModernBert(EncoderFamily):
     """The architecture that llama.cpp calls `modern-bert`."""
 
     name = "modern-bert"
-    hf_classes = (
+    hf_classes: ClassVar[tuple[str, ...]] = (
         "ModernBertModel",
         "ModernBertForMaskedLM",
         "ModernBertForSequenceClassification",

@@ -24,6 +24,8 @@ class Source(enum.Enum):
     FAIRSEQ = "sentencepiece.bpe.model"
     JSON = "tokenizer.json"
     RANKS = "a tiktoken rank file"
+    RWKV = "rwkv_vocab_v20230424.txt"
+    PLAMO = "tokenizer.jsonl"
 
 
 class SpacePrefix(enum.Enum):
@@ -47,12 +49,16 @@ class FamilyRules:
         splits_at_spaces: write a tokenizer.json that splits text at white space as a
             `whitespace` vocabulary.
         is_gemma4: write such a tokenizer.json as a `gemma4` vocabulary.
-        pieces: rules for tokenizer.model.
+        piece_files: the names that the SentencePiece model may have; the first counts.
+        pieces: rules for it.
         ranks: rules for a tiktoken rank file.
         add_bos: whether texts start with BOS, unless a file says otherwise.
         flags: further fields before the vocabulary.
+        folder: where the tokenizer's files are, inside the checkpoint's folder.
         types_after: the field after which the number of token types is written; empty:
             before all others; "last": after them; None: not at all.
+        n_types: that number, if no file has it.
+        is_decision: the files have no template of prompts, which readers need.
         space: which file decides whether a space is prepended.
         lookup: special role -> token text, for roles that no file names.
         stand_ins: the same, but only if no file names any role.
@@ -63,6 +69,7 @@ class FamilyRules:
         with_model: fields only for checkpoints with a tokenizer.model.
         sizes: fields only for models with this `vocab_size`.
         is_hunyuan: correct known errors in HunYuan's configs.
+        has_template: whether the chat template is written.
     """
 
     sources: tuple[Source, ...] = (Source.JSON, Source.SENTENCEPIECE)
@@ -70,11 +77,15 @@ class FamilyRules:
     has_mask: bool = False
     splits_at_spaces: bool = False
     is_gemma4: bool = False
+    piece_files: tuple[str, ...] = ("tokenizer.model",)
     pieces: PieceRules = field(default_factory=PieceRules)
     ranks: TiktokenRules | None = None
     add_bos: bool | None = None
     flags: Mapping[str, bool] = field(default_factory=dict)
+    folder: str = ""
     types_after: str | None = None
+    n_types: int | None = None
+    is_decision: bool = False
     space: SpacePrefix | None = None
     lookup: Mapping[str, str] = field(default_factory=dict)
     stand_ins: Mapping[str, str] = field(default_factory=dict)
@@ -84,6 +95,7 @@ class FamilyRules:
     with_model: Mapping[str, int | bool] = field(default_factory=dict)
     sizes: Mapping[int, Mapping[str, int | bool]] = field(default_factory=dict)
     is_hunyuan: bool = False
+    has_template: bool = True
 
 
 _MODEL_FIRST = (Source.SENTENCEPIECE, Source.JSON)
@@ -147,7 +159,30 @@ _HUNYUAN = FamilyRules(
     is_hunyuan=True,
 )
 
+_MODERN_BERT = FamilyRules(
+    add_bos=True, flags={"add_eos_token": True, "add_sep_token": True}
+)
+_T5 = FamilyRules(
+    sources=_MODEL_FIRST,
+    piece_files=("tokenizer.model", "spiece.model"),
+    pieces=PieceRules(is_t5=True),
+)
+
+_RWKV = FamilyRules(sources=(Source.RWKV,))
+_PLAMO = FamilyRules(sources=(Source.PLAMO,))
+
 _RULES: dict[str, FamilyRules] = {
+    **dict.fromkeys(
+        (
+            "T5EncoderModel",
+            "T5ForConditionalGeneration",
+            "T5WithLMHeadModel",
+            "MT5ForConditionalGeneration",
+            "UMT5ForConditionalGeneration",
+            "UMT5Model",
+        ),
+        _T5,
+    ),
     **dict.fromkeys(
         (
             "LLaMAForCausalLM",
@@ -178,8 +213,18 @@ _RULES: dict[str, FamilyRules] = {
             "MiniCPM3ForCausalLM",
             "MiniCPMForCausalLM",
             "OpenELMForCausalLM",
+            "RWKV6Qwen2ForCausalLM",
+            "RwkvHybridForCausalLM",
         ),
         _PIECES,
+    ),
+    "PlamoForCausalLM": FamilyRules(sources=(Source.SENTENCEPIECE,)),
+    **dict.fromkeys(
+        ("Plamo2ForCausalLM", "PLaMo2ForCausalLM"), replace(_PLAMO, has_template=False)
+    ),
+    **dict.fromkeys(("Plamo3ForCausalLM", "PLaMo3ForCausalLM"), _PLAMO),
+    **dict.fromkeys(
+        ("Rwkv6ForCausalLM", "Rwkv7ForCausalLM", "RWKV7ForCausalLM"), _RWKV
     ),
     "QWenLMHeadModel": _QWEN1,
     "Qwen3OmniMoeForConditionalGeneration": FamilyRules(chat_ends="<|im_end|>"),
@@ -237,7 +282,14 @@ _RULES: dict[str, FamilyRules] = {
             "ModernBertForMaskedLM",
             "ModernBertForSequenceClassification",
         ),
-        FamilyRules(add_bos=True, flags={"add_eos_token": True, "add_sep_token": True}),
+        _MODERN_BERT,
+    ),
+    "ModernBertDecisionModel": replace(
+        _MODERN_BERT,
+        folder="tokenizer",
+        types_after="last",
+        n_types=3,
+        is_decision=True,
     ),
     "EuroBertModel": FamilyRules(add_bos=False),
     "Phi3ForCausalLM": _PHI3,

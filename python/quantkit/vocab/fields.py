@@ -12,13 +12,16 @@ from ..gguf.keys import Field, boolean, uint32
 from ..progress import Notify
 from ..settings import SIZE, checked
 from .byte_level import byte_level_fields, spaced_fields
+from .decision_template import decision_template_fields
 from .fairseq import FAIRSEQ_MODEL, fairseq_fields
 from .families import FamilyRules, Source, SpacePrefix, rules_of
 from .files import TokenizerFiles
 from .gemma4 import gemma4_fields
 from .library import library_tokenizer, name_by_hash, read_definition
 from .pieces import piece_fields, piece_merges_fields, sentencepiece_pieces
+from .plamo import plamo_fields
 from .pretokenizers import recognize_or_none, splits_at_spaces
+from .rwkv_world import rwkv_fields
 from .schema import SPECIAL_KINDS, Json
 from .sentencepiece_file import ModelType, SentencePieceFile, is_tiktoken
 from .special import special_fields
@@ -66,6 +69,7 @@ def tokenizer_fields(
         FormatError: a file is damaged.
         UnsupportedModelError: quantkit does not support this tokenizer.
     """
+    folder = folder / rules_of(config, arch, {}).folder
     files = TokenizerFiles.read(folder, config, notify)
     rules = rules_of(config, arch, files.settings)
     job = _Job(files, rules, pre_tokenizer, vocab_type, pad_vocab)
@@ -92,17 +96,22 @@ def tokenizer_fields(
         fields |= _chat_ends(files, rules.chat_ends)
     if rules.is_hunyuan:
         fields |= _hunyuan_fields(files, len(fields[_KEY + "tokens"].value))
-    return _with_types(fields, rules.types_after, config)
+    fields = _with_types(fields, rules, config)
+    return fields | decision_template_fields(files) if rules.is_decision else fields
 
 
 def _with_types(
-    fields: dict[str, Field], after: str | None, config: Mapping[str, Any]
+    fields: dict[str, Field], rules: FamilyRules, config: Mapping[str, Any]
 ) -> dict[str, Field]:
     """The fields with the number of token types; see `FamilyRules.types_after`."""
+    after = rules.types_after
     if after is None:
         return fields
-    n_types = checked(config.get("type_vocab_size", 1), SIZE, "type_vocab_size")
+    stated = config.get("type_vocab_size", rules.n_types or 1)
+    n_types = checked(stated, SIZE, "type_vocab_size")
     own = {_KEY + "token_type_count": uint32(n_types)}
+    if not after and fields[_KEY + "model"].value == "t5":
+        after = "add_space_prefix"  # Nomic's model with experts has XLM-RoBERTa's
     if not after:
         return own | fields
     if _KEY + after not in fields:
@@ -166,6 +175,11 @@ class _Job:
                     return fairseq_fields(self.files, has_mask=self.rules.has_mask)
                 case Source.RANKS if (ranks := self._ranks()) is not None:
                     return self._from_ranks(ranks)
+                case Source.RWKV if self._has(source):
+                    return rwkv_fields(self.files)
+                case Source.PLAMO if self._has(source):
+                    has_template = self.rules.has_template
+                    return plamo_fields(self.files, has_template=has_template)
                 case Source.JSON if definition := read_definition(self.files):
                     return self._from_json(definition)
         raise self._missing()
@@ -193,8 +207,17 @@ class _Job:
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
 
+    @property
+    def _piece_file(self) -> Path:
+        """The path of the SentencePiece model, which may not exist."""
+        paths = [self.files.folder / name for name in self.rules.piece_files]
+        return next((path for path in paths if path.is_file()), paths[0])
+
+    def _has(self, source: Source) -> bool:
+        return (self.files.folder / source.value).is_file()
+
     def _has_sentencepiece(self) -> bool:
-        path = self.files.sentencepiece
+        path = self._piece_file
         return path.is_file() and not is_tiktoken(path)
 
     def _ranks(self) -> TiktokenRules | None:
@@ -207,7 +230,7 @@ class _Job:
 
     def _from_sentencepiece(self) -> dict[str, Field]:
         files, rules = self.files, self.rules
-        model = SentencePieceFile.read(files.sentencepiece)
+        model = SentencePieceFile.read(self._piece_file)
         if model.type is ModelType.UNIGRAM and self.vocab_type == "auto":
             return unigram_model_fields(files, model, rules.pieces)
         pieces, n_tokens = sentencepiece_pieces(files, model, rules.pieces)

@@ -116,11 +116,6 @@ class TokenizerFiles:
             )
 
     @property
-    def sentencepiece(self) -> Path:
-        """The path of the SentencePiece model, which may not exist."""
-        return self.folder / "tokenizer.model"
-
-    @property
     def vocab_size(self) -> int | None:
         """The number of rows of the model's embedding, if config.json has it."""
         config = {**self.config, **(self.config.get("text_config") or {})}

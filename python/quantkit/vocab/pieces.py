@@ -52,6 +52,8 @@ class PieceRules:
         after: texts of control tokens that follow the model's tokens.
         padding_score: the score of padding tokens.
         pre: value of `tokenizer.ggml.pre`.
+        is_t5: only the model's pieces and added_tokens.json count, and readers assume
+            the right ids and flags where no file names any.
     """
 
     by_mark: bool = False
@@ -61,6 +63,7 @@ class PieceRules:
     after: tuple[str, ...] = ()
     padding_score: float = -10000.0
     pre: str = "default"
+    is_t5: bool = False
 
 
 def sentencepiece_pieces(
@@ -83,12 +86,12 @@ def sentencepiece_pieces(
     if rules.by_mark:
         for token in (*files.added_in_settings(), *files.added_in_tokenizer()):
             pieces[token.id] = token.content, ADDED_SCORE, token.marked_type
-    elif not rules.after:
+    elif not rules.after and not rules.is_t5:
         for token in files.added_in_tokenizer():
             pieces[token.id] = _with_added(pieces.get(token.id), token)
         for token in files.added_in_settings():
             pieces[token.id] = token.text, ADDED_SCORE, token.type
-    if not rules.after:
+    if not rules.after and not rules.is_t5:
         mark_special(pieces, files.special_texts())
     for text in rules.after:
         pieces[len(pieces)] = text, 0.0, TokenType.CONTROL

@@ -43,6 +43,8 @@ def unigram_model_fields(
         model.charsmap,
     )
     fields |= special_fields(files, n_tokens)
+    if rules.is_t5:
+        return fields
     roles = {"bos": model.bos_id, "eos": model.eos_id, "unknown": model.unk_id}
     return _with_roles(fields, {role: i for role, i in roles.items() if i >= 0})
 
