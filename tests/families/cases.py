@@ -31,6 +31,7 @@ from .minimax_cases import MINIMAXES
 from .mistral_cases import MISTRALS
 from .moe_cases import MOES
 from .muse_cases import MUSES
+from .nested_cases import NESTED
 from .older_cases import OLDERS
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
@@ -40,6 +41,7 @@ from .rwkv_cases import RWKVS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
 from .t5_cases import T5S
+from .various_cases import VARIOUS
 
 __all__ = ["CASES", "DECODERS", "RUN", "Case"]
 
@@ -134,6 +136,8 @@ CASES: tuple[Case, ...] = (
     *MAMBAS,
     *RWKVS,
     *OLDERS,
+    *VARIOUS,
+    *NESTED,
     *LATERS,
     *GROKS,
 )

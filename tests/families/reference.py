@@ -90,7 +90,7 @@ def llamacpp_gguf(
         hparams = json.loads((folder / "config.json").read_text())
     _write_vocabulary(folder, hparams)
     cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
-    if cls.supports_mtp_export and cls.__name__.startswith("Qwen"):
+    if cls.supports_mtp_export and cls.__name__.startswith(("Qwen", "MiniCPMV")):
         # as with its option --no-nextn; otherwise it stops without such layers
         is_none = hparams.get("num_nextn_predict_layers") == 0
         cls.no_mtp = not is_none and not _predicts_further(folder)

@@ -231,7 +231,7 @@ class Family:
         """The metadata of a config, in llama.cpp's order.
 
         The caller adds the architecture's prefix to all keys, except those that start
-        with "general.", "tokenizer." or "xielu.".
+        with "general.", "tokenizer.", "diffusion." or "xielu.".
 
         Args:
             config: a complete config.

@@ -331,7 +331,7 @@ def once_each(tensors: Iterable[Named]) -> Iterator[Named]:
 
 def _prefixed(arch: str, fields: Mapping[str, Field]) -> dict[str, Field]:
     """A family's fields, with the architecture's prefix where the file has it."""
-    bare = "general.", "tokenizer.", "xielu."
+    bare = "general.", "tokenizer.", "xielu.", "diffusion."
     return {
         key if key.startswith(bare) else f"{arch}.{key}": field
         for key, field in fields.items()
