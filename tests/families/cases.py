@@ -37,6 +37,7 @@ from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
+from .routed_cases import ROUTED
 from .rwkv_cases import RWKVS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
@@ -138,6 +139,7 @@ CASES: tuple[Case, ...] = (
     *OLDERS,
     *VARIOUS,
     *NESTED,
+    *ROUTED,
     *LATERS,
     *GROKS,
 )

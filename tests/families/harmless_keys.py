@@ -148,7 +148,38 @@ OF_GPT_BIGCODE = {
     "scale_attention_softmax_in_fp32": RUNTIME,
 }
 """Those of classes made from GPTBigCode's."""
+OF_BAILING = {
+    "max_window_layers": "there are no windows",
+    "output_dropout": TRAINING,
+}
+OF_BAILING_2 = {
+    **OF_BAILING,
+    "moe_router_enable_expert_bias": TENSORS,
+    "router_dtype": RUNTIME,
+}
+OF_OCR = {
+    **dict.fromkeys(
+        ["candidate_resolutions", "global_view_pos", "tile_tag"], "how images are cut"
+    ),
+    **dict.fromkeys(
+        ["kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "v_head_dim"],
+        "of latent attention, which the model does not have",
+    ),
+    "lm_head": LABEL,
+    "rm_head": LABEL,
+}
+"""Those of DeepSeek OCR."""
+YOUTU = {"embedding_initializer_range": TRAINING, "qk_head_dim": DERIVED}
 HARMLESS_OF = {
+    "AfmoeForCausalLM": {"global_attn_every_n_layers": LISTED},
+    "BailingMoeForCausalLM": {
+        **OF_BAILING,
+        "sliding_window": "use_sliding_window is false",
+    },
+    "BailingMoeV2ForCausalLM": OF_BAILING_2,
+    "Dots1ForCausalLM": dict.fromkeys(["max_window_layers", "sliding_window"], LISTED),
+    "PhiMoEForCausalLM": {"input_jitter_noise": TRAINING},
+    "SarvamMoEForCausalLM": OF_BAILING_2,
     "CodeShellForCausalLM": OF_GPT_BIGCODE,
     "DbrxForCausalLM": {
         "attn_config.attn_pdrop": TRAINING,
@@ -223,6 +254,8 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "DeepseekOCRForCausalLM": OF_OCR,
+    "UnlimitedOCRForCausalLM": OF_OCR,
     "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
     "DeepseekV4DSparkModel": {
         **dict.fromkeys(
@@ -374,6 +407,12 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "KimiVLForConditionalGeneration": {
+        "num_nextn_predict_layers": "the layers after the last are not written",
+        "qk_head_dim": DERIVED,
+    },
+    "YoutuForCausalLM": YOUTU,
+    "YoutuVLForConditionalGeneration": YOUTU,
     "KimiLinearForCausalLM": {"use_grouped_topk": "there is one group"},
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",

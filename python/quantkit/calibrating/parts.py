@@ -142,7 +142,8 @@ class Solver:
         if has_norm or part.tensor.endswith(OF_GROUPS):
             router = None
         if router is None or router.sums.n_cols != sums.n_cols or "down" in part.tensor:
-            mean = np.diag(sums.squares.diagonal()) / sums.n_tokens
+            n_tokens = max(sums.n_tokens, 1)  # all of an expert's may be held out
+            mean = np.diag(sums.squares.diagonal()) / n_tokens
         else:
             mean = router.sums.squares / router.sums.n_tokens
         return PRIOR_TOKENS * sums.n_cols * mean

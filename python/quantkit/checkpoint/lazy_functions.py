@@ -19,9 +19,11 @@ from .lazy import Bytes, Index, LazyTensor, LowRank
 __all__ = [
     "DTYPES",
     "as_floats",
+    "centered",
     "decay_rates",
     "integers",
     "kept_type",
+    "mapped",
     "multiplied",
     "plus",
     "scaled",
@@ -75,9 +77,22 @@ def as_floats(tensor: LazyTensor) -> LazyTensor:
     return tensor if is_f32 else _Mapped(tensor, np.asarray, QuantType.F32)
 
 
+def centered(vector: LazyTensor) -> LazyTensor:
+    """Subtract the mean from every weight of a vector, in f32; the type as for `plus`.
+
+    The mean is that of f64; torch's f32 sum may be another in its last bit.
+    """
+    return _Mapped(vector, _centered, kept_type(vector))
+
+
 def decay_rates(logarithms: LazyTensor) -> LazyTensor:
     """-exp of every weight; the result of BF16 is F32, else the type is kept."""
     return _Mapped(logarithms, _decay, kept_type(logarithms))
+
+
+def mapped(tensor: LazyTensor, function: Function) -> LazyTensor:
+    """A function of every weight, of f32 and as F32."""
+    return _Mapped(tensor, function, QuantType.F32)
 
 
 def multiplied(one: LazyTensor, other: LazyTensor) -> LazyTensor:
@@ -122,6 +137,11 @@ def _scaled(factor: np.float32, values: F32) -> F32:
     with np.errstate(over="ignore", invalid="ignore"):  # refused when written
         products: F32 = values * factor
     return products
+
+
+def _centered(values: F32) -> F32:
+    shifted: F32 = values - np.float32(values.mean(dtype=np.float64))
+    return shifted
 
 
 def _decay(values: F32) -> F32:

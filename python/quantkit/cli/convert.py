@@ -147,6 +147,13 @@ def convert_command(
             help="Store 4-bit weights of MLX as Q4_1, without loss.",
         ),
     ] = False,
+    dense_modules: Annotated[
+        bool,
+        typer.Option(
+            "--dense-modules",
+            help="Include the linear maps after the pooling of EmbeddingGemma.",
+        ),
+    ] = False,
     split_max_bytes: SplitMaxBytes = None,
     dry_run: Annotated[
         bool,
@@ -177,6 +184,7 @@ def convert_command(
             mmproj=mmproj,
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
             split_max_bytes=split_max_bytes,
             dry_run=dry_run,
             threads=threads,

@@ -19,7 +19,6 @@ from ..files.whole_file import refuse_input, refuse_unwritable
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..output.splits import parse_size
 from ..sources.opening import embeds, open_source
-from ..tokens.hub_texts import BUILT_IN_TEXT
 from ..tokens.options import TextOptions
 from .bars import live_table
 from .measured import Measuring
@@ -43,6 +42,7 @@ from .options import (
     type_names,
     usage,
 )
+from .texts import given_texts
 
 __all__ = ["ppl_command"]
 
@@ -171,15 +171,7 @@ def ppl_command(
     Ctrl-C stops the run and shows what has been measured.
     """
     _refuse_types(models, types)
-    if not text:
-        if chat:
-            raise typer.BadParameter("--chat needs --text FILE.jsonl")
-        text = [BUILT_IN_TEXT]
-        if not quiet:
-            say(
-                "measuring on a built-in text, the opening of a novel; give --text "
-                "FILE with text of the kind that the model is used for"
-            )
+    text = given_texts(text, chat=chat, quiet=quiet)
     format = Format.of(json=json, csv=csv, markdown=markdown)
     if csv and versus:
         raise typer.BadParameter("--csv has a line per type; --versus needs --json")

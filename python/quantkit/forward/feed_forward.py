@@ -15,6 +15,7 @@ from .claims import Claims, Presence
 from .facts import Facts
 from .layers import Activation, Gating, Linear, activation_named, gating_named
 from .sizes import Size
+from .sparsemixer import sparsemixer
 from .traits import Experts, Traits
 
 __all__ = [
@@ -143,6 +144,8 @@ class Mixture:
     ) -> tuple[NDArray[np.intp], F32]:
         """The chosen experts of each token and their weights: both [n, used]."""
         how = self.how
+        if how.gating == "sparsemixer":
+            return sparsemixer(scores, how.used)
         if how.gating == "sigmoid":
             probability = ops.sigmoid(scores)
         elif how.gating == "softmax":

@@ -90,11 +90,13 @@ OTHER_NORM = {
 }
 HARMLESS_IN = {
     "arwkv7": NO_ATTENTION | OTHER_NORM["layer_norm_epsilon"],
+    "bailingmoe": NO_DENSE_PART,
     "bert": NO_ROTATION,
     "bloom": NO_ROTATION,
     "cohere2": ONE_BASE,
     "cohere2moe": ONE_BASE,
     "deepseek2": LATENT_VALUES,
+    "deepseek2-ocr": {"rope.dimension_count": "heads rotate as a whole"},
     "deepseek32": LATENT_VALUES,
     "deepseek4": {
         "attention.head_count_kv": "all heads share one key",
@@ -131,6 +133,7 @@ HARMLESS_IN = {
     },
     "kimi-k3": UNROTATED_LATENT,
     "kimi-linear": UNROTATED_LATENT,
+    "laguna": {"expert_shared_count": "the shared expert has its own width"},
     "minimax-m2": NO_DENSE_PART,
     "minicpm3": LATENT_HEADS,
     "mistral4": LATENT_VALUES,

@@ -18,10 +18,13 @@ from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_setti
 from ..gguf.keys import Field
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
+from .afmoe import Afmoe
 from .apertus import Apertus
 from .arcee import Arcee
 from .baichuan import Baichuan
-from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
+from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
+from .bamba import Bamba
+from .bert import Bert, DistilBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
 from .codeshell import CodeShell
@@ -32,7 +35,9 @@ from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .dbrx import Dbrx
 from .decision import ModernBertDecision
-from .deepseek import DeepseekV2, DeepseekV3
+from .deepseek import DeepseekV2, DeepseekV3, KimiVL
+from .deepseek_ocr import DeepseekOcr
+from .deepseek_v1 import DeepseekV1
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
 from .dflash import DFlash, DSpark
@@ -40,6 +45,7 @@ from .dflash_deepseek import DeepseekV4DSpark
 from .dflash_gemma import Gemma4DSpark
 from .dflash_muse import MuseGlimmerAssistant
 from .diffusion import Dream, Llada, LladaMoe, Rnd1
+from .dots1 import Dots1
 from .eagle3 import Eagle3
 from .encoders import EncoderFamily
 from .ernie4_5 import Ernie45
@@ -66,6 +72,7 @@ from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
+from .granite_swa import GraniteMoeSwa, GraniteSwa
 from .grok import Grok
 from .grove import GroveMoe
 from .hunyuan import HunYuanDense
@@ -80,6 +87,7 @@ from .jamba import Jamba
 from .jina_bert import JinaBert2
 from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
+from .laguna import Laguna
 from .lfm2 import Lfm2, Lfm2Moe
 from .llama import Llama, Mixtral
 from .llama4 import Llama4
@@ -105,6 +113,7 @@ from .nemotron import Nemotron
 from .nemotron_h import NemotronH, NemotronHMoe
 from .nemotron_puzzle import NemotronHPuzzle
 from .neo_bert import NeoBert
+from .nomic_bert import NomicBert, NomicBertMoe
 from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
 from .openelm import OpenELM
@@ -112,6 +121,7 @@ from .orion import Orion
 from .paddle_ocr import PaddleOCR
 from .pangu import PanguEmbedded
 from .phi import Phi, Phi3
+from .phimoe import PhiMoe
 from .plm import Plm
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen4 import Qwen4Exp
@@ -131,6 +141,7 @@ from .step import Step35, StepVL
 from .t5 import T5, T5Encoder
 from .talkie import Talkie
 from .xverse import Xverse
+from .youtu import Youtu, YoutuVL
 
 __all__ = [
     "ENCODERS",
@@ -229,6 +240,7 @@ FAMILIES: tuple[Family, ...] = (
     Roberta(),
     XlmRoberta(),
     NomicBert(),
+    NomicBertMoe(),
     JinaBert2(),
     NeoBert(),
     ModernBert(),
@@ -240,6 +252,14 @@ FAMILIES: tuple[Family, ...] = (
     Starcoder2(),
     GptOss(),
     HunYuan3(),
+    PhiMoe(),
+    Laguna(),
+    Afmoe(),
+    BailingMoe(),
+    BailingMoe2(),
+    SarvamMoe(),
+    Dots1(),
+    DeepseekV1(),
     InternLM3(),
     Xverse(),
     Orion(),
@@ -280,11 +300,18 @@ FAMILIES: tuple[Family, ...] = (
     Spark25(),
     DeepseekV2(),
     DeepseekV3(),
+    DeepseekOcr(),
+    Youtu(),
+    YoutuVL(),
+    KimiVL(),
     Glm4MoeLite(),
     GlmMoeDsa(),
     Glm5Next(),
     DeepseekV32(),
     DeepseekV4(),
+    Bamba(),
+    GraniteSwa(),
+    GraniteMoeSwa(),
     Rwkv6(),
     Rwkv6Qwen2(),
     Rwkv7(),
@@ -393,7 +420,7 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
     check_synonyms(stated)
     check_sizes(stated, longest)
     complete = family.complete(stated)
-    check_relations(complete, family.layer_types)
+    check_relations(complete, family.layer_types, rotates=bool(family.rope_types))
     return family, complete
 
 
@@ -488,10 +515,8 @@ def _loaded(
     """What a family's loader makes; nothing may be left over."""
     family, facts = family_named(arch), Facts(arch, metadata)
     load = loader(family)
-    refuse_unread_settings(facts, family.reads)
-    refuse_foreign_tokens(facts)
     if not family.not_run:
-        refuse_unread_settings(facts)
+        refuse_unread_settings(facts, family.reads)
         refuse_foreign_tokens(facts)
     claims = Claims(weights, shapes)
     made = load(facts, claims)

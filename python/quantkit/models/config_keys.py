@@ -67,6 +67,7 @@ ROPE_KINDS = {
     **_each(FINITE, "extrapolation_factor"),
     **_each(number(0, MAX_F32), "mscale mscale_all_dim llama_4_scaling_beta"),
     **_each(list_of(POSITIVE), "short_factor long_factor"),
+    **_each(POSITIVE, "short_mscale long_mscale"),
     **_each(list_of(COUNT), "mrope_section"),
     **_each(FLAG, "truncate mrope_interleaved"),
 }
@@ -140,8 +141,8 @@ KINDS = _together(
     _each(COUNT, "hidden_size_per_layer_input num_kv_shared_layers"),
     _each(COUNT, "vocab_size_per_layer_input"),
     _each(SIZE, "kv_lora_rank q_lora_rank"),
-    _each(SIZE, "qk_nope_head_dim v_head_dim"),
-    _each(COUNT, "head_dim qk_rope_head_dim"),  # 0 in Glm5Next
+    _each(COUNT, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
+    _each(COUNT, "head_dim"),  # 0 in Glm5Next
     _each(either(SIZE, list_of(SIZE)), "intermediate_size"),
     _each(SIZE, "n_inner ffn_hidden_size hidden_dim"),
     _each(SIZE, "altup_num_inputs laurel_rank"),
@@ -267,6 +268,21 @@ KINDS = _together(
     _each(FLAG, "use_routing_bias attention_out_bias use_mixed_mlp_moe"),
     _each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     _each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
+    # AFMoE
+    _each(POSITIVE, "route_scale"),
+    _each(FLAG, "mup_enabled"),
+    # Bailing
+    _each(FLAG, "norm_head norm_softmax use_rmsnorm multi_gate"),
+    # Laguna
+    _each(list_of(SIZE), "num_attention_heads_per_layer"),
+    _each(list_of(TEXT), "gating_types"),
+    _each(either(FLAG, TEXT), "gating"),
+    _each(POSITIVE, "moe_routed_scaling_factor"),
+    _each(number(0, MAX_F32), "moe_router_logit_softcapping"),
+    _each(FLAG, "moe_apply_router_weight_on_input"),
+    # Phi 3.5 MoE
+    _each(number(0, 1), "router_jitter_noise"),
+    _each(FLAG, "lm_head_bias"),
     # T5
     _each(SIZE, "d_kv d_ff relative_attention_max_distance"),
     _each(integer(4, 254), "relative_attention_num_buckets"),
@@ -332,6 +348,8 @@ KINDS = _together(
     # Spark X2.5
     _each(TEXT, "gate_attn_act_mode"),
     _each(FLAG, "headwise_attn_output_gate"),
+    # DeepSeek OCR
+    _each(FLAG, "use_mla"),
     # Grok
     _each(FINITE, "attn_output_multiplier embedding_multiplier_scale"),
     _each(FINITE, "output_multiplier_scale extrapolation_factor"),
@@ -339,6 +357,9 @@ KINDS = _together(
     _each(POSITIVE, "beta_fast beta_slow"),
     _each(COUNT, "attn_temperature_len"),
     _each(TEXT, "rope_type"),
+    # Bamba
+    _each(list_of(COUNT), "attn_layer_indices"),
+    _each(SIZE, "attn_rotary_emb"),
     # Step 3.5
     _each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
     _each(POSITIVE, "moe_router_scaling_factor"),

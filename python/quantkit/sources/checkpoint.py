@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from ..checkpoint.dense_modules import has_dense_modules
 from ..checkpoint.folder import Checkpoint
 from ..checkpoint.lazy import LazyTensor
 from ..checkpoint.model_card import general_fields
@@ -51,6 +52,8 @@ __all__ = [
 OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
 """Types for a checkpoint's matrices; "auto" is the checkpoint's 16-bit type."""
 
+PROJECTING = ("gemma-embedding",)
+"""Architectures with linear maps after the pooling."""
 MATRICES = (".weight", ".lora_a", ".lora_b")
 MAX_DIMENSIONS = 4
 INTEGERS = (QuantType.I32, QuantType.I64)
@@ -69,6 +72,7 @@ class CheckpointSource:
         target_model: the folder of the model that a draft model drafts for.
         symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
         affine_q4_1: convert affine 4-bit weights to Q4_1 without loss.
+        dense_modules: include the linear maps of a sentence-transformers folder.
         notify: called with a message where two of the tokenizer's files disagree.
 
     Attributes:
@@ -99,10 +103,14 @@ class CheckpointSource:
         target_model: Path | None = None,
         symmetric_q4_0: bool = False,
         affine_q4_1: bool = False,
+        dense_modules: bool = False,
         notify: Notify | None = None,
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(
-            folder, symmetric_q4_0=symmetric_q4_0, affine_q4_1=affine_q4_1
+            folder,
+            symmetric_q4_0=symmetric_q4_0,
+            affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
         )
         self.paths, self.files = checkpoint.paths, checkpoint.files
         axes = (n for tensor in checkpoint.tensors.values() for n in tensor.shape)
@@ -123,6 +131,8 @@ class CheckpointSource:
             notify=notify,
         )
         self._metadata_file = metadata_file
+        if notify is not None and self._family.name in PROJECTING and not dense_modules:
+            _tell_of_dense_modules(checkpoint.folder, notify)
         self.type = matrix_type(outtype or "auto", checkpoint.half_type)
         self.opener = SourceOpener.of(
             *(CheckpointSource, self.files),
@@ -135,6 +145,7 @@ class CheckpointSource:
             target_model=target_model,
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
         )
         matrices = self.type if outtype else None
         made = self._family.tensors(self._config, checkpoint.tensors)
@@ -310,6 +321,15 @@ class TensorsOnlySource:
             "general.file_type": uint32(FileType[self.type.name]),
             "general.quantization_version": uint32(QUANTIZATION_VERSION),
         }
+
+
+def _tell_of_dense_modules(folder: Path, notify: Notify) -> None:
+    """Say that linear maps are left out, as by llama.cpp's converter."""
+    if has_dense_modules(folder):
+        notify(
+            f"{folder} has linear maps after the pooling (2_Dense, 3_Dense), which are "
+            "left out; embeddings need them: give `dense_modules=True`"
+        )
 
 
 def once_each(tensors: Iterable[Named]) -> Iterator[Named]:

@@ -110,6 +110,8 @@ def _with_types(
     stated = config.get("type_vocab_size", rules.n_types or 1)
     n_types = checked(stated, SIZE, "type_vocab_size")
     own = {_KEY + "token_type_count": uint32(n_types)}
+    if not after and fields[_KEY + "model"].value == "t5":
+        after = "add_space_prefix"  # Nomic's model with experts has XLM-RoBERTa's
     if not after:
         return own | fields
     if _KEY + after not in fields:
