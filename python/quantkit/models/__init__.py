@@ -477,10 +477,8 @@ def _loaded(
     """What a family's loader makes; nothing may be left over."""
     family, facts = family_named(arch), Facts(arch, metadata)
     load = loader(family)
-    refuse_unread_settings(facts, family.reads)
-    refuse_foreign_tokens(facts)
     if not family.not_run:
-        refuse_unread_settings(facts)
+        refuse_unread_settings(facts, family.reads)
         refuse_foreign_tokens(facts)
     claims = Claims(weights, shapes)
     made = load(facts, claims)
