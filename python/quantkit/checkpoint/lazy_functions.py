@@ -21,6 +21,7 @@ __all__ = [
     "as_floats",
     "centered",
     "decay_rates",
+    "exponentials",
     "integers",
     "kept_type",
     "multiplied",
@@ -87,6 +88,11 @@ def centered(vector: LazyTensor) -> LazyTensor:
 def decay_rates(logarithms: LazyTensor) -> LazyTensor:
     """-exp of every weight; the result of BF16 is F32, else the type is kept."""
     return _Mapped(logarithms, _decay, kept_type(logarithms))
+
+
+def exponentials(tensor: LazyTensor) -> LazyTensor:
+    """exp of every weight; the type as for `decay_rates`."""
+    return _Mapped(tensor, exponential, kept_type(tensor))
 
 
 def multiplied(one: LazyTensor, other: LazyTensor) -> LazyTensor:
