@@ -22,6 +22,7 @@ from .afmoe import Afmoe
 from .apertus import Apertus
 from .arcee import Arcee
 from .baichuan import Baichuan
+from .bailing_hybrid import BailingMoe3, BailingMoe3VL
 from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
 from .bamba import Bamba
 from .bert import Bert, DistilBert, Roberta, XlmRoberta
@@ -258,6 +259,8 @@ FAMILIES: tuple[Family, ...] = (
     BailingMoe(),
     BailingMoe2(),
     SarvamMoe(),
+    BailingMoe3(),
+    BailingMoe3VL(),
     Dots1(),
     DeepseekV1(),
     InternLM3(),

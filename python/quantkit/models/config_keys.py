@@ -273,6 +273,12 @@ KINDS = _together(
     _each(FLAG, "mup_enabled"),
     # Bailing
     _each(FLAG, "norm_head norm_softmax use_rmsnorm multi_gate"),
+    _each(SIZE, "layer_group_size short_conv_kernel_size"),
+    _each(list_of(COUNT), "mrope_section"),
+    _each(number(-MAX_F32, 0), "kda_lower_bound"),
+    _each(FLAG, "no_kda_lora kda_safe_gate"),
+    _each(TEXT, "gated_attention_proj_granularity_type"),
+    _each(LIMITS, "expert_swiglu_limit_list share_expert_swiglu_limit_list"),
     # Laguna
     _each(list_of(SIZE), "num_attention_heads_per_layer"),
     _each(list_of(TEXT), "gating_types"),
