@@ -29,6 +29,7 @@ from .muse_cases import MUSES
 from .older_cases import OLDERS
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
+from .plamo_cases import PLAMOS
 from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
 from .rwkv_cases import RWKVS
@@ -123,6 +124,7 @@ CASES: tuple[Case, ...] = (
     *LFM2S,
     *MAMBAS,
     *RWKVS,
+    *PLAMOS,
     *OLDERS,
 )
 

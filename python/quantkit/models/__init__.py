@@ -91,6 +91,8 @@ from .olmoe import Olmoe
 from .openelm import OpenELM
 from .orion import Orion
 from .phi import Phi, Phi3
+from .plamo import Plamo
+from .plamo_hybrid import Plamo2, Plamo3
 from .plm import Plm
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen4 import Qwen4Exp
@@ -243,6 +245,9 @@ FAMILIES: tuple[Family, ...] = (
     GlmMoeDsa(),
     DeepseekV32(),
     DeepseekV4(),
+    Plamo(),
+    Plamo2(),
+    Plamo3(),
     Bamba(),
     GraniteSwa(),
     GraniteMoeSwa(),
