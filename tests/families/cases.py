@@ -35,6 +35,7 @@ from .nested_cases import NESTED
 from .older_cases import OLDERS
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
+from .plamo_cases import PLAMOS
 from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
 from .routed_cases import ROUTED
@@ -136,6 +137,7 @@ CASES: tuple[Case, ...] = (
     *LFM2S,
     *MAMBAS,
     *RWKVS,
+    *PLAMOS,
     *OLDERS,
     *VARIOUS,
     *NESTED,

@@ -123,6 +123,8 @@ from .paddle_ocr import PaddleOCR
 from .pangu import PanguEmbedded
 from .phi import Phi, Phi3
 from .phimoe import PhiMoe
+from .plamo import Plamo
+from .plamo_hybrid import Plamo2, Plamo3
 from .plm import Plm
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen4 import Qwen4Exp
@@ -312,6 +314,9 @@ FAMILIES: tuple[Family, ...] = (
     Glm5Next(),
     DeepseekV32(),
     DeepseekV4(),
+    Plamo(),
+    Plamo2(),
+    Plamo3(),
     Bamba(),
     GraniteSwa(),
     GraniteMoeSwa(),

@@ -326,6 +326,12 @@ KINDS = _together(
     _each(COUNT, "index_local_blocks"),
     _each(FLAG, "use_gemma_norm"),
     _each(OBJECT, "sparse_attention_config"),
+    # PLaMo
+    _each(SIZE, "n_shared_head hidden_size_per_head mamba_step"),
+    _each(SIZE, "initial_context_length"),
+    _each(POSITIVE, "rope_scaling_factor"),
+    _each(COUNT, "attention_window_size window_size"),
+    _each(FLAG, "mamba_enabled"),
     # RWKV
     _each(SIZE, "head_size head_size_divisor attention_hidden_size"),
     _each(SIZE, "decay_low_rank_dim a_low_rank_dim v_low_rank_dim gate_low_rank_dim"),
