@@ -18,6 +18,7 @@ from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .granite_cases import GRANITES
 from .grok_cases import GROKS
+from .hy_v4_cases import HY_V4S
 from .kimi_cases import KIMIS
 from .later_cases import LATERS
 from .lesser_cases import LESSERS
@@ -142,6 +143,7 @@ CASES: tuple[Case, ...] = (
     *VARIOUS,
     *NESTED,
     *ROUTED,
+    *HY_V4S,
     *LATERS,
     *GROKS,
 )

@@ -131,6 +131,7 @@ HARMLESS_IN = {
     ),
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
+    "hy_v4": LATENT_VALUES,
     "hunyuan-moe": {
         "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
     },

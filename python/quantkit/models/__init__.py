@@ -80,6 +80,7 @@ from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hunyuan_vl import HunYuanVL
 from .hy_v3 import HunYuan3
+from .hy_v4 import HYV4
 from .internlm2 import InternLM2
 from .internlm3 import InternLM3
 from .jais import Jais
@@ -265,6 +266,7 @@ FAMILIES: tuple[Family, ...] = (
     BailingMoe3VL(),
     Dots1(),
     DeepseekV1(),
+    HYV4(),
     InternLM3(),
     Xverse(),
     Orion(),

@@ -251,6 +251,8 @@ KINDS = _together(
     _each(POSITIVE, "attn_logit_softcapping final_logit_softcapping"),
     _each(POSITIVE, "query_pre_attn_scalar clip_qkv routed_scaling_factor"),
     _each(POSITIVE, "swiglu_alpha swiglu_limit output_multiplier qk_scale_factor"),
+    _each(POSITIVE, "hc_magnitude"),
+    _each(FLAG, "enable_lm_head_fp32"),
     _each(TEXT, "hidden_act hidden_activation activation_function activation"),
     _each(TEXT, "output_gate_type"),
     _each(TEXT, "score_function scoring_func score_func topk_method"),

@@ -378,6 +378,10 @@ class Family:
         """
         return asked
 
+    def f32_ends(self, name: str, config: Config) -> tuple[str, ...]:
+        """The `kept_f32` for the GGUF tensor `name`."""
+        return self.kept_f32
+
     def n_experts(self, config: Config) -> int:
         """The number of experts in a layer."""
         return int(required(config, *EXPERTS["expert_count"]))

@@ -154,7 +154,7 @@ class CheckpointSource:
                 name,
                 tensor,
                 self._family.matrix_type(tensor, matrices),
-                self._family.kept_f32,
+                self._family.f32_ends(name, self._config),
             ).opened_by(self.opener)
             for name, tensor in once_each(made)
         }
