@@ -38,6 +38,7 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
 
 ENCODERS = (
     *("bert", "eurobert", "gemma-embedding", "jina-bert-v2", "modern-bert", "neo-bert"),
+    "jina-bert-v3",
     *("nomic-bert", "nomic-bert-moe", "t5encoder"),
 )
 READ_IN = {

@@ -61,7 +61,7 @@ from .internlm2 import InternLM2
 from .internlm3 import InternLM3
 from .jais import Jais
 from .jamba import Jamba
-from .jina_bert import JinaBert2
+from .jina_bert import JinaBert2, JinaBert3
 from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
 from .lfm2 import Lfm2, Lfm2Moe
@@ -196,6 +196,7 @@ FAMILIES: tuple[Family, ...] = (
     NomicBert(),
     NomicBertMoe(),
     JinaBert2(),
+    JinaBert3(),
     NeoBert(),
     ModernBert(),
     ModernBertDecision(),
