@@ -145,3 +145,55 @@ qk_status qk_selective_scan(int backend, const qk_scan *what, const qk_scan_inpu
     }
     return status;
 }
+
+/* As check_recurrence, of the states of RWKV-7. */
+static qk_status check_wkv(int backend, const qk_wkv *what, const qk_ops **ops, size_t *bytes)
+{
+    qk_status status = qk_find_ops(backend, ops);
+    if (status != QK_OK) {
+        return status;
+    }
+    if (!what) {
+        return QK_BAD_ARRAY;
+    }
+    if (!what->n_heads || !what->key_size || !what->value_size) {
+        return QK_BAD_SHAPE;
+    }
+    *bytes = (*ops)->wkv_workspace(what);
+    return *bytes <= QK_MOST_BYTES ? QK_OK : QK_BAD_SHAPE;
+}
+
+qk_status qk_wkv_workspace(int backend, const qk_wkv *what, size_t *bytes)
+{
+    const qk_ops *ops;
+    size_t n_bytes = 0;
+    const qk_status status = check_wkv(backend, what, &ops, &n_bytes);
+    return give_bytes(status, n_bytes, bytes);
+}
+
+qk_status qk_wkv7(int backend, const qk_wkv *what, const qk_wkv_inputs *in, float *out,
+                  void *workspace)
+{
+    const qk_ops *ops;
+    size_t n_bytes = 0;
+    qk_status status = check_wkv(backend, what, &ops, &n_bytes);
+    if (status == QK_OK && !in) {
+        status = QK_BAD_ARRAY;
+    }
+    if (status == QK_OK) {
+        const size_t heads = qk_times(what->n, what->n_heads);
+        const size_t n_keys = qk_times(heads, what->key_size);
+        const size_t n_values = qk_times(heads, what->value_size);
+        const qk_array arrays[] = {
+            QK_READ_FLOATS(in->r, n_keys),       QK_READ_FLOATS(in->decay, n_keys),
+            QK_READ_FLOATS(in->k, n_keys),       QK_READ_FLOATS(in->v, n_values),
+            QK_READ_FLOATS(in->removed, n_keys), QK_READ_FLOATS(in->renewed, n_keys),
+            QK_WRITTEN_FLOATS(out, n_values),    QK_WRITTEN_BYTES(workspace, n_bytes),
+        };
+        status = QK_CHECK_ARRAYS(arrays);
+    }
+    if (status == QK_OK && what->n) {
+        QK_IN_FLOAT_STATE(ops->wkv7(what, in, out, workspace));
+    }
+    return status;
+}

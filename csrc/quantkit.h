@@ -272,6 +272,24 @@ qk_status qk_scan_workspace(int backend, const qk_scan *what, size_t *bytes);
 qk_status qk_selective_scan(int backend, const qk_scan *what, const qk_scan_inputs *in, float *y,
                             void *workspace);
 
+/* Heads of RWKV-7 with a state S [key_size][value_size], 0 at first.  Each position does
+ *     S = exp(decay) S + renewed (removed^T S)^T + k v^T;  out = r^T S
+ * row by row; what is removed is of the state before.  No size but n may be 0. */
+typedef struct qk_wkv {
+    size_t n, n_heads, key_size, value_size;
+} qk_wkv;
+
+typedef struct qk_wkv_inputs {
+    const float *r, *decay, *k;     /* [n][n_heads][key_size] */
+    const float *v;                 /* [n][n_heads][value_size] */
+    const float *removed, *renewed; /* [n][n_heads][key_size] */
+} qk_wkv_inputs;
+
+qk_status qk_wkv_workspace(int backend, const qk_wkv *what, size_t *bytes);
+/* -> out f32 [n][n_heads][value_size]; workspace [qk_wkv_workspace]. */
+qk_status qk_wkv7(int backend, const qk_wkv *what, const qk_wkv_inputs *in, float *out,
+                  void *workspace);
+
 /* ---- Calibrated rounding: docs/calibration.md ---- */
 
 /* a f32 [n_rows][n_tokens], each row one input at all tokens, b f32 [n_tokens][n_b] -> sums f64

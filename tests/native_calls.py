@@ -165,6 +165,20 @@ def scan(n: int, channels: int, states: int) -> Call:
     )
 
 
+def wkv(n: int, heads: int, key: int, value: int) -> Call:
+    return Call(
+        _native.wkv7,
+        {
+            "r": floats(n, heads, key),
+            "decay": -np.abs(floats(n, heads, key)),
+            "k": floats(n, heads, key),
+            "v": floats(n, heads, value),
+            "removed": floats(n, heads, key),
+            "renewed": floats(n, heads, key),
+        },
+    )
+
+
 def convolution(n: int, channels: int, taps: int) -> Call:
     return Call(
         _native.short_convolution,
@@ -357,6 +371,8 @@ CALLS: dict[str, Call] = {
     "recur once": of_heads(recurrence(1, 1, 1, 1, 1)),
     "scan": scan(9, 77, 5),
     "scan once": scan(1, 1, 1),
+    "wkv": wkv(9, 2, 33, 21),
+    "wkv once": wkv(1, 1, 1, 1),
     "convolve": convolution(9, 37, 4),
     "convolve once": convolution(1, 1, 1),
     "add logits": Call(add, tile(5, 37), outputs=some("rows"), loose=some("logits")),

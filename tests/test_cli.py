@@ -67,11 +67,14 @@ def test_quantize_reads_a_checkpoint_folder(tmp_path: Path) -> None:
 
 
 def test_demo_prints_every_type() -> None:
-    """README command 1, on one chunk."""
+    """README command 1, on one chunk; a verdict comes last."""
     done = run("demo", "--chunks", "1", "--threads", "1")
     assert done.returncode == 0, done.stderr
-    rows = [line.split()[0] for line in done.stdout.splitlines()[1:]]
+    table, end = done.stdout.split("\n\n")
+    rows = [line.split()[0] for line in table.splitlines()[1:9]]
     assert rows == ["F16", *DEMO_TYPES]
+    assert end.startswith("verdict: Q4_K_M is the smallest with a KLD below 0.01: ")
+    assert "next smaller, Q4_0: " in end
 
 
 def test_quiet_says_nothing_on_stderr(tmp_path: Path) -> None:

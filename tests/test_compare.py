@@ -208,11 +208,9 @@ def test_entries_advance_chunk_by_chunk(found: Comparison) -> None:
             run.advance(["Q9"])
         n_quantized = len([stage for stage in seen if "quantize" in stage])
         run.advance(progress=note)
-        run.advance(progress=note)
+        got = run.advance(progress=note)
     assert len([stage for stage in seen if "quantize" in stage]) == n_quantized
     assert len([stage for stage in seen if "perplexity" in stage]) == run.n_steps == 16
-    got = run.so_far()
-    assert got is not None
     assert without_timings(got.to_dict()) == without_timings(found.to_dict())
 
 
@@ -220,8 +218,10 @@ def test_models_that_are_out_of_a_race_make_room() -> None:
     """The first loaded goes first; what fits stays."""
     run = prepare(DEMO_MODEL, TYPES, text=TEXT, **SMALL)
     base, *others = run.known.entries
-    sizes = [entry.size_bytes for entry in others]
-    loaded = LoadedModels(Threads(1), base.size_bytes + sum(sizes[:2]), lambda *_: None)
+    sizes = [entry.tensor_bytes for entry in others]
+    loaded = LoadedModels(
+        Threads(1), base.tensor_bytes + sum(sizes[:2]), lambda *_: None
+    )
     assert loaded.groups(run.known.entries) == [[base, *others[:2]], others[2:]]
     first = loaded.load([base, *others[:2]], None, None)
     loaded.load(others[2:], None, None)  # no room for the base beside it
@@ -291,8 +291,8 @@ def test_json_has_the_keys_that_scripts_read(found: Comparison) -> None:
     """Versioned; one text is flat."""
     data = found.to_dict()
     top = ("version", "model", "text", "ctx", "chunks", "stride", "activations")
-    assert list(data) == [*top, "base", "results"]
-    assert (data["version"], data["ctx"], data["chunks"]) == (1, 64, 4)
+    assert list(data) == [*top, "base", "results", "on_grid", "warnings", "fallbacks"]
+    assert (data["version"], data["ctx"], data["chunks"]) == (2, 64, 4)
     assert (data["text"], data["activations"]) == ("text", "i16")
     assert data["model"] == str(DEMO_MODEL)
     for row in (data["base"], *data["results"]):
@@ -414,6 +414,29 @@ def test_all_types_are_those_that_can_be_made() -> None:
     names = {entry.name for entry in run.known.entries}
     assert names >= {"BF16", "Q4_0", "Q4_K_M", "IQ4_XS", "TQ1_0", "MXFP4_MOE"}
     assert not names & {"IQ1_S", "IQ2_XXS", "F32", "F16", "BF16 (2)"}
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "file"])
+def test_sizes_are_those_of_files(kind: str, demo_f16: Path, tmp_path: Path) -> None:
+    """Of the file as it is, and of what `quantize` writes, metadata included."""
+    model = demo_f16 if kind == "file" else DEMO_MODEL
+    matrix = tmp_path / "imatrix.gguf"
+    qk.imatrix(model, TEXT, options=cut(4)).save(matrix)
+    types = ["Q4_K_M", "IQ3_XXS"]
+    run = prepare(model, types, text=TEXT, importance=matrix, **SMALL)
+    sizes = {entry.name: entry.file_bytes for entry in run.known.entries}
+    auto = tmp_path / "auto.gguf"
+    qk.convert(DEMO_MODEL, auto)
+    assert sizes.pop("F16" if kind == "file" else "BF16") == (
+        (demo_f16 if kind == "file" else auto).stat().st_size
+    )
+    assert list(sizes) == ["Q4_K_M", "Q4_K_M imatrix", "IQ3_XXS imatrix"]
+    made = tmp_path / "made.gguf"
+    for name, size in sizes.items():
+        recipe, *weighed = name.split()
+        importance = matrix if weighed else None
+        qk.quantize_file(model, made, recipe, importance=importance)
+        assert size == made.stat().st_size
 
 
 def test_what_is_refused_before_any_work(demo_f16: Path, tmp_path: Path) -> None:

@@ -13,17 +13,22 @@ import pytest
 from quantkit.errors import CheckpointError, QuantkitError
 from quantkit.models import family_for_config
 from quantkit.models.config_keys import checked_config
-from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.cases import CASES, Case
 from .families.describe import described_metadata
 from .families.harmless_keys import HARMLESS, HARMLESS_OF
 from .families.sampling import one_in_four
-from .families.stored import checkpoint, fixture, text_of
+from .families.stored import checkpoint, fixture, source_of, text_of
 
 Place = tuple[str, ...]
 READ_INSIDE = (
-    *("rope_parameters", "rope_scaling", "attn_config", "linear_attn_config"),
+    *(
+        "rope_parameters",
+        "rope_scaling",
+        "attn_config",
+        "ffn_config",
+        "linear_attn_config",
+    ),
     *("attention_other_setting", "sparse_attention_config"),
 )
 COMPUTED = [f"rope_{x}.weight" for x in ("freqs", "factors_long", "factors_short")]
@@ -36,6 +41,16 @@ ELSEWHERE = {
     "GPTNeoXForCausalLM": {"rope_parameters"},
 }
 
+NO_INPUTS = dict.fromkeys(
+    ("hidden_size_per_layer_input", "vocab_size_per_layer_input"), 0
+)
+NEEDED = {
+    "Gemma4AssistantForCausalLM": {
+        "text_config": {**NO_INPUTS, "num_kv_shared_layers": 30}
+    }
+}
+"""Settings without which the class refuses its own defaults."""
+
 CASES_OF: dict[str, list[Case]] = {}
 for case in CASES:
     CASES_OF.setdefault(fixture(case)["config"]["architectures"][0], []).append(case)
@@ -45,7 +60,7 @@ def made(path: Path, folder: Path, config: dict[str, Any]) -> Any:
     """All that depends on a config: metadata, tensors; or the error."""
     path.write_text(json.dumps(config))
     try:
-        source = CheckpointSource(folder, "f32")
+        source = source_of(folder)
         metadata = described_metadata(source.model_fields)
     except QuantkitError as error:
         return str(error)
@@ -137,7 +152,7 @@ def test_fixtures_have_all_keys_of_transformers(name: str) -> None:
     cls = getattr(transformers, name, None)
     if cls is None:
         pytest.skip("not a class of transformers")
-    config = cls.config_class()
+    config = cls.config_class(**NEEDED.get(name, {}))
     keys = config.get_text_config().to_dict().keys()
     common = transformers.PretrainedConfig().to_dict().keys()
     known = set(HARMLESS) | set(HARMLESS_OF.get(name, {}))

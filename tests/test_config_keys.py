@@ -22,7 +22,7 @@ from .families.case import without
 from .families.cases import CASES, Case
 from .families.describe import described_metadata
 from .families.sampling import one_in_four
-from .families.stored import checkpoint, fixture, text_of
+from .families.stored import checkpoint, fixture, source_of, text_of
 
 LLAMA = next(case for case in CASES if case.name == "llama")
 QWEN2 = next(case for case in CASES if case.name == "qwen2")
@@ -71,7 +71,7 @@ def test_wrong_values_are_quantkit_errors(case: Case, tmp_path: Path) -> None:
         inside[key] = rng.choice(VALUES)
         path.write_text(json.dumps(changed))
         with contextlib.suppress(QuantkitError):
-            described_metadata(CheckpointSource(folder, "f32").model_fields)
+            described_metadata(source_of(folder).model_fields)
 
 
 @pytest.mark.parametrize("key", sorted(KINDS))

@@ -49,6 +49,8 @@ from .test_recurrent import (
     normal,
     scan_formula,
     scan_inputs,
+    wkv7_formula,
+    wkv7_inputs,
 )
 from .test_solver import TYPES as SOLVED
 from .test_solver import (
@@ -203,6 +205,9 @@ def test_recurrent_layers_are_the_formulas(aarch64: Build, name: str) -> None:
     scanned = scan_inputs(70, 77, 16)
     got = aarch64.layer(name, "scan", joined(*scanned), 70, 77, 16)
     assert distance(got.reshape(70, 77), scan_formula(*scanned)) < 1e-6
+    mixed = wkv7_inputs(70, 3, 20, 36)
+    got = aarch64.layer(name, "wkv7", joined(*mixed), 70, 3, 20, 36)
+    assert distance(got.reshape(70, 3, 36), wkv7_formula(*mixed)) < 1e-6
     x, weight, bias = (normal(*shape) for shape in ((9, 37), (4, 37), (37,)))
     got = aarch64.layer(name, "convolve", joined(x, weight, bias), 9, 37, 4)
     padded_x = np.concatenate([np.zeros((3, 37)), x.astype(np.float64)])

@@ -15,12 +15,17 @@ import pytest
 
 from quantkit.models import FAMILIES, family_named
 from quantkit.models.family import Family
-from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.cases import CASES, RUN, Case
 from .families.class_table import PAGE, page_with_table
 from .families.describe import described_metadata, described_tensors
-from .families.stored import checkpoint, fixture, known_logits, logits_of
+from .families.stored import (
+    checkpoint,
+    fixture,
+    known_logits,
+    logits_of,
+    source_of,
+)
 
 BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
 
@@ -28,7 +33,7 @@ BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
 @pytest.mark.parametrize("case", BY_NAME)
 def test_metadata_is_that_of_llama_cpp(case: Case, tmp_path: Path) -> None:
     """Keys, types, values and order; a case states what llama.cpp leaves out."""
-    source = CheckpointSource(checkpoint(case, tmp_path), "f32")
+    source = source_of(checkpoint(case, tmp_path))
     expected = fixture(case)["metadata"]
     found = described_metadata(source.model_fields)
     for key, value in described_metadata(case.added).items():
@@ -43,7 +48,7 @@ def test_tensors_are_those_of_llama_cpp(
     case: Case, outtype: str, tmp_path: Path
 ) -> None:
     """Names, order, types, shapes and bytes."""
-    source = CheckpointSource(checkpoint(case, tmp_path), outtype)
+    source = source_of(checkpoint(case, tmp_path), outtype)
     expected = fixture(case)["tensors"][outtype]
     found = described_tensors(source.tensors)
     assert found == expected

@@ -155,6 +155,18 @@ def test_equal_logits_go_to_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not got.same_top[0]
 
 
+@pytest.mark.parametrize("n_tokens", [3, 700, 2500])
+def test_the_place_of_the_top_token_among_the_bases(n_tokens: int) -> None:
+    """From 0, as sorted logits have it; 5 if it is not among the five likeliest."""
+    base, noise = normal(300, n_tokens), normal(300, n_tokens, seed=1)
+    got = compared(base + np.float32(0.4) * noise, base, np.zeros(300, np.int64))
+    top = (base + np.float32(0.4) * noise).argmax(1)
+    place = (base > np.take_along_axis(base, top[:, None], 1)).sum(1)
+    assert np.array_equal(got.rank, np.minimum(place, 5))
+    assert np.array_equal(got.same_top, got.rank == 0)
+    assert set(got.rank) >= ({0, 1} if n_tokens == 3 else {0, 1, 2, 3, 4})
+
+
 @pytest.mark.parametrize("noise", [1e-4, 1e-3, 1e-2])
 @pytest.mark.parametrize("scale", [1, 4])
 def test_divergence_is_exact_to_its_logits(noise: float, scale: float) -> None:

@@ -39,6 +39,7 @@ WITH_GELU = (
     "gemma4",
     "gpt2",
     "gptneox",
+    "grok",
     "mpt",
     "phi2",
     "spark2_5",
@@ -64,11 +65,14 @@ DEPTHS = {
 }
 """Layers by which llama.cpp tells variants of these architectures from each other."""
 
+PHIMOE = "does not subtract means in norms, and has no sparsemixer"
 DIFFERENT = {
     "deepseek-v2": "ranks groups by their two best experts, as V3 does",
     "minimax-m3": "lets every query see everything if flash attention is off",
     "olmo3": "rotates layers with a window by the base of the others",
     "phi3": "lets every layer see everything",
+    "phimoe": PHIMOE,
+    "phimoe-long": PHIMOE,
     "qwen4exp": "chooses other keys in the version of llama-cpp-python 0.3.36; that of "
     "build 11434 chooses the same (test_llamacpp_perplexity.py)",
 }

@@ -163,6 +163,8 @@ def test_file_is_the_one_llamacpp_writes(
     source = os.environ.get("QUANTKIT_LLAMACPP_SOURCE")
     if source is None:
         pytest.skip("QUANTKIT_LLAMACPP_SOURCE names no folder")
+    for module in ("torch", "transformers"):
+        pytest.importorskip(module, reason=f"llama.cpp's converter needs {module}")
     model, shapes = base(tmp_path / "base", case)
     tokens = {"alora_invocation_tokens": [1, 2, 3]}
     folder = adapter(tmp_path / "Tiny-3-8B-Chat-lora-v2", products(shapes), **tokens)

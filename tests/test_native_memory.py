@@ -180,7 +180,7 @@ def fits(name: str, argument: str, array: np.ndarray, other: np.ndarray) -> bool
             return len(other) == len(array) and other.shape[1] > 0
         case "round", "x":  # more rows
             return other.shape[1:] == array.shape[1:]
-        case "attention" | "recur", "v":  # values of another size
+        case "attention" | "recur" | "wkv", "v":  # values of another size
             return other.shape[:2] == array.shape[:2] and other.shape[2] > 0
         case "attention", "mask":  # one mask for all heads
             return len(other) in (1, 2) and other.shape[1:] == array.shape[1:]

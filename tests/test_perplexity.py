@@ -16,6 +16,7 @@ from quantkit.evaluate.measuring import measure
 from quantkit.evaluate.scoring import Alone, score_alone
 from quantkit.execution.opened import Shared
 from quantkit.forward.base import Model
+from quantkit.forward.kept import Kept, State
 from quantkit.inference.weights import TypedMatrix
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens.chunks import Chunks
@@ -30,6 +31,7 @@ class FakeModel:
     """After token t, token t + 1 has probability e^t / (e^t + N_TOKENS - 1)."""
 
     seen: list[list[int]] = field(default_factory=list)
+    kept: tuple[Kept | State, ...] = ()
     head: TypedMatrix = field(
         default_factory=lambda: TypedMatrix(
             np.eye(N_TOKENS, dtype=np.float32).view(np.uint8), QuantType.F32, N_TOKENS

@@ -10,17 +10,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from quantkit.cells import Cells
+from quantkit.cli import bars
 from quantkit.cli import ppl as ppl_command
 from quantkit.cli.main import app
 from quantkit.evaluate.run import ComparisonRun
 from quantkit.progress import Progress
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
+from quantkit.tasks.quantize import quantize_file
+
+from .families.lettered import lettered_text
+from .small_model import small_model
 
 SMALL = ("--ctx", "64", "--chunks", "3", "--threads", "1")
 
@@ -47,12 +53,13 @@ def done(*arguments: str | Path) -> str:
 def test_the_table_for_people(text: Path) -> None:
     """A row each, what the errors mean, the best, and the pairs asked for."""
     out = done(
-        *("--text", text, *SMALL, "--types", "Q8_0,TQ2_0,TQ1_0"),
+        *("--text", text, *SMALL, "--types", "Q8_0,TQ2_0,TQ1_0", "--columns", "all"),
         *("--pareto", "--versus", "Q8_0", "--versus", "tq1_0"),
     )
     lines = out.splitlines()
-    headings = ("bits/weight", "PPL", "difference to the base", "KLD", "same top")
-    places = [lines[0].index(f" {heading} ") for heading in (*headings, "tokens/s")]
+    headings = ("size", "bits/weight", "PPL", "PPL difference", "KLD", "99.9 % KLD")
+    others = ("same top", "quantize", "measured at")
+    places = [lines[0].index(f" {heading} ") for heading in (*headings, *others)]
     assert places == sorted(places)
     assert lines[0].endswith("pareto")
     assert [line.split()[0] for line in lines[1:5]] == [
@@ -77,11 +84,87 @@ def test_the_table_for_people(text: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_tables_fit_the_terminal(
+    text: Path, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns are left out by rank, and it says which; no line is longer."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    common = ("--text", text, *SMALL, "--types", "Q8_0,Q4_0", "--versus", "Q8_0")
+    lines = done(*common).splitlines()
+    assert max(map(len, (line.rstrip() for line in lines))) <= width
+    shown = " ".join(lines[0].split())
+    left = " ".join(lines[4:]).partition("not shown: ")[2].partition(" (--columns")[0]
+    expected = {
+        40: "type size KLD",
+        80: "type size PPL PPL difference KLD",
+        120: "type size bits/weight PPL PPL difference KLD 99.9 % KLD same top",
+    }
+    assert shown == expected[width]
+    every = done(*common, "--columns", "all").splitlines()[0].split()
+    assert len([*shown.split(), *left.replace(",", " ").split()]) == len(every)
+
+
+def test_rows_and_columns_as_they_are_wanted(text: Path) -> None:
+    """The base stays the first row; unknown names are refused before any work."""
+    common = ("--text", text, *SMALL, "--types", "Q4_0,Q8_0,Q2_K")
+    orders = {
+        "size": ["BF16", "Q2_K", "Q4_0", "Q8_0"],
+        "kld": ["BF16", "Q8_0", "Q4_0", "Q2_K"],
+        "name": ["BF16", "Q2_K", "Q4_0", "Q8_0"],
+    }
+    for sort, order in orders.items():
+        lines = done(*common, "--sort", sort, "--columns", "kld,size").splitlines()
+        assert lines[0].split() == ["type", "KLD", "size"]
+        assert [line.split()[0] for line in lines[1:5]] == order
+    for wrong in (("--columns", "kld,width"), ("--sort", "width")):
+        result = ppl(*common, *wrong)
+        assert result.exit_code == 2
+        assert "width" in result.stderr
+
+
+def test_one_chunk_is_no_measurement(text: Path) -> None:
+    """Its numbers have no errors, and the reader is told."""
+    one = ("--text", text, "--ctx", "64", "--chunks", "1", "--types", "Q4_0")
+    assert "warning: one chunk has no errors" in done(*one)
+    data = json.loads(done(*one, "--json"))
+    assert len(data["warnings"]) == 1
+    assert json.loads(done("--text", text, *SMALL, "--json"))["warnings"] == []
+
+
+def test_fallbacks_are_named(text: Path, tmp_path: Path) -> None:
+    """How many matrices did not get the type's own type, and why."""
+    model = small_model(tmp_path / "model.gguf")
+    letters = lettered_text(tmp_path / "text.txt", 500)
+    command = ("ppl", model, "--text", letters, "--ctx", "16", "--types", "Q4_K_S,Q6_K")
+    result = CliRunner().invoke(app, list(map(str, command)))
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.stdout.split())
+    assert "matrices became Q5_0: rows are not a multiple of 256" in told
+    result = CliRunner().invoke(app, [*map(str, command), "--json"])
+    assert set(json.loads(result.stdout)["fallbacks"]) == {"Q4_K_S", "Q6_K"}
+
+
+def test_quantized_models_are_quantized_again_if_that_is_wanted(
+    text: Path, tmp_path: Path
+) -> None:
+    """The rows show the errors of both."""
+    made = tmp_path / "q8.gguf"
+    quantize_file(DEMO_MODEL, made, "Q8_0")
+    command = ("ppl", str(made), "--text", str(text), *SMALL, "--types", "Q4_0")
+    assert "--allow-requantize" in str(CliRunner().invoke(app, command).exception)
+    result = CliRunner().invoke(app, [*command, "--allow-requantize"])
+    assert result.exit_code == 0, result.output
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:3]] == [
+        *("Q8_0", "Q4_0"),
+    ]
+
+
 def test_formats_for_machines(text: Path) -> None:
     """The same numbers as JSON, CSV and Markdown."""
     common = ("--text", text, *SMALL, "--types", "q4_0", "--stride", "20")
     data = json.loads(done(*common, "--json", "--versus", "BF16"))
-    assert (data["version"], data["stride"], data["text"]) == (1, 20, "war.txt")
+    assert (data["version"], data["stride"], data["text"]) == (2, 20, "war.txt")
     row = data["results"][0]
     assert data["versus"][0]["name"] == "Q4_0"
     assert data["versus"][0]["kld_difference"] == row["kld_mean"]
@@ -193,6 +276,18 @@ def test_a_terminal_shows_a_live_table(text: Path) -> None:
             assert b"bits/weight" in shown
 
 
+def test_a_log_has_a_line_from_time_to_time(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is done and how much there is; --quiet has none."""
+    monkeypatch.setattr(bars, "HEARTBEAT_SECONDS", 0)
+    command = ("--text", text, *SMALL, "--types", "Q4_0")
+    lines = ppl(*command).stderr.splitlines()
+    assert lines[-1] == "quantkit: Q4_0: perplexity: 100 %; 6 of 6 chunks in all"
+    assert any("Q4_0: quantize: " in line for line in lines)
+    assert ppl(*command, "--quiet").stderr == ""
+
+
 def test_csv_has_no_place_for_pairs(text: Path) -> None:
     """And says so, instead of leaving them out."""
     result = ppl("--text", text, *SMALL, "--types", "Q4_0", "--csv", "--versus", "Q4_0")
@@ -212,8 +307,12 @@ def test_scores_are_not_kept_in_a_file_of_something_else(
 
 
 def test_a_narrow_terminal_has_fewer_columns() -> None:
-    """No number is ever cut: the last columns are left out."""
-    cells = Cells(("type", ">PPL", ">KLD"), [("Q4_0", "22.1234", "0.5")])
-    assert cells.narrowed(21) == cells
-    assert cells.narrowed(20) == Cells(("type", ">PPL"), [("Q4_0", "22.1234")])
-    assert cells.narrowed(3) == Cells(("type",), [("Q4_0",)])
+    """No number is ever cut: whole columns are left out, by rank."""
+    row = ("Q4_0", "22.1234", "0.5")
+    cells = Cells(("type", ">PPL", ">KLD"), [row], (0, 1, 2))
+    assert cells.narrowed(18) == cells  # Q4_0  22.1234  0.5
+    assert cells.narrowed(17) == Cells(cells.columns[:2], [row[:2]], (0, 1))
+    assert cells.narrowed(3) == Cells(("type",), [("Q4_0",)], (0,))
+    assert replace(cells, ranks=(0, 2, 1)).narrowed(17).names == ["type", "KLD"]
+    unranked = replace(cells, ranks=())
+    assert unranked.narrowed(12).names == ["type", "KLD"]  # what fits, if it is later

@@ -245,10 +245,15 @@ def test_names_of_fp8_scales(tmp_path: Path, method: str, end: str) -> None:
         f"{UP}.input_scale": ("F32", np.array(3, np.float32)),
         f"{UP}.qscale_act": ("F32", np.array(3, np.float32)),
         f"{UP}.activation_scale": ("F32", np.array(3, np.float32)),
-        "model.layers.0.self_attn.k_scale": ("F32", np.array(3, np.float32)),
+        **{
+            f"model.layers.0.self_attn.{scale}": ("F32", np.array(3, np.float32))
+            for scale in ("q_scale", "k_scale", "v_scale", "prob_scale", "output_scale")
+        },
+        "router.scale": ("F32", np.array([3], np.float32)),  # a weight, as in Gemma 4
     }
-    (weight,) = opened(tmp_path, tensors, quant_method=method).tensors.values()
-    assert values_of(weight).tolist() == [[0.25, -0.25]]
+    made = opened(tmp_path, tensors, quant_method=method).tensors
+    assert set(made) == {f"{UP}.weight", "router.scale"}
+    assert values_of(made[f"{UP}.weight"]).tolist() == [[0.25, -0.25]]
 
 
 def test_fp8_experts_and_exponents(tmp_path: Path) -> None:
@@ -372,3 +377,38 @@ def test_half_type_is_that_of_the_first_stored_matrix(tmp_path: Path) -> None:
     norm = {NORM: ("BF16", upper(np.ones(96)))}
     checkpoint = opened(tmp_path, {**norm, **tensors}, quant_method="gptq", bits=4)
     assert checkpoint.half_type is QuantType.F16
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"quant_method": "bitsandbytes", "load_in_4bit": True},
+        {"quant_method": "hqq"},
+        {"quant_method": "fp8", "weight_block_size": [128, 128]},
+        {"load_in_8bit": True},
+        {"bits": 4},
+    ],
+)
+def test_merged_weights_are_taken_as_they_are(
+    config: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A merge may leave the quantization_config of the model: a line says so."""
+    weight = halves(SHAPE)
+    tensors: Stored = {f"{UP}.weight": ("F16", weight), NORM: ("F16", weight[0])}
+    with opened(tmp_path, tensors, **config) as checkpoint:
+        made = checkpoint.tensors[f"{UP}.weight"]
+        assert made.type is QuantType.F16
+        assert np.array_equal(made.rows(0, SHAPE[0]).view(np.float16), weight)
+        assert not checkpoint.quantization
+    (line,) = caplog.messages
+    assert "all weights have 16 or 32 bits, as after a merge" in line
+
+
+def test_unknown_methods_with_parts_of_weights_are_refused(tmp_path: Path) -> None:
+    """Scales tell that floats are codes."""
+    tensors: Stored = {
+        f"{UP}.weight": ("F16", halves(SHAPE)),
+        f"{UP}.weight_scale": ("F16", halves((1,))),
+    }
+    with pytest.raises(UnsupportedModelError, match="quantized by hqq"):
+        opened(tmp_path, tensors, quant_method="hqq")

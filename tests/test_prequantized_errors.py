@@ -231,7 +231,7 @@ def test_what_cannot_be_read_is_refused(
     config: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     """With its name, what can be read, and what to do."""
-    tensors = {"a.weight": ("F32", np.zeros((2, 2), np.float32))}
+    tensors = {"a.weight": ("I16", np.zeros((2, 2), np.int16))}
     with pytest.raises(UnsupportedModelError, match=message) as error:
         opened(tmp_path, tensors, **config)
     assert "use " in str(error.value)

@@ -196,6 +196,80 @@ def test_long_scans_stay_exact() -> None:
     assert distance(got, scan_formula(x, dt, a, b, c, d)) < 2e-6
 
 
+def wkv6_formula(r: F32, decay: F32, k: F32, v: F32, bonus: F32) -> F64:
+    _, n_heads, value_size = v.shape
+    wide = [x.astype(np.float64) for x in (r, decay, k, v)]
+    state = np.zeros((n_heads, k.shape[2], value_size))
+    out = np.empty(v.shape)
+    for i, (r_, decay_, k_, v_) in enumerate(zip(*wide, strict=True)):
+        added = k_[..., None] * v_[:, None]
+        out[i] = np.einsum("hkv,hk->hv", state + bonus[..., None] * added, r_)
+        state = np.exp(decay_)[..., None] * state + added
+    return out
+
+
+def wkv6_inputs(n: int, heads: int, key: int, value: int) -> tuple[F32, ...]:
+    return (
+        normal(n, heads, key),
+        -np.exp(between(-6, 2, n, heads, key, seed=1)),
+        normal(n, heads, key, seed=2),
+        normal(n, heads, value, seed=3),
+        normal(heads, key, seed=4),
+    )
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize(("heads", "key", "value"), [(1, 1, 1), (2, 33, 20), (3, 8, 8)])
+def test_wkv6_reads_the_state_before(n: int, heads: int, key: int, value: int) -> None:
+    """What a position adds is read by itself only through the bonus."""
+    inputs = wkv6_inputs(n, heads, key, value)
+    assert distance(ops.wkv6(*inputs), wkv6_formula(*inputs)) < 1e-6
+
+
+def wkv7_formula(r: F32, decay: F32, k: F32, v: F32, removed: F32, renewed: F32) -> F64:
+    _, n_heads, value_size = v.shape
+    wide = [x.astype(np.float64) for x in (r, decay, k, v, removed, renewed)]
+    state = np.zeros((n_heads, k.shape[2], value_size))
+    out = np.empty(v.shape)
+    for i, (r_, decay_, k_, v_, from_, to) in enumerate(zip(*wide, strict=True)):
+        found = np.einsum("hkv,hk->hv", state, from_)
+        state = np.exp(decay_)[..., None] * state
+        state += to[..., None] * found[:, None] + k_[..., None] * v_[:, None]
+        out[i] = np.einsum("hkv,hk->hv", state, r_)
+    return out
+
+
+def wkv7_inputs(n: int, heads: int, key: int, value: int) -> tuple[F32, ...]:
+    """Decays, removed keys and rates as models have them."""
+    removed = l2_norm(normal(n, heads, key, seed=3), 1e-12)
+    return (
+        normal(n, heads, key),
+        -0.606531 * between(0, 1, n, heads, key, seed=1),
+        normal(n, heads, key, seed=2),
+        normal(n, heads, value, seed=4),
+        -removed,
+        removed * between(0, 1, n, heads, key, seed=5),
+    )
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 70])
+@pytest.mark.parametrize(
+    ("heads", "key", "value"), [(1, 1, 1), (2, 33, 31), (3, 5, 70), (2, 64, 64)]
+)
+def test_wkv7_is_the_recurrence(n: int, heads: int, key: int, value: int) -> None:
+    """Sizes that no vector and no tile divides."""
+    inputs = wkv7_inputs(n, heads, key, value)
+    got, expected = ops.wkv7(*inputs), wkv7_formula(*inputs)
+    assert got.shape == expected.shape
+    assert not n or distance(got, expected) < 1e-6
+
+
+def test_long_wkv7_stays_exact() -> None:
+    """2048 positions."""
+    inputs = wkv7_inputs(2048, 2, 32, 32)
+    assert distance(ops.wkv7(*inputs), wkv7_formula(*inputs)) < 2e-6
+
+
 @pytest.mark.parametrize("n", [0, 1, 3, 50])
 @pytest.mark.parametrize(("channels", "taps"), [(1, 1), (9, 3), (33, 4), (64, 7)])
 def test_short_convolution_is_the_sum_of_taps(n: int, channels: int, taps: int) -> None:
@@ -233,6 +307,11 @@ CALLS: dict[str, Callable[[int], tuple[Callable[..., F32], list[F32]]]] = {
         ),
         [scan_inputs(n, 33, 5)[i] for i in (0, 1, 3, 4)],
     ),
+    "wkv6": lambda n: (
+        lambda r, decay, k, v: ops.wkv6(r, decay, k, v, normal(2, 20, seed=8)),
+        list(wkv6_inputs(n, 2, 20, 20)[:4]),
+    ),
+    "wkv7": lambda n: (ops.wkv7, list(wkv7_inputs(n, 2, 20, 20))),
     "short convolution": lambda n: (
         lambda x: ops.short_convolution(x, normal(33, 4)),
         [normal(n, 33)],

@@ -47,6 +47,13 @@ def compared() -> qk.Comparison:
 
 
 @cache
+def chosen() -> qk.Choice:
+    options = qk.TextOptions(ctx=64, chunks=4)
+    budget = qk.Budget(memory=14_000_000, ctx=64)
+    return qk.choose(DEMO_MODEL, budget, "Q4_0", text=DEMO_TEXT, options=options)
+
+
+@cache
 def embeddings() -> qk.EmbeddingComparison:
     source = open_source(DEMO_MODEL)
     pooled = {**source.metadata, "llama.pooling_type": uint32(1)}
@@ -86,11 +93,14 @@ def last(index: int, *attributes: str) -> Any:
 
 CASES: dict[str, Callable[[], Any]] = {
     "Backend": qk.active_backend,
+    "Budget": lambda: qk.Budget(max_size=1),
     "Calibration": lambda: qk.Calibration(["A text."], tokens=2048, effort="best"),
     "CalibrationCheck": lambda: qk.CalibrationCheck(
         9, 20, 22, 21, 0.2, 0.1, -0.1, 0.01
     ),
+    "Candidate": lambda: chosen().candidates[0],
     "Cells": lambda: qk.Cells(("type", ">size"), [("Q8_0", "1")]),
+    "Choice": chosen,
     "Comparison": compared,
     "ConvertReport": lambda: reported()[0],
     "Difference": lambda: qk.Difference("a.weight", "missing"),
@@ -107,6 +117,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "LayerStatistics": lambda: matrix().statistics().layers[0],
     "Location": lambda: last(4),
     "Measurement": lambda: compared().base,
+    "MemoryNeed": lambda: chosen().candidates[0].need,
     "MetadataEntry": lambda: last(3, "metadata"),
     "MissingImportance": lambda: qk.MissingImportance.FALLBACK,
     "ModelInfo": lambda: reported()[3],

@@ -15,6 +15,7 @@
 #include "softmax.h"
 #include "recurrence.h"
 #include "scan.h"
+#include "wkv.h"
 
 #define OPS_JOIN(a, b) a##b
 #define OPS_SYMBOL(name) OPS_JOIN(qk_ops_, name)
@@ -43,6 +44,8 @@ const qk_ops OPS_SYMBOL(QK_OPS_NAME) = {
     .recur = recur,
     .scan_workspace = scan_workspace,
     .selective_scan = selective_scan,
+    .wkv_workspace = wkv_workspace,
+    .wkv7 = wkv7,
 };
 
 #endif

@@ -49,6 +49,8 @@ typedef struct qk_ops {
     size_t (*scan_workspace)(const qk_scan *what);
     void (*selective_scan)(const qk_scan *what, const qk_scan_inputs *in, float *y,
                            void *workspace);
+    size_t (*wkv_workspace)(const qk_wkv *what);
+    void (*wkv7)(const qk_wkv *what, const qk_wkv_inputs *in, float *out, void *workspace);
 } qk_ops;
 
 extern const qk_ops qk_ops_scalar;

@@ -1,7 +1,8 @@
 """Convert models to GGUF, quantize them, and measure what each type costs.
 
 Arrays: `quantize` and `dequantize`. Files: `convert`, `quantize_file` and `info`.
-Measurements: `perplexity` and `compare`; `Model` gives logits. Importance: `imatrix`.
+Measurements: `perplexity` and `compare`; `choose` answers which type to take; `Model`
+gives logits. Importance: `imatrix`.
 The command line is `quantkit`.
 
 `import quantkit` is fast: each name is imported when it is first used.
@@ -27,6 +28,11 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .calibrating.cost import CalibrationCost as CalibrationCost
     from .calibrating.gain import Gain as Gain
     from .cells import Cells as Cells
+    from .choosing import Budget as Budget
+    from .choosing import Candidate as Candidate
+    from .choosing import Choice as Choice
+    from .choosing import MemoryNeed as MemoryNeed
+    from .choosing import choose as choose
     from .collecting.collection import imatrix as imatrix
     from .embeddings import EmbeddingComparison as EmbeddingComparison
     from .embeddings import EmbeddingDifference as EmbeddingDifference
@@ -110,11 +116,14 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
 _MODULES = {
     "Backend": "_native",
     "BackendError": "errors",
+    "Budget": "choosing",
     "Calibration": "calibrating.calibration",
     "CalibrationCheck": "tasks.calibration",
     "CalibrationCost": "calibrating.cost",
+    "Candidate": "choosing",
     "Cells": "cells",
     "CheckpointError": "errors",
+    "Choice": "choosing",
     "Comparison": "evaluate",
     "ConvertReport": "tasks.convert",
     "Difference": "tasks.verify",
@@ -135,6 +144,7 @@ _MODULES = {
     "LayerStatistics": "importance",
     "Location": "gguf",
     "Measurement": "evaluate",
+    "MemoryNeed": "choosing",
     "MetadataEntry": "tasks.info",
     "MissingImportance": "recipes.planning",
     "Model": "inference.model",
@@ -185,6 +195,7 @@ _MODULES = {
     "Workers": "execution.workers",
     "active_backend": "_native",
     "backends": "_native",
+    "choose": "choosing",
     "compare": "evaluate",
     "compare_embeddings": "embeddings",
     "convert": "tasks.convert",

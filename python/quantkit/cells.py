@@ -10,6 +10,8 @@ from .visible import visible
 
 __all__ = ["Cells", "markdown_table"]
 
+GAP = 2
+"""Spaces between columns in a terminal."""
 
 SPECIAL = re.compile(r"[\\`*\[\]<>&|~$:@]|(?<!\w)_|_(?!\w)|(?<=www)\.", re.IGNORECASE)
 """What Markdown would read as code, emphasis, HTML, a link, a formula or an emoji."""
@@ -22,22 +24,39 @@ class Cells:
     Attributes:
         columns: the headings; a column of numbers starts with ">".
         rows: the cells.
+        ranks: of the columns; those with low ranks are kept where not all fit.  Empty:
+            the first columns are kept.
     """
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    ranks: tuple[int, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The headings as they are shown."""
+        return [column.removeprefix(">") for column in self.columns]
 
     def narrowed(self, width: int) -> Cells:
-        """The table without the last columns that exceed `width` characters.
+        """The table with as many columns as fit into `width` characters, by rank.
 
-        The first column is always kept.
+        Columns are `GAP` characters apart.  Those with the lowest rank are always kept.
         """
-        cells = [self.columns, *self.rows]
-        widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
-        n = len(widths)
-        while n > 1 and sum(widths[:n]) > width:
-            n -= 1
-        return Cells(self.columns[:n], [row[:n] for row in self.rows])
+        cells = [tuple(self.names), *self.rows]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        ranks = self.ranks or tuple(range(len(widths)))
+        kept = [i for i, rank in enumerate(ranks) if rank == min(ranks)]
+        left = width + GAP - sum(widths[i] + GAP for i in kept)
+        for i in sorted(set(range(len(widths))) - set(kept), key=lambda i: ranks[i]):
+            if widths[i] + GAP <= left:
+                kept.append(i)
+                left -= widths[i] + GAP
+        kept.sort()
+        return Cells(
+            tuple(self.columns[i] for i in kept),
+            [tuple(row[i] for i in kept) for row in self.rows],
+            tuple(ranks[i] for i in kept),
+        )
 
 
 def markdown_table(cells: Cells) -> str:

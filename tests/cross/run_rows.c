@@ -12,6 +12,8 @@
  *     run_rows BACKEND recur N HEADS KEY_HEADS KEY_SIZE VALUE_SIZE DECAY_SIZE IN OUT
  *                                                             IN: q, k, v, decay, beta
  *     run_rows BACKEND scan N CHANNELS STATES IN OUT          IN: x, dt, a, b, c, d
+ *     run_rows BACKEND wkv7 N HEADS KEY_SIZE VALUE_SIZE IN OUT
+ *                                                     IN: r, decay, k, v, removed, renewed
  *     run_rows BACKEND convolve N CHANNELS TAPS IN OUT        IN: x, weight, bias
  *     run_rows BACKEND solve TYPE ROWS COLS IN OUT            IN: f64 R [cols][cols], f32 rows,
  * then a plan's orders; OUT: rows, f64 errors run_rows BACKEND op NAME CALLS IN OUT IN: a, b, c of
@@ -230,6 +232,29 @@ static int scan(int backend, char **argv)
     return status == QK_OK ? 0 : 2;
 }
 
+static int mix_wkv(int backend, char **argv)
+{
+    const qk_wkv what = {number(argv[0]), number(argv[1]), number(argv[2]), number(argv[3])};
+    const size_t n_keys = what.n * what.n_heads * what.key_size;
+    const size_t n_values = what.n * what.n_heads * what.value_size;
+    float *r = read_file(argv[4], (5 * n_keys + n_values) * sizeof *r);
+    float *out = allocate(n_values * sizeof *out), *k = r + 2 * n_keys, *v = k + n_keys;
+    const qk_wkv_inputs in = {r, r + n_keys, k, v, v + n_values, v + n_values + n_keys};
+    size_t bytes = 0;
+    qk_status status = qk_wkv_workspace(backend, &what, &bytes);
+    void *workspace = allocate(bytes);
+    if (status == QK_OK) {
+        status = qk_wkv7(backend, &what, &in, out, workspace);
+    }
+    if (status == QK_OK) {
+        write_file(argv[5], out, n_values * sizeof *out);
+    }
+    free(workspace);
+    free(out);
+    free(r);
+    return status == QK_OK ? 0 : 2;
+}
+
 static int convolve(int backend, char **argv)
 {
     qk_convolution what = {.n = number(argv[0]), .n_channels = number(argv[1])};
@@ -370,6 +395,9 @@ int main(int argc, char **argv)
     }
     if (argc == 11 && !strcmp(argv[2], "recur")) {
         return recur(find_backend(argv[1]), argv + 3);
+    }
+    if (argc == 9 && !strcmp(argv[2], "wkv7")) {
+        return mix_wkv(find_backend(argv[1]), argv + 3);
     }
     if (argc == 8 && !strcmp(argv[2], "scan")) {
         return scan(find_backend(argv[1]), argv + 3);

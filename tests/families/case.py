@@ -17,7 +17,7 @@ from typing import Any
 
 from quantkit.gguf.keys import Field
 
-from .checkpoints import Arrays
+from .checkpoints import TARGET, Arrays
 
 __all__ = ["SIZES", "YARN", "Case", "Config", "as_version_4", "without"]
 
@@ -50,6 +50,7 @@ class Case:
         tolerance: how far logits may be apart, as a share of their range.
         predicts_text: whether it has logits; otherwise hidden states take their place.
         runs: whether quantkit runs it; otherwise nothing is computed.
+        target: the config of the model that it drafts tokens for.
     """
 
     name: str
@@ -69,6 +70,14 @@ class Case:
     tolerance: float = 1e-5
     predicts_text: bool = True
     runs: bool = True
+    target: Config | None = None
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """The JSON files of the checkpoint beside its config, by their paths."""
+        if self.target is None:
+            return dict(self.beside)
+        return {**self.beside, f"{TARGET}/config.json": self.target}
 
 
 SIZES = {

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from .alias_cases import ALIASES
 from .case import SIZES, YARN, Case
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
 from .deepseek_v4_cases import DEEPSEEK_V4S
+from .draft_cases import DRAFTS
 from .encoder_cases import ENCODERS
 from .falcon_h1_cases import FALCON_H1S
 from .gemma4_cases import GEMMA_4S
 from .gemma_cases import GEMMAS
+from .glm5_cases import GLM_5S
 from .glm_cases import GLMS
 from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .granite_cases import GRANITES
+from .grok_cases import GROKS
 from .kimi_cases import KIMIS
+from .later_cases import LATERS
 from .lesser_cases import LESSERS
 from .lfm2_cases import LFM2S
 from .llama4_cases import LLAMA4S
@@ -31,6 +36,8 @@ from .olmo_cases import OLMOS
 from .phi_cases import PHIS
 from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
+from .routed_cases import ROUTED
+from .rwkv_cases import RWKVS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
 from .t5_cases import T5S
@@ -98,6 +105,7 @@ CASES: tuple[Case, ...] = (
     *QWEN_VLS,
     *MISTRALS,
     *LLAMA4S,
+    *ALIASES,
     *LLAMA_RELATIVES,
     *GEMMAS,
     *GEMMA_4S,
@@ -107,6 +115,7 @@ CASES: tuple[Case, ...] = (
     *STABLELMS,
     *GLMS,
     *GLM_MOES,
+    *GLM_5S,
     *MOES,
     *MUSES,
     *GPTS,
@@ -118,12 +127,17 @@ CASES: tuple[Case, ...] = (
     *KIMIS,
     *ENCODERS,
     *T5S,
+    *DRAFTS,
     *LESSERS,
     *FALCON_H1S,
     *GRANITES,
     *LFM2S,
     *MAMBAS,
+    *RWKVS,
     *OLDERS,
+    *ROUTED,
+    *LATERS,
+    *GROKS,
 )
 
 RUN = tuple(case for case in CASES if case.runs)

@@ -14,10 +14,11 @@ from safetensors.numpy import save_file
 
 from ..quantized import write_safetensors
 
-__all__ = ["Arrays", "weights", "write_checkpoint"]
+__all__ = ["TARGET", "Arrays", "target_of", "weights", "write_checkpoint"]
 
 Arrays = dict[str, NDArray[Any]]
-TYPES = {"float32": "F32", "int64": "I64", "int8": "I8", "uint8": "U8"}
+TARGET = "target"
+TYPES = {"float32": "F32", "int64": "I64", "int8": "I8", "uint8": "U8", "bool": "BOOL"}
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
@@ -63,7 +64,7 @@ def write_checkpoint(
     files: Mapping[str, Any] | None = None,
     config_at: str = "config.json",
 ) -> Path:
-    """A checkpoint folder without a tokenizer; `files` are `Case.beside`."""
+    """A checkpoint folder without a tokenizer; `files` are `Case.files`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in {config_at: config, **(files or {})}.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -80,3 +81,9 @@ def write_checkpoint(
     else:
         save_file(arrays, path, metadata={"format": "pt"})
     return folder
+
+
+def target_of(folder: Path) -> Path | None:
+    """The folder of the model that a checkpoint drafts tokens for."""
+    target = folder / TARGET
+    return target if target.is_dir() else None

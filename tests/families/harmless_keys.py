@@ -148,8 +148,49 @@ OF_GPT_BIGCODE = {
     "scale_attention_softmax_in_fp32": RUNTIME,
 }
 """Those of classes made from GPTBigCode's."""
+OF_BAILING = {
+    "max_window_layers": "there are no windows",
+    "output_dropout": TRAINING,
+}
+OF_BAILING_2 = {
+    **OF_BAILING,
+    "moe_router_enable_expert_bias": TENSORS,
+    "router_dtype": RUNTIME,
+}
+OF_OCR = {
+    **dict.fromkeys(
+        ["candidate_resolutions", "global_view_pos", "tile_tag"], "how images are cut"
+    ),
+    **dict.fromkeys(
+        ["kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "v_head_dim"],
+        "of latent attention, which the model does not have",
+    ),
+    "lm_head": LABEL,
+    "rm_head": LABEL,
+}
+"""Those of DeepSeek OCR."""
+YOUTU = {"embedding_initializer_range": TRAINING, "qk_head_dim": DERIVED}
 HARMLESS_OF = {
+    "AfmoeForCausalLM": {"global_attn_every_n_layers": LISTED},
+    "BailingMoeForCausalLM": {
+        **OF_BAILING,
+        "sliding_window": "use_sliding_window is false",
+    },
+    "BailingMoeV2ForCausalLM": OF_BAILING_2,
+    "Dots1ForCausalLM": dict.fromkeys(["max_window_layers", "sliding_window"], LISTED),
+    "PhiMoEForCausalLM": {"input_jitter_noise": TRAINING},
+    "SarvamMoEForCausalLM": OF_BAILING_2,
     "CodeShellForCausalLM": OF_GPT_BIGCODE,
+    "DbrxForCausalLM": {
+        "attn_config.attn_pdrop": TRAINING,
+        "emb_pdrop": TRAINING,
+        "ffn_config.moe_jitter_eps": TRAINING,
+        "ffn_config.moe_loss_weight": TRAINING,
+    },
+    "Grok1ForCausalLM": {
+        "global_attn_every_n": "without effect without a window",
+        "residual_moe": TENSORS,
+    },
     "GPTRefactForCausalLM": {
         **OF_GPT_BIGCODE,
         "attention_bias_in_fp32": RUNTIME,
@@ -192,6 +233,12 @@ HARMLESS_OF = {
     "NomicBertModel": {"type_vocab_size": OF_BERT["type_vocab_size"]},
     "Gemma3TextModel": {"_sliding_window_pattern": LISTED},
     "EuroBertModel": {"mask_token_id": TOKENIZER},
+    "DFlash2DraftModel": WINDOWS,
+    "DFlashDraftModel": {"max_window_layers": LISTED},
+    "DSparkDraftModel": {**WINDOWS, "mask_token_id": TOKENIZER},
+    "DSparkSpeculator": WINDOWS,
+    "MuseGlimmerAssistantModel": {"mask_token_id": TOKENIZER},
+    "Eagle3Speculator": {"architectures": "that of the whole config counts"},
     "ModernBertModel": MODERN_BERT,
     "ModernBertDecisionModel": MODERN_BERT
     | {"architectures": "the files beside it say it"},
@@ -211,7 +258,19 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "DeepseekOCRForCausalLM": OF_OCR,
+    "UnlimitedOCRForCausalLM": OF_OCR,
     "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
+    "DeepseekV4DSparkModel": {
+        **dict.fromkeys(
+            ["compress_ratios", "num_hash_layers"],
+            "the layers that draft compress no keys, and choose no experts by tokens",
+        ),
+        "dspark_noise_token_id": TOKENIZER,
+        "expert_dtype": "the stored tensors have a type",
+        "num_hidden_layers": "the stored layers that draft count",
+        "num_nextn_predict_layers": "the stored layers that draft count",
+    },
     "DeepseekV4ForCausalLM": {
         "expert_dtype": "the stored tensors have a type",
         "num_nextn_predict_layers": "the tensors of these layers are not written",
@@ -269,9 +328,41 @@ HARMLESS_OF = {
     "Gemma3nForConditionalGeneration": GEMMA_3N,
     "Glm4MoeForCausalLM": {"use_qk_norm": NORMS},
     "Glm4MoeLiteForCausalLM": {"qk_head_dim": DERIVED},
+    "Gemma4AssistantForCausalLM": {
+        "attention_k_eq_v": "assistants have no keys of their own",
+        **dict.fromkeys(
+            (
+                "enable_moe_block",
+                "moe_intermediate_size",
+                "num_experts",
+                "top_k_experts",
+            ),
+            "read together; the tensors of experts are refused",
+        ),
+        "vocab_size_per_layer_input": TOKENIZER,
+    },
+    "Gemma4DSparkModel": {
+        **dict.fromkeys(
+            ["head_dim", "num_key_value_heads"], "those of full attention count"
+        ),
+        "mask_token_id": TOKENIZER,
+    },
     "Gemma4ForCausalLM": {
         "attention_k_eq_v": "the stored tensors say it",
         "vocab_size_per_layer_input": TOKENIZER,
+    },
+    "Glm5NextForConditionalGeneration": {
+        **dict.fromkeys(
+            [
+                "linear_conv_kernel_dim",
+                "linear_head_dim",
+                "linear_lower_bound",
+                "linear_num_heads",
+            ],
+            "linear_attn_config counts",
+        ),
+        "head_dim": "the class does not read it",
+        "qk_head_dim": DERIVED,
     },
     "GlmMoeDsaForCausalLM": {"qk_head_dim": DERIVED},
     "Gemma4ForConditionalGeneration": {"vocab_size_per_layer_input": TOKENIZER},
@@ -320,6 +411,12 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "KimiVLForConditionalGeneration": {
+        "num_nextn_predict_layers": "the layers after the last are not written",
+        "qk_head_dim": DERIVED,
+    },
+    "YoutuForCausalLM": YOUTU,
+    "YoutuVLForConditionalGeneration": YOUTU,
     "KimiLinearForCausalLM": {"use_grouped_topk": "there is one group"},
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",
@@ -398,7 +495,9 @@ HARMLESS_OF = {
         "use_dynamic_ntk": BEYOND,
         "use_logn_attn": BEYOND,
     },
+    "Qwen2AudioForConditionalGeneration": WINDOWS,
     "Qwen2ForCausalLM": WINDOWS,
+    "Qwen2Model": WINDOWS,
     "Qwen2MoeForCausalLM": WINDOWS,
     "Qwen2VLForConditionalGeneration": {
         **dict.fromkeys(
@@ -409,6 +508,7 @@ HARMLESS_OF = {
     "Qwen2_5OmniModel": WINDOWS,
     "Qwen2_5_VLForConditionalGeneration": WINDOWS,
     "Qwen3ForCausalLM": WINDOWS,
+    "Qwen3Model": WINDOWS,
     "Qwen3MoeForCausalLM": dict.fromkeys(
         ["sliding_window", "use_sliding_window"], WITH_WINDOW
     ),
@@ -416,6 +516,13 @@ HARMLESS_OF = {
     "Qwen4ExpForConditionalGeneration": QWEN4,
     "Qwen3OmniMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
     "Qwen3VLMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
+    "RWKV7ForCausalLM": {
+        "attn_mode": RUNTIME,
+        "fuse_norm": RUNTIME,
+        "hidden_ratio": "intermediate_size counts, or 4 times the width",
+        "value_dim": TENSORS,
+    },
+    "Rwkv6ForCausalLM": {"model_version": LABEL},
     "SmolLM3ForCausalLM": {
         "layer_types": WITH_WINDOW,
         "no_rope_layer_interval": "no_rope_layers counts",
@@ -426,6 +533,9 @@ HARMLESS_OF = {
     "StepVLForConditionalGeneration": WINDOWS,
     "StableLMEpochForCausalLM": {"qk_layernorm": NORMS},
     "StableLmForCausalLM": {"qk_layernorm": NORMS},
+    "LlavaStableLMEpochForCausalLM": {"qk_layernorm": NORMS},
+    "DotsOCRForCausalLM": WINDOWS,
+    "AudioFlamingo3ForConditionalGeneration": WINDOWS,
     "Starcoder2ForCausalLM": {"sliding_window": WINDOW},
 }
 """Class -> key -> why it may be ignored."""

@@ -19,7 +19,7 @@ from .cases import CASES, Case
 from .checkpoints import weights, write_checkpoint
 from .reference import describe_gguf, llamacpp_gguf, transformers_checkpoint
 from .runnable import llamacpp_logits
-from .stored import FIXTURES, store
+from .stored import FIXTURES, store, text_of
 
 
 def made(
@@ -27,14 +27,14 @@ def made(
 ) -> tuple[dict[str, Any], NDArray[np.int32], NDArray[np.float32] | None]:
     """The fixture of one case, the tokens and their logits, if it is run."""
     rng = np.random.default_rng(len(case.name))
-    text = case.config.get("text_config", case.config)
-    tokens = rng.integers(3, text["vocab_size"], case.n_tokens)
+    text = text_of(case.config)
+    tokens = rng.integers(3, text.get("vocab_size", 112), case.n_tokens)
     config, shapes, logits = dict(case.config), case.shapes, None
     if shapes is None:
         config, shapes, logits = transformers_checkpoint(case, folder / "hf", tokens)
     config = case.config_of(config)
     arrays = case.rename(case.prepare(weights(shapes)))
-    how = case.stored_as, case.beside, case.config_at
+    how = case.stored_as, case.files, case.config_at
     checkpoint = write_checkpoint(folder / "model", config, arrays, *how)
     files = {
         outtype: describe_gguf(

@@ -96,8 +96,13 @@ def fused(arrays: Arrays) -> Arrays:
 
 
 def fused_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The config of MiMo V2.5."""
-    return {**published_config(config), "architectures": ["MiMoV2ForCausalLM"]}
+    """The config of MiMo V2.5, with the keys of transformers' class as well."""
+    keys = ("layer_types", "mlp_layer_types", "rms_norm_eps")
+    return {
+        **published_config(config),
+        **{key: config[key] for key in keys},
+        "architectures": ["MiMoV2ForCausalLM"],
+    }
 
 
 MIMOS = (

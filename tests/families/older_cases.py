@@ -259,6 +259,20 @@ OLDERS = (
         adapt=with_ternary_weights,
     ),
     Case(
+        "bitnet-own-class",
+        "BitNetForCausalLM",
+        {
+            **SIZES,
+            "hidden_act": "silu",
+            "num_hidden_layers": 2,
+            "num_key_value_heads": 1,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
+            "tie_word_embeddings": True,
+        },
+        rename=bitnet_names,
+        adapt=with_ternary_weights,
+    ),
+    Case(
         "codeshell",
         "Starcoder2ForCausalLM",
         {

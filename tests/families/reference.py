@@ -20,13 +20,14 @@ from safetensors.numpy import load_file
 from quantkit.gguf.reader import GGUFFile
 
 from .cases import Case
-from .checkpoints import weights, write_checkpoint
+from .checkpoints import target_of, weights, write_checkpoint
 from .describe import described_metadata, described_tensors
 
 __all__ = [
     "describe_gguf",
     "llamacpp_gguf",
     "llamacpp_projector",
+    "projector_classes",
     "transformers_checkpoint",
 ]
 
@@ -71,7 +72,12 @@ def transformers_checkpoint(
 
 
 def llamacpp_gguf(
-    folder: Path, out: Path, outtype: str, *, is_raw: bool = False
+    folder: Path,
+    out: Path,
+    outtype: str,
+    *,
+    is_raw: bool = False,
+    dense_modules: bool = False,
 ) -> Path:
     """The file that llama.cpp's converter makes of a checkpoint without a tokenizer."""
     _use_source(Path(os.environ["QUANTKIT_LLAMACPP_SOURCE"]))
@@ -94,7 +100,10 @@ def llamacpp_gguf(
         # as with its option --no-nextn; otherwise it stops without such layers
         is_none = hparams.get("num_nextn_predict_layers") == 0
         cls.no_mtp = not is_none and not _predicts_further(folder)
-    model = cls(folder, types[outtype], out, hparams=hparams)
+    given = {"hparams": hparams, "target_model_dir": target_of(folder)}
+    if dense_modules:
+        given["sentence_transformers_dense_modules"] = True
+    model = cls(folder, types[outtype], out, **given)
     for part in {model, getattr(model, "impl", model)}:  # Mistral 3 has another inside
         part.set_vocab = lambda: None
     if cls.__name__ in REPAIRS:
@@ -119,6 +128,14 @@ def llamacpp_projector(folder: Path, out: Path, outtype: str) -> Path:
     cls = get_model_class(kind, mmproj=True)
     cls(folder, types[outtype], out, hparams=hparams).write()
     return out
+
+
+def projector_classes() -> set[str]:
+    """The classes whose encoders its converter registers."""
+    _use_source(Path(os.environ["QUANTKIT_LLAMACPP_SOURCE"]))
+    from conversion import MMPROJ_MODEL_MAP
+
+    return set(MMPROJ_MODEL_MAP)
 
 
 def _use_source(source: Path) -> None:
@@ -193,6 +210,41 @@ def _keep_routers(model: Any) -> None:
     model.tensor_force_quant = tensor_force_quant
 
 
+def _forget_shifts(model: Any) -> None:
+    """Forget the token shifts of an earlier conversion.
+
+    In build 11434 the converters of RWKV keep them for all models of a process.
+    """
+    model.lerp_weights = {}
+
+
+def _permute_rotated(model: Any) -> None:
+    """Permute only the rows of a head that rotate.
+
+    In build 11434 the converter of Bamba permutes whole heads, of which readers then
+    rotate other rows than the model does.
+    """
+    rotated, convert = model.hparams.get("attn_rotary_emb"), model.modify_tensors
+    if not rotated:
+        return
+    size = model.hparams["hidden_size"] // model.hparams["num_attention_heads"]
+
+    def order(n_rows: int, first: int) -> NDArray[np.intp]:
+        rows = np.arange(n_rows).reshape(-1, size)
+        halves = rows[:, :first].reshape(len(rows), 2, -1).swapaxes(1, 2)
+        return np.concatenate(
+            [halves.reshape(len(rows), -1), rows[:, first:]], 1
+        ).ravel()
+
+    def modify_tensors(data: Any, name: str, layer: int | None) -> Any:
+        if name.endswith(("q_proj.weight", "k_proj.weight")):
+            wanted, made = (order(len(data), first) for first in (rotated, size))
+            data = data[wanted[np.argsort(made)]]
+        return convert(data, name, layer)
+
+    model.modify_tensors = modify_tensors
+
+
 def _suppress_no_tokens(model: Any) -> None:
     """Do not ask the tokenizer which tokens have no embedding: cases have none."""
     model._get_suppress_tokens = lambda: None
@@ -217,11 +269,16 @@ def _read_slopes(model: Any) -> None:
 
 # What the converter cannot do for its own slips or without a tokenizer, by its class.
 REPAIRS = {
+    "ARwkv7Model": _forget_shifts,
     "BaichuanModel": _end_recursion,
     "GPT2Model": _leave_masks_out,
     "JaisModel": _read_slopes,
+    "GraniteHybridModel": _permute_rotated,
     "MiniMaxText01Model": _suppress_no_tokens,
     "NemotronHModel": _keep_routers,
+    "RWKV6Qwen2Model": _forget_shifts,
+    "Rwkv6Model": _forget_shifts,
+    "Rwkv7Model": _forget_shifts,
     "StableLMModel": _pass_on_norms,
 }
 

@@ -17,7 +17,7 @@ from quantkit.sources.checking import architecture
 from quantkit.sources.checkpoint import CheckpointSource
 
 from .case import Case, without
-from .checkpoints import weights, write_checkpoint
+from .checkpoints import target_of, weights, write_checkpoint
 
 __all__ = [
     "FIXTURES",
@@ -26,6 +26,7 @@ __all__ = [
     "known_logits",
     "load",
     "logits_of",
+    "source_of",
     "store",
     "text_of",
 ]
@@ -62,9 +63,10 @@ def store(path: Path, fixture: dict[str, Any]) -> None:
     path.write_text(f"{{\n{whole}\n}}\n")
 
 
-def text_of(config: dict[str, Any]) -> dict[str, Any]:
+def text_of(config: Any) -> Any:
     """The text model's part of a config, which may be the whole."""
     config = config.get("thinker_config", config)
+    config = config.get("transformer_layer_config", config)
     return config.get("text_config", config)
 
 
@@ -82,8 +84,13 @@ def checkpoint(case: Case, folder: Path, n_layers: int | None = None) -> Path:
         config = without("layer_types")({**config, "num_hidden_layers": n_layers})
         shapes = _deepened(shapes, n_layers)
     arrays = case.rename(case.prepare(weights(shapes)))
-    how = case.stored_as, case.beside, case.config_at
+    how = case.stored_as, case.files, case.config_at
     return write_checkpoint(folder / "model", config, arrays, *how)
+
+
+def source_of(folder: Path, outtype: str = "f32") -> CheckpointSource:
+    """The source of a case's checkpoint."""
+    return CheckpointSource(folder, outtype, target_model=target_of(folder))
 
 
 def _deepened(shapes: dict[str, Any], n_layers: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from .layers import (
     swiglu_clamped,
 )
 from .products import Packed, Precision, matmul, pack_activations, packing_for
-from .recurrent import recur, selective_scan, short_convolution
+from .recurrent import recur, selective_scan, short_convolution, wkv7
 from .rows import (
     dequantize_rows,
     native_types,
@@ -86,4 +86,5 @@ __all__ = [
     "solver_layout",
     "swiglu_clamped",
     "uses_importance",
+    "wkv7",
 ]

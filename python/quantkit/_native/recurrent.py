@@ -11,7 +11,7 @@ from .arguments import FLOAT, optional, pointer, read, shape_of, workspace, writ
 from .backend import Backend
 from .statuses import check_status
 
-__all__ = ["recur", "selective_scan", "short_convolution"]
+__all__ = ["recur", "selective_scan", "short_convolution", "wkv7"]
 
 F32 = NDArray[np.float32]
 
@@ -144,3 +144,48 @@ def selective_scan(
     )
     check_status(status, sizes)
     return y
+
+
+def wkv7(
+    r: F32, decay: F32, k: F32, v: F32, removed: F32, renewed: F32, backend: Backend
+) -> F32:
+    """The states of RWKV-7's heads; all C-contiguous.
+
+    Args:
+        r, decay, k, removed, renewed: [n, heads, key size].
+        v: [n, heads, value size].
+        backend: the backend to use.
+
+    Returns:
+        [n, heads, value size]; see `ops.wkv7`.
+
+    Raises:
+        ShapeError: an array does not fit.
+    """
+    n, n_heads, key_size = keys = shape_of("k", k, 3)
+    value_size = shape_of("v", v, 3)[2]
+    out = np.empty(v.shape, np.float32)
+    what, given = ffi.new("qk_wkv *"), ffi.new("qk_wkv_inputs *")
+    what.n, what.n_heads = n, n_heads
+    what.key_size, what.value_size = key_size, value_size
+    memory = (
+        read(FLOAT, "r", r, keys),
+        read(FLOAT, "decay", decay, keys),
+        read(FLOAT, "k", k, keys),
+        read(FLOAT, "v", v, (n, n_heads, value_size)),
+        read(FLOAT, "removed", removed, keys),
+        read(FLOAT, "renewed", renewed, keys),
+    )
+    given.r, given.decay, given.k, given.v, given.removed, given.renewed = memory
+    size = ffi.new("size_t *")
+    sizes = f"{n_heads} heads of {key_size} by {value_size}"
+    check_status(lib.qk_wkv_workspace(backend.index, what, size), sizes)
+    status = lib.qk_wkv7(
+        backend.index,
+        what,
+        given,
+        written(FLOAT, "out", out, out.shape),
+        pointer(workspace(size[0])),
+    )
+    check_status(status, sizes)
+    return out

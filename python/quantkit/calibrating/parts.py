@@ -25,12 +25,14 @@ from .sink import SinkWeights
 from .site import Site
 from .sums import F64
 
-__all__ = ["Solver", "router_of"]
+__all__ = ["EXPERTS", "Solver", "router_of"]
 
 PRIOR_TOKENS = 0.25
 """The prior of an expert's sum counts as so many tokens for each of its inputs."""
 
-EXPERTS, ROUTER = "_exps.weight", "ffn_gate_inp.weight"
+OF_GROUPS, ROUTER = "_chexps.weight", "ffn_gate_inp.weight"
+EXPERTS = ("_exps.weight", OF_GROUPS)
+"""Ends of the names of matrices of experts, of which each token uses some."""
 OWN_NORM = "pre_ffw_norm_2.weight"
 
 
@@ -129,17 +131,19 @@ class Solver:
 
         Experts have different inner widths, so the sum of all of them says nothing
         about the inputs of `ffn_down_exps`.  Neither does the router's if experts have
-        a norm of their own.
+        a norm of their own, or are those of groups, which read what others give.
         """
         if not part.tensor.endswith(EXPERTS):
             return None
         sums = site.sums
         name = router_of(part.tensor)
         router = gathered.of(self.weights.parts(name)[0])
-        if f"{name.removesuffix(ROUTER)}{OWN_NORM}" in self.tensors:
+        has_norm = f"{name.removesuffix(ROUTER)}{OWN_NORM}" in self.tensors
+        if has_norm or part.tensor.endswith(OF_GROUPS):
             router = None
         if router is None or router.sums.n_cols != sums.n_cols or "down" in part.tensor:
-            mean = np.diag(sums.squares.diagonal()) / sums.n_tokens
+            n_tokens = max(sums.n_tokens, 1)  # all of an expert's may be held out
+            mean = np.diag(sums.squares.diagonal()) / n_tokens
         else:
             mean = router.sums.squares / router.sums.n_tokens
         return PRIOR_TOKENS * sums.n_cols * mean

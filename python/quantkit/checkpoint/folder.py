@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,19 +14,28 @@ from ..files.open_files import OpenFiles, WatchedFiles
 from ..settings import Kind, checked, shown
 from ..types import QuantType
 from .decision import DECISION_FILES, read_decision_config
+from .dense_modules import DENSE_FILES, read_dense_modules
 from .hub import resolve
 from .mlx_layout import as_original, is_of_mlx
 from .pooling import MODULES, POOLING_CONFIG
-from .prequantized import meant_tensors
+from .prequantized import is_dequantized, meant_tensors
+from .prequantized.sharded import with_shards
 from .shard import one_view_each
-from .stored import CheckpointTensor, StoredTensor
+from .stored import CheckpointTensor, StoredTensor, as_found
 from .weight_files import read_weights
 
 __all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
 
 HALVES = ("F16", "BF16")
-NESTED = (("text_config",), ("llm_config",), ("thinker_config", "text_config"))
-"""Where configs of multimodal models have that of the text model."""
+NESTED = (
+    ("text_config",),
+    ("llm_config",),
+    ("thinker_config", "text_config"),
+    ("transformer_layer_config",),
+)
+"""Where configs of multimodal and draft models have that of the text model."""
+OF_WHOLE = ("architectures",)
+"""Keys there that do not count: those of the whole config do."""
 TIED = "tie_word_embeddings"
 SECTION = Kind("an object or null", lambda value: isinstance(value, dict | None))
 QUANTIZATION_FILES = {
@@ -38,6 +48,7 @@ QUANTIZATION_FILES = {
 READ_BY_NAME = (
     "model.safetensors.index.json",
     *QUANTIZATION_FILES,
+    *DENSE_FILES,
     "added_tokens.json",
     "chat_template.jinja",
     "chat_template.json",
@@ -48,7 +59,9 @@ READ_BY_NAME = (
     MODULES,
     POOLING_CONFIG,
     "spiece.model",
+    "rwkv_vocab_v20230424.txt",
     "tokenizer.json",
+    "tokenizer.jsonl",
     "tokenizer.model",
     "tokenizer_config.json",
     "tokenizer/tokenizer.json",
@@ -56,6 +69,8 @@ READ_BY_NAME = (
     "vocab.json",
 )
 """Files besides the shards that determine the GGUF file."""
+
+_log = logging.getLogger(__name__)
 
 
 class Checkpoint:
@@ -66,12 +81,14 @@ class Checkpoint:
         needs_config: whether to refuse a folder without config.json.
         symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
         affine_q4_1: convert affine 4-bit weights to Q4_1 without loss.
+        dense_modules: read the linear maps of a sentence-transformers folder, too; they
+            are the first tensors.
 
     Attributes:
         folder: the path, in the Hub's cache for a Hub model.
         files: the shards, and the config and tokenizer files; they must not change.
         config: config.json, with the keys of a nested `text_config` at the top level.
-        quantization: the quantization config, empty if the weights are not quantized.
+        quantization: the quantization config, empty if no weights are quantized.
         paths: the shards, sorted.
         tensors: by name, in the order of `paths`, sorted within a shard; quantized
             tensors are replaced by their dequantized weights, see `prequantized`.  If
@@ -98,6 +115,7 @@ class Checkpoint:
         needs_config: bool = True,
         symmetric_q4_0: bool = False,
         affine_q4_1: bool = False,
+        dense_modules: bool = False,
     ) -> None:
         self.folder = resolve(folder)
         if not self.folder.is_dir():
@@ -110,23 +128,39 @@ class Checkpoint:
         config = read_config(self.folder)
         if config is None and needs_config:
             raise CheckpointError(
-                f"{self.folder} has no config.json; download the complete folder"
+                f"{self.folder} has no config.json; {_instead_of_config(self.folder)}"
             )
         self.config: dict[str, Any] = config or {}
         self.quantization = _quantization(self.folder, self.config)
         self.paths, stored = read_weights(self.folder, self.config)
-        self.files = OpenFiles(one_view_each(stored.values()), watched)
+        dense = read_dense_modules(self.folder) if dense_modules else []
+        self.files = OpenFiles(one_view_each((*stored.values(), *dense)), watched)
         self.half_type = half_type(stored.values())
         lossless = {symmetric_q4_0: QuantType.Q4_0, affine_q4_1: QuantType.Q4_1}
         meant = meant_tensors(self.quantization, stored, lossless=lossless.get(True))
         self._tensors = {tensor.name: tensor for tensor in meant}
+        if is_dequantized(stored):
+            self._forget_quantization()
         method = self.quantization.get("quant_method")
         if needs_config and is_of_mlx(self._tensors, method):
             original = as_original(self.config, self._tensors)
             self._tensors = {tensor.name: tensor for tensor in original}
+        added = {tensor.name: as_found(tensor) for tensor in dense}
+        self._tensors = added | self._tensors
         if not self._tensors:
             raise FormatError(f"{self.paths[0]} contains no tensors; download it again")
         self.tensors: Mapping[str, StoredTensor] = MappingProxyType(self._tensors)
+
+    def _forget_quantization(self) -> None:
+        """Take the weights as they are, and say so, if the config says otherwise."""
+        if not self.quantization or self.quantization.get("quant_method") == "mlx":
+            return
+        _log.warning(
+            "%s: config.json has a quantization_config, but all weights have 16 or 32 "
+            "bits, as after a merge; they are converted as they are",
+            self.folder,
+        )
+        self.quantization = {}
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -172,7 +206,7 @@ def _text_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         for key in place:
             inner = checked((inner or {}).get(key), SECTION, f"{path}: {key}")
         if inner:
-            return dict(inner)
+            return {key: inner[key] for key in inner if key not in OF_WHOLE}
     return {}
 
 
@@ -199,7 +233,18 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         own = read_json(folder / file) if is_asked else None
         if own is not None:
             stated = {"quant_method": method, **stated, **own.get("quantization", own)}
-    return stated
+    return with_shards(stated, config) if stated else stated
+
+
+def _instead_of_config(folder: Path) -> str:
+    """What to do without a config.json."""
+    if (folder / "params.json").exists():
+        return (
+            "params.json belongs to Mistral's own format, which quantkit does not "
+            "read: download the files in the format of Hugging Face from the same or "
+            "a converted repository"
+        )
+    return "download the complete folder"
 
 
 def _hint(path: Path) -> str:

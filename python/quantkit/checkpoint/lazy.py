@@ -184,8 +184,9 @@ def computed(values: NDArray[Any]) -> LazyTensor:
 
 def values_of(tensor: LazyTensor) -> NDArray[np.float32]:
     """All values of a small tensor, as an f32 array of its shape."""
-    n_rows = math.prod(tensor.shape[:-1])
-    values = dequantize_rows(tensor.rows(0, n_rows), tensor.type, tensor.shape[-1])
+    *outer, n_cols = tensor.shape or (1,)
+    rows = tensor.rows(0, math.prod(outer))
+    values = dequantize_rows(rows, tensor.type, n_cols)
     return values.reshape(tensor.shape)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays.rows import dequantize_rows
+from ..errors import CheckpointError
 from ..types import QuantType
 from .exponential import exponential
 from .lazy import Bytes, Index, LazyTensor, LowRank
@@ -18,13 +19,16 @@ from .lazy import Bytes, Index, LazyTensor, LowRank
 __all__ = [
     "DTYPES",
     "as_floats",
+    "centered",
     "decay_rates",
     "integers",
     "kept_type",
+    "mapped",
     "multiplied",
     "plus",
     "scaled",
     "times",
+    "token_numbers",
     "unit_rows",
 ]
 
@@ -34,6 +38,7 @@ DTYPES = {
     QuantType.F16: np.float16,
     QuantType.F32: np.float32,
     QuantType.I32: np.int32,
+    QuantType.I64: np.int64,
 }
 
 
@@ -72,9 +77,22 @@ def as_floats(tensor: LazyTensor) -> LazyTensor:
     return tensor if is_f32 else _Mapped(tensor, np.asarray, QuantType.F32)
 
 
+def centered(vector: LazyTensor) -> LazyTensor:
+    """Subtract the mean from every weight of a vector, in f32; the type as for `plus`.
+
+    The mean is that of f64; torch's f32 sum may be another in its last bit.
+    """
+    return _Mapped(vector, _centered, kept_type(vector))
+
+
 def decay_rates(logarithms: LazyTensor) -> LazyTensor:
     """-exp of every weight; the result of BF16 is F32, else the type is kept."""
     return _Mapped(logarithms, _decay, kept_type(logarithms))
+
+
+def mapped(tensor: LazyTensor, function: Function) -> LazyTensor:
+    """A function of every weight, of f32 and as F32."""
+    return _Mapped(tensor, function, QuantType.F32)
 
 
 def multiplied(one: LazyTensor, other: LazyTensor) -> LazyTensor:
@@ -85,6 +103,18 @@ def multiplied(one: LazyTensor, other: LazyTensor) -> LazyTensor:
 def integers(tensor: LazyTensor) -> LazyTensor:
     """The weights, which are whole numbers below 2**24, as I32."""
     return _Mapped(tensor, np.asarray, QuantType.I32)
+
+
+def token_numbers(steps: LazyTensor, n_tokens: int) -> LazyTensor:
+    """The places in a vector, each with its weight added, as I64.
+
+    They are the numbers of different tokens, which is checked when they are read.
+
+    Args:
+        steps: a vector of whole numbers.
+        n_tokens: the size of the vocabulary.
+    """
+    return _Mapped(steps, partial(_placed, n_tokens), QuantType.I64)
 
 
 def unit_rows(tensor: LazyTensor) -> LazyTensor:
@@ -109,8 +139,27 @@ def _scaled(factor: np.float32, values: F32) -> F32:
     return products
 
 
+def _centered(values: F32) -> F32:
+    shifted: F32 = values - np.float32(values.mean(dtype=np.float64))
+    return shifted
+
+
 def _decay(values: F32) -> F32:
     return -exponential(values)
+
+
+def _placed(n_tokens: int, steps: F32) -> NDArray[np.int64]:
+    numbers: NDArray[np.int64] = steps.astype(np.int64) + np.arange(steps.shape[-1])
+    if numbers.min() < 0 or numbers.max() >= n_tokens:
+        raise CheckpointError(
+            f"the numbers of draft tokens go from {numbers.min()} to {numbers.max()}; "
+            f"expected 0 to {n_tokens - 1}; the checkpoint is of another model"
+        )
+    if len(np.unique(numbers)) < numbers.size:
+        raise CheckpointError(
+            "two draft tokens have the same number; the checkpoint is damaged"
+        )
+    return numbers
 
 
 def _divided(values: F32) -> F32:

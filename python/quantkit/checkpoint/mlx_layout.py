@@ -18,7 +18,8 @@ from ..settings import shown
 from ..types import QuantType
 from .lazy import Bytes, Index, LazyTensor, reshaped, transposed
 from .lazy_functions import as_floats, plus
-from .mlx_experts import by_rows, with_experts
+from .lazy_rows import by_rows
+from .mlx_experts import with_experts
 from .mlx_types import RULES
 from .stored import StoredTensor
 

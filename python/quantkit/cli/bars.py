@@ -23,10 +23,13 @@ from rich.text import Text
 from ..cells import Cells
 from ..progress import Progress as Report
 from .console import new_console, shown_table, shown_text
+from .messages import say
 
-__all__ = ["Steps", "live_table", "progress_bar"]
+__all__ = ["Steps", "heartbeat", "live_table", "progress_bar"]
 
 REFRESH_SECONDS = 0.5
+HEARTBEAT_SECONDS = 30.0
+"""The time between two lines in a log, so that nobody takes the work for hung."""
 
 LEAST_SPEED = 5e5
 """Bytes per second; steps that are fewer are layers, which bars of bytes show, too."""
@@ -80,11 +83,33 @@ class StepsColumn(ProgressColumn):
         return shown_text(f"{task.completed:.0f} of {task.total:.0f} {self._unit}")
 
 
+def heartbeat(work: Steps | None = None) -> Report:
+    """Progress as lines, at most one every `HEARTBEAT_SECONDS`.
+
+    Args:
+        work: counts all steps; None: each stage counts its own.
+    """
+    last = monotonic()
+
+    def show(stage: str, done: int, total: int) -> None:
+        nonlocal last
+        if monotonic() - last >= HEARTBEAT_SECONDS:
+            last = monotonic()
+            say(f"{stage}: {100 * done // max(total, 1)} %{so_far()}")
+
+    def so_far() -> str:
+        if work is None:
+            return ""
+        return f"; {work.steps_done} of {work.n_steps} {work.unit} in all"
+
+    return show
+
+
 @contextmanager
 def progress_bar(quiet: bool, *, in_bytes: bool = False) -> Iterator[Report | None]:
     """A bar on stderr that shows the stage, the share done and the time left.
 
-    Nothing is shown if stderr is not a terminal.
+    If stderr is not a terminal, a line every `HEARTBEAT_SECONDS`.
 
     Args:
         quiet: show nothing.
@@ -92,7 +117,7 @@ def progress_bar(quiet: bool, *, in_bytes: bool = False) -> Iterator[Report | No
     """
     console = new_console(stderr=True)
     if quiet or not console.is_terminal:
-        yield None
+        yield None if quiet else heartbeat()
         return
     columns = (
         StageColumn(),
@@ -124,7 +149,7 @@ def live_table(
 ) -> Iterator[Report | None]:
     """A table on stderr, updated during the work, and a progress bar.
 
-    Nothing is shown if stderr is not a terminal.
+    If stderr is not a terminal, a line every `HEARTBEAT_SECONDS`.
 
     Args:
         work: it counts steps.
@@ -133,7 +158,7 @@ def live_table(
     """
     console = new_console(stderr=True)
     if quiet or not console.is_terminal:
-        yield None
+        yield None if quiet else heartbeat(work)
         return
     steps = StepsColumn(work.unit)
     bar = Progress(StageColumn(), BarColumn(), steps, TimeRemainingColumn())

@@ -65,6 +65,10 @@ COMMANDS = {
         *("ppl", "ppl_command"),
         "Measure the perplexity of models, and what each type costs.",
     ),
+    "choose": Entry(
+        *("choose", "choose_command"),
+        "Choose the type for a size, a memory or a loss, and say why.",
+    ),
     "imatrix": Entry(
         *("imatrix", "imatrix_command"),
         "Collect an importance matrix: how much each column of weights matters.",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..cells import Cells
@@ -31,6 +32,7 @@ __all__ = [
     "print_result",
     "shown_table",
     "shown_text",
+    "terminal_width",
 ]
 
 Part: TypeAlias = Cells | str
@@ -41,6 +43,11 @@ WIDTH = 1000
 
 MOST_ROWS = 5000
 """Rows of a table that are printed; more take long to lay out."""
+
+
+def terminal_width() -> int:
+    """Characters in a line of the terminal, or COLUMNS; 80 if neither is known."""
+    return get_terminal_size((80, 24)).columns
 
 
 def print_result(*parts: Part) -> None:

@@ -109,6 +109,14 @@ def convert_command(
             help="general.* keys that replace those from the folder.",
         ),
     ] = None,
+    target_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--target-model-dir",
+            metavar="FOLDER",
+            help="Of a draft model: the model that it drafts for.",
+        ),
+    ] = None,
     tensors_only: Annotated[
         bool,
         typer.Option(
@@ -139,6 +147,13 @@ def convert_command(
             help="Store 4-bit weights of MLX as Q4_1, without loss.",
         ),
     ] = False,
+    dense_modules: Annotated[
+        bool,
+        typer.Option(
+            "--dense-modules",
+            help="Include the linear maps after the pooling of EmbeddingGemma.",
+        ),
+    ] = False,
     split_max_bytes: SplitMaxBytes = None,
     dry_run: Annotated[
         bool,
@@ -164,10 +179,12 @@ def convert_command(
             vocab_type=cast(VocabType, vocab_type),
             pad_vocab=pad_vocab,
             metadata_file=metadata_file,
+            target_model=target_model,
             tensors_only=tensors_only,
             mmproj=mmproj,
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
             split_max_bytes=split_max_bytes,
             dry_run=dry_run,
             threads=threads,

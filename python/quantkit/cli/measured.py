@@ -29,6 +29,14 @@ class Measured(Protocol):
         """A row for each model and type; it has a `name`."""
 
     @property
+    def warnings(self) -> Sequence[str]:
+        """What a reader of the figures should know."""
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Other lines for below the table."""
+
+    @property
     def errors_over(self) -> str | None:
         """What errors are over, such as "chunks"; None: none is known."""
 

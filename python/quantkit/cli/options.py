@@ -18,6 +18,7 @@ from ..tokens.options import TextOptions
 __all__ = [
     "CALIBRATION",
     "FILES",
+    "AllowRequantize",
     "Calibrate",
     "CalibrationTokens",
     "Chat",
@@ -54,6 +55,9 @@ Importance = Annotated[
     typer.Option(
         "--imatrix", help="Importance matrix (GGUF or .dat), see `quantkit imatrix`."
     ),
+]
+AllowRequantize = Annotated[
+    bool, typer.Option(help="Accept tensors that are already quantized.")
 ]
 Chunks = Annotated[
     int | None, typer.Option(min=1, help="Chunks to evaluate \\[default: all].")

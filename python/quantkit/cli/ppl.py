@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from ..cells import Cells, markdown_table
 from ..embeddings.comparing import prepare as prepare_embeddings
-from ..errors import OutputError
+from ..errors import OptionError, OutputError
 from ..evaluate.comparing import prepare
 from ..evaluate.entries import entry_named
+from ..evaluate.presentation import COLUMNS, refuse_unknown
 from ..evaluate.saved import scores_beside
-from ..files.json_file import json_text, without_nan
-from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
+from ..files.whole_file import refuse_input, refuse_unwritable
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..output.splits import parse_size
 from ..sources.opening import embeds, open_source
 from ..tokens.options import TextOptions
 from .bars import live_table
-from .console import print_json, print_plain, print_result
-from .measured import Measured, Measuring
+from .measured import Measuring
+from .measured_output import Format, Output
 from .messages import say
 from .options import (
+    AllowRequantize,
     Calibrate,
     CalibrationTokens,
     Chat,
@@ -43,18 +42,9 @@ from .options import (
     type_names,
     usage,
 )
-from .tables import comparison_parts
+from .texts import given_texts
 
 __all__ = ["ppl_command"]
-
-
-class Format(Enum):
-    """How a comparison is printed."""
-
-    TABLE = "a table"
-    JSON = "--json"
-    CSV = "--csv"
-    MARKDOWN = "--markdown"
 
 
 def ppl_command(
@@ -69,8 +59,10 @@ def ppl_command(
     text: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A UTF-8 text file; of a .jsonl file, the field `text` of each line. "
-            "Repeatable: shows a row for each text, and the average. \\[required]",
+            metavar="FILE|wikitext2",
+            help="A UTF-8 text file; of a .jsonl file, the field `text` of each line; "
+            "hf://datasets/org/name/file; or wikitext2. Repeatable: shows a row for "
+            "each text, and the average \\[default: a built-in text].",
         ),
     ] = None,
     types: Annotated[
@@ -120,6 +112,7 @@ def ppl_command(
             "additional rows.",
         ),
     ] = DEFAULT_ACTIVATIONS,
+    allow_requantize: AllowRequantize = False,
     threads: Threads = None,
     memory: Annotated[
         int | None,
@@ -140,6 +133,19 @@ def ppl_command(
         bool,
         typer.Option("--markdown", help="Print a Markdown table."),
     ] = False,
+    sort: Annotated[
+        Literal["size", "kld", "ppl", "name"] | None,
+        typer.Option(help="Order of the rows after the base \\[default: as given]."),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            callback=lambda v: v and _columns(v),
+            metavar="LIST|all",
+            help=f"Columns of the table, of {', '.join(COLUMNS)} \\[default: those "
+            "that fit the terminal].",
+        ),
+    ] = None,
     pareto: Annotated[
         bool,
         typer.Option(
@@ -165,12 +171,8 @@ def ppl_command(
     Ctrl-C stops the run and shows what has been measured.
     """
     _refuse_types(models, types)
-    if not text:
-        raise typer.BadParameter(
-            "--text is missing: give a UTF-8 file to measure on, of the kind of text "
-            f"that the model is used for: quantkit ppl {models[0]} --text eval.txt"
-        )
-    format = _format(json, csv, markdown)
+    text = given_texts(text, chat=chat, quiet=quiet)
+    format = Format.of(json=json, csv=csv, markdown=markdown)
     if csv and versus:
         raise typer.BadParameter("--csv has a line per type; --versus needs --json")
     if save is not None:
@@ -186,19 +188,30 @@ def ppl_command(
         "options": TextOptions(ctx, chunks, stride, chat),
         "activations": activations,
         "importance": importance,
+        "allow_requantize": allow_requantize,
         "threads": threads,
         "save": scores,
     }
     wanted = types.split(",") if types else []
     run: Measuring
+    view: dict[str, Any] = {"pareto": pareto}
     if embeds(open_source(models[0])):
-        _refuse_of_embedders(calibrate=calibration, memory_limit=memory)
+        _refuse_of_embedders(
+            calibrate=calibration, memory_limit=memory, sort=sort, columns=columns
+        )
         run = prepare_embeddings(models, wanted, **shared)
     else:
+        view |= {"sort": sort, "columns": columns and columns.split(",")}
         rounding = calibration_of(calibration, tokens, effort, chat=chat)
         run = prepare(models, wanted, calibration=rounding, memory=memory, **shared)
     others = [entry_named(run.known.entries, name).name for name in versus or ()]
-    output = Output(format, pareto, tuple(others), save)
+    output = Output(
+        format,
+        lambda result: result.cells(**view),
+        columns is None,
+        tuple(others),
+        save,
+    )
     try:
         with live_table(run, lambda: output.brief(run.glance()), quiet) as progress:
             run.run(progress, None if quiet else say)
@@ -213,64 +226,6 @@ def ppl_command(
     output.give(run.so_far())
 
 
-@dataclass(frozen=True)
-class Output:
-    """Prints and saves a comparison.
-
-    Attributes:
-        format: the output format.
-        pareto: mark the types on the Pareto front.
-        versus: the rows that every row is also compared with.
-        save: the JSON file to write; None: none.
-    """
-
-    format: Format
-    pareto: bool
-    versus: tuple[str, ...]
-    save: Path | None
-
-    def give(self, result: Measured | None) -> None:
-        """Print and save a comparison; do nothing if it is None."""
-        if result is None:
-            return
-        differences = self._differences(result)
-        pairs = [*result.gains(), *differences]
-        data = result.to_dict()
-        if differences:
-            data["versus"] = [without_nan(asdict(d)) for d in differences]
-        match self.format:
-            case Format.JSON:
-                print_json(data)
-            case Format.CSV:
-                print_plain(result.to_csv().rstrip("\n"))
-            case Format.MARKDOWN:
-                print_plain(markdown_table(result.cells(pareto=self.pareto)))
-                if pairs:
-                    shown = markdown_table(result.difference_cells(pairs))
-                    print_plain(f"\n{shown}")
-            case Format.TABLE:
-                parts = comparison_parts(result, pareto=self.pareto)
-                if pairs:
-                    parts += ["", result.difference_cells(pairs)]
-                print_result(*parts)
-        if self.save is not None:
-            write_whole(self.save, json_text(data) + "\n")
-
-    def brief(self, result: Measured | None) -> Cells | None:
-        """The table for the time of the run; None without a result."""
-        return None if result is None else result.cells(pareto=self.pareto)
-
-    def _differences(self, result: Measured) -> list[Any]:
-        """Each measured row compared with each measured row of --versus."""
-        measured = [row.name for row in result.rows]
-        return [
-            result.versus(name, other)
-            for other in self.versus
-            for name in measured
-            if name != other and other in measured
-        ]
-
-
 def _refuse_of_embedders(**given: object) -> None:
     """Refuse options that have no effect on models that give embeddings."""
     for option, value in given.items():
@@ -279,6 +234,16 @@ def _refuse_of_embedders(**given: object) -> None:
                 f"--{option.replace('_', '-')} is for models that predict text, and "
                 "MODEL gives embeddings"
             )
+
+
+def _columns(value: str) -> str:
+    """Check names of columns; all of them for "all"."""
+    names = list(COLUMNS) if value.lower() == "all" else value.lower().split(",")
+    try:
+        refuse_unknown("columns", names, COLUMNS)
+    except OptionError as error:
+        raise typer.BadParameter(str(error)) from None
+    return ",".join(names)
 
 
 def _refuse_types(models: Sequence[Path], types: str | None) -> None:
@@ -290,13 +255,3 @@ def _refuse_types(models: Sequence[Path], types: str | None) -> None:
             f"{given[0]} is a type and not a MODEL; types are separated by commas: "
             f"--types {wanted}"
         )
-
-
-def _format(json: bool, csv: bool, markdown: bool) -> Format:
-    if json + csv + markdown > 1:
-        raise typer.BadParameter("choose one of --json, --csv and --markdown")
-    if json:
-        return Format.JSON
-    if csv:
-        return Format.CSV
-    return Format.MARKDOWN if markdown else Format.TABLE

@@ -23,6 +23,7 @@ from .messages import say
 from .options import (
     CALIBRATION,
     FILES,
+    AllowRequantize,
     Calibrate,
     CalibrationTokens,
     Chat,
@@ -103,9 +104,7 @@ def quantize_command(
             rich_help_panel=CALIBRATION,
         ),
     ] = False,
-    allow_requantize: Annotated[
-        bool, typer.Option(help="Accept tensors that are already quantized.")
-    ] = False,
+    allow_requantize: AllowRequantize = False,
     tensor_types: Annotated[
         list[TensorType] | None,
         typer.Option(

@@ -20,12 +20,10 @@ if TYPE_CHECKING:  # each command imports the class of its own results
     from ..tasks.info import ModelInfo
     from ..tasks.quantize_report import QuantizeReport
     from ..tasks.verify import Verification
-    from .measured import Measured
 
 __all__ = [
     "backends_dict",
     "backends_table",
-    "comparison_parts",
     "convert_summary",
     "info_tables",
     "quantize_summary",
@@ -39,14 +37,6 @@ MIB = 1 << 20
 def size(n_bytes: int) -> str:
     """Bytes as text in MiB."""
     return f"{n_bytes / MIB:.2f} MiB"
-
-
-def comparison_parts(comparison: Measured, *, pareto: bool = False) -> list[Part]:
-    """One row per type: its size and its cost."""
-    parts: list[Part] = [comparison.cells(pareto=pareto)]
-    if comparison.errors_over is not None:
-        parts.append(f"± is one standard error over {comparison.errors_over}")
-    return parts
 
 
 def convert_summary(report: ConvertReport) -> list[Part]:

@@ -30,7 +30,7 @@ __all__ = ["Totals", "refuse_foreign"]
 ENTRY = b"about.npy"
 """The name of the first entry of the archive, at byte 30 of the file."""
 
-EXPERTS = "_exps.weight"
+EXPERTS = ("_exps.weight", "_chexps.weight")
 """The name suffix of tensors whose matrices each see only some of the tokens."""
 
 

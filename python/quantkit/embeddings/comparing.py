@@ -14,8 +14,9 @@ from ..execution.workers import Workers
 from ..files.target import target_of
 from ..gguf.source import ModelSource
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
+from ..importance.record import about_importance
 from ..inference.weights import DEFAULT_ACTIVATIONS
-from ..parameters import check_callbacks
+from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path, listed
 from ..progress import Progress
 from ..recipes.mixes import RecipeLike
@@ -39,6 +40,7 @@ def compare_embeddings(
     options: TextOptions = DEFAULT,
     activations: str = DEFAULT_ACTIVATIONS,
     importance: ImportanceLike | None = None,
+    allow_requantize: bool = False,
     threads: int | Workers | None = None,
     save: StrPath | None = None,
     progress: Progress | None = None,
@@ -61,6 +63,7 @@ def compare_embeddings(
         activations: precision of activations in products with quantized weights; see
             `compare`.
         importance: importance of each column for the types; see `compare`.
+        allow_requantize: also quantize models that are already quantized.
         threads: passages evaluated at a time; None: one per core.
         save: a file for the embeddings, from which a later call resumes.
         progress: called after each quantized slab and each passage.
@@ -80,6 +83,7 @@ def compare_embeddings(
         2.1e-05
     """
     check_callbacks(progress=progress)
+    check_flags(allow_requantize=allow_requantize)
     run = prepare(
         *(model, types),
         text=text,
@@ -87,6 +91,7 @@ def compare_embeddings(
         options=options,
         activations=activations,
         importance=importance,
+        allow_requantize=allow_requantize,
         threads=threads,
         save=None if save is None else target_of(as_path(save, "save")).path,
     )
@@ -102,6 +107,7 @@ def prepare(
     options: TextOptions = DEFAULT,
     activations: str = DEFAULT_ACTIVATIONS,
     importance: ImportanceLike | None = None,
+    allow_requantize: bool = False,
     threads: int | Workers | None = None,
     save: Path | None = None,
 ) -> EmbeddingRun:
@@ -117,7 +123,12 @@ def prepare(
     if not models:
         raise OptionError("`model` is empty; expected a model, or several")
     weighting = importance_of(importance)
-    entries = entries_of(models, wanted, weighting, activations, opened=open_embedder)
+    entries = entries_of(
+        *(models, wanted, weighting, activations),
+        opened=open_embedder,
+        about_importance=about_importance(importance),
+        allow_requantize=allow_requantize,
+    )
     chosen = entries[0] if base is None else entry_named(entries, base)
     pooling = {entry.name: pooling_named(entry.source) for entry in entries}
     cut = [NamedPassages(name_of(t), _shared(entries, t, options)) for t in texts]

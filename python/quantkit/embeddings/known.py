@@ -136,6 +136,7 @@ class Known:
             results=[macro_average(rows) for rows in others],
             texts=texts,
             distances=distances,
+            fallbacks={entry.name: entry.fallbacks for entry in begun},
             weighed=[
                 (one.name, other.name)
                 for one in begun

@@ -18,7 +18,7 @@ class EmbeddingMeasurement(ByValue):
     Attributes:
         name: the recipe; for a model as it is, its main type or its file.
         type: the type of most weights.
-        size_bytes: bytes of all tensors.
+        size_bytes: bytes of the file, see `Entry.file_bytes`.
         bpw: bits per weight, over all tensors.
         passages: number of passages.
         distance_mean, distance_mean_error: the mean cosine distance of a passage's

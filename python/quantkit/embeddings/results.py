@@ -9,7 +9,7 @@ from typing import Any
 from ..by_value import ByValue
 from ..cells import Cells
 from ..errors import OptionError
-from ..evaluate.presentation import csv_text, html_table
+from ..evaluate.presentation import csv_text, fallback_lines, html_table
 from ..files.json_file import without_nan
 from ..parameters import check_flags
 from .figures import F64
@@ -54,6 +54,8 @@ class EmbeddingComparison(ByValue):
     """Entry name -> the cosine distances [passages] to the base, of each text."""
     weighed: Sequence[tuple[str, str]] = field(default=(), repr=False)
     """The names of the rows with and without importance, for each type with both."""
+    fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    """Entry name -> which matrices did not get the type's own type, and why."""
 
     @property
     def rows(self) -> list[EmbeddingMeasurement]:
@@ -64,6 +66,18 @@ class EmbeddingComparison(ByValue):
     def errors_over(self) -> str | None:
         """What errors are over: "passages"; None: they are unknown, with one."""
         return "passages" if self.passages > len(self.texts) else None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the figures should know."""
+        if self.errors_over is not None:
+            return []
+        return ["one passage has no errors: use a longer text"]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Lines for below the table: fallbacks of types."""
+        return fallback_lines(self.fallbacks)
 
     def pareto(self) -> list[str]:
         """The names of the results on the Pareto front of size and mean distance.
@@ -125,6 +139,8 @@ class EmbeddingComparison(ByValue):
             data[key] = getattr(self, key)
         data["base"] = asdict(self.base)
         data["results"] = [asdict(row) for row in self.results]
+        data["warnings"] = self.warnings
+        data["fallbacks"] = {k: list(v) for k, v in self.fallbacks.items() if v}
         if len(self.texts) > 1:
             data["texts"] = [asdict(text) for text in self.texts]
         if self.weighed:

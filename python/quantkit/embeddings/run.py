@@ -181,6 +181,7 @@ class EmbeddingRun:
             None if wanted is None else wanted.recipe,
             overrides=None if wanted is None else wanted.overrides,
             importance=entry.importance,
+            allow_requantize=wanted is not None and wanted.allow_requantize,
             threads=self._workers,
             progress=progress,
             precision=precision_named(entry.activations),

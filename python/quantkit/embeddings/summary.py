@@ -47,7 +47,7 @@ def measurement(
     return EmbeddingMeasurement(
         name=entry.name,
         type=entry.main_type.name,
-        size_bytes=entry.size_bytes,
+        size_bytes=entry.file_bytes,
         bpw=entry.bits_per_weight,
         passages=len(distances),
         distance_mean=distance.value,

@@ -14,9 +14,10 @@ from ..execution.workers import Workers
 from ..files.target import target_of
 from ..gguf.source import ModelSource
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
+from ..importance.record import about_importance
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..integers import as_integer
-from ..parameters import check_callbacks
+from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path, listed
 from ..progress import Notify, Progress
 from ..recipes.mixes import RecipeLike
@@ -24,7 +25,7 @@ from ..sources.opening import ModelLike
 from ..tokens.chunks import Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
 from ..tokens.texts import TextLike, as_texts, name_of
-from .entries import Entry, entries_of, entry_named, wanted_types
+from .entries import Entry, entries_of, entry_named, names_on_grid, wanted_types
 from .known import Known, NamedText
 from .results import Comparison
 from .run import ComparisonRun
@@ -42,6 +43,7 @@ def compare(
     activations: str = DEFAULT_ACTIVATIONS,
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
+    allow_requantize: bool = False,
     threads: int | Workers | None = None,
     memory: int | None = None,
     save: StrPath | None = None,
@@ -70,14 +72,16 @@ def compare(
             `Comparison.imatrix_gains` compares the two.
         calibration: also measure each type with calibrated rounding, in a row "<type>
             calibrated"; `Comparison.calibration_gains` compares the two.
+        allow_requantize: also quantize models that are already quantized.
         threads: chunks evaluated at a time; None: one per core.
         memory: bytes of weights in memory at a time; models that exceed them together
             are measured in groups, one after the other.  None: half of what is
             available.
         save: a file for the scores, from which a later call resumes.
         progress: called after each quantized slab and each evaluated chunk.
-        notify: called with what the user should know of the calibration, such as that
-            its text is narrow, or short for wide matrices.
+        notify: called if weights look dequantized, and with what the user should know
+            of the calibration, such as that its text is narrow, or short for wide
+            matrices.
 
     Raises:
         UnsupportedTypeError: an unknown recipe.
@@ -86,6 +90,7 @@ def compare(
             vocabularies.
     """
     check_callbacks(progress=progress, notify=notify)
+    check_flags(allow_requantize=allow_requantize)
     run = prepare(
         *(model, types),
         text=text,
@@ -94,6 +99,7 @@ def compare(
         activations=activations,
         importance=importance,
         calibration=calibration,
+        allow_requantize=allow_requantize,
         threads=threads,
         memory=memory,
         save=None if save is None else target_of(as_path(save, "save")).path,
@@ -111,6 +117,7 @@ def prepare(
     activations: str = DEFAULT_ACTIVATIONS,
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
+    allow_requantize: bool = False,
     threads: int | Workers | None = None,
     memory: int | None = None,
     save: Path | None = None,
@@ -128,14 +135,16 @@ def prepare(
     if not models:
         raise OptionError("`model` is empty; expected a model, or several")
     entries = entries_of(
-        models, wanted, importance_of(importance), activations, calibration
+        *(models, wanted, importance_of(importance), activations, calibration),
+        about_importance=about_importance(importance),
+        allow_requantize=allow_requantize,
     )
     chosen = entries[0] if base is None else entry_named(entries, base)
     cut = [NamedText(name_of(t), _shared_chunks(entries, t, options)) for t in texts]
     others = [entry for entry in entries if entry is not chosen]
     name = ", ".join(str(m) if isinstance(m, str | Path) else "model" for m in models)
     return ComparisonRun(
-        Known(name, [chosen, *others], cut, activations),
+        Known(name, [chosen, *others], cut, activations, names_on_grid(entries)),
         threads,
         save,
         None if memory is None else as_integer(memory, "memory", 0),

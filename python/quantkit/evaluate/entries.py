@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ..calibrating.run import awaited_importance, calibration_identity
 from ..errors import OptionError, UnsupportedTypeError
 from ..files.identity import hash_pieces
 from ..gguf.importance import Importance, importance_pieces
+from ..gguf.keys import Field
 from ..gguf.source import ModelSource, identity_of
 from ..inference.weights import (
     DEFAULT_ACTIVATIONS,
@@ -21,13 +23,16 @@ from ..inference.weights import (
     precision_named,
 )
 from ..paths import StrPath
-from ..recipes import RECIPES, Recipe
+from ..progress import Notify
+from ..quantizing.grid import ON_GRID, is_on_grid
+from ..recipes import RECIPES, Assignment, Recipe
 from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..recipes.overrides import Overrides
 from ..sources.opening import ModelLike, open_runnable
 from ..types import QuantType
+from .file_size import NOTHING, FileSizes
 
 __all__ = [
     "BOTH",
@@ -35,6 +40,8 @@ __all__ = [
     "Wanted",
     "entries_of",
     "entry_named",
+    "names_on_grid",
+    "say_on_grid",
     "wanted_types",
 ]
 
@@ -54,12 +61,16 @@ class Wanted:
         recipe: the recipe.
         overrides: the changes in a recipe file.
         required: the user named the recipe, so it is an error if a model cannot use it.
+        file: the recipe file; None: the recipe has a name.
+        allow_requantize: models that are already quantized can use it.
     """
 
     name: str
     recipe: Recipe
     overrides: Overrides
     required: bool = True
+    file: str | None = None
+    allow_requantize: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,8 @@ class Entry:
         importance: importance of each column, by tensor name.
         activations: precision of activations, see `weights.ACTIVATIONS`.
         calibration: of the rounding; None: to the nearest.
+        about_importance: the metadata about it that `quantize` writes.
+        sizes: of the model's files; None: they are computed when they are needed.
     """
 
     name: str
@@ -81,18 +94,53 @@ class Entry:
     importance: Importance | None = None
     activations: str = DEFAULT_ACTIVATIONS
     calibration: Calibration | None = None
+    about_importance: Mapping[str, Field] = field(default_factory=dict, repr=False)
+    sizes: FileSizes | None = field(default=None, repr=False, compare=False)
 
     @cached_property
-    def types(self) -> Mapping[str, QuantType]:
-        """The type of each tensor.
+    def assigned(self) -> Mapping[str, Assignment]:
+        """What the recipe makes of each tensor.
 
         Raises:
             UnsupportedTypeError: the model cannot use the recipe.
         """
-        if self.wanted is None:
-            return {name: t.type for name, t in self.source.tensors.items()}
-        recipe, overrides = self.wanted.recipe, self.wanted.overrides
-        return planned_types(self.source, recipe, self.awaited, overrides)
+        wanted = self.wanted
+        if wanted is None:
+            tensors = self.source.tensors.items()
+            return {name: Assignment(t.type, "as it is") for name, t in tensors}
+        return planned_types(
+            *(self.source, wanted.recipe, self.awaited, wanted.overrides),
+            allow_requantize=wanted.allow_requantize,
+        )
+
+    @cached_property
+    def types(self) -> Mapping[str, QuantType]:
+        """The type of each tensor; errors as for `assigned`."""
+        return {name: each.type for name, each in self.assigned.items()}
+
+    @cached_property
+    def fallbacks(self) -> list[str]:
+        """How many matrices did not get the recipe's type, and why.
+
+        Such as "180 of 211 matrices became Q4_0: rows are not a multiple of 256".
+        """
+        matrices = [t for t in self.source.tensors.values() if len(t.shape) > 1]
+        reasons: dict[str, Counter[str]] = {}
+        for tensor in matrices:
+            each = self.assigned[tensor.name]
+            if each.fallback_from is not None:
+                block = each.fallback_from.block_size
+                why = f"rows are not a multiple of {block}"
+                if tensor.n_cols % block == 0:
+                    why = "there is no importance for them"
+                reasons.setdefault(why, Counter())[each.type.name] += 1
+        lines = []
+        for why, types in reasons.items():
+            (first, n), *others = types.most_common()
+            became = [f"{n} of {len(matrices)} matrices became {first}"]
+            became += [f"{count} {name}" for name, count in others]
+            lines.append(f"{', '.join(became)}: {why}")
+        return lines
 
     @property
     def awaited(self) -> Importance | None:
@@ -101,8 +149,22 @@ class Entry:
             return self.importance
         return {**awaited_importance(self.source), **(self.importance or {})}
 
+    @cached_property
+    def file_bytes(self) -> int:
+        """Bytes of the file that `quantize` writes, or of the model's file as it is.
+
+        Of a checkpoint as it is: of the file that `convert` writes.  Nothing but
+        metadata is read.
+        """
+        sizes = self.sizes or FileSizes(self.source)
+        if self.wanted is None:
+            return sizes.as_it_is()
+        return sizes.quantized(
+            self.types, self.about_importance if self.importance else NOTHING
+        )
+
     @property
-    def size_bytes(self) -> int:
+    def tensor_bytes(self) -> int:
         """The size of all tensors in bytes, without padding."""
         return sum(
             t.n_rows * self.types[name].row_bytes(t.n_cols)
@@ -113,7 +175,7 @@ class Entry:
     def bits_per_weight(self) -> float:
         """The size of all tensors in bits, divided by the number of weights."""
         n_weights = sum(t.n_weights for t in self.source.tensors.values())
-        return 8 * self.size_bytes / n_weights
+        return 8 * self.tensor_bytes / n_weights
 
     @property
     def main_type(self) -> QuantType:
@@ -169,6 +231,18 @@ class Entry:
         return hash_pieces([*pieces, *importance_pieces(importance)])
 
 
+def names_on_grid(entries: Sequence[Entry]) -> list[str]:
+    """The names of the models, as they are, whose weights look dequantized."""
+    return [e.name for e in entries if e.wanted is None and is_on_grid(e.source)]
+
+
+def say_on_grid(names: Sequence[str], notify: Notify | None) -> None:
+    """Tell the user which models have weights that look dequantized."""
+    if notify is not None:
+        for name in names:
+            notify(f"{name}: {ON_GRID}")
+
+
 def wanted_types(types: Sequence[StrPath | RecipeLike]) -> list[Wanted]:
     """Parse recipe names; "all" means every recipe that quantizes.
 
@@ -196,7 +270,7 @@ def wanted_types(types: Sequence[StrPath | RecipeLike]) -> list[Wanted]:
             ]
         elif name.lower().endswith(".toml"):
             recipe, overrides = chosen_recipe(None, Overrides(), name)
-            wanted.append(Wanted(Path(name).stem, recipe, overrides))
+            wanted.append(Wanted(Path(name).stem, recipe, overrides, file=name))
         else:
             recipe = Recipe.parse(name)
             wanted.append(Wanted(recipe.name, recipe, Overrides()))
@@ -213,6 +287,9 @@ def entries_of(
     activations: str = DEFAULT_ACTIVATIONS,
     calibration: Calibration | None = None,
     opened: Callable[[ModelLike], ModelSource] = open_runnable,
+    about_importance: Mapping[str, Field] = NOTHING,
+    *,
+    allow_requantize: bool = False,
 ) -> list[Entry]:
     """The entries of a comparison: unchanged models, then recipes of unquantized ones.
 
@@ -224,16 +301,20 @@ def entries_of(
         QuantkitError: a model is damaged, or cannot use a recipe that the user named.
     """
     sources = [opened(model) for model in models]
-    as_they_are = [Entry("", source) for source in sources]
+    as_they_are = [
+        Entry("", source, about_importance=about_importance, sizes=FileSizes(source))
+        for source in sources
+    ]
     names = _names(models, as_they_are)
     entries = [replace(e, name=n) for e, n in zip(as_they_are, names, strict=True)]
-    able = [e for e in entries if not e.main_type.is_quantized]
+    able = [e for e in entries if allow_requantize or not e.main_type.is_quantized]
+    wanted = [replace(one, allow_requantize=allow_requantize) for one in wanted]
     made: list[Entry] = []
     for entry in able or entries:
         say_fit(importance, entry.source)
         prefix = f"{entry.name}:" if len(able) > 1 else ""
         for each in wanted:
-            plain = Entry(f"{prefix}{each.name}", entry.source, each)
+            plain = replace(entry, name=f"{prefix}{each.name}", wanted=each)
             try:
                 made += _made_of(plain, importance, calibration)
             except UnsupportedTypeError:
@@ -243,7 +324,8 @@ def entries_of(
         raise UnsupportedTypeError(
             f"the model is already quantized ({entries[0].name}), and quantizing it "
             "again to `types` would show the errors of both; give the F16, BF16 or F32 "
-            "model, or leave `types` out, to measure the file as it is"
+            "model, leave `types` out, to measure the file as it is, or allow it "
+            "(`allow_requantize=True`)"
         )
     entries += made
     return _with_activations(_with_distinct_names(entries), activations)

@@ -44,6 +44,7 @@ class Known:
         entries: the entries, the base first.
         texts: the texts; all have the same chunk length and stride.
         activations: the requested precision of activations.
+        on_grid: the names of models whose weights look dequantized.
         timed: entry name -> place -> scores and seconds.
         quantize_seconds: entry name -> seconds to quantize.
     """
@@ -52,6 +53,7 @@ class Known:
     entries: Sequence[Entry]
     texts: Sequence[NamedText]
     activations: str = DEFAULT_ACTIVATIONS
+    on_grid: Sequence[str] = ()
     timed: dict[str, dict[Place, Timed]] = field(init=False)
     quantize_seconds: dict[str, float] = field(default_factory=dict)
     _rows: dict[tuple[str, int], _Row] = field(default_factory=dict)
@@ -113,6 +115,8 @@ class Known:
             results=[macro_average(rows) for rows in others],
             texts=texts,
             scores=scores,
+            on_grid=self.on_grid,
+            fallbacks={entry.name: entry.fallbacks for entry in begun},
             weighed=[
                 (one.name, other.name)
                 for one in begun

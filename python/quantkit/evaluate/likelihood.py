@@ -49,6 +49,9 @@ Targets = NDArray[np.integer[Any]]
 MAX_NLL = 300
 """The largest mean for which the squared perplexity, used in errors, is finite."""
 
+N_BEST = 5
+"""The base's likeliest tokens that are kept."""
+
 VOCABULARY_ROWS = 1024
 """Tokens in a tile, so that the logits of a tile fit in a core's L2 cache."""
 
@@ -63,16 +66,20 @@ class TokenScores(ByValue):
         nll: f64, negative log likelihood of the actual token.
         kld: f64, KL divergence of the model's prediction from the base's.
         same_top: bool, whether both give the same token the highest probability.
+        rank: uint8, how many tokens the base finds likelier than the model's most
+            likely token; `N_BEST` if that many or more.
     """
 
     nll: F64
     kld: F64
     same_top: NDArray[np.bool_]
+    rank: NDArray[np.uint8]
 
     @classmethod
     def of_base(cls, nll: F64) -> TokenScores:
         """The scores of the base itself."""
-        return cls(nll, np.zeros_like(nll), np.ones(nll.shape, np.bool_))
+        same, rank = np.ones(nll.shape, np.bool_), np.zeros(nll.shape, np.uint8)
+        return cls(nll, np.zeros_like(nll), same, rank)
 
     @classmethod
     def stacked(cls, parts: Sequence[TokenScores]) -> TokenScores:
@@ -81,11 +88,13 @@ class TokenScores(ByValue):
             np.stack([part.nll for part in parts]),
             np.stack([part.kld for part in parts]),
             np.stack([part.same_top for part in parts]),
+            np.stack([part.rank for part in parts]),
         )
 
     def first(self, n: int) -> TokenScores:
         """The scores of the first n chunks."""
-        return TokenScores(self.nll[:n], self.kld[:n], self.same_top[:n])
+        same, rank = self.same_top[:n], self.rank[:n]
+        return TokenScores(self.nll[:n], self.kld[:n], same, rank)
 
 
 class _Softmax:
@@ -155,12 +164,40 @@ class _Beside:
         self._own.add_beside(self._base, logits, base_logits, start, self._excess)
         self.seconds += perf_counter() - began
 
-    @property
-    def scores(self) -> TokenScores:
-        """The scores, after all tiles."""
+    def scores(self, best: _Best) -> TokenScores:
+        """The scores, after all tiles; `best` are the base's likeliest tokens."""
         own, base = self._own, self._base
         kld = self._excess / base.rows["total"] - base.log_total + own.log_total
-        return TokenScores(own.nll, kld, own.rows["top"] == base.rows["top"])
+        same = own.rows["top"] == base.rows["top"]
+        rank = np.where(same, 0, np.maximum(best.rank_of(own.rows["top"]), 1))
+        return TokenScores(own.nll, kld, same, rank.astype(np.uint8))
+
+
+class _Best:
+    """The `N_BEST` highest logits of n rows, and their tokens."""
+
+    def __init__(self, n: int) -> None:
+        self._logits = np.full((n, N_BEST), -np.inf, np.float32)
+        self._tokens = np.full((n, N_BEST), -1, np.int64)
+
+    def add(self, logits: F32, start: int) -> None:
+        """Add the logits of a tile that starts at token `start`."""
+        rows = np.flatnonzero(logits.max(axis=1) > self._logits[:, -1])
+        own = logits[rows]
+        n = min(N_BEST, own.shape[1])
+        found = np.argpartition(own, own.shape[1] - n, axis=1)[:, -n:]
+        values = np.take_along_axis(own, found, axis=1)
+        values = np.concatenate([self._logits[rows], values], axis=1)
+        tokens = np.concatenate([self._tokens[rows], found + start], axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")[:, :N_BEST]
+        self._logits[rows] = np.take_along_axis(values, order, axis=1)
+        self._tokens[rows] = np.take_along_axis(tokens, order, axis=1)
+
+    def rank_of(self, tokens: NDArray[np.int64]) -> NDArray[np.intp]:
+        """The place of a token in each row, from 0; `N_BEST` if it has none."""
+        is_there = self._tokens == tokens[:, None]
+        rank: NDArray[np.intp] = np.where(is_there.any(1), is_there.argmax(1), N_BEST)
+        return rank
 
 
 def negative_log_likelihood(hidden: F32, head: Head, targets: Targets) -> F64:
@@ -211,15 +248,18 @@ def compare_all(
     """
     hidden, softmax, seconds = Activations(base.hidden), _Softmax(targets), 0.0
     beside = [_Beside(model, targets) for model in models]
+    best = _Best(len(base.hidden))
     for start, stop in _tiles(base.head):
         began = perf_counter()
         logits = base.head.part(start, stop).apply(hidden)
         softmax.add(logits, start)
+        if beside:
+            best.add(logits, start)
         seconds += perf_counter() - began
         for each in beside:
             each.add(logits, start, stop)
     of_base = TokenScores.of_base(softmax.nll), base.seconds + seconds
-    return [of_base, *((each.scores, each.seconds) for each in beside)]
+    return [of_base, *((each.scores(best), each.seconds) for each in beside)]
 
 
 def refuse_broken(nll: F64, who: str = "the model") -> None:

@@ -49,7 +49,7 @@ class LoadedModels:
 
     def groups(self, entries: Sequence[Entry]) -> list[list[Entry]]:
         """The entries in groups that fit the limit; one entry fits in any case."""
-        groups = groups_of([entry.size_bytes for entry in entries], self._limit)
+        groups = groups_of([entry.tensor_bytes for entry in entries], self._limit)
         return [[entries[i] for i in group] for group in groups]
 
     def load(
@@ -66,13 +66,13 @@ class LoadedModels:
     def _make_room(self, group: Sequence[Entry]) -> None:
         """Free the models that were loaded first, until the group fits."""
         names = {entry.name for entry in group}
-        size = sum(entry.size_bytes for entry in group)
+        size = sum(entry.tensor_bytes for entry in group)
         others = [e for e, _ in self._models.values() if e.name not in names]
-        size += sum(entry.size_bytes for entry in others)
+        size += sum(entry.tensor_bytes for entry in others)
         for entry in others:
             if size > self._limit:
                 del self._models[entry.name]
-                size -= entry.size_bytes
+                size -= entry.tensor_bytes
 
     def _loaded(
         self,
@@ -89,6 +89,7 @@ class LoadedModels:
                 overrides=None if wanted is None else wanted.overrides,
                 importance=entry.importance if roundings is None else entry.awaited,
                 roundings=roundings,
+                allow_requantize=wanted is not None and wanted.allow_requantize,
                 threads=self._workers,
                 progress=progress,
                 precision=precision_named(entry.activations),

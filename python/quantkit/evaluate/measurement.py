@@ -20,8 +20,8 @@ class Measurement(ByValue):
         name: the recipe; for a model as it is, its main type or its file.
         type: the type of most weights; it differs from the recipe's if rows are not a
             multiple of its block.
-        size_bytes: bytes of all tensors.
-        bpw: bits per weight, over all tensors.
+        size_bytes: bytes of the file, see `Entry.file_bytes`.
+        bpw: bits per weight of all tensors, without metadata.
         chunks: number of evaluated sequences.
         ppl, ppl_error, ppl_token_error: perplexity.
         delta_ppl, ...: perplexity minus the base's, paired.
@@ -30,6 +30,8 @@ class Measurement(ByValue):
         kld_mean, ...: mean KL divergence from the base per token, in nats.
         kld_median, kld_p90, kld_p95, kld_p99, kld_p99_9, kld_max: its percentiles.
         same_top, ...: share of tokens with the same most likely token as the base.
+        top_2 ... top_5: share of tokens where the model's most likely token is among
+            the base's 2 ... 5 most likely.
         mean_dp, mean_dp_error: mean of the probability of the actual token minus its
             probability under the base.
         rms_dp, rms_dp_error: root mean square of that difference.
@@ -66,6 +68,10 @@ class Measurement(ByValue):
     same_top: float
     same_top_error: float
     same_top_token_error: float
+    top_2: float
+    top_3: float
+    top_4: float
+    top_5: float
     mean_dp: float
     mean_dp_error: float
     rms_dp: float

@@ -5,20 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from ..cells import Cells
+from ..errors import OptionError
 from ..visible import visible
 from .measurement import Measurement, TextResult
 from .pairs import PairedDifference
 
 __all__ = [
+    "COLUMNS",
+    "SORTS",
     "comparison_cells",
     "csv_text",
+    "fallback_lines",
     "html_table",
     "kld_plot",
+    "refuse_unknown",
     "versus_cells",
 ]
 
@@ -27,50 +33,121 @@ FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def comparison_cells(
-    texts: Sequence[TextResult], best: Collection[str] | None = None
+    texts: Sequence[TextResult],
+    best: Collection[str] | None = None,
+    *,
+    sort: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> Cells:
     """One row per entry: size, perplexity, and difference from the base.
 
     Args:
         texts: the rows of each text; with several texts, their average comes last.
         best: the names to mark in the column "pareto"; None: no such column.
+        sort: a key of `SORTS`, to sort the rows after the base by; None: as they are.
+        columns: keys of `COLUMNS`; None: all.
     """
-    several = len(texts) > 1
+    shown = [COLUMNS[key] for key in (COLUMNS if columns is None else columns)]
+    names, ranks = ["type"], [0]
+    if len(texts) > 1:
+        names, ranks = ["text", "type"], [0, 0]
+    names += [column.heading for column in shown]
+    ranks += [column.rank for column in shown]
     rows = []
     for text in texts:
-        for row in (text.base, *text.results):
-            cells = _row(row, is_base=row is text.base)
+        order = None if sort is None else SORTS[sort]
+        results = text.results if order is None else sorted(text.results, key=order)
+        for row in (text.base, *results):
+            is_base = row is text.base
+            cells = [row.name, *(column.cell(row, is_base) for column in shown)]
             if best is not None:
-                cells += ("*" if row.name in best else "",)
-            rows.append((text.text, *cells) if several else cells)
-    columns: tuple[str, ...] = (
-        *("type", ">size", ">bits/weight", ">PPL", ">difference to the base"),
-        *(">KLD", ">same top", ">tokens/s", ">quantize"),
-    )
-    if several:
-        columns = ("text", *columns)
-    return Cells(columns if best is None else (*columns, "pareto"), rows)
+                cells.append("*" if row.name in best else "")
+            rows.append((text.text, *cells) if len(texts) > 1 else tuple(cells))
+    if best is not None:
+        names, ranks = [*names, "pareto"], [*ranks, 0]
+    return Cells(tuple(names), rows, tuple(ranks))
 
 
-def _row(row: Measurement, *, is_base: bool) -> tuple[str, ...]:
-    seconds = row.quantize_seconds
-    compared = ("(base)", "", "")
-    if not is_base:
-        share = _with_error(100 * row.same_top, 100 * row.same_top_error, 2)
-        compared = (
-            _with_error(row.delta_ppl, row.delta_ppl_error, 4, sign="+"),
-            _with_error(row.kld_mean, row.kld_mean_error, 6),
-            f"{share} %",
-        )
-    return (
-        row.name,
-        f"{row.size_bytes / MIB:.2f} MiB",
-        f"{row.bpw:.3f}",
-        _with_error(row.ppl, row.ppl_error, 4),
-        *compared,
-        f"{row.tokens_per_second:.0f}",
-        "" if seconds is None else f"{seconds:.1f} s",
-    )
+@dataclass(frozen=True)
+class Column:
+    """A column of a comparison.
+
+    Attributes:
+        heading: as in `Cells`.
+        rank: as in `Cells`.
+        cell: the text of a row; the second argument says whether it is the base.
+    """
+
+    heading: str
+    rank: int
+    cell: Callable[[Measurement, bool], str]
+
+
+def _beside(cell: Callable[[Measurement], str], of_base: str = "") -> Any:
+    """A cell of a comparison with the base."""
+    return lambda row, is_base: of_base if is_base else cell(row)
+
+
+COLUMNS: Mapping[str, Column] = {
+    "size": Column(">size", 2, lambda row, _: f"{row.size_bytes / MIB:.2f} MiB"),
+    "bpw": Column(">bits/weight", 6, lambda row, _: f"{row.bpw:.3f}"),
+    "ppl": Column(">PPL", 3, lambda row, _: _with_error(row.ppl, row.ppl_error, 4)),
+    "difference": Column(
+        ">PPL difference",
+        4,
+        _beside(
+            lambda row: _with_error(row.delta_ppl, row.delta_ppl_error, 4, sign="+"),
+            "(base)",
+        ),
+    ),
+    "kld": Column(
+        ">KLD", 1, _beside(lambda row: _with_error(row.kld_mean, row.kld_mean_error, 6))
+    ),
+    "kld99.9": Column(">99.9 % KLD", 7, _beside(lambda row: f"{row.kld_p99_9:.4f}")),
+    "top": Column(
+        ">same top",
+        5,
+        _beside(
+            lambda row: (
+                f"{_with_error(100 * row.same_top, 100 * row.same_top_error, 2)} %"
+            )
+        ),
+    ),
+    "quantize": Column(
+        ">quantize",
+        8,
+        lambda row, _: (
+            "" if row.quantize_seconds is None else f"{row.quantize_seconds:.1f} s"
+        ),
+    ),
+    "speed": Column(
+        ">measured at", 9, lambda row, _: f"{row.tokens_per_second:.0f} tokens/s"
+    ),
+}
+"""The columns of a comparison by their names in options."""
+
+SORTS: Mapping[str, Callable[[Measurement], Any]] = {
+    "size": lambda row: row.size_bytes,
+    "kld": lambda row: row.kld_mean,
+    "ppl": lambda row: row.ppl,
+    "name": lambda row: row.name,
+}
+"""What rows can be sorted by."""
+
+
+def refuse_unknown(
+    parameter: str, given: Iterable[str], known: Collection[str]
+) -> None:
+    """Refuse names that are not among the known ones.
+
+    Raises:
+        OptionError: there is one.
+    """
+    for name in given:
+        if name not in known:
+            raise OptionError(
+                f"`{parameter}` is {name!r}; expected one of {', '.join(known)}"
+            )
 
 
 def _with_error(value: float, error: float, digits: int, sign: str = "") -> str:
@@ -85,6 +162,7 @@ def versus_cells(differences: Sequence[PairedDifference]) -> Cells:
         *("type", "versus", ">PPL difference", ">ln PPL ratio", ">p"),
         *(">KLD difference", ">p"),
     )
+    ranks = (0, 0, 3, 4, 3, 1, 1)
     rows = [
         (
             d.name,
@@ -97,11 +175,20 @@ def versus_cells(differences: Sequence[PairedDifference]) -> Cells:
         )
         for d in differences
     ]
-    return Cells(columns, rows)
+    return Cells(columns, rows, ranks)
 
 
 def _probability(p: float) -> str:
     return "" if math.isnan(p) else f"{p:.2g}"
+
+
+def fallback_lines(fallbacks: Mapping[str, Sequence[str]]) -> list[str]:
+    """Fallbacks by name of entry as lines, the same ones of several rows as one."""
+    names: dict[str, list[str]] = {}
+    for name, changes in fallbacks.items():
+        for change in changes:
+            names.setdefault(change, []).append(name)
+    return [f"{', '.join(of)}: {change}" for change, of in names.items()]
 
 
 def html_table(cells: Cells) -> str:

@@ -15,10 +15,14 @@ from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
 from .pairs import PairedDifference, paired
 from .presentation import (
+    COLUMNS,
+    SORTS,
     comparison_cells,
     csv_text,
+    fallback_lines,
     html_table,
     kld_plot,
+    refuse_unknown,
     versus_cells,
 )
 
@@ -27,7 +31,7 @@ __all__ = [
     "Comparison",
 ]
 
-VERSION = 1
+VERSION = 2
 """The version of the JSON, increased when a key changes its meaning."""
 
 NAMES = ("name", "versus")
@@ -65,6 +69,10 @@ class Comparison(ByValue):
     """The names of the rows with and without importance, for each type with both."""
     calibrated: Sequence[tuple[str, str]] = field(default=(), repr=False)
     """The same of the rows with and without calibrated rounding."""
+    fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    """Entry name -> which matrices did not get the type's own type, and why."""
+    on_grid: Sequence[str] = ()
+    """The names of models whose weights look dequantized; see `quantizing.grid`."""
 
     @property
     def rows(self) -> list[Measurement]:
@@ -75,6 +83,24 @@ class Comparison(ByValue):
     def errors_over(self) -> str | None:
         """What errors are over: "chunks"; None: they are unknown, with one chunk."""
         return "chunks" if self.chunks > len(self.texts) else None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the figures should know."""
+        if self.chunks > len(self.texts):
+            return []
+        return [
+            "one chunk has no errors, and its figures may be chance: use more chunks, "
+            "or a longer text"
+        ]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Lines for below the table: fallbacks, the same ones of several rows as one.
+
+        Such as "Q2_K: 180 of 211 matrices became Q4_0: rows are not ...".
+        """
+        return fallback_lines(self.fallbacks)
 
     def pareto(self) -> list[str]:
         """The names of the results on the Pareto front of size and mean KL divergence.
@@ -122,17 +148,32 @@ class Comparison(ByValue):
         """Differences of entries as a table of text."""
         return versus_cells(differences)
 
-    def cells(self, *, pareto: bool = False) -> Cells:
+    def cells(
+        self,
+        *,
+        pareto: bool = False,
+        sort: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> Cells:
         """The rows as a table of text; for several texts, of each and of the average.
 
         Args:
             pareto: mark the types on the Pareto front; see `pareto`.
+            sort: "size", "kld", "ppl" or "name": the order of the rows after the base.
+            columns: which columns, such as ["size", "kld"]; None: all.
+
+        Raises:
+            OptionError: `sort` or a column is unknown.
         """
         check_flags(pareto=pareto)
+        if sort is not None:
+            refuse_unknown("sort", [sort], SORTS)
+        refuse_unknown("columns", columns or (), COLUMNS)
         texts = list(self.texts)
         if len(texts) > 1:
             texts.append(TextResult(self.text, self.chunks, self.base, self.results))
-        return comparison_cells(texts, self.pareto() if pareto else None)
+        best = self.pareto() if pareto else None
+        return comparison_cells(texts, best, sort=sort, columns=columns)
 
     def to_csv(self) -> str:
         """`to_records` as CSV.
@@ -149,6 +190,9 @@ class Comparison(ByValue):
             data[key] = getattr(self, key)
         data["base"] = asdict(self.base)
         data["results"] = [asdict(row) for row in self.results]
+        data["on_grid"] = list(self.on_grid)
+        data["warnings"] = self.warnings
+        data["fallbacks"] = {k: list(v) for k, v in self.fallbacks.items() if v}
         if len(self.texts) > 1:
             data["texts"] = [asdict(text) for text in self.texts]
         if self.weighed:

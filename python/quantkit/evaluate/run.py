@@ -26,7 +26,7 @@ from ..forward.base import Model
 from ..gguf.source import refuse_changed, unchanged
 from ..inference.damage import damage_named
 from ..progress import Notify, Progress
-from .entries import Entry, entry_named
+from .entries import Entry, entry_named, say_on_grid
 from .items import BaseInGroup, head_of, items_of, refuse_other_vocabularies
 from .known import Known
 from .likelihood import refuse_broken
@@ -110,12 +110,13 @@ class ComparisonRun:
     def run(
         self, progress: Progress | None = None, notify: Notify | None = None
     ) -> Comparison:
-        """Measure everything that is not known yet; arguments as for `advance`."""
+        """Measure everything that is not known yet; arguments as for `advance`.
+
+        `notify` is also told if the weights of a model look dequantized.
+        """
+        say_on_grid(self.known.on_grid, notify)
         with self:
-            self.advance(progress=progress, notify=notify)
-        result = self.so_far()
-        assert result is not None  # for mypy: every chunk is measured
-        return result
+            return self.advance(progress=progress, notify=notify)
 
     def advance(
         self,
@@ -123,7 +124,7 @@ class ComparisonRun:
         n_chunks: int | None = None,
         progress: Progress | None = None,
         notify: Notify | None = None,
-    ) -> None:
+    ) -> Comparison:
         """Measure what is not known yet of some entries, inside `with run:`.
 
         The base is measured, too.  Scores do not depend on which entries are measured
@@ -137,6 +138,9 @@ class ComparisonRun:
             notify: told what the user should know of a calibration, such as that its
                 text is narrow; by the first type of each model, since others have the
                 same text.
+
+        Returns:
+            The results so far, of these and all other entries.
 
         Raises:
             OptionError: there is no such entry, or the run is not open.
@@ -153,6 +157,9 @@ class ComparisonRun:
         if left:
             with unchanged(*(entry.source for entry in (base, *others))):
                 self._measure(self._loaded, [base, *others], left, progress, notify)
+        result = self.so_far()
+        assert result is not None  # for mypy: the base has a chunk of every text
+        return result
 
     def _measure(
         self,

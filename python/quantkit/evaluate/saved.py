@@ -31,7 +31,12 @@ from .likelihood import TokenScores
 __all__ = ["SavedRecords", "SavedScores", "Timed", "scores_beside"]
 
 Own = TypeVar("Own", bound="SavedRecords")
-SCORES = {"nll": np.float64, "kld": np.float64, "same_top": np.bool_}
+SCORES = {
+    "nll": np.float64,
+    "kld": np.float64,
+    "same_top": np.bool_,
+    "rank": np.uint8,
+}
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ class SavedScores(SavedRecords):
         if found is None or seconds is None:
             return None
         scores = TokenScores(*found)
-        if not len(scores.nll) == len(scores.kld) == len(scores.same_top):
+        if len(set(map(len, found))) > 1:
             return None
         return Timed(scores, seconds)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .entries import Entry
-from .likelihood import TokenScores
+from .likelihood import N_BEST, TokenScores
 from .measurement import Measurement
 from .statistics import (
     mean_estimate,
@@ -47,7 +47,7 @@ def measurement(
     return Measurement(
         name=entry.name,
         type=entry.main_type.name,
-        size_bytes=entry.size_bytes,
+        size_bytes=entry.file_bytes,
         bpw=entry.bits_per_weight,
         chunks=len(scores.nll),
         **_perplexity_figures(scores, base),
@@ -91,6 +91,7 @@ def _divergence_figures(scores: TokenScores, base: TokenScores) -> dict[str, flo
         "same_top": same_top.value,
         "same_top_error": same_top.error,
         "same_top_token_error": same_top.token_error,
+        **{f"top_{k}": float((scores.rank < k).mean()) for k in range(2, N_BEST + 1)},
         "mean_dp": mean_dp.value,
         "mean_dp_error": mean_dp.error,
         "rms_dp": rms_dp.value,

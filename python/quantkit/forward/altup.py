@@ -17,6 +17,7 @@ from .base import F32
 from .claims import Claims
 from .facts import Facts
 from .gemma_stream import InputColumns, SharedAttention
+from .kept import Kept, State
 from .layer import AroundParts, Part
 from .layers import Linear, Norm
 from .sizes import Size
@@ -155,6 +156,11 @@ class AltUpLayer(AroundParts):
     def steps(self) -> tuple[Part, ...]:
         """See `Layer.steps`."""
         return (self._updated,)
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.attention.kept
 
     def alone(self) -> AltUpLayer:
         """The layer for rows that are sequences of one token each."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .base import F32
 from .claims import Claims
 from .facts import Facts
+from .kept import Kept, State
 from .layer import InTwoSteps, Mixer, Part, Sequential
 from .layers import Norm, normed
 from .ops import rms_norm
@@ -106,6 +107,11 @@ class AttendedLayer(InTwoSteps):
     width: int
     n_aside: int
     puts_aside: bool
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.mixer.kept
 
     def alone(self) -> AttendedLayer:
         """The layer for rows that are sequences of one token each."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from . import ops
 from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
+from .kept import Kept, State
 from .layers import Linear, Norm
 from .output_gate import OutputGate, load_output_gate
 from .rotary import Rotary
@@ -25,8 +26,15 @@ Sizes = tuple[Size, Size, Size]
 Projections = tuple[Linear, Linear | None, Linear | None]
 
 
-Chooser = Callable[[Activations], Mask | None]
-"""What an indexer is: it gives a mask for `ops.attention`, or None."""
+class Chooser(Protocol):
+    """What an indexer is."""
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """See `layer.Mixer.kept`."""
+
+    def __call__(self, x: Activations) -> Mask | None:
+        """A mask for `ops.attention`, or None, of the layer's normalized input."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,15 @@ class Attention:
     def attended(self, q: F32, k: F32, v: F32, mask: Mask | None = None) -> F32:
         """The output of queries that see these keys and values: [n, width]."""
         return self._given_out(self.sight.mixed(q, k, v, mask))
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Mixer.kept`."""
+        if self.k is None:
+            return ()
+        size = self.k.n_outputs + (self.v or self.k).n_outputs
+        own = Kept(size, self.sight.window or self.sight.chunk)
+        return (own,) if self.chooser is None else (own, *self.chooser.kept)
 
     def alone(self) -> Attention:
         """The same, with each position seeing only itself."""

@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .kept import Kept, State
+
 __all__ = ["F32", "Activations", "Config", "Head", "Matrix", "Model", "Weights"]
 
 Config = Mapping[str, Any]
@@ -96,6 +98,10 @@ class Model(Protocol):
     @property
     def head(self) -> Head:
         """The output head."""
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """What it keeps of a sequence for the next token."""
 
     def hidden(self, tokens: NDArray[np.integer[Any]]) -> F32:
         """Final hidden states of one sequence, after the last norm: [n, width]."""

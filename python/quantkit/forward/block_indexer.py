@@ -18,11 +18,12 @@ from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
 from .indexer import HEADS, KEY_SIZE, TOP, Mask, best_keys
+from .kept import Kept
 from .layers import Linear, Norm
 from .rotary import Rotary
 from .traits import Traits
 
-__all__ = ["BlockIndexer", "load_block_indexer"]
+__all__ = ["BlockIndexer", "load_block_indexer", "seen_keys", "whole_blocks"]
 
 RATIOS = "attention.compress_ratios"
 MAX_RATIO = 2**20
@@ -48,6 +49,11 @@ class BlockIndexer:
     block: int | None
     count: int
 
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """The key of each position, and beside it that of its block."""
+        return (Kept(2 * self.k.n_outputs, is_index=True),)
+
     def __call__(self, x: Activations) -> Mask | None:
         """Which keys each query sees: [n, n]; None: all up to its own.
 
@@ -66,7 +72,8 @@ class BlockIndexer:
         ops.turn(keys[:, None], firsts, interleaved=False)
         weights = np.full(q.shape[:2], size**-0.5, np.float32)
         scores = ops.index_scores(q, keys, weights)
-        return self._seen(best_keys(scores, self._whole(n), self.count))
+        chosen = best_keys(scores, whole_blocks(n, self.block), self.count)
+        return seen_keys(chosen, self.block)
 
     def _block_keys(self, k: F32) -> F32:
         """The keys of whole blocks: [blocks, size]."""
@@ -75,22 +82,25 @@ class BlockIndexer:
         blocks = k[: n_blocks * self.block].reshape(n_blocks, self.block, -1)
         return self.k_norm(blocks.mean(axis=1))
 
-    def _whole(self, n: int) -> Mask:
-        """Which blocks are whole where a query is: [n, blocks]."""
-        assert self.block is not None
-        n_whole = np.arange(1, n + 1) // self.block
-        whole: Mask = np.arange(n // self.block) < n_whole[:, None]
-        return whole
 
-    def _seen(self, chosen: Mask) -> Mask:
-        """Which keys are seen, from which blocks are chosen: [n, n]."""
-        assert self.block is not None
-        n, n_blocks = chosen.shape
-        position = np.arange(n)
-        start = (position + 1) // self.block * self.block
-        seen = (position >= start[:, None]) & (position <= position[:, None])
-        seen[:, : n_blocks * self.block] |= np.repeat(chosen, self.block, axis=1)
-        return seen
+def whole_blocks(n: int, block: int) -> Mask:
+    """Which blocks are whole where a query is: [n, blocks]."""
+    n_whole = np.arange(1, n + 1) // block
+    whole: Mask = np.arange(n // block) < n_whole[:, None]
+    return whole
+
+
+def seen_keys(chosen: Mask, block: int) -> Mask:
+    """Which keys are seen, from which blocks are chosen: [n, n].
+
+    Those since the last whole block are.
+    """
+    n, n_blocks = chosen.shape
+    position = np.arange(n)
+    start = (position + 1) // block * block
+    seen = (position >= start[:, None]) & (position <= position[:, None])
+    seen[:, : n_blocks * block] |= np.repeat(chosen, block, axis=1)
+    return seen
 
 
 def _ratio(facts: Facts, number: int) -> int:

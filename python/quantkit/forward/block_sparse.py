@@ -19,6 +19,7 @@ from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
 from .indexer import HEADS, KEY_SIZE, TOP, best_keys
+from .kept import Kept, State
 from .layers import Linear, Norm
 from .rotary import Rotary
 from .traits import Traits
@@ -102,6 +103,16 @@ class BlockSparse:
         q = self.attention.queries(shared)
         k, v = self.attention.keys_and_values(shared)
         return self.attention.attended(q, k, v, mask)
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Mixer.kept`."""
+        attention, k = self.attention, self.indexer.k
+        assert attention.k is not None
+        values = attention.v or attention.k
+        n_heads = attention.k.n_outputs // attention.head_size
+        beside = values.n_outputs // n_heads  # llama.cpp has values there, too
+        return *attention.kept, Kept(k.n_outputs + beside, is_index=True)
 
     def alone(self) -> BlockSparse:
         """The same, with each position seeing only itself."""

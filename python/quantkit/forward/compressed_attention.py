@@ -19,6 +19,7 @@ from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
 from .indexer import HEADS, KEY_SIZE, TOP, best_keys
+from .kept import Kept, State
 from .layers import Linear, Norm
 from .rotary import Rotary
 from .sizes import Size
@@ -60,6 +61,17 @@ class Compressor:
     norm: Norm
     rotary: Rotary
     size: int
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """The vectors of windows, and what those of the last windows are made of."""
+        return (Kept(self.size, every=len(self.bias)), State(self._n_pending))
+
+    @property
+    def _n_pending(self) -> int:
+        """Two values of each vector, of the last window or the two that overlap."""
+        n_windows = self.vectors.n_outputs // self.size
+        return 2 * len(self.bias) * self.vectors.n_outputs * n_windows
 
     def __call__(self, x: Activations) -> F32:
         """The vectors of all complete windows: [windows, size]."""
@@ -171,6 +183,13 @@ class CompressedAttention:
             mask = np.concatenate([near, seen], axis=-1)
             mixed = ops.attention(q, kv, kv, mask=mask, sinks=self.sinks)
         return self._projected(turned(mixed.reshape(q.shape), np.conj(turns)))
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Mixer.kept`."""
+        own = Kept(self.kv.n_outputs, self.window)
+        further = (self.compressor, self.indexer and self.indexer.compressor)
+        return own, *(each for part in further if part for each in part.kept)
 
     def alone(self) -> CompressedAttention:
         """The same, with each position seeing only itself."""

@@ -16,6 +16,7 @@ from .claims import Claims
 from .decoder import Wrap, stack_parts
 from .facts import Facts
 from .feed_forward import load_feed_forward
+from .kept import Kept, State
 from .layer import InTwoSteps, Mixer, Part
 from .layers import Linear, Norm
 from .sizes import Size
@@ -117,6 +118,11 @@ class PostNorm(InTwoSteps):
     mixer_norm: Norm
     feed_forward_norm: Norm
     second_norm: Norm | None = None
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.mixer.kept
 
     def alone(self) -> PostNorm:
         """The layer for rows that are sequences of one token each."""

@@ -7,11 +7,13 @@ from typing import Any
 from ..errors import FormatError
 from ..settings import checked, integer
 from .facts import Facts
+from .sizes import Size
 from .traits import Experts
 
-__all__ = ["EXPERT_SIZE", "gating_of", "load_experts"]
+__all__ = ["EXPERT_SIZE", "gating_of", "load_experts", "load_weighted_experts"]
 
 EXPERT_SIZE, USED = "expert_feed_forward_length", "expert_used_count"
+SHARED_COUNT = "expert_shared_count"
 
 GATING = "expert_gating_func"
 GATINGS = ("", "softmax", "sigmoid", "softmax_of_chosen", "sqrt_softplus")
@@ -72,3 +74,37 @@ def load_experts(facts: Facts, layer: int | None = None, **known: Any) -> Expert
     return Experts(
         count=count, used=used, n_groups=n_groups, groups_used=groups_used, **known
     )
+
+
+def load_weighted_experts(
+    facts: Facts, unstated: str | None = None, **known: Any
+) -> Experts:
+    """Experts whose weights the metadata says how to compute.
+
+    By default, the shared expert is as wide as `expert_shared_count` experts.
+
+    Args:
+        facts: the metadata.
+        unstated: see `gating_of`.
+        known: see `load_experts`.
+
+    Raises:
+        FormatError: a key is missing or out of range.
+    """
+    if "gating" not in known:
+        known["gating"] = gating_of(facts, unstated)
+    known.setdefault("normed", facts.flag("expert_weights_norm", False))
+    known.setdefault("shared_size", lambda layer: _shared_size(facts, layer))
+    return load_experts(
+        facts,
+        scale=facts.number("expert_weights_scale", 1.0) or 1.0,
+        first=facts.count("leading_dense_block_count", 0),
+        **known,
+    )
+
+
+def _shared_size(facts: Facts, layer: int) -> Size | int:
+    """The width inside the shared expert, which is several in one; 0: there is none."""
+    if not facts.count(SHARED_COUNT, 0):
+        return 0
+    return facts.layer_size(EXPERT_SIZE, layer) * facts.size(SHARED_COUNT)

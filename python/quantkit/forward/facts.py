@@ -42,10 +42,10 @@ class Facts:
         """An integer, such as `expert_count`."""
         return int(self._scalar(key, default, kind))
 
-    def size(self, key: str, default: int | None = None) -> Size:
-        """An integer of at least 1, such as `embedding_length`."""
+    def size(self, key: str, default: int | None = None, least: int = 1) -> Size:
+        """An integer of at least `least`, such as `embedding_length`."""
         follows = default.follows if isinstance(default, Size) else ()
-        value = self.count(key, default, SIZE)
+        value = self.count(key, default, SIZE if least else COUNT)
         return Size(value, self.key(key), *follows)
 
     def number(

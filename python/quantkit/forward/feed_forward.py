@@ -15,6 +15,7 @@ from .claims import Claims, Presence
 from .facts import Facts
 from .layers import Activation, Gating, Linear, activation_named, gating_named
 from .sizes import Size
+from .sparsemixer import sparsemixer
 from .traits import Experts, Traits
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "load_dense",
     "load_feed_forward",
     "load_mixture",
+    "softmax",
     "with_gating",
 ]
 
@@ -113,7 +115,7 @@ class Mixture:
 
     def mixed(self, x: F32, scores: F32, tokens: NDArray[np.intp] | None = None) -> F32:
         """Normalized x [n, width] and the experts' scores [n, count] -> [n, width]."""
-        chosen, share = self._chosen(scores, tokens)
+        chosen, share = self.chosen(scores, tokens)
         inside = x if self.latent is None else self.latent[0](x)
         y = np.zeros_like(inside)
         for number in np.unique(chosen):
@@ -137,15 +139,17 @@ class Mixture:
             y *= ops.sigmoid(self.shared_gate(x))
         return y
 
-    def _chosen(
-        self, scores: F32, tokens: NDArray[np.intp] | None
+    def chosen(
+        self, scores: F32, tokens: NDArray[np.intp] | None = None
     ) -> tuple[NDArray[np.intp], F32]:
         """The chosen experts of each token and their weights: both [n, used]."""
         how = self.how
+        if how.gating == "sparsemixer":
+            return sparsemixer(scores, how.used)
         if how.gating == "sigmoid":
             probability = ops.sigmoid(scores)
         elif how.gating == "softmax":
-            probability = _softmax(scores)
+            probability = softmax(scores)
         elif how.gating == "sqrt_softplus":
             probability = np.sqrt(np.logaddexp(scores, np.float32(0)))
         else:
@@ -157,7 +161,7 @@ class Mixture:
             chosen = self.table[tokens].astype(np.intp)
         share = np.take_along_axis(probability, chosen, axis=-1)
         if how.gating == "softmax_of_chosen":
-            share = _softmax(share)
+            share = softmax(share)
         if how.normed:
             share = share / share.sum(axis=-1, keepdims=True)
         return chosen, share * np.float32(how.scale)
@@ -193,7 +197,8 @@ class Mixture:
         return kept.reshape(ranked.shape)
 
 
-def _softmax(x: F32) -> F32:
+def softmax(x: F32) -> F32:
+    """exp(x) over the last axis of x, divided by its sum."""
     y: F32 = np.exp(x - x.max(axis=-1, keepdims=True))
     y /= y.sum(axis=-1, keepdims=True)
     return y

@@ -21,6 +21,7 @@ from . import ops, recurrent_ops
 from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
+from .kept import Kept, State
 from .layers import Linear, Norm
 from .sizes import Size
 from .traits import Traits
@@ -191,6 +192,13 @@ class GatedDelta:
             return self.output(ops.silu(gate, y))
         y *= ops.sigmoid(gate)
         return self.output(y)
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Mixer.kept`."""
+        channels, taps = self.convolution.shape
+        matrices = self.sizes.key_size * self.sizes.values
+        return State(channels * (taps - 1)), State(int(matrices))
 
     def alone(self) -> GatedDelta:
         """The same, with each position seeing only itself."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from . import ops
 from .base import F32, Activations
 from .claims import Claims
+from .kept import Kept, State
 from .layer import InTwoSteps, Part, Sequential
 from .layers import Linear, Norm
 from .ngram_embedding import NGramLayer
@@ -143,6 +144,12 @@ class GatedLayer(InTwoSteps):
         """See `Layer.steps`."""
         own = super().steps
         return own if self.ngrams is None else (self.ngrams, *own)
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        ngrams = () if self.ngrams is None else self.ngrams.kept
+        return *ngrams, *self.parts.kept
 
     def alone(self) -> GatedLayer:
         """The layer for rows that are sequences of one token each."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .attention import Attention
 from .base import F32, Activations
+from .kept import Kept, State
 from .layer import AroundParts, InTwoSteps, Part
 from .per_layer_inputs import LayerInput, PerLayerInputs
 from .shared_keys import Place
@@ -78,6 +79,11 @@ class SharedAttention:
             self.put.put(after, k, v)
         return self.attention.attended(q, k, v)
 
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Mixer.kept`."""
+        return self.attention.kept if self.taken is None else ()
+
     def alone(self) -> SharedAttention:
         """The same, with each position seeing only itself."""
         return replace(self, attention=self.attention.alone())
@@ -110,6 +116,11 @@ class StreamLayer(AroundParts, InTwoSteps):
     width: int
     input: InputColumns | None
     scale: F32 | None
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.attention.kept
 
     def alone(self) -> StreamLayer:
         """The layer for rows that are sequences of one token each."""

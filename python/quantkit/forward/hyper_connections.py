@@ -19,6 +19,7 @@ from . import ops
 from .base import F32
 from .claims import Claims
 from .facts import Facts
+from .kept import Kept, State
 from .layer import InTwoSteps, Mixer, Sequential
 from .layers import Linear, Norm, normed
 from .sizes import Size
@@ -85,6 +86,12 @@ class Streams:
         size = self.count * self.width
         streams = columns[:, :size].reshape(len(columns), self.count, self.width)
         return streams, columns[:, size:]
+
+    def mean(self, columns: F32) -> F32:
+        """The hidden states [n, width]: all streams weigh the same."""
+        x, _ = self.split(columns)
+        share = np.float32(1 / x.shape[1])
+        return _summed(np.full(x.shape[:2], share, np.float32), x)
 
     def normed(self, streams: F32) -> F32:
         """All streams of a position as one normalized vector."""
@@ -217,6 +224,11 @@ class HyperLayer(InTwoSteps):
     around_mixer: HyperConnection
     around_feed_forward: HyperConnection
     by_token: bool = False
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.mixer.kept
 
     def alone(self) -> HyperLayer:
         """The layer for rows that are sequences of one token each."""

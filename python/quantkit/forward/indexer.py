@@ -9,6 +9,7 @@ numbers, which changes no product.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from . import ops
 from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
+from .kept import Kept
 from .layers import Linear, Norm
 from .rotary import Rotary
 from .sizes import Size
@@ -27,6 +29,7 @@ __all__ = [
     "HEADS",
     "KEY_SIZE",
     "TOP",
+    "ChoiceOfKeys",
     "Indexer",
     "Mask",
     "best_keys",
@@ -40,6 +43,22 @@ KEY_SIZE = "attention.indexer.key_length"
 TOP = "attention.indexer.top_k"
 EPSILON = 1e-6
 """Of the norm of keys, whatever the model's epsilon is."""
+
+
+class ChoiceOfKeys(Protocol):
+    """What chooses the keys that each query of a layer with latent attention sees."""
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """See `layer.Mixer.kept`."""
+
+    def __call__(self, x: Activations, latent: Activations) -> Mask | None:
+        """Which keys each query sees: [n, n]; None: all up to its own.
+
+        Args:
+            x: the layer's normalized input [n, width].
+            latent: the latent vector of its queries [n, rank].
+        """
 
 
 def best_keys(scores: F32, seen: Mask, count: int) -> Mask:
@@ -82,13 +101,13 @@ class Indexer:
     count: int
     interleaved: bool = False
 
-    def __call__(self, x: Activations, latent: Activations) -> Mask | None:
-        """Which keys each query sees: [n, n]; None: all up to its own.
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """See `layer.Mixer.kept`."""
+        return (Kept(self.k.n_outputs, is_index=True),)
 
-        Args:
-            x: the layer's normalized input [n, width].
-            latent: the latent vector of its queries [n, rank].
-        """
+    def __call__(self, x: Activations, latent: Activations) -> Mask | None:
+        """See `ChoiceOfKeys`."""
         k, weights = self.k_norm(self.k(x)), self.weights(x)
         n, size = k.shape
         q = self.q(latent).reshape(n, -1, size)

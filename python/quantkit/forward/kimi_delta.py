@@ -80,6 +80,7 @@ def load_kimi_delta(
     traits: Traits,
     *,
     is_whole: bool = False,
+    is_flat: bool = False,
     bound: float | None = None,
 ) -> GatedDelta:
     """The delta rule of layer `number`.
@@ -90,6 +91,7 @@ def load_kimi_delta(
         number: the layer.
         traits: the family's traits.
         is_whole: the gate has one matrix, instead of two of a lower rank.
+        is_flat: the rates have one axis, instead of one of size 1 after it.
         bound: see `ComponentControls`.
     """
     at, width, n_heads = f"blk.{number}.", facts.width, facts.n_heads(number)
@@ -117,7 +119,7 @@ def load_kimi_delta(
         controls=ComponentControls(
             beta=Linear.of(claims, f"{at}ssm_beta", n_heads, width),
             decay=InTurn(decay.first, Linear(decay.second.matrix, bias)),
-            rates=claims.vector(f"{at}ssm_a", n_heads, *(() if is_whole else (1,))),
+            rates=claims.vector(f"{at}ssm_a", n_heads, *(() if is_flat else (1,))),
             bound=bound,
         ),
         gate=whole_gate() if is_whole else low_rank("g"),

@@ -18,7 +18,8 @@ from . import ops
 from .base import F32, Activations, Matrix
 from .claims import Claims
 from .facts import Facts
-from .indexer import Indexer, Mask, load_indexer
+from .indexer import ChoiceOfKeys, Mask, load_indexer
+from .kept import Kept, State
 from .layers import Linear, Norm
 from .output_gate import OutputGate
 from .rotary import Rotary, rotated_size, scaling_factor
@@ -148,7 +149,7 @@ class LatentAttention:
     window: int | None = None
     interleaved: bool = True
     temperature: Temperature | None = None
-    indexer: Indexer | None = None
+    indexer: ChoiceOfKeys | None = None
     gate: OutputGate | None = None
 
     def __call__(self, x: F32) -> F32:
@@ -178,12 +179,16 @@ class LatentAttention:
         turns, how = self.rotary.turns(n), {"interleaved": self.interleaved}
         n_turned = 2 * turns.shape[-1]
         q = self.q_up(latent_q).reshape(n, self.n_heads, -1)
-        ops.turn(q[..., -n_turned:], turns, **how)
+        if n_turned:
+            ops.turn(q[..., -n_turned:], turns, **how)
         if self.temperature is not None:
             q = self.temperature.applied(q)
         both = self.latent(x)
-        turned = ops.turn(both[:, None, -n_turned:], turns, **how)
-        latent = self.latent_norm(both[:, :-n_turned])
+        rank = both.shape[-1] - n_turned
+        turned = both[:, None, rank:]
+        if n_turned:
+            ops.turn(turned, turns, **how)
+        latent = self.latent_norm(both[:, :rank])
         mixed = self.up.attend(
             q,
             latent,
@@ -193,6 +198,15 @@ class LatentAttention:
             mask=None if self.window else chosen,
         )
         return self.output(mixed if self.gate is None else self.gate(mixed, x))
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Mixer.kept`."""
+        own = Kept(self.latent.n_outputs, self.window)
+        if isinstance(self.up, Together):
+            n_turned = 2 * len(self.rotary.frequencies)
+            own = Kept(self.up.both.shape[0] + self.n_heads * n_turned, self.window)
+        return (own,) if self.indexer is None else (own, *self.indexer.kept)
 
     def alone(self) -> LatentAttention:
         """The same, with each position seeing only itself."""
@@ -207,7 +221,7 @@ def load_latent_attention(
     width, n_heads = facts.width, facts.n_heads()
     rank = facts.size("attention.kv_lora_rank")
     key_size, value_size = _head_sizes(facts)
-    n_turned = rotated_size(facts, key_size)
+    n_turned = rotated_size(facts, key_size, least=0)
 
     def norm(name: str, size: int) -> Norm:
         weight = claims.vector(f"{at}{name}.weight", size)
@@ -240,7 +254,7 @@ def load_latent_attention(
 def _load_up(facts: Facts, claims: Claims, at: str) -> Apart | Together:
     n_heads, rank = facts.n_heads(), facts.size("attention.kv_lora_rank")
     key_size, value_size = _head_sizes(facts)
-    size = key_size - rotated_size(facts, key_size)
+    size = key_size - rotated_size(facts, key_size, least=0)
     if _has_split_keys(facts):
         keys = _heads(claims, f"{at}k_b.weight", n_heads, rank, size)
         values = _heads(claims, f"{at}v_b.weight", n_heads, value_size, rank)

@@ -11,11 +11,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from .base import F32
+from .kept import Kept, State
 from .layers import Norm, normed
 
 __all__ = [
@@ -30,18 +31,26 @@ __all__ = [
 
 Part = Callable[[F32], F32]
 
-MIXED = ("attn_output.weight", "ssm_out.weight")
+MIXED = ("attn_output.weight", "ssm_out.weight", "time_mix_output.weight")
 FED_FORWARD = ("ffn_down.weight",)
 
 
+@runtime_checkable
 class Mixer(Protocol):
-    """The part of a layer that mixes positions, such as attention."""
+    """The part of a layer that mixes positions, such as attention.
+
+    RWKV's feed-forward parts do so too: they see the position before.
+    """
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
 
     def alone(self) -> Mixer:
         """The same, with each position seeing only itself."""
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """What it keeps of a sequence for the next token."""
 
 
 class Layer(Protocol):
@@ -67,6 +76,10 @@ class Layer(Protocol):
 
     def alone(self) -> Layer:
         """The layer for rows that are sequences of one token each."""
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """What it keeps of a sequence for the next token."""
 
 
 class InSteps(ABC):
@@ -135,6 +148,11 @@ class Sequential(InSteps):
     residual_scale: float = 1.0
 
     @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return () if self.mixer is None else self.mixer.kept
+
+    @property
     def steps(self) -> tuple[Part, ...]:
         """See `Layer.steps`."""
         if self.parallel:
@@ -150,7 +168,12 @@ class Sequential(InSteps):
 
     def alone(self) -> Sequential:
         """The layer for rows that are sequences of one token each."""
-        return replace(self, mixer=self.mixer and self.mixer.alone())
+        part = self.feed_forward
+        return replace(
+            self,
+            mixer=self.mixer and self.mixer.alone(),
+            feed_forward=part.alone() if isinstance(part, Mixer) else part,
+        )
 
     def before_mixing(self, x: F32) -> F32:
         """The input of the mixer, from hidden states [n, width]."""

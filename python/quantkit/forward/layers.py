@@ -69,6 +69,16 @@ class Linear:
         matrix = claims.matrix(f"{name}.weight", n_rows, n_cols)
         return cls(matrix, claims.maybe(bias, f"{name}.bias", n_rows))
 
+    @property
+    def n_inputs(self) -> int:
+        """The number of columns of the matrix."""
+        return self.matrix.shape[1]
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of rows of the matrix."""
+        return self.matrix.shape[0]
+
     def __call__(self, x: F32 | Activations) -> F32:
         """x [n, n_cols] -> [n, n_rows]."""
         return ops.linear(x, self.matrix, self.bias)

@@ -14,6 +14,7 @@ from . import ops, recurrent_ops
 from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
+from .kept import Kept, State
 from .layer import InTwoSteps, Mixer, Part, Sequential
 from .layers import Linear, Norm, normed
 from .traits import Traits
@@ -60,6 +61,12 @@ class LightningAttention:
         gate = ops.sigmoid(self.gate(shared))
         return self.output(gate * self.norm(mixed.reshape(n, -1)))
 
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Mixer.kept`."""
+        heads, inner = len(self.slopes), self.output.n_inputs
+        return (State(inner * inner // heads),)
+
     def alone(self) -> LightningAttention:
         """The same, with each position seeing only itself."""
         return replace(self, is_alone=True)
@@ -105,6 +112,11 @@ class FromNorm(InTwoSteps):
         assert layer.feed_forward is not None
         norms = layer.mixer_norm, layer.feed_forward_norm
         return cls(layer.mixer, norms[0], layer.feed_forward, norms[1], scale)
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.mixer.kept
 
     def alone(self) -> FromNorm:
         """The layer for rows that are sequences of one token each."""

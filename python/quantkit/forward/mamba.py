@@ -18,6 +18,7 @@ from . import ops, recurrent_ops
 from .base import F32
 from .claims import Claims, Presence
 from .facts import Facts
+from .kept import Kept, State
 from .layers import Linear, Norm
 from .sizes import Size
 from .traits import Traits
@@ -48,6 +49,12 @@ class Convolution:
     def __call__(self, x: F32) -> F32:
         """x [n, channels] -> [n, channels]."""
         return ops.silu(recurrent_ops.short_convolution(x, self.weight, self.bias))
+
+    @property
+    def kept(self) -> State:
+        """The channels of the last positions."""
+        channels, taps = self.weight.shape
+        return State(channels * (taps - 1))
 
     def alone(self) -> Convolution:
         """The same for positions that are sequences of their own."""
@@ -135,6 +142,11 @@ class Mamba2:
         if self.norm is not None:
             y = self.norm(y.reshape(n, sizes.groups, -1)).reshape(n, -1)
         return self.output(y)
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Mixer.kept`."""
+        return self.convolution.kept, State(int(self.sizes.inner * self.sizes.states))
 
     def alone(self) -> Mamba2:
         """The same, with each position seeing only itself."""
@@ -226,6 +238,11 @@ class Mamba:
         return self.output(
             ops.silu(np.ascontiguousarray(gate), self._scanned(mixed, dt, b, c))
         )
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Mixer.kept`."""
+        return self.convolution.kept, State(self.rates.size)
 
     def alone(self) -> Mamba:
         """The same, with each position seeing only itself."""

@@ -18,6 +18,7 @@ from . import ops, recurrent_ops
 from .base import F32, Activations, Matrix
 from .claims import Claims
 from .facts import Facts
+from .kept import Kept, State
 from .layers import Linear, Norm
 from .sizes import Size
 
@@ -124,6 +125,12 @@ class NGramLayer:
         y = np.array(x)
         y[:, :-1] += gated.reshape(n, -1) + ops.silu(mixed)
         return y
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        channels, taps = self.convolution.shape
+        return (State(channels * (taps - 1) * self.dilation),)
 
     def alone(self) -> NGramLayer:
         """The same, with each position seeing only itself."""

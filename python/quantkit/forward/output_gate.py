@@ -11,11 +11,12 @@ from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
 from .layers import Activation, Linear
+from .recurrent_ops import softplus
 from .traits import Traits
 
 __all__ = ["OutputGate", "load_output_gate"]
 
-FUNCTIONS: dict[str, Activation] = {"sigmoid": ops.sigmoid}
+FUNCTIONS: dict[str, Activation] = {"sigmoid": ops.sigmoid, "softplus": softplus}
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,19 @@ from numpy.typing import NDArray
 from .._native import Function, activate, active_backend, recur
 from .._native import selective_scan as native_selective_scan
 from .._native import short_convolution as native_short_convolution
+from .._native import wkv7 as native_wkv7
 from .ops import rms_norm
 
 __all__ = [
     "gated_delta",
     "l2_norm",
+    "linear_attention",
     "selective_scan",
     "short_convolution",
     "softplus",
     "state_space",
+    "wkv6",
+    "wkv7",
 ]
 
 F32 = NDArray[np.float32]
@@ -68,6 +72,27 @@ def gated_delta(q: F32, k: F32, v: F32, decay: F32, beta: F32, scale: float) -> 
         decay = decay[..., None]
     q, k, v, decay, beta = map(_contiguous, (q, k, v, decay, beta))
     return recur(q, k, v, decay, beta, scale, active_backend())
+
+
+def linear_attention(q: F32, decay: F32, k: F32, v: F32) -> F32:
+    """Linear attention with a decay of each component (arXiv:2312.06635).
+
+    Each position of a head computes, with a state S [key size, value size],
+
+        S = exp(decay) * S + outer(k, v)
+        out = S^T q
+
+    Args:
+        q: [n, heads, key size].
+        decay: [n, heads, key size]; logarithms, at most 0.
+        k: [n, heads, key size].
+        v: [n, heads, value size].
+
+    Returns:
+        [n, heads, value size].
+    """
+    q, k, v, decay = map(_contiguous, (q, k, v, decay))
+    return recur(q, k, v, decay, None, 1.0, active_backend())
 
 
 def selective_scan(x: F32, dt: F32, a: F32, b: F32, c: F32, d: F32) -> F32:
@@ -118,6 +143,61 @@ def state_space(x: F32, dt: F32, a: F32, b: F32, c: F32, d: F32) -> F32:
     y = recur(c, b, values, decay, None, 1.0, active_backend())
     y += x * d[:, None]
     return y
+
+
+def wkv6(r: F32, decay: F32, k: F32, v: F32, bonus: F32) -> F32:
+    """RWKV-6's states (arXiv:2404.05892): each head has a state S [key size, size].
+
+    Each position of a head reads the state before it changes it:
+
+        out = (S + outer(bonus * k, v))^T r
+        S = exp(decay) * S + outer(k, v), the decay of each row of S its own
+
+    So what a position reads is what the one before it would read with its `r`.
+
+    Args:
+        r: [n, heads, key size].
+        decay: [n, heads, key size]; logarithms, at most 0.
+        k: [n, heads, key size].
+        v: [n, heads, value size].
+        bonus: [heads, key size].
+
+    Returns:
+        [n, heads, value size].
+    """
+    later = np.zeros_like(r)
+    later[:-1] = r[1:]
+    seen = linear_attention(later, decay, k, v)
+    y: F32 = np.einsum("nhk,nhk,hk->nh", r, k, bonus)[..., None] * v
+    y[1:] += seen[:-1]
+    return y
+
+
+def wkv7(r: F32, decay: F32, k: F32, v: F32, removed: F32, renewed: F32) -> F32:
+    """RWKV-7's states (arXiv:2503.14456): each head has a state S [key size, size].
+
+    Each position of a head computes
+
+        S = exp(decay) * S + outer(renewed, S^T removed) + outer(k, v)
+        out = S^T r
+
+    where both products are of the state before.
+
+    Args:
+        r: [n, heads, key size].
+        decay: [n, heads, key size]; logarithms, at most 0.
+        k: [n, heads, key size].
+        v: [n, heads, value size].
+        removed: [n, heads, key size]; in models -1 times a key of length 1.
+        renewed: [n, heads, key size]; in models that key times a rate in 0 to 1.
+
+    Returns:
+        [n, heads, value size].
+    """
+    r, decay, k, v, removed, renewed = map(
+        _contiguous, (r, decay, k, v, removed, renewed)
+    )
+    return native_wkv7(r, decay, k, v, removed, renewed, active_backend())
 
 
 def l2_norm(x: F32, epsilon: float) -> F32:

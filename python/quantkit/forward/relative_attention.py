@@ -18,6 +18,7 @@ from .decoder import vocabulary_size
 from .encoder import Encoder
 from .facts import Facts
 from .feed_forward import Gated, Plain
+from .kept import Kept, State
 from .layer import Layer, Part, Sequential
 from .layers import Linear, Norm, activation_named, gating_named
 from .sizes import Size
@@ -83,6 +84,11 @@ class RelativeAttention:
         scores /= scores.sum(axis=-1, keepdims=True)
         mixed = (scores @ v).transpose(1, 0, 2)
         return self.output(np.ascontiguousarray(mixed).reshape(len(x), -1))
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `layer.Mixer.kept`."""
+        return ()
 
     def alone(self) -> RelativeAttention:
         """The same, with each position seeing only itself."""

@@ -171,19 +171,23 @@ class Rotary:
         return turns
 
 
-def rotated_size(facts: Facts, head_size: Size, key: str = SIZE_KEY) -> Size:
+def rotated_size(
+    facts: Facts, head_size: Size, key: str = SIZE_KEY, *, least: int = 1
+) -> Size:
     """The number of components of a head that rotate.
 
     Args:
         facts: the metadata.
         head_size: the size of the head.
         key: the key of that number; all of the head without it.
+        least: the smallest number that the architecture has.
 
     Raises:
         FormatError: they are more than the head has, or do not form pairs, or are
             fewer than the head has where the architecture rotates all of it.
     """
-    size = facts.size(key, facts.key_size if key == SIZE_KEY else head_size)
+    default = facts.key_size if key == SIZE_KEY else head_size
+    size = facts.size(key, default, least)
     if size > head_size or size % 2:
         raise FormatError(
             f"{size.follows[0]} is {int(size)}; expected an even number up to the size "

@@ -10,6 +10,7 @@ from . import recurrent_ops
 from .base import F32
 from .claims import Claims
 from .facts import Facts
+from .kept import Kept, State
 from .layers import Linear
 from .traits import Traits
 
@@ -38,6 +39,12 @@ class ShortConvolution:
         y = recurrent_ops.short_convolution(b * values, self.weight)
         y *= c
         return self.output(y)
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Mixer.kept`."""
+        channels, taps = self.weight.shape
+        return (State(channels * (taps - 1)),)
 
     def alone(self) -> ShortConvolution:
         """The same, with each position seeing only itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .base import F32
+from .kept import Kept, State
 from .layer import Mixer
 
 __all__ = ["SideBySide"]
@@ -22,6 +23,11 @@ class SideBySide:
         for mixer in self.mixers[1:]:
             y = y + mixer(x)
         return y
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Mixer.kept`."""
+        return tuple(each for mixer in self.mixers for each in mixer.kept)
 
     def alone(self) -> SideBySide:
         """The same, with each position seeing only itself."""

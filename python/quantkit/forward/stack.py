@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from .base import F32, Matrix
+from .kept import Kept, State
 from .layer import Layer, Part
 from .layers import Norm, normed
 
@@ -55,6 +56,11 @@ class Stack:
     offset: F32 | None = None
     opening: Opening | None = None
     closing: Part | None = None
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """What all layers keep of a sequence for the next token."""
+        return tuple(each for layer in self.layers for each in layer.kept)
 
     @property
     def columns(self) -> int:

@@ -27,7 +27,7 @@ class Experts:
         count: the number of experts in a layer.
         used: the number of experts chosen for each token.
         gating: "softmax" over all experts, "softmax_of_chosen" over the chosen ones,
-            or "sigmoid" or "sqrt_softplus" of each score.
+            or "sigmoid" or "sqrt_softplus" of each score, or "sparsemixer"; see there.
         normed: whether the weights of the chosen experts are normalized to sum to 1.
         scale: multiplies these weights.
         n_groups, groups_used: experts are chosen only from the best groups.
@@ -119,7 +119,8 @@ class Traits:
         attention_scale: multiplies the scores; None: 1 / sqrt(head size).
         attention_cap: soft cap of the scores.
         value_scale: multiplies the values.
-        attention_gate: the function of the gate of heads' outputs: "sigmoid".
+        attention_gate: the function of the gate of heads' outputs: "sigmoid" or
+            "softplus".
         alibi_bias: ALiBi's maximum bias (8 in the paper); 0: no ALiBi.
         gated: the projection of queries gives, for each head, a query and a gate; its
             sigmoid multiplies the head's output.

@@ -8,7 +8,7 @@ tables with llama.cpp's source.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from ..errors import UnsupportedModelError
@@ -35,25 +35,6 @@ NEUTRAL: dict[str, Callable[[Facts], Any]] = {
     "rope.scaling.alpha": lambda facts: 0,
 }
 """Key -> the value that changes nothing, by the other metadata."""
-
-ENCODERS = (
-    *("bert", "eurobert", "gemma-embedding", "jina-bert-v2", "modern-bert", "neo-bert"),
-    "jina-bert-v3",
-    *("nomic-bert", "nomic-bert-moe", "t5encoder"),
-)
-READ_IN = {
-    **dict.fromkeys(ENCODERS, ("attention.causal",)),
-    "deepseek2": ("attention.temperature_scale",),
-    "gemma4": (
-        "attention.key_length_swa",
-        "attention.value_length_swa",
-        "rope.dimension_count_swa",
-    ),
-    "mistral3": ("attention.temperature_scale",),
-    "mistral4": ("attention.temperature_scale",),
-    "spark2_5": ("rope.dimension_count_swa",),
-}
-"""Architecture -> keys of `NEUTRAL` that its family reads."""
 
 HARMLESS = {
     "attention.temperature_length": "without effect if `temperature_scale` is 0",
@@ -103,12 +84,19 @@ UNROTATED_LATENT = {
     **NO_ROTATION,
     "attention.value_length": "the size of the latent vector has its own key",
 }
+OTHER_NORM = {
+    name: {f"attention.{name}": "the architecture's norms are of the other kind"}
+    for name in ("layer_norm_epsilon", "layer_norm_rms_epsilon")
+}
 HARMLESS_IN = {
+    "arwkv7": NO_ATTENTION | OTHER_NORM["layer_norm_epsilon"],
+    "bailingmoe": NO_DENSE_PART,
     "bert": NO_ROTATION,
     "bloom": NO_ROTATION,
     "cohere2": ONE_BASE,
     "cohere2moe": ONE_BASE,
     "deepseek2": LATENT_VALUES,
+    "deepseek2-ocr": {"rope.dimension_count": "heads rotate as a whole"},
     "deepseek32": LATENT_VALUES,
     "deepseek4": {
         "attention.head_count_kv": "all heads share one key",
@@ -128,7 +116,12 @@ HARMLESS_IN = {
         "expert_shared_count": "the width of the shared expert has its own key",
     },
     "glm-dsa": LATENT_VALUES,
+    "glm5-next": UNROTATED_LATENT,
     "gpt-oss": NO_DENSE_PART,
+    "grok": {
+        "router_logit_softcapping": "readers load it and cap no scores of experts"
+    },
+    "grovemoe": NO_DENSE_PART,
     "gemma-embedding": dict.fromkeys(
         ("dense_2_feat_in", "dense_2_feat_out", "dense_3_feat_in", "dense_3_feat_out"),
         "read with the tensors whose sizes they are",
@@ -140,6 +133,7 @@ HARMLESS_IN = {
     },
     "kimi-k3": UNROTATED_LATENT,
     "kimi-linear": UNROTATED_LATENT,
+    "laguna": {"expert_shared_count": "the shared expert has its own width"},
     "minimax-m2": NO_DENSE_PART,
     "minicpm3": LATENT_HEADS,
     "mistral4": LATENT_VALUES,
@@ -169,6 +163,11 @@ HARMLESS_IN = {
         **NO_DENSE_PART,
         "ple.image_token_id": "stands for images; texts have none",
     },
+    "rwkv6": NO_ATTENTION | OTHER_NORM["layer_norm_rms_epsilon"],
+    "rwkv6qwen2": NO_ATTENTION
+    | OTHER_NORM["layer_norm_epsilon"]
+    | {"rescale_every_n_layers": "readers load it and halve no layers"},
+    "rwkv7": NO_ATTENTION | OTHER_NORM["layer_norm_rms_epsilon"],
     "refact": NO_ROTATION,
     "starcoder": NO_ROTATION,
     "t5encoder": NO_ROTATION
@@ -186,8 +185,12 @@ HARMLESS_IN = {
 TOKEN_IDS = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id")
 
 
-def refuse_unread_settings(facts: Facts) -> None:
+def refuse_unread_settings(facts: Facts, reads: Container[str] = ()) -> None:
     """Refuse metadata that would change the result and is not supported.
+
+    Args:
+        facts: the metadata.
+        reads: the keys of `NEUTRAL` that the family reads.
 
     Raises:
         FormatError: a key that a neutral value follows from is missing.
@@ -195,7 +198,7 @@ def refuse_unread_settings(facts: Facts) -> None:
     """
     for key, neutral in NEUTRAL.items():
         field = facts.metadata.get(facts.key(key))
-        if field is None or key in READ_IN.get(facts.name, ()):
+        if field is None or key in reads:
             continue
         expected = neutral(facts)
         if field.type is ValueType.ARRAY or field.value != expected:

@@ -31,7 +31,7 @@ from .layout import (
 )
 from .strings import StringArray, encode
 
-__all__ = ["GGUFWriter"]
+__all__ = ["GGUFWriter", "data_size", "header_size"]
 
 
 class GGUFWriter:
@@ -75,7 +75,7 @@ class GGUFWriter:
         self.path = Path(path)
         self.alignment = alignment_of(metadata)
         self.header = _encode_header(metadata, tensors, self.alignment)
-        self.size_bytes = len(self.header) + _data_bytes(tensors, self.alignment)
+        self.size_bytes = len(self.header) + data_size(tensors, self.alignment)
         self._pending = deque(tensors)
         self._written = 0  # bytes of the first pending tensor
         self._is_synced = False
@@ -224,8 +224,18 @@ class GGUFWriter:
             self._written = 0
 
 
-def _data_bytes(tensors: Sequence[TensorSpec], alignment: int) -> int:
+def data_size(tensors: Sequence[TensorSpec], alignment: int) -> int:
+    """The bytes of the tensors in a file, each padded."""
     return sum(padded(spec.n_bytes, alignment) for spec in tensors)
+
+
+def header_size(metadata: Mapping[str, Field], tensors: Sequence[TensorSpec]) -> int:
+    """The bytes before the tensors, without padding; types of tensors do not matter.
+
+    Raises:
+        FormatError: GGUF cannot store the metadata or the tensors.
+    """
+    return len(_encode_header(metadata, tensors, 1))
 
 
 def _encode_header(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..gguf.keys import Field, string, uint32
-from .reading import Contents
+from .given import ImportanceLike, importance_path
+from .reading import Contents, read_contents
 
-__all__ = ["IMATRIX_FILE", "IMATRIX_PREFIX", "imatrix_fields"]
+__all__ = ["IMATRIX_FILE", "IMATRIX_PREFIX", "about_importance", "imatrix_fields"]
 
 IMATRIX_PREFIX = "quantize.imatrix."
 IMATRIX_FILE = f"{IMATRIX_PREFIX}file"
@@ -34,6 +35,12 @@ def imatrix_fields(path: str | Path, contents: Contents) -> dict[str, Field]:
     if contents.chunk_count > 0:
         fields[f"{IMATRIX_PREFIX}chunks_count"] = uint32(contents.chunk_count)
     return fields
+
+
+def about_importance(importance: ImportanceLike | None) -> dict[str, Field]:
+    """The metadata about an importance matrix that is read from a path."""
+    path = importance_path(importance)
+    return {} if path is None else imatrix_fields(path, read_contents(path))
 
 
 def _short(text: str) -> Field:

@@ -44,6 +44,7 @@ def share_embedder(
     *,
     overrides: Overrides | None = None,
     importance: Importance | None = None,
+    allow_requantize: bool = False,
     precision: Precision = Precision.F32,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
@@ -55,10 +56,14 @@ def share_embedder(
         recipe,
         overrides=overrides,
         importance=importance,
+        allow_requantize=allow_requantize,
         precision=precision,
         threads=threads,
         progress=progress,
     )
-    opener = model_opener(source, recipe, overrides, importance, precision)
+    opener = model_opener(
+        *(source, recipe, overrides, importance, precision),
+        allow_requantize=allow_requantize,
+    )
     there = None if opener is None else EmbedderOpener(opener)
     return Shared(there, load_embedder(source, weights))

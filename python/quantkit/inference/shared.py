@@ -28,7 +28,8 @@ class ModelOpener:
 
     Attributes:
         source: opens the model's files.
-        recipe, overrides, importance, precision: as in `load_weights`.
+        recipe, overrides, importance, precision, allow_requantize: as in
+            `load_weights`.
         ops: the variant of the forward pass, such as "avx512_vnni"; another one would
             give other results.
         number: identifies an opener and its copies.
@@ -40,6 +41,7 @@ class ModelOpener:
     overrides: Overrides | None = field(compare=False)
     importance: Importance | None = field(compare=False)
     precision: Precision = field(compare=False)
+    allow_requantize: bool = field(compare=False)
     ops: str | None = field(compare=False)
     number: str = field(default_factory=lambda: uuid4().hex)
     kept: int = field(default=2, compare=False)
@@ -72,6 +74,7 @@ class ModelOpener:
             self.recipe,
             overrides=self.overrides,
             importance=self.importance,
+            allow_requantize=self.allow_requantize,
             precision=self.precision,
         )
         return source, weights
@@ -84,6 +87,7 @@ def share_model(
     overrides: Overrides | None = None,
     importance: Importance | None = None,
     roundings: Roundings | None = None,
+    allow_requantize: bool = False,
     precision: Precision = Precision.F32,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
@@ -101,14 +105,19 @@ def share_model(
         overrides=overrides,
         importance=importance,
         roundings=roundings,
+        allow_requantize=allow_requantize,
         precision=precision,
         threads=threads,
         progress=progress,
     )
     if roundings is not None:
         return Shared(None, load_model(source, weights))
-    how = recipe, overrides, importance, precision
-    return Shared(model_opener(source, *how, kept), load_model(source, weights))
+    opener = model_opener(
+        *(source, recipe, overrides, importance, precision),
+        allow_requantize=allow_requantize,
+        kept=kept,
+    )
+    return Shared(opener, load_model(source, weights))
 
 
 def model_opener(
@@ -117,11 +126,13 @@ def model_opener(
     overrides: Overrides | None = None,
     importance: Importance | None = None,
     precision: Precision = Precision.F32,
+    *,
+    allow_requantize: bool = False,
     kept: int = 2,
 ) -> ModelOpener | None:
     """The opener of a model, or None if other processes cannot open the source."""
     opener = opener_of(source)
     if opener is None:
         return None
-    how = recipe, overrides, importance, precision
+    how = recipe, overrides, importance, precision, allow_requantize
     return ModelOpener(opener, *how, active_backend().ops, kept=kept)

@@ -23,6 +23,7 @@ from .._native import (
 )
 from ..arrays.rows import dequantize_rows
 from ..errors import FormatError, OptionError
+from ..execution.allocation import keep_freed_memory
 from ..execution.workers import Workers, workers_of
 from ..forward.base import Activations, Model, Weights
 from ..forward.encoder import Embedder, Encoder
@@ -34,7 +35,7 @@ from ..models import load_model as load_family_model
 from ..progress import Progress
 from ..quantizing.rounding import NearestRoundings, Roundings
 from ..quantizing.slabs import Slab, slabs_of
-from ..recipes import Recipe
+from ..recipes import Assignment, Recipe
 from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
 from ..sources.checking import architecture, shapes_of
@@ -158,21 +159,28 @@ def planned_types(
     recipe: Recipe,
     importance: Importance | None = None,
     overrides: Overrides | None = None,
-) -> dict[str, QuantType]:
+    *,
+    allow_requantize: bool = False,
+) -> dict[str, Assignment]:
     """The type of each tensor under a recipe.
 
     With an importance matrix, tensors that it lacks get a type that needs none.
 
     Raises:
         UnsupportedTypeError: the recipe requires importance and there is none at all,
-            or the weights are already quantized.
+            or the weights are already quantized, unless that is allowed.
         OptionError: the overrides do not match the model.
     """
-    missing = MissingImportance.FALLBACK if importance else MissingImportance.REFUSE
-    assigned = plan(
-        source, recipe, importance, overrides=overrides, missing_importance=missing
+    return plan(
+        source,
+        recipe,
+        importance,
+        overrides=overrides,
+        allow_requantize=allow_requantize,
+        missing_importance=(
+            MissingImportance.FALLBACK if importance else MissingImportance.REFUSE
+        ),
     )
-    return {name: assignment.type for name, assignment in assigned.items()}
 
 
 def precision_named(activations: str) -> Precision:
@@ -196,6 +204,7 @@ def load_weights(
     overrides: Overrides | None = None,
     importance: Importance | None = None,
     roundings: Roundings | None = None,
+    allow_requantize: bool = False,
     precision: Precision = Precision.F32,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
@@ -208,6 +217,7 @@ def load_weights(
         overrides: changes to the recipe.
         importance: importance of each column, by tensor name.
         roundings: how to round; None: to the nearest, with the importance.
+        allow_requantize: accept weights that are already quantized.
         precision: see `TypedMatrix`.
         threads: slabs quantized at a time; the bytes do not depend on it.
         progress: called with the number of weights quantized so far.
@@ -216,12 +226,16 @@ def load_weights(
         FormatError: a file of the source changed.
         QuantkitError: as for `planned_types`.
     """
-    types = planned_types(source, recipe, importance, overrides) if recipe else {}
+    types: dict[str, Assignment] = {}
+    if recipe is not None:
+        types = planned_types(
+            *(source, recipe, importance, overrides), allow_requantize=allow_requantize
+        )
     roundings = roundings or NearestRoundings(importance or {})
     tensors: dict[str, TypedMatrix] = {}
     slabs: list[Slab] = []
     for name, tensor in source.tensors.items():
-        type = types.get(name, tensor.type)
+        type = types[name].type if types else tensor.type
         if type is tensor.type:
             data = tensor.read(0, tensor.n_rows)
         else:
@@ -281,6 +295,7 @@ def load_model(source: ModelSource, weights: Weights) -> Model:
             missing, has another shape, or is not read by the architecture.
         UnsupportedModelError: quantkit cannot run this model.
     """
+    keep_freed_memory()
     arch = architecture(source.metadata)
     return load_family_model(source.metadata, arch, weights, shapes_of(source))
 

@@ -12,13 +12,18 @@ from ..forward.base import Config, Model, Weights
 from ..forward.claims import Claims
 from ..forward.encoder import Embedder, Encoder, embedder_of
 from ..forward.facts import Facts
+from ..forward.kept import Kept, State
 from ..forward.outline import Outline
 from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_settings
 from ..gguf.keys import Field
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
+from .afmoe import Afmoe
+from .apertus import Apertus
 from .arcee import Arcee
 from .baichuan import Baichuan
+from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
+from .bamba import Bamba
 from .bert import Bert, DistilBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
@@ -28,10 +33,19 @@ from .cohere2 import Cohere2
 from .cohere2_moe import Cohere2Moe
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
+from .dbrx import Dbrx
 from .decision import ModernBertDecision
-from .deepseek import DeepseekV2, DeepseekV3
+from .deepseek import DeepseekV2, DeepseekV3, KimiVL
+from .deepseek_ocr import DeepseekOcr
+from .deepseek_v1 import DeepseekV1
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
+from .dflash import DFlash, DSpark
+from .dflash_deepseek import DeepseekV4DSpark
+from .dflash_gemma import Gemma4DSpark
+from .dflash_muse import MuseGlimmerAssistant
+from .dots1 import Dots1
+from .eagle3 import Eagle3
 from .encoders import EncoderFamily
 from .ernie4_5 import Ernie45
 from .ernie_moe import Ernie45Moe
@@ -44,8 +58,10 @@ from .family import Family
 from .gemma import Gemma, Gemma2, Gemma3
 from .gemma3n import Gemma3n
 from .gemma4 import Gemma4, Gemma4Unified
+from .gemma4_assistant import Gemma4Assistant
 from .gemma_embedding import EmbeddingGemma
 from .glm import ChatGlm, Glm, Glm4, Glm4v, GlmOcr
+from .glm5_next import Glm5Next
 from .glm_dsa import GlmMoeDsa
 from .glm_latent import Glm4MoeLite
 from .glm_moe import Glm4Moe, Glm4vMoe, SolarOpen
@@ -54,6 +70,9 @@ from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
+from .granite_swa import GraniteMoeSwa, GraniteSwa
+from .grok import Grok
+from .grove import GroveMoe
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hy_v3 import HunYuan3
@@ -64,11 +83,12 @@ from .jamba import Jamba
 from .jina_bert import JinaBert2, JinaBert3
 from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
+from .laguna import Laguna
 from .lfm2 import Lfm2, Lfm2Moe
 from .llama import Llama, Mixtral
 from .llama4 import Llama4
 from .llamacpp_classes import REFUSED, architecture_of
-from .llava import Llava
+from .llava import Janus, Llava, Sarashina2Vision, VLlama3, Voxtral
 from .mamba import FalconMamba, Mamba, Mamba2
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
@@ -91,6 +111,7 @@ from .olmoe import Olmoe
 from .openelm import OpenELM
 from .orion import Orion
 from .phi import Phi, Phi3
+from .phimoe import PhiMoe
 from .plm import Plm
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen4 import Qwen4Exp
@@ -98,6 +119,8 @@ from .qwen_moe import Qwen2Moe, Qwen3Moe
 from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
 from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
 from .refact import Refact
+from .rwkv6 import Rwkv6, Rwkv6Qwen2
+from .rwkv7 import Arwkv7, Rwkv7
 from .seed_oss import SeedOss
 from .smollm3 import SmolLM3
 from .spark2_5 import Spark25
@@ -108,6 +131,7 @@ from .step import Step35, StepVL
 from .t5 import T5, T5Encoder
 from .talkie import Talkie
 from .xverse import Xverse
+from .youtu import Youtu, YoutuVL
 
 __all__ = [
     "ENCODERS",
@@ -115,6 +139,7 @@ __all__ = [
     "check_model",
     "family_for_config",
     "family_named",
+    "kept_by_model",
     "load_embedder",
     "load_encoder",
     "load_model",
@@ -122,9 +147,19 @@ __all__ = [
 ]
 
 FAMILIES: tuple[Family, ...] = (
+    Eagle3(),
+    DFlash(),
+    DSpark(),
+    MuseGlimmerAssistant(),
+    DeepseekV4DSpark(),
+    Gemma4DSpark(),
     Llama(),
     Mixtral(),
     Llava(),
+    Janus(),
+    Sarashina2Vision(),
+    VLlama3(),
+    Voxtral(),
     Llama4(),
     Mistral3(),
     Mistral4(),
@@ -165,6 +200,7 @@ FAMILIES: tuple[Family, ...] = (
     Gemma3n(),
     Gemma4(),
     Gemma4Unified(),
+    Gemma4Assistant(),
     StableLm(),
     Phi(),
     Phi3(),
@@ -207,6 +243,14 @@ FAMILIES: tuple[Family, ...] = (
     Starcoder2(),
     GptOss(),
     HunYuan3(),
+    PhiMoe(),
+    Laguna(),
+    Afmoe(),
+    BailingMoe(),
+    BailingMoe2(),
+    SarvamMoe(),
+    Dots1(),
+    DeepseekV1(),
     InternLM3(),
     Xverse(),
     Orion(),
@@ -231,6 +275,10 @@ FAMILIES: tuple[Family, ...] = (
     MiniMaxM3(),
     Step35(),
     StepVL(),
+    Apertus(),
+    GroveMoe(),
+    Grok(),
+    Dbrx(),
     OpenELM(),
     MiniCPM3(),
     Plm(),
@@ -243,10 +291,22 @@ FAMILIES: tuple[Family, ...] = (
     Spark25(),
     DeepseekV2(),
     DeepseekV3(),
+    DeepseekOcr(),
+    Youtu(),
+    YoutuVL(),
+    KimiVL(),
     Glm4MoeLite(),
     GlmMoeDsa(),
+    Glm5Next(),
     DeepseekV32(),
     DeepseekV4(),
+    Bamba(),
+    GraniteSwa(),
+    GraniteMoeSwa(),
+    Rwkv6(),
+    Rwkv6Qwen2(),
+    Rwkv7(),
+    Arwkv7(),
 )
 
 Loaded = TypeVar("Loaded")
@@ -285,7 +345,9 @@ def family_for_config(config: Config) -> Family:
             if kind in family.model_types:
                 return family
             of_kind = BY_TYPE.get(_type_of(kind), family)
-            if of_kind.name != family.name and name not in of_kind.hf_classes:
+            if family.drafts or name in of_kind.hf_classes:
+                return family
+            if of_kind.name != family.name:
                 raise CheckpointError(
                     f"config.json names the architecture {name!r}, but its model_type "
                     f"is {shown(kind)}, by which transformers would load another "
@@ -334,7 +396,7 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
     check_synonyms(stated)
     check_sizes(stated, longest)
     complete = family.complete(stated)
-    check_relations(complete, family.layer_types)
+    check_relations(complete, family.layer_types, rotates=bool(family.rope_types))
     return family, complete
 
 
@@ -429,14 +491,26 @@ def _loaded(
     """What a family's loader makes; nothing may be left over."""
     family, facts = family_named(arch), Facts(arch, metadata)
     load = loader(family)
-    refuse_unread_settings(facts)
-    refuse_foreign_tokens(facts)
+    if not family.not_run:
+        refuse_unread_settings(facts, family.reads)
+        refuse_foreign_tokens(facts)
     claims = Claims(weights, shapes)
     made = load(facts, claims)
     further = range(facts.n_layers, facts.n_blocks)
     claims.refuse_unlike_layers()
     claims.refuse_left_over(arch, family.unread, further)
     return made
+
+
+def kept_by_model(
+    metadata: Mapping[str, Field], arch: str, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[Kept | State, ...]:
+    """What a model keeps of a sequence for the next token, by its shapes alone.
+
+    Raises:
+        FormatError, UnsupportedModelError: as for `load_model`.
+    """
+    return load_model(metadata, arch, Outline(shapes), shapes).kept
 
 
 def check_model(

@@ -67,6 +67,7 @@ ROPE_KINDS = {
     **_each(FINITE, "extrapolation_factor"),
     **_each(number(0, MAX_F32), "mscale mscale_all_dim llama_4_scaling_beta"),
     **_each(list_of(POSITIVE), "short_factor long_factor"),
+    **_each(POSITIVE, "short_mscale long_mscale"),
     **_each(list_of(COUNT), "mrope_section"),
     **_each(FLAG, "truncate mrope_interleaved"),
 }
@@ -77,9 +78,18 @@ MPT_KINDS = {
     **_each(FLAG, "alibi prefix_lm qk_ln qk_gn rope attn_uses_sequence_id"),
     **_each(POSITIVE, "alibi_bias_max clip_qkv softmax_scale"),
     **_each(TEXT, "attn_type"),
+    **_each(BASE, "rope_theta"),
     **_each(integer(-1), "sliding_window_size"),
 }
-"""Keys inside MPT's `attn_config`."""
+"""Keys inside the `attn_config` of MPT and DBRX."""
+
+DBRX_KINDS = {
+    **_each(SIZE, "ffn_hidden_size moe_top_k"),
+    **_each(EXPERTS, "moe_num_experts"),
+    **_each(POSITIVE, "moe_normalize_expert_weights"),
+    **_each(OBJECT, "ffn_act_fn"),
+}
+"""Keys inside DBRX's `ffn_config`."""
 
 OTHER_ATTENTION_KINDS = {
     **_each(SIZE, "num_attention_heads num_attention_groups head_dim true_head_dim"),
@@ -100,8 +110,20 @@ LINEAR_KINDS = {
     **_each(list_of(SIZE), "full_attn_layers kda_layers"),
     **_each(SIZE, "head_dim num_heads short_conv_kernel_size"),
     **_each(number(-MAX_F32, 0), "gate_lower_bound"),
+    **_each(FLAG, "safe_gate"),
 }
 """Keys inside `linear_attn_config`."""
+DRAFT_KINDS = {
+    **_each(SIZE, "block_size conv_kernel_size conv_group_size"),
+    **_each(SIZE, "selector_rank selector_top_k swa_window_size"),
+    **_each(COUNT, "mask_token_id"),
+    **_each(list_of(COUNT), "target_layer_ids"),
+    **_each(FLAG, "use_swa causal"),
+    **_each(POSITIVE, "attention_value_scale output_multiplier input_embedding_scale"),
+    **_each(number(0, MAX_F32), "final_logit_softcapping"),
+    **_each(TEXT, "markov_head_type"),
+}
+"""Keys inside `dflash_config`."""
 VISION_KINDS = {
     **_each(list_of(COUNT), "deepstack_visual_indexes"),
 }
@@ -114,19 +136,20 @@ KINDS = _together(
     _each(SIZE, "num_attention_heads n_head n_heads"),
     _each(SIZE, "num_key_value_heads n_kv_heads n_head_kv"),
     _each(either(SIZE, list_of(SIZE)), "num_kv_heads"),
-    _each(SIZE, "multi_query_group_num head_dim kv_channels rotary_dim"),
-    _each(SIZE, "global_head_dim num_global_key_value_heads"),
+    _each(SIZE, "multi_query_group_num kv_channels rotary_dim"),
+    _each(SIZE, "global_head_dim num_global_key_value_heads backbone_hidden_size"),
     _each(COUNT, "hidden_size_per_layer_input num_kv_shared_layers"),
-    _each(SIZE, "vocab_size_per_layer_input"),
+    _each(COUNT, "vocab_size_per_layer_input"),
     _each(SIZE, "kv_lora_rank q_lora_rank"),
-    _each(SIZE, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
+    _each(COUNT, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
+    _each(COUNT, "head_dim"),  # 0 in Glm5Next
     _each(either(SIZE, list_of(SIZE)), "intermediate_size"),
     _each(SIZE, "n_inner ffn_hidden_size hidden_dim"),
     _each(SIZE, "altup_num_inputs laurel_rank"),
     _each(COUNT, "altup_active_idx"),
     _each(FLAG, "altup_correct_scale"),
     _each(list_of(number(0, 1 - EPSILON_OF_1)), "activation_sparsity_pattern"),
-    _each(SIZE, "index_n_heads index_head_dim index_topk"),
+    _each(SIZE, "index_n_heads index_head_dim index_topk index_kpool"),
     _each(COUNT, "index_topk_freq index_skip_topk_offset"),
     _each(either(TEXT, list_of(TEXT)), "index_topk_pattern"),
     _each(SIZE, "o_groups o_lora_rank hc_mult hc_sinkhorn_iters"),
@@ -209,8 +232,9 @@ KINDS = _together(
     _each(list_of(number(0, MAX_F32)), "layer_rope_theta"),
     _each(SIZE, "prefix_dense_sliding_window_pattern"),
     _each(SIZE, "linear_head_dim linear_num_heads"),
+    _each(number(-MAX_F32, 0), "linear_lower_bound"),
     _each(EXPERTS, "num_expert_group"),
-    _each(FLAG, "moe_renormalize mla_use_nope"),
+    _each(FLAG, "moe_renormalize mla_use_nope mhc index_kpool_always_select_tail"),
     _each(list_of(COUNT), "moe_layers"),
     _each(BITS, "no_rope_layers"),
     _each(EPSILON, "rms_norm_eps norm_eps layer_norm_eps layer_norm_epsilon"),
@@ -245,12 +269,40 @@ KINDS = _together(
     _each(FLAG, "use_routing_bias attention_out_bias use_mixed_mlp_moe"),
     _each(FLAG, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
     _each(FLAG, "add_cross_attention no_bias learned_pos_emb use_mrope"),
+    # AFMoE
+    _each(POSITIVE, "route_scale"),
+    _each(FLAG, "mup_enabled"),
+    # Bailing
+    _each(FLAG, "norm_head norm_softmax use_rmsnorm multi_gate"),
+    # Laguna
+    _each(list_of(SIZE), "num_attention_heads_per_layer"),
+    _each(list_of(TEXT), "gating_types"),
+    _each(either(FLAG, TEXT), "gating"),
+    _each(POSITIVE, "moe_routed_scaling_factor"),
+    _each(number(0, MAX_F32), "moe_router_logit_softcapping"),
+    _each(FLAG, "moe_apply_router_weight_on_input"),
+    # Phi 3.5 MoE
+    _each(number(0, 1), "router_jitter_noise"),
+    _each(FLAG, "lm_head_bias"),
     # T5
     _each(SIZE, "d_kv d_ff relative_attention_max_distance"),
     _each(integer(4, 254), "relative_attention_num_buckets"),
     _each(LAYERS, "num_decoder_layers"),
     _each(TEXT, "feed_forward_proj"),
     _each(COUNT, "decoder_start_token_id"),
+    # draft models
+    _each(SIZE, "draft_vocab_size target_hidden_size block_size"),
+    _each(COUNT, "mask_token_id"),
+    _each(FLAG, "norm_before_residual norm_before_fc sample_from_anchor"),
+    _each(FLAG, "has_embed_tokens rope_is_neox_style"),
+    _each(list_of(COUNT), "eagle_aux_hidden_state_layer_ids target_layer_ids"),
+    _each(list_of(COUNT), "aux_hidden_state_layer_ids"),
+    _each(POSITIVE, "input_embedding_scale"),
+    _each(TEXT, "markov_head_type"),
+    _each(OBJECT, "dflash_config transformer_layer_config"),
+    _each(SIZE, "dspark_block_size"),
+    _each(COUNT, "dspark_noise_token_id"),
+    _each(list_of(COUNT), "dspark_target_layer_ids"),
     # Hunyuan 3
     _each(POSITIVE, "router_scaling_factor"),
     _each(FLAG, "route_norm moe_router_enable_expert_bias moe_router_use_sigmoid"),
@@ -269,6 +321,13 @@ KINDS = _together(
     _each(COUNT, "index_local_blocks"),
     _each(FLAG, "use_gemma_norm"),
     _each(OBJECT, "sparse_attention_config"),
+    # RWKV
+    _each(SIZE, "head_size head_size_divisor attention_hidden_size"),
+    _each(SIZE, "decay_low_rank_dim a_low_rank_dim v_low_rank_dim gate_low_rank_dim"),
+    _each(SIZE, "lora_rank_decay lora_rank_iclr lora_rank_value_residual_mix"),
+    _each(SIZE, "lora_rank_gate lora_rank_tokenshift"),
+    _each(COUNT, "rescale_every wkv_version"),
+    _each(FLAG, "norm_first wkv_has_gate"),
     # OpenELM
     _each(LAYERS, "num_transformer_layers"),
     _each(SIZE, "model_dim max_context_length ffn_dim_divisor"),
@@ -290,6 +349,18 @@ KINDS = _together(
     # Spark X2.5
     _each(TEXT, "gate_attn_act_mode"),
     _each(FLAG, "headwise_attn_output_gate"),
+    # DeepSeek OCR
+    _each(FLAG, "use_mla"),
+    # Grok
+    _each(FINITE, "attn_output_multiplier embedding_multiplier_scale"),
+    _each(FINITE, "output_multiplier_scale extrapolation_factor"),
+    _each(POSITIVE, "router_logit_softcapping scaling_factor attn_factor"),
+    _each(POSITIVE, "beta_fast beta_slow"),
+    _each(COUNT, "attn_temperature_len"),
+    _each(TEXT, "rope_type"),
+    # Bamba
+    _each(list_of(COUNT), "attn_layer_indices"),
+    _each(SIZE, "attn_rotary_emb"),
     # Step 3.5
     _each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
     _each(POSITIVE, "moe_router_scaling_factor"),
@@ -305,6 +376,7 @@ KINDS = _together(
     _each(FLAG, "attn_output_gate mtp_use_dedicated_embeddings"),
     _each(either(TOKEN, list_of(TOKEN)), "bos_token_id eos_token_id pad_token_id"),
     _each(OBJECT, "rope_parameters rope_scaling attn_config linear_attn_config"),
+    _each(OBJECT, "ffn_config"),
     _each(OBJECT, "text_config vision_config quantization_config per_layer_config"),
 )
 """Key -> what its value may be; null means that the key has no value."""
@@ -320,6 +392,8 @@ WIDTHS = (
 INSIDE = {
     "attention_other_setting": OTHER_ATTENTION_KINDS,
     "attn_config": MPT_KINDS,
+    "ffn_config": DBRX_KINDS,
+    "dflash_config": DRAFT_KINDS,
     "linear_attn_config": LINEAR_KINDS,
     "sparse_attention_config": SPARSE_ATTENTION_KINDS,
     "rope_parameters": ROPE_KINDS,

@@ -37,12 +37,19 @@ OUTER = (
     *("text_config", "vision_config"),
     *("tie_word_embeddings", "vocab_size", "padded_vocab_size"),
     *("bos_token_id", "eos_token_id", "pad_token_id", "image_token_id"),
+    *("draft_vocab_size", "target_hidden_size", "eagle_aux_hidden_state_layer_ids"),
+    "backbone_hidden_size",
+    *("norm_before_residual", "norm_before_fc", "aux_hidden_state_layer_ids"),
+    *("target_layer_ids", "mask_token_id", "block_size", "sample_from_anchor"),
+    *("dflash_config", "transformer_layer_config", "markov_head_type"),
 )
 """Keys that count at the top level of a config that has a `text_config`."""
 FOR_ALL_LAYERS = (
     *("moe_intermediate_size", "moe_topk", "num_kv_heads", "num_shared_expert"),
 )
 """Keys that some classes have with a value for each layer; those settle on one."""
+ROTATED_SIZE = "qk_rope_head_dim"
+LATENT_SIZES = ("qk_nope_head_dim", ROTATED_SIZE, "v_head_dim")
 LAYER_TYPES = (
     *("full_attention", "sliding_attention", "attention"),
     *("indexed_attention", "linear_attention"),
@@ -92,16 +99,28 @@ def check_nested(config: Config) -> None:
             )
 
 
-def check_relations(config: Config, layer_types: tuple[str, ...] = LAYER_TYPES) -> None:
+def check_relations(
+    config: Config,
+    layer_types: tuple[str, ...] = LAYER_TYPES,
+    *,
+    rotates: bool = True,
+) -> None:
     """Refuse a config whose sizes contradict each other.
 
     Args:
         config: a complete config, whose values are of the right kinds.
         layer_types: the kinds of layers that the family has.
+        rotates: whether queries and keys rotate; otherwise the size of what rotates is
+            0.
 
     Raises:
         CheckpointError: a size does not divide, exceeds or match another.
     """
+    if config.get("head_dim") == 0:
+        raise CheckpointError(
+            "config.json: head_dim is 0; expected at least 1; download the model's "
+            "config.json again"
+        )
     width, heads, kv_heads, layers = (
         _stated(config, keys)
         for keys in (WIDTHS, HEADS, (*KV_HEADS, *FALCON_KV_HEADS), LAYERS)
@@ -115,6 +134,7 @@ def check_relations(config: Config, layer_types: tuple[str, ...] = LAYER_TYPES) 
     _check(experts, groups, lambda a, b: not b or a % b == 0, "a multiple of")
     used_groups = _stated(config, ("topk_group",))
     _check(groups, used_groups, lambda a, b: a >= b, "at least")
+    _check_latent_sizes(config, rotates=rotates)
     if layers is not None:
         _check_length(config, "layer_types", layers[1])
         for key in ("intermediate_size", "activation_sparsity_pattern"):
@@ -132,6 +152,18 @@ def check_relations(config: Config, layer_types: tuple[str, ...] = LAYER_TYPES) 
             raise CheckpointError(
                 f"config.json: layer_types has {shown(kind)}; expected one of "
                 f"{', '.join(layer_types)}"
+            )
+
+
+def _check_latent_sizes(config: Config, *, rotates: bool) -> None:
+    """Refuse sizes of 0, which mean that a model has no latent attention."""
+    for key in LATENT_SIZES:
+        if key == ROTATED_SIZE and not rotates:
+            continue
+        if config.get(key) == 0 and config.get("use_mla") is not False:
+            raise CheckpointError(
+                f"config.json: {key} is 0; expected at least 1, or use_mla: false; "
+                "download the model's config.json again"
             )
 
 

@@ -42,6 +42,7 @@ class DeepseekV32(DeepseekV3):
     """The architecture that llama.cpp calls `deepseek32`."""
 
     name = "deepseek32"
+    reads = ()
     hf_classes = ("DeepseekV32ForCausalLM",)
     defaults: ClassVar = {
         **DeepseekV3.defaults,

@@ -37,7 +37,7 @@ from .config import n_layers, require_setting, required, text_fields
 from .deepseek_v32 import indexer_fields
 from .family import SILU, Family, Named, Tensors
 
-__all__ = ["DeepseekV4"]
+__all__ = ["CONNECTION", "DeepseekV4"]
 
 RATIOS = "attention.compress_ratios"
 COMPRESSED_BASE = "attention.compress_rope_freq_base"
@@ -108,7 +108,7 @@ class DeepseekV4(Family):
         ("gate.bias_vl", "gate.choice_vl.bias"),
         ("gate.bias", "gate.choice.bias"),
     )
-    foreign = ("vision.", "aligner.", "image_", "mtp.")
+    foreign: ClassVar[tuple[str, ...]] = ("vision.", "aligner.", "image_", "mtp.")
     layer: ClassVar[re.Pattern[str]] = re.compile(r"layers\.(\d+)\.(.+)")
     outer: ClassVar = {
         "embed": "token_embd",

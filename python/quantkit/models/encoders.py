@@ -23,6 +23,7 @@ class EncoderFamily(Family, ABC):
     """A family of models that give an embedding of a text and predict no tokens."""
 
     predicts_text = False
+    reads: ClassVar[tuple[str, ...]] = ("attention.causal",)
     pools = True
     outer: ClassVar[dict[str, str]] = {}
 

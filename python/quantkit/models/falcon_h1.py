@@ -36,8 +36,15 @@ from .config import (
     required,
     text_fields,
 )
-from .family import DECODER_LAYER, DECODER_TENSORS, SILU, Family, Named
-from .space_tensors import BARE, UNBOUNDED, as_stored, mamba2_names
+from .family import SILU, Family, Named
+from .space_tensors import (
+    BARE,
+    SPACE_LAYER,
+    SPACE_TENSORS,
+    UNBOUNDED,
+    as_stored,
+    mamba2_names,
+)
 
 __all__ = ["FalconH1"]
 
@@ -79,20 +86,9 @@ class FalconH1(Family):
     assumed: ClassVar = {**SILU, "time_step_limit": UNBOUNDED}
     rope_types = ("default",)
     renames = ((".dt_bias", ".dt.bias"),)
-    outer: ClassVar = {
-        **{k: v for k, v in DECODER_TENSORS.items() if k != "model.norm"},
-        "model.final_layernorm": "output_norm",
-    }
+    outer = SPACE_TENSORS
     bare = BARE
-    inner: ClassVar = {
-        **{k: v for k, v in DECODER_LAYER.items() if k.startswith("self_attn.")},
-        "input_layernorm": "attn_norm",
-        "pre_ff_layernorm": "ffn_norm",
-        "feed_forward.gate_proj": "ffn_gate",
-        "feed_forward.up_proj": "ffn_up",
-        "feed_forward.down_proj": "ffn_down",
-        **mamba2_names("mamba"),
-    }
+    inner: ClassVar = {**SPACE_LAYER, **mamba2_names("mamba")}
     layout: ClassVar[Layout] = Layout(
         feed_forward_norm="none",
         attention_bias="optional",

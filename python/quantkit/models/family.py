@@ -24,6 +24,7 @@ from ..types import QuantType
 from .config import EXPERTS, n_layers, require_setting, required, text_fields
 from .config_biases import check_biases
 from .config_relations import LAYER_TYPES
+from .drafts import TARGET
 from .other_parts import has_other_parts, is_other_part
 from .rope_check import check_rotary
 from .tied_head import check_tied_head
@@ -78,6 +79,7 @@ SHARED_EXPERTS = {
 COMPUTED = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
 WRAPPED = (("language_model.", ""),)
 """Renames of a text model inside a multimodal one, as in llama.cpp's converter."""
+SIZE = "vocab_size"
 EXPERT = re.compile(r"(?P<before>.*)\.(?P<number>\d+)\.(?P<part>\w+)")
 
 KEPT_F32 = (
@@ -93,6 +95,12 @@ KEPT_F32 = (
     "ssm_conv1d_k.weight",
     "ssm_conv1d_q.weight",
     "ssm_conv1d_v.weight",
+    "time_mix_decay_w1.weight",
+    "time_mix_decay_w2.weight",
+    "time_mix_first.weight",
+    "time_mix_lerp_fused.weight",
+    "time_mix_w1.weight",
+    "time_mix_w2.weight",
     "token_types.weight",
 )
 """Matrices written as F32, like vectors: readers require it, and they are small."""
@@ -107,6 +115,8 @@ class Family:
     Attributes:
         name: `general.architecture`, such as "llama".
         hf_classes: the `architectures` entries of Hugging Face configs for this family.
+        headless: those of them without an output head, whose tensors have names without
+            "model.".
         model_types: the values of `model_type`, or of that of `text_config`, by which
             families with the same class are told apart; empty: any.
         defaults: the config class's values for keys that config.json lacks.
@@ -137,14 +147,19 @@ class Family:
         file_type: `general.file_type` of files with MXFP4 tensors; None: it follows
             from the type of matrices.
         kept_f32: ends of the names of matrices that are written as F32.
+        reads: keys of `forward.unread_settings.NEUTRAL` that the forward pass reads.
         unread: starts of the names of tensors that do not change the logits.
         pools: whether GGUF has the pooling that modules.json names.
+        drafts: whether models draft tokens for another model (the target), and have its
+            vocabulary.
+        refused_files: names of files that a checkpoint must not have, and why.
         predicts_text: whether models predict the next token; others give embeddings.
         not_run: why the forward pass does not run these models; empty: it does.
     """
 
     name: ClassVar[str]
     hf_classes: ClassVar[tuple[str, ...]]
+    headless: ClassVar[tuple[str, ...]] = ()
     model_types: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[Mapping[str, Any]] = {}
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = SILU
@@ -165,8 +180,11 @@ class Family:
     norm_shift: ClassVar[float] = 0.0
     file_type: ClassVar[FileType | None] = None
     kept_f32: ClassVar[tuple[str, ...]] = KEPT_F32
+    reads: ClassVar[tuple[str, ...]] = ()
     unread: ClassVar[tuple[str, ...]] = ()
     pools: ClassVar[bool] = False
+    drafts: ClassVar[bool] = False
+    refused_files: ClassVar[Mapping[str, str]] = {}
     predicts_text: ClassVar[bool] = True
     not_run: ClassVar[str] = ""
 
@@ -221,7 +239,7 @@ class Family:
         """The metadata of a config, in llama.cpp's order.
 
         The caller adds the architecture's prefix to all keys, except those that start
-        with "general." or "tokenizer.".
+        with "general.", "tokenizer." or "xielu.".
 
         Args:
             config: a complete config.
@@ -238,6 +256,19 @@ class Family:
         Raises:
             FormatError: a value is damaged.
         """
+        return {}
+
+    def vocabulary_config(self, config: Config) -> Config:
+        """The config by which a target's tokenizer is read.
+
+        Args:
+            config: a complete config of a family that drafts.
+        """
+        target = {k: v for k, v in config[TARGET].items() if k != SIZE}
+        return target | ({SIZE: config[SIZE]} if SIZE in config else {})
+
+    def token_fields(self, config: Config) -> dict[str, Field]:
+        """Metadata of the vocabulary that only the config tells, with whole keys."""
         return {}
 
     def early_fields(self, config: Config) -> dict[str, Field]:
@@ -286,26 +317,28 @@ class Family:
                 continue
             for old, new in (*WRAPPED, *self.renames):
                 source = source.replace(old, new)
+            if self._is_headless(config) and not source.startswith("model."):
+                source = f"model.{source}"
             module, _, kind = source.rpartition(".")
             if (match := self._expert(module)) is None:
                 yield from self.converted(source, tensor, config)
                 continue
-            if int(match["number"]) >= self.n_experts(config):
+            n_experts = self.n_experts_in(match["before"], config)
+            if int(match["number"]) >= n_experts:
                 raise CheckpointError(
                     f"the checkpoint has {source!r}, but config.json says that a layer "
-                    f"has {self.n_experts(config)} experts; one of them is of another "
-                    "model"
+                    f"has {n_experts} experts; one of them is of another model"
                 )
             parts = mixtures.setdefault(match["before"], {})
             parts[f"{match['number']}.{match['part']}"] = tensor
-            if len(parts) == len(self.experts) * self.n_experts(config):
+            if len(parts) == len(self.experts) * n_experts:
                 del mixtures[match["before"]]
                 yield from self._stacked(match["before"], parts, kind, config)
         for before, parts in mixtures.items():
             raise CheckpointError(
                 f"the checkpoint has {len(parts)} tensors of {before!r}; expected "
-                f"{len(self.experts)} of each of {self.n_experts(config)} experts; "
-                "a shard is missing"
+                f"{len(self.experts)} of each of "
+                f"{self.n_experts_in(before, config)} experts; a shard is missing"
             )
 
     def check(self, config: Config, stored: Tensors) -> None:
@@ -320,7 +353,8 @@ class Family:
         if is_tied and self.drops_tied_head:
             check_tied_head(stored)
         has_head = any(name.endswith("lm_head.weight") for name in stored)
-        if not is_tied and "lm_head" in self.outer and not has_head:
+        needs_head = "lm_head" in self.outer and not self._is_headless(config)
+        if not is_tied and needs_head and not has_head:
             raise CheckpointError(
                 "the checkpoint has no 'lm_head.weight', and config.json does not have "
                 "tie_word_embeddings: true; a shard or that line is missing"
@@ -348,6 +382,10 @@ class Family:
     def n_experts(self, config: Config) -> int:
         """The number of experts in a layer."""
         return int(required(config, *EXPERTS["expert_count"]))
+
+    def n_experts_in(self, before: str, config: Config) -> int:
+        """The number of experts in the module `before`, if a layer has several."""
+        return self.n_experts(config)
 
     def n_blocks(self, config: Config) -> int:
         """The number of layers, with those that only predict further tokens."""
@@ -385,6 +423,9 @@ class Family:
             f"them: {self.not_run}"
         )
 
+    def _is_headless(self, config: Config) -> bool:
+        return bool(set(self.headless) & set(config.get("architectures") or ()))
+
     def _is_foreign(self, source: str, config: Config) -> bool:
         if has_other_parts(config) and is_other_part(source):
             return True
@@ -407,6 +448,6 @@ class Family:
                 f"the checkpoint has {before!r}, which is not inside a layer"
             )
         for part, name in self.experts.items():
-            numbers = range(self.n_experts(config))
+            numbers = range(self.n_experts_in(before, config))
             matrices = [parts[f"{number}.{part}"] for number in numbers]
             yield f"blk.{match[1]}.{name}.{kind}", stacked(matrices)

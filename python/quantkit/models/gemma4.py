@@ -43,13 +43,14 @@ from ..forward.windows import PATTERN, WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
 from ..settings import checked, integer, list_of
 from .config import n_layers, require_setting, required, text_fields
-from .family import COMPUTED, DECODER_LAYER, DECODER_TENSORS, Named
+from .family import COMPUTED, DECODER_LAYER, DECODER_TENSORS, Named, Tensors
+from .fused_experts import with_fused_experts
 from .gemma import GELUS, LOGIT_CAP, Gemma
 from .gemma4_config import full_attention_settings
 from .rope_config import rope_parameters
 from .windows import layer_windows
 
-__all__ = ["Gemma4", "Gemma4Unified"]
+__all__ = ["Gemma4", "Gemma4Unified", "still_frequencies"]
 
 SUPPRESSED = "tokenizer.ggml.suppress_tokens"
 
@@ -70,6 +71,11 @@ class Gemma4(Gemma):
     """The architecture that llama.cpp calls `gemma4`."""
 
     name = "gemma4"
+    reads = (
+        "attention.key_length_swa",
+        "attention.value_length_swa",
+        "rope.dimension_count_swa",
+    )
     hf_classes: ClassVar[tuple[str, ...]] = (
         "Gemma4ForCausalLM",
         "Gemma4ForConditionalGeneration",
@@ -90,7 +96,7 @@ class Gemma4(Gemma):
     }
     skipped = COMPUTED
     drops_tied_head = False
-    foreign = (
+    foreign: ClassVar[tuple[str, ...]] = (
         *("vision_", "audio_", "embed_vision.", "embed_audio.", "patch_embed"),
         *("multi_modal_projector.",),
     )
@@ -185,12 +191,12 @@ class Gemma4(Gemma):
 
     def computed_tensors(self, config: Config) -> Iterator[Named]:
         """The divisors of frequencies: the last components of heads do not rotate."""
-        n_pairs = full_attention_settings(config).head_size // 2
         share = rope_parameters(config).get("partial_rotary_factor", 1.0)
-        n_turned = int(2 * n_pairs * share / 2)
-        divisors = np.full(n_pairs, STILL, np.float32)
-        divisors[:n_turned] = 1
-        yield "rope_freqs.weight", computed(divisors)
+        yield still_frequencies(full_attention_settings(config).head_size, share)
+
+    def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
+        """The GGUF tensors; quantized checkpoints store each expert by itself."""
+        yield from super().mapped(config, with_fused_experts(stored))
 
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
@@ -297,6 +303,14 @@ class Gemma4Unified(Gemma4):
         tokens = generation.get("suppress_tokens") or []
         checked(tokens, list_of(integer(0, MAX_TOKEN)), where)
         return {SUPPRESSED: array(ValueType.INT32, tokens)} if tokens else {}
+
+
+def still_frequencies(head_size: int, share: float) -> Named:
+    """Divisors of frequencies, such that only a share of a head rotates."""
+    n_pairs = head_size // 2
+    divisors = np.full(n_pairs, STILL, np.float32)
+    divisors[: int(2 * n_pairs * share / 2)] = 1
+    return "rope_freqs.weight", computed(divisors)
 
 
 def _n_experts(facts: Facts) -> int:

@@ -13,14 +13,19 @@ from ..forward.decoder import load_decoder
 from ..forward.experts import gating_of
 from ..forward.facts import Facts
 from ..forward.gemma_stream import first
-from ..forward.indexer import TOP
+from ..forward.indexer import TOP, Indexer
 from ..forward.latent_attention import (
     LatentAttention,
     load_indexed_attention,
     load_latent_attention,
 )
 from ..forward.layer import Sequential
-from ..forward.shared_choice import ChoosingLayer, Chosen, ChosenOpening
+from ..forward.shared_choice import (
+    ChoosingAttention,
+    ChoosingLayer,
+    Chosen,
+    ChosenOpening,
+)
 from ..forward.traits import Traits
 from ..gguf.keys import Field, ValueType, array, uint32
 from ..settings import FLAG, checked, list_of, shown
@@ -29,9 +34,17 @@ from .deepseek import DeepseekV3
 from .deepseek_v32 import INDEXER, indexer_fields
 from .dense_layers import n_dense_layers
 from .family import Family, Named, Tensors
+from .glm_latent import LATENT_GLM
 from .next_predictors import PREDICTOR, n_blocks, predictor_fields
 
-__all__ = ["GlmMoeDsa"]
+__all__ = [
+    "FULL",
+    "TYPES",
+    "GlmMoeDsa",
+    "check_indexers",
+    "indexer_types",
+    "stated_indexers",
+]
 
 TYPES = "attention.indexer.types"
 LONG = 1048576
@@ -45,23 +58,15 @@ class GlmMoeDsa(DeepseekV3):
     """The architecture that llama.cpp calls `glm-dsa`."""
 
     name = "glm-dsa"
+    reads = ()
     hf_classes = ("GlmMoeDsaForCausalLM",)
     defaults: ClassVar = {
-        "rms_norm_eps": 1e-5,
-        "max_position_embeddings": 202752,
+        **LATENT_GLM,
         "moe_intermediate_size": 2048,
-        "n_shared_experts": 1,
         "n_routed_experts": 256,
         "num_experts_per_tok": 8,
         "routed_scaling_factor": 2.5,
-        "kv_lora_rank": 512,
         "q_lora_rank": 2048,
-        "qk_rope_head_dim": 64,
-        "v_head_dim": 256,
-        "qk_nope_head_dim": 192,
-        "n_group": 1,
-        "topk_group": 1,
-        "norm_topk_prob": True,
         "index_topk": 2048,
         "index_head_dim": 128,
         "index_n_heads": 32,
@@ -82,12 +87,7 @@ class GlmMoeDsa(DeepseekV3):
             UnsupportedModelError: the config has such a setting.
         """
         super().check_settings(config)
-        kinds = config["indexer_types"]
-        if kinds[0] != FULL or not set(kinds) <= {FULL, SHARED}:
-            raise UnsupportedModelError(
-                f"config.json has indexer_types: {shown(kinds)}; expected {FULL!r} or "
-                f"{SHARED!r} for each layer, and {FULL!r} for the first"
-            )
+        check_indexers(config["indexer_types"])
         require_setting(config, "q_lora_rank", required(config, "q_lora_rank"))
 
     def n_blocks(self, config: Config) -> int:
@@ -111,6 +111,7 @@ class GlmMoeDsa(DeepseekV3):
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
+        facts.size("expert_count")
         usual = self.traits(facts, claims)
         assert usual.experts is not None
         experts = replace(usual.experts, gating=gating_of(facts, "sigmoid"))
@@ -123,7 +124,7 @@ class GlmMoeDsa(DeepseekV3):
             if not full[number]:
                 return load_latent_attention(facts, claims, number, traits)
             found = load_indexed_attention(facts, claims, number, traits)
-            assert found.indexer is not None
+            assert isinstance(found.indexer, Indexer)
             return replace(found, indexer=replace(found.indexer, interleaved=True))
 
         if all(full):
@@ -132,7 +133,7 @@ class GlmMoeDsa(DeepseekV3):
 
         def choosing(layer: Sequential, number: int) -> ChoosingLayer:
             assert isinstance(layer.mixer, LatentAttention)
-            return ChoosingLayer(layer, layer.mixer, chosen)
+            return ChoosingLayer(layer, ChoosingAttention(layer.mixer, chosen))
 
         return load_decoder(
             facts,
@@ -172,19 +173,45 @@ def indexer_types(config: Config) -> list[str]:
     return kinds
 
 
+def check_indexers(kinds: list[str]) -> None:
+    """Refuse other types of indexers, and a first layer that has none of its own.
+
+    Args:
+        kinds: the type of the indexer in each layer with attention.
+
+    Raises:
+        UnsupportedModelError: there is such a layer.
+    """
+    if kinds[:1] == [SHARED] or not set(kinds) <= {FULL, SHARED}:
+        raise UnsupportedModelError(
+            f"config.json has indexer_types: {shown(kinds)}; expected {FULL!r} or "
+            f"{SHARED!r} for each layer with attention, and {FULL!r} for the first"
+        )
+
+
+def stated_indexers(facts: Facts) -> list[bool] | None:
+    """Whether each layer has its own indexer; None: the metadata does not say it.
+
+    Raises:
+        FormatError: the metadata has a wrong value for it.
+    """
+    values = facts.layer_values(TYPES)
+    if values is not None:
+        checked(values, list_of(FLAG), facts.key(TYPES))
+        return [bool(value) for value in values]
+    if TYPES in facts:
+        return [facts.flag(TYPES)] * int(facts.n_layers)
+    return None
+
+
 def full_indexers(facts: Facts) -> list[bool]:
     """Whether each layer has its own indexer.
 
     Raises:
         FormatError: the first layer has none.
     """
-    values = facts.layer_values(TYPES)
-    if values is not None:
-        checked(values, list_of(FLAG), facts.key(TYPES))
-        full = [bool(value) for value in values]
-    elif TYPES in facts:
-        full = [facts.flag(TYPES)] * int(facts.n_layers)
-    else:
+    full = stated_indexers(facts)
+    if full is None:
         shares = facts.count("context_length", 0) >= LONG
         layers = range(facts.n_layers)
         full = [not shares or i < 2 or i % 4 == 2 for i in layers]

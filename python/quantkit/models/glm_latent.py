@@ -6,7 +6,7 @@ a list, and it does not name the gating function.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from ..forward.base import Config
@@ -18,7 +18,21 @@ from .family import Family, Named, Tensors
 from .glm_moe import SIGMOID
 from .next_predictors import PREDICTOR, n_blocks, n_predictors, predictor_fields
 
-__all__ = ["Glm4MoeLite"]
+__all__ = ["LATENT_GLM", "Glm4MoeLite"]
+
+LATENT_GLM: Mapping[str, Any] = {
+    "rms_norm_eps": 1e-5,
+    "max_position_embeddings": 202752,
+    "n_shared_experts": 1,
+    "kv_lora_rank": 512,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 256,
+    "qk_nope_head_dim": 192,
+    "n_group": 1,
+    "topk_group": 1,
+    "norm_topk_prob": True,
+}
+"""The defaults that GLM-4.7-Flash and GLM-5 share."""
 
 GATING = "expert_gating_func"
 ASSUMED_LAYERS = (47, 48)
@@ -30,21 +44,12 @@ class Glm4MoeLite(DeepseekV3):
 
     hf_classes = ("Glm4MoeLiteForCausalLM",)
     defaults: ClassVar = {
-        "rms_norm_eps": 1e-5,
-        "max_position_embeddings": 202752,
+        **LATENT_GLM,
         "moe_intermediate_size": 1536,
-        "n_shared_experts": 1,
         "n_routed_experts": 64,
         "num_experts_per_tok": 4,
         "routed_scaling_factor": 1.8,
-        "kv_lora_rank": 512,
         "q_lora_rank": 768,
-        "qk_rope_head_dim": 64,
-        "v_head_dim": 256,
-        "qk_nope_head_dim": 192,
-        "n_group": 1,
-        "topk_group": 1,
-        "norm_topk_prob": True,
     }
     inner: ClassVar = {**DeepseekV2.inner, **PREDICTOR}
 

@@ -12,11 +12,10 @@ from typing import Any, ClassVar
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
-from ..forward.experts import EXPERT_SIZE, gating_of, load_experts
+from ..forward.experts import EXPERT_SIZE, load_weighted_experts
 from ..forward.facts import Facts
 from ..forward.layout import Layout
 from ..forward.rotary import Rotary
-from ..forward.sizes import Size
 from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from .config import head_size, required, text_fields
@@ -113,23 +112,7 @@ class Glm4Moe(Family):
 
 def load_glm_experts(facts: Facts) -> Experts:
     """The experts of a GLM model."""
-    return load_experts(
-        facts,
-        gating=gating_of(facts, "sigmoid"),
-        normed=facts.flag("expert_weights_norm", False),
-        scale=facts.number("expert_weights_scale", 1.0) or 1.0,
-        shared_size=lambda layer: _shared_size(facts, layer),
-        choice_bias="required",
-        first=facts.count("leading_dense_block_count", 0),
-    )
-
-
-def _shared_size(facts: Facts, layer: int) -> Size | int:
-    """The width inside the shared expert, which is several in one; 0: there is none."""
-    count = "expert_shared_count"
-    if not facts.count(count, 0):
-        return 0
-    return facts.layer_size(EXPERT_SIZE, layer) * facts.size(count)
+    return load_weighted_experts(facts, "sigmoid", choice_bias="required")
 
 
 class Glm4vMoe(Glm4Moe):

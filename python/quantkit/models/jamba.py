@@ -21,9 +21,9 @@ from ..forward.mamba import load_mamba
 from ..forward.traits import Traits, nowhere
 from ..gguf.keys import Field, ValueType, array, uint32
 from .config import FILE_TYPE, n_layers, ordered, required, text_fields
-from .family import DECODER_LAYER, DECODER_TENSORS, EXPERT_MATRICES, SILU, Family, Named
+from .family import EXPERT_MATRICES, SILU, Family, Named
 from .mamba import RANK_OF
-from .space_tensors import BARE, as_stored, mamba_names
+from .space_tensors import BARE, SPACE_LAYER, SPACE_TENSORS, as_stored, mamba_names
 
 __all__ = ["Jamba"]
 
@@ -53,18 +53,10 @@ class Jamba(Family):
     assumed: ClassVar = {**SILU, "mamba_expand": (2,)}
     rope_types = ()
     renames = ((".moe.", ".feed_forward."),)
-    outer: ClassVar = {
-        **{k: v for k, v in DECODER_TENSORS.items() if k != "model.norm"},
-        "model.final_layernorm": "output_norm",
-    }
+    outer = SPACE_TENSORS
     bare = BARE
     inner: ClassVar = {
-        **{k: v for k, v in DECODER_LAYER.items() if k.startswith("self_attn.")},
-        "input_layernorm": "attn_norm",
-        "pre_ff_layernorm": "ffn_norm",
-        "feed_forward.gate_proj": "ffn_gate",
-        "feed_forward.up_proj": "ffn_up",
-        "feed_forward.down_proj": "ffn_down",
+        **SPACE_LAYER,
         "feed_forward.router": "ffn_gate_inp",
         **mamba_names("mamba"),
         "mamba.dt_layernorm": "ssm_dt_norm",

@@ -28,7 +28,8 @@ from ..forward.layers import Linear
 from ..forward.output_gate import OutputGate
 from ..forward.situ import load_situ_part
 from ..forward.traits import Traits
-from ..gguf.keys import Field, boolean, float32, uint32
+from ..gguf.keys import Field, FileType, boolean, float32, uint32
+from ..types import QuantType
 from .config import required, text_fields
 from .family import DECODER_TENSORS, Named, Tensors
 from .kimi_linear import (
@@ -40,7 +41,7 @@ from .kimi_linear import (
     load_unrotated,
 )
 
-__all__ = ["KimiK3"]
+__all__ = ["BOUND", "KimiK3"]
 
 BOUND = "kda.gate_lower_bound"
 GATE = "self_attn.g_proj"
@@ -55,6 +56,7 @@ class KimiK3(KimiLinear):
     hf_classes: ClassVar[tuple[str, ...]] = ("KimiK3ForConditionalGeneration",)
     model_types = ("kimi_k3", "kimi_linear")
     foreign = ("vision_tower.", "mm_projector.")
+    file_type = FileType.MXFP4_MOE
     outer: ClassVar = {**DECODER_TENSORS, "model.output_attn_res": "output_res_score"}
     inner: ClassVar = {
         **{k: v for k, v in KimiLinear.inner.items() if not v.startswith("ssm_g_")},
@@ -118,8 +120,12 @@ class KimiK3(KimiLinear):
         return fields
 
     def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
-        """The GGUF tensors made from the checkpoint's tensors."""
-        yield from super().mapped(config, _with_scores(stored))
+        """The GGUF tensors; llama.cpp writes the MXFP4 experts first, by layer."""
+        packed = {k: v for k, v in stored.items() if v.type is QuantType.MXFP4}
+        others = {k: v for k, v in stored.items() if k not in packed}
+        experts = super().mapped(config, packed)
+        yield from sorted(experts, key=lambda named: int(named[0].split(".")[1]))
+        yield from super().mapped(config, _with_scores(others))
 
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
@@ -163,7 +169,7 @@ def _load_mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mi
     if has_delta_rule(facts, number):
         bound = facts.number(BOUND) if BOUND in facts else None
         return load_kimi_delta(
-            facts, claims, number, traits, is_whole=True, bound=bound
+            facts, claims, number, traits, is_whole=True, is_flat=True, bound=bound
         )
     attention = load_unrotated(facts, claims, number, traits)
     n_rows = facts.n_heads(number) * facts.size("attention.value_length_mla")

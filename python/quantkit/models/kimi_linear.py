@@ -38,7 +38,10 @@ from .family import DECODER_LAYER, SILU, Family, Named
 from .latent import LATENT_ATTENTION, split_latent
 
 __all__ = [
+    "DELTA",
     "DELTA_RULE",
+    "KV_HEADS",
+    "LINEAR",
     "KimiLinear",
     "delta_fields",
     "has_delta_rule",

@@ -49,7 +49,10 @@ class Llama(Family):
         "LlamaForCausalLM",
         "MistralForCausalLM",
         "LLaMAForCausalLM",
+        "LlamaModel",
+        "IQuestCoderForCausalLM",
     )
+    headless: ClassVar[tuple[str, ...]] = ("LlamaModel",)
     defaults: ClassVar[Mapping[str, Any]] = {
         "rms_norm_eps": 1e-6,
         "max_position_embeddings": 2048,

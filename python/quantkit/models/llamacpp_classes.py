@@ -414,6 +414,12 @@ REFUSED: dict[str, str] = {
         ),
         "llama.cpp's converter lists it and has no text class for it",
     ),
+    "UltravoxModel": "it has no text model of its own",
+    **dict.fromkeys(
+        ("KevModel", "LevModel", "NimbleModel", "OpenJevModel"),
+        "it is an adapter, which llama.cpp's converter merges into a model that it "
+        "downloads; merge it with PEFT first",
+    ),
 }
 """Class -> why quantkit does not convert it, where the reason is not lack of time."""
 

@@ -64,6 +64,7 @@ class Mistral3(Llama):
     name = "mistral3"
     hf_classes = ("Mistral3ForConditionalGeneration", "Ministral3ForCausalLM")
     model_types = ("mistral", "mistral3", "ministral3")
+    reads = ("attention.temperature_scale",)
     defaults: ClassVar = {
         "rms_norm_eps": 1e-6,
         "max_position_embeddings": 131072,

@@ -34,7 +34,7 @@ class Olmo(Llama):
     """The architecture that llama.cpp calls `olmo`; rows are permuted as for Llama."""
 
     name = "olmo"
-    hf_classes = ("OlmoForCausalLM",)
+    hf_classes = ("OlmoForCausalLM", "OLMoForCausalLM")
     defaults: ClassVar = {
         "num_key_value_heads": None,
         "max_position_embeddings": 2048,

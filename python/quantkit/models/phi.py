@@ -8,7 +8,7 @@ for long texts (LongRoPE).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -124,8 +124,8 @@ class Phi3(Family):
     """The architecture that llama.cpp calls `phi3`."""
 
     name = "phi3"
-    hf_classes = ("Phi3ForCausalLM",)
-    defaults: ClassVar = {
+    hf_classes: ClassVar[tuple[str, ...]] = ("Phi3ForCausalLM", "Phi4ForCausalLMV")
+    defaults: ClassVar[Mapping[str, Any]] = {
         "num_key_value_heads": None,
         "max_position_embeddings": 4096,
         "original_max_position_embeddings": 4096,
@@ -136,7 +136,13 @@ class Phi3(Family):
         "self_attn.qkv_proj": "attn_qkv",
         "mlp.gate_up_proj": "ffn_up",
     }
-    rope_types = ("default", "longrope", "su", "yarn", "dynamic")
+    rope_types: ClassVar[tuple[str, ...]] = (
+        "default",
+        "longrope",
+        "su",
+        "yarn",
+        "dynamic",
+    )
     rotates_partly = True
 
     def check_settings(self, config: Config) -> None:

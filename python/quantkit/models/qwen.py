@@ -19,7 +19,7 @@ from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field
 from .config import head_size, n_layers, require_setting, required, text_fields
-from .family import Family
+from .family import DECODER_LAYER, Family
 from .pooling import pooling_fields
 from .windows import layer_windows, refuse_windows
 
@@ -95,7 +95,20 @@ class Qwen2(Family):
     """The architecture that llama.cpp calls `qwen2`."""
 
     name = "qwen2"
-    hf_classes: ClassVar[tuple[str, ...]] = ("Qwen2ForCausalLM",)
+    hf_classes: ClassVar[tuple[str, ...]] = (
+        "Qwen2ForCausalLM",
+        "Qwen2Model",
+        "Qwen2AudioForConditionalGeneration",
+        "AudioFlamingo3ForConditionalGeneration",
+        "DotsOCRForCausalLM",
+        "KORMoForCausalLM",
+    )
+    headless: ClassVar[tuple[str, ...]] = ("Qwen2Model",)
+    inner: ClassVar[Mapping[str, str]] = {
+        **DECODER_LAYER,
+        "pre_attention_layernorm": "attn_norm",  # of KORMo
+        "pre_mlp_layernorm": "ffn_norm",
+    }
     pools = True
     defaults: ClassVar[Mapping[str, Any]] = {
         "rms_norm_eps": 1e-6,
@@ -143,7 +156,9 @@ class Qwen3(Qwen2):
     """The architecture that llama.cpp calls `qwen3`."""
 
     name = "qwen3"
-    hf_classes = ("Qwen3ForCausalLM",)
+    hf_classes: ClassVar[tuple[str, ...]] = ("Qwen3ForCausalLM", "Qwen3Model")
+    headless: ClassVar[tuple[str, ...]] = ("Qwen3Model",)
+    inner = DECODER_LAYER
     defaults: ClassVar = {**Qwen2.defaults, "head_dim": 128}
     layout: ClassVar[Layout] = Layout(query_norms="required")
     unread: ClassVar[tuple[str, ...]] = ("cls.output.",)  # the head of a reranker

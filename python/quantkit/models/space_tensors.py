@@ -6,10 +6,13 @@ import math
 
 from ..checkpoint.lazy import LazyTensor, reshaped
 from ..checkpoint.lazy_functions import decay_rates
+from .family import DECODER_LAYER, DECODER_TENSORS
 
 __all__ = [
     "ARBITRARY_CONTEXT",
     "BARE",
+    "SPACE_LAYER",
+    "SPACE_TENSORS",
     "UNBOUNDED",
     "as_stored",
     "mamba2_names",
@@ -26,6 +29,20 @@ RATES, SKIP = "A_log", "D"
 BARE = (f".{RATES}", f".{SKIP}")
 """Ends of the names of tensors whose GGUF names have no kind, such as `ssm_a`."""
 
+
+SPACE_TENSORS = {
+    **{k: v for k, v in DECODER_TENSORS.items() if k != "model.norm"},
+    "model.final_layernorm": "output_norm",
+}
+SPACE_LAYER = {
+    **{k: v for k, v in DECODER_LAYER.items() if k.startswith("self_attn.")},
+    "input_layernorm": "attn_norm",
+    "pre_ff_layernorm": "ffn_norm",
+    "feed_forward.gate_proj": "ffn_gate",
+    "feed_forward.up_proj": "ffn_up",
+    "feed_forward.down_proj": "ffn_down",
+}
+"""The modules of Jamba and Falcon-H1 beside those of Mamba, and their GGUF names."""
 
 SHARED = {
     "in_proj": "ssm_in",

@@ -44,6 +44,7 @@ class Spark25(Family):
         "headwise_attn_output_gate": (True,),
         "rope_scaling": (None,),
     }
+    reads = ("rope.dimension_count_swa",)
     layout: ClassVar[Layout] = Layout(attention_gate="heads")
 
     def check_settings(self, config: Config) -> None:

@@ -50,7 +50,11 @@ class StableLm(Family):
     """The architecture that llama.cpp calls `stablelm`."""
 
     name = "stablelm"
-    hf_classes = ("StableLmForCausalLM", "StableLMEpochForCausalLM")
+    hf_classes = (
+        "StableLmForCausalLM",
+        "StableLMEpochForCausalLM",
+        "LlavaStableLMEpochForCausalLM",
+    )
     defaults: ClassVar = {
         "num_key_value_heads": 32,
         "max_position_embeddings": 4096,

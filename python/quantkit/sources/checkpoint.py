@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from ..checkpoint.dense_modules import has_dense_modules
 from ..checkpoint.folder import Checkpoint
 from ..checkpoint.lazy import LazyTensor
 from ..checkpoint.model_card import general_fields
@@ -27,6 +28,7 @@ from ..forward.facts import TOKENS
 from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from ..gguf.source import SourceOpener, SourceTensor
 from ..models import check_model, settled
+from ..models.drafts import TARGET
 from ..models.family import KEPT_F32, Named
 from ..models.pooling import POOLING
 from ..progress import Notify
@@ -34,6 +36,7 @@ from ..quantizing.slabs import Slab
 from ..settings import shown
 from ..types import QuantType
 from ..vocab import VocabType, tokenizer_fields
+from .target import read_target
 
 __all__ = [
     "OUTTYPES",
@@ -49,8 +52,11 @@ __all__ = [
 OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
 """Types for a checkpoint's matrices; "auto" is the checkpoint's 16-bit type."""
 
+PROJECTING = ("gemma-embedding",)
+"""Architectures with linear maps after the pooling."""
 MATRICES = (".weight", ".lora_a", ".lora_b")
 MAX_DIMENSIONS = 4
+INTEGERS = (QuantType.I32, QuantType.I64)
 
 
 class CheckpointSource:
@@ -63,8 +69,10 @@ class CheckpointSource:
         vocab_type: which of the tokenizer's files to read; see `tokenizer_fields`.
         pad_vocab: pad the vocabulary to the model's `vocab_size` with placeholders.
         metadata_file: a JSON file with `general.*` keys that replace the folder's.
+        target_model: the folder of the model that a draft model drafts for.
         symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
         affine_q4_1: convert affine 4-bit weights to Q4_1 without loss.
+        dense_modules: include the linear maps of a sentence-transformers folder.
         notify: called with a message where two of the tokenizer's files disagree.
 
     Attributes:
@@ -75,8 +83,9 @@ class CheckpointSource:
         tensors: by GGUF name, in the converter's order and types.
 
     Raises:
-        CheckpointError: the folder is incomplete.
+        CheckpointError: the folder is incomplete, or the target's is missing.
         FormatError: a file in it is damaged.
+        OptionError: a target is given for a model that does not draft.
         UnsupportedModelError: quantkit does not support the architecture, or GGUF
             readers do not support a setting in the config.
         UnsupportedTypeError: `outtype` is unknown.
@@ -91,18 +100,27 @@ class CheckpointSource:
         vocab_type: VocabType = "auto",
         pad_vocab: bool = False,
         metadata_file: Path | None = None,
+        target_model: Path | None = None,
         symmetric_q4_0: bool = False,
         affine_q4_1: bool = False,
+        dense_modules: bool = False,
         notify: Notify | None = None,
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(
-            folder, symmetric_q4_0=symmetric_q4_0, affine_q4_1=affine_q4_1
+            folder,
+            symmetric_q4_0=symmetric_q4_0,
+            affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
         )
         self.paths, self.files = checkpoint.paths, checkpoint.files
         axes = (n for tensor in checkpoint.tensors.values() for n in tensor.shape)
         self._family, config = settled(checkpoint.config, max(axes, default=0))
         if self._family.pools:
             config = {**config, POOLING: read_pooling(checkpoint.folder)}
+        self._refuse_beside(self._family.refused_files)
+        self._target = read_target(target_model, self._family)
+        if self._target is not None:
+            config = {**config, TARGET: self._target.config}
         self._config = self._family.extended(config, checkpoint.tensors)
         self._family.check_settings(self._config)
         if notify is not None and (notice := self._family.notice(self._config)):
@@ -115,6 +133,8 @@ class CheckpointSource:
             notify=notify,
         )
         self._metadata_file = metadata_file
+        if notify is not None and self._family.name in PROJECTING and not dense_modules:
+            _tell_of_dense_modules(checkpoint.folder, notify)
         self.type = matrix_type(outtype or "auto", checkpoint.half_type)
         self.opener = SourceOpener.of(
             *(CheckpointSource, self.files),
@@ -124,8 +144,10 @@ class CheckpointSource:
             vocab_type=vocab_type,
             pad_vocab=pad_vocab,
             metadata_file=metadata_file,
+            target_model=target_model,
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
         )
         matrices = self.type if outtype else None
         made = self._family.tensors(self._config, checkpoint.tensors)
@@ -147,9 +169,14 @@ class CheckpointSource:
             CheckpointError: the folder has no tokenizer, or another model's.
             UnsupportedModelError: quantkit does not support the tokenizer.
         """
+        folder, config = self.checkpoint.folder, self._config
+        if self._target is not None:
+            folder = self._target.folder
+            config = self._family.vocabulary_config(config)
         return {
             **self.model_fields,
-            **self._vocabulary(self.checkpoint.folder, self._config, self._family.name),
+            **self._vocabulary(folder, config, self._family.name),
+            **self._family.token_fields(self._config),
         }
 
     @cached_property
@@ -199,6 +226,16 @@ class CheckpointSource:
         except UnsupportedModelError:
             if to_run:
                 raise
+
+    def _refuse_beside(self, files: Mapping[str, str]) -> None:
+        """Refuse a folder that has one of the files, by name; the values say why.
+
+        Raises:
+            UnsupportedModelError: it has one.
+        """
+        for name, reason in files.items():
+            if (path := self.checkpoint.folder / name).exists():
+                raise UnsupportedModelError(f"{path}: {reason}")
 
     def _check_vocabulary(self, embedding: tuple[int, ...]) -> None:
         """Refuse a vocabulary that does not fit the shape of the embedding."""
@@ -288,6 +325,15 @@ class TensorsOnlySource:
         }
 
 
+def _tell_of_dense_modules(folder: Path, notify: Notify) -> None:
+    """Say that linear maps are left out, as by llama.cpp's converter."""
+    if has_dense_modules(folder):
+        notify(
+            f"{folder} has linear maps after the pooling (2_Dense, 3_Dense), which are "
+            "left out; embeddings need them: give `dense_modules=True`"
+        )
+
+
 def once_each(tensors: Iterable[Named]) -> Iterator[Named]:
     """GGUF tensors, each name once.
 
@@ -307,8 +353,9 @@ def once_each(tensors: Iterable[Named]) -> Iterator[Named]:
 
 def _prefixed(arch: str, fields: Mapping[str, Field]) -> dict[str, Field]:
     """A family's fields, with the architecture's prefix where the file has it."""
+    bare = "general.", "tokenizer.", "xielu."
     return {
-        key if key.startswith(("general.", "tokenizer.")) else f"{arch}.{key}": field
+        key if key.startswith(bare) else f"{arch}.{key}": field
         for key, field in fields.items()
     }
 
@@ -384,7 +431,7 @@ def in_type(
     if len(source.shape) > MAX_DIMENSIONS:
         *_, a, b, c = source.shape
         source = replace(source, shape=(source.n_weights // (a * b * c), a, b, c))
-    if source.type.is_quantized or source.type is QuantType.I32:  # as in GGUF files
+    if source.type.is_quantized or source.type in INTEGERS:  # as in GGUF files
         return source
     target = target_of(source)
     if source.n_cols % target.block_size:

@@ -75,10 +75,12 @@ def convert(
     vocab_type: VocabType = "auto",
     pad_vocab: bool = False,
     metadata_file: StrPath | None = None,
+    target_model: StrPath | None = None,
     tensors_only: bool = False,
     mmproj: bool = False,
     symmetric_q4_0: bool = False,
     affine_q4_1: bool = False,
+    dense_modules: bool = False,
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     split_max_bytes: int | None = None,
@@ -99,6 +101,8 @@ def convert(
             tokenizer.json, "auto" the same as llama.cpp.
         pad_vocab: pad the vocabulary to the model's vocab_size with unused tokens.
         metadata_file: JSON whose `general.*` keys replace those from the folder.
+        target_model: the folder of the model that a draft model drafts for, which has
+            the vocabulary.
         tensors_only: write the tensors under their checkpoint names, for models that
             llama.cpp does not know.
         mmproj: write the vision encoder and projector of a multimodal model, which
@@ -106,6 +110,8 @@ def convert(
         symmetric_q4_0: store 4-bit symmetric weights in groups of 32 as Q4_0, without
             loss.
         affine_q4_1: store 4-bit weights of MLX as Q4_1, without loss.
+        dense_modules: include the linear maps after the pooling of EmbeddingGemma,
+            which its embeddings need.
         importance: of the weights, if `outtype` is a recipe; see `quantize_file`.
         calibration: calibrated rounding, if `outtype` is a recipe; likewise.
         split_max_bytes: write several files, each with at most this many bytes of
@@ -128,6 +134,7 @@ def convert(
         mmproj=mmproj,
         symmetric_q4_0=symmetric_q4_0,
         affine_q4_1=affine_q4_1,
+        dense_modules=dense_modules,
         dry_run=dry_run,
     )
     if symmetric_q4_0 and affine_q4_1:
@@ -137,18 +144,24 @@ def convert(
         )
     if mmproj:
         _refuse_idle(
+            "mmproj",
             pre_tokenizer=pre_tokenizer,
             vocab_type=None if vocab_type == "auto" else vocab_type,
             pad_vocab=pad_vocab,
+            target_model=target_model,
             tensors_only=tensors_only,
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
             importance=importance,
             calibration=calibration,
         )
     check_callbacks(progress=progress)
     folder, out = as_path(model_dir, "model_dir"), as_path(out, "out")
     general = None if metadata_file is None else as_path(metadata_file, "metadata_file")
+    target = None if target_model is None else as_path(target_model, "target_model")
+    if target is not None and tensors_only:
+        raise OptionError("`target_model` has no effect with `tensors_only=True`")
     if vocab_type not in get_args(VocabType):
         known = ", ".join(get_args(VocabType))
         raise OptionError(f"`vocab_type` is {vocab_type!r}; expected one of {known}")
@@ -158,8 +171,14 @@ def convert(
     refuse_idle_calibration(calibration)
     if is_plain and calibration is not None:
         raise OptionError(f"`calibration` has no effect with {outtype}")
-    if tensors_only and calibration is not None:
-        raise OptionError("`calibration` has no effect with `tensors_only=True`")
+    if tensors_only:
+        _refuse_idle(
+            "tensors_only",
+            calibration=calibration,
+            symmetric_q4_0=symmetric_q4_0,
+            affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
+        )
     stored = str(outtype) if is_plain else None
     source: Source
     if mmproj:
@@ -179,8 +198,10 @@ def convert(
             vocab_type=vocab_type,
             pad_vocab=pad_vocab,
             metadata_file=general,
+            target_model=target,
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
             notify=notify,
         )
     with source.checkpoint:
@@ -205,15 +226,15 @@ def convert(
     return ConvertReport(done.paths, specs, done.size_bytes, dry_run)
 
 
-def _refuse_idle(**given: Any) -> None:
-    """Refuse parameters that have no effect on a vision encoder.
+def _refuse_idle(mode: str, **given: Any) -> None:
+    """Refuse parameters that have no effect with another, `mode`.
 
     Raises:
         OptionError: one was given.
     """
     for name, value in given.items():
         if value is not None and value is not False:
-            raise OptionError(f"`{name}` has no effect with `mmproj=True`")
+            raise OptionError(f"`{name}` has no effect with `{mode}=True`")
 
 
 def _written(

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from ..evaluate import Comparison, compare
 from ..execution.workers import Workers
 from ..progress import Progress
+from ..tokens.hub_texts import BUILT_IN_TEXT
 from ..tokens.options import TextOptions
 from .convert import convert
 
@@ -23,7 +24,7 @@ _DATA = Path(__file__).parents[1] / "data" / "demo"
 DEMO_MODEL = _DATA / "model"
 """A Hugging Face checkpoint folder, BF16."""
 
-DEMO_TEXT = _DATA / "text" / "eval.txt"
+DEMO_TEXT = BUILT_IN_TEXT
 
 DEMO_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K")
 

@@ -18,6 +18,7 @@ from ..output.writing import refuse_to_overwrite
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
+from ..quantizing.grid import ON_GRID
 from ..quantizing.rounding import NearestRoundings
 from ..recipes import Recipe
 from ..recipes.mixes import RecipeLike
@@ -27,7 +28,7 @@ from ..sources.edits import Edits
 from ..sources.opening import ModelLike
 from .provenance import Origin, provenance_fields
 from .quantize_inputs import QuantizeInputs, read_inputs
-from .quantize_plan import parts_to_write, planned, quantized_metadata, report_of
+from .quantize_plan import parts_to_write, planned, planned_metadata, report_of
 from .quantize_report import QuantizeReport, TensorReport
 from .quantize_run import QuantizeRun
 
@@ -99,8 +100,9 @@ def quantize_file(
             run, with the estimated `QuantizeReport.cost` of calibration.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
-        notify: called with a message if a stopped run is resumed or discarded, and
-            where two of a checkpoint's tokenizer files disagree.
+        notify: called with a message if a stopped run is resumed or discarded, if the
+            weights look dequantized, and where two of a checkpoint's tokenizer files
+            disagree.
 
     Raises:
         UnsupportedTypeError: the recipe is unknown, needs importance that is missing,
@@ -139,7 +141,7 @@ def quantize_file(
     inputs = read_inputs(model, origin.edits, importance, calibration, notify)
     assigned = planned(inputs, origin, allow_requantize=allow_requantize)
     source = inputs.source
-    metadata = quantized_metadata(
+    metadata = planned_metadata(
         source, origin.recipe, origin.edits, inputs.about_imatrix
     )
     if provenance:
@@ -157,6 +159,8 @@ def quantize_file(
         report=report_of(origin.recipe, source, assigned, parts, is_dry_run=dry_run),
         sample=inputs.sample(),
     )
+    if run.report.on_grid and notify is not None:
+        notify(ON_GRID)
     if dry_run:
         return run.expected(threads)
     return run.written(

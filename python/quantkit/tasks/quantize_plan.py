@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from ..gguf.keys import QUANTIZATION_VERSION, Field, uint32
+from ..gguf.keys import Field
 from ..gguf.layout import TensorSpec, ggml_shape
+from ..gguf.quantized import quantized_metadata
 from ..gguf.source import ModelSource
 from ..output.splits import Part, by_shards, by_size, parts_of
+from ..quantizing.grid import is_on_grid
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
 from ..recipes.importance_fit import say_fit, say_idle
@@ -20,11 +22,7 @@ from .provenance import Origin
 from .quantize_inputs import QuantizeInputs
 from .quantize_report import QuantizeReport, TensorReport
 
-__all__ = ["parts_to_write", "planned", "quantized_metadata", "report_of"]
-
-REPLACED_KEYS = ("general.quantization_version", "general.file_type")
-KEYS_OF_A_FILE = ("split.", "quantkit.")
-"""Keys that describe the source's files and origin, which are wrong in a new file."""
+__all__ = ["parts_to_write", "planned", "planned_metadata", "report_of"]
 
 
 def planned(
@@ -48,20 +46,14 @@ def planned(
     return assigned
 
 
-def quantized_metadata(
+def planned_metadata(
     source: EditedModel,
     recipe: Recipe,
     edits: Edits,
     about_imatrix: Mapping[str, Field] = MappingProxyType({}),
 ) -> dict[str, Field]:
-    """The metadata of a quantized file: the model's, and those about quantization."""
-    kept = {
-        key: field
-        for key, field in source.metadata.items()
-        if key not in REPLACED_KEYS and not key.startswith(KEYS_OF_A_FILE)
-    }
-    kept["general.quantization_version"] = uint32(QUANTIZATION_VERSION)
-    kept["general.file_type"] = uint32(recipe.file_type)
+    """The metadata of the file, with the edits and those about the importance."""
+    kept = quantized_metadata(source.metadata, recipe.file_type)
     set_last = {**edits.metadata, **about_imatrix}
     return file_metadata(kept, replace(edits, metadata=set_last), source.n_layers)
 
@@ -119,4 +111,15 @@ def report_of(
     )
     size = sum(part.writer().size_bytes for part in parts)
     paths = tuple(part.path for part in parts)
-    return QuantizeReport(paths[0], recipe.name, tensors, size, paths, is_dry_run)
+    on_grid = is_quantizing(source, assigned) and is_on_grid(source)
+    return QuantizeReport(
+        *(paths[0], recipe.name, tensors, size, paths, is_dry_run), on_grid=on_grid
+    )
+
+
+def is_quantizing(source: ModelSource, assigned: Mapping[str, Assignment]) -> bool:
+    """Whether a tensor gets a quantized type that it has not yet."""
+    return any(
+        each.type.is_quantized and source.tensors[name].type is not each.type
+        for name, each in assigned.items()
+    )

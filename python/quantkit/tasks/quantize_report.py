@@ -93,6 +93,7 @@ class QuantizeReport:
         is_dry_run: nothing was written.
         check: the calibrated file and plain rounding, if they were measured.
         cost: after a dry run with a calibration, what it is expected to take.
+        on_grid: the source's weights look dequantized; see `quantizing.grid`.
     """
 
     path: Path
@@ -103,6 +104,7 @@ class QuantizeReport:
     is_dry_run: bool = False
     check: CalibrationCheck | None = None
     cost: CalibrationCost | None = None
+    on_grid: bool = False
 
     @property
     def bits_per_weight(self) -> float:
@@ -136,6 +138,7 @@ class QuantizeReport:
             "recipe": self.recipe,
             "size_bytes": self.size_bytes,
             "bits_per_weight": self.bits_per_weight,
+            "on_grid": self.on_grid,
             "tensors": [tensor.to_dict() for tensor in self.tensors],
             **({} if self.check is None else {"check": self.check.to_dict()}),
             **({} if self.cost is None else {"calibration_cost": asdict(self.cost)}),

@@ -40,7 +40,7 @@ from ..types import QuantType
 from .calibration import roundings_of
 from .calibration_record import CALIBRATION, CalibrationRecord
 from .provenance import IMATRIX_HASH, RECIPE, SOURCE_HASH, Origin, recorded_origin
-from .quantize_plan import quantized_metadata
+from .quantize_plan import planned_metadata
 
 __all__ = ["Difference", "Verification", "verify_file"]
 
@@ -173,7 +173,7 @@ def verify_file(
             hashes = _hash_differences(
                 made.metadata, model.paths, importance_path(importance)
             )
-        expected = quantized_metadata(model, origin.recipe, origin.edits)
+        expected = planned_metadata(model, origin.recipe, origin.edits)
         keys = _key_differences(made.metadata, expected) + hashes
     return Verification(
         *(made.path, origin.recipe.name, len(model.tensors)),

@@ -16,11 +16,16 @@ from tokenizers import models, pre_tokenizers
 
 from ..errors import OptionError
 from ..gguf.keys import ValueType
-from .cutting import MAX_WORD, Cutter, refuse_long_word
+from .cutting import MAX_WORD, SPACES, Cutter, refuse_long_word
 from .metadata import Vocabulary
 from .pre_table import PreTokenizer
 
-__all__ = ["Encoder", "byte_level_encoder", "plain_merge_encoder"]
+__all__ = [
+    "Encoder",
+    "byte_level_encoder",
+    "plain_merge_encoder",
+    "spaced_merge_encoder",
+]
 
 # (text, whether a token or the start of the text precedes it) -> token ids, in pieces.
 Encoder = Callable[[str, bool], Iterator[list[int]]]
@@ -81,6 +86,22 @@ def plain_merge_encoder(vocabulary: Vocabulary, pre: PreTokenizer) -> Encoder:
             if word.startswith("\n") and whole is not None:
                 yield [whole]
                 continue
+            for part in cutter.words(word) if len(word) > BLOCK else [word]:
+                yield tokenizer.encode([part], is_pretokenized=True).ids
+
+    return encode
+
+
+def spaced_merge_encoder(vocabulary: Vocabulary, *, lowercase: bool) -> Encoder:
+    """BPE on the words of plain text between white space, which is dropped."""
+    tokenizer = _bpe(vocabulary, PreTokenizer((), (), letters=False))
+    cutter = Cutter(vocabulary.ids)
+
+    def encode(text: str, after_token: bool) -> Iterator[list[int]]:
+        for found in re.finditer(f"[^{SPACES}]+", text):
+            word = found[0]
+            if lowercase:
+                word = "".join(character.lower()[0] for character in word)
             for part in cutter.words(word) if len(word) > BLOCK else [word]:
                 yield tokenizer.encode([part], is_pretokenized=True).ids
 

@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 
 from ..errors import OptionError
 
-__all__ = ["MAX_WORD", "Cutter", "refuse_long_word", "split_once"]
+__all__ = ["MAX_WORD", "SPACES", "Cutter", "refuse_long_word", "split_once"]
 
+SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+"""White space, as llama.cpp knows it."""
 # Separates joined tokens; a noncharacter, so no text contains it.
 BOUNDARY = "\U0010ffff"
 BLOCK = 1 << 16

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,10 +10,17 @@ import numpy as np
 from ..errors import FormatError, UnsupportedModelError
 from ..gguf.keys import ValueType
 from ..settings import FLAG, TEXT
-from .bpe import Encoder, byte_level_encoder, plain_merge_encoder
+from .bpe import (
+    Encoder,
+    byte_level_encoder,
+    plain_merge_encoder,
+    spaced_merge_encoder,
+)
 from .charsmap import CharacterMap
+from .longest_match import LongestMatch
 from .merging import PieceMerger
 from .metadata import Vocabulary
+from .plamo import PlamoSplitter
 from .pre_table import PreTokenizer, pre_tokenizer_named
 from .token_type import TokenType
 from .viterbi import UnigramSplitter
@@ -73,16 +80,28 @@ def _encoder_and_ends(vocabulary: Vocabulary) -> tuple[Encoder, Ends]:
         case "gemma4":
             pre = pre_tokenizer_named(kind)
             return _merge_encoder(vocabulary, pre, _ends(vocabulary))
+        case "whitespace":
+            lowercase = vocabulary.get("normalizer.lowercase", FLAG, False)
+            encoder = spaced_merge_encoder(vocabulary, lowercase=lowercase)
+            return encoder, _ends(vocabulary, bos=11, eos=11)
         case "t5":
             return _unigram_encoder(vocabulary), _ends(vocabulary, eos=1, add_eos=True)
         case "bert":
             first = vocabulary.special("bos", 101)
             last = vocabulary.special("seperator", 102)
             return _word_encoder(vocabulary), Ends(first, last, True, True)
+        case "rwkv":
+            ends = _ends(vocabulary)
+            unknown = vocabulary.special("unknown", None)
+            return _plain_encoder(LongestMatch(vocabulary.texts, unknown).encode), ends
+        case "plamo2":
+            of_bytes = vocabulary.of_types(TokenType.BYTE)
+            splitter = PlamoSplitter(vocabulary.texts, vocabulary.scores(), of_bytes)
+            return _plain_encoder(splitter.encode), _ends(vocabulary, bos=1, eos=2)
     raise UnsupportedModelError(
         f"the vocabulary has the type {kind!r}; quantkit reads 'llama' "
-        "(SentencePiece), 'gpt2' and 'gemma4' (BPE), 't5' (unigram) and 'bert' "
-        "(WordPiece)"
+        "(SentencePiece), 'gpt2', 'gemma4' and 'whitespace' (BPE), 't5' (unigram), "
+        "'bert' (WordPiece), 'rwkv' and 'plamo2'"
     )
 
 
@@ -100,6 +119,11 @@ def _ends(
         add_bos=vocabulary.get("add_bos_token", FLAG, add_bos),
         add_eos=vocabulary.get("add_eos_token", FLAG, add_eos),
     )
+
+
+def _plain_encoder(encode: Callable[[str], Iterator[list[int]]]) -> Encoder:
+    """One for which it makes no difference what precedes a text."""
+    return lambda text, after_token: encode(text)
 
 
 def _piece_encoder(vocabulary: Vocabulary) -> Encoder:

@@ -24,6 +24,7 @@ from ..files.inputs import read_stream, stream_lines
 from ..gguf.source import ModelSource
 from ..paths import as_path, listed
 from .chat import ChatTemplate
+from .hub_texts import text_path
 from .tokenizer import Tokenizer
 
 __all__ = [
@@ -39,7 +40,8 @@ __all__ = [
 Tokens = NDArray[np.int32]
 
 TextLike: TypeAlias = str | os.PathLike[str]
-"""A str is the text itself; a Path or other path object is a file of UTF-8 text."""
+"""A str is the text itself; a Path or other path object is a file of UTF-8 text, or a
+name of `hub_texts.text_path`."""
 
 
 def as_texts(given: TextLike | Sequence[TextLike]) -> list[str | Path]:
@@ -63,9 +65,10 @@ def as_text(given: TextLike) -> str | Path:
     Raises:
         OptionError: it is neither a text nor a path, or is a str that is the name of a
             file, which was probably meant to be read.
+        QuantkitError: it is on the Hub and cannot be downloaded.
     """
     if isinstance(given, os.PathLike):
-        return as_path(given, "text")
+        return text_path(as_path(given, "text"))
     if not isinstance(given, str):
         raise OptionError(
             f"`text` is of type {type(given).__name__}; expected a str, which is "

@@ -3,9 +3,9 @@
 The text of a control token, such as "<s>", is plain text unless `parse_special` is set.
 
 Sources: the behaviour of llama.cpp's tokenizers for the vocabulary types `llama`,
-`gpt2`, `gemma4`, `t5` and `bert` (llama-vocab.cpp).  Byte-level BPE may differ for
-characters added after Unicode 15, which the tokenizers library knows and llama.cpp does
-not.
+`gpt2`, `gemma4`, `t5`, `bert`, `rwkv` and `plamo2` (llama-vocab.cpp).  Byte-level BPE
+may differ for characters added after Unicode 15, which the tokenizers library knows and
+llama.cpp does not.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Mapping
 
-from .cutting import MAX_WORD, refuse_long_word, split_once
+from .cutting import MAX_WORD, SPACES, refuse_long_word, split_once
 from .lexicon import Lexicon
 
 __all__ = ["WordSplitter"]
@@ -18,9 +18,6 @@ __all__ = ["WordSplitter"]
 BLOCK = 1 << 16
 """Characters that are normalized at a time."""
 
-_SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
-    map(chr, range(0x2000, 0x200B))
-)
 # Each Chinese character is a separate word.
 _CHINESE = (
     *((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F)),
@@ -78,7 +75,7 @@ class WordSplitter:
     def _spacing(self, character: str) -> str:
         if self._strip_accents:
             character = unicodedata.normalize("NFD", character)[0]
-        if character in _SPACES:
+        if character in SPACES:
             return " "
         category = unicodedata.category(character)
         if category in ("Cc", "Cf", "Co", "Cs") or character in "\0\ufffd":

@@ -20,7 +20,13 @@ from .library import added_tokens, library_tokenizer, read_merges
 from .pre_choice import choose_pre_tokenizer
 from .schema import Json
 
-__all__ = ["bpe_fields", "byte_level_fields", "merges_of", "texts_and_types"]
+__all__ = [
+    "bpe_fields",
+    "byte_level_fields",
+    "merges_of",
+    "spaced_fields",
+    "texts_and_types",
+]
 
 
 def byte_level_fields(
@@ -52,6 +58,20 @@ def byte_level_fields(
     )
 
 
+def spaced_fields(files: TokenizerFiles, definition: Json) -> dict[str, Field]:
+    """The vocabulary and merges of BPE on the words of plain text.
+
+    Raises:
+        CheckpointError: a token id is not below the model's `vocab_size`.
+    """
+    texts, types = texts_and_types(files, library_tokenizer(files, definition))
+    return {
+        "tokenizer.ggml.model": string("whitespace"),
+        "tokenizer.ggml.pre": string("whitespace"),
+        **_table(texts, types, merges_of(definition)),
+    }
+
+
 def bpe_fields(
     pre_tokenizer: str,
     texts: Sequence[str],
@@ -67,6 +87,15 @@ def bpe_fields(
     return {
         "tokenizer.ggml.model": string("gpt2"),
         "tokenizer.ggml.pre": string(pre_tokenizer),
+        **_table(texts, types, merges),
+    }
+
+
+def _table(
+    texts: Sequence[str], types: Sequence[TokenType], merges: Sequence[str]
+) -> dict[str, Field]:
+    """The fields of tokens and merges."""
+    return {
         "tokenizer.ggml.tokens": array(ValueType.STRING, texts),
         "tokenizer.ggml.token_type": array(
             ValueType.INT32, np.array(types, dtype=np.int32)

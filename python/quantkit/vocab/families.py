@@ -21,8 +21,11 @@ class Source(enum.Enum):
     """A file that can hold the vocabulary."""
 
     SENTENCEPIECE = "tokenizer.model"
+    FAIRSEQ = "sentencepiece.bpe.model"
     JSON = "tokenizer.json"
     RANKS = "a tiktoken rank file"
+    RWKV = "rwkv_vocab_v20230424.txt"
+    PLAMO = "tokenizer.jsonl"
 
 
 class SpacePrefix(enum.Enum):
@@ -42,6 +45,9 @@ class FamilyRules:
         sources: the files to look for; the first that exists is used.
         merges_are_pieces: write a tokenizer.json with byte fallback with scores
             (a `llama` vocabulary), not with its merges (`gpt2`).
+        has_mask: whether `<mask>` follows the pieces of sentencepiece.bpe.model.
+        splits_at_spaces: write a tokenizer.json that splits text at white space as a
+            `whitespace` vocabulary.
         is_gemma4: write such a tokenizer.json as a `gemma4` vocabulary.
         piece_files: the names that the SentencePiece model may have; the first counts.
         pieces: rules for it.
@@ -64,10 +70,13 @@ class FamilyRules:
         with_model: fields only for checkpoints with a tokenizer.model.
         sizes: fields only for models with this `vocab_size`.
         is_hunyuan: correct known errors in HunYuan's configs.
+        has_template: whether the chat template is written.
     """
 
     sources: tuple[Source, ...] = (Source.JSON, Source.SENTENCEPIECE)
     merges_are_pieces: bool = False
+    has_mask: bool = False
+    splits_at_spaces: bool = False
     is_gemma4: bool = False
     piece_files: tuple[str, ...] = ("tokenizer.model",)
     pieces: PieceRules = field(default_factory=PieceRules)
@@ -88,11 +97,14 @@ class FamilyRules:
     with_model: Mapping[str, int | bool] = field(default_factory=dict)
     sizes: Mapping[int, Mapping[str, int | bool]] = field(default_factory=dict)
     is_hunyuan: bool = False
+    has_template: bool = True
 
 
 _MODEL_FIRST = (Source.SENTENCEPIECE, Source.JSON)
 _QWEN_EXTRAS = tuple(f"<|extra_{i}|>" for i in range(205))
 
+_FAIRSEQ = (Source.JSON, Source.FAIRSEQ)
+_XLM_ROBERTA = FamilyRules(sources=_FAIRSEQ, types_after="add_space_prefix")
 _PIECES = FamilyRules(sources=_MODEL_FIRST)
 _LLAMA = FamilyRules(
     sources=_MODEL_FIRST,
@@ -160,6 +172,9 @@ _T5 = FamilyRules(
     pieces=PieceRules(is_t5=True),
 )
 
+_RWKV = FamilyRules(sources=(Source.RWKV,))
+_PLAMO = FamilyRules(sources=(Source.PLAMO,))
+
 _RULES: dict[str, FamilyRules] = {
     **dict.fromkeys(
         (
@@ -197,9 +212,23 @@ _RULES: dict[str, FamilyRules] = {
             "Qwen3VLForConditionalGeneration",
             "BaichuanForCausalLM",
             "BaiChuanForCausalLM",
+            "BitNetForCausalLM",
+            "BitnetForCausalLM",
+            "MiniCPM3ForCausalLM",
             "MiniCPMForCausalLM",
+            "OpenELMForCausalLM",
+            "RWKV6Qwen2ForCausalLM",
+            "RwkvHybridForCausalLM",
         ),
         _PIECES,
+    ),
+    "PlamoForCausalLM": FamilyRules(sources=(Source.SENTENCEPIECE,)),
+    **dict.fromkeys(
+        ("Plamo2ForCausalLM", "PLaMo2ForCausalLM"), replace(_PLAMO, has_template=False)
+    ),
+    **dict.fromkeys(("Plamo3ForCausalLM", "PLaMo3ForCausalLM"), _PLAMO),
+    **dict.fromkeys(
+        ("Rwkv6ForCausalLM", "Rwkv7ForCausalLM", "RWKV7ForCausalLM"), _RWKV
     ),
     "QWenLMHeadModel": _QWEN1,
     "Qwen3OmniMoeForConditionalGeneration": FamilyRules(chat_ends="<|im_end|>"),
@@ -239,17 +268,17 @@ _RULES: dict[str, FamilyRules] = {
             "NeoBERT",
             "NeoBERTForSequenceClassification",
             "NeoBERTLMHead",
-            "NomicBertModel",
         ),
         FamilyRules(types_after=""),
     ),
+    "NomicBertModel": FamilyRules(types_after=""),
     **dict.fromkeys(
         ("RobertaModel", "RobertaForSequenceClassification"),
         FamilyRules(types_after="last"),
     ),
     **dict.fromkeys(
         ("XLMRobertaModel", "XLMRobertaForSequenceClassification"),
-        FamilyRules(types_after="add_space_prefix"),
+        _XLM_ROBERTA,
     ),
     **dict.fromkeys(
         (
@@ -303,8 +332,10 @@ def rules_of(
     rules = _RULES.get(names[0], FamilyRules())
     if rules is _PHI3 and _is_of(settings, "GPT2Tokenizer"):
         return FamilyRules()  # Phi-4 uses Phi-3's class but GPT-2's tokenizer
+    if names[0] == "NomicBertModel" and config.get("moe_every_n_layers"):
+        return replace(_XLM_ROBERTA, has_mask=True)
     if names[0].startswith("JinaBert") and _is_of(settings, "RobertaTokenizer"):
-        return replace(rules, types_after="last")
+        return replace(rules, types_after="last", splits_at_spaces=True)
     return rules
 
 

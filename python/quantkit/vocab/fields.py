@@ -11,14 +11,17 @@ from ..errors import CheckpointError, UnsupportedModelError
 from ..gguf.keys import Field, boolean, uint32
 from ..progress import Notify
 from ..settings import SIZE, checked
-from .byte_level import byte_level_fields
+from .byte_level import byte_level_fields, spaced_fields
 from .decision_template import decision_template_fields
+from .fairseq import FAIRSEQ_MODEL, fairseq_fields
 from .families import FamilyRules, Source, SpacePrefix, rules_of
 from .files import TokenizerFiles
 from .gemma4 import gemma4_fields
 from .library import library_tokenizer, name_by_hash, read_definition
 from .pieces import piece_fields, piece_merges_fields, sentencepiece_pieces
-from .pretokenizers import recognize_or_none
+from .plamo import plamo_fields
+from .pretokenizers import recognize_or_none, splits_at_spaces
+from .rwkv_world import rwkv_fields
 from .schema import SPECIAL_KINDS, Json
 from .sentencepiece_file import ModelType, SentencePieceFile, is_tiktoken
 from .space_runs import with_unused_space_runs
@@ -171,8 +174,15 @@ class _Job:
             match source:
                 case Source.SENTENCEPIECE if self._has_sentencepiece():
                     return self._from_sentencepiece()
+                case Source.FAIRSEQ if (self.files.folder / FAIRSEQ_MODEL).is_file():
+                    return fairseq_fields(self.files, has_mask=self.rules.has_mask)
                 case Source.RANKS if (ranks := self._ranks()) is not None:
                     return self._from_ranks(ranks)
+                case Source.RWKV if self._has(source):
+                    return rwkv_fields(self.files)
+                case Source.PLAMO if self._has(source):
+                    has_template = self.rules.has_template
+                    return plamo_fields(self.files, has_template=has_template)
                 case Source.JSON if definition := read_definition(self.files):
                     return self._from_json(definition)
         raise self._missing()
@@ -205,6 +215,9 @@ class _Job:
         """The path of the SentencePiece model, which may not exist."""
         paths = [self.files.folder / name for name in self.rules.piece_files]
         return next((path for path in paths if path.is_file()), paths[0])
+
+    def _has(self, source: Source) -> bool:
+        return (self.files.folder / source.value).is_file()
 
     def _has_sentencepiece(self) -> bool:
         path = self._piece_file
@@ -254,6 +267,10 @@ class _Job:
                 return unigram_json_fields(self.files)
             case "WordPiece" if self.vocab_type != "bpe":
                 return word_piece_fields(self.files, self.pre_tokenizer)
+            case "BPE" if self.rules.splits_at_spaces and splits_at_spaces(definition):
+                fields = spaced_fields(self.files, definition)
+                n_tokens = len(fields[_KEY + "tokens"].value)
+                return fields | special_fields(self.files, n_tokens)
             case "BPE" if self.rules.is_gemma4 and self.vocab_type == "auto":
                 return gemma4_fields(self.files, definition, self.pad_vocab)
             case "BPE" if self._holds_pieces(definition):

@@ -24,6 +24,7 @@ __all__ = [
     "described_steps",
     "recognize",
     "recognize_or_none",
+    "splits_at_spaces",
     "with_steps_of",
 ]
 
@@ -73,6 +74,11 @@ def with_steps_of(tokenizer: Json) -> list[PreTokenizer]:
         for known in PRE_TOKENIZERS
         if steps == known.steps or (known.letters and steps == known.patterns)
     ]
+
+
+def splits_at_spaces(tokenizer: Json) -> bool:
+    """Whether a tokenizer.json has the pre-tokenizer `Whitespace`, and no other."""
+    return (tokenizer.get("pre_tokenizer") or {}).get("type") == "Whitespace"
 
 
 def _all_steps(tokenizer: Json) -> Iterator[str]:

@@ -28,7 +28,7 @@ from .sentencepiece_file import Piece, SentencePieceFile
 from .special import special_fields
 from .steps import flat_steps
 
-__all__ = ["unigram_json_fields", "unigram_model_fields"]
+__all__ = ["unigram_fields", "unigram_json_fields", "unigram_model_fields"]
 
 
 def unigram_model_fields(
@@ -36,7 +36,7 @@ def unigram_model_fields(
 ) -> dict[str, Field]:
     """The vocabulary of a unigram tokenizer.model."""
     pieces, n_tokens = sentencepiece_pieces(files, model, rules)
-    fields = _fields(
+    fields = unigram_fields(
         rows_of(pieces, n_tokens, rules),
         model.adds_space,
         model.merges_spaces,
@@ -79,7 +79,7 @@ def unigram_json_fields(files: TokenizerFiles) -> dict[str, Field]:
     charsmap = next(
         (step["precompiled_charsmap"] for step in steps if _is_charsmap(step)), ""
     )
-    fields = _fields(
+    fields = unigram_fields(
         rows_of(pieces, n_tokens, PieceRules()),
         adds_space(files.tokenizer),
         any(_merges_spaces(step) for step in steps),
@@ -89,9 +89,17 @@ def unigram_json_fields(files: TokenizerFiles) -> dict[str, Field]:
     return _with_roles(fields, {} if unknown is None else {"unknown": unknown})
 
 
-def _fields(
+def unigram_fields(
     rows: dict[str, Field], adds_space: bool, merges_spaces: bool, charsmap: bytes
 ) -> dict[str, Field]:
+    """The fields of a `t5` vocabulary.
+
+    Args:
+        rows: the fields of texts, scores and types.
+        adds_space: whether a space is prepended to the text.
+        merges_spaces: whether runs of spaces become one and outer spaces are removed.
+        charsmap: its compiled normalization; empty if it has none.
+    """
     fields = {
         "tokenizer.ggml.model": string("t5"),
         **rows,

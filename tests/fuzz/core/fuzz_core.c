@@ -425,6 +425,8 @@ static void ask(input *in)
     (void)qk_recur(number, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
     (void)qk_scan_workspace(number, NULL, sizes);
     (void)qk_selective_scan(number, NULL, NULL, NULL, NULL);
+    (void)qk_wkv_workspace(number, NULL, sizes);
+    (void)qk_wkv7(number, NULL, NULL, NULL, NULL);
     (void)qk_short_convolution(number, NULL, NULL, NULL);
     (void)qk_norm_rows(number, NULL, NULL, NULL);
     (void)qk_rotate(number, NULL, NULL, NULL);
@@ -436,9 +438,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const tasks[])(input *) = {quantize, dequantize,   multiply, multiply, attend,
-                                             norm,     map,          rotate,   softmax,  lane_op,
-                                             ask,      index_scores, convolve, recur,    scan};
+    static void (*const tasks[])(input *) = {
+        quantize, dequantize, multiply, multiply,     attend,   norm,  map,        rotate,
+        softmax,  lane_op,    ask,      index_scores, convolve, recur, scan_states};
     input in = {data, size};
     PICK(&in, tasks)(&in);
     return 0;

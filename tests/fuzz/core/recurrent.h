@@ -105,4 +105,45 @@ static void scan(input *in)
     }
 }
 
+static void mix_wkv(input *in)
+{
+    call c = {.name = "wkv7"};
+    size_t workspace_bytes = 0;
+    const int backend = take_backend(in, &c);
+    const qk_wkv what = {take_size(in, 20), take_size(in, 4), take_size(in, 50), take_size(in, 50)};
+    const wide keys = rows_of(what.n, (wide)what.n_heads * what.key_size);
+    const wide values = rows_of(what.n, (wide)what.n_heads * what.value_size);
+    const wide sizes[] = {keys, keys, keys, values, keys, keys};
+    for (int i = 0; i < 6; i++) {
+        add_floats(&c, sizes[i], READ);
+    }
+    add_floats(&c, values, WRITTEN);
+    c.is_wrong |= !what.n_heads || !what.key_size || !what.value_size;
+    const qk_status sized = qk_wkv_workspace(backend, &what, &workspace_bytes);
+    expect(!c.is_wrong || sized != QK_OK, &c, "a workspace of wrong sizes");
+    expect(c.is_wrong || sized == QK_OK || what.key_size > MOST_BYTES, &c, "no workspace");
+    c.is_wrong |= sized != QK_OK;
+    add_array(&c, workspace_bytes, 1, 1, WRITTEN);
+    if (prepare(&c, in)) {
+        fill_arrays(&c, in);
+        const float *x[6];
+        for (int i = 0; i < 6; i++) {
+            x[i] = (const float *)c.arrays[i].data;
+        }
+        const qk_wkv_inputs given = {x[0], x[1], x[2], x[3], x[4], x[5]};
+        done(&c, qk_wkv7(backend, &what, &given, (float *)c.arrays[6].data, c.arrays[7].data),
+             QK_OK);
+        free_arrays(&c);
+    }
+}
+/* The layers whose states are scanned position by position. */
+static void scan_states(input *in)
+{
+    if (take_byte(in) & 1) {
+        mix_wkv(in);
+    } else {
+        scan(in);
+    }
+}
+
 #endif

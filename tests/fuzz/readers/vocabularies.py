@@ -31,7 +31,11 @@ WORDS = ["<pad>", "</s>", "<unk>", "▁", "a", "b", "▁a", "ab", "<x>", "1", "2
 
 def _vocabulary(kind: str) -> dict[str, Field]:
     tokens = [*WORDS, *BYTES] if kind != "bert" else ["[PAD]", *WORDS, "▁it", "▁'"]
+    if kind == "rwkv":
+        tokens = ["<x>", *(f"\\x{byte:02x}" for byte in range(256)), "ab", r"\n\n"]
     types = [4 if token == "<x>" else 1 for token in tokens]
+    if kind == "plamo2":
+        types = [6 if token in BYTES else 1 for token in tokens]
     fields = {
         "model": string(kind),
         "pre": string("gpt-2"),
@@ -53,7 +57,8 @@ def _vocabulary(kind: str) -> dict[str, Field]:
     return {f"tokenizer.ggml.{key}": field for key, field in fields.items()}
 
 
-METADATA = tuple(map(_vocabulary, ("llama", "gpt2", "gemma4", "t5", "bert")))
+KINDS = ("llama", "gpt2", "gemma4", "t5", "bert", "rwkv", "plamo2")
+METADATA = tuple(map(_vocabulary, KINDS))
 
 
 @reader(*decisions(len(METADATA)))

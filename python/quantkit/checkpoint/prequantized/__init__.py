@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import CheckpointError, UnsupportedModelError, UnsupportedTypeError
 from ...types import QuantType
-from ..stored import CheckpointTensor, StoredTensor
+from ..stored import TYPES, CheckpointTensor, StoredTensor
 from .affine import AffineWeight
 from .awq import awq
 from .bitnet import bitnet
@@ -27,7 +27,7 @@ from .mxfp4 import mxfp4
 from .parts import Parts
 from .settings import text_setting
 
-__all__ = ["METHODS", "meant_tensors"]
+__all__ = ["METHODS", "is_dequantized", "meant_tensors"]
 
 Weight = GroupedWeight | AffineWeight
 Method = Callable[[Mapping[str, Any], Parts], Sequence[Weight] | None]
@@ -46,11 +46,32 @@ METHODS: Mapping[str, Method] = {
 }
 """`quant_method` of a config -> function; weights that it returns come last if their
 names are new."""
+UNNAMED = "an unnamed method"
+PARTS = (
+    *("_scale", "_scales", "_scale_inv", "_scale_2", "_blocks", "_packed", ".scale"),
+    *(".scales", ".biases", ".absmax", ".SCB", ".qscale_weight", ".qzeros"),
+)
+"""Ends of the names of what quantized weights have beside their codes."""
 LOSSLESS = {
     QuantType.Q4_0: "integers of GPTQ, AWQ or packed compressed-tensors",
     QuantType.Q4_1: "affine weights of MLX",
 }
 """Type -> the weights of 4 bits that may fit it without loss."""
+
+
+def is_dequantized(stored: Mapping[str, CheckpointTensor]) -> bool:
+    """Whether a checkpoint has only weights of 16 or 32 bits, and nothing beside them.
+
+    Merging an adapter into a quantized model often leaves such a checkpoint with the
+    quantization config of the model.
+
+    Args:
+        stored: all stored tensors.
+    """
+    return not any(
+        (len(tensor.shape) > 1 and tensor.dtype not in TYPES) or name.endswith(PARTS)
+        for name, tensor in stored.items()
+    )
 
 
 def meant_tensors(
@@ -73,9 +94,11 @@ def meant_tensors(
     """
     parts = Parts(stored)
     name = _method_name(config) if config else None
+    if name not in METHODS and is_dequantized(stored):
+        name = None
     if name != "mlx":
         _refuse_mlx(config, parts)
-    weights = METHODS[name](config, parts) if name else None
+    weights = _known(name)(config, parts) if name else None
     if name:
         parts.refuse_bare_codes()
     _check_lossless(lossless, weights or (), name)
@@ -127,14 +150,23 @@ def _method_name(config: Mapping[str, Any]) -> str:
     """The method of a config, also of old configs without its name.
 
     Raises:
-        UnsupportedModelError: the method is missing or unknown.
+        FormatError: the method is not a text.
     """
     name = text_setting(config, "quant_method", default="")
     if not name and (config.get("load_in_8bit") or config.get("load_in_4bit")):
         return "bitsandbytes"
+    return name or UNNAMED
+
+
+def _known(name: str) -> Method:
+    """What reads the weights of a method.
+
+    Raises:
+        UnsupportedModelError: nothing does.
+    """
     if name in METHODS:
-        return str(name)
+        return METHODS[name]
     raise UnsupportedModelError(
-        f"the checkpoint is quantized by {name or 'an unnamed method'}; quantkit reads "
-        f"{', '.join(METHODS)}: use the checkpoint that it was made from"
+        f"the checkpoint is quantized by {name}; quantkit reads {', '.join(METHODS)}: "
+        "use the checkpoint that it was made from"
     )

@@ -62,17 +62,6 @@ FORMATS = (
     "nvfp4-pack-quantized",
     "pack-quantized",
 )
-RUNTIME_ONLY = (
-    ".input_global_scale",
-    ".input_scale",
-    ".input_zero_point",
-    ".k_scale",
-    ".output_scale",
-    ".output_zero_point",
-    ".q_scale",
-    ".v_scale",
-)
-"""Scales of activations, queries, keys and values."""
 OFFLINE = ("weight_input", "weight_output")
 """Locations of rotations that are already applied to the stored weights."""
 
@@ -86,7 +75,7 @@ def compressed_tensors(config: Mapping[str, Any], parts: Parts) -> list[GroupedW
     """
     _refuse_others(config)
     groups = _config_groups(config)
-    parts.drop(*RUNTIME_ONLY)
+    parts.drop_scales_of_activations()
     grouped = []
     for base, _ in parts.ending(".weight_packed"):
         packed = parts.take(f"{base}.weight_packed", f"{base}.weight")

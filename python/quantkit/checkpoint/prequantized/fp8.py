@@ -15,7 +15,7 @@ and Mistral as llama.cpp's converter reads them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,8 +24,9 @@ from .mxfp4 import mxfp4_tensor
 from .parts import Parts, expect_dtype
 from .scaled import scaled
 from .settings import block_setting
+from .sharded import is_sharded, sharded_tensor
 
-__all__ = ["RUNTIME_ONLY", "SCALES", "fp8", "fp8_tensor"]
+__all__ = ["fp8", "fp8_tensor", "scaled_weights"]
 
 FP8 = ("F8_E4M3", "F8_E5M2")
 PAIRS = ("I8", "U8")
@@ -38,16 +39,16 @@ SCALES = {
 }
 """The end of a scale's name -> the end of its weight's name."""
 
-RUNTIME_ONLY = (
-    "activation_scale",
-    ".input_scale",
-    ".input_scale_ub",
-    ".k_scale",
-    ".kv_scale",
-    ".qscale_act",
-    ".v_scale",
-)
-"""Scales of activations, keys and values."""
+
+def scaled_weights(parts: Parts) -> Iterator[tuple[str, str, str]]:
+    """(Name of a weight, name of its scale, end of that) of each scale.
+
+    Gemma's routers have a `scale` without a `weight`; it is not a scale of codes.
+    """
+    for base, end in parts.ending(*SCALES):
+        name = base + SCALES[end]
+        if end != ".scale" or name in parts.stored:
+            yield name, base + end, end
 
 
 def fp8(config: Mapping[str, Any], parts: Parts) -> None:
@@ -58,14 +59,15 @@ def fp8(config: Mapping[str, Any], parts: Parts) -> None:
         UnsupportedTypeError: a weight with a scale is not an 8-bit or 4-bit float.
     """
     block = block_setting(config, "weight_block_size")
-    parts.drop(*RUNTIME_ONLY)
-    for base, end in parts.ending(*SCALES):
-        name = base + SCALES[end]
-        scale = parts.take(base + end, name)
+    parts.drop_scales_of_activations()
+    for name, of_weight, end in scaled_weights(parts):
+        scale = parts.take(of_weight, name)
         weight = parts.take(name, name)
         if end == ".scale" and weight.dtype in PAIRS:
             codes = replace(weight, dtype="U8")
             parts.in_place[name] = mxfp4_tensor(name, codes, scale)
+        elif is_sharded(config, name):
+            parts.in_place[name] = sharded_tensor(weight, scale)
         else:
             parts.in_place[name] = fp8_tensor(weight, scale, block)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...errors import UnsupportedModelError
-from .fp8 import RUNTIME_ONLY, SCALES, fp8_tensor
+from .fp8 import fp8_tensor, scaled_weights
 from .nvfp4 import nvfp4_tensor
 from .parts import Parts
 from .settings import block_setting, section, text_setting
@@ -36,12 +36,11 @@ def modelopt(config: Mapping[str, Any], parts: Parts) -> None:
     """
     _refuse_others(config)
     block = block_setting(config, "weight_block_size")
-    parts.drop(*RUNTIME_ONLY)
-    for base, end in parts.ending(*SCALES):
-        name = base + SCALES[end]
-        scale, weight = parts.take(base + end, name), parts.take(name, name)
+    parts.drop_scales_of_activations()
+    for name, of_weight, _ in scaled_weights(parts):
+        scale, weight = parts.take(of_weight, name), parts.take(name, name)
         if weight.dtype == "U8":
-            whole = parts.take(f"{base}{end}_2", name)
+            whole = parts.take(f"{of_weight}_2", name)
             parts.in_place[name] = nvfp4_tensor(name, weight, scale, whole)
         else:
             parts.in_place[name] = fp8_tensor(weight, scale, block)

@@ -26,6 +26,15 @@ __all__ = [
 CODES = ("F8_E4M3", "F8_E5M2", "I8", "U8", "U32")
 """The types of codes; matrices that are not quantized have other types."""
 
+ACTIVATIONS = (
+    *("activation_scale", "input_scale", ".input_scale_ub", ".input_global_scale"),
+    *(".input_zero_point", ".output_scale", ".output_zero_point", ".qscale_act"),
+    *(".q_scale", ".k_scale", ".v_scale", ".kv_scale", ".prob_scale"),
+    *(".q_zero_point", ".k_zero_point", ".v_zero_point", ".prob_output_scale"),
+)
+"""Ends of the names of scales and zero points of activations: inputs and outputs of
+layers, queries, keys, values, and shares of attention."""
+
 
 @dataclass
 class Parts:
@@ -71,9 +80,9 @@ class Parts:
         self.used.add(name)
         return self.stored.get(name)
 
-    def drop(self, *ends: str) -> None:
-        """Skip tensors that are only needed to run the quantized model."""
-        self.used.update(name for name in self.stored if name.endswith(ends))
+    def drop_scales_of_activations(self) -> None:
+        """Skip tensors that only serve to quantize activations while the model runs."""
+        self.used.update(name for name in self.stored if name.endswith(ACTIVATIONS))
 
     def refuse_bare_codes(self) -> None:
         """Check that no matrix of codes remains unused.

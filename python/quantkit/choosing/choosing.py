@@ -1,0 +1,157 @@
+"""Choose a type for a budget, by measuring no more than the answer needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from ..calibrating.calibration import Calibration
+from ..errors import OptionError, QuantkitError
+from ..evaluate.comparing import prepare
+from ..evaluate.results import Comparison
+from ..evaluate.run import ComparisonRun
+from ..execution.workers import Workers
+from ..files.target import target_of
+from ..importance.given import ImportanceLike
+from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..parameters import check_callbacks
+from ..paths import StrPath, as_path
+from ..progress import Notify, Progress
+from ..recipes.mixes import RecipeLike
+from ..sources.opening import ModelLike
+from ..tokens.options import TextOptions
+from ..tokens.texts import TextLike
+from .answer import answered
+from .budget import Budget
+from .choice import Choice
+from .contest import FEWEST, Contest, rounds
+from .selection import Selection
+from .sentence import bytes_as_text
+
+__all__ = ["DEFAULT_OPTIONS", "choose", "choose_by"]
+
+DEFAULT_OPTIONS = TextOptions(chunks=64)
+N_TOO_LARGE = 2
+"""Candidates that do not fit are measured in the first round, if they are among the
+smallest of these: to tell what a larger budget would give."""
+
+
+def choose(
+    model: ModelLike,
+    budget: Budget | None = None,
+    types: StrPath | RecipeLike | Sequence[StrPath | RecipeLike] = "all",
+    *,
+    text: TextLike | Sequence[TextLike],
+    options: TextOptions = DEFAULT_OPTIONS,
+    activations: str = DEFAULT_ACTIVATIONS,
+    importance: ImportanceLike | None = None,
+    calibration: Calibration | None = None,
+    threads: int | Workers | None = None,
+    save: StrPath | None = None,
+    progress: Progress | None = None,
+    notify: Notify | None = None,
+) -> Choice:
+    """Choose the type that loses least within a budget, or the smallest that loses
+    little enough.
+
+    Candidates that cannot win any more are measured on few chunks only; see
+    `contest`.
+
+    Args:
+        model: a GGUF file, a checkpoint folder, or an open source; not quantized.
+        budget: the limits; None: the memory of this machine.
+        types: the candidates: recipes, recipe files (*.toml), or "all".
+        text: a str is the text itself, a Path is a UTF-8 file (*.jsonl: documents); or
+            several texts, which count alike.
+        options: how texts are cut; by default at most 64 sequences of 512 tokens.
+        activations: precision of activations in products with quantized weights, see
+            `compare`.
+        importance: importance of each column: the path of an imatrix file, an
+            `ImportanceMatrix`, or numbers by tensor name.  Types that it changes are
+            candidates with it only.
+        calibration: candidates are rounded by calibration, see `compare`.
+        threads: chunks evaluated at a time; None: one per core.  The answer does not
+            depend on it.
+        save: a file for the scores, from which a later call resumes.
+        progress: called after each quantized slab and each evaluated chunk.
+        notify: called with what the user should know, such as the memory that is
+            assumed.
+
+    Raises:
+        OptionError: a parameter is not valid.
+        QuantkitError: a text is too short, or the model is quantized already or cannot
+            be run.
+
+    Example:
+        >>> choose("model.gguf", Budget(max_size=4_500_000_000),
+        ...        text=Path("wiki.test.raw")).chosen.name  # doctest: +SKIP
+        'Q4_K_M'
+    """
+    check_callbacks(progress=progress, notify=notify)
+    run = prepare(
+        *(model, types),
+        text=text,
+        options=options,
+        activations=activations,
+        importance=importance,
+        calibration=calibration,
+        threads=threads,
+        save=None if save is None else target_of(as_path(save, "save")).path,
+    )
+    return choose_by(run, budget, progress, notify)
+
+
+def choose_by(
+    run: ComparisonRun,
+    budget: Budget | None,
+    progress: Progress | None = None,
+    notify: Notify | None = None,
+) -> Choice:
+    """Choose among the entries of a comparison; see `choose`.
+
+    Args:
+        run: nothing of it need be measured.
+        budget, progress, notify: as for `choose`.
+    """
+    limits = _limits(budget, notify)
+    selection = Selection.of(run.known.entries, limits)
+    base = run.known.base
+    if limits.limits_size and selection.fits(base):
+        return answered(run.known, selection, None, base.name, {})
+    n_chunks = max(len(text.chunks) for text in run.known.texts)
+    if min(len(text.chunks) for text in run.known.texts) < FEWEST:
+        raise QuantkitError(
+            f"a text has fewer than {FEWEST} chunks, too few to tell a difference from "
+            "chance; give a longer text, or shorter chunks"
+        )
+    contest = Contest(limits, selection.sizes, selection.fitting)
+    names = [*contest.standing, *selection.too_large(N_TOO_LARGE)]
+    result: Comparison | None = None
+    with run:
+        for n in rounds(n_chunks):
+            if names:
+                run.advance(names, n, progress, notify)
+                result = run.so_far()
+                assert result is not None  # for mypy: all have a chunk
+                contest.judge(result)
+            names = contest.standing
+    winner = None if result is None else contest.winner(result)
+    return answered(run.known, selection, result, winner, contest.out)
+
+
+def _limits(budget: Budget | None, notify: Notify | None) -> Budget:
+    """The limits; those of this machine if none are given."""
+    if budget is not None and not isinstance(budget, Budget):
+        raise OptionError(
+            f"`budget` is {budget!r}; expected a Budget, such as "
+            "Budget(max_size=4_500_000_000)"
+        )
+    if budget is not None and not budget.is_empty:
+        return budget
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if notify is not None:
+        notify(
+            f"no limit is given, so the model must fit into this machine's "
+            f"{bytes_as_text(memory)} of memory"
+        )
+    return Budget(memory=memory)

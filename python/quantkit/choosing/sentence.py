@@ -1,0 +1,137 @@
+"""The answer in one sentence: what was chosen, why, and how its neighbours compare."""
+
+from __future__ import annotations
+
+import math
+
+from ..evaluate.pairs import PairedDifference
+from .budget import Budget
+from .candidate import CHOSEN, Candidate
+
+__all__ = [
+    "bytes_as_text",
+    "limits_as_text",
+    "sentence_of",
+    "share_as_text",
+    "value_as_text",
+]
+
+CERTAIN = 0.05
+"""The p-value from which on a difference may be chance."""
+SMALL_P = 0.001
+
+
+def bytes_as_text(n_bytes: int) -> str:
+    """Bytes in the unit that fits, of powers of 1000.
+
+    Example:
+        >>> bytes_as_text(2_310_000_000), bytes_as_text(77_000_000)
+        ('2.31 GB', '77.0 MB')
+    """
+    for unit, letter in ((10**9, "GB"), (10**6, "MB")):
+        if n_bytes >= unit:
+            digits = 3 - len(str(n_bytes // unit))
+            return f"{n_bytes / unit:.{max(digits, 0)}f} {letter}"
+    return f"{n_bytes / 1000:.1f} kB"
+
+
+def limits_as_text(budget: Budget, ctx: int | None) -> str:
+    """The limits, such as "a file of 4.50 GB and KLD 0.03"."""
+    limits = []
+    if budget.max_size is not None:
+        limits.append(f"a file of {bytes_as_text(budget.max_size)}")
+    if budget.memory is not None:
+        limits.append(f"{bytes_as_text(budget.memory)} of memory with {ctx} tokens")
+    if budget.max_bpw is not None:
+        limits.append(f"{budget.max_bpw:g} bits per weight")
+    if budget.max_kld is not None:
+        limits.append(f"KLD {budget.max_kld:g}")
+    if budget.max_ppl_loss is not None:
+        limits.append(f"PPL +{100 * budget.max_ppl_loss:g} %")
+    return " and ".join(limits)
+
+
+def value_as_text(value: float, error: float | None, sign: str = "") -> str:
+    """A value with as many digits as its error has meaning."""
+    if error is None or math.isnan(error) or error <= 0:
+        return f"{value:{sign}.4f}"
+    digits = min(max(1 - math.floor(math.log10(error)), 1), 7)
+    return f"{value:{sign}.{digits}f} ± {error:.{digits}f}"
+
+
+def share_as_text(share: float, error: float | None) -> str:
+    """A share in percent."""
+    text = f"{100 * share:+.2f}"
+    return f"{text} %" if not error else f"{text} ± {100 * error:.2f} %"
+
+
+def sentence_of(
+    budget: Budget,
+    ctx: int | None,
+    chosen: Candidate | None,
+    neighbours: tuple[Candidate | None, Candidate | None],
+    differences: tuple[PairedDifference | None, PairedDifference | None],
+    nearest: Candidate | None,
+) -> str:
+    """The answer.
+
+    Args:
+        budget: the limits.
+        ctx: the context that memory was computed for.
+        chosen: the candidate to take; None: there is none.
+        neighbours: the next smaller and the next larger candidate.
+        differences: theirs from the chosen one.
+        nearest: without a chosen one, the candidate that comes nearest to the limits.
+    """
+    limits = limits_as_text(budget, ctx)
+    if chosen is None:
+        best = "" if nearest is None else f"; the nearest is {_described(nearest)}"
+        return f"No type keeps to {limits}{best}."
+    if chosen.recipe is None:
+        return (
+            f"The model fits as it is: {_described(chosen)} keeps to {limits}, and "
+            "quantizing it would only lose."
+        )
+    why = "loses least of those that keep to"
+    if not budget.limits_size:
+        why = "is the smallest that keeps to"
+    parts = [f"Take {_described(chosen)}: it {why} {limits}"]
+    words = ("next smaller", "next larger")
+    for word, other, difference in zip(words, neighbours, differences, strict=True):
+        if other is not None and difference is not None:
+            parts.append(f"the {word}, {_compared(other, difference)}")
+    return "; ".join(parts) + "."
+
+
+def _described(candidate: Candidate) -> str:
+    """A candidate with its size, and what it loses."""
+    facts = [bytes_as_text(candidate.size_bytes)]
+    if candidate.need is not None:
+        facts.append(f"{bytes_as_text(candidate.need.total)} of memory")
+    if candidate.kld_mean is not None and candidate.recipe is not None:
+        facts.append(
+            f"KLD {value_as_text(candidate.kld_mean, candidate.kld_mean_error)}"
+        )
+    if candidate.ppl_loss is not None and candidate.recipe is not None:
+        loss = share_as_text(candidate.ppl_loss, candidate.ppl_loss_error)
+        facts.append(f"PPL {loss}")
+    return f"{candidate.name} ({', '.join(facts)})"
+
+
+def _compared(other: Candidate, difference: PairedDifference) -> str:
+    """A neighbour, and whether it differs by more than chance."""
+    value, p = difference.kld_difference, difference.kld_p_value
+    name = f"{other.name} ({bytes_as_text(other.size_bytes)})"
+    change = value_as_text(value, difference.kld_difference_error, sign="+")
+    if not p < CERTAIN:
+        found = f"differs by no more than chance: KLD {change}, p = {p:.2g}"
+    else:
+        word = "more" if value > 0 else "less"
+        chance = f"p < {SMALL_P}" if p < SMALL_P else f"p = {p:.2g}"
+        found = f"loses {word}: KLD {change}, {chance}"
+    outcome = (
+        ""
+        if other.outcome == CHOSEN or not other.is_barred
+        else (f", but {other.outcome}")
+    )
+    return f"{name}, {found}{outcome}"

@@ -1,0 +1,280 @@
+"""The command `choose`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..calibrating.calibration import Calibration, Effort
+from ..choosing import Budget, Candidate, Choice, parse_bytes, parse_share
+from ..choosing.choosing import DEFAULT_OPTIONS, choose_by
+from ..choosing.presentation import candidate_cells, memory_cells
+from ..choosing.sentence import bytes_as_text
+from ..evaluate.comparing import prepare
+from ..evaluate.saved import scores_beside
+from ..files.json_file import json_text
+from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
+from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..recipes.files import chosen_recipe
+from ..recipes.overrides import Overrides
+from ..tasks.convert import convert
+from ..tasks.quantize import quantize_file
+from .bars import live_table, progress_bar
+from .console import Part, print_json, print_result
+from .messages import say
+from .options import (
+    Calibrate,
+    CalibrationTokens,
+    Chat,
+    EffortOption,
+    Importance,
+    Json,
+    ModelArgument,
+    Precision,
+    Quiet,
+    Threads,
+    calibration_of,
+    type_names,
+    usage,
+)
+from .texts import given_texts
+
+__all__ = ["choose_command"]
+
+NONE_FITS = 3
+"""The exit code if no candidate keeps the limits."""
+LIMITS = "Limits (several can be combined)"
+
+
+def choose_command(
+    model: ModelArgument,
+    max_size: Annotated[
+        int | None,
+        typer.Option(
+            parser=usage(parse_bytes),
+            metavar="SIZE",
+            help="Largest file, such as 4.5G (10^9 bytes) or 4GiB.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            parser=usage(parse_bytes),
+            metavar="SIZE",
+            help="Memory for weights, context and buffers, such as 8G "
+            "\\[default, if no limit is given: that of this machine].",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    ctx: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Tokens of context that --memory must suffice for \\[default: 4096].",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    max_kld: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest mean KL divergence from the unquantized model.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    max_ppl_loss: Annotated[
+        float | None,
+        typer.Option(
+            parser=usage(parse_share),
+            metavar="SHARE",
+            help="How much the perplexity may grow, such as 1%.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    max_bpw: Annotated[
+        float | None,
+        typer.Option(
+            "--bpw", help="Most bits per weight, such as 4.5.", rich_help_panel=LIMITS
+        ),
+    ] = None,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A UTF-8 text file of the kind that the model is used for; see "
+            "`quantkit ppl`. Repeatable; texts count alike \\[default: a built-in one].",
+        ),
+    ] = None,
+    types: Annotated[
+        str,
+        typer.Option(
+            callback=type_names,
+            metavar="LIST|all",
+            help="The candidates, such as Q8_0,Q4_K_M, or recipe files (.toml).",
+        ),
+    ] = "all",
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the chosen file at once."),
+    ] = None,
+    importance: Importance = None,
+    calibration: Calibrate = None,
+    tokens: CalibrationTokens = None,
+    effort: EffortOption = None,
+    chat: Chat = False,
+    chunks: Annotated[
+        int,
+        typer.Option(min=1, help="Chunks to measure the last candidates on."),
+    ] = DEFAULT_OPTIONS.chunks or 1,
+    chunk_size: Annotated[
+        int, typer.Option(min=4, help="Tokens per chunk.")
+    ] = DEFAULT_OPTIONS.ctx,
+    activations: Annotated[
+        Precision,
+        typer.Option(help="Precision of activations in products; see `quantkit ppl`."),
+    ] = DEFAULT_ACTIVATIONS,
+    threads: Threads = None,
+    json: Json = False,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Write the JSON to a file, and the scores beside it, so that the "
+            "command, if repeated, measures only what is missing.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Choose the type for a size, a memory or a loss, and say why.
+
+    Candidates that cannot win any more are measured on few chunks only. Exit code 3: no
+    candidate keeps the limits.
+    """
+    budget = Budget(max_size, memory, ctx, max_bpw, max_kld, max_ppl_loss)
+    calibrated = calibration_of(calibration, tokens, effort, chat=chat)
+    texts = given_texts(text, chat=chat, quiet=quiet)
+    if save is not None:
+        refuse_input("--save", save, {"MODEL": model, "--imatrix": importance})
+        for path in texts:
+            refuse_input("--save", save, {"--text": path})
+        refuse_unwritable(save)
+    run = prepare(
+        model,
+        types.split(","),
+        text=texts,
+        options=replace(DEFAULT_OPTIONS, ctx=chunk_size, chunks=chunks, chat=chat),
+        activations=activations,
+        importance=importance,
+        calibration=calibrated,
+        threads=threads,
+        save=None if save is None else scores_beside(save),
+    )
+    with live_table(run, lambda: None, quiet) as progress:
+        choice = choose_by(run, budget, progress, None if quiet else say)
+    maker = Maker(model, importance, calibration or [], tokens, effort, chat)
+    command = maker.command(choice, out)
+    if json:
+        print_json({**choice.to_dict(), "command": command})
+    else:
+        print_result(*_parts(choice, command))
+    if save is not None:
+        write_whole(save, json_text({**choice.to_dict(), "command": command}) + "\n")
+    if choice.chosen is None:
+        raise typer.Exit(NONE_FITS)
+    if out is not None:
+        how = {"threads": threads, "notify": None if quiet else say}
+        with progress_bar(quiet, in_bytes=True) as progress:
+            written = maker.make(choice, out, calibrated, progress=progress, **how)
+        if not json:
+            print_result(written)
+
+
+def _parts(choice: Choice, command: str | None) -> list[Part]:
+    """The answer, the evidence, and how to make the file."""
+    memory = memory_cells(choice)
+    parts: list[Part] = [choice.sentence, "", candidate_cells(choice)]
+    if choice.comparison is not None:
+        parts.append("\u00b1 is one standard error over chunks")
+    if memory is not None:
+        parts += ["", memory]
+    return parts if command is None else [*parts, "", command]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the file of a chosen type.
+
+    Attributes:
+        model: the unquantized model.
+        importance, calibration, tokens, effort, chat: the options of `quantize`.
+    """
+
+    model: Path
+    importance: Path | None
+    calibration: Sequence[Path]
+    tokens: int | None
+    effort: Effort | None
+    chat: bool
+
+    def command(self, choice: Choice, out: Path | None) -> str | None:
+        """The command that makes the file; None: there is nothing to make."""
+        if choice.chosen is None:
+            return None
+        recipe, name = choice.chosen.recipe, str(out or self._name(choice.chosen))
+        if recipe is None:
+            words = ["quantkit", "convert", str(self.model), "-o", name]
+            return shlex.join(words) if self.model.is_dir() else None
+        words = ["quantkit", "quantize", str(self.model), name]
+        words += ["--recipe", recipe] if _is_file(recipe) else [recipe]
+        options: dict[str, Sequence[object]] = {
+            "--imatrix": [self.importance],
+            "--calibrate": self.calibration,
+            "--calibration-tokens": [self.tokens],
+            "--effort": [self.effort],
+        }
+        for option, values in options.items():
+            for value in values:
+                words += [] if value is None else [option, str(value)]
+        if self.chat and self.calibration:
+            words.append("--chat")
+        return shlex.join(words)
+
+    def make(
+        self, choice: Choice, out: Path, calibration: Calibration | None, **how: Any
+    ) -> str:
+        """Write the file; says what was written.
+
+        Args:
+            choice: with a chosen candidate.
+            out: the file.
+            calibration: what `calibration` and the options beside it ask for.
+            how: `threads`, `progress` and `notify`, see `quantize_file`.
+        """
+        assert choice.chosen is not None
+        recipe = choice.chosen.recipe
+        if recipe is None:
+            convert(self.model, out, **how)
+        else:
+            name, file = (None, recipe) if _is_file(recipe) else (recipe, None)
+            base, overrides = chosen_recipe(name, Overrides(), file)
+            quantize_file(
+                *(self.model, out, base),
+                overrides=overrides,
+                importance=self.importance,
+                calibration=calibration,
+                **how,
+            )
+        return f"{out}: {choice.chosen.name}, {bytes_as_text(out.stat().st_size)}"
+
+    def _name(self, candidate: Candidate) -> str:
+        """A file name: that of the model, and the type."""
+        stem = self.model.absolute().name.removesuffix(".gguf")
+        return f"{stem}-{candidate.name.replace(' ', '-')}.gguf"
+
+
+def _is_file(recipe: str) -> bool:
+    return recipe.lower().endswith(".toml")

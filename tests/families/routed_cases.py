@@ -1,0 +1,278 @@
+"""Mixtures of experts of 2024 to 2026, most with a shared expert."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .case import SIZES, YARN, Case, as_version_4, without
+from .checkpoints import Arrays
+from .llama_twins import renamed
+from .stated_layouts import BAILING_CONFIG, DEEPSEEK_CONFIG, bailing, deepseek
+
+__all__ = ["ROUTED"]
+
+PHIMOE = {
+    **SIZES,
+    "num_local_experts": 5,
+    "attention_bias": True,
+    "lm_head_bias": True,
+}
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "long_factor": [1.0, 1.1, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0],
+    "short_factor": [1.0, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6],
+}
+
+
+def longrope(original: int) -> dict[str, Any]:
+    """Settings with the scale that llama.cpp's converter computes."""
+    growth = SIZES["max_position_embeddings"] / original
+    scale = math.sqrt(1 + math.log(growth) / math.log(original))
+    return {
+        **LONGROPE,
+        "original_max_position_embeddings": original,
+        "short_mscale": scale,
+        "long_mscale": scale,
+    }
+
+
+def of_phimoe(config: dict[str, Any]) -> dict[str, Any]:
+    """The config under the name of published checkpoints."""
+    return {**config, "architectures": ["PhiMoEForCausalLM"]}
+
+
+def with_long_factors(model: Any) -> None:
+    """Rotate long texts by the long factors, as published code does.
+
+    transformers 5.24 takes the short ones.
+    """
+    rotary = model.model.rotary_emb
+    rotary.rope_init_fn = partial(rotary.rope_init_fn, seq_len=24)
+
+
+LAGUNA = {
+    **SIZES,
+    "head_dim": 24,
+    "num_experts": 5,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 40,
+    "shared_expert_intermediate_size": 56,
+    "moe_routed_scaling_factor": 1.5,
+}
+WINDOWED = ["full_attention", *["sliding_attention"] * 3] * 2
+PARTLY = {"rope_type": "default", "partial_rotary_factor": 0.5}
+
+AFMOE = {
+    **SIZES,
+    "num_hidden_layers": 5,
+    "head_dim": 24,
+    "num_dense_layers": 1,
+    "moe_intermediate_size": 40,
+    "num_experts": 5,
+    "num_experts_per_tok": 2,
+    "num_shared_experts": 2,
+    "route_scale": 2.5,
+    "sliding_window": 8,
+    "mup_enabled": True,
+}
+
+
+def of_afmoe(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with keys of published checkpoints."""
+    groups = {"n_group": 1, "topk_group": 1}
+    return {**config, "route_norm": True, "score_func": "sigmoid", **groups}
+
+
+LING = {
+    **SIZES,
+    "head_dim": 16,
+    "moe_intermediate_size": 40,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+    "n_group": 4,
+    "topk_group": 2,
+    "first_k_dense_replace": 1,
+    "routed_scaling_factor": 2.5,
+    "norm_topk_prob": True,
+    "use_qk_norm": True,
+}
+LING_NAMES = {
+    "model.embed_tokens.": "model.word_embeddings.",
+    "self_attn.o_proj.": "attention.dense.",
+    "self_attn.q_norm.": "attention.query_layernorm.",
+    "self_attn.k_norm.": "attention.key_layernorm.",
+    "self_attn.": "attention.",
+    "mlp.gate.e_score_correction_bias": "mlp.gate.expert_bias",
+}
+LING_KEYS = {
+    "n_routed_experts": "num_experts",
+    "n_shared_experts": "num_shared_experts",
+    "attention_bias": "use_qkv_bias",
+}
+
+
+def fused(arrays: Arrays) -> Arrays:
+    """A Ling of version 2 from its twin, GLM 4.5."""
+    new: Arrays = {}
+    for name, array in arrays.items():
+        if ".q_proj." in name:
+            parts = [name.replace(".q_proj.", f".{part}_proj.") for part in "qkv"]
+            whole = np.concatenate([arrays[part] for part in parts])
+            new[name.replace(".q_proj.", ".query_key_value.")] = whole
+        elif ".k_proj." not in name and ".v_proj." not in name:
+            new[name] = array
+    return renamed(new, LING_NAMES)
+
+
+def with_predictor(arrays: Arrays) -> Arrays:
+    """The same, with a layer that predicts further tokens."""
+    ling = fused(arrays)
+    last, more = "model.layers.2.", "model.layers.3."
+    layer = {k.replace(last, more): a for k, a in ling.items() if last in k}
+    norm = ling["model.norm.weight"]
+    own = dict.fromkeys(("enorm", "hnorm", "final_layernorm"), norm)
+    own["eh_proj"] = np.ones((64, 128), np.float32)
+    return ling | layer | {f"{more}{k}.weight": a for k, a in own.items()}
+
+
+def of_ling(config: dict[str, Any]) -> dict[str, Any]:
+    """The published config of Ling 2."""
+    older = {LING_KEYS.get(k, k): v for k, v in as_version_4(config).items()}
+    own = without("transformers_version", "dtype", "output_router_logits")(older)
+    return {
+        **own,
+        "architectures": ["BailingMoeV2ForCausalLM"],
+        "model_type": "bailing_moe_v2",
+        "embedding_dropout": 0.0,
+        "max_window_layers": 20,
+        "moe_router_enable_expert_bias": True,
+        "moe_shared_expert_intermediate_size": 40,
+        "norm_head": False,
+        "norm_softmax": False,
+        "num_nextn_predict_layers": 1,
+        "output_dropout": 0.0,
+        "router_dtype": "fp32",
+        "score_function": "sigmoid",
+        "use_bias": False,
+        "use_rmsnorm": True,
+        "use_sliding_window": False,
+    }
+
+
+def of_sarvam(config: dict[str, Any]) -> dict[str, Any]:
+    """The published config of Sarvam."""
+    dropped = ("partial_rotary_factor", "moe_shared_expert_intermediate_size")
+    own = without(*dropped, "num_nextn_predict_layers")(of_ling(config))
+    return {
+        **own,
+        "architectures": ["SarvamMoEForCausalLM"],
+        "model_type": "sarvam_moe",
+    }
+
+
+DOTS = {
+    **SIZES,
+    "num_key_value_heads": 4,
+    "moe_intermediate_size": 40,
+    "n_routed_experts": 6,
+    "n_shared_experts": 2,
+    "num_experts_per_tok": 2,
+    "first_k_dense_replace": 1,
+    "n_group": 3,
+    "topk_group": 2,
+    "routed_scaling_factor": 2.5,
+    "norm_topk_prob": True,
+    "sliding_window": 8,
+}
+
+
+def of_dots(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with a key that the class does not write."""
+    return {**config, "scoring_func": "sigmoid"}
+
+
+ROUTED = (
+    Case(
+        "phimoe",
+        "PhimoeForCausalLM",
+        {**PHIMOE, "rope_parameters": longrope(64)},
+        config_of=of_phimoe,
+    ),
+    Case(
+        "phimoe-long",
+        "PhimoeForCausalLM",
+        {**PHIMOE, "num_hidden_layers": 2, "rope_parameters": longrope(16)},
+        config_of=of_phimoe,
+        adapt=with_long_factors,
+    ),
+    Case(
+        "laguna",
+        "LagunaForCausalLM",
+        {
+            **LAGUNA,
+            "num_hidden_layers": 5,
+            "num_attention_heads_per_layer": [4, 6, 6, 6, 4],
+            "layer_types": WINDOWED[:5],
+            "sliding_window": 8,
+            "rope_parameters": {
+                "full_attention": {**YARN, **PARTLY, "rope_type": "yarn"},
+                "sliding_attention": {**PARTLY, "rope_theta": 500.0}
+                | {"partial_rotary_factor": 1.0},
+            },
+        },
+    ),
+    Case(
+        "laguna-full",
+        "LagunaForCausalLM",
+        {
+            **LAGUNA,
+            "gating": "per-element",
+            "sliding_window": 0,
+            "mlp_layer_types": ["dense", "dense", "sparse"],
+            "tie_word_embeddings": True,
+            "rope_parameters": {"full_attention": {**PARTLY, "rope_theta": 1e5}},
+        },
+    ),
+    Case("afmoe", "AfmoeForCausalLM", AFMOE, config_of=of_afmoe),
+    Case(
+        "afmoe-tied",
+        "AfmoeForCausalLM",
+        {**AFMOE, "num_key_value_heads": 1, "num_shared_experts": 1}
+        | {"num_hidden_layers": 3, "tie_word_embeddings": True, "num_dense_layers": 2},
+        config_of=of_afmoe,
+    ),
+    Case("bailing-moe", "", BAILING_CONFIG, shapes=bailing(), is_raw=True),
+    Case(
+        "bailing-moe-2",
+        "Glm4MoeForCausalLM",
+        LING,
+        config_of=of_ling,
+        rename=with_predictor,
+        is_raw=True,
+    ),
+    Case(
+        "sarvam-moe",
+        "Glm4MoeForCausalLM",
+        {**LING, "n_group": 1, "topk_group": 1}
+        | {"rope_parameters": {"rope_type": "default", "rope_theta": 8e6}}
+        | {"partial_rotary_factor": 1.0},
+        config_of=of_sarvam,
+        rename=fused,
+        is_raw=True,
+    ),
+    Case("dots1", "Dots1ForCausalLM", {**DOTS, "head_dim": 24}, config_of=of_dots),
+    Case(
+        "dots1-dense",
+        "Dots1ForCausalLM",
+        {**DOTS, "num_hidden_layers": 2, "n_group": 1, "topk_group": 1}
+        | {"norm_topk_prob": False, "n_shared_experts": 1},
+        config_of=of_dots,
+    ),
+    Case("deepseek-moe", "", DEEPSEEK_CONFIG, shapes=deepseek(), is_raw=True),
+)

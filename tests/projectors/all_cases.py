@@ -1,0 +1,11 @@
+"""All tiny models with encoders."""
+
+from __future__ import annotations
+
+from .cases import FIRST
+from .other_cases import OTHERS
+from .sound_cases import SOUNDS
+
+__all__ = ["CASES"]
+
+CASES = (*FIRST, *OTHERS, *SOUNDS)
