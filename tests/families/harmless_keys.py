@@ -209,9 +209,13 @@ HARMLESS_OF = {
             "BertModel",
             "JinaBertModel",
             "RobertaModel",
-            "XLMRobertaModel",
         ),
         OF_BERT,
+    ),
+    "XLMRobertaModel": OF_BERT
+    | dict.fromkeys(
+        ("lora_adaptations", "lora_alpha", "lora_rank"),
+        "of adapters, which are left out",
     ),
     "DistilBertModel": {
         "dropout": TRAINING,

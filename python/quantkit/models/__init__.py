@@ -86,7 +86,7 @@ from .internlm3 import InternLM3
 from .jais import Jais
 from .jais2 import Jais2
 from .jamba import Jamba
-from .jina_bert import JinaBert2
+from .jina_bert import JinaBert2, JinaBert3
 from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
 from .laguna import Laguna
@@ -246,6 +246,7 @@ FAMILIES: tuple[Family, ...] = (
     NomicBert(),
     NomicBertMoe(),
     JinaBert2(),
+    JinaBert3(),
     NeoBert(),
     ModernBert(),
     ModernBertDecision(),

@@ -202,6 +202,7 @@ KINDS = _together(
     _each(COUNT, "moe_every_n_layers max_trained_positions"),
     _each(TEXT, "classifier_pooling feed_forward_type"),
     _each(OBJECT, "id2label"),
+    _each(list_of(TEXT), "lora_adaptations"),
     _each(FLAG, "is_decoder sinusoidal_pos_embds prenorm norm_bias rope"),
     _each(SIZE, "max_position_embeddings n_ctx n_positions max_length seq_length"),
     _each(SIZE, "max_sequence_length model_max_length max_seq_len"),

@@ -212,6 +212,14 @@ class Family:
         """
         return config
 
+    def notice(self, config: Config) -> str | None:
+        """What the user should know of a model that is converted; None: nothing.
+
+        Args:
+            config: a complete config.
+        """
+        return None
+
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent for this architecture.
 

@@ -123,6 +123,8 @@ class CheckpointSource:
             config = {**config, TARGET: self._target.config}
         self._config = self._family.extended(config, checkpoint.tensors)
         self._family.check_settings(self._config)
+        if notify is not None and (notice := self._family.notice(self._config)):
+            notify(f"{checkpoint.folder}: {notice}")
         self._vocabulary = partial(
             tokenizer_fields,
             pre_tokenizer=pre_tokenizer,
