@@ -36,7 +36,7 @@ from .qwen import Qwen2
 from .qwen_moe import Qwen2Moe
 from .rope_config import rope_parameters, rotated_size
 
-__all__ = ["Qwen3Next", "Qwen35", "Qwen35Moe"]
+__all__ = ["MiniCPMV46", "Qwen3Next", "Qwen35", "Qwen35Moe"]
 
 LINEAR, FULL = "linear_attention", "full_attention"
 INTERVAL = 4
@@ -260,6 +260,20 @@ class Qwen35(Qwen3Next):
         sections = array(ValueType.INT32, [11, 11, 10, 0])
         fields.setdefault("rope.dimension_sections", sections)
         return fields
+
+
+class MiniCPMV46(Qwen35):
+    """The same architecture in GGUF: the text model of MiniCPM-V 4.6.
+
+    Layers that predict further tokens are left out, as by llama.cpp's converter.
+    """
+
+    hf_classes = ("MiniCPMV4_6ForConditionalGeneration",)
+    foreign = ("model.merger.", "mtp.")
+
+    def extended(self, config: Config, stored: Tensors) -> Config:
+        """The config; there are no layers that predict further tokens."""
+        return {**config, PREDICTORS: 0}
 
 
 class Qwen35Moe(Qwen35):

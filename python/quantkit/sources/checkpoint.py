@@ -123,6 +123,8 @@ class CheckpointSource:
             config = {**config, TARGET: self._target.config}
         self._config = self._family.extended(config, checkpoint.tensors)
         self._family.check_settings(self._config)
+        if notify is not None and (notice := self._family.notice(self._config)):
+            notify(f"{checkpoint.folder}: {notice}")
         self._vocabulary = partial(
             tokenizer_fields,
             pre_tokenizer=pre_tokenizer,
@@ -351,7 +353,7 @@ def once_each(tensors: Iterable[Named]) -> Iterator[Named]:
 
 def _prefixed(arch: str, fields: Mapping[str, Field]) -> dict[str, Field]:
     """A family's fields, with the architecture's prefix where the file has it."""
-    bare = "general.", "tokenizer.", "xielu."
+    bare = "general.", "tokenizer.", "xielu.", "diffusion."
     return {
         key if key.startswith(bare) else f"{arch}.{key}": field
         for key, field in fields.items()
