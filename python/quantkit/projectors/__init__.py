@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UnsupportedModelError
+from .deepseek_ocr import DeepseekOCR, UnlimitedOCR
 from .encoder import Encoder
 from .gemma4 import Gemma4
 from .gemma4_unified import Gemma4Unified
@@ -46,6 +47,8 @@ ENCODERS: tuple[Encoder, ...] = (
     Janus(),
     HunyuanVL(),
     PaddleOCR(),
+    DeepseekOCR(),
+    UnlimitedOCR(),
     Qwen2Audio(),
     Ultravox(),
     Voxtral(),

@@ -9,7 +9,7 @@ __all__ = ["BROKEN", "ELSEWHERE"]
 
 ELSEWHERE = (
     *("BailingMoeV3VLForConditionalGeneration", "ClefModel", "CogVLMForCausalLM"),
-    *("DeepseekOCR2ForCausalLM", "DeepseekOCRForCausalLM", "DeepseekV4ForCausalLM"),
+    *("DeepseekOCR2ForCausalLM", "DeepseekV4ForCausalLM"),
     *("Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration"),
     *("DotsOCRForCausalLM", "Exaone4_5_ForConditionalGeneration"),
     *("Gemma3nForConditionalGeneration", "Glm5NextForConditionalGeneration"),
@@ -20,7 +20,7 @@ ELSEWHERE = (
     *("NemotronH_Nano_VL_V2", "OpenJevModel", "Phi4ForCausalLMV", "PocketTTSModel"),
     *("Qwen3TTSForConditionalGeneration", "Qwen4ExpForConditionalGeneration"),
     *("RADIOModel", "Sarashina2VisionForCausalLM", "StepVLForConditionalGeneration"),
-    *("Step3p7ForConditionalGeneration", "UnlimitedOCRForCausalLM"),
+    *("Step3p7ForConditionalGeneration"),
     *("YoutuVLForConditionalGeneration",),
 )
 """Classes whose encoders llama.cpp's converter writes, and quantkit does not."""
