@@ -180,7 +180,7 @@ LING_3_VL = {
 
 
 def ling_3_vl() -> Shapes:
-    """Ling 3 VL: one layer with the delta rule, and one that predicts further tokens."""
+    """Ling 3 VL: a layer with the delta rule, and one that predicts further tokens."""
     inner = 4 * 24
     norms: Shapes = {
         "input_layernorm.weight": (WIDTH,),

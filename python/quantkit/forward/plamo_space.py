@@ -17,6 +17,7 @@ from . import ops, recurrent_ops
 from .base import F32
 from .claims import Claims
 from .facts import Facts
+from .kept import Kept, State
 from .layers import Linear, Norm
 from .mamba import Convolution
 from .sizes import Size
@@ -67,6 +68,13 @@ class PlamoSpace:
         dt = recurrent_ops.softplus(self.steps(dt))
         y = self._scanned(mixed.reshape(n, heads, -1), dt, b, c).reshape(n, -1)
         return self.output(ops.silu(gate, y))
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `layer.Mixer.kept`."""
+        weight = self.norms[0].weight
+        assert weight is not None
+        return self.convolution.kept, State(len(weight) * self.output.n_inputs)
 
     def alone(self) -> PlamoSpace:
         """The same, with each position seeing only itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from ..errors import CheckpointError, UnsupportedModelError
@@ -475,7 +476,11 @@ def load_model(
             "went through a Hadamard transform, which PrismML's branch of llama.cpp "
             "does; without it they give garbage"
         )
-    return _loaded(metadata, arch, weights, shapes, lambda family: family.load)
+
+    def loader(family: Family) -> Callable[[Facts, Claims], Model]:
+        return partial(Family.load, family) if family.not_run else family.load
+
+    return _loaded(metadata, arch, weights, shapes, loader)
 
 
 def load_encoder(
