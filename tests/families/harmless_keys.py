@@ -177,6 +177,7 @@ HARMLESS_OF = {
         "sliding_window": "use_sliding_window is false",
     },
     "BailingMoeV2ForCausalLM": OF_BAILING_2,
+    "BailingMoeV3ForCausalLM": {"mtp_loss_scaling_factor": TRAINING},
     "Dots1ForCausalLM": dict.fromkeys(["max_window_layers", "sliding_window"], LISTED),
     "PhiMoEForCausalLM": {"input_jitter_noise": TRAINING},
     "SarvamMoEForCausalLM": OF_BAILING_2,

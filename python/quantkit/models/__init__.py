@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from ..errors import CheckpointError, UnsupportedModelError
@@ -22,6 +23,7 @@ from .afmoe import Afmoe
 from .apertus import Apertus
 from .arcee import Arcee
 from .baichuan import Baichuan
+from .bailing_hybrid import BailingMoe3, BailingMoe3VL
 from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
 from .bamba import Bamba
 from .bert import Bert, DistilBert, Roberta, XlmRoberta
@@ -44,6 +46,7 @@ from .dflash import DFlash, DSpark
 from .dflash_deepseek import DeepseekV4DSpark
 from .dflash_gemma import Gemma4DSpark
 from .dflash_muse import MuseGlimmerAssistant
+from .diffusion import Dream, Llada, LladaMoe, Rnd1
 from .dots1 import Dots1
 from .eagle3 import Eagle3
 from .encoders import EncoderFamily
@@ -51,6 +54,7 @@ from .ernie4_5 import Ernie45
 from .ernie_moe import Ernie45Moe
 from .exaone import Exaone
 from .exaone4 import Exaone4
+from .exaone4_5 import Exaone45
 from .exaone_moe import ExaoneMoe
 from .falcon import Falcon
 from .falcon_h1 import FalconH1
@@ -75,10 +79,13 @@ from .grok import Grok
 from .grove import GroveMoe
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
+from .hunyuan_vl import HunYuanVL
 from .hy_v3 import HunYuan3
+from .hy_v4 import HYV4
 from .internlm2 import InternLM2
 from .internlm3 import InternLM3
 from .jais import Jais
+from .jais2 import Jais2
 from .jamba import Jamba
 from .jina_bert import JinaBert2, JinaBert3
 from .kimi_k3 import KimiK3
@@ -87,9 +94,13 @@ from .laguna import Laguna
 from .lfm2 import Lfm2, Lfm2Moe
 from .llama import Llama, Mixtral
 from .llama4 import Llama4
+from .llama_embed import LlamaEmbed
 from .llamacpp_classes import REFUSED, architecture_of
 from .llava import Janus, Llava, Sarashina2Vision, VLlama3, Voxtral
+from .maincoder import Maincoder
 from .mamba import FalconMamba, Mamba, Mamba2
+from .maple import Maple
+from .mellum import Mellum
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minicpm3 import MiniCPM3
@@ -110,14 +121,18 @@ from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
 from .openelm import OpenELM
 from .orion import Orion
+from .paddle_ocr import PaddleOCR
+from .pangu import PanguEmbedded
 from .phi import Phi, Phi3
 from .phimoe import PhiMoe
+from .plamo import Plamo
+from .plamo_hybrid import Plamo2, Plamo3
 from .plm import Plm
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen4 import Qwen4Exp
 from .qwen_moe import Qwen2Moe, Qwen3Moe
-from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
-from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
+from .qwen_next import MiniCPMV46, Qwen3Next, Qwen35, Qwen35Moe
+from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3ASR, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
 from .refact import Refact
 from .rwkv6 import Rwkv6, Rwkv6Qwen2
 from .rwkv7 import Arwkv7, Rwkv7
@@ -249,8 +264,11 @@ FAMILIES: tuple[Family, ...] = (
     BailingMoe(),
     BailingMoe2(),
     SarvamMoe(),
+    BailingMoe3(),
+    BailingMoe3VL(),
     Dots1(),
     DeepseekV1(),
+    HYV4(),
     InternLM3(),
     Xverse(),
     Orion(),
@@ -300,6 +318,9 @@ FAMILIES: tuple[Family, ...] = (
     Glm5Next(),
     DeepseekV32(),
     DeepseekV4(),
+    Plamo(),
+    Plamo2(),
+    Plamo3(),
     Bamba(),
     GraniteSwa(),
     GraniteMoeSwa(),
@@ -307,6 +328,21 @@ FAMILIES: tuple[Family, ...] = (
     Rwkv6Qwen2(),
     Rwkv7(),
     Arwkv7(),
+    Dream(),
+    Llada(),
+    LladaMoe(),
+    Rnd1(),
+    Jais2(),
+    LlamaEmbed(),
+    Maincoder(),
+    Maple(),
+    Mellum(),
+    PaddleOCR(),
+    PanguEmbedded(),
+    MiniCPMV46(),
+    Qwen3ASR(),
+    Exaone45(),
+    HunYuanVL(),
 )
 
 Loaded = TypeVar("Loaded")
@@ -440,7 +476,11 @@ def load_model(
             "went through a Hadamard transform, which PrismML's branch of llama.cpp "
             "does; without it they give garbage"
         )
-    return _loaded(metadata, arch, weights, shapes, lambda family: family.load)
+
+    def loader(family: Family) -> Callable[[Facts, Claims], Model]:
+        return partial(Family.load, family) if family.not_run else family.load
+
+    return _loaded(metadata, arch, weights, shapes, loader)
 
 
 def load_encoder(
