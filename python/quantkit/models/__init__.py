@@ -55,6 +55,7 @@ from .gpt_oss import GptOss
 from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
 from .granite_swa import GraniteMoeSwa, GraniteSwa
+from .granite_switch import GraniteSwitch
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hy_v3 import HunYuan3
@@ -249,6 +250,7 @@ FAMILIES: tuple[Family, ...] = (
     Plamo2(),
     Plamo3(),
     Bamba(),
+    GraniteSwitch(),
     GraniteSwa(),
     GraniteMoeSwa(),
     Rwkv6(),

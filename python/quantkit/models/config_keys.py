@@ -296,6 +296,10 @@ KINDS = _together(
     # Spark X2.5
     _each(TEXT, "gate_attn_act_mode"),
     _each(FLAG, "headwise_attn_output_gate"),
+    # Granite Switch
+    _each(SIZE, "num_adapters max_lora_rank projection_head_dim"),
+    _each(list_of(COUNT), "adapter_token_ids adapter_substitute_token_ids"),
+    _each(POSITIVE, "control_token_gain"),
     # Bamba
     _each(list_of(COUNT), "attn_layer_indices"),
     _each(SIZE, "attn_rotary_emb"),
