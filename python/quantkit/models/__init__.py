@@ -77,6 +77,7 @@ from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
 from .granite_swa import GraniteMoeSwa, GraniteSwa
 from .grok import Grok
 from .grove import GroveMoe
+from .granite_switch import GraniteSwitch
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hunyuan_vl import HunYuanVL
@@ -322,6 +323,7 @@ FAMILIES: tuple[Family, ...] = (
     Plamo2(),
     Plamo3(),
     Bamba(),
+    GraniteSwitch(),
     GraniteSwa(),
     GraniteMoeSwa(),
     Rwkv6(),

@@ -372,6 +372,10 @@ KINDS = _together(
     _each(POSITIVE, "beta_fast beta_slow"),
     _each(COUNT, "attn_temperature_len"),
     _each(TEXT, "rope_type"),
+    # Granite Switch
+    _each(SIZE, "num_adapters max_lora_rank projection_head_dim"),
+    _each(list_of(COUNT), "adapter_token_ids adapter_substitute_token_ids"),
+    _each(POSITIVE, "control_token_gain"),
     # Bamba
     _each(list_of(COUNT), "attn_layer_indices"),
     _each(SIZE, "attn_rotary_emb"),
