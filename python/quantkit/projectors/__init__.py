@@ -85,7 +85,7 @@ def _why(classes: tuple[str, ...]) -> str:
     """What is known of an encoder that quantkit does not write."""
     for name in classes:
         if name in ELSEWHERE:
-            return ": use llama.cpp's convert_hf_to_gguf.py --mmproj"
+            return ": use llama.cpp's converter"
         if name in BROKEN:
             return (
                 f"; llama.cpp's converter of build 11434 stops at it, too, because it "
