@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import UnsupportedModelError
 from .deepseek_ocr import DeepseekOCR, UnlimitedOCR
+from .dots_ocr import DotsOCR
 from .encoder import Encoder
 from .exaone_vl import ExaoneVL
 from .gemma4 import Gemma4
@@ -51,6 +52,7 @@ ENCODERS: tuple[Encoder, ...] = (
     PaddleOCR(),
     MiniMaxVL(),
     ExaoneVL(),
+    DotsOCR(),
     DeepseekOCR(),
     UnlimitedOCR(),
     Qwen2Audio(),
