@@ -9,7 +9,7 @@ from .encoder import Encoder
 from .exaone_vl import ExaoneVL
 from .gemma4 import Gemma4
 from .gemma4_unified import Gemma4Unified
-from .glm4v import Glm4V
+from .glm4v import Glm4V, Glm5Next
 from .hunyuan_vl import HunyuanVL
 from .intern_vl import InternVL
 from .janus import Janus
@@ -42,6 +42,7 @@ ENCODERS: tuple[Encoder, ...] = (
     InternVL(),
     Llama4(),
     Glm4V(),
+    Glm5Next(),
     Lfm2VL(),
     MuseGlimmer(),
     MiniCPM(),
