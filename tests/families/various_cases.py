@@ -159,7 +159,7 @@ LLADA = {
 LLADA_MOE = {
     "architectures": ["LLaDAMoEModelLM"],
     "model_type": "llada",
-    **SIZES,
+    **{key: SIZES[key] for key in SIZES if key != "intermediate_size"},
     "num_hidden_layers": 2,
     "head_dim": 24,
     "num_experts": 6,
