@@ -528,7 +528,10 @@ HARMLESS_OF = {
     },
     "Qwen3ASRForConditionalGeneration": WINDOWS,
     "HunYuanVLForConditionalGeneration": {"sep_token_id": TOKENIZER},
-    "Exaone4_5_ForConditionalGeneration": {"sliding_window_pattern": LISTED},
+    "Exaone4_5_ForConditionalGeneration": {
+        "layer_types": WITH_WINDOW,
+        "sliding_window_pattern": LISTED,
+    },
     "RWKV7ForCausalLM": {
         "attn_mode": RUNTIME,
         "fuse_norm": RUNTIME,

@@ -31,6 +31,13 @@ def of_pangu(config: dict[str, Any]) -> dict[str, Any]:
     return own(old_style(config)) | more | {"model_type": "PanguEmbedded"}
 
 
+def of_deci_7b(config: dict[str, Any]) -> dict[str, Any]:
+    """The published config, with the number of key heads of each layer."""
+    own = without("attention_bias", "mlp_bias", "pretraining_tp", "num_key_value_heads")
+    more = {"architectures": ["DeciLMForCausalLM"], "model_type": "deci"}
+    return own(old_style(config)) | more | {"num_key_value_heads_per_layer": [2, 2]}
+
+
 def of_maincoder(config: dict[str, Any]) -> dict[str, Any]:
     """The published config."""
     more = {"architectures": ["MaincoderForCausalLM"], "use_qk_norm": True}
@@ -129,6 +136,75 @@ MAPLE = {
     "nope_on_global_attention": True,
     "tie_word_embeddings": False,
 }
+NONE = {
+    "n_heads_in_group": None,
+    "no_op": True,
+    "num_sink_tokens": None,
+    "replace_with_linear": False,
+    "sparsify": None,
+    "unshifted_sink": False,
+    "use_prefill_window_in_sink_attention": False,
+    "window_length": None,
+}
+DECI = {
+    "architectures": ["DeciLMForCausalLM"],
+    "model_type": "nemotron-nas",
+    **{key: SIZES[key] for key in SIZES if key != "num_key_value_heads"},
+    "num_hidden_layers": 5,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+    "rope_scaling": {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64,
+    },
+    "attention_bias": False,
+    "mlp_bias": False,
+    "intermediate_size": None,
+    "num_key_value_heads": None,
+    "tie_word_embeddings": False,
+}
+WITH_FEED_FORWARD = {"ffn_mult": 2.0, "no_op": False, "replace_with_linear": False}
+BLOCKS = (
+    ({**NONE, "n_heads_in_group": 2, "no_op": False}, WITH_FEED_FORWARD),
+    (NONE, {**WITH_FEED_FORWARD, "ffn_mult": 7.5}),
+    ({**NONE, "replace_with_linear": True, "no_op": False}, WITH_FEED_FORWARD),
+    (NONE, {**WITH_FEED_FORWARD, "ffn_mult": None, "no_op": True}),
+    ({**NONE, "n_heads_in_group": 4, "no_op": False}, WITH_FEED_FORWARD),
+)
+
+
+def deci_shapes() -> dict[str, tuple[int, ...]]:
+    """The tensors of a Llama-Nemotron with a layer of each kind."""
+    shapes = {"model.embed_tokens.weight": (112, 64), "model.norm.weight": (64,)}
+    for i, (inner, n_keys) in enumerate(
+        ((256, 2), (512, None), (256, 0), (None, None), (256, 1))
+    ):
+        at = f"model.layers.{i}."
+        if n_keys is not None:
+            shapes[f"{at}input_layernorm.weight"] = (64,)
+        if n_keys == 0:
+            shapes[f"{at}self_attn.linear_attn.weight"] = (64, 64)
+        if n_keys:
+            shapes |= {
+                f"{at}self_attn.{part}_proj.weight": (n, 64)
+                for part, n in zip(
+                    "qkvo", (64, 16 * n_keys, 16 * n_keys, 64), strict=True
+                )
+            }
+        if inner is not None:
+            shapes |= {
+                f"{at}post_attention_layernorm.weight": (64,),
+                f"{at}mlp.gate_proj.weight": (inner, 64),
+                f"{at}mlp.up_proj.weight": (inner, 64),
+                f"{at}mlp.down_proj.weight": (64, inner),
+            }
+    return {**shapes, "lm_head.weight": (112, 64)}
+
+
 LLADA = {
     "architectures": ["LLaDAModelLM"],
     "model_type": "llada",
@@ -212,7 +288,23 @@ VARIOUS = (
             }
         },
     ),
-    Case("mellum-full", "MellumForCausalLM", {**EXPERTS, "num_hidden_layers": 1}),
+    Case(
+        "mellum-full",
+        "MellumForCausalLM",
+        {**EXPERTS, "num_hidden_layers": 1, "sliding_window": None},
+    ),
+    Case(
+        "deci",
+        "",
+        {**DECI, "block_configs": [{"attention": a, "ffn": f} for a, f in BLOCKS]},
+        shapes=deci_shapes(),
+    ),
+    Case(
+        "deci-7b",
+        "LlamaForCausalLM",
+        {**SIZES, "num_hidden_layers": 2},
+        config_of=of_deci_7b,
+    ),
     Case("maple", "", MAPLE, shapes=mixture_shapes(3, 24)),
     Case(
         "llama-embed",

@@ -34,6 +34,7 @@ from .cohere2_moe import Cohere2Moe
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .dbrx import Dbrx
+from .deci import Deci
 from .decision import ModernBertDecision
 from .deepseek import DeepseekV2, DeepseekV3, KimiVL
 from .deepseek_ocr import DeepseekOcr
@@ -331,6 +332,7 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3ASR(),
     Exaone45(),
     HunYuanVL(),
+    Deci(),
 )
 
 Loaded = TypeVar("Loaded")

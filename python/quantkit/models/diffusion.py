@@ -30,6 +30,7 @@ class Diffusion(Family):
     """What models share that fill in masks."""
 
     not_run = "they fill in masked tokens and do not predict the next one"
+    load = Family.load
 
     def token_fields(self, config: Config) -> dict[str, Field]:
         """The number of the token that stands for masked ones."""
@@ -66,7 +67,7 @@ class LladaMoe(Diffusion):
     """The architecture that llama.cpp calls `llada-moe`."""
 
     name = "llada-moe"
-    hf_classes = ("LLaDAMoEModel", "LLaDAMoEModelLM")
+    hf_classes = ("LLaDAMoEModelLM", "LLaDAMoEModel")
     model_types = ("llada", "llada_moe")
     defaults: ClassVar = {
         "default_theta": None,
