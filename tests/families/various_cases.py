@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .alias_cases import called
 from .case import SIZES, YARN, Case, Config, without
 from .checkpoints import Arrays
+from .llama_cases import LLAMA3
 from .llama_twins import old_style
 
 __all__ = ["VARIOUS"]
@@ -36,6 +38,41 @@ def of_deci_7b(config: dict[str, Any]) -> dict[str, Any]:
     own = without("attention_bias", "mlp_bias", "pretraining_tp", "num_key_value_heads")
     more = {"architectures": ["DeciLMForCausalLM"], "model_type": "deci"}
     return own(old_style(config)) | more | {"num_key_value_heads_per_layer": [2, 2]}
+
+
+def of_loops(loops: int, *, skips: bool) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The published config of Nanbeige."""
+
+    def config_of(config: dict[str, Any]) -> dict[str, Any]:
+        more = {"architectures": ["NanbeigeForCausalLM"], "model_type": "nanbeige"}
+        loop = {"num_loops": loops, "skip_loop_final_norm": skips}
+        return {**without("attention_bias")(old_style(config)), **more, **loop}
+
+    return config_of
+
+
+def looped(loops: int, *, skips: bool) -> Callable[[Any], None]:
+    """Runs the layers of a Llama of transformers several times."""
+
+    def adapt(model: Any) -> None:
+        import torch
+
+        inner = model.model
+        once = list(inner.layers)
+        inner.layers = torch.nn.ModuleList(once * loops)
+        model.config.num_hidden_layers = len(once) * loops
+        model.config.use_cache = False
+        n_left = loops - 1
+
+        def normed(module: Any, args: Any, output: Any) -> Any:
+            nonlocal n_left
+            n_left -= 1
+            return output if n_left < 0 else inner.norm(output)
+
+        if not skips:
+            once[-1].register_forward_hook(normed)
+
+    return adapt
 
 
 def of_maincoder(config: dict[str, Any]) -> dict[str, Any]:
@@ -304,6 +341,20 @@ VARIOUS = (
         "LlamaForCausalLM",
         {**SIZES, "num_hidden_layers": 2},
         config_of=of_deci_7b,
+    ),
+    Case(
+        "nanbeige",
+        "LlamaForCausalLM",
+        {**SIZES, "num_hidden_layers": 2, "head_dim": 24},
+        config_of=of_loops(3, skips=False),
+        adapt=looped(3, skips=False),
+    ),
+    Case(
+        "nanbeige-bare",
+        "LlamaForCausalLM",
+        {**SIZES, "num_hidden_layers": 2, "rope_parameters": LLAMA3},
+        config_of=of_loops(2, skips=True),
+        adapt=looped(2, skips=True),
     ),
     Case("maple", "", MAPLE, shapes=mixture_shapes(3, 24)),
     Case(

@@ -110,6 +110,7 @@ from .mistral4 import Mistral4
 from .modern_bert import EuroBert, ModernBert
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
+from .nanbeige import Nanbeige
 from .nemotron import Nemotron
 from .nemotron_h import NemotronH, NemotronHMoe
 from .nemotron_puzzle import NemotronHPuzzle
@@ -333,6 +334,7 @@ FAMILIES: tuple[Family, ...] = (
     Exaone45(),
     HunYuanVL(),
     Deci(),
+    Nanbeige(),
 )
 
 Loaded = TypeVar("Loaded")

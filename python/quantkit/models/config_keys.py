@@ -317,6 +317,9 @@ KINDS = _together(
     _each(FLAG, "include_qkv_bias input_emb_norm scale_logits"),
     # Maple
     _each(FLAG, "nope_on_global_attention"),
+    # Nanbeige
+    _each(LAYERS_OR_NONE, "num_loops"),
+    _each(FLAG, "skip_loop_final_norm"),
     # Kimi K3
     _each(SIZE, "routed_expert_hidden_size attn_res_block_size"),
     _each(POSITIVE, "activation_situ_beta"),
