@@ -9,9 +9,9 @@ import numpy as np
 
 from .alias_cases import called
 from .case import SIZES, YARN, Case, Config, without
-from .checkpoints import Arrays
+from .checkpoints import Arrays, weights
 from .llama_cases import LLAMA3
-from .llama_twins import old_style
+from .llama_twins import joined, old_style
 
 __all__ = ["VARIOUS"]
 
@@ -38,6 +38,31 @@ def of_deci_7b(config: dict[str, Any]) -> dict[str, Any]:
     own = without("attention_bias", "mlp_bias", "pretraining_tp", "num_key_value_heads")
     more = {"architectures": ["DeciLMForCausalLM"], "model_type": "deci"}
     return own(old_style(config)) | more | {"num_key_value_heads_per_layer": [2, 2]}
+
+
+def of_cogvlm(config: dict[str, Any]) -> dict[str, Any]:
+    """The published config; the base is not what the class rotates with."""
+    dropped = ("attention_bias", "mlp_bias", "pretraining_tp")
+    more = {"architectures": ["CogVLMForCausalLM"], "model_type": "cogvlm"}
+    return without(*dropped)(old_style(config)) | more | {"rope_theta": 500.0}
+
+
+def with_image_experts(arrays: Arrays) -> Arrays:
+    """CogVLM's checkpoint: each matrix of a layer twice, once for images."""
+    new: Arrays = {}
+    for name, array in joined(arrays, ("q_proj", "k_proj", "v_proj"), "qkv").items():
+        names = {
+            "self_attn.qkv.": "self_attn.{}_expert_query_key_value.",
+            "self_attn.o_proj.": "self_attn.{}_expert_dense.",
+            "mlp.": "mlp.{}_mlp.",
+        }
+        own = next((old for old in names if old in name), None)
+        if own is None:
+            new[name] = array
+            continue
+        new[name.replace(own, names[own].format("language"))] = array
+        new |= weights({name.replace(own, names[own].format("vision")): array.shape})
+    return new
 
 
 def of_loops(loops: int, *, skips: bool) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -355,6 +380,13 @@ VARIOUS = (
         {**SIZES, "num_hidden_layers": 2, "rope_parameters": LLAMA3},
         config_of=of_loops(2, skips=True),
         adapt=looped(2, skips=True),
+    ),
+    Case(
+        "cogvlm",
+        "LlamaForCausalLM",
+        {**SIZES, "num_hidden_layers": 2, "num_key_value_heads": 4},
+        config_of=of_cogvlm,
+        rename=with_image_experts,
     ),
     Case("maple", "", MAPLE, shapes=mixture_shapes(3, 24)),
     Case(

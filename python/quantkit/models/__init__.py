@@ -28,6 +28,7 @@ from .bert import Bert, DistilBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
 from .codeshell import CodeShell
+from .cogvlm import CogVlm
 from .cohere import Cohere
 from .cohere2 import Cohere2
 from .cohere2_moe import Cohere2Moe
@@ -335,6 +336,7 @@ FAMILIES: tuple[Family, ...] = (
     HunYuanVL(),
     Deci(),
     Nanbeige(),
+    CogVlm(),
 )
 
 Loaded = TypeVar("Loaded")
