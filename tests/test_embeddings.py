@@ -23,11 +23,11 @@ from quantkit.errors import (
     QuantkitError,
     UnsupportedModelError,
 )
-from quantkit.gguf.keys import Field, boolean, uint32
+from quantkit.gguf.keys import Field, ValueType, array, boolean, uint32
 from quantkit.gguf.source import SourceTensor
 from quantkit.inference.weights import load_embedder, load_weights
 from quantkit.sources.checkpoint import CheckpointSource
-from quantkit.sources.opening import open_source
+from quantkit.sources.opening import embeds, open_source
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens.passages import cut_passages
 from quantkit.types import QuantType
@@ -140,6 +140,25 @@ def test_any_number_of_threads_gives_the_same(
     assert other == found
     for name, distances in found.distances.items():
         assert np.array_equal(other.distances[name][0], distances[0])
+
+
+def test_a_notebook_shows_a_table(found: qk.EmbeddingComparison) -> None:
+    """With the types on the Pareto front marked."""
+    html = found._repr_html_()
+    assert "<th>cosine distance</th>" in html
+    assert html.count("<td>*</td>") == 2
+
+
+def test_a_damaged_pooling_is_none(model: Path, text: Path) -> None:
+    """An encoder's is named, and a decoder with one gives no embeddings."""
+    source = open_source(model)
+    damaged = array(ValueType.INT32, [1, 2])
+    fields = {**source.metadata, "eurobert.pooling_type": damaged}
+    with pytest.raises(QuantkitError, match="pooling_type"):
+        qk.compare_embeddings(InMemory(fields, source.tensors), text=text)
+    decoder = open_source(DEMO_MODEL)
+    fields = {**decoder.metadata, "llama.pooling_type": damaged}
+    assert not embeds(InMemory(fields, decoder.tensors))
 
 
 def test_pairs_of_rows(found: qk.EmbeddingComparison) -> None:

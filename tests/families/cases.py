@@ -18,6 +18,7 @@ from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .granite_cases import GRANITES
 from .grok_cases import GROKS
+from .hy_v4_cases import HY_V4S
 from .kimi_cases import KIMIS
 from .later_cases import LATERS
 from .lesser_cases import LESSERS
@@ -35,6 +36,7 @@ from .nested_cases import NESTED
 from .older_cases import OLDERS
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
+from .plamo_cases import PLAMOS
 from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
 from .routed_cases import ROUTED
@@ -136,10 +138,12 @@ CASES: tuple[Case, ...] = (
     *LFM2S,
     *MAMBAS,
     *RWKVS,
+    *PLAMOS,
     *OLDERS,
     *VARIOUS,
     *NESTED,
     *ROUTED,
+    *HY_V4S,
     *LATERS,
     *GROKS,
 )

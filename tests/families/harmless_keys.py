@@ -177,6 +177,7 @@ HARMLESS_OF = {
         "sliding_window": "use_sliding_window is false",
     },
     "BailingMoeV2ForCausalLM": OF_BAILING_2,
+    "BailingMoeV3ForCausalLM": {"mtp_loss_scaling_factor": TRAINING},
     "Dots1ForCausalLM": dict.fromkeys(["max_window_layers", "sliding_window"], LISTED),
     "PhiMoEForCausalLM": {"input_jitter_noise": TRAINING},
     "SarvamMoEForCausalLM": OF_BAILING_2,
@@ -208,9 +209,13 @@ HARMLESS_OF = {
             "BertModel",
             "JinaBertModel",
             "RobertaModel",
-            "XLMRobertaModel",
         ),
         OF_BERT,
+    ),
+    "XLMRobertaModel": OF_BERT
+    | dict.fromkeys(
+        ("lora_adaptations", "lora_alpha", "lora_rank"),
+        "of adapters, which are left out",
     ),
     "DistilBertModel": {
         "dropout": TRAINING,

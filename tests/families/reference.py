@@ -245,6 +245,36 @@ def _permute_rotated(model: Any) -> None:
     model.modify_tensors = modify_tensors
 
 
+def _shuffle_any_heads(model: Any) -> None:
+    """Put heads into another order, however many there are.
+
+    In build 11434 the converter of PLaMo knows only the sizes of PLaMo 13B.
+    """
+    heads, shared = (model.hparams[k] for k in ("num_attention_heads", "n_shared_head"))
+    n_keys = heads // shared
+
+    def shuffle_rows(data: Any) -> Any:
+        parts = data.reshape(shared, n_keys, -1, data.shape[1])
+        return parts.permute(1, 0, 2, 3).reshape(data.shape)
+
+    def shuffle_columns(data: Any) -> Any:
+        parts = data.reshape(data.shape[0], shared, n_keys, -1)
+        return parts.permute(0, 2, 1, 3).reshape(data.shape)
+
+    model.shuffle_attn_q_weight = shuffle_rows
+    model.shuffle_attn_output_weight = shuffle_columns
+
+
+def _count_all_heads(model: Any) -> None:
+    """Write the number of heads for all layers.
+
+    Build 11434 writes 0 for recurrent layers.  Its readers find out by the first layer
+    how much of a head rotates, and never end if that is nothing.
+    """
+    write = model.gguf_writer.add_head_count
+    model.gguf_writer.add_head_count = lambda counts: write([max(counts)] * len(counts))
+
+
 def _suppress_no_tokens(model: Any) -> None:
     """Do not ask the tokenizer which tokens have no embedding: cases have none."""
     model._get_suppress_tokens = lambda: None
@@ -276,6 +306,8 @@ REPAIRS = {
     "GraniteHybridModel": _permute_rotated,
     "MiniMaxText01Model": _suppress_no_tokens,
     "NemotronHModel": _keep_routers,
+    "Plamo2Model": _count_all_heads,
+    "PlamoModel": _shuffle_any_heads,
     "RWKV6Qwen2Model": _forget_shifts,
     "Rwkv6Model": _forget_shifts,
     "Rwkv7Model": _forget_shifts,

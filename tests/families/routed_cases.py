@@ -11,7 +11,14 @@ import numpy as np
 from .case import SIZES, YARN, Case, as_version_4, without
 from .checkpoints import Arrays
 from .llama_twins import renamed
-from .stated_layouts import BAILING_CONFIG, DEEPSEEK_CONFIG, bailing, deepseek
+from .stated_layouts import (
+    BAILING_CONFIG,
+    DEEPSEEK_CONFIG,
+    LING_3_VL,
+    bailing,
+    deepseek,
+    ling_3_vl,
+)
 
 __all__ = ["ROUTED"]
 
@@ -176,6 +183,58 @@ def of_sarvam(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+LING_3 = {
+    **SIZES,
+    "num_key_value_heads": 4,
+    "num_hidden_layers": 4,
+    "head_dim": 24,
+    "layer_group_size": 2,
+    "short_conv_kernel_size": 3,
+    "kda_lower_bound": -4.0,
+    "kv_lora_rank": 40,
+    "q_lora_rank": 56,
+    "qk_nope_head_dim": 20,
+    "qk_rope_head_dim": 12,
+    "v_head_dim": 28,
+    "moe_intermediate_size": 48,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 3,
+    "n_group": 4,
+    "topk_group": 2,
+    "first_k_dense_replace": 1,
+    "routed_scaling_factor": 2.5,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 6e5},
+}
+LING_3_KEYS = {
+    "model_max_length": "max_position_embeddings",
+    "moe_renormalize": "norm_topk_prob",
+    "num_expert_group": "n_group",
+    "num_experts_per_token": "num_experts_per_tok",
+    "num_local_experts": "num_experts",
+    "n_shared_experts": "num_shared_experts",
+    "num_mtp_layers": "num_nextn_predict_layers",
+}
+
+
+def of_ling_3(config: dict[str, Any]) -> dict[str, Any]:
+    """The published config of Ling 3."""
+    older = {LING_3_KEYS.get(k, k): v for k, v in as_version_4(config).items()}
+    computed = ("linear_head_dim", "linear_num_heads", "linear_conv_kernel_dim")
+    own = without(*computed, "layer_types", "mlp_layer_types", "qk_head_dim", "dtype")(
+        older
+    )
+    return {
+        **own,
+        "architectures": ["BailingMoeV3ForCausalLM"],
+        "gated_attention_proj_granularity_type": "head_wise",
+        "head_dim": 24,
+        "moe_shared_expert_intermediate_size": 48,
+        "no_kda_lora": True,
+        "num_nextn_predict_layers": 0,
+        "score_function": "sigmoid",
+    }
+
+
 DOTS = {
     **SIZES,
     "num_key_value_heads": 4,
@@ -266,6 +325,14 @@ ROUTED = (
         rename=fused,
         is_raw=True,
     ),
+    Case(
+        "bailing-moe-3",
+        "BailingHybridForCausalLM",
+        LING_3,
+        config_of=of_ling_3,
+        is_raw=True,
+    ),
+    Case("bailing-moe-3-vl", "", LING_3_VL, shapes=ling_3_vl(), is_raw=True),
     Case("dots1", "Dots1ForCausalLM", {**DOTS, "head_dim": 24}, config_of=of_dots),
     Case(
         "dots1-dense",

@@ -10,8 +10,10 @@ from .case import SIZES
 __all__ = [
     "BAILING_CONFIG",
     "DEEPSEEK_CONFIG",
+    "LING_3_VL",
     "bailing",
     "deepseek",
+    "ling_3_vl",
 ]
 
 Shapes = dict[str, tuple[int, ...]]
@@ -137,3 +139,86 @@ def deepseek() -> Shapes:
     dense = {**attention(16), **gated("mlp", SIZES["intermediate_size"])}
     routed = {**attention(16), **mixture(5, 40, 80)}
     return outside() | in_layers(range(1), dense) | in_layers(range(1, 3), routed)
+
+
+LING_3_VL = {
+    "architectures": ["BailingMoeV3VLForConditionalGeneration"],
+    "model_type": "bailing_moe_v3_vl",
+    "text_config": {
+        **SIZES,
+        **{k: v for k, v in USUAL.items() if k != "rope_scaling"},
+        "expert_swiglu_limit_list": [None, None, 0.75, 0.5, 0.25],
+        "first_k_dense_replace": 1,
+        "gated_attention_proj_granularity_type": "head_wise",
+        "head_dim": 24,
+        "kda_lower_bound": -5.0,
+        "kda_safe_gate": True,
+        "kv_lora_rank": 40,
+        "layer_group_size": 2,
+        "moe_intermediate_size": 40,
+        "moe_shared_expert_intermediate_size": 72,
+        "mrope_section": [3, 2, 1],
+        "no_kda_lora": True,
+        "norm_topk_prob": True,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "num_hidden_layers": 3,
+        "num_key_value_heads": 4,
+        "num_nextn_predict_layers": 1,
+        "num_shared_experts": 1,
+        "q_lora_rank": None,
+        "qk_nope_head_dim": 20,
+        "qk_rope_head_dim": 12,
+        "routed_scaling_factor": 2.5,
+        "score_function": "sigmoid",
+        "share_expert_swiglu_limit_list": [0.5, 0.75, None, 0.25],
+        "short_conv_kernel_size": 4,
+        "v_head_dim": 28,
+    },
+    "vision_config": {"hidden_size": 32},
+}
+
+
+def ling_3_vl() -> Shapes:
+    """Ling 3 VL: a layer with the delta rule, and one that predicts further tokens."""
+    inner = 4 * 24
+    norms: Shapes = {
+        "input_layernorm.weight": (WIDTH,),
+        "post_attention_layernorm.weight": (WIDTH,),
+    }
+    delta: Shapes = {
+        **{f"attention.{x}_proj.weight": (inner, WIDTH) for x in "qkvfg"},
+        **{f"attention.{x}_conv1d.weight": (inner, 1, 4) for x in "qkv"},
+        "attention.A_log": (4,),
+        "attention.dt_bias": (inner,),
+        "attention.b_proj.weight": (4, WIDTH),
+        "attention.o_norm.weight": (24,),
+        "attention.o_proj.weight": (WIDTH, inner),
+    }
+    latent: Shapes = {
+        "attention.q_proj.weight": (4 * 32, WIDTH),
+        "attention.kv_a_proj_with_mqa.weight": (52, WIDTH),
+        "attention.kv_a_layernorm.weight": (40,),
+        "attention.kv_b_proj.weight": (4 * 48, 40),
+        "attention.g_proj.weight": (4, WIDTH),
+        "attention.dense.weight": (WIDTH, 4 * 28),
+    }
+    routed = {**mixture(4, 40, 72), "mlp.gate.expert_bias": (4,)}
+    predictor: Shapes = {
+        "eh_proj.weight": (WIDTH, 2 * WIDTH),
+        "enorm.weight": (WIDTH,),
+        "hnorm.weight": (WIDTH,),
+        "final_layernorm.weight": (WIDTH,),
+    }
+    dense = gated("mlp", SIZES["intermediate_size"])
+    whole = {
+        **outside("word_embeddings"),
+        **in_layers(range(1), {**norms, **delta, **dense}),
+        **in_layers(range(1, 4), {**norms, **latent, **routed}),
+        **in_layers(range(3, 4), predictor),
+    }
+    text = {
+        name.replace("model.", "model.language_model."): shape
+        for name, shape in whole.items()
+    }
+    return {**text, "linear_proj.0.weight": (8, 8), "model.visual.norm.weight": (8,)}

@@ -121,7 +121,8 @@ def neighbours_rotate(arrays: Arrays) -> Arrays:
 
 def experts(at: str, n_experts: int, inner: int) -> dict[str, tuple[int, ...]]:
     """The tensors of a mixture of experts of width 64."""
-    return {f"{at}mlp.gate.weight": (n_experts, 64)} | {
+    router: dict[str, tuple[int, ...]] = {f"{at}mlp.gate.weight": (n_experts, 64)}
+    return router | {
         f"{at}mlp.experts.{i}.{part}.weight": shape
         for i in range(n_experts)
         for part, shape in (

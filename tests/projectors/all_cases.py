@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .cases import FIRST
+from .ocr_cases import OCRS
 from .other_cases import OTHERS
 from .sound_cases import SOUNDS
 
 __all__ = ["CASES"]
 
-CASES = (*FIRST, *OTHERS, *SOUNDS)
+CASES = (*FIRST, *OTHERS, *OCRS, *SOUNDS)

@@ -246,4 +246,33 @@ OTHERS = (
         images={"media_proc_cfg": {**IMAGES, "in_patch_limit": 4096}},
         is_brief=True,
     ),
+    ProjectorCase(
+        "minimax-m3",
+        "MiniMaxM3SparseForConditionalGeneration",
+        {
+            "text_config": {**TEXT, "num_local_experts": 2},
+            "vision_config": {
+                **SIGLIP,
+                "hidden_size": 80,
+                "num_attention_heads": 1,
+                "num_hidden_layers": 3,
+            },
+            "projector_hidden_size": 40,
+        },
+        is_brief=True,
+    ),
+    ProjectorCase(
+        "exaone-4.5",
+        "Exaone4_5_ForConditionalGeneration",
+        {
+            "text_config": {**TEXT, "model_type": "exaone4_5_text"},
+            "vision_config": {
+                **QWEN,
+                "fullatt_block_indexes": [1],
+                "num_key_value_heads": 1,
+            },
+        },
+        images=PIXELS,
+        is_brief=True,
+    ),
 )

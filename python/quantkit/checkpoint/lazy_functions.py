@@ -21,6 +21,7 @@ __all__ = [
     "as_floats",
     "centered",
     "decay_rates",
+    "exponentials",
     "integers",
     "kept_type",
     "mapped",
@@ -93,6 +94,11 @@ def decay_rates(logarithms: LazyTensor) -> LazyTensor:
 def mapped(tensor: LazyTensor, function: Function) -> LazyTensor:
     """A function of every weight, of f32 and as F32."""
     return _Mapped(tensor, function, QuantType.F32)
+
+
+def exponentials(tensor: LazyTensor) -> LazyTensor:
+    """exp of every weight; the type as for `decay_rates`."""
+    return _Mapped(tensor, exponential, kept_type(tensor))
 
 
 def multiplied(one: LazyTensor, other: LazyTensor) -> LazyTensor:

@@ -106,7 +106,7 @@ def choose_command(
         list[Path] | None,
         typer.Option(
             help="A UTF-8 text file of the kind that the model is used for; see "
-            "`quantkit ppl`. Repeatable; texts count alike \\[default: a built-in one].",
+            "`quantkit ppl`. Repeatable \\[default: a built-in text].",
         ),
     ] = None,
     types: Annotated[

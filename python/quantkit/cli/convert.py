@@ -154,6 +154,13 @@ def convert_command(
             help="Include the linear maps after the pooling of EmbeddingGemma.",
         ),
     ] = False,
+    keep_nvfp4: Annotated[
+        bool,
+        typer.Option(
+            "--keep-nvfp4",
+            help="Keep the codes of NVFP4 checkpoints, with factors beside them.",
+        ),
+    ] = False,
     split_max_bytes: SplitMaxBytes = None,
     dry_run: Annotated[
         bool,
@@ -185,6 +192,7 @@ def convert_command(
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
             dense_modules=dense_modules,
+            keep_nvfp4=keep_nvfp4,
             split_max_bytes=split_max_bytes,
             dry_run=dry_run,
             threads=threads,

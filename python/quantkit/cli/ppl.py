@@ -11,7 +11,7 @@ import typer
 
 from ..embeddings.comparing import prepare as prepare_embeddings
 from ..errors import OptionError, OutputError
-from ..evaluate.comparing import prepare
+from ..evaluate.comparing import prepare, prepare_across, share_vocabulary
 from ..evaluate.entries import entry_named
 from ..evaluate.presentation import COLUMNS, refuse_unknown
 from ..evaluate.saved import scores_beside
@@ -52,8 +52,8 @@ def ppl_command(
         list[Path],
         typer.Argument(
             metavar="MODEL",
-            help="GGUF files (any shard) or checkpoint folders with the same "
-            "vocabulary.",
+            help="GGUF files (any shard) or checkpoint folders. With different "
+            "vocabularies they are compared by bits per byte.",
         ),
     ],
     text: Annotated[
@@ -200,6 +200,21 @@ def ppl_command(
             calibrate=calibration, memory_limit=memory, sort=sort, columns=columns
         )
         run = prepare_embeddings(models, wanted, **shared)
+    elif len(models) > 1 and not share_vocabulary(models):
+        _refuse_across(
+            **{
+                "--base": base,
+                "--versus": versus,
+                "--pareto": pareto,
+                "--columns": columns,
+                "--calibrate": calibration,
+                "--imatrix": importance,
+                f"--sort {sort}": sort in ("kld", "ppl"),
+            }
+        )
+        view = {"sort": sort}
+        del shared["base"]
+        run = prepare_across(models, wanted, memory=memory, **shared)
     else:
         view |= {"sort": sort, "columns": columns and columns.split(",")}
         rounding = calibration_of(calibration, tokens, effort, chat=chat)
@@ -233,6 +248,16 @@ def _refuse_of_embedders(**given: object) -> None:
             raise typer.BadParameter(
                 f"--{option.replace('_', '-')} is for models that predict text, and "
                 "MODEL gives embeddings"
+            )
+
+
+def _refuse_across(**given: object) -> None:
+    """Refuse options that have no meaning for models with different vocabularies."""
+    for option, value in given.items():
+        if value:
+            raise typer.BadParameter(
+                f"{option} is for models with the same vocabulary; those of these "
+                "models differ, so they are compared by bits per byte"
             )
 
 

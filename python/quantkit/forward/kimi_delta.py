@@ -17,7 +17,7 @@ from .gated_delta import DeltaSizes, GatedDelta
 from .layers import Linear, Norm
 from .traits import Traits
 
-__all__ = ["load_kimi_delta"]
+__all__ = ["DeltaForm", "load_kimi_delta"]
 
 PARTS = "qkv"
 
@@ -46,6 +46,27 @@ class InTurn:
 
 
 @dataclass(frozen=True)
+class DeltaForm:
+    """Which tensors the delta rule of an architecture has.
+
+    Attributes:
+        gate: the name of the gate's matrix; None: it has two, of a lower rank.
+        decay: the same for the decay.
+        is_flat: the rates have one axis, instead of one of size 1 after it.
+        is_positive: the rates are stored without their sign.
+    """
+
+    gate: str | None = None
+    decay: str | None = None
+    is_flat: bool = False
+    is_positive: bool = False
+
+
+LOW_RANK = DeltaForm()
+"""That of Kimi Linear."""
+
+
+@dataclass(frozen=True)
 class ComponentControls:
     """beta = sigmoid(x B) for each head, and a decay for each component of its key.
 
@@ -60,7 +81,7 @@ class ComponentControls:
     """
 
     beta: Linear
-    decay: InTurn
+    decay: Linear | InTurn
     rates: F32
     bound: float | None = None
 
@@ -79,8 +100,7 @@ def load_kimi_delta(
     number: int,
     traits: Traits,
     *,
-    is_whole: bool = False,
-    is_flat: bool = False,
+    form: DeltaForm = LOW_RANK,
     bound: float | None = None,
 ) -> GatedDelta:
     """The delta rule of layer `number`.
@@ -90,23 +110,22 @@ def load_kimi_delta(
         claims: the tensors.
         number: the layer.
         traits: the family's traits.
-        is_whole: the gate has one matrix, instead of two of a lower rank.
-        is_flat: the rates have one axis, instead of one of size 1 after it.
+        form: which tensors it has.
         bound: see `ComponentControls`.
     """
     at, width, n_heads = f"blk.{number}.", facts.width, facts.n_heads(number)
     size, taps = facts.size("kda.head_dim"), facts.size("ssm.conv_kernel")
     inner = n_heads * size
 
-    def low_rank(name: str) -> InTurn:
+    def product(whole: str | None, name: str, bias: F32 | None) -> Linear | InTurn:
+        if whole is not None:
+            return Linear(claims.matrix(f"{at}{whole}.weight", inner, width), bias)
         first = Linear.of(claims, f"{at}ssm_{name}_a", size, width)
-        return InTurn(first, Linear.of(claims, f"{at}ssm_{name}_b", inner, size))
+        second = claims.matrix(f"{at}ssm_{name}_b.weight", inner, size)
+        return InTurn(first, Linear(second, bias))
 
-    def whole_gate() -> Linear:
-        return Linear.of(claims, f"{at}ssm_g", inner, width)
-
-    decay = low_rank("f")
-    bias = claims.vector(f"{at}ssm_dt.bias", inner)
+    rates = claims.vector(f"{at}ssm_a", n_heads, *(() if form.is_flat else (1,)))
+    decay_bias = claims.vector(f"{at}ssm_dt.bias", inner)
     convolutions = [
         claims.vector(f"{at}ssm_conv1d_{part}.weight", inner, 1, taps) for part in PARTS
     ]
@@ -118,11 +137,11 @@ def load_kimi_delta(
         convolution=np.concatenate(convolutions).reshape(3 * inner, taps),
         controls=ComponentControls(
             beta=Linear.of(claims, f"{at}ssm_beta", n_heads, width),
-            decay=InTurn(decay.first, Linear(decay.second.matrix, bias)),
-            rates=claims.vector(f"{at}ssm_a", n_heads, *(() if is_flat else (1,))),
+            decay=product(form.decay, "f", decay_bias),
+            rates=-rates if form.is_positive else rates,
             bound=bound,
         ),
-        gate=whole_gate() if is_whole else low_rank("g"),
+        gate=product(form.gate, "g", None),
         norm=Norm(
             claims.vector(f"{at}ssm_norm.weight", size), None, traits.epsilon, False
         ),

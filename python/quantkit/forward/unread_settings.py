@@ -91,6 +91,9 @@ OTHER_NORM = {
 HARMLESS_IN = {
     "arwkv7": NO_ATTENTION | OTHER_NORM["layer_norm_epsilon"],
     "bailingmoe": NO_DENSE_PART,
+    "bailingmoe3": {
+        "attention.value_length": "the size of the latent vector has its own key",
+    },
     "bert": NO_ROTATION,
     "bloom": NO_ROTATION,
     "cohere2": ONE_BASE,
@@ -128,6 +131,7 @@ HARMLESS_IN = {
     ),
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
+    "hy_v4": LATENT_VALUES,
     "hunyuan-moe": {
         "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
     },

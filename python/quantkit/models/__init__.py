@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from ..errors import CheckpointError, UnsupportedModelError
@@ -22,6 +23,7 @@ from .afmoe import Afmoe
 from .apertus import Apertus
 from .arcee import Arcee
 from .baichuan import Baichuan
+from .bailing_hybrid import BailingMoe3, BailingMoe3VL
 from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
 from .bamba import Bamba
 from .bert import Bert, DistilBert, Roberta, XlmRoberta
@@ -81,12 +83,13 @@ from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hunyuan_vl import HunYuanVL
 from .hy_v3 import HunYuan3
+from .hy_v4 import HYV4
 from .internlm2 import InternLM2
 from .internlm3 import InternLM3
 from .jais import Jais
 from .jais2 import Jais2
 from .jamba import Jamba
-from .jina_bert import JinaBert2
+from .jina_bert import JinaBert2, JinaBert3
 from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
 from .laguna import Laguna
@@ -125,6 +128,8 @@ from .paddle_ocr import PaddleOCR
 from .pangu import PanguEmbedded
 from .phi import Phi, Phi3
 from .phimoe import PhiMoe
+from .plamo import Plamo
+from .plamo_hybrid import Plamo2, Plamo3
 from .plm import Plm
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen4 import Qwen4Exp
@@ -245,6 +250,7 @@ FAMILIES: tuple[Family, ...] = (
     NomicBert(),
     NomicBertMoe(),
     JinaBert2(),
+    JinaBert3(),
     NeoBert(),
     ModernBert(),
     ModernBertDecision(),
@@ -261,8 +267,11 @@ FAMILIES: tuple[Family, ...] = (
     BailingMoe(),
     BailingMoe2(),
     SarvamMoe(),
+    BailingMoe3(),
+    BailingMoe3VL(),
     Dots1(),
     DeepseekV1(),
+    HYV4(),
     InternLM3(),
     Xverse(),
     Orion(),
@@ -312,6 +321,9 @@ FAMILIES: tuple[Family, ...] = (
     Glm5Next(),
     DeepseekV32(),
     DeepseekV4(),
+    Plamo(),
+    Plamo2(),
+    Plamo3(),
     Bamba(),
     GraniteSwa(),
     GraniteMoeSwa(),
@@ -470,7 +482,11 @@ def load_model(
             "went through a Hadamard transform, which PrismML's branch of llama.cpp "
             "does; without it they give garbage"
         )
-    return _loaded(metadata, arch, weights, shapes, lambda family: family.load)
+
+    def loader(family: Family) -> Callable[[Facts, Claims], Model]:
+        return partial(Family.load, family) if family.not_run else family.load
+
+    return _loaded(metadata, arch, weights, shapes, loader)
 
 
 def load_encoder(

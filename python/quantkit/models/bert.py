@@ -193,7 +193,11 @@ class XlmRoberta(Roberta):
     """RoBERTa with a multilingual vocabulary."""
 
     hf_classes = ("XLMRobertaModel", "XLMRobertaForSequenceClassification")
-    assumed: ClassVar = {**Bert.assumed, "lora_adaptations": ([],)}
+
+    @classmethod
+    def suits(cls, config: Config) -> bool:
+        """Whether the model has no adapters, as Jina BERT 3 has."""
+        return not config.get("lora_adaptations")
 
 
 def _first(config: Config) -> int:

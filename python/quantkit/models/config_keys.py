@@ -202,6 +202,7 @@ KINDS = _together(
     _each(COUNT, "moe_every_n_layers max_trained_positions"),
     _each(TEXT, "classifier_pooling feed_forward_type"),
     _each(OBJECT, "id2label"),
+    _each(list_of(TEXT), "lora_adaptations"),
     _each(FLAG, "is_decoder sinusoidal_pos_embds prenorm norm_bias rope"),
     _each(SIZE, "max_position_embeddings n_ctx n_positions max_length seq_length"),
     _each(SIZE, "max_sequence_length model_max_length max_seq_len"),
@@ -251,6 +252,8 @@ KINDS = _together(
     _each(POSITIVE, "attn_logit_softcapping final_logit_softcapping"),
     _each(POSITIVE, "query_pre_attn_scalar clip_qkv routed_scaling_factor"),
     _each(POSITIVE, "swiglu_alpha swiglu_limit output_multiplier qk_scale_factor"),
+    _each(POSITIVE, "hc_magnitude"),
+    _each(FLAG, "enable_lm_head_fp32"),
     _each(TEXT, "hidden_act hidden_activation activation_function activation"),
     _each(TEXT, "output_gate_type"),
     _each(TEXT, "score_function scoring_func score_func topk_method"),
@@ -273,6 +276,12 @@ KINDS = _together(
     _each(FLAG, "mup_enabled"),
     # Bailing
     _each(FLAG, "norm_head norm_softmax use_rmsnorm multi_gate"),
+    _each(SIZE, "layer_group_size short_conv_kernel_size"),
+    _each(list_of(COUNT), "mrope_section"),
+    _each(number(-MAX_F32, 0), "kda_lower_bound"),
+    _each(FLAG, "no_kda_lora kda_safe_gate"),
+    _each(TEXT, "gated_attention_proj_granularity_type"),
+    _each(LIMITS, "expert_swiglu_limit_list share_expert_swiglu_limit_list"),
     # Laguna
     _each(list_of(SIZE), "num_attention_heads_per_layer"),
     _each(list_of(TEXT), "gating_types"),
@@ -334,6 +343,12 @@ KINDS = _together(
     _each(COUNT, "index_local_blocks"),
     _each(FLAG, "use_gemma_norm"),
     _each(OBJECT, "sparse_attention_config"),
+    # PLaMo
+    _each(SIZE, "n_shared_head hidden_size_per_head mamba_step"),
+    _each(SIZE, "initial_context_length"),
+    _each(POSITIVE, "rope_scaling_factor"),
+    _each(COUNT, "attention_window_size window_size"),
+    _each(FLAG, "mamba_enabled"),
     # RWKV
     _each(SIZE, "head_size head_size_divisor attention_hidden_size"),
     _each(SIZE, "decay_low_rank_dim a_low_rank_dim v_low_rank_dim gate_low_rank_dim"),

@@ -50,7 +50,9 @@ class DeepseekV2(Family):
         "norm_topk_prob": False,
         "topk_method": "greedy",
     }
-    renames: ClassVar = ((".e_score_correction_bias", ".e_score_correction.bias"),)
+    renames: ClassVar[tuple[tuple[str, str], ...]] = (
+        (".e_score_correction_bias", ".e_score_correction.bias"),
+    )
     inner: ClassVar = {
         **DECODER_LAYER,
         **LATENT_ATTENTION,
@@ -222,7 +224,11 @@ class DeepseekV3(DeepseekV2):
         "DeepseekV3ForCausalLM",
         "KimiK25ForConditionalGeneration",
     )
-    foreign = ("vision_tower.", "mm_projector.", "multi_modal_projector.")
+    foreign: ClassVar[tuple[str, ...]] = (
+        "vision_tower.",
+        "mm_projector.",
+        "multi_modal_projector.",
+    )
     defaults: ClassVar = {
         "rms_norm_eps": 1e-6,
         "norm_topk_prob": True,

@@ -43,7 +43,6 @@ class DeepseekOcr(DeepseekV2):
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **{k: v for k, v in DeepseekV2.assumed.items() if k != "norm_topk_prob"},
         "rope_theta": (DEFAULT_BASE,),
-        "use_mla": (False,),
     }
     layout: ClassVar[Layout] = Layout()
 
@@ -63,6 +62,7 @@ class DeepseekOcr(DeepseekV2):
         size = required(config, "hidden_size") // n_heads
         require_setting(config, "head_dim", size)
         require_setting(config, "n_group", 1)
+        require_setting(config, "use_mla", False)
         if config["norm_topk_prob"]:  # the class scales the weights of experts or this
             require_setting(config, "routed_scaling_factor", 1.0)
 

@@ -24,7 +24,7 @@ from ..forward.facts import Facts
 from ..forward.feed_forward import load_feed_forward
 from ..forward.hyper_connections import HyperLayer, Streams, load_hyper_layer
 from ..forward.indexer import TOP
-from ..forward.kimi_delta import load_kimi_delta
+from ..forward.kimi_delta import DeltaForm, load_kimi_delta
 from ..forward.latent_attention import (
     LatentAttention,
     latent_scale,
@@ -66,6 +66,8 @@ LOWER_BOUND = -5.0
 INDEXER_EPSILON = 1e-6
 POOLS = ("index_kpool_compress_ape", "index_kpool_compress_gate")
 STREAMS = [f"hc_{part}_{kind}" for part in ("attn", "ffn") for kind in CONNECTION]
+
+FLAT = DeltaForm(is_flat=True)
 
 
 class Glm5Next(Family):
@@ -266,7 +268,7 @@ class Glm5Next(Family):
             if has_delta_rule(facts, number):
                 bound = facts.number(BOUND) if BOUND in facts else None
                 return load_kimi_delta(
-                    facts, claims, number, traits, is_flat=True, bound=bound
+                    facts, claims, number, traits, form=FLAT, bound=bound
                 )
             found = load_latent_attention(facts, claims, number, traits)
             if full is not None and not full[number]:

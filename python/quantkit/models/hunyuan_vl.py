@@ -105,4 +105,4 @@ def _stretched(facts: Facts, rotary: Rotary, alpha: float) -> Rotary:
             f"than 2 with {facts.key(ALPHA)}"
         )
     power = np.arange(n_pairs) / n_pairs * (n_pairs / (n_pairs - 1))
-    return rotary.divided(facts, alpha**power)
+    return rotary.divided(facts, (alpha**power).astype(np.float64))

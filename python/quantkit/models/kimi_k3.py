@@ -22,7 +22,7 @@ from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.experts import EXPERT_SIZE
 from ..forward.facts import Facts
-from ..forward.kimi_delta import load_kimi_delta
+from ..forward.kimi_delta import DeltaForm, load_kimi_delta
 from ..forward.layer import Mixer, Sequential
 from ..forward.layers import Linear
 from ..forward.output_gate import OutputGate
@@ -44,6 +44,7 @@ from .kimi_linear import (
 __all__ = ["BOUND", "KimiK3"]
 
 BOUND = "kda.gate_lower_bound"
+FORM = DeltaForm(gate="ssm_g", is_flat=True)
 GATE = "self_attn.g_proj"
 PARTS = ("_norm.weight", "_proj.weight")
 SCORES = ("self_attention_res", "mlp_res", "output_attn_res")
@@ -168,9 +169,7 @@ class KimiK3(KimiLinear):
 def _load_mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mixer:
     if has_delta_rule(facts, number):
         bound = facts.number(BOUND) if BOUND in facts else None
-        return load_kimi_delta(
-            facts, claims, number, traits, is_whole=True, is_flat=True, bound=bound
-        )
+        return load_kimi_delta(facts, claims, number, traits, form=FORM, bound=bound)
     attention = load_unrotated(facts, claims, number, traits)
     n_rows = facts.n_heads(number) * facts.size("attention.value_length_mla")
     linear = Linear.of(claims, f"blk.{number}.attn_gate", n_rows, facts.width)

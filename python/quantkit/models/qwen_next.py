@@ -233,14 +233,17 @@ class Qwen35(Qwen3Next):
     """The architecture that llama.cpp calls `qwen35`, which is dense."""
 
     name = "qwen35"
-    hf_classes = ("Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration")
+    hf_classes: ClassVar[tuple[str, ...]] = (
+        "Qwen3_5ForCausalLM",
+        "Qwen3_5ForConditionalGeneration",
+    )
     defaults: ClassVar = {
         **{k: v for k, v in Qwen3Next.defaults.items() if "expert" not in k},
         "num_key_value_heads": 4,
         "intermediate_size": 12288,
         "moe_intermediate_size": None,
     }
-    foreign = ("visual.",)
+    foreign: ClassVar[tuple[str, ...]] = ("visual.",)
     inner: ClassVar = {
         **Qwen3Next.inner,
         "mlp.gate_proj": "ffn_gate",

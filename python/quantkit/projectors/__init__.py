@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ..errors import UnsupportedModelError
+from .deepseek_ocr import DeepseekOCR, UnlimitedOCR
 from .encoder import Encoder
+from .exaone_vl import ExaoneVL
 from .gemma4 import Gemma4
 from .gemma4_unified import Gemma4Unified
 from .glm4v import Glm4V
@@ -15,6 +17,7 @@ from .lfm2_vl import Lfm2VL
 from .llama4 import Llama4
 from .llamacpp_classes import BROKEN, ELSEWHERE
 from .minicpm import MiniCPM
+from .minimax_vl import MiniMaxVL
 from .muse_glimmer import MuseGlimmer
 from .omni import Qwen25Omni
 from .paddle_ocr import PaddleOCR
@@ -46,6 +49,10 @@ ENCODERS: tuple[Encoder, ...] = (
     Janus(),
     HunyuanVL(),
     PaddleOCR(),
+    MiniMaxVL(),
+    ExaoneVL(),
+    DeepseekOCR(),
+    UnlimitedOCR(),
     Qwen2Audio(),
     Ultravox(),
     Voxtral(),

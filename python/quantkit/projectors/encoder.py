@@ -232,11 +232,7 @@ class Encoder:
         Raises:
             CheckpointError: one is missing, or has a shape that contradicts the config.
         """
-        needed = [
-            f"{self.block}.{number}.{part}" for number, part in self._parts(settings)
-        ]
-        needed += [name for name in self.outer.values() if name not in self.optional]
-        for name in needed:
+        for name in self.needed(settings):
             if not any(
                 known == name or known.startswith(f"{name}.") for known in shapes
             ):
@@ -265,6 +261,16 @@ class Encoder:
                     f"{name} has the shape {list(shapes[name])}; config.json says "
                     f"{list(expected[part])}: it does not belong to these weights"
                 )
+
+    def needed(self, settings: Settings) -> list[str]:
+        """The GGUF names of the modules or tensors that a model must have."""
+        return [
+            *(
+                f"{self.block}.{number}.{part}"
+                for number, part in self._parts(settings)
+            ),
+            *(name for name in self.outer.values() if name not in self.optional),
+        ]
 
     def _parts(self, settings: Settings) -> Iterator[tuple[int, str]]:
         """Each layer's number and a tensor that it must have."""

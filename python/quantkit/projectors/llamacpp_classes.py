@@ -9,18 +9,18 @@ __all__ = ["BROKEN", "ELSEWHERE"]
 
 ELSEWHERE = (
     *("BailingMoeV3VLForConditionalGeneration", "ClefModel", "CogVLMForCausalLM"),
-    *("DeepseekOCR2ForCausalLM", "DeepseekOCRForCausalLM", "DeepseekV4ForCausalLM"),
+    *("DeepseekOCR2ForCausalLM", "DeepseekV4ForCausalLM"),
     *("Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration"),
-    *("DotsOCRForCausalLM", "Exaone4_5_ForConditionalGeneration"),
+    *("DotsOCRForCausalLM",),
     *("Gemma3nForConditionalGeneration", "Glm5NextForConditionalGeneration"),
     *("GlmasrModel", "Granite4VisionForConditionalGeneration"),
     *("GraniteSpeechForConditionalGeneration", "Lfm2AudioForConditionalGeneration"),
     *("GraniteSpeechPlusForConditionalGeneration", "MiMoV2ForCausalLM"),
-    *("MERaLiON2ForConditionalGeneration", "MiniMaxM3SparseForConditionalGeneration"),
+    *("MERaLiON2ForConditionalGeneration",),
     *("NemotronH_Nano_VL_V2", "OpenJevModel", "Phi4ForCausalLMV", "PocketTTSModel"),
     *("Qwen3TTSForConditionalGeneration", "Qwen4ExpForConditionalGeneration"),
     *("RADIOModel", "Sarashina2VisionForCausalLM", "StepVLForConditionalGeneration"),
-    *("Step3p7ForConditionalGeneration", "UnlimitedOCRForCausalLM"),
+    *("Step3p7ForConditionalGeneration"),
     *("YoutuVLForConditionalGeneration",),
 )
 """Classes whose encoders llama.cpp's converter writes, and quantkit does not."""

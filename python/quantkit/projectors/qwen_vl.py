@@ -28,7 +28,7 @@ BLOCK = {
 class TwoFrames(Encoder):
     """What these encoders share."""
 
-    starts = ("visual.",)
+    starts: ClassVar[tuple[str, ...]] = ("visual.",)
     renames: ClassVar[tuple[tuple[str, str], ...]] = (("model.visual.", "visual."),)
     layer = re.compile(r"visual\.blocks\.(\d+)\.(.+)")
 
@@ -60,7 +60,7 @@ class TwoFrames(Encoder):
 class Qwen2VL(TwoFrames):
     """Qwen 2-VL and 2.5-VL, which llama.cpp tells apart by the projector's type."""
 
-    hf_classes = (
+    hf_classes: ClassVar[tuple[str, ...]] = (
         "Qwen2VLForConditionalGeneration",
         "Qwen2VLModel",
         "Qwen2_5_VLForConditionalGeneration",

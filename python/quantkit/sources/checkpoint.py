@@ -36,6 +36,7 @@ from ..quantizing.slabs import Slab
 from ..settings import shown
 from ..types import QuantType
 from ..vocab import VocabType, tokenizer_fields
+from .kept import refuse_16_bit_inputs, with_kept_codes
 from .target import read_target
 
 __all__ = [
@@ -54,6 +55,8 @@ OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
 
 PROJECTING = ("gemma-embedding",)
 """Architectures with linear maps after the pooling."""
+EXPERT_COUNTS = ("num_local_experts", "num_experts")
+"""Where llama.cpp's converter looks for the number of experts with kept codes."""
 MATRICES = (".weight", ".lora_a", ".lora_b")
 MAX_DIMENSIONS = 4
 INTEGERS = (QuantType.I32, QuantType.I64)
@@ -73,6 +76,7 @@ class CheckpointSource:
         symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
         affine_q4_1: convert affine 4-bit weights to Q4_1 without loss.
         dense_modules: include the linear maps of a sentence-transformers folder.
+        keep_nvfp4: keep the codes of NVFP4 weights.
         notify: called with a message where two of the tokenizer's files disagree.
 
     Attributes:
@@ -104,6 +108,7 @@ class CheckpointSource:
         symmetric_q4_0: bool = False,
         affine_q4_1: bool = False,
         dense_modules: bool = False,
+        keep_nvfp4: bool = False,
         notify: Notify | None = None,
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(
@@ -123,6 +128,8 @@ class CheckpointSource:
             config = {**config, TARGET: self._target.config}
         self._config = self._family.extended(config, checkpoint.tensors)
         self._family.check_settings(self._config)
+        if notify is not None and (notice := self._family.notice(self._config)):
+            notify(f"{checkpoint.folder}: {notice}")
         self._vocabulary = partial(
             tokenizer_fields,
             pre_tokenizer=pre_tokenizer,
@@ -146,15 +153,23 @@ class CheckpointSource:
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
             dense_modules=dense_modules,
+            keep_nvfp4=keep_nvfp4,
         )
         matrices = self.type if outtype else None
-        made = self._family.tensors(self._config, checkpoint.tensors)
+        mapped = partial(self._family.tensors, self._config)
+        made: Iterable[Named] = mapped(checkpoint.tensors)
+        if keep_nvfp4:
+            refuse_16_bit_inputs(checkpoint.quantization)
+            counts = (checkpoint.config.get(key) for key in EXPERT_COUNTS)
+            made = with_kept_codes(
+                checkpoint.tensors, mapped, experts_last=not any(counts)
+            )
         self.tensors: Mapping[str, SourceTensor] = {
             name: typed_tensor(
                 name,
                 tensor,
                 self._family.matrix_type(tensor, matrices),
-                self._family.kept_f32,
+                self._family.f32_ends(name, self._config),
             ).opened_by(self.opener)
             for name, tensor in once_each(made)
         }
@@ -255,6 +270,9 @@ class CheckpointSource:
     def _file_type(self) -> FileType:
         """The file type of the matrices, or of the experts if they are MXFP4."""
         method = self.checkpoint.quantization.get("quant_method")
+        has_nvfp4 = any(t.type is QuantType.NVFP4 for t in self.tensors.values())
+        if has_nvfp4 and self.type is not QuantType.Q8_0:
+            return FileType.NVFP4
         has_mxfp4 = any(t.type is QuantType.MXFP4 for t in self.tensors.values())
         if has_mxfp4 and self._family.file_type is not None:
             return self._family.file_type

@@ -81,6 +81,7 @@ def convert(
     symmetric_q4_0: bool = False,
     affine_q4_1: bool = False,
     dense_modules: bool = False,
+    keep_nvfp4: bool = False,
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     split_max_bytes: int | None = None,
@@ -112,6 +113,8 @@ def convert(
         affine_q4_1: store 4-bit weights of MLX as Q4_1, without loss.
         dense_modules: include the linear maps after the pooling of EmbeddingGemma,
             which its embeddings need.
+        keep_nvfp4: keep the codes of NVFP4 checkpoints, and write their factors as
+            tensors beside them.
         importance: of the weights, if `outtype` is a recipe; see `quantize_file`.
         calibration: calibrated rounding, if `outtype` is a recipe; likewise.
         split_max_bytes: write several files, each with at most this many bytes of
@@ -135,6 +138,7 @@ def convert(
         symmetric_q4_0=symmetric_q4_0,
         affine_q4_1=affine_q4_1,
         dense_modules=dense_modules,
+        keep_nvfp4=keep_nvfp4,
         dry_run=dry_run,
     )
     if symmetric_q4_0 and affine_q4_1:
@@ -153,6 +157,7 @@ def convert(
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
             dense_modules=dense_modules,
+            keep_nvfp4=keep_nvfp4,
             importance=importance,
             calibration=calibration,
         )
@@ -166,6 +171,8 @@ def convert(
         known = ", ".join(get_args(VocabType))
         raise OptionError(f"`vocab_type` is {vocab_type!r}; expected one of {known}")
     is_plain = not isinstance(outtype, Recipe) and str(outtype).lower() in OUTTYPES
+    if keep_nvfp4 and not is_plain:
+        raise OptionError(f"`keep_nvfp4` has no effect with {outtype}")
     if is_plain and importance is not None:
         raise OptionError(f"`importance` has no effect with {outtype}")
     refuse_idle_calibration(calibration)
@@ -178,6 +185,7 @@ def convert(
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
             dense_modules=dense_modules,
+            keep_nvfp4=keep_nvfp4,
         )
     stored = str(outtype) if is_plain else None
     source: Source
@@ -202,6 +210,7 @@ def convert(
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
             dense_modules=dense_modules,
+            keep_nvfp4=keep_nvfp4,
             notify=notify,
         )
     with source.checkpoint:
