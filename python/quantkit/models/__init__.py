@@ -30,12 +30,14 @@ from .bert import Bert, DistilBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
 from .codeshell import CodeShell
+from .cogvlm import CogVlm
 from .cohere import Cohere
 from .cohere2 import Cohere2
 from .cohere2_moe import Cohere2Moe
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .dbrx import Dbrx
+from .deci import Deci
 from .decision import ModernBertDecision
 from .deepseek import DeepseekV2, DeepseekV3, KimiVL
 from .deepseek_ocr import DeepseekOcr
@@ -113,6 +115,7 @@ from .mistral4 import Mistral4
 from .modern_bert import EuroBert, ModernBert
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
+from .nanbeige import Nanbeige
 from .nemotron import Nemotron
 from .nemotron_h import NemotronH, NemotronHMoe
 from .nemotron_puzzle import NemotronHPuzzle
@@ -345,6 +348,9 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3ASR(),
     Exaone45(),
     HunYuanVL(),
+    Deci(),
+    Nanbeige(),
+    CogVlm(),
 )
 
 Loaded = TypeVar("Loaded")
