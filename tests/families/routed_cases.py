@@ -12,12 +12,16 @@ from .case import SIZES, YARN, Case, as_version_4, without
 from .checkpoints import Arrays
 from .llama_twins import renamed
 from .stated_layouts import (
+    ARCTIC_CONFIG,
     BAILING_CONFIG,
     DEEPSEEK_CONFIG,
     LING_3_VL,
+    arctic,
     bailing,
     deepseek,
     ling_3_vl,
+    smallthinker,
+    smallthinker_config,
 )
 
 __all__ = ["ROUTED"]
@@ -342,4 +346,21 @@ ROUTED = (
         config_of=of_dots,
     ),
     Case("deepseek-moe", "", DEEPSEEK_CONFIG, shapes=deepseek(), is_raw=True),
+    Case(
+        "smallthinker",
+        "",
+        smallthinker_config(
+            rope_layout=[0, 1, 1, 1, 0], sliding_window_layout=[0, 1, 1, 1, 0]
+        ),
+        shapes=smallthinker(),
+        is_raw=True,
+    ),
+    Case(
+        "smallthinker-4b",
+        "",
+        smallthinker_config(moe_primary_router_apply_softmax=True),
+        shapes=smallthinker(),
+        is_raw=True,
+    ),
+    Case("arctic", "", ARCTIC_CONFIG, shapes=arctic(), is_raw=True),
 )

@@ -21,6 +21,7 @@ from ..suggestions import suggest
 from .afmoe import Afmoe
 from .apertus import Apertus
 from .arcee import Arcee
+from .arctic import Arctic
 from .baichuan import Baichuan
 from .bailing_hybrid import BailingMoe3, BailingMoe3VL
 from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
@@ -119,6 +120,7 @@ from .refact import Refact
 from .rwkv6 import Rwkv6, Rwkv6Qwen2
 from .rwkv7 import Arwkv7, Rwkv7
 from .seed_oss import SeedOss
+from .smallthinker import SmallThinker
 from .smollm3 import SmolLM3
 from .spark2_5 import Spark25
 from .stablelm import StableLm
@@ -247,6 +249,8 @@ FAMILIES: tuple[Family, ...] = (
     BailingMoe3VL(),
     Dots1(),
     DeepseekV1(),
+    SmallThinker(),
+    Arctic(),
     InternLM3(),
     Xverse(),
     Orion(),

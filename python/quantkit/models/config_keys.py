@@ -308,6 +308,17 @@ KINDS = _together(
     _each(SIZE, "dspark_block_size"),
     _each(COUNT, "dspark_noise_token_id"),
     _each(list_of(COUNT), "dspark_target_layer_ids"),
+    # SmallThinker
+    _each(SIZE, "moe_num_active_primary_experts moe_ffn_hidden_size"),
+    _each(integer(1, MAX_EXPERTS), "moe_num_primary_experts"),
+    _each(FLAG, "moe_enable_early_router moe_enable_secondary_experts"),
+    _each(FLAG, "moe_primary_router_apply_softmax"),
+    _each(BINARY, "moe_layer_layout rope_layout sliding_window_layout"),
+    _each(integer(-1), "sliding_window_size"),
+    # Arctic
+    _each(COUNT, "moe_layer_frequency"),
+    _each(FLAG, "parallel_attn_mlp_res use_residual"),
+    _each(list_of(COUNT), "enc_index"),
     # Hunyuan 3
     _each(POSITIVE, "router_scaling_factor"),
     _each(FLAG, "route_norm moe_router_enable_expert_bias moe_router_use_sigmoid"),
