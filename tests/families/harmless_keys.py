@@ -157,7 +157,13 @@ OF_BAILING_2 = {
     "moe_router_enable_expert_bias": TENSORS,
     "router_dtype": RUNTIME,
 }
+OF_DOTS_3 = {
+    "apply_mla_qkv_lora_rescale": "multiplied into the norms",
+    "head_dim": DERIVED,
+    "swa_num_key_value_heads": "latent attention has as many as query heads",
+}
 HARMLESS_OF = {
+    **dict.fromkeys(("Dots3NoteForCausalLM", "Dots3NoteTextForCausalLM"), OF_DOTS_3),
     "AfmoeForCausalLM": {"global_attn_every_n_layers": LISTED},
     "BailingMoeForCausalLM": {
         **OF_BAILING,

@@ -45,6 +45,7 @@ from .dflash_deepseek import DeepseekV4DSpark
 from .dflash_gemma import Gemma4DSpark
 from .dflash_muse import MuseGlimmerAssistant
 from .dots1 import Dots1
+from .dots3 import Dots3Note
 from .eagle3 import Eagle3
 from .encoders import EncoderFamily
 from .ernie4_5 import Ernie45
@@ -248,6 +249,7 @@ FAMILIES: tuple[Family, ...] = (
     BailingMoe3(),
     BailingMoe3VL(),
     Dots1(),
+    Dots3Note(),
     DeepseekV1(),
     SmallThinker(),
     Arctic(),

@@ -319,6 +319,13 @@ KINDS = _together(
     _each(COUNT, "moe_layer_frequency"),
     _each(FLAG, "parallel_attn_mlp_res use_residual"),
     _each(list_of(COUNT), "enc_index"),
+    # dots 3 note
+    _each(SIZE, "swa_kv_lora_rank swa_q_lora_rank"),
+    _each(SIZE, "swa_qk_nope_head_dim swa_qk_rope_head_dim"),
+    _each(TEXT, "attention_gate_type swa_attention_gate_type"),
+    _each(TEXT, "normalization final_norm"),
+    _each(FLAG, "apply_mla_qkv_lora_rescale k_rope_only_layernorm use_dsa"),
+    _each(FLAG, "use_dynamic_rsf moe_gating_fp32"),
     # Hunyuan 3
     _each(POSITIVE, "router_scaling_factor"),
     _each(FLAG, "route_norm moe_router_enable_expert_bias moe_router_use_sigmoid"),
