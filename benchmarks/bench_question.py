@@ -3,22 +3,27 @@
     pip install .
     python benchmarks/bench_question.py MODEL-f16.gguf TEXT --llama-bin FOLDER
         [--types Q8_0,Q4_K_M] [--chunks 8] [--threads 2] [--repeats 3]
-        [--output FILE.md]
+        [--before FOLDER] [--output FILE.md]
 
 FOLDER has llama-quantize and llama-perplexity.  What a user of these runs: one
 perplexity of the F16 file that keeps its logits, then for every type a quantization and
-a run with --kl-divergence.  Both sides run in turn on the same chunks; seconds are of
-all processes of a side, medians.  Disk: what is written besides the answer.
+a run with --kl-divergence.  All sides run in turn on the same chunks; seconds are of
+all processes of a side, medians: elapsed, and of the processor, which other work on the
+machine changes less.  Disk: what is written besides the answer.  --before: another tree
+of quantkit, built, to compare with.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from measuring import MIB, machine, publish
@@ -26,9 +31,10 @@ from measuring import MIB, machine, publish
 CTX = 512
 
 
-def checked(command: list[str]) -> None:
+def checked(command: list[str], more: Mapping[str, str] | None = None) -> None:
     """Run a command, and stop with its last words if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    environment = {**os.environ, **(more or {})}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: {done.stderr[-1000:]}")
 
@@ -48,12 +54,19 @@ def theirs(args: argparse.Namespace, folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
-def ours(args: argparse.Namespace, activations: str) -> None:
-    """Ask quantkit."""
+def ours(args: argparse.Namespace, activations: str, tree: Path | None) -> None:
+    """Ask quantkit, or another tree of it."""
     command = [sys.executable, "-m", "quantkit", "ppl", str(args.model), "-q"]
     command += ["--text", str(args.text), "--types", args.types, "--json"]
     command += ["--chunks", str(args.chunks), "--threads", str(args.threads)]
-    checked([*command, "--activations", activations])
+    path = {} if tree is None else {"PYTHONPATH": str(tree / "python")}
+    checked([*command, "--activations", activations], path)
+
+
+def processor_seconds() -> float:
+    """What all processes that have ended have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -68,26 +81,35 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--before", type=Path, help="a tree to compare with")
     parser.add_argument("--output", type=Path, help="also write the table here")
     args = parser.parse_args()
-    seconds: dict[str, list[float]] = {"llama.cpp": [], "i16": [], "q8": []}
+    sides = ["llama.cpp", "i16", "q8"]
+    if args.before is not None:
+        sides += ["i16 before", "q8 before"]
+    taken: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
     written = 0
     for _ in range(args.repeats):
-        for side, taken in seconds.items():
-            start = time.perf_counter()
+        for side, seconds in taken.items():
+            start, used = time.perf_counter(), processor_seconds()
+            activations, _, earlier = side.partition(" ")
             if side == "llama.cpp":
                 with tempfile.TemporaryDirectory() as folder:
                     written = theirs(args, Path(folder))
             else:
-                ours(args, side)
-            taken.append(time.perf_counter() - start)
-            print(f"{side}: {taken[-1]:.1f} s", file=sys.stderr)
-    median = {side: statistics.median(taken) for side, taken in seconds.items()}
+                ours(args, activations, args.before if earlier else None)
+            elapsed = time.perf_counter() - start
+            seconds.append((elapsed, processor_seconds() - used))
+            print(f"{side}: {elapsed:.1f} s", file=sys.stderr)
+    median = {
+        side: [statistics.median(each) for each in zip(*seconds, strict=True)]
+        for side, seconds in taken.items()
+    }
+    elapsed, used = median["llama.cpp"]
     rows = [
-        f"| {side} | {value:.1f} | {median['llama.cpp'] / value:.1f}x | {disk:.0f} |"
-        for (side, value), disk in zip(
-            median.items(), (written / MIB, 0, 0), strict=True
-        )
+        f"| {side} | {a:.1f} | {elapsed / a:.1f}x | {b:.1f} | {used / b:.1f}x | "
+        f"{written / MIB if side == 'llama.cpp' else 0:.0f} |"
+        for side, (a, b) in median.items()
     ]
     lines = [
         machine(),
@@ -99,8 +121,8 @@ def main() -> None:
         f"Perplexity and KL divergence of {args.types}, {args.chunks} chunks of {CTX}, "
         f"{args.threads} threads; medians of {args.repeats}.",
         "",
-        "| | seconds | ratio | MiB written |",
-        "|---|---|---|---|",
+        "| | seconds | ratio | seconds of the processor | ratio | MiB written |",
+        "|---|---|---|---|---|---|",
         *rows,
     ]
     publish(lines, args.output)

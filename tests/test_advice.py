@@ -66,12 +66,14 @@ def test_the_names_of_types_suggest_types() -> None:
 
 
 def test_arguments_in_another_order(tmp_path: Path) -> None:
-    """And a missing one; but a file may have the name of a type."""
+    """But a file may have the name of a type."""
     order = "the order is MODEL OUTPUT TYPE: quantkit quantize in.gguf out.gguf Q4_K_M"
     assert order in said("quantize", "Q4_K_M", "in.gguf", "out.gguf")
     assert order in said("quantize", "in.gguf", "Q4_K_M", "out.gguf")
-    missing = "OUTPUT is missing: quantkit quantize in.gguf OUTPUT Q4_0"
-    assert missing in said("quantize", "in.gguf", "Q4_0")
+    assert "or --types" in said("quantize", "in.gguf")
+    assert "'TYPE'" in said("quantize", "in.gguf", "out.gguf")
+    twice = said("quantize", "in.gguf", "out.gguf", "Q4_0", "-o", "out.gguf")
+    assert "OUTPUT is given twice" in twice
     assert "in.gguf" in said("quantize", "in.gguf", tmp_path / "Q4_0", "Q4_0")
 
 
@@ -86,7 +88,7 @@ def test_types_of_a_quantized_model(demo_f16: Path, tmp_path: Path) -> None:
     path = tmp_path / "q8.gguf"
     quantize_file(demo_f16, path, "Q8_0")
     command = ("ppl", path, "--text", DEMO_TEXT, "--ctx", "64", "--chunks", "1")
-    advice = "give the F16, BF16 or F32 model, or leave --types out"
+    advice = "give the F16, BF16 or F32 model, leave --types out"
     assert advice in said(*command, "--types", "Q4_0")
     assert not CliRunner().invoke(app, [*map(str, command), "--types=q8_0"]).exit_code
 

@@ -24,7 +24,8 @@ def scores(kld: float, chunks: int, noise: float, seed: int) -> TokenScores:
     """Tokens whose divergence has about this mean, and whose likelihood falls by it."""
     steps = np.random.default_rng(seed).standard_normal((chunks, N_TOKENS))
     divergence = np.maximum(kld + noise * steps, 0.0)
-    return TokenScores(1 + divergence, divergence, np.ones(divergence.shape, bool))
+    same, rank = np.ones(divergence.shape, bool), np.zeros(divergence.shape, np.uint8)
+    return TokenScores(1 + divergence, divergence, same, rank)
 
 
 def compared(

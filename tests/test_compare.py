@@ -291,7 +291,15 @@ def test_json_has_the_keys_that_scripts_read(found: Comparison) -> None:
     """Versioned; one text is flat."""
     data = found.to_dict()
     top = ("version", "model", "text", "ctx", "chunks", "stride", "activations")
-    assert list(data) == [*top, "base", "results", "on_grid", "warnings", "fallbacks"]
+    assert list(data) == [
+        *top,
+        "base",
+        "results",
+        "noise_floor",
+        "on_grid",
+        "warnings",
+        "fallbacks",
+    ]
     assert (data["version"], data["ctx"], data["chunks"]) == (2, 64, 4)
     assert (data["text"], data["activations"]) == ("text", "i16")
     assert data["model"] == str(DEMO_MODEL)

@@ -146,7 +146,7 @@ def test_settings_that_readers_assume(family: Any) -> None:
     for key, values in family.assumed.items():
         assert values
         kind = KINDS.get(key)
-        candidates = ("other", True, False, 5, 0.75, [1], ["other"])
+        candidates = ("other", True, False, 5, 0.75, [1], ["other"], {"type": "other"})
         other = next(
             value
             for value in candidates

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,20 @@ from quantkit.errors import (
     QuantkitError,
     UnsupportedModelError,
 )
-from quantkit.gguf.keys import Field, boolean, uint32
+from quantkit.gguf.keys import Field, ValueType, array, boolean, uint32
 from quantkit.gguf.source import SourceTensor
 from quantkit.inference.weights import load_embedder, load_weights
-from quantkit.sources.opening import open_source
+from quantkit.sources.checkpoint import CheckpointSource
+from quantkit.sources.opening import embeds, open_source
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens.passages import cut_passages
 from quantkit.types import QuantType
 
-from .families.cases import CASES
+from .families.cases import CASES, RUN
 from .families.lettered import lettered_model, lettered_text
-from .families.stored import known_logits
+from .families.stored import checkpoint, known_logits
 
-ENCODERS = [case for case in CASES if not case.predicts_text]
+ENCODERS = [case for case in RUN if not case.predicts_text]
 SMALL: dict[str, Any] = {"options": qk.TextOptions(ctx=24, chunks=30), "threads": 1}
 TIMINGS = ("tokens_per_second", "quantize_seconds")
 
@@ -138,6 +140,25 @@ def test_any_number_of_threads_gives_the_same(
     assert other == found
     for name, distances in found.distances.items():
         assert np.array_equal(other.distances[name][0], distances[0])
+
+
+def test_a_notebook_shows_a_table(found: qk.EmbeddingComparison) -> None:
+    """With the types on the Pareto front marked."""
+    html = found._repr_html_()
+    assert "<th>cosine distance</th>" in html
+    assert html.count("<td>*</td>") == 2
+
+
+def test_a_damaged_pooling_is_none(model: Path, text: Path) -> None:
+    """An encoder's is named, and a decoder with one gives no embeddings."""
+    source = open_source(model)
+    damaged = array(ValueType.INT32, [1, 2])
+    fields = {**source.metadata, "eurobert.pooling_type": damaged}
+    with pytest.raises(QuantkitError, match="pooling_type"):
+        qk.compare_embeddings(InMemory(fields, source.tensors), text=text)
+    decoder = open_source(DEMO_MODEL)
+    fields = {**decoder.metadata, "llama.pooling_type": damaged}
+    assert not embeds(InMemory(fields, decoder.tensors))
 
 
 def test_pairs_of_rows(found: qk.EmbeddingComparison) -> None:
@@ -419,3 +440,28 @@ def test_a_real_tokenizer_and_model(tmp_path: Path) -> None:
     assert np.allclose(found.distances["Q2_K"][0], expected, rtol=1e-4)
     same = nearest(base)[:, 0] == nearest(own)[:, 0]
     assert found.results[0].same_nearest == pytest.approx(same.mean())
+
+
+def test_a_checkpoint_is_named_after_the_type_of_its_weights(
+    tmp_path: Path, text: Path
+) -> None:
+    """Not after that of the file which `convert` would make of it."""
+    case = next(case for case in CASES if case.name == "eurobert")
+    source = CheckpointSource(checkpoint(case, tmp_path), None)
+    letters = open_source(lettered_model("eurobert", tmp_path)).metadata
+    kept = {key: value for key, value in letters.items() if "file_type" not in key}
+    whole = InMemory({**source.model_fields, **kept}, source.tensors)
+    assert whole.metadata["general.file_type"].value == 1
+    found = qk.compare_embeddings(whole, text=text, **SMALL)
+    assert (found.base.name, found.base.bpw) == ("F32", 32)
+
+
+@pytest.mark.slow
+def test_processes_embed_what_threads_embed(
+    model: Path, text: Path, found: qk.EmbeddingComparison
+) -> None:
+    """Each opens the model by itself."""
+    with ProcessPoolExecutor(2) as executor:
+        options = {**SMALL, "threads": qk.Pool(executor, 2)}
+        other = qk.compare_embeddings(model, ["Q8_0", "Q4_0"], text=text, **options)
+    assert other == found

@@ -114,6 +114,29 @@ def test_the_number_of_token_types_is_written(hf_class: str, place: int | None) 
         assert fields[KEY] == uint32(3)
 
 
+def test_adapters_for_tasks_are_left_out_and_named(tmp_path: Path) -> None:
+    """Of Jina BERT 3, whose converter in llama.cpp writes them to further files."""
+    told: list[str] = []
+    folder = checkpoint(BY_NAME["jina-bert-v3"], tmp_path)
+    CheckpointSource(folder, "f32", notify=told.append)
+    assert told == [
+        f"{folder}: the adapters for tasks (retrieval.query, separation) are left out; "
+        "the file gives the embeddings of the model without them"
+    ]
+    CheckpointSource(checkpoint(BY_NAME["bert"], tmp_path), "f32", notify=told.append)
+    assert len(told) == 1
+
+
+def test_it_is_written_between_the_keys_of_a_unigram_vocabulary() -> None:
+    """As Nomic's model with experts has."""
+    config = {"architectures": ["NomicBertModel"], "type_vocab_size": 1}
+    folder = FIXTURES / "vocabularies" / "unigram"
+    names = list(tokenizer_fields(folder, config, "nomic-bert-moe"))
+    place = names.index(KEY)
+    assert names[place - 1] == "tokenizer.ggml.add_space_prefix"
+    assert names[place + 1] == "tokenizer.ggml.remove_extra_whitespaces"
+
+
 def test_a_wrong_number_of_token_types() -> None:
     """It is named."""
     config = {"architectures": ["BertModel"], "type_vocab_size": "two"}

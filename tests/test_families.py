@@ -7,13 +7,16 @@ transformers and llama.cpp's source are installed, `pytest -m reference` asks th
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from quantkit.models import FAMILIES, family_named
+from quantkit.errors import UnsupportedModelError
+from quantkit.inference.weights import MemoryWeights
+from quantkit.models import FAMILIES, family_named, load_model
 from quantkit.models.family import Family
 
 from .families.cases import CASES, RUN, Case
@@ -82,14 +85,13 @@ def test_the_table_of_classes_is_right() -> None:
 
 
 def test_a_family_says_why_it_is_not_run() -> None:
-    """If it has no forward pass of its own, and only then.
-
-    Encoders have one, except those of another head.
-    """
+    """If it has no forward pass, or one that is of another family."""
     for family in FAMILIES:
-        has_none = type(family).load is Family.load
-        if family.predicts_text or has_none:
-            assert bool(family.not_run) == has_none, family.name
+        if type(family).load is Family.load:
+            assert family.not_run, family.name
+        if family.not_run and family.predicts_text:
+            with pytest.raises(UnsupportedModelError, match=re.escape(family.not_run)):
+                load_model({}, family.name, MemoryWeights({}), {})
 
 
 def test_classes_of_one_architecture_run_alike() -> None:

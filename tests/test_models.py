@@ -120,6 +120,20 @@ def test_rope_scaling_of_both_config_styles(
     assert found["llama.rope.freq_base"].value == 5e5
 
 
+@pytest.mark.parametrize(
+    ("hf_class", "is_told"),
+    [("LlamaForCausalLM", True), ("Ministral3ForCausalLM", False)],
+)
+def test_ends_of_yarn_that_readers_ignore(
+    hf_class: str, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of Mistral 3, llama.cpp reads them."""
+    scaling = {**YARN, "rope_type": "yarn", "rope_theta": 1e6}
+    config = tiny_config(architectures=[hf_class], rope_parameters=scaling)
+    checked_fields(config)
+    assert ("llama.cpp ignores them" in caplog.text) == is_told
+
+
 def test_llama_3_factors() -> None:
     """Those of Llama 3.1: kept up to a wavelength of 2048, an eighth from 8192 on."""
     scaling = {

@@ -219,3 +219,22 @@ def test_minicpm3_keeps_its_base(tmp_path: Path) -> None:
         folder = changed(name, tmp_path / name, scaling, dict)
         fields = CheckpointSource(folder).model_fields
         assert fields["minicpm3.rope.freq_base"] == float32(50000.0)
+
+
+def test_names_of_hy_4_as_transformers_saves_them(tmp_path: Path) -> None:
+    """It puts `hc_pre` before a module's name, and renames gates of other parts."""
+    case = next(case for case in CASES if case.name == "hy-v4")
+    folder = checkpoint(case, tmp_path)
+    expected = {k: v.shape for k, v in CheckpointSource(folder).tensors.items()}
+    path = next(folder.glob("*.safetensors"))
+    arrays = load_file(path)
+    saved = {}
+    for name, array in arrays.items():
+        for module in ("hc_attn_layer", "hc_mlp_layer"):
+            name = name.replace(f"{module}.hc_pre.", f"hc_pre.{module}.")
+        name = name.replace(".hc_head.", ".hc_pre.hc_head.")
+        saved[name.replace(".gate_proj.", ".linear_gate.")] = array
+    assert saved.keys() != arrays.keys()
+    save_file(saved, path)
+    found = {k: v.shape for k, v in CheckpointSource(folder).tensors.items()}
+    assert found == expected

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -20,10 +22,13 @@ from quantkit.errors import (
     UnsupportedModelError,
 )
 from quantkit.gguf.reader import GGUFFile
+from quantkit.projectors import BY_CLASS as BY_CLASS_NAME
+from quantkit.projectors.llamacpp_classes import BROKEN, ELSEWHERE
 from quantkit.sources.projector import ProjectorSource
 
 from .families.describe import described_tensors
-from .projectors.cases import CASES, ProjectorCase
+from .projectors.all_cases import CASES
+from .projectors.cases import ProjectorCase
 from .projectors.stored import checkpoint
 
 BY_CASE = {case.name: case for case in CASES}
@@ -31,11 +36,17 @@ BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
 WRONG: tuple[Any, ...] = (-1, 0, 3, 2**40, 0.5, True, "x", [], [9], {}, None)
 
 
-def changed(folder: Path, **vision: Any) -> Path:
-    """The folder with other values in `vision_config`."""
+def parts(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The configs of encoders in config.json."""
+    found = (config.get("thinker_config") or config).get
+    return [own for key in ("vision_config", "audio_config") if (own := found(key))]
+
+
+def changed(folder: Path, **settings: Any) -> Path:
+    """The folder with other values in the config of its first encoder."""
     path = folder / "config.json"
     config = json.loads(path.read_text())
-    config["vision_config"] |= vision
+    parts(config)[0].update(settings)
     path.write_text(json.dumps(config))
     return folder
 
@@ -51,7 +62,7 @@ def test_wrong_settings_are_quantkit_errors(
     """Thirty random changes; a setting that changes nothing is no error."""
     folder = checkpoint(case, tmp_path)
     config = json.loads((folder / "config.json").read_text())
-    keys = sorted(config["vision_config"])
+    keys = sorted(parts(config)[0])
     rng = random.Random(case.name)
     for _ in range(30):
         wrong = {rng.choice(keys): rng.choice(WRONG)}
@@ -66,7 +77,7 @@ def test_wrong_settings_are_quantkit_errors(
         ("gemma3", "hidden_size", "big", "vision_config: hidden_size is 'big'"),
         ("gemma3", "hidden_size", 16, r"v.blk.0.ln1.weight has the shape \[32\]"),
         ("gemma3", "num_hidden_layers", 3, "lacks .* 'v.blk.2.attn_q'"),
-        ("gemma3", "num_hidden_layers", 1, "not a tensor of the vision encoder"),
+        ("gemma3", "num_hidden_layers", 1, "not a tensor of the encoder"),
         ("qwen2.5vl", "fullatt_block_indexes", [0, 3], "equal distances"),
         ("qwen2.5vl", "temporal_patch_size", 1, "temporal_patch_size is 1; expected 2"),
         (
@@ -90,17 +101,19 @@ def test_the_message_names_what_is_wrong(
 
 
 def test_models_without_such_an_encoder(tmp_path: Path) -> None:
-    """Text models, unknown classes, and models that also hear."""
+    """Text models, unknown classes, and a model that also hears without the tensors."""
     folder = checkpoint(BY_CASE["gemma4"], tmp_path)
     path = folder / "config.json"
     config = json.loads(path.read_text())
     for key, value, message in (
-        ("vision_config", None, "no vision_config"),
-        ("architectures", ["OtherModel"], "vision encoder quantkit does not know"),
-        ("audio_config", {"hidden_size": 8}, "also holds the audio encoder"),
+        ("vision_config", None, "neither a vision_config nor an audio_config"),
+        ("architectures", ["OtherModel"], "build 11434 does not know it either"),
+        ("architectures", ["RADIOModel"], r"names 'RADIOModel', .* use llama\.cpp's"),
+        ("architectures", ["Qwen3ASRForConditionalGeneration"], "stops at it, too"),
+        ("audio_config", {"hidden_size": 8}, "lacks the tensor of the encoder that"),
     ):
         path.write_text(json.dumps({**config, key: value}))
-        with pytest.raises(UnsupportedModelError, match=message):
+        with pytest.raises((CheckpointError, UnsupportedModelError), match=message):
             metadata_of(folder)
 
 
@@ -147,3 +160,28 @@ def test_the_file_and_its_options(tmp_path: Path) -> None:
         quantkit.convert(folder, out, mmproj=True, pad_vocab=True)
     with pytest.raises(OptionError, match="`outtype` is Q4_K_M; with `mmproj=True`"):
         quantkit.convert(folder, out, "Q4_K_M", mmproj=True)
+
+
+def test_patches_with_moved_axes_are_refused(tmp_path: Path) -> None:
+    """As MLX writes them."""
+    folder = checkpoint(BY_CASE["gemma3"], tmp_path)
+    arrays = load_file(folder / "model.safetensors")
+    (name,) = (name for name in arrays if name.endswith("patch_embedding.weight"))
+    arrays[name] = np.ascontiguousarray(np.moveaxis(arrays[name], 1, 3))
+    save_file(arrays, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match="such as MLX, moved the axes"):
+        metadata_of(folder)
+
+
+@pytest.mark.reference
+def test_every_class_of_the_converter_is_accounted_for() -> None:
+    """Once: written, or listed as not written."""
+    pytest.importorskip("torch", reason="needs torch")
+    if "QUANTKIT_LLAMACPP_SOURCE" not in os.environ:
+        pytest.skip("QUANTKIT_LLAMACPP_SOURCE names no folder")
+    from .families.reference import projector_classes
+
+    known = set(BY_CLASS_NAME)
+    others = {*ELSEWHERE, *BROKEN}
+    assert not known & others
+    assert projector_classes() <= known | others

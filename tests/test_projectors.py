@@ -6,6 +6,7 @@ transformers and llama.cpp's source are installed, `pytest -m reference` asks ag
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from quantkit.projectors import ENCODERS
 from quantkit.sources.projector import ProjectorSource
 
 from .families.describe import described_metadata, described_tensors
-from .projectors.cases import CASES, ProjectorCase
-from .projectors.stored import OUTTYPES, checkpoint, fixture
+from .projectors.all_cases import CASES
+from .projectors.cases import ProjectorCase
+from .projectors.stored import OUTTYPES, checkpoint, fixture, shortened
 from .test_families import without_version
 
 BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
@@ -54,9 +56,10 @@ def test_tensors_are_those_of_llama_cpp(
         corrected(case, name): what
         for name, what in fixture(case)["tensors"][outtype].items()
     }
-    found = described_tensors(source.tensors)
+    tensors = described_tensors(source.tensors)
     for name in case.added:
-        del found[name]
+        del tensors[name]
+    found = shortened(case, outtype, tensors)
     assert found == expected
     assert list(found) == list(expected)
 
@@ -66,9 +69,24 @@ def test_every_encoder_has_a_case() -> None:
     covered: set[str] = set()
     for case in CASES:
         config = fixture(case)["config"]
-        own = config["vision_config"].get("architectures") or config["architectures"]
+        vision = config.get("vision_config") or {}
+        own = vision.get("architectures") or config["architectures"]
         covered |= set(own)
     assert {encoder.hf_classes[0] for encoder in ENCODERS} <= covered
+
+
+def test_published_configs_of_kimi_have_other_keys(tmp_path: Path) -> None:
+    """They mean the same as those that transformers writes."""
+    (case,) = (case for case in CASES if case.name == "kimi-k2.5")
+    folder = checkpoint(case, tmp_path)
+    expected = described_metadata(ProjectorSource(folder, "f32").metadata)
+    config = json.loads((folder / "config.json").read_text())
+    vision = config["vision_config"]
+    for key in ("hidden_size", "intermediate_size", "num_hidden_layers"):
+        vision[f"vt_{key}"] = vision.pop(key)
+    vision["vt_num_attention_heads"] = vision.pop("num_attention_heads")
+    (folder / "config.json").write_text(json.dumps(config))
+    assert described_metadata(ProjectorSource(folder, "f32").metadata) == expected
 
 
 @pytest.mark.reference

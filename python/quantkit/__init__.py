@@ -1,8 +1,8 @@
 """Convert models to GGUF, quantize them, and measure what each type costs.
 
-Arrays: `quantize` and `dequantize`. Files: `convert`, `quantize_file` and `info`.
-Measurements: `perplexity` and `compare`; `choose` answers which type to take; `Model`
-gives logits. Importance: `imatrix`.
+Arrays: `quantize` and `dequantize`. Files: `convert`, `quantize_file`, `quantize_files`
+and `info`. Measurements: `perplexity` and `compare`; `choose` answers which type to
+take; `Model` gives logits. Importance: `imatrix`.
 The command line is `quantkit`.
 
 `import quantkit` is fast: each name is imported when it is first used.
@@ -101,6 +101,7 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .tasks.info import TypeUsage as TypeUsage
     from .tasks.info import info as info
     from .tasks.quantize import quantize_file as quantize_file
+    from .tasks.quantize_many import quantize_files as quantize_files
     from .tasks.quantize_report import QuantizeReport as QuantizeReport
     from .tasks.quantize_report import TensorReport as TensorReport
     from .tasks.quantize_report import TypeReport as TypeReport
@@ -207,6 +208,7 @@ _MODULES = {
     "perplexity": "evaluate",
     "quantize": "arrays.quantized",
     "quantize_file": "tasks.quantize",
+    "quantize_files": "tasks.quantize_many",
     "read_imatrix": "importance",
     "verify_file": "tasks.verify",
 }

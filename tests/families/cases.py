@@ -18,6 +18,7 @@ from .glm_moe_cases import GLM_MOES
 from .gpt_cases import GPTS
 from .granite_cases import GRANITES
 from .grok_cases import GROKS
+from .hy_v4_cases import HY_V4S
 from .kimi_cases import KIMIS
 from .later_cases import LATERS
 from .lesser_cases import LESSERS
@@ -31,9 +32,11 @@ from .minimax_cases import MINIMAXES
 from .mistral_cases import MISTRALS
 from .moe_cases import MOES
 from .muse_cases import MUSES
+from .nested_cases import NESTED
 from .older_cases import OLDERS
 from .olmo_cases import OLMOS
 from .phi_cases import PHIS
+from .plamo_cases import PLAMOS
 from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
 from .routed_cases import ROUTED
@@ -41,6 +44,7 @@ from .rwkv_cases import RWKVS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
 from .t5_cases import T5S
+from .various_cases import VARIOUS
 
 __all__ = ["CASES", "DECODERS", "RUN", "Case"]
 
@@ -134,8 +138,12 @@ CASES: tuple[Case, ...] = (
     *LFM2S,
     *MAMBAS,
     *RWKVS,
+    *PLAMOS,
     *OLDERS,
+    *VARIOUS,
+    *NESTED,
     *ROUTED,
+    *HY_V4S,
     *LATERS,
     *GROKS,
 )

@@ -11,6 +11,7 @@ from quantkit.gguf.keys import float32
 from .case import SIZES, Case, without
 from .checkpoints import Arrays, weights
 from .jina_bert import JINA_BERTS
+from .nomic_cases import NOMIC_MOES
 
 __all__ = ["ENCODERS"]
 
@@ -261,6 +262,7 @@ ENCODERS = (
         is_raw=True,
     ),
     *JINA_BERTS,
+    *NOMIC_MOES,
     encoder(
         "neo-bert",
         "EuroBertModel",

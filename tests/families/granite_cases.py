@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .case import SIZES, Case
+from .checkpoints import Arrays
 
 __all__ = ["GRANITES"]
 
@@ -49,12 +52,59 @@ def published(**more: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return config_of
 
 
+def with_sinks(arrays: Arrays) -> Arrays:
+    """Sinks that differ between heads, and are not near 0."""
+    return {
+        name: array + np.arange(len(array), dtype=array.dtype) / 2
+        if name.endswith(".sinks")
+        else array
+        for name, array in arrays.items()
+    }
+
+
 GRANITES = (
     Case("granite-moe", "GraniteMoeForCausalLM", {**SIZES, **SCALES, **EXPERTS}),
     Case(
         "granite-moe-shared",
         "GraniteMoeSharedForCausalLM",
         {**SIZES, **SCALES, **EXPERTS, **SHARED, "tie_word_embeddings": True},
+    ),
+    Case(
+        "granite-swa",
+        "GraniteSWAForCausalLM",
+        {**SIZES, **SCALES, "num_hidden_layers": 5, "sliding_window": 6},
+        prepare=with_sinks,
+    ),
+    Case(
+        "granite-swa-moe",
+        "GraniteMoeSWAForCausalLM",
+        {
+            **SIZES,
+            **SCALES,
+            **EXPERTS,
+            **SHARED,
+            "sliding_window": 7,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "layer_rope_theta": [10000.0, 0.0, 10000.0],
+            "attention_bias": True,
+        },
+        config_of=lambda config: {**config, "no_rope_layers": [1, 0, 1]},
+        prepare=with_sinks,
+    ),
+    Case(
+        "bamba",
+        "BambaForCausalLM",
+        {
+            **SIZES,
+            **SPACE,
+            "attn_layer_indices": [1],
+            "tie_word_embeddings": True,
+        },
+        config_of=lambda config: {
+            **{k: v for k, v in config.items() if k != "layer_types"},
+            "attn_rotary_emb": 8,
+        },
+        is_raw=True,
     ),
     Case(
         "granite-hybrid",

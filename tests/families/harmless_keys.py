@@ -162,6 +162,19 @@ OF_DOTS_3 = {
     "head_dim": DERIVED,
     "swa_num_key_value_heads": "latent attention has as many as query heads",
 }
+OF_OCR = {
+    **dict.fromkeys(
+        ["candidate_resolutions", "global_view_pos", "tile_tag"], "how images are cut"
+    ),
+    **dict.fromkeys(
+        ["kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "v_head_dim"],
+        "of latent attention, which the model does not have",
+    ),
+    "lm_head": LABEL,
+    "rm_head": LABEL,
+}
+"""Those of DeepSeek OCR."""
+YOUTU = {"embedding_initializer_range": TRAINING, "qk_head_dim": DERIVED}
 HARMLESS_OF = {
     **dict.fromkeys(("Dots3NoteForCausalLM", "Dots3NoteTextForCausalLM"), OF_DOTS_3),
     "AfmoeForCausalLM": {"global_attn_every_n_layers": LISTED},
@@ -202,9 +215,13 @@ HARMLESS_OF = {
             "BertModel",
             "JinaBertModel",
             "RobertaModel",
-            "XLMRobertaModel",
         ),
         OF_BERT,
+    ),
+    "XLMRobertaModel": OF_BERT
+    | dict.fromkeys(
+        ("lora_adaptations", "lora_alpha", "lora_rank"),
+        "of adapters, which are left out",
     ),
     "DistilBertModel": {
         "dropout": TRAINING,
@@ -248,6 +265,8 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "DeepseekOCRForCausalLM": OF_OCR,
+    "UnlimitedOCRForCausalLM": OF_OCR,
     "DeepseekV32ForCausalLM": {"qk_head_dim": DERIVED},
     "DeepseekV4DSparkModel": {
         **dict.fromkeys(
@@ -399,6 +418,12 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": DERIVED,
     },
+    "KimiVLForConditionalGeneration": {
+        "num_nextn_predict_layers": "the layers after the last are not written",
+        "qk_head_dim": DERIVED,
+    },
+    "YoutuForCausalLM": YOUTU,
+    "YoutuVLForConditionalGeneration": YOUTU,
     "KimiLinearForCausalLM": {"use_grouped_topk": "there is one group"},
     "LLaMAForCausalLM": {
         "max_sequence_length": "max_position_embeddings counts",

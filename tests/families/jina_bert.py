@@ -1,7 +1,8 @@
-"""Cases of Jina BERT 2, whose code lies beside its checkpoints.
+"""Cases of Jina BERT 2 and 3, whose code lies beside their checkpoints.
 
-BERT of transformers is their twin: `adapted` gives it ALiBi in both directions, and a
-gate in the feed-forward part.
+transformers has the third with other names.  Of the second, BERT of transformers is
+the twin: `adapted` gives it ALiBi in both directions, and a gate in the feed-forward
+part.
 """
 
 from __future__ import annotations
@@ -141,7 +142,63 @@ def adapted_to_code(model: Any) -> None:
         )
 
 
+TASKS = ["retrieval.query", "separation"]
+
+
+def names_of_3(arrays: Arrays) -> Arrays:
+    """The tensors as the published model stores them, with adapters."""
+    renamed = {}
+    for own, array in arrays.items():
+        name = f"roberta.{own}"
+        if array.ndim == 1 or "norm" in name:
+            renamed[name] = array
+            continue
+        start = f"{name.removesuffix('weight')}parametrizations.weight"
+        n_rows, n_cols = array.shape
+        adapters = {
+            "lora_A": (len(TASKS), 4, n_cols),
+            "lora_B": (len(TASKS), n_rows, 4),
+        }
+        renamed[f"{start}.original"] = array
+        renamed |= weights({f"{start}.0.{x}": shape for x, shape in adapters.items()})
+    return renamed
+
+
+def of_jina_3(config: dict[str, Any]) -> dict[str, Any]:
+    """The config as the published model has it."""
+    kept = {k: v for k, v in config.items() if k != "rope_parameters"}
+    return {
+        **kept,
+        "architectures": ["XLMRobertaModel"],
+        "model_type": "xlm-roberta",
+        "position_embedding_type": "rotary",
+        "rotary_emb_base": config["rope_parameters"]["rope_theta"],
+        "lora_adaptations": TASKS,
+        "lora_alpha": 1,
+        "lora_rank": 4,
+        "task_instructions": dict.fromkeys(TASKS, "Find: "),
+    }
+
+
 JINA_BERTS = (
+    Case(
+        "jina-bert-v3",
+        "JinaEmbeddingsV3Model",
+        {
+            "hidden_size": 48,
+            "intermediate_size": 80,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "vocab_size": 112,
+            "max_position_embeddings": 80,
+            "type_vocab_size": 1,
+            "pad_token_id": 3,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 2000.0},
+        },
+        config_of=of_jina_3,
+        rename=names_of_3,
+        predicts_text=False,
+    ),
     Case(
         "jina-bert-v2",
         "BertModel",

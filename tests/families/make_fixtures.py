@@ -45,7 +45,9 @@ def made(
         for outtype in ("f32", "f16")
     }
     ids = tokens.astype(np.int32)
-    if logits is None and case.runs:
+    if not case.runs:
+        logits = None
+    elif logits is None:
         out = folder / "runnable.gguf"
         logits = llamacpp_logits(checkpoint, text["vocab_size"], ids, out)
     fixture = {

@@ -27,6 +27,7 @@ __all__ = [
     "describe_gguf",
     "llamacpp_gguf",
     "llamacpp_projector",
+    "projector_classes",
     "transformers_checkpoint",
 ]
 
@@ -71,7 +72,12 @@ def transformers_checkpoint(
 
 
 def llamacpp_gguf(
-    folder: Path, out: Path, outtype: str, *, is_raw: bool = False
+    folder: Path,
+    out: Path,
+    outtype: str,
+    *,
+    is_raw: bool = False,
+    dense_modules: bool = False,
 ) -> Path:
     """The file that llama.cpp's converter makes of a checkpoint without a tokenizer."""
     _use_source(Path(os.environ["QUANTKIT_LLAMACPP_SOURCE"]))
@@ -90,11 +96,13 @@ def llamacpp_gguf(
         hparams = json.loads((folder / "config.json").read_text())
     _write_vocabulary(folder, hparams)
     cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
-    if cls.supports_mtp_export and cls.__name__.startswith("Qwen"):
+    if cls.supports_mtp_export and cls.__name__.startswith(("Qwen", "MiniCPMV")):
         # as with its option --no-nextn; otherwise it stops without such layers
         is_none = hparams.get("num_nextn_predict_layers") == 0
         cls.no_mtp = not is_none and not _predicts_further(folder)
     given = {"hparams": hparams, "target_model_dir": target_of(folder)}
+    if dense_modules:
+        given["sentence_transformers_dense_modules"] = True
     model = cls(folder, types[outtype], out, **given)
     for part in {model, getattr(model, "impl", model)}:  # Mistral 3 has another inside
         part.set_vocab = lambda: None
@@ -120,6 +128,14 @@ def llamacpp_projector(folder: Path, out: Path, outtype: str) -> Path:
     cls = get_model_class(kind, mmproj=True)
     cls(folder, types[outtype], out, hparams=hparams).write()
     return out
+
+
+def projector_classes() -> set[str]:
+    """The classes whose encoders its converter registers."""
+    _use_source(Path(os.environ["QUANTKIT_LLAMACPP_SOURCE"]))
+    from conversion import MMPROJ_MODEL_MAP
+
+    return set(MMPROJ_MODEL_MAP)
 
 
 def _use_source(source: Path) -> None:
@@ -202,6 +218,63 @@ def _forget_shifts(model: Any) -> None:
     model.lerp_weights = {}
 
 
+def _permute_rotated(model: Any) -> None:
+    """Permute only the rows of a head that rotate.
+
+    In build 11434 the converter of Bamba permutes whole heads, of which readers then
+    rotate other rows than the model does.
+    """
+    rotated, convert = model.hparams.get("attn_rotary_emb"), model.modify_tensors
+    if not rotated:
+        return
+    size = model.hparams["hidden_size"] // model.hparams["num_attention_heads"]
+
+    def order(n_rows: int, first: int) -> NDArray[np.intp]:
+        rows = np.arange(n_rows).reshape(-1, size)
+        halves = rows[:, :first].reshape(len(rows), 2, -1).swapaxes(1, 2)
+        return np.concatenate(
+            [halves.reshape(len(rows), -1), rows[:, first:]], 1
+        ).ravel()
+
+    def modify_tensors(data: Any, name: str, layer: int | None) -> Any:
+        if name.endswith(("q_proj.weight", "k_proj.weight")):
+            wanted, made = (order(len(data), first) for first in (rotated, size))
+            data = data[wanted[np.argsort(made)]]
+        return convert(data, name, layer)
+
+    model.modify_tensors = modify_tensors
+
+
+def _shuffle_any_heads(model: Any) -> None:
+    """Put heads into another order, however many there are.
+
+    In build 11434 the converter of PLaMo knows only the sizes of PLaMo 13B.
+    """
+    heads, shared = (model.hparams[k] for k in ("num_attention_heads", "n_shared_head"))
+    n_keys = heads // shared
+
+    def shuffle_rows(data: Any) -> Any:
+        parts = data.reshape(shared, n_keys, -1, data.shape[1])
+        return parts.permute(1, 0, 2, 3).reshape(data.shape)
+
+    def shuffle_columns(data: Any) -> Any:
+        parts = data.reshape(data.shape[0], shared, n_keys, -1)
+        return parts.permute(0, 2, 1, 3).reshape(data.shape)
+
+    model.shuffle_attn_q_weight = shuffle_rows
+    model.shuffle_attn_output_weight = shuffle_columns
+
+
+def _count_all_heads(model: Any) -> None:
+    """Write the number of heads for all layers.
+
+    Build 11434 writes 0 for recurrent layers.  Its readers find out by the first layer
+    how much of a head rotates, and never end if that is nothing.
+    """
+    write = model.gguf_writer.add_head_count
+    model.gguf_writer.add_head_count = lambda counts: write([max(counts)] * len(counts))
+
+
 def _suppress_no_tokens(model: Any) -> None:
     """Do not ask the tokenizer which tokens have no embedding: cases have none."""
     model._get_suppress_tokens = lambda: None
@@ -230,8 +303,11 @@ REPAIRS = {
     "BaichuanModel": _end_recursion,
     "GPT2Model": _leave_masks_out,
     "JaisModel": _read_slopes,
+    "GraniteHybridModel": _permute_rotated,
     "MiniMaxText01Model": _suppress_no_tokens,
     "NemotronHModel": _keep_routers,
+    "Plamo2Model": _count_all_heads,
+    "PlamoModel": _shuffle_any_heads,
     "RWKV6Qwen2Model": _forget_shifts,
     "Rwkv6Model": _forget_shifts,
     "Rwkv7Model": _forget_shifts,

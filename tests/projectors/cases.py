@@ -12,7 +12,7 @@ from typing import Any
 
 from ..families.checkpoints import Arrays
 
-__all__ = ["CASES", "ProjectorCase"]
+__all__ = ["FIRST", "ProjectorCase"]
 
 Json = dict[str, Any]
 
@@ -81,6 +81,10 @@ class ProjectorCase:
         rename: the checkpoint's tensors, from those that transformers writes.
         added: GGUF names of tensors that llama.cpp's converter leaves out.
         corrected: parts of its GGUF names -> those of quantkit.
+        config_of: config.json, from the one that transformers writes.
+        left_out: parts of the names of tensors that the checkpoint lacks.
+        nearest: GGUF names of tensors that differ in the last bits.
+        is_brief: whether the fixture has one hash for all tensors of 16 and 8 bits.
     """
 
     name: str
@@ -92,6 +96,10 @@ class ProjectorCase:
     rename: Callable[[Arrays], Arrays] = field(default=dict)
     added: tuple[str, ...] = ()
     corrected: Mapping[str, str] = field(default_factory=dict)
+    config_of: Callable[[Json], Json] = field(default=dict)
+    left_out: tuple[str, ...] = ()
+    nearest: tuple[str, ...] = ()
+    is_brief: bool = False
 
 
 def with_published_names(arrays: Arrays) -> Arrays:
@@ -134,7 +142,7 @@ def intern_shapes() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-CASES = (
+FIRST = (
     ProjectorCase(
         "gemma3",
         "Gemma3ForConditionalGeneration",

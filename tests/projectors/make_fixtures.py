@@ -16,8 +16,9 @@ from typing import Any
 from safetensors.numpy import load_file
 
 from ..families.reference import describe_gguf, llamacpp_projector
-from .cases import CASES, ProjectorCase
-from .stored import OUTTYPES, checkpoint_of, store
+from .all_cases import CASES
+from .cases import ProjectorCase
+from .stored import OUTTYPES, checkpoint_of, shortened, store
 
 __all__ = ["made"]
 
@@ -27,6 +28,9 @@ def made(case: ProjectorCase, folder: Path) -> dict[str, Any]:
     config, shapes = case.config, dict(case.shapes)
     if case.hf_class is not None:
         config, shapes = transformers_shapes(case.hf_class, case.config, folder / "hf")
+        config = case.config_of(config)
+        for part in case.left_out:
+            shapes = {name: shape for name, shape in shapes.items() if part not in name}
     checkpoint = checkpoint_of(case, config, shapes, folder)
     files = {
         outtype: describe_gguf(
@@ -38,7 +42,9 @@ def made(case: ProjectorCase, folder: Path) -> dict[str, Any]:
         "config": config,
         "shapes": {name: list(shape) for name, shape in shapes.items()},
         "metadata": files["f32"]["metadata"],
-        "tensors": {kind: file["tensors"] for kind, file in files.items()},
+        "tensors": {
+            kind: shortened(case, kind, file["tensors"]) for kind, file in files.items()
+        },
     }
 
 

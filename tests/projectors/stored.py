@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,14 @@ from ..families import stored
 from ..families.checkpoints import weights, write_checkpoint
 from .cases import ProjectorCase
 
-__all__ = ["OUTTYPES", "checkpoint", "checkpoint_of", "fixture", "store"]
+__all__ = [
+    "OUTTYPES",
+    "checkpoint",
+    "checkpoint_of",
+    "fixture",
+    "shortened",
+    "store",
+]
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "projectors"
 OUTTYPES = ("f32", "f16", "q8_0")
@@ -26,6 +34,17 @@ def store(case: ProjectorCase, made: dict[str, Any]) -> None:
     """Write the fixture of a case."""
     FIXTURES.mkdir(parents=True, exist_ok=True)
     stored.store(FIXTURES / f"{case.name}.json", made)
+
+
+def shortened(
+    case: ProjectorCase, outtype: str, tensors: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The described tensors of a file, or one hash of them, in brief fixtures."""
+    kept = {name: what for name, what in tensors.items() if name not in case.nearest}
+    if not case.is_brief or outtype == "f32":
+        return kept
+    text = json.dumps(list(kept.items()))
+    return {"all": hashlib.sha256(text.encode()).hexdigest()[:16]}
 
 
 def checkpoint(case: ProjectorCase, folder: Path) -> Path:

@@ -14,12 +14,14 @@ from ..files.open_files import OpenFiles, WatchedFiles
 from ..settings import Kind, checked, shown
 from ..types import QuantType
 from .decision import DECISION_FILES, read_decision_config
+from .dense_modules import DENSE_FILES, read_dense_modules
 from .hub import resolve
 from .mlx_layout import as_original, is_of_mlx
 from .pooling import MODULES, POOLING_CONFIG
 from .prequantized import is_dequantized, meant_tensors
+from .prequantized.sharded import with_shards
 from .shard import one_view_each
-from .stored import CheckpointTensor, StoredTensor
+from .stored import CheckpointTensor, StoredTensor, as_found
 from .weight_files import read_weights
 
 __all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
@@ -46,6 +48,7 @@ QUANTIZATION_FILES = {
 READ_BY_NAME = (
     "model.safetensors.index.json",
     *QUANTIZATION_FILES,
+    *DENSE_FILES,
     "added_tokens.json",
     "chat_template.jinja",
     "chat_template.json",
@@ -78,6 +81,8 @@ class Checkpoint:
         needs_config: whether to refuse a folder without config.json.
         symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
         affine_q4_1: convert affine 4-bit weights to Q4_1 without loss.
+        dense_modules: read the linear maps of a sentence-transformers folder, too; they
+            are the first tensors.
 
     Attributes:
         folder: the path, in the Hub's cache for a Hub model.
@@ -110,6 +115,7 @@ class Checkpoint:
         needs_config: bool = True,
         symmetric_q4_0: bool = False,
         affine_q4_1: bool = False,
+        dense_modules: bool = False,
     ) -> None:
         self.folder = resolve(folder)
         if not self.folder.is_dir():
@@ -122,12 +128,13 @@ class Checkpoint:
         config = read_config(self.folder)
         if config is None and needs_config:
             raise CheckpointError(
-                f"{self.folder} has no config.json; download the complete folder"
+                f"{self.folder} has no config.json; {_instead_of_config(self.folder)}"
             )
         self.config: dict[str, Any] = config or {}
         self.quantization = _quantization(self.folder, self.config)
         self.paths, stored = read_weights(self.folder, self.config)
-        self.files = OpenFiles(one_view_each(stored.values()), watched)
+        dense = read_dense_modules(self.folder) if dense_modules else []
+        self.files = OpenFiles(one_view_each((*stored.values(), *dense)), watched)
         self.half_type = half_type(stored.values())
         lossless = {symmetric_q4_0: QuantType.Q4_0, affine_q4_1: QuantType.Q4_1}
         meant = meant_tensors(self.quantization, stored, lossless=lossless.get(True))
@@ -138,6 +145,8 @@ class Checkpoint:
         if needs_config and is_of_mlx(self._tensors, method):
             original = as_original(self.config, self._tensors)
             self._tensors = {tensor.name: tensor for tensor in original}
+        added = {tensor.name: as_found(tensor) for tensor in dense}
+        self._tensors = added | self._tensors
         if not self._tensors:
             raise FormatError(f"{self.paths[0]} contains no tensors; download it again")
         self.tensors: Mapping[str, StoredTensor] = MappingProxyType(self._tensors)
@@ -224,7 +233,18 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         own = read_json(folder / file) if is_asked else None
         if own is not None:
             stated = {"quant_method": method, **stated, **own.get("quantization", own)}
-    return stated
+    return with_shards(stated, config) if stated else stated
+
+
+def _instead_of_config(folder: Path) -> str:
+    """What to do without a config.json."""
+    if (folder / "params.json").exists():
+        return (
+            "params.json belongs to Mistral's own format, which quantkit does not "
+            "read: download the files in the format of Hugging Face from the same or "
+            "a converted repository"
+        )
+    return "download the complete folder"
 
 
 def _hint(path: Path) -> str:

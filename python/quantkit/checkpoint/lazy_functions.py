@@ -24,6 +24,7 @@ __all__ = [
     "exponentials",
     "integers",
     "kept_type",
+    "mapped",
     "multiplied",
     "plus",
     "scaled",
@@ -89,6 +90,11 @@ def centered(vector: LazyTensor) -> LazyTensor:
 def decay_rates(logarithms: LazyTensor) -> LazyTensor:
     """-exp of every weight; the result of BF16 is F32, else the type is kept."""
     return _Mapped(logarithms, _decay, kept_type(logarithms))
+
+
+def mapped(tensor: LazyTensor, function: Function) -> LazyTensor:
+    """A function of every weight, of f32 and as F32."""
+    return _Mapped(tensor, function, QuantType.F32)
 
 
 def exponentials(tensor: LazyTensor) -> LazyTensor:

@@ -7,13 +7,14 @@ its Pooling module.
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ..errors import CheckpointError, FormatError, UnsupportedModelError
 from ..files.inputs import read_regular
 from ..files.json_file import MAX_JSON_BYTES, parse_json, read_json
 from ..settings import shown
 
-__all__ = ["MODULES", "POOLING_CONFIG", "read_pooling"]
+__all__ = ["MODULES", "POOLING_CONFIG", "modules_of", "read_pooling"]
 
 MODULES, POOLING_CONFIG = "modules.json", "1_Pooling/config.json"
 """Where the files are, the second one by default."""
@@ -34,16 +35,25 @@ def read_pooling(folder: Path) -> str | None:
         FormatError: a file is damaged.
         UnsupportedModelError: GGUF has no number for the pooling.
     """
+    for module in modules_of(folder):
+        if str(module.get("type")).endswith("Pooling"):
+            return _of_module(folder, str(module.get("path")))
+    return None
+
+
+def modules_of(folder: Path) -> list[dict[str, Any]]:
+    """What modules.json says of each module; empty if there is no such file.
+
+    Raises:
+        FormatError: the file is damaged.
+    """
     path = folder / MODULES
     if not path.exists():
-        return None
+        return []
     modules = parse_json(read_regular(path, MAX_JSON_BYTES), str(path))
     if not isinstance(modules, list):
         raise FormatError(f"{path} holds a {type(modules).__name__}, not a list")
-    for module in modules:
-        if isinstance(module, dict) and str(module.get("type")).endswith("Pooling"):
-            return _of_module(folder, str(module.get("path")))
-    return None
+    return [module for module in modules if isinstance(module, dict)]
 
 
 def _of_module(folder: Path, name: str) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "CheckpointTensor",
     "DequantizedTensor",
     "Rows",
+    "ShardedTensor",
     "StoredTensor",
     "as_found",
 ]
@@ -190,6 +191,17 @@ class DequantizedTensor:
     def _bytes(self, rows: Rows) -> NDArray[np.uint8]:
         made = np.ascontiguousarray(self.compute(rows))
         return made.view(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class ShardedTensor(DequantizedTensor):
+    """A matrix whose rows are in the order of devices.
+
+    Attributes:
+        n_shards: the number of devices.
+    """
+
+    n_shards: int = 1
 
 
 def integers_of(tensor: object) -> list[int]:

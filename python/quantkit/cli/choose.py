@@ -42,6 +42,7 @@ from .options import (
     type_names,
     usage,
 )
+from .texts import given_texts
 
 __all__ = ["choose_command"]
 
@@ -105,7 +106,7 @@ def choose_command(
         list[Path] | None,
         typer.Option(
             help="A UTF-8 text file of the kind that the model is used for; see "
-            "`quantkit ppl`. Repeatable; texts count alike.",
+            "`quantkit ppl`. Repeatable \\[default: a built-in text].",
         ),
     ] = None,
     types: Annotated[
@@ -155,15 +156,16 @@ def choose_command(
     """
     budget = Budget(max_size, memory, ctx, max_bpw, max_kld, max_ppl_loss)
     calibrated = calibration_of(calibration, tokens, effort, chat=chat)
+    texts = given_texts(text, chat=chat, quiet=quiet)
     if save is not None:
         refuse_input("--save", save, {"MODEL": model, "--imatrix": importance})
-        for path in text or ():
+        for path in texts:
             refuse_input("--save", save, {"--text": path})
         refuse_unwritable(save)
     run = prepare(
         model,
         types.split(","),
-        text=text or [],
+        text=texts,
         options=replace(DEFAULT_OPTIONS, ctx=chunk_size, chunks=chunks, chat=chat),
         activations=activations,
         importance=importance,
@@ -237,7 +239,9 @@ class Maker:
         for option, values in options.items():
             for value in values:
                 words += [] if value is None else [option, str(value)]
-        return shlex.join([*words, "--chat"] if self.chat else words)
+        if self.chat and self.calibration:
+            words.append("--chat")
+        return shlex.join(words)
 
     def make(
         self, choice: Choice, out: Path, calibration: Calibration | None, **how: Any

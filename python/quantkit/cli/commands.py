@@ -19,7 +19,10 @@ from .console import print_notice
 from .messages import Notices, say, stoppable
 from .naming import in_options
 
-__all__ = ["COMMANDS", "CommandGroup", "Entry"]
+__all__ = ["COMMANDS", "HELP", "CommandGroup", "Entry"]
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
 
 
 @dataclass(frozen=True)
@@ -30,17 +33,24 @@ class Entry:
         module: its module in this package.
         function: its function in that module.
         summary: the first sentence of its help.
+        examples: command lines for the end of its help, without "quantkit" and its
+            name.
     """
 
     module: str
     function: str
     summary: str
+    examples: tuple[str, ...] = ()
 
     def load(self, name: str) -> Any:
         """Import the command and give it the name `name`."""
         module = import_module(f".{self.module}", __package__)
         alone = typer.Typer(add_completion=False)
-        alone.command(name)(getattr(module, self.function))
+        lines = [f"quantkit {name} {example}".rstrip() for example in self.examples]
+        epilog = "\n\n".join(["Examples:", *lines])  # a paragraph is a line
+        alone.command(name, epilog=epilog, context_settings=HELP)(
+            getattr(module, self.function)
+        )
         return get_command(alone)
 
 
@@ -48,22 +58,40 @@ COMMANDS = {
     "convert": Entry(
         *("convert", "convert_command"),
         "Convert a checkpoint folder to a GGUF file.",
+        (
+            "SmolLM2-135M",
+            "hf://HuggingFaceTB/SmolLM2-135M -o smollm2.gguf --outtype bf16",
+            "Qwen2.5-VL-3B --mmproj",
+        ),
     ),
     "convert-lora": Entry(
         *("convert", "convert_lora_command"),
         "Convert a LoRA adapter to a GGUF file that llama.cpp loads beside the model.",
+        ("my-adapter --base SmolLM2-135M -o adapter.gguf",),
     ),
     "quantize": Entry(
         *("quantize", "quantize_command"),
         "Quantize a GGUF file or a checkpoint folder into a GGUF file.",
+        (
+            "model-f16.gguf model-q4_k_m.gguf Q4_K_M",
+            "SmolLM2-135M --types Q8_0,Q4_K_M,IQ4_XS -o 'out/{name}-{type}.gguf'",
+            "SmolLM2-135M small.gguf IQ2_XS --imatrix imatrix.gguf",
+            "SmolLM2-135M better.gguf Q4_0 --calibrate builtin --check",
+        ),
     ),
     "verify": Entry(
         *("quantize", "verify_command"),
         "Quantize a file's source again, and check that the result is the same.",
+        ("model-q4_k_m.gguf --source model-f16.gguf",),
     ),
     "ppl": Entry(
         *("ppl", "ppl_command"),
         "Measure the perplexity of models, and what each type costs.",
+        (
+            "model-f16.gguf --types Q8_0,Q4_K_M,Q2_K",
+            "SmolLM2-135M --text eval.txt --types all --sort kld --pareto",
+            "a.gguf b.gguf --text wikitext2 --chunks 40 --versus a",
+        ),
     ),
     "choose": Entry(
         *("choose", "choose_command"),
@@ -72,15 +100,25 @@ COMMANDS = {
     "imatrix": Entry(
         *("imatrix", "imatrix_command"),
         "Collect an importance matrix: how much each column of weights matters.",
+        (
+            "model-f16.gguf --text calibration.txt -o imatrix.gguf",
+            "imatrix.gguf --show",
+        ),
     ),
-    "info": Entry(*("show", "info_command"), "Show the contents of a GGUF file."),
+    "info": Entry(
+        *("show", "info_command"),
+        "Show the contents of a GGUF file.",
+        ("model.gguf --tensors", "model.gguf --json"),
+    ),
     "demo": Entry(
         *("demo", "demo_command"),
         "Convert, quantize and measure the embedded demo model.",
+        ("", "--chunks 8"),
     ),
     "backends": Entry(
         *("show", "backends_command"),
         "Show the built-in instruction sets, and which one is active.",
+        ("", "--json"),
     ),
 }
 

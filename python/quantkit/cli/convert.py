@@ -147,6 +147,20 @@ def convert_command(
             help="Store 4-bit weights of MLX as Q4_1, without loss.",
         ),
     ] = False,
+    dense_modules: Annotated[
+        bool,
+        typer.Option(
+            "--dense-modules",
+            help="Include the linear maps after the pooling of EmbeddingGemma.",
+        ),
+    ] = False,
+    keep_nvfp4: Annotated[
+        bool,
+        typer.Option(
+            "--keep-nvfp4",
+            help="Keep the codes of NVFP4 checkpoints, with factors beside them.",
+        ),
+    ] = False,
     split_max_bytes: SplitMaxBytes = None,
     dry_run: Annotated[
         bool,
@@ -177,6 +191,8 @@ def convert_command(
             mmproj=mmproj,
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
+            keep_nvfp4=keep_nvfp4,
             split_max_bytes=split_max_bytes,
             dry_run=dry_run,
             threads=threads,

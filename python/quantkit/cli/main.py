@@ -16,7 +16,7 @@ import typer
 
 from .._version import __version__
 from ..errors import QuantkitError
-from .commands import CommandGroup
+from .commands import HELP, CommandGroup
 from .console import print_plain
 from .messages import fail, fail_unforeseen
 
@@ -24,8 +24,8 @@ __all__ = ["app", "run"]
 
 app = typer.Typer(
     cls=CommandGroup,
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
+    context_settings=HELP,
     pretty_exceptions_enable=False,
     help="Convert models to GGUF, quantize them, and measure what each type costs.",
 )
@@ -37,8 +37,27 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+FIRST = """\
+quantkit converts models to GGUF, quantizes them, and measures what types cost.
+Three commands to try:
+
+  quantkit demo
+      measures seven types of a small model that comes with quantkit
+
+  quantkit ppl MODEL --types Q8_0,Q4_K_M,Q2_K
+      what these types cost on your model; add --text FILE for your text
+
+  quantkit quantize MODEL --types Q8_0,Q4_K_M
+      writes the files
+
+MODEL is a GGUF file, a checkpoint folder or hf://org/name.
+All commands: quantkit --help"""
+"""What `quantkit` alone prints."""
+
+
 @app.callback()
 def _common(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -49,7 +68,8 @@ def _common(
         ),
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        print_plain(FIRST)
 
 
 def run() -> None:

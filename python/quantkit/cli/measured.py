@@ -46,9 +46,6 @@ class Measured(Protocol):
     def gains(self) -> Sequence[Any]:
         """The paired differences that the table shows unasked."""
 
-    def cells(self, *, pareto: bool = False) -> Cells:
-        """The rows as a table."""
-
     def difference_cells(self, differences: Sequence[Any]) -> Cells:
         """Paired differences as a table."""
 

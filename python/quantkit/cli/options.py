@@ -45,7 +45,10 @@ Value = TypeVar("Value")
 Threads = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Threads \\[default: one per core]. Results do not depend on it."
+        "--threads",
+        "-t",
+        min=1,
+        help="Threads \\[default: one per core]. Results do not depend on it.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]

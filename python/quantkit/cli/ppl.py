@@ -11,7 +11,7 @@ import typer
 
 from ..embeddings.comparing import prepare as prepare_embeddings
 from ..errors import OptionError, OutputError
-from ..evaluate.comparing import prepare
+from ..evaluate.comparing import prepare, prepare_across, share_vocabulary
 from ..evaluate.entries import entry_named
 from ..evaluate.presentation import COLUMNS, refuse_unknown
 from ..evaluate.saved import scores_beside
@@ -19,7 +19,6 @@ from ..files.whole_file import refuse_input, refuse_unwritable
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..output.splits import parse_size
 from ..sources.opening import embeds, open_source
-from ..tokens.hub_texts import BUILT_IN_TEXT
 from ..tokens.options import TextOptions
 from .bars import live_table
 from .measured import Measuring
@@ -43,6 +42,7 @@ from .options import (
     type_names,
     usage,
 )
+from .texts import given_texts
 
 __all__ = ["ppl_command"]
 
@@ -52,8 +52,8 @@ def ppl_command(
         list[Path],
         typer.Argument(
             metavar="MODEL",
-            help="GGUF files (any shard) or checkpoint folders with the same "
-            "vocabulary.",
+            help="GGUF files (any shard) or checkpoint folders. With different "
+            "vocabularies they are compared by bits per byte.",
         ),
     ],
     text: Annotated[
@@ -171,15 +171,7 @@ def ppl_command(
     Ctrl-C stops the run and shows what has been measured.
     """
     _refuse_types(models, types)
-    if not text:
-        if chat:
-            raise typer.BadParameter("--chat needs --text FILE.jsonl")
-        text = [BUILT_IN_TEXT]
-        if not quiet:
-            say(
-                "measuring on a built-in text, the opening of a novel; give --text "
-                "FILE with text of the kind that the model is used for"
-            )
+    text = given_texts(text, chat=chat, quiet=quiet)
     format = Format.of(json=json, csv=csv, markdown=markdown)
     if csv and versus:
         raise typer.BadParameter("--csv has a line per type; --versus needs --json")
@@ -208,6 +200,21 @@ def ppl_command(
             calibrate=calibration, memory_limit=memory, sort=sort, columns=columns
         )
         run = prepare_embeddings(models, wanted, **shared)
+    elif len(models) > 1 and not share_vocabulary(models):
+        _refuse_across(
+            **{
+                "--base": base,
+                "--versus": versus,
+                "--pareto": pareto,
+                "--columns": columns,
+                "--calibrate": calibration,
+                "--imatrix": importance,
+                f"--sort {sort}": sort in ("kld", "ppl"),
+            }
+        )
+        view = {"sort": sort}
+        del shared["base"]
+        run = prepare_across(models, wanted, memory=memory, **shared)
     else:
         view |= {"sort": sort, "columns": columns and columns.split(",")}
         rounding = calibration_of(calibration, tokens, effort, chat=chat)
@@ -241,6 +248,16 @@ def _refuse_of_embedders(**given: object) -> None:
             raise typer.BadParameter(
                 f"--{option.replace('_', '-')} is for models that predict text, and "
                 "MODEL gives embeddings"
+            )
+
+
+def _refuse_across(**given: object) -> None:
+    """Refuse options that have no meaning for models with different vocabularies."""
+    for option, value in given.items():
+        if value:
+            raise typer.BadParameter(
+                f"{option} is for models with the same vocabulary; those of these "
+                "models differ, so they are compared by bits per byte"
             )
 
 

@@ -38,8 +38,10 @@ from .options import (
     calibration_of,
     is_recipe,
     recipe_name,
+    type_names,
     usage,
 )
+from .quantize_many import Many, default_output
 
 __all__ = ["quantize_command", "verify_command"]
 
@@ -72,13 +74,39 @@ def _type(text: str) -> QuantType:
 
 def quantize_command(
     model: ModelArgument,
-    out: Annotated[Path, typer.Argument(metavar="OUTPUT", help="GGUF file to write.")],
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="OUTPUT",
+            help="GGUF file to write \\[default: ggml-model-TYPE.gguf beside a GGUF "
+            "MODEL, as llama-quantize does; MODEL-TYPE.gguf here for a checkpoint].",
+        ),
+    ] = None,
     type: Annotated[
         str | None,
         typer.Argument(
             metavar="TYPE",
             help=f"One of {', '.join(RECIPES)}. Optional with --recipe or "
             "--recipe-from.",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="OUTPUT; with --types a pattern with {type} and {name} \\[default: "
+            "{name}-{type}.gguf].",
+        ),
+    ] = None,
+    types: Annotated[
+        str | None,
+        typer.Option(
+            callback=lambda v: v and type_names(v),
+            metavar="LIST|all",
+            help="Write a file of each of these types, such as Q8_0,Q4_K_M, in one "
+            "pass over MODEL, and SHA256SUMS.",
         ),
     ] = None,
     importance: Importance = None,
@@ -228,6 +256,41 @@ def quantize_command(
     quiet: Quiet = False,
 ) -> None:
     """Quantize a GGUF file or a checkpoint folder into a GGUF file."""
+    if types:
+        many = Many(model, types, output, positional=[out, type])
+        many.refuse(
+            **{
+                "--calibrate": calibration,
+                "--calibration-tokens": tokens,
+                "--effort": effort,
+                "--chat": chat,
+                "--check": check,
+                "--tensor-type": tensor_types,
+                "--pure": pure,
+                "--output-tensor-type": output_tensor_type,
+                "--token-embedding-type": token_embedding_type,
+                "--leave-output-tensor": leave_output_tensor,
+                "--recipe": recipe,
+                "--recipe-from": recipe_from,
+                "--keep-split": keep_split,
+                "--split-max-size": split_max_bytes,
+                "--report": report,
+            }
+        )
+        many.write(
+            edits=_edits(override_kv, prune_layers),
+            importance=importance,
+            missing_importance=missing_importance,
+            allow_requantize=allow_requantize,
+            provenance=provenance,
+            dry_run=dry_run,
+            threads=threads,
+            json=json,
+            quiet=quiet,
+        )
+        return
+    has_recipe = bool(recipe or recipe_from)
+    out, type = _file_and_type(model, out, type, output, has_recipe=has_recipe)
     own = Overrides(
         tuple(tensor_types or ()),
         pure,
@@ -239,7 +302,6 @@ def quantize_command(
         if is_given and not calibration:
             raise typer.BadParameter(f"{option} needs --calibrate")
     calibrated = calibration_of(calibration, tokens, effort, chat=chat)
-    type = _type_argument(model, out, type, has_recipe=bool(recipe or recipe_from))
     base, overrides = chosen_recipe(type, own, recipe, recipe_from)
     if report is not None:
         others = {"MODEL": model, "OUTPUT": out, "--imatrix": importance}
@@ -253,10 +315,7 @@ def quantize_command(
             out,
             base,
             overrides=overrides,
-            edits=Edits(
-                dict(map(parse_field, override_kv or ())),
-                parse_layers(prune_layers) if prune_layers else frozenset(),
-            ),
+            edits=_edits(override_kv, prune_layers),
             importance=importance,
             calibration=calibrated,
             check=check,
@@ -285,19 +344,37 @@ def quantize_command(
         raise typer.Exit(WORSE)
 
 
-def _type_argument(
-    model: Path, out: Path, type: str | None, *, has_recipe: bool
-) -> str | None:
-    """The name of TYPE's recipe; explains arguments in a wrong order."""
-    if type is None:
-        if has_recipe:
-            return None
-        if is_recipe(str(out)):
-            raise typer.BadParameter(
-                f"OUTPUT is missing: quantkit quantize {model} OUTPUT {out}"
-            )
+def _edits(override_kv: list[str] | None, prune_layers: str | None) -> Edits:
+    return Edits(
+        dict(map(parse_field, override_kv or ())),
+        parse_layers(prune_layers) if prune_layers else frozenset(),
+    )
+
+
+def _file_and_type(
+    model: Path,
+    out: Path | None,
+    type: str | None,
+    output: str | None,
+    *,
+    has_recipe: bool,
+) -> tuple[Path, str | None]:
+    """OUTPUT, and the name of TYPE's recipe; explains arguments in a wrong order."""
+    if out is not None and type is None and not has_recipe:
+        if is_recipe(str(out)):  # quantize MODEL TYPE
+            name = recipe_name(str(out))
+            return Path(output) if output else default_output(model, name), name
         raise typer.BadParameter("Missing argument 'TYPE' (or --recipe, --recipe-from)")
-    given = [str(model), str(out), type]
+    if out is not None and output is not None:
+        raise typer.BadParameter(f"OUTPUT is given twice: {out} and -o {output}")
+    file = Path(output) if output else out
+    if file is None:
+        raise typer.BadParameter(
+            "Missing arguments 'OUTPUT' and 'TYPE' (or --types, to write several files)"
+        )
+    if type is None:
+        return file, None
+    given = [str(model), str(file), type]
     types = [each for each in given if is_recipe(each)]
     if len(types) == 1 and types != [type] and not Path(types[0]).exists():
         files = [each for each in given if each != types[0]]
@@ -305,7 +382,7 @@ def _type_argument(
             "the order is MODEL OUTPUT TYPE: quantkit quantize "
             + " ".join([*files, *types])
         )
-    return recipe_name(type)
+    return file, recipe_name(type)
 
 
 def verify_command(

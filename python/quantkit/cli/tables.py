@@ -25,6 +25,7 @@ __all__ = [
     "backends_dict",
     "backends_table",
     "convert_summary",
+    "fallback_lines",
     "info_tables",
     "quantize_summary",
     "size",
@@ -140,7 +141,7 @@ def _totals(report: QuantizeReport) -> list[str]:
         lines.append(f"dry run: nothing was written; {report.size_bytes:,} bytes")
     if report.cost is not None:
         lines.append(_cost_line(report.cost))
-    return [*lines, *_fallback_lines(report)]
+    return [*lines, *fallback_lines(report)]
 
 
 def _cost_line(cost: CalibrationCost) -> str:
@@ -153,7 +154,7 @@ def _cost_line(cost: CalibrationCost) -> str:
     )
 
 
-def _fallback_lines(report: QuantizeReport) -> list[str]:
+def fallback_lines(report: QuantizeReport) -> list[str]:
     """How many tensors did not get the recipe's type, and why.
 
     Those without importance are named, because a better matrix would help.

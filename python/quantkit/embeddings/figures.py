@@ -54,8 +54,17 @@ def nearest(rows: F64) -> Places:
             similar = (some @ rows.T).astype(np.float32)
             own = np.arange(len(some))
             similar[own, start + own] = -np.inf
-            found.append(np.argsort(-similar, axis=1, kind="stable")[:, :n_found])
+            found.append(_largest(similar, n_found))
     return np.concatenate(found)
+
+
+def _largest(similar: F32, n: int) -> Places:
+    """The columns of the n largest values of each row, of which it takes them."""
+    rows, places = np.arange(len(similar)), []
+    for _ in range(n):
+        places.append(similar.argmax(axis=1))  # of equal ones, the first
+        similar[rows, places[-1]] = -np.inf
+    return np.stack(places, axis=1)
 
 
 def shared_nearest(one: Places, other: Places) -> F64:

@@ -38,11 +38,18 @@ class Timed:
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
-    """An entry's embeddings on a text, each of length 1, and their nearest ones."""
+class _Row:
+    """The row of an entry on a text, and what it is computed from.
 
-    units: F64
-    nearest: Places | None
+    Attributes:
+        measurement: the row.
+        distances: of the passages to the base.
+        knows_nearest: whether the row says which passages are the nearest.
+    """
+
+    measurement: EmbeddingMeasurement
+    distances: F64
+    knows_nearest: bool
 
 
 @dataclass
@@ -68,7 +75,8 @@ class Known:
     activations: str = DEFAULT_ACTIVATIONS
     timed: dict[str, dict[Place, Timed]] = field(init=False)
     quantize_seconds: dict[str, float] = field(default_factory=dict)
-    _rows: dict[tuple[str, int], _Rows] = field(default_factory=dict)
+    _rows: dict[tuple[str, int], _Row] = field(default_factory=dict)
+    _nearest: dict[int, Places] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.timed = {entry.name: {} for entry in self.entries}
@@ -105,9 +113,9 @@ class Known:
             return None
         n_texts = range(len(self.texts))
         found = [[self._row(e, t, with_nearest) for t in n_texts] for e in begun]
-        base, *others = [[row for row, _ in rows] for rows in found]
+        base, *others = [[row.measurement for row in rows] for rows in found]
         distances = {
-            entry.name: [own for _, own in rows]
+            entry.name: [row.distances for row in rows]
             for entry, rows in zip(begun, found, strict=True)
         }
         texts = [
@@ -142,35 +150,41 @@ class Known:
         known = self.timed[entry.name]
         return all((t, 0) in known for t in range(len(self.texts)))
 
-    def _row(
-        self, entry: Entry, t: int, with_nearest: bool
-    ) -> tuple[EmbeddingMeasurement, F64]:
-        """The row of an entry on a text, and the distances of the passages."""
+    def _row(self, entry: Entry, t: int, with_nearest: bool) -> _Row:
+        """The row of an entry on a text, computed again if there are new passages."""
         own, base = self.timed[entry.name], self.timed[self.base.name]
         both = takewhile(lambda i: (t, i) in own and (t, i) in base, count())
         n = len(list(both))
         is_whole = n == len(self.texts[t].passages)
         wanted = (with_nearest or is_whole) and n > 1
-        rows = self._made(entry, t, n, wanted)
-        beside = self._made(self.base, t, n, wanted)
-        distances = cosine_distance(rows.units, beside.units)
-        n_tokens = sum(map(len, self.texts[t].passages[:n]))
-        speed = n_tokens / sum(own[t, i].seconds for i in range(n))
-        seconds = self.quantize_seconds.get(entry.name)
-        near = rows.nearest, beside.nearest
-        return measurement(entry, distances, *near, speed, seconds), distances
-
-    def _made(self, entry: Entry, t: int, n: int, with_nearest: bool) -> _Rows:
-        """The embeddings of the first n passages, kept until there are more."""
-        known = self._rows.get((entry.name, t))
+        row = self._rows.get((entry.name, t))
         if (
-            known is not None
-            and len(known.units) == n
-            and (known.nearest is not None or not with_nearest)
+            row is None
+            or row.measurement.passages != n
+            or (wanted and not row.knows_nearest)
         ):
-            return known
+            row = self._rows[entry.name, t] = self._made(entry, t, n, wanted)
+        return row
+
+    def _made(self, entry: Entry, t: int, n: int, wants_nearest: bool) -> _Row:
+        """The row of an entry on the first n passages of a text."""
+        base, own = (self._units(e, t, n) for e in (self.base, entry))
+        distances = cosine_distance(own, base)
+        near = beside = None
+        if wants_nearest:
+            beside = self._nearest.get(t)
+            if beside is None or len(beside) != n:
+                beside = self._nearest[t] = nearest(base)
+            near = beside if entry is self.base else nearest(own)
+        n_tokens = sum(map(len, self.texts[t].passages[:n]))
+        seconds = sum(self.timed[entry.name][t, i].seconds for i in range(n))
+        row = measurement(
+            *(entry, distances, near, beside, n_tokens / seconds),
+            self.quantize_seconds.get(entry.name),
+        )
+        return _Row(row, distances, wants_nearest)
+
+    def _units(self, entry: Entry, t: int, n: int) -> F64:
+        """The embeddings of the first n passages of a text, each of length 1."""
         timed = self.timed[entry.name]
-        made = units([timed[t, i].vector for i in range(n)])
-        rows = _Rows(made, nearest(made) if with_nearest else None)
-        self._rows[entry.name, t] = rows
-        return rows
+        return units([timed[t, i].vector for i in range(n)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,16 +22,17 @@ from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path, listed
 from ..progress import Notify, Progress
 from ..recipes.mixes import RecipeLike
-from ..sources.opening import ModelLike
+from ..sources.opening import ModelLike, open_runnable
 from ..tokens.chunks import Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
 from ..tokens.texts import TextLike, as_texts, name_of
+from .across import AcrossRun
 from .entries import Entry, entries_of, entry_named, names_on_grid, wanted_types
 from .known import Known, NamedText
 from .results import Comparison
 from .run import ComparisonRun
 
-__all__ = ["compare", "prepare"]
+__all__ = ["compare", "prepare", "prepare_across", "share_vocabulary"]
 
 
 def compare(
@@ -149,6 +151,50 @@ def prepare(
         save,
         None if memory is None else as_integer(memory, "memory", 0),
     )
+
+
+def share_vocabulary(models: Sequence[StrPath]) -> bool:
+    """Whether models have the same tokens and start a text in the same way."""
+    first, *others = [_vocabulary(open_runnable(model)) for model in models]
+    return all(each == first for each in others)
+
+
+def _vocabulary(source: ModelSource) -> list[object]:
+    keys = ("model", "pre", "add_bos_token", "bos_token_id", "tokens")
+    fields = [source.metadata.get(f"tokenizer.ggml.{key}") for key in keys]
+    return [None if each is None else _plain(each.value) for each in fields]
+
+
+def _plain(value: Any) -> object:
+    """A value of the metadata, an array as a list, so that it compares with ==."""
+    return value if isinstance(value, str | int | bool) else list(value)
+
+
+def prepare_across(
+    models: Sequence[StrPath],
+    types: Sequence[StrPath | RecipeLike],
+    *,
+    text: TextLike | Sequence[TextLike],
+    **options: Any,
+) -> AcrossRun:
+    """A comparison by bits per byte of models with different vocabularies.
+
+    Args:
+        models: GGUF files or checkpoint folders.
+        types: as for `compare`; of each model that is not quantized.
+        text: one or several texts.
+        options: others of `prepare`.
+    """
+    texts = as_texts(text)
+    runs = []
+    for model in models:
+        path = as_path(model, "model")
+        source = open_runnable(path)
+        is_able = not Entry("", source).main_type.is_quantized
+        able = types if is_able or options.get("allow_requantize") else ()
+        name = path.absolute().name.removesuffix(".gguf")
+        runs.append((name, prepare(path, able, text=texts, **options)))
+    return AcrossRun(runs)
 
 
 def _named(model: ModelLike) -> str | Path | ModelSource:

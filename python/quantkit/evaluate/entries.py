@@ -347,10 +347,13 @@ def _with_activations(entries: Sequence[Entry], activations: str) -> list[Entry]
 def _names(
     models: Sequence[str | Path | ModelSource], entries: Sequence[Entry]
 ) -> list[str]:
-    """Names of models: a single one by its recipe or type, several by their files."""
+    """Names of models: a single one by its recipe or type, several by their files.
+
+    The recipe of a checkpoint is that of its file, in which an F32 model is F16.
+    """
     if len(models) == 1:
-        recipe = recorded_recipe(entries[0].source.metadata)
-        return [recipe.name if recipe else entries[0].main_type.name]
+        main, recipe = entries[0].main_type, recorded_recipe(entries[0].source.metadata)
+        return [recipe.name if recipe and main.is_quantized else main.name]
     return [
         Path(model).absolute().name.removesuffix(".gguf")
         if isinstance(model, str | Path)

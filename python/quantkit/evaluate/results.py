@@ -13,6 +13,7 @@ from ..files.json_file import without_nan
 from ..parameters import check_flags
 from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
+from .noise import noise_floor
 from .pairs import PairedDifference, paired
 from .presentation import (
     COLUMNS,
@@ -190,6 +191,7 @@ class Comparison(ByValue):
             data[key] = getattr(self, key)
         data["base"] = asdict(self.base)
         data["results"] = [asdict(row) for row in self.results]
+        data["noise_floor"] = noise_floor(self.activations)
         data["on_grid"] = list(self.on_grid)
         data["warnings"] = self.warnings
         data["fallbacks"] = {k: list(v) for k, v in self.fallbacks.items() if v}

@@ -4,6 +4,7 @@ Before each part of a layer, the streams are weighed and summed to the part's in
 After it, they are mixed, and the part's output is added to each with a weight.  All
 these weights follow from the streams.  The mixing matrix is made doubly stochastic, so
 that the streams do not grow (manifold-constrained hyper-connections, arXiv:2512.24880).
+In some models the streams are not mixed (independent hyper-connections).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = ["HyperConnection", "HyperHead", "HyperLayer", "Streams", "load_hyper_
 COUNT = "hyper_connection.count"
 ROUNDS = "hyper_connection.sinkhorn_iterations"
 EPSILON = "hyper_connection.epsilon"
+MAGNITUDE = "hyper_connection.magnitude"
 
 Fed = Callable[[F32, F32], F32]
 """A part: its input [n, width] and the columns after the streams -> [n, width]."""
@@ -46,16 +48,19 @@ class Streams:
         width: the size of each.
         norm_epsilon: the epsilon of the norm of all streams together.
         epsilon: added to weights, and to sums before dividing by them.
-        rounds: how often rows and columns of the mixing matrix are normalized.
+        rounds: how often rows and columns of the mixing matrix are normalized; None:
+            there is none, and parts add to the streams as they are.
         with_tokens: whether the tokens' numbers are the last column.
+        magnitude: the largest weight of a part's output.
     """
 
     count: Size
     width: Size
     norm_epsilon: float
     epsilon: float
-    rounds: int
+    rounds: int | None
     with_tokens: bool
+    magnitude: float = 2.0
 
     @classmethod
     def load(cls, facts: Facts, *, with_tokens: bool) -> Streams:
@@ -68,6 +73,24 @@ class Streams:
             rounds=int(facts.size(ROUNDS)),
             with_tokens=with_tokens,
         )
+
+    @classmethod
+    def load_independent(cls, facts: Facts) -> Streams:
+        """Streams that are not mixed."""
+        return cls(
+            count=facts.size(COUNT),
+            width=facts.width,
+            norm_epsilon=facts.rms_epsilon,
+            epsilon=facts.number(EPSILON),
+            rounds=None,
+            with_tokens=False,
+            magnitude=facts.number(MAGNITUDE),
+        )
+
+    @property
+    def n_weights(self) -> Size:
+        """The number of weights around a part of a layer."""
+        return (2 if self.rounds is None else 2 + self.count) * self.count
 
     @property
     def columns(self) -> int:
@@ -114,8 +137,8 @@ class HyperConnection:
     Attributes:
         streams: what it works on.
         weights: gives the weights, of all streams as one normalized vector: those of
-            the part's input, of its output, and the mixing matrix.
-        scale: [3], multiplies each of the three kinds of weights.
+            the part's input, of its output, and the mixing matrix if there is one.
+        scale: multiplies each of the kinds of weights.
         base: added to them.
     """
 
@@ -127,12 +150,12 @@ class HyperConnection:
     @classmethod
     def load(cls, claims: Claims, at: str, streams: Streams) -> HyperConnection:
         """The tensors whose names start with `at`."""
-        n_weights = (2 + streams.count) * streams.count
+        n_weights, n_kinds = streams.n_weights, 2 if streams.rounds is None else 3
         size = streams.count * streams.width
         return cls(
             streams=streams,
             weights=Linear.of(claims, f"{at}_fn", n_weights, size),
-            scale=claims.vector(f"{at}_scale.weight", 3),
+            scale=claims.vector(f"{at}_scale.weight", n_kinds),
             base=claims.vector(f"{at}_base.weight", n_weights),
         )
 
@@ -142,33 +165,37 @@ class HyperConnection:
         before, after, mixing = self._all_weights(x)
         y = part(_summed(before, x), rest)
         mixed = [
-            _summed(mixing[:, :, i], x) + after[:, i, None] * y
+            (x[:, i] if mixing is None else _summed(mixing[:, :, i], x))
+            + after[:, i, None] * y
             for i in range(x.shape[1])
         ]
         return np.concatenate([*mixed, rest], axis=-1)
 
-    def _all_weights(self, x: F32) -> tuple[F32, F32, F32]:
+    def _all_weights(self, x: F32) -> tuple[F32, F32, F32 | None]:
         """Weights of the input and the output [n, count], the mixing matrix."""
-        count = int(self.streams.count)
-        ends = (count, 2 * count)
+        count, epsilon = int(self.streams.count), np.float32(self.streams.epsilon)
+        ends = (count, 2 * count)[: len(self.scale) - 1]
         parts = np.split(self.weights(self.streams.normed(x)), ends, axis=-1)
         bases = np.split(self.base, ends)
-        before, after, mixing = (
+        before, after, *mixing = (
             part * scale + base
             for part, scale, base in zip(parts, self.scale, bases, strict=True)
         )
-        before = ops.sigmoid(before) + np.float32(self.streams.epsilon)
-        after = 2 * ops.sigmoid(after)
-        return before, after, self._balanced(mixing.reshape(-1, count, count))
+        before = ops.sigmoid(before) + epsilon
+        after = np.float32(self.streams.magnitude) * ops.sigmoid(after)
+        if self.streams.rounds is None:
+            return before, after + epsilon, None
+        matrix = mixing[0].reshape(-1, count, count)
+        return before, after, self._balanced(matrix, self.streams.rounds)
 
-    def _balanced(self, mixing: F32) -> F32:
+    def _balanced(self, mixing: F32, rounds: int) -> F32:
         """Matrices whose rows and columns sum to 1, [n, from, to] (Sinkhorn-Knopp)."""
         epsilon = np.float32(self.streams.epsilon)
         mixing = np.exp(mixing - mixing.max(axis=-1, keepdims=True))
         mixing /= mixing.sum(axis=-1, keepdims=True)
         mixing += epsilon
         mixing /= mixing.sum(axis=-2, keepdims=True) + epsilon
-        for _ in range(self.streams.rounds - 1):
+        for _ in range(rounds - 1):
             mixing /= mixing.sum(axis=-1, keepdims=True) + epsilon
             mixing /= mixing.sum(axis=-2, keepdims=True) + epsilon
         return mixing
@@ -241,6 +268,11 @@ class HyperLayer(InTwoSteps):
         return self.around_mixer.around(columns, part)
 
     def _fed_forward(self, columns: F32) -> F32:
+        return self.fed_forward(columns)
+
+    def fed_forward(self, columns: F32) -> F32:
+        """The columns after the feed-forward part."""
+
         def part(x: F32, rest: F32) -> F32:
             x = normed(x, self.feed_forward_norm)
             if not self.by_token:

@@ -91,6 +91,7 @@ class Indexer:
         rotary: the rotation angles.
         count: the number of keys that are chosen for a query.
         interleaved: which components rotate together; see `ops.turn`.
+        turns_last: whether the last components rotate instead of the first.
     """
 
     q: Linear
@@ -100,6 +101,7 @@ class Indexer:
     rotary: Rotary
     count: int
     interleaved: bool = False
+    turns_last: bool = False
 
     @property
     def kept(self) -> tuple[Kept, ...]:
@@ -114,8 +116,9 @@ class Indexer:
         if n <= self.count:
             return None
         turns = self.rotary.turns(n)
-        ops.turn(q, turns, interleaved=self.interleaved)
-        ops.turn(k[:, None], turns, interleaved=self.interleaved)
+        start = size - 2 * turns.shape[-1] if self.turns_last else 0
+        for heads in (q, k[:, None]):
+            ops.turn(heads[..., start:], turns, interleaved=self.interleaved)
         scores = ops.index_scores(q, k, weights)
         return best_keys(scores, np.tri(n, dtype=bool), self.count)
 

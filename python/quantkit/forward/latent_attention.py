@@ -102,7 +102,7 @@ class Apart:
             q: queries [n, heads, key size], their rotated part last.
             latent: the latent vectors [n, rank].
             turned: the rotated part of the keys [n, 1, size].
-            how: scale, window and mask; see `ops.attention`.
+            how: scale, window, mask and sinks; see `ops.attention`.
         """
         size = q.shape[-1] - turned.shape[-1]
         moved = [key.apply(q[:, head, :size]) for head, key in enumerate(self.keys)]
@@ -156,6 +156,7 @@ class LatentAttention:
         temperature: makes queries grow with their position.
         indexer: chooses the keys that each query sees; None: all up to its own.
         gate: multiplies the outputs of heads; None: there is none.
+        sinks: see `ops.attention`.
     """
 
     q_down: Linear | None
@@ -174,6 +175,7 @@ class LatentAttention:
     indexer: ChoiceOfKeys | None = None
     gate: OutputGate | None = None
     turned_norm: Norm | None = None
+    sinks: F32 | None = None
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
@@ -221,6 +223,7 @@ class LatentAttention:
             scale=self.scale,
             window=self.window,
             mask=None if self.window else chosen,
+            sinks=self.sinks,
         )
         return self.output(mixed if self.gate is None else self.gate(mixed, x))
 

@@ -99,6 +99,7 @@ HARMLESS_IN = {
     "cohere2": ONE_BASE,
     "cohere2moe": ONE_BASE,
     "deepseek2": LATENT_VALUES,
+    "deepseek2-ocr": {"rope.dimension_count": "heads rotate as a whole"},
     "deepseek32": LATENT_VALUES,
     "deepseek4": {
         "attention.head_count_kv": "all heads share one key",
@@ -131,6 +132,7 @@ HARMLESS_IN = {
     ),
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
+    "hy_v4": LATENT_VALUES,
     "hunyuan-moe": {
         "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
     },

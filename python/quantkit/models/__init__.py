@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from ..errors import CheckpointError, UnsupportedModelError
@@ -25,7 +26,8 @@ from .arctic import Arctic
 from .baichuan import Baichuan
 from .bailing_hybrid import BailingMoe3, BailingMoe3VL
 from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
-from .bert import Bert, DistilBert, NomicBert, Roberta, XlmRoberta
+from .bamba import Bamba
+from .bert import Bert, DistilBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
 from .codeshell import CodeShell
@@ -36,7 +38,8 @@ from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .dbrx import Dbrx
 from .decision import ModernBertDecision
-from .deepseek import DeepseekV2, DeepseekV3
+from .deepseek import DeepseekV2, DeepseekV3, KimiVL
+from .deepseek_ocr import DeepseekOcr
 from .deepseek_v1 import DeepseekV1
 from .deepseek_v4 import DeepseekV4
 from .deepseek_v32 import DeepseekV32
@@ -44,6 +47,7 @@ from .dflash import DFlash, DSpark
 from .dflash_deepseek import DeepseekV4DSpark
 from .dflash_gemma import Gemma4DSpark
 from .dflash_muse import MuseGlimmerAssistant
+from .diffusion import Dream, Llada, LladaMoe, Rnd1
 from .dots1 import Dots1
 from .dots3 import Dots3Note
 from .eagle3 import Eagle3
@@ -52,6 +56,7 @@ from .ernie4_5 import Ernie45
 from .ernie_moe import Ernie45Moe
 from .exaone import Exaone
 from .exaone4 import Exaone4
+from .exaone4_5 import Exaone45
 from .exaone_moe import ExaoneMoe
 from .falcon import Falcon
 from .falcon_h1 import FalconH1
@@ -71,25 +76,33 @@ from .gpt_neox import GPTNeoX
 from .gpt_oss import GptOss
 from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
+from .granite_swa import GraniteMoeSwa, GraniteSwa
 from .grok import Grok
 from .grove import GroveMoe
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
+from .hunyuan_vl import HunYuanVL
 from .hy_v3 import HunYuan3
+from .hy_v4 import HYV4
 from .internlm2 import InternLM2
 from .internlm3 import InternLM3
 from .jais import Jais
+from .jais2 import Jais2
 from .jamba import Jamba
-from .jina_bert import JinaBert2
+from .jina_bert import JinaBert2, JinaBert3
 from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
 from .laguna import Laguna
 from .lfm2 import Lfm2, Lfm2Moe
 from .llama import Llama, Mixtral
 from .llama4 import Llama4
+from .llama_embed import LlamaEmbed
 from .llamacpp_classes import REFUSED, architecture_of
 from .llava import Janus, Llava, Sarashina2Vision, VLlama3, Voxtral
+from .maincoder import Maincoder
 from .mamba import FalconMamba, Mamba, Mamba2
+from .maple import Maple
+from .mellum import Mellum
 from .mimo import MiMoV2
 from .minicpm import MiniCPM
 from .minicpm3 import MiniCPM3
@@ -105,18 +118,23 @@ from .nemotron import Nemotron
 from .nemotron_h import NemotronH, NemotronHMoe
 from .nemotron_puzzle import NemotronHPuzzle
 from .neo_bert import NeoBert
+from .nomic_bert import NomicBert, NomicBertMoe
 from .olmo import Olmo, Olmo2, Olmo3
 from .olmoe import Olmoe
 from .openelm import OpenELM
 from .orion import Orion
+from .paddle_ocr import PaddleOCR
+from .pangu import PanguEmbedded
 from .phi import Phi, Phi3
 from .phimoe import PhiMoe
+from .plamo import Plamo
+from .plamo_hybrid import Plamo2, Plamo3
 from .plm import Plm
 from .qwen import Qwen, Qwen2, Qwen3
 from .qwen4 import Qwen4Exp
 from .qwen_moe import Qwen2Moe, Qwen3Moe
-from .qwen_next import Qwen3Next, Qwen35, Qwen35Moe
-from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
+from .qwen_next import MiniCPMV46, Qwen3Next, Qwen35, Qwen35Moe
+from .qwen_vl import Qwen2Omni, Qwen2VL, Qwen3ASR, Qwen3OmniMoe, Qwen3VL, Qwen3VLMoe
 from .refact import Refact
 from .rwkv6 import Rwkv6, Rwkv6Qwen2
 from .rwkv7 import Arwkv7, Rwkv7
@@ -131,6 +149,7 @@ from .step import Step35, StepVL
 from .t5 import T5, T5Encoder
 from .talkie import Talkie
 from .xverse import Xverse
+from .youtu import Youtu, YoutuVL
 
 __all__ = [
     "ENCODERS",
@@ -229,7 +248,9 @@ FAMILIES: tuple[Family, ...] = (
     Roberta(),
     XlmRoberta(),
     NomicBert(),
+    NomicBertMoe(),
     JinaBert2(),
+    JinaBert3(),
     NeoBert(),
     ModernBert(),
     ModernBertDecision(),
@@ -253,6 +274,7 @@ FAMILIES: tuple[Family, ...] = (
     DeepseekV1(),
     SmallThinker(),
     Arctic(),
+    HYV4(),
     InternLM3(),
     Xverse(),
     Orion(),
@@ -293,15 +315,40 @@ FAMILIES: tuple[Family, ...] = (
     Spark25(),
     DeepseekV2(),
     DeepseekV3(),
+    DeepseekOcr(),
+    Youtu(),
+    YoutuVL(),
+    KimiVL(),
     Glm4MoeLite(),
     GlmMoeDsa(),
     Glm5Next(),
     DeepseekV32(),
     DeepseekV4(),
+    Plamo(),
+    Plamo2(),
+    Plamo3(),
+    Bamba(),
+    GraniteSwa(),
+    GraniteMoeSwa(),
     Rwkv6(),
     Rwkv6Qwen2(),
     Rwkv7(),
     Arwkv7(),
+    Dream(),
+    Llada(),
+    LladaMoe(),
+    Rnd1(),
+    Jais2(),
+    LlamaEmbed(),
+    Maincoder(),
+    Maple(),
+    Mellum(),
+    PaddleOCR(),
+    PanguEmbedded(),
+    MiniCPMV46(),
+    Qwen3ASR(),
+    Exaone45(),
+    HunYuanVL(),
 )
 
 Loaded = TypeVar("Loaded")
@@ -391,7 +438,7 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
     check_synonyms(stated)
     check_sizes(stated, longest)
     complete = family.complete(stated)
-    check_relations(complete, family.layer_types)
+    check_relations(complete, family.layer_types, rotates=bool(family.rope_types))
     return family, complete
 
 
@@ -435,7 +482,11 @@ def load_model(
             "went through a Hadamard transform, which PrismML's branch of llama.cpp "
             "does; without it they give garbage"
         )
-    return _loaded(metadata, arch, weights, shapes, lambda family: family.load)
+
+    def loader(family: Family) -> Callable[[Facts, Claims], Model]:
+        return partial(Family.load, family) if family.not_run else family.load
+
+    return _loaded(metadata, arch, weights, shapes, loader)
 
 
 def load_encoder(

@@ -2,6 +2,7 @@
 
 All of them are the architecture `bert` in GGUF, or one that differs from it in how
 positions enter: `nomic-bert` rotates, `jina-bert-v2` has ALiBi in both directions.
+They are in modules of their own.
 """
 
 from __future__ import annotations
@@ -19,15 +20,14 @@ from ..forward.claims import Claims
 from ..forward.encoder import Encoder, load_encoder, post_normed
 from ..forward.facts import Facts
 from ..forward.layout import Layout
-from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32
 from ..settings import COUNT, checked
-from .config import required, text_fields
+from .config import required
 from .encoders import EncoderFamily, labels_of
 from .family import Named
 
-__all__ = ["Bert", "DistilBert", "NomicBert", "Roberta", "XlmRoberta"]
+__all__ = ["PLAIN", "Bert", "DistilBert", "Roberta", "XlmRoberta"]
 
 EPSILON_KEY = "attention.layer_norm_epsilon"
 DISTILBERT_EPSILON = 1e-12
@@ -193,7 +193,11 @@ class XlmRoberta(Roberta):
     """RoBERTa with a multilingual vocabulary."""
 
     hf_classes = ("XLMRobertaModel", "XLMRobertaForSequenceClassification")
-    assumed: ClassVar = {**Bert.assumed, "lora_adaptations": ([],)}
+
+    @classmethod
+    def suits(cls, config: Config) -> bool:
+        """Whether the model has no adapters, as Jina BERT 3 has."""
+        return not config.get("lora_adaptations")
 
 
 def _first(config: Config) -> int:
@@ -202,69 +206,3 @@ def _first(config: Config) -> int:
     if pad is None:
         return 0
     return int(checked(pad, COUNT, "config.json: pad_token_id")) + 1
-
-
-class NomicBert(Bert):
-    """BERT that rotates, with a gated feed-forward part and without biases."""
-
-    name = "nomic-bert"
-    hf_classes = ("NomicBertModel",)
-    defaults: ClassVar = {
-        "default_theta": None,
-        "max_trained_positions": 2048,
-        "moe_every_n_layers": 0,
-    }
-    assumed: ClassVar = {
-        "activation_function": ("swiglu",),
-        "causal": (False,),
-        "qkv_proj_bias": (False,),
-        "mlp_fc1_bias": (False,),
-        "mlp_fc2_bias": (False,),
-        "prenorm": (False,),
-        "rotary_emb_fraction": (1.0,),
-        "rotary_emb_interleaved": (False,),
-        "rotary_emb_scale_base": (None,),
-        "rotary_scaling_factor": (None,),
-        "moe_every_n_layers": (0,),
-        "max_trained_positions": (2048,),
-        "n_positions": (8192, 2048),
-    }
-    outer: ClassVar = {**Bert.outer, "emb_ln": "token_embd_norm"}
-    layer = re.compile(r"encoder\.layers\.(\d+)\.(.+)")
-    inner: ClassVar = {
-        "attn.Wqkv": "attn_qkv",
-        "attn.out_proj": "attn_output",
-        "norm1": "attn_output_norm",
-        "mlp.fc11": "ffn_up",
-        "mlp.fc12": "ffn_gate",
-        "mlp.fc2": "ffn_down",
-        "norm2": "layer_output_norm",
-    }
-    rope_types = ("default",)
-    layout: ClassVar[Layout] = Layout(
-        norms="none",
-        norm_bias="required",
-        feed_forward_norm="none",
-        embedding_norm="required",
-        final_norm="none",
-        attention_bias="optional",
-        feed_forward_bias="optional",
-    )
-    trained: ClassVar[dict[int, int]] = {8192: 2048, 2048: 512}
-    """`n_positions` of a config -> how many tokens the model was trained on."""
-
-    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in llama.cpp's order."""
-        n_positions = self.trained[required(config, "n_positions")]
-        own = {**config, "n_positions": n_positions}
-        return text_fields(own, file_type) | self.encoder_fields(config)
-
-    def traits(self, facts: Facts, claims: Claims) -> Traits:
-        """The traits of the forward pass."""
-        return Traits(
-            epsilon=facts.epsilon,
-            layout=self.layout,
-            centered=True,
-            rotary=Rotary.load(facts, claims, self.layout),
-            causal=False,
-        )

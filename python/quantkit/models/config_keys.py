@@ -141,8 +141,8 @@ KINDS = _together(
     _each(COUNT, "hidden_size_per_layer_input num_kv_shared_layers"),
     _each(COUNT, "vocab_size_per_layer_input"),
     _each(SIZE, "kv_lora_rank q_lora_rank"),
-    _each(SIZE, "qk_nope_head_dim v_head_dim"),
-    _each(COUNT, "head_dim qk_rope_head_dim"),  # 0 in Glm5Next
+    _each(COUNT, "qk_nope_head_dim qk_rope_head_dim v_head_dim"),
+    _each(COUNT, "head_dim"),  # 0 in Glm5Next
     _each(either(SIZE, list_of(SIZE)), "intermediate_size"),
     _each(SIZE, "n_inner ffn_hidden_size hidden_dim"),
     _each(SIZE, "altup_num_inputs laurel_rank"),
@@ -202,6 +202,7 @@ KINDS = _together(
     _each(COUNT, "moe_every_n_layers max_trained_positions"),
     _each(TEXT, "classifier_pooling feed_forward_type"),
     _each(OBJECT, "id2label"),
+    _each(list_of(TEXT), "lora_adaptations"),
     _each(FLAG, "is_decoder sinusoidal_pos_embds prenorm norm_bias rope"),
     _each(SIZE, "max_position_embeddings n_ctx n_positions max_length seq_length"),
     _each(SIZE, "max_sequence_length model_max_length max_seq_len"),
@@ -251,6 +252,8 @@ KINDS = _together(
     _each(POSITIVE, "attn_logit_softcapping final_logit_softcapping"),
     _each(POSITIVE, "query_pre_attn_scalar clip_qkv routed_scaling_factor"),
     _each(POSITIVE, "swiglu_alpha swiglu_limit output_multiplier qk_scale_factor"),
+    _each(POSITIVE, "hc_magnitude"),
+    _each(FLAG, "enable_lm_head_fp32"),
     _each(TEXT, "hidden_act hidden_activation activation_function activation"),
     _each(TEXT, "output_gate_type"),
     _each(TEXT, "score_function scoring_func score_func topk_method"),
@@ -344,6 +347,12 @@ KINDS = _together(
     _each(COUNT, "index_local_blocks"),
     _each(FLAG, "use_gemma_norm"),
     _each(OBJECT, "sparse_attention_config"),
+    # PLaMo
+    _each(SIZE, "n_shared_head hidden_size_per_head mamba_step"),
+    _each(SIZE, "initial_context_length"),
+    _each(POSITIVE, "rope_scaling_factor"),
+    _each(COUNT, "attention_window_size window_size"),
+    _each(FLAG, "mamba_enabled"),
     # RWKV
     _each(SIZE, "head_size head_size_divisor attention_hidden_size"),
     _each(SIZE, "decay_low_rank_dim a_low_rank_dim v_low_rank_dim gate_low_rank_dim"),
@@ -372,6 +381,8 @@ KINDS = _together(
     # Spark X2.5
     _each(TEXT, "gate_attn_act_mode"),
     _each(FLAG, "headwise_attn_output_gate"),
+    # DeepSeek OCR
+    _each(FLAG, "use_mla"),
     # Grok
     _each(FINITE, "attn_output_multiplier embedding_multiplier_scale"),
     _each(FINITE, "output_multiplier_scale extrapolation_factor"),
@@ -379,6 +390,9 @@ KINDS = _together(
     _each(POSITIVE, "beta_fast beta_slow"),
     _each(COUNT, "attn_temperature_len"),
     _each(TEXT, "rope_type"),
+    # Bamba
+    _each(list_of(COUNT), "attn_layer_indices"),
+    _each(SIZE, "attn_rotary_emb"),
     # Step 3.5
     _each(SIZE, "num_attention_groups moe_top_k share_expert_dim"),
     _each(POSITIVE, "moe_router_scaling_factor"),

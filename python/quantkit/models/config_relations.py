@@ -48,6 +48,8 @@ FOR_ALL_LAYERS = (
     *("moe_intermediate_size", "moe_topk", "num_kv_heads", "num_shared_expert"),
 )
 """Keys that some classes have with a value for each layer; those settle on one."""
+ROTATED_SIZE = "qk_rope_head_dim"
+LATENT_SIZES = ("qk_nope_head_dim", ROTATED_SIZE, "v_head_dim")
 LAYER_TYPES = (
     *("full_attention", "sliding_attention", "attention"),
     *("indexed_attention", "linear_attention"),
@@ -97,12 +99,19 @@ def check_nested(config: Config) -> None:
             )
 
 
-def check_relations(config: Config, layer_types: tuple[str, ...] = LAYER_TYPES) -> None:
+def check_relations(
+    config: Config,
+    layer_types: tuple[str, ...] = LAYER_TYPES,
+    *,
+    rotates: bool = True,
+) -> None:
     """Refuse a config whose sizes contradict each other.
 
     Args:
         config: a complete config, whose values are of the right kinds.
         layer_types: the kinds of layers that the family has.
+        rotates: whether queries and keys rotate; otherwise the size of what rotates is
+            0.
 
     Raises:
         CheckpointError: a size does not divide, exceeds or match another.
@@ -125,6 +134,7 @@ def check_relations(config: Config, layer_types: tuple[str, ...] = LAYER_TYPES) 
     _check(experts, groups, lambda a, b: not b or a % b == 0, "a multiple of")
     used_groups = _stated(config, ("topk_group",))
     _check(groups, used_groups, lambda a, b: a >= b, "at least")
+    _check_latent_sizes(config, rotates=rotates)
     if layers is not None:
         _check_length(config, "layer_types", layers[1])
         for key in ("intermediate_size", "activation_sparsity_pattern"):
@@ -142,6 +152,18 @@ def check_relations(config: Config, layer_types: tuple[str, ...] = LAYER_TYPES) 
             raise CheckpointError(
                 f"config.json: layer_types has {shown(kind)}; expected one of "
                 f"{', '.join(layer_types)}"
+            )
+
+
+def _check_latent_sizes(config: Config, *, rotates: bool) -> None:
+    """Refuse sizes of 0, which mean that a model has no latent attention."""
+    for key in LATENT_SIZES:
+        if key == ROTATED_SIZE and not rotates:
+            continue
+        if config.get(key) == 0 and config.get("use_mla") is not False:
+            raise CheckpointError(
+                f"config.json: {key} is 0; expected at least 1, or use_mla: false; "
+                "download the model's config.json again"
             )
 
 

@@ -22,7 +22,7 @@ from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.sizes import Size
 from ..forward.temperature import Temperature
-from ..forward.traits import Traits
+from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from ..settings import shown
 from .config import n_layers, require_setting, required, text_fields
@@ -30,7 +30,7 @@ from .family import DECODER_LAYER, SILU, Family, Named, Tensors
 from .latent import LATENT_ATTENTION, split_latent
 from .rope_config import SMALLEST_SHARE, rope_parameters, yarn_attention_factor
 
-__all__ = ["DeepseekV2", "DeepseekV3"]
+__all__ = ["DeepseekV2", "DeepseekV3", "KimiVL"]
 
 GLM_TOKENS = 154880
 
@@ -50,7 +50,9 @@ class DeepseekV2(Family):
         "norm_topk_prob": False,
         "topk_method": "greedy",
     }
-    renames: ClassVar = ((".e_score_correction_bias", ".e_score_correction.bias"),)
+    renames: ClassVar[tuple[tuple[str, str], ...]] = (
+        (".e_score_correction_bias", ".e_score_correction.bias"),
+    )
     inner: ClassVar = {
         **DECODER_LAYER,
         **LATENT_ATTENTION,
@@ -67,6 +69,8 @@ class DeepseekV2(Family):
     }
     reads: ClassVar[tuple[str, ...]] = ("attention.temperature_scale",)
     layout: ClassVar[Layout] = Layout()
+    fills_head_size: ClassVar[bool] = True
+    """Whether the config class computes `head_dim` if config.json lacks it."""
 
     rope_types: ClassVar[tuple[str, ...]] = ("default", "yarn", "dynamic")
     drops_tied_head = True
@@ -83,7 +87,7 @@ class DeepseekV2(Family):
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""
         whole = super().complete(config)
-        if whole.get("head_dim") is None:
+        if whole.get("head_dim") is None and self.fills_head_size:
             whole["head_dim"] = required(whole, "qk_rope_head_dim")
         if whole.get("topk_method") == "greedy" and (whole.get("n_group") or 1) > 1:
             whole |= {"n_group": None, "topk_group": None}  # transformers ignores them
@@ -129,21 +133,27 @@ class DeepseekV2(Family):
             "attention.value_length": rank,
             "attention.key_length_mla": required(config, "qk_nope_head_dim") + n_turned,
             "attention.value_length_mla": required(config, "v_head_dim"),
-            "expert_feed_forward_length": required(config, "moe_intermediate_size"),
-            "expert_count": required(config, "n_routed_experts"),
-            "expert_shared_count": required(config, "n_shared_experts"),
+            **self.expert_counts(config),
         }
         fields |= {key: uint32(value) for key, value in counts.items()}
         if config.get("routed_scaling_factor") is not None:
             scale = config["routed_scaling_factor"]
             fields["expert_weights_scale"] = float32(scale)
-        if config["norm_topk_prob"]:
+        if config.get("norm_topk_prob"):
             fields["expert_weights_norm"] = boolean(True)
         fields["rope.dimension_count"] = uint32(n_turned)
         if (share := rope_parameters(config).get("mscale_all_dim")) is not None:
             fields["rope.scaling.yarn_log_multiplier"] = float32(0.1 * share)
         fields.pop("rope.scaling.attn_factor", None)  # 1 here, see check_settings
         return fields
+
+    def expert_counts(self, config: Config) -> dict[str, int]:
+        """The numbers of experts and their width, by GGUF key."""
+        return {
+            EXPERT_SIZE: required(config, "moe_intermediate_size"),
+            "expert_count": required(config, "n_routed_experts"),
+            "expert_shared_count": required(config, "n_shared_experts"),
+        }
 
     def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
         """The GGUF tensors made from the checkpoint's tensors.
@@ -189,15 +199,21 @@ class DeepseekV2(Family):
             rotary=replace(Rotary.load(facts, claims, self.layout), magnitude=1.0),
             attention_scale=latent_scale(facts),
             temperature=Temperature.load(facts),
-            experts=load_experts(
-                facts,
-                gating=_gating(facts),
-                normed=facts.flag("expert_weights_norm", False),
-                scale=facts.number("expert_weights_scale", 1.0) or 1.0,
-                shared_size=lambda layer: _shared_size(facts, layer),
-                choice_bias="optional",
-                first=facts.count("leading_dense_block_count", 0),
-            ),
+            experts=self.experts_of(facts),
+        )
+
+    def experts_of(self, facts: Facts) -> Experts | None:
+        """The experts of the forward pass; None: the model has none."""
+        if not facts.count("expert_count", 0):
+            return None
+        return load_experts(
+            facts,
+            gating=_gating(facts),
+            normed=facts.flag("expert_weights_norm", False),
+            scale=facts.number("expert_weights_scale", 1.0) or 1.0,
+            shared_size=lambda layer: _shared_size(facts, layer),
+            choice_bias="optional",
+            first=facts.count("leading_dense_block_count", 0),
         )
 
 
@@ -208,7 +224,11 @@ class DeepseekV3(DeepseekV2):
         "DeepseekV3ForCausalLM",
         "KimiK25ForConditionalGeneration",
     )
-    foreign = ("vision_tower.", "mm_projector.")
+    foreign: ClassVar[tuple[str, ...]] = (
+        "vision_tower.",
+        "mm_projector.",
+        "multi_modal_projector.",
+    )
     defaults: ClassVar = {
         "rms_norm_eps": 1e-6,
         "norm_topk_prob": True,
@@ -221,6 +241,13 @@ class DeepseekV3(DeepseekV2):
         "topk_method": ("noaux_tc",),
         "rope_interleave": (True,),
     }
+
+
+class KimiVL(DeepseekV3):
+    """The text model of Kimi VL, whose class transformers does not have."""
+
+    hf_classes = ("KimiVLForConditionalGeneration",)
+    fills_head_size = False
 
 
 def _gating(facts: Facts) -> str:

@@ -26,9 +26,11 @@ __all__ = ["Gemma4DSpark"]
 FULL = "full_attention"
 GELU = "gelu_pytorch_tanh"
 PROPORTIONAL = "proportional"
+TURNED = 0.25
+"""The share of a head that rotates, if a config has none."""
 ROPE = {
     "rope_type": PROPORTIONAL,
-    "partial_rotary_factor": 0.25,
+    "partial_rotary_factor": TURNED,
     "rope_theta": 1e6,
 }
 """The rotation of Gemma 4's layers with full attention, if a config has none."""
@@ -69,7 +71,6 @@ class Gemma4DSpark(DFlash):
         given: Any = config.get("rope_parameters") or ROPE
         rope: dict[str, Any] = dict(given.get(FULL, given))
         whole[DIVIDED] = rope.get("rope_type") == PROPORTIONAL
-        rope.setdefault("partial_rotary_factor", 0.25 if whole[DIVIDED] else 1.0)
         if whole[DIVIDED]:
             rope["rope_type"] = "default"
         whole["rope_parameters"] = rope
@@ -129,7 +130,7 @@ class Gemma4DSpark(DFlash):
 
     def computed_tensors(self, config: Config) -> Iterator[Named]:
         """The divisors of frequencies, if the last components do not rotate."""
-        share = config["rope_parameters"]["partial_rotary_factor"]
+        share = config["rope_parameters"].get("partial_rotary_factor", TURNED)
         if config[DIVIDED]:
             yield still_frequencies(required(config, "global_head_dim"), share)
 

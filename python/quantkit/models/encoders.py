@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..errors import CheckpointError, UnsupportedModelError
@@ -25,7 +26,7 @@ class EncoderFamily(Family, ABC):
     predicts_text = False
     reads: ClassVar[tuple[str, ...]] = ("attention.causal",)
     pools = True
-    outer: ClassVar[dict[str, str]] = {}
+    outer: ClassVar[Mapping[str, str]] = {}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

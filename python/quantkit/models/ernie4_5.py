@@ -30,7 +30,10 @@ class Ernie45(Family):
     """The architecture that llama.cpp calls `ernie4_5`."""
 
     name = "ernie4_5"
-    hf_classes = ("Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM")
+    hf_classes: ClassVar[tuple[str, ...]] = (
+        "Ernie4_5ForCausalLM",
+        "Ernie4_5_ForCausalLM",
+    )
     defaults: ClassVar = {
         "default_theta": 500000.0,
         "rms_norm_eps": 1e-5,
@@ -66,13 +69,16 @@ class Ernie45(Family):
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        traits = Traits(
+        return load_decoder(facts, claims, self.traits(facts, claims))
+
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
+        """The traits of the forward pass."""
+        return Traits(
             epsilon=facts.rms_epsilon,
             layout=self.layout,
             rotary=Rotary.load(facts, claims, self.layout),
             interleaved=True,
         )
-        return load_decoder(facts, claims, traits)
 
     def _fused(self, config: Config) -> dict[str, dict[str, int]]:
         """The fused modules, and the number of rows of each of their parts."""

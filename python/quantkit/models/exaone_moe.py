@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from ..forward.base import Config, Model
@@ -15,10 +16,11 @@ from ..forward.sizes import Size
 from ..forward.traits import Traits
 from ..forward.windows import WINDOW, windowed_layers
 from ..gguf.keys import Field, boolean, float32, string, uint32
-from .config import required
+from .config import n_layers, required
 from .dense_layers import n_dense_layers
 from .exaone4 import PERIOD, Exaone4
-from .family import DECODER_LAYER, EXPERT_MATRICES, SHARED_EXPERTS, SILU
+from .family import DECODER_LAYER, EXPERT_MATRICES, SHARED_EXPERTS, SILU, Named, Tensors
+from .mtp import MTP, in_all_layers
 from .next_predictors import PREDICTOR, n_blocks, n_predictors
 
 __all__ = ["ExaoneMoe"]
@@ -54,6 +56,7 @@ class ExaoneMoe(Exaone4):
         **DECODER_LAYER,
         **SHARED_EXPERTS,
         **PREDICTOR,
+        **MTP,
         "mlp.gate": "ffn_gate_inp",
         "mlp.e_score_correction": "exp_probs_b",
     }
@@ -72,6 +75,11 @@ class ExaoneMoe(Exaone4):
     def n_blocks(self, config: Config) -> int:
         """The number of layers, with those that only predict further tokens."""
         return n_blocks(config)
+
+    def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
+        """The GGUF tensors made from the checkpoint's tensors."""
+        stored = in_all_layers(stored, n_layers(config), n_blocks(config))
+        yield from super().mapped(config, stored)
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

@@ -130,6 +130,7 @@ class Family:
             do not rotate.
         drops_tied_head: whether a stored head is left out if the config ties it.
         rotates_partly: whether they read how many components of a head rotate.
+        reads_yarn_ends: whether they read where YaRN's ramp starts and ends.
         truncates_yarn: whether they round the ends of YaRN's ramp to whole pairs.
         renames: (old, new) replacements applied to the checkpoint's tensor names,
             after `WRAPPED`.
@@ -167,6 +168,7 @@ class Family:
     rope_types: ClassVar[tuple[str, ...]] = ("default", "linear", "yarn", "dynamic")
     drops_tied_head: ClassVar[bool] = False
     rotates_partly: ClassVar[bool] = False
+    reads_yarn_ends: ClassVar[bool] = False
     truncates_yarn: ClassVar[bool] = True
     renames: ClassVar[tuple[tuple[str, str], ...]] = ()
     skipped: ClassVar[tuple[str, ...]] = COMPUTED
@@ -210,6 +212,14 @@ class Family:
         """
         return config
 
+    def notice(self, config: Config) -> str | None:
+        """What the user should know of a model that is converted; None: nothing.
+
+        Args:
+            config: a complete config.
+        """
+        return None
+
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent for this architecture.
 
@@ -224,14 +234,19 @@ class Family:
         for key, values in self.assumed.items():
             require_setting(config, key, *values)
         if self.rope_types:
-            partly, truncates = self.rotates_partly, self.truncates_yarn
-            check_rotary(config, self.rope_types, partly=partly, truncates=truncates)
+            check_rotary(
+                config,
+                self.rope_types,
+                partly=self.rotates_partly,
+                truncates=self.truncates_yarn,
+                reads_ends=self.reads_yarn_ends,
+            )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order.
 
         The caller adds the architecture's prefix to all keys, except those that start
-        with "general.", "tokenizer." or "xielu.".
+        with "general.", "tokenizer.", "diffusion." or "xielu.".
 
         Args:
             config: a complete config.
@@ -370,6 +385,10 @@ class Family:
             asked: the type that the user asked for, likewise.
         """
         return asked
+
+    def f32_ends(self, name: str, config: Config) -> tuple[str, ...]:
+        """The `kept_f32` for the GGUF tensor `name`."""
+        return self.kept_f32
 
     def n_experts(self, config: Config) -> int:
         """The number of experts in a layer."""

@@ -111,6 +111,7 @@ class GlmMoeDsa(DeepseekV3):
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
+        facts.size("expert_count")
         usual = self.traits(facts, claims)
         assert usual.experts is not None
         experts = replace(usual.experts, gating=gating_of(facts, "sigmoid"))

@@ -33,6 +33,8 @@ class Granite(Llama):
     hf_classes: ClassVar[tuple[str, ...]] = ("GraniteForCausalLM",)
     defaults: ClassVar = {**Llama.defaults, **dict.fromkeys(SCALES.values(), 1.0)}
     fills_head_size = False
+    unscaled: ClassVar[float | None] = None
+    """The scale of logits in files that do not state it; None: all state it."""
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The complete config, without a head size."""
@@ -56,7 +58,7 @@ class Granite(Llama):
             attention_scale=facts.number("attention.scale", 0.0, number(0)) or None,
             embedding_scale=facts.number("embedding_scale", 1.0) or 1.0,
             residual_scale=facts.number("residual_scale", 1.0) or 1.0,
-            logit_scale=1 / facts.number("logit_scale", None, number(1e-30)),
+            logit_scale=1 / facts.number("logit_scale", self.unscaled, number(1e-30)),
             rotates=lambda layer: rotates,
         )
 

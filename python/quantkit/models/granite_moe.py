@@ -107,6 +107,7 @@ class GraniteHybrid(GraniteMoe):
         "position_embedding_type": ("nope",),
     }
     layer_types = (*SPACE, *ATTENTION)
+    unscaled = 1.0
     renames = ((".dt_bias", ".dt.bias"),)
     bare = BARE
     inner: ClassVar = {

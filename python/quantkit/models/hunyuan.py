@@ -34,7 +34,7 @@ class HunYuanDense(Family):
     """The architecture that llama.cpp calls `hunyuan-dense`."""
 
     name = "hunyuan-dense"
-    hf_classes = ("HunYuanDenseV1ForCausalLM",)
+    hf_classes: ClassVar[tuple[str, ...]] = ("HunYuanDenseV1ForCausalLM",)
     defaults: ClassVar = {
         "rms_norm_eps": 1e-5,
         "max_position_embeddings": 2048,
@@ -69,13 +69,16 @@ class HunYuanDense(Family):
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""
-        traits = Traits(
+        return load_decoder(facts, claims, self.traits(facts, claims))
+
+    def traits(self, facts: Facts, claims: Claims) -> Traits:
+        """The traits of the forward pass."""
+        return Traits(
             epsilon=facts.rms_epsilon,
             layout=self.layout,
             rotary=Rotary.load(facts, claims, self.layout),
             norm_after_rotary=True,
         )
-        return load_decoder(facts, claims, traits)
 
 
 def stretched_fields(config: Config) -> dict[str, Field]:

@@ -10,6 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
+
+from ..checkpoint.lazy import LazyTensor, taken
+from ..checkpoint.stored import ShardedTensor
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.attention import Attention, load_attention
 from ..forward.base import Config, Model
@@ -33,6 +37,7 @@ __all__ = ["MiMoV2"]
 
 N_PREDICTORS = 3
 """Layers that predict further tokens; llama.cpp counts them in every model."""
+FUSED_CLASS = "MiMoV2ForCausalLM"
 PREDICTING = "model.mtp.layers."
 FULL, SLIDING = "full_attention", "sliding_attention"
 RMS_EPSILON = "attention.layer_norm_rms_epsilon"
@@ -107,11 +112,11 @@ class MiMoV2(Family):
         for key in ("head_dim", "num_attention_heads", "v_head_dim"):
             require_setting(config, f"swa_{key}", required(config, key))
         method = (config.get("quantization_config") or {}).get("quant_method")
-        if method and "MiMoV2ForCausalLM" in config["architectures"]:
+        if method not in (None, "fp8") and FUSED_CLASS in config["architectures"]:
             raise UnsupportedModelError(
                 f"config.json has a quantization_config with {shown(method)}; of "
-                "'MiMoV2ForCausalLM' quantkit converts only checkpoints of 16 or 32 "
-                "bits, because the published ones are cut for several devices"
+                f"{FUSED_CLASS!r} quantkit converts only checkpoints of 'fp8' and of "
+                "16 or 32 bits, because others may be cut for several devices"
             )
 
     def n_blocks(self, config: Config) -> int:
@@ -161,7 +166,36 @@ class MiMoV2(Family):
         """The GGUF tensors made from the checkpoint's tensors."""
         n = n_layers(config)
         placed = {_placed(name, n): tensor for name, tensor in stored.items()}
+        for name, tensor in placed.items():
+            if isinstance(tensor, ShardedTensor):
+                placed[name] = self._together(name, tensor, config)
         yield from super().mapped(config, placed)
+
+    def _together(self, name: str, tensor: ShardedTensor, config: Config) -> LazyTensor:
+        """Queries, keys and values, each of all devices together.
+
+        Raises:
+            CheckpointError: config.json says other sizes.
+        """
+        match = self.layer.fullmatch(name.removesuffix(".weight"))
+        number = int(match[1]) if match else 0
+        pattern = [*_each_layer(config, "hybrid_layer_pattern"), *[1] * N_PREDICTORS]
+        prefix = "swa_" if number < len(pattern) and pattern[number] else ""
+        n_kv = required(config, f"{prefix}num_key_value_heads")
+        size, value_size = (required(config, key) for key in ("head_dim", "v_head_dim"))
+        sizes = (
+            required(config, "num_attention_heads") * size,
+            *(n_kv * size, n_kv * value_size),
+        )
+        own = [n // tensor.n_shards for n in sizes]
+        if sum(sizes) != tensor.shape[0] or sum(own) * tensor.n_shards != sum(sizes):
+            raise CheckpointError(
+                f"tensor {name!r} has {tensor.shape[0]} rows for {tensor.n_shards} "
+                f"devices; config.json says {' + '.join(map(str, sizes))}"
+            )
+        rows = np.arange(tensor.shape[0]).reshape(tensor.n_shards, -1)
+        parts = np.split(rows, np.cumsum(own)[:-1], axis=1)
+        return taken(tensor, np.concatenate([part.ravel() for part in parts]))
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

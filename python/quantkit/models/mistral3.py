@@ -71,6 +71,7 @@ class Mistral3(Llama):
         "num_key_value_heads": 8,
         "tie_word_embeddings": True,
     }
+    reads_yarn_ends = True
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class."""

@@ -13,7 +13,7 @@ from ..forward.base import Config
 from .family import Tensors
 from .next_predictors import PREDICTOR
 
-__all__ = ["MTP", "PREDICTORS", "in_layers", "n_predictors"]
+__all__ = ["MTP", "PREDICTORS", "in_all_layers", "in_layers", "n_predictors"]
 
 PREDICTORS = "n_predictors"
 """The key of their number in a complete config; the checkpoint has none."""
@@ -74,3 +74,28 @@ def _renamed(name: str, n_layers: int) -> str:
     if match := LAYER.fullmatch(rest):
         return f"model.layers.{n_layers + int(match['number'])}.{match['rest']}"
     return f"model.layers.{n_layers}.mtp.{rest}"
+
+
+def in_all_layers(
+    stored: Tensors, n_layers: int, n_blocks: int, *, shared: bool = False
+) -> dict[str, LazyTensor]:
+    """The same for EXAONE, where each predicting layer has what is outside of them.
+
+    Args:
+        stored, n_layers, n_blocks: as for `in_layers`.
+        shared: whether one stored layer is all of them.
+    """
+    new: dict[str, LazyTensor] = {}
+    for name, tensor in stored.items():
+        start = START.match(name)
+        if start is None:
+            new[name] = tensor
+            continue
+        rest, numbers = name[start.end() :], range(n_layers, n_blocks)
+        if match := LAYER.fullmatch(rest):
+            number, rest = n_layers + int(match["number"]), match["rest"]
+            numbers = numbers if shared else range(number, number + 1)
+        else:
+            rest = f"mtp.{rest}"
+        new |= {f"model.layers.{number}.{rest}": tensor for number in numbers}
+    return new

@@ -36,7 +36,7 @@ from .qwen import Qwen2
 from .qwen_moe import Qwen2Moe
 from .rope_config import rope_parameters, rotated_size
 
-__all__ = ["Qwen3Next", "Qwen35", "Qwen35Moe"]
+__all__ = ["MiniCPMV46", "Qwen3Next", "Qwen35", "Qwen35Moe"]
 
 LINEAR, FULL = "linear_attention", "full_attention"
 INTERVAL = 4
@@ -233,14 +233,17 @@ class Qwen35(Qwen3Next):
     """The architecture that llama.cpp calls `qwen35`, which is dense."""
 
     name = "qwen35"
-    hf_classes = ("Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration")
+    hf_classes: ClassVar[tuple[str, ...]] = (
+        "Qwen3_5ForCausalLM",
+        "Qwen3_5ForConditionalGeneration",
+    )
     defaults: ClassVar = {
         **{k: v for k, v in Qwen3Next.defaults.items() if "expert" not in k},
         "num_key_value_heads": 4,
         "intermediate_size": 12288,
         "moe_intermediate_size": None,
     }
-    foreign = ("visual.",)
+    foreign: ClassVar[tuple[str, ...]] = ("visual.",)
     inner: ClassVar = {
         **Qwen3Next.inner,
         "mlp.gate_proj": "ffn_gate",
@@ -260,6 +263,20 @@ class Qwen35(Qwen3Next):
         sections = array(ValueType.INT32, [11, 11, 10, 0])
         fields.setdefault("rope.dimension_sections", sections)
         return fields
+
+
+class MiniCPMV46(Qwen35):
+    """The same architecture in GGUF: the text model of MiniCPM-V 4.6.
+
+    Layers that predict further tokens are left out, as by llama.cpp's converter.
+    """
+
+    hf_classes = ("MiniCPMV4_6ForConditionalGeneration",)
+    foreign = ("model.merger.", "mtp.")
+
+    def extended(self, config: Config, stored: Tensors) -> Config:
+        """The config; there are no layers that predict further tokens."""
+        return {**config, PREDICTORS: 0}
 
 
 class Qwen35Moe(Qwen35):

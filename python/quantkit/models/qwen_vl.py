@@ -21,7 +21,15 @@ from .qwen import Qwen2, Qwen3
 from .qwen_moe import Qwen3Moe
 from .rope_config import rope_parameters
 
-__all__ = ["Qwen2Omni", "Qwen2VL", "Qwen3OmniMoe", "Qwen3VL", "Qwen3VLMoe"]
+__all__ = [
+    "Qwen2Omni",
+    "Qwen2VL",
+    "Qwen3ASR",
+    "Qwen3OmniMoe",
+    "Qwen3VL",
+    "Qwen3VLMoe",
+    "Sectioned",
+]
 
 WITHOUT_THINKER = (("thinker.", ""),)
 DEEPSTACK = "n_deepstack_layers"
@@ -100,7 +108,23 @@ class Qwen3VL(Sectioned, Qwen3):
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         fields = super().hyperparameters(config, file_type)
-        return {**fields, DEEPSTACK: uint32(n_deepstack(config))}
+        return {**fields, DEEPSTACK: uint32(self.n_deepstack(config))}
+
+    def n_deepstack(self, config: Config) -> int:
+        """The number of first layers after which vision features are added."""
+        return n_deepstack(config)
+
+
+class Qwen3ASR(Qwen3VL):
+    """The same architecture in GGUF, beside an audio encoder."""
+
+    hf_classes = ("Qwen3ASRForConditionalGeneration",)
+    defaults: ClassVar = Qwen3.defaults
+    renames = WITHOUT_THINKER
+
+    def n_deepstack(self, config: Config) -> int:
+        """None: there are no vision features."""
+        return 0
 
 
 class Qwen3VLMoe(Sectioned, Qwen3Moe):

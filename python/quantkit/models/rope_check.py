@@ -17,7 +17,12 @@ BETAS = {"beta_fast": 32.0, "beta_slow": 1.0}
 
 
 def check_rotary(
-    config: Config, kinds: tuple[str, ...], *, partly: bool, truncates: bool
+    config: Config,
+    kinds: tuple[str, ...],
+    *,
+    partly: bool,
+    truncates: bool,
+    reads_ends: bool = False,
 ) -> None:
     """Refuse rope settings that GGUF readers do not support for an architecture.
 
@@ -26,6 +31,7 @@ def check_rotary(
         kinds: the scaling types that they support.
         partly: whether they read how many components of a head rotate.
         truncates: whether they round the ends of YaRN's ramp to whole pairs.
+        reads_ends: whether they read where the ramp starts and ends.
 
     Raises:
         UnsupportedModelError: there is such a setting.
@@ -39,7 +45,8 @@ def check_rotary(
         require_setting({"truncate": True, **parameters}, "truncate", truncates)
         require_setting(parameters, "extrapolation_factor", 1.0)
         require_setting(parameters, "attn_factor", 1.0)
-        if any(parameters.get(key, usual) != usual for key, usual in BETAS.items()):
+        has_own = any(parameters.get(k, usual) != usual for k, usual in BETAS.items())
+        if has_own and not reads_ends:
             _log.warning(
                 "config.json: beta_fast or beta_slow of rope scaling 'yarn' is other "
                 "than 32 and 1; they are written, but llama.cpp ignores them"

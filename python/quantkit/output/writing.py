@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
+from heapq import merge
 from itertools import chain
 from pathlib import Path
 from zlib import crc32
@@ -30,7 +32,7 @@ from .committing import commit
 from .journal import Journal, Record
 from .splits import Part
 
-__all__ = ["refuse_to_overwrite", "write_model", "write_parts"]
+__all__ = ["Job", "refuse_to_overwrite", "write_jobs", "write_model", "write_parts"]
 
 
 def write_model(
@@ -59,6 +61,23 @@ def write_model(
     write_parts(source, [part], threads=threads, progress=progress)
 
 
+@dataclass(frozen=True)
+class Job:
+    """A model to write, to one or several files that appear together.
+
+    Attributes:
+        parts: the files.
+        roundings: how to round each tensor.
+        measure: compute the errors of the converted tensors.
+        journal: to resume a stopped run.
+    """
+
+    parts: Sequence[Part]
+    roundings: Roundings = UNWEIGHED
+    measure: bool = False
+    journal: Journal | None = None
+
+
 def write_parts(
     source: ModelSource,
     parts: Sequence[Part],
@@ -71,21 +90,45 @@ def write_parts(
     progress: Progress | None = None,
     notify: Notify | None = None,
 ) -> dict[str, TensorErrors]:
-    """Write a model to one or several files, which appear when all are complete.
-
-    Args:
-        source: contains the tensors named in `parts`.
-        parts: the files.
-        roundings: how to round each tensor.
-        measure: compute the errors of the converted tensors.
-        journal: to resume a stopped run.
-        watched: other files that determine the bytes.
-        threads: the number of slabs converted at a time; see `workers_of`.
-        progress: called with the bytes read so far.
-        notify: called with a message if a stopped run is resumed or discarded.
+    """Write a model once; arguments as for `Job` and `write_jobs`.
 
     Returns:
         The error sums by tensor name, in file order; empty without `measure`.
+    """
+    [sums] = write_jobs(
+        source,
+        [Job(parts, roundings, measure, journal)],
+        watched=watched,
+        threads=threads,
+        progress=progress,
+        notify=notify,
+    )
+    return sums
+
+
+def write_jobs(
+    source: ModelSource,
+    jobs: Sequence[Job],
+    *,
+    watched: WatchedFiles | None = None,
+    threads: int | Workers | None = None,
+    progress: Progress | None = None,
+    notify: Notify | None = None,
+) -> list[dict[str, TensorErrors]]:
+    """Write a model in several ways, in one pass: tensor by tensor, each in all ways.
+
+    All files appear at the end, when all are complete.
+
+    Args:
+        source: contains the tensors named in the parts of the jobs.
+        jobs: the ways, one at least.
+        watched: other files that determine the bytes.
+        threads: the number of slabs converted at a time; see `workers_of`.
+        progress: called with the bytes read so far, those of all jobs counted.
+        notify: called with a message if a stopped run is resumed or discarded.
+
+    Returns:
+        For each job the error sums by tensor name, in file order.
 
     Raises:
         FormatError: a file that was read has changed since it was opened.
@@ -93,41 +136,105 @@ def write_parts(
         NonFiniteError: a weight is NaN or infinite.
         KeyboardInterrupt: with a journal, its message says how to resume.
     """
-    refuse_to_overwrite(source, parts)
-    wanted = [(source.tensors[s.name], s.type) for part in parts for s in part.tensors]
-    slabs = (
-        slab
-        for tensor, type in wanted
-        for slab in slabs_of(tensor, type, roundings.of(tensor))
-    )
-    total = sum(_stored_bytes(tensor, tensor.n_rows) for tensor, _ in wanted)
-    writers = [part.writer(resumable=journal is not None) for part in parts]
-    _check_space(writers)
-    workers = workers_of(threads)
-    work = partial(_convert, measure=measure, note=journal is not None)
+    for job in jobs:
+        refuse_to_overwrite(source, job.parts)
+    writers = [
+        [part.writer(resumable=job.journal is not None) for part in job.parts]
+        for job in jobs
+    ]
+    _check_space([writer for each in writers for writer in each])
+    count = _Count(sum(_total_bytes(source, job) for job in jobs), progress)
+    in_order = (spec.name for part in jobs[0].parts for spec in part.tensors)
+    place = {name: i for i, name in enumerate(in_order)}
     with ExitStack() as stack:
-        if journal is not None:
-            stack.enter_context(journal)
-        output = _Output(_opened(stack, parts, writers), journal, total, progress)
+        outputs = []
+        for job, own in zip(jobs, writers, strict=True):
+            if job.journal is not None:
+                stack.enter_context(job.journal)
+            opened = _opened(stack, job.parts, own)
+            total = _total_bytes(source, job)
+            outputs.append(_Output(opened, job.journal, total, count))
         try:
             with unchanged(source):
-                left = output.take_up(slabs, notify)
-                for slab, (data, record) in workers.in_order(work, left):
-                    output.write(slab, data, record)
-                for writer in writers:
-                    writer.sync()
+                left = [
+                    _Numbered(i, output.take_up(_slabs(source, job), notify))
+                    for i, (job, output) in enumerate(zip(jobs, outputs, strict=True))
+                ]
+                items = _by_tensor(left, place)
+                how = [(job.measure, job.journal is not None) for job in jobs]
+                done = workers_of(threads).in_order(partial(_convert, how=how), items)
+                for (i, slab), (data, record) in done:
+                    outputs[i].write(slab, data, record)
+                for each in writers:
+                    for writer in each:
+                        writer.sync()
             if watched is not None:
                 watched.refuse_changed()
-            commit(writers)
+            for each in writers:
+                commit(each)
         except KeyboardInterrupt:
-            if journal is None:
+            journals = [job.journal for job in jobs if job.journal is not None]
+            if not journals:
                 raise
-            raise KeyboardInterrupt(journal.remedy) from None
-    return output.sums if measure else {}
+            raise KeyboardInterrupt(journals[0].remedy) from None
+    return [
+        output.sums if job.measure else {}
+        for job, output in zip(jobs, outputs, strict=True)
+    ]
+
+
+def _slabs(source: ModelSource, job: Job) -> Iterator[Slab]:
+    for part in job.parts:
+        for spec in part.tensors:
+            tensor = source.tensors[spec.name]
+            yield from slabs_of(tensor, spec.type, job.roundings.of(tensor))
+
+
+def _total_bytes(source: ModelSource, job: Job) -> int:
+    tensors = [source.tensors[s.name] for part in job.parts for s in part.tensors]
+    return sum(_stored_bytes(tensor, tensor.n_rows) for tensor in tensors)
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    """The slabs of a job, with its number."""
+
+    job: int
+    slabs: Iterator[Slab]
+
+    def __iter__(self) -> Iterator[tuple[int, Slab]]:
+        for slab in self.slabs:
+            yield self.job, slab
+
+
+def _by_tensor(
+    jobs: Sequence[_Numbered], place: Mapping[str, int]
+) -> Iterator[tuple[int, Slab]]:
+    """The slabs of all jobs: of a tensor for each job, then of the next tensor.
+
+    A job keeps its order; tensors are ordered as in the first job.
+    """
+    if len(jobs) == 1:
+        return iter(jobs[0])
+    return merge(*jobs, key=lambda item: place[item[1].tensor.name])
+
+
+@dataclass
+class _Count:
+    """The progress of all outputs together."""
+
+    total: int
+    progress: Progress | None
+    done: int = 0
+
+    def add(self, stage: str, n_bytes: int) -> None:
+        self.done += n_bytes
+        if self.progress is not None:
+            self.progress(stage, self.done, self.total)
 
 
 class _Output:
-    """The output files of a run and its progress.
+    """The output files of a job and its progress.
 
     Attributes:
         sums: the error sums so far, by tensor name.
@@ -138,12 +245,12 @@ class _Output:
         writer_of: Mapping[str, GGUFWriter],
         journal: Journal | None,
         total: int,
-        progress: Progress | None,
+        count: _Count,
     ) -> None:
         self._writer_of = writer_of
         self._journal = journal
         self._total = total
-        self._progress = progress
+        self._count_of_all = count
         self._done = 0
         self.sums: dict[str, TensorErrors] = {}
 
@@ -179,9 +286,9 @@ class _Output:
     def _count(self, slab: Slab, record: Record) -> None:
         name = slab.tensor.name
         self.sums[name] = self.sums.get(name, TensorErrors()) + record.errors
-        self._done += _stored_bytes(slab.tensor, slab.stop - slab.start)
-        if self._progress is not None:
-            self._progress(f"{name} {slab.type.name}", self._done, self._total)
+        n_bytes = _stored_bytes(slab.tensor, slab.stop - slab.start)
+        self._done += n_bytes
+        self._count_of_all.add(f"{name} {slab.type.name}", n_bytes)
 
     def _notice(self, journal: Journal, is_damaged: bool) -> str:
         """A message about a stopped run; empty if there was none."""
@@ -222,9 +329,15 @@ def _check_space(writers: Sequence[GGUFWriter]) -> None:
 
 
 def _convert(
-    slab: Slab, *, measure: bool, note: bool
+    item: tuple[int, Slab], *, how: Sequence[tuple[bool, bool]]
 ) -> tuple[NDArray[np.uint8], Record]:
-    """The converted bytes of the slab, and their record for the journal."""
+    """The converted bytes of a slab, and their record for the journal.
+
+    Args:
+        item: the number of the job, and the slab.
+        how: of each job, whether to measure errors, and whether there is a journal.
+    """
+    slab, (measure, note) = item[1], how[item[0]]
     data, errors = (
         convert_and_measure(slab) if measure else (slab.convert(), TensorErrors())
     )

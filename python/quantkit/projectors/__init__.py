@@ -1,51 +1,94 @@
-"""The vision encoders that quantkit writes.  To add one, list its class here."""
+"""The encoders that quantkit writes.  To add one, list its class here."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import UnsupportedModelError
-from ..forward.base import Config
-from ..settings import shown
+from .deepseek_ocr import DeepseekOCR, UnlimitedOCR
 from .encoder import Encoder
+from .exaone_vl import ExaoneVL
 from .gemma4 import Gemma4
+from .gemma4_unified import Gemma4Unified
+from .glm4v import Glm4V
+from .hunyuan_vl import HunyuanVL
 from .intern_vl import InternVL
+from .janus import Janus
+from .kimi_vl import KimiK25, KimiVL
+from .lfm2_vl import Lfm2VL
 from .llama4 import Llama4
-from .pixtral import Pixtral
+from .llamacpp_classes import BROKEN, ELSEWHERE
+from .minicpm import MiniCPM
+from .minimax_vl import MiniMaxVL
+from .muse_glimmer import MuseGlimmer
+from .omni import Qwen25Omni
+from .paddle_ocr import PaddleOCR
+from .pixtral import LightOnOCR, Pixtral
 from .qwen_vl import Qwen2VL, Qwen3VL
 from .siglip import Gemma3, SmolVLM
+from .whisper import AudioFlamingo3, Qwen2Audio, Ultravox, Voxtral
 
 __all__ = ["ENCODERS", "encoder_for"]
 
 ENCODERS: tuple[Encoder, ...] = (
     Gemma3(),
     Gemma4(),
+    Gemma4Unified(),
     SmolVLM(),
     Qwen2VL(),
     Qwen3VL(),
+    Qwen25Omni(),
     Pixtral(),
+    LightOnOCR(),
     InternVL(),
     Llama4(),
+    Glm4V(),
+    Lfm2VL(),
+    MuseGlimmer(),
+    MiniCPM(),
+    KimiVL(),
+    KimiK25(),
+    Janus(),
+    HunyuanVL(),
+    PaddleOCR(),
+    MiniMaxVL(),
+    ExaoneVL(),
+    DeepseekOCR(),
+    UnlimitedOCR(),
+    Qwen2Audio(),
+    Ultravox(),
+    Voxtral(),
+    AudioFlamingo3(),
 )
 
 BY_CLASS = {name: encoder for encoder in ENCODERS for name in encoder.hf_classes}
 
 
-def encoder_for(config: Config, vision: Config) -> Encoder:
+def encoder_for(classes: tuple[str, ...]) -> Encoder:
     """The encoder of a checkpoint.
 
     Args:
-        config: config.json.
-        vision: its `vision_config`; its own `architectures` count before the others.
+        classes: the `architectures` of its `vision_config`, else of the whole.
 
     Raises:
         UnsupportedModelError: quantkit does not know it.
     """
-    classes: Any = vision.get("architectures") or config.get("architectures") or ()
-    for name in classes if isinstance(classes, list) else ():
+    for name in classes:
         if name in BY_CLASS:
             return BY_CLASS[name]
+    found = ", ".join(map(repr, classes)) or "no architecture"
     raise UnsupportedModelError(
-        f"config.json names the architecture {shown(classes)}, whose vision encoder "
-        f"quantkit does not know; known: {', '.join(BY_CLASS)}"
+        f"config.json names {found}, whose encoder quantkit does not write"
+        f"{_why(classes)}; known: {', '.join(BY_CLASS)}"
     )
+
+
+def _why(classes: tuple[str, ...]) -> str:
+    """What is known of an encoder that quantkit does not write."""
+    for name in classes:
+        if name in ELSEWHERE:
+            return ": use llama.cpp's convert_hf_to_gguf.py --mmproj"
+        if name in BROKEN:
+            return (
+                f"; llama.cpp's converter of build 11434 stops at it, too, because it "
+                f"does not find {BROKEN[name]!r}"
+            )
+    return ", and llama.cpp's converter of build 11434 does not know it either"

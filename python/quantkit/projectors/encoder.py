@@ -1,8 +1,9 @@
-"""The base class of vision encoders with their projectors, as GGUF's `clip` models.
+"""The base class of encoders with their projectors, as GGUF's `clip` models.
 
-An encoder turns an image into vectors, and the projector turns these into embeddings of
-the text model.  llama.cpp loads both from a file beside that of the text model.  Like a
-model family, an encoder is mostly data: names of tensors, and keys of the config.
+An encoder turns an image or a sound into vectors, and the projector turns these into
+embeddings of the text model.  llama.cpp loads both from a file beside that of the text
+model.  Like a model family, an encoder is mostly data: names of tensors, and keys of
+the config.
 
 Source: the `MmprojModel` classes of llama.cpp's converter (conversion/base.py).
 """
@@ -21,11 +22,12 @@ from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
 from ..types import QuantType
 from .section import Section
 
-__all__ = ["ATTENTION", "Encoder", "Named", "Settings"]
+__all__ = ["ATTENTION", "N_COLORS", "Encoder", "Named", "Settings", "Tensors"]
 
 Tensors = Mapping[str, LazyTensor]
 Named = tuple[str, LazyTensor]
 
+N_COLORS = 3
 EPSILON = "vision.attention.layer_norm_epsilon"
 ATTENTION = {
     "self_attn.q_proj": "attn_q",
@@ -42,7 +44,8 @@ class Settings:
     Attributes:
         folder: the checkpoint's.
         whole: config.json, with the text model's keys at the top level.
-        vision: its `vision_config`.
+        vision: its `vision_config`, or an empty section.
+        audio: its `audio_config`, likewise.
         images: the settings of the image processor.
         classes: the `architectures` of the whole model.
     """
@@ -50,18 +53,20 @@ class Settings:
     folder: Path
     whole: Section
     vision: Section
+    audio: Section
     images: Section
     classes: tuple[str, ...]
 
 
 class Encoder:
-    """One kind of vision encoder and projector.
+    """One kind of encoder and projector, of images unless it says otherwise.
 
     Attributes:
         hf_classes: the `architectures` entries that have it: of `vision_config`, else
             of the whole model.
         projector: the value of `clip.projector_type`.
         defaults: the config class's values for keys that `vision_config` lacks.
+        audio_defaults: likewise for `audio_config`.
         starts: starts of the names of its tensors, after `renames`; others are not
             read.
         renames: (old, new) replacements applied to the checkpoint's tensor names.
@@ -71,11 +76,14 @@ class Encoder:
         outer: checkpoint module, or whole name -> GGUF name, outside the layers.
         inner: checkpoint module -> GGUF name, inside a layer.
         optional: GGUF names without which a model is complete.
+        block: start of the GGUF names inside layers.
+        bare: keys of metadata without the prefix "clip.".
     """
 
     hf_classes: ClassVar[tuple[str, ...]]
     projector: ClassVar[str]
     defaults: ClassVar[Mapping[str, Any]] = {}
+    audio_defaults: ClassVar[Mapping[str, Any]] = {}
     starts: ClassVar[tuple[str, ...]]
     renames: ClassVar[tuple[tuple[str, str], ...]] = ()
     skipped: ClassVar[tuple[str, ...]] = ()
@@ -83,6 +91,12 @@ class Encoder:
     outer: ClassVar[Mapping[str, str]]
     inner: ClassVar[Mapping[str, str]]
     optional: ClassVar[tuple[str, ...]] = ()
+    block: ClassVar[str] = "v.blk"
+    bare: ClassVar[tuple[str, ...]] = ()
+
+    def section(self, settings: Settings) -> Section:
+        """The settings of the encoder itself."""
+        return settings.vision
 
     def check_settings(self, settings: Settings) -> None:
         """Refuse settings that GGUF readers do not support.
@@ -101,15 +115,15 @@ class Encoder:
 
     def common_fields(self, settings: Settings) -> dict[str, Field]:
         """The metadata that all encoders have."""
-        vision, images = settings.vision, settings.images
+        images = settings.images
         sizes = {
             "projection_dim": settings.whole.size("hidden_size", "n_embd"),
             "image_size": self.image_size(settings),
-            "patch_size": vision.size("patch_size"),
+            "patch_size": self.patch_size(settings),
             "embedding_length": self.width(settings),
             "feed_forward_length": self.inner_size(settings),
             "block_count": self.n_layers(settings),
-            "attention.head_count": vision.size("num_attention_heads", "num_heads"),
+            "attention.head_count": self.n_heads(settings),
         }
         colors = {key: images.colors(key) for key in ("image_mean", "image_std")}
         return {
@@ -129,13 +143,21 @@ class Encoder:
         """The width of an image in pixels."""
         return settings.vision.size("image_size")
 
+    def patch_size(self, settings: Settings) -> int:
+        """The width of a patch in pixels."""
+        return settings.vision.size("patch_size")
+
+    def n_heads(self, settings: Settings) -> int:
+        """The number of heads."""
+        return settings.vision.size("num_attention_heads", "num_heads")
+
     def width(self, settings: Settings) -> int:
         """The size of hidden states."""
-        return settings.vision.size("hidden_size")
+        return self.section(settings).size("hidden_size")
 
     def inner_size(self, settings: Settings) -> int:
         """The width inside the feed-forward part, as the metadata says it."""
-        return settings.vision.size("intermediate_size")
+        return self.section(settings).size("intermediate_size")
 
     def n_inner_rows(self, settings: Settings) -> int:
         """The width inside the feed-forward part, as the tensors have it."""
@@ -143,7 +165,7 @@ class Encoder:
 
     def n_layers(self, settings: Settings) -> int:
         """The number of layers."""
-        return settings.vision.layers("num_hidden_layers", "depth")
+        return self.section(settings).layers("num_hidden_layers", "depth")
 
     def tensors(self, settings: Settings, stored: Tensors) -> Iterator[Named]:
         """GGUF names and tensors, in the order of llama.cpp's converter.
@@ -179,11 +201,11 @@ class Encoder:
         if match := self.layer.fullmatch(module):
             number, part = match.groups()
             if int(number) < self.n_layers(settings) and part in self.inner:
-                name = f"v.blk.{number}.{self.inner[part]}"
+                name = f"{self.block}.{number}.{self.inner[part]}"
         if name is None or kind not in ("weight", "bias"):
             raise UnsupportedModelError(
-                f"the checkpoint has {source!r}, which is not a tensor of the vision "
-                f"encoder {self.projector!r} with {self.n_layers(settings)} layers"
+                f"the checkpoint has {source!r}, which is not a tensor of the encoder "
+                f"{self.projector!r} with {self.n_layers(settings)} layers"
             )
         return f"{name}.{kind}"
 
@@ -210,15 +232,21 @@ class Encoder:
         Raises:
             CheckpointError: one is missing, or has a shape that contradicts the config.
         """
-        needed = [f"v.blk.{number}.{part}" for number, part in self._parts(settings)]
-        needed += [name for name in self.outer.values() if name not in self.optional]
-        for name in needed:
+        for name in self.needed(settings):
             if not any(
                 known == name or known.startswith(f"{name}.") for known in shapes
             ):
                 raise CheckpointError(
-                    f"the checkpoint lacks the tensor of the vision encoder that GGUF "
-                    f"calls {name!r}; a shard is missing"
+                    f"the checkpoint lacks the tensor of the encoder that GGUF calls "
+                    f"{name!r}; a shard is missing"
+                )
+        for name in ("v.patch_embd.weight", "v.patch_embd.weight.1"):
+            shape = shapes.get(name, ())
+            if len(shape) > 2 and shape[1] != N_COLORS:
+                raise CheckpointError(
+                    f"{name} has the shape {list(shape)}; expected [width, {N_COLORS}, "
+                    "size, size]: another program, such as MLX, moved the axes; use "
+                    "the checkpoint that this one was made from"
                 )
         width, inner = self.width(settings), self.n_inner_rows(settings)
         expected = {
@@ -227,12 +255,22 @@ class Encoder:
             "ffn_down": (width, inner),
         }
         for number, part in self._parts(settings):
-            name = f"v.blk.{number}.{part}.weight"
+            name = f"{self.block}.{number}.{part}.weight"
             if part in expected and shapes[name] != expected[part]:
                 raise CheckpointError(
                     f"{name} has the shape {list(shapes[name])}; config.json says "
                     f"{list(expected[part])}: it does not belong to these weights"
                 )
+
+    def needed(self, settings: Settings) -> list[str]:
+        """The GGUF names of the modules or tensors that a model must have."""
+        return [
+            *(
+                f"{self.block}.{number}.{part}"
+                for number, part in self._parts(settings)
+            ),
+            *(name for name in self.outer.values() if name not in self.optional),
+        ]
 
     def _parts(self, settings: Settings) -> Iterator[tuple[int, str]]:
         """Each layer's number and a tensor that it must have."""

@@ -1,4 +1,4 @@
-"""Gemma 4's vision encoder."""
+"""Gemma 4's encoders of images, and of sounds in the smaller models."""
 
 from __future__ import annotations
 
@@ -6,27 +6,23 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import LazyTensor, reshaped, transposed
-from ..errors import CheckpointError, UnsupportedModelError
+from ..checkpoint.lazy import LazyTensor
 from ..gguf.keys import Field, float32, string
+from .audio import Pair
 from .encoder import ATTENTION, EPSILON, Encoder, Named, Settings
+from .gemma4_audio import Gemma4Audio
+from .limits import limit
+from .patches import by_colors
 
 __all__ = ["Gemma4"]
 
-N_COLORS = 3
 NO_SIZE = 224
 """What llama.cpp's converter writes as the width of images, which may differ."""
-LIMITS = ("input_min", "input_max", "output_min", "output_max")
-"""Ends of the names of the limits of activations."""
 
 
-class Gemma4(Encoder):
-    """Gemma 4: images of any shape, and one matrix.
+class Gemma4Vision(Encoder):
+    """Gemma 4: images of any shape, and one matrix."""
 
-    The smaller models also hear; their audio encoder is not written.
-    """
-
-    hf_classes = ("Gemma4ForConditionalGeneration",)
     projector = "gemma4v"
     defaults: ClassVar[Mapping[str, Any]] = {
         "hidden_size": 768,
@@ -62,23 +58,9 @@ class Gemma4(Encoder):
     renames = ((".linear.weight", ".weight"),)
     optional = ("v.std_bias", "v.std_scale")
 
-    def check_settings(self, settings: Settings) -> None:
-        """Refuse models with an audio encoder, which belongs into the same file.
-
-        Raises:
-            UnsupportedModelError: the model has one.
-        """
-        if settings.whole.get("audio_config"):
-            raise UnsupportedModelError(
-                "config.json has an audio_config: the file for images also holds the "
-                "audio encoder, which quantkit does not write; use llama.cpp's "
-                "converter"
-            )
-
     def fields(self, settings: Settings) -> dict[str, Field]:
-        """The metadata under `clip.`, in llama.cpp's order."""
+        """The metadata that only this kind has, in llama.cpp's order."""
         return {
-            **self.common_fields(settings),
             "vision.projector_type": string(self.projector),
             EPSILON: float32(settings.vision.epsilon("layer_norm_eps", default=1e-6)),
         }
@@ -91,27 +73,30 @@ class Gemma4(Encoder):
         self, source: str, tensor: LazyTensor, settings: Settings
     ) -> Iterator[Named]:
         """The GGUF tensor of a checkpoint tensor; colors of patches come first."""
-        module, _, kind = source.rpartition(".")
-        if kind in LIMITS:
-            name = self.gguf_name(f"{module}.weight", settings).removesuffix("weight")
-            yield f"{name}{kind}", reshaped(tensor, (1,))
+        if made := limit(self, source, tensor, settings):
+            yield made
             return
         if source.endswith("patch_embedder.input_proj.weight"):
-            tensor = _by_colors(tensor, settings.vision.size("patch_size"))
+            tensor = by_colors(tensor, settings.vision.size("patch_size"))
         yield self.gguf_name(source, settings), tensor
 
 
-def _by_colors(tensor: LazyTensor, size: int) -> LazyTensor:
-    """The weights of patches as [width, colors, size, size].
+class Gemma4(Pair):
+    """Gemma 4; its larger models do not hear."""
 
-    Raises:
-        CheckpointError: a row is not that of a patch.
-    """
-    if len(tensor.shape) != 2 or tensor.shape[1] != size * size * N_COLORS:
-        raise CheckpointError(
-            f"the weights of patches have the shape {list(tensor.shape)}; config.json "
-            f"says {size} * {size} * {N_COLORS} columns"
-        )
-    width = tensor.shape[0]
-    pixels = transposed(reshaped(tensor, (width, size * size, N_COLORS)))
-    return reshaped(pixels, (width, N_COLORS, size, size))
+    hf_classes = ("Gemma4ForConditionalGeneration",)
+    projector = Gemma4Vision.projector
+    images, sounds = Gemma4Vision(), Gemma4Audio()
+    defaults = Gemma4Vision.defaults
+    audio_defaults = Gemma4Audio.audio_defaults
+
+    def parts(self, settings: Settings) -> tuple[Encoder, ...]:
+        """The encoders that the model has."""
+        return (self.images, self.sounds) if settings.audio.values else (self.images,)
+
+    def fields(self, settings: Settings) -> dict[str, Field]:
+        """The metadata under `clip.`, in llama.cpp's order."""
+        fields = self.common_fields(settings)
+        for part in self.parts(settings):
+            fields |= part.fields(settings)
+        return fields

@@ -1,4 +1,4 @@
-"""InternVL's encoder, in the layout of its own checkpoints."""
+"""InternVL's encoder, in its own layout and in that of transformers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .qwen_vl import thirds
 
 __all__ = ["InternVL"]
 
+EMBEDDINGS = "vision_model.embeddings"
 USES = {"silu": "use_silu", "gelu": "use_gelu"}
 TILES = {
     "vision.preproc_min_tiles": "min_dynamic_patch",
@@ -26,6 +27,30 @@ class InternVL(Encoder):
     hf_classes = ("InternVisionModel",)
     projector = "internvl"
     starts = ("vision_model.", "mlp1.")
+    renames: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("model.vision_tower.", "vision_tower."),
+        ("vision_tower.embeddings.cls_token", f"{EMBEDDINGS}.class_embedding"),
+        (
+            "vision_tower.embeddings.patch_embeddings.projection.",
+            f"{EMBEDDINGS}.patch_embedding.",
+        ),
+        (
+            "vision_tower.embeddings.position_embeddings",
+            f"{EMBEDDINGS}.position_embedding",
+        ),
+        ("vision_tower.encoder.layer.", "vision_model.encoder.layers."),
+        ("model.multi_modal_projector.", "multi_modal_projector."),
+        ("multi_modal_projector.layer_norm.", "mlp1.0."),
+        ("multi_modal_projector.linear_1.", "mlp1.1."),
+        ("multi_modal_projector.linear_2.", "mlp1.3."),
+        (".lambda_1", ".ls1"),
+        (".lambda_2", ".ls2"),
+        (".attention.projection_layer.", ".attn.proj."),
+        *((f".attention.{part}_proj.", f".attn.{part}.") for part in "qkv"),
+        *((f".attention.{part}_norm.", f".attn.{part}_norm.") for part in "qk"),
+        (".layernorm_before.", ".norm1."),
+        (".layernorm_after.", ".norm2."),
+    )
     layer = re.compile(r"vision_model\.encoder\.layers\.(\d+)\.(.+)")
     outer: ClassVar[Mapping[str, str]] = {
         "vision_model.embeddings.class_embedding": "v.class_embd",
@@ -66,6 +91,14 @@ class InternVL(Encoder):
             if (count := whole.count(name, default=0)) > 0:
                 fields[key] = uint32(count)
         return fields
+
+    def image_size(self, settings: Settings) -> int:
+        """The width of a tile in pixels."""
+        return settings.vision.side("image_size")
+
+    def patch_size(self, settings: Settings) -> int:
+        """The width of a patch in pixels."""
+        return settings.vision.side("patch_size")
 
     def converted(
         self, source: str, tensor: LazyTensor, settings: Settings

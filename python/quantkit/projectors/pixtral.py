@@ -16,7 +16,7 @@ from ..models.llama import interleaved_rows
 from ..settings import shown
 from .encoder import EPSILON, Encoder, Named, Settings
 
-__all__ = ["Pixtral"]
+__all__ = ["LightOnOCR", "Pixtral"]
 
 BREAK = "[IMG_BREAK]"
 MERGE = "spatial_merge_size"
@@ -63,6 +63,8 @@ class Pixtral(Encoder):
         "feed_forward.down_proj": "ffn_down",
     }
     optional = ("mm.input_norm", "mm.patch_merger")
+    has_breaks: ClassVar[bool] = True
+    """Whether a token ends each row of patches."""
 
     def check_settings(self, settings: Settings) -> None:
         """Refuse encoders of other kinds, such as LLaVA's.
@@ -101,6 +103,8 @@ class Pixtral(Encoder):
         its build 11434 does not write.
         """
         yield from super().tensors(settings, stored)
+        if not self.has_breaks:
+            return
         table = next(
             (t for n, t in stored.items() if n.endswith(".embed_tokens.weight")), None
         )
@@ -121,6 +125,21 @@ class Pixtral(Encoder):
             n_heads = settings.vision.size("num_attention_heads")
             tensor = taken(tensor, interleaved_rows(source, tensor, n_heads))
         yield self.gguf_name(source, settings), tensor
+
+
+class LightOnOCR(Pixtral):
+    """LightOnOCR: Pixtral's encoder, without tokens at the ends of rows."""
+
+    hf_classes = (
+        "LightOnOCRForConditionalGeneration",
+        "LightOnOcrForConditionalGeneration",
+    )
+    projector = "lightonocr"
+    renames = (
+        ("model.vision_encoder.", "vision_tower."),
+        ("model.vision_projection.", "multi_modal_projector."),
+    )
+    has_breaks = False
 
 
 def break_token(settings: Settings) -> int:

@@ -13,7 +13,7 @@ from ..errors import CheckpointError
 from ..gguf.keys import Field, ValueType, array, boolean, float32, string, uint32
 from .encoder import EPSILON, Encoder, Named, Settings
 
-__all__ = ["Qwen2VL", "Qwen3VL"]
+__all__ = ["N_FRAMES", "Qwen2VL", "Qwen3VL", "TwoFrames", "thirds", "window_period"]
 
 INDEXES = "deepstack_visual_indexes"
 WINDOWS = "fullatt_block_indexes"
@@ -28,7 +28,7 @@ BLOCK = {
 class TwoFrames(Encoder):
     """What these encoders share."""
 
-    starts = ("visual.",)
+    starts: ClassVar[tuple[str, ...]] = ("visual.",)
     renames: ClassVar[tuple[tuple[str, str], ...]] = (("model.visual.", "visual."),)
     layer = re.compile(r"visual\.blocks\.(\d+)\.(.+)")
 
@@ -60,7 +60,7 @@ class TwoFrames(Encoder):
 class Qwen2VL(TwoFrames):
     """Qwen 2-VL and 2.5-VL, which llama.cpp tells apart by the projector's type."""
 
-    hf_classes = (
+    hf_classes: ClassVar[tuple[str, ...]] = (
         "Qwen2VLForConditionalGeneration",
         "Qwen2VLModel",
         "Qwen2_5_VLForConditionalGeneration",
@@ -97,7 +97,7 @@ class Qwen2VL(TwoFrames):
         if _has_windows(settings):
             fields["projector_type"] = string(self.windowed)
             fields["use_silu"] = boolean(True)
-            fields["vision.n_wa_pattern"] = uint32(_window_period(settings))
+            fields["vision.n_wa_pattern"] = uint32(window_period(settings))
         return {**fields, EPSILON: float32(1e-6)}
 
     def image_size(self, settings: Settings) -> int:
@@ -244,7 +244,7 @@ def _has_windows(settings: Settings) -> bool:
     return any(name.startswith("Qwen2_5") for name in settings.classes)
 
 
-def _window_period(settings: Settings) -> int:
+def window_period(settings: Settings) -> int:
     """The number of layers to each one that sees the whole image.
 
     Raises:

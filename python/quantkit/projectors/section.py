@@ -15,6 +15,7 @@ MAX_SIZE = 1 << 24
 MAX_LAYERS = 512
 SIZE, LAYERS, INDEX = integer(1, MAX_SIZE), integer(1, MAX_LAYERS), integer(0, MAX_SIZE)
 EPSILON, RATIO = number(0, 1), number(above=0, most=1)
+FACTOR, PIXELS = number(above=0, most=1 << 16), integer(1, (1 << 31) - 1)
 PIXEL = list_of(REAL)
 
 
@@ -64,6 +65,14 @@ class Section:
         """A number above 0, up to 1."""
         return float(self._checked(keys, RATIO, None))
 
+    def factor(self, key: str) -> float:
+        """A number above 0."""
+        return float(self._checked((key,), FACTOR, None))
+
+    def pixels(self, key: str) -> int:
+        """A number of pixels."""
+        return int(self._checked((key,), PIXELS, None))
+
     def flag(self, key: str, *, default: bool = False) -> bool:
         """A boolean."""
         return bool(self._checked((key,), FLAG, default))
@@ -76,6 +85,26 @@ class Section:
         """A list of numbers of layers, which may be missing."""
         kind = list_of(integer(0, MAX_LAYERS - 1))
         return [int(value) for value in self._checked((key,), kind, ())]
+
+    def sides(self, key: str, default: tuple[int, int]) -> tuple[int, int]:
+        """A height and a width."""
+        values = self._checked((key,), list_of(SIZE), list(default))
+        if len(values) != len(default):
+            raise CheckpointError(
+                f"{self.where}: {key} has {len(values)} numbers; expected a height and "
+                "a width"
+            )
+        return int(values[0]), int(values[1])
+
+    def side(self, key: str) -> int:
+        """A width, stated alone or as a height and a width."""
+        if isinstance(self.get(key), list):
+            return self.sides(key, (1, 1))[0]
+        return self.size(key)
+
+    def last(self, key: str, most: int) -> int:
+        """A negative index, -1 if it is missing."""
+        return int(self._checked((key,), integer(-most, -1), -1))
 
     def colors(self, key: str) -> list[float]:
         """A number for each of the three colors of a pixel."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from ..checkpoint.dense_modules import has_dense_modules
 from ..checkpoint.folder import Checkpoint
 from ..checkpoint.lazy import LazyTensor
 from ..checkpoint.model_card import general_fields
@@ -35,6 +36,7 @@ from ..quantizing.slabs import Slab
 from ..settings import shown
 from ..types import QuantType
 from ..vocab import VocabType, tokenizer_fields
+from .kept import refuse_16_bit_inputs, with_kept_codes
 from .target import read_target
 
 __all__ = [
@@ -51,6 +53,10 @@ __all__ = [
 OUTTYPES = ("auto", "f32", "f16", "bf16", "q8_0")
 """Types for a checkpoint's matrices; "auto" is the checkpoint's 16-bit type."""
 
+PROJECTING = ("gemma-embedding",)
+"""Architectures with linear maps after the pooling."""
+EXPERT_COUNTS = ("num_local_experts", "num_experts")
+"""Where llama.cpp's converter looks for the number of experts with kept codes."""
 MATRICES = (".weight", ".lora_a", ".lora_b")
 MAX_DIMENSIONS = 4
 INTEGERS = (QuantType.I32, QuantType.I64)
@@ -69,6 +75,8 @@ class CheckpointSource:
         target_model: the folder of the model that a draft model drafts for.
         symmetric_q4_0: convert symmetric 4-bit weights to Q4_0 without loss.
         affine_q4_1: convert affine 4-bit weights to Q4_1 without loss.
+        dense_modules: include the linear maps of a sentence-transformers folder.
+        keep_nvfp4: keep the codes of NVFP4 weights.
         notify: called with a message where two of the tokenizer's files disagree.
 
     Attributes:
@@ -99,10 +107,15 @@ class CheckpointSource:
         target_model: Path | None = None,
         symmetric_q4_0: bool = False,
         affine_q4_1: bool = False,
+        dense_modules: bool = False,
+        keep_nvfp4: bool = False,
         notify: Notify | None = None,
     ) -> None:
         self.checkpoint = checkpoint = Checkpoint(
-            folder, symmetric_q4_0=symmetric_q4_0, affine_q4_1=affine_q4_1
+            folder,
+            symmetric_q4_0=symmetric_q4_0,
+            affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
         )
         self.paths, self.files = checkpoint.paths, checkpoint.files
         axes = (n for tensor in checkpoint.tensors.values() for n in tensor.shape)
@@ -115,6 +128,8 @@ class CheckpointSource:
             config = {**config, TARGET: self._target.config}
         self._config = self._family.extended(config, checkpoint.tensors)
         self._family.check_settings(self._config)
+        if notify is not None and (notice := self._family.notice(self._config)):
+            notify(f"{checkpoint.folder}: {notice}")
         self._vocabulary = partial(
             tokenizer_fields,
             pre_tokenizer=pre_tokenizer,
@@ -123,6 +138,8 @@ class CheckpointSource:
             notify=notify,
         )
         self._metadata_file = metadata_file
+        if notify is not None and self._family.name in PROJECTING and not dense_modules:
+            _tell_of_dense_modules(checkpoint.folder, notify)
         self.type = matrix_type(outtype or "auto", checkpoint.half_type)
         self.opener = SourceOpener.of(
             *(CheckpointSource, self.files),
@@ -135,15 +152,24 @@ class CheckpointSource:
             target_model=target_model,
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
+            keep_nvfp4=keep_nvfp4,
         )
         matrices = self.type if outtype else None
-        made = self._family.tensors(self._config, checkpoint.tensors)
+        mapped = partial(self._family.tensors, self._config)
+        made: Iterable[Named] = mapped(checkpoint.tensors)
+        if keep_nvfp4:
+            refuse_16_bit_inputs(checkpoint.quantization)
+            counts = (checkpoint.config.get(key) for key in EXPERT_COUNTS)
+            made = with_kept_codes(
+                checkpoint.tensors, mapped, experts_last=not any(counts)
+            )
         self.tensors: Mapping[str, SourceTensor] = {
             name: typed_tensor(
                 name,
                 tensor,
                 self._family.matrix_type(tensor, matrices),
-                self._family.kept_f32,
+                self._family.f32_ends(name, self._config),
             ).opened_by(self.opener)
             for name, tensor in once_each(made)
         }
@@ -244,6 +270,9 @@ class CheckpointSource:
     def _file_type(self) -> FileType:
         """The file type of the matrices, or of the experts if they are MXFP4."""
         method = self.checkpoint.quantization.get("quant_method")
+        has_nvfp4 = any(t.type is QuantType.NVFP4 for t in self.tensors.values())
+        if has_nvfp4 and self.type is not QuantType.Q8_0:
+            return FileType.NVFP4
         has_mxfp4 = any(t.type is QuantType.MXFP4 for t in self.tensors.values())
         if has_mxfp4 and self._family.file_type is not None:
             return self._family.file_type
@@ -312,6 +341,15 @@ class TensorsOnlySource:
         }
 
 
+def _tell_of_dense_modules(folder: Path, notify: Notify) -> None:
+    """Say that linear maps are left out, as by llama.cpp's converter."""
+    if has_dense_modules(folder):
+        notify(
+            f"{folder} has linear maps after the pooling (2_Dense, 3_Dense), which are "
+            "left out; embeddings need them: give `dense_modules=True`"
+        )
+
+
 def once_each(tensors: Iterable[Named]) -> Iterator[Named]:
     """GGUF tensors, each name once.
 
@@ -331,7 +369,7 @@ def once_each(tensors: Iterable[Named]) -> Iterator[Named]:
 
 def _prefixed(arch: str, fields: Mapping[str, Field]) -> dict[str, Field]:
     """A family's fields, with the architecture's prefix where the file has it."""
-    bare = "general.", "tokenizer.", "xielu."
+    bare = "general.", "tokenizer.", "xielu.", "diffusion."
     return {
         key if key.startswith(bare) else f"{arch}.{key}": field
         for key, field in fields.items()

@@ -10,7 +10,7 @@ from ..checkpoint.hub import resolve
 from ..errors import OptionError, UnsupportedModelError
 from ..forward.encoder import pooling_of
 from ..forward.facts import Facts
-from ..gguf.keys import text_of
+from ..gguf.keys import ValueType, text_of
 from ..gguf.reader import GGUFFile
 from ..gguf.source import ModelSource
 from ..models import ENCODERS
@@ -116,7 +116,9 @@ def embeds(source: ModelSource) -> bool:
     if architecture in ENCODERS:
         return True
     pooling = source.metadata.get(f"{architecture}.pooling_type")
-    return pooling is not None and pooling.value in POOLS
+    if pooling is None or pooling.type is ValueType.ARRAY:
+        return False
+    return pooling.value in POOLS
 
 
 def pooling_named(source: ModelSource) -> str:

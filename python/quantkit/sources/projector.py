@@ -1,4 +1,4 @@
-"""The vision encoder of a checkpoint, as the GGUF file beside the text model's."""
+"""The encoders of a checkpoint, as the GGUF file beside the text model's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..files.json_file import read_json
 from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from ..gguf.source import SourceOpener, SourceTensor
 from ..projectors import encoder_for
-from ..projectors.encoder import Settings
+from ..projectors.encoder import Encoder, Settings
 from ..projectors.section import Section
 from .checkpoint import described, in_type, matrix_type, once_each
 
@@ -30,7 +30,7 @@ The keys of the later file count before those of the earlier one.
 
 
 class ProjectorSource:
-    """The vision encoder and projector of a checkpoint, as GGUF's `clip` model.
+    """The encoders and projectors of a checkpoint, as GGUF's `clip` model.
 
     Args:
         folder: a Hugging Face checkpoint folder.
@@ -43,7 +43,7 @@ class ProjectorSource:
     Raises:
         CheckpointError: the folder is incomplete.
         FormatError: a file in it is damaged.
-        UnsupportedModelError: the checkpoint has no vision encoder that quantkit knows.
+        UnsupportedModelError: the checkpoint has no encoder that quantkit knows.
         UnsupportedTypeError: `outtype` is unknown.
     """
 
@@ -64,9 +64,10 @@ class ProjectorSource:
             outtype=outtype,
             metadata_file=metadata_file,
         )
-        vision = _vision_config(checkpoint)
-        encoder = encoder_for(checkpoint.config, vision)
-        self._settings = settings = _settings(checkpoint, vision, encoder.defaults)
+        configs = _configs(checkpoint)
+        classes = _classes(read_json(checkpoint.folder / "config.json") or {})
+        encoder = encoder_for(_classes(configs["vision_config"]) or classes)
+        self._settings = settings = _settings(checkpoint, configs, encoder, classes)
         encoder.check_settings(settings)
         made = encoder.tensors(settings, checkpoint.tensors)
         self.tensors: Mapping[str, SourceTensor] = {
@@ -93,31 +94,48 @@ class ProjectorSource:
             "general.type": string("mmproj"),
             **described(self.checkpoint.folder, self.tensors, self._metadata_file),
             "general.file_type": uint32(FileType[self.type.name]),
-            **{f"clip.{key}": field for key, field in own.items()},
+            **{
+                key if key in self._encoder.bare else f"clip.{key}": field
+                for key, field in own.items()
+            },
             "general.quantization_version": uint32(QUANTIZATION_VERSION),
         }
 
 
-def _vision_config(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The config of the encoder.
+def _configs(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
+    """The configs of the encoders of images and sounds; empty if there is none.
 
     Raises:
-        CheckpointError: it is not an object.
-        UnsupportedModelError: there is none.
+        CheckpointError: one is not an object.
+        UnsupportedModelError: there is neither.
     """
-    vision = checkpoint.config.get("vision_config")
-    if not vision:
+    found: dict[str, dict[str, Any]] = {}
+    inner = checkpoint.config.get("thinker_config") or {}
+    for key in ("vision_config", "audio_config"):
+        stated = checkpoint.config.get(key) or inner.get(key) or {}
+        if not isinstance(stated, dict):
+            raise CheckpointError(f"config.json: {key} is not an object")
+        found[key] = stated
+    if not any(found.values()):
         raise UnsupportedModelError(
-            f"{checkpoint.folder}: config.json has no vision_config, so the model has "
-            "no vision encoder to write"
+            f"{checkpoint.folder}: config.json has neither a vision_config nor an "
+            "audio_config, so the model has no encoder to write"
         )
-    if not isinstance(vision, dict):
-        raise CheckpointError("config.json: vision_config is not an object")
-    return vision
+    return found
+
+
+def _classes(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The `architectures` of a config."""
+    classes = config.get("architectures")
+    named = classes if isinstance(classes, list) else []
+    return tuple(name for name in named if isinstance(name, str))
 
 
 def _settings(
-    checkpoint: Checkpoint, vision: Mapping[str, Any], defaults: Mapping[str, Any]
+    checkpoint: Checkpoint,
+    configs: Mapping[str, Mapping[str, Any]],
+    encoder: Encoder,
+    classes: tuple[str, ...],
 ) -> Settings:
     """What the metadata is made of."""
     images: dict[str, Any] = {}
@@ -125,11 +143,18 @@ def _settings(
         own = read_json(checkpoint.folder / file) or {}
         inner = own.get(key)
         images |= own | (inner if isinstance(inner, dict) else {})
-    classes = checkpoint.config.get("architectures")
+    vision, audio = (
+        Section(f"config.json: {key}", configs[key], usual)
+        for key, usual in (
+            ("vision_config", encoder.defaults),
+            ("audio_config", encoder.audio_defaults),
+        )
+    )
     return Settings(
         checkpoint.folder,
         Section("config.json", checkpoint.config),
-        Section("config.json: vision_config", vision, defaults),
+        vision,
+        audio,
         Section("preprocessor_config.json", images),
-        tuple(classes) if isinstance(classes, list) else (),
+        classes,
     )

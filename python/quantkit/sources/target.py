@@ -44,9 +44,8 @@ def read_target(folder: Path | None, family: Family) -> Target | None:
         if not family.drafts:
             return None
         raise CheckpointError(
-            f"a {family.name} model drafts tokens for another model, and has that "
-            "one's vocabulary; give the other model's folder to "
-            "`convert(target_model=FOLDER)`"
+            f"{family.name} models draft tokens for another model, and have its "
+            "vocabulary; give its folder: `convert(target_model=FOLDER)`"
         )
     if not family.drafts:
         raise OptionError(

@@ -80,6 +80,8 @@ def convert(
     mmproj: bool = False,
     symmetric_q4_0: bool = False,
     affine_q4_1: bool = False,
+    dense_modules: bool = False,
+    keep_nvfp4: bool = False,
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     split_max_bytes: int | None = None,
@@ -109,6 +111,10 @@ def convert(
         symmetric_q4_0: store 4-bit symmetric weights in groups of 32 as Q4_0, without
             loss.
         affine_q4_1: store 4-bit weights of MLX as Q4_1, without loss.
+        dense_modules: include the linear maps after the pooling of EmbeddingGemma,
+            which its embeddings need.
+        keep_nvfp4: keep the codes of NVFP4 checkpoints, and write their factors as
+            tensors beside them.
         importance: of the weights, if `outtype` is a recipe; see `quantize_file`.
         calibration: calibrated rounding, if `outtype` is a recipe; likewise.
         split_max_bytes: write several files, each with at most this many bytes of
@@ -131,6 +137,8 @@ def convert(
         mmproj=mmproj,
         symmetric_q4_0=symmetric_q4_0,
         affine_q4_1=affine_q4_1,
+        dense_modules=dense_modules,
+        keep_nvfp4=keep_nvfp4,
         dry_run=dry_run,
     )
     if symmetric_q4_0 and affine_q4_1:
@@ -140,6 +148,7 @@ def convert(
         )
     if mmproj:
         _refuse_idle(
+            "mmproj",
             pre_tokenizer=pre_tokenizer,
             vocab_type=None if vocab_type == "auto" else vocab_type,
             pad_vocab=pad_vocab,
@@ -147,6 +156,8 @@ def convert(
             tensors_only=tensors_only,
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
+            keep_nvfp4=keep_nvfp4,
             importance=importance,
             calibration=calibration,
         )
@@ -160,13 +171,22 @@ def convert(
         known = ", ".join(get_args(VocabType))
         raise OptionError(f"`vocab_type` is {vocab_type!r}; expected one of {known}")
     is_plain = not isinstance(outtype, Recipe) and str(outtype).lower() in OUTTYPES
+    if keep_nvfp4 and not is_plain:
+        raise OptionError(f"`keep_nvfp4` has no effect with {outtype}")
     if is_plain and importance is not None:
         raise OptionError(f"`importance` has no effect with {outtype}")
     refuse_idle_calibration(calibration)
     if is_plain and calibration is not None:
         raise OptionError(f"`calibration` has no effect with {outtype}")
-    if tensors_only and calibration is not None:
-        raise OptionError("`calibration` has no effect with `tensors_only=True`")
+    if tensors_only:
+        _refuse_idle(
+            "tensors_only",
+            calibration=calibration,
+            symmetric_q4_0=symmetric_q4_0,
+            affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
+            keep_nvfp4=keep_nvfp4,
+        )
     stored = str(outtype) if is_plain else None
     source: Source
     if mmproj:
@@ -189,6 +209,8 @@ def convert(
             target_model=target,
             symmetric_q4_0=symmetric_q4_0,
             affine_q4_1=affine_q4_1,
+            dense_modules=dense_modules,
+            keep_nvfp4=keep_nvfp4,
             notify=notify,
         )
     with source.checkpoint:
@@ -213,15 +235,15 @@ def convert(
     return ConvertReport(done.paths, specs, done.size_bytes, dry_run)
 
 
-def _refuse_idle(**given: Any) -> None:
-    """Refuse parameters that have no effect on a vision encoder.
+def _refuse_idle(mode: str, **given: Any) -> None:
+    """Refuse parameters that have no effect with another, `mode`.
 
     Raises:
         OptionError: one was given.
     """
     for name, value in given.items():
         if value is not None and value is not False:
-            raise OptionError(f"`{name}` has no effect with `mmproj=True`")
+            raise OptionError(f"`{name}` has no effect with `{mode}=True`")
 
 
 def _written(

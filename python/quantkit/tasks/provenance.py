@@ -64,6 +64,7 @@ def provenance_fields(
     progress: Progress | None = None,
     *,
     calibration: Calibration | None = None,
+    source_hash: Field | None = None,
 ) -> dict[str, Field]:
     """The metadata that record the origin of a file.
 
@@ -73,6 +74,7 @@ def provenance_fields(
         imatrix: the file of the importance matrix, if one was used.
         progress: called with the bytes of the source hashed so far.
         calibration: the calibration, if there is one; its texts are hashed.
+        source_hash: the field `SOURCE_HASH`, if the model was hashed before.
 
     Raises:
         OptionError: the source is not read from files.
@@ -92,7 +94,7 @@ def provenance_fields(
     fields = {
         VERSION: string(__version__),
         RECIPE: string(json.dumps(made)),
-        SOURCE_HASH: string(hash_files(source.paths, progress)),
+        SOURCE_HASH: source_hash or string(hash_files(source.paths, progress)),
     }
     if source.files is not None:
         refuse_other(source.files.paths, source.files.states)

@@ -6,12 +6,14 @@ tensors are in order of (layer, name), and the quantization keys are last.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypeVar
 
 from ..calibrating.calibration import Calibration
 from ..errors import OptionError
 from ..execution.workers import Workers
 from ..files.whole_file import refuse_input
+from ..gguf.keys import Field
 from ..importance.given import ImportanceLike, importance_path
 from ..output.splits import Part
 from ..output.writing import refuse_to_overwrite
@@ -32,7 +34,14 @@ from .quantize_plan import parts_to_write, planned, planned_metadata, report_of
 from .quantize_report import QuantizeReport, TensorReport
 from .quantize_run import QuantizeRun
 
-__all__ = ["MissingImportance", "QuantizeReport", "TensorReport", "quantize_file"]
+__all__ = [
+    "MissingImportance",
+    "QuantizeReport",
+    "TensorReport",
+    "of_kind",
+    "planned_run",
+    "quantize_file",
+]
 
 Kind = TypeVar("Kind")
 
@@ -124,14 +133,14 @@ def quantize_file(
     check_callbacks(progress=progress, notify=notify)
     origin = Origin(
         Recipe.parse(recipe),
-        _of_kind(Overrides, overrides, "overrides"),
-        _of_kind(Edits, edits, "edits"),
+        of_kind(Overrides, overrides, "overrides"),
+        of_kind(Edits, edits, "edits"),
         MissingImportance.parse(missing_importance),
     )
     if keep_split and split_max_bytes is not None:
         raise OptionError("`keep_split` and `split_max_bytes` cannot be combined")
     if calibration is not None:
-        _of_kind(Calibration, calibration, "calibration")
+        of_kind(Calibration, calibration, "calibration")
     elif check:
         raise OptionError("`check` needs a `calibration`")
     target = as_path(out, "out")
@@ -139,25 +148,14 @@ def quantize_file(
     if provenance and has_no_path:
         raise OptionError("`provenance` needs the path of the importance matrix")
     inputs = read_inputs(model, origin.edits, importance, calibration, notify)
-    assigned = planned(inputs, origin, allow_requantize=allow_requantize)
-    source = inputs.source
-    metadata = planned_metadata(
-        source, origin.recipe, origin.edits, inputs.about_imatrix
-    )
-    if provenance:
-        metadata |= provenance_fields(
-            origin, source, inputs.imatrix, progress, calibration=calibration
-        )
-    parts = parts_to_write(
-        source, assigned, target, metadata, keep_split, split_max_bytes
-    )
-    _refuse_inputs(inputs, parts)
-    for tensor in source.tensors.values():
-        NearestRoundings(inputs.importance or {}).of(tensor)  # refuses other shapes
-    run = QuantizeRun(
-        *(inputs, origin, assigned, parts, target),
-        report=report_of(origin.recipe, source, assigned, parts, is_dry_run=dry_run),
-        sample=inputs.sample(),
+    run = planned_run(
+        *(inputs, origin, target),
+        allow_requantize=allow_requantize,
+        keep_split=keep_split,
+        split_max_bytes=split_max_bytes,
+        provenance=provenance,
+        dry_run=dry_run,
+        progress=progress,
     )
     if run.report.on_grid and notify is not None:
         notify(ON_GRID)
@@ -172,7 +170,54 @@ def quantize_file(
     )
 
 
-def _of_kind(kind: type[Kind], given: Kind | None, parameter: str) -> Kind:
+def planned_run(
+    inputs: QuantizeInputs,
+    origin: Origin,
+    target: Path,
+    *,
+    allow_requantize: bool = False,
+    keep_split: bool = False,
+    split_max_bytes: int | None = None,
+    provenance: bool = False,
+    source_hash: Field | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> QuantizeRun:
+    """Plan a file, and refuse what cannot be written, before any work.
+
+    Arguments are those of `quantize_file`, and:
+
+    Args:
+        inputs: what is read.
+        origin: how the file is made.
+        target: the file.
+        source_hash: of the source, if it is known; for provenance.
+    """
+    source, importance = inputs.source, inputs.importance
+    assigned = planned(inputs, origin, allow_requantize=allow_requantize)
+    metadata = planned_metadata(
+        source, origin.recipe, origin.edits, inputs.about_imatrix
+    )
+    if provenance:
+        metadata |= provenance_fields(
+            *(origin, source, inputs.imatrix, progress),
+            calibration=inputs.calibration,
+            source_hash=source_hash,
+        )
+    parts = parts_to_write(
+        source, assigned, target, metadata, keep_split, split_max_bytes
+    )
+    _refuse_inputs(inputs, parts)
+    for tensor in source.tensors.values():
+        NearestRoundings(importance or {}).of(tensor)  # refuses other shapes
+    return QuantizeRun(
+        *(inputs, origin, assigned, parts, target),
+        report=report_of(origin.recipe, source, assigned, parts, is_dry_run=dry_run),
+        sample=inputs.sample(),
+    )
+
+
+def of_kind(kind: type[Kind], given: Kind | None, parameter: str) -> Kind:
     """The value if it has the expected type, or the default if it is None."""
     if given is None:
         return kind()

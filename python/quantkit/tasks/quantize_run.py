@@ -13,8 +13,10 @@ from ..execution.workers import Workers
 from ..gguf.importance import Importance
 from ..output.resume import journal_for
 from ..output.splits import Part
-from ..output.writing import write_parts
+from ..output.writing import Job, write_jobs
 from ..progress import Notify, Progress
+from ..quantizing.rounding import Roundings
+from ..quantizing.tensor_errors import TensorErrors
 from ..recipes import Assignment
 from ..recipes.overrides import Overrides
 from ..types import QuantType
@@ -62,6 +64,16 @@ class QuantizeRun:
         cost = describe_cost(self.inputs.source, self.types, there, threads)
         return replace(self.report, cost=cost)
 
+    def job(self, roundings: Roundings, *, measure: bool) -> Job:
+        """What is written, with its journal."""
+        inputs = self.inputs
+        journal = journal_for(
+            *(self.target, inputs.source, self.parts, inputs.importance),
+            *(self.origin.edits, measure),
+            calibration=getattr(roundings, "identity", ""),
+        )
+        return Job(self.parts, roundings, measure, journal)
+
     def written(
         self,
         *,
@@ -80,16 +92,9 @@ class QuantizeRun:
             progress=progress,
             notify=notify,
         ) as roundings:
-            sums = write_parts(
+            [sums] = write_jobs(
                 inputs.source,
-                self.parts,
-                roundings=roundings,
-                measure=measure,
-                journal=journal_for(
-                    *(self.target, inputs.source, self.parts, inputs.importance),
-                    *(self.origin.edits, measure),
-                    calibration=getattr(roundings, "identity", ""),
-                ),
+                [self.job(roundings, measure=measure)],
                 watched=inputs.watched,
                 threads=threads,
                 progress=progress,
@@ -98,11 +103,17 @@ class QuantizeRun:
         gains = roundings.gains if isinstance(roundings, Calibrated) else {}
         if check and isinstance(roundings, Calibrated):
             found = self._checked(roundings.importance, threads, progress, notify)
+        report = self.measured(sums)
         tensors = tuple(
-            replace(each, errors=sums.get(each.name), gain=gains.get(each.name))
-            for each in self.report.tensors
+            replace(each, gain=gains.get(each.name)) for each in report.tensors
         )
-        return replace(self.report, tensors=tensors, check=found)
+        return replace(report, tensors=tensors, check=found)
+
+    def measured(self, sums: Mapping[str, TensorErrors]) -> QuantizeReport:
+        """The report with the errors of the tensors that were measured."""
+        tensors = self.report.tensors
+        with_errors = (replace(each, errors=sums.get(each.name)) for each in tensors)
+        return replace(self.report, tensors=tuple(with_errors))
 
     def _checked(
         self,

@@ -58,6 +58,7 @@ class FamilyRules:
         types_after: the field after which the number of token types is written; empty:
             before all others; "last": after them; None: not at all.
         n_types: that number, if no file has it.
+        spells_space_runs: write mmBERT's tokens for runs of spaces as unused ones.
         is_decision: the files have no template of prompts, which readers need.
         space: which file decides whether a space is prepended.
         lookup: special role -> token text, for roles that no file names.
@@ -85,6 +86,7 @@ class FamilyRules:
     folder: str = ""
     types_after: str | None = None
     n_types: int | None = None
+    spells_space_runs: bool = False
     is_decision: bool = False
     space: SpacePrefix | None = None
     lookup: Mapping[str, str] = field(default_factory=dict)
@@ -160,7 +162,9 @@ _HUNYUAN = FamilyRules(
 )
 
 _MODERN_BERT = FamilyRules(
-    add_bos=True, flags={"add_eos_token": True, "add_sep_token": True}
+    add_bos=True,
+    flags={"add_eos_token": True, "add_sep_token": True},
+    spells_space_runs=True,
 )
 _T5 = FamilyRules(
     sources=_MODEL_FIRST,

@@ -24,6 +24,7 @@ from .pretokenizers import recognize_or_none, splits_at_spaces
 from .rwkv_world import rwkv_fields
 from .schema import SPECIAL_KINDS, Json
 from .sentencepiece_file import ModelType, SentencePieceFile, is_tiktoken
+from .space_runs import with_unused_space_runs
 from .special import special_fields
 from .tiktoken import TiktokenRules, tiktoken_fields
 from .unigram import unigram_json_fields, unigram_model_fields
@@ -80,6 +81,8 @@ def tokenizer_fields(
     if rules.space is SpacePrefix.SETTINGS_FIRST:
         fields |= _space_of_settings(files)
     fields |= job.vocabulary()
+    if rules.spells_space_runs:
+        fields = with_unused_space_runs(fields)
     _refuse_equal_texts(folder, fields[_KEY + "tokens"].value)
     kind = fields[_KEY + "model"].value
     if pre_tokenizer is not None and kind not in ("gpt2", "bert"):
@@ -110,6 +113,8 @@ def _with_types(
     stated = config.get("type_vocab_size", rules.n_types or 1)
     n_types = checked(stated, SIZE, "type_vocab_size")
     own = {_KEY + "token_type_count": uint32(n_types)}
+    if not after and fields[_KEY + "model"].value == "t5":
+        after = "add_space_prefix"  # Nomic's model with experts has XLM-RoBERTa's
     if not after:
         return own | fields
     if _KEY + after not in fields:

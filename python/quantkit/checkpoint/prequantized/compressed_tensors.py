@@ -170,7 +170,8 @@ def _four_bit_floats(
             "symmetric ones: use the checkpoint that it was made from"
         )
     whole = parts.take(f"{name}_global_scale", name)
-    return nvfp4_tensor(name, packed, scale, whole, divides=True)
+    inputs = parts.find(f"{base}.input_global_scale")
+    return nvfp4_tensor(name, packed, scale, whole, divides=True, inputs=inputs)
 
 
 def _packed(

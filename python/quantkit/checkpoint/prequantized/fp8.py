@@ -24,6 +24,7 @@ from .mxfp4 import mxfp4_tensor
 from .parts import Parts, expect_dtype
 from .scaled import scaled
 from .settings import block_setting
+from .sharded import is_sharded, sharded_tensor
 
 __all__ = ["fp8", "fp8_tensor", "scaled_weights"]
 
@@ -65,6 +66,8 @@ def fp8(config: Mapping[str, Any], parts: Parts) -> None:
         if end == ".scale" and weight.dtype in PAIRS:
             codes = replace(weight, dtype="U8")
             parts.in_place[name] = mxfp4_tensor(name, codes, scale)
+        elif is_sharded(config, name):
+            parts.in_place[name] = sharded_tensor(weight, scale)
         else:
             parts.in_place[name] = fp8_tensor(weight, scale, block)
 

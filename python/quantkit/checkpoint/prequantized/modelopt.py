@@ -41,7 +41,10 @@ def modelopt(config: Mapping[str, Any], parts: Parts) -> None:
         scale, weight = parts.take(of_weight, name), parts.take(name, name)
         if weight.dtype == "U8":
             whole = parts.take(f"{of_weight}_2", name)
-            parts.in_place[name] = nvfp4_tensor(name, weight, scale, whole)
+            inputs = parts.find(f"{name.removesuffix('.weight')}.input_scale")
+            parts.in_place[name] = nvfp4_tensor(
+                name, weight, scale, whole, inputs=inputs
+            )
         else:
             parts.in_place[name] = fp8_tensor(weight, scale, block)
 

@@ -19,14 +19,18 @@ from numpy.typing import NDArray
 
 from ...errors import CheckpointError
 from ...types import QuantType
-from ..stored import CheckpointTensor, DequantizedTensor, Rows
+from ..kept import KeepableTensor, KeptTensor
+from ..stored import CheckpointTensor, Rows
 from .parts import expect_dtype, expect_matrices, expect_shape
 
 __all__ = ["nvfp4_tensor"]
 
 F32 = NDArray[np.float32]
 
-GROUP = 16
+GROUP, GROUPS = 16, 4
+"""Codes that share a scale, and such groups in a block of GGUF's."""
+LARGEST, CHECKED_ROWS = 0x7F, 4096
+"""The code of NaN, which follows all others without a sign; rows to check at a time."""
 POSITIVE = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
 VALUES = np.concatenate([POSITIVE, -POSITIVE])
 PAIRS = np.stack([np.tile(VALUES, 16), np.repeat(VALUES, 16)], axis=-1)
@@ -41,8 +45,9 @@ def nvfp4_tensor(
     *,
     divides: bool = False,
     unit: float = 1.0,
-) -> DequantizedTensor:
-    """The weights of packed codes, as F32.
+    inputs: CheckpointTensor | None = None,
+) -> KeepableTensor:
+    """The weights of packed codes, as F32; the codes may be kept.
 
     Args:
         name: name of the weight.
@@ -51,6 +56,7 @@ def nvfp4_tensor(
         whole: the number by which all scales are multiplied; None: there is none.
         divides: divide the scales by it instead.
         unit: divide that number by this first, in f32.
+        inputs: the same number for activations; None: there is none.
 
     Raises:
         CheckpointError: the shapes do not fit, or the number is not finite and above 0.
@@ -70,8 +76,53 @@ def nvfp4_tensor(
         weights *= of_groups[..., None]
         return weights.reshape(-1, n_groups * GROUP)
 
+    def factor(tensor: CheckpointTensor | None, of_unit: float) -> float:
+        if tensor is None:
+            return 1.0
+        stored = _number(tensor)
+        one = np.float32(1)
+        return float(one / stored if divides else stored / np.float32(of_unit))
+
+    def keep() -> KeptTensor | None:
+        if n_groups % GROUPS or not _fits(scales):
+            return None
+        return KeptTensor(
+            *(name, shape, QuantType.NVFP4, lambda rows: _blocks(packed, scales, rows)),
+            (packed, scales),
+            factor(whole, unit),
+            factor(inputs, 1.0),
+        )
+
     shape = (*outer, n_groups * GROUP)
-    return DequantizedTensor(name, shape, QuantType.F32, compute, (packed, scales))
+    sources = packed, scales
+    return KeepableTensor(name, shape, QuantType.F32, compute, sources, keep)
+
+
+def _fits(scales: CheckpointTensor) -> bool:
+    """Whether no scale is negative or NaN, so that 7 bits hold it."""
+    for start in range(0, scales.n_rows, CHECKED_ROWS):
+        if (scales.numbers[start : start + CHECKED_ROWS] >= LARGEST).any():
+            return False
+    return True
+
+
+def _blocks(
+    packed: CheckpointTensor, scales: CheckpointTensor, rows: Rows
+) -> NDArray[np.uint8]:
+    """GGUF's blocks of four scales and four groups of 8 bytes.
+
+    Byte j of a group has code j in its lower half and code j + 8 in its upper half.
+    """
+    steps = scales.numbers[rows]
+    pairs = packed.numbers[rows]
+    both = np.stack([pairs & 15, pairs >> 4], axis=-1)
+    codes = both.reshape(len(pairs), steps.shape[1], GROUP)
+    halves = codes[..., : GROUP // 2] | codes[..., GROUP // 2 :] << 4
+    n_blocks = steps.shape[1] // GROUPS
+    parts = [steps.reshape(len(steps), n_blocks, GROUPS)]
+    parts.append(halves.reshape(len(steps), n_blocks, GROUPS * GROUP // 2))
+    row_bytes = QuantType.NVFP4.row_bytes(steps.shape[1] * GROUP)
+    return np.concatenate(parts, axis=-1).reshape(len(steps), row_bytes)
 
 
 def _number(tensor: CheckpointTensor) -> np.float32:

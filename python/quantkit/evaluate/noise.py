@@ -1,0 +1,26 @@
+"""The noise floor of a measurement: the KL divergence that is not due to the weights.
+
+Weights are compared by predictions that are computed with rounded activations.  What
+this alone moves the predictions of a model is the least divergence that a row can be
+told from.  It was measured as the divergence of the same quantized weights with
+activations of each precision from those with f32 activations, on the demo model and on
+the off-grid twin of SmolLM2-135M; the larger values, which are the twin's, are stated
+here, rounded up.  That of f32 is the error of the divergence itself, given the logits.
+docs/perplexity.md has the figures.
+"""
+
+from __future__ import annotations
+
+from ..inference.weights import DEFAULT_ACTIVATIONS
+from .entries import BOTH
+
+__all__ = ["noise_floor"]
+
+MEAN_DIVERGENCE = {"f32": 2e-9, "i16": 1e-7, "q8": 4e-3}
+"""Nats per token, by precision of activations."""
+
+
+def noise_floor(activations: str) -> dict[str, float]:
+    """Nats per token by precision, for those of a comparison."""
+    used = (DEFAULT_ACTIVATIONS, "q8") if activations == BOTH else (activations,)
+    return {each: MEAN_DIVERGENCE[each] for each in used}

@@ -1,0 +1,86 @@
+"""GLM's encoders: GLM 4.1V, 4.5V and GLM-OCR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from ..checkpoint.lazy import LazyTensor
+from ..gguf.keys import Field, boolean, float32
+from .encoder import EPSILON, Named, Settings
+from .qwen_vl import TwoFrames
+
+__all__ = ["Glm4V"]
+
+USES = {"silu": "use_silu", "gelu": "use_gelu"}
+
+
+class Glm4V(TwoFrames):
+    """GLM 4.1V and 4.5V; GLM-OCR, which also normalizes queries and keys."""
+
+    hf_classes = (
+        "Glm4vForConditionalGeneration",
+        "Glm4vMoeForConditionalGeneration",
+        "GlmOcrForConditionalGeneration",
+    )
+    projector = "glm4v"
+    narrow: ClassVar[str] = "GlmOcrForConditionalGeneration"
+    """The class whose feed-forward parts have the width that the config says."""
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "hidden_act": "silu",
+        "num_position_embeddings": 2304,
+    }
+    outer: ClassVar[Mapping[str, str]] = {
+        "visual.patch_embed.proj": "v.patch_embd",
+        "visual.post_conv_layernorm": "v.norm_embd",
+        "visual.embeddings.position_embedding": "v.position_embd",
+        "visual.post_layernorm": "v.post_ln",
+        "visual.downsample": "mm.patch_merger",
+        "visual.merger.proj": "mm.model.fc",
+        "visual.merger.post_projection_norm": "mm.post_norm",
+        "visual.merger.gate_proj": "mm.gate",
+        "visual.merger.up_proj": "mm.up",
+        "visual.merger.down_proj": "mm.down",
+    }
+    inner: ClassVar[Mapping[str, str]] = {
+        "norm1": "ln1",
+        "attn.qkv": "attn_qkv",
+        "attn.q_norm": "attn_q_norm",
+        "attn.k_norm": "attn_k_norm",
+        "attn.proj": "attn_out",
+        "norm2": "ln2",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+    }
+    optional = ("v.norm_embd", "v.position_embd", "attn_q_norm", "attn_k_norm")
+
+    def own_fields(self, settings: Settings) -> dict[str, Field]:
+        """The metadata that only this kind has."""
+        settings.vision.only("hidden_act", *USES)
+        epsilon = settings.vision.epsilon("rms_norm_eps", default=1e-5)
+        return {
+            USES[settings.vision.text("hidden_act")]: boolean(True),
+            EPSILON: float32(epsilon),
+        }
+
+    def image_size(self, settings: Settings) -> int:
+        """The width of an image in pixels, which may differ."""
+        n_positions = settings.vision.size("num_position_embeddings")
+        usual = int(n_positions**0.5 * settings.vision.size("patch_size", default=16))
+        return settings.vision.size("image_size", default=usual)
+
+    def n_inner_rows(self, settings: Settings) -> int:
+        """The width inside the feed-forward part, as the tensors have it."""
+        if self.narrow in settings.classes:
+            return self.inner_size(settings)
+        return settings.vision.size("out_hidden_size")
+
+    def converted(
+        self, source: str, tensor: LazyTensor, settings: Settings
+    ) -> Iterator[Named]:
+        """The GGUF tensors of a checkpoint tensor."""
+        if source == "visual.patch_embed.proj.weight":
+            yield from self.frames(tensor)
+        else:
+            yield self.gguf_name(source, settings), tensor

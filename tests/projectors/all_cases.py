@@ -1,0 +1,12 @@
+"""All tiny models with encoders."""
+
+from __future__ import annotations
+
+from .cases import FIRST
+from .ocr_cases import OCRS
+from .other_cases import OTHERS
+from .sound_cases import SOUNDS
+
+__all__ = ["CASES"]
+
+CASES = (*FIRST, *OTHERS, *OCRS, *SOUNDS)

@@ -1,0 +1,105 @@
+"""Tiny models of DeepSeek-OCR, whose class transformers does not have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .cases import TEXT, ProjectorCase
+
+__all__ = ["OCRS"]
+
+WIDTH, N_LAYERS, N_SAM_LAYERS = 32, 4, 3
+SAM, CLIP = "model.sam_model", "model.vision_model"
+OF_SAM = ("attn.qkv", "attn.proj", "mlp.lin1", "mlp.lin2", "norm1", "norm2")
+OF_CLIP = (
+    *("self_attn.qkv_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2"),
+    *("layer_norm1", "layer_norm2"),
+)
+CONFIG: dict[str, Any] = {
+    "model_type": "DeepseekOCR",
+    "hidden_size": 64,
+    "language_config": TEXT,
+    "vision_config": {
+        "image_size": 1024,
+        "width": {
+            "clip-l-14-224": {
+                "heads": 2,
+                "image_size": 16,
+                "layers": N_LAYERS,
+                "patch_size": 4,
+                "width": WIDTH,
+            },
+            "sam_vit_b": {"heads": 2, "layers": N_SAM_LAYERS, "width": 48},
+        },
+    },
+}
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """The tensors of a checkpoint."""
+    width = 48
+    made: dict[str, tuple[int, ...]] = {
+        "lm_head.weight": (112, 64),
+        "model.embed_tokens.weight": (112, 64),
+        "model.norm.weight": (64,),
+        "model.image_newline": (64,),
+        "model.view_seperator": (64,),
+        "model.projector.layers.weight": (64, 96),
+        "model.projector.layers.bias": (64,),
+        f"{SAM}.pos_embed": (1, 4, 4, width),
+        f"{SAM}.patch_embed.proj.weight": (width, 3, 4, 4),
+        f"{SAM}.patch_embed.proj.bias": (width,),
+        f"{SAM}.neck.0.weight": (16, width, 1, 1),
+        f"{SAM}.neck.2.weight": (16, 16, 3, 3),
+        f"{SAM}.net_2.weight": (32, 16, 3, 3),
+        f"{SAM}.net_3.weight": (64, 32, 3, 3),
+        f"{CLIP}.embeddings.class_embedding": (WIDTH,),
+        f"{CLIP}.embeddings.patch_embedding.weight": (WIDTH, 3, 4, 4),
+        f"{CLIP}.embeddings.position_embedding.weight": (17, WIDTH),
+    }
+    for number in range(N_SAM_LAYERS):
+        at = f"{SAM}.blocks.{number}."
+        made |= {f"{at}attn.rel_pos_{axis}": (7, 24) for axis in "hw"}
+        made |= layer(at, OF_SAM, width)
+    for number in range(N_LAYERS):
+        at = f"{CLIP}.transformer.layers.{number}."
+        made |= layer(at, OF_CLIP, WIDTH)
+    for name, n in ((f"{SAM}.neck.1", 16), (f"{SAM}.neck.3", 16), (CLIP, WIDTH)):
+        norm = f"{name}.pre_layrnorm" if name == CLIP else name
+        made |= {f"{norm}.{kind}": (n,) for kind in ("weight", "bias")}
+    return made
+
+
+def layer(at: str, names: tuple[str, ...], width: int) -> dict[str, tuple[int, ...]]:
+    """Matrices of fused projections, outputs, both ways, and two norms."""
+    fused, out, up, down, *norms = names
+    made: dict[str, tuple[int, ...]] = {}
+    sizes = {
+        fused: (3 * width, width),
+        out: (width, width),
+        up: (4 * width, width),
+        down: (width, 4 * width),
+    }
+    for name, shape in sizes.items():
+        made |= {f"{at}{name}.weight": shape, f"{at}{name}.bias": shape[:1]}
+    for name in norms:
+        made |= {f"{at}{name}.{kind}": (width,) for kind in ("weight", "bias")}
+    return made
+
+
+OCRS = (
+    ProjectorCase(
+        "deepseek-ocr",
+        None,
+        {**CONFIG, "architectures": ["DeepseekOCRForCausalLM"]},
+        shapes=shapes(),
+        is_brief=True,
+    ),
+    ProjectorCase(
+        "unlimited-ocr",
+        None,
+        {**CONFIG, "architectures": ["UnlimitedOCRForCausalLM"]},
+        shapes=shapes(),
+        is_brief=True,
+    ),
+)

@@ -1,0 +1,145 @@
+"""The linear maps after the pooling of EmbeddingGemma."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from quantkit.errors import (
+    CheckpointError,
+    OptionError,
+    QuantkitError,
+    UnsupportedModelError,
+)
+from quantkit.sources.checkpoint import CheckpointSource
+from quantkit.tasks.convert import convert
+
+from .families.cases import CASES
+from .families.describe import described_metadata, described_tensors
+from .families.stored import checkpoint
+
+KIND = "sentence_transformers.models"
+SHAPES = {"2_Dense": (96, 64), "3_Dense": (64, 96)}
+IDENTITY = "torch.nn.modules.linear.Identity"
+
+
+def with_modules(folder: Path, name: str = "gemma-embedding") -> Path:
+    """A checkpoint with two linear maps, as sentence-transformers writes them."""
+    (case,) = (case for case in CASES if case.name == name)
+    model = checkpoint(case, folder)
+    kinds = {
+        "": "Transformer",
+        "1_Pooling": "Pooling",
+        **dict.fromkeys(SHAPES, "Dense"),
+    }
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"{KIND}.{kind}"}
+        for i, (path, kind) in enumerate(kinds.items())
+    ]
+    (model / "modules.json").write_text(json.dumps(modules))
+    (model / "1_Pooling").mkdir()
+    pooling = json.dumps({"pooling_mode_mean_tokens": True})
+    (model / "1_Pooling" / "config.json").write_text(pooling)
+    for place, shape in SHAPES.items():
+        (model / place).mkdir()
+        change(model / place, in_features=shape[1], out_features=shape[0])
+        values = np.random.default_rng(shape[0]).standard_normal(shape)
+        weight = values.astype(np.float32)
+        save_file({"linear.weight": weight}, model / place / "model.safetensors")
+    return model
+
+
+def change(module: Path, **settings: Any) -> None:
+    """Write or change a module's config.json."""
+    path = module / "config.json"
+    old = json.loads(path.read_text()) if path.exists() else {"bias": False}
+    old.setdefault("activation_function", IDENTITY)
+    path.write_text(json.dumps({**old, **settings}))
+
+
+def test_they_are_the_first_tensors(tmp_path: Path) -> None:
+    """With their sizes in the metadata; without the option, a line tells of them."""
+    model = with_modules(tmp_path)
+    lines: list[str] = []
+    plain = CheckpointSource(model, "f16", notify=lines.append)
+    assert len(lines) == 1
+    assert "give `dense_modules=True`" in lines[0]
+    whole = CheckpointSource(model, "f16", dense_modules=True, notify=lines.append)
+    assert len(lines) == 1
+    names = ["dense_2.weight", "dense_3.weight"]
+    assert list(whole.tensors) == [*names, *plain.tensors]
+    assert [whole.tensors[name].shape for name in names] == [*SHAPES.values()]
+    added = {k: v.value for k, v in whole.model_fields.items() if "dense" in k}
+    assert added == {
+        "gemma-embedding.dense_2_feat_in": 64,
+        "gemma-embedding.dense_2_feat_out": 96,
+        "gemma-embedding.dense_3_feat_in": 96,
+        "gemma-embedding.dense_3_feat_out": 64,
+    }
+
+
+@pytest.mark.parametrize(
+    ("place", "settings", "error", "message"),
+    [
+        ("2_Dense", {"bias": True}, UnsupportedModelError, "without a bias"),
+        ("3_Dense", {"activation_function": "Tanh"}, UnsupportedModelError, "'Tanh'"),
+        ("2_Dense", {"in_features": 65}, CheckpointError, r"says \[96, 65\]"),
+        ("2_Dense", {"out_features": None}, CheckpointError, r"says \[None, 64\]"),
+    ],
+)
+def test_what_gguf_cannot_represent_is_refused(
+    place: str,
+    settings: dict[str, Any],
+    error: type[QuantkitError],
+    message: str,
+    tmp_path: Path,
+) -> None:
+    """Before any work, with the folder."""
+    model = with_modules(tmp_path)
+    change(model / place, **settings)
+    with pytest.raises(error, match=message) as found:
+        CheckpointSource(model, "f16", dense_modules=True)
+    assert place in str(found.value)
+
+
+def test_folders_without_them_are_refused(tmp_path: Path) -> None:
+    """So are places that GGUF lacks, missing files, and other families."""
+    model = with_modules(tmp_path)
+    (model / "3_Dense" / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="lacks config"):
+        CheckpointSource(model, "f16", dense_modules=True)
+    modules = [{"path": "4_Dense", "type": f"{KIND}.Dense"}]
+    (model / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(UnsupportedModelError, match="in '4_Dense'"):
+        CheckpointSource(model, "f16", dense_modules=True)
+    (model / "modules.json").unlink()
+    with pytest.raises(CheckpointError, match="names Dense modules"):
+        CheckpointSource(model, "f16", dense_modules=True)
+    with pytest.raises(OptionError, match="`dense_modules` has no effect with"):
+        convert(model, tmp_path / "x", tensors_only=True, dense_modules=True)
+    other = with_modules(tmp_path / "other", "bert")
+    with pytest.raises(UnsupportedModelError, match=r"'dense_2\.weight'"):
+        CheckpointSource(other, "f16", dense_modules=True)
+
+
+@pytest.mark.reference
+def test_file_is_the_one_llamacpp_writes(tmp_path: Path) -> None:
+    """With its option for them: metadata, names, order, types and bytes."""
+    pytest.importorskip("torch", reason="needs torch")
+    if "QUANTKIT_LLAMACPP_SOURCE" not in os.environ:
+        pytest.skip("QUANTKIT_LLAMACPP_SOURCE names no folder")
+    from .families.reference import describe_gguf, llamacpp_gguf
+
+    model = with_modules(tmp_path)
+    source = CheckpointSource(model, "f16", dense_modules=True)
+    made = llamacpp_gguf(model, tmp_path / "x.gguf", "f16", dense_modules=True)
+    theirs = describe_gguf(made)
+    tensors = described_tensors(source.tensors)
+    assert list(tensors.items()) == list(theirs["tensors"].items())
+    assert described_metadata(source.model_fields) == theirs["metadata"]
