@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from quantkit.gguf.keys import boolean
+
 from .case import SIZES, YARN, Case, as_version_4, without
 from .checkpoints import Arrays
 from .llama_twins import renamed
@@ -398,7 +400,7 @@ ROUTED = (
         "AfmoeForCausalLM",
         {**AFMOE, "num_key_value_heads": 1, "num_shared_experts": 1}
         | {"num_hidden_layers": 3, "tie_word_embeddings": True, "num_dense_layers": 2},
-        config_of=of_afmoe,
+        added={"afmoe.expert_weights_norm": boolean(True)},
     ),
     Case("bailing-moe", "", BAILING_CONFIG, shapes=bailing(), is_raw=True),
     Case(
