@@ -157,6 +157,11 @@ OF_BAILING_2 = {
     "moe_router_enable_expert_bias": TENSORS,
     "router_dtype": RUNTIME,
 }
+OF_DOTS_3 = {
+    "apply_mla_qkv_lora_rescale": "multiplied into the norms",
+    "head_dim": DERIVED,
+    "swa_num_key_value_heads": "latent attention has as many as query heads",
+}
 OF_OCR = {
     **dict.fromkeys(
         ["candidate_resolutions", "global_view_pos", "tile_tag"], "how images are cut"
@@ -171,6 +176,7 @@ OF_OCR = {
 """Those of DeepSeek OCR."""
 YOUTU = {"embedding_initializer_range": TRAINING, "qk_head_dim": DERIVED}
 HARMLESS_OF = {
+    **dict.fromkeys(("Dots3NoteForCausalLM", "Dots3NoteTextForCausalLM"), OF_DOTS_3),
     "AfmoeForCausalLM": {"global_attn_every_n_layers": LISTED},
     "BailingMoeForCausalLM": {
         **OF_BAILING,

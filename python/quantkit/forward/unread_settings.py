@@ -105,6 +105,7 @@ HARMLESS_IN = {
         "attention.head_count_kv": "all heads share one key",
         **NO_DENSE_PART,
     },
+    "dots3note": LATENT_VALUES,
     "ernie4_5": dict.fromkeys(
         (
             "expert_feed_forward_length",
@@ -140,6 +141,7 @@ HARMLESS_IN = {
     },
     "kimi-k3": UNROTATED_LATENT,
     "kimi-linear": UNROTATED_LATENT,
+    "smallthinker": NO_DENSE_PART,
     "laguna": {"expert_shared_count": "the shared expert has its own width"},
     "minimax-m2": NO_DENSE_PART,
     "minicpm3": LATENT_HEADS,

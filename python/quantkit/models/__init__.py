@@ -22,6 +22,7 @@ from ..suggestions import suggest
 from .afmoe import Afmoe
 from .apertus import Apertus
 from .arcee import Arcee
+from .arctic import Arctic
 from .baichuan import Baichuan
 from .bailing_hybrid import BailingMoe3, BailingMoe3VL
 from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
@@ -50,6 +51,7 @@ from .dflash_gemma import Gemma4DSpark
 from .dflash_muse import MuseGlimmerAssistant
 from .diffusion import Dream, Llada, LladaMoe, Rnd1
 from .dots1 import Dots1
+from .dots3 import Dots3Note
 from .eagle3 import Eagle3
 from .encoders import EncoderFamily
 from .ernie4_5 import Ernie45
@@ -141,6 +143,7 @@ from .refact import Refact
 from .rwkv6 import Rwkv6, Rwkv6Qwen2
 from .rwkv7 import Arwkv7, Rwkv7
 from .seed_oss import SeedOss
+from .smallthinker import SmallThinker
 from .smollm3 import SmolLM3
 from .spark2_5 import Spark25
 from .stablelm import StableLm
@@ -272,7 +275,11 @@ FAMILIES: tuple[Family, ...] = (
     BailingMoe3(),
     BailingMoe3VL(),
     Dots1(),
+    Dots3Note(),
     DeepseekV1(),
+    SmallThinker(),
+    Arctic(),
+    HYV4(),
     InternLM3(),
     Xverse(),
     Orion(),

@@ -1,6 +1,7 @@
 """Ling and Ring (Bailing) 1, 2 and 2.5, and Sarvam: experts, and a shared one.
 
-Version 1 is Llama with experts: its heads rotate neighbouring components.  Version 2
+Version 1 is Llama with experts: its heads rotate neighbouring components.  The columns
+of its output head may be divided by their norms (`norm_head`).  Version 2
 normalizes queries and keys, chooses experts by sigmoids, a bias and groups, and rotates
 half of each head.  Sarvam rotates all of it, and centers the bias.
 """
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, taken
-from ..checkpoint.lazy_functions import centered
+from ..checkpoint.lazy_functions import centered, unit_columns
 from ..errors import CheckpointError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
@@ -80,7 +81,6 @@ class BailingMoe(Family):
     layout: ClassVar[Layout] = Layout(head="required", frequencies="optional")
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **USUAL,
-        "norm_head": (False,),
         "first_k_dense_replace": (0,),
         "multi_gate": (False,),
     }
@@ -105,7 +105,8 @@ class BailingMoe(Family):
         """The GGUF tensors of a checkpoint tensor; fused attention is split."""
         name = self.gguf_name(source, config)
         if ".attn_qkv." not in name:
-            yield name, tensor
+            is_normed = name == "output.weight" and config.get("norm_head")
+            yield name, unit_columns(tensor) if is_normed else tensor
             return
         heads = (
             required(config, "num_attention_heads"),
