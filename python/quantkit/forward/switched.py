@@ -18,6 +18,7 @@ from .attention import Attention
 from .base import F32, Activations, Matrix
 from .claims import Claims
 from .feed_forward import Gated
+from .kept import Kept, State
 from .layer import AroundParts, InTwoSteps
 from .layers import Linear
 
@@ -148,6 +149,11 @@ class SwitchedLayer(AroundParts, InTwoSteps):
     def added(self) -> tuple[str, ...]:
         """See `Layer.added`; adapters add to the same outputs."""
         return ()
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.attention.kept
 
     def alone(self) -> SwitchedLayer:
         """The layer for rows that are sequences of one token each."""

@@ -79,9 +79,9 @@ from .gpt_oss import GptOss
 from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
 from .granite_swa import GraniteMoeSwa, GraniteSwa
+from .granite_switch import GraniteSwitch
 from .grok import Grok
 from .grove import GroveMoe
-from .granite_switch import GraniteSwitch
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hunyuan_vl import HunYuanVL
