@@ -144,7 +144,6 @@ CASES: tuple[Case, ...] = (
     *NESTED,
     *ROUTED,
     *HY_V4S,
-    *ROUTED,
     *LATERS,
     *GROKS,
 )

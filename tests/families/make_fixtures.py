@@ -65,8 +65,8 @@ def make(case: Case, folder: Path) -> None:
     FIXTURES.mkdir(parents=True, exist_ok=True)
     store(FIXTURES / f"{case.name}.json", fixture)
     if logits is not None:
-        known = {"tokens": tokens, "logits": logits[known_rows(case, len(tokens))]}
-        np.savez_compressed(FIXTURES / f"{case.name}.npz", **known)
+        logits = logits[known_rows(case, len(tokens))]
+        np.savez_compressed(FIXTURES / f"{case.name}.npz", tokens=tokens, logits=logits)
 
 
 def main() -> None:

@@ -404,13 +404,6 @@ ROUTED = (
     ),
     Case("bailing-moe", "", BAILING_CONFIG, shapes=bailing(), is_raw=True),
     Case(
-        "bailing-moe-normed",
-        "",
-        {**BAILING_CONFIG, "norm_head": True, "norm_topk_prob": False},
-        shapes=bailing(),
-        is_raw=True,
-    ),
-    Case(
         "bailing-moe-2",
         "Glm4MoeForCausalLM",
         LING,

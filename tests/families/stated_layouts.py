@@ -94,7 +94,7 @@ BAILING_CONFIG = {
     "max_window_layers": 28,
     "moe_intermediate_size": 40,
     "multi_gate": False,
-    "norm_head": False,
+    "norm_head": True,
     "norm_softmax": False,
     "norm_topk_prob": True,
     "num_experts": 5,

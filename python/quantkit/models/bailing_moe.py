@@ -46,6 +46,13 @@ SHARED = "moe_shared_expert_intermediate_size"
 HALF = 0.5
 """The share of a head that rotates if the config does not say it."""
 
+NAMES = {
+    "n_routed_experts": "num_experts",
+    "n_shared_experts": "num_shared_experts",
+    "attention_bias": "use_qkv_bias",
+}
+"""Keys of transformers' class for Sarvam -> those of published configs."""
+
 BIAS = ".expert_bias"
 OUTER = {
     "model.word_embeddings": "token_embd",
@@ -144,7 +151,10 @@ class BailingMoe2(Family):
 
     name = "bailingmoe2"
     hf_classes: ClassVar[tuple[str, ...]] = ("BailingMoeV2ForCausalLM",)
-    defaults: ClassVar[Mapping[str, Any]] = {"default_theta": None}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "default_theta": None,
+        "score_function": "sigmoid",
+    }
     outer: ClassVar = OUTER
     renames: ClassVar = ((BIAS, f"{BIAS}.bias"),)
     inner: ClassVar = {
@@ -216,7 +226,28 @@ class SarvamMoe(BailingMoe2):
     """The same architecture in GGUF: whole heads rotate."""
 
     hf_classes = ("SarvamMoEForCausalLM", "modeling_sarvam_moe.SarvamMoEForCausalLM")
+    defaults: ClassVar = {
+        **BailingMoe2.defaults,
+        "default_theta": 8e6,
+        "rms_norm_eps": 1e-6,
+        "max_position_embeddings": 131072,
+        "head_dim": 64,
+        "num_key_value_heads": 4,
+        "num_experts": 128,
+        "num_experts_per_tok": 6,
+        "num_shared_experts": 1,
+        "moe_intermediate_size": 1024,
+        "routed_scaling_factor": 2.5,
+        "n_group": 1,
+        "topk_group": 1,
+        "first_k_dense_replace": 1,
+        "norm_topk_prob": True,
+    }
     rotates_partly = False
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The complete config, under the keys of published configs."""
+        return super().complete({NAMES.get(k, k): v for k, v in config.items()})
 
     def n_rotated(self, config: Config) -> int:
         """How many components of a head rotate: all."""
