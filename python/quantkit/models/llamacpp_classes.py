@@ -414,6 +414,7 @@ REFUSED: dict[str, str] = {
         ),
         "llama.cpp's converter lists it and has no text class for it",
     ),
+    "Lfm25AudioTokenizer": "it makes sound and has no vocabulary",
     "UltravoxModel": "it has no text model of its own",
     **dict.fromkeys(
         ("KevModel", "LevModel", "NimbleModel", "OpenJevModel"),
