@@ -87,11 +87,15 @@ def test_the_table_of_classes_is_right() -> None:
 
 
 def test_a_family_says_why_it_is_not_run() -> None:
-    """If it has no forward pass, or one that is of another family."""
+    """If it has no forward pass, or one that is of another family.
+
+    Where another class of the architecture runs, the metadata tells them apart.
+    """
     for family in FAMILIES:
         if type(family).load is Family.load:
             assert family.not_run, family.name
-        if family.not_run and family.predicts_text:
+        is_first = family_named(family.name) is family
+        if family.not_run and family.predicts_text and is_first:
             with pytest.raises(UnsupportedModelError, match=re.escape(family.not_run)):
                 load_model({}, family.name, MemoryWeights({}), {})
 
@@ -99,6 +103,8 @@ def test_a_family_says_why_it_is_not_run() -> None:
 def test_classes_of_one_architecture_run_alike() -> None:
     """A GGUF file names the architecture, not the class that it came from."""
     for family in FAMILIES:
+        if family.not_run:
+            continue
         first = type(family_named(family.name))
         for part in ("load", "traits", "gating"):
             assert getattr(type(family), part, None) is getattr(first, part, None)

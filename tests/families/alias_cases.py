@@ -8,7 +8,7 @@ from .case import SIZES, Case
 from .checkpoints import Arrays
 from .llama_twins import renamed
 
-__all__ = ["ALIASES"]
+__all__ = ["ALIASES", "bare", "called"]
 
 
 def called(name: str, **changes: Any) -> Any:

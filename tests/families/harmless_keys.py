@@ -532,6 +532,9 @@ HARMLESS_OF = {
         **dict.fromkeys(["sliding_window", "use_sliding_window"], WITH_WINDOW),
         "mask_token_id": TOKENIZER,
     },
+    "Lfm2BidirectionalForMaskedLM": {"full_attn_idxs": LISTED},
+    "Lfm2BidirectionalModel": {"full_attn_idxs": LISTED},
+    "Lfm2Model": {"full_attn_idxs": LISTED},
     "LLaDAModelLM": {
         "embedding_size": TENSORS,
         "mask_token_id": TOKENIZER,

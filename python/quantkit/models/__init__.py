@@ -97,6 +97,7 @@ from .kimi_k3 import KimiK3
 from .kimi_linear import KimiLinear
 from .laguna import Laguna
 from .lfm2 import Lfm2, Lfm2Moe
+from .lfm2_embedding import Lfm2Bidirectional, Lfm2Embedding
 from .llama import Llama, Mixtral
 from .llama4 import Llama4
 from .llama_embed import LlamaEmbed
@@ -358,6 +359,8 @@ FAMILIES: tuple[Family, ...] = (
     Deci(),
     Nanbeige(),
     CogVlm(),
+    Lfm2Embedding(),
+    Lfm2Bidirectional(),
 )
 
 Loaded = TypeVar("Loaded")

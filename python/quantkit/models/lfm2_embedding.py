@@ -1,0 +1,46 @@
+"""LFM2 that gives embeddings: with and without a mask of later tokens."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ..forward.base import Config
+from ..gguf.keys import Field, boolean
+from .lfm2 import Lfm2
+from .pooling import pooling_fields
+
+__all__ = ["Lfm2Bidirectional", "Lfm2Embedding"]
+
+LINEAR = {
+    "1_Dense/model.safetensors": (
+        "the linear map after the pooling, which quantkit does not convert"
+    )
+}
+
+
+class Lfm2Embedding(Lfm2):
+    """The same architecture in GGUF, without a head."""
+
+    hf_classes: ClassVar[tuple[str, ...]] = ("Lfm2Model",)
+    headless: ClassVar[tuple[str, ...]] = ("Lfm2Model",)
+    pools = True
+    refused_files = LINEAR
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in llama.cpp's order."""
+        fields = super().hyperparameters(config, file_type)
+        return fields | pooling_fields(config)
+
+
+class Lfm2Bidirectional(Lfm2Embedding):
+    """The same, whose tokens see both sides."""
+
+    hf_classes = ("Lfm2BidirectionalModel", "Lfm2BidirectionalForMaskedLM")
+    headless = hf_classes
+    renames = (("lfm2.", ""),)
+    not_run = "their tokens see both sides, also in convolutions"
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in llama.cpp's order."""
+        fields = Lfm2.hyperparameters(self, config, file_type)
+        return {**fields, "attention.causal": boolean(False), **pooling_fields(config)}
