@@ -144,6 +144,7 @@ CASES: tuple[Case, ...] = (
     *NESTED,
     *ROUTED,
     *HY_V4S,
+    *ROUTED,
     *LATERS,
     *GROKS,
 )

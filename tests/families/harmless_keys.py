@@ -283,6 +283,10 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the tensors of these layers are not written",
     },
     "Exaone4ForCausalLM": {"sliding_window_pattern": LISTED},
+    "MellumForCausalLM": dict.fromkeys(
+        ["mtp_layer_types", "mtp_mlp_layer_types", "num_nextn_predict_layers"],
+        "layers that predict further tokens are refused",
+    ),
     "ExaoneMoeForCausalLM": {"sliding_window_pattern": LISTED},
     "FalconH1ForCausalLM": {
         **dict.fromkeys(
@@ -523,6 +527,22 @@ HARMLESS_OF = {
     "Qwen4ExpForConditionalGeneration": QWEN4,
     "Qwen3OmniMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
     "Qwen3VLMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
+    "DreamModel": {**WINDOWS, "mask_token_id": TOKENIZER},
+    "RND1": {
+        **dict.fromkeys(["sliding_window", "use_sliding_window"], WITH_WINDOW),
+        "mask_token_id": TOKENIZER,
+    },
+    "LLaDAModelLM": {
+        "embedding_size": TENSORS,
+        "mask_token_id": TOKENIZER,
+        "weight_tying": HEAD,
+    },
+    "Qwen3ASRForConditionalGeneration": WINDOWS,
+    "HunYuanVLForConditionalGeneration": {"sep_token_id": TOKENIZER},
+    "Exaone4_5_ForConditionalGeneration": {
+        "layer_types": WITH_WINDOW,
+        "sliding_window_pattern": LISTED,
+    },
     "RWKV7ForCausalLM": {
         "attn_mode": RUNTIME,
         "fuse_norm": RUNTIME,

@@ -20,6 +20,7 @@ __all__ = [
     "experts_in_one",
     "internlm2",
     "internlm2_config",
+    "joined",
     "minicpm_config",
     "old_llama_config",
     "old_style",

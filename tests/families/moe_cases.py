@@ -7,6 +7,7 @@ from typing import Any
 from quantkit.gguf.keys import float32, uint32
 
 from .case import SIZES, Case, without
+from .checkpoints import Arrays, weights
 from .llama_cases import LLAMA3, NTK_ALPHA
 from .llama_twins import old_style, renamed
 
@@ -60,6 +61,23 @@ def of_exaone(config: dict[str, Any]) -> dict[str, Any]:
 def of_k_exaone(config: dict[str, Any]) -> dict[str, Any]:
     """The config with a key that transformers' class does not write."""
     return {**config, "scoring_func": "sigmoid"}
+
+
+def with_predictor(arrays: Arrays) -> Arrays:
+    """Adds a dense layer that predicts the token after the next, as published."""
+    at = "model.layers.0."
+    layer = {
+        f"mtp.layers.0.{name.removeprefix(at)}": array
+        for name, array in arrays.items()
+        if name.startswith(at)
+    }
+    shapes = {
+        "mtp.fc.weight": (64, 128),
+        "mtp.pre_fc_norm_embedding.weight": (64,),
+        "mtp.pre_fc_norm_hidden.weight": (64,),
+        "mtp.norm.weight": (64,),
+    }
+    return {**arrays, **layer, **weights(shapes)}
 
 
 def of_hunyuan(config: dict[str, Any]) -> dict[str, Any]:
@@ -116,6 +134,14 @@ MOES = (
         added={"exaone.attention.layer_norm_rms_epsilon": float32(1e-6)},
     ),
     Case("exaone-moe", "ExaoneMoeForCausalLM", EXAONE_MOE, config_of=of_k_exaone),
+    Case(
+        "exaone-moe-mtp",
+        "ExaoneMoeForCausalLM",
+        {**EXAONE_MOE, "num_hidden_layers": 2, "first_k_dense_replace": 1}
+        | {"layer_types": ["sliding_attention", "full_attention"]},
+        config_of=lambda config: {**of_k_exaone(config), "num_nextn_predict_layers": 1},
+        rename=with_predictor,
+    ),
     Case(
         "exaone-moe-dense",
         "ExaoneMoeForCausalLM",

@@ -70,7 +70,13 @@ def with_text(**more: Any) -> Any:
     return config_of
 
 
-EXAONE = {**SIZES, "num_hidden_layers": 2, "model_type": "exaone4"}
+EXAONE = {
+    **SIZES,
+    "num_hidden_layers": 2,
+    "model_type": "exaone4",
+    "sliding_window": None,
+    "layer_types": ["full_attention"] * 2,
+}
 
 NESTED = (
     Case(

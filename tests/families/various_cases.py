@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .alias_cases import called
 from .case import SIZES, YARN, Case, Config, without
-from .checkpoints import Arrays
-from .llama_twins import old_style
+from .checkpoints import Arrays, weights
+from .llama_cases import LLAMA3
+from .llama_twins import joined, old_style
 
 __all__ = ["VARIOUS"]
 
@@ -29,6 +31,73 @@ def of_pangu(config: dict[str, Any]) -> dict[str, Any]:
     own = without("attention_bias", "mlp_bias", "pretraining_tp", "head_dim")
     more = {"architectures": ["PanguEmbeddedForCausalLM"], "bias": True}
     return own(old_style(config)) | more | {"model_type": "PanguEmbedded"}
+
+
+def of_deci_7b(config: dict[str, Any]) -> dict[str, Any]:
+    """The published config, with the number of key heads of each layer."""
+    own = without("attention_bias", "mlp_bias", "pretraining_tp", "num_key_value_heads")
+    more = {"architectures": ["DeciLMForCausalLM"], "model_type": "deci"}
+    return own(old_style(config)) | more | {"num_key_value_heads_per_layer": [2, 2]}
+
+
+def of_cogvlm(config: dict[str, Any]) -> dict[str, Any]:
+    """The published config; the base is not what the class rotates with."""
+    dropped = ("attention_bias", "mlp_bias", "pretraining_tp")
+    more = {"architectures": ["CogVLMForCausalLM"], "model_type": "cogvlm"}
+    return without(*dropped)(old_style(config)) | more | {"rope_theta": 500.0}
+
+
+def with_image_experts(arrays: Arrays) -> Arrays:
+    """CogVLM's checkpoint: each matrix of a layer twice, once for images."""
+    new: Arrays = {}
+    for name, array in joined(arrays, ("q_proj", "k_proj", "v_proj"), "qkv").items():
+        names = {
+            "self_attn.qkv.": "self_attn.{}_expert_query_key_value.",
+            "self_attn.o_proj.": "self_attn.{}_expert_dense.",
+            "mlp.": "mlp.{}_mlp.",
+        }
+        own = next((old for old in names if old in name), None)
+        if own is None:
+            new[name] = array
+            continue
+        new[name.replace(own, names[own].format("language"))] = array
+        new |= weights({name.replace(own, names[own].format("vision")): array.shape})
+    return new
+
+
+def of_loops(loops: int, *, skips: bool) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The published config of Nanbeige."""
+
+    def config_of(config: dict[str, Any]) -> dict[str, Any]:
+        more = {"architectures": ["NanbeigeForCausalLM"], "model_type": "nanbeige"}
+        loop = {"num_loops": loops, "skip_loop_final_norm": skips}
+        return {**without("attention_bias")(old_style(config)), **more, **loop}
+
+    return config_of
+
+
+def looped(loops: int, *, skips: bool) -> Callable[[Any], None]:
+    """Runs the layers of a Llama of transformers several times."""
+
+    def adapt(model: Any) -> None:
+        import torch
+
+        inner = model.model
+        once = list(inner.layers)
+        inner.layers = torch.nn.ModuleList(once * loops)
+        model.config.num_hidden_layers = len(once) * loops
+        model.config.use_cache = False
+        n_left = loops - 1
+
+        def normed(module: Any, args: Any, output: Any) -> Any:
+            nonlocal n_left
+            n_left -= 1
+            return output if n_left < 0 else inner.norm(output)
+
+        if not skips:
+            once[-1].register_forward_hook(normed)
+
+    return adapt
 
 
 def of_maincoder(config: dict[str, Any]) -> dict[str, Any]:
@@ -130,6 +199,75 @@ MAPLE = {
     "nope_on_global_attention": True,
     "tie_word_embeddings": False,
 }
+NONE = {
+    "n_heads_in_group": None,
+    "no_op": True,
+    "num_sink_tokens": None,
+    "replace_with_linear": False,
+    "sparsify": None,
+    "unshifted_sink": False,
+    "use_prefill_window_in_sink_attention": False,
+    "window_length": None,
+}
+DECI = {
+    "architectures": ["DeciLMForCausalLM"],
+    "model_type": "nemotron-nas",
+    **{key: SIZES[key] for key in SIZES if key != "num_key_value_heads"},
+    "num_hidden_layers": 5,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+    "rope_scaling": {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64,
+    },
+    "attention_bias": False,
+    "mlp_bias": False,
+    "intermediate_size": None,
+    "num_key_value_heads": None,
+    "tie_word_embeddings": False,
+}
+WITH_FEED_FORWARD = {"ffn_mult": 2.0, "no_op": False, "replace_with_linear": False}
+BLOCKS = (
+    ({**NONE, "n_heads_in_group": 2, "no_op": False}, WITH_FEED_FORWARD),
+    (NONE, {**WITH_FEED_FORWARD, "ffn_mult": 7.5}),
+    ({**NONE, "replace_with_linear": True, "no_op": False}, WITH_FEED_FORWARD),
+    (NONE, {**WITH_FEED_FORWARD, "ffn_mult": None, "no_op": True}),
+    ({**NONE, "n_heads_in_group": 4, "no_op": False}, WITH_FEED_FORWARD),
+)
+
+
+def deci_shapes() -> dict[str, tuple[int, ...]]:
+    """The tensors of a Llama-Nemotron with a layer of each kind."""
+    shapes = {"model.embed_tokens.weight": (112, 64), "model.norm.weight": (64,)}
+    for i, (inner, n_keys) in enumerate(
+        ((256, 2), (512, None), (256, 0), (None, None), (256, 1))
+    ):
+        at = f"model.layers.{i}."
+        if n_keys is not None:
+            shapes[f"{at}input_layernorm.weight"] = (64,)
+        if n_keys == 0:
+            shapes[f"{at}self_attn.linear_attn.weight"] = (64, 64)
+        if n_keys:
+            shapes |= {
+                f"{at}self_attn.{part}_proj.weight": (n, 64)
+                for part, n in zip(
+                    "qkvo", (64, 16 * n_keys, 16 * n_keys, 64), strict=True
+                )
+            }
+        if inner is not None:
+            shapes |= {
+                f"{at}post_attention_layernorm.weight": (64,),
+                f"{at}mlp.gate_proj.weight": (inner, 64),
+                f"{at}mlp.up_proj.weight": (inner, 64),
+                f"{at}mlp.down_proj.weight": (64, inner),
+            }
+    return {**shapes, "lm_head.weight": (112, 64)}
+
+
 LLADA = {
     "architectures": ["LLaDAModelLM"],
     "model_type": "llada",
@@ -160,7 +298,7 @@ LLADA = {
 LLADA_MOE = {
     "architectures": ["LLaDAMoEModelLM"],
     "model_type": "llada",
-    **SIZES,
+    **{key: SIZES[key] for key in SIZES if key != "intermediate_size"},
     "num_hidden_layers": 2,
     "head_dim": 24,
     "num_experts": 6,
@@ -213,7 +351,44 @@ VARIOUS = (
             }
         },
     ),
-    Case("mellum-full", "MellumForCausalLM", {**EXPERTS, "num_hidden_layers": 1}),
+    Case(
+        "mellum-full",
+        "MellumForCausalLM",
+        {**EXPERTS, "num_hidden_layers": 1, "sliding_window": None},
+    ),
+    Case(
+        "deci",
+        "",
+        {**DECI, "block_configs": [{"attention": a, "ffn": f} for a, f in BLOCKS]},
+        shapes=deci_shapes(),
+    ),
+    Case(
+        "deci-7b",
+        "LlamaForCausalLM",
+        {**SIZES, "num_hidden_layers": 2},
+        config_of=of_deci_7b,
+    ),
+    Case(
+        "nanbeige",
+        "LlamaForCausalLM",
+        {**SIZES, "num_hidden_layers": 2, "head_dim": 24},
+        config_of=of_loops(3, skips=False),
+        adapt=looped(3, skips=False),
+    ),
+    Case(
+        "nanbeige-bare",
+        "LlamaForCausalLM",
+        {**SIZES, "num_hidden_layers": 2, "rope_parameters": LLAMA3},
+        config_of=of_loops(2, skips=True),
+        adapt=looped(2, skips=True),
+    ),
+    Case(
+        "cogvlm",
+        "LlamaForCausalLM",
+        {**SIZES, "num_hidden_layers": 2, "num_key_value_heads": 4},
+        config_of=of_cogvlm,
+        rename=with_image_experts,
+    ),
     Case("maple", "", MAPLE, shapes=mixture_shapes(3, 24)),
     Case(
         "llama-embed",

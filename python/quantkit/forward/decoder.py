@@ -177,9 +177,11 @@ def _load_layer(
     def norm_before(name: str, presence: Presence) -> Norm | None:
         return _norm_before(claims, f"{at}{name}", width, traits, presence)
 
-    mixer_norm = norm_before("attn_norm", layout.norms)
+    mixer_norm = None
+    if mixer is not None or not layout.own_norms:
+        mixer_norm = norm_before("attn_norm", layout.norms)
     feed_forward_norm = mixer_norm
-    if has_both:
+    if has_both or (layout.own_norms and feed_forward is not None):
         feed_forward_norm = norm_before(
             layout.feed_forward_norm_name, layout.feed_forward_norm
         )

@@ -27,6 +27,8 @@ class Layout:
     Attributes:
         norms: the norm before attention.
         norm_bias: the biases of all norms but those of queries and keys.
+        own_norms: a layer with one part has the norm of that part's name; else it has
+            the norm before attention.
         feed_forward_norm: the norm before the feed-forward part.
         feed_forward_norm_name: its name in a layer.
         second_norm: `attn_norm_2`, Falcon's name for the norm before attention if there
@@ -55,6 +57,7 @@ class Layout:
 
     norms: Presence = "required"
     norm_bias: Presence = "none"
+    own_norms: bool = False
     feed_forward_norm: Presence = "required"
     feed_forward_norm_name: str = "ffn_norm"
     second_norm: Presence = "none"

@@ -133,6 +133,9 @@ HARMLESS_IN = {
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
     "hy_v4": LATENT_VALUES,
+    "graniteswitch": {
+        "expert_shared_feed_forward_length": "the model has no experts",
+    },
     "hunyuan-moe": {
         "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
     },

@@ -31,12 +31,14 @@ from .bert import Bert, DistilBert, Roberta, XlmRoberta
 from .bitnet import BitNet, LlamaBitNet
 from .bloom import Bloom
 from .codeshell import CodeShell
+from .cogvlm import CogVlm
 from .cohere import Cohere
 from .cohere2 import Cohere2
 from .cohere2_moe import Cohere2Moe
 from .config_keys import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .dbrx import Dbrx
+from .deci import Deci
 from .decision import ModernBertDecision
 from .deepseek import DeepseekV2, DeepseekV3, KimiVL
 from .deepseek_ocr import DeepseekOcr
@@ -77,6 +79,7 @@ from .gpt_oss import GptOss
 from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
 from .granite_swa import GraniteMoeSwa, GraniteSwa
+from .granite_switch import GraniteSwitch
 from .grok import Grok
 from .grove import GroveMoe
 from .hunyuan import HunYuanDense
@@ -114,6 +117,7 @@ from .mistral4 import Mistral4
 from .modern_bert import EuroBert, ModernBert
 from .mpt import Mpt
 from .muse_glimmer import MuseGlimmer
+from .nanbeige import Nanbeige
 from .nemotron import Nemotron
 from .nemotron_h import NemotronH, NemotronHMoe
 from .nemotron_puzzle import NemotronHPuzzle
@@ -261,6 +265,7 @@ FAMILIES: tuple[Family, ...] = (
     Starcoder2(),
     GptOss(),
     HunYuan3(),
+    HYV4(),
     PhiMoe(),
     Laguna(),
     Afmoe(),
@@ -328,6 +333,7 @@ FAMILIES: tuple[Family, ...] = (
     Plamo2(),
     Plamo3(),
     Bamba(),
+    GraniteSwitch(),
     GraniteSwa(),
     GraniteMoeSwa(),
     Rwkv6(),
@@ -349,6 +355,9 @@ FAMILIES: tuple[Family, ...] = (
     Qwen3ASR(),
     Exaone45(),
     HunYuanVL(),
+    Deci(),
+    Nanbeige(),
+    CogVlm(),
 )
 
 Loaded = TypeVar("Loaded")

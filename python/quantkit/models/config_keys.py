@@ -68,7 +68,7 @@ ROPE_KINDS = {
     **_each(number(0, MAX_F32), "mscale mscale_all_dim llama_4_scaling_beta"),
     **_each(list_of(POSITIVE), "short_factor long_factor"),
     **_each(POSITIVE, "short_mscale long_mscale"),
-    **_each(list_of(COUNT), "mrope_section"),
+    **_each(list_of(COUNT), "mrope_section xdrope_section"),
     **_each(FLAG, "truncate mrope_interleaved"),
 }
 """Keys inside `rope_parameters` and `rope_scaling`."""
@@ -311,6 +311,10 @@ KINDS = _together(
     _each(SIZE, "dspark_block_size"),
     _each(COUNT, "dspark_noise_token_id"),
     _each(list_of(COUNT), "dspark_target_layer_ids"),
+    # DeciLM
+    _each(list_of(SIZE), "num_key_value_heads_per_layer"),
+    # EXAONE 4.5
+    _each(FLAG, "mtp_share_layers"),
     # SmallThinker
     _each(SIZE, "moe_num_active_primary_experts moe_ffn_hidden_size"),
     _each(integer(1, MAX_EXPERTS), "moe_num_primary_experts"),
@@ -333,6 +337,16 @@ KINDS = _together(
     _each(POSITIVE, "router_scaling_factor"),
     _each(FLAG, "route_norm moe_router_enable_expert_bias moe_router_use_sigmoid"),
     _each(FLAG, "qk_norm"),
+    # LLaDA
+    _each(SIZE, "mlp_hidden_size expert_intermediate_size"),
+    _each(TEXT, "activation_type block_type layer_norm_type"),
+    _each(FLAG, "rope_full_precision attention_layer_norm include_bias"),
+    _each(FLAG, "include_qkv_bias input_emb_norm scale_logits"),
+    # Maple
+    _each(FLAG, "nope_on_global_attention"),
+    # Nanbeige
+    _each(LAYERS_OR_NONE, "num_loops"),
+    _each(FLAG, "skip_loop_final_norm"),
     # Kimi K3
     _each(SIZE, "routed_expert_hidden_size attn_res_block_size"),
     _each(POSITIVE, "activation_situ_beta"),
@@ -390,6 +404,10 @@ KINDS = _together(
     _each(POSITIVE, "beta_fast beta_slow"),
     _each(COUNT, "attn_temperature_len"),
     _each(TEXT, "rope_type"),
+    # Granite Switch
+    _each(SIZE, "num_adapters max_lora_rank projection_head_dim"),
+    _each(list_of(COUNT), "adapter_token_ids adapter_substitute_token_ids"),
+    _each(POSITIVE, "control_token_gain"),
     # Bamba
     _each(list_of(COUNT), "attn_layer_indices"),
     _each(SIZE, "attn_rotary_emb"),

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from ..forward.base import Config
 from ..gguf.keys import Field, boolean, uint32
 from .config import first, head_size, required, text_fields
+from .dflash import mask_field
 from .family import DECODER_LAYER, EXPERT_MATRICES, Family
 from .llama import Llama
 from .pooling import pooling_fields
@@ -20,50 +21,53 @@ from .qwen_moe import Qwen3Moe
 
 __all__ = ["Dream", "Llada", "LladaMoe", "Rnd1"]
 
-MASKS = "they fill in masked tokens and do not predict the next one"
 CAUSAL, SHIFT = "attention.causal", "diffusion.shift_logits"
-MASK = "tokenizer.ggml.mask_token_id"
+LLADA_MASK = 156895
+"""The token that stands for masked ones, whatever the config says."""
 
 
-def mask_fields(config: Config) -> dict[str, Field]:
-    """The number of the token that stands for masked ones, if the config tells it."""
-    number = config.get("mask_token_id")
-    return {} if number is None else {MASK: uint32(number)}
+class Diffusion(Family):
+    """What models share that fill in masks."""
+
+    not_run = "they fill in masked tokens and do not predict the next one"
+    load = Family.load
+
+    def token_fields(self, config: Config) -> dict[str, Field]:
+        """The number of the token that stands for masked ones."""
+        return mask_field(config.get("mask_token_id"))
 
 
-class Dream(Qwen2):
+class Dream(Diffusion, Qwen2):
     """The architecture that llama.cpp calls `dream`."""
 
     name = "dream"
     hf_classes = ("DreamModel",)
     defaults: ClassVar = {**Qwen2.defaults, "default_theta": None}
-    not_run = MASKS
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         fields = super().hyperparameters(config, file_type)
-        return {**fields, CAUSAL: boolean(False), **mask_fields(config)}
+        return {**fields, CAUSAL: boolean(False)}
 
 
-class Rnd1(Qwen3Moe):
+class Rnd1(Diffusion, Qwen3Moe):
     """The architecture that llama.cpp calls `rnd1`."""
 
     name = "rnd1"
     hf_classes = ("RND1",)
     defaults: ClassVar = {**Qwen3Moe.defaults, "default_theta": None}
-    not_run = MASKS
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         fields = super().hyperparameters(config, file_type)
-        return {**fields, CAUSAL: boolean(False), **mask_fields(config)}
+        return {**fields, CAUSAL: boolean(False)}
 
 
-class LladaMoe(Family):
+class LladaMoe(Diffusion):
     """The architecture that llama.cpp calls `llada-moe`."""
 
     name = "llada-moe"
-    hf_classes = ("LLaDAMoEModel", "LLaDAMoEModelLM")
+    hf_classes = ("LLaDAMoEModelLM", "LLaDAMoEModel")
     model_types = ("llada", "llada_moe")
     defaults: ClassVar = {
         "default_theta": None,
@@ -71,9 +75,9 @@ class LladaMoe(Family):
         "max_position_embeddings": 4096,
         "num_key_value_heads": None,
     }
+    assumed: ClassVar = {**Family.assumed, "qk_layernorm": (True,)}
     inner: ClassVar = {**DECODER_LAYER, "mlp.gate": "ffn_gate_inp"}
     experts: ClassVar = EXPERT_MATRICES
-    not_run = MASKS
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -83,13 +87,16 @@ class LladaMoe(Family):
             fields["expert_feed_forward_length"] = size
         return {
             **fields,
-            MASK: uint32(156895),  # whatever the config says, as in llama.cpp
             CAUSAL: boolean(False),
             SHIFT: boolean(False),
         }
 
+    def token_fields(self, config: Config) -> dict[str, Field]:
+        """The number of the token that stands for masked ones."""
+        return mask_field(LLADA_MASK)
 
-class Llada(Llama):
+
+class Llada(Diffusion, Llama):
     """The architecture that llama.cpp calls `llada`; rows are permuted as for Llama."""
 
     name = "llada"
@@ -127,7 +134,6 @@ class Llada(Llama):
         "up_proj": "ffn_up",
         "ff_out": "ffn_down",
     }
-    not_run = MASKS
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set to the defaults of its class.
@@ -147,6 +153,7 @@ class Llada(Llama):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
+        plain = {key: config[key] for key in config if key != "hidden_size"}
         counts = {
             "vocab_size": required(config, "vocab_size"),
             "rope.dimension_count": head_size(config),
@@ -155,7 +162,7 @@ class Llada(Llama):
             "feed_forward_length": required(config, "mlp_hidden_size"),
         }
         return {
-            **text_fields(config, file_type),
+            **text_fields(plain, file_type),
             **pooling_fields(config),
             **{key: uint32(count) for key, count in counts.items()},
             CAUSAL: boolean(False),

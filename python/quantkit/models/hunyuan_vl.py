@@ -57,12 +57,13 @@ class HunYuanVL(HunYuanDense):
             return super().hyperparameters(config, file_type)
         n_positions = uint32(required(config, "max_position_embeddings"))
         plain = {k: v for k, v in config.items() if k not in ROPES}
+        plain["rope_parameters"] = {**parameters, "rope_type": "default"}
         return {
             **super().hyperparameters(plain, file_type),
             "rope.freq_base": float32(required(parameters, "rope_theta")),
-            ALPHA: float32(required(parameters, "alpha")),
             "rope.scaling.type": string("none"),
             "rope.scaling.factor": float32(parameters.get("factor", 1.0)),
+            ALPHA: float32(required(parameters, "alpha")),
             "rope.scaling.original_context_length": n_positions,
             "context_length": n_positions,
             SECTIONS: array(ValueType.INT32, sections),

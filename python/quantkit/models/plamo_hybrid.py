@@ -20,7 +20,7 @@ from ..forward.layer import Mixer, Sequential
 from ..forward.layers import Norm
 from ..forward.layout import Layout
 from ..forward.plamo_space import load_plamo_space
-from ..forward.rotary import Rotary
+from ..forward.rotary import DEFAULT_BASE, Rotary
 from ..forward.traits import Traits
 from ..forward.windows import PATTERN, WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
@@ -124,6 +124,12 @@ class Plamo2(_Plamo):
         "mixer.out_proj": "ssm_out",
     }
     layout: ClassVar = replace(LAYOUT, query_norm_span="heads")
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config, with missing keys set, and the usual key of the head size."""
+        whole = super().complete(config)
+        whole["head_dim"] = required(whole, "hidden_size_per_head")
+        return whole
 
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent; tell of the window.
@@ -265,7 +271,7 @@ class Plamo3(_Plamo):
                 traits,
                 window=facts.size(WINDOW),
                 windowed=windowed_layers(facts, PERIOD),
-                windowed_rotary=Rotary.local(facts, claims),
+                windowed_rotary=Rotary.local(facts, claims, DEFAULT_BASE),
             )
         wrap = _norms_after(facts, claims, traits)
         return load_decoder(facts, claims, traits, wrap=wrap)

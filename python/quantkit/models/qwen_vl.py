@@ -119,6 +119,7 @@ class Qwen3ASR(Qwen3VL):
     """The same architecture in GGUF, beside an audio encoder."""
 
     hf_classes = ("Qwen3ASRForConditionalGeneration",)
+    model_types = ("qwen3",)
     defaults: ClassVar = Qwen3.defaults
     renames = WITHOUT_THINKER
 
