@@ -24,6 +24,7 @@ from ..forward.rotary import DEFAULT_BASE, Rotary
 from ..forward.traits import Traits
 from ..forward.windows import PATTERN, WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
+from ..settings import COUNT, checked
 from .config import FILE_TYPE, first, n_layers, required, text_fields
 from .family import DECODER_TENSORS, Family, Named
 from .plamo import LAYERS
@@ -256,7 +257,9 @@ class Plamo3(_Plamo):
         window = first(config, "window_size", "sliding_window")
         if window is not None:
             fields[WINDOW] = uint32(window)
-            fields[PATTERN] = uint32(required(config, "sliding_window_pattern"))
+            period = required(config, "sliding_window_pattern")
+            checked(period, COUNT, "sliding_window_pattern")
+            fields[PATTERN] = uint32(period)
         return fields
 
     def load(self, facts: Facts, claims: Claims) -> Model:
