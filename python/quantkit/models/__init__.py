@@ -79,6 +79,7 @@ from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
 from .granite_swa import GraniteMoeSwa, GraniteSwa
 from .grok import Grok
 from .grove import GroveMoe
+from .hrm_text import HrmText
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hunyuan_vl import HunYuanVL
@@ -350,6 +351,9 @@ FAMILIES: tuple[Family, ...] = (
     Deci(),
     Nanbeige(),
     CogVlm(),
+    Lfm2Embedding(),
+    Lfm2Bidirectional(),
+    HrmText(),
     Lfm2Embedding(),
     Lfm2Bidirectional(),
 )
