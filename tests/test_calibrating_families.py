@@ -111,12 +111,13 @@ def test_the_inputs_of_all_matrices_are_captured(case: Case, tmp_path: Path) -> 
     assert isinstance(model, Decoder)
     blocks = {match[1] for name in source.tensors if (match := BLOCK.match(name))}
     for number, layer in enumerate(model.layers):
-        if str(number) not in blocks:  # it has no matrices, or those of another one
+        block = model.block_of(number)
+        if str(block) not in blocks:  # it has no matrices, or those of another one
             continue
         names = [
             name
             for name, tensor in source.tensors.items()
-            if name.startswith(f"blk.{number}.") and name.endswith("weight")
+            if name.startswith(f"blk.{block}.") and name.endswith("weight")
             if tensor.n_rows > 1 and not any(part in name for part in NO_FACTORS)
         ]
         run = Run(wanted={part for name in names for part in weights.parts(name)})

@@ -535,6 +535,10 @@ HARMLESS_OF = {
     "Lfm2BidirectionalForMaskedLM": {"full_attn_idxs": LISTED},
     "Lfm2BidirectionalModel": {"full_attn_idxs": LISTED},
     "Lfm2Model": {"full_attn_idxs": LISTED},
+    "HrmTextForCausalLM": {
+        "L_bp_cycles": TRAINING,
+        "num_hidden_layers": "num_layers_per_stack and the cycles count",
+    },
     "LLaDAModelLM": {
         "embedding_size": TENSORS,
         "mask_token_id": TOKENIZER,

@@ -389,6 +389,12 @@ VARIOUS = (
         config_of=of_cogvlm,
         rename=with_image_experts,
     ),
+    Case(
+        "hrm-text",
+        "HrmTextForCausalLM",
+        {key: SIZES[key] for key in SIZES if key != "num_key_value_heads"}
+        | {"num_hidden_layers": 2, "head_dim": 16, "H_cycles": 2, "L_cycles": 3},
+    ),
     Case("maple", "", MAPLE, shapes=mixture_shapes(3, 24)),
     Case(
         "llama-embed",

@@ -132,7 +132,8 @@ class ModelPass:
         return OUTPUT if OUTPUT in self.source.tensors else EMBEDDING
 
     def _of_layer(self, number: int, names: Collection[str]) -> list[str]:
-        return [name for name in names if name.startswith(f"blk.{number}.")]
+        at = f"blk.{self._model.block_of(number)}."
+        return [name for name in names if name.startswith(at)]
 
     def _round(
         self, names: Collection[str], solved: Collection[str], solver: Solver

@@ -71,7 +71,7 @@ def _squares(
     n_layers = len(model.layers)
     compared = {int(depth * n_layers) for depth in DEPTHS}
     for number, layer in enumerate(model.layers[: max(compared) + 1]):
-        at = f"blk.{number}."
+        at = f"blk.{model.block_of(number)}."
         names = [f"{at}{name}.weight" for name in MATRICES if number in compared]
         parts = [part for name in names for part in weights.parts(name)[:1]]
         for sums, text in zip(found, states, strict=True):

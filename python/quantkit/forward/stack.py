@@ -45,6 +45,8 @@ class Stack:
         offset: added to all token embeddings: f32 [width].
         opening: makes the stream of the first layer; None: it is the embedded tokens.
         closing: makes hidden states [n, width] of the stream of the last layer.
+        blocks: by layer, the number of the GGUF block that runs there for the first
+            time, or None; empty: layer i is block i.
     """
 
     embedding: Matrix
@@ -56,6 +58,7 @@ class Stack:
     offset: F32 | None = None
     opening: Opening | None = None
     closing: Part | None = None
+    blocks: tuple[int | None, ...] = ()
 
     @property
     def kept(self) -> tuple[Kept | State, ...]:
@@ -66,6 +69,10 @@ class Stack:
     def columns(self) -> int:
         """The number of columns of the stream between layers."""
         return self.opening.columns if self.opening else self.embedding.shape[1]
+
+    def block_of(self, layer: int) -> int | None:
+        """The number of the block that a layer is; None: an earlier layer was it."""
+        return self.blocks[layer] if self.blocks else layer
 
     def hidden(self, tokens: NDArray[np.integer[Any]]) -> F32:
         """Final hidden states of one sequence, after the last norm: [n, width]."""

@@ -82,6 +82,7 @@ from .granite_swa import GraniteMoeSwa, GraniteSwa
 from .granite_switch import GraniteSwitch
 from .grok import Grok
 from .grove import GroveMoe
+from .hrm_text import HrmText
 from .hunyuan import HunYuanDense
 from .hunyuan_moe import HunYuanMoe
 from .hunyuan_vl import HunYuanVL
@@ -359,6 +360,9 @@ FAMILIES: tuple[Family, ...] = (
     Deci(),
     Nanbeige(),
     CogVlm(),
+    Lfm2Embedding(),
+    Lfm2Bidirectional(),
+    HrmText(),
     Lfm2Embedding(),
     Lfm2Bidirectional(),
 )

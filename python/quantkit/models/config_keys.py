@@ -337,6 +337,10 @@ KINDS = _together(
     _each(POSITIVE, "router_scaling_factor"),
     _each(FLAG, "route_norm moe_router_enable_expert_bias moe_router_use_sigmoid"),
     _each(FLAG, "qk_norm"),
+    # HRM-Text
+    _each(LAYERS, "H_cycles L_cycles num_layers_per_stack"),
+    _each(POSITIVE, "embedding_scale initializer_range"),
+    _each(FLAG, "prefix_lm"),
     # LLaDA
     _each(SIZE, "mlp_hidden_size expert_intermediate_size"),
     _each(TEXT, "activation_type block_type layer_norm_type"),
