@@ -281,7 +281,6 @@ FAMILIES: tuple[Family, ...] = (
     DeepseekV1(),
     SmallThinker(),
     Arctic(),
-    HYV4(),
     InternLM3(),
     Xverse(),
     Orion(),
@@ -363,8 +362,6 @@ FAMILIES: tuple[Family, ...] = (
     Lfm2Embedding(),
     Lfm2Bidirectional(),
     HrmText(),
-    Lfm2Embedding(),
-    Lfm2Bidirectional(),
 )
 
 Loaded = TypeVar("Loaded")

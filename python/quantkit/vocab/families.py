@@ -365,7 +365,7 @@ def rules_of(
         settings: tokenizer_config.json.
     """
     names = config.get("architectures")
-    if not names:
+    if not names or not isinstance(names[0], str):
         return _LLAMA if arch == "llama" else FamilyRules()
     rules = _RULES.get(names[0], FamilyRules())
     if rules is _PHI3 and _is_of(settings, "GPT2Tokenizer"):
