@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from quantkit.checkpoint.folder import read_config
 from quantkit.errors import CheckpointError
-from quantkit.models import FAMILIES, family_for_config, settled
+from quantkit.models import all_families, family_for_config, settled
 from quantkit.models.family import Family
 from quantkit.sources.checkpoint import CheckpointSource
 
@@ -99,7 +99,7 @@ def test_a_base_that_rope_scaling_replaces_is_told(
     assert ("rope_theta 1e+06 in rope_parameters" in caplog.text) is is_told
 
 
-OF_THEIR_TYPE = [family for family in FAMILIES if not family.drafts]
+OF_THEIR_TYPE = [family for family in all_families() if not family.drafts]
 """Families of models whose `model_type` is their own, and not that of their target."""
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from quantkit.errors import CheckpointError, QuantkitError, UnsupportedModelError
 from quantkit.gguf.keys import Field, float32
-from quantkit.models import FAMILIES, family_for_config, settled
+from quantkit.models import all_families, family_for_config, settled
 from quantkit.models.config_keys import KINDS, checked_config
 from quantkit.sources.checkpoint import CheckpointSource
 
@@ -136,7 +136,7 @@ def test_biases_follow_their_flag(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "family", [pytest.param(f, id=f.hf_classes[0]) for f in FAMILIES]
+    "family", [pytest.param(f, id=f.hf_classes[0]) for f in all_families()]
 )
 def test_settings_that_readers_assume(family: Any) -> None:
     """Each key that a family names is refused with another value, and by name."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,14 +16,17 @@ from quantkit.errors import CheckpointError, FormatError, UnsupportedModelError
 from quantkit.gguf.keys import Field, ValueType, uint32
 from quantkit.inference.weights import MemoryWeights, TypedMatrix
 from quantkit.models import (
-    FAMILIES,
+    all_families,
     family_for_config,
     family_named,
     load_model,
     settled,
 )
 from quantkit.models.family import Family
+from quantkit.models.listing import LISTING
 from quantkit.models.rope_config import llama3_factors
+
+from .families.make_listing import listing
 
 # Factors of Llama 3.1 for the pairs between, as llama.cpp b11434 writes them.
 BETWEEN = [
@@ -313,8 +318,8 @@ def test_models_with_rotated_weights_are_refused() -> None:
 
 def test_every_class_and_name_finds_its_family() -> None:
     """By the config's class, and by the GGUF name."""
-    classes = [name for family in FAMILIES for name in family.hf_classes]
-    for family in FAMILIES:
+    classes = [name for family in all_families() for name in family.hf_classes]
+    for family in all_families():
         assert family_named(family.name).name == family.name
         for name in family.hf_classes:
             found = family_for_config({"architectures": [name]})
@@ -340,7 +345,7 @@ def test_classes_of_several_families(
     name: str, config: dict[str, Any], arch: str
 ) -> None:
     """The config tells which, and suits only one."""
-    families = [family for family in FAMILIES if name in family.hf_classes]
+    families = [family for family in all_families() if name in family.hf_classes]
     assert [family.name for family in families if family.suits(config)] == [arch]
     assert family_for_config({"architectures": [name], **config}).name == arch
 
@@ -355,3 +360,21 @@ def test_unknown_models_name_the_nearest() -> None:
         family_for_config({"architectures": ["GraniteSpeechForConditionalGeneration"]})
     with pytest.raises(UnsupportedModelError, match=r"'lama'.*did you mean llama"):
         family_named("lama")
+
+
+def test_the_listing_is_that_of_the_families() -> None:
+    """`python -m tests.families.make_listing` writes it."""
+    assert listing() == list(LISTING)
+
+
+def test_a_model_imports_its_own_families_only() -> None:
+    """A command does not wait for those of others."""
+    code = (
+        "import sys; from quantkit.models import family_named; family_named('llama');"
+        "print(*(m for m in sys.modules if m.startswith('quantkit.models.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "quantkit.models.llama" in done.stdout
+    assert "quantkit.models.gemma" not in done.stdout

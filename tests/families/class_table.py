@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantkit.models import BY_CLASS
+from quantkit.models import family_for_class
 from quantkit.models.llamacpp_classes import ARCHITECTURES, REFUSED
 
 __all__ = ["PAGE", "page_with_table", "status_of"]
@@ -21,7 +21,7 @@ START, END = "<!-- classes: python -m tests.families.class_table -->", "<!-- end
 
 def status_of(hf_class: str) -> str:
     """What quantkit does with a class, as the table says it."""
-    family = BY_CLASS.get(hf_class)
+    family = family_for_class(hf_class)
     if family is None:
         return f"refused: {REFUSED.get(hf_class, 'not done yet')}"
     if family.not_run:
