@@ -24,7 +24,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.families.cases import CASES, DECODERS, Case
 from tests.families.describe import described_tensors
 from tests.families.runnable import write_runnable
-from tests.families.stored import checkpoint, fixture, known_logits, logits_of
+from tests.families.stored import (
+    checkpoint,
+    fixture,
+    known_logits,
+    known_rows,
+    logits_of,
+)
 from tests.test_llamacpp_families import DEPTHS, DIFFERENT, REFUSED
 
 from quantkit.sources.checkpoint import CheckpointSource
@@ -81,7 +87,7 @@ def row(case: Case, folder: Path) -> str:
         return f"| {case.name} | {hf_class} | {file} | not run | | |\n"
     tokens, expected = known_logits(case)
     own = folder / f"{case.name}-own"
-    found = logits_of(checkpoint(case, own), tokens)
+    found = logits_of(checkpoint(case, own), tokens)[known_rows(case, len(tokens))]
     distance = np.abs(found - expected).max() / np.ptp(expected)
     ours = theirs = ""
     if case.predicts_text:

@@ -36,7 +36,13 @@ def as_mlx(config: Mapping[str, Any], arrays: Arrays) -> Arrays:
         elif name.endswith((".gate_up_proj", ".experts.down_proj")):
             made |= _fused(name, made.pop(name), kind)
         elif name.endswith(("input_linear.weight", "output_linear.weight")):
-            made |= _granite(name, made.pop(name))
+            if not config.get("num_local_experts"):
+                made |= _granite_dense(name, made.pop(name))
+            elif "shared_mlp" not in name:
+                made |= _granite(name, made.pop(name))
+        elif kind == "nemotron_h" and ".switch_mlp." in name:
+            new = name.replace("up_proj", "fc1").replace("down_proj", "fc2")
+            made[new] = made.pop(name)
         elif kind == "lfm2_moe" and (match := re.search(r"feed_forward\.(w\d)", name)):
             new = name.replace(match[1], PARTS[match[1]])
             made[new] = made.pop(name)
@@ -94,4 +100,15 @@ def _granite(name: str, stack: Any) -> Arrays:
     return {
         f"{before}switch_mlp.gate_proj.weight": gate,
         f"{before}switch_mlp.up_proj.weight": up,
+    }
+
+
+def _granite_dense(name: str, matrix: Any) -> Arrays:
+    before = name.partition(".shared_mlp.")[0]
+    if name.endswith("output_linear.weight"):
+        return {f"{before}.mlp.down_proj.weight": matrix}
+    gate, up = np.split(matrix, 2)
+    return {
+        f"{before}.mlp.gate_proj.weight": gate,
+        f"{before}.mlp.up_proj.weight": up,
     }

@@ -185,7 +185,7 @@ def test_importance_has_rows_of_its_own(model: Path, text: Path) -> None:
         model, ["Q4_0"], text=text, importance=weights, **SMALL
     )
     assert [row.name for row in found.results] == ["Q4_0", "Q4_0 imatrix"]
-    (gain,) = found.gains()
+    (gain,) = found.imatrix_gains()
     assert (gain.name, gain.versus) == ("Q4_0 imatrix", "Q4_0")
     assert found.to_dict()["imatrix_gains"][0]["name"] == "Q4_0 imatrix"
 

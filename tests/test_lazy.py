@@ -19,7 +19,9 @@ from quantkit.checkpoint.lazy import (
     transposed,
     values_of,
 )
-from quantkit.checkpoint.lazy_functions import plus
+from quantkit.checkpoint.lazy_functions import as_floats, mapped, plus
+from quantkit.checkpoint.lazy_rows import by_rows
+from quantkit.checkpoint.lazy_sums import summed
 from quantkit.errors import CheckpointError
 from quantkit.types import QuantType
 
@@ -150,3 +152,41 @@ def test_parts_must_be_alike() -> None:
     message = r"\[2, 4\] cannot be reshaped to \[3, 3\]"
     with pytest.raises(CheckpointError, match=message):
         reshaped(tensor(2, 4), (3, 3))
+
+
+def test_functions_of_weights() -> None:
+    """In f32; types that are wider already stay as they are."""
+    stored = tensor(3, 4)
+    assert as_floats(stored) is stored
+    halves = Stored(stored.array.astype(np.float16), QuantType.F16)
+    check(as_floats(halves), halves.array.astype(np.float32))
+    check(mapped(stored, np.square), np.square(stored.array))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_sums_of_parts_of_rows(dtype: type[np.floating[Any]]) -> None:
+    """In f32, and in the type that the parts have."""
+    array = RNG.standard_normal((5, 12)).astype(dtype)
+    type = QuantType.F16 if dtype is np.float16 else QuantType.F32
+    wide = array.astype(np.float32).reshape(5, 3, 4)
+    expected = (wide[:, 0] + wide[:, 1] + wide[:, 2]).astype(dtype)
+    made = summed(Stored(array, type), 3)
+    assert made.type is type
+    assert np.array_equal(values_of(made), expected.astype(np.float32))
+    picked = made.pick(np.array([3, 0])).view(dtype)
+    assert np.array_equal(picked, expected[[3, 0]])
+
+
+def test_rows_of_two_stacks() -> None:
+    """One after the other in each matrix, or alternating; also elements of vectors."""
+    one, other = tensor(3, 2, 4), tensor(3, 5, 4)
+    check(by_rows(one, other, "a"), np.concatenate([one.array, other.array], axis=1))
+    second = tensor(3, 2, 4)
+    pairs = np.stack([one.array, second.array], axis=2).reshape(3, 4, 4)
+    check(by_rows(one, second, "a", alternate=True), pairs)
+    vectors = tensor(3, 2), tensor(3, 2)
+    both = np.stack([vector.array for vector in vectors], axis=2).reshape(3, 4)
+    check(by_rows(*vectors, "a", alternate=True), both)
+    for wrong in (tensor(2, 2, 4), tensor(3, 2, 3), tensor(3, 2)):
+        with pytest.raises(CheckpointError, match=r"'a' is F32 .* do not fit together"):
+            by_rows(one, wrong, "a")

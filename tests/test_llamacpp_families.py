@@ -68,6 +68,8 @@ DEPTHS = {
 PHIMOE = "does not subtract means in norms, and has no sparsemixer"
 DIFFERENT = {
     "deepseek-v2": "ranks groups by their two best experts, as V3 does",
+    "dots3-note": "rotates the halves of the indexer's queries and keys, and not "
+    "neighbouring components",
     "minimax-m3": "lets every query see everything if flash attention is off",
     "olmo3": "rotates layers with a window by the base of the others",
     "phi3": "lets every layer see everything",

@@ -49,7 +49,9 @@ FAMILIES = {
     "mamba2": CLOSE,
     "nemotron-h-latent": CLOSE,
     "deepseek-v3": CLOSE,
+    "glm-dsa": CLOSE,
     "glm4": CLOSE,
+    "glm4moe": CLOSE,
     "gpt2": WITH_GELU,
     "bloom": WITH_GELU,
 }

@@ -26,6 +26,7 @@ MIB = 1 << 20
 ROUNDED = 0.03
 """What rounding to 0.01 MiB may add up to."""
 DIFFERENT = {
+    "bailing-moe-3-vl": "also keeps keys of the layer that predicts further tokens",
     "exaone4": "takes variants by their depth, and gives this one no windows",
     "phi3": "gives no layer a window",
     "qwen4exp": "keeps no keys of blocks in the version of llama-cpp-python 0.3.36",

@@ -394,7 +394,11 @@ def test_merged_weights_are_taken_as_they_are(
 ) -> None:
     """A merge may leave the quantization_config of the model: a line says so."""
     weight = halves(SHAPE)
-    tensors: Stored = {f"{UP}.weight": ("F16", weight), NORM: ("F16", weight[0])}
+    tensors: Stored = {
+        f"{UP}.weight": ("F16", weight),
+        NORM: ("F16", weight[0]),
+        "model.layers.0.router.scale": ("F16", weight[0]),  # Gemma 4's
+    }
     with opened(tmp_path, tensors, **config) as checkpoint:
         made = checkpoint.tensors[f"{UP}.weight"]
         assert made.type is QuantType.F16

@@ -192,6 +192,15 @@ def test_facts_refuse_what_is_no_number(count: Field) -> None:
         ModelFacts.of(metadata, [])
 
 
+def test_layers_without_tensors_count() -> None:
+    """llama.cpp's loader adds one to a Granite Switch, and its mixes count it."""
+    metadata = {
+        "general.architecture": string("graniteswitch"),
+        "graniteswitch.block_count": uint32(2),
+    }
+    assert ModelFacts.of(metadata, []).n_layers == 3
+
+
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [

@@ -393,9 +393,9 @@ def test_missing_key_is_named() -> None:
 def test_unknown_kind_of_vocabulary() -> None:
     """The kind is named, and those that would do."""
     with pytest.raises(
-        UnsupportedModelError, match="has the type 'rwkv'; quantkit reads 'llama'"
+        UnsupportedModelError, match="has the type 'runes'; quantkit reads 'llama'"
     ):
-        Tokenizer.from_metadata(metadata("rwkv", ["a"]))
+        Tokenizer.from_metadata(metadata("runes", ["a"]))
 
 
 def test_file_without_a_vocabulary() -> None:

@@ -62,6 +62,35 @@ def with_sinks(arrays: Arrays) -> Arrays:
     }
 
 
+def switch_shapes(n_layers: int) -> dict[str, tuple[int, ...]]:
+    """The tensors of a Granite Switch with 2 adapters of rank 8."""
+    width, inner, all_heads, keys = 64, 96, 128, 32
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (112, width),
+        "model.norm.weight": (width,),
+        "model.adapter_token_ids": (2,),
+    }
+    maps = {
+        "self_attn.qkv_proj": (all_heads, width, (width, keys, keys)),
+        "self_attn.o_proj": (width, width, (width,)),
+        "shared_mlp.input_linear": (2 * inner, width, (inner, inner)),
+        "shared_mlp.output_linear": (width, inner, (width,)),
+    }
+    for number in range(n_layers):
+        at = f"model.layers.{number}"
+        shapes[f"{at}.input_layernorm.weight"] = (width,)
+        shapes[f"{at}.post_attention_layernorm.weight"] = (width,)
+        for name, (n_rows, n_cols, parts) in maps.items():
+            shapes[f"{at}.{name}.base_layer.weight"] = (n_rows, n_cols)
+            for i, size in enumerate(parts):
+                tail = f"_slices.{i}" if len(parts) > 1 else ""
+                shapes[f"{at}.{name}.lora_A{tail}"] = (2, 1, 8, n_cols)
+                shapes[f"{at}.{name}.lora_B{tail}"] = (2, 1, size, 8)
+    return shapes
+
+
+SWITCH_TOKENS = {"adapter_token_ids": [9, 40], "adapter_substitute_token_ids": [5, 6]}
+
 GRANITES = (
     Case("granite-moe", "GraniteMoeForCausalLM", {**SIZES, **SCALES, **EXPERTS}),
     Case(
@@ -90,6 +119,27 @@ GRANITES = (
         },
         config_of=lambda config: {**config, "no_rope_layers": [1, 0, 1]},
         prepare=with_sinks,
+    ),
+    Case(
+        "granite-switch",
+        "GraniteSwitchForCausalLM",
+        {
+            **{k: v for k, v in SIZES.items() if not k.endswith("_token_id")},
+            **SCALES,
+            **SWITCH_TOKENS,
+            "architectures": ["GraniteSwitchForCausalLM"],
+            "shared_intermediate_size": 96,
+            "num_local_experts": 0,
+            "num_experts_per_tok": 2,
+            "num_adapters": 2,
+            "max_lora_rank": 8,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 10000.0,
+            "tie_word_embeddings": True,
+            "model_type": "granite_switch",
+        },
+        shapes=switch_shapes(2),
+        is_raw=True,
     ),
     Case(
         "bamba",

@@ -157,6 +157,11 @@ OF_BAILING_2 = {
     "moe_router_enable_expert_bias": TENSORS,
     "router_dtype": RUNTIME,
 }
+OF_DOTS_3 = {
+    "apply_mla_qkv_lora_rescale": "multiplied into the norms",
+    "head_dim": DERIVED,
+    "swa_num_key_value_heads": "latent attention has as many as query heads",
+}
 OF_OCR = {
     **dict.fromkeys(
         ["candidate_resolutions", "global_view_pos", "tile_tag"], "how images are cut"
@@ -171,6 +176,7 @@ OF_OCR = {
 """Those of DeepSeek OCR."""
 YOUTU = {"embedding_initializer_range": TRAINING, "qk_head_dim": DERIVED}
 HARMLESS_OF = {
+    **dict.fromkeys(("Dots3NoteForCausalLM", "Dots3NoteTextForCausalLM"), OF_DOTS_3),
     "AfmoeForCausalLM": {"global_attn_every_n_layers": LISTED},
     "BailingMoeForCausalLM": {
         **OF_BAILING,
@@ -400,6 +406,16 @@ HARMLESS_OF = {
         "scale_attention_softmax_in_fp32": RUNTIME,
     },
     "HYV3ForCausalLM": {"enable_moe_fp32_combine": RUNTIME},
+    "HYV4ForCausalLM": {
+        "enable_lm_head_fp32": RUNTIME,
+        "head_dim": "the sizes of latent attention count",
+        "learnable_sink_init": TRAINING,
+        "num_key_value_heads": "heads share one key, the latent vector",
+        "num_nextn_predict_layers": "the layers after the last are not written",
+        "qk_head_dim": "the sizes of its two parts count",
+    },
+    "GraniteSwitchForCausalLM": {"num_experts_per_tok": "the model has no experts"},
+    "Plamo2ForCausalLM": {"attention_window_size": WINDOW},
     "InternLM3ForCausalLM": {"rope_scaling.factor": BEYOND},
     "OrionForCausalLM": {"max_position_embeddings": "max_sequence_length counts"},
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},

@@ -19,7 +19,7 @@ from .cases import CASES, Case
 from .checkpoints import weights, write_checkpoint
 from .reference import describe_gguf, llamacpp_gguf, transformers_checkpoint
 from .runnable import llamacpp_logits
-from .stored import FIXTURES, store, text_of
+from .stored import FIXTURES, known_rows, store, text_of
 
 
 def made(
@@ -65,6 +65,7 @@ def make(case: Case, folder: Path) -> None:
     FIXTURES.mkdir(parents=True, exist_ok=True)
     store(FIXTURES / f"{case.name}.json", fixture)
     if logits is not None:
+        logits = logits[known_rows(case, len(tokens))]
         np.savez_compressed(FIXTURES / f"{case.name}.npz", tokens=tokens, logits=logits)
 
 

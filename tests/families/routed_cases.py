@@ -8,16 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from quantkit.gguf.keys import boolean
+
 from .case import SIZES, YARN, Case, as_version_4, without
 from .checkpoints import Arrays
 from .llama_twins import renamed
 from .stated_layouts import (
+    ARCTIC_CONFIG,
     BAILING_CONFIG,
     DEEPSEEK_CONFIG,
     LING_3_VL,
+    arctic,
     bailing,
     deepseek,
     ling_3_vl,
+    smallthinker,
+    smallthinker_config,
 )
 
 __all__ = ["ROUTED"]
@@ -256,6 +262,96 @@ def of_dots(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "scoring_func": "sigmoid"}
 
 
+DOTS_3 = {
+    **SIZES,
+    "num_hidden_layers": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 32,
+    "kv_lora_rank": 40,
+    "q_lora_rank": 48,
+    "qk_nope_head_dim": 20,
+    "qk_rope_head_dim": 12,
+    "v_head_dim": 28,
+    "moe_intermediate_size": 40,
+    "moe_shared_expert_intermediate_size": 40,
+    "n_routed_experts": 5,
+    "n_shared_experts": 2,
+    "num_experts_per_tok": 2,
+    "routed_scaling_factor": 2.5,
+    "index_n_heads": 8,
+    "index_head_dim": 64,
+    "index_topk": 9,
+    "sliding_window_size": 8,
+    "layer_types": ["full_attention", "sliding_attention"] * 2,
+    "rope_theta": 5e4,
+    "swa_rope_theta": 1e4,
+    "swa_head_dim": 36,
+    "swa_kv_lora_rank": 56,
+    "swa_num_attention_heads": 2,
+    "swa_num_key_value_heads": 2,
+    "swa_q_lora_rank": 48,
+    "swa_qk_nope_head_dim": 24,
+    "swa_qk_rope_head_dim": 12,
+    "swa_v_head_dim": 16,
+}
+
+
+def of_dots_3(config: dict[str, Any]) -> dict[str, Any]:
+    """The published config of dots 3 note, whose keys the class takes away."""
+    dropped = ("per_layer_config", "rope_parameters", "mlp_layer_types")
+    own = without(*dropped, "sliding_window", "shared_experts_intermediate_size")(
+        config
+    )
+    return {
+        **own,
+        **{k: v for k, v in DOTS_3.items() if k.startswith("swa_")},
+        "apply_mla_qkv_lora_rescale": True,
+        "architectures": ["Dots3NoteForCausalLM"],
+        "attention_gate_type": "headwise",
+        "first_k_dense_replace": 1,
+        "k_rope_only_layernorm": True,
+        "layer_types": DOTS_3["layer_types"],
+        "model_type": "dots3_note",
+        "moe_layer_freq": 1,
+        "rope_theta": DOTS_3["rope_theta"],
+        "scoring_func": "sigmoid",
+        "sliding_window_size": DOTS_3["sliding_window_size"],
+        "swa_attention_gate_type": "headwise",
+        "topk_method": "noaux_tc",
+        "use_dsa": True,
+    }
+
+
+def of_dots_3_text(config: dict[str, Any]) -> dict[str, Any]:
+    """The text model alone."""
+    own = {"architectures": ["Dots3NoteTextForCausalLM"], "layer_types": WINDOWED[:3]}
+    return {**of_dots_3(config), **own, "first_k_dense_replace": 2}
+
+
+def with_dots_predictor(arrays: Arrays) -> Arrays:
+    """The same, with a layer that predicts further tokens, as dots 3 note has it."""
+    last, more = "model.layers.3.self_attn.", "model.layers.4."
+    norm = arrays["model.norm.weight"]
+    norms = (
+        *("enorm", "hnorm", "shared_head.norm"),
+        *("input_layernorm", "post_attention_layernorm"),
+    )
+    dense = "model.layers.0.mlp."
+    parts = {
+        **{k.replace(last, "self_attn."): a for k, a in arrays.items() if last in k},
+        **{k.replace(dense, "mlp."): a for k, a in arrays.items() if dense in k},
+        **{f"{name}.weight": norm for name in norms},
+        "eh_proj.weight": np.ones((64, 128), np.float32),
+    }
+    embedding = arrays["model.embed_tokens.weight"]
+    return (
+        arrays
+        | {f"{more}{name}": array for name, array in parts.items()}
+        | {"model.mtp.embed_tokens.weight": embedding}
+        | {"vision_encoder.norm.weight": norm}
+    )
+
+
 ROUTED = (
     Case(
         "phimoe",
@@ -304,7 +400,7 @@ ROUTED = (
         "AfmoeForCausalLM",
         {**AFMOE, "num_key_value_heads": 1, "num_shared_experts": 1}
         | {"num_hidden_layers": 3, "tie_word_embeddings": True, "num_dense_layers": 2},
-        config_of=of_afmoe,
+        added={"afmoe.expert_weights_norm": boolean(True)},
     ),
     Case("bailing-moe", "", BAILING_CONFIG, shapes=bailing(), is_raw=True),
     Case(
@@ -341,5 +437,39 @@ ROUTED = (
         | {"norm_topk_prob": False, "n_shared_experts": 1},
         config_of=of_dots,
     ),
+    Case(
+        "dots3-note",
+        "Dots3NoteForCausalLM",
+        DOTS_3,
+        config_of=of_dots_3,
+        rename=with_dots_predictor,
+        is_raw=True,
+    ),
+    Case(
+        "dots3-note-text",
+        "Dots3NoteForCausalLM",
+        {**DOTS_3, "index_topk": 64, "norm_topk_prob": False}
+        | {"num_hidden_layers": 3, "layer_types": WINDOWED[:3]}
+        | {"first_k_dense_replace": 2, "tie_word_embeddings": True},
+        config_of=of_dots_3_text,
+        is_raw=True,
+    ),
     Case("deepseek-moe", "", DEEPSEEK_CONFIG, shapes=deepseek(), is_raw=True),
+    Case(
+        "smallthinker",
+        "",
+        smallthinker_config(
+            rope_layout=[0, 1, 1, 1, 0], sliding_window_layout=[0, 1, 1, 1, 0]
+        ),
+        shapes=smallthinker(),
+        is_raw=True,
+    ),
+    Case(
+        "smallthinker-4b",
+        "",
+        smallthinker_config(moe_primary_router_apply_softmax=True),
+        shapes=smallthinker(),
+        is_raw=True,
+    ),
+    Case("arctic", "", ARCTIC_CONFIG, shapes=arctic(), is_raw=True),
 )

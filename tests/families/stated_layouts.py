@@ -5,15 +5,21 @@ The names and shapes are those that llama.cpp's converter and loader expect.
 
 from __future__ import annotations
 
+from typing import Any
+
 from .case import SIZES
 
 __all__ = [
+    "ARCTIC_CONFIG",
     "BAILING_CONFIG",
     "DEEPSEEK_CONFIG",
     "LING_3_VL",
+    "arctic",
     "bailing",
     "deepseek",
     "ling_3_vl",
+    "smallthinker",
+    "smallthinker_config",
 ]
 
 Shapes = dict[str, tuple[int, ...]]
@@ -88,7 +94,7 @@ BAILING_CONFIG = {
     "max_window_layers": 28,
     "moe_intermediate_size": 40,
     "multi_gate": False,
-    "norm_head": False,
+    "norm_head": True,
     "norm_softmax": False,
     "norm_topk_prob": True,
     "num_experts": 5,
@@ -180,7 +186,7 @@ LING_3_VL = {
 
 
 def ling_3_vl() -> Shapes:
-    """Ling 3 VL: a layer with the delta rule, and one that predicts further tokens."""
+    """Ling 3 VL: one layer has the delta rule, and one predicts further tokens."""
     inner = 4 * 24
     norms: Shapes = {
         "input_layernorm.weight": (WIDTH,),
@@ -222,3 +228,79 @@ def ling_3_vl() -> Shapes:
         for name, shape in whole.items()
     }
     return {**text, "linear_proj.0.weight": (8, 8), "model.visual.norm.weight": (8,)}
+
+
+def blocks(gate: str, up: str, down: str) -> Shapes:
+    """Five experts, with these names of their matrices."""
+    shapes: Shapes = {gate: (48, WIDTH), up: (48, WIDTH), down: (WIDTH, 48)}
+    return {
+        f"block_sparse_moe.experts.{number}.{name}.weight": shape
+        for number in range(5)
+        for name, shape in shapes.items()
+    }
+
+
+def smallthinker_config(**own: Any) -> dict[str, Any]:
+    """The config of a SmallThinker of five layers."""
+    names = (
+        *("hidden_size", "num_attention_heads", "num_key_value_heads", "vocab_size"),
+        *("max_position_embeddings", "bos_token_id", "eos_token_id"),
+    )
+    usual = {key: value for key, value in USUAL.items() if key != "hidden_act"}
+    return {
+        "architectures": ["SmallThinkerForCausalLM"],
+        "model_type": "smallthinker",
+        **{name: SIZES[name] for name in names},
+        **usual,
+        "head_dim": 24,
+        "moe_enable_early_router": True,
+        "moe_enable_secondary_experts": False,
+        "moe_ffn_hidden_size": 48,
+        "moe_layer_layout": [1] * 5,
+        "moe_num_active_primary_experts": 2,
+        "moe_num_primary_experts": 5,
+        "norm_topk_prob": True,
+        "num_hidden_layers": 5,
+        "rope_layout": [1] * 5,
+        "sliding_window_layout": [0] * 5,
+        "sliding_window_size": 4096,
+        **own,
+    }
+
+
+def smallthinker() -> Shapes:
+    """SmallThinker, of five layers."""
+    layer: Shapes = {
+        **attention(24),
+        "block_sparse_moe.primary_router.weight": (5, WIDTH),
+        **blocks("gate", "up", "down"),
+    }
+    return outside() | in_layers(range(5), layer)
+
+
+ARCTIC_CONFIG = {
+    "architectures": ["ArcticForCausalLM"],
+    "model_type": "arctic",
+    **SIZES,
+    **USUAL,
+    "intermediate_size": 48,
+    "enc_index": [],
+    "moe_layer_frequency": 1,
+    "num_experts_per_tok": 2,
+    "num_hidden_layers": 2,
+    "num_local_experts": 5,
+    "parallel_attn_mlp_res": True,
+    "use_residual": True,
+}
+
+
+def arctic() -> Shapes:
+    """Arctic, whose dense parts are as wide inside as outside."""
+    layer: Shapes = {
+        **attention(16),
+        "residual_layernorm.weight": (WIDTH,),
+        **{f"residual_mlp.w{i}.weight": (WIDTH, WIDTH) for i in (1, 2, 3)},
+        "block_sparse_moe.gate.weight": (5, WIDTH),
+        **blocks("w1", "w3", "w2"),
+    }
+    return outside() | in_layers(range(2), layer)

@@ -24,6 +24,7 @@ __all__ = [
     "checkpoint",
     "fixture",
     "known_logits",
+    "known_rows",
     "load",
     "logits_of",
     "source_of",
@@ -70,8 +71,16 @@ def text_of(config: Any) -> Any:
     return config.get("text_config", config)
 
 
+def known_rows(case: Case, n: int) -> slice:
+    """The positions whose logits a fixture has: every fourth of n, and the last.
+
+    Of encoders, it has the hidden states of all positions, which are pooled.
+    """
+    return slice((n - 1) % 4, None, 4) if case.predicts_text else slice(None)
+
+
 def known_logits(case: Case) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The tokens of a case, and the logits [n, vocabulary] of transformers."""
+    """The tokens of a case, and the logits of transformers at `known_rows`."""
     with np.load(FIXTURES / f"{case.name}.npz") as known:
         return known["tokens"], known["logits"]
 

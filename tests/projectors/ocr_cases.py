@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .cases import TEXT, ProjectorCase
+from .cases import SIGLIP, TEXT, ProjectorCase
+from .other_cases import PIXELS
 
 __all__ = ["OCRS"]
 
@@ -87,7 +88,55 @@ def layer(at: str, names: tuple[str, ...], width: int) -> dict[str, tuple[int, .
     return made
 
 
+def dots_shapes() -> dict[str, tuple[int, ...]]:
+    """The tensors of dots.ocr."""
+    tower, inner = "vision_tower", 48
+    made: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (112, 64),
+        f"{tower}.patch_embed.patchifier.proj.weight": (WIDTH, 3, 4, 4),
+        f"{tower}.patch_embed.patchifier.proj.bias": (WIDTH,),
+        f"{tower}.patch_embed.patchifier.norm.weight": (WIDTH,),
+        f"{tower}.post_trunk_norm.weight": (WIDTH,),
+        f"{tower}.merger.ln_q.weight": (WIDTH,),
+        f"{tower}.merger.ln_q.bias": (WIDTH,),
+        f"{tower}.merger.mlp.0.weight": (4 * WIDTH, 4 * WIDTH),
+        f"{tower}.merger.mlp.0.bias": (4 * WIDTH,),
+        f"{tower}.merger.mlp.2.weight": (64, 4 * WIDTH),
+        f"{tower}.merger.mlp.2.bias": (64,),
+    }
+    for number in range(3):
+        at = f"{tower}.blocks.{number}."
+        made |= {
+            f"{at}attn.qkv.weight": (3 * WIDTH, WIDTH),
+            f"{at}attn.proj.weight": (WIDTH, WIDTH),
+            f"{at}mlp.fc1.weight": (inner, WIDTH),
+            f"{at}mlp.fc2.weight": (WIDTH, inner),
+            f"{at}mlp.fc3.weight": (inner, WIDTH),
+            f"{at}norm1.weight": (WIDTH,),
+            f"{at}norm2.weight": (WIDTH,),
+        }
+    return made
+
+
 OCRS = (
+    ProjectorCase(
+        "dots-ocr",
+        None,
+        {
+            **TEXT,
+            "architectures": ["DotsOCRForCausalLM"],
+            "model_type": "dots_ocr",
+            "vision_config": {
+                **SIGLIP,
+                "num_hidden_layers": 3,
+                "rms_norm_eps": 1e-5,
+                "spatial_merge_size": 2,
+            },
+        },
+        shapes=dots_shapes(),
+        images=PIXELS,
+        is_brief=True,
+    ),
     ProjectorCase(
         "deepseek-ocr",
         None,

@@ -275,4 +275,24 @@ OTHERS = (
         images=PIXELS,
         is_brief=True,
     ),
+    ProjectorCase(
+        "glm5-next",
+        "Glm5NextForConditionalGeneration",
+        {
+            "text_config": {**TEXT, "num_key_value_heads": 4, "n_routed_experts": 2},
+            "vision_config": {
+                **GLM,
+                "depth": 2,
+                "projection_intermediate_size": 40,
+                "swiglu_limit": 7.0,
+            },
+        },
+        images={
+            **IMAGES,
+            "patch_size": 4,
+            "min_image_tokens": 4,
+            "max_image_tokens": 64,
+        },
+        is_brief=True,
+    ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ __all__ = [
 
 F32 = NDArray[np.float32]
 Function = Callable[[F32], NDArray[Any]]
+ROWS_AT_A_TIME = 4096
 DTYPES = {
     QuantType.F16: np.float16,
     QuantType.F32: np.float32,
@@ -128,6 +129,14 @@ def unit_rows(tensor: LazyTensor) -> LazyTensor:
     return _Mapped(tensor, _divided, QuantType.F32)
 
 
+def unit_columns(matrix: LazyTensor) -> LazyTensor:
+    """Divide every column by its norm, plus 1e-7, as F32.
+
+    The squares are summed row by row, as torch does, so that the bits are the same.
+    """
+    return _UnitColumns(matrix)
+
+
 def kept_type(tensor: LazyTensor) -> QuantType:
     """F16 for F16, and F32 for all others."""
     return QuantType.F16 if tensor.type is QuantType.F16 else QuantType.F32
@@ -195,6 +204,41 @@ class _Mapped:
         with np.errstate(over="ignore", invalid="ignore"):  # refused when written
             mapped: Bytes = values.astype(DTYPES[self.type]).view(np.uint8)
         return mapped
+
+
+@dataclass(frozen=True, eq=False)
+class _UnitColumns:
+    of: LazyTensor
+
+    type = QuantType.F32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.of.shape
+
+    def rows(self, start: int, stop: int) -> Bytes:
+        return self._divided(self.of.rows(start, stop))
+
+    def pick(self, index: Index) -> Bytes:
+        return self._divided(self.of.pick(index))
+
+    @cached_property
+    def _lengths(self) -> F32:
+        """The norm of each column, which takes a pass over the whole matrix."""
+        sums = np.zeros((1, self.shape[-1]), np.float32)
+        for start in range(0, self.shape[0], ROWS_AT_A_TIME):
+            stop = min(start + ROWS_AT_A_TIME, self.shape[0])
+            values = self._values(self.of.rows(start, stop))
+            sums = np.concatenate([sums, values * values]).sum(axis=0, keepdims=True)
+        lengths: F32 = np.sqrt(sums) + np.float32(1e-7)
+        return lengths
+
+    def _values(self, rows: Bytes) -> F32:
+        return dequantize_rows(rows, self.of.type, self.shape[-1])
+
+    def _divided(self, rows: Bytes) -> Bytes:
+        units: Bytes = (self._values(rows) / self._lengths).view(np.uint8)
+        return units
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ STACK = re.compile(
     r"(?P<before>.*)\.(?:switch_mlp|switch_glu|experts)"
     r"\.(?P<part>gate_proj|up_proj|down_proj)\.(?P<kind>weight|bias)"
 )
+DENSE = ("gate_proj.weight", "up_proj.weight", "down_proj.weight")
 LETTERS = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
 
 Tensors = Mapping[str, LazyTensor]
@@ -37,6 +38,8 @@ def with_experts(tensors: Tensors, kind: Experts) -> dict[str, LazyTensor]:
         CheckpointError: gate and up matrices do not fit together.
     """
     made: dict[str, LazyTensor] = {}
+    if kind == "granite":
+        tensors = _with_shared(tensors)
     for name, tensor in tensors.items():
         match = STACK.fullmatch(name)
         if match is None:
@@ -46,14 +49,48 @@ def with_experts(tensors: Tensors, kind: Experts) -> dict[str, LazyTensor]:
         elif match["part"] == "down_proj":
             made[_fused_name(match, kind)] = _oriented(tensor, kind)
         elif match["part"] == "gate_proj":
-            up = tensors.get(name.replace("gate_proj", "up_proj"))
-            if up is None:
-                raise CheckpointError(
-                    f"the checkpoint has {name!r} without the up matrices that belong "
-                    "to it; download it again"
-                )
+            up = _partner(tensors, name)
             both = by_rows(tensor, up, name, alternate=kind == "alternating")
             made[_fused_name(match, kind)] = _oriented(both, kind)
+    return made
+
+
+def _partner(tensors: Tensors, gate: str) -> LazyTensor:
+    """The up matrices that belong to gate matrices.
+
+    Raises:
+        CheckpointError: they are missing.
+    """
+    up = tensors.get(gate.replace("gate_proj", "up_proj"))
+    if up is None:
+        raise CheckpointError(
+            f"the checkpoint has {gate!r} without the up matrices that belong to it; "
+            "download it again"
+        )
+    return up
+
+
+def _with_shared(tensors: Tensors) -> Tensors:
+    """Granite's dense feed-forward parts, which the original calls shared experts.
+
+    X.mlp.gate_proj and up_proj become X.shared_mlp.input_linear.
+
+    Raises:
+        CheckpointError: gate and up matrices do not fit together.
+    """
+    made: dict[str, LazyTensor] = {}
+    for name, tensor in tensors.items():
+        before, found, part = name.partition(".mlp.")
+        if not found or part not in DENSE:
+            made[name] = tensor
+        elif part == "down_proj.weight":
+            made[f"{before}.shared_mlp.output_linear.weight"] = tensor
+        elif part == "gate_proj.weight":
+            up = _partner(tensors, name)
+            pair = [reshaped(x, (1, *x.shape)) for x in (tensor, up)]
+            both = by_rows(pair[0], pair[1], name)
+            whole = reshaped(both, both.shape[1:])
+            made[f"{before}.shared_mlp.input_linear.weight"] = whole
     return made
 
 

@@ -88,12 +88,17 @@ def as_original(
             "quantkit does not know what MLX changes in these models: use the "
             "checkpoint that it was made from"
         )
-    made: Tensors = _with_taps_last(tensors, rules.norm_shift)
+    made: Tensors = {_renamed(n, rules.early): tensor for n, tensor in tensors.items()}
+    made = _with_taps_last(made, rules.norm_shift)
     made = with_experts(_with_latents(made), rules.experts)
     for name, tensor in made.items():
-        for old, new in rules.renames:
-            name = name.replace(old, new)
-        yield _Named(name, tensor)
+        yield _Named(_renamed(name, rules.renames), tensor)
+
+
+def _renamed(name: str, renames: tuple[tuple[str, str], ...]) -> str:
+    for old, new in renames:
+        name = name.replace(old, new)
+    return name
 
 
 def _is_moved(name: str, tensor: LazyTensor) -> bool:

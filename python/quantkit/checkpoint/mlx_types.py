@@ -33,11 +33,13 @@ class Rules:
         experts: how it stores experts.
         norm_shift: what MLX adds to the weights of norms, where it moves convolutions.
         renames: (MLX's name, the original's), replaced in this order.
+        early: the same, before stacked experts are told by their names.
     """
 
     experts: Experts = "each"
     norm_shift: float = 0.0
     renames: tuple[tuple[str, str], ...] = ()
+    early: tuple[tuple[str, str], ...] = ()
 
 
 UNCHANGED = (
@@ -53,7 +55,7 @@ UNCHANGED = (
 EACH = (
     *("qwen2_moe", "qwen3_moe", "qwen3_vl_moe", "qwen3_vl_moe_text", "olmoe"),
     *("deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "glm4_moe"),
-    *("glm4_moe_lite", "exaone_moe", "jamba"),
+    *("glm4_moe_lite", "exaone_moe", "jamba", "dots1"),
 )
 
 RULES: Mapping[str, Rules] = {
@@ -67,6 +69,7 @@ RULES: Mapping[str, Rules] = {
     "gemma4_text": Rules("fused"),
     "gpt_oss": Rules("alternating"),
     "granitemoe": Rules("granite"),
+    "granitemoehybrid": Rules("granite"),
     "lfm2_moe": Rules(
         "lettered",
         renames=tuple(
@@ -81,4 +84,10 @@ RULES: Mapping[str, Rules] = {
     "llama4": Rules("transposed"),
     "llama4_text": Rules("transposed"),
     "mistral4": Rules("fused"),
+    "nemotron_h": Rules(
+        early=(
+            (".switch_mlp.fc1.", ".switch_mlp.up_proj."),
+            (".switch_mlp.fc2.", ".switch_mlp.down_proj."),
+        ),
+    ),
 }

@@ -149,11 +149,13 @@ def model_size_label(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """The size label of a model, such as "8x7B".
 
     For a mixture of experts: the number of experts, and the size of the model with one
-    expert.
+    expert.  Models with adapters inside get none: "".
 
     Args:
         shapes: tensor shapes by GGUF name.
     """
+    if any(name.endswith(".lora_a") for name in shapes):
+        return ""
     shared = of_one_expert = n_experts = n_tensors = 0
     for name, shape in shapes.items():
         if "_exps." in name and len(shape) > 2:

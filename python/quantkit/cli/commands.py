@@ -96,6 +96,11 @@ COMMANDS = {
     "choose": Entry(
         *("choose", "choose_command"),
         "Choose the type for a size, a memory or a loss, and say why.",
+        (
+            "SmolLM2-135M --max-size 100M --text eval.txt",
+            "SmolLM2-135M --memory 8G --ctx 16384 -o smollm2.gguf",
+            "model-f16.gguf --max-kld 0.03 --imatrix imatrix.gguf",
+        ),
     ),
     "imatrix": Entry(
         *("imatrix", "imatrix_command"),

@@ -277,7 +277,7 @@ def quantize_command(
                 "--report": report,
             }
         )
-        many.write(
+        many.make(
             edits=_edits(override_kv, prune_layers),
             importance=importance,
             missing_importance=missing_importance,

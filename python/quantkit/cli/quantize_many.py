@@ -59,7 +59,7 @@ class Many:
                 "the files with -o 'out/{name}-{type}.gguf'"
             )
 
-    def write(
+    def make(
         self,
         *,
         edits: Edits,

@@ -104,12 +104,16 @@ class EmbeddingComparison(ByValue):
                 )
         return paired(name, other, self.distances[name], self.distances[other])
 
-    def gains(self) -> list[EmbeddingDifference]:
+    def imatrix_gains(self) -> list[EmbeddingDifference]:
         """The differences of each type with importance minus the type without it.
 
         Negative values mean that importance helps.
         """
         return [self.versus(name, other) for name, other in self.weighed]
+
+    def gains(self) -> list[EmbeddingDifference]:
+        """The gains of importance, which `ppl` shows unasked."""
+        return self.imatrix_gains()
 
     def cells(self, *, pareto: bool = False) -> Cells:
         """The rows as a table of text; for several texts, of each and of the average.
@@ -144,7 +148,7 @@ class EmbeddingComparison(ByValue):
         if len(self.texts) > 1:
             data["texts"] = [asdict(text) for text in self.texts]
         if self.weighed:
-            data["imatrix_gains"] = [asdict(gain) for gain in self.gains()]
+            data["imatrix_gains"] = [asdict(gain) for gain in self.imatrix_gains()]
         plain: dict[str, Any] = without_nan(data)
         return plain
 

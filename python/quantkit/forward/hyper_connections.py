@@ -268,11 +268,6 @@ class HyperLayer(InTwoSteps):
         return self.around_mixer.around(columns, part)
 
     def _fed_forward(self, columns: F32) -> F32:
-        return self.fed_forward(columns)
-
-    def fed_forward(self, columns: F32) -> F32:
-        """The columns after the feed-forward part."""
-
         def part(x: F32, rest: F32) -> F32:
             x = normed(x, self.feed_forward_norm)
             if not self.by_token:

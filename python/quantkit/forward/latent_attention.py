@@ -29,6 +29,7 @@ from .traits import Traits
 
 __all__ = [
     "LatentAttention",
+    "LatentSizes",
     "latent_scale",
     "load_indexed_attention",
     "load_latent_attention",
@@ -51,6 +52,26 @@ def _head_sizes(facts: Facts) -> tuple[Size, Size]:
     if not _has_split_keys(facts):
         return facts.key_size, facts.value_size
     return facts.size(f"{KEY_LENGTH}_mla"), facts.size("attention.value_length_mla")
+
+
+@dataclass(frozen=True)
+class LatentSizes:
+    """The sizes of a layer's latent attention.
+
+    Attributes:
+        rank: that of the latent vector of keys and values.
+        key: that of a key head.
+        value: that of a value head.
+    """
+
+    rank: Size
+    key: Size
+    value: Size
+
+    @classmethod
+    def of(cls, facts: Facts) -> LatentSizes:
+        """The sizes of all layers, if they are alike."""
+        return cls(facts.size("attention.kv_lora_rank"), *_head_sizes(facts))
 
 
 def _has_split_keys(facts: Facts) -> bool:
@@ -125,6 +146,7 @@ class LatentAttention:
         latent: projects to the latent vector of keys and values, followed by the
             rotated part of the keys, which all heads share.
         latent_norm: the norm of the latent vector.
+        turned_norm: the norm of the rotated part of the keys, before the rotation.
         up: projects the latent vector to values and the unrotated part of the keys.
         output: the output projection.
         n_heads: the number of query heads.
@@ -152,6 +174,7 @@ class LatentAttention:
     temperature: Temperature | None = None
     indexer: ChoiceOfKeys | None = None
     gate: OutputGate | None = None
+    turned_norm: Norm | None = None
     sinks: F32 | None = None
 
     def __call__(self, x: F32) -> F32:
@@ -188,6 +211,8 @@ class LatentAttention:
         both = self.latent(x)
         rank = both.shape[-1] - n_turned
         turned = both[:, None, rank:]
+        if self.turned_norm is not None:
+            turned = self.turned_norm(np.ascontiguousarray(turned))
         if n_turned:
             ops.turn(turned, turns, **how)
         latent = self.latent_norm(both[:, :rank])
@@ -217,13 +242,17 @@ class LatentAttention:
 
 
 def load_latent_attention(
-    facts: Facts, claims: Claims, number: int, traits: Traits
+    facts: Facts,
+    claims: Claims,
+    number: int,
+    traits: Traits,
+    sizes: LatentSizes | None = None,
 ) -> LatentAttention:
-    """The attention of layer `number`."""
+    """The attention of layer `number`; `sizes`: those of the layer, if they differ."""
     at = f"blk.{number}.attn_"
-    width, n_heads = facts.width, facts.n_heads()
-    rank = facts.size("attention.kv_lora_rank")
-    key_size, value_size = _head_sizes(facts)
+    width, n_heads = facts.width, facts.n_heads(number)
+    sizes = LatentSizes.of(facts) if sizes is None else sizes
+    rank, key_size, value_size = sizes.rank, sizes.key, sizes.value
     n_turned = rotated_size(facts, key_size, least=0)
 
     def norm(name: str, size: int) -> Norm:
@@ -245,7 +274,7 @@ def load_latent_attention(
         q_up=Linear.of(claims, f"{at}{q_name}", n_heads * key_size, q_width),
         latent=Linear.of(claims, f"{at}kv_a_mqa", rank + n_turned, width),
         latent_norm=norm("kv_a_norm", rank),
-        up=_load_up(facts, claims, at),
+        up=_load_up(facts, claims, at, n_heads, sizes),
         output=Linear.of(claims, f"{at}output", width, n_heads * value_size),
         n_heads=n_heads,
         rotary=rotary,
@@ -254,9 +283,10 @@ def load_latent_attention(
     )
 
 
-def _load_up(facts: Facts, claims: Claims, at: str) -> Apart | Together:
-    n_heads, rank = facts.n_heads(), facts.size("attention.kv_lora_rank")
-    key_size, value_size = _head_sizes(facts)
+def _load_up(
+    facts: Facts, claims: Claims, at: str, n_heads: Size, sizes: LatentSizes
+) -> Apart | Together:
+    rank, key_size, value_size = sizes.rank, sizes.key, sizes.value
     size = key_size - rotated_size(facts, key_size, least=0)
     if _has_split_keys(facts):
         keys = _heads(claims, f"{at}k_b.weight", n_heads, rank, size)
@@ -275,10 +305,14 @@ def _heads(
 
 
 def load_indexed_attention(
-    facts: Facts, claims: Claims, number: int, traits: Traits
+    facts: Facts,
+    claims: Claims,
+    number: int,
+    traits: Traits,
+    sizes: LatentSizes | None = None,
 ) -> LatentAttention:
-    """The attention of layer `number`, whose keys an indexer chooses."""
-    attention = load_latent_attention(facts, claims, number, traits)
+    """The same; an indexer chooses its keys."""
+    attention = load_latent_attention(facts, claims, number, traits, sizes)
     rank = facts.size("attention.q_lora_rank")
     indexer = load_indexer(facts, claims, number, attention.rotary, rank)
     return replace(attention, indexer=indexer)

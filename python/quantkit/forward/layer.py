@@ -150,7 +150,9 @@ class Sequential(InSteps):
     @property
     def kept(self) -> tuple[Kept | State, ...]:
         """See `Layer.kept`."""
-        return () if self.mixer is None else self.mixer.kept
+        parts = self.mixer, self.feed_forward
+        mixers = (part for part in parts if isinstance(part, Mixer))
+        return tuple(each for mixer in mixers for each in mixer.kept)
 
     @property
     def steps(self) -> tuple[Part, ...]:

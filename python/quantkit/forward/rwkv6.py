@@ -108,10 +108,10 @@ class TimeMix6:
 
     @property
     def kept(self) -> tuple[Kept | State, ...]:
-        """Its last input, that of the channel mix if there is one, and the states."""
-        n_inputs = 1 if self.bonus is None else 2
-        width, heads = self.output.n_inputs, self.heads
-        return State(n_inputs * width), State(int(heads.count * heads.size**2))
+        """Its last input, and the states."""
+        heads = self.heads
+        states = heads.count * heads.size**2
+        return State(self.output.n_outputs), State(int(states))
 
     def alone(self) -> TimeMix6:
         """The same, with each position seeing only itself."""

@@ -129,10 +129,10 @@ class TimeMix7:
 
     @property
     def kept(self) -> tuple[Kept | State, ...]:
-        """Its last input, that of the channel mix if there is one, and the states."""
-        n_inputs = 1 if self.norm is None else 2
-        width, heads = self.output.n_inputs, self.heads
-        return State(n_inputs * width), State(int(heads.count * heads.size**2))
+        """Its last input, and the states."""
+        heads = self.heads
+        states = heads.count * heads.size**2
+        return State(self.output.n_outputs), State(int(states))
 
     def alone(self) -> TimeMix7:
         """The same, with each position seeing only itself."""
@@ -183,7 +183,7 @@ class ValueStreamLayer(AroundParts, InTwoSteps):
     @property
     def kept(self) -> tuple[Kept | State, ...]:
         """See `Layer.kept`."""
-        return self.mixer.kept
+        return self.parts.kept
 
     def alone(self) -> ValueStreamLayer:
         """The layer for rows that are sequences of one token each."""

@@ -1,4 +1,4 @@
-"""Layers that see the keys which an earlier layer's indexer chose (GLM-5.2, HY 4).
+"""Layers that see the keys which an earlier layer's indexer chose (GLM-5.2, 5.3, HY 4).
 
 The chosen positions are columns of the stream: after all others, one column for each
 key that a query may have, -1 if it has fewer.

@@ -13,6 +13,7 @@ from . import ops
 from .base import F32
 from .claims import Claims
 from .facts import Facts
+from .kept import Kept, State
 from .layers import Linear
 from .traits import Traits
 
@@ -60,6 +61,11 @@ class ChannelMix:
             gate, shift = self.gate
             y *= ops.sigmoid(gate(x + back * shift))
         return y
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """Its last input."""
+        return (State(self.key.n_inputs),)
 
     def alone(self) -> ChannelMix:
         """The same, with each position seeing only itself."""

@@ -105,6 +105,7 @@ HARMLESS_IN = {
         "attention.head_count_kv": "all heads share one key",
         **NO_DENSE_PART,
     },
+    "dots3note": LATENT_VALUES,
     "ernie4_5": dict.fromkeys(
         (
             "expert_feed_forward_length",
@@ -132,11 +133,15 @@ HARMLESS_IN = {
     "gpt2": NO_ROTATION,
     "granite": {"expert_shared_feed_forward_length": "read if there are experts"},
     "hy_v4": LATENT_VALUES,
+    "graniteswitch": {
+        "expert_shared_feed_forward_length": "the model has no experts",
+    },
     "hunyuan-moe": {
         "expert_feed_forward_length": "`feed_forward_length` is the width of experts",
     },
     "kimi-k3": UNROTATED_LATENT,
     "kimi-linear": UNROTATED_LATENT,
+    "smallthinker": NO_DENSE_PART,
     "laguna": {"expert_shared_count": "the shared expert has its own width"},
     "minimax-m2": NO_DENSE_PART,
     "minicpm3": LATENT_HEADS,

@@ -22,6 +22,7 @@ from ..suggestions import suggest
 from .afmoe import Afmoe
 from .apertus import Apertus
 from .arcee import Arcee
+from .arctic import Arctic
 from .baichuan import Baichuan
 from .bailing_hybrid import BailingMoe3, BailingMoe3VL
 from .bailing_moe import BailingMoe, BailingMoe2, SarvamMoe
@@ -50,6 +51,7 @@ from .dflash_gemma import Gemma4DSpark
 from .dflash_muse import MuseGlimmerAssistant
 from .diffusion import Dream, Llada, LladaMoe, Rnd1
 from .dots1 import Dots1
+from .dots3 import Dots3Note
 from .eagle3 import Eagle3
 from .encoders import EncoderFamily
 from .ernie4_5 import Ernie45
@@ -77,6 +79,7 @@ from .gpt_oss import GptOss
 from .granite import Granite
 from .granite_moe import Granite4, Granite4Moe, GraniteHybrid, GraniteMoe
 from .granite_swa import GraniteMoeSwa, GraniteSwa
+from .granite_switch import GraniteSwitch
 from .grok import Grok
 from .grove import GroveMoe
 from .hrm_text import HrmText
@@ -142,6 +145,7 @@ from .refact import Refact
 from .rwkv6 import Rwkv6, Rwkv6Qwen2
 from .rwkv7 import Arwkv7, Rwkv7
 from .seed_oss import SeedOss
+from .smallthinker import SmallThinker
 from .smollm3 import SmolLM3
 from .spark2_5 import Spark25
 from .stablelm import StableLm
@@ -150,6 +154,7 @@ from .starcoder2 import Starcoder2
 from .step import Step35, StepVL
 from .t5 import T5, T5Encoder
 from .talkie import Talkie
+from .lfm2_embedding import Lfm2Embedding, Lfm2Bidirectional
 from .xverse import Xverse
 from .youtu import Youtu, YoutuVL
 
@@ -263,6 +268,7 @@ FAMILIES: tuple[Family, ...] = (
     Starcoder2(),
     GptOss(),
     HunYuan3(),
+    HYV4(),
     PhiMoe(),
     Laguna(),
     Afmoe(),
@@ -272,8 +278,10 @@ FAMILIES: tuple[Family, ...] = (
     BailingMoe3(),
     BailingMoe3VL(),
     Dots1(),
+    Dots3Note(),
     DeepseekV1(),
-    HYV4(),
+    SmallThinker(),
+    Arctic(),
     InternLM3(),
     Xverse(),
     Orion(),
@@ -327,6 +335,7 @@ FAMILIES: tuple[Family, ...] = (
     Plamo2(),
     Plamo3(),
     Bamba(),
+    GraniteSwitch(),
     GraniteSwa(),
     GraniteMoeSwa(),
     Rwkv6(),

@@ -70,6 +70,7 @@ class Afmoe(Family):
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,
         "mup_enabled": (True,),
+        "attention_bias": (False,),
         "score_func": ("sigmoid",),
         "n_group": (1,),
         "route_norm": (True,),

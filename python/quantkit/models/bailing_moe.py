@@ -1,6 +1,7 @@
 """Ling and Ring (Bailing) 1, 2 and 2.5, and Sarvam: experts, and a shared one.
 
-Version 1 is Llama with experts: its heads rotate neighbouring components.  Version 2
+Version 1 is Llama with experts: its heads rotate neighbouring components.  The columns
+of its output head may be divided by their norms (`norm_head`).  Version 2
 normalizes queries and keys, chooses experts by sigmoids, a bias and groups, and rotates
 half of each head.  Sarvam rotates all of it, and centers the bias.
 """
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, taken
-from ..checkpoint.lazy_functions import centered
+from ..checkpoint.lazy_functions import centered, unit_columns
 from ..errors import CheckpointError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
@@ -44,6 +45,13 @@ SHARED_SIZE = "expert_shared_feed_forward_length"
 SHARED = "moe_shared_expert_intermediate_size"
 HALF = 0.5
 """The share of a head that rotates if the config does not say it."""
+
+NAMES = {
+    "n_routed_experts": "num_experts",
+    "n_shared_experts": "num_shared_experts",
+    "attention_bias": "use_qkv_bias",
+}
+"""Keys of transformers' class for Sarvam -> those of published configs."""
 
 BIAS = ".expert_bias"
 OUTER = {
@@ -80,7 +88,6 @@ class BailingMoe(Family):
     layout: ClassVar[Layout] = Layout(head="required", frequencies="optional")
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **USUAL,
-        "norm_head": (False,),
         "first_k_dense_replace": (0,),
         "multi_gate": (False,),
     }
@@ -105,7 +112,8 @@ class BailingMoe(Family):
         """The GGUF tensors of a checkpoint tensor; fused attention is split."""
         name = self.gguf_name(source, config)
         if ".attn_qkv." not in name:
-            yield name, tensor
+            is_normed = name == "output.weight" and config.get("norm_head")
+            yield name, unit_columns(tensor) if is_normed else tensor
             return
         heads = (
             required(config, "num_attention_heads"),
@@ -143,7 +151,10 @@ class BailingMoe2(Family):
 
     name = "bailingmoe2"
     hf_classes: ClassVar[tuple[str, ...]] = ("BailingMoeV2ForCausalLM",)
-    defaults: ClassVar[Mapping[str, Any]] = {"default_theta": None}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "default_theta": None,
+        "score_function": "sigmoid",
+    }
     outer: ClassVar = OUTER
     renames: ClassVar = ((BIAS, f"{BIAS}.bias"),)
     inner: ClassVar = {
@@ -215,7 +226,28 @@ class SarvamMoe(BailingMoe2):
     """The same architecture in GGUF: whole heads rotate."""
 
     hf_classes = ("SarvamMoEForCausalLM", "modeling_sarvam_moe.SarvamMoEForCausalLM")
+    defaults: ClassVar = {
+        **BailingMoe2.defaults,
+        "default_theta": 8e6,
+        "rms_norm_eps": 1e-6,
+        "max_position_embeddings": 131072,
+        "head_dim": 64,
+        "num_key_value_heads": 4,
+        "num_experts": 128,
+        "num_experts_per_tok": 6,
+        "num_shared_experts": 1,
+        "moe_intermediate_size": 1024,
+        "routed_scaling_factor": 2.5,
+        "n_group": 1,
+        "topk_group": 1,
+        "first_k_dense_replace": 1,
+        "norm_topk_prob": True,
+    }
     rotates_partly = False
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The complete config, under the keys of published configs."""
+        return super().complete({NAMES.get(k, k): v for k, v in config.items()})
 
     def n_rotated(self, config: Config) -> int:
         """How many components of a head rotate: all."""

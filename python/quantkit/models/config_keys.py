@@ -315,6 +315,24 @@ KINDS = _together(
     _each(list_of(SIZE), "num_key_value_heads_per_layer"),
     # EXAONE 4.5
     _each(FLAG, "mtp_share_layers"),
+    # SmallThinker
+    _each(SIZE, "moe_num_active_primary_experts moe_ffn_hidden_size"),
+    _each(integer(1, MAX_EXPERTS), "moe_num_primary_experts"),
+    _each(FLAG, "moe_enable_early_router moe_enable_secondary_experts"),
+    _each(FLAG, "moe_primary_router_apply_softmax"),
+    _each(BINARY, "moe_layer_layout rope_layout sliding_window_layout"),
+    _each(integer(-1), "sliding_window_size"),
+    # Arctic
+    _each(COUNT, "moe_layer_frequency"),
+    _each(FLAG, "parallel_attn_mlp_res use_residual"),
+    _each(list_of(COUNT), "enc_index"),
+    # dots 3 note
+    _each(SIZE, "swa_kv_lora_rank swa_q_lora_rank"),
+    _each(SIZE, "swa_qk_nope_head_dim swa_qk_rope_head_dim"),
+    _each(TEXT, "attention_gate_type swa_attention_gate_type"),
+    _each(TEXT, "normalization final_norm"),
+    _each(FLAG, "apply_mla_qkv_lora_rescale k_rope_only_layernorm use_dsa"),
+    _each(FLAG, "use_dynamic_rsf moe_gating_fp32"),
     # Hunyuan 3
     _each(POSITIVE, "router_scaling_factor"),
     _each(FLAG, "route_norm moe_router_enable_expert_bias moe_router_use_sigmoid"),
@@ -390,6 +408,10 @@ KINDS = _together(
     _each(POSITIVE, "beta_fast beta_slow"),
     _each(COUNT, "attn_temperature_len"),
     _each(TEXT, "rope_type"),
+    # Granite Switch
+    _each(SIZE, "num_adapters max_lora_rank projection_head_dim"),
+    _each(list_of(COUNT), "adapter_token_ids adapter_substitute_token_ids"),
+    _each(POSITIVE, "control_token_gain"),
     # Bamba
     _each(list_of(COUNT), "attn_layer_indices"),
     _each(SIZE, "attn_rotary_emb"),

@@ -45,7 +45,7 @@ class DeepseekV2(Family):
 
     name = "deepseek2"
     hf_classes: ClassVar[tuple[str, ...]] = ("DeepseekV2ForCausalLM",)
-    defaults: ClassVar = {
+    defaults: ClassVar[Mapping[str, Any]] = {
         "rms_norm_eps": 1e-6,
         "norm_topk_prob": False,
         "topk_method": "greedy",

@@ -57,6 +57,7 @@ class Dots1(Family):
         SCORES: ("sigmoid",),
         "topk_method": (METHOD,),
         "moe_layer_freq": (1,),
+        "attention_bias": (False,),
     }
 
     def complete(self, config: Config) -> dict[str, Any]:

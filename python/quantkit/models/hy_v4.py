@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor
-from ..errors import UnsupportedModelError
+from ..errors import CheckpointError
 from ..forward import ops
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
@@ -34,14 +34,13 @@ from ..forward.shared_choice import (
 )
 from ..forward.traits import Traits
 from ..gguf.keys import Field, ValueType, array, float32, uint32
-from ..settings import shown
 from .config import n_layers, required
 from .deepseek import DeepseekV3
 from .deepseek_v32 import INDEXER, indexer_fields
 from .dense_layers import n_dense_layers
 from .family import DECODER_TENSORS, KEPT_F32, Family, Named, Tensors
 from .fused_experts import split_gate_up
-from .glm_dsa import FULL, SHARED, TYPES, full_indexers
+from .glm_dsa import FULL, SHARED, TYPES, check_indexers, full_indexers
 from .glm_latent import GATING
 from .glm_moe import SIGMOID
 
@@ -141,16 +140,18 @@ class HYV4(DeepseekV3):
         """Refuse settings that GGUF cannot represent for this architecture.
 
         Raises:
+            CheckpointError: it does not tell the type of each layer's indexer.
             UnsupportedModelError: the config has such a setting.
         """
         super().check_settings(config)
         kinds, n = config["indexer_types"], n_layers(config)
         if kinds is None:
             return
-        if len(kinds) != n or kinds[0] != FULL or not set(kinds) <= {FULL, SHARED}:
-            raise UnsupportedModelError(
-                f"config.json has indexer_types: {shown(kinds)}; expected {FULL!r} or "
-                f"{SHARED!r} for each of {n} layers, and {FULL!r} for the first"
+        check_indexers(kinds)
+        if len(kinds) != n:
+            raise CheckpointError(
+                f"config.json has {len(kinds)} indexer_types; expected {n}, one per "
+                "layer; download the model's config.json again"
             )
 
     def f32_ends(self, name: str, config: Config) -> tuple[str, ...]:
@@ -208,7 +209,7 @@ class HYV4(DeepseekV3):
         if n_chosen and not all(full):
             chosen = Chosen(streams.columns, n_chosen)
 
-        def wrap(layer: Sequential, number: int) -> HyperLayer | ChoosingHyperLayer:
+        def wrap(layer: Sequential, number: int) -> HyperLayer:
             made = load_hyper_layer(claims, layer, number, streams)
             if chosen is None:
                 return made

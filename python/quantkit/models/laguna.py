@@ -84,6 +84,7 @@ class Laguna(Family):
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,
         "gating": GATES,
+        "attention_bias": (False,),
         "moe_apply_router_weight_on_input": (False,),
         "moe_router_logit_softcapping": (0, 0.0),
     }

@@ -414,8 +414,15 @@ REFUSED: dict[str, str] = {
         ),
         "llama.cpp's converter lists it and has no text class for it",
     ),
+    "ClefModel": "the head of its checkpoints is in a file beside the weights",
+    "PocketTTSModel": "its checkpoints have no config.json, and it predicts speech",
+    "Qwen3TTSForConditionalGeneration": (
+        "it predicts the codes of speech; llama.cpp's converter computes its embedding "
+        "with matrix products, whose last bits depend on the computer"
+    ),
     "Lfm25AudioTokenizer": "it makes sound and has no vocabulary",
     "UltravoxModel": "it has no text model of its own",
+    "WavTokenizerDec": "it makes sound and has no vocabulary",
     **dict.fromkeys(
         ("KevModel", "LevModel", "NimbleModel", "OpenJevModel"),
         "it is an adapter, which llama.cpp's converter merges into a model that it "

@@ -22,7 +22,7 @@ from ..gguf.keys import Field, float32, uint32
 from .config import require_setting, required
 from .family import DECODER_LAYER, SILU
 from .phi import Phi3
-from .rope_config import rope_parameters
+from .rope_config import ORIGINAL, rope_parameters
 
 __all__ = ["PhiMoe"]
 
@@ -65,6 +65,13 @@ class PhiMoe(Phi3):
         "attention_bias": (True,),
         "lm_head_bias": (True,),
     }
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The complete config; without an original context, it is the context."""
+        whole = super().complete(config)
+        if rope_parameters(whole).get(ORIGINAL) is None:
+            whole[ORIGINAL] = required(whole, "max_position_embeddings")
+        return whole
 
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent for this architecture.

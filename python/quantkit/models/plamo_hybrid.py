@@ -20,10 +20,11 @@ from ..forward.layer import Mixer, Sequential
 from ..forward.layers import Norm
 from ..forward.layout import Layout
 from ..forward.plamo_space import load_plamo_space
-from ..forward.rotary import Rotary
+from ..forward.rotary import DEFAULT_BASE, Rotary
 from ..forward.traits import Traits
 from ..forward.windows import PATTERN, WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
+from ..settings import COUNT, checked
 from .config import FILE_TYPE, first, n_layers, required, text_fields
 from .family import DECODER_TENSORS, Family, Named
 from .plamo import LAYERS
@@ -124,6 +125,12 @@ class Plamo2(_Plamo):
         "mixer.out_proj": "ssm_out",
     }
     layout: ClassVar = replace(LAYOUT, query_norm_span="heads")
+
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config, with missing keys set, and the usual key of the head size."""
+        whole = super().complete(config)
+        whole["head_dim"] = required(whole, "hidden_size_per_head")
+        return whole
 
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent; tell of the window.
@@ -250,7 +257,9 @@ class Plamo3(_Plamo):
         window = first(config, "window_size", "sliding_window")
         if window is not None:
             fields[WINDOW] = uint32(window)
-            fields[PATTERN] = uint32(required(config, "sliding_window_pattern"))
+            period = required(config, "sliding_window_pattern")
+            checked(period, COUNT, "sliding_window_pattern")
+            fields[PATTERN] = uint32(period)
         return fields
 
     def load(self, facts: Facts, claims: Claims) -> Model:
@@ -265,7 +274,7 @@ class Plamo3(_Plamo):
                 traits,
                 window=facts.size(WINDOW),
                 windowed=windowed_layers(facts, PERIOD),
-                windowed_rotary=Rotary.local(facts, claims),
+                windowed_rotary=Rotary.local(facts, claims, DEFAULT_BASE),
             )
         wrap = _norms_after(facts, claims, traits)
         return load_decoder(facts, claims, traits, wrap=wrap)

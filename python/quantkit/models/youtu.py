@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from ..forward.base import Config
 from ..forward.experts import EXPERT_SIZE
+from ..settings import SIZE, checked
 from .config import n_layers, required
 from .deepseek import DeepseekV3
 
@@ -41,7 +42,11 @@ class Youtu(DeepseekV3):
 
     def expert_counts(self, config: Config) -> dict[str, int]:
         """What readers ask for, of a model that has no experts."""
-        size = required(config, "intermediate_size")
+        size = checked(
+            required(config, "intermediate_size"),
+            SIZE,
+            "config.json: intermediate_size",
+        )
         return {EXPERT_SIZE: size, "expert_shared_count": 0}
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ..errors import UnsupportedModelError
 from .deepseek_ocr import DeepseekOCR, UnlimitedOCR
+from .dots_ocr import DotsOCR
 from .encoder import Encoder
 from .exaone_vl import ExaoneVL
 from .gemma4 import Gemma4
 from .gemma4_unified import Gemma4Unified
-from .glm4v import Glm4V
+from .glm4v import Glm4V, Glm5Next
 from .hunyuan_vl import HunyuanVL
 from .intern_vl import InternVL
 from .janus import Janus
@@ -41,6 +42,7 @@ ENCODERS: tuple[Encoder, ...] = (
     InternVL(),
     Llama4(),
     Glm4V(),
+    Glm5Next(),
     Lfm2VL(),
     MuseGlimmer(),
     MiniCPM(),
@@ -51,6 +53,7 @@ ENCODERS: tuple[Encoder, ...] = (
     PaddleOCR(),
     MiniMaxVL(),
     ExaoneVL(),
+    DotsOCR(),
     DeepseekOCR(),
     UnlimitedOCR(),
     Qwen2Audio(),
@@ -85,7 +88,7 @@ def _why(classes: tuple[str, ...]) -> str:
     """What is known of an encoder that quantkit does not write."""
     for name in classes:
         if name in ELSEWHERE:
-            return ": use llama.cpp's convert_hf_to_gguf.py --mmproj"
+            return ": use llama.cpp's converter"
         if name in BROKEN:
             return (
                 f"; llama.cpp's converter of build 11434 stops at it, too, because it "

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor
-from ..gguf.keys import Field, boolean, float32
+from ..gguf.keys import Field, boolean, float32, uint32
 from .encoder import EPSILON, Named, Settings
 from .qwen_vl import TwoFrames
 
-__all__ = ["Glm4V"]
+__all__ = ["Glm4V", "Glm5Next"]
 
 USES = {"silu": "use_silu", "gelu": "use_gelu"}
 
@@ -18,14 +18,14 @@ USES = {"silu": "use_silu", "gelu": "use_gelu"}
 class Glm4V(TwoFrames):
     """GLM 4.1V and 4.5V; GLM-OCR, which also normalizes queries and keys."""
 
-    hf_classes = (
+    hf_classes: ClassVar[tuple[str, ...]] = (
         "Glm4vForConditionalGeneration",
         "Glm4vMoeForConditionalGeneration",
         "GlmOcrForConditionalGeneration",
     )
     projector = "glm4v"
-    narrow: ClassVar[str] = "GlmOcrForConditionalGeneration"
-    """The class whose feed-forward parts have the width that the config says."""
+    narrow: ClassVar[tuple[str, ...]] = ("GlmOcrForConditionalGeneration",)
+    """Classes whose feed-forward parts have the width that the config says."""
     defaults: ClassVar[Mapping[str, Any]] = {
         "hidden_act": "silu",
         "num_position_embeddings": 2304,
@@ -72,7 +72,7 @@ class Glm4V(TwoFrames):
 
     def n_inner_rows(self, settings: Settings) -> int:
         """The width inside the feed-forward part, as the tensors have it."""
-        if self.narrow in settings.classes:
+        if set(self.narrow) & set(settings.classes):
             return self.inner_size(settings)
         return settings.vision.size("out_hidden_size")
 
@@ -84,3 +84,27 @@ class Glm4V(TwoFrames):
             yield from self.frames(tensor)
         else:
             yield self.gguf_name(source, settings), tensor
+
+
+class Glm5Next(Glm4V):
+    """GLM 5.3 Flash: clamped feed-forward parts, and a number of tokens for images."""
+
+    hf_classes = ("Glm5NextForConditionalGeneration",)
+    projector = "glm5v"
+    narrow = hf_classes
+
+    def own_fields(self, settings: Settings) -> dict[str, Field]:
+        """The metadata that only this kind has."""
+        vision, images = settings.vision, settings.images
+        merge = vision.size("spatial_merge_size", default=2)
+        fields = super().own_fields(settings)
+        fields["vision.spatial_merge_size"] = uint32(merge)
+        if "swiglu_limit" in vision:
+            fields["vision.swiglu_clamp"] = float32(vision.factor("swiglu_limit"))
+        side = images.size("patch_size", default=14)
+        side *= images.size("merge_size", default=2)
+        for most in ("min", "max"):
+            if f"{most}_image_tokens" in images:
+                n_pixels = images.size(f"{most}_image_tokens") * side**2
+                fields[f"vision.image_{most}_pixels"] = uint32(n_pixels)
+        return fields

@@ -8,24 +8,36 @@ from __future__ import annotations
 __all__ = ["BROKEN", "ELSEWHERE"]
 
 ELSEWHERE = (
-    *("BailingMoeV3VLForConditionalGeneration", "ClefModel", "CogVLMForCausalLM"),
-    *("DeepseekOCR2ForCausalLM", "DeepseekV4ForCausalLM"),
-    *("Dots3NoteForCausalLM", "Dots3NoteForConditionalGeneration"),
-    *("DotsOCRForCausalLM",),
-    *("Gemma3nForConditionalGeneration", "Glm5NextForConditionalGeneration"),
-    *("GlmasrModel", "Granite4VisionForConditionalGeneration"),
-    *("GraniteSpeechForConditionalGeneration", "Lfm2AudioForConditionalGeneration"),
-    *("GraniteSpeechPlusForConditionalGeneration", "MiMoV2ForCausalLM"),
-    *("MERaLiON2ForConditionalGeneration",),
-    *("NemotronH_Nano_VL_V2", "OpenJevModel", "Phi4ForCausalLMV", "PocketTTSModel"),
-    *("Qwen3TTSForConditionalGeneration", "Qwen4ExpForConditionalGeneration"),
-    *("RADIOModel", "Sarashina2VisionForCausalLM", "StepVLForConditionalGeneration"),
-    *("Step3p7ForConditionalGeneration"),
-    *("YoutuVLForConditionalGeneration",),
+    "BailingMoeV3VLForConditionalGeneration",
+    "ClefModel",
+    "CogVLMForCausalLM",
+    "DeepseekOCR2ForCausalLM",
+    "DeepseekV4ForCausalLM",
+    "Dots3NoteForCausalLM",
+    "Dots3NoteForConditionalGeneration",
+    "GlmasrModel",
+    "Granite4VisionForConditionalGeneration",
+    "GraniteSpeechForConditionalGeneration",
+    "GraniteSpeechPlusForConditionalGeneration",
+    "Lfm2AudioForConditionalGeneration",
+    "MERaLiON2ForConditionalGeneration",
+    "MiMoV2ForCausalLM",
+    "NemotronH_Nano_VL_V2",
+    "Phi4ForCausalLMV",
+    "PocketTTSModel",
+    "Qwen3TTSForConditionalGeneration",
+    "RADIOModel",
+    "Sarashina2VisionForCausalLM",
+    "Step3p7ForConditionalGeneration",
+    "StepVLForConditionalGeneration",
+    "YoutuVLForConditionalGeneration",
 )
 """Classes whose encoders llama.cpp's converter writes, and quantkit does not."""
 
 BROKEN = {
+    "Gemma3nForConditionalGeneration": (
+        "model.audio_tower.subsample_conv_projection.conv_0.norm.weight"
+    ),
     "Qwen3ASRForConditionalGeneration": "thinker_config",
     "Qwen3OmniMoeForConditionalGeneration": "model.visual.blocks.0.attn.proj.bias",
 }

@@ -140,13 +140,15 @@ class Qwen2VL(TwoFrames):
 
 
 class Qwen3VL(TwoFrames):
-    """Qwen 3-VL and 3.5; the former also projects the outputs of some layers."""
+    """Qwen 3-VL, 3.5 and 3.8; the first also projects the outputs of some layers."""
 
     hf_classes = (
         "Qwen3VLForConditionalGeneration",
         "Qwen3VLMoeForConditionalGeneration",
         "Qwen3_5ForConditionalGeneration",
         "Qwen3_5MoeForConditionalGeneration",
+        "Qwen4ExpForConditionalGeneration",
+        "OpenJevModel",
     )
     projector = "qwen3vl_merger"
     defaults: ClassVar[Mapping[str, Any]] = {

@@ -22,6 +22,9 @@ _LAYER = re.compile(r"blk\.(\d+)")
 # Architecture -> number of layers of its 70B model.
 _LAYERS_OF_70B = {"llama": 80, "qwen2": 80, "deci": 80, "olmo": 80, "jais2": 68}
 
+# Architecture -> layers that llama.cpp's loader adds: they have no tensors.
+_WITHOUT_TENSORS = {"graniteswitch": 1}
+
 
 @dataclass(frozen=True)
 class ModelFacts:
@@ -29,8 +32,8 @@ class ModelFacts:
 
     Attributes:
         architecture: `general.architecture`, such as "llama".
-        n_layers: the number of layers, including multi-token prediction (MTP) layers;
-            layers that run several times count as often.
+        n_layers: the number of layers, including multi-token prediction (MTP) layers,
+            and those without tensors; layers that run several times count as often.
         n_head: query heads of layer 0.
         n_head_kv: KV heads of layer 0; 0 if that layer has no attention.
         n_expert: experts per layer; 0 for a dense model.
@@ -73,7 +76,8 @@ class ModelFacts:
         n_head = number("attention.head_count", 0)
         return cls(
             architecture=architecture,
-            n_layers=number("block_count", n_named) * max(number("num_loops", 1), 1),
+            n_layers=number("block_count", n_named) * max(number("num_loops", 1), 1)
+            + _WITHOUT_TENSORS.get(architecture, 0),
             n_head=n_head,
             n_head_kv=number("attention.head_count_kv", n_head),
             n_expert=number("expert_count", 0),

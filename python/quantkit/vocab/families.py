@@ -65,6 +65,8 @@ class FamilyRules:
         stand_ins: the same, but only if no file names any role.
         fixed: special role -> token id, for roles that no file names.
         chat_eos: the text of a token that becomes EOS if the vocabulary has it.
+        last: special role -> token text, written after all others, whatever the files
+            say, if there is such a token.
         chat_ends: the text of a token that becomes both BOS and EOS if
             tokenizer_config.json adds it.
         with_model: fields only for checkpoints with a tokenizer.model.
@@ -93,6 +95,7 @@ class FamilyRules:
     stand_ins: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, int] = field(default_factory=dict)
     chat_eos: str | None = None
+    last: Mapping[str, str] = field(default_factory=dict)
     chat_ends: str | None = None
     with_model: Mapping[str, int | bool] = field(default_factory=dict)
     sizes: Mapping[int, Mapping[str, int | bool]] = field(default_factory=dict)
@@ -139,6 +142,22 @@ _CHATGLM = FamilyRules(
     lookup={"eos": "<|endoftext|>", "eot": "<|user|>", "unk": "<|endoftext|>"},
 )
 _GLM4 = FamilyRules(lookup={**_CHATGLM.lookup, "bos": "<|endoftext|>"})
+_GLM_MOE = FamilyRules(
+    lookup={
+        "bos": "[gMASK]",
+        "eot": "<|user|>",
+        "unk": "<|endoftext|>",
+        "eom": "<|observation|>",
+    }
+)
+_SOLAR = FamilyRules(
+    lookup={
+        "eos": "<|endoftext|>",
+        "eot": "<|endoftext|>",
+        "unk": "<unk>",
+        "bos": "<|startoftext|>",
+    }
+)
 _GEMMA = FamilyRules(sources=_MODEL_FIRST, space=SpacePrefix.NEVER)
 _GEMMA4 = FamilyRules(sources=(Source.JSON,), is_gemma4=True)
 _PHI3 = FamilyRules(sources=_MODEL_FIRST, pieces=PieceRules(by_mark=True))
@@ -235,7 +254,26 @@ _RULES: dict[str, FamilyRules] = {
     **dict.fromkeys(
         ("ChatGLMModel", "ChatGLMForConditionalGeneration", "GlmForCausalLM"), _CHATGLM
     ),
-    "Glm4ForCausalLM": _GLM4,
+    **dict.fromkeys(
+        (
+            "Glm4ForCausalLM",
+            "Glm4vForConditionalGeneration",
+            "GlmOcrForConditionalGeneration",
+        ),
+        _GLM4,
+    ),
+    **dict.fromkeys(
+        (
+            "Glm4MoeForCausalLM",
+            "Glm4MoeLiteForCausalLM",
+            "Glm4vMoeForConditionalGeneration",
+            "Glm5NextForConditionalGeneration",
+            "GlmMoeDsaForCausalLM",
+        ),
+        _GLM_MOE,
+    ),
+    "SolarOpenForCausalLM": _SOLAR,
+    "MuseGlimmerForConditionalGeneration": FamilyRules(last={"eot": "<|eot|>"}),
     # CodeGemma's end of turn; the converter writes it for every Gemma 1 model.
     "GemmaForCausalLM": replace(_GEMMA, fixed={"eot": 107}),
     "Gemma2ForCausalLM": _GEMMA,
@@ -327,7 +365,7 @@ def rules_of(
         settings: tokenizer_config.json.
     """
     names = config.get("architectures")
-    if not names:
+    if not names or not isinstance(names[0], str):
         return _LLAMA if arch == "llama" else FamilyRules()
     rules = _RULES.get(names[0], FamilyRules())
     if rules is _PHI3 and _is_of(settings, "GPT2Tokenizer"):

@@ -95,6 +95,7 @@ def tokenizer_fields(
     size = config.get("vocab_size")
     if isinstance(size, int):
         fields |= _written(rules.sizes.get(size, {}))
+    fields |= _last_roles(rules.last, fields[_KEY + "tokens"].value)
     if rules.chat_ends is not None:
         fields |= _chat_ends(files, rules.chat_ends)
     if rules.is_hunyuan:
@@ -317,6 +318,14 @@ class _Job:
         if not ids:
             wanted = {**self.rules.stand_ins, **self.rules.lookup}
         return {kind: added[text] for kind, text in wanted.items() if text in added}
+
+
+def _last_roles(wanted: Mapping[str, str], texts: Sequence[str]) -> dict[str, Field]:
+    """The ids of the tokens with these texts, by role."""
+    found = {kind: text for kind, text in wanted.items() if text in texts}
+    return _written(
+        {f"{kind}_token_id": list(texts).index(text) for kind, text in found.items()}
+    )
 
 
 def _chat_ends(files: TokenizerFiles, text: str) -> dict[str, Field]:

@@ -25,7 +25,9 @@ __all__ = ["FILE", "rwkv_fields"]
 FILE = "rwkv_vocab_v20230424.txt"
 SIZE = 65536
 """The number of tokens of models whose config does not tell it."""
-LINE = re.compile(r"""\d+ (b?(?:'.*'|".*")) (\d+)""")
+LINE = re.compile(
+    r"""\d+ (b?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")) (\d{1,9})""", re.DOTALL
+)
 END = "<s>"
 """Token 0, which starts and ends texts; it is not in the file."""
 ROLES = {"eot": 261, "bos": 0, "eos": 0}
@@ -86,8 +88,8 @@ def read_tokens(path: Path) -> Iterator[bytes]:
 def _literal(text: str) -> bytes | None:
     """The bytes of Python's literal of a text or of bytes; None: it is neither."""
     try:
-        value = ast.literal_eval(text)
-        return value.encode() if isinstance(value, str) else bytes(value)
+        value: str | bytes = ast.literal_eval(text)
+        return value.encode() if isinstance(value, str) else value
     except (SyntaxError, ValueError):  # also half of a character
         return None
 

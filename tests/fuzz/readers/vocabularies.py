@@ -167,6 +167,22 @@ def tokenizer_files(data: bytes, folder: Path) -> None:
     Tokenizer.from_metadata(fields).encode(SHORT_TEXT)
 
 
+LINES = {
+    "Rwkv6ForCausalLM": VOCABULARIES / "rwkv" / "rwkv_vocab_v20230424.txt",
+    "PLaMo3ForCausalLM": VOCABULARIES / "plamo" / "tokenizer.jsonl",
+}
+
+
+@reader(*(bytes([i]) + path.read_bytes() for i, path in enumerate(LINES.values())))
+def tokenizer_lines(data: bytes, folder: Path) -> None:
+    """Files with a line for each token."""
+    hf_class, path = Choices(data[:1]).pick(list(LINES.items()))
+    (folder / path.name).write_bytes(data[1:])
+    config = {"vocab_size": 400, "architectures": [hf_class]}
+    fields = tokenizer_fields(folder, config, "any")
+    Tokenizer.from_metadata(fields).encode(SHORT_TEXT)
+
+
 @cache
 def demo_tokenizer() -> Tokenizer:
     """The demo model's tokenizer."""

@@ -47,11 +47,8 @@ METHODS: Mapping[str, Method] = {
 """`quant_method` of a config -> function; weights that it returns come last if their
 names are new."""
 UNNAMED = "an unnamed method"
-PARTS = (
-    *("_scale", "_scales", "_scale_inv", "_scale_2", "_blocks", "_packed", ".scale"),
-    *(".scales", ".biases", ".absmax", ".SCB", ".qscale_weight", ".qzeros"),
-)
-"""Ends of the names of what quantized weights have beside their codes."""
+SCALES = ("weight_scale", "weight_scale_inv", "weight_scale_2", "qscale_weight")
+"""Ends of the names of scales, which tell that weights of any type are codes."""
 LOSSLESS = {
     QuantType.Q4_0: "integers of GPTQ, AWQ or packed compressed-tensors",
     QuantType.Q4_1: "affine weights of MLX",
@@ -69,7 +66,7 @@ def is_dequantized(stored: Mapping[str, CheckpointTensor]) -> bool:
         stored: all stored tensors.
     """
     return not any(
-        (len(tensor.shape) > 1 and tensor.dtype not in TYPES) or name.endswith(PARTS)
+        (len(tensor.shape) > 1 and tensor.dtype not in TYPES) or name.endswith(SCALES)
         for name, tensor in stored.items()
     )
 

@@ -1,0 +1,199 @@
+"""Granite Switch: LoRA adapters in the model, which tokens of the text switch on.
+
+A token of an adapter switches it on for itself and all later positions.  A head of
+attention without weights finds it: it sees the adapters' tokens so much more than
+others that it gives the number of the adapter, or the mean of several.  Source:
+llama.cpp, build 11434 (granite-switch.cpp).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .attention import Attention
+from .base import F32, Activations, Matrix
+from .claims import Claims
+from .feed_forward import Gated
+from .kept import Kept, State
+from .layer import AroundParts, InTwoSteps
+from .layers import Linear
+
+__all__ = ["Lora", "SwitchOpening", "SwitchedLayer"]
+
+Slots = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Lora:
+    """What adapters add to a linear map: b (a x), by slot; slot 0 adds nothing.
+
+    Attributes:
+        a, b: the factors, those of all slots one below the other.
+        n_slots: the number of slots.
+    """
+
+    a: Matrix
+    b: Matrix
+    n_slots: int
+
+    @classmethod
+    def of(
+        cls, claims: Claims, name: str, sizes: tuple[int, int, int], n_slots: int
+    ) -> Lora:
+        """The factors `name`.lora_a and `name`.lora_b.
+
+        Args:
+            claims: the tensors.
+            name: of the linear map.
+            sizes: its rows and columns, and the rank of the factors.
+            n_slots: the number of slots.
+        """
+        n_rows, n_cols, rank = sizes
+        return cls(
+            claims.table(f"{name}.lora_a", n_slots, rank, n_cols),
+            claims.table(f"{name}.lora_b", n_slots, n_rows, rank),
+            n_slots,
+        )
+
+    def added(self, x: F32, slots: Slots, y: F32) -> F32:
+        """y [n, n_rows] plus what the adapter of each row of x [n, n_cols] adds."""
+        for slot in np.unique(slots[slots > 0]):
+            rows = np.flatnonzero(slots == slot)
+            a, b = (_part(each, slot, self.n_slots) for each in (self.a, self.b))
+            y[rows] += b.apply(a.apply(np.ascontiguousarray(x[rows])))
+        return y
+
+
+def _part(matrix: Matrix, slot: int, n_slots: int) -> Matrix:
+    n = matrix.shape[0] // n_slots
+    return matrix.part(int(slot) * n, (int(slot) + 1) * n)
+
+
+@dataclass(frozen=True)
+class Switched(Linear):
+    """A linear map with the adapters that the positions have switched on."""
+
+    lora: Lora | None = None
+    slots: Slots | None = None
+
+    def __call__(self, x: F32 | Activations) -> F32:
+        """x [n, n_cols] -> [n, n_rows]."""
+        y = super().__call__(x)
+        assert self.lora is not None
+        assert self.slots is not None
+        values = x.values if isinstance(x, Activations) else x
+        return self.lora.added(values, self.slots, y)
+
+
+@dataclass(frozen=True)
+class SwitchOpening:
+    """Makes the stream of the first layer; see `decoder.Opening`.
+
+    The column after the hidden states has the slot of the adapter whose token a
+    position is; 0: it is another token.
+
+    Attributes:
+        embedding: the token embedding.
+        scale: multiplies it.
+        slots: by token, the slot of its adapter.
+        substitutes: by token, the one whose embedding it has.
+    """
+
+    embedding: Matrix
+    scale: float
+    slots: Slots
+    substitutes: Slots
+
+    @property
+    def columns(self) -> int:
+        """The number of columns of the stream."""
+        return self.embedding.shape[1] + 1
+
+    def __call__(self, x: F32, tokens: NDArray[np.integer[Any]]) -> F32:
+        """Embedded tokens x [n, width] and their ids [n] -> [n, columns]."""
+        own = self.slots[tokens]
+        stream = np.concatenate([x, own[:, None].astype(np.float32)], axis=1)
+        switching = np.flatnonzero(own)
+        if len(switching):
+            rows = self.embedding.rows(self.substitutes[tokens[switching]])
+            stream[switching, :-1] = rows * np.float32(self.scale)
+        return stream
+
+    def closing(self, stream: F32) -> F32:
+        """Hidden states [n, width] of the last layer's stream."""
+        return np.ascontiguousarray(stream[:, :-1])
+
+
+@dataclass(frozen=True)
+class SwitchedLayer(AroundParts, InTwoSteps):
+    """A layer whose linear maps have adapters.
+
+    Attributes:
+        attention, feed_forward: its parts, without adapters.
+        loras: by the attribute's name, what adapters add to the maps of both.
+        gain: how much the adapters' tokens are seen: their scores; others have -gain.
+        is_alone: each position is a sequence of its own.
+    """
+
+    attention: Attention
+    feed_forward: Gated
+    loras: dict[str, Lora]
+    gain: float
+    is_alone: bool = False
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """See `Layer.added`; adapters add to the same outputs."""
+        return ()
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.attention.kept
+
+    def alone(self) -> SwitchedLayer:
+        """The layer for rows that are sequences of one token each."""
+        return replace(self, attention=self.attention.alone(), is_alone=True)
+
+    def _mixed(self, stream: F32) -> F32:
+        x, slots = stream[:, :-1], self._slots(stream[:, -1])
+        maps = self._switched(self.attention, ("q", "k", "v", "output"), slots)
+        y = replace(self.attention, **maps)(self.parts.before_mixing(x))
+        return _with_states(stream, self.parts.after_mixing(x, y))
+
+    def _fed_forward(self, stream: F32) -> F32:
+        x, slots = stream[:, :-1], self._slots(stream[:, -1])
+        maps = self._switched(self.feed_forward, ("gate", "up", "down"), slots)
+        part = replace(self.feed_forward, **maps)
+        return _with_states(
+            stream, replace(self.parts, feed_forward=part).fed_forward(x)
+        )
+
+    def _switched(self, part: object, names: tuple[str, ...], slots: Slots) -> Any:
+        """The linear maps of a part, with the adapters that are switched on."""
+        maps = {name: getattr(part, name) for name in names}
+        return {
+            name: Switched(each.matrix, each.bias, self.loras[name], slots)
+            for name, each in maps.items()
+        }
+
+    def _slots(self, own: F32) -> Slots:
+        """The slot that each position has switched on, from those of its tokens."""
+        if self.is_alone:
+            return own.astype(np.intp)
+        others = np.float32(np.exp(-2 * self.gain))
+        seen = np.where(own > 0, np.float32(1), others)
+        found, weight = (
+            np.cumsum(each, dtype=np.float32) for each in (seen * own, seen)
+        )
+        slots: Slots = np.floor(found / weight + np.float32(0.5)).astype(np.intp)
+        return slots
+
+
+def _with_states(stream: F32, x: F32) -> F32:
+    """The stream with other hidden states."""
+    return np.concatenate([x, stream[:, -1:]], axis=1)
