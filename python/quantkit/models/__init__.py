@@ -154,7 +154,6 @@ from .starcoder2 import Starcoder2
 from .step import Step35, StepVL
 from .t5 import T5, T5Encoder
 from .talkie import Talkie
-from .lfm2_embedding import Lfm2Embedding, Lfm2Bidirectional
 from .xverse import Xverse
 from .youtu import Youtu, YoutuVL
 
