@@ -161,6 +161,18 @@ def test_facts_come_from_metadata_and_names() -> None:
     assert facts.heads_per_kv == 12
 
 
+def test_layers_that_run_several_times_count_as_often() -> None:
+    """llama-quantize counts them so; damaged metadata may have 0."""
+    metadata = {
+        "general.architecture": string("nanbeige"),
+        "nanbeige.block_count": uint32(22),
+        "nanbeige.num_loops": uint32(2),
+    }
+    assert ModelFacts.of(metadata, []).n_layers == 44
+    metadata["nanbeige.num_loops"] = uint32(0)
+    assert ModelFacts.of(metadata, []).n_layers == 22
+
+
 def test_facts_of_a_model_with_little_metadata() -> None:
     """Missing counts come from the tensor names or mean none."""
     names = ["output.weight", "blk.2.attn_v.weight", "v.blk.9.attn_v.weight"]

@@ -22,6 +22,7 @@ from .qwen_moe import Qwen3Moe
 __all__ = ["Dream", "Llada", "LladaMoe", "Rnd1"]
 
 CAUSAL, SHIFT = "attention.causal", "diffusion.shift_logits"
+ADD_BOS = "tokenizer.ggml.add_bos_token"
 LLADA_MASK = 156895
 """The token that stands for masked ones, whatever the config says."""
 
@@ -168,3 +169,7 @@ class Llada(Diffusion, Llama):
             CAUSAL: boolean(False),
             SHIFT: boolean(False),
         }
+
+    def token_fields(self, config: Config) -> dict[str, Field]:
+        """The number of the token that stands for masked ones; BOS starts texts."""
+        return {**super().token_fields(config), ADD_BOS: boolean(True)}

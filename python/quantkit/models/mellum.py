@@ -23,6 +23,11 @@ from .windows import layer_windows
 
 __all__ = ["Mellum"]
 
+ROPE = {
+    "full_attention": {"rope_type": "default", "rope_theta": 500000.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+}
+"""The rope settings of the class."""
 PERIOD = 4
 """The last of each 4 layers has full attention, if the file does not say."""
 
@@ -58,6 +63,8 @@ class Mellum(Qwen3Moe):
         whole = super().complete(config)
         if whole.get("layer_types") is None:
             whole["layer_types"] = ["full_attention"] * n_layers(whole)
+        if whole.get("rope_parameters") is None:
+            whole["rope_parameters"] = ROPE
         return whole
 
     def check_settings(self, config: Config) -> None:

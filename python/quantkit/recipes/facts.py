@@ -33,7 +33,7 @@ class ModelFacts:
     Attributes:
         architecture: `general.architecture`, such as "llama".
         n_layers: the number of layers, including multi-token prediction (MTP) layers,
-            and those without tensors.
+            and those without tensors; layers that run several times count as often.
         n_head: query heads of layer 0.
         n_head_kv: KV heads of layer 0; 0 if that layer has no attention.
         n_expert: experts per layer; 0 for a dense model.
@@ -76,7 +76,7 @@ class ModelFacts:
         n_head = number("attention.head_count", 0)
         return cls(
             architecture=architecture,
-            n_layers=number("block_count", n_named)
+            n_layers=number("block_count", n_named) * max(number("num_loops", 1), 1)
             + _WITHOUT_TENSORS.get(architecture, 0),
             n_head=n_head,
             n_head_kv=number("attention.head_count_kv", n_head),
