@@ -178,6 +178,13 @@ HARMLESS_OF = {
         "sliding_window_pattern": LISTED,
     },
     "CohereForCausalLM": {"use_qk_norm": NORMS},
+    "BambaForCausalLM": {
+        "mamba_chunk_size": RUNTIME,
+        "mamba_conv_bias": TENSORS,
+        "mamba_proj_bias": TENSORS,
+        "num_logits_to_keep": RUNTIME,
+        "z_loss_coefficient": TRAINING,
+    },
     "DeepseekV2ForCausalLM": {"qk_head_dim": DERIVED},
     "DeepseekV3ForCausalLM": {
         "num_nextn_predict_layers": "the layers after the last are not written",
@@ -275,6 +282,7 @@ HARMLESS_OF = {
         "num_key_value_heads": DERIVED,
         "scale_attention_softmax_in_fp32": RUNTIME,
     },
+    "GraniteSwitchForCausalLM": {"num_experts_per_tok": "the model has no experts"},
     "HYV3ForCausalLM": {"enable_moe_fp32_combine": RUNTIME},
     "InternLM3ForCausalLM": {"rope_scaling.factor": BEYOND},
     "OrionForCausalLM": {"max_position_embeddings": "max_sequence_length counts"},
@@ -388,6 +396,7 @@ HARMLESS_OF = {
     "Qwen4ExpForConditionalGeneration": QWEN4,
     "Qwen3OmniMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
     "Qwen3VLMoeForConditionalGeneration": {"sliding_window": WITH_WINDOW},
+    "Plamo2ForCausalLM": {"attention_window_size": WINDOW},
     "RWKV7ForCausalLM": {
         "attn_mode": RUNTIME,
         "fuse_norm": RUNTIME,
