@@ -260,6 +260,13 @@ HARMLESS_OF = {
         "sliding_window_pattern": LISTED,
     },
     "CohereForCausalLM": {"use_qk_norm": NORMS},
+    "BambaForCausalLM": {
+        "mamba_chunk_size": RUNTIME,
+        "mamba_conv_bias": TENSORS,
+        "mamba_proj_bias": TENSORS,
+        "num_logits_to_keep": RUNTIME,
+        "z_loss_coefficient": TRAINING,
+    },
     "DeepseekV2ForCausalLM": {"qk_head_dim": DERIVED},
     "DeepseekV3ForCausalLM": {
         "num_nextn_predict_layers": "the layers after the last are not written",
@@ -405,6 +412,7 @@ HARMLESS_OF = {
         "num_key_value_heads": DERIVED,
         "scale_attention_softmax_in_fp32": RUNTIME,
     },
+    "GraniteSwitchForCausalLM": {"num_experts_per_tok": "the model has no experts"},
     "HYV3ForCausalLM": {"enable_moe_fp32_combine": RUNTIME},
     "HYV4ForCausalLM": {
         "enable_lm_head_fp32": RUNTIME,
@@ -560,6 +568,7 @@ HARMLESS_OF = {
         "layer_types": WITH_WINDOW,
         "sliding_window_pattern": LISTED,
     },
+    "Plamo2ForCausalLM": {"attention_window_size": WINDOW},
     "RWKV7ForCausalLM": {
         "attn_mode": RUNTIME,
         "fuse_norm": RUNTIME,

@@ -15,7 +15,7 @@ from ..checkpoint.lazy import LazyTensor, taken
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config
 from ..gguf.keys import Field, boolean, uint32
-from .config import head_size, n_layers, required
+from .config import head_size, n_layers, require_setting, required
 from .family import DECODER_LAYER, DECODER_TENSORS, SILU, Family, Named
 from .granite_moe import ATTENTION, SPACE, GraniteHybrid
 from .space_tensors import UNBOUNDED, as_stored, mamba2_names
@@ -79,9 +79,14 @@ class Bamba(GraniteHybrid):
         """Refuse settings that GGUF cannot represent for this architecture.
 
         Raises:
-            UnsupportedModelError: all layers have attention, or none has.
+            UnsupportedModelError: all layers have attention, or none has; or two keys
+                for one setting have different values.
         """
         super().check_settings(config)
+        rope = config.get("rope_parameters") or {}
+        if ROTATED in config and "partial_rotary_factor" in rope:
+            rotated = int(head_size(config) * rope["partial_rotary_factor"])
+            require_setting(config, ROTATED, None, rotated)
         if len({kind in ATTENTION for kind in config["layer_types"]}) != 2:
             raise UnsupportedModelError(
                 "config.json: attn_layer_indices names all layers, or none; GGUF "

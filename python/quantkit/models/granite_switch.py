@@ -59,6 +59,7 @@ class GraniteSwitch(GraniteMoe):
         **{k: v for k, v in GraniteMoe.defaults.items() if "experts" not in k},
         "tie_word_embeddings": True,
         "control_token_gain": GAIN,
+        "default_theta": None,
     }
     assumed: ClassVar = {**GraniteMoe.assumed, "num_local_experts": (None, 0)}
     inner: ClassVar = {

@@ -216,6 +216,7 @@ class Plamo3(_Plamo):
 
     name = "plamo3"
     hf_classes = ("Plamo3ForCausalLM", "PLaMo3ForCausalLM")
+    defaults: ClassVar = {**_Plamo.defaults, "default_theta": None}
     rope_types = ("default", "yarn")
     bare = WITHOUT_KIND
     inner: ClassVar = {
