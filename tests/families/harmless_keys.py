@@ -422,8 +422,6 @@ HARMLESS_OF = {
         "num_nextn_predict_layers": "the layers after the last are not written",
         "qk_head_dim": "the sizes of its two parts count",
     },
-    "GraniteSwitchForCausalLM": {"num_experts_per_tok": "the model has no experts"},
-    "Plamo2ForCausalLM": {"attention_window_size": WINDOW},
     "InternLM3ForCausalLM": {"rope_scaling.factor": BEYOND},
     "OrionForCausalLM": {"max_position_embeddings": "max_sequence_length counts"},
     "InternLM2ForCausalLM": {"rope_scaling.factor": BEYOND},
