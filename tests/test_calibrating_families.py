@@ -24,10 +24,11 @@ from quantkit.sources.checkpoint import CheckpointSource
 from quantkit.types import QuantType
 
 from .families.cases import DECODERS, Case
+from .families.sampling import one_in_four
 from .families.stored import checkpoint
 from .test_structure import is_read
 
-BY_NAME = [pytest.param(case, id=case.name) for case in DECODERS]
+BY_NAME = one_in_four(DECODERS)
 
 KINDS = (
     *("bloom", "deepseek-v2", "gemma2", "gpt-oss", "gpt2", "llama-1", "mixtral"),

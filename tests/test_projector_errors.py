@@ -27,12 +27,13 @@ from quantkit.projectors.llamacpp_classes import BROKEN, ELSEWHERE
 from quantkit.sources.projector import ProjectorSource
 
 from .families.describe import described_tensors
+from .families.sampling import one_in_four
 from .projectors.all_cases import CASES
 from .projectors.cases import ProjectorCase
 from .projectors.stored import checkpoint
 
 BY_CASE = {case.name: case for case in CASES}
-BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
+BY_NAME = one_in_four(CASES)
 WRONG: tuple[Any, ...] = (-1, 0, 3, 2**40, 0.5, True, "x", [], [9], {}, None)
 
 

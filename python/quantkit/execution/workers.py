@@ -9,6 +9,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from threading import current_thread
 from typing import Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -29,6 +30,8 @@ __all__ = [
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+THREAD = "quantkit"
+"""What the names of threads start with."""
 AHEAD = 2
 """Queued items per worker, so that workers stay busy while results are consumed."""
 
@@ -74,8 +77,7 @@ class Threads:
         self, work: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[tuple[Item, Result], None, None]:
         """See `Workers.in_order`."""
-        pool = ThreadPoolExecutor(self.count, thread_name_prefix="quantkit")
-        with pool, threadpool_limits(1, "blas"):
+        with _threads(self.count) as pool:
             yield from _in_order(pool, work, items, AHEAD * self.count)
 
 
@@ -104,9 +106,23 @@ def kept_open(workers: Workers) -> Iterator[Workers]:
     if not isinstance(workers, Threads):
         yield workers
         return
-    pool = ThreadPoolExecutor(workers.count, thread_name_prefix="quantkit")
-    with pool, threadpool_limits(1, "blas"):
+    with _threads(workers.count) as pool:
         yield _OpenThreads(pool, workers.count)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads, for which BLAS has one thread.
+
+    At the end it waits for them.  A generator that was left unfinished may be collected
+    in one of them, which cannot wait for itself.
+    """
+    pool = ThreadPoolExecutor(count, thread_name_prefix=THREAD)
+    try:
+        with threadpool_limits(1, "blas"):
+            yield pool
+    finally:
+        pool.shutdown(wait=not current_thread().name.startswith(THREAD))
 
 
 @dataclass(frozen=True)
