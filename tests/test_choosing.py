@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 import quantkit as qk
 from quantkit.choosing import Budget, parse_bytes, parse_share
 from quantkit.cli.main import app
-from quantkit.errors import OptionError, QuantkitError
+from quantkit.errors import OptionError, OutputError, QuantkitError
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 TYPES = ["Q8_0", "Q4_K_M", "Q4_0", "Q2_K"]
@@ -228,3 +228,29 @@ def test_the_command_fails_if_nothing_fits(tmp_path: Path) -> None:
     assert done.exit_code == 3
     assert done.stdout.startswith("No type keeps to")
     assert not out.exists()
+
+
+@pytest.mark.parametrize("option", ["--save", "-o"])
+def test_the_command_writes_over_no_input(option: str, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_bytes(DEMO_TEXT.read_bytes())
+    done = run("choose", str(DEMO_MODEL), "--text", str(text), option, str(text), "-q")
+    assert isinstance(done.exception, OutputError)
+    assert "is the same file as --text" in str(done.exception)
+    assert text.read_bytes() == DEMO_TEXT.read_bytes()
+
+
+def test_recipes_that_share_a_name_are_refused(tmp_path: Path) -> None:
+    files = []
+    for folder, base in (("one", "Q4_K_M"), ("two", "Q8_0")):
+        (tmp_path / folder).mkdir()
+        files.append(tmp_path / folder / "mix.toml")
+        files[-1].write_text(f'base = "{base}"\n')
+    with pytest.raises(OptionError, match="two of the `types` are called 'mix'"):
+        qk.choose(DEMO_MODEL, Budget(max_kld=1.0), files, text=DEMO_TEXT)
+
+
+def test_what_was_not_measured_says_so() -> None:
+    made = choose(Budget(max_size=10**9))
+    outcomes = {each.outcome for each in made.candidates if each.recipe is not None}
+    assert outcomes == {"not measured"}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,11 @@ from quantkit.models import (
 from quantkit.models.family import Family
 from quantkit.models.listing import LISTING
 from quantkit.models.rope_config import llama3_factors
+from quantkit.sources.checkpoint import CheckpointSource
 
+from .families.cases import CASES
 from .families.make_listing import listing
+from .families.stored import checkpoint
 
 # Factors of Llama 3.1 for the pairs between, as llama.cpp b11434 writes them.
 BETWEEN = [
@@ -380,3 +385,22 @@ def test_a_model_imports_its_own_families_only() -> None:
     )
     assert "quantkit.models.llama" in done.stdout
     assert "quantkit.models.gemma" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "changed", [{"linear_num_key_heads": 1}, {"linear_num_key_heads": 2**30}]
+)
+def test_heads_that_the_weights_do_not_have_are_refused(
+    changed: dict[str, Any], tmp_path: Path
+) -> None:
+    """Rows would be lost, or memory taken for rows that are not there."""
+    case = next(case for case in CASES if case.name == "qwen3.5")
+    folder = checkpoint(case, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config.get("text_config", config).update(changed)
+    config.get("text_config", config)["linear_num_value_heads"] = (
+        6 if changed["linear_num_key_heads"] == 1 else 2**30
+    )
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="linear_num_key_heads"):
+        CheckpointSource(folder, "f32")

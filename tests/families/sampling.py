@@ -9,14 +9,16 @@ import pytest
 
 __all__ = ["one_in_four"]
 
+MARKS = (pytest.mark.slow, pytest.mark.exhaustive)
+
 
 def one_in_four(values: Iterable[Any]) -> list[Any]:
-    """Parameters of a test that takes long: all but every fourth are slow tests."""
+    """Parameters of a test that takes long: every fourth runs by default.
+
+    Every fourth is a slow test, and the others are exhaustive ones.
+    """
+    marks = (), (pytest.mark.slow,), MARKS, MARKS
     return [
-        pytest.param(
-            value,
-            id=getattr(value, "name", value),
-            marks=pytest.mark.slow if number % 4 else (),
-        )
+        pytest.param(value, id=getattr(value, "name", value), marks=marks[number % 4])
         for number, value in enumerate(values)
     ]

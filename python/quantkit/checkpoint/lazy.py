@@ -108,6 +108,9 @@ def taken(tensor: LazyTensor, index: Index, axis: int = 0) -> LazyTensor:
         tensor: any tensor; for a vector, elements are selected.
         index: entries of the axis.
         axis: not the last axis, except for a vector.
+
+    Raises:
+        CheckpointError: the axis has no such entry.
     """
     if isinstance(tensor, LowRank):
         is_of_each = axis < len(tensor.shape) - 2 and tensor.a.shape[axis] > 1
@@ -116,7 +119,14 @@ def taken(tensor: LazyTensor, index: Index, axis: int = 0) -> LazyTensor:
     if len(tensor.shape) == 1:
         column = reshaped(tensor, (*tensor.shape, 1))
         return reshaped(taken(column, index), (len(index),))
-    return _Taken(tensor, np.asarray(index, np.intp), axis)
+    chosen = np.asarray(index, np.intp)
+    if len(chosen) and chosen.max() >= tensor.shape[axis]:
+        raise CheckpointError(
+            f"a tensor of the checkpoint has the shape {list(tensor.shape)}; by "
+            f"config.json, its axis {axis} has at least {chosen.max() + 1} entries; "
+            "they are of different models"
+        )
+    return _Taken(tensor, chosen, axis)
 
 
 def stacked(tensors: Sequence[LazyTensor]) -> LazyTensor:

@@ -18,6 +18,7 @@ from .sentence import sentence_of
 __all__ = ["answered"]
 
 TOO_LARGE = "does not fit"
+NOT_MEASURED = "not measured"
 UNCERTAIN = "may lose too much"
 ALIKE = "no better by more than chance"
 LESS_IS_ENOUGH = "a smaller one is enough"
@@ -81,7 +82,7 @@ def _candidate(
     elif not selection.fits(entry):
         outcome, is_barred = TOO_LARGE, True
     elif outcome is None:
-        outcome = _left_over(selection, entry, winner)
+        outcome = _left_over(selection, entry, row, winner)
     return Candidate(
         entry.name,
         None if entry.wanted is None else entry.wanted.file or entry.wanted.name,
@@ -93,8 +94,12 @@ def _candidate(
     ).measured(row)
 
 
-def _left_over(selection: Selection, entry: Entry, winner: str | None) -> str:
+def _left_over(
+    selection: Selection, entry: Entry, row: Measurement | None, winner: str | None
+) -> str:
     """Why a candidate that did not drop out was not chosen."""
+    if row is None and entry.wanted is not None:
+        return NOT_MEASURED
     if winner is None:
         return UNCERTAIN
     if entry.wanted is None:

@@ -11,6 +11,7 @@ from ..settings import number
 
 __all__ = ["Budget", "parse_bytes", "parse_share"]
 
+MAX_SIZE = 2.0**62
 POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:([KMGT])(I?)B?|B)?")
 SHARE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(%?)")
@@ -91,13 +92,14 @@ def parse_bytes(text: str) -> int:
         (4500000000, 8589934592)
     """
     found = SIZE.fullmatch(text.strip().upper())
-    if found is None or float(found[1]) == 0:
+    unit = 1024 if found and found[3] else 1000
+    size = float(found[1]) * unit ** POWERS[found[2] or ""] if found else 0.0
+    if not 0 < size < MAX_SIZE:
         raise OptionError(
             f"{text!r} is not a size; expected a number of bytes with K, M, G or T "
             "(powers of 1000) or KiB, MiB, GiB or TiB (powers of 1024), such as 4.5G"
         )
-    unit = 1024 if found[3] else 1000
-    return int(float(found[1]) * unit ** POWERS[found[2] or ""])
+    return max(int(size), 1)
 
 
 def parse_share(text: str) -> float:

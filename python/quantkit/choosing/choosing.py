@@ -122,7 +122,7 @@ def choose_by(
     if min(len(text.chunks) for text in run.known.texts) < FEWEST:
         raise QuantkitError(
             f"a text has fewer than {FEWEST} chunks, too few to tell a difference from "
-            "chance; give a longer text, or shorter chunks"
+            "chance; give a longer text, shorter chunks (`ctx`), or more (`chunks`)"
         )
     contest = Contest(limits, selection.sizes, selection.fitting)
     names = [*contest.standing, *selection.too_large(N_TOO_LARGE)]

@@ -13,6 +13,7 @@ import typer
 from ..calibrating.calibration import Calibration, Effort
 from ..choosing import Budget, Candidate, Choice, parse_bytes, parse_share
 from ..choosing.choosing import DEFAULT_OPTIONS, choose_by
+from ..choosing.contest import FEWEST
 from ..choosing.presentation import candidate_cells, memory_cells
 from ..choosing.sentence import bytes_as_text
 from ..evaluate.comparing import prepare
@@ -72,9 +73,10 @@ def choose_command(
             rich_help_panel=LIMITS,
         ),
     ] = None,
-    ctx: Annotated[
+    context: Annotated[
         int | None,
         typer.Option(
+            "--ctx",
             min=1,
             help="Tokens of context that --memory must suffice for \\[default: 4096].",
             rich_help_panel=LIMITS,
@@ -128,10 +130,10 @@ def choose_command(
     chat: Chat = False,
     chunks: Annotated[
         int,
-        typer.Option(min=1, help="Chunks to measure the last candidates on."),
+        typer.Option(min=FEWEST, help="Chunks to measure the last candidates on."),
     ] = DEFAULT_OPTIONS.chunks or 1,
-    chunk_size: Annotated[
-        int, typer.Option(min=4, help="Tokens per chunk.")
+    ctx: Annotated[
+        int, typer.Option("--chunk-size", min=4, help="Tokens per chunk.")
     ] = DEFAULT_OPTIONS.ctx,
     activations: Annotated[
         Precision,
@@ -154,19 +156,30 @@ def choose_command(
     Candidates that cannot win any more are measured on few chunks only. Exit code 3: no
     candidate keeps the limits.
     """
-    budget = Budget(max_size, memory, ctx, max_bpw, max_kld, max_ppl_loss)
+    if context is not None and memory is None:
+        raise typer.BadParameter("--ctx needs --memory")
+    budget = Budget(max_size, memory, context, max_bpw, max_kld, max_ppl_loss)
     calibrated = calibration_of(calibration, tokens, effort, chat=chat)
     texts = given_texts(text, chat=chat, quiet=quiet)
-    if save is not None:
-        refuse_input("--save", save, {"MODEL": model, "--imatrix": importance})
-        for path in texts:
-            refuse_input("--save", save, {"--text": path})
-        refuse_unwritable(save)
+    inputs: list[tuple[str, Path | None]] = [
+        ("MODEL", model),
+        ("--imatrix", importance),
+        *(("--text", path) for path in texts),
+        *(("--calibrate", path) for path in calibration or ()),
+        *(("--types", Path(name)) for name in types.split(",") if _is_file(name)),
+    ]
+    for option, path in (("--save", save), ("--output", out)):
+        if path is not None:
+            for name, own in inputs:
+                refuse_input(option, path, {name: own})
+            refuse_unwritable(path)
+    if save is not None and out is not None:
+        refuse_input("--output", out, {"--save": save})
     run = prepare(
         model,
         types.split(","),
         text=texts,
-        options=replace(DEFAULT_OPTIONS, ctx=chunk_size, chunks=chunks, chat=chat),
+        options=replace(DEFAULT_OPTIONS, ctx=ctx, chunks=chunks, chat=chat),
         activations=activations,
         importance=importance,
         calibration=calibrated,
@@ -256,6 +269,8 @@ class Maker:
         """
         assert choice.chosen is not None
         recipe = choice.chosen.recipe
+        if recipe is None and not self.model.is_dir():
+            return f"nothing is written: {self.model} fits as it is"
         if recipe is None:
             convert(self.model, out, **how)
         else:

@@ -180,6 +180,11 @@ def ppl_command(
             refuse_input("--save", save, {"MODEL": path, "--imatrix": importance})
         for path in text:
             refuse_input("--save", save, {"--text": path})
+        for path in calibration or ():
+            refuse_input("--save", save, {"--calibrate": path})
+        for name in (types or "").split(","):
+            if name.lower().endswith(".toml"):
+                refuse_input("--save", save, {"--types": Path(name)})
         refuse_unwritable(save)
     scores = None if save is None else scores_beside(save)
     shared: dict[str, Any] = {

@@ -276,7 +276,12 @@ def wanted_types(types: Sequence[StrPath | RecipeLike]) -> list[Wanted]:
             wanted.append(Wanted(recipe.name, recipe, Overrides()))
     named: dict[str, Wanted] = {}
     for one in sorted(wanted, key=lambda one: not one.required):
-        named.setdefault(one.name, one)
+        known = named.setdefault(one.name, one)
+        if (known.recipe, known.overrides) != (one.recipe, one.overrides):
+            raise OptionError(
+                f"two of the `types` are called {one.name!r} and differ; rename a "
+                "recipe file"
+            )
     return [one for one in wanted if named[one.name] is one]
 
 

@@ -66,6 +66,40 @@ class DeltaHeads:
         """The width of all keys."""
         return self.n_keys * self.key_size
 
+    def check(self, source: str, part: str, shape: tuple[int, ...]) -> None:
+        """Refuse a tensor of a delta layer that is not of these heads.
+
+        Args:
+            source: its name in the checkpoint.
+            part: the end of the name, after "linear_attn.".
+            shape: of the tensor.
+
+        Raises:
+            CheckpointError: it has another size.
+        """
+        values = self.n_values * self.value_size
+        channels = 2 * self.key_columns + values
+        module = part.partition(".")[0]
+        sizes = {
+            "in_proj_qkv": channels,
+            "conv1d": channels,
+            "in_proj_z": values,
+            "in_proj_qkvz": channels + values,
+            "in_proj_ba": 2 * self.n_values,
+            "out_proj": values,
+            **dict.fromkeys(("in_proj_a", "in_proj_b"), self.n_values),
+            **dict.fromkeys(("A_log", "dt_bias"), self.n_values),
+        }
+        found = shape[-1 if module == "out_proj" else 0] if shape else 0
+        if module in sizes and found != sizes[module]:
+            raise CheckpointError(
+                f"the checkpoint's {source!r} has the shape {list(shape)}; by the "
+                f"heads in config.json (linear_num_key_heads {self.n_keys}, "
+                f"linear_num_value_heads {self.n_values}) expected {sizes[module]} "
+                f"{'columns' if module == 'out_proj' else 'rows'}; they are of "
+                "different models"
+            )
+
     def round_values(self, size: int) -> Index:
         """Where GGUF's values are in the checkpoint, `size` numbers for each head."""
         grouped = np.arange(self.n_values * size).reshape(self.n_keys, -1, size)

@@ -138,7 +138,8 @@ class Laguna(Family):
             "attention.head_count": array(ValueType.INT32, config[HEADS]),
             "vocab_size": uint32(required(config, "vocab_size")),
         }
-        if window := config.get("sliding_window"):
+        window = config.get("sliding_window")
+        if window and any(windowed):  # without such a layer, llama.cpp stops
             fields[WINDOW] = uint32(window)
             if windowed != [layer % PERIOD > 0 for layer in range(len(windowed))]:
                 fields[PATTERN] = array(ValueType.BOOL, windowed)

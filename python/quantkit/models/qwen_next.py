@@ -179,6 +179,7 @@ class Qwen3Next(Qwen2Moe):
         """The GGUF tensors of a tensor of a delta layer."""
         heads = DeltaHeads.of(config)
         before, _, part = source.rpartition("linear_attn.")
+        heads.check(source, part, tensor.shape)
         if part == "in_proj_qkvz.weight":
             for name, rows in zip(("qkv", "z"), heads.unfused(), strict=True):
                 whole = f"{before}linear_attn.in_proj_{name}.weight"

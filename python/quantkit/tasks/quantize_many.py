@@ -181,12 +181,10 @@ def _targets(pattern: Path, name: str, wanted: Sequence[Wanted]) -> Mapping[str,
 def _write_checksums(paths: Sequence[Path]) -> None:
     """Write `CHECKSUMS` into each folder; lines of other files stay."""
     for folder in dict.fromkeys(path.parent for path in paths):
-        known: dict[str, str] = {}
-        file = folder / CHECKSUMS
+        own = {path.name: path for path in paths if path.parent == folder}
+        file, lines = folder / CHECKSUMS, list[str]()
         if file.is_file():
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-            known = {line[66:]: line for line in lines}
-        for path in paths:
-            if path.parent == folder:
-                known[path.name] = f"{hash_files([path])}  {path.name}"
-        write_whole(file, "\n".join(known[name] for name in sorted(known)) + "\n")
+        lines = [line for line in lines if line[66:] not in own]
+        lines += [f"{hash_files([own[name]])}  {name}" for name in sorted(own)]
+        write_whole(file, "\n".join(lines) + "\n")
