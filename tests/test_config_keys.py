@@ -297,3 +297,27 @@ def test_settings_of_the_text_model_are_in_its_config() -> None:
     assert "rope_theta" not in stored["config"]["text_config"]
     with pytest.raises(CheckpointError, match=r"rope_theta is 5000\.0, but outside"):
         fields(config, rope_theta=5e3)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("plamo2", "rope_theta", []),
+        ("rwkv7-fla", "intermediate_size", []),
+        ("rwkv6", "intermediate_size", []),
+        ("youtu", "intermediate_size", []),
+        ("dots3-note", "layer_types", []),
+        ("kimi-linear", "num_attention_heads", None),
+        ("hrm-text", "num_layers_per_stack", 1),
+    ],
+)
+def test_values_for_which_a_family_has_no_use(
+    name: str, key: str, value: Any, tmp_path: Path
+) -> None:
+    """Each was once an error of Python."""
+    folder = checkpoint(next(case for case in CASES if case.name == name), tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    text_of(config)[key] = value
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=key.replace("num_layers_per_", "")):
+        described_metadata(source_of(folder).model_fields)

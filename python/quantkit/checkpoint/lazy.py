@@ -181,9 +181,18 @@ def reshaped(tensor: LazyTensor, shape: tuple[int, ...]) -> LazyTensor:
 
 
 def transposed(tensor: LazyTensor) -> LazyTensor:
-    """Swap the last two axes."""
+    """Swap the last two axes.
+
+    Raises:
+        CheckpointError: the tensor is no matrix.
+    """
     if isinstance(tensor, LowRank):
         return LowRank(transposed(tensor.b), transposed(tensor.a))
+    if len(tensor.shape) < 2:
+        raise CheckpointError(
+            f"a tensor of the checkpoint has the shape {list(tensor.shape)}; expected "
+            "a matrix"
+        )
     return tensor.of if isinstance(tensor, _Transposed) else _Transposed(tensor)
 
 

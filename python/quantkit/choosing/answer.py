@@ -88,6 +88,7 @@ def _candidate(
         None if entry.wanted is None else entry.wanted.file or entry.wanted.name,
         entry.file_bytes,
         entry.bits_per_weight,
+        entry.importance is not None,
         selection.need(entry),
         is_barred,
         outcome,

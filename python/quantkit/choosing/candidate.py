@@ -22,6 +22,7 @@ class Candidate(ByValue):
         recipe: the recipe's name or file (*.toml); None: the model as it is.
         size_bytes: the size of the file.
         bpw: bits per weight, over all tensors.
+        uses_importance: whether the file is made with the importance that was given.
         need: the memory that it takes when it runs; None if memory is not limited.
         is_barred: it is too large, or loses too much.
         outcome: "chosen", or why it is not.
@@ -34,6 +35,7 @@ class Candidate(ByValue):
     recipe: str | None
     size_bytes: int
     bpw: float
+    uses_importance: bool
     need: MemoryNeed | None
     is_barred: bool
     outcome: str

@@ -244,7 +244,7 @@ class Maker:
         words = ["quantkit", "quantize", str(self.model), name]
         words += ["--recipe", recipe] if _is_file(recipe) else [recipe]
         options: dict[str, Sequence[object]] = {
-            "--imatrix": [self.importance],
+            "--imatrix": [self._importance(choice.chosen)],
             "--calibrate": self.calibration,
             "--calibration-tokens": [self.tokens],
             "--effort": [self.effort],
@@ -279,11 +279,15 @@ class Maker:
             quantize_file(
                 *(self.model, out, base),
                 overrides=overrides,
-                importance=self.importance,
+                importance=self._importance(choice.chosen),
                 calibration=calibration,
                 **how,
             )
         return f"{out}: {choice.chosen.name}, {bytes_as_text(out.stat().st_size)}"
+
+    def _importance(self, candidate: Candidate) -> Path | None:
+        """The matrix, if the type uses it: its metadata would make the file larger."""
+        return self.importance if candidate.uses_importance else None
 
     def _name(self, candidate: Candidate) -> str:
         """A file name: that of the model, and the type."""

@@ -290,6 +290,12 @@ def _yarn_share(
     fast = facts.number("rope.scaling.yarn_beta_fast", 32.0, POSITIVE)
     slow = facts.number("rope.scaling.yarn_beta_slow", 1.0, POSITIVE)
     first, last = pair(fast), pair(slow)
+    if not (math.isfinite(first) and math.isfinite(last)):
+        raise FormatError(
+            f"{facts.key('rope.scaling.yarn_beta_fast')} is {fast:g} and "
+            f"{facts.key('rope.scaling.yarn_beta_slow')} is {slow:g}; expected numbers "
+            "of turns, such as 32 and 1"
+        )
     if truncated:
         first, last = math.floor(first), math.ceil(last)
     low, high = max(0, first), min(head_size - 1, last)

@@ -84,8 +84,9 @@ class Bamba(GraniteHybrid):
         """
         super().check_settings(config)
         rope = config.get("rope_parameters") or {}
-        if ROTATED in config and "partial_rotary_factor" in rope:
-            rotated = int(head_size(config) * rope["partial_rotary_factor"])
+        share = rope.get("partial_rotary_factor")
+        if ROTATED in config and share is not None:
+            rotated = int(head_size(config) * share)
             require_setting(config, ROTATED, None, rotated)
         if len({kind in ATTENTION for kind in config["layer_types"]}) != 2:
             raise UnsupportedModelError(

@@ -14,6 +14,7 @@ __all__ = [
     "first",
     "head_size",
     "n_layers",
+    "one_number",
     "require_setting",
     "required",
 ]
@@ -26,6 +27,19 @@ HEADS = ("num_attention_heads", "n_head", "n_heads")
 def first(config: Config, *keys: str) -> Any:
     """The value of the first of `keys` that is present and not null, or None."""
     return next((config[key] for key in keys if config.get(key) is not None), None)
+
+
+def one_number(config: Config, key: str) -> Any:
+    """The value of a key that other families have a list for; None: it is missing.
+
+    Raises:
+        CheckpointError: it is a list.
+    """
+    if isinstance(value := config.get(key), list):
+        raise CheckpointError(
+            f"config.json: {key} is {shown(value)}; expected one number for all layers"
+        )
+    return value
 
 
 def required(config: Config, *keys: str) -> Any:

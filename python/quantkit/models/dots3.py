@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor
 from ..checkpoint.lazy_functions import scaled
-from ..errors import FormatError
+from ..errors import CheckpointError, FormatError
 from ..forward import ops
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
@@ -232,6 +232,11 @@ class Dots3Note(DeepseekV2):
 def _is_windowed(config: Config, number: int) -> bool:
     """Whether a layer has a window; those that predict further tokens have one."""
     kinds = required(config, "layer_types")
+    if len(kinds) < n_layers(config):
+        raise CheckpointError(
+            f"config.json: layer_types has {len(kinds)} items; expected "
+            f"{n_layers(config)}, one per layer"
+        )
     return number >= n_layers(config) or bool(kinds[number] == SLIDING)
 
 

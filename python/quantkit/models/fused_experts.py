@@ -21,6 +21,11 @@ EXPERT = re.compile(
 
 def split_gate_up(tensor: LazyTensor) -> dict[str, LazyTensor]:
     """The gate and up matrices of a tensor [experts, 2 * inner, width], by module."""
+    if len(tensor.shape) != 3:
+        raise CheckpointError(
+            f"a tensor of experts has the shape {list(tensor.shape)}; expected three "
+            "axes: experts, rows and columns"
+        )
     inner = tensor.shape[1] // 2
     starts = {"gate_proj": 0, "up_proj": inner}
     return {

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoint.lazy import LazyTensor, taken
+from ..errors import CheckpointError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
@@ -109,6 +110,11 @@ class GPTNeoX(Family):
 
 def rows_by_part(n_rows: int, n_heads: int) -> NDArray[np.intp]:
     """The row order from (head, part, row) to (part, head, row); parts are q, k, v."""
+    if n_rows % (3 * n_heads):
+        raise CheckpointError(
+            f"a fused projection has {n_rows} rows; expected a multiple of "
+            f"{3 * n_heads}, three times the number of heads in config.json"
+        )
     rows = np.arange(n_rows, dtype=np.intp).reshape(n_heads, 3, -1)
     order: NDArray[np.intp] = rows.swapaxes(0, 1).reshape(-1)
     return order

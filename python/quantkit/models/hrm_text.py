@@ -100,7 +100,12 @@ class HrmText(Family):
         """The GGUF tensors of a checkpoint tensor; fused ones are split."""
         match = self.layer.fullmatch(source.removesuffix(".weight"))
         n_layers = required(config, "num_layers_per_stack")
-        if match is None or int(match[2]) >= n_layers:
+        if match is not None and int(match[2]) >= n_layers:
+            raise CheckpointError(
+                f"the checkpoint has {source!r}, but by config.json a stack has "
+                f"{n_layers} layers; they are of different models"
+            )
+        if match is None:
             yield self.gguf_name(source, config), tensor
             return
         number = int(match[2]) + (n_layers if match[1] == "H" else 0)

@@ -150,8 +150,8 @@ class KimiLinear(Family):
             UnsupportedModelError: the config has such a setting.
         """
         super().check_settings(config)
-        linear, n_heads = config["linear_attn_config"], config["num_attention_heads"]
-        require_setting(linear, "num_heads", n_heads)
+        n_heads = required(config, "num_attention_heads")
+        require_setting(config["linear_attn_config"], "num_heads", n_heads)
         self.check_variant(config)
 
     def check_variant(self, config: Config) -> None:

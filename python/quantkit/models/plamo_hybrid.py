@@ -26,6 +26,7 @@ from ..forward.windows import PATTERN, WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
 from ..settings import COUNT, checked
 from .config import FILE_TYPE, first, n_layers, required, text_fields
+from .config_required import one_number
 from .family import DECODER_TENSORS, Family, Named
 from .plamo import LAYERS
 from .rope_config import rope_parameters
@@ -176,7 +177,9 @@ class Plamo2(_Plamo):
             "attention.head_count": array(ValueType.INT32, [n_heads] * len(attends)),
             **{key: uint32(value) for key, value in sizes.items()},
             RMS: float32(required(config, "rms_norm_eps")),
-            "rope.freq_base": float32(rope_parameters(config)["rope_theta"]),
+            "rope.freq_base": float32(
+                one_number(rope_parameters(config), "rope_theta")
+            ),
             **{key: uint32(value) for key, value in space.items()},
             FILE_TYPE: uint32(file_type),
         }

@@ -17,7 +17,7 @@ from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import F32, Config
 from ..forward.rotary import DEFAULT_BASE
 from ..gguf.keys import Field, ValueType, array, float32, string, uint32
-from ..settings import shown
+from .config_required import one_number
 
 __all__ = [
     "ORIGINAL",
@@ -175,12 +175,7 @@ def rotary_fields(config: Config) -> dict[str, Field]:
     if sections := parameters.get("mrope_section"):
         padded = [*sections, 0, 0, 0, 0][:4]
         fields["rope.dimension_sections"] = array(ValueType.INT32, padded)
-    if (base := parameters.get("rope_theta")) is not None:
-        if isinstance(base, list):
-            raise CheckpointError(
-                f"config.json: rope_theta is {shown(base)}; expected one number for "
-                "all layers"
-            )
+    if (base := one_number(parameters, "rope_theta")) is not None:
         fields["rope.freq_base"] = float32(base)
     if (base := local_base(config)) is not None:
         fields["rope.freq_base_swa"] = float32(base)

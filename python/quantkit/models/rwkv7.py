@@ -28,6 +28,7 @@ from ..forward.traits import Traits
 from ..forward.wkv_heads import check_shifts
 from ..gguf.keys import Field, float32, uint32
 from .config import FILE_TYPE, n_layers, required
+from .config_required import one_number
 from .family import DECODER_LAYER, DECODER_TENSORS, SILU, Family, Named, Tensors
 from .rwkv_tensors import SHIFT, squeezed, with_kinds, with_shifts_fused
 from .space_tensors import ARBITRARY_CONTEXT
@@ -135,7 +136,7 @@ class Rwkv7(Family):
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         width = required(config, "hidden_size")
-        inner = config.get("intermediate_size")
+        inner = one_number(config, "intermediate_size")
         names = ("head_dim", "norm_eps")
         if {"head_size", "layer_norm_epsilon"} <= config.keys():
             names = ("head_size", "layer_norm_epsilon")

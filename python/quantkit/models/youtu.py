@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from ..forward.base import Config
 from ..forward.experts import EXPERT_SIZE
-from ..settings import SIZE, checked
 from .config import n_layers, required
+from .config_required import one_number
 from .deepseek import DeepseekV3
 
 __all__ = ["Youtu", "YoutuVL"]
@@ -42,11 +42,8 @@ class Youtu(DeepseekV3):
 
     def expert_counts(self, config: Config) -> dict[str, int]:
         """What readers ask for, of a model that has no experts."""
-        size = checked(
-            required(config, "intermediate_size"),
-            SIZE,
-            "config.json: intermediate_size",
-        )
+        required(config, "intermediate_size")
+        size = one_number(config, "intermediate_size")
         return {EXPERT_SIZE: size, "expert_shared_count": 0}
 
 
