@@ -6,8 +6,8 @@ A script, so that killing and forking have a process of their own:
 
 PARAMETERS are those of `quantize_file`, as JSON.  A moment is a call or a return, of
 Python or of the system, in the modules that write.  Prints, as JSON: how many runs were
-killed, and what the runs said about those before them.  The report of the run that
-completed goes to OUTPUT.json.
+killed, what the runs said about those before them, and whether one of those had written
+rows.  The report of the run that completed goes to OUTPUT.json.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def main() -> None:
         sys.setprofile(None)
         with Path(folder, "notices").open("w+", buffering=1) as notices:
             run = partial(make, out=out, notify=partial(print, file=notices))
-            n_killed = 0
+            n_killed, has_rows = 0, False
+            journal_file = Path(out).with_name(f".{Path(out).name}.journal")
             report = Path(out).with_suffix(".json")
             while is_killed(
                 rng.randrange(1, count.n_seen) if n_killed < MAX_KILLED else 0,
@@ -87,8 +88,11 @@ def main() -> None:
                 report,
             ):
                 n_killed += 1
+                if journal_file.exists():
+                    has_rows |= journal_file.read_bytes().count(b"\n") > 1
             notices.seek(0)
-            print(json.dumps({"killed": n_killed, "notices": notices.read()}))
+            said = {"notices": notices.read(), "has_rows": has_rows}
+            print(json.dumps({"killed": n_killed, **said}))
 
 
 if __name__ == "__main__":

@@ -121,7 +121,8 @@ def test_killed_at_random_moments(
     assert done.returncode == 0, done.stderr.decode()
     found = json.loads(done.stdout)
     assert found["killed"] > 0
-    assert "an earlier run was stopped" in found["notices"]
+    if found["has_rows"]:  # otherwise nothing was lost
+        assert "an earlier run was stopped" in found["notices"]
     assert files(out) == expected
 
 
