@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from ..calibrating.calibration import Calibration
@@ -10,6 +9,7 @@ from ..errors import OptionError, QuantkitError
 from ..evaluate.comparing import prepare
 from ..evaluate.results import Comparison
 from ..evaluate.run import ComparisonRun
+from ..execution.memory import physical_bytes
 from ..execution.workers import Workers
 from ..files.target import target_of
 from ..importance.given import ImportanceLike
@@ -148,7 +148,7 @@ def _limits(budget: Budget | None, notify: Notify | None) -> Budget:
         )
     if budget is not None and not budget.is_empty:
         return budget
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = physical_bytes()
     if notify is not None:
         notify(
             f"no limit is given, so the model must fit into this machine's "

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from ..evaluate.measurement import Measurement
 from ..evaluate.results import Comparison
-from ..evaluate.student import two_sided_p
+from ..evaluate.statistics import Estimate, p_value
 from .budget import Budget
 
 __all__ = ["Contest", "Limits", "rounds"]
@@ -64,7 +64,8 @@ class Limits:
         if self.budget.max_ppl_loss is not None:
             limit = math.log1p(self.budget.max_ppl_loss)
             found.append((row.ln_ppl_ratio - limit, row.ln_ppl_ratio_error))
-        return [(value, _p_value(value, error, dof)) for value, error in found]
+        estimates = (Estimate(value, error, math.nan) for value, error in found)
+        return [(each.value, p_value(each, dof)) for each in estimates]
 
     def breaks(self, row: Measurement, n_texts: int, level: float) -> bool:
         """Whether a loss is above its limit, by more than chance."""
@@ -75,13 +76,6 @@ class Limits:
         """Whether all losses are below their limits, by more than chance."""
         excess = self.excess(row, n_texts)
         return all(value < 0 and p < 2 * level for value, p in excess)
-
-
-def _p_value(value: float, error: float, dof: int) -> float:
-    """The two-sided p-value of a difference from 0."""
-    if error == 0:
-        return 0.0 if value else 1.0
-    return two_sided_p(value / error, dof)
 
 
 def _loses_more(
@@ -123,9 +117,9 @@ class Contest:
                 self.out[name] = "loses too much"
         standing = self.standing  # those who drop out below still beat others
         for name in standing:
-            winner = self._better(name, standing, rows, result)
-            if winner is not None:
-                self.out[name] = winner
+            why = self._better(name, standing, rows, result)
+            if why is not None:
+                self.out[name] = why
 
     def _better(
         self,

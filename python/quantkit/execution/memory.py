@@ -1,4 +1,4 @@
-"""How much memory this process can still use."""
+"""How much memory the machine has, and how much this process can still use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["available_bytes"]
+__all__ = ["available_bytes", "physical_bytes"]
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
@@ -25,10 +25,22 @@ def available_bytes() -> int:
     free physical memory.  Elsewhere: half of the physical memory.
     """
     if sys.platform == "win32":
-        return _windows_bytes()
-    found = [_linux_bytes(), _container_bytes(), _physical_bytes()]
+        return _windows_status().available or UNKNOWN
+    found = [_linux_bytes(), _container_bytes(), _half_of_pages()]
     known = [value for value in found if value is not None]
     return max(0, min(known, default=UNKNOWN))
+
+
+def physical_bytes() -> int:
+    """Bytes of physical memory, whoever uses them."""
+    return (_windows_status().total if sys.platform == "win32" else _pages()) or UNKNOWN
+
+
+def _pages() -> int:
+    """Bytes of all physical pages; 0 if the system does not tell."""
+    with suppress(OSError, ValueError, AttributeError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def _linux_bytes() -> int | None:
@@ -48,13 +60,9 @@ def _container_bytes() -> int | None:
     return None
 
 
-def _physical_bytes() -> int | None:
+def _half_of_pages() -> int | None:
     """Half of the physical memory on systems without MEMINFO."""
-    if MEMINFO.exists():
-        return None
-    with suppress(OSError, ValueError, AttributeError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return None
+    return None if MEMINFO.exists() else _pages() // 2 or None
 
 
 class _MemoryStatus(ctypes.Structure):
@@ -69,10 +77,10 @@ class _MemoryStatus(ctypes.Structure):
     )
 
 
-def _windows_bytes() -> int:
+def _windows_status() -> _MemoryStatus:
+    """What Windows tells; zeros if it tells nothing."""
     status = _MemoryStatus()
     status.length = ctypes.sizeof(status)
-    api = getattr(ctypes, "windll", None)
-    if api is None or not api.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
-        return UNKNOWN
-    return int(status.available)
+    if api := getattr(ctypes, "windll", None):
+        api.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+    return status
