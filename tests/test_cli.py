@@ -298,6 +298,8 @@ def test_nothing_is_written_over_what_is_read(demo_f16: Path, tmp_path: Path) ->
     model.write_bytes(demo_f16.read_bytes())
     text.write_text(DEMO_TEXT.read_text(encoding="utf-8")[:4000], encoding="utf-8")
     link.symlink_to(model)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('base = "Q4_0"\n', encoding="utf-8")
     small = ("--ctx", "64", "--chunks", "2")
     assert not run(
         "imatrix", model, "--text", text, *small, "-o", matrix, "-q"
@@ -316,6 +318,8 @@ def test_nothing_is_written_over_what_is_read(demo_f16: Path, tmp_path: Path) ->
         ((*ppl, "--save", matrix), "--imatrix"),
         (("ppl", folder, *ppl[2:], "--save", folder / "config.json"), "MODEL"),
         (("quantize", model, matrix, "Q4_0", "--imatrix", matrix), "the importance"),
+        (("quantize", model, recipe, "--recipe", recipe), "--recipe"),
+        (("quantize", model, link, "Q4_0", "--recipe-from", link), "--recipe-from"),
     ):
         said = failed(*command)
         assert f"is the same file as {name}" in said or f"is a file in {name}" in said

@@ -40,6 +40,8 @@ from .options import (
     Quiet,
     Threads,
     calibration_of,
+    is_recipe_file,
+    recipe_files,
     type_names,
     usage,
 )
@@ -161,17 +163,16 @@ def choose_command(
     budget = Budget(max_size, memory, context, max_bpw, max_kld, max_ppl_loss)
     calibrated = calibration_of(calibration, tokens, effort, chat=chat)
     texts = given_texts(text, chat=chat, quiet=quiet)
-    inputs: list[tuple[str, Path | None]] = [
-        ("MODEL", model),
-        ("--imatrix", importance),
-        *(("--text", path) for path in texts),
-        *(("--calibrate", path) for path in calibration or ()),
-        *(("--types", Path(name)) for name in types.split(",") if _is_file(name)),
-    ]
+    inputs = {
+        "MODEL": model,
+        "--imatrix": importance,
+        "--text": texts,
+        "--calibrate": calibration,
+        "--types": recipe_files(types),
+    }
     for option, path in (("--save", save), ("--output", out)):
         if path is not None:
-            for name, own in inputs:
-                refuse_input(option, path, {name: own})
+            refuse_input(option, path, inputs)
             refuse_unwritable(path)
     if save is not None and out is not None:
         refuse_input("--output", out, {"--save": save})
@@ -242,7 +243,7 @@ class Maker:
             words = ["quantkit", "convert", str(self.model), "-o", name]
             return shlex.join(words) if self.model.is_dir() else None
         words = ["quantkit", "quantize", str(self.model), name]
-        words += ["--recipe", recipe] if _is_file(recipe) else [recipe]
+        words += ["--recipe", recipe] if is_recipe_file(recipe) else [recipe]
         options: dict[str, Sequence[object]] = {
             "--imatrix": [self._importance(choice.chosen)],
             "--calibrate": self.calibration,
@@ -274,7 +275,7 @@ class Maker:
         if recipe is None:
             convert(self.model, out, **how)
         else:
-            name, file = (None, recipe) if _is_file(recipe) else (recipe, None)
+            name, file = (None, recipe) if is_recipe_file(recipe) else (recipe, None)
             base, overrides = chosen_recipe(name, Overrides(), file)
             quantize_file(
                 *(self.model, out, base),
@@ -293,7 +294,3 @@ class Maker:
         """A file name: that of the model, and the type."""
         stem = self.model.absolute().name.removesuffix(".gguf")
         return f"{stem}-{candidate.name.replace(' ', '-')}.gguf"
-
-
-def _is_file(recipe: str) -> bool:
-    return recipe.lower().endswith(".toml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -100,9 +101,7 @@ def imatrix_command(
         if model is None:
             raise typer.BadParameter("--text needs a MODEL to run on it")
         others = ImportanceMatrix.load_merged(merge, ctx) if merge else None
-        for path in text:
-            output.refuse_input("--text", path)
-        output.refuse_input("MODEL", model)
+        output.refuse_inputs({"--text": text, "MODEL": model})
         target = output.checked()
         kept = beside(target, ".{}.sums")
         with nullcontext() if kept is None else alone_on(real_path(target)):
@@ -188,10 +187,10 @@ class _Output:
         refuse_unwritable(self._out)
         return self._out
 
-    def refuse_input(self, option: str, path: Path) -> None:
+    def refuse_inputs(self, inputs: Mapping[str, Path | Iterable[Path]]) -> None:
         """Refuse to overwrite an input file."""
         if self._out is not None:
-            refuse_input("-o", self._out, {option: path})
+            refuse_input("-o", self._out, inputs)
 
     def give(self, matrix: ImportanceMatrix) -> None:
         """Write and print the matrix."""

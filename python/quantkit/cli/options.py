@@ -121,8 +121,18 @@ def type_names(value: str) -> str:
 
 
 def _type_name(name: str) -> str:
-    is_other = name.lower() == "all" or name.lower().endswith(".toml")
+    is_other = name.lower() == "all" or is_recipe_file(name)
     return name if is_other else recipe_name(name)
+
+
+def is_recipe_file(name: str) -> bool:
+    """Whether a name of --types is that of a recipe file."""
+    return name.lower().endswith(".toml")
+
+
+def recipe_files(types: str) -> list[Path]:
+    """The recipe files among the names of --types."""
+    return [Path(name) for name in types.split(",") if is_recipe_file(name)]
 
 
 CALIBRATION = "Calibrated rounding (docs/calibration.md)"

@@ -39,6 +39,7 @@ from .options import (
     Threads,
     calibration_of,
     is_recipe,
+    recipe_files,
     type_names,
     usage,
 )
@@ -176,15 +177,14 @@ def ppl_command(
     if csv and versus:
         raise typer.BadParameter("--csv has a line per type; --versus needs --json")
     if save is not None:
-        for path in models:
-            refuse_input("--save", save, {"MODEL": path, "--imatrix": importance})
-        for path in text:
-            refuse_input("--save", save, {"--text": path})
-        for path in calibration or ():
-            refuse_input("--save", save, {"--calibrate": path})
-        for name in (types or "").split(","):
-            if name.lower().endswith(".toml"):
-                refuse_input("--save", save, {"--types": Path(name)})
+        inputs = {
+            "MODEL": models,
+            "--imatrix": importance,
+            "--text": text,
+            "--calibrate": calibration,
+            "--types": recipe_files(types or ""),
+        }
+        refuse_input("--save", save, inputs)
         refuse_unwritable(save)
     scores = None if save is None else scores_beside(save)
     shared: dict[str, Any] = {

@@ -303,11 +303,17 @@ def quantize_command(
             raise typer.BadParameter(f"{option} needs --calibrate")
     calibrated = calibration_of(calibration, tokens, effort, chat=chat)
     base, overrides = chosen_recipe(type, own, recipe, recipe_from)
+    recipes = {"--recipe": recipe, "--recipe-from": recipe_from}
+    refuse_input("OUTPUT", out, recipes)
     if report is not None:
-        others = {"MODEL": model, "OUTPUT": out, "--imatrix": importance}
-        refuse_input("--report", report, {**others, "--recipe": recipe})
-        for text in calibration or ():
-            refuse_input("--report", report, {"--calibrate": text})
+        inputs = {
+            **recipes,
+            "MODEL": model,
+            "OUTPUT": out,
+            "--imatrix": importance,
+            "--calibrate": calibration,
+        }
+        refuse_input("--report", report, inputs)
         refuse_unwritable(report)
     with progress_bar(quiet, in_bytes=True) as progress:
         result = quantize_file(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedWriter, FileIO
 from pathlib import Path
@@ -64,22 +64,23 @@ def refuse_unwritable(path: Path) -> None:
             pass
 
 
-def refuse_input(what: str, path: Path, inputs: Mapping[str, Path | None]) -> None:
+def refuse_input(
+    what: str, path: Path, inputs: Mapping[str, Path | Iterable[Path] | None]
+) -> None:
     """Raise an OutputError if an output file is also an input file.
 
     Args:
         what: the option that names the output file.
         path: the output file.
-        inputs: option name -> input file or folder.
+        inputs: option name -> input files or folders.
     """
     own = real_path(path)
-    for name, other in inputs.items():
-        if other is None:
-            continue
-        if own == real_path(other):
-            raise OutputError(f"{what} {path} is the same file as {name}")
-        if own.exists() and own.parent == real_path(other):
-            raise OutputError(f"{what} {path} is a file in {name} {other}")
+    for name, given in inputs.items():
+        for other in [given] if isinstance(given, Path) else given or ():
+            if own == real_path(other):
+                raise OutputError(f"{what} {path} is the same file as {name}")
+            if own.exists() and own.parent == real_path(other):
+                raise OutputError(f"{what} {path} is a file in {name} {other}")
 
 
 @contextmanager

@@ -233,6 +233,8 @@ def _refuse_inputs(inputs: QuantizeInputs, parts: list[Part]) -> None:
     """Refuse to write over what is read."""
     refuse_to_overwrite(inputs.source, parts)
     for part in parts:
-        refuse_input("`out`", part.path, {"the importance matrix": inputs.imatrix})
-        for text in inputs.texts:
-            refuse_input("`out`", part.path, {"the calibration text": text})
+        read = {
+            "the importance matrix": inputs.imatrix,
+            "the calibration text": inputs.texts,
+        }
+        refuse_input("`out`", part.path, read)
