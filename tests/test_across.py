@@ -139,6 +139,15 @@ def test_stopped_and_saved_runs_go_on(other: Path, text: Path, tmp_path: Path) -
     assert save.with_name("results.json.scores").read_bytes() == scores
 
 
+def test_texts_of_one_chunk_have_no_errors(other: Path, text: Path) -> None:
+    """However many texts there are; and the reader is told."""
+    one = ("--text", text, "--text", text, "--ctx", "16", "--chunks", "1")
+    shown = ppl(DEMO_MODEL, other, *one)
+    assert shown.exit_code == 0, shown.output
+    assert "one chunk has no errors" in shown.stdout
+    assert "\u00b1" not in shown.stdout
+
+
 def test_the_floor_is_that_of_the_activations(text: Path) -> None:
     """What rounding them does alone; measured here for the demo model, in short."""
     common = (DEMO_MODEL, "--text", DEMO_TEXT, "--ctx", "64", "--chunks", "4", "--json")

@@ -106,6 +106,7 @@ def test_a_stopped_run_shows_what_it_has(
         (("--calibrate", "builtin"), "MODEL gives embeddings"),
         (("--stride", "8"), "--stride is for perplexity"),
         (("--chat",), "--chat is for perplexity"),
+        (("--effort", "best"), "--effort needs --calibrate"),
     ],
 )
 def test_options_of_perplexity_are_refused(

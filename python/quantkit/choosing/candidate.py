@@ -24,7 +24,7 @@ class Candidate(ByValue):
         bpw: bits per weight, over all tensors.
         uses_importance: whether the file is made with the importance that was given.
         need: the memory that it takes when it runs; None if memory is not limited.
-        is_barred: it is too large, or loses too much.
+        is_barred: it is too large for the limits.
         outcome: "chosen", or why it is not.
         chunks: the number of sequences it was measured on; 0: it was not measured.
         kld_mean, kld_mean_error: as in `Measurement`; None: it was not measured.

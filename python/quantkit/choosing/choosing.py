@@ -130,9 +130,7 @@ def choose_by(
     with run:
         for n in rounds(n_chunks):
             if names:
-                run.advance(names, n, progress, notify)
-                result = run.so_far()
-                assert result is not None  # for mypy: all have a chunk
+                result = run.advance(names, n, progress, notify)
                 contest.judge(result)
             names = contest.standing
     winner = None if result is None else contest.winner(result)

@@ -23,14 +23,12 @@ class Selection:
         runtime: what the model takes beside its weights; None: memory is not limited.
         base: the model as it is.
         entries: the candidates by name, without the base.
-        twins: names of types that give the same file as a candidate -> its name.
     """
 
     budget: Budget
     runtime: Runtime | None
     base: Entry
     entries: Mapping[str, Entry]
-    twins: Mapping[str, str]
 
     @classmethod
     def of(cls, entries: Sequence[Entry], budget: Budget) -> Selection:
@@ -59,20 +57,15 @@ class Selection:
             if entry.weighs_what(other) or entry.calibrates_what(other)
         }
         able: dict[str, Entry] = {}
-        twins: dict[str, str] = {}
         for each in others:
-            same = (n for n, known in able.items() if known.types == each.types)
-            if each.name in plain:
-                continue
-            if (twin := next(same, None)) is not None:
-                twins[each.name] = twin
-            else:
+            is_twin = any(known.types == each.types for known in able.values())
+            if each.name not in plain and not is_twin:
                 able[each.name] = each
         if not able:
             raise OptionError("`types` has no type that this model can be quantized to")
         limited = budget.memory is not None
         runtime = Runtime.of(base.source, budget.ctx) if limited else None
-        return cls(budget, runtime, base, able, twins)
+        return cls(budget, runtime, base, able)
 
     @cached_property
     def sizes(self) -> dict[str, int]:

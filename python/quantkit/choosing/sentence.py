@@ -6,7 +6,7 @@ import math
 
 from ..evaluate.pairs import PairedDifference
 from .budget import Budget
-from .candidate import CHOSEN, Candidate
+from .candidate import Candidate
 
 __all__ = [
     "bytes_as_text",
@@ -129,9 +129,5 @@ def _compared(other: Candidate, difference: PairedDifference) -> str:
         word = "more" if value > 0 else "less"
         chance = f"p < {SMALL_P}" if p < SMALL_P else f"p = {p:.2g}"
         found = f"loses {word}: KLD {change}, {chance}"
-    outcome = (
-        ""
-        if other.outcome == CHOSEN or not other.is_barred
-        else (f", but {other.outcome}")
-    )
+    outcome = f", but {other.outcome}" if other.is_barred else ""
     return f"{name}, {found}{outcome}"

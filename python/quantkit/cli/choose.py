@@ -191,12 +191,13 @@ def choose_command(
         choice = choose_by(run, budget, progress, None if quiet else say)
     maker = Maker(model, importance, calibration or [], tokens, effort, chat)
     command = maker.command(choice, out)
+    data = {**choice.to_dict(), "command": command} if json or save else {}
     if json:
-        print_json({**choice.to_dict(), "command": command})
+        print_json(data)
     else:
         print_result(*_parts(choice, command))
     if save is not None:
-        write_whole(save, json_text({**choice.to_dict(), "command": command}) + "\n")
+        write_whole(save, json_text(data) + "\n")
     if choice.chosen is None:
         raise typer.Exit(NONE_FITS)
     if out is not None:

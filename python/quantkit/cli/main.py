@@ -1,7 +1,8 @@
 """The command line: each command parses options, calls the library, prints the result.
 
 Results go to stdout, progress and errors to stderr.  Exit codes: 0 success, 1 failure,
-2 wrong usage, 130 stopped by Ctrl-C.
+2 wrong usage, 3 the answer is no (nothing fits, or the checked file is
+worse), 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations

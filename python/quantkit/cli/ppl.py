@@ -197,6 +197,7 @@ def ppl_command(
         "threads": threads,
         "save": scores,
     }
+    rounding = calibration_of(calibration, tokens, effort, chat=chat)
     wanted = types.split(",") if types else []
     run: Measuring
     view: dict[str, Any] = {"pareto": pareto}
@@ -222,7 +223,6 @@ def ppl_command(
         run = prepare_across(models, wanted, memory=memory, **shared)
     else:
         view |= {"sort": sort, "columns": columns and columns.split(",")}
-        rounding = calibration_of(calibration, tokens, effort, chat=chat)
         run = prepare(models, wanted, calibration=rounding, memory=memory, **shared)
     others = [entry_named(run.known.entries, name).name for name in versus or ()]
     output = Output(
@@ -234,7 +234,7 @@ def ppl_command(
     )
     try:
         with live_table(run, lambda: output.brief(run.glance()), quiet) as progress:
-            run.run(progress, None if quiet else say)
+            result = run.run(progress, None if quiet else say)
     except KeyboardInterrupt:
         output.give(run.so_far())
         again = "; repeat the command to resume" if scores else ""
@@ -243,7 +243,7 @@ def ppl_command(
     except OutputError:
         replace(output, save=None).give(run.so_far())
         raise
-    output.give(run.so_far())
+    output.give(result)
 
 
 def _refuse_of_embedders(**given: object) -> None:

@@ -86,6 +86,11 @@ class Known:
         """The entry that the others are compared with."""
         return self.entries[0]
 
+    @property
+    def n_places(self) -> int:
+        """The number of passages, of all texts."""
+        return sum(len(text.passages) for text in self.texts)
+
     def places(self) -> list[Place]:
         """All passages: the first of each text, then the second of each, and so on."""
         places = [

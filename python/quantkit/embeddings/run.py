@@ -102,7 +102,7 @@ class EmbeddingRun:
     @property
     def n_steps(self) -> int:
         """The total number of embeddings to make, over all entries."""
-        return len(self.known.entries) * len(self.known.places())
+        return len(self.known.entries) * self.known.n_places
 
     def so_far(self) -> EmbeddingComparison | None:
         """The results so far; None until the base has a passage of every text."""
@@ -214,7 +214,7 @@ class EmbeddingRun:
         if self._saved is not None:
             self._saved.add(self._key(entry, place), shared)
         if progress is not None:
-            progress(f"{entry.name}: embeddings", len(known), len(self.known.places()))
+            progress(f"{entry.name}: embeddings", len(known), self.known.n_places)
 
     def _refuse_unlike(self) -> None:
         """Refuse models whose embeddings have other numbers of components."""

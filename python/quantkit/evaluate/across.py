@@ -81,8 +81,9 @@ class AcrossResult:
 
     @property
     def errors_over(self) -> str | None:
-        """What errors are over."""
-        return None if any(row.chunks < 2 for row in self.rows) else "chunks"
+        """What errors are over; None if a text has one chunk, and so no error."""
+        unknown = any(math.isnan(row.bits_per_byte_error) for row in self.rows)
+        return None if unknown else "chunks"
 
     @property
     def warnings(self) -> list[str]:

@@ -66,6 +66,11 @@ class Known:
         """The entry that the others are compared with."""
         return self.entries[0]
 
+    @property
+    def n_places(self) -> int:
+        """The number of chunks, of all texts."""
+        return sum(len(text.chunks) for text in self.texts)
+
     def places(self, n_chunks: int | None = None) -> list[Place]:
         """The chunks: the first of each text, then the second of each, and so on.
 

@@ -1,8 +1,8 @@
 """The noise floor of a measurement: the KL divergence that is not due to the weights.
 
-Weights are compared by predictions that are computed with rounded activations.  What
-this alone moves the predictions of a model is the least divergence that a row can be
-told from.  It was measured as the divergence of the same quantized weights with
+Weights are compared by predictions that are computed with rounded activations.  This
+rounding alone moves the predictions, so a smaller divergence says nothing about the
+weights.  It was measured as the divergence of the same quantized weights with
 activations of each precision from those with f32 activations, on the demo model and on
 the off-grid twin of SmolLM2-135M; the larger values, which are the twin's, are stated
 here, rounded up.  That of f32 is the error of the divergence itself, given the logits.

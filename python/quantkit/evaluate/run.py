@@ -82,7 +82,7 @@ class ComparisonRun:
     @property
     def n_steps(self) -> int:
         """The total number of chunks to measure, over all entries."""
-        return len(self.known.entries) * len(self.known.places())
+        return len(self.known.entries) * self.known.n_places
 
     def __enter__(self) -> ComparisonRun:
         """Open the saved scores, and take what they have."""
@@ -183,7 +183,8 @@ class ComparisonRun:
             kept = replace(kept, model=None)
             del model, models  # to be freed if the next group needs room
             for group in groups:
-                places = [p for p in left if p in set(self.known.left(*group))]
+                missing = set(self.known.left(*group))
+                places = [place for place in left if place in missing]
                 models = loaded.load(group, progress, notify)
                 self._measure_group(kept, group, models, places, progress)
                 del models
@@ -253,7 +254,7 @@ class ComparisonRun:
         if self._saved is not None:
             self._saved.add(self._key(entry, place), seconds, timed.scores)
         if progress is not None:
-            progress(f"{entry.name}: perplexity", len(known), len(self.known.places()))
+            progress(f"{entry.name}: perplexity", len(known), self.known.n_places)
 
     def _took(self, entry: Entry, seconds: float) -> None:
         """Note the time to quantize an entry."""

@@ -3,7 +3,8 @@
 `results.json.scores` belongs to `results.json`.  It has a record (see `RecordFile`) for
 each chunk that a model was measured on:
 
-    {"key": hash, "seconds": duration, "nll": ..., "kld": ..., "same_top": ...}
+    {"key": hash, "seconds": duration, "nll": ..., "kld": ..., "same_top": ...,
+     "rank": ...}
 
 Arrays are base64.  The key is a hash of everything that determines the scores: the
 files of the model and the base, the recipe, the importance, the tokens and the version

@@ -212,7 +212,7 @@ def planned_run(
         NearestRoundings(importance or {}).of(tensor)  # refuses other shapes
     return QuantizeRun(
         *(inputs, origin, assigned, parts, target),
-        report=report_of(origin.recipe, source, assigned, parts, is_dry_run=dry_run),
+        report=report_of(origin.recipe, inputs, assigned, parts, is_dry_run=dry_run),
         sample=inputs.sample(),
     )
 

@@ -17,6 +17,7 @@ from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.reading import read_contents
 from ..importance.record import imatrix_fields
 from ..progress import Notify
+from ..quantizing.grid import is_on_grid
 from ..sources.checking import check_source
 from ..sources.checkpoint import CheckpointSource
 from ..sources.edits import EditedModel, Edits, edit, runnable
@@ -64,6 +65,11 @@ class QuantizeInputs:
     def model_to_run(self) -> EditedModel:
         """The model as the forward pass needs it: the edits may name its metadata."""
         return runnable(self.source, self.edits)
+
+    @cached_property
+    def is_on_grid(self) -> bool:
+        """Whether the source's weights look dequantized."""
+        return is_on_grid(self.source)
 
     def sample(self) -> Sample | None:
         """The tokens of the calibration; None: there is none.

@@ -12,7 +12,6 @@ from ..gguf.layout import TensorSpec, ggml_shape
 from ..gguf.quantized import quantized_metadata
 from ..gguf.source import ModelSource
 from ..output.splits import Part, by_shards, by_size, parts_of
-from ..quantizing.grid import is_on_grid
 from ..recipes import Assignment, Recipe
 from ..recipes.facts import layer_number
 from ..recipes.importance_fit import say_fit, say_idle
@@ -89,13 +88,14 @@ def _file_order(source: ModelSource) -> list[str]:
 
 def report_of(
     recipe: Recipe,
-    source: ModelSource,
+    inputs: QuantizeInputs,
     assigned: Mapping[str, Assignment],
     parts: list[Part],
     *,
     is_dry_run: bool,
 ) -> QuantizeReport:
     """What the files will contain, before anything is measured."""
+    source = inputs.source
     tensors = tuple(
         TensorReport(
             spec.name,
@@ -111,7 +111,7 @@ def report_of(
     )
     size = sum(part.writer().size_bytes for part in parts)
     paths = tuple(part.path for part in parts)
-    on_grid = is_quantizing(source, assigned) and is_on_grid(source)
+    on_grid = is_quantizing(source, assigned) and inputs.is_on_grid
     return QuantizeReport(
         *(paths[0], recipe.name, tensors, size, paths, is_dry_run), on_grid=on_grid
     )
