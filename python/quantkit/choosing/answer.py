@@ -9,6 +9,7 @@ from ..evaluate.entries import Entry
 from ..evaluate.known import Known
 from ..evaluate.measurement import Measurement
 from ..evaluate.pairs import PairedDifference
+from ..evaluate.pareto import on_front
 from ..evaluate.results import Comparison
 from .candidate import CHOSEN, Candidate
 from .choice import Choice
@@ -118,15 +119,10 @@ def _neighbours(
     if chosen is None or chosen.kld_mean is None:
         return None, None
     measured = [each for each in ordered if each.kld_mean is not None]
-    front = [each for each in measured if not any(_beats(o, each) for o in measured)]
+    front = on_front(measured, measured, lambda e: (e.size_bytes, e.kld_mean or 0.0))
     smaller = [each for each in front if each.size_bytes < chosen.size_bytes]
     larger = [each for each in front if each.size_bytes > chosen.size_bytes]
     return (smaller[-1] if smaller else None), (larger[0] if larger else None)
-
-
-def _beats(one: Candidate, other: Candidate) -> bool:
-    a, b = ((e.size_bytes, e.kld_mean or 0.0) for e in (one, other))
-    return a[0] <= b[0] and a[1] <= b[1] and a != b
 
 
 def _paired(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import OptionError, QuantkitError
-from ..evaluate.entries import Entry, entries_of, entry_named, wanted_types
+from ..evaluate.entries import entries_of, entry_named, wanted_types
+from ..evaluate.models import cut_alike, models_of, name_of_models
 from ..execution.workers import Workers
 from ..files.target import target_of
-from ..gguf.source import ModelSource
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..importance.record import about_importance
 from ..inference.weights import DEFAULT_ACTIVATIONS
@@ -119,9 +118,7 @@ def prepare(
     texts = as_texts(text)
     checked_options(options)
     refuse_idle(importance, types=wanted)
-    models = [_named(each) for each in listed(model)]
-    if not models:
-        raise OptionError("`model` is empty; expected a model, or several")
+    models = models_of(model)
     weighting = importance_of(importance)
     entries = entries_of(
         *(models, wanted, weighting, activations),
@@ -131,38 +128,25 @@ def prepare(
     )
     chosen = entries[0] if base is None else entry_named(entries, base)
     pooling = {entry.name: pooling_named(entry.source) for entry in entries}
-    cut = [NamedPassages(name_of(t), _shared(entries, t, options)) for t in texts]
+    cut = []
+    for each in texts:
+        passages = partial(cut_passages, text=each, options=options)
+        own = cut_alike(entries, each, passages, _is_same)
+        cut.append(NamedPassages(name_of(each), own))
     others = [entry for entry in entries if entry is not chosen]
-    name = ", ".join(str(m) if isinstance(m, str | Path) else "model" for m in models)
     known = Known(
-        *(name, [chosen, *others], cut, options.ctx, pooling[chosen.name]),
+        *(
+            name_of_models(models),
+            [chosen, *others],
+            cut,
+            options.ctx,
+            pooling[chosen.name],
+        ),
         activations,
     )
     return EmbeddingRun(known, threads, save)
 
 
-def _named(model: ModelLike) -> str | Path | ModelSource:
-    """The model, with a path object converted to a Path."""
-    return as_path(model, "model") if isinstance(model, os.PathLike) else model
-
-
-def _shared(
-    entries: Sequence[Entry], text: str | Path, options: TextOptions
-) -> tuple[Tokens, ...]:
-    """The passages of a text, the same for all models.
-
-    Raises:
-        QuantkitError: two models tokenize the text differently.
-    """
-    first, *others = [entry for entry in entries if entry.wanted is None]
-    cut = cut_passages(first.source, text, options)
-    for entry in others:
-        own = cut_passages(entry.source, text, options)
-        pairs = zip(cut, own, strict=False)
-        if len(own) != len(cut) or not all(np.array_equal(*pair) for pair in pairs):
-            raise QuantkitError(
-                f"{entry.name} and {first.name} tokenize {name_of(text)} differently; "
-                "only models with the same vocabulary can be compared; measure others "
-                "one by one"
-            )
-    return cut
+def _is_same(one: Sequence[Tokens], other: Sequence[Tokens]) -> bool:
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(np.array_equal(*pair) for pair in pairs)

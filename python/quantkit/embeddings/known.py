@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 
-from ..evaluate.entries import Entry
+from ..evaluate.entries import Entry, named_pairs
+from ..evaluate.places import Place, in_turn
 from ..forward.base import F32
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..tokens.texts import Tokens
@@ -15,10 +16,7 @@ from .measurement import EmbeddingMeasurement, EmbeddingText
 from .results import EmbeddingComparison
 from .summary import macro_average, measurement
 
-__all__ = ["Known", "NamedPassages", "Place", "Timed"]
-
-Place = tuple[int, int]
-"""(number of the text, number of the passage)."""
+__all__ = ["Known", "NamedPassages", "Timed"]
 
 
 @dataclass(frozen=True)
@@ -93,12 +91,7 @@ class Known:
 
     def places(self) -> list[Place]:
         """All passages: the first of each text, then the second of each, and so on."""
-        places = [
-            (t, i)
-            for t, text in enumerate(self.texts)
-            for i in range(len(text.passages))
-        ]
-        return sorted(places, key=lambda place: place[::-1])
+        return in_turn(len(text.passages) for text in self.texts)
 
     def left(self, entry: Entry) -> list[Place]:
         """The passages of which this entry has no embedding yet."""
@@ -142,12 +135,7 @@ class Known:
             texts=texts,
             distances=distances,
             fallbacks={entry.name: entry.fallbacks for entry in begun},
-            weighed=[
-                (one.name, other.name)
-                for one in begun
-                for other in begun
-                if one.weighs_what(other)
-            ],
+            weighed=named_pairs(begun, Entry.weighs_what),
         )
 
     def _is_begun(self, entry: Entry) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from ..by_value import ByValue
 from ..cells import Cells
 from ..errors import OptionError
+from ..evaluate.pareto import on_front
 from ..evaluate.presentation import csv_text, fallback_lines, html_table
 from ..files.json_file import without_nan
 from ..parameters import check_flags
@@ -84,11 +85,10 @@ class EmbeddingComparison(ByValue):
 
         A row is not on it if another row is at least as good in both and better in one.
         """
-        return [
-            row.name
-            for row in self.results
-            if not any(_beats(other, row) for other in self.rows)
-        ]
+        front = on_front(
+            self.results, self.rows, lambda row: (row.size_bytes, row.distance_mean)
+        )
+        return [row.name for row in front]
 
     def versus(self, name: str, other: str) -> EmbeddingDifference:
         """The paired difference of two entries, by name: `name` minus `other`.
@@ -171,8 +171,3 @@ class EmbeddingComparison(ByValue):
 
     def _repr_html_(self) -> str:
         return html_table(self.cells(pareto=True))
-
-
-def _beats(one: EmbeddingMeasurement, other: EmbeddingMeasurement) -> bool:
-    a, b = (one.size_bytes, one.distance_mean), (other.size_bytes, other.distance_mean)
-    return a[0] <= b[0] and a[1] <= b[1] and a != b

@@ -19,6 +19,7 @@ from .._native import active_backend
 from .._version import __version__
 from ..errors import NonFiniteError, QuantkitError
 from ..evaluate.entries import Entry
+from ..evaluate.places import Place
 from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_pieces
@@ -29,7 +30,7 @@ from ..inference.embedders import share_embedder
 from ..inference.weights import precision_named
 from ..progress import Notify, Progress
 from ..tokens.texts import Tokens
-from .known import Known, Place, Timed
+from .known import Known, Timed
 from .results import EmbeddingComparison
 from .saved import SavedEmbeddings
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
 from ..evaluate.entries import Entry
 from ..evaluate.statistics import Estimate, average, mean_estimate, p_value, percentiles
+from ..evaluate.summary import averaged
 from .figures import F64, N_NEAREST, Places, shared_nearest
 from .measurement import EmbeddingDifference, EmbeddingMeasurement
 
 __all__ = ["macro_average", "measurement", "paired"]
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
-SAME_FOR_TEXTS = ("name", "type", "size_bytes", "bpw", "quantize_seconds")
 
 
 def measurement(
@@ -75,24 +73,7 @@ def macro_average(rows: Sequence[EmbeddingMeasurement]) -> EmbeddingMeasurement:
     Values are means, errors are those of a mean of independent values, `distance_max`
     is the maximum, and the speed is the overall speed.
     """
-    if len(rows) == 1:
-        return rows[0]
-    columns = {key: [asdict(row)[key] for row in rows] for key in asdict(rows[0])}
-    averaged = {key: _averaged(key, values) for key, values in columns.items()}
-    seconds = sum(row.passages / row.tokens_per_second for row in rows)
-    averaged["passages"] = sum(columns["passages"])
-    averaged["tokens_per_second"] = averaged["passages"] / seconds
-    return EmbeddingMeasurement(**averaged)
-
-
-def _averaged(key: str, values: list[Any]) -> Any:
-    if key == "distance_max":
-        return max(values)
-    if key.endswith("_error"):
-        return math.hypot(*values) / len(values)
-    if key in SAME_FOR_TEXTS:
-        return values[0]
-    return sum(values) / len(values)
+    return averaged(rows, pieces="passages", largest="distance_max")
 
 
 def paired(

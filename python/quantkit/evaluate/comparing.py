@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..calibrating.calibration import Calibration, refuse_idle_calibration
-from ..errors import OptionError, QuantkitError
 from ..execution.workers import Workers
 from ..files.target import target_of
 from ..gguf.source import ModelSource
@@ -29,6 +28,7 @@ from ..tokens.texts import TextLike, as_texts, name_of
 from .across import AcrossRun
 from .entries import Entry, entries_of, entry_named, names_on_grid, wanted_types
 from .known import Known, NamedText
+from .models import cut_alike, models_of, name_of_models
 from .results import Comparison
 from .run import ComparisonRun
 
@@ -133,20 +133,27 @@ def prepare(
     checked_options(options)
     refuse_idle(importance, types=wanted)
     refuse_idle_calibration(calibration, types=wanted)
-    models = [_named(each) for each in listed(model)]
-    if not models:
-        raise OptionError("`model` is empty; expected a model, or several")
+    models = models_of(model)
     entries = entries_of(
         *(models, wanted, importance_of(importance), activations, calibration),
         about_importance=about_importance(importance),
         allow_requantize=allow_requantize,
     )
     chosen = entries[0] if base is None else entry_named(entries, base)
-    cut = [NamedText(name_of(t), _shared_chunks(entries, t, options)) for t in texts]
+    cut = []
+    for each in texts:
+        chunked = partial(chunk_text, text=each, options=options)
+        chunks = cut_alike(entries, each, chunked, _is_same)
+        cut.append(NamedText(name_of(each), chunks))
     others = [entry for entry in entries if entry is not chosen]
-    name = ", ".join(str(m) if isinstance(m, str | Path) else "model" for m in models)
     return ComparisonRun(
-        Known(name, [chosen, *others], cut, activations, names_on_grid(entries)),
+        Known(
+            name_of_models(models),
+            [chosen, *others],
+            cut,
+            activations,
+            names_on_grid(entries),
+        ),
         threads,
         save,
         None if memory is None else as_integer(memory, "memory", 0),
@@ -197,27 +204,5 @@ def prepare_across(
     return AcrossRun(runs)
 
 
-def _named(model: ModelLike) -> str | Path | ModelSource:
-    """The model, with a path object converted to a Path."""
-    return as_path(model, "model") if isinstance(model, os.PathLike) else model
-
-
-def _shared_chunks(
-    entries: Sequence[Entry], text: str | Path, options: TextOptions
-) -> Chunks:
-    """The chunks of a text, the same for all models.
-
-    Raises:
-        QuantkitError: two models tokenize the text differently.
-    """
-    first, *others = [entry for entry in entries if entry.wanted is None]
-    cut = chunk_text(first.source, text, options)
-    for entry in others:
-        own = chunk_text(entry.source, text, options)
-        if own.bos != cut.bos or not np.array_equal(own.tokens, cut.tokens):
-            raise QuantkitError(
-                f"{entry.name} and {first.name} tokenize {name_of(text)} differently; "
-                "only models with the same vocabulary can be compared; measure others "
-                "one by one"
-            )
-    return cut
+def _is_same(one: Chunks, other: Chunks) -> bool:
+    return one.bos == other.bos and np.array_equal(one.tokens, other.tokens)

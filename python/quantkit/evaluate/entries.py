@@ -40,6 +40,7 @@ __all__ = [
     "Wanted",
     "entries_of",
     "entry_named",
+    "named_pairs",
     "names_on_grid",
     "say_on_grid",
     "wanted_types",
@@ -229,6 +230,13 @@ class Entry:
             how = calibration_identity(self.source, self.calibration)
         pieces = (identity_of(self.source).encode(), types.encode(), how.encode())
         return hash_pieces([*pieces, *importance_pieces(importance)])
+
+
+def named_pairs(
+    entries: Sequence[Entry], belong: Callable[[Entry, Entry], bool]
+) -> list[tuple[str, str]]:
+    """The names of all pairs that belong together, such as by `Entry.weighs_what`."""
+    return [(a.name, b.name) for a in entries for b in entries if belong(a, b)]
 
 
 def names_on_grid(entries: Sequence[Entry]) -> list[str]:

@@ -11,7 +11,8 @@ from ..forward.base import F32, Head, Model
 from .entries import Entry
 from .groups import parts_of
 from .known import Known
-from .scoring import HeadOpener, Place, Stop, Together
+from .places import Place
+from .scoring import HeadOpener, Stop, Together
 from .store import HiddenStore
 
 __all__ = ["BaseInGroup", "head_of", "items_of", "refuse_other_vocabularies"]

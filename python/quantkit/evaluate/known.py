@@ -8,12 +8,12 @@ from itertools import count, takewhile
 
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..tokens.chunks import Chunks
-from .entries import Entry
+from .entries import Entry, named_pairs
 from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
+from .places import Place, in_turn
 from .results import Comparison
 from .saved import Timed
-from .scoring import Place
 from .summary import macro_average, measurement
 
 __all__ = ["Known", "NamedText"]
@@ -77,12 +77,8 @@ class Known:
         Args:
             n_chunks: only so many of each text; None: all.
         """
-        places = [
-            (t, i)
-            for t, text in enumerate(self.texts)
-            for i in range(len(text.chunks))[:n_chunks]
-        ]
-        return sorted(places, key=lambda place: place[::-1])
+        lengths = (len(text.chunks) for text in self.texts)
+        return in_turn(n if n_chunks is None else min(n, n_chunks) for n in lengths)
 
     def left(self, *entries: Entry, n_chunks: int | None = None) -> list[Place]:
         """The chunks on which at least one of these entries was not measured."""
@@ -122,18 +118,8 @@ class Known:
             scores=scores,
             on_grid=self.on_grid,
             fallbacks={entry.name: entry.fallbacks for entry in begun},
-            weighed=[
-                (one.name, other.name)
-                for one in begun
-                for other in begun
-                if one.weighs_what(other)
-            ],
-            calibrated=[
-                (one.name, other.name)
-                for one in begun
-                for other in begun
-                if one.calibrates_what(other)
-            ],
+            weighed=named_pairs(begun, Entry.weighs_what),
+            calibrated=named_pairs(begun, Entry.calibrates_what),
         )
 
     def _is_begun(self, entry: Entry) -> bool:

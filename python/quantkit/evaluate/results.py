@@ -15,6 +15,7 @@ from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
 from .noise import noise_floor
 from .pairs import PairedDifference, paired
+from .pareto import on_front
 from .presentation import (
     COLUMNS,
     SORTS,
@@ -108,11 +109,8 @@ class Comparison(ByValue):
 
         A row is not on it if another row is at least as good in both and better in one.
         """
-        return [
-            row.name
-            for row in self.results
-            if not any(_beats(other, row) for other in self.rows)
-        ]
+        front = on_front(self.results, self.rows, lambda r: (r.size_bytes, r.kld_mean))
+        return [row.name for row in front]
 
     def versus(self, name: str, other: str) -> PairedDifference:
         """The paired differences of two entries, by name: `name` minus `other`.
@@ -257,8 +255,3 @@ class Comparison(ByValue):
 
     def _repr_html_(self) -> str:
         return html_table(self.cells(pareto=True))
-
-
-def _beats(one: Measurement, other: Measurement) -> bool:
-    a, b = (one.size_bytes, one.kld_mean), (other.size_bytes, other.kld_mean)
-    return a[0] <= b[0] and a[1] <= b[1] and a != b

@@ -31,9 +31,10 @@ from .items import BaseInGroup, head_of, items_of, refuse_other_vocabularies
 from .known import Known
 from .likelihood import refuse_broken
 from .loading import LoadedModels
+from .places import Place
 from .results import Comparison
 from .saved import SavedScores, Timed
-from .scoring import ChunkScores, Place, Stop, score_together
+from .scoring import ChunkScores, Stop, score_together
 from .store import HiddenStore
 
 __all__ = ["ComparisonRun"]

@@ -22,16 +22,13 @@ from .likelihood import (
     negative_log_likelihood,
     refuse_broken,
 )
+from .places import Place
 from .saved import Timed
-
-Place = tuple[int, int]
-"""(number of the text, number of the chunk)."""
 
 __all__ = [
     "Alone",
     "ChunkScores",
     "HeadOpener",
-    "Place",
     "Stop",
     "Together",
     "score_alone",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,10 @@ from .statistics import (
     root_mean_square,
 )
 
-__all__ = ["macro_average", "measurement"]
+__all__ = ["averaged", "macro_average", "measurement"]
+
+Row = TypeVar("Row")
+SAME_FOR_TEXTS = ("name", "type", "size_bytes", "bpw", "quantize_seconds")
 
 KLD_SHARES = {"median": 50, "p90": 90, "p95": 95, "p99": 99, "p99_9": 99.9, "max": 100}
 DP_SHARES = {"p1": 1, "p5": 5, "p10": 10, "median": 50, "p90": 90, "p95": 95, "p99": 99}
@@ -106,21 +109,35 @@ def macro_average(rows: Sequence[Measurement]) -> Measurement:
     Values are means, errors are those of a mean of independent values, `kld_max` is the
     maximum, and the speed is the overall speed.
     """
+    return averaged(rows, pieces="chunks", largest="kld_max")
+
+
+def averaged(rows: Sequence[Row], *, pieces: str, largest: str) -> Row:
+    """The mean of rows over texts, which are dataclasses with `tokens_per_second`.
+
+    Args:
+        rows: one of each text.
+        pieces: the field that counts what was measured.
+        largest: the field that is a maximum.
+    """
     if len(rows) == 1:
         return rows[0]
-    columns = {key: [asdict(row)[key] for row in rows] for key in asdict(rows[0])}
-    averaged = {key: _averaged(key, values) for key, values in columns.items()}
-    seconds = sum(row.chunks / row.tokens_per_second for row in rows)
-    averaged["chunks"] = sum(columns["chunks"])
-    averaged["tokens_per_second"] = averaged["chunks"] / seconds
-    return Measurement(**averaged)
+    each = [asdict(row) for row in rows]  # type: ignore[call-overload]
+    columns = {key: [row[key] for row in each] for key in each[0]}
+    n_pieces = sum(columns[pieces])
+    seconds = sum(row[pieces] / row["tokens_per_second"] for row in each)
+    mean = {key: _averaged(key, values) for key, values in columns.items()}
+    mean |= {
+        pieces: n_pieces,
+        largest: max(columns[largest]),
+        "tokens_per_second": n_pieces / seconds,
+    }
+    return type(rows[0])(**mean)
 
 
 def _averaged(key: str, values: list[Any]) -> Any:
-    if key == "kld_max":
-        return max(values)
     if key.endswith("_error"):
         return math.hypot(*values) / len(values)
-    if key in ("name", "type", "size_bytes", "bpw", "quantize_seconds"):
-        return values[0]  # the same for every text
+    if key in SAME_FOR_TEXTS:
+        return values[0]
     return sum(values) / len(values)
