@@ -84,9 +84,11 @@ def test_wrong_configs_are_named(
 
 
 def test_a_class_alone_makes_no_decision_model(tmp_path: Path) -> None:
-    """Its head needs a config, too."""
+    """Its head needs a config, too, which is not in config.json."""
     folder = checkpoint(CASE, tmp_path)
-    (folder / "encoder" / "config.json").rename(folder / "config.json")
+    config = json.loads((folder / "encoder" / "config.json").read_text())
+    (folder / "encoder" / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps({**config, "decision": [1]}))
     with pytest.raises(CheckpointError, match=r"needs encoder/config\.json"):
         assert CheckpointSource(folder, "f32").model_fields
 

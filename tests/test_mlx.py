@@ -223,6 +223,10 @@ def test_options_are_refused_for_other_checkpoints(tmp_path: Path) -> None:
     folder = mlx_folder(tmp_path / "mlx", affine("a", (6, 128)))
     with pytest.raises(UnsupportedTypeError, match=r"Q4_0 .* those of mlx"):
         Checkpoint(folder, symmetric_q4_0=True)
+    eight = affine("a", (6, 128), 8)
+    other = mlx_folder(tmp_path / "eight", eight, a={"group_size": 32, "bits": 8})
+    with pytest.raises(UnsupportedTypeError, match=r"Q4_1 .* it needs 4-bit"):
+        Checkpoint(other, affine_q4_1=True)
     plain = {"a.weight": ("F32", np.ones((2, 32), np.float32))}
     for other, found in (
         (write_folder(tmp_path / "plain", plain), "not quantized"),

@@ -107,6 +107,7 @@ def test_models_without_such_an_encoder(tmp_path: Path) -> None:
     path = folder / "config.json"
     config = json.loads(path.read_text())
     for key, value, message in (
+        ("thinker_config", [1], "thinker_config is not an object"),
         ("vision_config", None, "neither a vision_config nor an audio_config"),
         ("architectures", ["OtherModel"], "build 11434 does not know it either"),
         ("architectures", ["RADIOModel"], r"names 'RADIOModel', .* use llama\.cpp's"),

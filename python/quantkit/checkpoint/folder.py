@@ -13,7 +13,7 @@ from ..files.json_file import read_json
 from ..files.open_files import OpenFiles, WatchedFiles
 from ..settings import Kind, checked, shown
 from ..types import QuantType
-from .decision import DECISION_FILES, read_decision_config
+from .decision import DECISION, DECISION_FILES, read_decision_config
 from .dense_modules import DENSE_FILES, read_dense_modules
 from .hub import resolve
 from .mlx_layout import as_original, is_of_mlx
@@ -192,6 +192,7 @@ def read_config(folder: Path) -> dict[str, Any] | None:
         return None
     inner = _text_config(config, path)
     merged = {**config, **inner}
+    merged.pop(DECISION, None)  # of other files, and so not checked here
     if inner:
         merged["text_config"] = inner
     if config.get(TIED) is True:  # in transformers 5 the model's own flag counts

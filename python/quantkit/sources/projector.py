@@ -111,6 +111,8 @@ def _configs(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     inner = checkpoint.config.get("thinker_config") or {}
+    if not isinstance(inner, dict):
+        raise CheckpointError("config.json: thinker_config is not an object")
     for key in ("vision_config", "audio_config"):
         stated = checkpoint.config.get(key) or inner.get(key) or {}
         if not isinstance(stated, dict):

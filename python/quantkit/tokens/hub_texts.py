@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 from ..errors import FormatError, QuantkitError
@@ -25,6 +26,8 @@ WIKITEXT2 = "wikitext2"
 ARCHIVE = "hf://datasets/ggml-org/ci/wikitext-2-raw-v1.zip"
 MEMBER = "wikitext-2-raw/wiki.test.raw"
 MAX_TEXT_BYTES = 16 << 20
+DAMAGED = (KeyError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What zipfile raises of an archive that it cannot read."""
 
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 # Path() removes the second slash of hf://.
@@ -70,11 +73,11 @@ def _unpacked(archive: Path) -> Path:
         try:
             with zipfile.ZipFile(archive) as file, file.open(MEMBER) as member:
                 data = member.read(MAX_TEXT_BYTES + 1)
-        except (KeyError, OSError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise FormatError(f"{archive} is not WikiText-2: {error}") from None
         if len(data) > MAX_TEXT_BYTES:
             raise FormatError(f"{archive} is not WikiText-2: its text is too long")
-        write_whole(text, data.decode())
+        write_whole(text, data)
     return text
 
 

@@ -53,7 +53,10 @@ class AffineWeight:
     offsets: Callable[[Rows], F32]
     sources: tuple[CheckpointTensor, ...]
 
-    lossless = QuantType.Q4_1
+    @property
+    def lossless(self) -> QuantType | None:
+        """The type that may hold the weights without loss."""
+        return QuantType.Q4_1 if self.bits == 4 else None
 
     def tensor(self, *, lossless: bool = False) -> DequantizedTensor:
         """The weights as F32, or as Q4_1 if that is asked for and they have 4 bits.
@@ -62,7 +65,7 @@ class AffineWeight:
             UnsupportedTypeError: weights of 4 bits do not fit Q4_1 without loss.
         """
         compute: Callable[[Rows], NDArray[Any]]
-        if lossless and self.bits == 4:
+        if lossless and self.lossless is not None:
             self._check_q4_1()
             type, compute = QuantType.Q4_1, self._q4_1
         else:

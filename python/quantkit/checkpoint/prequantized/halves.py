@@ -1,4 +1,4 @@
-"""What the exact conversions to Q4_0 and Q4_1 share."""
+"""What the exact conversions of 4-bit codes share."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ...types import QuantType
 from ..stored import CheckpointTensor, DequantizedTensor, Rows
+from .halves import halves_of_bytes
 from .parts import Parts, expect_dtype, expect_matrices, expect_shape
 
 __all__ = ["mxfp4", "mxfp4_tensor"]
@@ -63,8 +64,8 @@ def mxfp4_tensor(
 
     def compute(rows: Rows) -> NDArray[np.uint8]:
         pairs = packed.numbers[rows].reshape(-1, n_blocks, PACKED)
-        codes = np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(-1, n_blocks, BLOCK)
-        halves = codes[..., :PACKED] | codes[..., PACKED:] << 4
+        codes = np.stack([pairs & 15, pairs >> 4], axis=-1)
+        halves = halves_of_bytes(codes.reshape(-1, n_blocks * BLOCK), BLOCK)
         exponents = scales.numbers[rows][..., None]
         blocks = np.concatenate([exponents, halves], axis=-1)
         return blocks.reshape(len(pairs), n_blocks * QuantType.MXFP4.block_bytes)

@@ -21,6 +21,7 @@ from ...errors import CheckpointError
 from ...types import QuantType
 from ..kept import KeepableTensor, KeptTensor
 from ..stored import CheckpointTensor, Rows
+from .halves import CHECKED_ROWS, halves_of_bytes
 from .parts import expect_dtype, expect_matrices, expect_shape
 
 __all__ = ["nvfp4_tensor"]
@@ -29,8 +30,8 @@ F32 = NDArray[np.float32]
 
 GROUP, GROUPS = 16, 4
 """Codes that share a scale, and such groups in a block of GGUF's."""
-LARGEST, CHECKED_ROWS = 0x7F, 4096
-"""The code of NaN, which follows all others without a sign; rows to check at a time."""
+NAN = 0x7F
+"""The code of NaN, which follows all others without a sign."""
 POSITIVE = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
 VALUES = np.concatenate([POSITIVE, -POSITIVE])
 PAIRS = np.stack([np.tile(VALUES, 16), np.repeat(VALUES, 16)], axis=-1)
@@ -101,7 +102,7 @@ def nvfp4_tensor(
 def _fits(scales: CheckpointTensor) -> bool:
     """Whether no scale is negative or NaN, so that 7 bits hold it."""
     for start in range(0, scales.n_rows, CHECKED_ROWS):
-        if (scales.numbers[start : start + CHECKED_ROWS] >= LARGEST).any():
+        if (scales.numbers[start : start + CHECKED_ROWS] >= NAN).any():
             return False
     return True
 
@@ -116,8 +117,8 @@ def _blocks(
     steps = scales.numbers[rows]
     pairs = packed.numbers[rows]
     both = np.stack([pairs & 15, pairs >> 4], axis=-1)
-    codes = both.reshape(len(pairs), steps.shape[1], GROUP)
-    halves = codes[..., : GROUP // 2] | codes[..., GROUP // 2 :] << 4
+    codes = both.reshape(len(pairs), steps.shape[1] * GROUP)
+    halves = halves_of_bytes(codes, GROUP)
     n_blocks = steps.shape[1] // GROUPS
     parts = [steps.reshape(len(steps), n_blocks, GROUPS)]
     parts.append(halves.reshape(len(steps), n_blocks, GROUPS * GROUP // 2))
