@@ -7,6 +7,7 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from quantkit.cli.main import app
 from quantkit.errors import OptionError, UnsupportedModelError
 from quantkit.evaluate.across import bits_per_byte
 from quantkit.evaluate.comparing import prepare_across, share_vocabulary
+from quantkit.evaluate.noise import noise_floor
 from quantkit.gguf.keys import string
 from quantkit.sources.opening import open_source
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
@@ -148,8 +150,8 @@ def test_texts_of_one_chunk_have_no_errors(other: Path, text: Path) -> None:
     assert "\u00b1" not in shown.stdout
 
 
-def test_the_floor_is_that_of_the_activations(text: Path) -> None:
-    """What rounding them does alone; measured here for the demo model, in short."""
+def test_the_floor_is_that_of_the_activations() -> None:
+    """What the activations of a comparison are; each has its floor."""
     common = (DEMO_MODEL, "--text", DEMO_TEXT, "--ctx", "64", "--chunks", "4", "--json")
     for given, expected in (
         ("i16", ["i16"]),
@@ -158,4 +160,24 @@ def test_the_floor_is_that_of_the_activations(text: Path) -> None:
     ):
         floor = json.loads(ppl(*common, "--activations", given).stdout)["noise_floor"]
         assert list(floor) == expected
-        assert all(0 < value < 0.01 for value in floor.values())
+
+
+@pytest.mark.parametrize("activations", ["i16", "q8"])
+def test_rounded_activations_move_predictions_less_than_the_floor(
+    activations: str,
+) -> None:
+    """The divergence of the demo's Q8_0 from itself with f32 activations."""
+    ids = np.frombuffer(DEMO_TEXT.read_bytes()[:128], np.uint8).astype(np.int32)
+    exact, rounded = (
+        log_softmax(qk.Model.open(DEMO_MODEL, recipe="Q8_0", activations=each), ids)
+        for each in ("f32", activations)
+    )
+    moved = (np.exp(exact) * (exact - rounded)).sum(-1).mean()
+    assert 0 < moved <= noise_floor(activations)[activations]
+
+
+def log_softmax(model: qk.Model, ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The logarithms of the predictions, in f64."""
+    logits = model.logits(ids).astype(np.float64)
+    logits -= logits.max(-1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
