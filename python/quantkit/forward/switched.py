@@ -85,8 +85,7 @@ class Switched(Linear):
         y = super().__call__(x)
         assert self.lora is not None
         assert self.slots is not None
-        values = x.values if isinstance(x, Activations) else x
-        return self.lora.added(values, self.slots, y)
+        return self.lora.added(Activations.of(x).values, self.slots, y)
 
 
 @dataclass(frozen=True)

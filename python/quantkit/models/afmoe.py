@@ -89,11 +89,7 @@ class Afmoe(Family):
         windows = layer_windows({**config, "sliding_window_pattern": period}, period)
         expected = [(layer + 1) % PERIOD != 0 for layer in range(n_layers(config))]
         if windows != expected:
-            key = (
-                "layer_types"
-                if config.get("layer_types")
-                else "global_attn_every_n_layers"
-            )
+            key = "layer_types" if config.get("layer_types") else EVERY
             raise UnsupportedModelError(
                 f"config.json has {key}: {shown(config[key])}; for this architecture "
                 f"GGUF readers have full attention in one layer of {PERIOD}, the last"

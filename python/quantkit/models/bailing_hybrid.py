@@ -37,6 +37,7 @@ from ..settings import shown
 from .bailing_moe import OUTER
 from .config import n_layers, required, text_fields
 from .family import DECODER_LAYER, EXPERT_MATRICES, SHARED_EXPERTS, SILU, Family, Named
+from .kimi_k3 import BOUND
 from .kimi_linear import DELTA_RULE, KV_HEADS, has_delta_rule
 from .latent import LATENT_ATTENTION, split_latent
 from .next_predictors import PREDICTOR, n_blocks, n_predictors, predictor_fields
@@ -44,7 +45,7 @@ from .next_predictors import PREDICTOR, n_blocks, n_predictors, predictor_fields
 __all__ = ["BailingMoe3", "BailingMoe3VL"]
 
 FORM = DeltaForm(gate="ssm_g_a", decay="ssm_f_a", is_positive=True)
-BOUND, SECTIONS = "kda.gate_lower_bound", "rope.dimension_sections"
+SECTIONS = "rope.dimension_sections"
 AT_MOST_0 = number_kind(most=0)
 SHARED_SIZE = "expert_shared_feed_forward_length"
 FULL = "full_attention"
@@ -220,8 +221,8 @@ class BailingMoe3(Family):
         n_shared = max(1, facts.count("expert_shared_count"))
         if not facts.flag("kda.safe_gate", True):
             raise UnsupportedModelError(
-                "kda.safe_gate is false; quantkit's forward pass supports only a decay "
-                "with a bound"
+                f"{facts.key('kda.safe_gate')} is false; quantkit's forward pass "
+                "supports only a decay with a bound"
             )
 
         def shared_size(layer: int) -> int:

@@ -16,9 +16,15 @@ from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config
 from ..gguf.keys import Field, boolean, uint32
 from .config import head_size, n_layers, require_setting, required
-from .family import DECODER_LAYER, DECODER_TENSORS, SILU, Family, Named
+from .family import SILU, Family, Named
 from .granite_moe import ATTENTION, SPACE, GraniteHybrid
-from .space_tensors import UNBOUNDED, as_stored, mamba2_names
+from .space_tensors import (
+    SPACE_LAYER,
+    SPACE_TENSORS,
+    UNBOUNDED,
+    as_stored,
+    mamba2_names,
+)
 
 __all__ = ["Bamba"]
 
@@ -44,19 +50,8 @@ class Bamba(GraniteHybrid):
     assumed: ClassVar = {**SILU, "time_step_limit": UNBOUNDED}
     rope_types = ("default",)
     rotates_partly = True
-    outer: ClassVar = {
-        **{k: v for k, v in DECODER_TENSORS.items() if k != "model.norm"},
-        "model.final_layernorm": "output_norm",
-    }
-    inner: ClassVar = {
-        **{k: v for k, v in DECODER_LAYER.items() if k.startswith("self_attn.")},
-        "input_layernorm": "attn_norm",
-        "pre_ff_layernorm": "ffn_norm",
-        "feed_forward.gate_proj": "ffn_gate",
-        "feed_forward.up_proj": "ffn_up",
-        "feed_forward.down_proj": "ffn_down",
-        **mamba2_names("mamba"),
-    }
+    outer: ClassVar = SPACE_TENSORS
+    inner: ClassVar = {**SPACE_LAYER, **mamba2_names("mamba")}
 
     @classmethod
     def suits(cls, config: Config) -> bool:
@@ -128,8 +123,8 @@ def _rotated(config: Config) -> int:
     """How many components of a head rotate."""
     if config.get(ROTATED):
         return int(config[ROTATED])
-    share = (config.get("rope_parameters") or {}).get("partial_rotary_factor", SHARE)
-    return int(head_size(config) * share)
+    share = (config.get("rope_parameters") or {}).get("partial_rotary_factor")
+    return int(head_size(config) * (SHARE if share is None else share))
 
 
 def _rotated_first(source: str, tensor: LazyTensor, config: Config) -> NDArray[np.intp]:

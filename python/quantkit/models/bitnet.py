@@ -73,8 +73,6 @@ class BitNet(Family):
 
         Packed weights are -1, 0 and 1 already.
         """
-        if source == "lm_head.weight":
-            return  # tied: readers take the embedding
         is_packed = isinstance(tensor, DequantizedTensor)
         if source.endswith("_proj.weight") and not is_packed:
             tensor = ternary(tensor)

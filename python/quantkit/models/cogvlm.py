@@ -20,9 +20,9 @@ from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
 from ..forward.layer import Mixer
 from ..forward.layout import Layout
-from ..forward.rotary import DEFAULT_BASE, Rotary
+from ..forward.rotary import DEFAULT_BASE
 from ..forward.traits import Traits
-from .config import head_size, require_setting, required
+from .config import require_setting, required
 from .family import DECODER_LAYER, Named
 from .llama import Llama
 
@@ -62,7 +62,7 @@ class CogVlm(Llama):
         n_heads = required(config, "num_attention_heads")
         require_setting(config, "num_key_value_heads", n_heads)
         require_setting(config, "num_multi_query_heads", n_heads)
-        head_size(config)
+        required(config, "hidden_size")
 
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
@@ -77,11 +77,13 @@ class CogVlm(Llama):
     def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
         base = facts.number("rope.freq_base", DEFAULT_BASE)
-        rotary = Rotary.load(facts, claims, self.layout)
+        usual = super().traits(facts, claims)
+        rotary = usual.rotary
+        assert rotary is not None  # for mypy: all heads rotate
         pairs = len(rotary.frequencies)
         powers = [(DEFAULT_BASE / base) ** (i / pairs) for i in range(pairs)]
-        usual = replace(super().traits(facts, claims), interleaved=False, experts=None)
-        return replace(usual, rotary=rotary.divided(facts, np.array(powers)))
+        turned = rotary.divided(facts, np.array(powers))
+        return replace(usual, interleaved=False, experts=None, rotary=turned)
 
 
 def _load_mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mixer:

@@ -180,8 +180,6 @@ class DeepseekV2(Family):
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
         """The GGUF tensors of a checkpoint tensor."""
-        if config.get("tie_word_embeddings") and source == "lm_head.weight":
-            return
         for name, made in split_latent(source, tensor, config):
             yield self.gguf_name(name, config), made
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import LazyTensor
 from ..errors import UnsupportedModelError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
@@ -19,7 +18,7 @@ from ..forward.windows import WINDOW
 from ..gguf.keys import Field, boolean, float32, uint32
 from .config import first, require_setting, required, text_fields
 from .deepseek import DeepseekV2
-from .family import Family, Named
+from .family import Family
 
 __all__ = ["DeepseekOcr"]
 
@@ -87,13 +86,7 @@ class DeepseekOcr(DeepseekV2):
             fields[WINDOW] = uint32(window)
         return fields
 
-    def converted(
-        self, source: str, tensor: LazyTensor, config: Config
-    ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor."""
-        if config.get("tie_word_embeddings") and source == "lm_head.weight":
-            return
-        yield self.gguf_name(source, config), tensor
+    converted = Family.converted
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors; heads rotate as a whole.

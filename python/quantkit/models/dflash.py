@@ -54,12 +54,12 @@ TURNED = tuple(
 )
 """Ends of the names of tensors whose rows are in the order of rotation."""
 
-CANDIDATES = {
-    "conv_kernel_size": "conv_kernel_size",
-    "conv_group_size": "conv_group_size",
-    "selector_rank": "selector_rank",
-    "selector_top_k": "selector_top_k",
-}
+CANDIDATES = (
+    "conv_kernel_size",
+    "conv_group_size",
+    "selector_rank",
+    "selector_top_k",
+)
 """Keys of DFlash 2, in GGUF and in the config."""
 
 
@@ -132,7 +132,7 @@ class DFlash(Family):
             fields["attention.value_scale"] = float32(scale)
         fields["block_size"] = uint32(own_value(config, "block_size", 16))
         if own.get("conv_kernel_size") is not None:
-            fields |= {key: uint32(required(own, k)) for key, k in CANDIDATES.items()}
+            fields |= {key: uint32(required(own, key)) for key in CANDIDATES}
         if (factor := own_value(config, "output_multiplier")) is not None:
             fields["logit_scale"] = float32(factor)
         if cap := own_value(config, "final_logit_softcapping"):
@@ -173,7 +173,7 @@ class DFlash(Family):
     def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
         """The GGUF tensors made from the checkpoint's tensors."""
         named = {self.whole_name(name): tensor for name, tensor in stored.items()}
-        if not config.get("has_embed_tokens", True):
+        if config.get("has_embed_tokens") is False:
             named.pop("model.embed_tokens.weight", None)
         yield from super().mapped(config, named)
 
@@ -189,7 +189,7 @@ class DFlash(Family):
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
         """The GGUF tensor of a checkpoint tensor; rows may change their order."""
-        is_neox = config.get("rope_is_neox_style", True)
+        is_neox = config.get("rope_is_neox_style") is not False
         if not is_neox and source.endswith(TURNED):
             tensor = taken(tensor, _evens_first(source, tensor, head_size(config)))
         yield self.gguf_name(source, config), tensor

@@ -69,7 +69,7 @@ class Gemma4DSpark(DFlash):
         """The complete config, with the heads and the rotation of its layers."""
         whole = super().complete(config)
         given: Any = config.get("rope_parameters") or ROPE
-        rope: dict[str, Any] = dict(given.get(FULL, given))
+        rope: dict[str, Any] = dict(given.get(FULL) or given)
         whole[DIVIDED] = rope.get("rope_type") == PROPORTIONAL
         if whole[DIVIDED]:
             rope["rope_type"] = "default"

@@ -39,15 +39,13 @@ from .deepseek import DeepseekV2
 from .deepseek_v32 import INDEXER, indexer_fields
 from .family import SILU, Family, Named, Tensors
 from .latent import split_latent
+from .mtp import PREDICTORS
 from .next_predictors import PREDICTOR
 
 __all__ = ["Dots3Note"]
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 KINDS = "attention.indexer.types"
-PREDICTORS = "n_predictors"
-"""The key of their number in a complete config; the checkpoint tells it."""
-
 OWN_EMBEDDING = "model.mtp.embed_tokens.weight"
 HEADS = "num_attention_heads"
 HEAD_SIZES = ("qk_nope_head_dim", "v_head_dim")
@@ -183,8 +181,6 @@ class Dots3Note(DeepseekV2):
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
         """The GGUF tensors of a checkpoint tensor."""
-        if config.get("tie_word_embeddings") and source == "lm_head.weight":
-            return
         match = self.layer.fullmatch(source.removesuffix(".weight"))
         if match is None:
             yield self.gguf_name(source, config), tensor

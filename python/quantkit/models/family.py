@@ -27,7 +27,7 @@ from .config_relations import LAYER_TYPES
 from .drafts import TARGET
 from .other_parts import has_other_parts, is_other_part
 from .rope_check import check_rotary
-from .tied_head import check_tied_head
+from .tied_head import HEAD, check_tied_head
 from .unknown_tensors import unknown_tensor
 
 __all__ = [
@@ -326,6 +326,8 @@ class Family:
                 source = source.replace(old, new)
             if self._is_headless(config) and not source.startswith("model."):
                 source = f"model.{source}"
+            if source == HEAD and self.drops_tied_head and _is_tied(config):
+                continue
             module, _, kind = source.rpartition(".")
             if (match := self._expert(module)) is None:
                 yield from self.converted(source, tensor, config)
@@ -356,7 +358,7 @@ class Family:
         """
         own = [name for name in stored if not self._is_foreign(name, config)]
         check_biases(config, own)
-        is_tied = config.get("tie_word_embeddings", False)
+        is_tied = _is_tied(config)
         if is_tied and self.drops_tied_head:
             check_tied_head(stored)
         has_head = any(name.endswith("lm_head.weight") for name in stored)
@@ -462,3 +464,8 @@ class Family:
             numbers = range(self.n_experts_in(before, config))
             matrices = [parts[f"{number}.{part}"] for number in numbers]
             yield f"blk.{match[1]}.{name}.{kind}", stacked(matrices)
+
+
+def _is_tied(config: Config) -> bool:
+    """Whether the output head is the embedding."""
+    return bool(config.get("tie_word_embeddings", False))

@@ -238,8 +238,6 @@ class Glm5Next(Family):
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
         """The GGUF tensors of a checkpoint tensor."""
-        if config.get("tie_word_embeddings") and source == "lm_head.weight":
-            return
         if source.endswith(".A_log"):
             n_heads = required(config, "num_attention_heads")
             flat = reshaped(tensor, (int(np.prod(tensor.shape)),))

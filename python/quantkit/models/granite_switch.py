@@ -61,7 +61,11 @@ class GraniteSwitch(GraniteMoe):
         "control_token_gain": GAIN,
         "default_theta": None,
     }
-    assumed: ClassVar = {**GraniteMoe.assumed, "num_local_experts": (None, 0)}
+    assumed: ClassVar = {
+        **GraniteMoe.assumed,
+        "num_local_experts": (None, 0),
+        "tie_word_embeddings": (True,),
+    }
     inner: ClassVar = {
         "input_layernorm": "attn_norm",
         "post_attention_layernorm": "ffn_norm",

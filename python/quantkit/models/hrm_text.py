@@ -28,6 +28,7 @@ from ..settings import integer
 from .config import head_size, required, text_fields
 from .config_keys import MAX_LAYERS
 from .family import SILU, Family, Named
+from .unknown_tensors import unknown_tensor
 
 __all__ = ["HrmText"]
 
@@ -74,7 +75,7 @@ class HrmText(Family):
         if whole.get("num_layers_per_stack") is None:
             whole["num_layers_per_stack"] = required(whole, "num_hidden_layers")
         if whole.get("embedding_scale") is None:
-            whole["embedding_scale"] = 1.0 / whole["initializer_range"]
+            whole["embedding_scale"] = 1.0 / required(whole, "initializer_range")
         return whole
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
@@ -111,8 +112,7 @@ class HrmText(Family):
         number = int(match[2]) + (n_layers if match[1] == "H" else 0)
         names = FUSED.get(match[3]) or (self.inner.get(match[3]),)
         if names[0] is None:
-            yield self.gguf_name(source, config), tensor
-            return
+            raise unknown_tensor(source, int(match[2]), n_layers, self.name)
         n_rows = tensor.shape[0]
         if n_rows % len(names):
             raise CheckpointError(

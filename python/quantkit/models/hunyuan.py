@@ -5,10 +5,8 @@ Its rope scaling "dynamic" has a fixed `alpha` and is equivalent to a larger bas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
-from ..checkpoint.lazy import LazyTensor
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
@@ -19,7 +17,7 @@ from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string, uint32
 from .config import head_size, required, text_fields
-from .family import DECODER_LAYER, SILU, Family, Named
+from .family import DECODER_LAYER, SILU, Family
 from .rope_config import rope_parameters
 
 __all__ = ["HunYuanDense", "stretched_fields"]
@@ -59,13 +57,6 @@ class HunYuanDense(Family):
         if rope_parameters(config)["rope_type"] == "dynamic":
             fields |= stretched_fields(config)
         return fields
-
-    def converted(
-        self, source: str, tensor: LazyTensor, config: Config
-    ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor; a tied head is skipped."""
-        if source != "lm_head.weight" or not config.get("tie_word_embeddings"):
-            yield from super().converted(source, tensor, config)
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

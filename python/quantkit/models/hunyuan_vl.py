@@ -26,6 +26,7 @@ from .rope_config import rope_parameters
 __all__ = ["HunYuanVL"]
 
 ALPHA = "rope.scaling.alpha"
+ROPES = ("rope_parameters", "rope_scaling", "rope_theta")
 SECTIONS = "rope.dimension_sections"
 
 
@@ -76,9 +77,6 @@ class HunYuanVL(HunYuanDense):
         if alpha == 0 or usual.rotary is None:
             return usual
         return replace(usual, rotary=_stretched(facts, usual.rotary, alpha))
-
-
-ROPES = ("rope_parameters", "rope_scaling", "rope_theta")
 
 
 def _renamed(rope: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, ValueType, array, float32, uint32
 from .config import n_layers, required
 from .deepseek import DeepseekV3
+from .deepseek_v4 import CONNECTION
 from .deepseek_v32 import INDEXER, indexer_fields
 from .dense_layers import n_dense_layers
 from .family import DECODER_TENSORS, KEPT_F32, Family, Named, Tensors
@@ -49,7 +50,6 @@ __all__ = ["HYV4"]
 SPARSE = ("sparse_attention", "deepseek_sparse_attention")
 """What older checkpoints call layers with an indexer; they have no other list."""
 
-CONNECTION = ("fn", "base", "scale")
 CONNECTIONS = {"hc_attn_layer": "hc_attn", "hc_mlp_layer": "hc_ffn"}
 BESIDE_WEIGHTS = (
     ".mlp.experts.down_proj",

@@ -159,8 +159,8 @@ class Laguna(Family):
         kinds = {"": FULL, "_swa": SLIDING}
         for end, kind in kinds.items():
             if rope := _rope(config, kind):
-                share = rope.get("partial_rotary_factor", 1.0)
-                n_turned = rotated_size(int(size * share))
+                share = rope.get("partial_rotary_factor")
+                n_turned = rotated_size(size if share is None else int(size * share))
                 fields[f"rope.dimension_count{end}"] = uint32(n_turned)
         return fields
 

@@ -129,9 +129,7 @@ class Mamba(Family):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor; a head that is tied is left out."""
-        if source == "lm_head.weight" and config.get("tie_word_embeddings"):
-            return
+        """The GGUF tensor of a checkpoint tensor."""
         if ".mixer." in source:
             tensor = as_stored(source, tensor, self.groups(config))
         yield self.gguf_name(source, config), tensor

@@ -309,5 +309,5 @@ def _refuse_unlike(
 
 def _rotated(config: Config) -> int:
     """How many components of a head rotate."""
-    share = rope_parameters(config)["partial_rotary_factor"]
+    share = required(rope_parameters(config), "partial_rotary_factor")
     return rotated_size(int(required(config, "head_dim") * share))

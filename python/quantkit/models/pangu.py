@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import LazyTensor
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
@@ -15,7 +13,7 @@ from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, uint32
 from .config import head_size, required, text_fields
-from .family import SILU, Family, Named
+from .family import SILU, Family
 
 __all__ = ["PanguEmbedded"]
 
@@ -46,13 +44,6 @@ class PanguEmbedded(Family):
         fields.setdefault("attention.key_length", size)
         fields.setdefault("attention.value_length", size)
         return fields
-
-    def converted(
-        self, source: str, tensor: LazyTensor, config: Config
-    ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor; a tied head is skipped."""
-        if source != "lm_head.weight" or not config.get("tie_word_embeddings"):
-            yield from super().converted(source, tensor, config)
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

@@ -125,6 +125,7 @@ class Qwen4Exp(Qwen35Moe):
         whole = super().complete(config)
         if whole.get("output_gate_type") is None:
             whole["output_gate_type"] = whole.get("hidden_act", "silu")
+        whole["ple_layer_ids"] = whole["ple_layer_ids"] or []
         return whole
 
     def extended(self, config: Config, stored: Tensors) -> Config:

@@ -85,13 +85,14 @@ class Refact(Family):
         if fused is None:
             yield self.gguf_name(source, config), tensor
             return
-        size = _inner_size(config)
+        size, by = _inner_size(config), "n_embd"
         if fused == "attn.kv":
             size = required(config, "n_embd") // required(config, "n_head")
+            by = "n_embd and n_head"
         if tensor.shape[0] != 2 * size:
             raise CheckpointError(
                 f"{source!r} has {tensor.shape[0]} rows; expected {2 * size}, by "
-                "n_embd and n_head of config.json"
+                f"{by} of config.json"
             )
         for start, part in enumerate(SPLIT[fused]):
             rows = np.arange(start * size, (start + 1) * size)

@@ -155,7 +155,7 @@ class Rwkv7(Family):
     def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
         """The GGUF tensors made from the checkpoint's tensors."""
         is_transposed = not any(LORA in name for name in stored)
-        letters = LETTERS if config.get("wkv_has_gate", True) else LETTERS[:-1]
+        letters = LETTERS if config.get("wkv_has_gate") is not False else LETTERS[:-1]
         named = super().mapped(config, with_kinds(stored))
         for name, tensor in with_shifts_fused(named, letters, flat=False):
             match = LOW_RANK.fullmatch(name)
@@ -175,7 +175,7 @@ class Rwkv7(Family):
         """The GGUF tensor of a checkpoint tensor."""
         name = self.gguf_name(source, config)
         if name.endswith(f"{SHIFT}x.weight"):
-            n = 6 if config.get("wkv_has_gate", True) else 5
+            n = 6 if config.get("wkv_has_gate") is not False else 5
             name = name.replace(f"{SHIFT}x", f"{SHIFT}fused")
             tensor = reshaped(tensor, (n, 1, 1, tensor.shape[-1]))
         elif SHIFT not in name:

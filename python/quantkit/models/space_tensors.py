@@ -42,7 +42,7 @@ SPACE_LAYER = {
     "feed_forward.up_proj": "ffn_up",
     "feed_forward.down_proj": "ffn_down",
 }
-"""The modules of Jamba and Falcon-H1 beside those of Mamba, and their GGUF names."""
+"""The modules of Jamba, Bamba and Falcon-H1 beside Mamba's, and their GGUF names."""
 
 SHARED = {
     "in_proj": "ssm_in",

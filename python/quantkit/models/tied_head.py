@@ -10,7 +10,7 @@ from ..checkpoint.lazy import LazyTensor
 from ..errors import CheckpointError
 from ..forward.base import Config
 
-__all__ = ["check_tied_head", "with_head"]
+__all__ = ["HEAD", "check_tied_head", "with_head"]
 
 HEAD, EMBEDDING = "lm_head.weight", "embed_tokens.weight"
 N_COMPARED = 32
