@@ -12,19 +12,19 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from quantkit.checkpoint.folder import read_config
-from quantkit.errors import CheckpointError
+from quantkit.errors import CheckpointError, UnsupportedModelError
 from quantkit.models import all_families, family_for_config, settled
 from quantkit.models.family import Family
 from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.cases import CASES
-from .families.stored import checkpoint, fixture
+from .families.stored import checkpoint, fixture, source_of
 
 BY_NAME = {case.name: case for case in CASES}
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
 
-@pytest.mark.parametrize("name", ["hunyuan", "gemma"])
+@pytest.mark.parametrize("name", ["hunyuan", "gemma", "plm", "bitnet", "pangu-tied"])
 def test_a_tied_head_is_left_out_only_if_it_is_the_embedding(
     name: str, tmp_path: Path
 ) -> None:
@@ -37,6 +37,25 @@ def test_a_tied_head_is_left_out_only_if_it_is_the_embedding(
     save_file({**tensors, HEAD: tensors[EMBEDDING] + np.float32(1)}, path)
     with pytest.raises(CheckpointError, match=r"'lm_head\.weight' differs from"):
         CheckpointSource(folder, "f32")
+
+
+def test_a_head_that_readers_need_is_written(tmp_path: Path) -> None:
+    """Also if the config ties it."""
+    folder = checkpoint(BY_NAME["hy-v4"], tmp_path)
+    path = folder / "config.json"
+    config = {**json.loads(path.read_text()), "tie_word_embeddings": True}
+    path.write_text(json.dumps(config))
+    assert "output.weight" in source_of(folder).tensors
+
+
+def test_a_head_that_readers_do_not_take_is_refused(tmp_path: Path) -> None:
+    """Those of Granite Switch take the embedding."""
+    folder = checkpoint(BY_NAME["granite-switch"], tmp_path)
+    path = folder / "config.json"
+    config = {**json.loads(path.read_text()), "tie_word_embeddings": False}
+    path.write_text(json.dumps(config))
+    with pytest.raises(UnsupportedModelError, match="tie_word_embeddings: False"):
+        source_of(folder)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,14 @@ def test_null_where_a_value_is_needed(tmp_path: Path) -> None:
         made_of(folder)
 
 
+def test_tensors_of_no_layer_are_refused(tmp_path: Path) -> None:
+    """Those of an n-gram embedding, if the config does not say where it is."""
+    folder = checkpoint(BY_NAME["qwen4exp"], tmp_path)
+    changed(folder, "ple_layer_ids")
+    with pytest.raises(CheckpointError, match="but ple_layer_ids"):
+        made_of(folder)
+
+
 def places(config: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """The keys of a config, and those of the objects in it."""
     for key, value in config.items():

@@ -139,6 +139,11 @@ class Qwen4Exp(Qwen35Moe):
         """
         whole = dict(super().extended(config, stored))
         if not config.get("ple_layer_ids"):
+            if name := next((name for name in stored if ".ple." in name), None):
+                raise CheckpointError(
+                    f"the checkpoint has {name!r}, but ple_layer_ids of config.json "
+                    "names no layer; download the model's config.json again"
+                )
             return whole
         for name, tensor in stored.items():
             if (key := name.rpartition(".")[2]) in CONSTANTS:
