@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..calibrating.calibration import Calibration, refuse_idle_calibration
+from ..display import Displayed
 from ..errors import OptionError
 from ..execution.workers import Workers
 from ..gguf.layout import TensorSpec
@@ -29,7 +30,7 @@ Source = CheckpointSource | ProjectorSource | TensorsOnlySource
 
 
 @dataclass(frozen=True)
-class ConvertReport:
+class ConvertReport(Displayed):
     """What was written, or would be written.
 
     Attributes:

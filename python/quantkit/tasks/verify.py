@@ -12,6 +12,7 @@ import numpy as np
 
 from ..calibrating.calibration import Calibration, refuse_idle_calibration
 from ..calibrating.run import awaited_importance, sample_for
+from ..display import Displayed
 from ..errors import OptionError
 from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_files
@@ -52,7 +53,7 @@ IMATRIX_KEYS = (IMATRIX_HASH, IMATRIX_FILE)
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Displayed):
     """A tensor or metadata key that differs, and how."""
 
     name: str
@@ -60,7 +61,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Displayed):
     """The differences between a file and its source quantized again.
 
     Attributes:
