@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .visible import visible
+from .visible import html_text, visible
 
 __all__ = ["Cells", "html_table", "markdown_table"]
 
@@ -85,16 +85,10 @@ def _escaped(cell: str) -> str:
 
 def html_table(cells: Cells, most: int = MOST_HTML_ROWS) -> str:
     """The cells as an HTML table; of more than `most` rows, the first ones."""
-    lines = ["<table>", "<tr>", *(f"<th>{_as_html(c)}</th>" for c in cells.names)]
+    lines = ["<table>", "<tr>", *(f"<th>{html_text(c)}</th>" for c in cells.names)]
     for row in cells.rows[:most]:
-        lines += ["</tr>", "<tr>", *(f"<td>{_as_html(cell)}</td>" for cell in row)]
+        lines += ["</tr>", "<tr>", *(f"<td>{html_text(cell)}</td>" for cell in row)]
     lines += ["</tr>", "</table>"]
     if len(cells.rows) > most:
         lines.append(f"<p>and {len(cells.rows) - most:,} more rows</p>")
     return "\n".join(lines)
-
-
-def _as_html(cell: str) -> str:
-    from html import escape
-
-    return escape(visible(cell))

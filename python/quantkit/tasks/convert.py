@@ -12,6 +12,7 @@ from ..errors import OptionError
 from ..execution.workers import Workers
 from ..gguf.layout import TensorSpec
 from ..importance.given import ImportanceLike
+from ..notebook import shows_progress
 from ..output.splits import by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
 from ..parameters import check_callbacks, check_flags
@@ -67,6 +68,7 @@ class ConvertReport(Displayed):
         }
 
 
+@shows_progress
 def convert(
     model_dir: StrPath,
     out: StrPath,

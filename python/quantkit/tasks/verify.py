@@ -23,6 +23,7 @@ from ..gguf.reader import GGUFFile
 from ..gguf.source import SourceTensor, unchanged
 from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
+from ..notebook import shows_progress
 from ..parameters import check_callbacks
 from ..paths import StrPath, as_path
 from ..progress import Progress
@@ -98,6 +99,7 @@ class Verification(Displayed):
         }
 
 
+@shows_progress
 def verify_file(
     path: StrPath,
     source: ModelLike,
