@@ -81,6 +81,8 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .perplexity_result import PerplexityResult as PerplexityResult
     from .progress import Notify as Notify
     from .progress import Progress as Progress
+    from .publishing import Modelfile as Modelfile
+    from .publishing import modelfile as modelfile
     from .quantizing.tensor_errors import TensorErrors as TensorErrors
     from .recipes import RECIPES as RECIPES
     from .recipes import Recipe as Recipe
@@ -152,6 +154,7 @@ _MODULES = {
     "ModelInfo": "tasks.info",
     "ModelLike": "sources.opening",
     "ModelSource": "gguf.source",
+    "Modelfile": "publishing",
     "NonFiniteError": "errors",
     "Notify": "progress",
     "OptionError": "errors",
@@ -204,6 +207,7 @@ _MODULES = {
     "dequantize": "arrays.quantized",
     "imatrix": "collecting.collection",
     "info": "tasks.info",
+    "modelfile": "publishing",
     "parse_field": "sources.edits",
     "perplexity": "evaluate",
     "quantize": "arrays.quantized",

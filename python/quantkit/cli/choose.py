@@ -15,12 +15,12 @@ from ..choosing import Budget, Candidate, Choice, parse_bytes, parse_share
 from ..choosing.choosing import DEFAULT_OPTIONS, choose_by
 from ..choosing.contest import FEWEST
 from ..choosing.presentation import memory_cells
-from ..choosing.sentence import bytes_as_text
 from ..evaluate.comparing import prepare
 from ..evaluate.saved import scores_beside
 from ..files.json_file import json_text
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
 from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..quantities import bytes_as_text
 from ..recipes.files import chosen_recipe
 from ..recipes.overrides import Overrides
 from ..tasks.convert import convert

@@ -110,6 +110,11 @@ COMMANDS = {
             "imatrix.gguf --show",
         ),
     ),
+    "modelfile": Entry(
+        *("modelfile", "modelfile_command"),
+        "Write an Ollama Modelfile for a GGUF file.",
+        ("model-q4_k_m.gguf -o Modelfile", "model-q4_k_m.gguf --ctx 16384"),
+    ),
     "info": Entry(
         *("show", "info_command"),
         "Show the contents of a GGUF file.",

@@ -6,12 +6,12 @@ from textwrap import wrap
 
 from ..evaluate import Comparison
 from ..evaluate.measurement import Measurement
+from ..quantities import mib_as_text
 from ..tasks.demo import run_demo
 from .bars import progress_bar
 from .console import print_json, print_result, terminal_width
 from .measured_output import measured_parts
 from .options import Chunks, Json, Quiet, Threads
-from .tables import size
 
 __all__ = ["demo_command", "verdict"]
 
@@ -57,4 +57,4 @@ def verdict(result: Comparison) -> list[str]:
 def _cost(row: Measurement) -> str:
     """The size, the divergence and the change of the perplexity."""
     change = 100 * (row.ppl_ratio - 1)
-    return f"{size(row.size_bytes)}, KLD {row.kld_mean:.4f}, PPL {change:+.1f} %"
+    return f"{mib_as_text(row.size_bytes)}, KLD {row.kld_mean:.4f}, PPL {change:+.1f} %"
