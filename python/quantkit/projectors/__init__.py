@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from ..errors import UnsupportedModelError
+from .cog_vlm import CogVLM
 from .deepseek_ocr import DeepseekOCR, UnlimitedOCR
+from .deepseek_ocr2 import DeepseekOCR2
+from .deepseek_vision import DeepseekVision
 from .dots_ocr import DotsOCR
 from .encoder import Encoder
 from .exaone_vl import ExaoneVL
@@ -15,6 +18,7 @@ from .intern_vl import InternVL
 from .janus import Janus
 from .kimi_vl import KimiK25, KimiVL
 from .lfm2_vl import Lfm2VL
+from .ling_vl import LingVL
 from .llama4 import Llama4
 from .llamacpp_classes import BROKEN, ELSEWHERE
 from .minicpm import MiniCPM
@@ -22,10 +26,14 @@ from .minimax_vl import MiniMaxVL
 from .muse_glimmer import MuseGlimmer
 from .omni import Qwen25Omni
 from .paddle_ocr import PaddleOCR
+from .phi4_vision import Phi4Vision
 from .pixtral import LightOnOCR, Pixtral
 from .qwen_vl import Qwen2VL, Qwen3VL
 from .siglip import Gemma3, SmolVLM
+from .speech_encoders import GlmASR, Meralion
+from .step_vl import StepVL
 from .whisper import AudioFlamingo3, Qwen2Audio, Ultravox, Voxtral
+from .youtu_vl import YoutuVL
 
 __all__ = ["ENCODERS", "encoder_of", "unknown_encoder"]
 
@@ -55,11 +63,20 @@ ENCODERS: tuple[Encoder, ...] = (
     ExaoneVL(),
     DotsOCR(),
     DeepseekOCR(),
+    DeepseekOCR2(),
+    DeepseekVision(),
     UnlimitedOCR(),
+    YoutuVL(),
+    StepVL(),
+    CogVLM(),
+    Phi4Vision(),
+    LingVL(),
     Qwen2Audio(),
     Ultravox(),
     Voxtral(),
     AudioFlamingo3(),
+    GlmASR(),
+    Meralion(),
 )
 
 BY_CLASS = {name: encoder for encoder in ENCODERS for name in encoder.hf_classes}

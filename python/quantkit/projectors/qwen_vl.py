@@ -40,6 +40,14 @@ class TwoFrames(Encoder):
         """
         settings.vision.only("temporal_patch_size", N_FRAMES)
 
+    def n_heads(self, settings: Settings) -> int:
+        """The number of heads."""
+        return settings.vision.size("num_heads", "num_attention_heads")
+
+    def n_layers(self, settings: Settings) -> int:
+        """The number of layers."""
+        return settings.vision.layers("depth", "num_hidden_layers")
+
     def frames(self, tensor: LazyTensor) -> Iterator[Named]:
         """The weights of the patches of each frame.
 
@@ -64,6 +72,7 @@ class Qwen2VL(TwoFrames):
         "Qwen2VLForConditionalGeneration",
         "Qwen2VLModel",
         "Qwen2_5_VLForConditionalGeneration",
+        "Sarashina2VisionForCausalLM",
     )
     projector = "qwen2vl_merger"
     windowed: ClassVar[str] = "qwen2.5vl_merger"
@@ -142,13 +151,12 @@ class Qwen2VL(TwoFrames):
 class Qwen3VL(TwoFrames):
     """Qwen 3-VL, 3.5 and 3.8; the first also projects the outputs of some layers."""
 
-    hf_classes = (
+    hf_classes: ClassVar[tuple[str, ...]] = (
         "Qwen3VLForConditionalGeneration",
         "Qwen3VLMoeForConditionalGeneration",
         "Qwen3_5ForConditionalGeneration",
         "Qwen3_5MoeForConditionalGeneration",
         "Qwen4ExpForConditionalGeneration",
-        "OpenJevModel",
     )
     projector = "qwen3vl_merger"
     defaults: ClassVar[Mapping[str, Any]] = {

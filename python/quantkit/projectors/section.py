@@ -66,9 +66,9 @@ class Section:
         """A number above 0, up to 1."""
         return float(self._checked(keys, RATIO, None))
 
-    def factor(self, key: str) -> float:
+    def factor(self, key: str, default: float | None = None) -> float:
         """A number above 0."""
-        return float(self._checked((key,), FACTOR, None))
+        return float(self._checked((key,), FACTOR, default))
 
     def pixels(self, key: str) -> int:
         """A number of pixels."""
