@@ -20,8 +20,9 @@ from quantkit.calibrating.narrowness import breadth_of_sample
 from quantkit.calibrating.run import calibrate, calibrate_on
 from quantkit.calibrating.sample import Sample, sample_of
 from quantkit.calibrating.sink import HERE, SinkWeights
-from quantkit.errors import NonFiniteError, QuantkitError
+from quantkit.errors import FormatError, NonFiniteError, QuantkitError
 from quantkit.execution.workers import Pool, Threads
+from quantkit.gguf.keys import string, uint32
 from quantkit.gguf.source import ModelSource, SourceTensor
 from quantkit.inference.weights import load_model, load_weights
 from quantkit.quantizing.rounding import NearestRoundings
@@ -185,6 +186,32 @@ def test_a_short_text_is_refused() -> None:
     short = Calibration(["A short text."], options=TextOptions(ctx=64))
     with pytest.raises(QuantkitError, match=r"has \d+ tokens.*at least 128"):
         calibrate(source, types, short)
+
+
+def with_context(length: int | str) -> ModelSource:
+    """The demo model, as if it had another context."""
+    source, _ = model_and_types()
+    kind = string if isinstance(length, str) else uint32
+    metadata = {**source.metadata, "llama.context_length": kind(length)}
+    found: Any = SimpleNamespace(metadata=metadata, tensors=source.tensors)
+    return found
+
+
+@pytest.mark.parametrize(("context", "ctx"), [(24, 24), (100, 64), (0, 64)])
+def test_sequences_are_no_longer_than_the_context(context: int, ctx: int) -> None:
+    """Of the model; 0 says nothing."""
+    sample = sample_of(with_context(context), [TEXT], 512, TextOptions(ctx=64))
+    assert sample.chunks.shape == (512 // ctx, ctx)
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [(3, "context of 3 tokens; calibration needs at least 4"), ("x", "context_length")],
+)
+def test_a_wrong_context_is_refused(context: int | str, message: str) -> None:
+    """Too short, and no number."""
+    with pytest.raises(FormatError, match=message):
+        sample_of(with_context(context), [TEXT], 512, TextOptions(ctx=64))
 
 
 @pytest.mark.slow

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import QuantkitError
+from ..errors import FormatError, QuantkitError
 from ..gguf.source import ModelSource
+from ..tokens.context import context_of
 from ..tokens.options import TextOptions
 from ..tokens.texts import TextLike, Tokens, as_texts, encode
 from ..tokens.tokenizer import Tokenizer
@@ -22,6 +23,9 @@ it."""
 
 N_ALONE = 512
 """The number of sequences of one token."""
+
+LEAST_CTX = 4
+"""The least number of tokens of a sequence, as of `TextOptions.ctx`."""
 
 MOST_READ = 16
 """So many times the requested tokens are read of each text at most."""
@@ -89,13 +93,15 @@ def sample_of(
         source: the model, whose vocabulary is used.
         texts: the texts.
         n_tokens: the number of tokens to take at most.
-        options: how texts are cut; `chunks` limits those of each text.
+        options: how texts are cut; `chunks` limits those of each text.  Sequences are
+            no longer than the texts that the model was trained on.
 
     Raises:
+        FormatError: the model's context is no number, or shorter than `LEAST_CTX`.
         QuantkitError: the texts are too short; the message says how many tokens there
             are, and are needed.
     """
-    ctx, tokenizer = options.ctx, Tokenizer.from_metadata(source.metadata)
+    ctx, tokenizer = _length(source, options), Tokenizer.from_metadata(source.metadata)
     most = MOST_READ * n_tokens if options.chunks is None else ctx * options.chunks
     cut, n_found = [], 0
     for text in as_texts(texts):
@@ -120,6 +126,17 @@ def sample_of(
         return Sample(chunks, np.concatenate([bos, alone]))
     chunks[:, 0] = bos
     return Sample(chunks, bos)
+
+
+def _length(source: ModelSource, options: TextOptions) -> int:
+    """The number of tokens of a sequence."""
+    trained = context_of(source)
+    if trained is not None and trained < LEAST_CTX:
+        raise FormatError(
+            f"the model has a context of {trained} tokens; calibration needs at least "
+            f"{LEAST_CTX}"
+        )
+    return min(options.ctx, trained or options.ctx)
 
 
 def _spread(items: Tokens, most: int) -> Tokens:
