@@ -1,17 +1,22 @@
-"""What a notebook takes of a comparison: a pandas frame, a Matplotlib plot."""
+"""Notebooks: a pandas frame and a Matplotlib plot of a comparison, and progress."""
 
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import matplotlib
 import pytest
 from matplotlib import pyplot
 from matplotlib.colors import to_rgba
 
+from quantkit.errors import QuantkitError
 from quantkit.evaluate.comparing import compare
+from quantkit.evaluate.measuring import perplexity
 from quantkit.evaluate.results import Comparison
+from quantkit.notebook import _as_html
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens.options import TextOptions
 
@@ -69,3 +74,67 @@ def test_a_plot_draws_on_given_axes(found: Comparison) -> None:
     image = io.BytesIO()
     figure.savefig(image, format="png")
     assert image.getvalue().startswith(b"\x89PNG")
+
+
+class Display:
+    """What a notebook shows below a cell."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def __call__(self, html: str, display_id: bool) -> Display:
+        assert display_id
+        return self
+
+    def update(self, html: str) -> None:
+        self.shown.append(html)
+
+
+@pytest.fixture
+def display(monkeypatch: pytest.MonkeyPatch) -> Display:
+    """This process as the kernel of a notebook."""
+    display = Display()
+    shell = SimpleNamespace(kernel=object())
+    ipython = SimpleNamespace(get_ipython=lambda: shell)
+    parts = SimpleNamespace(HTML=str, display=display)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", parts)
+    return display
+
+
+def test_a_notebook_shows_progress(display: Display) -> None:
+    """A bar with the stage; it is removed at the end, also after an error."""
+    options = TextOptions(ctx=64, chunks=1)
+    perplexity(DEMO_MODEL, "A text. " * 99, options=options)
+    first, *_, last = display.shown
+    assert first.startswith("<progress value=")
+    assert "% " in first
+    assert last == ""
+    with pytest.raises(QuantkitError):
+        perplexity(DEMO_MODEL, "short", options=options)
+    assert display.shown[-1] == ""
+
+
+def test_a_callback_is_used_instead_of_the_bar(display: Display) -> None:
+    """Also in notebooks; and names are text in the bar."""
+    called: list[str] = []
+    options = TextOptions(ctx=64, chunks=1)
+    text = "A text. " * 99
+    perplexity(
+        *(DEMO_MODEL, text),
+        options=options,
+        progress=lambda stage, *_: called.append(stage),
+    )
+    assert called
+    assert not display.shown
+    assert _as_html("<b>\x1b", 0, 0, 61.5).endswith("0 % &lt;b&gt;\\x1b (1:01)")
+
+
+def test_nothing_is_shown_elsewhere(
+    display: Display, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in scripts, and not in IPython in a terminal, whose shell has no kernel."""
+    terminal = SimpleNamespace(get_ipython=lambda: SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "IPython", terminal)
+    perplexity(DEMO_MODEL, "A text. " * 99, options=TextOptions(ctx=64, chunks=1))
+    assert not display.shown

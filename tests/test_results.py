@@ -204,3 +204,37 @@ def test_errors_can_be_pickled(name: str) -> None:
     error = getattr(qk, name)("why")
     copied = pickle.loads(pickle.dumps(error))
     assert (type(copied), str(copied)) == (type(error), "why")
+
+
+SHORT = {"FileType", "MissingImportance", "QuantType", "StringArray", "Threads"}
+"""Enums, and what has a few characters; a notebook shows their `repr`."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_are_shown_briefly(name: str) -> None:
+    """As a line, and as a table in notebooks; whatever they hold."""
+    value = CASES[name]()
+    assert len(repr(value)) < 400
+    assert repr(value).isprintable()
+    if name not in SHORT | {"ValueType"}:
+        html = value._repr_html_()
+        assert html.startswith("<table>")
+        assert len(html) < 20_000
+
+
+def test_large_values_are_shown_briefly_too() -> None:
+    """Many items, long texts, and names that would be HTML."""
+    evil = "<script>alert(1)</script>\x1b[2J"
+    sums = next(iter(matrix().sums.values()))
+    many = qk.ImportanceMatrix({f"{evil}{i}": sums for i in range(9999)}, 512)
+    text = qk.Calibration([evil * 9999], tokens=2048)
+    row = replace(compared().base, name=evil)
+    rows = replace(compared(), results=[row] * 999)
+    table = qk.Cells((evil, ">b"), [(evil, "1")] * 9999)
+    for value in (many, text, row, rows, table):
+        html = value._repr_html_()
+        assert len(repr(value)) < 400
+        assert repr(value).isprintable()
+        assert len(html) < 20_000
+        assert "<script" not in html
+        assert "\x1b" not in html

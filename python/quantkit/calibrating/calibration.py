@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ..display import Displayed
 from ..errors import OptionError
 from ..integers import as_integer
 from ..tokens.options import DEFAULT, TextOptions, checked_options
@@ -17,7 +18,7 @@ Effort = Literal["fast", "best"]
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Displayed):
     """Texts and options of calibrated rounding; see docs/calibration.md.
 
     Attributes:

@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 
 from .._native import column_order, gram, solve_rows, solver_layout
+from ..display import Displayed
 from ..execution.workers import Threads, Workers, kept_open, workers_of
 from ..forward.base import F32
 from ..forward.decoder import EMBEDDING
@@ -52,7 +53,7 @@ SHARING = (".attn_v.weight", ".ffn_up.weight", ".ffn_up_exps.weight")
 
 
 @dataclass(frozen=True)
-class CalibrationCost:
+class CalibrationCost(Displayed):
     """What a calibration is expected to take; an estimate.
 
     Attributes:

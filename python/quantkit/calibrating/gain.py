@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..display import Displayed
 from ..types import QuantType
 
 __all__ = ["Gain"]
 
 
 @dataclass(frozen=True)
-class Gain:
+class Gain(Displayed):
     """The error of a tensor before and after calibration, and how it was calibrated.
 
     Errors are those of the matrix's outputs on text that was held out: the sum of

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..by_value import ByValue
+from ..cells import Cells
 from ..evaluate.pairs import PairedDifference
 from ..evaluate.results import Comparison
 from ..files.json_file import without_nan
 from ..mixing.mix import Mix
 from .budget import Budget
 from .candidate import Candidate
+from .presentation import candidate_cells, memory_cells
 
 __all__ = ["Choice"]
 
@@ -51,6 +53,14 @@ class Choice(ByValue):
     sentence: str
     comparison: Comparison | None = field(repr=False)
     mix: Mix | None = field(default=None, repr=False)
+
+    def cells(self) -> Cells:
+        """The candidates as a table of text, the smallest first."""
+        return candidate_cells(self)
+
+    def _shown(self) -> list[Cells | str]:
+        memory = memory_cells(self)
+        return [self.sentence, self.cells(), *([] if memory is None else [memory])]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with None for unknown values."""

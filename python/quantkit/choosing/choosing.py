@@ -14,6 +14,7 @@ from ..execution.workers import Workers
 from ..files.target import target_of
 from ..importance.given import ImportanceLike
 from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
@@ -37,6 +38,7 @@ N_TOO_LARGE = 2
 smallest of these: to tell what a larger budget would give."""
 
 
+@shows_progress
 def choose(
     model: ModelLike,
     budget: Budget | None = None,

@@ -14,7 +14,7 @@ from ..calibrating.calibration import Calibration, Effort
 from ..choosing import Budget, Candidate, Choice, parse_bytes, parse_share
 from ..choosing.choosing import DEFAULT_OPTIONS, choose_by
 from ..choosing.contest import FEWEST
-from ..choosing.presentation import candidate_cells, memory_cells
+from ..choosing.presentation import memory_cells
 from ..choosing.sentence import bytes_as_text
 from ..evaluate.comparing import prepare
 from ..evaluate.saved import scores_beside
@@ -211,7 +211,7 @@ def choose_command(
 def _parts(choice: Choice, command: str | None) -> list[Part]:
     """The answer, the evidence, and how to make the file."""
     memory = memory_cells(choice)
-    parts: list[Part] = [choice.sentence, "", candidate_cells(choice)]
+    parts: list[Part] = [choice.sentence, "", choice.cells()]
     if choice.comparison is not None:
         parts.append("\u00b1 is one standard error over chunks")
     if memory is not None:

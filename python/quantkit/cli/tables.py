@@ -69,7 +69,7 @@ def quantize_summary(report: QuantizeReport) -> list[Part]:
         ]
         columns = ("tensor", ">shape", "from", "to", ">bytes", "why")
         listing = [Cells(columns, rows)]
-    return [*listing, _types_table(report), *_gains(report), *_totals(report)]
+    return [*listing, report.cells(), *_gains(report), *_totals(report)]
 
 
 def _gains(report: QuantizeReport) -> list[Part]:
@@ -114,22 +114,6 @@ def _check_line(check: CalibrationCheck) -> str:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
-
-
-def _types_table(report: QuantizeReport) -> Cells:
-    """One row per type, with its errors if measured."""
-    is_measured = any(t.errors is not None for t in report.tensors)
-    errors = (">RMSE", ">SNR dB", ">max error") if is_measured else ()
-    rows = []
-    for use in report.types:
-        row = [use.type.name, str(use.n_tensors), size(use.n_bytes)]
-        if use.errors is not None:
-            snr = use.errors.snr_db
-            row.append(f"{use.errors.rmse:.3g}")
-            row.append("-" if snr is None else f"{snr:.2f}")
-            row.append(f"{use.errors.largest:.3g}")
-        rows.append((*row, *[""] * (3 + len(errors) - len(row))))
-    return Cells(("type", ">tensors", ">size", *errors), rows)
 
 
 def _totals(report: QuantizeReport) -> list[str]:

@@ -15,6 +15,7 @@ from ..files.target import target_of
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..importance.record import about_importance
 from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path, listed
 from ..progress import Progress
@@ -30,6 +31,7 @@ from .run import EmbeddingRun
 __all__ = ["compare_embeddings", "prepare"]
 
 
+@shows_progress
 def compare_embeddings(
     model: ModelLike | Sequence[ModelLike],
     types: StrPath | RecipeLike | Sequence[StrPath | RecipeLike] = (),

@@ -10,7 +10,7 @@ from ..by_value import ByValue
 from ..cells import Cells
 from ..errors import OptionError
 from ..evaluate.pareto import on_front
-from ..evaluate.presentation import csv_text, fallback_lines, html_table
+from ..evaluate.presentation import csv_text, fallback_lines
 from ..files.json_file import without_nan
 from ..parameters import check_flags
 from .figures import F64
@@ -169,5 +169,5 @@ class EmbeddingComparison(ByValue):
 
         return pandas.DataFrame(self.to_records())
 
-    def _repr_html_(self) -> str:
-        return html_table(self.cells(pareto=True))
+    def _shown(self) -> list[Cells | str]:
+        return [self.cells(pareto=True)]

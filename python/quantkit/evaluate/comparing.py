@@ -17,6 +17,7 @@ from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..importance.record import about_importance
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..integers import as_integer
+from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path, listed
 from ..progress import Notify, Progress
@@ -35,6 +36,7 @@ from .run import ComparisonRun
 __all__ = ["compare", "prepare", "prepare_across", "share_vocabulary"]
 
 
+@shows_progress
 def compare(
     model: ModelLike | Sequence[ModelLike],
     types: StrPath | RecipeLike | Sequence[StrPath | RecipeLike] = (),

@@ -7,7 +7,6 @@ import io
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from ..cells import Cells
@@ -22,7 +21,6 @@ __all__ = [
     "comparison_cells",
     "csv_text",
     "fallback_lines",
-    "html_table",
     "kld_plot",
     "refuse_unknown",
     "versus_cells",
@@ -189,16 +187,6 @@ def fallback_lines(fallbacks: Mapping[str, Sequence[str]]) -> list[str]:
         for change in changes:
             names.setdefault(change, []).append(name)
     return [f"{', '.join(of)}: {change}" for change, of in names.items()]
-
-
-def html_table(cells: Cells) -> str:
-    """The cells as an HTML table, for notebooks."""
-    lines = ["<table>", "<tr>"]
-    lines += [f"<th>{escape(c.removeprefix('>'))}</th>" for c in cells.columns]
-    for row in cells.rows:
-        texts = [escape(visible(cell)) for cell in row]
-        lines += ["</tr>", "<tr>", *(f"<td>{text}</td>" for text in texts)]
-    return "\n".join([*lines, "</tr>", "</table>"])
 
 
 def kld_plot(rows: Sequence[Measurement], best: Collection[str], ax: Any = None) -> Any:

@@ -22,7 +22,6 @@ from .presentation import (
     comparison_cells,
     csv_text,
     fallback_lines,
-    html_table,
     kld_plot,
     refuse_unknown,
     versus_cells,
@@ -253,5 +252,5 @@ class Comparison(ByValue):
         """
         return kld_plot(self.results, self.pareto(), ax)
 
-    def _repr_html_(self) -> str:
-        return html_table(self.cells(pareto=True))
+    def _shown(self) -> list[Cells | str]:
+        return [self.cells(pareto=True)]

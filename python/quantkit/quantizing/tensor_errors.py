@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays.rows import dequantize_rows
+from ..display import Displayed
 from .slabs import Slab
 
 __all__ = ["TensorErrors", "convert_and_measure"]
@@ -22,7 +23,7 @@ PIECE_WEIGHTS = 1 << 16
 
 
 @dataclass(frozen=True)
-class TensorErrors:
+class TensorErrors(Displayed):
     """Sums over weights w and their quantized values q, from which errors are computed.
 
     Attributes:

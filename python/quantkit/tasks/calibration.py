@@ -12,6 +12,7 @@ from typing import Any
 from ..calibrating.calibration import Calibration
 from ..calibrating.roundings import calibrated_roundings
 from ..calibrating.sample import Sample
+from ..display import Displayed
 from ..evaluate.entries import Entry, Wanted
 from ..evaluate.known import Known, NamedText
 from ..evaluate.run import ComparisonRun
@@ -85,7 +86,7 @@ def roundings_of(
 
 
 @dataclass(frozen=True)
-class CalibrationCheck:
+class CalibrationCheck(Displayed):
     """A calibrated file and a plain one, on text that calibration did not sum.
 
     Attributes:

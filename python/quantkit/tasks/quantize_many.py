@@ -12,6 +12,7 @@ from ..execution.workers import Workers
 from ..files.identity import hash_files
 from ..files.whole_file import write_whole
 from ..importance.given import ImportanceLike, importance_path
+from ..notebook import shows_progress
 from ..output.writing import write_jobs
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path, listed
@@ -36,6 +37,7 @@ CHECKSUMS = "SHA256SUMS"
 TYPE_OF_MODEL = re.compile(r"[-_.](f16|bf16|f32|fp16|fp32)$", re.IGNORECASE)
 
 
+@shows_progress
 def quantize_files(
     model: ModelLike,
     types: StrPath | RecipeLike | Sequence[StrPath | RecipeLike],

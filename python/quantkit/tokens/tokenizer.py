@@ -19,6 +19,7 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
+from ..display import Displayed
 from ..errors import OptionError
 from ..gguf.keys import Field
 from ..parameters import check_flags
@@ -64,7 +65,7 @@ Marks = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
-class Tokenizer:
+class Tokenizer(Displayed):
     """Turn text into token ids; safe to use from several threads.
 
     Attributes:
