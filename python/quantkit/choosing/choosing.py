@@ -15,7 +15,7 @@ from ..files.target import target_of
 from ..importance.given import ImportanceLike
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..notebook import shows_progress
-from ..parameters import check_callbacks
+from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
 from ..recipes.mixes import RecipeLike
@@ -26,6 +26,7 @@ from .answer import answered
 from .budget import Budget
 from .choice import Choice
 from .contest import FEWEST, Contest, rounds
+from .mixed import refuse_without_size, split_off, with_mix
 from .selection import Selection
 from .sentence import bytes_as_text
 
@@ -49,6 +50,7 @@ def choose(
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     threads: int | Workers | None = None,
+    mix: bool = False,
     save: StrPath | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
@@ -74,6 +76,9 @@ def choose(
         calibration: candidates are rounded by calibration, see `compare`.
         threads: chunks evaluated at a time; None: one per core.  The answer does not
             depend on it.
+        mix: also plan a mix of types, in which each tensor gets its own; it is taken
+            if it loses less than the best candidate, at p < 0.05.  Needs a limit of
+            size.  See `Choice.mix`.
         save: a file for the scores, from which a later call resumes.
         progress: called after each quantized slab and each evaluated chunk.
         notify: called with what the user should know, such as the memory that is
@@ -90,6 +95,9 @@ def choose(
         'Q4_K_M'
     """
     check_callbacks(progress=progress, notify=notify)
+    check_flags(mix=mix)
+    if mix:
+        refuse_without_size(budget)
     run = prepare(
         *(model, types),
         text=text,
@@ -100,7 +108,11 @@ def choose(
         threads=threads,
         save=None if save is None else target_of(as_path(save, "save")).path,
     )
-    return choose_by(run, budget, progress, notify)
+    if not mix:
+        return choose_by(run, budget, progress, notify)
+    run.known, chunks = split_off(run.known)
+    choice = choose_by(run, budget, progress, notify)
+    return with_mix(run, choice, chunks, progress, notify)
 
 
 def choose_by(

@@ -76,6 +76,11 @@ class ComparisonRun:
         self._keys: dict[str, str] = {}
 
     @property
+    def workers(self) -> Workers:
+        """What processes items."""
+        return self._workers
+
+    @property
     def steps_done(self) -> int:
         """The number of measured chunks, over all entries."""
         return sum(map(len, self.known.timed.values()))
