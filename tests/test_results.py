@@ -79,7 +79,7 @@ def reported() -> tuple[Any, ...]:
             tokens = file.metadata["tokenizer.ggml.tokens"].value
         return (
             *(converted, quantized, qk.verify_file(small, plain), qk.info(small)),
-            *(location, tokens, qk.modelfile(small)),
+            *(location, tokens, qk.modelfile(small), qk.model_card(small)),
         )
 
 
@@ -121,6 +121,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "MetadataEntry": lambda: last(3, "metadata"),
     "MissingImportance": lambda: qk.MissingImportance.FALLBACK,
     "ModelInfo": lambda: reported()[3],
+    "CardFile": lambda: reported()[7].files[0],
+    "ModelCard": lambda: reported()[7],
     "Modelfile": lambda: reported()[6],
     "Overrides": lambda: qk.Overrides((qk.TensorType.parse("a=Q8_0"),)),
     "PairedDifference": lambda: compared().versus("Q4_0", "Q8_0"),

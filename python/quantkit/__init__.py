@@ -81,7 +81,10 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .perplexity_result import PerplexityResult as PerplexityResult
     from .progress import Notify as Notify
     from .progress import Progress as Progress
+    from .publishing import CardFile as CardFile
+    from .publishing import ModelCard as ModelCard
     from .publishing import Modelfile as Modelfile
+    from .publishing import model_card as model_card
     from .publishing import modelfile as modelfile
     from .quantizing.tensor_errors import TensorErrors as TensorErrors
     from .recipes import RECIPES as RECIPES
@@ -124,6 +127,7 @@ _MODULES = {
     "CalibrationCheck": "tasks.calibration",
     "CalibrationCost": "calibrating.cost",
     "Candidate": "choosing",
+    "CardFile": "publishing",
     "Cells": "cells",
     "CheckpointError": "errors",
     "Choice": "choosing",
@@ -151,6 +155,7 @@ _MODULES = {
     "MetadataEntry": "tasks.info",
     "MissingImportance": "recipes.planning",
     "Model": "inference.model",
+    "ModelCard": "publishing",
     "ModelInfo": "tasks.info",
     "ModelLike": "sources.opening",
     "ModelSource": "gguf.source",
@@ -207,6 +212,7 @@ _MODULES = {
     "dequantize": "arrays.quantized",
     "imatrix": "collecting.collection",
     "info": "tasks.info",
+    "model_card": "publishing",
     "modelfile": "publishing",
     "parse_field": "sources.edits",
     "perplexity": "evaluate",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..files.whole_file import refuse_input
-from ..publishing.ollama import DEFAULT_CTX, modelfile
+from ..publishing.ollama import DEFAULT_CTX, modelfile, ollama_name
 from .console import print_json, print_plain, print_result
 from .messages import say
 from .options import Json, Quiet
@@ -70,5 +70,5 @@ def modelfile_command(
     elif out is None:
         print_plain(made.text.rstrip("\n"))
     else:
-        name = model.name.removesuffix(".gguf").lower()
-        print_result(shlex.join(["ollama", "create", name, "-f", str(out)]))
+        words = ["ollama", "create", ollama_name(model.name), "-f", str(out)]
+        print_result(shlex.join(words))

@@ -6,6 +6,7 @@ Source: Ollama's documentation and parser.go, template.go and images.go (August 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from ..settings import MAX_COUNT, REAL, Kind, checked, integer
 from .chat_format import ChatFormat, chat_format
 from .go_template import is_plain
 
-__all__ = ["DEFAULT_CTX", "Modelfile", "modelfile"]
+__all__ = ["DEFAULT_CTX", "Modelfile", "modelfile", "ollama_name"]
 
 DEFAULT_CTX = 8192
 """Ollama allocates keys and values for all of `num_ctx`, so not the model's context."""
@@ -117,6 +118,17 @@ def modelfile(
         for note in made.notes:
             notify(note)
     return made
+
+
+def ollama_name(file_name: str) -> str:
+    """A name for `ollama create`: letters, digits, points, "-" and "_".
+
+    Example:
+        >>> ollama_name("My model-Q4_K_M.gguf")
+        'my-model-q4_k_m'
+    """
+    name = file_name.removesuffix(".gguf").lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", name).strip("-._") or "model"
 
 
 def _refuse_parts(metadata: Mapping[str, Field], path: Path) -> None:
