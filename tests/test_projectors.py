@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from quantkit.checkpoint.lazy import values_of
+from quantkit.checkpoint.lazy_functions import DTYPES
 from quantkit.projectors import ENCODERS
 from quantkit.projectors.batch_norm import with_folded_norms
 from quantkit.sources.projector import ProjectorSource
+from quantkit.types import QuantType
 
 from .families.describe import described_metadata, described_tensors
 from .projectors.all_cases import CASES
@@ -99,10 +100,10 @@ def test_fixtures_are_what_the_references_say(
     assert without_version(fresh) == without_version(fixture(case))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_batch_norms_are_a_factor_and_a_term(dtype: Any) -> None:
+@pytest.mark.parametrize("kind", [QuantType.F32, QuantType.F16])
+def test_batch_norms_are_a_factor_and_a_term(kind: QuantType) -> None:
     """Of the precision of their tensors; torch's square roots may be less exact."""
-    rng = np.random.default_rng(3)
+    rng, dtype = np.random.default_rng(3), DTYPES[kind]
     weight, bias, mean = rng.standard_normal((3, 64)).astype(dtype)
     variance = rng.uniform(0.1, 4, 64).astype(dtype)
     values = {
@@ -112,8 +113,10 @@ def test_batch_norms_are_a_factor_and_a_term(dtype: Any) -> None:
         "running_var": variance,
     }
     one = "a.conv.batch_norm."
-    stored = {f"{one}{kind}": Stored(array) for kind, array in values.items()}
-    made = with_folded_norms({**stored, f"{one}num_batches_tracked": Stored(weight)})
+    stored = {f"{one}{part}": Stored(array, kind) for part, array in values.items()}
+    made = with_folded_norms(
+        {f"{one}num_batches_tracked": Stored(bias, kind), **stored}
+    )
     assert list(made) == [f"{one}weight", f"{one}bias"]
     exact = weight / np.sqrt(variance + np.float64(1e-5))
     found = values_of(made[f"{one}weight"])
