@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .cases import FIRST
+from .conformer_cases import CONFORMERS
 from .described_cases import DESCRIBED
 from .ocr_cases import OCRS
 from .other_cases import OTHERS
@@ -10,4 +11,4 @@ from .sound_cases import SOUNDS
 
 __all__ = ["CASES"]
 
-CASES = (*FIRST, *OTHERS, *OCRS, *DESCRIBED, *SOUNDS)
+CASES = (*FIRST, *OTHERS, *OCRS, *DESCRIBED, *CONFORMERS, *SOUNDS)

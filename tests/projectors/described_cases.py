@@ -10,7 +10,7 @@ from .ocr_cases import N_SAM_LAYERS, sam_shapes
 from .shapes import Shapes, biased, inside, layers, norms, weights
 from .sound_cases import WHISPER
 
-__all__ = ["DESCRIBED"]
+__all__ = ["DESCRIBED", "SIGLIP_LAYER", "described"]
 
 WIDTH, INNER = 32, 48
 EMBEDDINGS: Shapes = {"model.embed_tokens.weight": (112, 64)}
@@ -243,7 +243,7 @@ OCR_2: Shapes = {
 }
 
 
-def case(
+def described(
     name: str, hf_class: str, config: Mapping[str, Any], shapes: Shapes, **more: Any
 ) -> ProjectorCase:
     """A described case; the text model has 64 columns."""
@@ -254,21 +254,21 @@ def case(
 
 
 DESCRIBED = (
-    case(
+    described(
         "glm-asr",
         "GlmasrModel",
         {"lm_config": TEXT, "whisper_config": FOUR_LAYERS, "merge_factor": 4},
         GLM_ASR,
         images={},
     ),
-    case(
+    described(
         "meralion",
         "MERaLiON2ForConditionalGeneration",
         {"speech_config": FOUR_LAYERS, "speech_mlp_scale_factor": 5},
         MERALION,
         images={},
     ),
-    case(
+    described(
         "youtu-vl",
         "YoutuVLForConditionalGeneration",
         {
@@ -281,7 +281,7 @@ DESCRIBED = (
         },
         YOUTU,
     ),
-    case(
+    described(
         "step-vl",
         "StepVLForConditionalGeneration",
         {
@@ -299,20 +299,20 @@ DESCRIBED = (
         images={},
         is_any_size=True,
     ),
-    case(
+    described(
         "cogvlm",
         "CogVLMForCausalLM",
         {"vision_config": {**SIGLIP, "layer_norm_eps": 1e-5}},
         COG,
     ),
-    case(
+    described(
         "phi4-vision",
         "Phi4ForCausalLMV",
         {"max_num_patches": 20, "vision_config": {**SIGLIP, "num_hidden_layers": 4}},
         PHI,
         images={**IMAGES, "patch_size": 4, "min_num_patches": 3},
     ),
-    case(
+    described(
         "deepseek-v4-vision",
         "DeepseekV4ForCausalLM",
         {
@@ -329,7 +329,7 @@ DESCRIBED = (
         DEEPSEEK,
         images={},
     ),
-    case(
+    described(
         "ling-vl",
         "BailingMoeV3VLForConditionalGeneration",
         {
@@ -343,13 +343,13 @@ DESCRIBED = (
         },
         LING,
     ),
-    case(
+    described(
         "sarashina-vl",
         "Sarashina2VisionForCausalLM",
         {"vision_config": {**QWEN_2, "patch_size": 4}},
         SARASHINA,
     ),
-    case(
+    described(
         "deepseek-ocr2",
         "DeepseekOCR2ForCausalLM",
         {

@@ -13,10 +13,13 @@ from .exaone_vl import ExaoneVL
 from .gemma4 import Gemma4
 from .gemma4_unified import Gemma4Unified
 from .glm4v import Glm4V, Glm5Next
+from .granite_speech import GraniteSpeech, GraniteSpeechPlus
+from .granite_vision import GraniteVision
 from .hunyuan_vl import HunyuanVL
 from .intern_vl import InternVL
 from .janus import Janus
 from .kimi_vl import KimiK25, KimiVL
+from .lfm2_audio import Lfm2Audio
 from .lfm2_vl import Lfm2VL
 from .ling_vl import LingVL
 from .llama4 import Llama4
@@ -67,6 +70,7 @@ ENCODERS: tuple[Encoder, ...] = (
     DeepseekVision(),
     UnlimitedOCR(),
     YoutuVL(),
+    GraniteVision(),
     StepVL(),
     CogVLM(),
     Phi4Vision(),
@@ -76,6 +80,9 @@ ENCODERS: tuple[Encoder, ...] = (
     Voxtral(),
     AudioFlamingo3(),
     GlmASR(),
+    GraniteSpeech(),
+    GraniteSpeechPlus(),
+    Lfm2Audio(),
     Meralion(),
 )
 

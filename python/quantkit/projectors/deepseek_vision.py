@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
-from ..checkpoint.lazy import LazyTensor, reshaped, taken
-from ..errors import CheckpointError
+from ..checkpoint.lazy import LazyTensor, reshaped
 from ..gguf.keys import Field, boolean, float32, uint32
 from .encoder import EPSILON, N_COLORS, Encoder, Named, Settings
+from .fused import halves
 from .section import Section
 from .siglip import SCALE
 
@@ -122,18 +120,3 @@ class DeepseekVision(Encoder):
         for part, half in zip(("gate", "up"), halves(source, tensor), strict=True):
             name = source.replace(".w1.", f".w1_{part}.")
             yield self.gguf_name(name, settings), half
-
-
-def halves(source: str, tensor: LazyTensor) -> list[LazyTensor]:
-    """The two halves of the rows of a tensor.
-
-    Raises:
-        CheckpointError: it has an odd number of rows.
-    """
-    n_rows = tensor.shape[0]
-    if n_rows % 2:
-        raise CheckpointError(
-            f"{source!r} has {n_rows} rows; expected two parts of the same size"
-        )
-    middle = n_rows // 2
-    return [taken(tensor, np.arange(at, at + middle)) for at in (0, middle)]

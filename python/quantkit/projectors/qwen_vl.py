@@ -12,8 +12,9 @@ from ..checkpoint.lazy import LazyTensor, reshaped, taken
 from ..errors import CheckpointError
 from ..gguf.keys import Field, ValueType, array, boolean, float32, string, uint32
 from .encoder import EPSILON, Encoder, Named, Settings
+from .fused import thirds
 
-__all__ = ["N_FRAMES", "Qwen2VL", "Qwen3VL", "TwoFrames", "thirds", "window_period"]
+__all__ = ["N_FRAMES", "Qwen2VL", "Qwen3VL", "TwoFrames", "window_period"]
 
 INDEXES = "deepstack_visual_indexes"
 WINDOWS = "fullatt_block_indexes"
@@ -233,21 +234,6 @@ class Qwen3VL(TwoFrames):
                 f"has {self.n_layers(settings)} layers"
             )
         return numbers
-
-
-def thirds(source: str, tensor: LazyTensor) -> list[LazyTensor]:
-    """Queries, keys and values of a fused projection.
-
-    Raises:
-        CheckpointError: its rows do not form three of the same size.
-    """
-    n_rows = tensor.shape[0]
-    if n_rows % 3:
-        raise CheckpointError(
-            f"{source!r} has {n_rows} rows, which do not form queries, keys and values"
-        )
-    starts = range(0, n_rows, n_rows // 3)
-    return [taken(tensor, np.arange(start, start + n_rows // 3)) for start in starts]
 
 
 def _has_windows(settings: Settings) -> bool:

@@ -87,6 +87,14 @@ class Section:
         kind = list_of(integer(0, MAX_LAYERS - 1))
         return [int(value) for value in self._checked((key,), kind, ())]
 
+    def pairs(self, key: str) -> list[tuple[int, int]]:
+        """A list of pairs of integers, which may be missing."""
+        kind = list_of(list_of(integer(-MAX_SIZE, MAX_SIZE)))
+        pairs = self._checked((key,), kind, ())
+        if any(len(pair) != 2 for pair in pairs):
+            raise CheckpointError(f"{self.where}: {key} is not a list of pairs")
+        return [(int(first), int(second)) for first, second in pairs]
+
     def sides(self, key: str, default: tuple[int, int]) -> tuple[int, int]:
         """A height and a width."""
         values = self._checked((key,), list_of(SIZE), list(default))
