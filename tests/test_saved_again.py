@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from quantkit.errors import QuantkitError
+from quantkit.errors import CheckpointError, QuantkitError, UnsupportedModelError
 
 from .families.case import without
 from .families.cases import CASES
@@ -171,3 +173,43 @@ def test_a_mixture_of_both_forms_is_checked(tmp_path: Path) -> None:
     path.write_text(json.dumps(both))
     with pytest.raises(QuantkitError, match="layer_types"):
         source_of(folder)
+
+
+@pytest.mark.parametrize("name", ["smolvlm", "lfm2-vl"])
+def test_the_type_of_a_text_model_tells_its_class(name: str, tmp_path: Path) -> None:
+    """transformers 5 does not write the class inside of `text_config`."""
+    folder = checkpoint(BY_NAME[name], tmp_path)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    del config["text_config"]["architectures"]
+    path.write_text(json.dumps(config))
+    found = described_metadata(source_of(folder).model_fields)
+    assert found == fixture(BY_NAME[name])["metadata"]
+    config["text_config"]["model_type"] = "nothing"
+    path.write_text(json.dumps(config))
+    with pytest.raises(UnsupportedModelError, match="ForConditionalGeneration"):
+        source_of(folder)
+    config["text_config"]["architectures"] = "Lfm2ForCausalLM"
+    path.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="expected a list"):
+        source_of(folder)
+
+
+def test_internvl_names_the_class_of_its_language_model(tmp_path: Path) -> None:
+    """Its own layout has `llm_config` in place of `text_config`."""
+    case = BY_NAME["qwen2"]
+    folder = checkpoint(case, tmp_path)
+    path, weights = folder / "config.json", folder / "model.safetensors"
+    text = json.loads(path.read_text())
+    vision = {"architectures": ["InternVisionModel"], "hidden_size": 8}
+    whole = {
+        "architectures": ["InternVLChatModel"],
+        "model_type": "internvl_chat",
+        "llm_config": text,
+        "vision_config": vision,
+    }
+    path.write_text(json.dumps(whole))
+    tensors = {f"language_model.{k}": v for k, v in load_file(weights).items()}
+    save_file({**tensors, "mlp1.0.weight": np.ones(4, np.float32)}, weights)
+    found = described_metadata(source_of(folder).model_fields)
+    assert found == fixture(case)["metadata"]
