@@ -102,10 +102,70 @@ def step_35(published: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def kimi_linear(published: dict[str, Any]) -> dict[str, Any]:
+    """As it writes Kimi Linear."""
+    n, first = published["num_hidden_layers"], published["first_k_dense_replace"]
+    linear = published["linear_attn_config"]
+    full = [number - 1 for number in linear["full_attn_layers"]]
+    own = ("linear_attn_config", "first_k_dense_replace", "moe_layer_freq")
+    return {
+        **without(*own)(published),
+        "layer_types": [FULL if i in full else "linear_attention" for i in range(n)],
+        "linear_conv_kernel_dim": linear["short_conv_kernel_size"],
+        "linear_head_dim": linear["head_dim"],
+        "linear_num_heads": linear["num_heads"],
+        "mlp_layer_types": ["dense" if i < first else "sparse" for i in range(n)],
+        "qk_head_dim": published["qk_nope_head_dim"] + published["qk_rope_head_dim"],
+    }
+
+
+def minimax_m3(published: dict[str, Any]) -> dict[str, Any]:
+    """As it writes MiniMax M3."""
+    sparse = published["sparse_attention_config"]
+    experts = published["moe_layer_freq"]
+    own = ("sparse_attention_config", "moe_layer_freq", "n_shared_experts")
+    rotation = {"rope_type": "default", "rope_theta": published["rope_theta"]}
+    return {
+        **without(*own, "rope_theta")(published),
+        "index_block_size": sparse["sparse_block_size"],
+        "index_head_dim": sparse["sparse_index_dim"],
+        "index_local_blocks": sparse["sparse_local_block"],
+        "index_n_heads": sparse["sparse_num_index_heads"],
+        "index_topk_blocks": sparse["sparse_topk_blocks"],
+        "layer_types": ["minimax_m3_sparse" if each else FULL for each in experts],
+        "mlp_layer_types": ["sparse" if each else "dense" for each in experts],
+        "rope_parameters": rotation,
+    }
+
+
+def nomic_bert(published: dict[str, Any]) -> dict[str, Any]:
+    """As it writes Nomic's BERT, with the context of 2048 that readers get."""
+    return {
+        "architectures": published["architectures"],
+        "model_type": published["model_type"],
+        "hidden_act": "silu",
+        "hidden_size": published["n_embd"],
+        "intermediate_size": published["n_inner"],
+        "layer_norm_eps": published["layer_norm_epsilon"],
+        "max_position_embeddings": 2048,
+        "num_attention_heads": published["n_head"],
+        "num_hidden_layers": published["n_layer"],
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": published["rotary_emb_base"],
+        },
+        "type_vocab_size": published["type_vocab_size"],
+        "vocab_size": published["vocab_size"],
+    }
+
+
 SAVED = {
     "deepseek-v4": deepseek_v4,
     "deepseek-v4-plain": deepseek_v4,
+    "kimi-linear": kimi_linear,
+    "minimax-m3": minimax_m3,
     "nemotron-h": nemotron_h,
+    "nomic-bert": nomic_bert,
     "step3.7": step_35,
 }
 
