@@ -203,9 +203,7 @@ def _share(mix: float, reference: float) -> float:
     return mix / reference if reference else 1.0
 
 
-def _alone(
-    found: Mapping[str, Sensitivity], types: Mapping[str, QuantType]
-) -> float:
+def _alone(found: Mapping[str, Sensitivity], types: Mapping[str, QuantType]) -> float:
     """The divergence as a sum over tensors."""
     return sum(found[name].loss(type) for name, type in types.items())
 

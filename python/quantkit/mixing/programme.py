@@ -49,11 +49,19 @@ def cheapest(
     """
     kept = [_undominated(options) for options in tensors]
     sizes = np.array(
-        [options[i].sizes for options, own in zip(tensors, kept, strict=True) for i in own],
+        [
+            options[i].sizes
+            for options, own in zip(tensors, kept, strict=True)
+            for i in own
+        ],
         np.float64,
     ).reshape(-1, len(limits))
     losses = np.array(
-        [options[i].loss for options, own in zip(tensors, kept, strict=True) for i in own]
+        [
+            options[i].loss
+            for options, own in zip(tensors, kept, strict=True)
+            for i in own
+        ]
     )
     allowed = np.array(limits, np.float64)
     for _ in range(FEWEST_ATTEMPTS):
@@ -71,7 +79,9 @@ def cheapest(
 def _undominated(options: Sequence[Option]) -> list[int]:
     """The numbers of the options that no other one beats; of equal ones, the first."""
     kept: list[int] = []
-    order = sorted(range(len(options)), key=lambda i: (options[i].loss, options[i].sizes))
+    order = sorted(
+        range(len(options)), key=lambda i: (options[i].loss, options[i].sizes)
+    )
     for i in order:
         if not any(options[other].beats(options[i]) for other in kept):
             kept.append(i)

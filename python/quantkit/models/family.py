@@ -77,7 +77,7 @@ SHARED_EXPERTS = {
 }
 # Old checkpoints store these tensors, which can be computed from the config.
 COMPUTED = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
-WRAPPED = (("language_model.", ""),)
+WRAPPED = (("language_model.", ""), ("text_model.", ""))
 """Renames of a text model inside a multimodal one, as in llama.cpp's converter."""
 SIZE = "vocab_size"
 EXPERT = re.compile(r"(?P<before>.*)\.(?P<number>\d+)\.(?P<part>\w+)")
