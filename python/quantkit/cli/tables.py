@@ -76,9 +76,7 @@ def _gains(report: QuantizeReport) -> list[Part]:
     """What calibration did for each kind of tensor, and its check; or nothing."""
     kinds: dict[str, list[Gain]] = {}
     for gain in report.gains:
-        kind = ".".join(part for part in gain.tensor.split(".") if not part.isdigit())
-        name = f"{kind.removeprefix('blk.')} {gain.type.name}"
-        kinds.setdefault(name, []).append(gain)
+        kinds.setdefault(f"{gain.kind} {gain.type.name}", []).append(gain)
     columns = ("calibrated", ">tensors", ">plain error", ">error", ">change", ">plain")
     rows = [(kind, *_gain_cells(gains)) for kind, gains in kinds.items()]
     parts: list[Part] = [Cells(columns, rows)] if rows else []
