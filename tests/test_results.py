@@ -96,7 +96,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "Budget": lambda: qk.Budget(max_size=1),
     "Calibration": lambda: qk.Calibration(["A text."], tokens=2048, effort="best"),
     "CalibrationCheck": lambda: qk.CalibrationCheck(
-        9, 20, 22, 21, 0.2, 0.1, -0.1, 0.01
+        9, 20, 22, 21, 0.2, 0.1, -0.1, 0.01, -0.05, 0.01
     ),
     "Candidate": lambda: chosen().candidates[0],
     "Cells": lambda: qk.Cells(("type", ">size"), [("Q8_0", "1")]),
