@@ -96,7 +96,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "Budget": lambda: qk.Budget(max_size=1),
     "Calibration": lambda: qk.Calibration(["A text."], tokens=2048, effort="best"),
     "CalibrationCheck": lambda: qk.CalibrationCheck(
-        9, 20, 22, 21, 0.2, 0.1, -0.1, 0.01
+        9, 20, 22, 21, 0.2, 0.1, -0.1, 0.01, -0.05, 0.01
     ),
     "Candidate": lambda: chosen().candidates[0],
     "Cells": lambda: qk.Cells(("type", ">size"), [("Q8_0", "1")]),
@@ -112,7 +112,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "EmbeddingText": lambda: embeddings().texts[0],
     "Field": lambda: array(qk.ValueType.FLOAT32, np.array([1, np.nan], np.float32)),
     "CalibrationCost": lambda: qk.CalibrationCost(90.0, 1 << 30, 1 << 20),
-    "Gain": lambda: qk.Gain("a.weight", qk.QuantType.Q4_0, 9, 9, 0.2, 0.1, (0.01,)),
+    "Gain": lambda: qk.Gain(
+        "a.weight", qk.QuantType.Q4_0, 9, 9, 0.2, 0.1, 0.2, 0.09, (0.01,)
+    ),
     "ImportanceMatrix": matrix,
     "LayerStatistics": lambda: matrix().statistics().layers[0],
     "Location": lambda: last(4),
