@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..calibrating.calibration import Calibration
 from ..errors import OptionError, QuantkitError
-from ..evaluate.comparing import prepare
+from ..evaluate.comparing import detailed, prepare
 from ..evaluate.results import Comparison
 from ..evaluate.run import ComparisonRun
 from ..execution.memory import physical_bytes
@@ -15,7 +16,7 @@ from ..files.target import target_of
 from ..importance.given import ImportanceLike
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..notebook import shows_progress
-from ..parameters import check_callbacks
+from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
 from ..recipes.mixes import RecipeLike
@@ -29,7 +30,7 @@ from .contest import FEWEST, Contest, rounds
 from .selection import Selection
 from .sentence import bytes_as_text
 
-__all__ = ["DEFAULT_OPTIONS", "choose", "choose_by"]
+__all__ = ["DEFAULT_OPTIONS", "choose", "choose_by", "detailed_choice"]
 
 DEFAULT_OPTIONS = TextOptions(chunks=64)
 N_TOO_LARGE = 2
@@ -50,6 +51,7 @@ def choose(
     calibration: Calibration | None = None,
     threads: int | Workers | None = None,
     save: StrPath | None = None,
+    details: bool = False,
     progress: Progress | None = None,
     notify: Notify | None = None,
 ) -> Choice:
@@ -75,6 +77,8 @@ def choose(
         threads: chunks evaluated at a time; None: one per core.  The answer does not
             depend on it.
         save: a file for the scores, from which a later call resumes.
+        details: as for `compare`; the errors of weights are those of the chosen type
+            and its neighbours.
         progress: called after each quantized slab and each evaluated chunk.
         notify: called with what the user should know, such as the memory that is
             assumed.
@@ -90,6 +94,7 @@ def choose(
         'Q4_K_M'
     """
     check_callbacks(progress=progress, notify=notify)
+    check_flags(details=details)
     run = prepare(
         *(model, types),
         text=text,
@@ -100,7 +105,23 @@ def choose(
         threads=threads,
         save=None if save is None else target_of(as_path(save, "save")).path,
     )
-    return choose_by(run, budget, progress, notify)
+    choice = choose_by(run, budget, progress, notify)
+    return detailed_choice(choice, run, text, progress) if details else choice
+
+
+def detailed_choice(
+    choice: Choice,
+    run: ComparisonRun,
+    text: TextLike | Sequence[TextLike],
+    progress: Progress | None,
+) -> Choice:
+    """The choice with details of what was measured; see `choose`."""
+    if choice.comparison is None:
+        return choice
+    near = (choice.chosen, choice.smaller, choice.larger)
+    names = {each.name for each in near if each is not None}
+    found = detailed(choice.comparison, run, text, progress, names)
+    return replace(choice, comparison=found)
 
 
 def choose_by(
