@@ -9,13 +9,7 @@ import numpy as np
 
 from .._native import active_backend
 from .._version import __version__
-from ..execution.workers import (
-    Threads,
-    Workers,
-    kept_open,
-    share_memory,
-    workers_of,
-)
+from ..execution.workers import Workers, in_this_process, kept_open
 from ..files.identity import hash_pieces
 from ..gguf.importance import Importance, importance_pieces
 from ..gguf.source import ModelSource, identity_of, unchanged
@@ -163,22 +157,13 @@ def calibrate_on(
         keeping(store),
         unchanged(source),
         damage_named(source),
-        kept_open(_threads(threads)) as workers,
+        kept_open(in_this_process(threads)) as workers,
     ):
         n_streams = EFFORTS[effort]
         ModelPass(source, types, sample, n_streams, given, store, workers).run(progress)
     if notify is not None and (message := unreached(store.gains.values())):
         notify(message)
     return Calibrated(store.gains, {**store.importance, **given}, store)
-
-
-def _threads(threads: int | Workers | None) -> Workers:
-    """Threads of this process, as many as the given workers process items at a time.
-
-    Activations are large, and are made and summed in the same memory.
-    """
-    workers = workers_of(threads)
-    return workers if share_memory(workers) else Threads(workers.count)
 
 
 def _say_narrow(
@@ -189,7 +174,7 @@ def _say_narrow(
     notify: Notify,
 ) -> None:
     """Tell the user if the text is narrow."""
-    with damage_named(source), kept_open(_threads(threads)) as workers:
+    with damage_named(source), kept_open(in_this_process(threads)) as workers:
         found = breadth_of_sample(source, sample, calibration.options, workers)
     if found is not None and found.warning is not None:
         notify(found.warning)

@@ -27,6 +27,7 @@ from .answer import answered
 from .budget import Budget
 from .choice import Choice
 from .contest import FEWEST, Contest, rounds
+from .mixed import refuse_without_size, split_off, with_mix
 from .selection import Selection
 from .sentence import bytes_as_text
 
@@ -50,6 +51,7 @@ def choose(
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     threads: int | Workers | None = None,
+    mix: bool = False,
     save: StrPath | None = None,
     details: bool = False,
     progress: Progress | None = None,
@@ -76,6 +78,9 @@ def choose(
         calibration: candidates are rounded by calibration, see `compare`.
         threads: chunks evaluated at a time; None: one per core.  The answer does not
             depend on it.
+        mix: also plan a mix of types, in which each tensor gets its own; it is taken
+            if it loses less than the best candidate, at p < 0.05.  Needs a limit of
+            size.  See `Choice.mix`.
         save: a file for the scores, from which a later call resumes.
         details: as for `compare`; the errors of weights are those of the chosen type
             and its neighbours.
@@ -94,7 +99,9 @@ def choose(
         'Q4_K_M'
     """
     check_callbacks(progress=progress, notify=notify)
-    check_flags(details=details)
+    check_flags(mix=mix, details=details)
+    if mix:
+        refuse_without_size(budget)
     run = prepare(
         *(model, types),
         text=text,
@@ -105,7 +112,11 @@ def choose(
         threads=threads,
         save=None if save is None else target_of(as_path(save, "save")).path,
     )
+    if mix:
+        run.known, chunks = split_off(run.known)
     choice = choose_by(run, budget, progress, notify)
+    if mix:
+        choice = with_mix(run, choice, chunks, progress, notify)
     return detailed_choice(choice, run, text, progress) if details else choice
 
 

@@ -10,6 +10,7 @@ from .candidate import Candidate
 
 __all__ = [
     "bytes_as_text",
+    "chance_as_text",
     "limits_as_text",
     "sentence_of",
     "share_as_text",
@@ -120,14 +121,21 @@ def _described(candidate: Candidate) -> str:
 
 def _compared(other: Candidate, difference: PairedDifference) -> str:
     """A neighbour, and whether it differs by more than chance."""
-    value, p = difference.kld_difference, difference.kld_p_value
     name = f"{other.name} ({bytes_as_text(other.size_bytes)})"
-    change = value_as_text(value, difference.kld_difference_error, sign="+")
-    if not p < CERTAIN:
-        found = f"differs by no more than chance: KLD {change}, p = {p:.2g}"
-    else:
-        word = "more" if value > 0 else "less"
-        chance = f"p < {SMALL_P}" if p < SMALL_P else f"p = {p:.2g}"
-        found = f"loses {word}: KLD {change}, {chance}"
+    found = chance_as_text(
+        difference.kld_difference,
+        difference.kld_difference_error,
+        difference.kld_p_value,
+    )
     outcome = f", but {other.outcome}" if other.is_barred else ""
     return f"{name}, {found}{outcome}"
+
+
+def chance_as_text(difference: float, error: float, p: float) -> str:
+    """Whether a KL divergence differs from another one by more than chance."""
+    change = value_as_text(difference, error, sign="+")
+    if not p < CERTAIN:
+        return f"differs by no more than chance: KLD {change}, p = {p:.2g}"
+    word = "more" if difference > 0 else "less"
+    chance = f"p < {SMALL_P}" if p < SMALL_P else f"p = {p:.2g}"
+    return f"loses {word}: KLD {change}, {chance}"

@@ -54,7 +54,6 @@ class ComparisonRun:
 
     Attributes:
         unit: what a step is.
-        workers: the threads or processes that measure.
         known: as given, with new scores added.
     """
 
@@ -68,13 +67,18 @@ class ComparisonRun:
         memory: int | None = None,
     ) -> None:
         self.known = known
-        self.workers = workers_of(threads)
+        self._workers = workers_of(threads)
         self._save = save
         self._memory = memory
         self._saved: SavedScores | None = None
         self._loaded: LoadedModels | None = None
         self._open = ExitStack()
         self._keys: dict[str, str] = {}
+
+    @property
+    def workers(self) -> Workers:
+        """What processes items."""
+        return self._workers
 
     @property
     def steps_done(self) -> int:
@@ -92,7 +96,7 @@ class ComparisonRun:
             if self._save is not None:
                 self._saved = opening.enter_context(SavedScores(self._save))
                 self._recall(self._saved)
-            self._loaded = LoadedModels(self.workers, self._memory, self._took)
+            self._loaded = LoadedModels(self._workers, self._memory, self._took)
             self._open = opening.pop_all()
         return self
 
@@ -203,7 +207,7 @@ class ComparisonRun:
         refuse_other_vocabularies(base, group, models)
         by_name = {entry.name: entry for entry in group}
         stop, n_places = Stop(), len(places)
-        with kept_open(self.workers) as workers:
+        with kept_open(self._workers) as workers:
             try:
                 items = items_of(
                     *(self.known, base, group, models, places),
@@ -251,7 +255,7 @@ class ComparisonRun:
         for used in (entry, self.known.base):
             refuse_changed(used.source)
         known = self.known.timed[entry.name]
-        seconds = timed.seconds / min(self.workers.count, n_places)
+        seconds = timed.seconds / min(self._workers.count, n_places)
         known[place] = replace(timed, seconds=seconds)
         if self._saved is not None:
             self._saved.add(self._key(entry, place), seconds, timed.scores)

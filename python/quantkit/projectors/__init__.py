@@ -27,7 +27,7 @@ from .qwen_vl import Qwen2VL, Qwen3VL
 from .siglip import Gemma3, SmolVLM
 from .whisper import AudioFlamingo3, Qwen2Audio, Ultravox, Voxtral
 
-__all__ = ["ENCODERS", "encoder_for"]
+__all__ = ["ENCODERS", "encoder_of", "unknown_encoder"]
 
 ENCODERS: tuple[Encoder, ...] = (
     Gemma3(),
@@ -65,20 +65,19 @@ ENCODERS: tuple[Encoder, ...] = (
 BY_CLASS = {name: encoder for encoder in ENCODERS for name in encoder.hf_classes}
 
 
-def encoder_for(classes: tuple[str, ...]) -> Encoder:
-    """The encoder of a checkpoint.
+def encoder_of(classes: tuple[str, ...]) -> Encoder | None:
+    """The encoder of a checkpoint, or None if quantkit does not know it.
 
     Args:
         classes: the `architectures` of its `vision_config`, else of the whole.
-
-    Raises:
-        UnsupportedModelError: quantkit does not know it.
     """
-    for name in classes:
-        if name in BY_CLASS:
-            return BY_CLASS[name]
+    return next((BY_CLASS[name] for name in classes if name in BY_CLASS), None)
+
+
+def unknown_encoder(classes: tuple[str, ...]) -> UnsupportedModelError:
+    """The error that says what is known of an encoder that quantkit does not write."""
     found = ", ".join(map(repr, classes)) or "no architecture"
-    raise UnsupportedModelError(
+    return UnsupportedModelError(
         f"config.json names {found}, whose encoder quantkit does not write"
         f"{_why(classes)}; known: {', '.join(BY_CLASS)}"
     )

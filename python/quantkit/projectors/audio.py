@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from ..gguf.keys import Field, boolean, uint32
+from ..gguf.keys import Field, boolean, string, uint32
 from ..types import QuantType
 from .encoder import Encoder, Named, Settings, Tensors
 from .section import Section
@@ -77,6 +77,15 @@ class Pair(Encoder):
     def parts(self, settings: Settings) -> tuple[Encoder, ...]:
         """The encoders that the model has."""
         return (self.images, self.sounds)
+
+    def fields(self, settings: Settings) -> dict[str, Field]:
+        """The metadata under `clip.`, in llama.cpp's order."""
+        fields = self.common_fields(settings)
+        for part in self.parts(settings):
+            kind = "audio" if part is self.sounds else "vision"
+            fields[f"{kind}.projector_type"] = string(part.projector)
+            fields |= part.own_fields(settings)
+        return fields
 
     def common_fields(self, settings: Settings) -> dict[str, Field]:
         """The metadata that all encoders have, of both."""

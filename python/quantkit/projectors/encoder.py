@@ -20,7 +20,7 @@ from ..checkpoint.lazy import LazyTensor
 from ..errors import CheckpointError, UnsupportedModelError
 from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
 from ..types import QuantType
-from .section import Section
+from .section import Section, section_of
 
 __all__ = ["ATTENTION", "N_COLORS", "Encoder", "Named", "Settings", "Tensors"]
 
@@ -48,6 +48,7 @@ class Settings:
         audio: its `audio_config`, likewise.
         images: the settings of the image processor.
         classes: the `architectures` of the whole model.
+        stored: the checkpoint's tensors.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Settings:
     audio: Section
     images: Section
     classes: tuple[str, ...]
+    stored: Tensors
 
 
 class Encoder:
@@ -65,8 +67,10 @@ class Encoder:
         hf_classes: the `architectures` entries that have it: of `vision_config`, else
             of the whole model.
         projector: the value of `clip.projector_type`.
-        defaults: the config class's values for keys that `vision_config` lacks.
-        audio_defaults: likewise for `audio_config`.
+        vision_key: where config.json has the settings of the encoder of images.
+        audio_key: likewise of sounds.
+        defaults: the config class's values for keys that are missing there.
+        audio_defaults: likewise of sounds.
         starts: starts of the names of its tensors, after `renames`; others are not
             read.
         renames: (old, new) replacements applied to the checkpoint's tensor names.
@@ -82,6 +86,8 @@ class Encoder:
 
     hf_classes: ClassVar[tuple[str, ...]]
     projector: ClassVar[str]
+    vision_key: ClassVar[str] = "vision_config"
+    audio_key: ClassVar[str] = "audio_config"
     defaults: ClassVar[Mapping[str, Any]] = {}
     audio_defaults: ClassVar[Mapping[str, Any]] = {}
     starts: ClassVar[tuple[str, ...]]
@@ -93,6 +99,19 @@ class Encoder:
     optional: ClassVar[tuple[str, ...]] = ()
     block: ClassVar[str] = "v.blk"
     bare: ClassVar[tuple[str, ...]] = ()
+
+    def sections(
+        self, folder: Path, config: Mapping[str, Any]
+    ) -> tuple[Section, Section]:
+        """The settings of its images and of its sounds, empty where it has none.
+
+        Raises:
+            CheckpointError: one is not an object.
+        """
+        return (
+            section_of(config, self.vision_key, self.defaults),
+            section_of(config, self.audio_key, self.audio_defaults),
+        )
 
     def section(self, settings: Settings) -> Section:
         """The settings of the encoder itself."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import CheckpointError
+from ..gguf.keys import Field, boolean, uint32
 from ..settings import FLAG, REAL, TEXT, Kind, checked, integer, list_of, number
 
-__all__ = ["Section"]
+__all__ = ["Section", "section_of"]
 
 MAX_SIZE = 1 << 24
 MAX_LAYERS = 512
@@ -116,6 +117,20 @@ class Section:
             )
         return [float(value) for value in values]
 
+    def pixel_bounds(self, *keys: str) -> dict[str, Field]:
+        """The metadata of the smallest and largest image, in the order of the keys."""
+        return {f"vision.image_{key}": uint32(self.pixels(key)) for key in keys}
+
+    def activation(self, *known: str) -> dict[str, Field]:
+        """The metadata of the activation function, GELU or SiLU, in `hidden_act`.
+
+        Args:
+            known: the names that it may have, the usual one first.
+        """
+        self.only("hidden_act", *known)
+        name = self.text("hidden_act", known[0])
+        return {"use_silu" if name == "silu" else "use_gelu": boolean(True)}
+
     def inside(self, key: str, defaults: Mapping[str, Any] | None = None) -> Section:
         """The section under a key, which may be missing."""
         kind = Kind("an object", lambda value: isinstance(value, Mapping))
@@ -145,3 +160,21 @@ class Section:
                 if known.get(key) is not None:
                     return key, known[key]
         return keys[0], None
+
+
+def section_of(
+    config: Mapping[str, Any], key: str, defaults: Mapping[str, Any]
+) -> Section:
+    """The object under a key of config.json, or of its `thinker_config`.
+
+    Raises:
+        CheckpointError: it is no object.
+    """
+    found = config.get(key)
+    for place in (config, config.get("thinker_config") or {}):
+        if not isinstance(place, Mapping):
+            raise CheckpointError("config.json: thinker_config is not an object")
+        found = found or place.get(key)
+    if not isinstance(found or {}, Mapping):
+        raise CheckpointError(f"config.json: {key} is not an object")
+    return Section(f"config.json: {key}", found or {}, defaults)
