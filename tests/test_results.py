@@ -103,6 +103,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "Choice": chosen,
     "Comparison": compared,
     "ConvertReport": lambda: reported()[0],
+    "Details": lambda: qk.Details(
+        {"Q4_0": {"a": qk.QuantType.Q4_0}}, {"Q4_0": {"a": 0.1}}, [], ["00"]
+    ),
     "Difference": lambda: qk.Difference("a.weight", "missing"),
     "Edits": lambda: qk.Edits({"a": string("b")}, frozenset([1])),
     "FileType": lambda: qk.RECIPES["Q4_K_M"].file_type,

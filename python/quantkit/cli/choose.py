@@ -12,7 +12,7 @@ import typer
 
 from ..calibrating.calibration import Calibration, Effort
 from ..choosing import Budget, Candidate, Choice, parse_bytes, parse_share
-from ..choosing.choosing import DEFAULT_OPTIONS, choose_by
+from ..choosing.choosing import DEFAULT_OPTIONS, choose_by, detailed_choice
 from ..choosing.contest import FEWEST
 from ..choosing.presentation import memory_cells
 from ..evaluate.comparing import prepare
@@ -45,6 +45,7 @@ from .options import (
     type_names,
     usage,
 )
+from .reports import Html, Png, Reports
 from .texts import given_texts
 
 __all__ = ["choose_command"]
@@ -151,6 +152,8 @@ def choose_command(
             "command, if repeated, measures only what is missing.",
         ),
     ] = None,
+    html: Html = None,
+    png: Png = None,
     quiet: Quiet = False,
 ) -> None:
     """Choose the type for a size, a memory or a loss, and say why.
@@ -176,6 +179,8 @@ def choose_command(
             refuse_unwritable(path)
     if save is not None and out is not None:
         refuse_input("--output", out, {"--save": save})
+    reports = Reports(html, png)
+    reports.check(inputs, save, out)
     run = prepare(
         model,
         types.split(","),
@@ -189,6 +194,8 @@ def choose_command(
     )
     with live_table(run, lambda: None, quiet) as progress:
         choice = choose_by(run, budget, progress, None if quiet else say)
+        if reports.need_details:
+            choice = detailed_choice(choice, run, texts, progress)
     maker = Maker(model, importance, calibration or [], tokens, effort, chat)
     command = maker.command(choice, out)
     data = {**choice.to_dict(), "command": command} if json or save else {}
@@ -198,6 +205,7 @@ def choose_command(
         print_result(*_parts(choice, command))
     if save is not None:
         write_whole(save, json_text(data) + "\n")
+    reports.write(choice)
     if choice.chosen is None:
         raise typer.Exit(NONE_FITS)
     if out is not None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..evaluate.entries import Entry, Wanted
-from ..evaluate.file_size import NOTHING, FileSizes
 from ..execution.workers import Workers, in_this_process, kept_open
 from ..gguf.layout import alignment_of, padded
 from ..gguf.source import ModelSource, SourceTensor, unchanged
