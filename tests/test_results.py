@@ -54,6 +54,20 @@ def chosen() -> qk.Choice:
 
 
 @cache
+def mixed() -> qk.Mix:
+    found = qk.choose(
+        DEMO_MODEL,
+        qk.Budget(max_size=2_800_000),
+        ["Q8_0", "Q4_0"],
+        text=DEMO_TEXT,
+        options=qk.TextOptions(ctx=64, chunks=5),
+        mix=True,
+    )
+    assert found.mix is not None
+    return found.mix
+
+
+@cache
 def embeddings() -> qk.EmbeddingComparison:
     source = open_source(DEMO_MODEL)
     pooled = {**source.metadata, "llama.pooling_type": uint32(1)}
@@ -101,6 +115,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "Candidate": lambda: chosen().candidates[0],
     "Cells": lambda: qk.Cells(("type", ">size"), [("Q8_0", "1")]),
     "Choice": chosen,
+    "Mix": mixed,
+    "TensorChoice": lambda: mixed().tensors[0],
     "Comparison": compared,
     "ConvertReport": lambda: reported()[0],
     "Details": lambda: qk.Details(

@@ -78,6 +78,8 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .importance import TensorStatistics as TensorStatistics
     from .importance import read_imatrix as read_imatrix
     from .inference.model import Model as Model
+    from .mixing import Mix as Mix
+    from .mixing import TensorChoice as TensorChoice
     from .paths import StrPath as StrPath
     from .perplexity_result import PerplexityResult as PerplexityResult
     from .progress import Notify as Notify
@@ -157,6 +159,7 @@ _MODULES = {
     "MemoryNeed": "choosing",
     "MetadataEntry": "tasks.info",
     "MissingImportance": "recipes.planning",
+    "Mix": "mixing",
     "Model": "inference.model",
     "ModelCard": "publishing",
     "ModelInfo": "tasks.info",
@@ -185,6 +188,7 @@ _MODULES = {
     "StrPath": "paths",
     "StringArray": "gguf",
     "Sums": "importance",
+    "TensorChoice": "mixing",
     "TensorErrors": "quantizing.tensor_errors",
     "TensorInfo": "tasks.info",
     "TensorReport": "tasks.quantize_report",
