@@ -29,6 +29,7 @@ __all__ = [
     "convert_summary",
     "fallback_lines",
     "info_tables",
+    "ppl_change",
     "quantize_summary",
     "verification_lines",
 ]
@@ -70,9 +71,7 @@ def _gains(report: QuantizeReport) -> list[Part]:
     """What calibration did for each kind of tensor, and its check; or nothing."""
     kinds: dict[str, list[Gain]] = {}
     for gain in report.gains:
-        kind = ".".join(part for part in gain.tensor.split(".") if not part.isdigit())
-        name = f"{kind.removeprefix('blk.')} {gain.type.name}"
-        kinds.setdefault(name, []).append(gain)
+        kinds.setdefault(f"{gain.kind} {gain.type.name}", []).append(gain)
     columns = ("calibrated", ">tensors", ">plain error", ">error", ">change", ">plain")
     rows = [(kind, *_gain_cells(gains)) for kind, gains in kinds.items()]
     parts: list[Part] = [Cells(columns, rows)] if rows else []
@@ -102,8 +101,17 @@ def _check_line(check: CalibrationCheck) -> str:
         f"held-out text ({check.chunks} chunks): KLD {check.kld_plain:.5f} plain, "
         f"{check.kld_calibrated:.5f} calibrated ({100 * check.gain:+.1f}{spread} "
         f"%); PPL {check.ppl_plain:.4f} plain, {check.ppl_calibrated:.4f} "
-        f"calibrated, {check.ppl_base:.4f} unquantized"
+        f"calibrated ({ppl_change(check)}), {check.ppl_base:.4f} unquantized"
     )
+
+
+def ppl_change(check: CalibrationCheck) -> str:
+    """How much the perplexity of a calibrated file differs from plain rounding's."""
+    change = 100 * math.expm1(check.ln_ppl_ratio)
+    if check.chunks < 2:
+        return f"{change:+.2f} %"
+    error = 100 * math.exp(check.ln_ppl_ratio) * check.ln_ppl_ratio_error
+    return f"{change:+.2f} ± {error:.2f} %"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -77,6 +77,7 @@ class EmbeddingRun:
 
     Attributes:
         unit: what a step is.
+        workers: the threads or processes that measure.
         known: as given, with new embeddings added.
     """
 
@@ -89,7 +90,7 @@ class EmbeddingRun:
         save: Path | None = None,
     ) -> None:
         self.known = known
-        self._workers = workers_of(threads)
+        self.workers = workers_of(threads)
         self._save = save
         self._saved: SavedEmbeddings | None = None
         self._keys: dict[str, str] = {}
@@ -168,7 +169,7 @@ class EmbeddingRun:
         """Make the embeddings of these passages; the model is freed on return."""
         model = self._load(entry, progress)
         work = (Passage(entry.name, model, self._tokens(place)) for place in places)
-        results = self._workers.in_order(embedded, work)
+        results = self.workers.in_order(embedded, work)
         with damage_named(entry.source):
             for place, (_, timed) in zip(places, results, strict=True):
                 self._note(entry, place, timed, len(places), progress)
@@ -179,7 +180,7 @@ class EmbeddingRun:
         model = share_embedder(
             entry.source,
             importance=entry.importance,
-            threads=self._workers,
+            threads=self.workers,
             progress=progress,
             **entry.loading,
         )
@@ -204,7 +205,7 @@ class EmbeddingRun:
             FormatError: the model's file has changed, so that it is of no use.
         """
         refuse_changed(entry.source)
-        known, n_workers = self.known.timed[entry.name], self._workers.count
+        known, n_workers = self.known.timed[entry.name], self.workers.count
         shared = replace(timed, seconds=timed.seconds / min(n_workers, n_places))
         known[place] = shared
         self._refuse_unlike()
