@@ -21,6 +21,7 @@ from .families.lettered import vocabulary
 from .go_templates import rendered
 
 BOS = "<s>"
+TOKENS = {"bos_token": BOS, "eos_token": "</s>"}
 SYSTEM_OR_NOT = "{% set s = messages[0].role == 'system' %}"
 LOOP = "{% for m in messages %}"
 END = "{% endfor %}{% if add_generation_prompt %}"
@@ -89,7 +90,7 @@ UNKNOWN = {
 
 def found(template: str) -> tuple[Turns | None, list[tuple[Messages, str]]]:
     """The turns of a template, and what it makes of the samples, without BOS."""
-    with ChatTemplate(template, {"bos_token": BOS}).process() as process:
+    with ChatTemplate(template, TOKENS).process() as process:
 
         def render(messages: Messages, answering: bool) -> str:
             return process.render(messages, answering=answering)
