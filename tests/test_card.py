@@ -247,6 +247,6 @@ def test_a_file_can_be_the_base(files: list[Path], demo_f16: Path) -> None:
     assert card.comparison is not None
     assert card.files[0].measurement == card.comparison.base
     assert card.files[0].advice == ""
-    assert "(unquantized)" not in card.text
+    assert "(unquantized model)" not in card.text
     other = replace(card.files[0], advice="x")
     assert other != card.files[0]
