@@ -101,11 +101,8 @@ def _cells(files: Sequence[CardFile], comparison: Comparison | None) -> Cells:
     ]
     base = comparison.base
     if not any(file.measurement == base for file in files):
-        own = (
-            f"({base_name(base).removeprefix('the ')})",
-            base.type,
-            bytes_as_text(base.size_bytes),
-        )
+        name = f"({base_name(base).removeprefix('the ')})"
+        own = (name, base.type, bytes_as_text(base.size_bytes))
         figures = _figures(base, comparison)
         measured.insert(0, (*own, f"{base.bpw:.2f}", *figures, ""))
     columns = (*plain, ">KLD", ">KLD 99.9 %", ">PPL", "When to take it")
@@ -135,9 +132,10 @@ def _legend(comparison: Comparison) -> list[str]:
     lines = [
         f"KLD: mean KL divergence from {base} per token, in nats; 0 means the same "
         "predictions. KLD 99.9 %: what 99.9 % of the tokens stay below. PPL: "
-        f"perplexity, less is better, and its paired difference from that of {base}. ± is one standard error over chunks. Measured with "
-        f"quantkit {__version__} on {markdown_text(comparison.text)}, {text}; other "
-        "texts give other figures."
+        "perplexity, less is better, and its paired difference from that of "
+        f"{base}. ± is one standard error over chunks. Measured with quantkit "
+        f"{__version__} on {markdown_text(comparison.text)}, {text}; other texts give "
+        "other figures."
     ]
     grid = [ON_GRID] if comparison.on_grid else []
     for warning in (*comparison.warnings, *comparison.remarks, *grid):
