@@ -31,7 +31,7 @@ from .selection import Selection
 __all__ = ["refuse_without_size", "split_off", "with_mix"]
 
 MOST, EVERY = 4, 4
-"""Of each text, tensors are measured on every 4th chunk, but on 4 chunks at most."""
+"""Of each text, tensors are measured on a quarter of the chunks, on 4 at most."""
 CERTAIN = 0.05
 
 
