@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 import quantkit as qk
 from quantkit.choosing.mixed import split_off
 from quantkit.cli.main import app
-from quantkit.errors import OptionError, OutputError
+from quantkit.errors import OptionError, OutputError, QuantkitError
 from quantkit.evaluate.comparing import prepare
 from quantkit.evaluate.likelihood import Predictions, compare_all
 from quantkit.execution.workers import Threads
@@ -206,7 +206,7 @@ def test_a_mix_is_chosen_if_it_loses_less(mixed: tuple[qk.Choice, Mix]) -> None:
     assert mix.measured == choice.chosen.kld_mean
     assert choice.chosen.chunks == 12
     assert choice.chosen.bpw <= BPW
-    assert "with interactions, was expected" in choice.sentence
+    assert "with interactions; " in choice.sentence
     outcomes = {each.name: each.outcome for each in choice.candidates}
     assert outcomes["Q3_K_M"] == "beaten by mix"
 
@@ -302,6 +302,28 @@ def test_a_mix_needs_a_limit_of_size(choose: Choose) -> None:
         choose(qk.Budget(max_kld=0.01))
     with pytest.raises(OptionError, match="`mix` is 'yes'"):
         qk.choose(DEMO_MODEL, text=DEMO_TEXT, mix="yes")  # type: ignore[arg-type]
+
+
+def test_a_mix_needs_more_text_than_a_choice(choose: Choose) -> None:
+    options = qk.TextOptions(ctx=32, chunks=4)
+    with pytest.raises(QuantkitError, match="has 4 chunks, and a mix is planned on"):
+        choose(qk.Budget(max_bpw=BPW), options=options)
+
+
+def test_no_recipe_file_is_called_as_the_mix_is(choose: Choose, tmp_path: Path) -> None:
+    file = tmp_path / "Mix.toml"
+    file.write_text('base = "Q4_0"\n')
+    with pytest.raises(OptionError, match="rename the recipe file"):
+        choose(qk.Budget(max_bpw=BPW), [file])
+
+
+def test_memory_limits_a_mix(choose: Choose) -> None:
+    """What is left for the file is what context and buffers leave."""
+    made = choose(qk.Budget(memory=3_100_000, ctx=64))
+    assert made.chosen is not None
+    assert made.chosen.name == "mix"
+    assert made.chosen.need is not None
+    assert made.chosen.need.total <= 3_100_000
 
 
 def test_losses_limit_a_mix_too(choose: Choose) -> None:

@@ -12,19 +12,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import OptionError
+from ..errors import OptionError, QuantkitError
 from ..evaluate.entries import Entry
 from ..evaluate.known import Known, NamedText
 from ..evaluate.measurement import Measurement
 from ..evaluate.results import Comparison
 from ..evaluate.run import ComparisonRun
-from ..mixing import Mix, Planner
+from ..mixing import NAME, Mix, Planner
 from ..progress import Notify, Progress
 from ..tokens.chunks import Chunk
 from .answer import answered
 from .budget import Budget
 from .choice import Choice
-from .contest import Limits
+from .contest import FEWEST, Limits
 from .mix_sentence import NO_MIX, mix_sentence
 from .selection import Selection
 
@@ -51,15 +51,31 @@ def refuse_without_size(budget: Budget | None) -> None:
 def split_off(known: Known) -> tuple[Known, list[Chunk]]:
     """The measurements without some chunks of each text, and these chunks.
 
+    Of 64 chunks, the 16th, 32nd, 48th and 64th are split off.
+
     Args:
         known: nothing is measured yet.
 
-    Example: of 64 chunks, the 16th, 32nd, 48th and 64th are split off.
+    Raises:
+        OptionError: a candidate is called as the mix is.
+        QuantkitError: a text is too short.
     """
+    if any(
+        entry.wanted and entry.wanted.name.lower() == NAME for entry in known.entries
+    ):
+        raise OptionError(
+            f"one of the `types` is called {NAME!r}, as `mix` is; rename the recipe file"
+        )
     texts, chunks = [], []
     for text in known.texts:
         n_chunks = len(text.chunks)
         count = max(1, min(MOST, n_chunks // EVERY))
+        if n_chunks - count < FEWEST:
+            raise QuantkitError(
+                f"{text.name} has {n_chunks} chunks, and a mix is planned on some of "
+                f"them; `mix` needs {FEWEST + 1} or more: give a longer text, shorter "
+                "chunks (`ctx`), or more (`chunks`)"
+            )
         taken = [(i + 1) * n_chunks // count - 1 for i in range(count)]
         chunks += [text.chunks.chunk(i) for i in taken]
         left = replace(text.chunks, tokens=np.delete(text.chunks.tokens, taken, axis=0))
