@@ -60,11 +60,11 @@ def split_off(known: Known) -> tuple[Known, list[Chunk]]:
         OptionError: a candidate is called as the mix is.
         QuantkitError: a text is too short.
     """
-    if any(
-        entry.wanted and entry.wanted.name.lower() == NAME for entry in known.entries
-    ):
+    names = (entry.wanted.name for entry in known.entries if entry.wanted)
+    if any(name.lower() == NAME for name in names):
         raise OptionError(
-            f"one of the `types` is called {NAME!r}, as `mix` is; rename the recipe file"
+            f"one of the `types` is called {NAME!r}, as a mix is; rename the recipe "
+            "file"
         )
     texts, chunks = [], []
     for text in known.texts:
