@@ -31,7 +31,7 @@ from tests.families.stored import (
     known_rows,
     logits_of,
 )
-from tests.test_llamacpp_families import DEPTHS, DIFFERENT, REFUSED
+from tests.test_llamacpp_families import ABORTED, DEPTHS, DIFFERENT, REFUSED
 
 from quantkit.sources.checkpoint import CheckpointSource
 
@@ -71,6 +71,8 @@ def is_equal(case: Case, folder: Path) -> bool:
 def llamacpp_logits(python: str, folder: Path) -> None:
     """Write the logits of all cases that llama.cpp runs."""
     for case in DECODERS:
+        if case.name in ABORTED:
+            continue
         tokens, logits = known_logits(case)
         own = folder / f"{case.name}-model"
         model = checkpoint(case, own, DEPTHS.get(case.name))
@@ -98,6 +100,8 @@ def row(case: Case, folder: Path) -> str:
             theirs = f"{perplexity(np.load(path), tokens):.6g}"
         elif case.name in REFUSED:
             theirs = f"refuses it: {REFUSED[case.name]}"
+        elif case.name in ABORTED:
+            theirs = f"ends: {ABORTED[case.name]}"
         if case.name in DIFFERENT:
             theirs += f" (it {DIFFERENT[case.name]})"
     return (

@@ -12,7 +12,7 @@ import pytest
 
 from quantkit.errors import CheckpointError, QuantkitError
 from quantkit.models import family_for_config
-from quantkit.models.config_keys import checked_config
+from quantkit.models.config_checks import checked_config
 
 from .families.cases import CASES, Case
 from .families.describe import described_metadata

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .alias_cases import ALIASES
 from .case import SIZES, YARN, Case
+from .chameleon_cases import CHAMELEONS
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
 from .deepseek_v4_cases import DEEPSEEK_V4S
@@ -111,6 +112,7 @@ CASES: tuple[Case, ...] = (
     *LLAMA4S,
     *ALIASES,
     *LLAMA_RELATIVES,
+    *CHAMELEONS,
     *GEMMAS,
     *GEMMA_4S,
     *PHIS,

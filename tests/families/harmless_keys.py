@@ -187,6 +187,10 @@ HARMLESS_OF = {
     "Dots1ForCausalLM": dict.fromkeys(["max_window_layers", "sliding_window"], LISTED),
     "PhiMoEForCausalLM": {"input_jitter_noise": TRAINING},
     "SarvamMoEForCausalLM": OF_BAILING_2,
+    "ChameleonForConditionalGeneration": {
+        "image_token_id": "where images enter; texts have none",
+        "model_parallel_size": "the stored norms of heads say it",
+    },
     "CodeShellForCausalLM": OF_GPT_BIGCODE,
     "DbrxForCausalLM": {
         "attn_config.attn_pdrop": TRAINING,
@@ -572,6 +576,9 @@ HARMLESS_OF = {
         "fuse_norm": RUNTIME,
         "hidden_ratio": "intermediate_size counts, or 4 times the width",
         "value_dim": TENSORS,
+    },
+    "RuGPT3XLForCausalLM": {
+        "sparse_mode": "readers use full attention; `convert` says so",
     },
     "Rwkv6ForCausalLM": {"model_version": LABEL},
     "SmolLM3ForCausalLM": {

@@ -297,10 +297,24 @@ def _read_slopes(model: Any) -> None:
     model.modify_tensors = modify_tensors
 
 
+def _keep_heads_apart(model: Any) -> None:
+    """Permute the norm of each head, of any number of heads.
+
+    In build 11434 the converter of Chameleon takes that of the first head for all, and
+    the size of heads from the number of key heads.
+    """
+
+    def order(data: Any, n_heads: int, width: int) -> Any:
+        return data.reshape(n_heads, 2, -1).transpose(1, 2).reshape(n_heads, -1)
+
+    type(model)._reverse_hf_permute = staticmethod(order)
+
+
 # What the converter cannot do for its own slips or without a tokenizer, by its class.
 REPAIRS = {
     "ARwkv7Model": _forget_shifts,
     "BaichuanModel": _end_recursion,
+    "ChameleonModel": _keep_heads_apart,
     "GPT2Model": _leave_masks_out,
     "JaisModel": _read_slopes,
     "GraniteHybridModel": _permute_rotated,

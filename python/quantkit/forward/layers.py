@@ -132,10 +132,12 @@ class Norm:
         return ops.rms_norm(x, self.weight, self.epsilon)
 
     def by_heads(self, head_size: int) -> Norm:
-        """The norm with its weights reshaped to one row per head."""
-        if self.weight is None:
-            return self
-        return replace(self, weight=self.weight.reshape(-1, head_size))
+        """The norm with its weights and biases reshaped to one row per head."""
+        weight, bias = (
+            None if values is None else values.reshape(-1, head_size)
+            for values in (self.weight, self.bias)
+        )
+        return replace(self, weight=weight, bias=bias)
 
 
 def normed(x: F32, norm: Norm | None) -> F32:

@@ -12,7 +12,7 @@ from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
-from .config_keys import check_sizes, checked_config
+from .config_checks import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .family import Family
 from .listing import LISTING, Listed

@@ -571,4 +571,11 @@ LISTING: tuple[Listed, ...] = (
         ("Lfm2BidirectionalModel", "Lfm2BidirectionalForMaskedLM"),
     ),
     Listed("hrm_text", "HrmText", "hrm_text", ("HrmTextForCausalLM",)),
+    Listed(
+        "chameleon",
+        "Chameleon",
+        "chameleon",
+        ("ChameleonForConditionalGeneration", "ChameleonForCausalLM"),
+    ),
+    Listed("rugpt3xl", "RuGPT3XL", "gpt2", ("RuGPT3XLForCausalLM",)),
 )
