@@ -112,7 +112,7 @@ def choose(
         return choose_by(run, budget, progress, notify)
     run.known, chunks = split_off(run.known)
     choice = choose_by(run, budget, progress, notify)
-    return with_mix(run, choice, chunks, progress, notify)
+    return with_mix(run, choice, chunks, progress)
 
 
 def choose_by(

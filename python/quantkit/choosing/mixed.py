@@ -19,7 +19,7 @@ from ..evaluate.measurement import Measurement
 from ..evaluate.results import Comparison
 from ..evaluate.run import ComparisonRun
 from ..mixing import NAME, Mix, Planner
-from ..progress import Notify, Progress
+from ..progress import Progress
 from ..tokens.chunks import Chunk
 from .answer import answered
 from .budget import Budget
@@ -88,7 +88,6 @@ def with_mix(
     choice: Choice,
     chunks: Sequence[Chunk],
     progress: Progress | None = None,
-    notify: Notify | None = None,
 ) -> Choice:
     """The answer with a mix of types as one more candidate.
 
@@ -96,7 +95,7 @@ def with_mix(
         run: has measured the other candidates, on other chunks.
         choice: the answer without a mix.
         chunks: the text to plan the mix on.
-        progress, notify: as for `choose`.
+        progress: as for `choose`.
     """
     selection = Selection.of(run.known.entries, choice.budget)
     if choice.comparison is None:  # the model fits as it is
@@ -112,7 +111,7 @@ def with_mix(
     entry = planner.entry(mix.types)
     run.known.add(entry)
     with run:
-        result = run.advance([reference.name, entry.name], None, progress, notify)
+        result = run.advance([reference.name, entry.name], None, progress)
     return _answer(run.known, choice, result, _checked(mix, choice, result), entry)
 
 
