@@ -78,10 +78,17 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .importance import TensorStatistics as TensorStatistics
     from .importance import read_imatrix as read_imatrix
     from .inference.model import Model as Model
+    from .mixing import Mix as Mix
+    from .mixing import TensorChoice as TensorChoice
     from .paths import StrPath as StrPath
     from .perplexity_result import PerplexityResult as PerplexityResult
     from .progress import Notify as Notify
     from .progress import Progress as Progress
+    from .publishing import CardFile as CardFile
+    from .publishing import ModelCard as ModelCard
+    from .publishing import Modelfile as Modelfile
+    from .publishing import model_card as model_card
+    from .publishing import modelfile as modelfile
     from .quantizing.tensor_errors import TensorErrors as TensorErrors
     from .recipes import RECIPES as RECIPES
     from .recipes import Recipe as Recipe
@@ -124,6 +131,7 @@ _MODULES = {
     "CalibrationCheck": "tasks.calibration",
     "CalibrationCost": "calibrating.cost",
     "Candidate": "choosing",
+    "CardFile": "publishing",
     "Cells": "cells",
     "CheckpointError": "errors",
     "Choice": "choosing",
@@ -151,10 +159,13 @@ _MODULES = {
     "MemoryNeed": "choosing",
     "MetadataEntry": "tasks.info",
     "MissingImportance": "recipes.planning",
+    "Mix": "mixing",
     "Model": "inference.model",
+    "ModelCard": "publishing",
     "ModelInfo": "tasks.info",
     "ModelLike": "sources.opening",
     "ModelSource": "gguf.source",
+    "Modelfile": "publishing",
     "NonFiniteError": "errors",
     "Notify": "progress",
     "OptionError": "errors",
@@ -177,6 +188,7 @@ _MODULES = {
     "StrPath": "paths",
     "StringArray": "gguf",
     "Sums": "importance",
+    "TensorChoice": "mixing",
     "TensorErrors": "quantizing.tensor_errors",
     "TensorInfo": "tasks.info",
     "TensorReport": "tasks.quantize_report",
@@ -207,6 +219,8 @@ _MODULES = {
     "dequantize": "arrays.quantized",
     "imatrix": "collecting.collection",
     "info": "tasks.info",
+    "model_card": "publishing",
+    "modelfile": "publishing",
     "parse_field": "sources.edits",
     "perplexity": "evaluate",
     "quantize": "arrays.quantized",

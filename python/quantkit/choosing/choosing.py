@@ -19,6 +19,7 @@ from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
+from ..quantities import bytes_as_text
 from ..recipes.mixes import RecipeLike
 from ..sources.opening import ModelLike
 from ..tokens.options import TextOptions
@@ -29,7 +30,6 @@ from .choice import Choice
 from .contest import FEWEST, Contest, rounds
 from .mixed import refuse_without_size, split_off, with_mix
 from .selection import Selection
-from .sentence import bytes_as_text
 
 __all__ = ["DEFAULT_OPTIONS", "choose", "choose_by", "detailed_choice"]
 

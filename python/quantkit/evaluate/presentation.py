@@ -12,6 +12,7 @@ from typing import Any
 from ..cells import Cells
 from ..errors import OptionError
 from ..extras import needed
+from ..quantities import mib_as_text
 from ..visible import visible
 from .measurement import Measurement, TextResult
 from .pairs import PairedDifference
@@ -27,7 +28,6 @@ __all__ = [
     "versus_cells",
 ]
 
-MIB = 1 << 20
 FORMULA_STARTS = ("=", "+", "-", "@")
 
 
@@ -88,7 +88,7 @@ def _beside(cell: Callable[[Measurement], str], of_base: str = "") -> Any:
 
 
 COLUMNS: Mapping[str, Column] = {
-    "size": Column(">size", 2, lambda row, _: f"{row.size_bytes / MIB:.2f} MiB"),
+    "size": Column(">size", 2, lambda row, _: mib_as_text(row.size_bytes)),
     "bpw": Column(">bits/weight", 6, lambda row, _: f"{row.bpw:.3f}"),
     "ppl": Column(">PPL", 3, lambda row, _: _with_error(row.ppl, row.ppl_error, 4)),
     "difference": Column(

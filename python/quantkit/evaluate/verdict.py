@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ..quantities import mib_as_text
 from .measurement import Measurement
 from .results import Comparison
 
@@ -12,8 +13,6 @@ __all__ = ["verdict"]
 GOOD_ENOUGH = 0.01
 """The mean KL divergence that the verdict takes for small: one of 0.01 nats raises the
 perplexity by about 1 %, if the base is right."""
-
-MIB = 1 << 20
 
 
 def verdict(result: Comparison) -> list[str]:
@@ -39,5 +38,5 @@ def verdict(result: Comparison) -> list[str]:
 
 def _cost(row: Measurement) -> str:
     """The size, the divergence and the change of the perplexity."""
-    size, change = row.size_bytes / MIB, 100 * (row.ppl_ratio - 1)
-    return f"{size:.2f} MiB, KLD {row.kld_mean:.4f}, PPL {change:+.1f} %"
+    change = 100 * (row.ppl_ratio - 1)
+    return f"{mib_as_text(row.size_bytes)}, KLD {row.kld_mean:.4f}, PPL {change:+.1f} %"

@@ -7,13 +7,12 @@ from datetime import datetime, timezone
 from .._version import __version__
 from ..embeddings.results import EmbeddingComparison
 from ..evaluate.results import Comparison
+from ..quantities import mib_as_text
 from .machine import machine
 from .page import Fact
 from .titles import model_names
 
 __all__ = ["facts_of"]
-
-MIB = 1 << 20
 
 
 def facts_of(
@@ -39,7 +38,7 @@ def facts_of(
 
 def _measured(result: Comparison | EmbeddingComparison) -> list[Fact]:
     base = result.base
-    size = f"{base.size_bytes / MIB:.2f} MiB, {base.bpw:.3f} bits per weight"
+    size = f"{mib_as_text(base.size_bytes)}, {base.bpw:.3f} bits per weight"
     facts = [
         Fact("model", [model_names(result.model)]),
         Fact("base", [f"{base.name}: {size}"]),
