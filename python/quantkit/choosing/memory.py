@@ -91,7 +91,7 @@ class Runtime:
         kept = kept_by_model(source.metadata, arch, shapes)
         facts = Facts(arch, source.metadata)
         if ctx is None:
-            ctx = min(CONTEXT, facts.count("context_length", CONTEXT))
+            ctx = min(CONTEXT, facts.count("context_length", CONTEXT) or CONTEXT)
         caches = [each for each in kept if isinstance(each, Kept)]
         return cls(
             ctx=ctx,
