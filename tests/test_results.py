@@ -54,6 +54,20 @@ def chosen() -> qk.Choice:
 
 
 @cache
+def mixed() -> qk.Mix:
+    found = qk.choose(
+        DEMO_MODEL,
+        qk.Budget(max_size=2_800_000),
+        ["Q8_0", "Q4_0"],
+        text=DEMO_TEXT,
+        options=qk.TextOptions(ctx=64, chunks=5),
+        mix=True,
+    )
+    assert found.mix is not None
+    return found.mix
+
+
+@cache
 def embeddings() -> qk.EmbeddingComparison:
     source = open_source(DEMO_MODEL)
     pooled = {**source.metadata, "llama.pooling_type": uint32(1)}
@@ -79,7 +93,7 @@ def reported() -> tuple[Any, ...]:
             tokens = file.metadata["tokenizer.ggml.tokens"].value
         return (
             *(converted, quantized, qk.verify_file(small, plain), qk.info(small)),
-            *(location, tokens),
+            *(location, tokens, qk.modelfile(small), qk.model_card(small)),
         )
 
 
@@ -101,8 +115,13 @@ CASES: dict[str, Callable[[], Any]] = {
     "Candidate": lambda: chosen().candidates[0],
     "Cells": lambda: qk.Cells(("type", ">size"), [("Q8_0", "1")]),
     "Choice": chosen,
+    "Mix": mixed,
+    "TensorChoice": lambda: mixed().tensors[0],
     "Comparison": compared,
     "ConvertReport": lambda: reported()[0],
+    "Details": lambda: qk.Details(
+        {"Q4_0": {"a": qk.QuantType.Q4_0}}, {"Q4_0": {"a": 0.1}}, [], ["00"]
+    ),
     "Difference": lambda: qk.Difference("a.weight", "missing"),
     "Edits": lambda: qk.Edits({"a": string("b")}, frozenset([1])),
     "FileType": lambda: qk.RECIPES["Q4_K_M"].file_type,
@@ -123,6 +142,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "MetadataEntry": lambda: last(3, "metadata"),
     "MissingImportance": lambda: qk.MissingImportance.FALLBACK,
     "ModelInfo": lambda: reported()[3],
+    "CardFile": lambda: reported()[7].files[0],
+    "ModelCard": lambda: reported()[7],
+    "Modelfile": lambda: reported()[6],
     "Overrides": lambda: qk.Overrides((qk.TensorType.parse("a=Q8_0"),)),
     "PairedDifference": lambda: compared().versus("Q4_0", "Q8_0"),
     "PerplexityResult": perplexity,

@@ -32,6 +32,9 @@ NESTED = (
     ("llm_config",),
     ("thinker_config", "text_config"),
     ("transformer_layer_config",),
+    ("lm_config",),
+    ("language_config",),
+    ("lfm",),
 )
 """Where configs of multimodal and draft models have that of the text model."""
 OF_WHOLE = ("architectures",)
@@ -179,7 +182,8 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
     The config of a decision model is in other files.
 
-    That part is also under `text_config`, wherever the file has it.
+    That part is also under `text_config`, wherever the file has it.  `architectures` at
+    the top level is that of the whole.
 
     Raises:
         FormatError: the file is damaged.
@@ -191,7 +195,8 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     if config is None:
         return None
     inner = _text_config(config, path)
-    merged = {**config, **inner}
+    own = {key: value for key, value in inner.items() if key not in OF_WHOLE}
+    merged = {**config, **own}
     merged.pop(DECISION, None)  # of other files, and so not checked here
     if inner:
         merged["text_config"] = inner
@@ -207,7 +212,7 @@ def _text_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         for key in place:
             inner = checked((inner or {}).get(key), SECTION, f"{path}: {key}")
         if inner:
-            return {key: inner[key] for key in inner if key not in OF_WHOLE}
+            return dict(inner)
     return {}
 
 

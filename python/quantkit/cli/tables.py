@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._native import active_backend, backends
 from ..cells import Cells
+from ..quantities import mib_as_text
 from .console import Part
 
 if TYPE_CHECKING:  # each command imports the class of its own results
@@ -29,21 +30,13 @@ __all__ = [
     "info_tables",
     "ppl_change",
     "quantize_summary",
-    "size",
     "verification_lines",
 ]
-
-MIB = 1 << 20
-
-
-def size(n_bytes: int) -> str:
-    """Bytes as text in MiB."""
-    return f"{n_bytes / MIB:.2f} MiB"
 
 
 def convert_summary(report: ConvertReport) -> list[Part]:
     """The files and their size; after a dry run, also the list of tensors."""
-    total = f"{', '.join(map(str, report.paths))}: {size(report.size_bytes)}"
+    total = f"{', '.join(map(str, report.paths))}: {mib_as_text(report.size_bytes)}"
     if not report.is_dry_run:
         return [total]
     rows = [
@@ -128,7 +121,8 @@ def _shape(shape: tuple[int, ...]) -> str:
 def _totals(report: QuantizeReport) -> list[str]:
     lines = [
         f"{', '.join(map(str, report.paths))}: {report.recipe}, "
-        f"{size(report.size_bytes)}, {report.bits_per_weight:.3f} bits per weight"
+        f"{mib_as_text(report.size_bytes)}, "
+        f"{report.bits_per_weight:.3f} bits per weight"
     ]
     if report.is_dry_run:
         lines.append(f"dry run: nothing was written; {report.size_bytes:,} bytes")
@@ -142,8 +136,8 @@ def _cost_line(cost: CalibrationCost) -> str:
     minutes = math.ceil(cost.seconds / 60)
     time = f"{minutes} min" if minutes < 100 else f"{cost.seconds / 3600:.1f} h"
     return (
-        f"calibration: about {time}, {size(cost.memory_bytes)} of memory and "
-        f"{size(cost.disk_bytes)} of disk beside the file (estimated)"
+        f"calibration: about {time}, {mib_as_text(cost.memory_bytes)} of memory and "
+        f"{mib_as_text(cost.disk_bytes)} of disk beside the file (estimated)"
     )
 
 
@@ -185,7 +179,12 @@ def info_tables(info: ModelInfo, *, tensors: bool) -> list[Part]:
     """The facts about a GGUF file, its types, metadata and optionally tensors."""
     facts = [(name, str(value)) for name, value in _facts(info) if value is not None]
     types = [
-        (use.type.name, str(use.n_tensors), f"{use.n_weights:,}", size(use.n_bytes))
+        (
+            use.type.name,
+            str(use.n_tensors),
+            f"{use.n_weights:,}",
+            mib_as_text(use.n_bytes),
+        )
         for use in info.types
     ]
     metadata = [(entry.key, entry.type, entry.text) for entry in info.metadata]
@@ -207,7 +206,7 @@ def _facts(info: ModelInfo) -> list[tuple[str, object]]:
     vocabulary = info.vocabulary and f"{info.vocabulary}, {info.vocabulary_size} tokens"
     return [
         ("file", ", ".join(str(p) for p in info.paths)),
-        ("size", size(info.size_bytes)),
+        ("size", mib_as_text(info.size_bytes)),
         ("GGUF version", info.version),
         ("architecture", info.architecture),
         ("name", info.name),

@@ -80,4 +80,3 @@ def _passages(source: ModelSource, text: str | Path, ctx: int) -> Iterator[Token
                 del ids[:n_own]
         if ids:
             yield np.array([*first, *ids, *last], np.int32)
-
