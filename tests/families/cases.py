@@ -42,6 +42,7 @@ from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
 from .routed_cases import ROUTED
 from .rwkv_cases import RWKVS
+from .sound_cases import SOUNDS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
 from .t5_cases import T5S
@@ -148,6 +149,7 @@ CASES: tuple[Case, ...] = (
     *HY_V4S,
     *LATERS,
     *GROKS,
+    *SOUNDS,
 )
 
 RUN = tuple(case for case in CASES if case.runs)

@@ -578,4 +578,8 @@ LISTING: tuple[Listed, ...] = (
         ("ChameleonForConditionalGeneration", "ChameleonForCausalLM"),
     ),
     Listed("rugpt3xl", "RuGPT3XL", "gpt2", ("RuGPT3XLForCausalLM",)),
+    Listed("lfm2_embedding", "Lfm25AudioTokenizer", "lfm2", ("Lfm25AudioTokenizer",)),
+    Listed(
+        "wavtokenizer", "WavTokenizerDecoder", "wavtokenizer-dec", ("WavTokenizerDec",)
+    ),
 )
