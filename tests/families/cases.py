@@ -31,6 +31,7 @@ from .mamba_cases import MAMBAS
 from .mimo_cases import MIMOS
 from .minimax_cases import MINIMAXES
 from .mistral_cases import MISTRALS
+from .mistral_native_cases import MISTRAL_NATIVES
 from .moe_cases import MOES
 from .muse_cases import MUSES
 from .nested_cases import NESTED
@@ -110,6 +111,7 @@ CASES: tuple[Case, ...] = (
     *QWEN_HYBRIDS,
     *QWEN_VLS,
     *MISTRALS,
+    *MISTRAL_NATIVES,
     *LLAMA4S,
     *ALIASES,
     *LLAMA_RELATIVES,

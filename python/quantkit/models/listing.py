@@ -582,4 +582,7 @@ LISTING: tuple[Listed, ...] = (
     Listed(
         "wavtokenizer", "WavTokenizerDecoder", "wavtokenizer-dec", ("WavTokenizerDec",)
     ),
+    Listed("mistral_native", "MistralNative", "llama", ("MistralNative",)),
+    Listed("mistral_native", "MistralNative3", "mistral3", ("MistralNative",)),
+    Listed("mistral_native", "Native", "llama", ("MistralNative",)),
 )
