@@ -128,6 +128,10 @@ def llamacpp_projector(
     hparams = ModelBase.load_hparams(folder, False)
     kind = get_model_architecture(hparams, ModelType.MMPROJ)
     cls = get_model_class(kind, mmproj=True)
+    if cls.__name__ == "NemotronNanoV2VLModel":
+        for key, value in (hparams.get("vision_config") or {}).items():
+            name = key.replace("hidden_layers", "layers").replace("attention_h", "h")
+            setattr(cls, f"_vit_{name}", value)  # it knows only the largest size
     if not asserts:
         module = sys.modules[cls.__module__]
         source = Path(str(module.__file__)).read_text()

@@ -32,6 +32,7 @@ from .paddle_ocr import PaddleOCR
 from .phi4_vision import Phi4Vision
 from .pixtral import LightOnOCR, Pixtral
 from .qwen_vl import Qwen2VL, Qwen3VL
+from .radio import NemotronVL
 from .siglip import Gemma3, SmolVLM
 from .speech_encoders import GlmASR, Meralion
 from .step_vl import StepVL
@@ -48,6 +49,7 @@ ENCODERS: tuple[Encoder, ...] = (
     Qwen2VL(),
     Qwen3VL(),
     Qwen25Omni(),
+    NemotronVL(),
     Pixtral(),
     LightOnOCR(),
     InternVL(),

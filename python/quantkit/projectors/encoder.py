@@ -126,8 +126,12 @@ class Encoder:
             CheckpointError: there is such a setting.
         """
 
+    def first_fields(self, settings: Settings) -> dict[str, Field]:
+        """The metadata under `clip.` before the type of the file; usually none."""
+        return {}
+
     def fields(self, settings: Settings) -> dict[str, Field]:
-        """The metadata under `clip.`, in llama.cpp's order."""
+        """The metadata under `clip.` after the type of the file, in order."""
         return {
             **self.common_fields(settings),
             "projector_type": string(self.projector),

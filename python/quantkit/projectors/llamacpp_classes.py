@@ -12,10 +12,8 @@ ELSEWHERE = (
     "Dots3NoteForCausalLM",
     "Dots3NoteForConditionalGeneration",
     "MiMoV2ForCausalLM",
-    "NemotronH_Nano_VL_V2",
     "PocketTTSModel",
     "Qwen3TTSForConditionalGeneration",
-    "RADIOModel",
 )
 """Classes whose encoders llama.cpp's converter writes, and quantkit does not."""
 

@@ -62,9 +62,9 @@ class Section:
         """The epsilon of a norm."""
         return float(self._checked(keys, EPSILON, default))
 
-    def ratio(self, *keys: str) -> float:
+    def ratio(self, *keys: str, default: float | None = None) -> float:
         """A number above 0, up to 1."""
-        return float(self._checked(keys, RATIO, None))
+        return float(self._checked(keys, RATIO, default))
 
     def factor(self, key: str, default: float | None = None) -> float:
         """A number above 0."""

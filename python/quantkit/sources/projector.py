@@ -89,18 +89,24 @@ class ProjectorSource:
         Raises:
             CheckpointError: the config lacks a key.
         """
-        own = self._encoder.fields(self._settings)
+        encoder, settings = self._encoder, self._settings
         return {
             "general.architecture": string("clip"),
             "general.type": string("mmproj"),
             **described(self.checkpoint.folder, self.tensors, self._metadata_file),
+            **_of_clip(encoder, encoder.first_fields(settings)),
             "general.file_type": uint32(FileType[self.type.name]),
-            **{
-                key if key in self._encoder.bare else f"clip.{key}": field
-                for key, field in own.items()
-            },
+            **_of_clip(encoder, encoder.fields(settings)),
             "general.quantization_version": uint32(QUANTIZATION_VERSION),
         }
+
+
+def _of_clip(encoder: Encoder, fields: Mapping[str, Field]) -> dict[str, Field]:
+    """The fields of an encoder under their whole keys."""
+    return {
+        key if key in encoder.bare else f"clip.{key}": field
+        for key, field in fields.items()
+    }
 
 
 def _encoder(checkpoint: Checkpoint) -> Encoder:
