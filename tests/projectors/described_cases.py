@@ -10,7 +10,7 @@ from .ocr_cases import N_SAM_LAYERS, sam_shapes
 from .shapes import Shapes, biased, inside, layers, norms, weights
 from .sound_cases import WHISPER
 
-__all__ = ["DESCRIBED", "SIGLIP_LAYER", "described"]
+__all__ = ["DESCRIBED", "GATED", "SIGLIP_LAYER", "WHISPER_TOWER", "described"]
 
 WIDTH, INNER = 32, 48
 EMBEDDINGS: Shapes = {"model.embed_tokens.weight": (112, 64)}

@@ -24,6 +24,7 @@ from .lfm2_vl import Lfm2VL
 from .ling_vl import LingVL
 from .llama4 import Llama4
 from .llamacpp_classes import BROKEN, ELSEWHERE
+from .mimo import Mimo
 from .minicpm import MiniCPM
 from .minimax_vl import MiniMaxVL
 from .muse_glimmer import MuseGlimmer
@@ -50,6 +51,7 @@ ENCODERS: tuple[Encoder, ...] = (
     Qwen3VL(),
     Qwen25Omni(),
     NemotronVL(),
+    Mimo(),
     Pixtral(),
     LightOnOCR(),
     InternVL(),

@@ -11,7 +11,6 @@ ELSEWHERE = (
     "ClefModel",
     "Dots3NoteForCausalLM",
     "Dots3NoteForConditionalGeneration",
-    "MiMoV2ForCausalLM",
     "PocketTTSModel",
     "Qwen3TTSForConditionalGeneration",
 )

@@ -17,6 +17,7 @@ __all__ = ["Parakeet"]
 
 SOUND = "sound_encoder.encoder"
 CONVOLUTIONS = ("a.conv1d.", ".conv_dw.", ".conv_pw1.", ".conv_pw2.")
+OF_CHANNELS = (".pointwise_conv", ".subsampling.layers.")
 BARE = {
     "self_attn.bias_u": "pos_bias_u",
     "self_attn.bias_v": "pos_bias_v",
@@ -84,9 +85,8 @@ class Parakeet(AudioEncoder):
             tensor = reshaped(matrix, (1, 1, *matrix.shape))
         elif ".pointwise_conv" in source and source.endswith(".weight"):
             tensor = squeezed(source, tensor, 2)
-        elif source.endswith(".bias") and len(tensor.shape) == 1:
-            if ".pointwise_conv" in source or ".subsampling.layers." in source:
-                tensor = reshaped(tensor, (1, *tensor.shape, 1, 1))
+        elif source.endswith(".bias") and any(part in source for part in OF_CHANNELS):
+            tensor = reshaped(tensor, (1, tensor.shape[0], 1, 1))
         yield self.gguf_name(source, settings), tensor
 
     def gguf_name(self, source: str, settings: Settings) -> str:

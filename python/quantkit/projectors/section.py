@@ -87,6 +87,11 @@ class Section:
         kind = list_of(integer(0, MAX_LAYERS - 1))
         return [int(value) for value in self._checked((key,), kind, ())]
 
+    def integers(self, key: str, least: int, most: int) -> list[int]:
+        """A list of integers, which may be missing."""
+        values = self._checked((key,), list_of(integer(least, most)), ())
+        return [int(value) for value in values]
+
     def pairs(self, key: str) -> list[tuple[int, int]]:
         """A list of pairs of integers, which may be missing."""
         kind = list_of(list_of(integer(-MAX_SIZE, MAX_SIZE)))

@@ -28,6 +28,8 @@ IMAGES = {
 The keys of the later file count before those of the earlier one.
 """
 
+PARTS = ("audio_tokenizer",)
+"""Folders inside a checkpoint that have encoders."""
 USUAL_KEYS = ("vision_config", "audio_config")
 """Where config.json has the settings of encoders of images and of sounds."""
 
@@ -57,7 +59,7 @@ class ProjectorSource:
         *,
         metadata_file: Path | None = None,
     ) -> None:
-        self.checkpoint = checkpoint = Checkpoint(folder)
+        self.checkpoint = checkpoint = Checkpoint(folder, parts=PARTS)
         self.paths, self.files = checkpoint.paths, checkpoint.files
         self._metadata_file = metadata_file
         self.type = matrices = matrix_type(outtype or "auto", checkpoint.half_type)
