@@ -6,6 +6,7 @@ from .cases import QWEN, ProjectorCase
 from .described_cases import GATED, WHISPER_TOWER, described
 from .other_cases import PIXELS
 from .shapes import Shapes, biased, inside, layers, norms, weights
+from .sound_cases import WHISPER
 
 __all__ = ["PAIRS"]
 
@@ -55,6 +56,63 @@ MIMO: Shapes = {
     **inside("audio_tokenizer/", MIMO_TOKENIZER),
 }
 
+DOTS_3_LAYER: Shapes = {
+    **weights({"norm_1": (WIDTH,), "norm_2": (WIDTH,)}),
+    **weights({"attn.qkv": (3 * WIDTH, WIDTH), "attn.proj": (WIDTH, WIDTH)}),
+    **weights({"attn.q_norm": (16,), "attn.k_norm": (16,)}),
+}
+FEED_FORWARD = {"fc1": (INNER, WIDTH), "fc2": (WIDTH, INNER), "fc3": (INNER, WIDTH)}
+
+
+def dots_3_experts(n: int) -> Shapes:
+    """The tensors of a layer's router and experts."""
+    return {
+        "mlp.gate_weight": (n, WIDTH),
+        "mlp.router_bias": (n,),
+        **layers("mlp.experts.", n, weights(FEED_FORWARD)),
+    }
+
+
+DOTS_3: Shapes = {
+    "model.embed_tokens.weight": (112, 64),
+    **inside(
+        "vision_encoder.",
+        {
+            **biased({"patch_embed.proj": (WIDTH, 3, 4, 4)}),
+            **weights({"patch_embed.norm": (WIDTH,), "post_trunk_norm": (WIDTH,)}),
+            **layers("blocks.", 3, DOTS_3_LAYER),
+            **inside("blocks.0.mlp.", weights(FEED_FORWARD)),
+            **inside("blocks.1.", dots_3_experts(2)),
+            **inside("blocks.2.", dots_3_experts(11)),
+            **norms(["adapter.ln_q"], WIDTH),
+            **biased({"adapter.mlp.0": (128, 128), "adapter.mlp.2": (64, 128)}),
+        },
+    ),
+    **inside(
+        "audio_encoder.dots_encoder.speech_encoder.",
+        {
+            **biased({"conv2d1": (8, 1, 3, 3), "conv2d2": (8, 8, 3, 3)}),
+            **biased({"conv2d3": (8, 8, 3, 3)}),
+            **weights({"conv_out": (WIDTH, 16), "layer_norm": (WIDTH,)}),
+            **layers(
+                "layers.",
+                3,
+                {
+                    **biased({f"self_attn.{p}_proj": (WIDTH, WIDTH) for p in "qv"}),
+                    **weights({"self_attn.k_proj": (WIDTH, WIDTH)}),
+                    **biased({"self_attn.out_proj": (WIDTH, WIDTH)}),
+                    **weights({"self_attn_layer_norm": (WIDTH,)}),
+                    **weights({"final_layer_norm": (WIDTH,)}),
+                    **biased({"fc1": (2 * INNER, WIDTH), "fc2": (WIDTH, INNER)}),
+                },
+            ),
+        },
+    ),
+    **norms(["audio_encoder.audio_adapter.proj.0"], WIDTH),
+    **biased({"audio_encoder.audio_adapter.proj.1": (96, WIDTH)}),
+    **biased({"audio_encoder.audio_adapter.proj.3": (64, 96)}),
+}
+
 PAIRS: tuple[ProjectorCase, ...] = (
     described(
         "mimo-v2.5",
@@ -88,5 +146,39 @@ PAIRS: tuple[ProjectorCase, ...] = (
                 "encoder_attn_window_size": [20, 0],
             }
         },
+    ),
+    described(
+        "dots3-note",
+        "Dots3NoteForConditionalGeneration",
+        {
+            "vision_config": {
+                "embed_dim": WIDTH,
+                "hidden_size": 64,
+                "intermediate_size": INNER,
+                "num_hidden_layers": 3,
+                "num_heads": 2,
+                "patch_size": 4,
+                "spatial_merge_size": 2,
+                "rms_norm_eps": 1e-5,
+                "adapter_type": "patch_merger",
+                "pre_pixel_shuffle": True,
+                "use_qk_norm": True,
+                "capacity_factor": 2,
+                "pyramid_num_routed": [-1, 2, 11],
+            },
+            "audio_config": {
+                "use_conv2d_stem": True,
+                "use_rope": True,
+                "use_rms_norm": True,
+                "chunk_seconds": 60,
+                "rope_parameters": {
+                    "partial_rotary_factor": 0.5,
+                    "rope_theta": 10000.0,
+                },
+                "whisper_config": {**WHISPER, "activation_function": "swiglu"},
+            },
+        },
+        DOTS_3,
+        images={"vision_config": PIXELS},
     ),
 )

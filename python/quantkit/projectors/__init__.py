@@ -7,6 +7,7 @@ from .cog_vlm import CogVLM
 from .deepseek_ocr import DeepseekOCR, UnlimitedOCR
 from .deepseek_ocr2 import DeepseekOCR2
 from .deepseek_vision import DeepseekVision
+from .dots3_note import Dots3Note
 from .dots_ocr import DotsOCR
 from .encoder import Encoder
 from .exaone_vl import ExaoneVL
@@ -52,6 +53,7 @@ ENCODERS: tuple[Encoder, ...] = (
     Qwen25Omni(),
     NemotronVL(),
     Mimo(),
+    Dots3Note(),
     Pixtral(),
     LightOnOCR(),
     InternVL(),

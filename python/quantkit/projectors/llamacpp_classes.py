@@ -9,8 +9,6 @@ __all__ = ["BROKEN", "ELSEWHERE"]
 
 ELSEWHERE = (
     "ClefModel",
-    "Dots3NoteForCausalLM",
-    "Dots3NoteForConditionalGeneration",
     "PocketTTSModel",
     "Qwen3TTSForConditionalGeneration",
 )

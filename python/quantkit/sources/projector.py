@@ -19,14 +19,6 @@ from .checkpoint import described, in_type, matrix_type, once_each
 
 __all__ = ["ProjectorSource"]
 
-IMAGES = {
-    "preprocessor_config.json": "media_proc_cfg",
-    "processor_config.json": "image_processor",
-}
-"""Files with the settings of the image processor -> the key that they may be under.
-
-The keys of the later file count before those of the earlier one.
-"""
 
 PARTS = ("audio_tokenizer",)
 """Folders inside a checkpoint that have encoders."""
@@ -154,7 +146,10 @@ def _settings(checkpoint: Checkpoint, encoder: Encoder) -> Settings:
     if not vision.values and not audio.values:
         raise _no_encoder(checkpoint, encoder.vision_key, encoder.audio_key)
     images: dict[str, Any] = {}
-    for file, key in IMAGES.items():
+    for file, key in (
+        ("preprocessor_config.json", encoder.image_key),
+        ("processor_config.json", "image_processor"),
+    ):
         own = read_json(folder / file) or {}
         inner = own.get(key)
         images |= own | (inner if isinstance(inner, dict) else {})
