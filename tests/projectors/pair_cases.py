@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from .cases import QWEN, ProjectorCase
-from .described_cases import GATED, WHISPER_TOWER, described
+from .cases import QWEN, QWEN_3, TEXT, ProjectorCase
+from .described_cases import (
+    FOUR_LAYERS,
+    GATED,
+    QWEN_3_LAYER,
+    WHISPER_TOWER,
+    described,
+)
 from .other_cases import PIXELS
 from .shapes import Shapes, biased, inside, layers, norms, weights
 from .sound_cases import WHISPER
@@ -113,6 +119,32 @@ DOTS_3: Shapes = {
     **biased({"audio_encoder.audio_adapter.proj.3": (64, 96)}),
 }
 
+QWEN_3_SOUNDS: Shapes = {
+    "thinker.model.embed_tokens.weight": (112, 64),
+    **inside(
+        "thinker.audio_tower.",
+        {
+            **biased({"conv2d1": (8, 1, 3, 3), "conv2d2": (8, 8, 3, 3)}),
+            **biased({"conv2d3": (8, 8, 3, 3)}),
+            **weights({"conv_out": (WIDTH, 16)}),
+            **norms(["ln_post"], WIDTH),
+            **biased({"proj1": (WIDTH, WIDTH), "proj2": (64, WIDTH)}),
+            **{n: s for n, s in WHISPER_TOWER.items() if n.startswith("layers.")},
+        },
+    ),
+}
+QWEN_3_MERGER: Shapes = {
+    **norms(["ln_q"], WIDTH),
+    **biased({"mlp.0": (128, 128), "mlp.2": (64, 128)}),
+}
+QWEN_3_IMAGES: Shapes = {
+    **biased({"patch_embed.proj": (WIDTH, 3, 2, 4, 4)}),
+    "pos_embed.weight": (16, WIDTH),
+    **layers("blocks.", 3, QWEN_3_LAYER),
+    **inside("merger.", QWEN_3_MERGER),
+    **layers("merger_list.", 2, QWEN_3_MERGER),
+}
+
 PAIRS: tuple[ProjectorCase, ...] = (
     described(
         "mimo-v2.5",
@@ -180,5 +212,34 @@ PAIRS: tuple[ProjectorCase, ...] = (
         },
         DOTS_3,
         images={"vision_config": PIXELS},
+    ),
+    described(
+        "qwen3-asr",
+        "Qwen3ASRForConditionalGeneration",
+        {
+            "text_config": None,
+            "thinker_config": {"text_config": TEXT, "audio_config": FOUR_LAYERS},
+        },
+        QWEN_3_SOUNDS,
+        images={},
+        nearest=("a.position_embd.weight",),
+    ),
+    described(
+        "qwen3-omni",
+        "Qwen3OmniMoeForConditionalGeneration",
+        {
+            "text_config": None,
+            "thinker_config": {
+                "text_config": {**TEXT, "rms_norm_eps": 1e-5},
+                "audio_config": FOUR_LAYERS,
+                "vision_config": {
+                    **QWEN_3,
+                    "spatial_merge_size": 2,
+                    "deepstack_visual_indexes": [0, 2],
+                },
+            },
+        },
+        {**QWEN_3_SOUNDS, **inside("thinker.visual.", QWEN_3_IMAGES)},
+        nearest=("a.position_embd.weight",),
     ),
 )
