@@ -187,7 +187,8 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
     The config of a decision model is in other files.
 
-    That part is also under `text_config`, wherever the file has it.
+    That part is also under `text_config`, wherever the file has it.  `architectures` at
+    the top level is that of the whole.
 
     Raises:
         FormatError: the file is damaged.
@@ -199,7 +200,8 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     if config is None:
         return None
     inner = _text_config(config, path)
-    merged = {**config, **inner}
+    own = {key: value for key, value in inner.items() if key not in OF_WHOLE}
+    merged = {**config, **own}
     merged.pop(DECISION, None)  # of other files, and so not checked here
     if inner:
         merged["text_config"] = inner
@@ -215,7 +217,7 @@ def _text_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         for key in place:
             inner = checked((inner or {}).get(key), SECTION, f"{path}: {key}")
         if inner:
-            return {key: inner[key] for key in inner if key not in OF_WHOLE}
+            return dict(inner)
     return {}
 
 
