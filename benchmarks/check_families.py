@@ -31,6 +31,7 @@ from tests.families.stored import (
     known_logits,
     known_rows,
     logits_of,
+    source_of,
 )
 from tests.test_llamacpp_families import ABORTED, DEPTHS, DIFFERENT, REFUSED
 
@@ -61,7 +62,7 @@ def is_equal(case: Case, folder: Path) -> bool:
     known = fixture(case)["tensors"]
     model = checkpoint(case, folder)
     return all(
-        list(described_tensors(CheckpointSource(model, kind).tensors).items())
+        list(described_tensors(source_of(model, kind).tensors).items())
         == list(known[kind].items())
         for kind in ("f32", "f16")
     )

@@ -279,7 +279,7 @@ def test_names_cover_nothing() -> None:
     figure = new_figure(4, 3)
     axes = figure.subplots()
     figure.draw_without_rendering()
-    crowd = [Named(f"type {i}", 0.5 + i / 999, 0.5, "k", i == 0) for i in range(60)]
+    crowd = [Named(f"type {i}", 0.5 + i / 999, 0.5, "k", int(i > 0)) for i in range(60)]
     left_out = place_names(axes, crowd)
     figure.draw_without_rendering()
     texts = [text.get_text() for text in axes.texts]

@@ -116,7 +116,7 @@ def choose(
         run.known, chunks = split_off(run.known)
     choice = choose_by(run, budget, progress, notify)
     if mix:
-        choice = with_mix(run, choice, chunks, progress, notify)
+        choice = with_mix(run, choice, chunks, progress)
     return detailed_choice(choice, run, text, progress) if details else choice
 
 

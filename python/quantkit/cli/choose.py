@@ -243,7 +243,7 @@ def _answer(run: ComparisonRun, budget: Budget, *, mix: bool, quiet: bool) -> Ch
     if chunks is None:
         return choice
     with progress_bar(quiet) as progress:
-        return with_mix(run, choice, chunks, progress, notify)
+        return with_mix(run, choice, chunks, progress)
 
 
 def _parts(choice: Choice, command: str | None) -> list[Part]:

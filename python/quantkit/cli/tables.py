@@ -97,8 +97,9 @@ def _check_line(check: CalibrationCheck) -> str:
     """The calibrated file beside plain rounding."""
     error = 100 * check.kld_difference_error / (check.kld_plain or 1)
     spread = f" ± {error:.1f}" if check.chunks > 1 else ""
+    chunks = f"{check.chunks} chunk{'s' if check.chunks > 1 else ''}"
     return (
-        f"held-out text ({check.chunks} chunks): KLD {check.kld_plain:.5f} plain, "
+        f"held-out text ({chunks}): KLD {check.kld_plain:.5f} plain, "
         f"{check.kld_calibrated:.5f} calibrated ({100 * check.gain:+.1f}{spread} "
         f"%); PPL {check.ppl_plain:.4f} plain, {check.ppl_calibrated:.4f} "
         f"calibrated ({ppl_change(check)}), {check.ppl_base:.4f} unquantized"

@@ -119,14 +119,16 @@ def _distances(result: EmbeddingComparison) -> str:
 
 def _types(result: Comparison) -> Section:
     shown = [name for name in COLUMNS if name not in OF_THE_RUN]
-    cells = result.cells(pareto=True, sort="size", columns=shown)
+    several = len(result.texts) > 1
+    cells = result.cells(pareto=several, sort="size", columns=shown)
     front = result.pareto()
     table = Table(
         "± is one standard error over chunks. KLD: mean KL divergence from the base in "
         "nats per token. Same top: how often the most likely token is the base's. "
-        "* marks the Pareto front: no other row is as small and loses as little.",
+        f"{'*' if several else 'Blue'} marks the Pareto front: no other row is as "
+        "small and loses as little.",
         cells,
-        front if len(result.texts) == 1 else [],
+        [] if several else front,
     )
     return Section("Types", [table, *result.remarks])
 
