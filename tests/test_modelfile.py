@@ -83,7 +83,6 @@ UNKNOWN = {
     "counts": f"{LOOP}{{{{ loop.index }}}}{{{{ m.content }}}}{{% endfor %}}",
     "changes messages": f"{LOOP}|{{{{ m.content | upper }}}}{{% endfor %}}",
     "repeats": f"{LOOP}{{{{ m.content }}}}{{{{ m.content }}}}{{% endfor %}}",
-    "fails": "{{ nothing.here }}",
     "joins lines": f"{LOOP}|{{{{ m.content | replace('\n', ' ') }}}}{{% endfor %}}",
 }
 
@@ -188,6 +187,7 @@ def test_control_tokens_between_turns_stop_answers(tmp_path: Path) -> None:
     ("template", "words"),
     [
         (UNKNOWN["counts"], "does more than write texts around messages"),
+        ("{{ raise_exception('no\\ncat') }}", r"cannot render the messages: no\ncat"),
         (CHATML + "{% set now = strftime_now('%Y') %}", "tells the date"),
         (None, "no chat template"),
         (PLAIN, "no place for system messages"),

@@ -113,20 +113,20 @@ def find_turns(render: Render, bos: str = "") -> Turns | None:
         render: renders a conversation; a FormatError means that it is refused.
         bos: the text of the token that tokenizers put before each text by themselves;
             it is left out.
+
+    Raises:
+        FormatError: conversations of users and assistants cannot be rendered.
     """
 
     def plain(messages: Messages, answering: bool) -> str:
         return render(messages, answering).removeprefix(bos)
 
-    try:
-        bare = _bare_turns(plain)
-        turns = None if bare is None else _with_system(plain, bare)
-        if turns is None:
-            return None
-        samples = [_kept(sample, turns) for sample in SAMPLES]
-        equal = all(plain(sample, True) == turns.text(sample) for sample in samples)
-    except FormatError:
+    bare = _bare_turns(plain)
+    turns = None if bare is None else _with_system(plain, bare)
+    if turns is None:
         return None
+    samples = [_kept(sample, turns) for sample in SAMPLES]
+    equal = all(plain(sample, True) == turns.text(sample) for sample in samples)
     return turns if equal else None
 
 
