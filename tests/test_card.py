@@ -235,6 +235,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
         qk.model_card(tmp_path, out)
     for options, words in (
         ({"text": DEMO_TEXT}, "`text` needs `base`"),
+        ({"save": "scores"}, "`save` needs `text`"),
         ({"repo": "no repo"}, "`repo` is 'no repo'; expected org/name"),
         ({"base_model": "me"}, "`base_model` is 'me'; expected org/name"),
         ({"quantized_by": 3}, "`quantized_by` is 3; expected a name"),

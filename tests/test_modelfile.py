@@ -188,6 +188,7 @@ def test_control_tokens_between_turns_stop_answers(tmp_path: Path) -> None:
     [
         (UNKNOWN["counts"], "does more than write texts around messages"),
         ("{{ raise_exception('no\\ncat') }}", r"cannot render the messages: no\ncat"),
+        ("\udcff" + CHATML, "is not UTF-8"),
         (CHATML + "{% set now = strftime_now('%Y') %}", "tells the date"),
         (None, "no chat template"),
         (PLAIN, "no place for system messages"),

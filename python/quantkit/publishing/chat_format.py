@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..checkpoint.front_matter import UTF8
 from ..errors import FormatError
 from ..gguf import Field
 from ..tokens.chat import KEY, ChatTemplate
@@ -55,6 +56,8 @@ def chat_format(metadata: Mapping[str, Field]) -> ChatFormat:
     if KEY not in metadata:
         return ChatFormat(has_template=False)
     template = ChatTemplate.of(metadata)
+    if not UTF8.accepts(template.text):
+        return ChatFormat(True, why_not="the model's chat template is not UTF-8")
     vocabulary = Vocabulary(metadata)
     _, ends = encoder_of(vocabulary)
     bos = template.tokens.get("bos_token", "") if ends.add_bos else ""

@@ -76,10 +76,9 @@ class Turns:
         for i, message in enumerate(turns):
             content, is_last = message["content"], i == len(turns) - 1
             if message["role"] == "user":
-                place = Place.FIRST_TURN if i == 0 else None
-                has_system = self.place is place
-                has_system |= is_last and self.place is Place.LAST_TURN
-                parts += [self.user, system if has_system else "", content]
+                is_here = i == 0 and self.place is Place.FIRST_TURN
+                is_here |= is_last and self.place is Place.LAST_TURN
+                parts += [self.user, system if is_here else "", content]
                 parts += [self.user_end, self.prompt if is_last else ""]
             else:
                 parts += [self.answer, content, "" if is_last else self.answer_end]
