@@ -155,7 +155,9 @@ def test_a_page_answers_and_shows_why() -> None:
     assert found.details is not None
     assert found.details.text_hashes[0] in text["code"]
     names = Counter(text["text"])
-    assert all(names[name] >= 2 * 4 for name in TYPES)  # wide and narrow
+    assert names["Q8_0"] == names["Q4_K_M"] == 2 * 4  # wide and narrow
+    assert names["Q2_K"] == 2 * 3
+    assert sum("Beyond the axis: Q2_K (" in t for t in text["figcaption"]) == 1
 
 
 def test_the_chosen_type_stands_out() -> None:
