@@ -67,7 +67,7 @@ class Reports:
             _ready(path)
             taken[option] = path
 
-    def write(self, result: Any) -> None:
+    def save(self, result: Any) -> None:
         """Write the reports of a result; nothing if it is None."""
         files = self._files()
         if result is None or not files:
