@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cells import Cells
-from ..errors import OptionError
 from ..files.json_file import without_nan
 from ..progress import Notify, Progress
 from ..quantities import mib_as_text
@@ -100,24 +99,6 @@ class AcrossResult:
     def remarks(self) -> list[str]:
         """Lines for below the table: fallbacks of types."""
         return [f"{name}: {line}" for name, of in self.fallbacks.items() for line in of]
-
-    def gains(self) -> list[Any]:
-        """None: nothing is paired."""
-        return []
-
-    def versus(self, name: str, other: str) -> Any:
-        """Refused: different tokens cannot be paired.
-
-        Raises:
-            OptionError: always.
-        """
-        raise OptionError(
-            f"{name} and {other} have different vocabularies, so they cannot be paired"
-        )
-
-    def difference_cells(self, differences: Sequence[Any]) -> Cells:
-        """An empty table, since there are no paired differences."""
-        return Cells(("type",), [])
 
     def cells(self, *, sort: str | None = None) -> Cells:
         """The rows as a table; `sort`: "size" or "name"."""

@@ -19,6 +19,6 @@ from __future__ import annotations
 
 from .limits import SizeLimits
 from .mix import Mix, TensorChoice
-from .planning import Planner
+from .planning import NAME, Planner
 
-__all__ = ["Mix", "Planner", "SizeLimits", "TensorChoice"]
+__all__ = ["NAME", "Mix", "Planner", "SizeLimits", "TensorChoice"]

@@ -19,9 +19,10 @@ from .programme import Option, cheapest
 from .sensitivities import Sensitivity, Study, loss_alone, loss_together
 from .space import allowed_types
 
-__all__ = ["Planner"]
+__all__ = ["NAME", "Planner"]
 
 NAME = "mix"
+"""The name of a mix among candidates."""
 
 
 @dataclass(frozen=True, eq=False)

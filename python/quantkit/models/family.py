@@ -151,6 +151,7 @@ class Family:
         reads: keys of `forward.unread_settings.NEUTRAL` that the forward pass reads.
         unread: starts of the names of tensors that do not change the logits.
         pools: whether GGUF has the pooling that modules.json names.
+        has_vocabulary: whether models have a tokenizer.
         drafts: whether models draft tokens for another model (the target), and have its
             vocabulary.
         refused_files: names of files that a checkpoint must not have, and why.
@@ -185,6 +186,7 @@ class Family:
     reads: ClassVar[tuple[str, ...]] = ()
     unread: ClassVar[tuple[str, ...]] = ()
     pools: ClassVar[bool] = False
+    has_vocabulary: ClassVar[bool] = True
     drafts: ClassVar[bool] = False
     refused_files: ClassVar[Mapping[str, str]] = {}
     predicts_text: ClassVar[bool] = True
