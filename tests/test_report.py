@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
@@ -284,6 +286,33 @@ def test_commands_write_reports(tmp_path: Path) -> None:
     result = run(*fits)
     assert "is not written: no type was compared" in result.stderr
     assert not result.exit_code
+
+
+@pytest.mark.slow
+def test_ppl_writes_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of everything, or of what was measured until Ctrl-C."""
+    page, figure = tmp_path / "a.html", tmp_path / "a.png"
+    files = [f"--html={page}", f"--png={figure}", "--types=Q8_0,Q4_0"]
+    command = ["ppl", str(DEMO_MODEL), *files, "--chunks=9", "--ctx=64", "-q"]
+    assert not run(*command).exit_code
+    whole = checked(page.read_text(encoding="utf-8")).texts
+    assert "Where the error is" in whole["h2"]
+    assert any(": 9 chunks of" in text for text in whole["div"])
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+    @contextmanager
+    def stopping(*_: object) -> Iterator[Any]:
+        def stop(stage: str, done: int, total: int) -> None:
+            if "perplexity" in stage and done == 5:
+                raise KeyboardInterrupt
+
+        yield stop
+
+    monkeypatch.setattr("quantkit.cli.ppl.live_table", stopping)
+    assert run(*command).exit_code
+    begun = checked(page.read_text(encoding="utf-8")).texts
+    assert "Where the error is" not in begun["h2"]
+    assert not any(": 9 chunks of" in text for text in begun["div"])
 
 
 @pytest.mark.parametrize(
