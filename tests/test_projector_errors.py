@@ -23,6 +23,7 @@ from quantkit.errors import (
 )
 from quantkit.gguf.reader import GGUFFile
 from quantkit.projectors import BY_CLASS as BY_CLASS_NAME
+from quantkit.projectors import ENCODERS
 from quantkit.projectors.llamacpp_classes import BROKEN, ELSEWHERE
 from quantkit.sources.projector import ProjectorSource
 
@@ -38,9 +39,11 @@ WRONG: tuple[Any, ...] = (-1, 0, 3, 2**40, 0.5, True, "x", [], [9], {}, None)
 
 
 def parts(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The configs of encoders in config.json."""
+    """The configs of encoders in config.json; the whole, if it has their keys."""
     found = (config.get("thinker_config") or config).get
-    return [own for key in ("vision_config", "audio_config") if (own := found(key))]
+    keys = {key for one in ENCODERS for key in (one.vision_key, one.audio_key)}
+    own = [part for key in sorted(keys, reverse=True) if (part := found(key))]
+    return [part for part in own if isinstance(part, dict)] or [config]
 
 
 def changed(folder: Path, **settings: Any) -> Path:

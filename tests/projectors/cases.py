@@ -83,8 +83,10 @@ class ProjectorCase:
         corrected: parts of its GGUF names -> those of quantkit.
         config_of: config.json, from the one that transformers writes.
         left_out: parts of the names of tensors that the checkpoint lacks.
-        nearest: GGUF names of tensors that differ in the last bits.
-        is_brief: whether the fixture has one hash for all tensors of 16 and 8 bits.
+        nearest: parts of the GGUF names of tensors that differ in the last bits.
+        is_any_size: whether llama.cpp's converter asserts the sizes of one published
+            model; it is asked without its assertions.
+        is_brief: whether the fixture has hashes of many tensors, see `shortened`.
     """
 
     name: str
@@ -99,7 +101,14 @@ class ProjectorCase:
     config_of: Callable[[Json], Json] = field(default=dict)
     left_out: tuple[str, ...] = ()
     nearest: tuple[str, ...] = ()
+    is_any_size: bool = False
     is_brief: bool = False
+
+    def corrected_name(self, name: str) -> str:
+        """The name that a tensor of llama.cpp's file should have."""
+        for wrong, right in self.corrected.items():
+            name = name.replace(wrong, right)
+        return name
 
 
 def with_published_names(arrays: Arrays) -> Arrays:

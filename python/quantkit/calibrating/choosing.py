@@ -108,13 +108,15 @@ class Solved:
     Attributes:
         data: its bytes, or the plain ones if they are better.
         is_plain: whether they are.
-        errors: of plain and of calibrated rounding.
+        errors: of plain and of calibrated rounding, on held-out text.
+        fitted: the same on text that was summed.
         damping: the damping that was chosen.
     """
 
     data: NDArray[np.uint8]
     is_plain: bool
     errors: Errors
+    fitted: Errors
     damping: float
 
 
@@ -166,12 +168,26 @@ def _best_targets(
 
 
 def solve(
-    chosen: Chosen, problem: Problem, held: Sequence[Held], workers: Workers
+    chosen: Chosen,
+    problem: Problem,
+    held: Sequence[Held],
+    compared: Sequence[Held],
+    workers: Workers,
 ) -> Solved:
-    """Solve all rows of a part, and keep the plain bytes if they are no worse."""
+    """Solve all rows of a part, and keep the plain bytes if they are no worse.
+
+    Args:
+        chosen: the settings.
+        problem: the part.
+        held: what its errors are measured on.
+        compared: the same of text that was summed.
+        workers: solve some rows at a time.
+    """
     made = chosen.solve(problem, slice(None), workers)
-    errors = errors_of(held, problem.matrix, [problem.plain, made], workers)
+    both = [problem.plain, made]
+    errors = errors_of(held, problem.matrix, both, workers)
+    fitted = errors_of(compared, problem.matrix, both, workers)
     before, after = errors.errors
     is_plain = not after < before
     data = problem.plain.data if is_plain else made.data
-    return Solved(data, is_plain, errors, chosen.damping)
+    return Solved(data, is_plain, errors, fitted, chosen.damping)

@@ -105,11 +105,11 @@ class Solver:
                 self._keep_plain(part, site, why_not)
             return
         problems = [self._problem(part, site) for part in group]
-        held = site.held_out(weight)
+        held, compared = site.held_out(weight), site.fitted(weight)
         quadratic = site.quadratic(weight, self.workers, prior, is_last=is_last)
         chosen = choose(quadratic, problems, held, self.workers)
         for part, problem in zip(group, problems, strict=True):
-            found = solve(chosen, problem, held, self.workers)
+            found = solve(chosen, problem, held, compared, self.workers)
             outcome = self._outcome(part.tensor)
             outcome.data[part.start : part.stop] = found.data
             outcome.parts[part] = PartOutcome(site.sums.n_tokens, weight, found)

@@ -33,6 +33,9 @@ NESTED = (
     ("llm_config",),
     ("thinker_config", "text_config"),
     ("transformer_layer_config",),
+    ("lm_config",),
+    ("language_config",),
+    ("lfm",),
 )
 """Where configs of multimodal and draft models have that of the text model."""
 OF_WHOLE = ("architectures",)

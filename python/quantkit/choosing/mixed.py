@@ -136,7 +136,9 @@ def _answer(
     selection = Selection.of(known.entries[:-1], choice.budget)
     selection = replace(selection, entries={**selection.entries, entry.name: entry})
     out = _outcomes(choice, mix)
-    winner = mix.name if mix.is_chosen else choice.chosen and choice.chosen.name
+    winner = None if choice.chosen is None else choice.chosen.name
+    if mix.is_chosen:
+        winner = mix.name
     made = answered(known, selection, result, winner, out)
     return replace(made, mix=mix, sentence=f"{made.sentence} {mix_sentence(mix)}")
 

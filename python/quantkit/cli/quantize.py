@@ -13,6 +13,7 @@ from ..recipes.files import chosen_recipe
 from ..recipes.overrides import Overrides, TensorType
 from ..recipes.planning import MissingImportance
 from ..sources.edits import Edits, parse_field, parse_layers
+from ..tasks.calibration import CalibrationCheck
 from ..tasks.quantize import quantize_file
 from ..tasks.verify import verify_file
 from ..types import QuantType
@@ -342,12 +343,24 @@ def quantize_command(
         print_json(result.to_dict())
     else:
         print_result(*tables.quantize_summary(result))
-    if result.check is not None and result.check.is_worse:
+    if result.check is not None:
+        _judge(result.check)
+
+
+def _judge(check: CalibrationCheck) -> None:
+    """Say what a check found wrong; ends the command if the divergence is larger."""
+    if check.is_worse:
         say(
             "the calibrated file is worse than plain rounding on the held-out text; "
             "calibrate on more text, or on text of another kind, or leave it out"
         )
         raise typer.Exit(WORSE)
+    if check.is_ppl_worse:
+        say(
+            "the perplexity of the calibrated file on the held-out text is higher than "
+            f"that of plain rounding ({tables.ppl_change(check)}), though its KL "
+            "divergence is lower"
+        )
 
 
 def _edits(override_kv: list[str] | None, prune_layers: str | None) -> Edits:

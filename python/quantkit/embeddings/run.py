@@ -78,6 +78,7 @@ class EmbeddingRun:
 
     Attributes:
         unit: what a step is.
+        workers: the threads or processes that measure.
         known: as given, with new embeddings added.
     """
 
@@ -90,7 +91,7 @@ class EmbeddingRun:
         save: Path | None = None,
     ) -> None:
         self.known = known
-        self._workers = workers_of(threads)
+        self.workers = workers_of(threads)
         self._save = save
         self._saved: SavedEmbeddings | None = None
         self._keys: dict[str, str] = {}
@@ -169,7 +170,7 @@ class EmbeddingRun:
         """Make the embeddings of these passages; the model is freed on return."""
         model = self._load(entry, progress)
         work = (Passage(entry.name, model, self._tokens(place)) for place in places)
-        results = self._workers.in_order(embedded, work)
+        results = self.workers.in_order(embedded, work)
         with damage_named(entry.source):
             for place, (_, timed) in zip(places, results, strict=True):
                 self._note(entry, place, timed, len(places), progress)
@@ -183,7 +184,7 @@ class EmbeddingRun:
             overrides=None if wanted is None else wanted.overrides,
             importance=entry.importance,
             allow_requantize=wanted is not None and wanted.allow_requantize,
-            threads=self._workers,
+            threads=self.workers,
             progress=progress,
             precision=precision_named(entry.activations),
         )
@@ -208,7 +209,7 @@ class EmbeddingRun:
             FormatError: the model's file has changed, so that it is of no use.
         """
         refuse_changed(entry.source)
-        known, n_workers = self.known.timed[entry.name], self._workers.count
+        known, n_workers = self.known.timed[entry.name], self.workers.count
         shared = replace(timed, seconds=timed.seconds / min(n_workers, n_places))
         known[place] = shared
         self._refuse_unlike()

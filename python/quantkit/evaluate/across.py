@@ -21,6 +21,7 @@ from ..cells import Cells
 from ..errors import OptionError
 from ..files.json_file import without_nan
 from ..progress import Notify, Progress
+from ..quantities import mib_as_text
 from ..tokens.byte_counts import byte_counts
 from .entries import Entry
 from .known import Known
@@ -31,7 +32,6 @@ __all__ = ["AcrossResult", "AcrossRow", "AcrossRun", "bits_per_byte"]
 
 F64 = NDArray[np.float64]
 VERSION = 1
-MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class AcrossResult:
             text = f"{row.bits_per_byte:.4f}"
             cells.append(
                 (
-                    *(row.name, f"{row.size_bytes / MIB:.2f} MiB", f"{row.bpw:.3f}"),
+                    *(row.name, mib_as_text(row.size_bytes), f"{row.bpw:.3f}"),
                     text if math.isnan(error) else f"{text} ± {error:.4f}",
                     f"{row.bytes_per_token:.2f}",
                 )

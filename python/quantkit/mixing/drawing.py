@@ -5,9 +5,8 @@ logits,
 
     KL(p || q) = log E[exp z] - E[z], the means over tokens drawn from p,
 
-because both softmaxes are sums over all tokens: log q - log p = z - log E[exp z].  So
-the logits of a few tokens estimate the divergence, and those of the whole vocabulary are
-needed once, for the draw.
+because log q - log p = z - log E[exp z].  So the logits of a few tokens estimate the
+divergence.  Those of the whole vocabulary are needed once, for the draw.
 
 The draw is systematic: the tokens at the shares (u + i) / n of the prediction, in the
 order of the vocabulary.  A token of probability 1 / n or more is always among them.  u
@@ -25,7 +24,7 @@ from ..errors import NonFiniteError
 from ..forward.base import F32
 from ..forward.layers import Head
 
-__all__ = ["N_DRAWN", "divergence", "drawn_tokens", "logits_of"]
+__all__ = ["N_DRAWN", "Drawn", "divergence", "drawn_tokens", "logits_of"]
 
 Drawn = NDArray[np.integer[Any]]
 
@@ -67,7 +66,8 @@ def _drawn(logits: F32, first: int) -> NDArray[np.int64]:
         np.searchsorted(row, share * row[-1], side="right")
         for row, share in zip(upto, shares, strict=True)
     ]
-    return np.minimum(places, logits.shape[1] - 1)
+    drawn: NDArray[np.int64] = np.minimum(places, logits.shape[1] - 1)
+    return drawn
 
 
 def logits_of(tokens: Drawn, hidden: F32, head: Head) -> F32:

@@ -1,7 +1,7 @@
 """The error of a tensor in each type, from a sample of its rows.
 
 It is the squared error of the weights, each weighed by the mean square of the input
-that it multiplies: the expected squared error of the outputs if inputs were independent.
+that it multiplies: the squared error of the outputs, if inputs are not correlated.
 Only the ratios between types of the same tensor are used.
 """
 

@@ -1,4 +1,4 @@
-"""A mix of types: what each tensor gets, what it is expected to lose, and what it does."""
+"""A mix of types: what each tensor gets, and what the file is expected to lose."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..by_value import ByValue
+from ..display import Displayed
 from ..evaluate.pairs import PairedDifference
 from ..recipes import Recipe
 from ..recipes.overrides import Overrides
@@ -17,7 +18,7 @@ __all__ = ["Mix", "TensorChoice"]
 
 
 @dataclass(frozen=True)
-class TensorChoice:
+class TensorChoice(Displayed):
     """The type that a tensor gets.
 
     Attributes:

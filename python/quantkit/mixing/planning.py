@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from ..evaluate.entries import Entry, Wanted
-from ..evaluate.file_size import NOTHING, FileSizes
 from ..execution.workers import Workers, in_this_process, kept_open
-from ..gguf.layout import alignment_of, padded
-from ..gguf.source import ModelSource, SourceTensor, unchanged
+from ..gguf.source import ModelSource, unchanged
 from ..inference.damage import damage_named
 from ..progress import Progress
-from ..recipes import requires_importance
 from ..recipes.overrides import Overrides
 from ..tokens.chunks import Chunk
 from ..types import QuantType
-from .drawing import divergence
-from .limits import SizeLimits, recorded_bytes
+from .limits import SizeLimits, room_for, sizes_of
 from .mix import Mix, TensorChoice
 from .programme import Option, cheapest
-from .sensitivities import Sensitivity, Study
+from .sensitivities import Sensitivity, Study, loss_alone, loss_together
+from .space import allowed_types
 
 __all__ = ["Planner"]
 
@@ -54,8 +49,8 @@ class Planner:
         """The mix that is expected to lose least; None: none keeps the limits.
 
         Args:
-            measured: the KL divergence of the reference on other text, of which
-                predictions are multiples.
+            measured: the KL divergence of the reference on other text; what is
+                expected of the mix is a multiple of it.
             threads: pieces of work at a time, in threads of this process; the result
                 does not depend on it.
             progress: called during the work.
@@ -64,23 +59,27 @@ class Planner:
             NonFiniteError: the model predicts NaN.
             QuantkitError: the model changed, or its calibration failed.
         """
-        source, entry = self.source, self.entry({})
+        like = self.entry({})
         with (
-            unchanged(source),
-            damage_named(source),
+            unchanged(self._source),
+            damage_named(self._source),
             kept_open(in_this_process(threads)) as workers,
         ):
-            study = Study(
-                *(source, self.reference.types, self._allowed(entry)),
-                *(entry.importance or {}, entry.calibration),
-                *(self.chunks, workers, progress),
-            )
-            found = study.run()
-        types = self._chosen(entry, found)
-        return None if types is None else self._mix(entry, found, types, measured)
+            found = Study(
+                source=self._source,
+                reference=self.reference.types,
+                allowed=allowed_types(like, self.reference, self.candidates),
+                importance=like.importance or {},
+                calibration=like.calibration,
+                chunks=self.chunks,
+                workers=workers,
+                progress=progress,
+            ).run()
+        types = self._chosen(like, found)
+        return None if types is None else self._mix(found, types, measured)
 
     @property
-    def source(self) -> ModelSource:
+    def _source(self) -> ModelSource:
         """The unquantized model."""
         return self.reference.source
 
@@ -90,57 +89,35 @@ class Planner:
         Args:
             types: the types of tensors; others have that of the reference.
         """
-        weighed = [each for each in self.candidates if each.importance is not None]
-        like = weighed[0] if weighed else self.reference
-        assert self.reference.wanted is not None  # it is a candidate
-        of_all = {**self.reference.types, **types}
-        recipe = self.reference.wanted.recipe
-        wanted = Wanted(NAME, recipe, Overrides(types=of_all))
-        name = NAME + (" imatrix" if weighed else "")
+        weighed = next((e for e in self.candidates if e.importance is not None), None)
+        like = weighed or self.reference
+        kind = " imatrix" if weighed else ""
         if like.calibration is not None:
-            name = f"{NAME} calibrated"
-        return replace(like, name=name, wanted=wanted)
-
-    def _allowed(self, entry: Entry) -> dict[str, list[QuantType]]:
-        """The types that each tensor may get which the reference quantizes."""
-        assert entry.wanted is not None
-        known = {type for each in self.candidates for type in each.types.values()}
-        quantized = [t for t in QuantType if t in known and t.is_quantized]
-        importance, recipe = entry.awaited or {}, entry.wanted.recipe
-        allowed: dict[str, list[QuantType]] = {}
-        for name, tensor in self.source.tensors.items():
-            own = self.reference.types[name]
-            if own.is_quantized and own is not tensor.type:
-                allowed[name] = [
-                    type
-                    for type in quantized
-                    if tensor.n_cols % type.block_size == 0
-                    and (
-                        name in importance
-                        or not requires_importance(recipe, name, type)
-                    )
-                ]
-        return allowed
+            kind = " calibrated"
+        assert self.reference.wanted is not None  # it is quantized
+        overrides = Overrides(types={**self.reference.types, **types})
+        wanted = Wanted(NAME, self.reference.wanted.recipe, overrides)
+        return replace(like, name=f"{NAME}{kind}", wanted=wanted)
 
     def _chosen(
-        self, entry: Entry, found: Mapping[str, Sensitivity]
+        self, like: Entry, found: Mapping[str, Sensitivity]
     ) -> dict[str, QuantType] | None:
-        """The types of the tensors that were measured; None: none keep the limits."""
+        """The types of the tensors that were measured; None: none keep the limits.
+
+        Args:
+            like: the mix that is the reference.
+            found: what the tensors cost.
+        """
         if not found:
             return {}
-        alignment = alignment_of(self.source.metadata)
-
-        def sizes(tensor: SourceTensor, type: QuantType) -> tuple[int, int]:
-            n_bytes = tensor.n_rows * type.row_bytes(tensor.n_cols)
-            return padded(n_bytes, alignment), n_bytes
-
-        tensors = [self.source.tensors[name] for name in found]
         options = [
-            [Option(each.loss(type), sizes(tensor, type)) for type in each.growth]
-            for tensor, each in zip(tensors, found.values(), strict=True)
+            [
+                Option(each.loss(type), sizes_of(self._source, name, type))
+                for type in each.growth
+            ]
+            for name, each in found.items()
         ]
-        own = np.array([sizes(t, self.reference.types[t.name]) for t in tensors])
-        taken = cheapest(options, self._left(entry, *own.sum(axis=0).tolist()))
+        taken = cheapest(options, room_for(found, like, self.limits))
         if taken is None:
             return None
         return {
@@ -148,70 +125,40 @@ class Planner:
             for (name, each), i in zip(found.items(), taken, strict=True)
         }
 
-    def _left(self, entry: Entry, own_padded: int, own: int) -> tuple[int, int]:
-        """What the limits leave for the measured tensors, of file and tensor bytes.
-
-        Args:
-            entry: the reference, as a mix.
-            own_padded, own: what these tensors take in it.
-        """
-        n_texts = 0 if entry.calibration is None else len(entry.calibration.texts)
-        other = entry.file_bytes - own_padded
-        other += recorded_bytes(self.source.tensors, n_texts)
-        in_file, in_tensors = self.limits.file_bytes, self.limits.tensor_bytes
-        unlimited = sum(t.n_weights for t in self.source.tensors.values()) * 8
-        return (
-            unlimited if in_file is None else in_file - other,
-            unlimited if in_tensors is None else in_tensors - entry.tensor_bytes + own,
-        )
-
     def _mix(
         self,
-        entry: Entry,
         found: Mapping[str, Sensitivity],
         types: Mapping[str, QuantType],
         measured: float,
     ) -> Mix:
         """The mix and what is expected of it."""
-        made = self.entry(types)
-        assert made.wanted is not None
-        own = {name: self.reference.types[name] for name in types}
-        shares = (
-            _share(_alone(found, types), _alone(found, own)),
-            _share(_together(found, types), _together(found, own)),
+        made, own = self.entry(types), self.reference.types
+        before = {name: own[name] for name in types}
+        assert made.wanted is not None  # it is quantized
+
+        def share(of_mix: float, of_reference: float) -> float:
+            return of_mix / of_reference if of_reference else 1.0
+
+        alone, together = (
+            measured * share(loss(found, types), loss(found, before))
+            for loss in (loss_alone, loss_together)
         )
-        tensors = [
-            TensorChoice(
-                name,
-                type,
-                self.source.tensors[name].n_rows
-                * type.row_bytes(self.source.tensors[name].n_cols),
-                self.reference.types[name],
-                found[name].kld,
-                found[name].loss(type),
-            )
-            for name, type in types.items()
-        ]
         return Mix(
-            *(made.name, self.reference.name),
-            *(made.wanted.recipe, made.wanted.overrides, tensors),
-            *(share * measured for share in shares),
+            name=made.name,
+            reference=self.reference.name,
+            recipe=made.wanted.recipe,
+            overrides=made.wanted.overrides,
+            tensors=[
+                TensorChoice(
+                    tensor=name,
+                    type=type,
+                    size_bytes=sizes_of(self._source, name, type)[1],
+                    reference_type=own[name],
+                    sensitivity=found[name].kld,
+                    expected=found[name].loss(type),
+                )
+                for name, type in types.items()
+            ],
+            predicted=alone,
+            predicted_together=together,
         )
-
-
-def _share(mix: float, reference: float) -> float:
-    return mix / reference if reference else 1.0
-
-
-def _alone(found: Mapping[str, Sensitivity], types: Mapping[str, QuantType]) -> float:
-    """The divergence as a sum over tensors."""
-    return sum(found[name].loss(type) for name, type in types.items())
-
-
-def _together(
-    found: Mapping[str, Sensitivity], types: Mapping[str, QuantType]
-) -> float:
-    """The divergence of what all tensors move predictions by, added up."""
-    if not types:
-        return 0.0
-    return divergence(sum(found[name].moved(type) for name, type in types.items()))

@@ -16,8 +16,9 @@ __all__ = ["Option", "cheapest"]
 
 GAP = 1e-9
 """How far the answer may be from the best one, relative to it."""
-FEWEST_ATTEMPTS = 8
-"""Answers that exceed a limit by HiGHS's tolerance are refused this often."""
+MOST_ATTEMPTS = 8
+"""HiGHS keeps limits to a tolerance.  An answer beyond one is refused, and the limit
+lowered by the excess, so often."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Option:
 
     Attributes:
         loss: what it costs; not negative.
-        sizes: what it adds to each sum that is limited; integers.
+        sizes: what it adds to each sum that is limited.
     """
 
     loss: float
@@ -46,32 +47,32 @@ def cheapest(
     Args:
         tensors: the options of each tensor; one at least.
         limits: the largest sum of each of the options' sizes.
+
+    Example:
+        >>> small, large = Option(0.9, (10,)), Option(0.1, (30,))
+        >>> cheapest([[small, large], [small]], [40])
+        [1, 0]
     """
-    kept = [_undominated(options) for options in tensors]
-    sizes = np.array(
-        [
-            options[i].sizes
-            for options, own in zip(tensors, kept, strict=True)
-            for i in own
-        ],
-        np.float64,
-    ).reshape(-1, len(limits))
-    losses = np.array(
-        [
-            options[i].loss
-            for options, own in zip(tensors, kept, strict=True)
-            for i in own
-        ]
+    kept = [
+        (number, i)
+        for number, options in enumerate(tensors)
+        for i in _undominated(options)
+    ]
+    options = [tensors[number][i] for number, i in kept]
+    sizes = np.array([each.sizes for each in options], np.int64)
+    programme = _Programme(
+        np.array([number for number, _ in kept]),
+        np.array([each.loss for each in options]),
+        sizes.astype(np.float64),
     )
-    allowed = np.array(limits, np.float64)
-    for _ in range(FEWEST_ATTEMPTS):
-        taken = _solved(losses, sizes, allowed, [len(own) for own in kept])
+    allowed = np.array(limits, np.int64)
+    for _ in range(MOST_ATTEMPTS):
+        taken = programme.solved(allowed.astype(np.float64))
         if taken is None:
             return None
         excess = sizes[taken].sum(axis=0) - limits
         if (excess <= 0).all():
-            first = np.cumsum([0, *(len(own) for own in kept[:-1])])
-            return [own[t - f] for own, t, f in zip(kept, taken, first, strict=True)]
+            return [kept[each][1] for each in taken]
         allowed -= np.maximum(excess, 0)
     return None
 
@@ -79,39 +80,48 @@ def cheapest(
 def _undominated(options: Sequence[Option]) -> list[int]:
     """The numbers of the options that no other one beats; of equal ones, the first."""
     kept: list[int] = []
-    order = sorted(
+    best_first = sorted(
         range(len(options)), key=lambda i: (options[i].loss, options[i].sizes)
     )
-    for i in order:
+    for i in best_first:
         if not any(options[other].beats(options[i]) for other in kept):
             kept.append(i)
-    return sorted(kept)
+    return kept
 
 
-def _solved(
-    losses: NDArray[np.float64],
-    sizes: NDArray[np.float64],
-    limits: NDArray[np.float64],
-    counts: Sequence[int],
-) -> NDArray[np.intp] | None:
-    """The options that are taken, one of each tensor, as numbers among all options."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
-    from scipy.sparse import csr_array
+@dataclass(frozen=True, eq=False)
+class _Programme:
+    """What HiGHS is asked.
 
-    n, tensor = len(losses), np.repeat(np.arange(len(counts)), counts)
-    one_each = csr_array((np.ones(n), (tensor, np.arange(n))))
-    scale = np.maximum(np.abs(limits), 1)
-    found = milp(
-        losses / (losses.max(initial=0) or 1),
-        constraints=[
-            LinearConstraint(one_each, 1, 1),
-            LinearConstraint((sizes / scale).T, -np.inf, limits / scale),
-        ],
-        integrality=np.ones(n),
-        bounds=Bounds(0, 1),
-        options={"mip_rel_gap": GAP},
-    )
-    if found.x is None:
-        return None
-    taken: NDArray[np.intp] = np.flatnonzero(found.x > 0.5)
-    return taken
+    Attributes:
+        tensor: the number of the tensor of each option, ascending: [n].
+        losses: of the options: [n].
+        sizes: of the options: [n, limits].
+    """
+
+    tensor: NDArray[np.intp]
+    losses: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+
+    def solved(self, limits: NDArray[np.float64]) -> NDArray[np.intp] | None:
+        """The options that are taken, one of each tensor; None: none keep the limits.
+
+        Coefficients are scaled to be 1 at most.
+        """
+        from scipy.optimize import Bounds, LinearConstraint, milp
+        from scipy.sparse import csr_array
+
+        n = len(self.losses)
+        one_each = csr_array((np.ones(n), (self.tensor, np.arange(n))))
+        scale = np.maximum(limits, 1)
+        found = milp(
+            self.losses / (self.losses.max() or 1),
+            constraints=[
+                LinearConstraint(one_each, 1, 1),
+                LinearConstraint((self.sizes / scale).T, -np.inf, limits / scale),
+            ],
+            integrality=np.ones(n),
+            bounds=Bounds(0, 1),
+            options={"mip_rel_gap": GAP},
+        )
+        return None if found.x is None else np.flatnonzero(found.x > 0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from .errors import Sampled, errors_by_type
 from .inputs import mean_squares
 from .shifts import measured_shifts
 
-__all__ = ["Sensitivity", "Study"]
+__all__ = ["Sensitivity", "Study", "loss_alone", "loss_together"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,8 @@ class Sensitivity:
 
     def moved(self, type: QuantType) -> F32:
         """What it is expected to move predictions by in a type."""
-        return self.shift * np.float32(np.sqrt(self.growth[type]))
+        moved: F32 = self.shift * np.float32(self.growth[type] ** 0.5)
+        return moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,3 +119,20 @@ class Study:
                 for name, gain in calibrated.gains.items()
                 if gain.before and gain.after
             }
+
+
+def loss_alone(
+    found: Mapping[str, Sensitivity], types: Mapping[str, QuantType]
+) -> float:
+    """The divergence of a mix as a sum over tensors: as if they did not interact."""
+    return sum(found[name].loss(type) for name, type in types.items())
+
+
+def loss_together(
+    found: Mapping[str, Sensitivity], types: Mapping[str, QuantType]
+) -> float:
+    """The divergence of what all tensors of a mix move predictions by, added up."""
+    if not types:
+        return 0.0
+    moved = (found[name].moved(type) for name, type in types.items())
+    return divergence(reduce(np.add, moved))

@@ -119,10 +119,9 @@ def measured_shifts(
         By name, f32 [positions of all chunks, tokens].
     """
     found: dict[str, list[F32]] = {name: [] for name in changed}
-    done, total = 0, len(changed) * len(chunks)
-    for work, moved in workers.in_order(shift, _work(source, base, changed, chunks)):
+    items, total = _work(source, base, changed, chunks), len(changed) * len(chunks)
+    for done, (work, moved) in enumerate(workers.in_order(shift, items), 1):
         found[work.name].append(moved)
-        done += 1
         if progress is not None:
             progress(STAGE, done, total)
     return {name: np.concatenate(parts) for name, parts in found.items()}

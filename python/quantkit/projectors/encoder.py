@@ -71,6 +71,7 @@ class Encoder:
         audio_key: likewise of sounds.
         defaults: the config class's values for keys that are missing there.
         audio_defaults: likewise of sounds.
+        image_defaults: values for keys that the image processor's settings lack.
         starts: starts of the names of its tensors, after `renames`; others are not
             read.
         renames: (old, new) replacements applied to the checkpoint's tensor names.
@@ -90,6 +91,7 @@ class Encoder:
     audio_key: ClassVar[str] = "audio_config"
     defaults: ClassVar[Mapping[str, Any]] = {}
     audio_defaults: ClassVar[Mapping[str, Any]] = {}
+    image_defaults: ClassVar[Mapping[str, Any]] = {}
     starts: ClassVar[tuple[str, ...]]
     renames: ClassVar[tuple[tuple[str, str], ...]] = ()
     skipped: ClassVar[tuple[str, ...]] = ()

@@ -8,29 +8,14 @@ from __future__ import annotations
 __all__ = ["BROKEN", "ELSEWHERE"]
 
 ELSEWHERE = (
-    "BailingMoeV3VLForConditionalGeneration",
     "ClefModel",
-    "CogVLMForCausalLM",
-    "DeepseekOCR2ForCausalLM",
-    "DeepseekV4ForCausalLM",
     "Dots3NoteForCausalLM",
     "Dots3NoteForConditionalGeneration",
-    "GlmasrModel",
-    "Granite4VisionForConditionalGeneration",
-    "GraniteSpeechForConditionalGeneration",
-    "GraniteSpeechPlusForConditionalGeneration",
-    "Lfm2AudioForConditionalGeneration",
-    "MERaLiON2ForConditionalGeneration",
     "MiMoV2ForCausalLM",
     "NemotronH_Nano_VL_V2",
-    "Phi4ForCausalLMV",
     "PocketTTSModel",
     "Qwen3TTSForConditionalGeneration",
     "RADIOModel",
-    "Sarashina2VisionForCausalLM",
-    "Step3p7ForConditionalGeneration",
-    "StepVLForConditionalGeneration",
-    "YoutuVLForConditionalGeneration",
 )
 """Classes whose encoders llama.cpp's converter writes, and quantkit does not."""
 

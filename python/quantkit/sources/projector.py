@@ -155,7 +155,7 @@ def _settings(checkpoint: Checkpoint, encoder: Encoder) -> Settings:
         Section("config.json", config),
         vision,
         audio,
-        Section("preprocessor_config.json", images),
+        Section("preprocessor_config.json", images, encoder.image_defaults),
         _classes(read_json(folder / "config.json") or {}),
         checkpoint.tensors,
     )
