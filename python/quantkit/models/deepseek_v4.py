@@ -36,7 +36,7 @@ from ..types import QuantType
 from .config import n_layers, require_setting, required, text_fields
 from .deepseek_v4_config import HASHED, KINDS, LONG, ROUTED, as_published
 from .deepseek_v32 import indexer_fields
-from .family import SILU, Family, Named, Tensors
+from .family import NUMBERED_EXPERTS, SILU, Family, Named, Tensors
 
 __all__ = ["CONNECTION", "DeepseekV4"]
 
@@ -150,11 +150,7 @@ class DeepseekV4(Family):
             for part in CONNECTION
         },
     }
-    experts: ClassVar = {
-        "w1": "ffn_gate_exps",
-        "w2": "ffn_down_exps",
-        "w3": "ffn_up_exps",
-    }
+    experts: ClassVar = NUMBERED_EXPERTS
     layout: ClassVar[Layout] = Layout(head="required")
     file_type = FileType.MXFP4_MOE
     kept_f32 = ("_norm.weight",)
