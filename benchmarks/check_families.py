@@ -30,10 +30,9 @@ from tests.families.stored import (
     known_logits,
     known_rows,
     logits_of,
+    source_of,
 )
 from tests.test_llamacpp_families import ABORTED, DEPTHS, DIFFERENT, REFUSED
-
-from quantkit.sources.checkpoint import CheckpointSource
 
 RUNNER = Path(__file__).parents[1] / "tests" / "families" / "run_llamacpp.py"
 HEADING = """# Families: files, logits and perplexity
@@ -62,7 +61,7 @@ def is_equal(case: Case, folder: Path) -> bool:
     known = fixture(case)["tensors"]
     model = checkpoint(case, folder)
     return all(
-        list(described_tensors(CheckpointSource(model, kind).tensors).items())
+        list(described_tensors(source_of(model, kind).tensors).items())
         == list(known[kind].items())
         for kind in ("f32", "f16")
     )

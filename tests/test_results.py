@@ -93,7 +93,7 @@ def reported() -> tuple[Any, ...]:
             tokens = file.metadata["tokenizer.ggml.tokens"].value
         return (
             *(converted, quantized, qk.verify_file(small, plain), qk.info(small)),
-            *(location, tokens),
+            *(location, tokens, qk.modelfile(small), qk.model_card(small)),
         )
 
 
@@ -110,7 +110,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "Budget": lambda: qk.Budget(max_size=1),
     "Calibration": lambda: qk.Calibration(["A text."], tokens=2048, effort="best"),
     "CalibrationCheck": lambda: qk.CalibrationCheck(
-        9, 20, 22, 21, 0.2, 0.1, -0.1, 0.01
+        9, 20, 22, 21, 0.2, 0.1, -0.1, 0.01, -0.05, 0.01
     ),
     "Candidate": lambda: chosen().candidates[0],
     "Cells": lambda: qk.Cells(("type", ">size"), [("Q8_0", "1")]),
@@ -119,6 +119,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "TensorChoice": lambda: mixed().tensors[0],
     "Comparison": compared,
     "ConvertReport": lambda: reported()[0],
+    "Details": lambda: qk.Details(
+        {"Q4_0": {"a": qk.QuantType.Q4_0}}, {"Q4_0": {"a": 0.1}}, [], ["00"]
+    ),
     "Difference": lambda: qk.Difference("a.weight", "missing"),
     "Edits": lambda: qk.Edits({"a": string("b")}, frozenset([1])),
     "FileType": lambda: qk.RECIPES["Q4_K_M"].file_type,
@@ -128,7 +131,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "EmbeddingText": lambda: embeddings().texts[0],
     "Field": lambda: array(qk.ValueType.FLOAT32, np.array([1, np.nan], np.float32)),
     "CalibrationCost": lambda: qk.CalibrationCost(90.0, 1 << 30, 1 << 20),
-    "Gain": lambda: qk.Gain("a.weight", qk.QuantType.Q4_0, 9, 9, 0.2, 0.1, (0.01,)),
+    "Gain": lambda: qk.Gain(
+        "a.weight", qk.QuantType.Q4_0, 9, 9, 0.2, 0.1, 0.2, 0.09, (0.01,)
+    ),
     "ImportanceMatrix": matrix,
     "LayerStatistics": lambda: matrix().statistics().layers[0],
     "Location": lambda: last(4),
@@ -137,6 +142,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "MetadataEntry": lambda: last(3, "metadata"),
     "MissingImportance": lambda: qk.MissingImportance.FALLBACK,
     "ModelInfo": lambda: reported()[3],
+    "CardFile": lambda: reported()[7].files[0],
+    "ModelCard": lambda: reported()[7],
+    "Modelfile": lambda: reported()[6],
     "Overrides": lambda: qk.Overrides((qk.TensorType.parse("a=Q8_0"),)),
     "PairedDifference": lambda: compared().versus("Q4_0", "Q8_0"),
     "PerplexityResult": perplexity,
@@ -234,7 +242,7 @@ def test_values_are_shown_briefly(name: str) -> None:
     assert repr(value).isprintable()
     if name not in SHORT | {"ValueType"}:
         html = value._repr_html_()
-        assert html.startswith("<table>")
+        assert html.startswith(("<table>", "<p>"))
         assert len(html) < 20_000
 
 

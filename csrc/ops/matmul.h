@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The matrix product: tiles of w, unpacked once, times all panels of x. */
+/* The matrix product: tiles of w, unpacked once, times all panels of x.
+ *
+ * Columns are taken K_STEP at a time, for all tiles: so much of x stays in the last cache, where all
+ * columns of wide matrices would be read from memory again for each tile. */
 #ifndef QK_MATMUL_H
 #define QK_MATMUL_H
 
@@ -79,11 +82,11 @@ static void matmul(int type, qk_packing packing, const uint8_t *x, size_t m, con
     const size_t bytes = kernel ? code_bytes(kernel->shape.dot) : sizeof(float);
     uint32_t *tile = (uint32_t *)(((uintptr_t)workspace + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
     float *items = (float *)(tile + TILE_WORDS * bytes / sizeof *tile);
-    for (size_t column = 0; column < n; column += TILE) {
-        const size_t rows = n - column < TILE ? n - column : TILE;
-        const uint8_t *from = w + column * row_bytes;
-        for (size_t first = 0; first < k; first += K_STEP) {
-            const size_t n_cols = k - first < K_STEP ? k - first : K_STEP;
+    for (size_t first = 0; first < k; first += K_STEP) {
+        const size_t n_cols = k - first < K_STEP ? k - first : K_STEP;
+        for (size_t column = 0; column < n; column += TILE) {
+            const size_t rows = n - column < TILE ? n - column : TILE;
+            const uint8_t *from = w + column * row_bytes;
             if (kernel) {
                 fill_tile_integers(of, kernel->shape, from, row_bytes, rows, first, n_cols, tile,
                                    items);

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .visible import html_text, visible
 
-__all__ = ["Cells", "html_table", "markdown_table"]
+__all__ = ["Cells", "html_table", "markdown_table", "markdown_text"]
 
 GAP = 2
 """Spaces between columns in a terminal."""
@@ -75,12 +75,13 @@ def markdown_table(cells: Cells) -> str:
     """The cells as a Markdown table, in which they are text and nothing else."""
     headings = [column.removeprefix(">") for column in cells.columns]
     rules = ["---:" if column.startswith(">") else "---" for column in cells.columns]
-    lines = [headings, rules, *(map(_escaped, row) for row in cells.rows)]
+    lines = [headings, rules, *(map(markdown_text, row) for row in cells.rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _escaped(cell: str) -> str:
-    return SPECIAL.sub(r"\\\g<0>", visible(cell))
+def markdown_text(text: str) -> str:
+    """Text for Markdown, which shows it as it is, on one line."""
+    return SPECIAL.sub(r"\\\g<0>", visible(text))
 
 
 def html_table(cells: Cells, most: int = MOST_HTML_ROWS) -> str:

@@ -26,6 +26,9 @@ __all__ = [
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
+LINE = 16
+"""Floats in a cache line."""
+
 
 def gram(a: F32, b: F32, first: int, count: int, *, upper: bool = False) -> F64:
     """Rows first..first+count-1 of the transpose of `a` times `b`: f64 [count, m].
@@ -48,7 +51,8 @@ def gram(a: F32, b: F32, first: int, count: int, *, upper: bool = False) -> F64:
     if not 0 <= first <= first + count <= n:
         raise ShapeError(f"columns {first} to {first + count} of an array with {n}")
     columns = np.empty((count, n_tokens), np.float32)
-    columns[...] = a[:, first : first + count].T
+    for t in range(0, n_tokens, LINE):  # whole lines are written at once
+        columns[:, t : t + LINE] = a[t : t + LINE, first : first + count].T
     sums = np.empty((count, m), np.float64)
     status = lib.qk_gram(
         active_backend().index,

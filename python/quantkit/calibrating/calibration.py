@@ -29,8 +29,8 @@ class Calibration(Displayed):
         effort: "fast": the inputs of matrices are those of the unquantized model.
             "best": those of the model quantized so far, beside the unquantized one;
             slower, and better.
-        options: how texts are cut; see `TextOptions`.  Windows do not overlap, so
-            `stride` is not allowed.
+        options: how texts are cut; see `TextOptions`.  Sequences are no longer than the
+            model's context.  They do not overlap, so `stride` is not allowed.
 
     Raises:
         OptionError: a value is not valid.

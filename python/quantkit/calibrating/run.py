@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,9 @@ from .calibrated import Calibrated, keeping
 from .calibration import Calibration
 from .gain import Gain
 from .mixture import mixture_texts
-from .model_pass import ModelPass, solvable
+from .model_pass import ModelPass
 from .narrowness import breadth_of_sample
+from .notices import about_gains, short_text
 from .sample import Sample, sample_of
 from .store import Store
 
@@ -40,9 +41,6 @@ __all__ = [
 
 EFFORTS = {"fast": 1, "best": 2}
 """The number of streams by effort."""
-
-ENOUGH_TOKENS = 16
-"""Tokens for each input of a matrix with which it gains most of what it can."""
 
 
 def calibrate(
@@ -148,11 +146,12 @@ def calibrate_on(
         "the effort": effort,
         "the importance matrix": hash_pieces(importance_pieces(given)),
     }
-    if notify is not None and (message := short_text(source, types, sample)):
-        notify(message)
+    tell = notify or (lambda message: None)
+    if message := short_text(source, types, sample):
+        tell(message)
     store = Store(work, of)
-    if notify is not None and store.notice:
-        notify(store.notice)
+    if store.notice:
+        tell(store.notice)
     with (
         keeping(store),
         unchanged(source),
@@ -161,8 +160,8 @@ def calibrate_on(
     ):
         n_streams = EFFORTS[effort]
         ModelPass(source, types, sample, n_streams, given, store, workers).run(progress)
-    if notify is not None and (message := unreached(store.gains.values())):
-        notify(message)
+    for message in about_gains(store.gains.values()):
+        tell(message)
     return Calibrated(store.gains, {**store.importance, **given}, store)
 
 
@@ -178,32 +177,3 @@ def _say_narrow(
         found = breadth_of_sample(source, sample, calibration.options, workers)
     if found is not None and found.warning is not None:
         notify(found.warning)
-
-
-def short_text(
-    source: ModelSource, types: Mapping[str, QuantType], sample: Sample
-) -> str | None:
-    """What to tell the user if the text is short for the widest matrix; else None."""
-    tensors = [source.tensors[name] for name in solvable(source, types)]
-    if not tensors:
-        return None
-    widest = max(tensors, key=lambda tensor: tensor.n_cols)
-    needed = ENOUGH_TOKENS * widest.n_cols
-    if sample.n_tokens >= needed:
-        return None
-    return (
-        f"{sample.n_tokens} tokens of text are few for matrices with {widest.n_cols} "
-        f"inputs, such as {widest.name!r}; they gain more with {needed} or more"
-    )
-
-
-def unreached(gains: Iterable[Gain]) -> str | None:
-    """What to tell the user if experts were not calibrated; else None."""
-    lacking = [gain for gain in gains if gain.most_tokens and not gain.fewest_tokens]
-    if not lacking:
-        return None
-    return (
-        f"some experts of {len(lacking)} tensors, such as {lacking[0].tensor!r}, were "
-        "chosen for no token of the text; they are rounded without calibration: use "
-        "more text, or other text"
-    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..mixing import Mix
-from .sentence import chance_as_text, value_as_text
+from ..quantities import value_as_text
+from .sentence import chance_as_text
 
 __all__ = ["NO_MIX", "mix_sentence"]
 

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 from ..evaluate.pairs import PairedDifference
+from ..quantities import bytes_as_text, share_as_text, value_as_text
 from .budget import Budget
 from .candidate import Candidate
 
 __all__ = [
-    "bytes_as_text",
     "chance_as_text",
     "limits_as_text",
     "sentence_of",
-    "share_as_text",
-    "value_as_text",
 ]
 
 CERTAIN = 0.05
 """The p-value from which on a difference may be chance."""
 SMALL_P = 0.001
-
-
-def bytes_as_text(n_bytes: int) -> str:
-    """Bytes in the unit that fits, of powers of 1000.
-
-    Example:
-        >>> bytes_as_text(2_310_000_000), bytes_as_text(77_000_000)
-        ('2.31 GB', '77.0 MB')
-    """
-    for unit, letter in ((10**9, "GB"), (10**6, "MB")):
-        if n_bytes >= unit:
-            digits = 3 - len(str(n_bytes // unit))
-            return f"{n_bytes / unit:.{max(digits, 0)}f} {letter}"
-    return f"{n_bytes / 1000:.1f} kB"
 
 
 def limits_as_text(budget: Budget, ctx: int | None) -> str:
@@ -50,20 +32,6 @@ def limits_as_text(budget: Budget, ctx: int | None) -> str:
     if budget.max_ppl_loss is not None:
         limits.append(f"PPL +{100 * budget.max_ppl_loss:g} %")
     return " and ".join(limits)
-
-
-def value_as_text(value: float, error: float | None, sign: str = "") -> str:
-    """A value with as many digits as its error has meaning."""
-    if error is None or math.isnan(error) or error <= 0:
-        return f"{value:{sign}.4f}"
-    digits = min(max(1 - math.floor(math.log10(error)), 1), 7)
-    return f"{value:{sign}.{digits}f} ± {error:.{digits}f}"
-
-
-def share_as_text(share: float, error: float | None) -> str:
-    """A share in percent."""
-    text = f"{100 * share:+.2f}"
-    return f"{text} %" if not error else f"{text} ± {100 * error:.2f} %"
 
 
 def sentence_of(

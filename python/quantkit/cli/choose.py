@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,23 +13,23 @@ import typer
 
 from ..calibrating.calibration import Calibration, Effort
 from ..choosing import Budget, Candidate, Choice, parse_bytes, parse_share
-from ..choosing.choosing import DEFAULT_OPTIONS, choose_by
+from ..choosing.choosing import DEFAULT_OPTIONS, choose_by, detailed_choice
 from ..choosing.contest import FEWEST
 from ..choosing.mixed import refuse_without_size, split_off, with_mix
 from ..choosing.presentation import memory_cells
-from ..choosing.sentence import bytes_as_text
 from ..evaluate.comparing import prepare
 from ..evaluate.run import ComparisonRun
 from ..evaluate.saved import scores_beside
 from ..files.json_file import json_text
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
 from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..quantities import bytes_as_text
 from ..recipes.files import chosen_recipe
 from ..recipes.overrides import Overrides
 from ..tasks.convert import convert
 from ..tasks.quantize import quantize_file
 from .bars import live_table, progress_bar
-from .console import Part, print_json, print_result
+from .console import Part, paragraph, print_json, print_result
 from .messages import say
 from .options import (
     Calibrate,
@@ -47,6 +48,7 @@ from .options import (
     type_names,
     usage,
 )
+from .reports import Html, Png, Reports
 from .texts import given_texts
 
 __all__ = ["choose_command"]
@@ -162,6 +164,8 @@ def choose_command(
             "command, if repeated, measures only what is missing.",
         ),
     ] = None,
+    html: Html = None,
+    png: Png = None,
     quiet: Quiet = False,
 ) -> None:
     """Choose the type for a size, a memory or a loss, and say why.
@@ -191,6 +195,8 @@ def choose_command(
             refuse_input(option, path, inputs)
             refuse_unwritable(path)
             inputs[option] = path
+    reports = Reports(html, png)
+    reports.check(inputs)
     run = prepare(
         model,
         types.split(","),
@@ -203,6 +209,9 @@ def choose_command(
         save=None if save is None else scores_beside(save),
     )
     choice = _answer(run, budget, mix=mix, quiet=quiet)
+    if reports.need_details:
+        with progress_bar(quiet) as progress:
+            choice = detailed_choice(choice, run, texts, progress)
     if recipe is not None and choice.mix is not None and choice.mix.is_chosen:
         write_whole(recipe, choice.mix.to_toml())
     command = maker.command(choice, out)
@@ -213,6 +222,7 @@ def choose_command(
         print_result(*_parts(choice, command))
     if save is not None:
         write_whole(save, json_text(data) + "\n")
+    reports.write(choice)
     if choice.chosen is None:
         raise typer.Exit(NONE_FITS)
     if out is not None:
@@ -239,7 +249,7 @@ def _answer(run: ComparisonRun, budget: Budget, *, mix: bool, quiet: bool) -> Ch
 def _parts(choice: Choice, command: str | None) -> list[Part]:
     """The answer, the evidence, and how to make the file."""
     memory = memory_cells(choice)
-    parts: list[Part] = [choice.sentence, "", choice.cells()]
+    parts: list[Part] = [*paragraph(choice.sentence), "", choice.cells()]
     if choice.comparison is not None:
         parts.append("\u00b1 is one standard error over chunks")
     if memory is not None:
@@ -269,9 +279,9 @@ class Maker:
             return None
         recipe, name = self._recipe(choice, out), str(out or self._name(choice.chosen))
         if recipe is None:
-            words = ["quantkit", "convert", str(self.model), "-o", name]
-            return shlex.join(words) if self.model.is_dir() else None
-        words = ["quantkit", "quantize", str(self.model), name]
+            words = ["quantkit", "convert", self._given, "-o", name]
+            return None if self.model.is_file() else shlex.join(words)
+        words = ["quantkit", "quantize", self._given, name]
         words += ["--recipe", recipe] if is_recipe_file(recipe) else [recipe]
         options: dict[str, Sequence[object]] = {
             "--imatrix": [self._importance(choice.chosen)],
@@ -301,8 +311,10 @@ class Maker:
         """
         assert choice.chosen is not None
         recipe = self._recipe(choice, out)
-        if recipe is None and not self.model.is_dir():
-            return f"nothing is written: {self.model} fits as it is"
+        if recipe is None and self.model.is_file():
+            return (
+                f"{out} is not written: {self.model} fits as it is; use it, or copy it"
+            )
         if recipe is None:
             convert(self.model, out, **how)
         else:
@@ -331,6 +343,11 @@ class Maker:
     def _importance(self, candidate: Candidate) -> Path | None:
         """The matrix, if the type uses it: its metadata would make the file larger."""
         return self.importance if candidate.uses_importance else None
+
+    @property
+    def _given(self) -> str:
+        """The model as it was given: a Path has one slash fewer in hf://org/name."""
+        return re.sub("^hf:/(?!/)", "hf://", str(self.model))
 
     def _name(self, candidate: Candidate) -> str:
         """A file name: that of the model, and the type."""

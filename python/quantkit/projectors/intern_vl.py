@@ -9,7 +9,7 @@ from typing import ClassVar
 from ..checkpoint.lazy import LazyTensor
 from ..gguf.keys import Field, float32, uint32
 from .encoder import EPSILON, Encoder, Named, Settings
-from .qwen_vl import thirds
+from .fused import thirds
 
 __all__ = ["InternVL"]
 

@@ -35,6 +35,7 @@ class TensorErrors(Displayed):
         largest: the largest |w - q|.
         weighted_error: the sum of importance times (w - q)^2.
         importance: the sum of the importance over the same weights; 0 without one.
+        weighted_signal: the sum of importance times w^2.
     """
 
     n: int = 0
@@ -45,6 +46,7 @@ class TensorErrors(Displayed):
     largest: float = 0.0
     weighted_error: float = 0.0
     importance: float = 0.0
+    weighted_signal: float = 0.0
 
     def __add__(self, other: TensorErrors) -> TensorErrors:
         return TensorErrors(
@@ -56,6 +58,7 @@ class TensorErrors(Displayed):
             max(self.largest, other.largest),
             self.weighted_error + other.weighted_error,
             self.importance + other.importance,
+            self.weighted_signal + other.weighted_signal,
         )
 
     @property
@@ -69,6 +72,18 @@ class TensorErrors(Displayed):
         if self.importance == 0:
             return None
         return math.sqrt(self.weighted_error / self.importance)
+
+    @property
+    def relative(self) -> float | None:
+        """The RMSE divided by the RMS of w; with importance, both are weighted by it.
+
+        Then it is about the relative error of the matrix's output.  None if the weights
+        are all zero.
+        """
+        error, signal = self.error, self.signal
+        if self.importance:
+            error, signal = self.weighted_error, self.weighted_signal
+        return math.sqrt(error / signal) if signal else None
 
     @property
     def snr_db(self) -> float | None:
@@ -137,4 +152,5 @@ def _compare(
         float(np.abs(error).max(initial=0.0)),
         float((squared * weighting).sum()),
         total,
+        float((w * w * weighting).sum()),
     )

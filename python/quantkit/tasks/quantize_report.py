@@ -16,13 +16,12 @@ from ..display import Displayed
 from ..files.json_file import json_text
 from ..files.whole_file import write_whole
 from ..paths import StrPath, as_path
+from ..quantities import mib_as_text
 from ..quantizing.tensor_errors import TensorErrors
 from ..types import QuantType
 from .calibration import CalibrationCheck
 
 __all__ = ["QuantizeReport", "TensorReport", "TypeReport"]
-
-MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ def _type_cells(use: TypeReport, n_errors: int) -> tuple[str, ...]:
             "-" if snr is None else f"{snr:.2f}",
             f"{use.errors.largest:.3g}",
         ]
-    size = f"{use.n_bytes / MIB:.2f} MiB"
+    size = mib_as_text(use.n_bytes)
     return (use.type.name, str(use.n_tensors), size, *errors)
 
 
