@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from quantkit.sources.checkpoint import CheckpointSource
 from tests.families.cases import CASES, DECODERS, Case
 from tests.families.describe import described_tensors
 from tests.families.runnable import write_runnable

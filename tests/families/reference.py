@@ -144,6 +144,17 @@ def llamacpp_projector(
     hparams = ModelBase.load_hparams(folder, False)
     kind = get_model_architecture(hparams, ModelType.MMPROJ)
     cls = get_model_class(kind, mmproj=True)
+    if cls.__name__ == "Qwen3OmniMmprojModel":
+        _rename(cls, "thinker.visual.", "visual.")
+    if cls.__name__ == "Gemma3nVisionAudioModel":
+        norm = "subsample_conv_projection.{}.norm"
+        for number in range(2):
+            wrong = f"model.audio_tower.{norm.format(f'conv_{number}')}"
+            _rename(cls, wrong, f"conformer.{norm.format(f'layer{number}')}")
+    if cls.__name__ == "NemotronNanoV2VLModel":
+        for key, value in (hparams.get("vision_config") or {}).items():
+            name = key.replace("hidden_layers", "layers").replace("attention_h", "h")
+            setattr(cls, f"_vit_{name}", value)  # it knows only the largest size
     if not asserts:
         module = sys.modules[cls.__module__]
         source = Path(str(module.__file__)).read_text()
@@ -151,6 +162,16 @@ def llamacpp_projector(
         cls = get_model_class(kind, mmproj=True)
     cls(folder, types[outtype], out, hparams=hparams).write()
     return out
+
+
+def _rename(cls: Any, wrong: str, right: str) -> None:
+    """Give its converter's class tensors with names that it knows."""
+    above = cls.modify_tensors
+
+    def modify_tensors(self: Any, data: Any, name: str, bid: int | None) -> Any:
+        return above(self, data, name.replace(wrong, right), bid)
+
+    cls.modify_tensors = modify_tensors
 
 
 def projector_classes() -> set[str]:

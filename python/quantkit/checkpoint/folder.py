@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +23,7 @@ from .prequantized import is_dequantized, meant_tensors
 from .prequantized.sharded import with_shards
 from .shard import one_view_each
 from .stored import CheckpointTensor, StoredTensor, as_found
-from .weight_files import read_weights
+from .weight_files import read_parts, read_weights
 
 __all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
 
@@ -55,6 +55,7 @@ READ_BY_NAME = (
     *QUANTIZATION_FILES,
     *DENSE_FILES,
     "added_tokens.json",
+    "audio_tokenizer/config.json",
     "chat_template.jinja",
     "chat_template.json",
     "config.json",
@@ -90,6 +91,8 @@ class Checkpoint:
         affine_q4_1: convert affine 4-bit weights to Q4_1 without loss.
         dense_modules: read the linear maps of a sentence-transformers folder, too; they
             are the first tensors.
+        parts: folders inside it whose model.safetensors is read, too, if there is one;
+            the names of these tensors start with that of their folder and a slash.
 
     Attributes:
         folder: the path, in the Hub's cache for a Hub model.
@@ -123,6 +126,7 @@ class Checkpoint:
         symmetric_q4_0: bool = False,
         affine_q4_1: bool = False,
         dense_modules: bool = False,
+        parts: Sequence[str] = (),
     ) -> None:
         self.folder = resolve(folder)
         if not self.folder.is_dir():
@@ -143,6 +147,7 @@ class Checkpoint:
         dense = own_dense_modules(self.folder, self.config)
         if dense_modules:
             dense = read_dense_modules(self.folder)
+        dense += read_parts(self.folder, parts)
         self.files = OpenFiles(one_view_each((*stored.values(), *dense)), watched)
         self.half_type = half_type(stored.values())
         lossless = {symmetric_q4_0: QuantType.Q4_0, affine_q4_1: QuantType.Q4_1}
