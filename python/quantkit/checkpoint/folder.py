@@ -25,7 +25,13 @@ from .shard import one_view_each
 from .stored import CheckpointTensor, StoredTensor, as_found
 from .weight_files import read_parts, read_weights
 
-__all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
+__all__ = [
+    "READ_BY_NAME",
+    "Checkpoint",
+    "CheckpointTensor",
+    "half_type",
+    "read_config",
+]
 
 HALVES = ("F16", "BF16")
 NESTED = (
