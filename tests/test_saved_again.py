@@ -236,7 +236,7 @@ def test_metadata_are_those_of_the_published_config(name: str, tmp_path: Path) -
             },
             "attention_factor: 2.0",
         ),
-        ("dots3-note-text", {"per_layer_config": {"0": {}}}, "for the layers '0'"),
+        ("dots3-note-text", {"per_layer_config": {"0": {}}}, r"for the layers \['0'\]"),
         ("dots3-note-text", {"per_layer_config": {"1": 7, "2": 7}}, "config.1 is 7"),
         ("dots3-note-text", {"shared_experts_intermediate_size": 7}, "size: 7"),
         ("step3.7", {"per_layer_config": {"1": {"head_dim": 8}}}, "per_layer_config"),
