@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from quantkit.arrays.rows import dequantize_rows
 from quantkit.calibrating import stages
 from quantkit.calibrating.calibration import Calibration
+from quantkit.calibrating.choosing import TIED_DAMPINGS
 from quantkit.calibrating.gain import Gain
 from quantkit.calibrating.mixture import mixture_texts
 from quantkit.calibrating.narrowness import breadth_of_sample
@@ -169,6 +170,17 @@ def test_fused_projections_have_three_weights_of_the_first_position(
     assert keys > 0
     assert values > 0
     assert keys != values
+
+
+def test_an_embedding_that_is_the_head_is_damped() -> None:
+    """More than its outputs ask for, which are all that is measured."""
+    source, types = model_and_types()
+    types["token_embd.weight"] = QuantType.Q4_0
+    layers = {name: QuantType.F16 for name in types if name.startswith("blk.")}
+    sample = sample_of(source, [TEXT], 1024, TextOptions(ctx=64))
+    with calibrate_on(source, {**types, **layers}, sample) as found:
+        (gain,) = found.gains.values()
+    assert (gain.tensor, gain.damping) == ("token_embd.weight", TIED_DAMPINGS)
 
 
 @pytest.mark.parametrize(

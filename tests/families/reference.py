@@ -91,11 +91,15 @@ def llamacpp_gguf(
         "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
         "auto": gguf.LlamaFileType.GUESSED,
     }
-    hparams = ModelBase.load_hparams(folder, False)
+    is_native = (folder / "params.json").is_file()
+    hparams = ModelBase.load_hparams(folder, is_native)
     if is_raw:
         hparams = json.loads((folder / "config.json").read_text())
     _write_vocabulary(folder, hparams)
-    cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
+    if is_native:
+        cls = _native_class(folder)
+    else:
+        cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
     if cls.supports_mtp_export and cls.__name__.startswith(("Qwen", "MiniCPMV")):
         # as with its option --no-nextn; otherwise it stops without such layers
         is_none = hparams.get("num_nextn_predict_layers") == 0
@@ -110,6 +114,18 @@ def llamacpp_gguf(
         REPAIRS[cls.__name__](model)
     model.write()
     return out
+
+
+def _native_class(folder: Path) -> Any:
+    """The converter of Mistral's own format, whose weights have another file name."""
+    from conversion import base
+    from conversion.mistral import MistralModel
+
+    base._mistral_common_installed = True  # only the vocabulary needs it
+    weights = folder / "consolidated.safetensors"
+    if not weights.exists():
+        weights.hardlink_to(folder / "model.safetensors")
+    return MistralModel
 
 
 def llamacpp_projector(

@@ -29,6 +29,12 @@ __all__ = ["Chosen", "Problem", "Solved", "choose", "solve"]
 DAMPINGS = (0.01, 0.1)
 """Relative to the mean diagonal of the sum of squares."""
 
+TIED_DAMPINGS = (0.1,)
+"""Of an output head that is the token embedding, too.  Its errors also move what is
+looked up, where no other column makes up for them; damping keeps them small.  The error
+of the head's outputs, by which settings are chosen, does not show that.
+"""
+
 RIDGES = (1.0, 0.3, 0.1, 0.03)
 """Of the targets, likewise."""
 
@@ -125,8 +131,18 @@ def choose(
     problems: Sequence[Problem],
     held: Sequence[Held],
     workers: Workers,
+    *,
+    is_embedding: bool = False,
 ) -> Chosen:
-    """The settings for parts of one type and sink weight, with the least error."""
+    """The settings for parts of one type and sink weight, with the least error.
+
+    Args:
+        quadratic: the error as the calibration text shows it.
+        problems: the parts.
+        held: what errors are measured on.
+        workers: solve some rows at a time.
+        is_embedding: the matrix is the token embedding, too.
+    """
     tried = problems[0]
     n = tried.matrix.shape[0]
     rows = np.arange(min(n, N_TRIED)) * n // min(n, N_TRIED)
@@ -136,8 +152,9 @@ def choose(
 
     best: tuple[float, Chosen] | None = None
     targets = _best_targets(quadratic, tried, held, rows, workers)
-    for damping in DAMPINGS:
-        plan, taken = plan_of(quadratic.h, tried.type, damping, workers)
+    space = np.empty_like(quadratic.h)
+    for damping in TIED_DAMPINGS if is_embedding else DAMPINGS:
+        plan, taken = plan_of(quadratic.h, tried.type, damping, workers, space)
         chosen = Chosen(plan, targets, taken)
         found = error(chosen.solve(tried, rows, workers))
         if best is None or found < best[0]:

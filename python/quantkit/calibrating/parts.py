@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._native import solver_layout
 from ..arrays.scaled_importance import scaled_importance
 from ..execution.workers import Workers
+from ..forward.decoder import EMBEDDING
 from ..gguf.importance import Importance
 from ..gguf.source import SourceTensor
 from ..inference.weights import TypedMatrix
@@ -107,7 +108,10 @@ class Solver:
         problems = [self._problem(part, site) for part in group]
         held, compared = site.held_out(weight), site.fitted(weight)
         quadratic = site.quadratic(weight, self.workers, prior, is_last=is_last)
-        chosen = choose(quadratic, problems, held, self.workers)
+        is_embedding = group[0].tensor == EMBEDDING
+        chosen = choose(
+            *(quadratic, problems, held, self.workers), is_embedding=is_embedding
+        )
         for part, problem in zip(group, problems, strict=True):
             found = solve(chosen, problem, held, compared, self.workers)
             outcome = self._outcome(part.tensor)

@@ -16,6 +16,7 @@ from ..types import QuantType
 from .decision import DECISION, DECISION_FILES, read_decision_config
 from .dense_modules import DENSE_FILES, read_dense_modules
 from .hub import resolve
+from .mistral_format import PARAMS, read_params
 from .mlx_layout import as_original, is_of_mlx
 from .pooling import MODULES, POOLING_CONFIG
 from .prequantized import is_dequantized, meant_tensors
@@ -50,6 +51,7 @@ QUANTIZATION_FILES = {
 
 READ_BY_NAME = (
     "model.safetensors.index.json",
+    PARAMS,
     *QUANTIZATION_FILES,
     *DENSE_FILES,
     "added_tokens.json",
@@ -63,6 +65,8 @@ READ_BY_NAME = (
     MODULES,
     POOLING_CONFIG,
     "spiece.model",
+    "tekken.json",
+    "tiktoken.model",
     "rwkv_vocab_v20230424.txt",
     "tokenizer.json",
     "tokenizer.jsonl",
@@ -135,7 +139,7 @@ class Checkpoint:
         config = read_config(self.folder)
         if config is None and needs_config:
             raise CheckpointError(
-                f"{self.folder} has no config.json; {_instead_of_config(self.folder)}"
+                f"{self.folder} has no config.json; download the complete folder"
             )
         self.config: dict[str, Any] = config or {}
         self.quantization = _quantization(self.folder, self.config)
@@ -185,7 +189,8 @@ class Checkpoint:
 def read_config(folder: Path) -> dict[str, Any] | None:
     """config.json with the keys of the text model's part at the top level, or None.
 
-    The config of a decision model is in other files.
+    The config of a decision model is in other files, and so is that of Mistral's own
+    format.
 
     That part is also under `text_config`, wherever the file has it.  `architectures` at
     the top level is that of the whole.
@@ -198,7 +203,7 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     path = folder / "config.json"
     config = read_json(path)
     if config is None:
-        return None
+        return read_params(folder)
     inner = _text_config(config, path)
     own = {key: value for key, value in inner.items() if key not in OF_WHOLE}
     merged = {**config, **own}
@@ -245,17 +250,6 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         if own is not None:
             stated = {"quant_method": method, **stated, **own.get("quantization", own)}
     return with_shards(stated, config) if stated else stated
-
-
-def _instead_of_config(folder: Path) -> str:
-    """What to do without a config.json."""
-    if (folder / "params.json").exists():
-        return (
-            "params.json belongs to Mistral's own format, which quantkit does not "
-            "read: download the files in the format of Hugging Face from the same or "
-            "a converted repository"
-        )
-    return "download the complete folder"
 
 
 def _hint(path: Path) -> str:

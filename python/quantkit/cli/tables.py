@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .._native import active_backend, backends
 from ..cells import Cells
 from ..quantities import mib_as_text
+from ..recipes.fallbacks import LACKS_IMPORTANCE, fallback_reason
 from .console import Part
 
 if TYPE_CHECKING:  # each command imports the class of its own results
@@ -96,8 +97,9 @@ def _check_line(check: CalibrationCheck) -> str:
     """The calibrated file beside plain rounding."""
     error = 100 * check.kld_difference_error / (check.kld_plain or 1)
     spread = f" ± {error:.1f}" if check.chunks > 1 else ""
+    chunks = f"{check.chunks} chunk{'s' if check.chunks > 1 else ''}"
     return (
-        f"held-out text ({check.chunks} chunks): KLD {check.kld_plain:.5f} plain, "
+        f"held-out text ({chunks}): KLD {check.kld_plain:.5f} plain, "
         f"{check.kld_calibrated:.5f} calibrated ({100 * check.gain:+.1f}{spread} "
         f"%); PPL {check.ppl_plain:.4f} plain, {check.ppl_calibrated:.4f} "
         f"calibrated ({ppl_change(check)}), {check.ppl_base:.4f} unquantized"
@@ -149,12 +151,12 @@ def fallback_lines(report: QuantizeReport) -> list[str]:
     lacking: dict[str, list[str]] = {}
     for t in report.fallbacks:
         assert t.fallback_from is not None  # for mypy; `fallbacks` have one
-        change = f"{t.fallback_from.name} -> {t.type.name}"
-        block = t.fallback_from.block_size
-        if t.shape[-1] % block:
-            fitted[f"{change}: rows not a multiple of {block} weights"] += 1
+        why = fallback_reason(t.fallback_from, t.shape[-1])
+        change = f"{t.fallback_from.name} -> {t.type.name}: {why}"
+        if why == LACKS_IMPORTANCE:
+            lacking.setdefault(change, []).append(t.name)
         else:
-            lacking.setdefault(f"{change}: no importance", []).append(t.name)
+            fitted[change] += 1
     return [f"{count} tensors {change}" for change, count in fitted.items()] + [
         f"{len(names)} tensors {change}: {', '.join(names)}"
         for change, names in lacking.items()

@@ -164,7 +164,7 @@ def check_calibration(
     held_out = Chunks(sample.chunks[sample.is_held_out], None)
     if notify is not None and len(held_out) < ENOUGH_CHUNKS:
         notify(
-            f"the check has {len(held_out)} chunks of text; with fewer than "
+            f"chunks of held-out text for the check: {len(held_out)}; with fewer than "
             f"{ENOUGH_CHUNKS} it says little: use more text"
         )
     plain = Wanted("plain", recipe, overrides)
