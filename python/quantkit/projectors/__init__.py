@@ -32,6 +32,7 @@ from .llamacpp_classes import REFUSED
 from .mimo import Mimo
 from .minicpm import MiniCPM
 from .minimax_vl import MiniMaxVL
+from .mistral_vision import MistralVision
 from .muse_glimmer import MuseGlimmer
 from .omni import Qwen25Omni
 from .paddle_ocr import PaddleOCR
@@ -64,6 +65,7 @@ ENCODERS: tuple[Encoder, ...] = (
     Dots3Note(),
     Pixtral(),
     LightOnOCR(),
+    MistralVision(),
     InternVL(),
     Llama4(),
     Glm4V(),
