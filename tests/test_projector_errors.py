@@ -41,13 +41,14 @@ def parts(config: dict[str, Any]) -> list[dict[str, Any]]:
     """The configs of encoders in config.json; the whole, if it has their keys."""
     found = (config.get("thinker_config") or config).get
     keys = {key for one in ENCODERS for key in (one.vision_key, one.audio_key)}
+    keys.add("vision_encoder")  # of params.json
     own = [part for key in sorted(keys, reverse=True) if (part := found(key))]
     return [part for part in own if isinstance(part, dict)] or [config]
 
 
-def changed(folder: Path, **settings: Any) -> Path:
+def changed(folder: Path, file: str = "config.json", **settings: Any) -> Path:
     """The folder with other values in the config of its first encoder."""
-    path = folder / "config.json"
+    path = folder / file
     config = json.loads(path.read_text())
     parts(config)[0].update(settings)
     path.write_text(json.dumps(config))
@@ -64,14 +65,15 @@ def test_wrong_settings_are_quantkit_errors(
 ) -> None:
     """Thirty random changes; a setting that changes nothing is no error."""
     folder = checkpoint(case, tmp_path)
-    config = json.loads((folder / "config.json").read_text())
+    path = folder / case.config_at
+    config = json.loads(path.read_text())
     keys = sorted(parts(config)[0])
     rng = random.Random(case.name)
     for _ in range(30):
         wrong = {rng.choice(keys): rng.choice(WRONG)}
-        (folder / "config.json").write_text(json.dumps(config))
+        path.write_text(json.dumps(config))
         with suppress(QuantkitError):
-            metadata_of(changed(folder, **wrong))
+            metadata_of(changed(folder, path.name, **wrong))
 
 
 @pytest.mark.parametrize(
