@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -26,7 +27,9 @@ from quantkit.plotting.canvas import new_figure
 from quantkit.plotting.heat import HeatMap
 from quantkit.plotting.labels import Named, place_names
 from quantkit.quantizing.rounding import Nearest
-from quantkit.quantizing.sampled_errors import PLACES, sampled_errors
+from quantkit.quantizing.sampled_errors import SAMPLE_WEIGHTS, sampled_errors
+from quantkit.quantizing.slabs import slabs_of
+from quantkit.quantizing.tensor_errors import TensorErrors, convert_and_measure
 from quantkit.sources.opening import open_source
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
@@ -229,11 +232,14 @@ def test_samples_are_of_whole_rows_in_their_share(shape: tuple[int, ...]) -> Non
     )
     n_matrices = shape[0] if len(shape) == 3 else 1
     weights = rng.uniform(0.1, 1, (n_matrices, shape[-1])).astype(np.float32)
-    found = sampled_errors(tensor, qk.QuantType.Q4_0, [Nearest(w) for w in weights])
-    assert found.n <= max(rows.size, PLACES * shape[-1])
-    if rows.size < 1 << 13:
-        whole = sampled_errors(tensor, qk.QuantType.Q4_0, [Nearest(w) for w in weights])
-        assert whole == found
+    roundings = [Nearest(w) for w in weights]
+    found = sampled_errors(tensor, qk.QuantType.Q4_0, roundings)
+    assert 0.9 * min(rows.size, SAMPLE_WEIGHTS) < found.n <= SAMPLE_WEIGHTS
+    slabs = slabs_of(tensor, qk.QuantType.Q4_0, roundings)
+    whole = sum((convert_and_measure(slab)[1] for slab in slabs), TensorErrors())
+    if found.n == whole.n:
+        assert math.isclose(found.weighted_error, whole.weighted_error, rel_tol=1e-12)
+        assert found.largest == whole.largest
     assert found.relative is not None
     assert 0.03 < found.relative < 0.15
     assert sampled_errors(tensor, qk.QuantType.F32).relative is None

@@ -108,13 +108,13 @@ def _of_embeddings(result: EmbeddingComparison, command: str | None) -> Page:
 
 def _distances(result: EmbeddingComparison) -> str:
     """The types that are on the Pareto front."""
+    if not result.results:
+        return f"There is no type to compare with {result.base.name}."
     best = [row for row in result.results if row.name in result.pareto()]
     best.sort(key=lambda row: -row.size_bytes)
     said = [f"{row.name} ({row.distance_mean:.2g})" for row in best]
-    return (
-        f"On the Pareto front of size and cosine distance, from large to small: "
-        f"{', '.join(said)}."
-    )
+    front = "On the Pareto front of size and cosine distance, from large to small"
+    return f"{front}: {', '.join(said)}."
 
 
 def _types(result: Comparison) -> Section:
