@@ -141,8 +141,11 @@ def test_a_page_answers_and_shows_why(tmp_path: Path) -> None:
 
 
 def test_a_page_of_embeddings(tmp_path: Path) -> None:
-    """Their distances; without details, there are no recipes."""
-    page = checked(written(embeddings(), tmp_path))
+    """Their distances, and gains of importance; without details, no recipes."""
+    found = replace(embeddings(), weighed=[("Q2_K", "Q8_0")])
+    page = checked(written(found, tmp_path))
+    (gain,) = found.difference_cells(found.gains()).rows
+    assert set(gain[2:]) <= set(page.texts["td"])
     headings = ["Types", "Size and distance", "How it was measured"]
     assert page.texts["h2"] == headings
     assert page.tags["svg"] == 2

@@ -98,7 +98,7 @@ def _of_embeddings(result: EmbeddingComparison, command: str | None) -> Page:
         [_distances(result)],
         result.warnings,
         [
-            Section("Types", [table, *_remarks(result)]),
+            Section("Types", [table, *_remarks(result), *_gains(result)]),
             *([Section("Size and distance", [distances])] if result.results else []),
             *_of_details(result, result.pareto()),
         ],
@@ -130,7 +130,7 @@ def _types(result: Comparison) -> Section:
         cells,
         [] if several else front,
     )
-    return Section("Types", [table, *_remarks(result)])
+    return Section("Types", [table, *_remarks(result), *_gains(result)])
 
 
 def _evidence(result: Comparison, chosen: str | None) -> list[Section]:
@@ -187,6 +187,17 @@ def _without_marks(cells: Cells) -> Cells:
 
 def _remarks(result: Comparison | EmbeddingComparison) -> list[Notes]:
     return [Notes(result.remarks)] if result.remarks else []
+
+
+def _gains(result: Comparison | EmbeddingComparison) -> list[Table]:
+    """The paired differences of rows with and without importance or calibration."""
+    cells = result.difference_cells(result.gains())
+    caption = (
+        "Rows with importance or calibrated rounding minus those without, on the same "
+        "tokens: negative differences mean that it helps. p: of the difference before "
+        "it, that chance alone makes one so large."
+    )
+    return [Table(caption, cells)] if cells.rows else []
 
 
 def _memory(choice: Choice) -> list[Table]:
