@@ -84,6 +84,7 @@ def _of_embeddings(result: EmbeddingComparison, command: str | None) -> Page:
         result.cells(pareto=True),
         result.pareto(),
     )
+    gains = result.difference_cells(result.gains())
     distances = loss_figure(
         "distance",
         distance_losses(result, ""),
@@ -98,7 +99,7 @@ def _of_embeddings(result: EmbeddingComparison, command: str | None) -> Page:
         [_distances(result)],
         result.warnings,
         [
-            Section("Types", [table, *_remarks(result), *_gains(result)]),
+            Section("Types", [table, *_remarks(result), *_gains(gains)]),
             *([Section("Size and distance", [distances])] if result.results else []),
             *_of_details(result, result.pareto()),
         ],
@@ -130,7 +131,8 @@ def _types(result: Comparison) -> Section:
         cells,
         [] if several else front,
     )
-    return Section("Types", [table, *_remarks(result), *_gains(result)])
+    gains = result.difference_cells(result.gains())
+    return Section("Types", [table, *_remarks(result), *_gains(gains)])
 
 
 def _evidence(result: Comparison, chosen: str | None) -> list[Section]:
@@ -189,13 +191,12 @@ def _remarks(result: Comparison | EmbeddingComparison) -> list[Notes]:
     return [Notes(result.remarks)] if result.remarks else []
 
 
-def _gains(result: Comparison | EmbeddingComparison) -> list[Table]:
+def _gains(cells: Cells) -> list[Table]:
     """The paired differences of rows with and without importance or calibration."""
-    cells = result.difference_cells(result.gains())
     caption = (
         "Rows with importance or calibrated rounding minus those without, on the same "
-        "tokens: negative differences mean that it helps. p: of the difference before "
-        "it, that chance alone makes one so large."
+        "tokens: negative differences mean that it helps. p: how likely chance alone "
+        "makes the difference before it so large."
     )
     return [Table(caption, cells)] if cells.rows else []
 
