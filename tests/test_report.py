@@ -26,6 +26,8 @@ from quantkit.gguf.source import SourceTensor
 from quantkit.plotting.canvas import new_figure
 from quantkit.plotting.heat import HeatMap
 from quantkit.plotting.labels import Named, place_names
+from quantkit.plotting.losses import Losses, Point
+from quantkit.plotting.strips import Strip, is_wide
 from quantkit.quantizing.rounding import Nearest
 from quantkit.quantizing.sampled_errors import SAMPLE_WEIGHTS, sampled_errors
 from quantkit.quantizing.slabs import slabs_of
@@ -264,6 +266,29 @@ def test_names_cover_nothing() -> None:
     for i, box in enumerate(boxes):
         assert area.x0 <= box.x0 <= box.x1 <= area.x1
         assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+def test_axes_show_what_can_be_told_apart() -> None:
+    """Sizes in a unit that fits; a noise floor if it is near; far losses are named."""
+    sizes_and_losses = [(3, 0.5), (4, 0.02), (5, 0.01), (8, 0.0)]
+    points = [
+        Point(f"t{size}", size << 30, loss, 0.001, is_best=True)
+        for size, loss in sizes_and_losses
+    ]
+    floors = {"q8": 0.004, "i16": 1e-7}
+    log = Losses(points, ("F16", 16 << 30), "KLD", floors=floors)
+    axes = new_figure(5, 4).subplots()
+    assert log.draw(axes) == []
+    assert axes.get_xlabel() == "size of the file (GiB)"
+    assert [p.name for p in log.beyond] == ["t8"]
+    texts = {text.get_text() for text in axes.texts}
+    assert texts == {"t3", "t4", "t5", "F16 (base)", "noise floor (q8)"}
+    assert 1e-7 < axes.get_ylim()[0] < 0.004
+    linear = replace(log, of_base=0.0, is_log=False)
+    assert [p.name for p in linear.beyond] == ["t3"]
+    alike = [Strip("a", np.zeros(2), mean, 0.1, True) for mean in (1.0, 2.0, 2.0)]
+    assert not is_wide(alike)
+    assert is_wide([*alike, Strip("d", np.zeros(2), 99.0, 0.1, True)])
 
 
 def test_colors_of_errors_are_in_order() -> None:
