@@ -14,7 +14,7 @@ from .page import Figure, Table
 
 __all__ = ["error_maps", "recipe_table"]
 
-IN_LAYER = re.compile(r"^(enc\.|dec\.)?blk\.(\d+)\.(.+)$")
+IN_LAYER = re.compile(r"^(enc\.|dec\.)?blk\.(\d{1,6})\.(.+)$")
 MOST_MAPS = 6
 
 
