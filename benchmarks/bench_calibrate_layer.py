@@ -35,6 +35,7 @@ from quantkit.calibrating.sample import HELD_OUT
 from quantkit.calibrating.site import mirrored
 from quantkit.calibrating.solving import plan_of
 from quantkit.calibrating.sums import Rows, Sums, add_rows
+from quantkit.execution.allocation import keep_freed_memory
 from quantkit.execution.workers import Threads
 from quantkit.inference.weights import TypedMatrix
 from quantkit.types import QuantType
@@ -102,7 +103,8 @@ def measure(n: int, width: int, tokens: int, n_rows: int, type: QuantType) -> Sp
         forward, _ = timed(lambda: matrix.apply(x[:SEQUENCE]))
         summed, _ = timed(lambda: add_rows([(sums, Rows(x, x))], one))
     h = mirrored(sums.squares)
-    made = [timed(partial(plan_of, h, type, d, one)) for d in DAMPINGS]
+    space = np.empty_like(h)
+    made = [timed(partial(plan_of, h, type, d, one, space)) for d in DAMPINGS]
     weights = dequantize_rows(data[:n_rows], QuantType.BF16, n)
     plan, _ = made[0][1]
     solved, _ = timed(lambda: solve_rows(plan, weights))
@@ -169,6 +171,7 @@ def main() -> None:
     if t is None or not before:
         sys.exit("the peak can only be measured on x86 with AVX2 and a C compiler")
     type = QuantType[args.type]
+    keep_freed_memory()  # as every model that is loaded
     found = [
         measure(n, args.width, args.tokens, args.rows, type)
         for n in (args.width, args.inner)

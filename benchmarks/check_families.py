@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from quantkit.sources.checkpoint import CheckpointSource
 from tests.families.cases import CASES, DECODERS, Case
 from tests.families.describe import described_tensors
 from tests.families.runnable import write_runnable
@@ -31,6 +30,7 @@ from tests.families.stored import (
     known_logits,
     known_rows,
     logits_of,
+    source_of,
 )
 from tests.test_llamacpp_families import ABORTED, DEPTHS, DIFFERENT, REFUSED
 
@@ -61,7 +61,7 @@ def is_equal(case: Case, folder: Path) -> bool:
     known = fixture(case)["tensors"]
     model = checkpoint(case, folder)
     return all(
-        list(described_tensors(CheckpointSource(model, kind).tensors).items())
+        list(described_tensors(source_of(model, kind).tensors).items())
         == list(known[kind].items())
         for kind in ("f32", "f16")
     )

@@ -21,6 +21,7 @@ from .families.lettered import vocabulary
 from .go_templates import rendered
 
 BOS = "<s>"
+TOKENS = {"bos_token": BOS, "eos_token": "</s>"}
 SYSTEM_OR_NOT = "{% set s = messages[0].role == 'system' %}"
 LOOP = "{% for m in messages %}"
 END = "{% endfor %}{% if add_generation_prompt %}"
@@ -82,14 +83,13 @@ UNKNOWN = {
     "counts": f"{LOOP}{{{{ loop.index }}}}{{{{ m.content }}}}{{% endfor %}}",
     "changes messages": f"{LOOP}|{{{{ m.content | upper }}}}{{% endfor %}}",
     "repeats": f"{LOOP}{{{{ m.content }}}}{{{{ m.content }}}}{{% endfor %}}",
-    "fails": "{{ nothing.here }}",
     "joins lines": f"{LOOP}|{{{{ m.content | replace('\n', ' ') }}}}{{% endfor %}}",
 }
 
 
 def found(template: str) -> tuple[Turns | None, list[tuple[Messages, str]]]:
     """The turns of a template, and what it makes of the samples, without BOS."""
-    with ChatTemplate(template, {"bos_token": BOS}).process() as process:
+    with ChatTemplate(template, TOKENS).process() as process:
 
         def render(messages: Messages, answering: bool) -> str:
             return process.render(messages, answering=answering)
@@ -187,6 +187,8 @@ def test_control_tokens_between_turns_stop_answers(tmp_path: Path) -> None:
     ("template", "words"),
     [
         (UNKNOWN["counts"], "does more than write texts around messages"),
+        ("{{ raise_exception('no\\ncat') }}", r"cannot render the messages: no\ncat"),
+        ("\udcff" + CHATML, "is not UTF-8"),
         (CHATML + "{% set now = strftime_now('%Y') %}", "tells the date"),
         (None, "no chat template"),
         (PLAIN, "no place for system messages"),

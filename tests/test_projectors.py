@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from quantkit.checkpoint.lazy import values_of
 from quantkit.checkpoint.lazy_functions import DTYPES
@@ -120,8 +121,33 @@ def test_batch_norms_are_a_factor_and_a_term(kind: QuantType) -> None:
     assert list(made) == [f"{one}weight", f"{one}bias"]
     exact = weight / np.sqrt(variance + np.float64(1e-5))
     found = values_of(made[f"{one}weight"])
-    epsilon = np.finfo(dtype).eps
+    epsilon = np.finfo(found.astype(dtype).dtype).eps
     assert np.all(np.abs(found - exact) <= 2 * epsilon * np.abs(exact))
     assert np.array_equal(found, found.astype(dtype))
     term = bias - (mean * found.astype(dtype)).astype(dtype)
     assert np.array_equal(values_of(made[f"{one}bias"]), term.astype(np.float32))
+
+
+def test_both_layouts_of_qwen3_asr_are_one_model(tmp_path: Path) -> None:
+    """The published one, which the fixture has, and that of transformers."""
+    (case,) = (case for case in CASES if case.name == "qwen3-asr")
+    published = ProjectorSource(checkpoint(case, tmp_path / "a"), "f16")
+    folder = checkpoint(case, tmp_path / "b")
+    config = json.loads((folder / "config.json").read_text())
+    config |= config.pop("thinker_config")
+    (folder / "config.json").write_text(json.dumps(config))
+    arrays = load_file(folder / "model.safetensors")
+    projector = "model.multi_modal_projector.linear_"
+    renamed = {
+        name.replace("thinker.audio_tower.", "model.audio_tower.").replace(
+            "model.audio_tower.proj", projector
+        ): array
+        for name, array in arrays.items()
+    }
+    assert any(name.startswith(projector) for name in renamed)
+    save_file(renamed, folder / "model.safetensors")
+    written = ProjectorSource(folder, "f16")
+    assert described_tensors(written.tensors) == described_tensors(published.tensors)
+    assert described_metadata(written.metadata) == described_metadata(
+        published.metadata
+    )

@@ -22,6 +22,7 @@ CLOSE = 1e-5
 def transformers() -> Any:
     pytest.importorskip("torch", reason="needs torch")
     pytest.importorskip("gguf", reason="needs gguf")
+    pytest.importorskip("accelerate", reason="needs accelerate")
     return pytest.importorskip("transformers", reason="needs transformers")
 
 

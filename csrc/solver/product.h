@@ -11,8 +11,8 @@
 #define TILE_VECTORS (LANE_REGISTERS >= 32 ? 4 : 2)
 #define TILE_COLUMNS (TILE_VECTORS * WIDE)
 /* Rows of A and B, and rows of X, that are packed at a time. */
-#define PACKED_DEPTH 128
-#define PACKED_TILES 12
+#define PACKED_DEPTH 256
+#define PACKED_TILES 22
 
 /* A matrix in memory: element (i, j) lies i * down + j * across further on. */
 typedef struct strided {

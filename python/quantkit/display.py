@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .cells import Cells, html_table
+from .visible import html_text
 
 __all__ = ["Displayed"]
 
@@ -48,7 +49,7 @@ class Displayed:
     def _repr_html_(self) -> str:
         """The tables, for notebooks."""
         return "\n".join(
-            html_table(part) if isinstance(part, Cells) else html_table(_line(part))
+            html_table(part) if isinstance(part, Cells) else f"<p>{html_text(part)}</p>"
             for part in self._shown()
         )
 
@@ -56,10 +57,6 @@ class Displayed:
         """Tables and lines for a notebook."""
         rows = [(name, brief(value)) for name, value in _shown_fields(self)]
         return [Cells((type(self).__name__, ""), rows)]
-
-
-def _line(text: str) -> Cells:
-    return Cells(("",), [(text,)])
 
 
 def _shown_fields(value: Any) -> Iterator[tuple[str, Any]]:

@@ -48,22 +48,32 @@ def _in_notebook() -> bool:
 @contextmanager
 def _bar() -> Iterator[Progress]:
     """A callback that shows the stage, its bar and the time; removed at the end."""
-    from IPython.display import HTML, display
+    from IPython.display import display
 
-    handle = display(HTML(""), display_id=True)
-    began, updated = monotonic(), 0.0
+    handle, began, updated = None, monotonic(), -REFRESH_SECONDS
 
     def show(stage: str, done: int, total: int) -> None:
-        nonlocal updated
-        now = monotonic()
-        if now - updated >= REFRESH_SECONDS:
-            updated = now
-            handle.update(HTML(_as_html(stage, done, total, now - began)))
+        nonlocal handle, updated
+        seconds = monotonic() - began
+        if seconds - updated < REFRESH_SECONDS:
+            return
+        updated = seconds
+        shown = _output(_as_html(stage, done, total, seconds))
+        if handle is None:
+            handle = display(shown, raw=True, display_id=True)
+        else:
+            handle.update(shown, raw=True)
 
     try:
         yield show
     finally:
-        handle.update(HTML(""))
+        if handle is not None:
+            handle.update(_output(""), raw=True)
+
+
+def _output(html: str) -> dict[str, str]:
+    """An output of a cell; where there is no HTML, nothing is shown."""
+    return {"text/html": html, "text/plain": ""}
 
 
 def _as_html(stage: str, done: int, total: int, seconds: float) -> str:

@@ -91,11 +91,15 @@ def llamacpp_gguf(
         "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
         "auto": gguf.LlamaFileType.GUESSED,
     }
-    hparams = ModelBase.load_hparams(folder, False)
+    is_native = (folder / "params.json").is_file()
+    hparams = ModelBase.load_hparams(folder, is_native)
     if is_raw:
         hparams = json.loads((folder / "config.json").read_text())
     _write_vocabulary(folder, hparams)
-    cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
+    if is_native:
+        cls = _native_class(folder)
+    else:
+        cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
     if cls.supports_mtp_export and cls.__name__.startswith(("Qwen", "MiniCPMV")):
         # as with its option --no-nextn; otherwise it stops without such layers
         is_none = hparams.get("num_nextn_predict_layers") == 0
@@ -110,6 +114,18 @@ def llamacpp_gguf(
         REPAIRS[cls.__name__](model)
     model.write()
     return out
+
+
+def _native_class(folder: Path) -> Any:
+    """The converter of Mistral's own format, whose weights have another file name."""
+    from conversion import base
+    from conversion.mistral import MistralModel
+
+    base._mistral_common_installed = True  # only the vocabulary needs it
+    weights = folder / "consolidated.safetensors"
+    if not weights.exists():
+        weights.hardlink_to(folder / "model.safetensors")
+    return MistralModel
 
 
 def llamacpp_projector(
@@ -128,6 +144,17 @@ def llamacpp_projector(
     hparams = ModelBase.load_hparams(folder, False)
     kind = get_model_architecture(hparams, ModelType.MMPROJ)
     cls = get_model_class(kind, mmproj=True)
+    if cls.__name__ == "Qwen3OmniMmprojModel":
+        _rename(cls, "thinker.visual.", "visual.")
+    if cls.__name__ == "Gemma3nVisionAudioModel":
+        norm = "subsample_conv_projection.{}.norm"
+        for number in range(2):
+            wrong = f"model.audio_tower.{norm.format(f'conv_{number}')}"
+            _rename(cls, wrong, f"conformer.{norm.format(f'layer{number}')}")
+    if cls.__name__ == "NemotronNanoV2VLModel":
+        for key, value in (hparams.get("vision_config") or {}).items():
+            name = key.replace("hidden_layers", "layers").replace("attention_h", "h")
+            setattr(cls, f"_vit_{name}", value)  # it knows only the largest size
     if not asserts:
         module = sys.modules[cls.__module__]
         source = Path(str(module.__file__)).read_text()
@@ -135,6 +162,16 @@ def llamacpp_projector(
         cls = get_model_class(kind, mmproj=True)
     cls(folder, types[outtype], out, hparams=hparams).write()
     return out
+
+
+def _rename(cls: Any, wrong: str, right: str) -> None:
+    """Give its converter's class tensors with names that it knows."""
+    above = cls.modify_tensors
+
+    def modify_tensors(self: Any, data: Any, name: str, bid: int | None) -> Any:
+        return above(self, data, name.replace(wrong, right), bid)
+
+    cls.modify_tensors = modify_tensors
 
 
 def projector_classes() -> set[str]:

@@ -75,7 +75,9 @@ class ProjectorCase:
         name: of the case and its fixture.
         hf_class: of transformers; None: `shapes` and `config` state the checkpoint.
         config: what differs from the class's defaults; or config.json.
-        shapes: the checkpoint's tensors, if no class makes them.
+        shapes: the checkpoint's tensors, if no class makes them; those of a folder
+            inside it have its name and a slash before theirs.
+        files: further files of the checkpoint.
         images: preprocessor_config.json.
         tokenizer: tokenizer_config.json.
         rename: the checkpoint's tensors, from those that transformers writes.
@@ -93,6 +95,7 @@ class ProjectorCase:
     hf_class: str | None
     config: Json
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    files: Mapping[str, Json] = field(default_factory=dict)
     images: Json = field(default_factory=lambda: dict(IMAGES))
     tokenizer: Json = field(default_factory=dict)
     rename: Callable[[Arrays], Arrays] = field(default=dict)

@@ -153,6 +153,82 @@ GRANITE = {
 FOLDED = (".conv_norm.", ".conv_norm_var.")
 CHANGED = {"conv_norm_var.": "conv_norm."}
 
+RADIO_LAYER: Shapes = {
+    **norms(("norm1", "norm2"), WIDTH),
+    **biased({"attn.qkv": (3 * WIDTH, WIDTH), "attn.proj": (WIDTH, WIDTH)}),
+    **biased({"mlp.fc1": (INNER, WIDTH), "mlp.fc2": (WIDTH, INNER)}),
+}
+PARAKEET_LAYER: Shapes = {
+    **norms(("norm_feed_forward1", "norm_feed_forward2", "norm_self_att"), WIDTH),
+    **norms(("norm_conv", "norm_out"), WIDTH),
+    **weights({f"feed_forward{i}.linear1": (INNER, WIDTH) for i in (1, 2)}),
+    **weights({f"feed_forward{i}.linear2": (WIDTH, INNER) for i in (1, 2)}),
+    **weights({f"self_attn.{part}_proj": (WIDTH, WIDTH) for part in "qkvo"}),
+    **weights({"self_attn.relative_k_proj": (WIDTH, WIDTH)}),
+    "self_attn.bias_u": (2, 16),
+    "self_attn.bias_v": (2, 16),
+    **biased({"conv.pointwise_conv1": (2 * WIDTH, WIDTH, 1)}),
+    **weights({"conv.depthwise_conv": (WIDTH, 1, TAPS)}),
+    **weights({"conv.pointwise_conv2": (WIDTH, WIDTH, 1)}),
+    **batch_norm("conv.norm", WIDTH),
+}
+
+
+def radio(n_layers: int, n_patches: int) -> Shapes:
+    """The tensors of Nemotron Nano VL's encoder of images."""
+    patches = "model.patch_generator."
+    return {
+        "language_model.model.embed_tokens.weight": (112, 64),
+        **inside(
+            "vision_model.radio_model.",
+            {
+                "input_conditioner.norm_mean": (3, 1, 1),
+                f"{patches}cls_token.token": (2, WIDTH),
+                f"{patches}embedder.weight": (WIDTH, 3 * 4 * 4),
+                f"{patches}video_embedder.weight": (WIDTH, 2 * 3 * 4 * 4),
+                f"{patches}pos_embed": (1, n_patches, WIDTH),
+                **layers("model.blocks.", n_layers, RADIO_LAYER),
+            },
+        ),
+        **weights({"mlp1.0": (4 * WIDTH,), "mlp1.1": (96, 4 * WIDTH)}),
+        **weights({"mlp1.3": (64, 96)}),
+    }
+
+
+PARAKEET: Shapes = {
+    **inside(
+        "sound_encoder.encoder.",
+        {
+            **layers("layers.", 2, PARAKEET_LAYER),
+            "feature_extractor.featurizer.fb": (1, 16, 9),
+            "feature_extractor.featurizer.window": (12,),
+            **biased(
+                {
+                    "subsampling.layers.0": (8, 1, 3, 3),
+                    "subsampling.layers.2": (8, 1, 3, 3),
+                    "subsampling.layers.3": (8, 8, 1, 1),
+                    "subsampling.layers.5": (8, 1, 3, 3),
+                    "subsampling.layers.6": (8, 8, 1, 1),
+                    "subsampling.linear": (WIDTH, 16),
+                }
+            ),
+        },
+    ),
+    **weights(
+        {
+            "sound_projection.norm": (WIDTH,),
+            "sound_projection.linear1": (96, WIDTH),
+            "sound_projection.linear2": (64, 96),
+        }
+    ),
+}
+RADIO_SIZES = {
+    "hidden_size": WIDTH,
+    "intermediate_size": INNER,
+    "num_attention_heads": 2,
+    "patch_size": 4,
+}
+
 CONFORMERS: tuple[ProjectorCase, ...] = (
     described(
         "lfm2-audio",
@@ -233,5 +309,38 @@ CONFORMERS: tuple[ProjectorCase, ...] = (
                 q_former_projector(WIDTH, "qformer.encoder.layer.0."),
             ),
         },
+    ),
+    described(
+        "nemotron-vl",
+        "NemotronH_Nano_VL_V2",
+        {
+            "force_image_size": 16,
+            "vision_config": {**RADIO_SIZES, "num_hidden_layers": 4},
+        },
+        radio(4, 64),
+        images={},
+    ),
+    described(
+        "nemotron-omni",
+        "NemotronH_Nano_VL_V2",
+        {
+            "downsample_ratio": 0.25,
+            "force_image_size": 16,
+            "vision_config": {
+                **RADIO_SIZES,
+                "architectures": ["RADIOModel"],
+                "num_hidden_layers": 7,
+            },
+            "sound_config": {
+                "hidden_size": WIDTH,
+                "intermediate_size": INNER,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "num_mel_bins": 16,
+                "subsampling_factor": 8,
+                "conv_kernel_size": TAPS,
+            },
+        },
+        {**radio(7, 16), **PARAKEET},
     ),
 )

@@ -10,7 +10,15 @@ from .ocr_cases import N_SAM_LAYERS, sam_shapes
 from .shapes import Shapes, biased, inside, layers, norms, weights
 from .sound_cases import WHISPER
 
-__all__ = ["DESCRIBED", "SIGLIP_LAYER", "described"]
+__all__ = [
+    "DESCRIBED",
+    "FOUR_LAYERS",
+    "GATED",
+    "QWEN_3_LAYER",
+    "SIGLIP_LAYER",
+    "WHISPER_TOWER",
+    "described",
+]
 
 WIDTH, INNER = 32, 48
 EMBEDDINGS: Shapes = {"model.embed_tokens.weight": (112, 64)}
@@ -38,6 +46,10 @@ FOUR_LAYERS = {**WHISPER, "encoder_layers": 4}
 QWEN_LAYER = {
     **biased({"attn.qkv": (3 * WIDTH, WIDTH), "attn.proj": (WIDTH, WIDTH)}),
     **norms(("norm1", "norm2"), WIDTH),
+}
+QWEN_3_LAYER = {
+    **QWEN_LAYER,
+    **biased({"mlp.linear_fc1": (INNER, WIDTH), "mlp.linear_fc2": (WIDTH, INNER)}),
 }
 GATED = {
     "mlp.gate_proj": (INNER, WIDTH),
@@ -186,11 +198,7 @@ LING: Shapes = {
             **layers(
                 "blocks.",
                 3,
-                {
-                    **QWEN_LAYER,
-                    **biased({"mlp.linear_fc1": (INNER, WIDTH)}),
-                    **biased({"mlp.linear_fc2": (WIDTH, INNER)}),
-                },
+                QWEN_3_LAYER,
             ),
             **norms(["merger.norm"], WIDTH),
         },

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors.numpy import save_file
+
 from ..families import stored
 from ..families.checkpoints import weights, write_checkpoint
 from .cases import ProjectorCase
@@ -86,7 +88,15 @@ def checkpoint_of(
 ) -> Path:
     """A checkpoint with the settings of an image processor."""
     arrays = case.rename(weights(shapes))
-    path = write_checkpoint(folder / "model", config, arrays)
+    path = write_checkpoint(
+        *(folder / "model", config),
+        {name: array for name, array in arrays.items() if "/" not in name},
+        files=case.files,
+    )
+    for part in {name.partition("/")[0] for name in arrays if "/" in name}:
+        start = f"{part}/"
+        own = {n[len(start) :]: a for n, a in arrays.items() if n.startswith(start)}
+        save_file(own, path / part / "model.safetensors")
     files = {
         "preprocessor_config.json": case.images,
         "tokenizer_config.json": case.tokenizer,

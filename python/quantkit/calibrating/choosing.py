@@ -152,8 +152,9 @@ def choose(
 
     best: tuple[float, Chosen] | None = None
     targets = _best_targets(quadratic, tried, held, rows, workers)
+    space = np.empty_like(quadratic.h)
     for damping in TIED_DAMPINGS if is_embedding else DAMPINGS:
-        plan, taken = plan_of(quadratic.h, tried.type, damping, workers)
+        plan, taken = plan_of(quadratic.h, tried.type, damping, workers, space)
         chosen = Chosen(plan, targets, taken)
         found = error(chosen.solve(tried, rows, workers))
         if best is None or found < best[0]:

@@ -27,7 +27,7 @@ __all__ = ["NotPositive", "factor", "make_plan", "solve_right"]
 
 F64 = NDArray[np.float64]
 
-BLOCK = 128
+BLOCK = 256
 """Rows that are factored at a time."""
 
 RANGE = 256

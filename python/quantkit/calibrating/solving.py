@@ -25,7 +25,11 @@ MORE = 10.0
 
 
 def plan_of(
-    h: F64, type: QuantType, damping: float, workers: Workers
+    h: F64,
+    type: QuantType,
+    damping: float,
+    workers: Workers,
+    space: F64 | None = None,
 ) -> tuple[Plan, float]:
     """The plan for matrices with these inputs, and the damping that it took.
 
@@ -35,11 +39,14 @@ def plan_of(
         damping: added to the diagonal, relative to its mean; more, if it is too little
             to factor the sum.
         workers: factor some rows at a time.
+        space: as `h`; it is overwritten.  None: new memory, which a wide matrix spends
+            much of its time to get.
     """
     diagonal = h.diagonal()
     order = column_order(np.ascontiguousarray(diagonal), type)
+    r = np.empty_like(h) if space is None else space
     while True:
-        r = h[np.ix_(order, order)]
+        _put_in_order(h, order, r)
         r[np.diag_indices_from(r)] += damping * diagonal.mean()
         try:
             factor(r, workers)
@@ -47,6 +54,12 @@ def plan_of(
             damping *= MORE
             continue
         return make_plan(type, order, r, workers), damping
+
+
+def _put_in_order(h: F64, order: NDArray[np.int64], out: F64) -> None:
+    """The upper triangle of h with its rows and columns in this order."""
+    for i, row in enumerate(order):
+        np.take(h[row], order[i:], out=out[i, i:], mode="clip")  # "raise" makes a copy
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,7 +116,7 @@ def choose(
         run.known, chunks = split_off(run.known)
     choice = choose_by(run, budget, progress, notify)
     if mix:
-        choice = with_mix(run, choice, chunks, progress, notify)
+        choice = with_mix(run, choice, chunks, progress)
     return detailed_choice(choice, run, text, progress) if details else choice
 
 
@@ -162,13 +162,23 @@ def choose_by(
     names = [*contest.standing, *selection.too_large(N_TOO_LARGE)]
     result: Comparison | None = None
     with run:
-        for n in rounds(n_chunks):
+        for i, n in enumerate(rounds(n_chunks)):
             if names:
-                result = run.advance(names, n, progress, notify)
+                shown = _in_round(progress, i + 1, len(rounds(n_chunks)))
+                result = run.advance(names, n, shown, notify)
                 contest.judge(result)
             names = contest.standing
     winner = None if result is None else contest.winner(result)
     return answered(run.known, selection, result, winner, contest.out)
+
+
+def _in_round(progress: Progress | None, i: int, n_rounds: int) -> Progress | None:
+    """The callback with the round before each stage."""
+    if progress is None:
+        return None
+    return lambda stage, done, total: progress(
+        f"round {i} of {n_rounds}, {stage}", done, total
+    )
 
 
 def _limits(budget: Budget | None, notify: Notify | None) -> Budget:

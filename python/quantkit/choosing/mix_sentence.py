@@ -15,17 +15,15 @@ def mix_sentence(mix: Mix) -> str:
     """What was expected of a mix, what it does, and how it compares."""
     if mix.measured is None or mix.difference is None:
         return f"The mix of types that is expected to lose least is {mix.reference}."
-    found = value_as_text(mix.measured, mix.measured_error)
-    expected = f"{mix.predicted:.2g}, or {mix.predicted_together:.2g} with interactions"
     compared = chance_as_text(
         mix.difference.kld_difference,
         mix.difference.kld_difference_error,
         mix.difference.kld_p_value,
     )
-    verdict = f"than {mix.reference} it {compared}"
-    if not mix.is_chosen:
-        verdict += ", so it is not taken"
+    verdict = "" if mix.is_chosen else ", so it is not taken"
     return (
-        f"Of the mix of types, KLD {expected}, was expected, and {found} was measured; "
-        f"{verdict}."
+        f"The mix of types ({mix.counts}) was expected to lose KLD "
+        f"{mix.predicted:.2g}, or {mix.predicted_together:.2g} with interactions; "
+        f"{value_as_text(mix.measured, mix.measured_error)} was measured. Compared "
+        f"with {mix.reference}, it {compared}{verdict}."
     )

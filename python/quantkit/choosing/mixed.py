@@ -12,26 +12,26 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import OptionError
+from ..errors import OptionError, QuantkitError
 from ..evaluate.entries import Entry
 from ..evaluate.known import Known, NamedText
 from ..evaluate.measurement import Measurement
 from ..evaluate.results import Comparison
 from ..evaluate.run import ComparisonRun
-from ..mixing import Mix, Planner
-from ..progress import Notify, Progress
+from ..mixing import NAME, Mix, Planner
+from ..progress import Progress
 from ..tokens.chunks import Chunk
 from .answer import answered
 from .budget import Budget
 from .choice import Choice
-from .contest import Limits
+from .contest import FEWEST, Limits
 from .mix_sentence import NO_MIX, mix_sentence
 from .selection import Selection
 
 __all__ = ["refuse_without_size", "split_off", "with_mix"]
 
-MOST, EVERY = 4, 8
-"""Of each text, tensors are measured on every 8th chunk, but on 4 at most."""
+MOST, EVERY = 4, 4
+"""Of each text, tensors are measured on a quarter of the chunks, on 4 at most."""
 CERTAIN = 0.05
 
 
@@ -51,15 +51,31 @@ def refuse_without_size(budget: Budget | None) -> None:
 def split_off(known: Known) -> tuple[Known, list[Chunk]]:
     """The measurements without some chunks of each text, and these chunks.
 
+    Of 64 chunks, the 16th, 32nd, 48th and 64th are split off.
+
     Args:
         known: nothing is measured yet.
 
-    Example: of 64 chunks, the 16th, 32nd, 48th and 64th are split off.
+    Raises:
+        OptionError: a candidate is called as the mix is.
+        QuantkitError: a text is too short.
     """
+    names = (entry.wanted.name for entry in known.entries if entry.wanted)
+    if any(name.lower() == NAME for name in names):
+        raise OptionError(
+            f"one of the `types` is called {NAME!r}, as a mix is; rename the recipe "
+            "file"
+        )
     texts, chunks = [], []
     for text in known.texts:
         n_chunks = len(text.chunks)
         count = max(1, min(MOST, n_chunks // EVERY))
+        if n_chunks - count < FEWEST:
+            raise QuantkitError(
+                f"{text.name} has {n_chunks} chunks, and a mix is planned on some of "
+                f"them; `mix` needs {FEWEST + 1} or more: give a longer text, shorter "
+                "chunks (`ctx`), or more (`chunks`)"
+            )
         taken = [(i + 1) * n_chunks // count - 1 for i in range(count)]
         chunks += [text.chunks.chunk(i) for i in taken]
         left = replace(text.chunks, tokens=np.delete(text.chunks.tokens, taken, axis=0))
@@ -72,7 +88,6 @@ def with_mix(
     choice: Choice,
     chunks: Sequence[Chunk],
     progress: Progress | None = None,
-    notify: Notify | None = None,
 ) -> Choice:
     """The answer with a mix of types as one more candidate.
 
@@ -80,7 +95,7 @@ def with_mix(
         run: has measured the other candidates, on other chunks.
         choice: the answer without a mix.
         chunks: the text to plan the mix on.
-        progress, notify: as for `choose`.
+        progress: as for `choose`.
     """
     selection = Selection.of(run.known.entries, choice.budget)
     if choice.comparison is None:  # the model fits as it is
@@ -96,7 +111,7 @@ def with_mix(
     entry = planner.entry(mix.types)
     run.known.add(entry)
     with run:
-        result = run.advance([reference.name, entry.name], None, progress, notify)
+        result = run.advance([reference.name, entry.name], None, progress)
     return _answer(run.known, choice, result, _checked(mix, choice, result), entry)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from ..recipes.overrides import Overrides
 from ..tasks.convert import convert
 from ..tasks.quantize import quantize_file
 from .bars import live_table, progress_bar
-from .console import Part, print_json, print_result
+from .console import Part, paragraph, print_json, print_result
 from .messages import say
 from .options import (
     Calibrate,
@@ -221,7 +222,7 @@ def choose_command(
         print_result(*_parts(choice, command))
     if save is not None:
         write_whole(save, json_text(data) + "\n")
-    reports.write(choice)
+    reports.save(choice)
     if choice.chosen is None:
         raise typer.Exit(NONE_FITS)
     if out is not None:
@@ -242,13 +243,13 @@ def _answer(run: ComparisonRun, budget: Budget, *, mix: bool, quiet: bool) -> Ch
     if chunks is None:
         return choice
     with progress_bar(quiet) as progress:
-        return with_mix(run, choice, chunks, progress, notify)
+        return with_mix(run, choice, chunks, progress)
 
 
 def _parts(choice: Choice, command: str | None) -> list[Part]:
     """The answer, the evidence, and how to make the file."""
     memory = memory_cells(choice)
-    parts: list[Part] = [choice.sentence, "", choice.cells()]
+    parts: list[Part] = [*paragraph(choice.sentence), "", choice.cells()]
     if choice.comparison is not None:
         parts.append("\u00b1 is one standard error over chunks")
     if memory is not None:
@@ -278,9 +279,9 @@ class Maker:
             return None
         recipe, name = self._recipe(choice, out), str(out or self._name(choice.chosen))
         if recipe is None:
-            words = ["quantkit", "convert", str(self.model), "-o", name]
-            return shlex.join(words) if self.model.is_dir() else None
-        words = ["quantkit", "quantize", str(self.model), name]
+            words = ["quantkit", "convert", self._given, "-o", name]
+            return None if self.model.is_file() else shlex.join(words)
+        words = ["quantkit", "quantize", self._given, name]
         words += ["--recipe", recipe] if is_recipe_file(recipe) else [recipe]
         options: dict[str, Sequence[object]] = {
             "--imatrix": [self._importance(choice.chosen)],
@@ -310,8 +311,10 @@ class Maker:
         """
         assert choice.chosen is not None
         recipe = self._recipe(choice, out)
-        if recipe is None and not self.model.is_dir():
-            return f"nothing is written: {self.model} fits as it is"
+        if recipe is None and self.model.is_file():
+            return (
+                f"{out} is not written: {self.model} fits as it is; use it, or copy it"
+            )
         if recipe is None:
             convert(self.model, out, **how)
         else:
@@ -340,6 +343,11 @@ class Maker:
     def _importance(self, candidate: Candidate) -> Path | None:
         """The matrix, if the type uses it: its metadata would make the file larger."""
         return self.importance if candidate.uses_importance else None
+
+    @property
+    def _given(self) -> str:
+        """The model as it was given: a Path has one slash fewer in hf://org/name."""
+        return re.sub("^hf:/(?!/)", "hf://", str(self.model))
 
     def _name(self, candidate: Candidate) -> str:
         """A file name: that of the model, and the type."""

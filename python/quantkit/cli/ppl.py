@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,7 +71,7 @@ def ppl_command(
     types: Annotated[
         str | None,
         typer.Option(
-            callback=lambda v: v and type_names(v),
+            callback=lambda v: None if v is None else type_names(v),
             metavar="LIST|all",
             help="Types to compare, such as Q8_0,Q4_K_M, or recipe files (.toml). Each "
             "MODEL that is not quantized yet is quantized to them in memory.",
@@ -143,7 +143,7 @@ def ppl_command(
     columns: Annotated[
         str | None,
         typer.Option(
-            callback=lambda v: v and _columns(v),
+            callback=lambda v: None if v is None else _columns(v),
             metavar="LIST|all",
             help=f"Columns of the table, of {', '.join(COLUMNS)} \\[default: those "
             "that fit the terminal].",
@@ -208,37 +208,47 @@ def ppl_command(
     run: Measuring
     detail: Callable[..., Any] = detailed
     view: dict[str, Any] = {"pareto": pareto}
+    hint: str | None = ""
+    given: dict[str, object]
     if embeds(open_source(models[0])):
-        _refuse_of_embedders(
-            calibrate=calibration, memory_limit=memory, sort=sort, columns=columns
-        )
+        given = {
+            "--calibrate": calibration,
+            "--memory-limit": memory,
+            "--sort": sort,
+            "--columns": columns,
+        }
+        _refuse(given, "is for models that predict text, and MODEL gives embeddings")
         detail = detailed_embeddings
         run = prepare_embeddings(models, wanted, **shared)
     elif len(models) > 1 and not share_vocabulary(models):
-        _refuse_across(
-            **{
-                "--base": base,
-                "--versus": versus,
-                "--pareto": pareto,
-                "--columns": columns,
-                "--calibrate": calibration,
-                "--imatrix": importance,
-                "--html": html,
-                "--png": png,
-                f"--sort {sort}": sort in ("kld", "ppl"),
-            }
+        given = {
+            "--base": base,
+            "--versus": versus,
+            "--pareto": pareto,
+            "--columns": columns,
+            "--calibrate": calibration,
+            "--imatrix": importance,
+            "--html": html,
+            "--png": png,
+            f"--sort {sort}": sort in ("kld", "ppl"),
+        }
+        _refuse(
+            given,
+            "is for models with the same vocabulary; those of these models differ, so "
+            "they are compared by bits per byte",
         )
         view = {"sort": sort}
         del shared["base"]
         run = prepare_across(models, wanted, memory=memory, **shared)
     else:
         view |= {"sort": sort, "columns": columns and columns.split(",")}
+        hint = " (--columns all)" if columns is None else None
         run = prepare(models, wanted, calibration=rounding, memory=memory, **shared)
     others = [entry_named(run.known.entries, name).name for name in versus or ()]
     output = Output(
         format,
         lambda result: result.cells(**view),
-        columns is None,
+        hint,
         tuple(others),
         save,
     )
@@ -250,7 +260,7 @@ def ppl_command(
     except KeyboardInterrupt:
         found = run.so_far()
         output.give(found)
-        reports.write(found)
+        reports.save(found)
         again = "; repeat the command to resume" if scores else ""
         done = f"measured {run.steps_done} of {run.n_steps} {run.unit}{again}"
         raise KeyboardInterrupt(done) from None
@@ -258,27 +268,14 @@ def ppl_command(
         replace(output, save=None).give(run.so_far())
         raise
     output.give(result)
-    reports.write(result)
+    reports.save(result)
 
 
-def _refuse_of_embedders(**given: object) -> None:
-    """Refuse options that have no effect on models that give embeddings."""
+def _refuse(given: Mapping[str, object], reason: str) -> None:
+    """Refuse options that have no effect or no meaning, if they are given."""
     for option, value in given.items():
         if value:
-            raise typer.BadParameter(
-                f"--{option.replace('_', '-')} is for models that predict text, and "
-                "MODEL gives embeddings"
-            )
-
-
-def _refuse_across(**given: object) -> None:
-    """Refuse options that have no meaning for models with different vocabularies."""
-    for option, value in given.items():
-        if value:
-            raise typer.BadParameter(
-                f"{option} is for models with the same vocabulary; those of these "
-                "models differ, so they are compared by bits per byte"
-            )
+            raise typer.BadParameter(f"{option} {reason}")
 
 
 def _columns(value: str) -> str:

@@ -38,6 +38,7 @@ from .options import (
     calibration_files,
     calibration_of,
     is_recipe,
+    looks_like_type,
     recipe_name,
     type_names,
     usage,
@@ -104,7 +105,7 @@ def quantize_command(
     types: Annotated[
         str | None,
         typer.Option(
-            callback=lambda v: v and type_names(v),
+            callback=lambda v: None if v is None else type_names(v),
             metavar="LIST|all",
             help="Write a file of each of these types, such as Q8_0,Q4_K_M, in one "
             "pass over MODEL, and SHA256SUMS.",
@@ -383,6 +384,8 @@ def _file_and_type(
         if is_recipe(str(out)):  # quantize MODEL TYPE
             name = recipe_name(str(out))
             return Path(output) if output else default_output(model, name), name
+        if looks_like_type(str(out)):
+            recipe_name(str(out))  # which it is not, so this suggests others
         raise typer.BadParameter("Missing argument 'TYPE' (or --recipe, --recipe-from)")
     if out is not None and output is not None:
         raise typer.BadParameter(f"OUTPUT is given twice: {out} and -o {output}")

@@ -12,7 +12,8 @@ from ..cells import Cells
 from ..quantities import mib_as_text
 from ..recipes.planning import MissingImportance
 from ..sources.edits import Edits
-from ..tasks.quantize_many import CHECKSUMS, model_name, quantize_files
+from ..tasks.checksums import CHECKSUMS
+from ..tasks.quantize_many import model_name, quantize_files
 from ..tasks.quantize_report import QuantizeReport
 from .bars import progress_bar
 from .console import Part, print_json, print_result

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .._native import active_backend, backends
 from ..cells import Cells
 from ..quantities import mib_as_text
+from ..recipes.fallbacks import LACKS_IMPORTANCE, fallback_reason
 from .console import Part
 
 if TYPE_CHECKING:  # each command imports the class of its own results
@@ -150,12 +151,12 @@ def fallback_lines(report: QuantizeReport) -> list[str]:
     lacking: dict[str, list[str]] = {}
     for t in report.fallbacks:
         assert t.fallback_from is not None  # for mypy; `fallbacks` have one
-        change = f"{t.fallback_from.name} -> {t.type.name}"
-        block = t.fallback_from.block_size
-        if t.shape[-1] % block:
-            fitted[f"{change}: rows not a multiple of {block} weights"] += 1
+        why = fallback_reason(t.fallback_from, t.shape[-1])
+        change = f"{t.fallback_from.name} -> {t.type.name}: {why}"
+        if why == LACKS_IMPORTANCE:
+            lacking.setdefault(change, []).append(t.name)
         else:
-            lacking.setdefault(f"{change}: no importance", []).append(t.name)
+            fitted[change] += 1
     return [f"{count} tensors {change}" for change, count in fitted.items()] + [
         f"{len(names)} tensors {change}: {', '.join(names)}"
         for change, names in lacking.items()

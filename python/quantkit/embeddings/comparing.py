@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..evaluate.details import details_of
-from ..evaluate.entries import entries_of, entry_named, wanted_types
+from ..evaluate.entries import base_of, entries_of, wanted_types
 from ..evaluate.models import cut_alike, models_of, name_of_models
 from ..execution.workers import Workers
 from ..files.target import target_of
@@ -147,7 +147,7 @@ def prepare(
         about_importance=about_importance(importance),
         allow_requantize=allow_requantize,
     )
-    chosen = entries[0] if base is None else entry_named(entries, base)
+    chosen = base_of(entries, base)
     pooling = {entry.name: pooling_named(entry.source) for entry in entries}
     cut = []
     for each in texts:

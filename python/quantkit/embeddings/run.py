@@ -27,7 +27,6 @@ from ..forward.encoder import Embedder
 from ..gguf.source import refuse_changed, unchanged
 from ..inference.damage import damage_named
 from ..inference.embedders import share_embedder
-from ..inference.weights import precision_named
 from ..progress import Notify, Progress
 from ..tokens.texts import Tokens
 from .known import Known, Timed
@@ -177,18 +176,15 @@ class EmbeddingRun:
 
     def _load(self, entry: Entry, progress: Progress | None) -> Shared[Embedder]:
         """Load the model of an entry, quantized if it has a recipe."""
-        start, wanted = perf_counter(), entry.wanted
+        start = perf_counter()
         model = share_embedder(
             entry.source,
-            None if wanted is None else wanted.recipe,
-            overrides=None if wanted is None else wanted.overrides,
             importance=entry.importance,
-            allow_requantize=wanted is not None and wanted.allow_requantize,
             threads=self.workers,
             progress=progress,
-            precision=precision_named(entry.activations),
+            **entry.loading,
         )
-        if wanted is not None:
+        if entry.wanted is not None:
             seconds = perf_counter() - start
             self.known.quantize_seconds[entry.name] = seconds
             if self._saved is not None:

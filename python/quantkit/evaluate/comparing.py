@@ -29,7 +29,7 @@ from ..tokens.options import DEFAULT, TextOptions, checked_options
 from ..tokens.texts import TextLike, as_texts, name_of
 from .across import AcrossRun
 from .details import details_of
-from .entries import Entry, entries_of, entry_named, names_on_grid, wanted_types
+from .entries import Entry, base_of, entries_of, names_on_grid, wanted_types
 from .known import Known, NamedText
 from .models import cut_alike, models_of, name_of_models
 from .results import Comparison
@@ -173,7 +173,7 @@ def prepare(
         about_importance=about_importance(importance),
         allow_requantize=allow_requantize,
     )
-    chosen = entries[0] if base is None else entry_named(entries, base)
+    chosen = base_of(entries, base)
     cut = []
     for each in texts:
         chunked = partial(chunk_text, text=each, options=options)

@@ -122,7 +122,7 @@ class Comparison(ByValue):
             OptionError: there is no entry with that name.
         """
         for each in (name, other):
-            if each not in self.scores:
+            if not isinstance(each, str) or each not in self.scores:
                 raise OptionError(
                     f"no entry is called {each!r}; there are: {', '.join(self.scores)}"
                 )

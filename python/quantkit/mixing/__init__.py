@@ -6,7 +6,7 @@ least.
    are run.
 2. That of other types follows from it: a divergence grows with the square of what
    moves the outputs, so it is scaled by the ratio of the tensor's weighted errors
-   (`errors`).
+   (`errors`, `sensitivities`).
 3. An integer programme chooses a type for each tensor (`programme`).
 4. The divergence of the whole is predicted twice (`prediction`): as a sum over tensors,
    and from the sum of what they move the predictions by, which contains how tensors
@@ -19,6 +19,6 @@ from __future__ import annotations
 
 from .limits import SizeLimits
 from .mix import Mix, TensorChoice
-from .planning import Planner
+from .planning import NAME, Planner
 
-__all__ = ["Mix", "Planner", "SizeLimits", "TensorChoice"]
+__all__ = ["NAME", "Mix", "Planner", "SizeLimits", "TensorChoice"]

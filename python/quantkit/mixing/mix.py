@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -86,6 +87,12 @@ class Mix(ByValue):
     def is_reference(self) -> bool:
         """Whether it gives each tensor the type that the reference gives it."""
         return all(each.type is each.reference_type for each in self.tensors)
+
+    @property
+    def counts(self) -> str:
+        """How many tensors get each type, such as "16 Q5_K, 8 IQ4_XS"."""
+        counted = Counter(each.type.name for each in self.tensors).most_common()
+        return ", ".join(f"{count} {name}" for name, count in counted)
 
     def to_toml(self) -> str:
         """The recipe file that `quantize` takes (`recipe`)."""

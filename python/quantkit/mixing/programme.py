@@ -16,9 +16,10 @@ __all__ = ["Option", "cheapest"]
 
 GAP = 1e-9
 """How far the answer may be from the best one, relative to it."""
+TOLERANCE = 1e-6
+"""HiGHS keeps limits to this share of them.  An answer beyond one is refused, and the
+limit lowered; the smallest options are taken if that does not help."""
 MOST_ATTEMPTS = 8
-"""HiGHS keeps limits to a tolerance.  An answer beyond one is refused, and the limit
-lowered by the excess, so often."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,20 @@ def cheapest(
         np.array([each.loss for each in options]),
         sizes.astype(np.float64),
     )
-    allowed = np.array(limits, np.int64)
+    smallest = [min(range(len(own)), key=lambda i: own[i].sizes) for own in tensors]
+    least = [own[i].sizes for own, i in zip(tensors, smallest, strict=True)]
+    if (np.sum(least, axis=0) > limits).any():
+        return None
+    allowed = np.array(limits, np.float64)
     for _ in range(MOST_ATTEMPTS):
-        taken = programme.solved(allowed.astype(np.float64))
+        taken = programme.solved(allowed)
         if taken is None:
-            return None
+            break
         excess = sizes[taken].sum(axis=0) - limits
         if (excess <= 0).all():
             return [kept[each][1] for each in taken]
-        allowed -= np.maximum(excess, 0)
-    return None
+        allowed -= np.where(excess > 0, excess + TOLERANCE * allowed, 0)
+    return smallest
 
 
 def _undominated(options: Sequence[Option]) -> list[int]:

@@ -8,7 +8,7 @@ layer and the later ones are run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -135,12 +135,31 @@ def _work(
 ) -> Iterator[Alone]:
     """All tensors for the first chunk, for the second, and so on."""
     whole, first = decoder(source, base), 0
+    models = {
+        name: _variant(source, base, whole, name, matrix)
+        for name, matrix in changed.items()
+    }
     for chunk in chunks:
         passage = Passage.of(whole, chunk, first)
         first += len(chunk.targets)
-        for name, matrix in changed.items():
-            weights = MemoryWeights({**base.tensors, name: matrix})
-            yield Alone(passage, name, decoder(source, weights))
+        for name, model in models.items():
+            yield Alone(passage, name, model)
+
+
+def _variant(
+    source: ModelSource,
+    base: MemoryWeights,
+    whole: Decoder,
+    name: str,
+    matrix: TypedMatrix,
+) -> Decoder:
+    """The model with one tensor changed; other layers are those of `whole`."""
+    model = decoder(source, MemoryWeights({**base.tensors, name: matrix}))
+    block = layer_number(name)
+    if block < 0 or model.blocks:
+        return model
+    own, layers = model.layers[block : block + 1], whole.layers
+    return replace(whole, layers=(*layers[:block], *own, *layers[block + 1 :]))
 
 
 def decoder(source: ModelSource, weights: MemoryWeights) -> Decoder:

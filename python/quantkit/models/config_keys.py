@@ -324,6 +324,12 @@ KINDS = _together(
     _each(FLAG, "qk_norm"),
     # Chameleon
     _each(FLAG, "swin_norm"),
+    # Mistral's own format
+    _each(POSITIVE, "llama_4_scaling_beta"),
+    # LFM2.5's and WavTokenizer's makers of sound
+    _each(SIZE, "output_size n_embd_features n_ff group_norm_groups"),
+    _each(EPSILON, "group_norm_epsilon"),
+    _each(OBJECT, "posnet convnext"),
     # ruGPT-3 XL
     _each(TEXT, "sparse_mode"),
     # HRM-Text

@@ -35,6 +35,7 @@ __all__ = [
     "DECODER_TENSORS",
     "EXPERT_MATRICES",
     "KEPT_F32",
+    "NUMBERED_EXPERTS",
     "SHARED_EXPERTS",
     "SILU",
     "Family",
@@ -70,6 +71,12 @@ EXPERT_MATRICES = {
     "up_proj": "ffn_up_exps",
 }
 """The matrices of experts, in the order of llama.cpp's converter."""
+NUMBERED_EXPERTS = {
+    "w1": "ffn_gate_exps",
+    "w2": "ffn_down_exps",
+    "w3": "ffn_up_exps",
+}
+"""The same, where they have Mixtral's names."""
 SHARED_EXPERTS = {
     "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
     "mlp.shared_experts.up_proj": "ffn_up_shexp",
@@ -151,6 +158,7 @@ class Family:
         reads: keys of `forward.unread_settings.NEUTRAL` that the forward pass reads.
         unread: starts of the names of tensors that do not change the logits.
         pools: whether GGUF has the pooling that modules.json names.
+        has_vocabulary: whether models have a tokenizer.
         drafts: whether models draft tokens for another model (the target), and have its
             vocabulary.
         refused_files: names of files that a checkpoint must not have, and why.
@@ -185,6 +193,7 @@ class Family:
     reads: ClassVar[tuple[str, ...]] = ()
     unread: ClassVar[tuple[str, ...]] = ()
     pools: ClassVar[bool] = False
+    has_vocabulary: ClassVar[bool] = True
     drafts: ClassVar[bool] = False
     refused_files: ClassVar[Mapping[str, str]] = {}
     predicts_text: ClassVar[bool] = True

@@ -37,14 +37,15 @@ class Named:
         name: the name.
         x, y: the place in data coordinates.
         color: of the name.
-        is_needed: it is shown even where it covers another name.
+        rank: names of low ranks come first; one of rank 0 is shown even where it covers
+            something.
     """
 
     name: str
     x: float
     y: float
     color: str
-    is_needed: bool
+    rank: int
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Box:
 
 
 def place_names(axes: Axes, points: Sequence[Named]) -> list[str]:
-    """Write the names of points, those that are needed first.
+    """Write the names of points, those of low ranks first.
 
     The axes must have their final limits and place.
 
@@ -89,13 +90,13 @@ def place_names(axes: Axes, points: Sequence[Named]) -> list[str]:
     places = axes.transData.transform([(p.x, p.y) for p in points]) * scale
     taken = [Box(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in places]
     left_out = []
-    order = sorted(range(len(points)), key=lambda i: not points[i].is_needed)
+    order = sorted(range(len(points)), key=lambda i: points[i].rank)
     for i in order:
         point, (x, y) = points[i], places[i]
         tried = list(_boxes(label(point.name), x, y))
         faults = [_faults(box, room, taken) for _, box in tried]
         gap, box = tried[faults.index(min(faults))]
-        if min(faults) and not point.is_needed:
+        if min(faults) and point.rank:
             left_out.append(point.name)
             continue
         taken.append(box)

@@ -22,6 +22,12 @@ NICE = (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 """Ticks of sizes, times powers of ten."""
 
 MOST_TICKS = 7
+MOST_NEEDED = 8
+"""With more points on the Pareto front, some of their names may find no room."""
+
+FAR = 8
+"""A loss is far away if it is more than so many times the median one."""
+
 NEAR = 30
 """A noise floor is drawn if the smallest loss is less than so many times as large."""
 
@@ -81,7 +87,7 @@ class Losses:
     def draw_on(self, figure: Figure) -> None:
         """Draw on an empty figure, which keeps its layout."""
         self.draw(figure.subplots())
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # it is settled: names are placed
 
     def draw(self, axes: Axes) -> list[str]:
         """Draw on empty axes; returns names for which there was no room."""
@@ -100,15 +106,38 @@ class Losses:
         self._set_ticks(axes)
         _settle(axes)
         names = [
-            Named(p.name, self._x(p.size_bytes), p.loss, p.color, p.is_best)
+            Named(p.name, self._x(p.size_bytes), p.loss, p.color, self._rank(p))
             for p in self._shown
         ]
         return place_names(axes, [*names, base])
 
+    def _rank(self, point: Point) -> int:
+        """How important the name of a point is, see `Named`."""
+        if point.is_chosen:
+            return 0
+        if not point.is_best:
+            return 2
+        return int(sum(p.is_best for p in self._shown) > MOST_NEEDED)
+
+    @property
+    def beyond(self) -> list[Point]:
+        """The points that the axis of losses cannot show.
+
+        On a logarithmic axis those without loss, otherwise those that are so far away
+        that others could not be told apart.
+        """
+        if self.is_log:
+            return [p for p in self.points if p.loss <= 0]
+        base = self.of_base or 0.0
+        losses = sorted(p.loss - base for p in self.points)
+        limit = max(FAR * losses[len(losses) // 2], 0.1 * base) if losses else 0.0
+        return [p for p in self.points if p.loss - base > limit]
+
     @property
     def _shown(self) -> list[Point]:
         """The points that the axis of losses can show."""
-        return [p for p in self.points if not self.is_log or p.loss > 0]
+        beyond = {p.name for p in self.beyond}
+        return [p for p in self.points if p.name not in beyond]
 
     @property
     def _unit(self) -> int:
@@ -224,7 +253,7 @@ class Losses:
             clip_on=False,
             zorder=4,
         )
-        return Named(f"{self.base[0]} (base)", x, y, COLORS.ink, True)
+        return Named(f"{self.base[0]} (base)", x, y, COLORS.ink, 0)
 
     def _set_ticks(self, axes: Axes) -> None:
         """Round sizes, as many as can be read."""

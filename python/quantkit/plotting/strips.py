@@ -16,10 +16,17 @@ from .colors import COLORS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MOST_DOTS", "Strip", "draw_strips"]
+__all__ = ["MOST_DOTS", "Strip", "draw_strips", "is_wide"]
 
 MOST_DOTS = 80
 """Dots in a row; of more chunks, some at equal distances are drawn."""
+
+
+LINEAR = 1.0
+"""The values up to which a wide axis is linear."""
+
+FAR = 25
+"""An axis is wide if a mean is more than so many times the median one."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,12 @@ class Strip:
         return dots
 
 
+def is_wide(strips: Sequence[Strip]) -> bool:
+    """Whether the means differ so much that a linear axis would hide most of them."""
+    means = sorted(abs(strip.mean) for strip in strips)
+    return bool(means) and means[-1] > FAR * max(means[len(means) // 2], LINEAR)
+
+
 def draw_strips(axes: Axes, strips: Sequence[Strip], measure: str) -> None:
     """Draw rows of dots, the first at the top, and the mean of each with its error.
 
@@ -76,6 +89,9 @@ def draw_strips(axes: Axes, strips: Sequence[Strip], measure: str) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_ylim(len(strips) - 0.4, -0.6)
+    if is_wide(strips):
+        axes.set_xscale("symlog", linthresh=LINEAR)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel(measure)
 
 

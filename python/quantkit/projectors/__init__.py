@@ -7,9 +7,11 @@ from .cog_vlm import CogVLM
 from .deepseek_ocr import DeepseekOCR, UnlimitedOCR
 from .deepseek_ocr2 import DeepseekOCR2
 from .deepseek_vision import DeepseekVision
+from .dots3_note import Dots3Note
 from .dots_ocr import DotsOCR
 from .encoder import Encoder
 from .exaone_vl import ExaoneVL
+from .gemma3n import Gemma3n
 from .gemma4 import Gemma4
 from .gemma4_unified import Gemma4Unified
 from .glm4v import Glm4V, Glm5Next
@@ -23,7 +25,8 @@ from .lfm2_audio import Lfm2Audio
 from .lfm2_vl import Lfm2VL
 from .ling_vl import LingVL
 from .llama4 import Llama4
-from .llamacpp_classes import BROKEN, ELSEWHERE
+from .llamacpp_classes import REFUSED
+from .mimo import Mimo
 from .minicpm import MiniCPM
 from .minimax_vl import MiniMaxVL
 from .muse_glimmer import MuseGlimmer
@@ -31,7 +34,9 @@ from .omni import Qwen25Omni
 from .paddle_ocr import PaddleOCR
 from .phi4_vision import Phi4Vision
 from .pixtral import LightOnOCR, Pixtral
+from .qwen3_sounds import Qwen3ASR, Qwen3Omni
 from .qwen_vl import Qwen2VL, Qwen3VL
+from .radio import NemotronVL
 from .siglip import Gemma3, SmolVLM
 from .speech_encoders import GlmASR, Meralion
 from .step_vl import StepVL
@@ -42,12 +47,18 @@ __all__ = ["ENCODERS", "encoder_of", "unknown_encoder"]
 
 ENCODERS: tuple[Encoder, ...] = (
     Gemma3(),
+    Gemma3n(),
     Gemma4(),
     Gemma4Unified(),
     SmolVLM(),
     Qwen2VL(),
     Qwen3VL(),
     Qwen25Omni(),
+    Qwen3Omni(),
+    Qwen3ASR(),
+    NemotronVL(),
+    Mimo(),
+    Dots3Note(),
     Pixtral(),
     LightOnOCR(),
     InternVL(),
@@ -110,11 +121,6 @@ def unknown_encoder(classes: tuple[str, ...]) -> UnsupportedModelError:
 def _why(classes: tuple[str, ...]) -> str:
     """What is known of an encoder that quantkit does not write."""
     for name in classes:
-        if name in ELSEWHERE:
-            return ": use llama.cpp's converter"
-        if name in BROKEN:
-            return (
-                f"; llama.cpp's converter of build 11434 stops at it, too, because it "
-                f"does not find {BROKEN[name]!r}"
-            )
+        if name in REFUSED:
+            return f": {REFUSED[name]}"
     return ", and llama.cpp's converter of build 11434 does not know it either"

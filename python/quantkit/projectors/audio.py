@@ -45,21 +45,21 @@ class AudioEncoder(Encoder):
 
     def width(self, settings: Settings) -> int:
         """The size of hidden states."""
-        return settings.audio.size("hidden_size", "d_model", "hidden_dim")
+        return self.section(settings).size("hidden_size", "d_model", "hidden_dim")
 
     def n_heads(self, settings: Settings) -> int:
         """The number of heads."""
         keys = ("num_attention_heads", "encoder_attention_heads", "n_heads")
-        return settings.audio.size(*keys, "num_heads")
+        return self.section(settings).size(*keys, "num_heads")
 
     def inner_size(self, settings: Settings) -> int:
         """The width inside the feed-forward part."""
-        return settings.audio.size("intermediate_size", "encoder_ffn_dim")
+        return self.section(settings).size("intermediate_size", "encoder_ffn_dim")
 
     def n_layers(self, settings: Settings) -> int:
         """The number of layers."""
         keys = ("n_layers", "num_hidden_layers", "num_layers", "encoder_layers")
-        return settings.audio.layers(*keys)
+        return self.section(settings).layers(*keys)
 
 
 class Pair(Encoder):

@@ -69,6 +69,7 @@ class Encoder:
         projector: the value of `clip.projector_type`.
         vision_key: where config.json has the settings of the encoder of images.
         audio_key: likewise of sounds.
+        image_key: where the settings of the image processor may be, too.
         defaults: the config class's values for keys that are missing there.
         audio_defaults: likewise of sounds.
         image_defaults: values for keys that the image processor's settings lack.
@@ -89,6 +90,7 @@ class Encoder:
     projector: ClassVar[str]
     vision_key: ClassVar[str] = "vision_config"
     audio_key: ClassVar[str] = "audio_config"
+    image_key: ClassVar[str] = "media_proc_cfg"
     defaults: ClassVar[Mapping[str, Any]] = {}
     audio_defaults: ClassVar[Mapping[str, Any]] = {}
     image_defaults: ClassVar[Mapping[str, Any]] = {}
@@ -126,8 +128,12 @@ class Encoder:
             CheckpointError: there is such a setting.
         """
 
+    def first_fields(self, settings: Settings) -> dict[str, Field]:
+        """The metadata under `clip.` before the type of the file; usually none."""
+        return {}
+
     def fields(self, settings: Settings) -> dict[str, Field]:
-        """The metadata under `clip.`, in llama.cpp's order."""
+        """The metadata under `clip.` after the type of the file, in order."""
         return {
             **self.common_fields(settings),
             "projector_type": string(self.projector),

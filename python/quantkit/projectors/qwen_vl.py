@@ -158,6 +158,9 @@ class Qwen3VL(TwoFrames):
         "Qwen3_5ForConditionalGeneration",
         "Qwen3_5MoeForConditionalGeneration",
         "Qwen4ExpForConditionalGeneration",
+        # llama.cpp's names for folders of decision models, which are Qwen 3.5
+        "ClefModel",
+        "OpenJevModel",
     )
     projector = "qwen3vl_merger"
     defaults: ClassVar[Mapping[str, Any]] = {

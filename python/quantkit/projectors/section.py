@@ -62,9 +62,9 @@ class Section:
         """The epsilon of a norm."""
         return float(self._checked(keys, EPSILON, default))
 
-    def ratio(self, *keys: str) -> float:
+    def ratio(self, *keys: str, default: float | None = None) -> float:
         """A number above 0, up to 1."""
-        return float(self._checked(keys, RATIO, None))
+        return float(self._checked(keys, RATIO, default))
 
     def factor(self, key: str, default: float | None = None) -> float:
         """A number above 0."""
@@ -86,6 +86,11 @@ class Section:
         """A list of numbers of layers, which may be missing."""
         kind = list_of(integer(0, MAX_LAYERS - 1))
         return [int(value) for value in self._checked((key,), kind, ())]
+
+    def integers(self, key: str, least: int, most: int) -> list[int]:
+        """A list of integers, which may be missing."""
+        values = self._checked((key,), list_of(integer(least, most)), ())
+        return [int(value) for value in values]
 
     def pairs(self, key: str) -> list[tuple[int, int]]:
         """A list of pairs of integers, which may be missing."""

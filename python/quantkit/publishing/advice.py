@@ -6,21 +6,19 @@ from collections.abc import Mapping, Sequence
 
 from ..evaluate.measurement import Measurement
 from ..evaluate.results import Comparison
+from ..evaluate.verdict import GOOD_ENOUGH, smallest_good
 from ..quantities import bytes_as_text
 
-__all__ = ["GOOD_ENOUGH", "advice", "recommended"]
+__all__ = ["FIRST", "advice", "base_name"]
 
-GOOD_ENOUGH = 0.01
-"""A mean KL divergence that is small: one of 0.01 nats raises the perplexity by about
-1 %, if the base is right."""
 FIRST = f"first choice: the smallest with a KLD below {GOOD_ENOUGH}"
 CERTAIN = 0.05
 
 
-def recommended(rows: Sequence[Measurement]) -> Measurement | None:
-    """The smallest row with a KLD below `GOOD_ENOUGH`; None: there is none."""
-    good = [row for row in rows if row.kld_mean < GOOD_ENOUGH]
-    return min(good, key=lambda row: (row.size_bytes, row.kld_mean), default=None)
+def base_name(base: Measurement) -> str:
+    """How texts name the model that files are compared with."""
+    is_plain = base.type in ("F32", "F16", "BF16")
+    return "the unquantized model" if is_plain else f"the model in {base.type}"
 
 
 def advice(result: Comparison, shown: Mapping[str, str]) -> Mapping[str, str]:
@@ -33,7 +31,7 @@ def advice(result: Comparison, shown: Mapping[str, str]) -> Mapping[str, str]:
     rows = sorted(result.results, key=lambda row: row.size_bytes)
     names = result.pareto()
     front = [row for row in rows if row.name in names]
-    first = recommended(front)
+    first = smallest_good(front)
     told = {}
     for row in rows:
         if row.name not in names:

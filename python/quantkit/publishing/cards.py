@@ -10,6 +10,7 @@ from typing import Any
 from ..by_value import ByValue
 from ..errors import OptionError
 from ..evaluate.results import Comparison
+from ..evaluate.verdict import smallest_good
 from ..execution.workers import Workers
 from ..files.target import beside
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
@@ -20,11 +21,10 @@ from ..progress import Notify, Progress
 from ..tasks.provenance import RECIPE
 from ..tokens.options import TextOptions
 from ..tokens.texts import TextLike
-from .advice import recommended
 from .card_files import CardFile, Opened, open_files, with_checksums
 from .card_text import card_text, front_matter
 from .making import making_lines, uses_importance
-from .measured_files import measured_files
+from .measured_files import MeasuredFiles, measured_files
 from .plot import PLOT, write_plot
 from .running import running_lines
 from .source import checked_id, source_of
@@ -111,14 +111,17 @@ def model_card(
     check_callbacks(progress=progress, notify=notify)
     paths = [as_path(each, "files") for each in listed(files)]
     target = None if out is None else as_path(out, "out")
-    _refuse(base, text, quantized_by, repo)
+    _refuse(base, text, quantized_by)
+    own_repo = None if repo is None else checked_id(repo, "repo")
+    if text is None:
+        _refuse_idle(options=options, save=save)
     if target is not None:
         refuse_input("`out`", target, {"`files`": paths})
         refuse_unwritable(target)
-    opened, comparison = open_files(paths), None
+    opened, measured = open_files(paths), None
     source = source_of(opened[0].metadata, base, base_model)
     if text is not None and base is not None:
-        opened, comparison = measured_files(
+        measured = measured_files(
             *(opened, base),
             text=text,
             options=options or TextOptions(),
@@ -128,15 +131,15 @@ def model_card(
             progress=progress,
             notify=notify,
         )
-    opened = with_checksums(opened, progress)
-    notes = _notes(source.repo, comparison, opened)
-    plot = None
-    if comparison is not None and target is not None:
-        plot = _plot_beside(target, comparison, notes)
+    comparison = None if measured is None else measured.comparison
+    opened = with_checksums(measured.files if measured else opened, progress)
+    notes, plot = _notes(source.repo, comparison, opened), None
+    if measured is not None and target is not None:
+        plot = _plot_beside(target, measured, notes)
     matter = front_matter(source, quantized_by, importance=uses_importance(opened))
     made = [each.file for each in opened]
     sections = {
-        "How to run": _running(opened, comparison, repo),
+        "How to run": _running(opened, comparison, own_repo),
         "How these files were made": making_lines(opened, source.repo),
     }
     whole = card_text(source, matter, made, comparison, sections, plot)
@@ -148,27 +151,30 @@ def model_card(
     return ModelCard(whole, matter, tuple(made), comparison, tuple(notes))
 
 
-def _refuse(
-    base: StrPath | None, text: object, quantized_by: object, repo: object
-) -> None:
+def _refuse(base: StrPath | None, text: object, quantized_by: object) -> None:
     """Refuse parameters that are wrong or have no effect."""
     if text is not None and base is None:
         raise OptionError("`text` needs `base`: the model to compare the files with")
-    if repo is not None:
-        checked_id(repo, "repo")
     is_text = isinstance(quantized_by, str) and quantized_by.strip()
     if quantized_by is not None and not is_text:
         raise OptionError(f"`quantized_by` is {quantized_by!r}; expected a name")
 
 
-def _plot_beside(target: Path, comparison: Comparison, notes: list[str]) -> str | None:
+def _refuse_idle(**given: object) -> None:
+    """Refuse parameters of a measurement where there is none."""
+    for name, value in given.items():
+        if value is not None:
+            raise OptionError(f"`{name}` needs `text`: without it nothing is measured")
+
+
+def _plot_beside(target: Path, measured: MeasuredFiles, notes: list[str]) -> str | None:
     """Write the figure beside the card, unless that is a stream; its name."""
     place = beside(target, PLOT)
     if place is None:
         return None
-    name = write_plot(comparison, place)
-    if name is None:
-        notes.append("there is no figure: it needs Matplotlib (pip install matplotlib)")
+    name = write_plot(measured.comparison, measured.shown, place)
+    if name is None and measured.comparison.results:
+        notes.append("there is no figure: pip install 'quantkit[plot]'")
     return name
 
 
@@ -177,7 +183,7 @@ def _running(
 ) -> list[str]:
     """How to run the file that is recommended; without one, the largest."""
     models = [each for each in files if each.file.is_model]
-    best = None if comparison is None else recommended(comparison.results)
+    best = None if comparison is None else smallest_good(comparison.results)
     chosen = [each for each in models if best and each.file.measurement == best]
     projectors = [each for each in files if not each.file.is_model]
     projector = projectors[0] if projectors else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,25 @@ from ..evaluate.results import Comparison
 from ..files.target import real_path, target_of
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
-from .advice import advice
+from .advice import advice, base_name
 from .card_files import Opened
 
-__all__ = ["measured_files"]
+__all__ = ["MeasuredFiles", "measured_files"]
+
+
+@dataclass(frozen=True)
+class MeasuredFiles:
+    """Files with what they cost.
+
+    Attributes:
+        files: with their measurements; projectors as they are.
+        comparison: of the models among them with the unquantized one.
+        shown: how texts name its rows, by their names.
+    """
+
+    files: list[Opened]
+    comparison: Comparison
+    shown: Mapping[str, str]
 
 
 def measured_files(
@@ -26,8 +41,8 @@ def measured_files(
     progress: Progress | None,
     notify: Notify | None,
     **options: Any,
-) -> tuple[list[Opened], Comparison]:
-    """The files with their measurements, and the comparison; projectors as they are.
+) -> MeasuredFiles:
+    """Measure the files.
 
     Args:
         files: the files; the base may be one of them.
@@ -42,7 +57,8 @@ def measured_files(
     run = prepare([base, *(each.path for each in others)], save=scores, **options)
     result = run.run(progress, notify)
     row_of = dict(zip((str(each.path) for each in others), result.results, strict=True))
-    told = advice(result, _shown_names(others, result))
+    shown = _shown_names(others, result)
+    told = advice(result, shown)
     measured = []
     for each in files:
         row = row_of.get(str(each.path))
@@ -52,13 +68,13 @@ def measured_files(
         elif each.file.is_model:
             each = replace(each, file=replace(each.file, measurement=result.base))
         measured.append(each)
-    return measured, result
+    return MeasuredFiles(measured, result, shown)
 
 
 def _shown_names(files: Sequence[Opened], result: Comparison) -> dict[str, str]:
     """By name of a row how texts name it: by the type, if only one file has it."""
     types = [each.file.type for each in files]
-    shown = {result.base.name: "the unquantized model"}
+    shown = {result.base.name: base_name(result.base)}
     for each, row in zip(files, result.results, strict=True):
         is_alone = types.count(each.file.type) == 1
         shown[row.name] = each.file.type if is_alone else each.file.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..plotting.losses import MIB, Losses
-from ..plotting.strips import MOST_DOTS, Strip, draw_strips
+from ..plotting.strips import MOST_DOTS, Strip, draw_strips, is_wide
 from .page import Figure
 
 __all__ = ["loss_figure", "strip_figure"]
@@ -32,9 +32,9 @@ def loss_figure(key: str, losses: Losses, title: str, caption: str) -> Figure:
         colors += " Orange: the chosen type."
     if len(losses.points) > MANY:
         colors += " A name that would cover another one is left out."
-    hidden = [p.name for p in losses.points if losses.is_log and p.loss <= 0]
-    if hidden:
-        colors += f" Without loss, so not shown: {', '.join(hidden)}."
+    if losses.beyond:
+        hidden = (f"{point.name} ({point.loss:.4g})" for point in losses.beyond)
+        colors += f" Beyond the axis: {', '.join(hidden)}."
     return Figure(
         key,
         title,
@@ -55,6 +55,8 @@ def strip_figure(strips: Sequence[Strip]) -> Figure:
         "base on the same tokens. The bar is the mean, with one standard error. Dots "
         "on both sides of 0: what a chunk shows is mostly chance."
     )
+    if is_wide(strips):
+        caption += " The axis is linear to 1 % and logarithmic beyond."
     if most > MOST_DOTS:
         caption += f" Of {most} chunks, {MOST_DOTS} at equal distances are drawn."
     text = "; ".join(f"{strip.name}: {strip.mean:+.2f} %" for strip in strips)

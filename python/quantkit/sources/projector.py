@@ -19,15 +19,9 @@ from .checkpoint import described, in_type, matrix_type, once_each
 
 __all__ = ["ProjectorSource"]
 
-IMAGES = {
-    "preprocessor_config.json": "media_proc_cfg",
-    "processor_config.json": "image_processor",
-}
-"""Files with the settings of the image processor -> the key that they may be under.
 
-The keys of the later file count before those of the earlier one.
-"""
-
+PARTS = ("audio_tokenizer",)
+"""Folders inside a checkpoint that have encoders."""
 USUAL_KEYS = ("vision_config", "audio_config")
 """Where config.json has the settings of encoders of images and of sounds."""
 
@@ -57,7 +51,7 @@ class ProjectorSource:
         *,
         metadata_file: Path | None = None,
     ) -> None:
-        self.checkpoint = checkpoint = Checkpoint(folder)
+        self.checkpoint = checkpoint = Checkpoint(folder, parts=PARTS)
         self.paths, self.files = checkpoint.paths, checkpoint.files
         self._metadata_file = metadata_file
         self.type = matrices = matrix_type(outtype or "auto", checkpoint.half_type)
@@ -89,18 +83,24 @@ class ProjectorSource:
         Raises:
             CheckpointError: the config lacks a key.
         """
-        own = self._encoder.fields(self._settings)
+        encoder, settings = self._encoder, self._settings
         return {
             "general.architecture": string("clip"),
             "general.type": string("mmproj"),
             **described(self.checkpoint.folder, self.tensors, self._metadata_file),
+            **_of_clip(encoder, encoder.first_fields(settings)),
             "general.file_type": uint32(FileType[self.type.name]),
-            **{
-                key if key in self._encoder.bare else f"clip.{key}": field
-                for key, field in own.items()
-            },
+            **_of_clip(encoder, encoder.fields(settings)),
             "general.quantization_version": uint32(QUANTIZATION_VERSION),
         }
+
+
+def _of_clip(encoder: Encoder, fields: Mapping[str, Field]) -> dict[str, Field]:
+    """The fields of an encoder under their whole keys."""
+    return {
+        key if key in encoder.bare else f"clip.{key}": field
+        for key, field in fields.items()
+    }
 
 
 def _encoder(checkpoint: Checkpoint) -> Encoder:
@@ -146,7 +146,10 @@ def _settings(checkpoint: Checkpoint, encoder: Encoder) -> Settings:
     if not vision.values and not audio.values:
         raise _no_encoder(checkpoint, encoder.vision_key, encoder.audio_key)
     images: dict[str, Any] = {}
-    for file, key in IMAGES.items():
+    for file, key in (
+        ("preprocessor_config.json", encoder.image_key),
+        ("processor_config.json", "image_processor"),
+    ):
         own = read_json(folder / file) or {}
         inner = own.get(key)
         images |= own | (inner if isinstance(inner, dict) else {})

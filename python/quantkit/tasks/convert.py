@@ -164,7 +164,7 @@ def convert(
             importance=importance,
             calibration=calibration,
         )
-    check_callbacks(progress=progress)
+    check_callbacks(progress=progress, notify=notify)
     folder, out = as_path(model_dir, "model_dir"), as_path(out, "out")
     general = None if metadata_file is None else as_path(metadata_file, "metadata_file")
     target = None if target_model is None else as_path(target_model, "target_model")

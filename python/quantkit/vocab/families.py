@@ -26,6 +26,7 @@ class Source(enum.Enum):
     RANKS = "a tiktoken rank file"
     RWKV = "rwkv_vocab_v20230424.txt"
     PLAMO = "tokenizer.jsonl"
+    TEKKEN = "tekken.json"
 
 
 class SpacePrefix(enum.Enum):
@@ -110,7 +111,7 @@ _FAIRSEQ = (Source.JSON, Source.FAIRSEQ)
 _XLM_ROBERTA = FamilyRules(sources=_FAIRSEQ, types_after="add_space_prefix")
 _PIECES = FamilyRules(sources=_MODEL_FIRST)
 _LLAMA = FamilyRules(
-    sources=_MODEL_FIRST,
+    sources=(Source.TEKKEN, *_MODEL_FIRST),
     merges_are_pieces=True,
     space=SpacePrefix.SETTINGS_FIRST,
     # These sizes identify Code Llama and the small Granite models.
@@ -191,6 +192,10 @@ _T5 = FamilyRules(
     pieces=PieceRules(is_t5=True),
 )
 
+_KIMI = FamilyRules(
+    sources=(Source.JSON, Source.RANKS, Source.SENTENCEPIECE),
+    ranks=TiktokenRules("tiktoken.model", "kimi-k2", reserved=256),
+)
 _RWKV = FamilyRules(sources=(Source.RWKV,))
 _PLAMO = FamilyRules(sources=(Source.PLAMO,))
 
@@ -215,6 +220,7 @@ _RULES: dict[str, FamilyRules] = {
             "LlavaForConditionalGeneration",
             "Mistral3ForConditionalGeneration",
             "Ministral3ForCausalLM",
+            "MistralNative",
             "SmolLM3ForCausalLM",
             "GraniteForCausalLM",
         ),
@@ -351,6 +357,17 @@ _RULES: dict[str, FamilyRules] = {
         replace(_PIECES, space=SpacePrefix.SETTINGS_LAST),
     ),
     "HunYuanDenseV1ForCausalLM": _HUNYUAN,
+    **dict.fromkeys(
+        (
+            "DeepseekV3ForCausalLM",  # Kimi K2
+            "KimiK25ForConditionalGeneration",
+            "KimiK3ForConditionalGeneration",
+            "KimiLinearForCausalLM",
+            "KimiLinearModel",
+            "KimiVLForConditionalGeneration",
+        ),
+        _KIMI,
+    ),
 }
 
 
