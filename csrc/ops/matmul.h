@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The matrix product: tiles of w, unpacked once, times all panels of x.
  *
- * Columns are taken K_STEP at a time, for all tiles: so much of x stays in the last cache, where all
- * columns of wide matrices would be read from memory again for each tile. */
+ * Columns are taken K_STEP at a time, for all tiles: so much of x stays in the last cache, where
+ * all columns of wide matrices would be read from memory again for each tile. */
 #ifndef QK_MATMUL_H
 #define QK_MATMUL_H
 

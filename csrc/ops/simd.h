@@ -22,7 +22,9 @@
  *   vwords  WIDTH words of w; vwords_load, and vwords_set1(p): the word at p in all lanes
  *   memory  transpose_words(in, in_stride, out, out_stride): WIDTH x WIDTH words of 32 bits
  *           split_nibbles(bytes, offset, low, high): the halves of 16 bytes, less an offset
- *           lookup_nibbles(table, bytes, low, high): what a table of 16 bytes has for the halves */
+ *           lookup_nibbles(table, bytes, low, high): what a table of 16 bytes has for the halves
+ *           add_where_set(bits, value, codes): adds a value to each of 32 bytes whose bit is set,
+ *             byte i having bit i */
 #ifndef QK_SIMD_H
 #define QK_SIMD_H
 

@@ -86,6 +86,16 @@ QK_INLINE void split_nibbles(const uint8_t *bytes, int offset, int8_t *low, int8
     vst1q_s8(high, vsubq_s8(vreinterpretq_s8_u8(vshrq_n_u8(both, 4)), less));
 }
 
+QK_INLINE void add_where_set(const uint8_t *bits, int value, int8_t *codes)
+{
+    const uint8x8_t each = vcreate_u8(0x8040201008040201);
+    for (int i = 0; i < 32; i += 8, codes += 8) {
+        const uint8x8_t is_set = vtst_u8(vdup_n_u8(bits[i / 8]), each);
+        const int8x8_t added = vand_s8(vreinterpret_s8_u8(is_set), vdup_n_s8((int8_t)value));
+        vst1_s8(codes, vadd_s8(vld1_s8(codes), added));
+    }
+}
+
 QK_INLINE void lookup_nibbles(const int8_t *table, const uint8_t *bytes, int8_t *low, int8_t *high)
 {
     const uint8x16_t both = vld1q_u8(bytes);

@@ -37,11 +37,12 @@ static void fill_tile_f32(const weight_type *of, const uint8_t *w, size_t row_by
 QK_INLINE void put_row_items(const weight_type *of, size_t n, block_codes from, float *at)
 {
     const size_t halves = GROUP / of->group;
-    for (size_t g = 0; g < n / of->group; g++) {
-        float *to = at + (g / halves * W_ITEMS + g % halves) * TILE;
-        to[W_SCALE * TILE] = from.scale[g];
-        if (of->has_min) {
-            to[W_MIN * TILE] = -from.min[g];
+    for (size_t i = 0; i < n; i += GROUP, at += W_ITEMS * TILE) {
+        for (size_t half = 0; half < halves; half++) {
+            at[(W_SCALE + half) * TILE] = *from.scale++;
+            if (of->has_min) {
+                at[(W_MIN + half) * TILE] = -*from.min++;
+            }
         }
     }
 }

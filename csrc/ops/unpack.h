@@ -23,18 +23,6 @@ typedef struct block_codes {
 #define UNPACKED(name, group, has_min, largest)                                                    \
     enum { name##_group = group, name##_has_min = has_min, name##_largest = largest };
 
-/* Fifth bits, weight i in bit i, are added to 32 codes as 16. */
-QK_INLINE void add_fifth_bits(const uint8_t *bits, int8_t *code)
-{
-    uint8_t bit[32];
-    for (int k = 0; k < 4; k++) {
-        memcpy(bit + 8 * k, spread_signs[bits[k]], 8);
-    }
-    for (int i = 0; i < 32; i++) {
-        code[i] = (int8_t)(code[i] + (bit[i] >> 3));
-    }
-}
-
 /* ---- blocks of 32 ---- */
 
 UNPACKED(q4_0, 32, 0, 8)
@@ -57,7 +45,7 @@ QK_INLINE void unpack_q5_0(const uint8_t *block, block_codes to)
 {
     to.scale[0] = half_at(block);
     split_nibbles(block + 6, 16, to.code, to.code + 16);
-    add_fifth_bits(block + 2, to.code);
+    add_where_set(block + 2, 16, to.code);
 }
 
 UNPACKED(q5_1, 32, 1, 31)
@@ -66,7 +54,7 @@ QK_INLINE void unpack_q5_1(const uint8_t *block, block_codes to)
     to.scale[0] = half_at(block);
     to.min[0] = -half_at(block + 2);
     split_nibbles(block + 8, 0, to.code, to.code + 16);
-    add_fifth_bits(block + 4, to.code);
+    add_where_set(block + 4, 16, to.code);
 }
 
 UNPACKED(q8_0, 32, 0, 128)

@@ -66,6 +66,7 @@ READ_BY_NAME = (
     POOLING_CONFIG,
     "spiece.model",
     "tekken.json",
+    "tiktoken.model",
     "rwkv_vocab_v20230424.txt",
     "tokenizer.json",
     "tokenizer.jsonl",

@@ -6,7 +6,7 @@ time.  Weights that keep their type stay in the mapped file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from .._native import (
 from ..arrays.rows import dequantize_rows
 from ..errors import FormatError, OptionError
 from ..execution.allocation import keep_freed_memory
-from ..execution.workers import Workers, workers_of
+from ..execution.workers import Workers, share_memory, workers_of
 from ..forward.base import Activations, Model, Weights
 from ..forward.encoder import Embedder, Encoder
 from ..gguf.importance import Importance
@@ -278,13 +278,41 @@ def quantized_weights(
         tensors[name] = TypedMatrix(data, type, tensor.n_cols, precision)
     done, total = 0, sum(slab.n_weights for slab in slabs)
     with unchanged(source):
-        for slab, rows in workers_of(threads).in_order(Slab.convert, slabs):
-            tensors[slab.tensor.name].data[slab.start : slab.stop] = rows
+        for slab in _converted(slabs, tensors, workers_of(threads)):
             done += slab.n_weights
             if progress is not None:
                 progress(stage, done, total)
     read = tensors.__getitem__
     return MemoryWeights({name: with_scale(name, tensors, read) for name in tensors})
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """A slab, and where its rows go."""
+
+    slab: Slab
+    rows: NDArray[np.uint8]
+
+    def fill(self) -> None:
+        self.rows[...] = self.slab.convert()
+
+
+def _converted(
+    slabs: Sequence[Slab], tensors: Mapping[str, TypedMatrix], workers: Workers
+) -> Iterator[Slab]:
+    """Put the rows of slabs where they belong; gives each slab that is done."""
+
+    def rows_of(slab: Slab) -> NDArray[np.uint8]:
+        return tensors[slab.tensor.name].data[slab.start : slab.stop]
+
+    if share_memory(workers):  # threads put them there, or this one would hold them up
+        places = (_Place(slab, rows_of(slab)) for slab in slabs)
+        for place, _ in workers.in_order(_Place.fill, places):
+            yield place.slab
+    else:
+        for slab, rows in workers.in_order(Slab.convert, slabs):
+            rows_of(slab)[...] = rows
+            yield slab
 
 
 def with_scale(

@@ -87,7 +87,7 @@ class Losses:
     def draw_on(self, figure: Figure) -> None:
         """Draw on an empty figure, which keeps its layout."""
         self.draw(figure.subplots())
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # it is settled: names are placed
 
     def draw(self, axes: Axes) -> list[str]:
         """Draw on empty axes; returns names for which there was no room."""

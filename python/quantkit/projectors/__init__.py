@@ -11,6 +11,7 @@ from .dots3_note import Dots3Note
 from .dots_ocr import DotsOCR
 from .encoder import Encoder
 from .exaone_vl import ExaoneVL
+from .gemma3n import Gemma3n
 from .gemma4 import Gemma4
 from .gemma4_unified import Gemma4Unified
 from .glm4v import Glm4V, Glm5Next
@@ -46,6 +47,7 @@ __all__ = ["ENCODERS", "encoder_of", "unknown_encoder"]
 
 ENCODERS: tuple[Encoder, ...] = (
     Gemma3(),
+    Gemma3n(),
     Gemma4(),
     Gemma4Unified(),
     SmolVLM(),

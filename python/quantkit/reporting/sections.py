@@ -15,7 +15,7 @@ from ..evaluate.presentation import COLUMNS
 from ..evaluate.results import Comparison
 from ..evaluate.verdict import verdict
 from .figures import loss_figure, strip_figure
-from .page import Page, Section, Table
+from .page import Notes, Page, Section, Table
 from .provenance import facts_of
 from .tensors import error_maps, recipe_table
 from .titles import model_names
@@ -98,7 +98,7 @@ def _of_embeddings(result: EmbeddingComparison, command: str | None) -> Page:
         [_distances(result)],
         result.warnings,
         [
-            Section("Types", [table, *result.remarks]),
+            Section("Types", [table, *_remarks(result)]),
             *([Section("Size and distance", [distances])] if result.results else []),
             *_of_details(result, result.pareto()),
         ],
@@ -130,7 +130,7 @@ def _types(result: Comparison) -> Section:
         cells,
         [] if several else front,
     )
-    return Section("Types", [table, *result.remarks])
+    return Section("Types", [table, *_remarks(result)])
 
 
 def _evidence(result: Comparison, chosen: str | None) -> list[Section]:
@@ -183,6 +183,10 @@ def _of_details(
 def _without_marks(cells: Cells) -> Cells:
     """The table without its first column, which marks the chosen row in a terminal."""
     return Cells(cells.columns[1:], [row[1:] for row in cells.rows])
+
+
+def _remarks(result: Comparison | EmbeddingComparison) -> list[Notes]:
+    return [Notes(result.remarks)] if result.remarks else []
 
 
 def _memory(choice: Choice) -> list[Table]:
