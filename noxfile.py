@@ -30,7 +30,7 @@ def dev(session: nox.Session) -> None:
     requires = nox.project.load_toml("pyproject.toml")["build-system"]["requires"]
     pip = ("python", "-m", "pip", "install", "--quiet")
     session.run(*pip, *requires, *BUILD_TOOLS)
-    session.run(*pip, "--no-build-isolation", "--editable", ".[test,dev]")
+    session.run(*pip, "--no-build-isolation", "--editable", ".[test,dev,docs]")
 
 
 @nox.session
@@ -80,6 +80,12 @@ def backends(session: nox.Session) -> None:
     for backend in str(usable).split():
         environment = {"QUANTKIT_BACKEND": backend}
         session.run("pytest", "-q", "tests/test_golden.py", env=environment)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site of the documentation, into build/site, and the examples."""
+    session.run("pytest", "-m", "docs")
 
 
 @nox.session

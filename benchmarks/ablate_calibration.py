@@ -6,10 +6,13 @@
         [--pure] [--output FILE.md] VARIANT [VARIANT ...]
 
 A variant is a comma-separated list of NAME=VALUE.  The names are `effort`, `tokens`,
-`text`, and constants of quantkit's room of calibration, as MODULE.CONSTANT:
+`text`, `order`, and constants of quantkit's room of calibration, as MODULE.CONSTANT:
 
     effort=best tokens=4096 sink.HERE=5 sink.HERE=30,sink.LATER=1
-    choosing.DAMPINGS=(0.1,)
+    choosing.DAMPINGS=(0.1,) order=natural
+
+The order in which columns are solved is by their part of H, largest first; "natural":
+from the last to the first; "reversed": by their part of H, smallest first.
 
 The word `default` is the variant without any.  The first variant is the one that the
 others are compared with, paired over chunks, with one standard error.
@@ -23,16 +26,24 @@ import importlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
+import numpy as np
 from measuring import machine, publish
+from numpy.typing import NDArray
 
 import quantkit
+from quantkit._native import column_order
 
 CTX = 512
+
+ORDERS: dict[str, Callable[..., NDArray[np.int64]]] = {
+    "natural": lambda diagonal, type: np.arange(len(diagonal)),
+    "reversed": lambda diagonal, type: column_order(-diagonal, type),
+}
 
 
 def settings_of(variant: str) -> dict[str, str]:
@@ -52,14 +63,17 @@ def settings_of(variant: str) -> dict[str, str]:
 @contextmanager
 def constants(settings: dict[str, str]) -> Iterator[None]:
     """Set constants of the room, and put back what they were."""
+    values: dict[str, Any] = {
+        name: ast.literal_eval(value) for name, value in settings.items() if "." in name
+    }
+    if "order" in settings:
+        values["solving.column_order"] = ORDERS[settings["order"]]
     changed = []
-    for name, value in settings.items():
+    for name, value in values.items():
         module_name, _, constant = name.rpartition(".")
-        if not module_name:
-            continue
         module = importlib.import_module(f"quantkit.calibrating.{module_name}")
         changed.append((module, constant, getattr(module, constant)))
-        setattr(module, constant, ast.literal_eval(value))
+        setattr(module, constant, value)
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -378,17 +379,24 @@ def test_errors_are_one_line(
     assert names(tmp_path) == before
 
 
-@pytest.mark.parametrize("kld", [0.5, 1.5])
+@pytest.mark.parametrize(
+    ("kld", "ppl"), [(0.5, 10.5), (0.5, 11.1), (0.5, 11.5), (1.5, 11.5)]
+)
 def test_a_check_says_whether_it_was_worth_it(
     kld: float,
+    ppl: float,
     model: Path,
     text: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     command: Command,
 ) -> None:
-    """The exit code is 3 if the file is worse; the report contains the check."""
-    found = CalibrationCheck(9, 10.0, 11.0, 10.5, 1.0, kld, kld - 1.0, 0.1)
+    """The exit code is 3 if the file is worse; the report contains the check.
+
+    A perplexity that is higher by two errors is told.
+    """
+    ratio = math.log(ppl / 11), 0.01
+    found = CalibrationCheck(9, 10.0, 11.0, ppl, 1.0, kld, kld - 1.0, 0.1, *ratio)
     monkeypatch.setattr(quantize_run, "check_calibration", lambda *_, **__: found)
     report = tmp_path / "report.json"
     options = ["--calibration-tokens", 1024, "--check", "--report", report]
@@ -398,9 +406,15 @@ def test_a_check_says_whether_it_was_worth_it(
     is_worse = kld > 1
     assert done.exit_code == (3 if is_worse else 0)
     assert "held-out text (9 chunks): KLD 1.00000 plain" in done.stdout
+    change, error = 100 * (ppl / 11 - 1), ppl / 11
+    shown = f"{change:+.2f} ± {error:.2f} %"
+    assert f"{ppl:.4f} calibrated ({shown}), 10.0000 unquantized" in done.stdout
     assert ("worse than plain rounding" in done.stderr) is is_worse
+    is_told = f"({shown}), though its KL divergence is lower" in done.stderr
+    assert is_told is (ppl == 11.5 and not is_worse)
     written = json.loads(report.read_text())
     assert written["check"]["is_worse"] is is_worse
+    assert written["check"]["is_ppl_worse"] is (ppl == 11.5)
     by_name = {each["name"]: each for each in written["tensors"]}
     assert by_name["blk.0.attn_q.weight"]["calibration"]["type"] == "Q4_0"
 
@@ -417,6 +431,9 @@ def test_a_check_measures(
     assert report.check.chunks == 1
     difference = report.check.kld_calibrated - report.check.kld_plain
     assert report.check.kld_difference == pytest.approx(difference, abs=1e-12)
+    ratio = report.check.ppl_calibrated / report.check.ppl_plain
+    assert math.exp(report.check.ln_ppl_ratio) == pytest.approx(ratio)
+    assert not report.check.is_ppl_worse  # one chunk has no error
     with pytest.raises(OptionError, match="`check` needs"):
         quantize_file(model, one, "Q4_0", check=True)
 

@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from quantkit.arrays.rows import dequantize_rows
 from quantkit.calibrating import stages
 from quantkit.calibrating.calibration import Calibration
+from quantkit.calibrating.choosing import TIED_DAMPINGS
+from quantkit.calibrating.gain import Gain
 from quantkit.calibrating.mixture import mixture_texts
 from quantkit.calibrating.narrowness import breadth_of_sample
+from quantkit.calibrating.notices import about_gains
 from quantkit.calibrating.run import calibrate, calibrate_on
 from quantkit.calibrating.sample import Sample, sample_of
 from quantkit.calibrating.sink import HERE, SinkWeights
-from quantkit.errors import NonFiniteError, QuantkitError
+from quantkit.errors import FormatError, NonFiniteError, QuantkitError
 from quantkit.execution.workers import Pool, Threads
+from quantkit.gguf.keys import string, uint32
 from quantkit.gguf.source import ModelSource, SourceTensor
 from quantkit.inference.weights import load_model, load_weights
 from quantkit.quantizing.rounding import NearestRoundings
@@ -36,31 +40,65 @@ from .test_calibrating_resume import TEXT, calibrated, model_and_types, same
 BY_NAME = {case.name: case for case in CASES}
 
 
-def test_the_held_out_error_is_that_of_outputs() -> None:
-    """As computed here from the inputs of a matrix, before and after."""
+def test_errors_are_those_of_outputs() -> None:
+    """As computed here from the inputs of a matrix, before and after.
+
+    On held-out text, and on as much of the text that was summed.
+    """
     name = "blk.0.attn_q.weight"  # its inputs have no sink's weight
     source, types = model_and_types()
     sample = sample_of(source, [TEXT], 1024, TextOptions(ctx=64))
     model: Any = load_model(source, load_weights(source))
-    norm = model.layers[0].mixer_norm
-    held = sample.chunks[sample.is_held_out]
-    x = np.concatenate([norm(model.embedded(chunk))[1:] for chunk in held])
     tensor, type = source.tensors[name], types[name]
     w = dequantize_rows(tensor.read(0, tensor.n_rows), tensor.type, tensor.n_cols)
     with calibrated(None) as found:
         gain, importance = found.gains[name], found.importance
-        ways = found.of(tensor), NearestRoundings(importance).of(tensor)
-        errors = []
-        for way in ways:
+        moved = []
+        for way in NearestRoundings(importance).of(tensor), found.of(tensor):
             rows = np.concatenate([s.convert() for s in slabs_of(tensor, type, way)])
-            moved = x @ (dequantize_rows(rows, type, tensor.n_cols) - w).T
-            errors.append(np.square(moved, dtype=np.float64).sum())
-    signal = np.square(x @ w.T, dtype=np.float64).sum()
-    assert gain.after == pytest.approx(errors[0] / signal, rel=1e-4)
-    assert gain.before == pytest.approx(errors[1] / signal, rel=1e-4)
-    assert gain.after is not None
-    assert gain.before is not None
-    assert gain.after < 0.7 * gain.before
+            moved.append(dequantize_rows(rows, type, tensor.n_cols) - w)
+    expected = []
+    for which in sample.is_held_out, sample.is_compared:
+        chunks = [model.embedded(chunk) for chunk in sample.chunks[which]]
+        x = np.concatenate([model.layers[0].mixer_norm(chunk)[1:] for chunk in chunks])
+        squares = [np.square(x @ m.T, dtype=np.float64).sum() for m in (w, *moved)]
+        expected += [square / squares[0] for square in squares[1:]]
+    errors = gain.before, gain.after, gain.before_fitted, gain.after_fitted
+    assert errors == pytest.approx(tuple(expected), rel=1e-4)
+    before, after, before_fitted, after_fitted = expected
+    assert after < 0.7 * before
+    assert after_fitted < 0.7 * before_fitted
+    excess = after / before * before_fitted / after_fitted - 1
+    assert gain.excess == pytest.approx(excess, rel=1e-3)
+
+
+def test_sequences_that_are_compared_are_summed() -> None:
+    """As many as are held out, but not more than eight; spread over the text."""
+    for n, n_held in (2, 1), (15, 1), (30, 3), (200, 20):
+        sample = Sample(np.zeros((n, 8), np.int32), np.zeros(1, np.int32))
+        assert sample.is_held_out.sum() == n_held
+        assert sample.is_compared.sum() == min(n_held, 8)
+        assert not (sample.is_compared & sample.is_held_out).any()
+        assert sample.n_compared == 7 * min(n_held, 8)
+        assert sample.is_compared[: n // 2].any()
+
+
+def gain_of(tensor: str, excess: float, kept: str = "") -> Gain:
+    """A gain with such an excess."""
+    after = 0.1 * (1 + excess)
+    errors = 0.2, after, 0.2, 0.1
+    return Gain(tensor, QuantType.Q4_0, 9, 9, *errors, kept_plain=kept)
+
+
+def test_more_text_is_advised_where_errors_are_larger_without() -> None:
+    """For the kind of tensor with the largest mean; plain tensors do not count."""
+    some = [gain_of("blk.0.ffn_down.weight", 0.1), gain_of("blk.1.ffn_up.weight", 0.3)]
+    assert list(about_gains([some[0], gain_of("output.weight", 9, "worse")])) == []
+    down = gain_of("blk.1.ffn_down.weight", 0.7)
+    assert list(about_gains([*some, down])) == [
+        "more calibration text would help: the error on held-out text is 40 % above "
+        "that on the text itself (ffn_down.weight)"
+    ]
 
 
 @pytest.mark.slow
@@ -134,6 +172,17 @@ def test_fused_projections_have_three_weights_of_the_first_position(
     assert keys != values
 
 
+def test_an_embedding_that_is_the_head_is_damped() -> None:
+    """More than its outputs ask for, which are all that is measured."""
+    source, types = model_and_types()
+    types["token_embd.weight"] = QuantType.Q4_0
+    layers = {name: QuantType.F16 for name in types if name.startswith("blk.")}
+    sample = sample_of(source, [TEXT], 1024, TextOptions(ctx=64))
+    with calibrate_on(source, {**types, **layers}, sample) as found:
+        (gain,) = found.gains.values()
+    assert (gain.tensor, gain.damping) == ("token_embd.weight", TIED_DAMPINGS)
+
+
 @pytest.mark.parametrize(
     ("matrix", "weight"),
     [
@@ -185,6 +234,32 @@ def test_a_short_text_is_refused() -> None:
     short = Calibration(["A short text."], options=TextOptions(ctx=64))
     with pytest.raises(QuantkitError, match=r"has \d+ tokens.*at least 128"):
         calibrate(source, types, short)
+
+
+def with_context(length: int | str) -> ModelSource:
+    """The demo model, as if it had another context."""
+    source, _ = model_and_types()
+    field = string(length) if isinstance(length, str) else uint32(length)
+    metadata = {**source.metadata, "llama.context_length": field}
+    found: Any = SimpleNamespace(metadata=metadata, tensors=source.tensors)
+    return found
+
+
+@pytest.mark.parametrize(("context", "ctx"), [(24, 24), (100, 64), (0, 64)])
+def test_sequences_are_no_longer_than_the_context(context: int, ctx: int) -> None:
+    """Of the model; 0 says nothing."""
+    sample = sample_of(with_context(context), [TEXT], 512, TextOptions(ctx=64))
+    assert sample.chunks.shape == (512 // ctx, ctx)
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [(3, "context of 3 tokens; calibration needs at least 4"), ("x", "context_length")],
+)
+def test_a_wrong_context_is_refused(context: int | str, message: str) -> None:
+    """Too short, and no number."""
+    with pytest.raises(FormatError, match=message):
+        sample_of(with_context(context), [TEXT], 512, TextOptions(ctx=64))
 
 
 @pytest.mark.slow

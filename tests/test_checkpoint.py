@@ -153,13 +153,6 @@ def test_config_is_missing(tmp_path: Path) -> None:
         Checkpoint(tmp_path)
 
 
-def test_mistrals_own_format_is_named(tmp_path: Path) -> None:
-    """Its folders have params.json instead of config.json."""
-    (tmp_path / "params.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"params\.json belongs to Mistral's own"):
-        Checkpoint(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [("{", "is not valid JSON"), ("[1]", "holds a list"), ("\xff", "not valid JSON")],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,14 @@ from typer.testing import CliRunner, Result
 
 import quantkit as qk
 from quantkit.choosing import Budget, parse_bytes, parse_share
+from quantkit.choosing.choosing import choose_by
+from quantkit.choosing.memory import CONTEXT, Runtime
+from quantkit.cli.choose import Maker
 from quantkit.cli.main import app
 from quantkit.errors import OptionError, OutputError, QuantkitError
+from quantkit.evaluate.comparing import prepare
+from quantkit.gguf.keys import uint32
+from quantkit.sources.opening import open_source
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 TYPES = ["Q8_0", "Q4_K_M", "Q4_0", "Q2_K"]
@@ -106,6 +113,27 @@ def test_the_smallest_file_is_chosen_for_a_loss() -> None:
     assert made.chosen is not None
     assert made.chosen.name == "Q4_0"
     assert "is the smallest that keeps to KLD 0.05" in made.sentence
+
+
+def test_progress_ends_with_each_round() -> None:
+    """It counts the chunks of a round, because later ones measure fewer candidates."""
+    run = prepare(DEMO_MODEL, TYPES, text=DEMO_TEXT, options=OPTIONS)
+    seen: list[tuple[str, bool]] = []
+
+    def note(stage: str, done: int, total: int) -> None:
+        seen.append((stage, run.steps_done == run.n_steps))
+
+    choose_by(run, Budget(max_size=2_900_000), note)
+    ended = [stage.split(",")[0] for stage, is_end in seen if is_end]
+    assert ended == [f"round {i} of 3" for i in (1, 2, 3)]
+
+
+def test_a_context_of_0_is_not_known() -> None:
+    """As in files of recurrent models."""
+    source = open_source(DEMO_MODEL)
+    unknown = {**source.metadata, "llama.context_length": uint32(0)}
+    model: Any = SimpleNamespace(metadata=unknown, tensors=source.tensors)
+    assert Runtime.of(model, None).ctx == CONTEXT
 
 
 def test_what_fits_as_it_is_needs_no_measurement() -> None:
@@ -212,6 +240,21 @@ def test_the_command_says_why_and_writes_the_file(tmp_path: Path) -> None:
     assert f"quantkit quantize {DEMO_MODEL} '{out}' Q4_K_M" in done.stdout
     assert out.stat().st_size <= 2_900_000
     assert max(map(len, done.stdout.splitlines()[2:-2])) <= 80
+
+
+def test_what_fits_as_it_is_is_not_written_again(
+    demo_f16: Path, tmp_path: Path
+) -> None:
+    """A file is named; a checkpoint, also one of the Hub, is converted."""
+    out = tmp_path / "out.gguf"
+    given = ("choose", "--max-size", "1G", "--text", str(DEMO_TEXT), "-o", str(out))
+    done = CliRunner().invoke(app, [*given, str(demo_f16)])
+    assert done.exit_code == 0
+    assert f"{out} is not written: {demo_f16} fits as it is" in done.stdout
+    assert not out.exists()
+    fitting = choose(Budget(max_size=10**9))
+    maker = Maker(Path("hf://org/name"), None, [], None, None, False)
+    assert maker.command(fitting, out) == f"quantkit convert hf://org/name -o {out}"
 
 
 def test_the_command_prints_json() -> None:

@@ -320,6 +320,9 @@ def test_one_chunk_has_no_error() -> None:
     assert row["ppl_error"] is row["kld_mean_error"] is None
     assert row["ppl_token_error"] > 0
     assert "±" not in markdown_table(found.cells())
+    unhashable: Any = []
+    with pytest.raises(OptionError, match=r"no entry is called \[\]"):
+        found.versus("Q4_0", unhashable)
     pair = found.versus("Q4_0", "BF16")
     assert math.isnan(pair.kld_p_value)
     assert versus_cells([pair]).rows[0][-1] == ""
@@ -378,6 +381,9 @@ def test_several_texts_and_their_average(tmp_path: Path) -> None:
         for text in ("one.txt", "two.txt", "macro average")
         for name in ("BF16", "Q4_0")
     ]
+    unhashable: Any = []
+    with pytest.raises(OptionError, match=r"no entry is called \[\]"):
+        found.versus("Q4_0", unhashable)
     pair = found.versus("Q4_0", "BF16")
     ratios = [math.log(each.ppl_ratio) for each in rows]
     assert pair.ln_ppl_ratio == pytest.approx(np.mean(ratios), rel=1e-9)
@@ -455,6 +461,11 @@ def test_what_is_refused_before_any_work(demo_f16: Path, tmp_path: Path) -> None
         compare(DEMO_MODEL, ["Q8_0", "IQ1_S"], text=TEXT)
     with pytest.raises(UnsupportedTypeError, match="`importance`"):
         compare(DEMO_MODEL, ["all", "IQ1_S"], text=TEXT)
+    wrong: Any = 5
+    with pytest.raises(UnsupportedTypeError, match="`types` has 5"):
+        compare(DEMO_MODEL, wrong, text=TEXT)
+    with pytest.raises(OptionError, match="`base` is 5"):
+        compare(DEMO_MODEL, ["Q8_0"], text=TEXT, base=wrong)
     with pytest.raises(OptionError, match="called 'Q9'; there are: BF16, Q8_0"):
         compare(DEMO_MODEL, ["Q8_0"], text=TEXT, base="Q9")
     with pytest.raises(OptionError, match="`text` is empty"):

@@ -12,7 +12,7 @@ import pytest
 
 from quantkit.errors import CheckpointError, QuantkitError
 from quantkit.models import family_for_config
-from quantkit.models.config_keys import checked_config
+from quantkit.models.config_checks import checked_config
 
 from .families.cases import CASES, Case
 from .families.describe import described_metadata
@@ -34,10 +34,33 @@ READ_INSIDE = (
 COMPUTED = [f"rope_{x}.weight" for x in ("freqs", "factors_long", "factors_short")]
 COMPUTED += ["blk.0.attn_q_norm.weight", "output.weight", "token_embd.weight"]
 
-# Keys that the fixtures leave out; test_config_keys.py has tests of them.
+# Keys that the fixtures leave out.  Those that only transformers writes have tests in
+# test_saved_again.py and test_gemma4_settings.py, others in test_config_keys.py.
+KINDS = {"layer_types", "mlp_layer_types"}
+INDEXER = "index_n_heads index_head_dim index_topk_blocks index_block_size"
 ELSEWHERE = {
     "DeepseekV2ForCausalLM": {"head_dim"},
     "DeepseekV3ForCausalLM": {"head_dim"},
+    "DeepseekV4ForCausalLM": KINDS
+    | {"compress_rates", "partial_rotary_factor", "rope_parameters"},
+    "EuroBertModel": {"classifier_pooling"},
+    "Gemma4UnifiedForConditionalGeneration": {"per_layer_config"},
+    "KimiLinearForCausalLM": KINDS
+    | {"linear_conv_kernel_dim", "linear_head_dim", "linear_num_heads", "qk_head_dim"},
+    "MiniMaxM3SparseForConditionalGeneration": KINDS
+    | {*INDEXER.split(), "index_local_blocks", "rope_parameters"},
+    "NomicBertModel": {
+        *("head_dim", "hidden_act", "hidden_size", "intermediate_size"),
+        *("layer_norm_eps", "max_position_embeddings", "num_attention_heads"),
+        *("num_hidden_layers", "rope_parameters"),
+        *("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    },
+    "Step3p7ForConditionalGeneration": {
+        *("hidden_act", "mlp_layer_types", "n_routed_experts", "num_experts_per_tok"),
+        *("num_key_value_heads", "num_sliding_attention_heads", "per_layer_config"),
+        *("query_pre_attn_scalar", "rope_parameters"),
+        *("mtp_layer_types", "mtp_mlp_layer_types"),
+    },
     "GPTNeoXForCausalLM": {"rope_parameters"},
 }
 
@@ -156,7 +179,7 @@ def test_fixtures_have_all_keys_of_transformers(name: str) -> None:
     keys = config.get_text_config().to_dict().keys()
     common = transformers.PretrainedConfig().to_dict().keys()
     known = set(HARMLESS) | set(HARMLESS_OF.get(name, {}))
-    own = family_for_config({"architectures": [name]})
+    own = family_for_config(fixture(CASES_OF[name][0])["config"])
     for case in CASES:
         stored = fixture(case)["config"]
         family = family_for_config(stored)

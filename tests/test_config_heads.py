@@ -12,8 +12,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from quantkit.checkpoint.folder import read_config
-from quantkit.errors import CheckpointError, UnsupportedModelError
-from quantkit.models import all_families, family_for_config, settled
+from quantkit.errors import CheckpointError, FormatError, UnsupportedModelError
+from quantkit.models import (
+    all_families,
+    check_model,
+    family_for_config,
+    settled,
+)
 from quantkit.models.family import Family
 from quantkit.sources.checkpoint import CheckpointSource
 
@@ -39,13 +44,27 @@ def test_a_tied_head_is_left_out_only_if_it_is_the_embedding(
         CheckpointSource(folder, "f32")
 
 
-def test_a_head_that_readers_need_is_written(tmp_path: Path) -> None:
-    """Also if the config ties it."""
-    folder = checkpoint(BY_NAME["hy-v4"], tmp_path)
-    path = folder / "config.json"
+@pytest.mark.parametrize("name", ["hy-v4", "dots1", "gpt-oss", "minimax-m2"])
+def test_a_head_that_readers_need_is_written(name: str, tmp_path: Path) -> None:
+    """Also if the config ties it and the checkpoint stores only the embedding.
+
+    Files that llama.cpp's converter makes of such checkpoints lack it.
+    """
+    folder = checkpoint(BY_NAME[name], tmp_path)
+    path, weights = folder / "config.json", folder / "model.safetensors"
     config = {**json.loads(path.read_text()), "tie_word_embeddings": True}
     path.write_text(json.dumps(config))
-    assert "output.weight" in source_of(folder).tensors
+    tensors = {k: v for k, v in load_file(weights).items() if k != HEAD}
+    save_file(tensors, weights)
+    source = source_of(folder)
+    made = dict(source.tensors)
+    embedding, head = (made[n] for n in ("token_embd.weight", "output.weight"))
+    assert head.read(0, 5).tobytes() == embedding.read(0, 5).tobytes()
+    del made["output.weight"]
+    shapes = {k: tensor.shape for k, tensor in made.items()}
+    arch = str(source.model_fields["general.architecture"].value)
+    with pytest.raises(FormatError, match=r"no output head .* tied"):
+        check_model(source.model_fields, arch, shapes)
 
 
 def test_a_head_that_readers_do_not_take_is_refused(tmp_path: Path) -> None:

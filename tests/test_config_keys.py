@@ -15,7 +15,8 @@ import pytest
 from quantkit.errors import CheckpointError, QuantkitError, UnsupportedModelError
 from quantkit.gguf.keys import Field, float32
 from quantkit.models import all_families, family_for_config, settled
-from quantkit.models.config_keys import KINDS, checked_config
+from quantkit.models.config_checks import checked_config
+from quantkit.models.config_keys import KINDS
 from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.case import without

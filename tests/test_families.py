@@ -20,7 +20,7 @@ from quantkit.models import all_families, family_named, load_model
 from quantkit.models.family import Family
 
 from .families.cases import CASES, RUN, Case
-from .families.class_table import PAGE, page_with_table
+from .families.class_table import PAGE, page_with_tables
 from .families.describe import described_metadata, described_tensors
 from .families.stored import (
     checkpoint,
@@ -80,10 +80,10 @@ def test_every_family_has_a_case() -> None:
     assert known - aliases <= covered
 
 
-def test_the_table_of_classes_is_right() -> None:
+def test_the_tables_of_classes_are_right() -> None:
     """`python -m tests.families.class_table` writes it."""
     page = PAGE.read_text()
-    assert page_with_table(page) == page
+    assert page_with_tables(page) == page
 
 
 def test_a_family_says_why_it_is_not_run() -> None:

@@ -175,3 +175,33 @@ def test_minimax_tells_what_only_transformers_assumes() -> None:
     assert found["expert_gating_func"] == uint32(2)
     with pytest.raises(CheckpointError, match=r"rotary_dim is 12, but partial_rotary"):
         fields(MINIMAX_M2, rope_parameters=rope, rotary_dim=12)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "share", "is_told"),
+    [
+        (["sliding_attention", "full_attention"], 0.5, True),
+        (["full_attention", "sliding_attention"], 0.5, False),
+        (["sliding_attention", "full_attention"], 1.0, False),
+        (["sliding_attention", "sliding_attention"], 0.5, False),
+    ],
+)
+def test_laguna_tells_where_llamacpp_rotates_otherwise(
+    kinds: list[str], share: float, is_told: bool
+) -> None:
+    """It rotates as many components in all layers as in the first one."""
+    rope = {"rope_type": "default", "rope_theta": 1e4}
+    config = {
+        **SIZES,
+        "architectures": ["LagunaForCausalLM"],
+        "num_hidden_layers": 2,
+        "layer_types": kinds,
+        "rope_parameters": {
+            "full_attention": {**rope, "partial_rotary_factor": share},
+            "sliding_attention": rope,
+        },
+    }
+    family, complete = settled(config)
+    notice = family.notice(complete)
+    assert (notice is not None) == is_told
+    assert notice is None or "rotates 16 in all layers" in notice

@@ -16,6 +16,7 @@ from quantkit.sources.opening import open_source
 from .families.cases import DECODERS, Case
 from .families.runnable import write_runnable
 from .families.stored import checkpoint, known_logits
+from .test_llamacpp_families import ABORTED, DEPTHS, REFUSED
 
 pytestmark = pytest.mark.reference
 
@@ -27,6 +28,7 @@ ROUNDED = 0.03
 """What rounding to 0.01 MiB may add up to."""
 DIFFERENT = {
     "bailing-moe-3-vl": "also keeps keys of the layer that predicts further tokens",
+    "granite-switch": "also keeps keys of the layer that finds the adapter",
     "exaone4": "takes variants by their depth, and gives this one no windows",
     "phi3": "gives no layer a window",
     "qwen4exp": "keeps no keys of blocks in the version of llama-cpp-python 0.3.36",
@@ -37,8 +39,14 @@ LARGER = {
     "minimax-01": "it copies the states",
     "phi3": "its masks are of all positions",
     "qwen4exp": "it scores keys one by one",
+    **dict.fromkeys(
+        ("rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"),
+        "it holds the shifted inputs of all matrices of a layer at once",
+    ),
 }
 """Architecture -> why the compute buffers are larger than the estimate."""
+NOT_LOADED = {**REFUSED, **dict.fromkeys(ABORTED, "it aborts")}
+"""Case -> what llama.cpp says when it does not load the file; why, is said there."""
 
 
 def parameters() -> list[Any]:
@@ -61,7 +69,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("QUANTKIT_LLAMACPP_PYTHON names no interpreter")
     folder = tmp_path_factory.mktemp("memory")
     for case in DECODERS:
-        model = checkpoint(case, tmp_path_factory.mktemp("case"))
+        place = tmp_path_factory.mktemp("case")
+        model = checkpoint(case, place, DEPTHS.get(case.name))
         n_tokens = known_logits(case)[1].shape[1]
         write_runnable(model, n_tokens, folder / f"{case.name}.gguf")
     command = [python, str(RUNNER), str(folder), str(N_CTX)]
@@ -77,7 +86,9 @@ def test_llamacpp_allocates_as_much(case: Case, measured: Path) -> None:
     path = measured / f"{case.name}.gguf"
     sizes = json.loads(path.with_suffix(".json").read_text())
     if isinstance(sizes, str):
-        pytest.skip(f"llama.cpp does not load it: {sizes}")
+        assert NOT_LOADED.get(case.name, "a file that it loads") in sizes
+        pytest.xfail(f"llama.cpp does not load it: {NOT_LOADED[case.name]}")
+    assert case.name not in NOT_LOADED
     source = open_source(path)
     runtime = Runtime.of(source, N_CTX)
     assert abs(sizes.get("KV", 0) - runtime.cache / MIB) < ROUNDED

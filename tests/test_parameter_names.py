@@ -14,7 +14,14 @@ from quantkit.cli.commands import COMMANDS
 from quantkit.cli.naming import in_options
 
 PACKAGE = Path(quantkit.__file__).parent
-LIBRARY = [p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] != "cli"]
+COMMAND_LINES = ("publishing/making.py", "publishing/running.py")
+"""What model cards tell their readers to type."""
+LIBRARY = [
+    path
+    for path in PACKAGE.rglob("*.py")
+    if path.relative_to(PACKAGE).parts[0] != "cli"
+    and path.relative_to(PACKAGE).as_posix() not in COMMAND_LINES
+]
 
 
 def spoken(tree: ast.Module) -> Iterator[str]:

@@ -288,6 +288,13 @@ def test_a_log_has_a_line_from_time_to_time(
     assert ppl(*command, "--quiet").stderr == ""
 
 
+def test_empty_lists_are_no_lists(text: Path) -> None:
+    """Of columns and of types; nothing is measured."""
+    for option in ("--columns", "--types"):
+        result = ppl("--text", text, *SMALL, option, "")
+        assert (result.exit_code, result.stdout) == (2, ""), option
+
+
 def test_csv_has_no_place_for_pairs(text: Path) -> None:
     """And says so, instead of leaving them out."""
     result = ppl("--text", text, *SMALL, "--types", "Q4_0", "--csv", "--versus", "Q4_0")

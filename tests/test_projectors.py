@@ -10,16 +10,23 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from quantkit.checkpoint.lazy import values_of
+from quantkit.checkpoint.lazy_functions import DTYPES
 from quantkit.projectors import ENCODERS
+from quantkit.projectors.batch_norm import with_folded_norms
 from quantkit.sources.projector import ProjectorSource
+from quantkit.types import QuantType
 
 from .families.describe import described_metadata, described_tensors
 from .projectors.all_cases import CASES
 from .projectors.cases import ProjectorCase
 from .projectors.stored import OUTTYPES, checkpoint, fixture, shortened
 from .test_families import without_version
+from .test_lazy import Stored
 
 BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
 # It counts the weights, and we write one tensor more.
@@ -38,13 +45,6 @@ def test_metadata_is_that_of_llama_cpp(case: ProjectorCase, tmp_path: Path) -> N
     assert {**found, COUNTED: 0} == {**expected, COUNTED: 0}
 
 
-def corrected(case: ProjectorCase, name: str) -> str:
-    """The name that a tensor should have in llama.cpp's file."""
-    for wrong, right in case.corrected.items():
-        name = name.replace(wrong, right)
-    return name
-
-
 @pytest.mark.parametrize("outtype", OUTTYPES)
 @pytest.mark.parametrize("case", BY_NAME)
 def test_tensors_are_those_of_llama_cpp(
@@ -52,10 +52,7 @@ def test_tensors_are_those_of_llama_cpp(
 ) -> None:
     """Names, order, types, shapes and bytes."""
     source = ProjectorSource(checkpoint(case, tmp_path), outtype)
-    expected = {
-        corrected(case, name): what
-        for name, what in fixture(case)["tensors"][outtype].items()
-    }
+    expected = fixture(case)["tensors"][outtype]
     tensors = described_tensors(source.tensors)
     for name in case.added:
         del tensors[name]
@@ -102,3 +99,55 @@ def test_fixtures_are_what_the_references_say(
 
     fresh = made(case, tmp_path)
     assert without_version(fresh) == without_version(fixture(case))
+
+
+@pytest.mark.parametrize("kind", [QuantType.F32, QuantType.F16])
+def test_batch_norms_are_a_factor_and_a_term(kind: QuantType) -> None:
+    """Of the precision of their tensors; torch's square roots may be less exact."""
+    rng, dtype = np.random.default_rng(3), DTYPES[kind]
+    weight, bias, mean = rng.standard_normal((3, 64)).astype(dtype)
+    variance = rng.uniform(0.1, 4, 64).astype(dtype)
+    values = {
+        "weight": weight,
+        "bias": bias,
+        "running_mean": mean,
+        "running_var": variance,
+    }
+    one = "a.conv.batch_norm."
+    stored = {f"{one}{part}": Stored(array, kind) for part, array in values.items()}
+    made = with_folded_norms(
+        {f"{one}num_batches_tracked": Stored(bias, kind), **stored}
+    )
+    assert list(made) == [f"{one}weight", f"{one}bias"]
+    exact = weight / np.sqrt(variance + np.float64(1e-5))
+    found = values_of(made[f"{one}weight"])
+    epsilon = np.finfo(found.astype(dtype).dtype).eps
+    assert np.all(np.abs(found - exact) <= 2 * epsilon * np.abs(exact))
+    assert np.array_equal(found, found.astype(dtype))
+    term = bias - (mean * found.astype(dtype)).astype(dtype)
+    assert np.array_equal(values_of(made[f"{one}bias"]), term.astype(np.float32))
+
+
+def test_both_layouts_of_qwen3_asr_are_one_model(tmp_path: Path) -> None:
+    """The published one, which the fixture has, and that of transformers."""
+    (case,) = (case for case in CASES if case.name == "qwen3-asr")
+    published = ProjectorSource(checkpoint(case, tmp_path / "a"), "f16")
+    folder = checkpoint(case, tmp_path / "b")
+    config = json.loads((folder / "config.json").read_text())
+    config |= config.pop("thinker_config")
+    (folder / "config.json").write_text(json.dumps(config))
+    arrays = load_file(folder / "model.safetensors")
+    projector = "model.multi_modal_projector.linear_"
+    renamed = {
+        name.replace("thinker.audio_tower.", "model.audio_tower.").replace(
+            "model.audio_tower.proj", projector
+        ): array
+        for name, array in arrays.items()
+    }
+    assert any(name.startswith(projector) for name in renamed)
+    save_file(renamed, folder / "model.safetensors")
+    written = ProjectorSource(folder, "f16")
+    assert described_tensors(written.tensors) == described_tensors(published.tensors)
+    assert described_metadata(written.metadata) == described_metadata(
+        published.metadata
+    )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,47 @@ def test_checksums_stand_beside_the_files(model: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["Q8_0"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_checksums_of_names_with_line_breaks(model: Path, tmp_path: Path) -> None:
+    """They are escaped, as by sha256sum, and found again."""
+    folder = tmp_path / "sums"
+    folder.mkdir()
+    for _ in range(2):
+        quantize_files(model, ["Q8_0", "Q4_0"], folder / "a\n\\b-{type}")
+    (one, other) = (folder / "SHA256SUMS").read_text().splitlines()
+    assert one.startswith("\\")
+    assert one.endswith(r"  a\n\\b-Q4_0")
+    assert other.endswith(r"  a\n\\b-Q8_0")
+    if shutil.which("sha256sum"):
+        check = ["sha256sum", "--strict", "-c", "SHA256SUMS"]
+        subprocess.run(check, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_recipe_files_are_named_by_their_files(model: Path, tmp_path: Path) -> None:
+    """In reports and in the table of the command, not by their base."""
+    recipe = tmp_path / "own.toml"
+    recipe.write_text('base = "Q4_0"\noutput_tensor_type = "Q8_0"\n')
+    pattern = str(tmp_path / "{type}.gguf")
+    shown = said(model, "--types", f"Q4_0,{recipe}", "-o", pattern, "--dry-run").stdout
+    assert [line.split()[0] for line in shown.splitlines()[1:3]] == ["Q4_0", "own"]
+
+
+def test_a_dry_run_checks_threads(model: Path, tmp_path: Path) -> None:
+    """As the real one would."""
+    out: Any = tmp_path / "{type}.gguf"
+    wrong: Any = "x"
+    with pytest.raises(OptionError, match="`threads` is 'x'"):
+        quantize_files(model, "Q8_0", out, dry_run=True, threads=wrong)
+
+
+def test_a_mistyped_type_is_no_file(model: Path) -> None:
+    """The type that is meant is suggested; other names are outputs without a type."""
+    for wrong, right in {"Q4_KM": "Q4_K_M", "iq4xs": "IQ4_XS", "q8": "Q8_0"}.items():
+        refused = said(model, wrong)
+        assert (refused.exit_code, right in refused.stderr) == (2, True), wrong
+    assert "Missing argument 'TYPE'" in said(model, "q4.gguf").stderr
+
+
 def test_a_stopped_run_goes_on(model: Path, tmp_path: Path) -> None:
     """No file is there before all are; the same call ends with the same files."""
     expected = tmp_path / "expected"
@@ -87,9 +130,11 @@ def test_a_stopped_run_goes_on(model: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"threads": 1, "progress": stop}
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(KeyboardInterrupt, match="resume"):
+    with pytest.raises(KeyboardInterrupt, match="resume") as stopped:
         quantize_files(model, TYPES, out / "{type}.gguf", **options)
     assert not list(out.glob("[!.]*"))
+    named = str(stopped.value).partition(" delete ")[2].split(", ")
+    assert sorted(named) == sorted(str(left) for left in out.iterdir())
     told: list[str] = []
     n_first, stop_at = len(places), None
     places.clear()
@@ -150,7 +195,7 @@ def test_the_command_writes_many(model: Path, monkeypatch: pytest.MonkeyPatch) -
     assert result.exit_code == 0, result.output
     rows = [line.split() for line in result.stdout.splitlines()]
     assert [row[-1] for row in rows[1:3]] == ["small-Q8_0.gguf", "small-Q4_K_M.gguf"]
-    assert "Q4_K_M: 1 tensors Q6_K -> Q8_0: rows not a multiple" in result.stdout
+    assert "Q4_K_M: 1 tensors Q6_K -> Q8_0: rows are not a multiple" in result.stdout
     assert rows[-1] == ["checksums:", "SHA256SUMS"]
     more = ("--types", "Q8_0,Q4_0", "-o", "{type}.bin", "--dry-run", "--json")
     data = json.loads(said(model.name, *more).stdout)

@@ -54,6 +54,20 @@ def chosen() -> qk.Choice:
 
 
 @cache
+def mixed() -> qk.Mix:
+    found = qk.choose(
+        DEMO_MODEL,
+        qk.Budget(max_size=2_800_000),
+        ["Q8_0", "Q4_0"],
+        text=DEMO_TEXT,
+        options=qk.TextOptions(ctx=64, chunks=5),
+        mix=True,
+    )
+    assert found.mix is not None
+    return found.mix
+
+
+@cache
 def embeddings() -> qk.EmbeddingComparison:
     source = open_source(DEMO_MODEL)
     pooled = {**source.metadata, "llama.pooling_type": uint32(1)}
@@ -79,7 +93,7 @@ def reported() -> tuple[Any, ...]:
             tokens = file.metadata["tokenizer.ggml.tokens"].value
         return (
             *(converted, quantized, qk.verify_file(small, plain), qk.info(small)),
-            *(location, tokens),
+            *(location, tokens, qk.modelfile(small), qk.model_card(small)),
         )
 
 
@@ -96,13 +110,18 @@ CASES: dict[str, Callable[[], Any]] = {
     "Budget": lambda: qk.Budget(max_size=1),
     "Calibration": lambda: qk.Calibration(["A text."], tokens=2048, effort="best"),
     "CalibrationCheck": lambda: qk.CalibrationCheck(
-        9, 20, 22, 21, 0.2, 0.1, -0.1, 0.01
+        9, 20, 22, 21, 0.2, 0.1, -0.1, 0.01, -0.05, 0.01
     ),
     "Candidate": lambda: chosen().candidates[0],
     "Cells": lambda: qk.Cells(("type", ">size"), [("Q8_0", "1")]),
     "Choice": chosen,
+    "Mix": mixed,
+    "TensorChoice": lambda: mixed().tensors[0],
     "Comparison": compared,
     "ConvertReport": lambda: reported()[0],
+    "Details": lambda: qk.Details(
+        {"Q4_0": {"a": qk.QuantType.Q4_0}}, {"Q4_0": {"a": 0.1}}, [], ["00"]
+    ),
     "Difference": lambda: qk.Difference("a.weight", "missing"),
     "Edits": lambda: qk.Edits({"a": string("b")}, frozenset([1])),
     "FileType": lambda: qk.RECIPES["Q4_K_M"].file_type,
@@ -112,7 +131,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "EmbeddingText": lambda: embeddings().texts[0],
     "Field": lambda: array(qk.ValueType.FLOAT32, np.array([1, np.nan], np.float32)),
     "CalibrationCost": lambda: qk.CalibrationCost(90.0, 1 << 30, 1 << 20),
-    "Gain": lambda: qk.Gain("a.weight", qk.QuantType.Q4_0, 9, 9, 0.2, 0.1, (0.01,)),
+    "Gain": lambda: qk.Gain(
+        "a.weight", qk.QuantType.Q4_0, 9, 9, 0.2, 0.1, 0.2, 0.09, (0.01,)
+    ),
     "ImportanceMatrix": matrix,
     "LayerStatistics": lambda: matrix().statistics().layers[0],
     "Location": lambda: last(4),
@@ -121,6 +142,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "MetadataEntry": lambda: last(3, "metadata"),
     "MissingImportance": lambda: qk.MissingImportance.FALLBACK,
     "ModelInfo": lambda: reported()[3],
+    "CardFile": lambda: reported()[7].files[0],
+    "ModelCard": lambda: reported()[7],
+    "Modelfile": lambda: reported()[6],
     "Overrides": lambda: qk.Overrides((qk.TensorType.parse("a=Q8_0"),)),
     "PairedDifference": lambda: compared().versus("Q4_0", "Q8_0"),
     "PerplexityResult": perplexity,
@@ -204,3 +228,37 @@ def test_errors_can_be_pickled(name: str) -> None:
     error = getattr(qk, name)("why")
     copied = pickle.loads(pickle.dumps(error))
     assert (type(copied), str(copied)) == (type(error), "why")
+
+
+SHORT = {"FileType", "MissingImportance", "QuantType", "StringArray", "Threads"}
+"""Enums, and what has a few characters; a notebook shows their `repr`."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_are_shown_briefly(name: str) -> None:
+    """As a line, and as a table in notebooks; whatever they hold."""
+    value = CASES[name]()
+    assert len(repr(value)) < 400
+    assert repr(value).isprintable()
+    if name not in SHORT | {"ValueType"}:
+        html = value._repr_html_()
+        assert html.startswith(("<table>", "<p>"))
+        assert len(html) < 20_000
+
+
+def test_large_values_are_shown_briefly_too() -> None:
+    """Many items, long texts, and names that would be HTML."""
+    evil = "<script>alert(1)</script>\x1b[2J"
+    sums = next(iter(matrix().sums.values()))
+    many = qk.ImportanceMatrix({f"{evil}{i}": sums for i in range(9999)}, 512)
+    text = qk.Calibration([evil * 9999], tokens=2048)
+    row = replace(compared().base, name=evil)
+    rows = replace(compared(), results=[row] * 999)
+    table = qk.Cells((evil, ">b"), [(evil, "1")] * 9999)
+    for value in (many, text, row, rows, table):
+        html = value._repr_html_()
+        assert len(repr(value)) < 400
+        assert repr(value).isprintable()
+        assert len(html) < 20_000
+        assert "<script" not in html
+        assert "\x1b" not in html

@@ -18,8 +18,8 @@ from quantkit.evaluate.statistics import (
     perplexity_log_ratio,
     perplexity_ratio,
     root_mean_square,
+    two_sided_p,
 )
-from quantkit.evaluate.student import two_sided_p
 
 NOTHING = Estimate(0.0, 0.0, 0.0)
 

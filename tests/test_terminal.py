@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 import quantkit.cli
-from quantkit.cells import Cells, markdown_table
+from quantkit.cells import Cells, html_table, markdown_table
 from quantkit.cli import main
 from quantkit.errors import FormatError, OptionError
-from quantkit.evaluate.presentation import csv_text, html_table
+from quantkit.evaluate.presentation import csv_text
 from quantkit.files.json_file import json_text
 from quantkit.gguf import GGUFFile, GGUFWriter, TensorSpec
 from quantkit.gguf.keys import string

@@ -321,7 +321,7 @@ def test_templates_cannot_leave_the_sandbox(expression: str) -> None:
         f"{{{{ {expression} }}}}{{{{ messages | length }}}}{{{{ messages[0].role }}}}",
         {},
     )
-    line = json.dumps(MESSAGES).encode()
+    line = json.dumps({"messages": MESSAGES}).encode()
     answer = json.loads(chat_child.answer(template, line))
     shown = answer.get("text", "2user")
     assert shown.endswith("2user")

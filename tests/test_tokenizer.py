@@ -437,7 +437,7 @@ VOCABS = os.environ.get("QUANTKIT_LLAMACPP_VOCABS", "")
     ],
 )
 def test_expectations_of_llamacpp(name: str) -> None:
-    """Every test text gives the ids that llama.cpp's own tests expect."""
+    """Every test text gives the ids that llama.cpp's own tests expect, and back."""
     path = Path(VOCABS, f"ggml-vocab-{name}.gguf")
     if not VOCABS or not path.is_file():
         pytest.skip("set QUANTKIT_LLAMACPP_VOCABS to llama.cpp's folder `models`")
@@ -449,3 +449,4 @@ def test_expectations_of_llamacpp(name: str) -> None:
     for text, ids in zip(texts, expected, strict=False):
         found = tokenizer.encode(text, add_special=False).tolist()
         assert found == [int(i) for i in ids.split()], text
+        assert tokenizer.decode(found) == text or name.startswith("bert")

@@ -55,6 +55,7 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .evaluate import TextResult as TextResult
     from .evaluate import compare as compare
     from .evaluate import perplexity as perplexity
+    from .evaluate.details import Details as Details
     from .evaluate.likelihood import TokenScores as TokenScores
     from .execution.workers import Pool as Pool
     from .execution.workers import Threads as Threads
@@ -77,10 +78,17 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .importance import TensorStatistics as TensorStatistics
     from .importance import read_imatrix as read_imatrix
     from .inference.model import Model as Model
+    from .mixing import Mix as Mix
+    from .mixing import TensorChoice as TensorChoice
     from .paths import StrPath as StrPath
     from .perplexity_result import PerplexityResult as PerplexityResult
     from .progress import Notify as Notify
     from .progress import Progress as Progress
+    from .publishing import CardFile as CardFile
+    from .publishing import ModelCard as ModelCard
+    from .publishing import Modelfile as Modelfile
+    from .publishing import model_card as model_card
+    from .publishing import modelfile as modelfile
     from .quantizing.tensor_errors import TensorErrors as TensorErrors
     from .recipes import RECIPES as RECIPES
     from .recipes import Recipe as Recipe
@@ -88,6 +96,7 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .recipes.overrides import Overrides as Overrides
     from .recipes.overrides import TensorType as TensorType
     from .recipes.planning import MissingImportance as MissingImportance
+    from .reporting import write_report as write_report
     from .sources.edits import Edits as Edits
     from .sources.edits import parse_field as parse_field
     from .sources.opening import ModelLike as ModelLike
@@ -122,11 +131,13 @@ _MODULES = {
     "CalibrationCheck": "tasks.calibration",
     "CalibrationCost": "calibrating.cost",
     "Candidate": "choosing",
+    "CardFile": "publishing",
     "Cells": "cells",
     "CheckpointError": "errors",
     "Choice": "choosing",
     "Comparison": "evaluate",
     "ConvertReport": "tasks.convert",
+    "Details": "evaluate.details",
     "Difference": "tasks.verify",
     "Edits": "sources.edits",
     "Effort": "calibrating.calibration",
@@ -148,10 +159,13 @@ _MODULES = {
     "MemoryNeed": "choosing",
     "MetadataEntry": "tasks.info",
     "MissingImportance": "recipes.planning",
+    "Mix": "mixing",
     "Model": "inference.model",
+    "ModelCard": "publishing",
     "ModelInfo": "tasks.info",
     "ModelLike": "sources.opening",
     "ModelSource": "gguf.source",
+    "Modelfile": "publishing",
     "NonFiniteError": "errors",
     "Notify": "progress",
     "OptionError": "errors",
@@ -174,6 +188,7 @@ _MODULES = {
     "StrPath": "paths",
     "StringArray": "gguf",
     "Sums": "importance",
+    "TensorChoice": "mixing",
     "TensorErrors": "quantizing.tensor_errors",
     "TensorInfo": "tasks.info",
     "TensorReport": "tasks.quantize_report",
@@ -204,6 +219,8 @@ _MODULES = {
     "dequantize": "arrays.quantized",
     "imatrix": "collecting.collection",
     "info": "tasks.info",
+    "model_card": "publishing",
+    "modelfile": "publishing",
     "parse_field": "sources.edits",
     "perplexity": "evaluate",
     "quantize": "arrays.quantized",
@@ -211,6 +228,7 @@ _MODULES = {
     "quantize_files": "tasks.quantize_many",
     "read_imatrix": "importance",
     "verify_file": "tasks.verify",
+    "write_report": "reporting",
 }
 """By public name, the module that defines it."""
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from .display import Displayed
+
 __all__ = ["ByValue"]
 
 
-class ByValue:
+class ByValue(Displayed):
     """A base class of frozen dataclasses, `@dataclass(frozen=True, eq=False)`.
 
     Two objects are equal if they have the same class and equal fields.  Arrays are

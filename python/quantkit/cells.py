@@ -6,15 +6,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .visible import visible
+from .visible import html_text, visible
 
-__all__ = ["Cells", "markdown_table"]
+__all__ = ["Cells", "html_table", "markdown_table", "markdown_text"]
 
 GAP = 2
 """Spaces between columns in a terminal."""
 
 SPECIAL = re.compile(r"[\\`*\[\]<>&|~$:@]|(?<!\w)_|_(?!\w)|(?<=www)\.", re.IGNORECASE)
 """What Markdown would read as code, emphasis, HTML, a link, a formula or an emoji."""
+
+
+MOST_HTML_ROWS = 40
+"""Rows of a table in a notebook."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,14 @@ class Cells:
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     ranks: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        names = visible(", ".join(self.names)[:100])
+        return f"<Cells: {names}; {len(self.rows)} rows>"
+
+    def _repr_html_(self) -> str:
+        """The table, for notebooks."""
+        return html_table(self)
 
     @property
     def names(self) -> list[str]:
@@ -63,9 +75,21 @@ def markdown_table(cells: Cells) -> str:
     """The cells as a Markdown table, in which they are text and nothing else."""
     headings = [column.removeprefix(">") for column in cells.columns]
     rules = ["---:" if column.startswith(">") else "---" for column in cells.columns]
-    lines = [headings, rules, *(map(_escaped, row) for row in cells.rows)]
+    lines = [headings, rules, *(map(markdown_text, row) for row in cells.rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _escaped(cell: str) -> str:
-    return SPECIAL.sub(r"\\\g<0>", visible(cell))
+def markdown_text(text: str) -> str:
+    """Text for Markdown, which shows it as it is, on one line."""
+    return SPECIAL.sub(r"\\\g<0>", visible(text))
+
+
+def html_table(cells: Cells, most: int = MOST_HTML_ROWS) -> str:
+    """The cells as an HTML table; of more than `most` rows, the first ones."""
+    lines = ["<table>", "<tr>", *(f"<th>{html_text(c)}</th>" for c in cells.names)]
+    for row in cells.rows[:most]:
+        lines += ["</tr>", "<tr>", *(f"<td>{html_text(cell)}</td>" for cell in row)]
+    lines += ["</tr>", "</table>"]
+    if len(cells.rows) > most:
+        lines.append(f"<p>and {len(cells.rows) - most:,} more rows</p>")
+    return "\n".join(lines)

@@ -8,7 +8,10 @@ from typing import TypeAlias
 __all__ = ["Notify", "Progress"]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with the current stage, the number of finished steps, and the total."""
+"""Called with the current stage, the number of finished steps, and the total.
+
+A public function without one shows a bar in notebooks, and nothing elsewhere.
+"""
 
 Notify: TypeAlias = Callable[[str], None]
 """Called with a message for the user during the operation."""

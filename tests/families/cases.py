@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .alias_cases import ALIASES
 from .case import SIZES, YARN, Case
+from .chameleon_cases import CHAMELEONS
 from .cohere_cases import COHERES
 from .deepseek_cases import DEEPSEEKS
 from .deepseek_v4_cases import DEEPSEEK_V4S
@@ -30,6 +31,7 @@ from .mamba_cases import MAMBAS
 from .mimo_cases import MIMOS
 from .minimax_cases import MINIMAXES
 from .mistral_cases import MISTRALS
+from .mistral_native_cases import MISTRAL_NATIVES
 from .moe_cases import MOES
 from .muse_cases import MUSES
 from .nested_cases import NESTED
@@ -41,6 +43,7 @@ from .qwen_cases import QWEN_HYBRIDS
 from .qwen_vl_cases import QWEN_VLS
 from .routed_cases import ROUTED
 from .rwkv_cases import RWKVS
+from .sound_cases import SOUNDS
 from .stablelm_cases import STABLELMS
 from .step_cases import STEPS
 from .t5_cases import T5S
@@ -108,9 +111,11 @@ CASES: tuple[Case, ...] = (
     *QWEN_HYBRIDS,
     *QWEN_VLS,
     *MISTRALS,
+    *MISTRAL_NATIVES,
     *LLAMA4S,
     *ALIASES,
     *LLAMA_RELATIVES,
+    *CHAMELEONS,
     *GEMMAS,
     *GEMMA_4S,
     *PHIS,
@@ -146,6 +151,7 @@ CASES: tuple[Case, ...] = (
     *HY_V4S,
     *LATERS,
     *GROKS,
+    *SOUNDS,
 )
 
 RUN = tuple(case for case in CASES if case.runs)

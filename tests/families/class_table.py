@@ -1,8 +1,8 @@
-"""The table of docs/convert.md: what quantkit does with each class of llama.cpp's.
+"""The tables of docs/convert.md: what quantkit does with each class of llama.cpp's.
 
     python -m tests.families.class_table
 
-writes it anew between its two marks.
+writes them anew, each between its two marks.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ from pathlib import Path
 
 from quantkit.models import family_for_class
 from quantkit.models.llamacpp_classes import ARCHITECTURES, REFUSED
+from quantkit.projectors import BY_CLASS
+from quantkit.projectors.audio import AudioEncoder, Pair
+from quantkit.projectors.encoder import Encoder
+from quantkit.projectors.llamacpp_classes import REFUSED as REFUSED_ENCODERS
 
-__all__ = ["PAGE", "page_with_table", "status_of"]
+__all__ = ["PAGE", "page_with_tables", "status_of"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "convert.md"
 EMBEDS = "runs: embeddings"
-START, END = "<!-- classes: python -m tests.families.class_table -->", "<!-- end -->"
+COMMAND = "python -m tests.families.class_table"
+CLASSES, ENCODERS = (f"<!-- {what}: {COMMAND} -->" for what in ("classes", "encoders"))
+END = "<!-- end -->"
 
 
 def status_of(hf_class: str) -> str:
@@ -29,7 +35,7 @@ def status_of(hf_class: str) -> str:
     return "runs" if family.predicts_text else EMBEDS
 
 
-def table() -> str:
+def class_table() -> str:
     """A sentence with the counts, and a row for each class."""
     rows = [
         (name, architecture, status_of(name))
@@ -51,12 +57,42 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def page_with_table(page: str) -> str:
-    """The page with the table as it is now."""
-    before, _, rest = page.partition(START)
-    _, _, after = rest.partition(END)
-    return f"{before}{START}\n\n{table()}\n\n{END}{after}"
+def encoder_table() -> str:
+    """A sentence with the counts, and a row for each class with encoders."""
+    rows = [
+        *(
+            (name, _kind(one), one.projector, "converts")
+            for name, one in BY_CLASS.items()
+        ),
+        *((name, "", "", f"refused: {why}") for name, why in REFUSED_ENCODERS.items()),
+    ]
+    rows.sort(key=lambda row: row[0].lower())
+    lines = [
+        f"Of {len(rows)} classes with encoders, quantkit converts those of "
+        f"{len(BY_CLASS)}:",
+        "",
+        "| class | encoders of | GGUF projector | quantkit |",
+        "|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    return "\n".join(lines)
+
+
+def _kind(encoder: Encoder) -> str:
+    """What an encoder is of."""
+    if isinstance(encoder, AudioEncoder):
+        return "sounds"
+    return "images, sounds" if isinstance(encoder, Pair) else "images"
+
+
+def page_with_tables(page: str) -> str:
+    """The page with the tables as they are now."""
+    for start, table in ((CLASSES, class_table()), (ENCODERS, encoder_table())):
+        before, _, rest = page.partition(start)
+        _, _, after = rest.partition(END)
+        page = f"{before}{start}\n\n{table}\n\n{END}{after}"
+    return page
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page_with_table(PAGE.read_text()))
+    PAGE.write_text(page_with_tables(PAGE.read_text()))

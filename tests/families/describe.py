@@ -30,7 +30,8 @@ def _plain(field: Field) -> Any:
     if field.type is ValueType.FLOAT32:
         return float(np.float32(field.value))
     if field.type is ValueType.ARRAY:
-        return np.asarray(field.value).tolist()
+        is_real = field.item_type is ValueType.FLOAT32
+        return np.asarray(field.value, np.float32 if is_real else None).tolist()
     return field.value
 
 

@@ -41,6 +41,28 @@ def mpt_config(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "architectures": ["MPTForCausalLM"]}
 
 
+def rugpt3xl_config(config: dict[str, Any]) -> dict[str, Any]:
+    """ruGPT-3 XL from a GPT-2, without its sparse attention."""
+    return {
+        "architectures": ["RuGPT3XLForCausalLM"],
+        "model_type": "rugpt3xl",
+        "activation_function": "gelu_new",
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "hidden_size": config["n_embd"],
+        "initializer_range": 0.02,
+        "intermediate_size": config["n_inner"],
+        "layer_norm_eps": config["layer_norm_epsilon"],
+        "max_position_embeddings": config["n_positions"],
+        "num_attention_heads": config["n_head"],
+        "num_hidden_layers": config["n_layer"],
+        "sparse_mode": "none",
+        "tie_word_embeddings": True,
+        "use_cache": True,
+        "vocab_size": config["vocab_size"],
+    }
+
+
 NEOX_SIZES = {
     **{k: v for k, v in SIZES.items() if k != "num_key_value_heads"},
     "hidden_act": "gelu",
@@ -85,6 +107,13 @@ GPTS = (
         {k: v for k, v in GPT2_SIZES.items() if k != "n_ctx"},
         config_of=layouts.gpt2_config,
         rename=layouts.with_masks,
+    ),
+    Case(
+        "rugpt3xl",
+        "GPT2LMHeadModel",
+        {**GPT2_SIZES, "n_layer": 2, "n_inner": 96},
+        config_of=rugpt3xl_config,
+        rename=layouts.rugpt3xl,
     ),
     Case(
         "gpt-neox",

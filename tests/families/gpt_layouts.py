@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from .checkpoints import Arrays
+from .llama_twins import renamed
 
 __all__ = [
     "bloom_config",
     "falcon_config",
     "gpt2_config",
     "pythia",
+    "rugpt3xl",
     "with_masks",
     "with_stored_head",
     "without_prefix",
@@ -103,3 +105,29 @@ def falcon_config(config: dict[str, Any]) -> dict[str, Any]:
         "parallel_attn": True,
         "vocab_size": config["vocab_size"],
     }
+
+
+def rugpt3xl(arrays: Arrays) -> Arrays:
+    """The tensors of ruGPT-3 XL, from those of a GPT-2."""
+    names = {
+        "transformer.wte": "model.embed_tokens",
+        "transformer.wpe": "model.embed_positions",
+        "transformer.ln_f": "model.norm",
+        "transformer.h.": "model.layers.",
+        "ln_1": "input_layernorm",
+        "ln_2": "post_attention_layernorm",
+        "attn.c_proj": "self_attn.o_proj",
+        "mlp.c_fc": "mlp.up_proj",
+        "mlp.c_proj": "mlp.down_proj",
+    }
+    new: Arrays = {}
+    for name, array in renamed(arrays, names).items():
+        turned = array.T.copy() if "_proj.weight" in name else array
+        if ".attn.c_attn." not in name:
+            new[name] = turned
+            continue
+        rows = np.split(array.T if array.ndim == 2 else array, 3)
+        for part, each in zip("qkv", rows, strict=True):
+            at = name.replace("attn.c_attn", f"self_attn.{part}_proj")
+            new[at] = each.copy()
+    return new

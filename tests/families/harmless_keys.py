@@ -20,6 +20,7 @@ WITH_WINDOW = "read with the other keys of windows; see test_config_keys.py"
 HEAD = "a stored head counts, whatever the flag; without one, it is read"
 IMAGES = "positions in images; in a text all are alike"
 LISTED = "layer_types counts"
+BY_TYPE = "the text model's model_type says it, too"
 
 WINDOWS = dict.fromkeys(
     ["layer_types", "max_window_layers", "sliding_window", "use_sliding_window"],
@@ -187,6 +188,10 @@ HARMLESS_OF = {
     "Dots1ForCausalLM": dict.fromkeys(["max_window_layers", "sliding_window"], LISTED),
     "PhiMoEForCausalLM": {"input_jitter_noise": TRAINING},
     "SarvamMoEForCausalLM": OF_BAILING_2,
+    "ChameleonForConditionalGeneration": {
+        "image_token_id": "where images enter; texts have none",
+        "model_parallel_size": "the stored norms of heads say it",
+    },
     "CodeShellForCausalLM": OF_GPT_BIGCODE,
     "DbrxForCausalLM": {
         "attn_config.attn_pdrop": TRAINING,
@@ -572,6 +577,14 @@ HARMLESS_OF = {
         "fuse_norm": RUNTIME,
         "hidden_ratio": "intermediate_size counts, or 4 times the width",
         "value_dim": TENSORS,
+    },
+    "SmolVLMForConditionalGeneration": {"architectures": BY_TYPE},
+    "Lfm2VlForConditionalGeneration": {
+        "architectures": BY_TYPE,
+        "full_attn_idxs": LISTED,
+    },
+    "RuGPT3XLForCausalLM": {
+        "sparse_mode": "readers use full attention; `convert` says so",
     },
     "Rwkv6ForCausalLM": {"model_version": LABEL},
     "SmolLM3ForCausalLM": {

@@ -154,4 +154,31 @@ NESTED = (
             "vision_config": {**VISION, "text_hidden_size": 64, "out_hidden_size": 64},
         },
     ),
+    Case(
+        "smolvlm",
+        "SmolVLMForConditionalGeneration",
+        {
+            "text_config": {**SIZES, "num_hidden_layers": 2, "model_type": "llama"},
+            "vision_config": VISION,
+            "scale_factor": 4,
+        },
+        config_of=with_text(architectures=["VLlama3ForCausalLM"]),
+    ),
+    Case(
+        "lfm2-vl",
+        "Lfm2VlForConditionalGeneration",
+        {
+            "text_config": {
+                **SIZES,
+                "num_hidden_layers": 2,
+                "model_type": "lfm2",
+                "layer_types": ["conv", "full_attention"],
+                "block_multiple_of": 16,
+                "block_ffn_dim_multiplier": 1.25,
+            },
+            "vision_config": {**VISION, "num_patches": 16, "vision_use_head": False},
+            "projector_hidden_size": 24,
+        },
+        config_of=with_text(architectures=["Lfm2ForCausalLM"]),
+    ),
 )

@@ -91,11 +91,15 @@ def llamacpp_gguf(
         "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
         "auto": gguf.LlamaFileType.GUESSED,
     }
-    hparams = ModelBase.load_hparams(folder, False)
+    is_native = (folder / "params.json").is_file()
+    hparams = ModelBase.load_hparams(folder, is_native)
     if is_raw:
         hparams = json.loads((folder / "config.json").read_text())
     _write_vocabulary(folder, hparams)
-    cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
+    if is_native:
+        cls = _native_class(folder)
+    else:
+        cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
     if cls.supports_mtp_export and cls.__name__.startswith(("Qwen", "MiniCPMV")):
         # as with its option --no-nextn; otherwise it stops without such layers
         is_none = hparams.get("num_nextn_predict_layers") == 0
@@ -112,7 +116,21 @@ def llamacpp_gguf(
     return out
 
 
-def llamacpp_projector(folder: Path, out: Path, outtype: str) -> Path:
+def _native_class(folder: Path) -> Any:
+    """The converter of Mistral's own format, whose weights have another file name."""
+    from conversion import base
+    from conversion.mistral import MistralModel
+
+    base._mistral_common_installed = True  # only the vocabulary needs it
+    weights = folder / "consolidated.safetensors"
+    if not weights.exists():
+        weights.hardlink_to(folder / "model.safetensors")
+    return MistralModel
+
+
+def llamacpp_projector(
+    folder: Path, out: Path, outtype: str, *, asserts: bool = True
+) -> Path:
     """The file of the vision encoder that its converter makes with `--mmproj`."""
     _use_source(Path(os.environ["QUANTKIT_LLAMACPP_SOURCE"]))
     import gguf
@@ -126,8 +144,29 @@ def llamacpp_projector(folder: Path, out: Path, outtype: str) -> Path:
     hparams = ModelBase.load_hparams(folder, False)
     kind = get_model_architecture(hparams, ModelType.MMPROJ)
     cls = get_model_class(kind, mmproj=True)
+    if cls.__name__ == "Qwen3OmniMmprojModel":
+        _find_images(cls)
+    if cls.__name__ == "NemotronNanoV2VLModel":
+        for key, value in (hparams.get("vision_config") or {}).items():
+            name = key.replace("hidden_layers", "layers").replace("attention_h", "h")
+            setattr(cls, f"_vit_{name}", value)  # it knows only the largest size
+    if not asserts:
+        module = sys.modules[cls.__module__]
+        source = Path(str(module.__file__)).read_text()
+        exec(compile(source, str(module.__file__), "exec", optimize=1), vars(module))
+        cls = get_model_class(kind, mmproj=True)
     cls(folder, types[outtype], out, hparams=hparams).write()
     return out
+
+
+def _find_images(cls: Any) -> None:
+    """Give the encoder of images of Qwen3-Omni the names that its converter knows."""
+    above = cls.modify_tensors
+
+    def modify_tensors(self: Any, data: Any, name: str, bid: int | None) -> Any:
+        return above(self, data, name.replace("thinker.visual.", "visual."), bid)
+
+    cls.modify_tensors = modify_tensors
 
 
 def projector_classes() -> set[str]:
@@ -297,10 +336,24 @@ def _read_slopes(model: Any) -> None:
     model.modify_tensors = modify_tensors
 
 
+def _keep_heads_apart(model: Any) -> None:
+    """Permute the norm of each head, of any number of heads.
+
+    In build 11434 the converter of Chameleon takes that of the first head for all, and
+    the size of heads from the number of key heads.
+    """
+
+    def order(data: Any, n_heads: int, width: int) -> Any:
+        return data.reshape(n_heads, 2, -1).transpose(1, 2).reshape(n_heads, -1)
+
+    type(model)._reverse_hf_permute = staticmethod(order)
+
+
 # What the converter cannot do for its own slips or without a tokenizer, by its class.
 REPAIRS = {
     "ARwkv7Model": _forget_shifts,
     "BaichuanModel": _end_recursion,
+    "ChameleonModel": _keep_heads_apart,
     "GPT2Model": _leave_masks_out,
     "JaisModel": _read_slopes,
     "GraniteHybridModel": _permute_rotated,

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "families"
+TABLES = ("config", "shapes", "metadata")
 LAYER = re.compile(r"\.layers\.(\d+)\.")
 
 
@@ -52,7 +53,7 @@ def load(path: Path) -> dict[str, Any]:
 def store(path: Path, fixture: dict[str, Any]) -> None:
     """Write a fixture, one entry of its tables in a line."""
     tables = {
-        **{key: fixture[key] for key in ("config", "shapes", "metadata")},
+        **{key: fixture[key] for key in TABLES if key in fixture},
         **{f"tensors.{kind}": each for kind, each in fixture["tensors"].items()},
     }
     blocks = []

@@ -75,7 +75,9 @@ class ProjectorCase:
         name: of the case and its fixture.
         hf_class: of transformers; None: `shapes` and `config` state the checkpoint.
         config: what differs from the class's defaults; or config.json.
-        shapes: the checkpoint's tensors, if no class makes them.
+        shapes: the checkpoint's tensors, if no class makes them; those of a folder
+            inside it have its name and a slash before theirs.
+        files: further files of the checkpoint.
         images: preprocessor_config.json.
         tokenizer: tokenizer_config.json.
         rename: the checkpoint's tensors, from those that transformers writes.
@@ -83,14 +85,17 @@ class ProjectorCase:
         corrected: parts of its GGUF names -> those of quantkit.
         config_of: config.json, from the one that transformers writes.
         left_out: parts of the names of tensors that the checkpoint lacks.
-        nearest: GGUF names of tensors that differ in the last bits.
-        is_brief: whether the fixture has one hash for all tensors of 16 and 8 bits.
+        nearest: parts of the GGUF names of tensors that differ in the last bits.
+        is_any_size: whether llama.cpp's converter asserts the sizes of one published
+            model; it is asked without its assertions.
+        is_brief: whether the fixture has hashes of many tensors, see `shortened`.
     """
 
     name: str
     hf_class: str | None
     config: Json
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    files: Mapping[str, Json] = field(default_factory=dict)
     images: Json = field(default_factory=lambda: dict(IMAGES))
     tokenizer: Json = field(default_factory=dict)
     rename: Callable[[Arrays], Arrays] = field(default=dict)
@@ -99,7 +104,14 @@ class ProjectorCase:
     config_of: Callable[[Json], Json] = field(default=dict)
     left_out: tuple[str, ...] = ()
     nearest: tuple[str, ...] = ()
+    is_any_size: bool = False
     is_brief: bool = False
+
+    def corrected_name(self, name: str) -> str:
+        """The name that a tensor of llama.cpp's file should have."""
+        for wrong, right in self.corrected.items():
+            name = name.replace(wrong, right)
+        return name
 
 
 def with_published_names(arrays: Arrays) -> Arrays:

@@ -7,7 +7,7 @@ from typing import Any
 from .cases import SIGLIP, TEXT, ProjectorCase
 from .other_cases import PIXELS
 
-__all__ = ["OCRS"]
+__all__ = ["N_SAM_LAYERS", "OCRS", "sam_shapes"]
 
 WIDTH, N_LAYERS, N_SAM_LAYERS = 32, 4, 3
 SAM, CLIP = "model.sam_model", "model.vision_model"
@@ -36,9 +36,29 @@ CONFIG: dict[str, Any] = {
 }
 
 
+def sam_shapes() -> dict[str, tuple[int, ...]]:
+    """The tensors of SAM's encoder."""
+    width = 48
+    made: dict[str, tuple[int, ...]] = {
+        f"{SAM}.pos_embed": (1, 4, 4, width),
+        f"{SAM}.patch_embed.proj.weight": (width, 3, 4, 4),
+        f"{SAM}.patch_embed.proj.bias": (width,),
+        f"{SAM}.neck.0.weight": (16, width, 1, 1),
+        f"{SAM}.neck.2.weight": (16, 16, 3, 3),
+        f"{SAM}.net_2.weight": (32, 16, 3, 3),
+        f"{SAM}.net_3.weight": (64, 32, 3, 3),
+    }
+    for number in range(N_SAM_LAYERS):
+        at = f"{SAM}.blocks.{number}."
+        made |= {f"{at}attn.rel_pos_{axis}": (7, 24) for axis in "hw"}
+        made |= layer(at, OF_SAM, width)
+    for name in (f"{SAM}.neck.1", f"{SAM}.neck.3"):
+        made |= {f"{name}.{kind}": (16,) for kind in ("weight", "bias")}
+    return made
+
+
 def shapes() -> dict[str, tuple[int, ...]]:
     """The tensors of a checkpoint."""
-    width = 48
     made: dict[str, tuple[int, ...]] = {
         "lm_head.weight": (112, 64),
         "model.embed_tokens.weight": (112, 64),
@@ -47,27 +67,16 @@ def shapes() -> dict[str, tuple[int, ...]]:
         "model.view_seperator": (64,),
         "model.projector.layers.weight": (64, 96),
         "model.projector.layers.bias": (64,),
-        f"{SAM}.pos_embed": (1, 4, 4, width),
-        f"{SAM}.patch_embed.proj.weight": (width, 3, 4, 4),
-        f"{SAM}.patch_embed.proj.bias": (width,),
-        f"{SAM}.neck.0.weight": (16, width, 1, 1),
-        f"{SAM}.neck.2.weight": (16, 16, 3, 3),
-        f"{SAM}.net_2.weight": (32, 16, 3, 3),
-        f"{SAM}.net_3.weight": (64, 32, 3, 3),
         f"{CLIP}.embeddings.class_embedding": (WIDTH,),
         f"{CLIP}.embeddings.patch_embedding.weight": (WIDTH, 3, 4, 4),
         f"{CLIP}.embeddings.position_embedding.weight": (17, WIDTH),
+        **sam_shapes(),
+        f"{CLIP}.pre_layrnorm.weight": (WIDTH,),
+        f"{CLIP}.pre_layrnorm.bias": (WIDTH,),
     }
-    for number in range(N_SAM_LAYERS):
-        at = f"{SAM}.blocks.{number}."
-        made |= {f"{at}attn.rel_pos_{axis}": (7, 24) for axis in "hw"}
-        made |= layer(at, OF_SAM, width)
     for number in range(N_LAYERS):
         at = f"{CLIP}.transformer.layers.{number}."
         made |= layer(at, OF_CLIP, WIDTH)
-    for name, n in ((f"{SAM}.neck.1", 16), (f"{SAM}.neck.3", 16), (CLIP, WIDTH)):
-        norm = f"{name}.pre_layrnorm" if name == CLIP else name
-        made |= {f"{norm}.{kind}": (n,) for kind in ("weight", "bias")}
     return made
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .numbers import F32, I32, ordered_sum
 
-__all__ = ["Codebook", "codebook"]
+__all__ = ["Codebook", "codebook", "points_of"]
 
 _MOST = np.finfo(np.float32).max
 
@@ -84,10 +84,7 @@ class Codebook:
 @functools.cache
 def codebook(name: str) -> Codebook:
     """The codebook of the type called `name`; IQ1_M has that of IQ1_S."""
-    kind = getattr(gguf.quants, name)
-    kind.init_grid()
-    values = kind.grid.reshape(kind.grid_shape).astype(np.float32)
-    values = values.reshape(-1, values.shape[-1])
+    values = points_of(name)
     steps = np.unique(values)
     levels = np.searchsorted(steps, values).astype(np.int32)
     size, n_levels = levels.shape[1], len(steps)
@@ -95,8 +92,16 @@ def codebook(name: str) -> Codebook:
     powers = n_levels ** np.arange(size)
     number_of[(levels * powers).sum(axis=-1)] = np.arange(len(levels))
     all_levels = np.arange(n_levels**size)[:, None] // powers % n_levels
-    near = _near_points(all_levels, levels, _N_NEAR[name])
+    near = _near_points(all_levels.astype(np.int32), levels, _N_NEAR[name])
     return Codebook(values, levels, n_levels, number_of, near)
+
+
+def points_of(name: str) -> F32:
+    """The values of a codebook's points [points, size]."""
+    kind = getattr(gguf.quants, name)
+    kind.init_grid()
+    values: F32 = kind.grid.reshape(kind.grid_shape).astype(np.float32)
+    return values.reshape(-1, values.shape[-1])
 
 
 def _near_points(wanted: I32, levels: I32, n_near: int) -> I32:

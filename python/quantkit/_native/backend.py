@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from .._core import ffi, lib
+from ..display import Displayed
 from ..errors import BackendError
 
 __all__ = ["ENVIRONMENT_VARIABLE", "Backend", "active_backend", "backends"]
@@ -17,7 +18,7 @@ DISABLING_VARIABLE = "QUANTKIT_DISABLE_CPU_FEATURES"
 
 
 @dataclass(frozen=True)
-class Backend:
+class Backend(Displayed):
     """The C core compiled for one instruction set.
 
     Attributes:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ..display import Displayed
 from ..errors import OptionError
 from ..integers import as_integer
 from ..tokens.options import DEFAULT, TextOptions, checked_options
@@ -17,7 +18,7 @@ Effort = Literal["fast", "best"]
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Displayed):
     """Texts and options of calibrated rounding; see docs/calibration.md.
 
     Attributes:
@@ -28,8 +29,8 @@ class Calibration:
         effort: "fast": the inputs of matrices are those of the unquantized model.
             "best": those of the model quantized so far, beside the unquantized one;
             slower, and better.
-        options: how texts are cut; see `TextOptions`.  Windows do not overlap, so
-            `stride` is not allowed.
+        options: how texts are cut; see `TextOptions`.  Sequences are no longer than the
+            model's context.  They do not overlap, so `stride` is not allowed.
 
     Raises:
         OptionError: a value is not valid.

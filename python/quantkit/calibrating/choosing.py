@@ -29,6 +29,12 @@ __all__ = ["Chosen", "Problem", "Solved", "choose", "solve"]
 DAMPINGS = (0.01, 0.1)
 """Relative to the mean diagonal of the sum of squares."""
 
+TIED_DAMPINGS = (0.1,)
+"""Of an output head that is the token embedding, too.  Its errors also move what is
+looked up, where no other column makes up for them; damping keeps them small.  The error
+of the head's outputs, by which settings are chosen, does not show that.
+"""
+
 RIDGES = (1.0, 0.3, 0.1, 0.03)
 """Of the targets, likewise."""
 
@@ -108,13 +114,15 @@ class Solved:
     Attributes:
         data: its bytes, or the plain ones if they are better.
         is_plain: whether they are.
-        errors: of plain and of calibrated rounding.
+        errors: of plain and of calibrated rounding, on held-out text.
+        fitted: the same on text that was summed.
         damping: the damping that was chosen.
     """
 
     data: NDArray[np.uint8]
     is_plain: bool
     errors: Errors
+    fitted: Errors
     damping: float
 
 
@@ -123,8 +131,18 @@ def choose(
     problems: Sequence[Problem],
     held: Sequence[Held],
     workers: Workers,
+    *,
+    is_embedding: bool = False,
 ) -> Chosen:
-    """The settings for parts of one type and sink weight, with the least error."""
+    """The settings for parts of one type and sink weight, with the least error.
+
+    Args:
+        quadratic: the error as the calibration text shows it.
+        problems: the parts.
+        held: what errors are measured on.
+        workers: solve some rows at a time.
+        is_embedding: the matrix is the token embedding, too.
+    """
     tried = problems[0]
     n = tried.matrix.shape[0]
     rows = np.arange(min(n, N_TRIED)) * n // min(n, N_TRIED)
@@ -135,7 +153,7 @@ def choose(
     best: tuple[float, Chosen] | None = None
     targets = _best_targets(quadratic, tried, held, rows, workers)
     space = np.empty_like(quadratic.h)
-    for damping in DAMPINGS:
+    for damping in TIED_DAMPINGS if is_embedding else DAMPINGS:
         plan, taken = plan_of(quadratic.h, tried.type, damping, workers, space)
         chosen = Chosen(plan, targets, taken)
         found = error(chosen.solve(tried, rows, workers))
@@ -167,12 +185,26 @@ def _best_targets(
 
 
 def solve(
-    chosen: Chosen, problem: Problem, held: Sequence[Held], workers: Workers
+    chosen: Chosen,
+    problem: Problem,
+    held: Sequence[Held],
+    compared: Sequence[Held],
+    workers: Workers,
 ) -> Solved:
-    """Solve all rows of a part, and keep the plain bytes if they are no worse."""
+    """Solve all rows of a part, and keep the plain bytes if they are no worse.
+
+    Args:
+        chosen: the settings.
+        problem: the part.
+        held: what its errors are measured on.
+        compared: the same of text that was summed.
+        workers: solve some rows at a time.
+    """
     made = chosen.solve(problem, slice(None), workers)
-    errors = errors_of(held, problem.matrix, [problem.plain, made], workers)
+    both = [problem.plain, made]
+    errors = errors_of(held, problem.matrix, both, workers)
+    fitted = errors_of(compared, problem.matrix, both, workers)
     before, after = errors.errors
     is_plain = not after < before
     data = problem.plain.data if is_plain else made.data
-    return Solved(data, is_plain, errors, chosen.damping)
+    return Solved(data, is_plain, errors, fitted, chosen.damping)

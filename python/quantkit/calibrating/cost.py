@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 
 from .._native import column_order, gram, solve_rows, solver_layout
+from ..display import Displayed
 from ..execution.workers import Threads, Workers, kept_open, workers_of
 from ..forward.base import F32
 from ..forward.decoder import EMBEDDING
@@ -25,7 +26,7 @@ from .calibration import Calibration
 from .choosing import DAMPINGS, RIDGES
 from .factoring import factor, make_plan
 from .model_pass import solvable
-from .sample import HELD_OUT
+from .sample import HELD_OUT, N_COMPARED
 from .streams import BATCH_TOKENS
 from .sums import F64
 
@@ -52,7 +53,7 @@ SHARING = (".attn_v.weight", ".ffn_up.weight", ".ffn_up_exps.weight")
 
 
 @dataclass(frozen=True)
-class CalibrationCost:
+class CalibrationCost(Displayed):
     """What a calibration is expected to take; an estimate.
 
     Attributes:
@@ -88,7 +89,7 @@ def describe_cost(
     rows = sum(t.n_rows * types[t.name].row_bytes(t.n_cols) for t in tensors)
     return CalibrationCost(
         OVERHEAD * seconds / workers_of(threads).count,
-        streams + max((_memory(t, n_tokens, effort) for t in known), default=0),
+        streams + max((_memory(t, calibration) for t in known), default=0),
         2 * streams + rows,
     )
 
@@ -99,7 +100,8 @@ def _seconds(
     """The time that one core needs for a tensor."""
     n_rows, n = tensor.shape[-2], tensor.n_cols
     n_matrices = tensor.n_rows / n_rows
-    runs = RUNS[effort] + 3 / HELD_OUT  # the plain and the solved one are measured
+    # the plain and the solved matrix are measured on two parts of the text
+    runs = RUNS[effort] + 2 * 3 / HELD_OUT
     time = runs * tensor.n_weights * _product(tensor.type) * n_tokens / PROBE
     time += tensor.n_weights * _solve(type) * (1 + n / PROBE) / 2
     if tensor.name.endswith(SHARING):
@@ -109,10 +111,13 @@ def _seconds(
     return time + n_matrices * n_factors * n**3 * _factor()
 
 
-def _memory(tensor: SourceTensor, n_tokens: int, effort: str) -> int:
+def _memory(tensor: SourceTensor, calibration: Calibration) -> int:
     """The memory for a tensor while it is solved, without the streams."""
-    n, n_streams = tensor.n_cols, 1 if effort == "fast" else 2
-    inputs = 4 * n * n_streams * (2 * BATCH_TOKENS + 2 * n_tokens // HELD_OUT)
+    n, effort = tensor.n_cols, calibration.effort
+    n_streams = 1 if effort == "fast" else 2
+    n_held = calibration.tokens // HELD_OUT
+    n_kept = n_held + min(n_held, N_COMPARED * calibration.options.ctx)
+    inputs = 4 * n * n_streams * 2 * (BATCH_TOKENS + n_kept)
     weights = tensor.n_rows * (tensor.type.row_bytes(n) + n)
     return SQUARES[effort] * 8 * n * n + inputs + weights
 

@@ -110,6 +110,7 @@ class Gatherer:
             lag: which of the parts make up for the lag between the streams.
         """
         gathered = Gathered()
+        is_held_out, is_compared = self.sample.is_held_out, self.sample.is_compared
         for batch in run_step(self.weights, step, wanted, streams, self.workers):
             rows: dict[Part, list[Rows]] = {}
             for number, ran in batch:
@@ -118,10 +119,13 @@ class Gatherer:
                     site = self._site(gathered, leader, found)
                     if number == ALONE:
                         site.add_alone(found, self.sample.is_alone_held_out)
-                    elif self.sample.is_held_out[number]:
+                        continue
+                    if is_held_out[number]:
                         site.held.append(found.later)
-                    else:
-                        rows.setdefault(leader, []).append(found.later)
+                        continue
+                    rows.setdefault(leader, []).append(found.later)
+                    if is_compared[number]:
+                        site.compared.append(found.later)
                 if into:
                     _put(into, number, ran)
             add_rows(
@@ -141,6 +145,7 @@ class Gatherer:
                 Sums(found.rows.seen.shape[1]),
                 n_all=sample.n_tokens,
                 n_all_held=sample.n_held_out,
+                n_all_compared=sample.n_compared,
                 per_chunk=sample.chunks.shape[1],
                 n_alone=len(sample.alone) - n_alone_held,
                 n_alone_held=n_alone_held,

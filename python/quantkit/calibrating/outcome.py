@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..types import QuantType
 from .capturing import Part
 from .choosing import Solved
 from .gain import Gain
+from .measuring import Errors
 
 __all__ = ["Outcome", "PartOutcome"]
 
@@ -71,22 +73,35 @@ class Outcome:
         """The gain of the whole tensor."""
         parts = [self.parts[part] for part in sorted(self.parts)]
         solved = [part.solved for part in parts if part.solved is not None]
-        signal = sum(each.errors.signal for each in solved)
         plain = tuple(i for i, part in enumerate(parts) if part.is_plain)
         why = next((part.why_not for part in parts if part.why_not), "")
         if not why and len(plain) == len(parts):
             why = "calibrated rounding was no better on held-out text"
-        before = sum(each.errors.errors[0] for each in solved)
-        after = sum(each.errors.errors[int(not each.is_plain)] for each in solved)
         return Gain(
             self.tensor.name,
             self.type,
             min(part.n_tokens for part in parts),
             max(part.n_tokens for part in parts),
-            before / signal if signal else None,
-            after / signal if signal else None,
-            tuple(0.0 if p.solved is None else p.solved.damping for p in parts),
-            tuple(part.sink_weight for part in parts),
-            plain,
-            why if len(plain) == len(parts) else "",
+            *_relative([(each.errors, each.is_plain) for each in solved]),
+            *_relative([(each.fitted, each.is_plain) for each in solved]),
+            damping=tuple(0.0 if p.solved is None else p.solved.damping for p in parts),
+            sink_weights=tuple(part.sink_weight for part in parts),
+            plain=plain,
+            kept_plain=why if len(plain) == len(parts) else "",
         )
+
+
+def _relative(
+    parts: Sequence[tuple[Errors, bool]],
+) -> tuple[float | None, float | None]:
+    """The errors of plain rounding and of the bytes, relative to the outputs.
+
+    Args:
+        parts: the errors of each part, and whether it has the plain bytes.
+    """
+    signal = sum(errors.signal for errors, _ in parts)
+    if not signal:
+        return None, None
+    before = sum(errors.errors[0] for errors, _ in parts)
+    after = sum(errors.errors[int(not is_plain)] for errors, is_plain in parts)
+    return before / signal, after / signal

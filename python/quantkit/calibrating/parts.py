@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._native import solver_layout
 from ..arrays.scaled_importance import scaled_importance
 from ..execution.workers import Workers
+from ..forward.decoder import EMBEDDING
 from ..gguf.importance import Importance
 from ..gguf.source import SourceTensor
 from ..inference.weights import TypedMatrix
@@ -105,11 +106,14 @@ class Solver:
                 self._keep_plain(part, site, why_not)
             return
         problems = [self._problem(part, site) for part in group]
-        held = site.held_out(weight)
+        held, compared = site.held_out(weight), site.fitted(weight)
         quadratic = site.quadratic(weight, self.workers, prior, is_last=is_last)
-        chosen = choose(quadratic, problems, held, self.workers)
+        is_embedding = group[0].tensor == EMBEDDING
+        chosen = choose(
+            *(quadratic, problems, held, self.workers), is_embedding=is_embedding
+        )
         for part, problem in zip(group, problems, strict=True):
-            found = solve(chosen, problem, held, self.workers)
+            found = solve(chosen, problem, held, compared, self.workers)
             outcome = self._outcome(part.tensor)
             outcome.data[part.start : part.stop] = found.data
             outcome.parts[part] = PartOutcome(site.sums.n_tokens, weight, found)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from .._native import active_backend
 from .._version import __version__
-from ..execution.workers import (
-    Threads,
-    Workers,
-    kept_open,
-    share_memory,
-    workers_of,
-)
+from ..execution.workers import Workers, in_this_process, kept_open
 from ..files.identity import hash_pieces
 from ..gguf.importance import Importance, importance_pieces
 from ..gguf.source import ModelSource, identity_of, unchanged
@@ -29,8 +23,9 @@ from .calibrated import Calibrated, keeping
 from .calibration import Calibration
 from .gain import Gain
 from .mixture import mixture_texts
-from .model_pass import ModelPass, solvable
+from .model_pass import ModelPass
 from .narrowness import breadth_of_sample
+from .notices import about_gains, short_text
 from .sample import Sample, sample_of
 from .store import Store
 
@@ -46,9 +41,6 @@ __all__ = [
 
 EFFORTS = {"fast": 1, "best": 2}
 """The number of streams by effort."""
-
-ENOUGH_TOKENS = 16
-"""Tokens for each input of a matrix with which it gains most of what it can."""
 
 
 def calibrate(
@@ -154,31 +146,23 @@ def calibrate_on(
         "the effort": effort,
         "the importance matrix": hash_pieces(importance_pieces(given)),
     }
-    if notify is not None and (message := short_text(source, types, sample)):
-        notify(message)
+    tell = notify or (lambda message: None)
+    if message := short_text(source, types, sample):
+        tell(message)
     store = Store(work, of)
-    if notify is not None and store.notice:
-        notify(store.notice)
+    if store.notice:
+        tell(store.notice)
     with (
         keeping(store),
         unchanged(source),
         damage_named(source),
-        kept_open(_threads(threads)) as workers,
+        kept_open(in_this_process(threads)) as workers,
     ):
         n_streams = EFFORTS[effort]
         ModelPass(source, types, sample, n_streams, given, store, workers).run(progress)
-    if notify is not None and (message := unreached(store.gains.values())):
-        notify(message)
+    for message in about_gains(store.gains.values()):
+        tell(message)
     return Calibrated(store.gains, {**store.importance, **given}, store)
-
-
-def _threads(threads: int | Workers | None) -> Workers:
-    """Threads of this process, as many as the given workers process items at a time.
-
-    Activations are large, and are made and summed in the same memory.
-    """
-    workers = workers_of(threads)
-    return workers if share_memory(workers) else Threads(workers.count)
 
 
 def _say_narrow(
@@ -189,36 +173,7 @@ def _say_narrow(
     notify: Notify,
 ) -> None:
     """Tell the user if the text is narrow."""
-    with damage_named(source), kept_open(_threads(threads)) as workers:
+    with damage_named(source), kept_open(in_this_process(threads)) as workers:
         found = breadth_of_sample(source, sample, calibration.options, workers)
     if found is not None and found.warning is not None:
         notify(found.warning)
-
-
-def short_text(
-    source: ModelSource, types: Mapping[str, QuantType], sample: Sample
-) -> str | None:
-    """What to tell the user if the text is short for the widest matrix; else None."""
-    tensors = [source.tensors[name] for name in solvable(source, types)]
-    if not tensors:
-        return None
-    widest = max(tensors, key=lambda tensor: tensor.n_cols)
-    needed = ENOUGH_TOKENS * widest.n_cols
-    if sample.n_tokens >= needed:
-        return None
-    return (
-        f"{sample.n_tokens} tokens of text are few for matrices with {widest.n_cols} "
-        f"inputs, such as {widest.name!r}; they gain more with {needed} or more"
-    )
-
-
-def unreached(gains: Iterable[Gain]) -> str | None:
-    """What to tell the user if experts were not calibrated; else None."""
-    lacking = [gain for gain in gains if gain.most_tokens and not gain.fewest_tokens]
-    if not lacking:
-        return None
-    return (
-        f"some experts of {len(lacking)} tensors, such as {lacking[0].tensor!r}, were "
-        "chosen for no token of the text; they are rounded without calibration: use "
-        "more text, or other text"
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,10 +41,11 @@ class Site:
 
     Attributes:
         sums: over ordinary tokens: those after the first position.
-        n_all, n_all_held: the number of ordinary tokens in the text, and of those held
-            out; an expert sees some of them.
+        n_all, n_all_held, n_all_compared: the number of ordinary tokens in the text, of
+            those held out, and of those in `compared`; an expert sees some of them.
         per_chunk: ordinary tokens for each first one: the length of a chunk.
         held: held-out ordinary tokens.
+        compared: ordinary tokens that were summed; some of them.
         alone, alone_held: tokens at the first position, and those held out.
         n_alone, n_alone_held: how many there are in the text.
     """
@@ -52,10 +53,12 @@ class Site:
     sums: Sums
     n_all: int
     n_all_held: int
+    n_all_compared: int
     per_chunk: int
     n_alone: int
     n_alone_held: int
     held: list[Rows] = field(default_factory=list)
+    compared: list[Rows] = field(default_factory=list)
     alone: Rows | None = None
     alone_held: Rows | None = None
 
@@ -103,15 +106,16 @@ class Site:
 
     def held_out(self, weight: float) -> list[Held]:
         """What errors are measured on, with a weight of the first position."""
-        held = []
-        if rows := joined(self.held):
-            held.append(Held(rows, 1 / self.n_all_held))
         first, n_first = self.alone_held, self.n_alone_held
         if not n_first:  # every text begins with the same token
             first, n_first = self.alone, self.n_alone
-        if weight and first is not None and len(first):
-            held.append(Held(first, weight / (self.per_chunk * n_first)))
-        return held
+        share = weight / (self.per_chunk * max(n_first, 1))
+        return _shares((self.held, 1 / self.n_all_held), ([first], share))
+
+    def fitted(self, weight: float) -> list[Held]:
+        """The same for text that was summed."""
+        share = weight / (self.per_chunk * max(self.n_alone, 1))
+        return _shares((self.compared, 1 / self.n_all_compared), ([self.alone], share))
 
     def mean_squares(self) -> F64:
         """The mean square of each input over all positions: f64 [n_cols]."""
@@ -132,6 +136,15 @@ def mirrored(upper: F64) -> F64:
         block[...] = np.triu(block) + np.triu(block, 1).T
         upper[start:stop, :start] = upper[:start, start:stop].T
     return upper
+
+
+def _shares(*groups: tuple[Sequence[Rows | None], float]) -> list[Held]:
+    """What errors are measured on: rows, and what each of them counts."""
+    return [
+        Held(rows, share)
+        for some, share in groups
+        if share and (rows := joined(each for each in some if each is not None))
+    ]
 
 
 def joined(rows: Iterable[Rows]) -> Rows | None:

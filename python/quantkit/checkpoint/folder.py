@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,13 +16,14 @@ from ..types import QuantType
 from .decision import DECISION, DECISION_FILES, read_decision_config
 from .dense_modules import DENSE_FILES, read_dense_modules
 from .hub import resolve
+from .mistral_format import PARAMS, read_params
 from .mlx_layout import as_original, is_of_mlx
 from .pooling import MODULES, POOLING_CONFIG
 from .prequantized import is_dequantized, meant_tensors
 from .prequantized.sharded import with_shards
 from .shard import one_view_each
 from .stored import CheckpointTensor, StoredTensor, as_found
-from .weight_files import read_weights
+from .weight_files import read_parts, read_weights
 
 __all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
 
@@ -32,6 +33,9 @@ NESTED = (
     ("llm_config",),
     ("thinker_config", "text_config"),
     ("transformer_layer_config",),
+    ("lm_config",),
+    ("language_config",),
+    ("lfm",),
 )
 """Where configs of multimodal and draft models have that of the text model."""
 OF_WHOLE = ("architectures",)
@@ -47,9 +51,11 @@ QUANTIZATION_FILES = {
 
 READ_BY_NAME = (
     "model.safetensors.index.json",
+    PARAMS,
     *QUANTIZATION_FILES,
     *DENSE_FILES,
     "added_tokens.json",
+    "audio_tokenizer/config.json",
     "chat_template.jinja",
     "chat_template.json",
     "config.json",
@@ -59,6 +65,7 @@ READ_BY_NAME = (
     MODULES,
     POOLING_CONFIG,
     "spiece.model",
+    "tekken.json",
     "rwkv_vocab_v20230424.txt",
     "tokenizer.json",
     "tokenizer.jsonl",
@@ -83,6 +90,8 @@ class Checkpoint:
         affine_q4_1: convert affine 4-bit weights to Q4_1 without loss.
         dense_modules: read the linear maps of a sentence-transformers folder, too; they
             are the first tensors.
+        parts: folders inside it whose model.safetensors is read, too, if there is one;
+            the names of these tensors start with that of their folder and a slash.
 
     Attributes:
         folder: the path, in the Hub's cache for a Hub model.
@@ -116,6 +125,7 @@ class Checkpoint:
         symmetric_q4_0: bool = False,
         affine_q4_1: bool = False,
         dense_modules: bool = False,
+        parts: Sequence[str] = (),
     ) -> None:
         self.folder = resolve(folder)
         if not self.folder.is_dir():
@@ -128,12 +138,13 @@ class Checkpoint:
         config = read_config(self.folder)
         if config is None and needs_config:
             raise CheckpointError(
-                f"{self.folder} has no config.json; {_instead_of_config(self.folder)}"
+                f"{self.folder} has no config.json; download the complete folder"
             )
         self.config: dict[str, Any] = config or {}
         self.quantization = _quantization(self.folder, self.config)
         self.paths, stored = read_weights(self.folder, self.config)
         dense = read_dense_modules(self.folder) if dense_modules else []
+        dense += read_parts(self.folder, parts)
         self.files = OpenFiles(one_view_each((*stored.values(), *dense)), watched)
         self.half_type = half_type(stored.values())
         lossless = {symmetric_q4_0: QuantType.Q4_0, affine_q4_1: QuantType.Q4_1}
@@ -177,9 +188,11 @@ class Checkpoint:
 def read_config(folder: Path) -> dict[str, Any] | None:
     """config.json with the keys of the text model's part at the top level, or None.
 
-    The config of a decision model is in other files.
+    The config of a decision model is in other files, and so is that of Mistral's own
+    format.
 
-    That part is also under `text_config`, wherever the file has it.
+    That part is also under `text_config`, wherever the file has it.  `architectures` at
+    the top level is that of the whole.
 
     Raises:
         FormatError: the file is damaged.
@@ -189,9 +202,10 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     path = folder / "config.json"
     config = read_json(path)
     if config is None:
-        return None
+        return read_params(folder)
     inner = _text_config(config, path)
-    merged = {**config, **inner}
+    own = {key: value for key, value in inner.items() if key not in OF_WHOLE}
+    merged = {**config, **own}
     merged.pop(DECISION, None)  # of other files, and so not checked here
     if inner:
         merged["text_config"] = inner
@@ -207,7 +221,7 @@ def _text_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         for key in place:
             inner = checked((inner or {}).get(key), SECTION, f"{path}: {key}")
         if inner:
-            return {key: inner[key] for key in inner if key not in OF_WHOLE}
+            return dict(inner)
     return {}
 
 
@@ -235,17 +249,6 @@ def _quantization(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         if own is not None:
             stated = {"quant_method": method, **stated, **own.get("quantization", own)}
     return with_shards(stated, config) if stated else stated
-
-
-def _instead_of_config(folder: Path) -> str:
-    """What to do without a config.json."""
-    if (folder / "params.json").exists():
-        return (
-            "params.json belongs to Mistral's own format, which quantkit does not "
-            "read: download the files in the format of Hugging Face from the same or "
-            "a converted repository"
-        )
-    return "download the complete folder"
 
 
 def _hint(path: Path) -> str:

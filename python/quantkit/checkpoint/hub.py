@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import CheckpointError
 
-__all__ = ["model_id", "resolve"]
+__all__ = ["id_of", "model_id", "resolve"]
 
 FILES = (
     "*.json",
@@ -63,6 +63,12 @@ def resolve(model: str | Path) -> Path:
             "convert its pickled weights with transformers and use that folder"
         )
     return folder
+
+
+def id_of(name: str) -> str | None:
+    """The "org/name" in `hf://org/name@revision` or `org/name`; None: it is neither."""
+    found = SCHEME.fullmatch(name) or BARE.fullmatch(name)
+    return found and found["id"]
 
 
 def model_id(folder: Path) -> str | None:

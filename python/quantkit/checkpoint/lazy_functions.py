@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -20,6 +20,7 @@ __all__ = [
     "DTYPES",
     "as_floats",
     "centered",
+    "combined",
     "decay_rates",
     "exponentials",
     "integers",
@@ -104,7 +105,14 @@ def exponentials(tensor: LazyTensor) -> LazyTensor:
 
 def multiplied(one: LazyTensor, other: LazyTensor) -> LazyTensor:
     """The products of the weights of two tensors of one shape, as F32."""
-    return _Multiplied(one, other)
+    return combined(np.multiply, (one, other))
+
+
+def combined(
+    function: Callable[..., NDArray[Any]], tensors: Sequence[LazyTensor]
+) -> LazyTensor:
+    """A function of the weights of several tensors of one shape, of f32 and as F32."""
+    return _Combined(tuple(tensors), function, QuantType.F32)
 
 
 def integers(tensor: LazyTensor) -> LazyTensor:
@@ -242,25 +250,27 @@ class _UnitColumns:
 
 
 @dataclass(frozen=True, eq=False)
-class _Multiplied:
-    one: LazyTensor
-    other: LazyTensor
-
-    type = QuantType.F32
+class _Combined:
+    of: tuple[LazyTensor, ...]
+    function: Callable[..., NDArray[Any]]
+    type: QuantType
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.one.shape
+        return self.of[0].shape
 
     def rows(self, start: int, stop: int) -> Bytes:
-        return self._products(*(x.rows(start, stop) for x in (self.one, self.other)))
+        return self._combined([tensor.rows(start, stop) for tensor in self.of])
 
     def pick(self, index: Index) -> Bytes:
-        return self._products(*(x.pick(index) for x in (self.one, self.other)))
+        return self._combined([tensor.pick(index) for tensor in self.of])
 
-    def _products(self, one: Bytes, other: Bytes) -> Bytes:
-        pairs = (one, self.one.type), (other, self.other.type)
-        a, b = (dequantize_rows(*pair, self.shape[-1]) for pair in pairs)
-        with np.errstate(over="ignore", invalid="ignore"):  # refused when written
-            products: Bytes = (a * b).view(np.uint8)
-        return products
+    def _combined(self, parts: list[Bytes]) -> Bytes:
+        values = (
+            dequantize_rows(rows, tensor.type, self.shape[-1])
+            for rows, tensor in zip(parts, self.of, strict=True)
+        )
+        with np.errstate(all="ignore"):  # what is not finite is refused when written
+            result = self.function(*values).astype(DTYPES[self.type])
+        combined: Bytes = result.view(np.uint8)
+        return combined

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ..settings import TEXT, Kind, checked, either, shown, table_of
 from .shard import read_shard
 from .stored import CheckpointTensor
 
-__all__ = ["read_weights"]
+__all__ = ["read_parts", "read_weights"]
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -31,6 +32,20 @@ LONGEST_NAME = 255
 NOTHING = Kind("null", lambda value: value is None)
 
 _log = logging.getLogger(__name__)
+
+
+def read_parts(folder: Path, parts: Sequence[str]) -> list[CheckpointTensor]:
+    """The tensors of folders inside a checkpoint that have a model.safetensors.
+
+    Raises:
+        FormatError: a file is damaged.
+    """
+    return [
+        replace(tensor, name=f"{part}/{tensor.name}")
+        for part in parts
+        if (folder / part / WHOLE).is_file()
+        for tensor in sorted(read_shard(folder / part / WHOLE), key=lambda t: t.name)
+    ]
 
 
 def read_weights(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
+from ..display import Displayed
 from ..errors import OptionError
 from ..integers import as_integer
 from ..settings import number
@@ -19,7 +20,7 @@ ABOVE_0 = number(above=0)
 
 
 @dataclass(frozen=True)
-class Budget:
+class Budget(Displayed):
     """The limits of a choice; None: no such limit.
 
     Attributes:

@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..by_value import ByValue
+from ..cells import Cells
 from ..evaluate.pairs import PairedDifference
 from ..evaluate.results import Comparison
 from ..files.json_file import without_nan
+from ..mixing.mix import Mix
 from .budget import Budget
 from .candidate import Candidate
+from .presentation import candidate_cells, memory_cells
 
 __all__ = ["Choice"]
 
@@ -35,6 +38,7 @@ class Choice(ByValue):
         candidates: all candidates, the smallest first.
         sentence: the answer in one sentence.
         comparison: the measurements; None: nothing had to be measured.
+        mix: the mix of types that was tried; None: there was none.
     """
 
     model: str
@@ -48,6 +52,15 @@ class Choice(ByValue):
     candidates: Sequence[Candidate]
     sentence: str
     comparison: Comparison | None = field(repr=False)
+    mix: Mix | None = field(default=None, repr=False)
+
+    def cells(self) -> Cells:
+        """The candidates as a table of text, the smallest first."""
+        return candidate_cells(self)
+
+    def _shown(self) -> list[Cells | str]:
+        memory = memory_cells(self)
+        return [self.sentence, self.cells(), *([] if memory is None else [memory])]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with None for unknown values."""
@@ -59,7 +72,8 @@ class Choice(ByValue):
             data[name] = value if is_plain else asdict(value)
         for name in ("differences", "candidates"):
             data[name] = [asdict(each) for each in getattr(self, name)]
-        comparison = self.comparison
+        comparison, mix = self.comparison, self.mix
+        data["mix"] = None if mix is None else mix.to_dict()
         data["comparison"] = None if comparison is None else comparison.to_dict()
         plain: dict[str, Any] = without_nan(data)
         return plain

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..calibrating.calibration import Calibration
 from ..errors import OptionError, QuantkitError
-from ..evaluate.comparing import prepare
+from ..evaluate.comparing import detailed, prepare
 from ..evaluate.results import Comparison
 from ..evaluate.run import ComparisonRun
 from ..execution.memory import physical_bytes
@@ -14,9 +15,11 @@ from ..execution.workers import Workers
 from ..files.target import target_of
 from ..importance.given import ImportanceLike
 from ..inference.weights import DEFAULT_ACTIVATIONS
-from ..parameters import check_callbacks
+from ..notebook import shows_progress
+from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
+from ..quantities import bytes_as_text
 from ..recipes.mixes import RecipeLike
 from ..sources.opening import ModelLike
 from ..tokens.options import TextOptions
@@ -25,10 +28,10 @@ from .answer import answered
 from .budget import Budget
 from .choice import Choice
 from .contest import FEWEST, Contest, rounds
+from .mixed import refuse_without_size, split_off, with_mix
 from .selection import Selection
-from .sentence import bytes_as_text
 
-__all__ = ["DEFAULT_OPTIONS", "choose", "choose_by"]
+__all__ = ["DEFAULT_OPTIONS", "choose", "choose_by", "detailed_choice"]
 
 DEFAULT_OPTIONS = TextOptions(chunks=64)
 N_TOO_LARGE = 2
@@ -36,6 +39,7 @@ N_TOO_LARGE = 2
 smallest of these: to tell what a larger budget would give."""
 
 
+@shows_progress
 def choose(
     model: ModelLike,
     budget: Budget | None = None,
@@ -47,7 +51,9 @@ def choose(
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     threads: int | Workers | None = None,
+    mix: bool = False,
     save: StrPath | None = None,
+    details: bool = False,
     progress: Progress | None = None,
     notify: Notify | None = None,
 ) -> Choice:
@@ -72,7 +78,12 @@ def choose(
         calibration: candidates are rounded by calibration, see `compare`.
         threads: chunks evaluated at a time; None: one per core.  The answer does not
             depend on it.
+        mix: also plan a mix of types, in which each tensor gets its own; it is taken
+            if it loses less than the best candidate, at p < 0.05.  Needs a limit of
+            size.  See `Choice.mix`.
         save: a file for the scores, from which a later call resumes.
+        details: as for `compare`; the errors of weights are those of the chosen type
+            and its neighbours.
         progress: called after each quantized slab and each evaluated chunk.
         notify: called with what the user should know, such as the memory that is
             assumed.
@@ -88,6 +99,9 @@ def choose(
         'Q4_K_M'
     """
     check_callbacks(progress=progress, notify=notify)
+    check_flags(mix=mix, details=details)
+    if mix:
+        refuse_without_size(budget)
     run = prepare(
         *(model, types),
         text=text,
@@ -98,7 +112,27 @@ def choose(
         threads=threads,
         save=None if save is None else target_of(as_path(save, "save")).path,
     )
-    return choose_by(run, budget, progress, notify)
+    if mix:
+        run.known, chunks = split_off(run.known)
+    choice = choose_by(run, budget, progress, notify)
+    if mix:
+        choice = with_mix(run, choice, chunks, progress)
+    return detailed_choice(choice, run, text, progress) if details else choice
+
+
+def detailed_choice(
+    choice: Choice,
+    run: ComparisonRun,
+    text: TextLike | Sequence[TextLike],
+    progress: Progress | None,
+) -> Choice:
+    """The choice with details of what was measured; see `choose`."""
+    if choice.comparison is None:
+        return choice
+    near = (choice.chosen, choice.smaller, choice.larger)
+    names = {each.name for each in near if each is not None}
+    found = detailed(choice.comparison, run, text, progress, names)
+    return replace(choice, comparison=found)
 
 
 def choose_by(
@@ -128,13 +162,23 @@ def choose_by(
     names = [*contest.standing, *selection.too_large(N_TOO_LARGE)]
     result: Comparison | None = None
     with run:
-        for n in rounds(n_chunks):
+        for i, n in enumerate(rounds(n_chunks)):
             if names:
-                result = run.advance(names, n, progress, notify)
+                shown = _in_round(progress, i + 1, len(rounds(n_chunks)))
+                result = run.advance(names, n, shown, notify)
                 contest.judge(result)
             names = contest.standing
     winner = None if result is None else contest.winner(result)
     return answered(run.known, selection, result, winner, contest.out)
+
+
+def _in_round(progress: Progress | None, i: int, n_rounds: int) -> Progress | None:
+    """The callback with the round before each stage."""
+    if progress is None:
+        return None
+    return lambda stage, done, total: progress(
+        f"round {i} of {n_rounds}, {stage}", done, total
+    )
 
 
 def _limits(budget: Budget | None, notify: Notify | None) -> Budget:

@@ -9,7 +9,7 @@
 - state: what recurrent layers keep for one sequence, 4 bytes (F32) each.
 - compute: a batch of 512 tokens takes the larger of two sets of buffers: the logits
   with the hidden states, or those of the widest layer with the attention masks and the
-  scores of an indexer.
+  scores of an indexer.  Attention keeps no scores, but Grok's, which is not fused.
 
 Source: llama-kv-cache.cpp, llama-kv-cache-iswa.cpp and llama-memory-recurrent.cpp of
 llama.cpp b11434, with flash attention, one sequence, and F16 keys and values, as
@@ -34,6 +34,8 @@ BATCH = 512
 """Tokens that are computed at a time: llama.cpp's `--ubatch-size`."""
 ROUNDED_TO = 256
 CACHED_BYTES, STATE_BYTES, COMPUTED_BYTES, MASK_BYTES = 2, 4, 4, 2
+NOT_FUSED = ("grok",)
+"""Architectures whose attention keeps the scores of every head, and F32 masks."""
 CONTEXT = 4096
 """The context that is assumed if none is given."""
 
@@ -91,15 +93,16 @@ class Runtime:
         kept = kept_by_model(source.metadata, arch, shapes)
         facts = Facts(arch, source.metadata)
         if ctx is None:
-            ctx = min(CONTEXT, facts.count("context_length", CONTEXT))
+            ctx = min(CONTEXT, facts.count("context_length", CONTEXT) or CONTEXT)
         caches = [each for each in kept if isinstance(each, Kept)]
+        heads = facts.count("attention.head_count", 0) if arch in NOT_FUSED else 0
         return cls(
             ctx=ctx,
             cache=sum(_n_cells(each, ctx) * each.values for each in caches)
             * CACHED_BYTES,
             state=sum(each.values for each in kept if isinstance(each, State))
             * STATE_BYTES,
-            compute=_compute_bytes(shapes, caches, ctx, facts.width),
+            compute=_compute_bytes(shapes, caches, ctx, facts.width, heads),
         )
 
     def need(self, file_bytes: int) -> MemoryNeed:
@@ -121,9 +124,16 @@ def _n_cells(kept: Kept, ctx: int) -> int:
 
 
 def _compute_bytes(
-    shapes: dict[str, tuple[int, ...]], caches: Sequence[Kept], ctx: int, width: int
+    shapes: dict[str, tuple[int, ...]],
+    caches: Sequence[Kept],
+    ctx: int,
+    width: int,
+    heads: int,
 ) -> int:
-    """The buffers of a batch: those of the head, or of the widest layer with masks."""
+    """The buffers of a batch: those of the head, or of the widest layer with masks.
+
+    `heads` counts the heads that keep their scores.
+    """
     n_tokens = shapes["token_embd.weight"][0]
     widest = max(
         (
@@ -136,7 +146,9 @@ def _compute_bytes(
     cells = {each: _n_cells(each, ctx) for each in caches}
     masks = {(each.window, each.every, each.is_index): n for each, n in cells.items()}
     scores = max((n for each, n in cells.items() if each.is_index), default=0)
-    by_position = sum(masks.values()) * MASK_BYTES + scores * COMPUTED_BYTES
+    mask_bytes = COMPUTED_BYTES if heads else MASK_BYTES
+    scores += heads * max(cells.values(), default=0)
+    by_position = sum(masks.values()) * mask_bytes + scores * COMPUTED_BYTES
     head = BATCH * (n_tokens + 2 * width) * COMPUTED_BYTES
     layer = BATCH * (2 * widest + 3 * width) * COMPUTED_BYTES
     return max(head, layer + BATCH * by_position)

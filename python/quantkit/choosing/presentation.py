@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..cells import Cells
+from ..quantities import bytes_as_text, share_as_text, value_as_text
 from .candidate import CHOSEN, Candidate
-from .choice import Choice
-from .sentence import bytes_as_text, share_as_text, value_as_text
+
+if TYPE_CHECKING:  # which shows itself by these tables
+    from .choice import Choice
 
 __all__ = ["candidate_cells", "memory_cells"]
 

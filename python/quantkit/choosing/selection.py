@@ -8,6 +8,7 @@ from functools import cached_property
 
 from ..errors import OptionError, UnsupportedTypeError
 from ..evaluate.entries import Entry
+from ..mixing.limits import SizeLimits
 from .budget import Budget
 from .memory import MemoryNeed, Runtime
 
@@ -91,6 +92,19 @@ class Selection:
             (0 if need is None else need.total, limits.memory),
         )
         return all(limit is None or value <= limit for value, limit in pairs)
+
+    @property
+    def size_limits(self) -> SizeLimits:
+        """The limits of size as those of a file and of its tensors."""
+        limits, in_file = self.budget, [self.budget.max_size]
+        if self.runtime is not None and limits.memory is not None:
+            in_file.append(limits.memory - self.runtime.need(0).total)
+        tensors = self.base.source.tensors.values()
+        n_weights = sum(tensor.n_weights for tensor in tensors)
+        return SizeLimits(
+            min((each for each in in_file if each is not None), default=None),
+            None if limits.max_bpw is None else int(limits.max_bpw * n_weights / 8),
+        )
 
     def need(self, entry: Entry) -> MemoryNeed | None:
         """The memory that an entry takes; None: memory is not limited."""

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 from ..evaluate.pairs import PairedDifference
+from ..quantities import bytes_as_text, share_as_text, value_as_text
 from .budget import Budget
 from .candidate import Candidate
 
 __all__ = [
-    "bytes_as_text",
+    "chance_as_text",
     "limits_as_text",
     "sentence_of",
-    "share_as_text",
-    "value_as_text",
 ]
 
 CERTAIN = 0.05
 """The p-value from which on a difference may be chance."""
 SMALL_P = 0.001
-
-
-def bytes_as_text(n_bytes: int) -> str:
-    """Bytes in the unit that fits, of powers of 1000.
-
-    Example:
-        >>> bytes_as_text(2_310_000_000), bytes_as_text(77_000_000)
-        ('2.31 GB', '77.0 MB')
-    """
-    for unit, letter in ((10**9, "GB"), (10**6, "MB")):
-        if n_bytes >= unit:
-            digits = 3 - len(str(n_bytes // unit))
-            return f"{n_bytes / unit:.{max(digits, 0)}f} {letter}"
-    return f"{n_bytes / 1000:.1f} kB"
 
 
 def limits_as_text(budget: Budget, ctx: int | None) -> str:
@@ -49,20 +32,6 @@ def limits_as_text(budget: Budget, ctx: int | None) -> str:
     if budget.max_ppl_loss is not None:
         limits.append(f"PPL +{100 * budget.max_ppl_loss:g} %")
     return " and ".join(limits)
-
-
-def value_as_text(value: float, error: float | None, sign: str = "") -> str:
-    """A value with as many digits as its error has meaning."""
-    if error is None or math.isnan(error) or error <= 0:
-        return f"{value:{sign}.4f}"
-    digits = min(max(1 - math.floor(math.log10(error)), 1), 7)
-    return f"{value:{sign}.{digits}f} ± {error:.{digits}f}"
-
-
-def share_as_text(share: float, error: float | None) -> str:
-    """A share in percent."""
-    text = f"{100 * share:+.2f}"
-    return f"{text} %" if not error else f"{text} ± {100 * error:.2f} %"
 
 
 def sentence_of(
@@ -120,14 +89,21 @@ def _described(candidate: Candidate) -> str:
 
 def _compared(other: Candidate, difference: PairedDifference) -> str:
     """A neighbour, and whether it differs by more than chance."""
-    value, p = difference.kld_difference, difference.kld_p_value
     name = f"{other.name} ({bytes_as_text(other.size_bytes)})"
-    change = value_as_text(value, difference.kld_difference_error, sign="+")
-    if not p < CERTAIN:
-        found = f"differs by no more than chance: KLD {change}, p = {p:.2g}"
-    else:
-        word = "more" if value > 0 else "less"
-        chance = f"p < {SMALL_P}" if p < SMALL_P else f"p = {p:.2g}"
-        found = f"loses {word}: KLD {change}, {chance}"
+    found = chance_as_text(
+        difference.kld_difference,
+        difference.kld_difference_error,
+        difference.kld_p_value,
+    )
     outcome = f", but {other.outcome}" if other.is_barred else ""
     return f"{name}, {found}{outcome}"
+
+
+def chance_as_text(difference: float, error: float, p: float) -> str:
+    """Whether a KL divergence differs from another one by more than chance."""
+    change = value_as_text(difference, error, sign="+")
+    if not p < CERTAIN:
+        return f"differs by no more than chance: KLD {change}, p = {p:.2g}"
+    word = "more" if difference > 0 else "less"
+    chance = f"p < {SMALL_P}" if p < SMALL_P else f"p = {p:.2g}"
+    return f"loses {word}: KLD {change}, {chance}"

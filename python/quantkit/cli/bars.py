@@ -168,7 +168,8 @@ def live_table(
 
         def show(stage: str, done: int, total: int) -> None:
             nonlocal updated
-            bar.update(task, description=stage, completed=work.steps_done)
+            bar.update(task, total=work.n_steps, completed=work.steps_done)
+            bar.update(task, description=stage)
             if monotonic() - updated >= REFRESH_SECONDS:
                 found = cells()
                 if found is not None:

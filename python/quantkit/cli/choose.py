@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,21 +13,23 @@ import typer
 
 from ..calibrating.calibration import Calibration, Effort
 from ..choosing import Budget, Candidate, Choice, parse_bytes, parse_share
-from ..choosing.choosing import DEFAULT_OPTIONS, choose_by
+from ..choosing.choosing import DEFAULT_OPTIONS, choose_by, detailed_choice
 from ..choosing.contest import FEWEST
-from ..choosing.presentation import candidate_cells, memory_cells
-from ..choosing.sentence import bytes_as_text
+from ..choosing.mixed import refuse_without_size, split_off, with_mix
+from ..choosing.presentation import memory_cells
 from ..evaluate.comparing import prepare
+from ..evaluate.run import ComparisonRun
 from ..evaluate.saved import scores_beside
 from ..files.json_file import json_text
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
 from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..quantities import bytes_as_text
 from ..recipes.files import chosen_recipe
 from ..recipes.overrides import Overrides
 from ..tasks.convert import convert
 from ..tasks.quantize import quantize_file
 from .bars import live_table, progress_bar
-from .console import Part, print_json, print_result
+from .console import Part, paragraph, print_json, print_result
 from .messages import say
 from .options import (
     Calibrate,
@@ -45,6 +48,7 @@ from .options import (
     type_names,
     usage,
 )
+from .reports import Html, Png, Reports
 from .texts import given_texts
 
 __all__ = ["choose_command"]
@@ -121,6 +125,15 @@ def choose_command(
             help="The candidates, such as Q8_0,Q4_K_M, or recipe files (.toml).",
         ),
     ] = "all",
+    mix: Annotated[
+        bool,
+        typer.Option(
+            "--mix",
+            help="Also plan a mix of types, in which each tensor gets its own, and "
+            "take it if it loses less. Its recipe is written beside the file. Takes "
+            "about as long again.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write the chosen file at once."),
@@ -151,6 +164,8 @@ def choose_command(
             "command, if repeated, measures only what is missing.",
         ),
     ] = None,
+    html: Html = None,
+    png: Png = None,
     quiet: Quiet = False,
 ) -> None:
     """Choose the type for a size, a memory or a loss, and say why.
@@ -161,6 +176,8 @@ def choose_command(
     if context is not None and memory is None:
         raise typer.BadParameter("--ctx needs --memory")
     budget = Budget(max_size, memory, context, max_bpw, max_kld, max_ppl_loss)
+    if mix:
+        refuse_without_size(budget)
     calibrated = calibration_of(calibration, tokens, effort, chat=chat)
     texts = given_texts(text, chat=chat, quiet=quiet)
     inputs = {
@@ -170,12 +187,16 @@ def choose_command(
         "--calibrate": calibration,
         "--types": recipe_files(types),
     }
-    for option, path in (("--save", save), ("--output", out)):
+    maker = Maker(model, importance, calibration or [], tokens, effort, chat)
+    recipe = maker.recipe_file(out) if mix else None
+    outputs = {"--save": save, "--output": out, "the recipe of the mix": recipe}
+    for option, path in outputs.items():
         if path is not None:
             refuse_input(option, path, inputs)
             refuse_unwritable(path)
-    if save is not None and out is not None:
-        refuse_input("--output", out, {"--save": save})
+            inputs[option] = path
+    reports = Reports(html, png)
+    reports.check(inputs)
     run = prepare(
         model,
         types.split(","),
@@ -187,9 +208,12 @@ def choose_command(
         threads=threads,
         save=None if save is None else scores_beside(save),
     )
-    with live_table(run, lambda: None, quiet) as progress:
-        choice = choose_by(run, budget, progress, None if quiet else say)
-    maker = Maker(model, importance, calibration or [], tokens, effort, chat)
+    choice = _answer(run, budget, mix=mix, quiet=quiet)
+    if reports.need_details:
+        with progress_bar(quiet) as progress:
+            choice = detailed_choice(choice, run, texts, progress)
+    if recipe is not None and choice.mix is not None and choice.mix.is_chosen:
+        write_whole(recipe, choice.mix.to_toml())
     command = maker.command(choice, out)
     data = {**choice.to_dict(), "command": command} if json or save else {}
     if json:
@@ -198,6 +222,7 @@ def choose_command(
         print_result(*_parts(choice, command))
     if save is not None:
         write_whole(save, json_text(data) + "\n")
+    reports.write(choice)
     if choice.chosen is None:
         raise typer.Exit(NONE_FITS)
     if out is not None:
@@ -208,10 +233,23 @@ def choose_command(
             print_result(written)
 
 
+def _answer(run: ComparisonRun, budget: Budget, *, mix: bool, quiet: bool) -> Choice:
+    """The answer, with a mix as a candidate if it is wanted."""
+    notify, chunks = None if quiet else say, None
+    if mix:
+        run.known, chunks = split_off(run.known)
+    with live_table(run, lambda: None, quiet) as progress:
+        choice = choose_by(run, budget, progress, notify)
+    if chunks is None:
+        return choice
+    with progress_bar(quiet) as progress:
+        return with_mix(run, choice, chunks, progress)
+
+
 def _parts(choice: Choice, command: str | None) -> list[Part]:
     """The answer, the evidence, and how to make the file."""
     memory = memory_cells(choice)
-    parts: list[Part] = [choice.sentence, "", candidate_cells(choice)]
+    parts: list[Part] = [*paragraph(choice.sentence), "", choice.cells()]
     if choice.comparison is not None:
         parts.append("\u00b1 is one standard error over chunks")
     if memory is not None:
@@ -239,11 +277,11 @@ class Maker:
         """The command that makes the file; None: there is nothing to make."""
         if choice.chosen is None:
             return None
-        recipe, name = choice.chosen.recipe, str(out or self._name(choice.chosen))
+        recipe, name = self._recipe(choice, out), str(out or self._name(choice.chosen))
         if recipe is None:
-            words = ["quantkit", "convert", str(self.model), "-o", name]
-            return shlex.join(words) if self.model.is_dir() else None
-        words = ["quantkit", "quantize", str(self.model), name]
+            words = ["quantkit", "convert", self._given, "-o", name]
+            return None if self.model.is_file() else shlex.join(words)
+        words = ["quantkit", "quantize", self._given, name]
         words += ["--recipe", recipe] if is_recipe_file(recipe) else [recipe]
         options: dict[str, Sequence[object]] = {
             "--imatrix": [self._importance(choice.chosen)],
@@ -256,6 +294,8 @@ class Maker:
                 words += [] if value is None else [option, str(value)]
         if self.chat and self.calibration:
             words.append("--chat")
+        if _is_mix(choice):
+            words.append("--provenance")
         return shlex.join(words)
 
     def make(
@@ -270,9 +310,11 @@ class Maker:
             how: `threads`, `progress` and `notify`, see `quantize_file`.
         """
         assert choice.chosen is not None
-        recipe = choice.chosen.recipe
-        if recipe is None and not self.model.is_dir():
-            return f"nothing is written: {self.model} fits as it is"
+        recipe = self._recipe(choice, out)
+        if recipe is None and self.model.is_file():
+            return (
+                f"{out} is not written: {self.model} fits as it is; use it, or copy it"
+            )
         if recipe is None:
             convert(self.model, out, **how)
         else:
@@ -283,15 +325,40 @@ class Maker:
                 overrides=overrides,
                 importance=self._importance(choice.chosen),
                 calibration=calibration,
+                provenance=_is_mix(choice),
                 **how,
             )
         return f"{out}: {choice.chosen.name}, {bytes_as_text(out.stat().st_size)}"
+
+    def recipe_file(self, out: Path | None) -> Path:
+        """The recipe file of a mix, beside the file that is made of it."""
+        return (out or Path(f"{self._stem}-mix.gguf")).with_suffix(".toml")
+
+    def _recipe(self, choice: Choice, out: Path | None) -> str | None:
+        """The name or the file of the chosen recipe; None: the model as it is."""
+        if _is_mix(choice):
+            return str(self.recipe_file(out))
+        return None if choice.chosen is None else choice.chosen.recipe
 
     def _importance(self, candidate: Candidate) -> Path | None:
         """The matrix, if the type uses it: its metadata would make the file larger."""
         return self.importance if candidate.uses_importance else None
 
+    @property
+    def _given(self) -> str:
+        """The model as it was given: a Path has one slash fewer in hf://org/name."""
+        return re.sub("^hf:/(?!/)", "hf://", str(self.model))
+
     def _name(self, candidate: Candidate) -> str:
         """A file name: that of the model, and the type."""
-        stem = self.model.absolute().name.removesuffix(".gguf")
-        return f"{stem}-{candidate.name.replace(' ', '-')}.gguf"
+        return f"{self._stem}-{candidate.name.replace(' ', '-')}.gguf"
+
+    @property
+    def _stem(self) -> str:
+        """The name of the model."""
+        return self.model.absolute().name.removesuffix(".gguf")
+
+
+def _is_mix(choice: Choice) -> bool:
+    """Whether the answer is a mix of types."""
+    return choice.mix is not None and choice.mix.is_chosen

@@ -110,6 +110,19 @@ COMMANDS = {
             "imatrix.gguf --show",
         ),
     ),
+    "card": Entry(
+        *("card", "card_command"),
+        "Write a Hugging Face model card for GGUF files.",
+        (
+            "*.gguf -o README.md --base SmolLM2-135M --repo me/SmolLM2-135M-GGUF",
+            "*.gguf -o README.md --base hf://org/name --text eval.txt",
+        ),
+    ),
+    "modelfile": Entry(
+        *("modelfile", "modelfile_command"),
+        "Write an Ollama Modelfile for a GGUF file.",
+        ("model-q4_k_m.gguf -o Modelfile", "model-q4_k_m.gguf --ctx 16384"),
+    ),
     "info": Entry(
         *("show", "info_command"),
         "Show the contents of a GGUF file.",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from shutil import get_terminal_size
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..cells import Cells
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # rich is imported only when something is shown with it
 __all__ = [
     "Part",
     "new_console",
+    "paragraph",
     "print_json",
     "print_notice",
     "print_plain",
@@ -48,6 +50,13 @@ MOST_ROWS = 5000
 def terminal_width() -> int:
     """Characters in a line of the terminal, or COLUMNS; 80 if neither is known."""
     return get_terminal_size((80, 24)).columns
+
+
+def paragraph(text: str) -> list[str]:
+    """A long text as lines of the terminal; for a pipe or a file, as one line."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return [text]
+    return wrap(text, terminal_width())
 
 
 def print_result(*parts: Part) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..cells import Cells
 from ..evaluate.entries import Entry
 from ..progress import Notify, Progress
 from .bars import Steps
 
-__all__ = ["Known", "Measured", "Measuring"]
+__all__ = ["Known", "Measured", "Measuring", "Paired"]
 
 
 class Known(Protocol):
@@ -40,6 +40,17 @@ class Measured(Protocol):
     def errors_over(self) -> str | None:
         """What errors are over, such as "chunks"; None: none is known."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+
+    def to_csv(self) -> str:
+        """The rows as CSV."""
+
+
+@runtime_checkable
+class Paired(Protocol):
+    """What was measured on the same tokens, so that rows can be compared in pairs."""
+
     def versus(self, name: str, other: str) -> Any:
         """The paired difference of two rows."""
 
@@ -48,12 +59,6 @@ class Measured(Protocol):
 
     def difference_cells(self, differences: Sequence[Any]) -> Cells:
         """Paired differences as a table."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-
-    def to_csv(self) -> str:
-        """The rows as CSV."""
 
 
 class Measuring(Steps, Protocol):

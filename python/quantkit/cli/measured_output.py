@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..cells import Cells, markdown_table
 from ..files.json_file import json_text, without_nan
 from ..files.whole_file import write_whole
 from .console import Part, print_json, print_plain, print_result, terminal_width
-from .measured import Measured
+from .measured import Measured, Paired
 
 __all__ = ["Format", "Output", "measured_parts"]
 
@@ -47,14 +47,14 @@ class Output:
     Attributes:
         format: the output format.
         cells: the table of a comparison.
-        is_fitted: leave out columns that do not fit the terminal.
+        hint: as for `measured_parts`.
         versus: the rows that every row is also compared with.
         save: the JSON file to write; None: none.
     """
 
     format: Format
     cells: Callable[[Any], Cells]
-    is_fitted: bool
+    hint: str | None
     versus: tuple[str, ...]
     save: Path | None
 
@@ -62,8 +62,10 @@ class Output:
         """Print and save a comparison; do nothing if it is None."""
         if result is None:
             return
-        differences = self._differences(result)
-        pairs = [*result.gains(), *differences]
+        differences, beside = self._differences(result), None
+        if isinstance(result, Paired):
+            pairs = [*result.gains(), *differences]
+            beside = result.difference_cells(pairs) if pairs else None
         data = result.to_dict()
         if differences:
             data["versus"] = [without_nan(asdict(d)) for d in differences]
@@ -74,13 +76,11 @@ class Output:
                 print_plain(result.to_csv().rstrip("\n"))
             case Format.MARKDOWN:
                 print_plain(markdown_table(self.cells(result)))
-                if pairs:
-                    beside = markdown_table(result.difference_cells(pairs))
-                    print_plain(f"\n{beside}")
+                if beside is not None:
+                    print_plain(f"\n{markdown_table(beside)}")
             case Format.TABLE:
-                cells, is_fitted = self.cells(result), self.is_fitted
-                shown = measured_parts(result, cells, pairs, is_fitted=is_fitted)
-                print_result(*shown)
+                cells, hint = self.cells(result), self.hint
+                print_result(*measured_parts(result, cells, beside, hint=hint))
         if self.save is not None:
             write_whole(self.save, json_text(data) + "\n")
 
@@ -90,6 +90,8 @@ class Output:
 
     def _differences(self, result: Measured) -> list[Any]:
         """Each measured row compared with each measured row of --versus."""
+        if not isinstance(result, Paired):
+            return []
         measured = [row.name for row in result.rows]
         return [
             result.versus(name, other)
@@ -102,29 +104,30 @@ class Output:
 def measured_parts(
     result: Measured,
     cells: Cells,
-    pairs: Sequence[Any] = (),
+    beside: Cells | None = None,
     *,
-    is_fitted: bool = True,
+    hint: str | None = "",
 ) -> list[Part]:
     """The tables of a comparison, and the lines between and below them.
 
     Args:
         result: the comparison.
         cells: its table.
-        pairs: paired differences for a second table.
-        is_fitted: leave out columns that do not fit the terminal.
+        beside: the paired differences, a second table.
+        hint: how to get the columns that do not fit the terminal and are left out;
+            None: all are shown.
     """
     width = terminal_width()
-    shown = cells.narrowed(width) if is_fitted else cells
+    shown = cells if hint is None else cells.narrowed(width)
     lines = [f"warning: {warning}" for warning in result.warnings]
     if result.errors_over is not None:
         lines.insert(0, f"± is one standard error over {result.errors_over}")
     lines += result.remarks
     left = [name for name in cells.names if name not in shown.names]
     if left:
-        lines.append(f"not shown: {', '.join(left)} (--columns all)")
+        lines.append(f"not shown: {', '.join(left)} {hint}")
     parts: list[Part] = [shown]
     parts += [part for line in lines for part in wrap(line, width)]
-    if pairs:
-        parts += ["", result.difference_cells(pairs).narrowed(width)]
+    if beside is not None:
+        parts += ["", beside.narrowed(width)]
     return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -35,6 +36,7 @@ __all__ = [
     "calibration_files",
     "calibration_of",
     "is_recipe",
+    "looks_like_type",
     "recipe_name",
     "type_names",
     "usage",
@@ -112,6 +114,14 @@ def is_recipe(value: str) -> bool:
         return bool(Recipe.parse(value))
     except UnsupportedTypeError:
         return False
+
+
+LIKE_A_TYPE = re.compile(r"(I?Q|TQ|MXFP|NVFP|INT|BF|FP?)\d[\dA-Z_]*", re.IGNORECASE)
+
+
+def looks_like_type(value: str) -> bool:
+    """Whether somebody who writes this means a type, perhaps one that is mistyped."""
+    return LIKE_A_TYPE.fullmatch(value) is not None
 
 
 def type_names(value: str) -> str:

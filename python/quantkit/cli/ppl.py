@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from ..embeddings.comparing import detailed as detailed_embeddings
 from ..embeddings.comparing import prepare as prepare_embeddings
 from ..errors import OptionError, OutputError
-from ..evaluate.comparing import prepare, prepare_across, share_vocabulary
+from ..evaluate.comparing import detailed, prepare, prepare_across, share_vocabulary
 from ..evaluate.entries import entry_named
 from ..evaluate.presentation import COLUMNS, refuse_unknown
 from ..evaluate.saved import scores_beside
@@ -43,6 +44,7 @@ from .options import (
     type_names,
     usage,
 )
+from .reports import Html, Png, Reports
 from .texts import given_texts
 
 __all__ = ["ppl_command"]
@@ -69,7 +71,7 @@ def ppl_command(
     types: Annotated[
         str | None,
         typer.Option(
-            callback=lambda v: v and type_names(v),
+            callback=lambda v: None if v is None else type_names(v),
             metavar="LIST|all",
             help="Types to compare, such as Q8_0,Q4_K_M, or recipe files (.toml). Each "
             "MODEL that is not quantized yet is quantized to them in memory.",
@@ -141,7 +143,7 @@ def ppl_command(
     columns: Annotated[
         str | None,
         typer.Option(
-            callback=lambda v: v and _columns(v),
+            callback=lambda v: None if v is None else _columns(v),
             metavar="LIST|all",
             help=f"Columns of the table, of {', '.join(COLUMNS)} \\[default: those "
             "that fit the terminal].",
@@ -162,6 +164,8 @@ def ppl_command(
             "command, if repeated, measures only what is missing.",
         ),
     ] = None,
+    html: Html = None,
+    png: Png = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure the perplexity of models, and what each type costs.
@@ -176,16 +180,18 @@ def ppl_command(
     format = Format.of(json=json, csv=csv, markdown=markdown)
     if csv and versus:
         raise typer.BadParameter("--csv has a line per type; --versus needs --json")
+    inputs = {
+        "MODEL": models,
+        "--imatrix": importance,
+        "--text": text,
+        "--calibrate": calibration,
+        "--types": recipe_files(types or ""),
+    }
     if save is not None:
-        inputs = {
-            "MODEL": models,
-            "--imatrix": importance,
-            "--text": text,
-            "--calibrate": calibration,
-            "--types": recipe_files(types or ""),
-        }
         refuse_input("--save", save, inputs)
         refuse_unwritable(save)
+    reports = Reports(html, png)
+    reports.check(inputs, save)
     scores = None if save is None else scores_beside(save)
     shared: dict[str, Any] = {
         "text": text,
@@ -200,43 +206,61 @@ def ppl_command(
     rounding = calibration_of(calibration, tokens, effort, chat=chat)
     wanted = types.split(",") if types else []
     run: Measuring
+    detail: Callable[..., Any] = detailed
     view: dict[str, Any] = {"pareto": pareto}
+    hint: str | None = ""
+    given: dict[str, object]
     if embeds(open_source(models[0])):
-        _refuse_of_embedders(
-            calibrate=calibration, memory_limit=memory, sort=sort, columns=columns
-        )
+        given = {
+            "--calibrate": calibration,
+            "--memory-limit": memory,
+            "--sort": sort,
+            "--columns": columns,
+        }
+        _refuse(given, "is for models that predict text, and MODEL gives embeddings")
+        detail = detailed_embeddings
         run = prepare_embeddings(models, wanted, **shared)
     elif len(models) > 1 and not share_vocabulary(models):
-        _refuse_across(
-            **{
-                "--base": base,
-                "--versus": versus,
-                "--pareto": pareto,
-                "--columns": columns,
-                "--calibrate": calibration,
-                "--imatrix": importance,
-                f"--sort {sort}": sort in ("kld", "ppl"),
-            }
+        given = {
+            "--base": base,
+            "--versus": versus,
+            "--pareto": pareto,
+            "--columns": columns,
+            "--calibrate": calibration,
+            "--imatrix": importance,
+            "--html": html,
+            "--png": png,
+            f"--sort {sort}": sort in ("kld", "ppl"),
+        }
+        _refuse(
+            given,
+            "is for models with the same vocabulary; those of these models differ, so "
+            "they are compared by bits per byte",
         )
         view = {"sort": sort}
         del shared["base"]
         run = prepare_across(models, wanted, memory=memory, **shared)
     else:
         view |= {"sort": sort, "columns": columns and columns.split(",")}
+        hint = " (--columns all)" if columns is None else None
         run = prepare(models, wanted, calibration=rounding, memory=memory, **shared)
     others = [entry_named(run.known.entries, name).name for name in versus or ()]
     output = Output(
         format,
         lambda result: result.cells(**view),
-        columns is None,
+        hint,
         tuple(others),
         save,
     )
     try:
         with live_table(run, lambda: output.brief(run.glance()), quiet) as progress:
             result = run.run(progress, None if quiet else say)
+            if reports.need_details:
+                result = detail(result, run, text, progress)
     except KeyboardInterrupt:
-        output.give(run.so_far())
+        found = run.so_far()
+        output.give(found)
+        reports.write(found)
         again = "; repeat the command to resume" if scores else ""
         done = f"measured {run.steps_done} of {run.n_steps} {run.unit}{again}"
         raise KeyboardInterrupt(done) from None
@@ -244,26 +268,14 @@ def ppl_command(
         replace(output, save=None).give(run.so_far())
         raise
     output.give(result)
+    reports.write(result)
 
 
-def _refuse_of_embedders(**given: object) -> None:
-    """Refuse options that have no effect on models that give embeddings."""
+def _refuse(given: Mapping[str, object], reason: str) -> None:
+    """Refuse options that have no effect or no meaning, if they are given."""
     for option, value in given.items():
         if value:
-            raise typer.BadParameter(
-                f"--{option.replace('_', '-')} is for models that predict text, and "
-                "MODEL gives embeddings"
-            )
-
-
-def _refuse_across(**given: object) -> None:
-    """Refuse options that have no meaning for models with different vocabularies."""
-    for option, value in given.items():
-        if value:
-            raise typer.BadParameter(
-                f"{option} is for models with the same vocabulary; those of these "
-                "models differ, so they are compared by bits per byte"
-            )
+            raise typer.BadParameter(f"{option} {reason}")
 
 
 def _columns(value: str) -> str:

@@ -13,6 +13,7 @@ from ..recipes.files import chosen_recipe
 from ..recipes.overrides import Overrides, TensorType
 from ..recipes.planning import MissingImportance
 from ..sources.edits import Edits, parse_field, parse_layers
+from ..tasks.calibration import CalibrationCheck
 from ..tasks.quantize import quantize_file
 from ..tasks.verify import verify_file
 from ..types import QuantType
@@ -37,6 +38,7 @@ from .options import (
     calibration_files,
     calibration_of,
     is_recipe,
+    looks_like_type,
     recipe_name,
     type_names,
     usage,
@@ -103,7 +105,7 @@ def quantize_command(
     types: Annotated[
         str | None,
         typer.Option(
-            callback=lambda v: v and type_names(v),
+            callback=lambda v: None if v is None else type_names(v),
             metavar="LIST|all",
             help="Write a file of each of these types, such as Q8_0,Q4_K_M, in one "
             "pass over MODEL, and SHA256SUMS.",
@@ -342,12 +344,24 @@ def quantize_command(
         print_json(result.to_dict())
     else:
         print_result(*tables.quantize_summary(result))
-    if result.check is not None and result.check.is_worse:
+    if result.check is not None:
+        _judge(result.check)
+
+
+def _judge(check: CalibrationCheck) -> None:
+    """Say what a check found wrong; ends the command if the divergence is larger."""
+    if check.is_worse:
         say(
             "the calibrated file is worse than plain rounding on the held-out text; "
             "calibrate on more text, or on text of another kind, or leave it out"
         )
         raise typer.Exit(WORSE)
+    if check.is_ppl_worse:
+        say(
+            "the perplexity of the calibrated file on the held-out text is higher than "
+            f"that of plain rounding ({tables.ppl_change(check)}), though its KL "
+            "divergence is lower"
+        )
 
 
 def _edits(override_kv: list[str] | None, prune_layers: str | None) -> Edits:
@@ -370,6 +384,8 @@ def _file_and_type(
         if is_recipe(str(out)):  # quantize MODEL TYPE
             name = recipe_name(str(out))
             return Path(output) if output else default_output(model, name), name
+        if looks_like_type(str(out)):
+            recipe_name(str(out))  # which it is not, so this suggests others
         raise typer.BadParameter("Missing argument 'TYPE' (or --recipe, --recipe-from)")
     if out is not None and output is not None:
         raise typer.BadParameter(f"OUTPUT is given twice: {out} and -o {output}")

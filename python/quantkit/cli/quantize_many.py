@@ -9,14 +9,16 @@ from pathlib import Path
 import typer
 
 from ..cells import Cells
+from ..quantities import mib_as_text
 from ..recipes.planning import MissingImportance
 from ..sources.edits import Edits
-from ..tasks.quantize_many import CHECKSUMS, model_name, quantize_files
+from ..tasks.checksums import CHECKSUMS
+from ..tasks.quantize_many import model_name, quantize_files
 from ..tasks.quantize_report import QuantizeReport
 from .bars import progress_bar
 from .console import Part, print_json, print_result
 from .messages import say
-from .tables import fallback_lines, size
+from .tables import fallback_lines
 
 __all__ = ["Many", "default_output"]
 
@@ -104,7 +106,7 @@ def _summary(reports: Sequence[QuantizeReport]) -> list[Part]:
     """A row for each file, and the tensors that did not get their type."""
     rows = [
         (
-            *(report.recipe, size(report.size_bytes)),
+            *(report.recipe, mib_as_text(report.size_bytes)),
             *(f"{report.bits_per_weight:.3f}", str(report.path)),
         )
         for report in reports

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._native import active_backend, backends
 from ..cells import Cells
+from ..quantities import mib_as_text
+from ..recipes.fallbacks import LACKS_IMPORTANCE, fallback_reason
 from .console import Part
 
 if TYPE_CHECKING:  # each command imports the class of its own results
@@ -27,22 +29,15 @@ __all__ = [
     "convert_summary",
     "fallback_lines",
     "info_tables",
+    "ppl_change",
     "quantize_summary",
-    "size",
     "verification_lines",
 ]
-
-MIB = 1 << 20
-
-
-def size(n_bytes: int) -> str:
-    """Bytes as text in MiB."""
-    return f"{n_bytes / MIB:.2f} MiB"
 
 
 def convert_summary(report: ConvertReport) -> list[Part]:
     """The files and their size; after a dry run, also the list of tensors."""
-    total = f"{', '.join(map(str, report.paths))}: {size(report.size_bytes)}"
+    total = f"{', '.join(map(str, report.paths))}: {mib_as_text(report.size_bytes)}"
     if not report.is_dry_run:
         return [total]
     rows = [
@@ -69,16 +64,14 @@ def quantize_summary(report: QuantizeReport) -> list[Part]:
         ]
         columns = ("tensor", ">shape", "from", "to", ">bytes", "why")
         listing = [Cells(columns, rows)]
-    return [*listing, _types_table(report), *_gains(report), *_totals(report)]
+    return [*listing, report.cells(), *_gains(report), *_totals(report)]
 
 
 def _gains(report: QuantizeReport) -> list[Part]:
     """What calibration did for each kind of tensor, and its check; or nothing."""
     kinds: dict[str, list[Gain]] = {}
     for gain in report.gains:
-        kind = ".".join(part for part in gain.tensor.split(".") if not part.isdigit())
-        name = f"{kind.removeprefix('blk.')} {gain.type.name}"
-        kinds.setdefault(name, []).append(gain)
+        kinds.setdefault(f"{gain.kind} {gain.type.name}", []).append(gain)
     columns = ("calibrated", ">tensors", ">plain error", ">error", ">change", ">plain")
     rows = [(kind, *_gain_cells(gains)) for kind, gains in kinds.items()]
     parts: list[Part] = [Cells(columns, rows)] if rows else []
@@ -104,38 +97,33 @@ def _check_line(check: CalibrationCheck) -> str:
     """The calibrated file beside plain rounding."""
     error = 100 * check.kld_difference_error / (check.kld_plain or 1)
     spread = f" ± {error:.1f}" if check.chunks > 1 else ""
+    chunks = f"{check.chunks} chunk{'s' if check.chunks > 1 else ''}"
     return (
-        f"held-out text ({check.chunks} chunks): KLD {check.kld_plain:.5f} plain, "
+        f"held-out text ({chunks}): KLD {check.kld_plain:.5f} plain, "
         f"{check.kld_calibrated:.5f} calibrated ({100 * check.gain:+.1f}{spread} "
         f"%); PPL {check.ppl_plain:.4f} plain, {check.ppl_calibrated:.4f} "
-        f"calibrated, {check.ppl_base:.4f} unquantized"
+        f"calibrated ({ppl_change(check)}), {check.ppl_base:.4f} unquantized"
     )
+
+
+def ppl_change(check: CalibrationCheck) -> str:
+    """How much the perplexity of a calibrated file differs from plain rounding's."""
+    change = 100 * math.expm1(check.ln_ppl_ratio)
+    if check.chunks < 2:
+        return f"{change:+.2f} %"
+    error = 100 * math.exp(check.ln_ppl_ratio) * check.ln_ppl_ratio_error
+    return f"{change:+.2f} ± {error:.2f} %"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _types_table(report: QuantizeReport) -> Cells:
-    """One row per type, with its errors if measured."""
-    is_measured = any(t.errors is not None for t in report.tensors)
-    errors = (">RMSE", ">SNR dB", ">max error") if is_measured else ()
-    rows = []
-    for use in report.types:
-        row = [use.type.name, str(use.n_tensors), size(use.n_bytes)]
-        if use.errors is not None:
-            snr = use.errors.snr_db
-            row.append(f"{use.errors.rmse:.3g}")
-            row.append("-" if snr is None else f"{snr:.2f}")
-            row.append(f"{use.errors.largest:.3g}")
-        rows.append((*row, *[""] * (3 + len(errors) - len(row))))
-    return Cells(("type", ">tensors", ">size", *errors), rows)
-
-
 def _totals(report: QuantizeReport) -> list[str]:
     lines = [
         f"{', '.join(map(str, report.paths))}: {report.recipe}, "
-        f"{size(report.size_bytes)}, {report.bits_per_weight:.3f} bits per weight"
+        f"{mib_as_text(report.size_bytes)}, "
+        f"{report.bits_per_weight:.3f} bits per weight"
     ]
     if report.is_dry_run:
         lines.append(f"dry run: nothing was written; {report.size_bytes:,} bytes")
@@ -149,8 +137,8 @@ def _cost_line(cost: CalibrationCost) -> str:
     minutes = math.ceil(cost.seconds / 60)
     time = f"{minutes} min" if minutes < 100 else f"{cost.seconds / 3600:.1f} h"
     return (
-        f"calibration: about {time}, {size(cost.memory_bytes)} of memory and "
-        f"{size(cost.disk_bytes)} of disk beside the file (estimated)"
+        f"calibration: about {time}, {mib_as_text(cost.memory_bytes)} of memory and "
+        f"{mib_as_text(cost.disk_bytes)} of disk beside the file (estimated)"
     )
 
 
@@ -163,12 +151,12 @@ def fallback_lines(report: QuantizeReport) -> list[str]:
     lacking: dict[str, list[str]] = {}
     for t in report.fallbacks:
         assert t.fallback_from is not None  # for mypy; `fallbacks` have one
-        change = f"{t.fallback_from.name} -> {t.type.name}"
-        block = t.fallback_from.block_size
-        if t.shape[-1] % block:
-            fitted[f"{change}: rows not a multiple of {block} weights"] += 1
+        why = fallback_reason(t.fallback_from, t.shape[-1])
+        change = f"{t.fallback_from.name} -> {t.type.name}: {why}"
+        if why == LACKS_IMPORTANCE:
+            lacking.setdefault(change, []).append(t.name)
         else:
-            lacking.setdefault(f"{change}: no importance", []).append(t.name)
+            fitted[change] += 1
     return [f"{count} tensors {change}" for change, count in fitted.items()] + [
         f"{len(names)} tensors {change}: {', '.join(names)}"
         for change, names in lacking.items()
@@ -192,7 +180,12 @@ def info_tables(info: ModelInfo, *, tensors: bool) -> list[Part]:
     """The facts about a GGUF file, its types, metadata and optionally tensors."""
     facts = [(name, str(value)) for name, value in _facts(info) if value is not None]
     types = [
-        (use.type.name, str(use.n_tensors), f"{use.n_weights:,}", size(use.n_bytes))
+        (
+            use.type.name,
+            str(use.n_tensors),
+            f"{use.n_weights:,}",
+            mib_as_text(use.n_bytes),
+        )
         for use in info.types
     ]
     metadata = [(entry.key, entry.type, entry.text) for entry in info.metadata]
@@ -214,7 +207,7 @@ def _facts(info: ModelInfo) -> list[tuple[str, object]]:
     vocabulary = info.vocabulary and f"{info.vocabulary}, {info.vocabulary_size} tokens"
     return [
         ("file", ", ".join(str(p) for p in info.paths)),
-        ("size", size(info.size_bytes)),
+        ("size", mib_as_text(info.size_bytes)),
         ("GGUF version", info.version),
         ("architecture", info.architecture),
         ("name", info.name),

@@ -31,6 +31,7 @@ from ..importance.sums import F64
 from ..inference.damage import damage_named
 from ..inference.shared import model_opener
 from ..inference.weights import DEFAULT_ACTIVATIONS, load_weights, precision_named
+from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..perplexity_result import PerplexityResult
@@ -49,6 +50,7 @@ SAVE_EVERY = 10
 """The number of chunks after which sums are saved."""
 
 
+@shows_progress
 def imatrix(
     model: ModelLike,
     text: TextLike | Sequence[TextLike],

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ..evaluate.entries import entries_of, entry_named, wanted_types
+from ..evaluate.details import details_of
+from ..evaluate.entries import base_of, entries_of, wanted_types
 from ..evaluate.models import cut_alike, models_of, name_of_models
 from ..execution.workers import Workers
 from ..files.target import target_of
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..importance.record import about_importance
 from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path, listed
 from ..progress import Progress
@@ -27,9 +30,10 @@ from .known import Known, NamedPassages
 from .results import EmbeddingComparison
 from .run import EmbeddingRun
 
-__all__ = ["compare_embeddings", "prepare"]
+__all__ = ["compare_embeddings", "detailed", "prepare"]
 
 
+@shows_progress
 def compare_embeddings(
     model: ModelLike | Sequence[ModelLike],
     types: StrPath | RecipeLike | Sequence[StrPath | RecipeLike] = (),
@@ -42,6 +46,7 @@ def compare_embeddings(
     allow_requantize: bool = False,
     threads: int | Workers | None = None,
     save: StrPath | None = None,
+    details: bool = False,
     progress: Progress | None = None,
 ) -> EmbeddingComparison:
     """Measure how far types move the embeddings of passages, without writing models.
@@ -65,6 +70,7 @@ def compare_embeddings(
         allow_requantize: also quantize models that are already quantized.
         threads: passages evaluated at a time; None: one per core.
         save: a file for the embeddings, from which a later call resumes.
+        details: as for `compare`.
         progress: called after each quantized slab and each passage.
 
     Raises:
@@ -82,7 +88,7 @@ def compare_embeddings(
         2.1e-05
     """
     check_callbacks(progress=progress)
-    check_flags(allow_requantize=allow_requantize)
+    check_flags(allow_requantize=allow_requantize, details=details)
     run = prepare(
         *(model, types),
         text=text,
@@ -94,7 +100,22 @@ def compare_embeddings(
         threads=threads,
         save=None if save is None else target_of(as_path(save, "save")).path,
     )
-    return run.run(progress)
+    result = run.run(progress)
+    return detailed(result, run, text, progress) if details else result
+
+
+def detailed(
+    result: EmbeddingComparison,
+    run: EmbeddingRun,
+    text: TextLike | Sequence[TextLike],
+    progress: Progress | None,
+) -> EmbeddingComparison:
+    """The result of a run with its details; see `evaluate.comparing.detailed`."""
+    measured = [each for each in run.known.entries if each.name in result.distances]
+    found = details_of(
+        *(measured, as_texts(text)), threads=run.workers, progress=progress
+    )
+    return replace(result, details=found)
 
 
 def prepare(
@@ -126,7 +147,7 @@ def prepare(
         about_importance=about_importance(importance),
         allow_requantize=allow_requantize,
     )
-    chosen = entries[0] if base is None else entry_named(entries, base)
+    chosen = base_of(entries, base)
     pooling = {entry.name: pooling_named(entry.source) for entry in entries}
     cut = []
     for each in texts:

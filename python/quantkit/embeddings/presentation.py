@@ -6,11 +6,10 @@ import math
 from collections.abc import Collection, Sequence
 
 from ..cells import Cells
+from ..quantities import mib_as_text
 from .measurement import EmbeddingDifference, EmbeddingMeasurement, EmbeddingText
 
 __all__ = ["difference_cells", "embedding_cells"]
-
-MIB = 1 << 20
 
 
 def embedding_cells(
@@ -50,7 +49,7 @@ def _row(row: EmbeddingMeasurement, *, is_base: bool) -> tuple[str, ...]:
         )
     return (
         row.name,
-        f"{row.size_bytes / MIB:.1f} MiB",
+        mib_as_text(row.size_bytes),
         f"{row.bpw:.3f}",
         *compared,
     )

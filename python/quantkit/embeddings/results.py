@@ -9,12 +9,15 @@ from typing import Any
 from ..by_value import ByValue
 from ..cells import Cells
 from ..errors import OptionError
+from ..evaluate.details import Details
 from ..evaluate.pareto import on_front
-from ..evaluate.presentation import csv_text, fallback_lines, html_table
+from ..evaluate.plots import draw_losses
+from ..evaluate.presentation import as_frame, csv_text, fallback_lines
 from ..files.json_file import without_nan
 from ..parameters import check_flags
 from .figures import F64
 from .measurement import EmbeddingDifference, EmbeddingMeasurement, EmbeddingText
+from .plots import distance_losses
 from .presentation import difference_cells, embedding_cells
 from .summary import paired
 
@@ -57,6 +60,8 @@ class EmbeddingComparison(ByValue):
     """The names of the rows with and without importance, for each type with both."""
     fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
     """Entry name -> which matrices did not get the type's own type, and why."""
+    details: Details | None = field(default=None, repr=False)
+    """What a report shows besides; None: it was not asked for."""
 
     @property
     def rows(self) -> list[EmbeddingMeasurement]:
@@ -149,6 +154,8 @@ class EmbeddingComparison(ByValue):
             data["texts"] = [asdict(text) for text in self.texts]
         if self.weighed:
             data["imatrix_gains"] = [asdict(gain) for gain in self.imatrix_gains()]
+        if self.details is not None:
+            data["details"] = self.details.to_dict()
         plain: dict[str, Any] = without_nan(data)
         return plain
 
@@ -163,11 +170,13 @@ class EmbeddingComparison(ByValue):
         """A DataFrame of `to_records`.
 
         Raises:
-            ImportError: pandas is not installed.
+            QuantkitError: pandas is not installed.
         """
-        import pandas
+        return as_frame(self.to_records())
 
-        return pandas.DataFrame(self.to_records())
+    def plot(self, ax: Any = None) -> Any:
+        """Plot cosine distance over size; see `Comparison.plot`."""
+        return draw_losses(distance_losses(self), ax)
 
-    def _repr_html_(self) -> str:
-        return html_table(self.cells(pareto=True))
+    def _shown(self) -> list[Cells | str]:
+        return [self.cells(pareto=True)]

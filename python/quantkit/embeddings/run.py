@@ -27,7 +27,6 @@ from ..forward.encoder import Embedder
 from ..gguf.source import refuse_changed, unchanged
 from ..inference.damage import damage_named
 from ..inference.embedders import share_embedder
-from ..inference.weights import precision_named
 from ..progress import Notify, Progress
 from ..tokens.texts import Tokens
 from .known import Known, Timed
@@ -78,6 +77,7 @@ class EmbeddingRun:
 
     Attributes:
         unit: what a step is.
+        workers: the threads or processes that measure.
         known: as given, with new embeddings added.
     """
 
@@ -90,7 +90,7 @@ class EmbeddingRun:
         save: Path | None = None,
     ) -> None:
         self.known = known
-        self._workers = workers_of(threads)
+        self.workers = workers_of(threads)
         self._save = save
         self._saved: SavedEmbeddings | None = None
         self._keys: dict[str, str] = {}
@@ -169,25 +169,22 @@ class EmbeddingRun:
         """Make the embeddings of these passages; the model is freed on return."""
         model = self._load(entry, progress)
         work = (Passage(entry.name, model, self._tokens(place)) for place in places)
-        results = self._workers.in_order(embedded, work)
+        results = self.workers.in_order(embedded, work)
         with damage_named(entry.source):
             for place, (_, timed) in zip(places, results, strict=True):
                 self._note(entry, place, timed, len(places), progress)
 
     def _load(self, entry: Entry, progress: Progress | None) -> Shared[Embedder]:
         """Load the model of an entry, quantized if it has a recipe."""
-        start, wanted = perf_counter(), entry.wanted
+        start = perf_counter()
         model = share_embedder(
             entry.source,
-            None if wanted is None else wanted.recipe,
-            overrides=None if wanted is None else wanted.overrides,
             importance=entry.importance,
-            allow_requantize=wanted is not None and wanted.allow_requantize,
-            threads=self._workers,
+            threads=self.workers,
             progress=progress,
-            precision=precision_named(entry.activations),
+            **entry.loading,
         )
-        if wanted is not None:
+        if entry.wanted is not None:
             seconds = perf_counter() - start
             self.known.quantize_seconds[entry.name] = seconds
             if self._saved is not None:
@@ -208,7 +205,7 @@ class EmbeddingRun:
             FormatError: the model's file has changed, so that it is of no use.
         """
         refuse_changed(entry.source)
-        known, n_workers = self.known.timed[entry.name], self._workers.count
+        known, n_workers = self.known.timed[entry.name], self.workers.count
         shared = replace(timed, seconds=timed.seconds / min(n_workers, n_places))
         known[place] = shared
         self._refuse_unlike()

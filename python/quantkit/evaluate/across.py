@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cells import Cells
-from ..errors import OptionError
 from ..files.json_file import without_nan
 from ..progress import Notify, Progress
+from ..quantities import mib_as_text
 from ..tokens.byte_counts import byte_counts
 from .entries import Entry
 from .known import Known
@@ -31,7 +31,6 @@ __all__ = ["AcrossResult", "AcrossRow", "AcrossRun", "bits_per_byte"]
 
 F64 = NDArray[np.float64]
 VERSION = 1
-MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -101,24 +100,6 @@ class AcrossResult:
         """Lines for below the table: fallbacks of types."""
         return [f"{name}: {line}" for name, of in self.fallbacks.items() for line in of]
 
-    def gains(self) -> list[Any]:
-        """None: nothing is paired."""
-        return []
-
-    def versus(self, name: str, other: str) -> Any:
-        """Refused: different tokens cannot be paired.
-
-        Raises:
-            OptionError: always.
-        """
-        raise OptionError(
-            f"{name} and {other} have different vocabularies, so they cannot be paired"
-        )
-
-    def difference_cells(self, differences: Sequence[Any]) -> Cells:
-        """An empty table, since there are no paired differences."""
-        return Cells(("type",), [])
-
     def cells(self, *, sort: str | None = None) -> Cells:
         """The rows as a table; `sort`: "size" or "name"."""
         columns = ("type", ">size", ">bits/weight", ">bits/byte", ">bytes/token")
@@ -132,7 +113,7 @@ class AcrossResult:
             text = f"{row.bits_per_byte:.4f}"
             cells.append(
                 (
-                    *(row.name, f"{row.size_bytes / MIB:.2f} MiB", f"{row.bpw:.3f}"),
+                    *(row.name, mib_as_text(row.size_bytes), f"{row.bpw:.3f}"),
                     text if math.isnan(error) else f"{text} ± {error:.4f}",
                     f"{row.bytes_per_token:.2f}",
                 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..importance.record import about_importance
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..integers import as_integer
+from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path, listed
 from ..progress import Notify, Progress
@@ -26,15 +28,17 @@ from ..tokens.chunks import Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
 from ..tokens.texts import TextLike, as_texts, name_of
 from .across import AcrossRun
-from .entries import Entry, entries_of, entry_named, names_on_grid, wanted_types
+from .details import details_of
+from .entries import Entry, base_of, entries_of, names_on_grid, wanted_types
 from .known import Known, NamedText
 from .models import cut_alike, models_of, name_of_models
 from .results import Comparison
 from .run import ComparisonRun
 
-__all__ = ["compare", "prepare", "prepare_across", "share_vocabulary"]
+__all__ = ["compare", "detailed", "prepare", "prepare_across", "share_vocabulary"]
 
 
+@shows_progress
 def compare(
     model: ModelLike | Sequence[ModelLike],
     types: StrPath | RecipeLike | Sequence[StrPath | RecipeLike] = (),
@@ -49,6 +53,7 @@ def compare(
     threads: int | Workers | None = None,
     memory: int | None = None,
     save: StrPath | None = None,
+    details: bool = False,
     progress: Progress | None = None,
     notify: Notify | None = None,
 ) -> Comparison:
@@ -80,6 +85,8 @@ def compare(
             are measured in groups, one after the other.  None: half of what is
             available.
         save: a file for the scores, from which a later call resumes.
+        details: also find out what only a report shows: the error of each tensor's
+            weights, the types of tensors, and hashes of the texts.
         progress: called after each quantized slab and each evaluated chunk.
         notify: called if weights look dequantized, and with what the user should know
             of the calibration, such as that its text is narrow, or short for wide
@@ -92,7 +99,7 @@ def compare(
             vocabularies.
     """
     check_callbacks(progress=progress, notify=notify)
-    check_flags(allow_requantize=allow_requantize)
+    check_flags(allow_requantize=allow_requantize, details=details)
     run = prepare(
         *(model, types),
         text=text,
@@ -106,7 +113,34 @@ def compare(
         memory=memory,
         save=None if save is None else target_of(as_path(save, "save")).path,
     )
-    return run.run(progress, notify)
+    result = run.run(progress, notify)
+    return detailed(result, run, text, progress) if details else result
+
+
+def detailed(
+    result: Comparison,
+    run: ComparisonRun,
+    text: TextLike | Sequence[TextLike],
+    progress: Progress | None,
+    names: Collection[str] | None = None,
+) -> Comparison:
+    """The result of a run with its details.
+
+    Args:
+        result: the result.
+        run: the run.
+        text: as given to `prepare`.
+        progress: called for every tensor.
+        names: the rows whose errors of weights are measured; None: all.
+    """
+    measured = [each for each in run.known.entries if each.name in result.scores]
+    found = details_of(
+        *(measured, as_texts(text)),
+        names=names,
+        threads=run.workers,
+        progress=progress,
+    )
+    return replace(result, details=found)
 
 
 def prepare(
@@ -139,7 +173,7 @@ def prepare(
         about_importance=about_importance(importance),
         allow_requantize=allow_requantize,
     )
-    chosen = entries[0] if base is None else entry_named(entries, base)
+    chosen = base_of(entries, base)
     cut = []
     for each in texts:
         chunked = partial(chunk_text, text=each, options=options)

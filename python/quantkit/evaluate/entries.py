@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from .._native import uses_importance
 from ..calibrating.calibration import Calibration
@@ -26,6 +27,7 @@ from ..paths import StrPath
 from ..progress import Notify
 from ..quantizing.grid import ON_GRID, is_on_grid
 from ..recipes import RECIPES, Assignment, Recipe
+from ..recipes.fallbacks import fallback_reason
 from ..recipes.files import chosen_recipe, recorded_recipe
 from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
@@ -38,6 +40,7 @@ __all__ = [
     "BOTH",
     "Entry",
     "Wanted",
+    "base_of",
     "entries_of",
     "entry_named",
     "named_pairs",
@@ -130,10 +133,7 @@ class Entry:
         for tensor in matrices:
             each = self.assigned[tensor.name]
             if each.fallback_from is not None:
-                block = each.fallback_from.block_size
-                why = f"rows are not a multiple of {block}"
-                if tensor.n_cols % block == 0:
-                    why = "there is no importance for them"
+                why = fallback_reason(each.fallback_from, tensor.n_cols)
                 reasons.setdefault(why, Counter())[each.type.name] += 1
         lines = []
         for why, types in reasons.items():
@@ -163,6 +163,17 @@ class Entry:
         return sizes.quantized(
             self.types, self.about_importance if self.importance else NOTHING
         )
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """How the model is loaded: arguments of `share_model` and `share_embedder`."""
+        wanted = self.wanted
+        return {
+            "recipe": None if wanted is None else wanted.recipe,
+            "overrides": None if wanted is None else wanted.overrides,
+            "allow_requantize": wanted is not None and wanted.allow_requantize,
+            "precision": precision_named(self.activations),
+        }
 
     @property
     def tensor_bytes(self) -> int:
@@ -262,6 +273,11 @@ def wanted_types(types: Sequence[StrPath | RecipeLike]) -> list[Wanted]:
     wanted: list[Wanted] = []
     for each in types:
         name = os.fspath(each) if isinstance(each, os.PathLike) else each
+        if not isinstance(name, str | Recipe | QuantType):
+            raise UnsupportedTypeError(
+                f"`types` has {name!r}; expected names such as 'Q4_K_M', Recipes, or "
+                "recipe files (*.toml)"
+            )
         if not isinstance(name, str):
             recipe = Recipe.parse(name)
             wanted.append(Wanted(recipe.name, recipe, Overrides()))
@@ -438,6 +454,19 @@ def _with_distinct_names(entries: Sequence[Entry]) -> list[Entry]:
         again = f" ({seen[entry.name]})" if seen[entry.name] > 1 else ""
         distinct.append(replace(entry, name=f"{entry.name}{again}"))
     return distinct
+
+
+def base_of(entries: Sequence[Entry], base: object) -> Entry:
+    """The entry to compare the others with: the first one, or that called `base`.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if base is None:
+        return entries[0]
+    if not isinstance(base, str):
+        raise OptionError(f"`base` is {base!r}; expected the name of a row")
+    return entry_named(entries, base)
 
 
 def entry_named(entries: Sequence[Entry], name: str) -> Entry:

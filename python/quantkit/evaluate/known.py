@@ -61,6 +61,11 @@ class Known:
     def __post_init__(self) -> None:
         self.timed = {entry.name: {} for entry in self.entries}
 
+    def add(self, entry: Entry) -> None:
+        """Add an entry that has no scores yet; no other one has its name."""
+        self.entries = [*self.entries, entry]
+        self.timed[entry.name] = {}
+
     @property
     def base(self) -> Entry:
         """The entry that the others are compared with."""

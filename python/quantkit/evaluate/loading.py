@@ -13,7 +13,6 @@ from ..execution.workers import Workers, share_memory
 from ..forward.base import Model
 from ..gguf.source import ModelSource
 from ..inference.shared import share_model
-from ..inference.weights import precision_named
 from ..progress import Notify, Progress
 from ..quantizing.rounding import Roundings
 from .entries import Entry
@@ -81,21 +80,18 @@ class LoadedModels:
         progress: Progress | None,
         notify: Notify | None,
     ) -> Shared[Model]:
-        start, wanted = perf_counter(), entry.wanted
+        start = perf_counter()
         with self._roundings(entry, progress, notify) as roundings:
             model = share_model(
                 entry.source,
-                None if wanted is None else wanted.recipe,
-                overrides=None if wanted is None else wanted.overrides,
                 importance=entry.importance if roundings is None else entry.awaited,
                 roundings=roundings,
-                allow_requantize=wanted is not None and wanted.allow_requantize,
                 threads=self._workers,
                 progress=progress,
-                precision=precision_named(entry.activations),
                 kept=n_together,
+                **entry.loading,
             )
-        if wanted is not None:
+        if entry.wanted is not None:
             self._took(entry, perf_counter() - start)
         return model
 

@@ -19,6 +19,7 @@ from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..inference.damage import damage_named
 from ..inference.shared import share_model
 from ..inference.weights import DEFAULT_ACTIVATIONS, precision_named
+from ..notebook import shows_progress
 from ..parameters import check_callbacks
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
@@ -37,6 +38,7 @@ __all__ = ["measure", "perplexity"]
 F64 = NDArray[np.float64]
 
 
+@shows_progress
 def perplexity(
     model: ModelLike,
     text: TextLike,

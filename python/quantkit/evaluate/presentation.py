@@ -7,11 +7,12 @@ import io
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from ..cells import Cells
 from ..errors import OptionError
+from ..extras import needed
+from ..quantities import mib_as_text
 from ..visible import visible
 from .measurement import Measurement, TextResult
 from .pairs import PairedDifference
@@ -19,16 +20,14 @@ from .pairs import PairedDifference
 __all__ = [
     "COLUMNS",
     "SORTS",
+    "as_frame",
     "comparison_cells",
     "csv_text",
     "fallback_lines",
-    "html_table",
-    "kld_plot",
     "refuse_unknown",
     "versus_cells",
 ]
 
-MIB = 1 << 20
 FORMULA_STARTS = ("=", "+", "-", "@")
 
 
@@ -89,7 +88,7 @@ def _beside(cell: Callable[[Measurement], str], of_base: str = "") -> Any:
 
 
 COLUMNS: Mapping[str, Column] = {
-    "size": Column(">size", 2, lambda row, _: f"{row.size_bytes / MIB:.2f} MiB"),
+    "size": Column(">size", 2, lambda row, _: mib_as_text(row.size_bytes)),
     "bpw": Column(">bits/weight", 6, lambda row, _: f"{row.bpw:.3f}"),
     "ppl": Column(">PPL", 3, lambda row, _: _with_error(row.ppl, row.ppl_error, 4)),
     "difference": Column(
@@ -191,39 +190,13 @@ def fallback_lines(fallbacks: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"{', '.join(of)}: {change}" for change, of in names.items()]
 
 
-def html_table(cells: Cells) -> str:
-    """The cells as an HTML table, for notebooks."""
-    lines = ["<table>", "<tr>"]
-    lines += [f"<th>{escape(c.removeprefix('>'))}</th>" for c in cells.columns]
-    for row in cells.rows:
-        texts = [escape(visible(cell)) for cell in row]
-        lines += ["</tr>", "<tr>", *(f"<td>{text}</td>" for text in texts)]
-    return "\n".join([*lines, "</tr>", "</table>"])
+def as_frame(records: Sequence[Mapping[str, Any]]) -> Any:
+    """A DataFrame of records.
 
-
-def kld_plot(rows: Sequence[Measurement], best: Collection[str], ax: Any = None) -> Any:
-    """Plot KL divergence over size on Matplotlib axes; see `Comparison.plot`."""
-    if ax is None:
-        from matplotlib import pyplot
-
-        ax = pyplot.subplots()[1]
-    for row in rows:
-        color = "C0" if row.name in best else "0.6"
-        error = 0 if math.isnan(row.kld_mean_error) else row.kld_mean_error
-        place = row.size_bytes / MIB, row.kld_mean
-        ax.errorbar(*place, yerr=error, fmt="o", color=color)
-        ax.annotate(
-            *(visible(row.name), place),
-            parse_math=False,
-            xytext=(5, 5),
-            textcoords="offset points",
-            fontsize="small",
-            color=color,
-        )
-    ax.set_yscale("log")
-    ax.set_xlabel("size (MiB)")
-    ax.set_ylabel("KL divergence from the base (nats per token)")
-    return ax
+    Raises:
+        QuantkitError: pandas is not installed.
+    """
+    return needed("pandas", "pandas").DataFrame(records)
 
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:

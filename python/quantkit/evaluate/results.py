@@ -11,19 +11,20 @@ from ..cells import Cells
 from ..errors import OptionError
 from ..files.json_file import without_nan
 from ..parameters import check_flags
+from .details import Details
 from .likelihood import TokenScores
 from .measurement import Measurement, TextResult
 from .noise import noise_floor
 from .pairs import PairedDifference, paired
 from .pareto import on_front
+from .plots import draw_losses, kld_losses
 from .presentation import (
     COLUMNS,
     SORTS,
+    as_frame,
     comparison_cells,
     csv_text,
     fallback_lines,
-    html_table,
-    kld_plot,
     refuse_unknown,
     versus_cells,
 )
@@ -75,6 +76,8 @@ class Comparison(ByValue):
     """Entry name -> which matrices did not get the type's own type, and why."""
     on_grid: Sequence[str] = ()
     """The names of models whose weights look dequantized; see `quantizing.grid`."""
+    details: Details | None = field(default=None, repr=False)
+    """What a report shows besides; None: it was not asked for."""
 
     @property
     def rows(self) -> list[Measurement]:
@@ -119,7 +122,7 @@ class Comparison(ByValue):
             OptionError: there is no entry with that name.
         """
         for each in (name, other):
-            if each not in self.scores:
+            if not isinstance(each, str) or each not in self.scores:
                 raise OptionError(
                     f"no entry is called {each!r}; there are: {', '.join(self.scores)}"
                 )
@@ -200,6 +203,8 @@ class Comparison(ByValue):
         if self.calibrated:
             gains = self.calibration_gains()
             data["calibration_gains"] = [asdict(gain) for gain in gains]
+        if self.details is not None:
+            data["details"] = self.details.to_dict()
         plain: dict[str, Any] = without_nan(data)
         return plain
 
@@ -236,22 +241,21 @@ class Comparison(ByValue):
         """A DataFrame of `to_records`.
 
         Raises:
-            ImportError: pandas is not installed.
+            QuantkitError: pandas is not installed.
         """
-        import pandas
-
-        return pandas.DataFrame(self.to_records())
+        return as_frame(self.to_records())
 
     def plot(self, ax: Any = None) -> Any:
-        """Plot KL divergence over size, one point per result; return the axes.
+        """Plot KL divergence over size: a named point per result, the base, and the
+        Pareto line; return the axes.
 
         Args:
             ax: Matplotlib axes; None: new ones.
 
         Raises:
-            ImportError: Matplotlib is not installed.
+            QuantkitError: Matplotlib is not installed.
         """
-        return kld_plot(self.results, self.pareto(), ax)
+        return draw_losses(kld_losses(self), ax)
 
-    def _repr_html_(self) -> str:
-        return html_table(self.cells(pareto=True))
+    def _shown(self) -> list[Cells | str]:
+        return [self.cells(pareto=True)]

@@ -74,6 +74,12 @@ class ComparisonRun:
         self._loaded: LoadedModels | None = None
         self._open = ExitStack()
         self._keys: dict[str, str] = {}
+        self._n_steps = 0
+
+    @property
+    def workers(self) -> Workers:
+        """What processes items."""
+        return self._workers
 
     @property
     def steps_done(self) -> int:
@@ -82,8 +88,11 @@ class ComparisonRun:
 
     @property
     def n_steps(self) -> int:
-        """The total number of chunks to measure, over all entries."""
-        return len(self.known.entries) * self.known.n_places
+        """The number of chunks to measure, over all entries.
+
+        Of `advance`: those that are known, and those that it measures.
+        """
+        return self._n_steps or len(self.known.entries) * self.known.n_places
 
     def __enter__(self) -> ComparisonRun:
         """Open the saved scores, and take what they have."""
@@ -155,6 +164,8 @@ class ComparisonRun:
             others = [e for e in self.known.entries[1:] if e in others]
         others = [e for e in others if self.known.left(e, n_chunks=n_chunks)]
         left = self.known.left(base, *others, n_chunks=n_chunks)
+        missing = [len(self.known.left(e, n_chunks=n_chunks)) for e in (base, *others)]
+        self._n_steps = self.steps_done + sum(missing)
         if left:
             with unchanged(*(entry.source for entry in (base, *others))):
                 self._measure(self._loaded, [base, *others], left, progress, notify)

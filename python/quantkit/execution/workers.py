@@ -22,6 +22,7 @@ __all__ = [
     "Threads",
     "Workers",
     "default_threads",
+    "in_this_process",
     "kept_open",
     "share_memory",
     "workers_of",
@@ -222,6 +223,15 @@ def workers_of(threads: int | Workers | None) -> Workers:
     if isinstance(threads, int) or is_class or not hasattr(threads, "in_order"):
         return Threads(as_integer(threads, "threads", 1))
     return threads
+
+
+def in_this_process(threads: int | Workers | None) -> Workers:
+    """Threads, as many as the given workers process items at a time.
+
+    For work whose items are too large to be sent to other processes.
+    """
+    workers = workers_of(threads)
+    return workers if share_memory(workers) else Threads(workers.count)
 
 
 def default_threads() -> int:

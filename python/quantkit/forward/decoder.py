@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..errors import FormatError
 from .attention import load_attention
 from .base import Matrix
 from .claims import Claims, Presence
@@ -139,7 +140,14 @@ def _head_matrix(
 ) -> Matrix:
     """The matrix of the output head, which may be the token embedding."""
     presence = traits.layout.head
-    if presence == "none" or (presence == "optional" and OUTPUT not in claims):
+    if presence == "required" and OUTPUT not in claims:
+        raise FormatError(
+            f"the model has no output head ({OUTPUT!r}), and readers of this "
+            "architecture do not take the token embedding in its place; if the head is "
+            "tied to the embedding (tie_word_embeddings), convert the checkpoint with "
+            "quantkit, which writes both; otherwise the file is incomplete"
+        )
+    if presence == "none" or OUTPUT not in claims:
         return embedding
     return claims.matrix(OUTPUT, *shape)
 

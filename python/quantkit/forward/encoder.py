@@ -24,6 +24,7 @@ from .stack import Stack
 from .traits import Traits
 
 __all__ = [
+    "OUTPUT_SIZE",
     "POOLINGS",
     "Embedder",
     "Encoder",
@@ -40,6 +41,7 @@ Tokens = NDArray[np.integer[Any]]
 POOLINGS = ("none", "mean", "cls", "last", "rank")
 """How an embedding is made of the hidden states, by `pooling_type`."""
 N_TYPES = "tokenizer.ggml.token_type_count"
+OUTPUT_SIZE = "embedding_length_out"
 CAUSAL, POOLING, TYPES = "attention.causal", "pooling_type", "token_types.weight"
 
 
@@ -215,8 +217,19 @@ def pooling_of(facts: Facts, default: int = 0) -> str:
 
 
 def embedder_of(model: Model, facts: Facts) -> Embedder:
-    """A decoder as a model that gives embeddings; errors as for `pooling_of`."""
-    return Pooled(model, pooling_of(facts))
+    """A decoder as a model that gives embeddings.
+
+    Raises:
+        FormatError: as for `pooling_of`.
+        UnsupportedModelError: as for `pooling_of`, or a linear map comes after it.
+    """
+    pooling = pooling_of(facts)
+    if OUTPUT_SIZE in facts:
+        raise UnsupportedModelError(
+            f"the metadata has {facts.key(OUTPUT_SIZE)}: a linear map comes after the "
+            "pooling, which quantkit's forward pass of this architecture does not apply"
+        )
+    return Pooled(model, pooling)
 
 
 def _first_type(facts: Facts, claims: Claims) -> F32 | None:

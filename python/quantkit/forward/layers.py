@@ -132,10 +132,12 @@ class Norm:
         return ops.rms_norm(x, self.weight, self.epsilon)
 
     def by_heads(self, head_size: int) -> Norm:
-        """The norm with its weights reshaped to one row per head."""
-        if self.weight is None:
-            return self
-        return replace(self, weight=self.weight.reshape(-1, head_size))
+        """The norm with its weights and biases reshaped to one row per head."""
+        weight, bias = (
+            None if values is None else values.reshape(-1, head_size)
+            for values in (self.weight, self.bias)
+        )
+        return replace(self, weight=weight, bias=bias)
 
 
 def normed(x: F32, norm: Norm | None) -> F32:
@@ -164,10 +166,20 @@ class Head:
 
     def apply(self, x: F32 | Activations) -> F32:
         """The logits of hidden states x [n, width]: [n, vocabulary]."""
-        logits = self.linear(x)
-        if self.scale != 1:
-            logits *= np.float32(self.scale)
-        return ops.soft_capped(logits, self.cap)
+        return self._finished(self.linear(x))
+
+    def at(self, tokens: NDArray[np.integer[Any]], x: F32) -> F32:
+        """The logits of some tokens for each hidden state: [n, tokens].
+
+        Args:
+            tokens: which tokens: [n, tokens].
+            x: hidden states [n, width].
+        """
+        rows = self.rows(tokens.reshape(-1)).reshape(*tokens.shape, -1)
+        logits: F32 = np.einsum("ntw,nw->nt", rows, x)
+        if self.linear.bias is not None:
+            logits += self.linear.bias[tokens]
+        return self._finished(logits)
 
     def part(self, start: int, stop: int) -> Head:
         """The head of tokens start..stop-1."""
@@ -176,3 +188,9 @@ class Head:
     def rows(self, index: NDArray[np.integer[Any]]) -> F32:
         """The rows of the weights at `index`: [len(index), width]."""
         return self.linear.matrix.rows(index)
+
+    def _finished(self, logits: F32) -> F32:
+        """The logits, from the products; in place."""
+        if self.scale != 1:
+            logits *= np.float32(self.scale)
+        return ops.soft_capped(logits, self.cap)

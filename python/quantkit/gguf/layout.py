@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from ..display import Displayed
 from ..errors import FormatError, ShapeError
 from ..settings import shown
 from ..types import QuantType
@@ -67,7 +68,7 @@ NUMBER_FORMATS: Mapping[ValueType, str] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class TensorSpec:
+class TensorSpec(Displayed):
     """The name, shape and type of a tensor, which determine its size in a file.
 
     Attributes:

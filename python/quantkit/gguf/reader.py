@@ -15,6 +15,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from ..display import Displayed
 from ..errors import FormatError
 from ..files.identity import refuse_other
 from ..files.inputs import refuse_irregular
@@ -36,7 +37,7 @@ MAX_SHARDS = 99_999  # file names have five digits
 
 
 @dataclass(frozen=True)
-class Location:
+class Location(Displayed):
     """Where the data of a tensor is stored.
 
     Attributes:

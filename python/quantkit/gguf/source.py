@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..display import Displayed
 from ..errors import FormatError, QuantkitError
 from ..execution.opened import Opener, opened
 from ..files.identity import files_identity, refuse_other
@@ -41,7 +42,7 @@ Rows = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class SourceTensor:
+class SourceTensor(Displayed):
     """A tensor that can be read in ranges of rows.
 
     Attributes:

@@ -7,8 +7,6 @@ import os
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arrays.given import as_array
-from ..errors import ShapeError
 from ..execution.workers import Workers
 from ..forward.base import Model as LoadedModel
 from ..gguf.source import ModelSource, refuse_changed
@@ -18,6 +16,7 @@ from ..recipes.importance_fit import say_fit
 from ..recipes.mixes import RecipeLike
 from ..sources.checking import check_source
 from ..sources.opening import ModelLike, open_runnable
+from ..tokens.token_row import token_row
 from ..tokens.tokenizer import Tokenizer
 from .weights import load_model, load_weights, precision_named
 
@@ -123,11 +122,4 @@ class Model:
         return logits
 
     def _checked(self, ids: ArrayLike) -> NDArray[np.integer]:
-        tokens, n_tokens = as_array(ids, "`ids`"), self._loaded.head.shape[0]
-        is_row = tokens.ndim == 1 and len(tokens) and tokens.dtype.kind in "iu"
-        if not is_row or tokens.min() < 0 or tokens.max() >= n_tokens:
-            raise ShapeError(
-                f"expected a row of token ids from 0 to {n_tokens - 1}, not an array "
-                f"of {tokens.dtype} with shape {list(tokens.shape)}"
-            )
-        return tokens
+        return token_row(ids, self._loaded.head.shape[0])

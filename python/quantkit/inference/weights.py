@@ -52,6 +52,7 @@ __all__ = [
     "load_weights",
     "planned_types",
     "precision_named",
+    "quantized_weights",
     "with_scale",
 ]
 
@@ -231,18 +232,50 @@ def load_weights(
         types = planned_types(
             *(source, recipe, importance, overrides), allow_requantize=allow_requantize
         )
-    roundings = roundings or NearestRoundings(importance or {})
+    kept = {name: tensor.type for name, tensor in source.tensors.items()}
+    return quantized_weights(
+        source,
+        {name: each.type for name, each in types.items()} or kept,
+        roundings or NearestRoundings(importance or {}),
+        threads,
+        progress,
+        precision=precision,
+        stage=f"{recipe.name}: quantize" if recipe else "load",
+    )
+
+
+def quantized_weights(
+    source: ModelSource,
+    types: Mapping[str, QuantType],
+    roundings: Roundings,
+    threads: int | Workers | None = None,
+    progress: Progress | None = None,
+    *,
+    precision: Precision = Precision.F32,
+    stage: str = "quantize",
+) -> MemoryWeights:
+    """Tensors of `source` in these types.
+
+    Args:
+        source: the model.
+        types: the type of each tensor to load, by name.
+        roundings: how to round those that change their type.
+        threads, progress, precision: as for `load_weights`.
+        stage: what is being done.
+
+    Raises:
+        FormatError: a file of the source changed.
+    """
     tensors: dict[str, TypedMatrix] = {}
     slabs: list[Slab] = []
-    for name, tensor in source.tensors.items():
-        type = types[name].type if types else tensor.type
+    for name, type in types.items():
+        tensor = source.tensors[name]
         if type is tensor.type:
             data = tensor.read(0, tensor.n_rows)
         else:
             data = np.empty((tensor.n_rows, type.row_bytes(tensor.n_cols)), np.uint8)
             slabs += slabs_of(tensor, type, roundings.of(tensor))
         tensors[name] = TypedMatrix(data, type, tensor.n_cols, precision)
-    stage = f"{recipe.name}: quantize" if recipe else "load"
     done, total = 0, sum(slab.n_weights for slab in slabs)
     with unchanged(source):
         for slab in _converted(slabs, tensors, workers_of(threads)):

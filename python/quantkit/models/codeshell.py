@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -16,8 +15,7 @@ from ..forward.rotary import DEFAULT_BASE, Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string, uint32
 from .config import FILE_TYPE, n_layers, require_setting, required
-from .family import Family, Named, Tensors
-from .tied_head import with_head
+from .family import Family
 
 __all__ = ["CodeShell"]
 
@@ -90,10 +88,6 @@ class CodeShell(Family):
             "rope.scaling.type": string("linear"),
             "rope.scaling.factor": float32(1.0),
         }
-
-    def tensors(self, config: Config, stored: Tensors) -> Iterator[Named]:
-        """GGUF names and tensors; readers need a head, also if it is tied."""
-        yield from super().tensors(config, with_head(config, stored, "wte.weight"))
 
     def load(self, facts: Facts, claims: Claims) -> Model:
         """Build the model from GGUF metadata and tensors."""

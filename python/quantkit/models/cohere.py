@@ -18,7 +18,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string
 from ..settings import checked
 from .config import first, required, text_fields
-from .config_keys import FINITE
+from .config_kinds import FINITE
 from .family import SILU, Family
 
 __all__ = ["Cohere", "logit_scale"]

@@ -1,47 +1,32 @@
 """The keys of config.json that quantkit reads: the types and ranges of their values.
 
-Sources: the annotations of transformers' config classes; the limits of llama.cpp
-(llama-hparams.h: layers and experts), since what exceeds them cannot be loaded.
+Source: the annotations of transformers' config classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from ..errors import CheckpointError
-from ..settings import (
-    COUNT,
-    FLAG,
-    SIZE,
-    TEXT,
-    Kind,
-    either,
-    integer,
-    list_of,
-    number,
-    shown,
+from ..settings import COUNT, FLAG, SIZE, TEXT, Kind, either, integer, list_of, number
+from .config_kinds import (
+    BASE,
+    BINARY,
+    BITS,
+    EPSILON,
+    EPSILON_OF_1,
+    EXPERTS,
+    FINITE,
+    LAYERS,
+    LAYERS_OR_NONE,
+    LIMITS,
+    MAX_EXPERTS,
+    MAX_F32,
+    MAX_LAYERS,
+    OBJECT,
+    POSITIVE,
+    SHARE,
+    TOKEN,
 )
 
-__all__ = ["FINITE", "KINDS", "ROPE_KINDS", "check_sizes", "checked_config"]
-
-MAX_LAYERS, MAX_EXPERTS = 512, 1024
-MAX_F32 = 3.4028234e38
-FINITE = number(-MAX_F32, MAX_F32)
-POSITIVE = number(most=MAX_F32, above=0)
-EPSILON = number(0, 1)
-BASE = number(most=MAX_F32, above=1)
-SHARE = number(most=1, above=0)
-LAYERS = integer(1, MAX_LAYERS)
-LAYERS_OR_NONE = integer(0, MAX_LAYERS)
-EXPERTS = integer(0, MAX_EXPERTS)
-TOKEN = integer(-MAX_EXPERTS)
-EPSILON_OF_1 = 2.0**-24
-"""1 minus this is the largest 32-bit number below 1."""
-BINARY = list_of(integer(0, 1))
-LIMITS = list_of(either(number(0, MAX_F32), Kind("null", lambda value: value is None)))
-BITS = list_of(either(FLAG, integer(0, 1)))
-OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
+__all__ = ["INSIDE", "KINDS", "ROPE_KINDS"]
 
 
 def _each(kind: Kind, keys: str) -> dict[str, Kind]:
@@ -337,6 +322,16 @@ KINDS = _together(
     _each(POSITIVE, "router_scaling_factor"),
     _each(FLAG, "route_norm moe_router_enable_expert_bias moe_router_use_sigmoid"),
     _each(FLAG, "qk_norm"),
+    # Chameleon
+    _each(FLAG, "swin_norm"),
+    # Mistral's own format
+    _each(POSITIVE, "llama_4_scaling_beta"),
+    # LFM2.5's and WavTokenizer's makers of sound
+    _each(SIZE, "output_size n_embd_features n_ff group_norm_groups"),
+    _each(EPSILON, "group_norm_epsilon"),
+    _each(OBJECT, "posnet convnext"),
+    # ruGPT-3 XL
+    _each(TEXT, "sparse_mode"),
     # HRM-Text
     _each(LAYERS, "H_cycles L_cycles num_layers_per_stack"),
     _each(POSITIVE, "embedding_scale initializer_range"),
@@ -435,14 +430,6 @@ KINDS = _together(
 )
 """Key -> what its value may be; null means that the key has no value."""
 
-WIDTHS = (
-    *("hidden_size", "n_embd", "n_embed", "d_model", "head_dim", "kv_channels"),
-    *("global_head_dim", "hidden_size_per_layer_input"),
-    *("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"),
-    "index_head_dim",
-)
-"""Keys whose value is at most the longest axis of a tensor."""
-
 INSIDE = {
     "attention_other_setting": OTHER_ATTENTION_KINDS,
     "attn_config": MPT_KINDS,
@@ -454,75 +441,4 @@ INSIDE = {
     "rope_scaling": ROPE_KINDS,
     "vision_config": VISION_KINDS,
 }
-BY_LAYER_TYPE = ("full_attention", "sliding_attention")
-
-
-def checked_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config whose known keys have values of the right types and ranges.
-
-    Keys that quantkit does not read are kept as they are.  A whole number may be
-    written as 8192.0.
-
-    Args:
-        config: a Hugging Face config, with the keys of a nested `text_config` at the
-            top level.
-
-    Raises:
-        CheckpointError: a value is of another type or out of range.
-    """
-    return _checked_keys(config, KINDS, "")
-
-
-def _checked_keys(
-    config: Mapping[str, Any], kinds: Mapping[str, Kind], inside: str
-) -> dict[str, Any]:
-    settled: dict[str, Any] = {}
-    for key, value in config.items():
-        where = f"{inside}.{key}" if inside else key
-        if inside.startswith("rope_") and key in BY_LAYER_TYPE:
-            value = _checked_value(value, OBJECT, where)
-            settled[key] = value and _checked_keys(value, ROPE_KINDS, where)
-            continue
-        kind = kinds.get(key)
-        settled[key] = value if kind is None else _checked_value(value, kind, where)
-        if not inside and key in INSIDE and value is not None:
-            settled[key] = _checked_keys(value, INSIDE[key], key)
-    return settled
-
-
-def _checked_value(value: Any, kind: Kind, where: str) -> Any:
-    """The value as `kind` accepts it; null is always accepted."""
-    whole = _whole(value)
-    for candidate in (value, whole):
-        if candidate is None or kind.accepts(candidate):
-            return candidate
-    raise CheckpointError(
-        f"config.json: {where} is {shown(value)}; expected {kind.description}; "
-        "download the model's config.json again"
-    )
-
-
-def _whole(value: Any) -> Any:
-    """The value, with integers instead of floats like 8192.0."""
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def check_sizes(config: Mapping[str, Any], longest: int) -> None:
-    """Refuse sizes that no tensor has, before arrays of that size are made.
-
-    Args:
-        config: as `checked_config` returns it.
-        longest: the longest axis of the checkpoint's tensors.
-
-    Raises:
-        CheckpointError: a size is larger.
-    """
-    for key in WIDTHS:
-        if (config.get(key) or 0) > longest:
-            raise CheckpointError(
-                f"config.json: {key} is {config[key]}, but no axis of the checkpoint's "
-                f"tensors is longer than {longest}; config.json does not belong to "
-                "these weights"
-            )
+"""Key -> the keys inside its value."""

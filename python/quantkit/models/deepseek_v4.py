@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from ..checkpoint.lazy import LazyTensor
 from ..checkpoint.lazy_functions import integers
 from ..checkpoint.stored import DequantizedTensor
-from ..errors import CheckpointError, FormatError, UnsupportedModelError
+from ..errors import CheckpointError, FormatError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.compressed_attention import OVERLAPPING, load_compressed_attention
@@ -34,6 +34,7 @@ from ..gguf.keys import Field, FileType, ValueType, array, boolean, float32, uin
 from ..settings import Kind, checked
 from ..types import QuantType
 from .config import n_layers, require_setting, required, text_fields
+from .deepseek_v4_config import HASHED, KINDS, LONG, ROUTED, as_published
 from .deepseek_v32 import indexer_fields
 from .family import SILU, Family, Named, Tensors
 
@@ -42,16 +43,8 @@ __all__ = ["CONNECTION", "DeepseekV4"]
 RATIOS = "attention.compress_ratios"
 COMPRESSED_BASE = "attention.compress_rope_freq_base"
 N_HASHED = "hash_layer_count"
-LONG = 128
-"""The length of windows that do not overlap."""
 RATIO = Kind(f"0, {OVERLAPPING} or {LONG}", lambda x: x in (0, OVERLAPPING, LONG))
 
-KINDS = {
-    0: "sliding_attention",
-    OVERLAPPING: "compressed_sparse_attention",
-    LONG: "heavily_compressed_attention",
-}
-"""What transformers calls the layers."""
 RATES = {kind: ratio for ratio, kind in KINDS.items() if ratio}
 
 TABLE = ".gate.tid2eid"
@@ -61,6 +54,13 @@ BESIDE_WEIGHTS = (
     *(f"hc_{at}_{part}" for at in ("attn", "ffn", "head") for part in CONNECTION),
 )
 """Tensors whose names do not end with the kind of tensor."""
+WRITTEN = (
+    ("model.", ""),
+    ("embed_tokens.", "embed."),
+    ("hc_head.hc_", "hc_head_"),
+    (".attn.norm.", ".attn.kv_norm."),
+)
+"""Names that transformers writes, and the published ones."""
 COUNTS = {
     "rope.dimension_count": "qk_rope_head_dim",
     "attention.q_lora_rank": "q_lora_rank",
@@ -159,6 +159,15 @@ class DeepseekV4(Family):
     file_type = FileType.MXFP4_MOE
     kept_f32 = ("_norm.weight",)
 
+    def complete(self, config: Config) -> dict[str, Any]:
+        """The config with the published keys, and the defaults of its class.
+
+        Raises:
+            CheckpointError: a layer is of an unknown kind, or settings are damaged.
+            UnsupportedModelError: a setting has no published key.
+        """
+        return super().complete(as_published(config))
+
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent for this architecture.
 
@@ -176,8 +185,7 @@ class DeepseekV4(Family):
         for place, ratio in enumerate(ratios):
             checked(ratio, RATIO, f"compress_ratios[{place}]")
         n_hashed = min(required(config, "num_hash_layers"), n)
-        routed = ["hash_moe"] * n_hashed + ["moe"] * (n - n_hashed)
-        share = required(config, "qk_rope_head_dim") / required(config, "head_dim")
+        routed = [HASHED] * n_hashed + [ROUTED] * (n - n_hashed)
         for key, value in {
             "num_key_value_heads": 1,
             "layer_types": [KINDS[ratio] for ratio in ratios[:n]],
@@ -185,15 +193,8 @@ class DeepseekV4(Family):
             "compress_rates": RATES,
             "compress_rate_csa": OVERLAPPING,
             "compress_rate_hca": LONG,
-            "partial_rotary_factor": share,
         }.items():
             require_setting(config, key, value)
-        if {"main", "compress"} & (config.get("rope_parameters") or {}).keys():
-            raise UnsupportedModelError(
-                "config.json has rope_parameters for two kinds of layers; state them "
-                "as the published checkpoints do: rope_theta, compress_rope_theta and "
-                "rope_scaling"
-            )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -227,6 +228,8 @@ class DeepseekV4(Family):
         n_hashed = required(config, "num_hash_layers")
         tables, experts, others = {}, {}, {}
         for name, tensor in stored.items():
+            for written, published in WRITTEN:
+                name = name.replace(written, published)
             match = self.layer.match(name)
             layer = int(match[1]) if match else -1
             if name.endswith(BESIDE_WEIGHTS):

@@ -12,7 +12,7 @@ from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
-from .config_keys import check_sizes, checked_config
+from .config_checks import check_sizes, checked_config
 from .config_relations import check_nested, check_relations, check_synonyms
 from .family import Family
 from .listing import LISTING, Listed
@@ -40,6 +40,10 @@ def _type_of(name: str) -> str:
 
 
 BY_TYPE = {_type_of(name): each for name, each in BY_CLASS.items()}
+TEXT_CLASSES = {
+    _type_of(name): name for name in BY_CLASS if name.endswith("ForCausalLM")
+}
+"""`model_type` in the form of `_type_of` -> the class of a text model."""
 
 
 @cache
@@ -69,7 +73,7 @@ def family_for_config(config: Config) -> Family:
             of another family.
         UnsupportedModelError: no family has that class.
     """
-    classes = config.get("architectures") or ()
+    classes = _with_text_class(config).get("architectures") or ()
     kind = str(config.get("model_type") or "")
     for name in classes:
         if name in BY_CLASS:
@@ -122,7 +126,7 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
         CheckpointError: a value has a wrong type or range, or contradicts another.
         UnsupportedModelError: no family has that class.
     """
-    stated = checked_config(config)
+    stated = _with_text_class(checked_config(config))
     family = family_for_config(stated)
     check_nested(stated)
     check_synonyms(stated)
@@ -130,6 +134,26 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
     complete = family.complete(stated)
     check_relations(complete, family.layer_types, rotates=bool(family.rope_types))
     return family, complete
+
+
+def _with_text_class(config: Config) -> dict[str, Any]:
+    """The config with the class of its text model, if the whole is of no family.
+
+    Published configs name that class in `text_config`; in those that transformers 5
+    writes, only its `model_type` tells.
+
+    Raises:
+        CheckpointError: `text_config.architectures` is no list of texts.
+    """
+    inner: Config = config.get("text_config") or {}
+    if not inner or BY_CLASS.keys() & set(config.get("architectures") or ()):
+        return dict(config)
+    named = checked_config({"architectures": inner.get("architectures")})
+    by_type = TEXT_CLASSES.get(_type_of(str(inner.get("model_type") or "")))
+    for name in (*(named["architectures"] or ()), by_type):
+        if name in BY_CLASS:
+            return {**config, "architectures": [name]}
+    return dict(config)
 
 
 def family_named(arch: str) -> Family:

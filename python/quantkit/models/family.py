@@ -27,7 +27,7 @@ from .config_relations import LAYER_TYPES
 from .drafts import TARGET
 from .other_parts import has_other_parts, is_other_part
 from .rope_check import check_rotary
-from .tied_head import HEAD, check_tied_head
+from .tied_head import HEAD, check_tied_head, with_head
 from .unknown_tensors import unknown_tensor
 
 __all__ = [
@@ -77,7 +77,7 @@ SHARED_EXPERTS = {
 }
 # Old checkpoints store these tensors, which can be computed from the config.
 COMPUTED = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
-WRAPPED = (("language_model.", ""),)
+WRAPPED = (("language_model.", ""), ("text_model.", ""))
 """Renames of a text model inside a multimodal one, as in llama.cpp's converter."""
 SIZE = "vocab_size"
 EXPERT = re.compile(r"(?P<before>.*)\.(?P<number>\d+)\.(?P<part>\w+)")
@@ -151,6 +151,7 @@ class Family:
         reads: keys of `forward.unread_settings.NEUTRAL` that the forward pass reads.
         unread: starts of the names of tensors that do not change the logits.
         pools: whether GGUF has the pooling that modules.json names.
+        has_vocabulary: whether models have a tokenizer.
         drafts: whether models draft tokens for another model (the target), and have its
             vocabulary.
         refused_files: names of files that a checkpoint must not have, and why.
@@ -185,6 +186,7 @@ class Family:
     reads: ClassVar[tuple[str, ...]] = ()
     unread: ClassVar[tuple[str, ...]] = ()
     pools: ClassVar[bool] = False
+    has_vocabulary: ClassVar[bool] = True
     drafts: ClassVar[bool] = False
     refused_files: ClassVar[Mapping[str, str]] = {}
     predicts_text: ClassVar[bool] = True
@@ -292,6 +294,9 @@ class Family:
     def tensors(self, config: Config, stored: Tensors) -> Iterator[Named]:
         """GGUF names and tensors, in the order of llama.cpp's converter.
 
+        If readers need a head and the checkpoint ties it, the embedding is written
+        twice.
+
         Args:
             config: a complete config.
             stored: the checkpoint's tensors by name, in its order.
@@ -301,6 +306,8 @@ class Family:
             UnsupportedModelError: the family does not have a checkpoint tensor.
         """
         self.check(config, stored)
+        if self.layout.head == "required":
+            stored = with_head(config, stored, self.outer)
         yield from self.computed_tensors(config)
         yield from self.mapped(config, stored)
 

@@ -119,7 +119,7 @@ class Glm5Next(Family):
     }
     rope_types = ()
     layer_types = (DELTA, INDEXED)
-    drops_tied_head = True
+    drops_tied_head = False
     foreign = ("visual.",)
     renames: ClassVar = (
         (".e_score_correction_bias", ".e_score_correction.bias"),

@@ -33,7 +33,7 @@ class GPT2(Family):
     name = "gpt2"
     hf_classes: ClassVar[tuple[str, ...]] = ("GPT2LMHeadModel",)
     defaults: ClassVar = {"layer_norm_epsilon": 1e-5, "tie_word_embeddings": True}
-    renames: ClassVar = (("transformer.", ""),)
+    renames: ClassVar[tuple[tuple[str, str], ...]] = (("transformer.", ""),)
     skipped: ClassVar[tuple[str, ...]] = (".attn.bias", ".attn.masked_bias")
     outer: ClassVar = {
         "wte": "token_embd",

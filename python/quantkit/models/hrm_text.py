@@ -26,7 +26,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from ..settings import integer
 from .config import head_size, required, text_fields
-from .config_keys import MAX_LAYERS
+from .config_kinds import MAX_LAYERS
 from .family import SILU, Family, Named
 from .unknown_tensors import unknown_tensor
 

@@ -28,7 +28,6 @@ from ..settings import number
 from .config import FILE_TYPE, first, n_layers, require_setting, required
 from .family import Named, Tensors
 from .gpt2 import GPT2
-from .tied_head import with_head
 
 __all__ = ["Jais"]
 
@@ -96,10 +95,6 @@ class Jais(GPT2):
     def early_fields(self, config: Config) -> dict[str, Field]:
         """Metadata that precedes all other keys: ALiBi's maximum bias."""
         return {BIAS_KEY: float32(config.get(ALIBI_BIAS, USUAL_BIAS))}
-
-    def tensors(self, config: Config, stored: Tensors) -> Iterator[Named]:
-        """GGUF names and tensors; readers need a head, also if it is tied."""
-        yield from super().tensors(config, with_head(config, stored, "wte.weight"))
 
     def converted(
         self, source: str, tensor: LazyTensor, config: Config

@@ -23,7 +23,6 @@ from ..settings import shown
 from .config import n_layers, require_setting, required, text_fields
 from .dense_layers import n_dense_layers
 from .family import DECODER_LAYER, EXPERT_MATRICES, SHARED_EXPERTS, SILU, Family
-from .rope_check import check_rotary
 from .rope_config import rotated_size
 
 __all__ = ["Laguna"]
@@ -108,10 +107,8 @@ class Laguna(Family):
             CheckpointError: a list has not one item for each layer.
             UnsupportedModelError: the config has such a setting.
         """
-        for key, values in self.assumed.items():
-            require_setting(config, key, *values)
         full = {"rope_parameters": {FULL: _rope(config, FULL)}}
-        check_rotary({**config, **full}, self.rope_types, partly=True, truncates=True)
+        super().check_settings({**config, **full})
         if SLIDING in config["layer_types"]:
             require_setting(_rope(config, SLIDING), "rope_type", "default")
             required(config, "sliding_window")
@@ -129,6 +126,20 @@ class Laguna(Family):
                 f"{shown(config['gating'])}, by which transformers makes all layers "
                 "alike; correct the one that is wrong"
             )
+
+    def notice(self, config: Config) -> str | None:
+        """What the user should know: that llama.cpp takes sizes of the first layer."""
+        kinds = config["layer_types"]
+        if kinds[0] != SLIDING or FULL not in kinds:
+            return None
+        windowed, full = (_n_turned(config, kind) for kind in (SLIDING, FULL))
+        if windowed == full:
+            return None
+        return (
+            f"the first layer has a window and rotates {windowed} components of each "
+            f"head, and layers without rotate {full}; llama.cpp rotates {windowed} in "
+            "all layers, so its results differ from the model's"
+        )
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -148,7 +159,6 @@ class Laguna(Family):
             EXPERT_SIZE: "moe_intermediate_size",
             SHARED_SIZE: "shared_expert_intermediate_size",
         }
-        size = required(config, "head_dim")
         fields |= {
             **{key: uint32(required(config, name)) for key, name in counts.items()},
             "expert_weights_norm": boolean(True),
@@ -156,12 +166,10 @@ class Laguna(Family):
             "expert_gating_func": uint32(SIGMOID),
             "leading_dense_block_count": uint32(config["first_k_dense_replace"]),
         }
-        kinds = {"": FULL, "_swa": SLIDING}
-        for end, kind in kinds.items():
-            if rope := _rope(config, kind):
-                share = rope.get("partial_rotary_factor")
-                n_turned = rotated_size(size if share is None else int(size * share))
-                fields[f"rope.dimension_count{end}"] = uint32(n_turned)
+        for end, kind in ("", FULL), ("_swa", SLIDING):
+            if _rope(config, kind):
+                n_turned = uint32(_n_turned(config, kind))
+                fields[f"rope.dimension_count{end}"] = n_turned
         return fields
 
     def load(self, facts: Facts, claims: Claims) -> Model:
@@ -191,6 +199,13 @@ class Laguna(Family):
 
 def _gate(config: Config) -> str:
     return str(config["gating"]).replace("-", "_")
+
+
+def _n_turned(config: Config, kind: str) -> int:
+    """How many components of a head rotate in a kind of layers."""
+    size = required(config, "head_dim")
+    share = _rope(config, kind).get("partial_rotary_factor")
+    return rotated_size(size if share is None else int(size * share))
 
 
 def _rope(config: Config, kind: str) -> Mapping[str, Any]:

@@ -11,9 +11,11 @@ from ..forward.attention import load_attention
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
+from ..forward.encoder import OUTPUT_SIZE
 from ..forward.experts import gating_of, load_experts
 from ..forward.facts import Facts
 from ..forward.layer import Mixer
+from ..forward.layers import Linear
 from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.short_convolution import load_short_convolution
@@ -27,6 +29,7 @@ __all__ = ["Lfm2", "Lfm2Moe"]
 ATTENTION, CONVOLUTION = "full_attention", "conv"
 KV_HEADS = "attention.head_count_kv"
 WINDOW = "attention.sliding_window"
+PROJECTION = "dense_2"
 SIGMOID = 2
 """The number of this gating function in GGUF."""
 
@@ -48,7 +51,7 @@ class Lfm2(Family):
         "default_theta": 1e6,
     }
     assumed: ClassVar = {"conv_bias": (False,)}
-    layer_types = (ATTENTION, CONVOLUTION)
+    layer_types: ClassVar[tuple[str, ...]] = (ATTENTION, CONVOLUTION)
     outer: ClassVar = {
         "model.embed_tokens": "token_embd",
         "model.embedding_norm": "token_embd_norm",
@@ -104,7 +107,7 @@ class Lfm2(Family):
         kinds = required(config, "layer_types")
         fields = text_fields(config, file_type)
         fields[KV_HEADS] = array(
-            ValueType.INT32, [n_kv_heads * (kind == ATTENTION) for kind in kinds]
+            ValueType.INT32, [n_kv_heads * (kind != CONVOLUTION) for kind in kinds]
         )
         fields["vocab_size"] = uint32(required(config, "vocab_size"))
         fields["shortconv.l_cache"] = uint32(required(config, "conv_L_cache"))
@@ -119,8 +122,14 @@ class Lfm2(Family):
         yield self.gguf_name(source, config), tensor
 
     def load(self, facts: Facts, claims: Claims) -> Model:
-        """Build the model from GGUF metadata and tensors."""
+        """Build the model from GGUF metadata and tensors.
+
+        A linear map of hidden states, which some files have, changes no logits.
+        """
         kv_heads = facts.layer_values(KV_HEADS)
+        if f"{PROJECTION}.weight" in claims:
+            n_outputs = facts.size(OUTPUT_SIZE)
+            Linear.of(claims, PROJECTION, n_outputs, facts.width, "optional")
 
         def mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mixer:
             if kv_heads is not None and not kv_heads[number]:

@@ -1,15 +1,16 @@
-"""LFM2 that gives embeddings: with and without a mask of later tokens."""
+"""LFM2 without a head: for embeddings, with and without a mask, and for sound."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from ..forward.base import Config
-from ..gguf.keys import Field, boolean
+from ..gguf.keys import Field, boolean, uint32
+from .config import required
 from .lfm2 import Lfm2
 from .pooling import pooling_fields
 
-__all__ = ["Lfm2Bidirectional", "Lfm2Embedding"]
+__all__ = ["Lfm2Bidirectional", "Lfm2Embedding", "Lfm25AudioTokenizer"]
 
 LINEAR = {
     "1_Dense/model.safetensors": (
@@ -44,3 +45,26 @@ class Lfm2Bidirectional(Lfm2Embedding):
         """The metadata of a config, in llama.cpp's order."""
         fields = Lfm2.hyperparameters(self, config, file_type)
         return {**fields, "attention.causal": boolean(False), **pooling_fields(config)}
+
+
+class Lfm25AudioTokenizer(Lfm2):
+    """LFM2 that makes sound of codes, without a vocabulary."""
+
+    hf_classes = ("Lfm25AudioTokenizer",)
+    layer_types = (*Lfm2.layer_types, "sliding_attention")
+    renames = (("lfm.", "model."),)
+    foreign = (
+        *("audio", "codebook", "conformer", "depth_embedding", "depthformer"),
+        *("depth_linear", "emb.emb", "istft.window"),
+    )
+    outer: ClassVar = {**Lfm2.outer, "lin": "dense_2"}
+    has_vocabulary = False
+    not_run = "they make sound of codes"
+
+    def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
+        """The metadata of a config, in llama.cpp's order."""
+        return {
+            **super().hyperparameters(config, file_type),
+            "attention.sliding_window": uint32(required(config, "sliding_window")),
+            "embedding_length_out": uint32(required(config, "output_size")),
+        }

@@ -571,4 +571,18 @@ LISTING: tuple[Listed, ...] = (
         ("Lfm2BidirectionalModel", "Lfm2BidirectionalForMaskedLM"),
     ),
     Listed("hrm_text", "HrmText", "hrm_text", ("HrmTextForCausalLM",)),
+    Listed(
+        "chameleon",
+        "Chameleon",
+        "chameleon",
+        ("ChameleonForConditionalGeneration", "ChameleonForCausalLM"),
+    ),
+    Listed("rugpt3xl", "RuGPT3XL", "gpt2", ("RuGPT3XLForCausalLM",)),
+    Listed("lfm2_embedding", "Lfm25AudioTokenizer", "lfm2", ("Lfm25AudioTokenizer",)),
+    Listed(
+        "wavtokenizer", "WavTokenizerDecoder", "wavtokenizer-dec", ("WavTokenizerDec",)
+    ),
+    Listed("mistral_native", "MistralNative", "llama", ("MistralNative",)),
+    Listed("mistral_native", "MistralNative3", "mistral3", ("MistralNative",)),
+    Listed("mistral_native", "Native", "llama", ("MistralNative",)),
 )

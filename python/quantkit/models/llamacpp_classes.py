@@ -420,9 +420,7 @@ REFUSED: dict[str, str] = {
         "it predicts the codes of speech; llama.cpp's converter computes its embedding "
         "with matrix products, whose last bits depend on the computer"
     ),
-    "Lfm25AudioTokenizer": "it makes sound and has no vocabulary",
     "UltravoxModel": "it has no text model of its own",
-    "WavTokenizerDec": "it makes sound and has no vocabulary",
     **dict.fromkeys(
         ("KevModel", "LevModel", "NimbleModel", "OpenJevModel"),
         "it is an adapter, which llama.cpp's converter merges into a model that it "

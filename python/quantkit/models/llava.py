@@ -69,4 +69,3 @@ class VLlama3(Llama):
 
     hf_classes = ("VLlama3ForCausalLM",)
     defaults: ClassVar = {**Llama.defaults, "num_attention_heads": 32}
-    renames: ClassVar = (("text_model.", ""),)

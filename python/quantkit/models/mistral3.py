@@ -28,7 +28,7 @@ from .rope_config import (
     yarn_attention_factor,
 )
 
-__all__ = ["BETA", "MINISTRAL_ROPE", "Mistral3"]
+__all__ = ["BETA", "LOG_MULTIPLIER", "MINISTRAL_ROPE", "Mistral3"]
 
 LOG_MULTIPLIER = "rope.scaling.yarn_log_multiplier"
 BETA = "llama_4_scaling_beta"
@@ -62,10 +62,13 @@ class Mistral3(Llama):
     """The architecture that llama.cpp calls `mistral3`."""
 
     name = "mistral3"
-    hf_classes = ("Mistral3ForConditionalGeneration", "Ministral3ForCausalLM")
-    model_types = ("mistral", "mistral3", "ministral3")
+    hf_classes: ClassVar[tuple[str, ...]] = (
+        "Mistral3ForConditionalGeneration",
+        "Ministral3ForCausalLM",
+    )
+    model_types: ClassVar[tuple[str, ...]] = ("mistral", "mistral3", "ministral3")
     reads = ("attention.temperature_scale",)
-    defaults: ClassVar = {
+    defaults: ClassVar[Mapping[str, Any]] = {
         "rms_norm_eps": 1e-6,
         "max_position_embeddings": 131072,
         "num_key_value_heads": 8,

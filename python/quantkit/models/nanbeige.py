@@ -14,7 +14,7 @@ from ..forward.layout import Layout
 from ..forward.repeated import repeated
 from ..gguf.keys import Field, boolean, uint32
 from ..settings import integer
-from .config_keys import MAX_LAYERS
+from .config_kinds import MAX_LAYERS
 from .llama import Llama
 
 __all__ = ["Nanbeige"]

@@ -43,6 +43,9 @@ WORDS = {"linear_attention": SPACE, "full_attention": ATTENTION}
 KINDS = "layer_kinds"
 """The key of the list of a complete config."""
 
+LISTS = ("layers_block_type", "hybrid_override_pattern")
+"""The keys of config.json that list the layers."""
+
 LEAST_STEP = 0.001
 """The published `time_step_min`.  Readers do not bound steps, which are far above."""
 
@@ -126,10 +129,19 @@ class NemotronH(Family):
     """The kind of layers with a feed-forward part."""
     inner_size: ClassVar[str] = "intermediate_size"
     """The config key of their width."""
+    of_experts: ClassVar[tuple[str, ...]] = (
+        *("n_routed_experts", "num_experts_per_tok", "n_group", "topk_group"),
+    )
+    """Config keys of experts that the models do not have."""
 
     @classmethod
     def suits(cls, config: Config) -> bool:
-        """Whether a config of the class is of this architecture."""
+        """Whether a config of the class is of this architecture.
+
+        transformers 5 writes settings of experts also for models without any.
+        """
+        if any(config.get(key) is not None for key in LISTS):
+            return EXPERTS not in _layer_kinds(config)
         return config.get("num_experts_per_tok") is None
 
     def complete(self, config: Config) -> dict[str, Any]:
@@ -176,7 +188,8 @@ class NemotronH(Family):
         n_heads = required(config, "num_attention_heads")
         n_kv_heads = required(config, "num_key_value_heads")
         inner = self.inner_sizes(config)
-        fields = text_fields({**config, "head_dim": None}, file_type)
+        unread = dict.fromkeys(("head_dim", *self.of_experts))
+        fields = text_fields({**config, **unread}, file_type)
         fields["context_length"] = uint32(ARBITRARY_CONTEXT)
         fields["feed_forward_length"] = array(ValueType.INT32, inner)
         fields["attention.head_count_kv"] = array(
@@ -280,6 +293,7 @@ class NemotronHMoe(NemotronH):
     experts: ClassVar = {"down_proj": "ffn_down_exps", "up_proj": "ffn_up_exps"}
     layout: ClassVar[Layout] = replace(NemotronH.layout, feed_forward_bias="none")
     fed = EXPERTS
+    of_experts = ()
     inner_size = "moe_intermediate_size"
 
     @classmethod
@@ -358,7 +372,7 @@ def _layer_kinds(config: Config) -> list[str]:
                 f"expected letters of {shown(''.join(LETTERS))}"
             )
         return [LETTERS[letter] for letter in pattern]
-    words = required(config, "layers_block_type", "hybrid_override_pattern")
+    words = required(config, *LISTS)
     return [WORDS.get(word, word) for word in words]
 
 

@@ -18,7 +18,7 @@ from ..gguf.keys import Field, uint32
 from ..settings import integer
 from .bert import Bert
 from .config import required, text_fields
-from .family import Named
+from .family import SILU, Named
 
 __all__ = ["NomicBert", "NomicBertMoe"]
 
@@ -37,6 +37,7 @@ class NomicBert(Bert):
     }
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "activation_function": ("swiglu",),
+        "hidden_act": SILU["hidden_act"],
         "causal": (False,),
         "qkv_proj_bias": (False,),
         "mlp_fc1_bias": (False,),
@@ -80,9 +81,13 @@ class NomicBert(Bert):
     """`n_positions` of a config -> how many tokens the model was trained on."""
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
-        """The metadata of a config, in llama.cpp's order."""
-        n_positions = self.trained[required(config, "n_positions")]
-        own = {**config, "n_positions": n_positions}
+        """The metadata of a config, in llama.cpp's order.
+
+        transformers 5 writes the context itself, as `max_position_embeddings`.
+        """
+        own = dict(config)
+        if config.get("n_positions") or not config.get("max_position_embeddings"):
+            own["n_positions"] = self.trained[required(config, "n_positions")]
         return text_fields(own, file_type) | self.encoder_fields(config)
 
     def traits(self, facts: Facts, claims: Claims) -> Traits:

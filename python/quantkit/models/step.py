@@ -32,6 +32,7 @@ from .family import DECODER_LAYER, SILU, Family, Named
 from .next_predictors import PREDICTOR, n_blocks, n_predictors, predictor_fields
 from .qwen import Qwen3
 from .rope_config import rotated_size as rotated_half
+from .step_config import as_published
 from .step_rope import BLOCK_KINDS, FULL, SLIDING, rope_divisors, whole_rope
 
 __all__ = ["Step35", "StepVL"]
@@ -99,7 +100,8 @@ class Step35(Family):
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The config with the defaults of its class, and a base for each kind."""
-        return whole_rope(super().complete(config), n_blocks(config))
+        own = as_published(config)
+        return whole_rope(super().complete(own), n_blocks(own))
 
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent for this architecture.

@@ -50,7 +50,7 @@ def _alike(head: LazyTensor, embedding: LazyTensor) -> bool:
 
 
 def with_head(
-    config: Config, stored: Mapping[str, LazyTensor], embedding: str
+    config: Config, stored: Mapping[str, LazyTensor], outer: Mapping[str, str]
 ) -> Mapping[str, LazyTensor]:
     """The checkpoint's tensors, with the embedding also as the head if they are tied.
 
@@ -59,10 +59,16 @@ def with_head(
     Args:
         config: a complete config.
         stored: the checkpoint's tensors by name.
-        embedding: the end of the embedding's name.
+        outer: module -> GGUF name, outside of layers.
     """
-    names = (name for name in stored if name.endswith(embedding))
-    name = next(names, None)
-    if not config.get("tie_word_embeddings") or HEAD in stored or name is None:
+    if not config.get("tie_word_embeddings"):
         return stored
-    return {**stored, HEAD: stored[name]}
+    heads, embeddings = (
+        tuple(f"{module}.weight" for module, name in outer.items() if name == wanted)
+        for wanted in ("output", "token_embd")
+    )
+    if not heads or any(name.endswith(heads) for name in stored):
+        return stored
+    found = (name for name in stored if name.endswith(embeddings))
+    name = next(found, None)
+    return stored if name is None else {**stored, heads[0]: stored[name]}

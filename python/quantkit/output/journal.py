@@ -22,7 +22,7 @@ from ..files.records import RecordFile
 from ..files.target import real_path
 from ..quantizing.tensor_errors import TensorErrors
 
-__all__ = ["Journal", "Record"]
+__all__ = ["Journal", "Record", "remedy"]
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,9 @@ class Journal:
         self._file.write(record.to_json())
 
     @property
-    def remedy(self) -> str:
-        """How to resume after an interruption, and how to abandon the run."""
-        left = ", ".join(map(str, (self.path, *self._parts)))
-        return f"repeat the command to resume; to abandon the run, delete {left}"
+    def files(self) -> tuple[Path, ...]:
+        """What a stopped run leaves: the journal, and the partial files."""
+        return self.path, *self._parts
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None or issubclass(kind, Exception):
@@ -135,3 +134,9 @@ class Journal:
                 self.path.with_name(name).unlink(missing_ok=True)
         self._file.clear()
         self._file.write({"of": self._of, "parts": own})
+
+
+def remedy(journals: Sequence[Journal]) -> str:
+    """How to resume a stopped run, and how to abandon it."""
+    left = ", ".join(str(path) for journal in journals for path in journal.files)
+    return f"repeat the command to resume; to abandon the run, delete {left}"

@@ -10,6 +10,7 @@ from functools import partial
 from heapq import merge
 from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -29,7 +30,7 @@ from ..quantizing.slabs import Slab, slabs_of
 from ..quantizing.tensor_errors import TensorErrors, convert_and_measure
 from ..types import QuantType
 from .committing import commit
-from .journal import Journal, Record
+from .journal import Journal, Record, remedy
 from .splits import Part
 
 __all__ = ["Job", "refuse_to_overwrite", "write_jobs", "write_model", "write_parts"]
@@ -157,7 +158,7 @@ def write_jobs(
         try:
             with unchanged(source):
                 left = [
-                    _Numbered(i, output.take_up(_slabs(source, job), notify))
+                    _numbered(i, output.take_up(_slabs(source, job), notify))
                     for i, (job, output) in enumerate(zip(jobs, outputs, strict=True))
                 ]
                 items = _by_tensor(left, place)
@@ -176,7 +177,7 @@ def write_jobs(
             journals = [job.journal for job in jobs if job.journal is not None]
             if not journals:
                 raise
-            raise KeyboardInterrupt(journals[0].remedy) from None
+            raise KeyboardInterrupt(remedy(journals)) from None
     return [
         output.sums if job.measure else {}
         for job, output in zip(jobs, outputs, strict=True)
@@ -195,27 +196,23 @@ def _total_bytes(source: ModelSource, job: Job) -> int:
     return sum(_stored_bytes(tensor, tensor.n_rows) for tensor in tensors)
 
 
-@dataclass(frozen=True)
-class _Numbered:
-    """The slabs of a job, with its number."""
+Numbered: TypeAlias = tuple[int, Slab]
+"""A slab with the number of its job."""
 
-    job: int
-    slabs: Iterator[Slab]
 
-    def __iter__(self) -> Iterator[tuple[int, Slab]]:
-        for slab in self.slabs:
-            yield self.job, slab
+def _numbered(job: int, slabs: Iterator[Slab]) -> Iterator[Numbered]:
+    return ((job, slab) for slab in slabs)
 
 
 def _by_tensor(
-    jobs: Sequence[_Numbered], place: Mapping[str, int]
-) -> Iterator[tuple[int, Slab]]:
+    jobs: Sequence[Iterator[Numbered]], place: Mapping[str, int]
+) -> Iterator[Numbered]:
     """The slabs of all jobs: of a tensor for each job, then of the next tensor.
 
     A job keeps its order; tensors are ordered as in the first job.
     """
     if len(jobs) == 1:
-        return iter(jobs[0])
+        return jobs[0]
     return merge(*jobs, key=lambda item: place[item[1].tensor.name])
 
 
@@ -318,18 +315,23 @@ def _check_space(writers: Sequence[GGUFWriter]) -> None:
     """Refuse output that does not fit on the disk, before anything is written."""
     for writer in writers:
         writer.check()
-    needed = sum(writer.missing_bytes for writer in writers)
-    for folder in {writer.part_path.parent for writer in writers}:
+    by_disk: dict[int, list[GGUFWriter]] = {}
+    for writer in writers:
+        disk = writer.part_path.parent.stat().st_dev
+        by_disk.setdefault(disk, []).append(writer)
+    for own in by_disk.values():
+        needed = sum(writer.missing_bytes for writer in own)
+        folder = own[0].part_path.parent
         usage = shutil.disk_usage(folder)
         if usage.total and usage.free < needed:
             raise OutputError(
-                f"cannot write {len(writers)} files: together they need {needed:,} "
+                f"cannot write {len(own)} files: together they need {needed:,} "
                 f"bytes, but only {usage.free:,} are free in {folder}"
             )
 
 
 def _convert(
-    item: tuple[int, Slab], *, how: Sequence[tuple[bool, bool]]
+    item: Numbered, *, how: Sequence[tuple[bool, bool]]
 ) -> tuple[NDArray[np.uint8], Record]:
     """The converted bytes of a slab, and their record for the journal.
 

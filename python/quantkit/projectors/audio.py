@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from ..gguf.keys import Field, boolean, uint32
+from ..gguf.keys import Field, boolean, string, uint32
 from ..types import QuantType
 from .encoder import Encoder, Named, Settings, Tensors
 from .section import Section
@@ -36,9 +36,7 @@ class AudioEncoder(Encoder):
             "embedding_length": self.width(settings),
             "feed_forward_length": self.inner_size(settings),
             "block_count": self.n_layers(settings),
-            "attention.head_count": settings.audio.size(
-                "num_attention_heads", "encoder_attention_heads"
-            ),
+            "attention.head_count": self.n_heads(settings),
         }
         return {
             "has_audio_encoder": boolean(True),
@@ -47,15 +45,21 @@ class AudioEncoder(Encoder):
 
     def width(self, settings: Settings) -> int:
         """The size of hidden states."""
-        return settings.audio.size("hidden_size", "d_model")
+        return self.section(settings).size("hidden_size", "d_model", "hidden_dim")
+
+    def n_heads(self, settings: Settings) -> int:
+        """The number of heads."""
+        keys = ("num_attention_heads", "encoder_attention_heads", "n_heads")
+        return self.section(settings).size(*keys, "num_heads")
 
     def inner_size(self, settings: Settings) -> int:
         """The width inside the feed-forward part."""
-        return settings.audio.size("intermediate_size", "encoder_ffn_dim")
+        return self.section(settings).size("intermediate_size", "encoder_ffn_dim")
 
     def n_layers(self, settings: Settings) -> int:
         """The number of layers."""
-        return settings.audio.layers("num_hidden_layers", "encoder_layers")
+        keys = ("n_layers", "num_hidden_layers", "num_layers", "encoder_layers")
+        return self.section(settings).layers(*keys)
 
 
 class Pair(Encoder):
@@ -77,6 +81,15 @@ class Pair(Encoder):
     def parts(self, settings: Settings) -> tuple[Encoder, ...]:
         """The encoders that the model has."""
         return (self.images, self.sounds)
+
+    def fields(self, settings: Settings) -> dict[str, Field]:
+        """The metadata under `clip.`, in llama.cpp's order."""
+        fields = self.common_fields(settings)
+        for part in self.parts(settings):
+            kind = "audio" if part is self.sounds else "vision"
+            fields[f"{kind}.projector_type"] = string(part.projector)
+            fields |= part.own_fields(settings)
+        return fields
 
     def common_fields(self, settings: Settings) -> dict[str, Field]:
         """The metadata that all encoders have, of both."""

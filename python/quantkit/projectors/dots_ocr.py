@@ -12,7 +12,6 @@ from .siglip import SCALE
 
 __all__ = ["DotsOCR"]
 
-PIXELS = ("min_pixels", "max_pixels")
 PATCHES = "vision_tower.patch_embed.patchifier"
 
 
@@ -44,9 +43,9 @@ class DotsOCR(Encoder):
 
     def own_fields(self, settings: Settings) -> dict[str, Field]:
         """The metadata that only this kind has."""
-        vision, images = settings.vision, settings.images
+        vision = settings.vision
         return {
-            **{f"vision.image_{key}": uint32(images.pixels(key)) for key in PIXELS},
+            **settings.images.pixel_bounds("min_pixels", "max_pixels"),
             EPSILON: float32(vision.epsilon("rms_norm_eps")),
             SCALE: uint32(vision.size("spatial_merge_size")),
             "use_silu": boolean(True),

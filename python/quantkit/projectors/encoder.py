@@ -20,7 +20,7 @@ from ..checkpoint.lazy import LazyTensor
 from ..errors import CheckpointError, UnsupportedModelError
 from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
 from ..types import QuantType
-from .section import Section
+from .section import Section, section_of
 
 __all__ = ["ATTENTION", "N_COLORS", "Encoder", "Named", "Settings", "Tensors"]
 
@@ -48,6 +48,7 @@ class Settings:
         audio: its `audio_config`, likewise.
         images: the settings of the image processor.
         classes: the `architectures` of the whole model.
+        stored: the checkpoint's tensors.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Settings:
     audio: Section
     images: Section
     classes: tuple[str, ...]
+    stored: Tensors
 
 
 class Encoder:
@@ -65,8 +67,12 @@ class Encoder:
         hf_classes: the `architectures` entries that have it: of `vision_config`, else
             of the whole model.
         projector: the value of `clip.projector_type`.
-        defaults: the config class's values for keys that `vision_config` lacks.
-        audio_defaults: likewise for `audio_config`.
+        vision_key: where config.json has the settings of the encoder of images.
+        audio_key: likewise of sounds.
+        image_key: where the settings of the image processor may be, too.
+        defaults: the config class's values for keys that are missing there.
+        audio_defaults: likewise of sounds.
+        image_defaults: values for keys that the image processor's settings lack.
         starts: starts of the names of its tensors, after `renames`; others are not
             read.
         renames: (old, new) replacements applied to the checkpoint's tensor names.
@@ -82,8 +88,12 @@ class Encoder:
 
     hf_classes: ClassVar[tuple[str, ...]]
     projector: ClassVar[str]
+    vision_key: ClassVar[str] = "vision_config"
+    audio_key: ClassVar[str] = "audio_config"
+    image_key: ClassVar[str] = "media_proc_cfg"
     defaults: ClassVar[Mapping[str, Any]] = {}
     audio_defaults: ClassVar[Mapping[str, Any]] = {}
+    image_defaults: ClassVar[Mapping[str, Any]] = {}
     starts: ClassVar[tuple[str, ...]]
     renames: ClassVar[tuple[tuple[str, str], ...]] = ()
     skipped: ClassVar[tuple[str, ...]] = ()
@@ -93,6 +103,19 @@ class Encoder:
     optional: ClassVar[tuple[str, ...]] = ()
     block: ClassVar[str] = "v.blk"
     bare: ClassVar[tuple[str, ...]] = ()
+
+    def sections(
+        self, folder: Path, config: Mapping[str, Any]
+    ) -> tuple[Section, Section]:
+        """The settings of its images and of its sounds, empty where it has none.
+
+        Raises:
+            CheckpointError: one is not an object.
+        """
+        return (
+            section_of(config, self.vision_key, self.defaults),
+            section_of(config, self.audio_key, self.audio_defaults),
+        )
 
     def section(self, settings: Settings) -> Section:
         """The settings of the encoder itself."""
@@ -105,8 +128,12 @@ class Encoder:
             CheckpointError: there is such a setting.
         """
 
+    def first_fields(self, settings: Settings) -> dict[str, Field]:
+        """The metadata under `clip.` before the type of the file; usually none."""
+        return {}
+
     def fields(self, settings: Settings) -> dict[str, Field]:
-        """The metadata under `clip.`, in llama.cpp's order."""
+        """The metadata under `clip.` after the type of the file, in order."""
         return {
             **self.common_fields(settings),
             "projector_type": string(self.projector),

@@ -12,7 +12,6 @@ from .qwen_vl import WINDOWS, Qwen2VL, window_period
 
 __all__ = ["ExaoneVL"]
 
-PIXELS = ("min_pixels", "max_pixels")
 QKV_PARTS = ("attn.q", "attn.k", "attn.v")
 
 
@@ -28,10 +27,10 @@ class ExaoneVL(Qwen2VL):
 
     def own_fields(self, settings: Settings) -> dict[str, Field]:
         """The metadata that only this kind has; see `Qwen2VL` for the epsilon."""
-        vision, images = settings.vision, settings.images
+        vision = settings.vision
         fields = {
             "use_silu": boolean(True),
-            **{f"vision.image_{key}": uint32(images.pixels(key)) for key in PIXELS},
+            **settings.images.pixel_bounds("min_pixels", "max_pixels"),
         }
         if "num_key_value_heads" in vision:
             n_heads = vision.size("num_key_value_heads")

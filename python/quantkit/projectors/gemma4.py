@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor
-from ..gguf.keys import Field, float32, string
+from ..gguf.keys import Field, float32
 from .audio import Pair
 from .encoder import ATTENTION, EPSILON, Encoder, Named, Settings
 from .gemma4_audio import Gemma4Audio
@@ -58,12 +58,10 @@ class Gemma4Vision(Encoder):
     renames = ((".linear.weight", ".weight"),)
     optional = ("v.std_bias", "v.std_scale")
 
-    def fields(self, settings: Settings) -> dict[str, Field]:
-        """The metadata that only this kind has, in llama.cpp's order."""
-        return {
-            "vision.projector_type": string(self.projector),
-            EPSILON: float32(settings.vision.epsilon("layer_norm_eps", default=1e-6)),
-        }
+    def own_fields(self, settings: Settings) -> dict[str, Field]:
+        """The metadata that only this kind has."""
+        epsilon = settings.vision.epsilon("layer_norm_eps", default=1e-6)
+        return {EPSILON: float32(epsilon)}
 
     def image_size(self, settings: Settings) -> int:
         """The width of an image in pixels, which may differ."""
@@ -93,10 +91,3 @@ class Gemma4(Pair):
     def parts(self, settings: Settings) -> tuple[Encoder, ...]:
         """The encoders that the model has."""
         return (self.images, self.sounds) if settings.audio.values else (self.images,)
-
-    def fields(self, settings: Settings) -> dict[str, Field]:
-        """The metadata under `clip.`, in llama.cpp's order."""
-        fields = self.common_fields(settings)
-        for part in self.parts(settings):
-            fields |= part.fields(settings)
-        return fields

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from ..checkpoint.lazy import LazyTensor, reshaped
+from ..checkpoint.lazy import LazyTensor
 from ..checkpoint.lazy_functions import mapped
-from ..errors import CheckpointError
-from ..gguf.keys import Field, float32, string, uint32
+from ..gguf.keys import Field, float32, uint32
 from ..types import QuantType
 from .audio import AUDIO_EPSILON, MEL_BINS, AudioEncoder
+from .convolutions import squeezed
 from .encoder import Named, Settings
 from .limits import limit
 from .softplus import softplus
@@ -71,12 +71,11 @@ class Gemma4Audio(AudioEncoder):
         "norm_out": "ln2",
     }
 
-    def fields(self, settings: Settings) -> dict[str, Field]:
-        """The metadata that only this kind has, in llama.cpp's order."""
+    def own_fields(self, settings: Settings) -> dict[str, Field]:
+        """The metadata that only this kind has."""
         epsilon = settings.audio.epsilon("layer_norm_eps", default=1e-6)
         n_bins = settings.audio.size("input_feat_size", default=128)
         return {
-            "audio.projector_type": string(self.projector),
             MEL_BINS: uint32(n_bins),
             AUDIO_EPSILON: float32(epsilon),
         }
@@ -100,13 +99,7 @@ class Gemma4Audio(AudioEncoder):
             tensor = mapped(tensor, softplus)
             source = f"{source}.weight"
         if source.endswith("depthwise_conv1d.weight"):
-            shape = tensor.shape
-            if len(shape) != 3 or shape[1] != 1:
-                raise CheckpointError(
-                    f"{source!r} has the shape {list(shape)}; expected [channels, 1, "
-                    "taps]"
-                )
-            tensor = reshaped(tensor, (shape[0], shape[2]))
+            tensor = squeezed(source, tensor, 1)
         yield self.gguf_name(source, settings), tensor
 
     def type_of(

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor
-from ..gguf.keys import Field, boolean, float32, uint32
+from ..gguf.keys import Field, float32, uint32
 from .encoder import EPSILON, Named, Settings
 from .qwen_vl import TwoFrames
 
 __all__ = ["Glm4V", "Glm5Next"]
-
-USES = {"silu": "use_silu", "gelu": "use_gelu"}
 
 
 class Glm4V(TwoFrames):
@@ -57,10 +55,9 @@ class Glm4V(TwoFrames):
 
     def own_fields(self, settings: Settings) -> dict[str, Field]:
         """The metadata that only this kind has."""
-        settings.vision.only("hidden_act", *USES)
         epsilon = settings.vision.epsilon("rms_norm_eps", default=1e-5)
         return {
-            USES[settings.vision.text("hidden_act")]: boolean(True),
+            **settings.vision.activation("silu", "gelu"),
             EPSILON: float32(epsilon),
         }
 

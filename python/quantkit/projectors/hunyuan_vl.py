@@ -16,7 +16,6 @@ from .encoder import ATTENTION, EPSILON, Encoder, Named, Settings
 __all__ = ["HunyuanVL"]
 
 CONVOLUTIONS = ("mm.0.weight", "mm.2.weight")
-PIXELS = ("min_pixels", "max_pixels")
 
 
 class HunyuanVL(Encoder):
@@ -59,10 +58,7 @@ class HunyuanVL(Encoder):
             "use_gelu": boolean(True),
             EPSILON: float32(vision.epsilon("rms_norm_eps")),
             "vision.spatial_merge_size": uint32(vision.size("spatial_merge_size")),
-            **{
-                f"vision.image_{key}": uint32(settings.images.pixels(key))
-                for key in PIXELS
-            },
+            **settings.images.pixel_bounds("min_pixels", "max_pixels"),
         }
 
     def image_size(self, settings: Settings) -> int:

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from ..checkpoint.lazy import LazyTensor
-from ..gguf.keys import Field, boolean, float32, uint32
+from ..gguf.keys import Field, float32, uint32
 from .encoder import EPSILON, Encoder, Named, Settings
-from .qwen_vl import thirds
+from .fused import thirds
 
 __all__ = ["InternVL"]
 
 EMBEDDINGS = "vision_model.embeddings"
-USES = {"silu": "use_silu", "gelu": "use_gelu"}
 TILES = {
     "vision.preproc_min_tiles": "min_dynamic_patch",
     "vision.preproc_max_tiles": "max_dynamic_patch",
@@ -78,11 +77,10 @@ class InternVL(Encoder):
 
     def own_fields(self, settings: Settings) -> dict[str, Field]:
         """The metadata that only this kind has."""
-        settings.vision.only("hidden_act", *USES)
         whole = settings.whole
         fields = {
             EPSILON: float32(settings.vision.epsilon("layer_norm_eps")),
-            USES[settings.vision.text("hidden_act")]: boolean(True),
+            **settings.vision.activation("silu", "gelu"),
             "vision.projector.scale_factor": uint32(
                 int(1 / whole.ratio("downsample_ratio"))
             ),

@@ -6,13 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..gguf.keys import Field, boolean, float32
+from ..gguf.keys import Field, float32
 from .encoder import EPSILON, Encoder, Settings
 from .siglip import LAYER, outer_names
 
 __all__ = ["Janus"]
 
-USES = {"gelu": "use_gelu", "silu": "use_silu"}
 TOWER, ALIGNER = "model.vision_model", "model.aligner"
 
 
@@ -42,10 +41,9 @@ class Janus(Encoder):
 
     def own_fields(self, settings: Settings) -> dict[str, Field]:
         """The metadata that only this kind has."""
-        settings.vision.only("hidden_act", *USES)
         return {
             EPSILON: float32(settings.vision.epsilon("layer_norm_eps")),
-            USES[settings.vision.text("hidden_act")]: boolean(True),
+            **settings.vision.activation("gelu", "silu"),
         }
 
     def inner_size(self, settings: Settings) -> int:

@@ -13,7 +13,7 @@ from ..checkpoint.lazy import LazyTensor, reshaped, taken
 from ..errors import CheckpointError
 from ..gguf.keys import Field, boolean, float32, uint32
 from .encoder import EPSILON, Encoder, Named, Settings
-from .qwen_vl import thirds
+from .fused import thirds
 from .siglip import SCALE
 
 __all__ = ["KimiK25", "KimiVL"]

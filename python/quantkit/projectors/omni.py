@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..checkpoint.exponential import exponential
-from ..checkpoint.lazy import computed
 from ..gguf.keys import Field, boolean, float32, string, uint32
 from .audio import Pair
 from .encoder import EPSILON, Named, Settings, Tensors
 from .qwen_vl import Qwen2VL, window_period
+from .waves import wave_positions
 from .whisper import Whisper
 
 __all__ = ["Qwen25Omni"]
-
-N_POSITIONS = 1500
-LONGEST = 10000
-"""Positions of sounds, and the longest of the waves that tell them apart."""
 
 
 class Images(Qwen2VL):
@@ -65,20 +57,5 @@ class Qwen25Omni(Pair):
 
     def tensors(self, settings: Settings, stored: Tensors) -> Iterator[Named]:
         """GGUF names and tensors; positions of sounds are first."""
-        yield "a.position_embd.weight", computed(_waves(self.sounds.width(settings)))
+        yield "a.position_embd.weight", wave_positions(self.sounds.width(settings))
         yield from super().tensors(settings, stored)
-
-
-def _waves(width: int) -> NDArray[np.float32]:
-    """Sines and cosines of positions: f32 [N_POSITIONS, width].
-
-    torch, in which llama.cpp's converter computes them, gives other numbers for a
-    twentieth of them, by one unit in the last place; these are the nearest ones.
-    """
-    n_waves = width // 2
-    step = np.float32(-np.log(LONGEST) / max(n_waves - 1, 1))
-    steps = exponential(step * np.arange(n_waves, dtype=np.float32))
-    turns = np.arange(N_POSITIONS, dtype=np.float32)[:, None] * steps
-    angles = turns.astype(np.float64)
-    waves = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
-    return waves.astype(np.float32)

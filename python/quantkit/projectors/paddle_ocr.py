@@ -7,13 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar
 
-from ..gguf.keys import Field, boolean, float32, uint32
+from ..gguf.keys import Field, boolean, float32
 from .encoder import EPSILON, Encoder, Settings
 from .siglip import LAYER, SIGLIP, outer_names
 
 __all__ = ["PaddleOCR"]
 
-PIXELS = ("max_pixels", "min_pixels")
 TOWER = "model.vision_model"
 
 
@@ -39,10 +38,7 @@ class PaddleOCR(Encoder):
         """The metadata that only this kind has."""
         epsilon = settings.vision.epsilon("rms_norm_eps", default=1e-6)
         return {
-            **{
-                f"vision.image_{key}": uint32(settings.images.pixels(key))
-                for key in PIXELS
-            },
+            **settings.images.pixel_bounds("max_pixels", "min_pixels"),
             "use_gelu": boolean(True),
             EPSILON: float32(epsilon),
         }

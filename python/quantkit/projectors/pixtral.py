@@ -11,7 +11,7 @@ import numpy as np
 from ..checkpoint.lazy import LazyTensor, reshaped, taken
 from ..errors import CheckpointError, UnsupportedModelError
 from ..files.json_file import read_json
-from ..gguf.keys import Field, boolean, float32, uint32
+from ..gguf.keys import Field, float32, uint32
 from ..models.llama import interleaved_rows
 from ..settings import shown
 from .encoder import EPSILON, Encoder, Named, Settings
@@ -20,7 +20,6 @@ __all__ = ["LightOnOCR", "Pixtral"]
 
 BREAK = "[IMG_BREAK]"
 MERGE = "spatial_merge_size"
-USES = {"silu": "use_silu", "gelu": "use_gelu"}
 
 
 class Pixtral(Encoder):
@@ -85,10 +84,9 @@ class Pixtral(Encoder):
         Raises:
             CheckpointError: the activation function is neither GELU nor SiLU.
         """
-        settings.vision.only("hidden_act", *USES)
         fields = {
             EPSILON: float32(settings.vision.epsilon("layer_norm_eps")),
-            USES[settings.vision.text("hidden_act")]: boolean(True),
+            **settings.vision.activation("silu", "gelu"),
         }
         if MERGE in settings.whole:
             fields[f"vision.{MERGE}"] = uint32(settings.whole.size(MERGE))

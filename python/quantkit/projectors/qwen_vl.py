@@ -12,8 +12,9 @@ from ..checkpoint.lazy import LazyTensor, reshaped, taken
 from ..errors import CheckpointError
 from ..gguf.keys import Field, ValueType, array, boolean, float32, string, uint32
 from .encoder import EPSILON, Encoder, Named, Settings
+from .fused import thirds
 
-__all__ = ["N_FRAMES", "Qwen2VL", "Qwen3VL", "TwoFrames", "thirds", "window_period"]
+__all__ = ["N_FRAMES", "Qwen2VL", "Qwen3VL", "TwoFrames", "window_period"]
 
 INDEXES = "deepstack_visual_indexes"
 WINDOWS = "fullatt_block_indexes"
@@ -40,6 +41,14 @@ class TwoFrames(Encoder):
         """
         settings.vision.only("temporal_patch_size", N_FRAMES)
 
+    def n_heads(self, settings: Settings) -> int:
+        """The number of heads."""
+        return settings.vision.size("num_heads", "num_attention_heads")
+
+    def n_layers(self, settings: Settings) -> int:
+        """The number of layers."""
+        return settings.vision.layers("depth", "num_hidden_layers")
+
     def frames(self, tensor: LazyTensor) -> Iterator[Named]:
         """The weights of the patches of each frame.
 
@@ -64,6 +73,7 @@ class Qwen2VL(TwoFrames):
         "Qwen2VLForConditionalGeneration",
         "Qwen2VLModel",
         "Qwen2_5_VLForConditionalGeneration",
+        "Sarashina2VisionForCausalLM",
     )
     projector = "qwen2vl_merger"
     windowed: ClassVar[str] = "qwen2.5vl_merger"
@@ -142,12 +152,14 @@ class Qwen2VL(TwoFrames):
 class Qwen3VL(TwoFrames):
     """Qwen 3-VL, 3.5 and 3.8; the first also projects the outputs of some layers."""
 
-    hf_classes = (
+    hf_classes: ClassVar[tuple[str, ...]] = (
         "Qwen3VLForConditionalGeneration",
         "Qwen3VLMoeForConditionalGeneration",
         "Qwen3_5ForConditionalGeneration",
         "Qwen3_5MoeForConditionalGeneration",
         "Qwen4ExpForConditionalGeneration",
+        # llama.cpp's names for folders of decision models, which are Qwen 3.5
+        "ClefModel",
         "OpenJevModel",
     )
     projector = "qwen3vl_merger"
@@ -225,21 +237,6 @@ class Qwen3VL(TwoFrames):
                 f"has {self.n_layers(settings)} layers"
             )
         return numbers
-
-
-def thirds(source: str, tensor: LazyTensor) -> list[LazyTensor]:
-    """Queries, keys and values of a fused projection.
-
-    Raises:
-        CheckpointError: its rows do not form three of the same size.
-    """
-    n_rows = tensor.shape[0]
-    if n_rows % 3:
-        raise CheckpointError(
-            f"{source!r} has {n_rows} rows, which do not form queries, keys and values"
-        )
-    starts = range(0, n_rows, n_rows // 3)
-    return [taken(tensor, np.arange(start, start + n_rows // 3)) for start in starts]
 
 
 def _has_windows(settings: Settings) -> bool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import CheckpointError
+from ..gguf.keys import Field, boolean, uint32
 from ..settings import FLAG, REAL, TEXT, Kind, checked, integer, list_of, number
 
-__all__ = ["Section"]
+__all__ = ["Section", "section_of"]
 
 MAX_SIZE = 1 << 24
 MAX_LAYERS = 512
@@ -61,13 +62,13 @@ class Section:
         """The epsilon of a norm."""
         return float(self._checked(keys, EPSILON, default))
 
-    def ratio(self, *keys: str) -> float:
+    def ratio(self, *keys: str, default: float | None = None) -> float:
         """A number above 0, up to 1."""
-        return float(self._checked(keys, RATIO, None))
+        return float(self._checked(keys, RATIO, default))
 
-    def factor(self, key: str) -> float:
+    def factor(self, key: str, default: float | None = None) -> float:
         """A number above 0."""
-        return float(self._checked((key,), FACTOR, None))
+        return float(self._checked((key,), FACTOR, default))
 
     def pixels(self, key: str) -> int:
         """A number of pixels."""
@@ -85,6 +86,19 @@ class Section:
         """A list of numbers of layers, which may be missing."""
         kind = list_of(integer(0, MAX_LAYERS - 1))
         return [int(value) for value in self._checked((key,), kind, ())]
+
+    def integers(self, key: str, least: int, most: int) -> list[int]:
+        """A list of integers, which may be missing."""
+        values = self._checked((key,), list_of(integer(least, most)), ())
+        return [int(value) for value in values]
+
+    def pairs(self, key: str) -> list[tuple[int, int]]:
+        """A list of pairs of integers, which may be missing."""
+        kind = list_of(list_of(integer(-MAX_SIZE, MAX_SIZE)))
+        pairs = self._checked((key,), kind, ())
+        if any(len(pair) != 2 for pair in pairs):
+            raise CheckpointError(f"{self.where}: {key} is not a list of pairs")
+        return [(int(first), int(second)) for first, second in pairs]
 
     def sides(self, key: str, default: tuple[int, int]) -> tuple[int, int]:
         """A height and a width."""
@@ -116,6 +130,20 @@ class Section:
             )
         return [float(value) for value in values]
 
+    def pixel_bounds(self, *keys: str) -> dict[str, Field]:
+        """The metadata of the smallest and largest image, in the order of the keys."""
+        return {f"vision.image_{key}": uint32(self.pixels(key)) for key in keys}
+
+    def activation(self, *known: str) -> dict[str, Field]:
+        """The metadata of the activation function, GELU or SiLU, in `hidden_act`.
+
+        Args:
+            known: the names that it may have, the usual one first.
+        """
+        self.only("hidden_act", *known)
+        name = self.text("hidden_act", known[0])
+        return {"use_silu" if name == "silu" else "use_gelu": boolean(True)}
+
     def inside(self, key: str, defaults: Mapping[str, Any] | None = None) -> Section:
         """The section under a key, which may be missing."""
         kind = Kind("an object", lambda value: isinstance(value, Mapping))
@@ -145,3 +173,21 @@ class Section:
                 if known.get(key) is not None:
                     return key, known[key]
         return keys[0], None
+
+
+def section_of(
+    config: Mapping[str, Any], key: str, defaults: Mapping[str, Any]
+) -> Section:
+    """The object under a key of config.json, or of its `thinker_config`.
+
+    Raises:
+        CheckpointError: it is no object.
+    """
+    found = config.get(key)
+    for place in (config, config.get("thinker_config") or {}):
+        if not isinstance(place, Mapping):
+            raise CheckpointError("config.json: thinker_config is not an object")
+        found = found or place.get(key)
+    if not isinstance(found or {}, Mapping):
+        raise CheckpointError(f"config.json: {key} is not an object")
+    return Section(f"config.json: {key}", found or {}, defaults)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays.rows import dequantize_rows
+from ..display import Displayed
 from .slabs import Slab
 
 __all__ = ["TensorErrors", "convert_and_measure"]
@@ -22,7 +23,7 @@ PIECE_WEIGHTS = 1 << 16
 
 
 @dataclass(frozen=True)
-class TensorErrors:
+class TensorErrors(Displayed):
     """Sums over weights w and their quantized values q, from which errors are computed.
 
     Attributes:
@@ -34,6 +35,7 @@ class TensorErrors:
         largest: the largest |w - q|.
         weighted_error: the sum of importance times (w - q)^2.
         importance: the sum of the importance over the same weights; 0 without one.
+        weighted_signal: the sum of importance times w^2.
     """
 
     n: int = 0
@@ -44,6 +46,7 @@ class TensorErrors:
     largest: float = 0.0
     weighted_error: float = 0.0
     importance: float = 0.0
+    weighted_signal: float = 0.0
 
     def __add__(self, other: TensorErrors) -> TensorErrors:
         return TensorErrors(
@@ -55,6 +58,7 @@ class TensorErrors:
             max(self.largest, other.largest),
             self.weighted_error + other.weighted_error,
             self.importance + other.importance,
+            self.weighted_signal + other.weighted_signal,
         )
 
     @property
@@ -68,6 +72,18 @@ class TensorErrors:
         if self.importance == 0:
             return None
         return math.sqrt(self.weighted_error / self.importance)
+
+    @property
+    def relative(self) -> float | None:
+        """The RMSE divided by the RMS of w; with importance, both are weighted by it.
+
+        Then it is about the relative error of the matrix's output.  None if the weights
+        are all zero.
+        """
+        error, signal = self.error, self.signal
+        if self.importance:
+            error, signal = self.weighted_error, self.weighted_signal
+        return math.sqrt(error / signal) if signal else None
 
     @property
     def snr_db(self) -> float | None:
@@ -136,4 +152,5 @@ def _compare(
         float(np.abs(error).max(initial=0.0)),
         float((squared * weighting).sum()),
         total,
+        float((w * w * weighting).sum()),
     )

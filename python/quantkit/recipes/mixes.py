@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from ..display import Displayed
 from ..errors import UnsupportedTypeError
 from ..gguf.keys import FileType
 from ..suggestions import suggest
@@ -44,7 +45,7 @@ _LOW_BITS = frozenset({T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Displayed):
     """A base type, and better types for the most sensitive tensors.
 
     Attributes:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..display import Displayed
 from ..errors import OptionError
 from ..gguf.layout import row_length
 from ..parameters import check_flags
@@ -36,7 +37,7 @@ EMBEDDING, OUTPUT = "type of the token embedding", "type of the output head"
 
 
 @dataclass(frozen=True)
-class TensorType:
+class TensorType(Displayed):
     """A type for the tensors whose name a pattern matches.
 
     Attributes:
@@ -85,7 +86,7 @@ class TensorType:
 
 
 @dataclass(frozen=True)
-class Overrides:
+class Overrides(Displayed):
     """The types that a user chooses.
 
     Types may be given by name, and `tensor_types` as "REGEX=TYPE".

@@ -182,6 +182,8 @@ class CheckpointSource:
             CheckpointError: the folder has no tokenizer, or another model's.
             UnsupportedModelError: quantkit does not support the tokenizer.
         """
+        if not self._family.has_vocabulary:
+            return {**self.model_fields, "tokenizer.ggml.model": string("none")}
         folder, config = self.checkpoint.folder, self._config
         if self._target is not None:
             folder = self._target.folder

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..display import Displayed
 from ..errors import OptionError
 from ..files.open_files import OpenFiles
 from ..gguf.importance import Importance
@@ -61,7 +62,7 @@ _LAYER = re.compile(r"(?<=blk\.)\d+(?=\.)")
 
 
 @dataclass(frozen=True)
-class Edits:
+class Edits(Displayed):
     """Changes to a model other than types.
 
     Attributes:

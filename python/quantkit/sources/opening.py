@@ -112,10 +112,13 @@ def open_embedder(model: ModelLike) -> ModelSource:
 
 def embeds(source: ModelSource) -> bool:
     """Whether a model gives embeddings: an encoder, or a decoder that says how."""
-    architecture = text_of(source.metadata, ARCHITECTURE)
+    metadata = source.metadata
+    if isinstance(source, CheckpointSource):
+        metadata = source.model_fields  # without the vocabulary, which takes long
+    architecture = text_of(metadata, ARCHITECTURE)
     if architecture in ENCODERS:
         return True
-    pooling = source.metadata.get(f"{architecture}.pooling_type")
+    pooling = metadata.get(f"{architecture}.pooling_type")
     if pooling is None or pooling.type is ValueType.ARRAY:
         return False
     return pooling.value in POOLS

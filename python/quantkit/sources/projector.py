@@ -8,25 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint.folder import Checkpoint
-from ..errors import CheckpointError, UnsupportedModelError
+from ..errors import UnsupportedModelError
 from ..files.json_file import read_json
 from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
 from ..gguf.source import SourceOpener, SourceTensor
-from ..projectors import encoder_for
+from ..projectors import encoder_of, unknown_encoder
 from ..projectors.encoder import Encoder, Settings
-from ..projectors.section import Section
+from ..projectors.section import Section, section_of
 from .checkpoint import described, in_type, matrix_type, once_each
 
 __all__ = ["ProjectorSource"]
 
-IMAGES = {
-    "preprocessor_config.json": "media_proc_cfg",
-    "processor_config.json": "image_processor",
-}
-"""Files with the settings of the image processor -> the key that they may be under.
 
-The keys of the later file count before those of the earlier one.
-"""
+PARTS = ("audio_tokenizer",)
+"""Folders inside a checkpoint that have encoders."""
+USUAL_KEYS = ("vision_config", "audio_config")
+"""Where config.json has the settings of encoders of images and of sounds."""
 
 
 class ProjectorSource:
@@ -54,7 +51,7 @@ class ProjectorSource:
         *,
         metadata_file: Path | None = None,
     ) -> None:
-        self.checkpoint = checkpoint = Checkpoint(folder)
+        self.checkpoint = checkpoint = Checkpoint(folder, parts=PARTS)
         self.paths, self.files = checkpoint.paths, checkpoint.files
         self._metadata_file = metadata_file
         self.type = matrices = matrix_type(outtype or "auto", checkpoint.half_type)
@@ -64,10 +61,8 @@ class ProjectorSource:
             outtype=outtype,
             metadata_file=metadata_file,
         )
-        configs = _configs(checkpoint)
-        classes = _classes(read_json(checkpoint.folder / "config.json") or {})
-        encoder = encoder_for(_classes(configs["vision_config"]) or classes)
-        self._settings = settings = _settings(checkpoint, configs, encoder, classes)
+        encoder = _encoder(checkpoint)
+        self._settings = settings = _settings(checkpoint, encoder)
         encoder.check_settings(settings)
         made = encoder.tensors(settings, checkpoint.tensors)
         self.tensors: Mapping[str, SourceTensor] = {
@@ -88,42 +83,49 @@ class ProjectorSource:
         Raises:
             CheckpointError: the config lacks a key.
         """
-        own = self._encoder.fields(self._settings)
+        encoder, settings = self._encoder, self._settings
         return {
             "general.architecture": string("clip"),
             "general.type": string("mmproj"),
             **described(self.checkpoint.folder, self.tensors, self._metadata_file),
+            **_of_clip(encoder, encoder.first_fields(settings)),
             "general.file_type": uint32(FileType[self.type.name]),
-            **{
-                key if key in self._encoder.bare else f"clip.{key}": field
-                for key, field in own.items()
-            },
+            **_of_clip(encoder, encoder.fields(settings)),
             "general.quantization_version": uint32(QUANTIZATION_VERSION),
         }
 
 
-def _configs(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
-    """The configs of the encoders of images and sounds; empty if there is none.
+def _of_clip(encoder: Encoder, fields: Mapping[str, Field]) -> dict[str, Field]:
+    """The fields of an encoder under their whole keys."""
+    return {
+        key if key in encoder.bare else f"clip.{key}": field
+        for key, field in fields.items()
+    }
+
+
+def _encoder(checkpoint: Checkpoint) -> Encoder:
+    """The encoder of a checkpoint.
 
     Raises:
-        CheckpointError: one is not an object.
-        UnsupportedModelError: there is neither.
+        UnsupportedModelError: quantkit does not know it, or there is none.
     """
-    found: dict[str, dict[str, Any]] = {}
-    inner = checkpoint.config.get("thinker_config") or {}
-    if not isinstance(inner, dict):
-        raise CheckpointError("config.json: thinker_config is not an object")
-    for key in ("vision_config", "audio_config"):
-        stated = checkpoint.config.get(key) or inner.get(key) or {}
-        if not isinstance(stated, dict):
-            raise CheckpointError(f"config.json: {key} is not an object")
-        found[key] = stated
-    if not any(found.values()):
-        raise UnsupportedModelError(
-            f"{checkpoint.folder}: config.json has neither a vision_config nor an "
-            "audio_config, so the model has no encoder to write"
-        )
-    return found
+    whole = read_json(checkpoint.folder / "config.json") or {}
+    vision = whole.get("vision_config")
+    classes = _classes(vision if isinstance(vision, dict) else {}) or _classes(whole)
+    known = encoder_of(classes)
+    if known is None:
+        if not any(section_of(checkpoint.config, key, {}).values for key in USUAL_KEYS):
+            raise _no_encoder(checkpoint, *USUAL_KEYS)
+        raise unknown_encoder(classes)
+    return known
+
+
+def _no_encoder(checkpoint: Checkpoint, *keys: str) -> UnsupportedModelError:
+    """The error if config.json has neither of the two keys."""
+    return UnsupportedModelError(
+        f"{checkpoint.folder}: config.json has neither a {keys[0]} nor an {keys[1]}, "
+        "so the model has no encoder to write"
+    )
 
 
 def _classes(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -133,30 +135,30 @@ def _classes(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in named if isinstance(name, str))
 
 
-def _settings(
-    checkpoint: Checkpoint,
-    configs: Mapping[str, Mapping[str, Any]],
-    encoder: Encoder,
-    classes: tuple[str, ...],
-) -> Settings:
-    """What the metadata is made of."""
+def _settings(checkpoint: Checkpoint, encoder: Encoder) -> Settings:
+    """What the metadata is made of.
+
+    Raises:
+        UnsupportedModelError: there is neither an encoder of images nor of sounds.
+    """
+    folder, config = checkpoint.folder, checkpoint.config
+    vision, audio = encoder.sections(folder, config)
+    if not vision.values and not audio.values:
+        raise _no_encoder(checkpoint, encoder.vision_key, encoder.audio_key)
     images: dict[str, Any] = {}
-    for file, key in IMAGES.items():
-        own = read_json(checkpoint.folder / file) or {}
+    for file, key in (
+        ("preprocessor_config.json", encoder.image_key),
+        ("processor_config.json", "image_processor"),
+    ):
+        own = read_json(folder / file) or {}
         inner = own.get(key)
         images |= own | (inner if isinstance(inner, dict) else {})
-    vision, audio = (
-        Section(f"config.json: {key}", configs[key], usual)
-        for key, usual in (
-            ("vision_config", encoder.defaults),
-            ("audio_config", encoder.audio_defaults),
-        )
-    )
     return Settings(
-        checkpoint.folder,
-        Section("config.json", checkpoint.config),
+        folder,
+        Section("config.json", config),
         vision,
         audio,
-        Section("preprocessor_config.json", images),
-        classes,
+        Section("preprocessor_config.json", images, encoder.image_defaults),
+        _classes(read_json(folder / "config.json") or {}),
+        checkpoint.tensors,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from ..checkpoint.folder import read_config
 from ..checkpoint.hub import resolve
 from ..errors import CheckpointError, OptionError
-from ..models.config_keys import checked_config
+from ..models.config_checks import checked_config
 from ..models.family import Family
 
 __all__ = ["Target", "read_target"]

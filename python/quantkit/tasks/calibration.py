@@ -12,6 +12,7 @@ from typing import Any
 from ..calibrating.calibration import Calibration
 from ..calibrating.roundings import calibrated_roundings
 from ..calibrating.sample import Sample
+from ..display import Displayed
 from ..evaluate.entries import Entry, Wanted
 from ..evaluate.known import Known, NamedText
 from ..evaluate.run import ComparisonRun
@@ -32,6 +33,9 @@ __all__ = [
     "roundings_of",
     "work_folder",
 ]
+
+ERRORS = 2
+"""Standard errors that a difference of perplexities is at least, to be one."""
 
 ENOUGH_CHUNKS = 8
 """Chunks with which a check says something."""
@@ -85,7 +89,7 @@ def roundings_of(
 
 
 @dataclass(frozen=True)
-class CalibrationCheck:
+class CalibrationCheck(Displayed):
     """A calibrated file and a plain one, on text that calibration did not sum.
 
     Attributes:
@@ -96,6 +100,8 @@ class CalibrationCheck:
             nats per token.
         kld_difference, kld_difference_error: calibrated minus plain, paired, and its
             standard error over chunks.
+        ln_ppl_ratio, ln_ppl_ratio_error: the log of the calibrated file's perplexity
+            relative to plain rounding's, and its standard error.
     """
 
     chunks: int
@@ -106,11 +112,18 @@ class CalibrationCheck:
     kld_calibrated: float
     kld_difference: float
     kld_difference_error: float
+    ln_ppl_ratio: float
+    ln_ppl_ratio_error: float
 
     @property
     def is_worse(self) -> bool:
         """Whether the calibrated file is further from the unquantized model."""
         return not self.kld_difference <= 0
+
+    @property
+    def is_ppl_worse(self) -> bool:
+        """Whether the perplexity is higher than plain rounding's by two errors."""
+        return self.ln_ppl_ratio > ERRORS * self.ln_ppl_ratio_error
 
     @property
     def gain(self) -> float:
@@ -119,7 +132,8 @@ class CalibrationCheck:
 
     def to_dict(self) -> dict[str, Any]:
         """The check as a dict for JSON."""
-        return {**asdict(self), "is_worse": self.is_worse}
+        worse = {"is_worse": self.is_worse, "is_ppl_worse": self.is_ppl_worse}
+        return {**asdict(self), **worse}
 
 
 def check_calibration(
@@ -150,7 +164,7 @@ def check_calibration(
     held_out = Chunks(sample.chunks[sample.is_held_out], None)
     if notify is not None and len(held_out) < ENOUGH_CHUNKS:
         notify(
-            f"the check has {len(held_out)} chunks of text; with fewer than "
+            f"chunks of held-out text for the check: {len(held_out)}; with fewer than "
             f"{ENOUGH_CHUNKS} it says little: use more text"
         )
     plain = Wanted("plain", recipe, overrides)
@@ -172,4 +186,6 @@ def check_calibration(
         by_name["calibrated"].kld_mean,
         difference.kld_difference,
         difference.kld_difference_error,
+        difference.ln_ppl_ratio,
+        difference.ln_ppl_ratio_error,
     )

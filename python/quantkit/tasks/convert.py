@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..calibrating.calibration import Calibration, refuse_idle_calibration
+from ..display import Displayed
 from ..errors import OptionError
 from ..execution.workers import Workers
 from ..gguf.layout import TensorSpec
 from ..importance.given import ImportanceLike
+from ..notebook import shows_progress
 from ..output.splits import by_size, parts_of
 from ..output.writing import refuse_to_overwrite, write_parts
 from ..parameters import check_callbacks, check_flags
@@ -29,7 +31,7 @@ Source = CheckpointSource | ProjectorSource | TensorsOnlySource
 
 
 @dataclass(frozen=True)
-class ConvertReport:
+class ConvertReport(Displayed):
     """What was written, or would be written.
 
     Attributes:
@@ -66,6 +68,7 @@ class ConvertReport:
         }
 
 
+@shows_progress
 def convert(
     model_dir: StrPath,
     out: StrPath,
@@ -161,7 +164,7 @@ def convert(
             importance=importance,
             calibration=calibration,
         )
-    check_callbacks(progress=progress)
+    check_callbacks(progress=progress, notify=notify)
     folder, out = as_path(model_dir, "model_dir"), as_path(out, "out")
     general = None if metadata_file is None else as_path(metadata_file, "metadata_file")
     target = None if target_model is None else as_path(target_model, "target_model")

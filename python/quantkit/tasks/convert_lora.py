@@ -39,6 +39,7 @@ from ..gguf.layout import TensorSpec
 from ..gguf.source import SourceOpener, SourceTensor
 from ..models import settled
 from ..models.family import Family
+from ..notebook import shows_progress
 from ..output.writing import write_model
 from ..parameters import check_callbacks
 from ..paths import StrPath, as_path
@@ -177,6 +178,7 @@ class AdapterSource:
         return fields
 
 
+@shows_progress
 def convert_lora(
     adapter: StrPath,
     base: StrPath,

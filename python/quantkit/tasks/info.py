@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..display import Displayed
 from ..gguf import Field, GGUFFile, ValueType
 from ..gguf.keys import FileType, text_of
 from ..gguf.source import SourceTensor
@@ -35,7 +36,7 @@ _INTEGERS = frozenset(ValueType) - {
 
 
 @dataclass(frozen=True)
-class TensorInfo:
+class TensorInfo(Displayed):
     """A tensor in the list; its shape has the row length last."""
 
     name: str
@@ -45,7 +46,7 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
-class TypeUsage:
+class TypeUsage(Displayed):
     """How much of a model is stored in one type."""
 
     type: QuantType
@@ -55,7 +56,7 @@ class TypeUsage:
 
 
 @dataclass(frozen=True)
-class MetadataEntry:
+class MetadataEntry(Displayed):
     """A metadata value, shortened to one line; `type` is such as "string[49152]"."""
 
     key: str
@@ -64,7 +65,7 @@ class MetadataEntry:
 
 
 @dataclass(frozen=True)
-class ModelInfo:
+class ModelInfo(Displayed):
     """The contents of a GGUF file.
 
     Facts that the file does not state are None.  Head counts are tuples if they differ

@@ -15,6 +15,7 @@ from ..execution.workers import Workers
 from ..files.whole_file import refuse_input
 from ..gguf.keys import Field
 from ..importance.given import ImportanceLike, importance_path
+from ..notebook import shows_progress
 from ..output.splits import Part
 from ..output.writing import refuse_to_overwrite
 from ..parameters import check_callbacks, check_flags
@@ -46,6 +47,7 @@ __all__ = [
 Kind = TypeVar("Kind")
 
 
+@shows_progress
 def quantize_file(
     model: ModelLike,
     out: StrPath,

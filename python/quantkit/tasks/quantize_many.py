@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import OptionError, UnsupportedTypeError
 from ..evaluate.entries import Wanted, wanted_types
-from ..execution.workers import Workers
-from ..files.identity import hash_files
-from ..files.whole_file import write_whole
+from ..execution.workers import Workers, workers_of
 from ..importance.given import ImportanceLike, importance_path
+from ..notebook import shows_progress
 from ..output.writing import write_jobs
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path, listed
@@ -22,20 +22,19 @@ from ..recipes.mixes import RecipeLike
 from ..recipes.planning import MissingImportance
 from ..sources.edits import Edits
 from ..sources.opening import ModelLike
+from .checksums import write_checksums
 from .provenance import SOURCE_HASH, Origin
 from .quantize import of_kind, planned_run
 from .quantize_inputs import QuantizeInputs, read_inputs
 from .quantize_report import QuantizeReport
 from .quantize_run import QuantizeRun
 
-__all__ = ["CHECKSUMS", "model_name", "quantize_files"]
-
-CHECKSUMS = "SHA256SUMS"
-"""The file beside the others that `sha256sum -c` reads."""
+__all__ = ["model_name", "quantize_files"]
 
 TYPE_OF_MODEL = re.compile(r"[-_.](f16|bf16|f32|fp16|fp32)$", re.IGNORECASE)
 
 
+@shows_progress
 def quantize_files(
     model: ModelLike,
     types: StrPath | RecipeLike | Sequence[StrPath | RecipeLike],
@@ -82,6 +81,7 @@ def quantize_files(
         dry_run=dry_run,
     )
     check_callbacks(progress=progress, notify=notify)
+    workers_of(threads)  # so that a dry run refuses what the real one would
     own, wanted = of_kind(Edits, edits, "edits"), wanted_types(listed(types))
     missing = MissingImportance.parse(missing_importance)
     if provenance and importance is not None and importance_path(importance) is None:
@@ -105,7 +105,7 @@ def quantize_files(
             if one.required:
                 raise
         else:
-            runs.append(run)
+            runs.append(replace(run, report=replace(run.report, recipe=one.name)))
     if not runs:
         raise UnsupportedTypeError("the model can be quantized to none of the `types`")
     if notify is not None and any(run.report.on_grid for run in runs):
@@ -114,7 +114,7 @@ def quantize_files(
         return [run.report for run in runs]
     reports = _written(inputs, runs, measure, threads, progress, notify)
     if checksums:
-        _write_checksums([path for report in reports for path in report.paths])
+        write_checksums([path for report in reports for path in report.paths])
     return reports
 
 
@@ -176,15 +176,3 @@ def _targets(pattern: Path, name: str, wanted: Sequence[Wanted]) -> Mapping[str,
     if len(set(named.values())) < len(wanted):
         raise OptionError("two of the `types` have the same name")
     return named
-
-
-def _write_checksums(paths: Sequence[Path]) -> None:
-    """Write `CHECKSUMS` into each folder; lines of other files stay."""
-    for folder in dict.fromkeys(path.parent for path in paths):
-        own = {path.name: path for path in paths if path.parent == folder}
-        file, lines = folder / CHECKSUMS, list[str]()
-        if file.is_file():
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        lines = [line for line in lines if line[66:] not in own]
-        lines += [f"{hash_files([own[name]])}  {name}" for name in sorted(own)]
-        write_whole(file, "\n".join(lines) + "\n")

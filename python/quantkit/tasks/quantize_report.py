@@ -11,9 +11,12 @@ import numpy as np
 
 from ..calibrating.cost import CalibrationCost
 from ..calibrating.gain import Gain
+from ..cells import Cells
+from ..display import Displayed
 from ..files.json_file import json_text
 from ..files.whole_file import write_whole
 from ..paths import StrPath, as_path
+from ..quantities import mib_as_text
 from ..quantizing.tensor_errors import TensorErrors
 from ..types import QuantType
 from .calibration import CalibrationCheck
@@ -22,7 +25,7 @@ __all__ = ["QuantizeReport", "TensorReport", "TypeReport"]
 
 
 @dataclass(frozen=True)
-class TensorReport:
+class TensorReport(Displayed):
     """How one tensor was quantized.
 
     Attributes:
@@ -64,7 +67,7 @@ class TensorReport:
 
 
 @dataclass(frozen=True)
-class TypeReport:
+class TypeReport(Displayed):
     """All tensors of one type.
 
     Attributes:
@@ -81,7 +84,7 @@ class TypeReport:
 
 
 @dataclass(frozen=True)
-class QuantizeReport:
+class QuantizeReport(Displayed):
     """The contents of a quantized file; after a dry run, what it would contain.
 
     Attributes:
@@ -131,6 +134,16 @@ class QuantizeReport:
             for type, _ in counts.most_common()
         )
 
+    def cells(self) -> Cells:
+        """The types in the file as a table of text, with their errors if measured."""
+        is_measured = any(t.errors is not None for t in self.tensors)
+        errors = (">RMSE", ">SNR dB", ">max error") if is_measured else ()
+        rows = [_type_cells(use, len(errors)) for use in self.types]
+        return Cells(("type", ">tensors", ">size", *errors), rows)
+
+    def _shown(self) -> list[Cells | str]:
+        return [*super()._shown(), self.cells()]
+
     def to_dict(self) -> dict[str, Any]:
         """The report as a dict for JSON."""
         return {
@@ -151,6 +164,20 @@ class QuantizeReport:
             OutputError: the file cannot be written.
         """
         write_whole(as_path(path, "path"), json_text(self.to_dict()) + "\n")
+
+
+def _type_cells(use: TypeReport, n_errors: int) -> tuple[str, ...]:
+    """The row of a type; its errors stay empty if they were not measured."""
+    errors = [""] * n_errors
+    if use.errors is not None:
+        snr = use.errors.snr_db
+        errors = [
+            f"{use.errors.rmse:.3g}",
+            "-" if snr is None else f"{snr:.2f}",
+            f"{use.errors.largest:.3g}",
+        ]
+    size = mib_as_text(use.n_bytes)
+    return (use.type.name, str(use.n_tensors), size, *errors)
 
 
 def _of_type(type: QuantType, tensors: list[TensorReport]) -> TypeReport:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..calibrating.calibration import Calibration, refuse_idle_calibration
 from ..calibrating.run import awaited_importance, sample_for
+from ..display import Displayed
 from ..errors import OptionError
 from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_files
@@ -22,6 +23,7 @@ from ..gguf.reader import GGUFFile
 from ..gguf.source import SourceTensor, unchanged
 from ..importance.given import ImportanceLike, importance_of, importance_path
 from ..importance.record import IMATRIX_FILE, IMATRIX_PREFIX
+from ..notebook import shows_progress
 from ..parameters import check_callbacks
 from ..paths import StrPath, as_path
 from ..progress import Progress
@@ -52,7 +54,7 @@ IMATRIX_KEYS = (IMATRIX_HASH, IMATRIX_FILE)
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Displayed):
     """A tensor or metadata key that differs, and how."""
 
     name: str
@@ -60,7 +62,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Displayed):
     """The differences between a file and its source quantized again.
 
     Attributes:
@@ -97,6 +99,7 @@ class Verification:
         }
 
 
+@shows_progress
 def verify_file(
     path: StrPath,
     source: ModelLike,

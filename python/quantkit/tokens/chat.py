@@ -12,7 +12,7 @@ from ..settings import TEXT, checked
 from .chat_process import ChatProcess
 from .metadata import Vocabulary
 
-__all__ = ["ChatTemplate"]
+__all__ = ["KEY", "ChatTemplate"]
 
 KEY = "tokenizer.chat_template"
 
@@ -65,7 +65,7 @@ class ChatTemplate:
             import jinja2.sandbox  # noqa: F401 (the process imports it)
         except ImportError:
             raise OptionError(
-                "`chat=True` needs Jinja: pip install 'quantkit[chat]'"
+                "chat templates need Jinja: pip install 'quantkit[chat]'"
             ) from None
         return ChatProcess(self.text, self.tokens)
 

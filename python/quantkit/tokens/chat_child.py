@@ -1,9 +1,9 @@
 """Render a chat template in a process of its own, which has limits.
 
-`chat_process` starts it.  It reads one JSON value per line: first the template and the
-limits, then the messages of one conversation after the other.  It answers each with an
-object that has "text", or "error", or neither; to a conversation that means that the
-memory was not enough.
+`chat_process` starts it.  It reads one JSON object per line: first the template and the
+limits, then one conversation after the other: its messages, and whether the answer of
+the assistant comes next.  It answers each with an object that has "text", or "error",
+or neither; to a conversation that means that the memory was not enough.
 
 It imports nothing else of quantkit, so that it starts quickly and needs little memory.
 Templates run in Jinja's sandbox, so they can change nothing and access only what they
@@ -63,12 +63,14 @@ class Template:
         self._environment.globals["raise_exception"] = _raise
         self._environment.globals["strftime_now"] = _now
 
-    def render(self, messages: Any) -> str:
+    def render(self, messages: Any, add_generation_prompt: bool = False) -> str:
         """The text of a conversation; any error may come out."""
         if self._compiled is None:
             self._compiled = self._environment.from_string(self._text)
         text: str = self._compiled.render(
-            messages=messages, add_generation_prompt=False, **self._tokens
+            messages=messages,
+            add_generation_prompt=add_generation_prompt,
+            **self._tokens,
         )
         return text
 
@@ -76,7 +78,7 @@ class Template:
 def answer(template: Template, line: bytes) -> bytes:
     """The answer to a line, a conversation as JSON."""
     try:
-        return json.dumps({"text": template.render(json.loads(line))}).encode()
+        return json.dumps({"text": template.render(**json.loads(line))}).encode()
     except MemoryError:
         return b"{}"
     except Exception as error:  # an untrusted program may raise anything

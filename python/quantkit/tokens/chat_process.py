@@ -33,8 +33,7 @@ MAX_ANSWER = 64 << 20
 _COMMAND = "import sys; sys.path[:] = {path!r}; from {module} import main; main()"
 _OUT_OF_TIME = -int(getattr(signal, "SIGXCPU", 1 << 20))  # Windows has none
 _NO_PROCESS = (
-    "`chat=True` runs the model's chat template in a process of its own, which cannot "
-    "be started"
+    "the model's chat template runs in a process of its own, which cannot be started"
 )
 
 
@@ -82,14 +81,21 @@ class ChatProcess:
         self._child.kill()
         self._child.communicate()
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
-        """The text of a conversation; after an error no other can be rendered.
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], *, answering: bool = False
+    ) -> str:
+        """The text of a conversation.
+
+        Args:
+            messages: the messages.
+            answering: the text ends where the assistant's answer begins.
 
         Raises:
             FormatError: the template is damaged, refuses the messages, or needs too
                 much time or memory.
         """
-        answer = self._answer(messages, SECONDS)
+        conversation = {"messages": messages, "add_generation_prompt": answering}
+        answer = self._answer(conversation, SECONDS)
         if "text" not in answer:
             too_much = f"it needs more than {MEMORY >> 20} MiB of memory"
             raise FormatError(

@@ -23,6 +23,7 @@ import numpy as np
 
 from ..errors import QuantkitError
 from ..gguf.source import ModelSource
+from .context import context_of
 from .options import DEFAULT, TextOptions
 from .texts import Tokens, encode
 from .tokenizer import Tokenizer
@@ -126,11 +127,8 @@ def chunk_text(
 
 
 def _warn_beyond_training(source: ModelSource, ctx: int) -> None:
-    arch = source.metadata.get("general.architecture")
-    trained = source.metadata.get(f"{arch.value}.context_length") if arch else None
-    if trained and isinstance(trained.value, int) and ctx > trained.value:
+    trained = context_of(source)
+    if trained is not None and ctx > trained:
         log.warning(
-            "context of %d tokens, but the model was trained with %d",
-            ctx,
-            trained.value,
+            "context of %d tokens, but the model was trained with %d", ctx, trained
         )

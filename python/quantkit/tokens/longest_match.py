@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from ..errors import FormatError
 from .lexicon import Lexicon
 
-__all__ = ["LongestMatch"]
+__all__ = ["LongestMatch", "bytes_of"]
 
 PIECE = 1 << 14
 """How many tokens are given at a time."""
@@ -32,7 +32,9 @@ class LongestMatch:
     """
 
     def __init__(self, texts: Sequence[str], unknown: int | None) -> None:
-        self._ids = {_letters_of(text): i for i, text in enumerate(texts)}
+        self._ids = {
+            bytes_of(text).decode("latin-1"): i for i, text in enumerate(texts)
+        }
         self._lexicon = Lexicon(self._ids)
         self._unknown = unknown
 
@@ -68,8 +70,8 @@ class LongestMatch:
         return i, 1
 
 
-def _letters_of(text: str) -> str:
-    """A token's bytes, from how Python writes them; a letter of Latin-1 for each."""
+def bytes_of(text: str) -> bytes:
+    """A token's bytes, from how Python writes them."""
 
     def plain(match: re.Match[str]) -> str:
         if match[1] is not None:
@@ -77,4 +79,4 @@ def _letters_of(text: str) -> str:
         return LETTERS.get(match[2], match[2])
 
     bytes_ = text.encode("utf-8", "surrogatepass")
-    return ESCAPE.sub(plain, bytes_.decode("latin-1"))
+    return ESCAPE.sub(plain, bytes_.decode("latin-1")).encode("latin-1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..display import Displayed
 from ..errors import OptionError
 from ..integers import as_integer
 
@@ -11,7 +12,7 @@ __all__ = ["DEFAULT", "TextOptions", "checked_options"]
 
 
 @dataclass(frozen=True)
-class TextOptions:
+class TextOptions(Displayed):
     """How a text is cut into sequences of tokens; see also `tokens.chunks`.
 
     Attributes:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import OptionError, QuantkitError
 from ..gguf.source import ModelSource
+from .context import context_of
 from .options import DEFAULT, TextOptions
 from .texts import Tokens, documents_of
 from .tokenizer import Tokenizer
@@ -64,7 +65,7 @@ def _passages(source: ModelSource, text: str | Path, ctx: int) -> Iterator[Token
     is_last = tokenizer.add_eos and tokenizer.eos_id is not None
     first = [tokenizer.bos_id] if is_first else []
     last = [tokenizer.eos_id] if is_last else []
-    n_own = min(ctx, _trained(source, ctx)) - len(first) - len(last)
+    n_own = min(ctx, context_of(source) or ctx) - len(first) - len(last)
     if n_own < 1:
         raise OptionError(
             f"`ctx` is {ctx}; a passage needs a token beside the {len(first + last)} "
@@ -79,12 +80,3 @@ def _passages(source: ModelSource, text: str | Path, ctx: int) -> Iterator[Token
                 del ids[:n_own]
         if ids:
             yield np.array([*first, *ids, *last], np.int32)
-
-
-def _trained(source: ModelSource, default: int) -> int:
-    """The length of the texts that the model was trained on, if the metadata says."""
-    arch = source.metadata.get("general.architecture")
-    field = source.metadata.get(f"{arch.value}.context_length") if arch else None
-    if field is None or not isinstance(field.value, int):
-        return default
-    return field.value or default

@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from functools import cached_property
 from operator import add
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from ..display import Displayed
 from ..errors import OptionError
 from ..gguf.keys import Field
 from ..parameters import check_flags
+from .decoding import Decoder
 from .encoders import Encoder, encoder_of
 from .metadata import Vocabulary
+from .token_row import token_row
 from .token_type import TokenType
 
 __all__ = ["Tokenizer"]
@@ -64,8 +68,8 @@ Marks = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
-class Tokenizer:
-    """Turn text into token ids; safe to use from several threads.
+class Tokenizer(Displayed):
+    """Turn text into token ids, and back; safe to use from several threads.
 
     Attributes:
         bos_id: the token that starts a text, if there is one.
@@ -78,6 +82,8 @@ class Tokenizer:
         >>> tokenizer = Tokenizer.from_metadata(file.metadata)  # doctest: +SKIP
         >>> tokenizer.encode("Hello")  # doctest: +SKIP
         array([    1, 15043], dtype=int32)
+        >>> tokenizer.decode([1, 15043])  # doctest: +SKIP
+        'Hello'
     """
 
     bos_id: int | None
@@ -89,6 +95,7 @@ class Tokenizer:
     _user_defined: Marks
     _stripping: frozenset[int]
     _encoder: Encoder
+    _vocabulary: Vocabulary
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Field]) -> Tokenizer:
@@ -119,6 +126,7 @@ class Tokenizer:
             _user_defined=user_defined,
             _stripping=_stripping(metadata, user_defined),
             _encoder=encoder,
+            _vocabulary=vocabulary,
         )
 
     def encode(
@@ -129,6 +137,34 @@ class Tokenizer:
         for piece in self.pieces(text, add_special, parse_special):
             ids.extend(piece)
         return np.array(ids, dtype=np.int32)
+
+    def decode(self, ids: ArrayLike, special: bool = False) -> str:
+        """The text of tokens, such as those of `encode`.
+
+        The space that `encode` puts before a text is dropped again; other changes that
+        a vocabulary makes, such as to lower case, stay.  Bytes that are not UTF-8
+        become U+FFFD.
+
+        Args:
+            ids: a row of token ids.
+            special: also show control tokens, such as BOS, by their texts.
+
+        Raises:
+            ShapeError: `ids` is not a row of ids of this vocabulary.
+        """
+        check_flags(special=special)
+        if isinstance(ids, Sized) and not len(ids):
+            return ""
+        row = token_row(ids, self.vocab_size).tolist()
+        return self._decoder.decode(row, special).decode("utf-8", "replace")
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        marked = {i for _, i in self._special} - {i for _, i in self._user_defined}
+        kinds = TokenType.CONTROL, TokenType.UNKNOWN
+        return Decoder(
+            self._vocabulary, marked | set(self._vocabulary.of_types(*kinds))
+        )
 
     def pieces(
         self, text: str, add_special: bool = True, parse_special: bool = False

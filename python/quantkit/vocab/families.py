@@ -26,6 +26,7 @@ class Source(enum.Enum):
     RANKS = "a tiktoken rank file"
     RWKV = "rwkv_vocab_v20230424.txt"
     PLAMO = "tokenizer.jsonl"
+    TEKKEN = "tekken.json"
 
 
 class SpacePrefix(enum.Enum):
@@ -110,7 +111,7 @@ _FAIRSEQ = (Source.JSON, Source.FAIRSEQ)
 _XLM_ROBERTA = FamilyRules(sources=_FAIRSEQ, types_after="add_space_prefix")
 _PIECES = FamilyRules(sources=_MODEL_FIRST)
 _LLAMA = FamilyRules(
-    sources=_MODEL_FIRST,
+    sources=(Source.TEKKEN, *_MODEL_FIRST),
     merges_are_pieces=True,
     space=SpacePrefix.SETTINGS_FIRST,
     # These sizes identify Code Llama and the small Granite models.
@@ -215,6 +216,7 @@ _RULES: dict[str, FamilyRules] = {
             "LlavaForConditionalGeneration",
             "Mistral3ForConditionalGeneration",
             "Ministral3ForCausalLM",
+            "MistralNative",
             "SmolLM3ForCausalLM",
             "GraniteForCausalLM",
         ),

@@ -26,6 +26,7 @@ from .schema import SPECIAL_KINDS, Json
 from .sentencepiece_file import ModelType, SentencePieceFile, is_tiktoken
 from .space_runs import with_unused_space_runs
 from .special import special_fields
+from .tekken import tekken_fields
 from .tiktoken import TiktokenRules, tiktoken_fields
 from .unigram import unigram_json_fields, unigram_model_fields
 from .word_piece import word_piece_fields
@@ -179,6 +180,8 @@ class _Job:
                     return fairseq_fields(self.files, has_mask=self.rules.has_mask)
                 case Source.RANKS if (ranks := self._ranks()) is not None:
                     return self._from_ranks(ranks)
+                case Source.TEKKEN if self._has(source) and not self._has(Source.JSON):
+                    return tekken_fields(self.files)
                 case Source.RWKV if self._has(source):
                     return rwkv_fields(self.files)
                 case Source.PLAMO if self._has(source):

@@ -21,7 +21,7 @@ from .byte_level import bpe_fields
 from .files import TokenizerFiles
 from .reading import read_bytes
 
-__all__ = ["TiktokenRules", "tiktoken_fields"]
+__all__ = ["TiktokenRules", "check_lengths", "tiktoken_fields"]
 
 Ranks = dict[bytes, int]
 
@@ -109,6 +109,15 @@ def _check_ranks(ranks: Ranks, n_lines: int, path: Path) -> None:
             f"{path} has {'a token or a rank twice' if ranks else 'no tokens'}; "
             "download the file again"
         )
+    check_lengths(ranks, str(path))
+
+
+def check_lengths(ranks: Ranks, path: str) -> None:
+    """Refuse tokens so long that finding their merges takes too much time.
+
+    Raises:
+        FormatError: there are too many long ones.
+    """
     if sum(len(token) ** 2 for token in ranks) > MAX_SQUARES:
         raise FormatError(
             f"{path} has tokens of up to {max(map(len, ranks))} bytes, too many long "

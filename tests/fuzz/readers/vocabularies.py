@@ -18,6 +18,7 @@ from quantkit.tokens.tokenizer import Tokenizer
 from quantkit.vocab import tokenizer_fields
 
 from ...conftest import FIXTURES
+from ...tekken_files import SPECIAL, small_tekken
 from ..choices import Choices
 from ..damage import damaged_fields, damaged_json
 from .registry import attempt, decisions, reader, write_json
@@ -164,6 +165,21 @@ def tokenizer_files(data: bytes, folder: Path) -> None:
     architecture = "QWenLMHeadModel" if "tiktoken" in changed else "GPT2LMHeadModel"
     config = {"vocab_size": 345, "architectures": [architecture]}
     fields = tokenizer_fields(folder, config, architecture)
+    Tokenizer.from_metadata(fields).encode(SHORT_TEXT)
+
+
+TEKKENS = (small_tekken(), small_tekken("v11", SPECIAL))
+
+
+@reader(*decisions(len(TEKKENS)))
+def tekken(data: bytes, folder: Path) -> None:
+    """Mistral's file."""
+    choices = Choices(data)
+    content = choices.pick(TEKKENS)
+    write_json(folder, "tekken.json", damaged_json(content, choices))
+    fields = tokenizer_fields(
+        folder, {"architectures": ["MistralForCausalLM"]}, "llama"
+    )
     Tokenizer.from_metadata(fields).encode(SHORT_TEXT)
 
 

@@ -1,0 +1,1 @@
+"""The documentation: Markdown files, and in `making` what builds the site of them."""

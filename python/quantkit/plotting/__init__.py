@@ -1,0 +1,1 @@
+"""Draw figures with Matplotlib, for `plot` methods and for reports."""

@@ -1,0 +1,48 @@
+"""Sizes, values and shares as text."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = [
+    "MIB",
+    "bytes_as_text",
+    "mib_as_text",
+    "share_as_text",
+    "value_as_text",
+]
+
+MIB = 1 << 20
+
+
+def mib_as_text(n_bytes: int) -> str:
+    """Bytes in MiB, as tables have them."""
+    return f"{n_bytes / MIB:.2f} MiB"
+
+
+def bytes_as_text(n_bytes: int) -> str:
+    """Bytes in the unit that fits, of powers of 1000.
+
+    Example:
+        >>> bytes_as_text(2_310_000_000), bytes_as_text(77_000_000)
+        ('2.31 GB', '77.0 MB')
+    """
+    for unit, letter in ((10**9, "GB"), (10**6, "MB")):
+        if n_bytes >= unit:
+            digits = 3 - len(str(n_bytes // unit))
+            return f"{n_bytes / unit:.{max(digits, 0)}f} {letter}"
+    return f"{n_bytes / 1000:.1f} kB"
+
+
+def value_as_text(value: float, error: float | None, sign: str = "") -> str:
+    """A value with as many digits as its error has meaning."""
+    if error is None or math.isnan(error) or error <= 0:
+        return f"{value:{sign}.4f}"
+    digits = min(max(1 - math.floor(math.log10(error)), 1), 7)
+    return f"{value:{sign}.{digits}f} ± {error:.{digits}f}"
+
+
+def share_as_text(share: float, error: float | None) -> str:
+    """A share in percent."""
+    text = f"{100 * share:+.2f}"
+    return f"{text} %" if not error else f"{text} ± {100 * error:.2f} %"

@@ -1,0 +1,1 @@
+"""Programs that users run our files in, for the interop tests."""
