@@ -1,11 +1,11 @@
-"""What a mix of types loses, beside the best single type of its size and Q4_K_M.
+"""What a mix of types loses, beside the best single type of its size and a baseline.
 
-    python benchmarks/bench_mix.py MODEL TEXT [--types LIST] [--chunks N]
-                                   [--calibrate FILE --tokens N]
+    python benchmarks/bench_mix.py MODEL TEXT [--baseline TYPE] [--types LIST]
+                                   [--chunks N] [--calibrate FILE --tokens N]
 
-MODEL is not quantized; the size is that of its Q4_K_M file.  Types and mix are chosen
-on the first half of TEXT and compared on the second, which nothing was chosen by.
-Prints the answer, what was expected of the mix, and the comparison.
+MODEL is not quantized; the size is that of its file in the baseline's type.  Types and
+mix are chosen on the first half of TEXT and compared on the second, which nothing was
+chosen by.  Prints the answer, what was expected of the mix, and the comparison.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import quantkit as qk
-
-BASELINE = "Q4_K_M"
 
 
 def halves(path: str) -> tuple[str, str]:
@@ -36,6 +34,7 @@ def size_of(model: str, recipe: str) -> int:
 
 def compared(
     choice: qk.Choice,
+    baseline: str,
     model: str,
     text: str,
     options: qk.TextOptions,
@@ -47,7 +46,7 @@ def compared(
     with TemporaryDirectory() as folder:
         recipe = Path(folder) / "mix.toml"
         recipe.write_text(choice.mix.to_toml(), encoding="utf-8")
-        types = dict.fromkeys([BASELINE, best, str(recipe)])
+        types = dict.fromkeys([baseline, best, str(recipe)])
         return qk.compare(
             model, list(types), text=text, options=options, calibration=calibration
         )
@@ -71,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("text")
+    parser.add_argument("--baseline", default="Q4_K_M")
     parser.add_argument("--types", default="all")
     parser.add_argument("--chunks", type=int, default=64)
     parser.add_argument("--calibrate")
@@ -84,7 +84,7 @@ def main() -> None:
     start = perf_counter()
     choice = qk.choose(
         given.model,
-        qk.Budget(max_size=size_of(given.model, BASELINE)),
+        qk.Budget(max_size=size_of(given.model, given.baseline)),
         given.types.split(","),
         text=first,
         options=options,
@@ -93,7 +93,9 @@ def main() -> None:
     )
     print(choice.sentence)
     print(f"{perf_counter() - start:.0f} s")
-    report(compared(choice, given.model, second, options, calibration), BASELINE)
+    baseline = given.baseline
+    result = compared(choice, baseline, given.model, second, options, calibration)
+    report(result, baseline)
 
 
 if __name__ == "__main__":

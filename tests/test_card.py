@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -94,6 +95,35 @@ def test_measured_files(files: list[Path], demo_f16: Path, tmp_path: Path) -> No
     assert f"quantkit quantize hf://org/demo {name} Q8_0 --provenance\n" in card.text
     assert "llama-server -hf me/demo-GGUF:Q8_0\n" in card.text
     assert "ollama run hf.co/me/demo-GGUF:Q8_0\n" in card.text
+
+
+def test_commands_make_the_files_again(
+    demo_f16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From what they record: types of tensors, importance, calibration."""
+    monkeypatch.chdir(tmp_path)
+    short = qk.TextOptions(ctx=64, chunks=1)
+    qk.imatrix(demo_f16, DEMO_TEXT, options=short).save("i.gguf")
+    some: Any = ["ffn_down=Q6_K", "blk.0=Q5_0"]
+    own = qk.Overrides(some, output_tensor_type=qk.QuantType.Q8_0)
+    weighed: dict[str, Any] = {"overrides": own, "importance": "i.gguf"}
+    qk.quantize_file(demo_f16, "a.gguf", "Q4_0", **weighed, provenance=True)
+    qk.quantize_file(demo_f16, "b.gguf", "Q4_0", provenance=True)
+    more: Any = [*(f"blk.{i}.ffn=Q5_0" for i in range(4)), "attn=Q8_0"]
+    many = qk.Overrides(more)
+    qk.quantize_file(demo_f16, "c.gguf", "Q4_0", overrides=many, provenance=True)
+    lines = qk.model_card(["a.gguf", "b.gguf", "c.gguf"]).text.splitlines()
+    commands = [shlex.split(line) for line in lines if "quantize MODEL" in line]
+    assert sorted(words[3] for words in commands) == ["a.gguf", "b.gguf", "c.gguf"]
+    for words in commands:
+        again = f"again-{words[3]}"
+        options = [str(demo_f16), again, *words[4:]]
+        assert CliRunner().invoke(app, ["quantize", *options]).exit_code == 0
+        if "--recipe-from" not in words:
+            assert Path(again).read_bytes() == Path(words[3]).read_bytes()
+        with qk.GGUFFile(again) as made, qk.GGUFFile(words[3]) as file:
+            types = [{n: t.type for n, t in f.tensors.items()} for f in (made, file)]
+            assert types[0] == types[1]
 
 
 def test_what_the_source_says(tmp_path: Path) -> None:
@@ -205,6 +235,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
         qk.model_card(tmp_path, out)
     for options, words in (
         ({"text": DEMO_TEXT}, "`text` needs `base`"),
+        ({"save": "scores"}, "`save` needs `text`"),
         ({"repo": "no repo"}, "`repo` is 'no repo'; expected org/name"),
         ({"base_model": "me"}, "`base_model` is 'me'; expected org/name"),
         ({"quantized_by": 3}, "`quantized_by` is 3; expected a name"),
@@ -247,6 +278,6 @@ def test_a_file_can_be_the_base(files: list[Path], demo_f16: Path) -> None:
     assert card.comparison is not None
     assert card.files[0].measurement == card.comparison.base
     assert card.files[0].advice == ""
-    assert "(unquantized)" not in card.text
+    assert "(unquantized model)" not in card.text
     other = replace(card.files[0], advice="x")
     assert other != card.files[0]

@@ -43,6 +43,10 @@ ELSEWHERE = {
     "DeepseekV3ForCausalLM": {"head_dim"},
     "DeepseekV4ForCausalLM": KINDS
     | {"compress_rates", "partial_rotary_factor", "rope_parameters"},
+    "Dots3NoteForCausalLM": {
+        *("mlp_layer_types", "per_layer_config", "rope_parameters", "sliding_window"),
+        "shared_experts_intermediate_size",
+    },
     "EuroBertModel": {"classifier_pooling"},
     "Gemma4UnifiedForConditionalGeneration": {"per_layer_config"},
     "KimiLinearForCausalLM": KINDS

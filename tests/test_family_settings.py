@@ -3,6 +3,7 @@ writes a file that does not work, and where there is no such file."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +206,15 @@ def test_laguna_tells_where_llamacpp_rotates_otherwise(
     notice = family.notice(complete)
     assert (notice is not None) == is_told
     assert notice is None or "rotates 16 in all layers" in notice
+
+
+def test_granite_4_has_the_width_of_its_shared_part(tmp_path: Path) -> None:
+    """Without experts that part is all, whatever `intermediate_size` says."""
+    case = next(case for case in CASES if case.name == "granite-4-dense")
+    folder = checkpoint(case, tmp_path)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    shared = config["shared_intermediate_size"]
+    path.write_text(json.dumps({**config, "intermediate_size": shared + 8}))
+    source = CheckpointSource(folder, "f32")
+    assert source.model_fields["granite.feed_forward_length"] == uint32(shared)

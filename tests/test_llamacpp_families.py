@@ -88,6 +88,8 @@ REFUSED = {
     "llama4-dense": "cannot have zero experts",
     # It has as many key heads as query heads.
     "olmoe-grouped": "wrong shape",
+    # Whatever the key says, it wants queries as wide as the model of qwen2.
+    "kormo": "wrong shape",
     # Its converter leaves out matrices that it wants.
     "cogvlm": "missing tensor",
     # The version of llama-cpp-python 0.3.36 does not load the layer that predicts

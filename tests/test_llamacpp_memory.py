@@ -29,7 +29,6 @@ ROUNDED = 0.03
 DIFFERENT = {
     "bailing-moe-3-vl": "also keeps keys of the layer that predicts further tokens",
     "granite-switch": "also keeps keys of the layer that finds the adapter",
-    "exaone4": "takes variants by their depth, and gives this one no windows",
     "phi3": "gives no layer a window",
     "qwen4exp": "keeps no keys of blocks in the version of llama-cpp-python 0.3.36",
 }
@@ -45,8 +44,15 @@ LARGER = {
     ),
 }
 """Architecture -> why the compute buffers are larger than the estimate."""
-NOT_LOADED = {**REFUSED, **dict.fromkeys(ABORTED, "it aborts")}
-"""Case -> what llama.cpp says when it does not load the file; why, is said there."""
+NOT_LOADED = {
+    **REFUSED,
+    **dict.fromkeys(ABORTED, "it aborts"),
+    # With flash attention, it writes values of another size than the cache has.
+    "plm": "it aborts",
+    # Its last message does not say "missing".
+    "cogvlm": "not found",
+}
+"""Case -> what llama.cpp says when it does not load the file; see `REFUSED`."""
 
 
 def parameters() -> list[Any]:

@@ -20,7 +20,7 @@ from .test_modelfile import BOS, found
 pytestmark = pytest.mark.interop
 
 RENDER = FIXTURES / "go" / "render.go"
-FEWEST = 60
+FEWEST = 66
 """Templates of llama.cpp b11434 that write no more than texts around messages."""
 
 

@@ -24,7 +24,9 @@ from quantkit.inference.weights import MemoryWeights, TypedMatrix, load_weights
 from quantkit.mixing import Mix, Planner
 from quantkit.mixing.drawing import N_DRAWN, divergence, drawn_tokens, logits_of
 from quantkit.mixing.programme import Option, cheapest
+from quantkit.mixing.sensitivities import Measured, Sensitivity
 from quantkit.mixing.shifts import Alone, Passage, decoder, measured_shifts
+from quantkit.mixing.study import Study
 from quantkit.recipes.files import read_recipe
 from quantkit.sources.opening import open_runnable
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
@@ -182,6 +184,44 @@ def test_only_the_layers_from_a_tensor_on_are_run() -> None:
     assert Alone(passage, "output.weight", model).first_layer == 4
 
 
+def test_losses_follow_from_the_nearest_measured_type() -> None:
+    """With the ratio of the errors, and what calibration leaves."""
+    shift = np.array([[0.0, 0.1], [0.0, -0.1]], np.float32)
+    few, some, many = QuantType.Q3_K, QuantType.Q4_K, QuantType.Q6_K
+    errors = {few: 9.0, some: 2.0, many: 0.5}
+    one = Sensitivity(errors, {some: Measured(shift)}, gain=0.5)
+    kld = divergence(shift)
+    losses = [one.loss(type) for type in (few, some, many)]
+    assert losses == pytest.approx([2.25 * kld, 0.5 * kld, 0.125 * kld], rel=1e-15)
+    assert [one.is_far(type) for type in (few, some, many)] == [True, False, False]
+    two = one.with_measured(few, Measured(5 * shift))
+    assert two.loss(few) == 0.5 * divergence(5 * shift)
+    assert two.loss(some) == one.loss(some)
+    assert not two.is_far(few)
+    moved = two.moved(many)
+    assert np.array_equal(moved, shift * np.float32(0.125**0.5))
+
+
+def test_types_far_from_what_was_measured_are_measured(
+    choose: Choose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before they are used."""
+    measured: list[dict[str, QuantType]] = []
+    further = Study.further
+
+    def noted(study: Study, found: Any, types: dict[str, QuantType]) -> Any:
+        measured.append(types)
+        return further(study, found, types)
+
+    monkeypatch.setattr(Study, "further", noted)
+    made = choose(qk.Budget(max_bpw=5.5))
+    assert made.mix is not None
+    assert measured
+    own = {each.tensor: each.reference_type for each in made.mix.tensors}
+    for types in measured:
+        assert types.items().isdisjoint(own.items())
+
+
 def test_text_is_split() -> None:
     run = prepare(DEMO_MODEL, ["Q8_0"], text=DEMO_TEXT, options=OPTIONS)
     whole = run.known.texts[0].chunks
@@ -331,7 +371,9 @@ def test_losses_limit_a_mix_too(choose: Choose) -> None:
     made = choose(qk.Budget(max_bpw=BPW, max_kld=1e-6))
     assert made.chosen is None
     assert made.mix is not None
+    assert made.mix.is_better
     assert not made.mix.is_chosen
+    assert "it may lose more than the limits allow" in made.sentence
 
 
 def run(*arguments: object) -> Result:

@@ -21,6 +21,7 @@ from .families.lettered import vocabulary
 from .go_templates import rendered
 
 BOS = "<s>"
+TOKENS = {"bos_token": BOS, "eos_token": "</s>"}
 SYSTEM_OR_NOT = "{% set s = messages[0].role == 'system' %}"
 LOOP = "{% for m in messages %}"
 END = "{% endfor %}{% if add_generation_prompt %}"
@@ -82,14 +83,13 @@ UNKNOWN = {
     "counts": f"{LOOP}{{{{ loop.index }}}}{{{{ m.content }}}}{{% endfor %}}",
     "changes messages": f"{LOOP}|{{{{ m.content | upper }}}}{{% endfor %}}",
     "repeats": f"{LOOP}{{{{ m.content }}}}{{{{ m.content }}}}{{% endfor %}}",
-    "fails": "{{ nothing.here }}",
     "joins lines": f"{LOOP}|{{{{ m.content | replace('\n', ' ') }}}}{{% endfor %}}",
 }
 
 
 def found(template: str) -> tuple[Turns | None, list[tuple[Messages, str]]]:
     """The turns of a template, and what it makes of the samples, without BOS."""
-    with ChatTemplate(template, {"bos_token": BOS}).process() as process:
+    with ChatTemplate(template, TOKENS).process() as process:
 
         def render(messages: Messages, answering: bool) -> str:
             return process.render(messages, answering=answering)
@@ -102,6 +102,36 @@ def found(template: str) -> tuple[Turns | None, list[tuple[Messages, str]]]:
             for sample in SAMPLES
         ]
         return turns, [(s, render(s, True).removeprefix(BOS)) for s in samples]
+
+
+def read_by_ollama(text: str) -> list[tuple[str, str]]:
+    """The commands of a Modelfile and their values, by the rules of its parser.go."""
+    commands, rest = [], text
+    while rest:
+        line, _, after = rest.partition("\n")
+        if not line.strip() or line.startswith("#"):
+            rest = after
+            continue
+        name, _, rest = rest.partition(" ")
+        if name == "PARAMETER":
+            name, _, rest = rest.partition(" ")
+        value, known = "", None
+        while known is None:
+            char, rest = rest[:1], rest[1:]
+            known = unquoted(value.strip()) if char in ("\n", "") else None
+            assert char or known is not None, "a quotation does not end"
+            value += char if char in "\n\t" or char.isprintable() else ""
+        commands.append((name, known))
+    return commands
+
+
+def unquoted(text: str) -> str | None:
+    """The text without its quotation marks; None: the closing ones are missing."""
+    for marks in ('"""', '"'):
+        if text.startswith(marks):
+            is_whole = text.endswith(marks) and len(text) >= 2 * len(marks)
+            return text[len(marks) : -len(marks)] if is_whole else None
+    return text
 
 
 def gguf(path: Path, template: str | None = None, **more: Field) -> Path:
@@ -176,6 +206,24 @@ def test_a_modelfile_says_what_the_file_says(tmp_path: Path) -> None:
     assert told == list(made.notes)
 
 
+@pytest.mark.parametrize("name", ["llama 3", "quoted", "default system message"])
+def test_ollama_reads_what_was_meant(name: str, tmp_path: Path) -> None:
+    """Also line breaks, quotation marks, and characters that it would drop."""
+    path, template = gguf(tmp_path / "a b.gguf"), KNOWN[name][0]
+    path = gguf(path, template, general__sampling__top_p=float32(0.9))
+    system = 'Say "yes".\n\n  PARAMETER stop x\n""'
+    made = qk.modelfile(path, tmp_path / "Modelfile", system=system, ctx=512)
+    read = read_by_ollama(made.text)
+    assert read == [
+        ("FROM", "./a b.gguf"),
+        ("num_ctx", "512"),
+        ("top_p", "0.9"),
+        *(("stop", stop) for stop in made.stops),
+        ("TEMPLATE", made.template),
+        ("SYSTEM", system),
+    ]
+
+
 def test_control_tokens_between_turns_stop_answers(tmp_path: Path) -> None:
     """Of a format without any, the text does."""
     turns = CHATML.replace("<|im_end|>", "</s>")
@@ -187,6 +235,8 @@ def test_control_tokens_between_turns_stop_answers(tmp_path: Path) -> None:
     ("template", "words"),
     [
         (UNKNOWN["counts"], "does more than write texts around messages"),
+        ("{{ raise_exception('no\\ncat') }}", r"cannot render the messages: no\ncat"),
+        ("\udcff" + CHATML, "is not UTF-8"),
         (CHATML + "{% set now = strftime_now('%Y') %}", "tells the date"),
         (None, "no chat template"),
         (PLAIN, "no place for system messages"),

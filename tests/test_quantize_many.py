@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 import quantkit as qk
 from quantkit.cli.main import app
 from quantkit.errors import OptionError, QuantkitError, UnsupportedTypeError
+from quantkit.output import writing
 from quantkit.tasks.demo import DEMO_MODEL
 from quantkit.tasks.quantize_many import model_name, quantize_files
 from quantkit.tasks.verify import verify_file
@@ -104,6 +105,25 @@ def test_a_dry_run_checks_threads(model: Path, tmp_path: Path) -> None:
     wrong: Any = "x"
     with pytest.raises(OptionError, match="`threads` is 'x'"):
         quantize_files(model, "Q8_0", out, dry_run=True, threads=wrong)
+
+
+def test_each_disk_needs_room_for_its_own_files(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files on other disks do not count."""
+    for name in TYPES:
+        (tmp_path / name).mkdir()
+    out = tmp_path / "{type}" / "model.gguf"
+    planned = quantize_files(model, TYPES, out, dry_run=True)
+    free = max(report.size_bytes for report in planned)
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(QuantkitError, match="cannot write 3 files: together they"):
+        quantize_files(model, TYPES, out)
+    assert not list(tmp_path.glob("*/model.gguf"))
+    monkeypatch.setattr(writing, "_disk_of", lambda path: TYPES.index(path.parent.name))
+    quantize_files(model, TYPES, out)
+    assert len(list(tmp_path.glob("*/model.gguf"))) == len(TYPES)
 
 
 def test_a_mistyped_type_is_no_file(model: Path) -> None:

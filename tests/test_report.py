@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,8 +26,12 @@ from quantkit.gguf.source import SourceTensor
 from quantkit.plotting.canvas import new_figure
 from quantkit.plotting.heat import HeatMap
 from quantkit.plotting.labels import Named, place_names
+from quantkit.plotting.losses import Losses, Point
+from quantkit.plotting.strips import Strip, is_wide
 from quantkit.quantizing.rounding import Nearest
-from quantkit.quantizing.sampled_errors import PLACES, sampled_errors
+from quantkit.quantizing.sampled_errors import SAMPLE_WEIGHTS, sampled_errors
+from quantkit.quantizing.slabs import slabs_of
+from quantkit.quantizing.tensor_errors import TensorErrors, convert_and_measure
 from quantkit.sources.opening import open_source
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
@@ -35,23 +41,8 @@ EVIL = "<script>alert(1)</script>\x1b[2J"
 
 
 @cache
-def page_of(name: str) -> str:
-    """The page of a result."""
-    with TemporaryDirectory() as folder:
-        return written(RESULTS[name](), Path(folder), command="quantkit ppl a b")
-
-
-@cache
 def compared() -> qk.Comparison:
     return qk.compare(DEMO_MODEL, TYPES, text=DEMO_TEXT, options=OPTIONS, details=True)
-
-
-@cache
-def chosen() -> qk.Choice:
-    budget = qk.Budget(max_size=3_000_000)
-    return qk.choose(
-        DEMO_MODEL, budget, TYPES, text=DEMO_TEXT, options=OPTIONS, details=True
-    )
 
 
 @cache
@@ -59,16 +50,7 @@ def embeddings() -> qk.EmbeddingComparison:
     source = open_source(DEMO_MODEL)
     pooled = {**source.metadata, "llama.pooling_type": uint32(1)}
     model = SimpleNamespace(metadata=pooled, tensors=source.tensors)
-    return qk.compare_embeddings(
-        model, TYPES, text=DEMO_TEXT, options=OPTIONS, details=True
-    )
-
-
-RESULTS: dict[str, Any] = {
-    "comparison": compared,
-    "choice": chosen,
-    "embeddings": embeddings,
-}
+    return qk.compare_embeddings(model, TYPES, text=DEMO_TEXT, options=OPTIONS)
 
 
 class Page(HTMLParser):
@@ -124,26 +106,26 @@ def written(result: Any, folder: Path, **options: Any) -> str:
     return path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", RESULTS)
-def test_a_page_is_one_whole_file(name: str) -> None:
-    """It is well formed, and loads nothing: whatever it refers to is in it, once."""
-    html = page_of(name)
+def checked(html: str) -> Page:
+    """A page that is well formed and loads nothing: all that it refers to is in it."""
     page = Page(html)
     assert page.used <= page.ids.keys()
-    assert set(page.ids.values()) == {1}
-    assert page.tags["svg"] == page.tags["desc"] >= 4
+    assert set(page.ids.values()) <= {1}
+    assert page.tags["svg"] == page.tags["desc"]
     assert not page.tags.keys() & {"script", "img", "link", "iframe", "image"}
     namespace = "http://www.w3.org/2000/svg"
-    assert set(re.findall(r"https?://[^\"'\s<]*", html)) == {namespace}
+    assert set(re.findall(r"https?://[^\"'\s<]*", html)) <= {namespace}
     assert "@import" not in html
-    assert "quantkit ppl a b" in page.texts["code"]
+    assert all(line.isprintable() for line in html.split("\n"))
+    return page
 
 
-def test_a_page_answers_and_shows_why() -> None:
+def test_a_page_answers_and_shows_why(tmp_path: Path) -> None:
     """The verdict, every row's figures, recipes, errors, and how it was measured."""
     found = compared()
-    page = Page(page_of("comparison"))
+    page = checked(written(found, tmp_path, command="quantkit ppl a b"))
     text = page.texts
+    assert "quantkit ppl a b" in text["code"]
     assert text["p"][2].startswith("Q4_K_M is the smallest with a KLD below 0.01")
     assert text["h2"] == [
         *("Types", "Size and divergence", "Size and perplexity", "Chunk by chunk"),
@@ -155,31 +137,34 @@ def test_a_page_answers_and_shows_why() -> None:
     assert found.details is not None
     assert found.details.text_hashes[0] in text["code"]
     names = Counter(text["text"])
-    assert all(names[name] >= 2 * 4 for name in TYPES)  # wide and narrow
+    assert names["Q8_0"] == names["Q4_K_M"] == 2 * 4  # wide and narrow
+    assert names["Q2_K"] == 2 * 3
+    assert sum("Beyond the axis: Q2_K (" in t for t in text["figcaption"]) == 1
 
 
-def test_the_chosen_type_stands_out() -> None:
-    """In the table, and by its color."""
-    choice = chosen()
-    assert choice.chosen is not None
-    html = page_of("choice")
-    assert choice.sentence.split(":")[0] in html
-    (row,) = re.findall(r'<tr class="marked">\s*<th scope="row">([^<]*)', html)
-    assert row == choice.chosen.name
-    assert "var(--chosen)" in html.partition("</style>")[2]
+def test_a_page_of_embeddings(tmp_path: Path) -> None:
+    """Their distances, and gains of importance; without details, no recipes."""
+    found = replace(embeddings(), weighed=[("Q2_K", "Q8_0")])
+    page = checked(written(found, tmp_path))
+    (gain,) = found.difference_cells(found.gains()).rows
+    assert set(gain[2:]) <= set(page.texts["td"])
+    headings = ["Types", "Size and distance", "How it was measured"]
+    assert page.texts["h2"] == headings
+    assert page.tags["svg"] == 2
 
 
-def test_foreign_names_are_text(tmp_path: Path) -> None:
-    """Names of models, texts and types in tables, figures, facts and the command."""
-    found = compared()
+def test_foreign_and_unknown_values(tmp_path: Path) -> None:
+    """Names of models, texts and types are text, in tables, figures, facts and the
+    command; errors of one chunk are left out."""
+    one = qk.TextOptions(ctx=64, chunks=1)
+    found = qk.compare(DEMO_MODEL, "Q8_0", text=DEMO_TEXT, options=one)
     row = replace(found.results[0], name=EVIL)
-    text = replace(found.texts[0], text=EVIL, results=[row])
     evil = replace(
         found,
         model=EVIL,
         text=EVIL,
         results=[row],
-        texts=[text],
+        texts=[replace(found.texts[0], text=EVIL, results=[row])],
         scores={"BF16": found.scores["BF16"], EVIL: found.scores["Q8_0"]},
         fallbacks={EVIL: [EVIL]},
         details=qk.Details(
@@ -190,36 +175,28 @@ def test_foreign_names_are_text(tmp_path: Path) -> None:
         ),
     )
     html = written(evil, tmp_path, command=EVIL)
-    page = Page(html)
-    assert "script" not in page.tags
-    assert all(line.isprintable() for line in html.split("\n"))
+    page = checked(html)
     assert html.count("&lt;script&gt;") > 10
-
-
-def test_what_is_unknown_is_left_out(tmp_path: Path) -> None:
-    """One chunk has no errors; without details there are no recipes; without types, or
-    if nothing had to be measured, there are no figures."""
-    one = qk.TextOptions(ctx=64, chunks=1)
-    short = qk.compare(DEMO_MODEL, "Q4_0", text=DEMO_TEXT, options=one)
-    page = Page(written(short, tmp_path))
-    assert "Recipes" not in page.texts["h2"]
+    assert "nan" not in html.partition("</style>")[2].lower()
     assert any("one chunk has no errors" in text for text in page.texts["p"])
-    assert "nan" not in "".join(page.texts["td"]).lower()
+
+
+def test_nothing_to_compare_gives_no_figures(tmp_path: Path) -> None:
+    """Only a base, or a choice for which nothing had to be measured."""
+    one = qk.TextOptions(ctx=64, chunks=1)
     alone = qk.compare(DEMO_MODEL, text=DEMO_TEXT, options=one)
     fits = qk.choose(DEMO_MODEL, qk.Budget(max_size=10**9), "Q4_0", text=DEMO_TEXT)
     for result in (alone, fits):
-        page = Page(written(result, tmp_path))
-        assert not page.tags["svg"]
+        assert not checked(written(result, tmp_path)).tags["svg"]
         with pytest.raises(qk.QuantkitError, match="there is none"):
             qk.write_report(result, tmp_path / "figure.png")
     assert not (tmp_path / "figure.png").exists()
 
 
 def test_figures_are_files_too(tmp_path: Path) -> None:
-    """PNG and SVG; the same result gives the same SVG."""
-    for name in ("a.png", "a.svg", "b.svg"):
+    """The same result gives the same SVG."""
+    for name in ("a.svg", "b.svg"):
         qk.write_report(compared(), tmp_path / name)
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
@@ -248,10 +225,6 @@ def test_details_say_where_the_error_is() -> None:
     assert (
         compared().to_dict()["details"]["types"]["Q8_0"]["token_embd.weight"] == "Q8_0"
     )
-    near = chosen().comparison
-    assert near is not None
-    assert near.details is not None
-    assert near.details.weight_errors.keys() == {"Q4_K_M", "Q2_K", "Q8_0"}
 
 
 @pytest.mark.parametrize("shape", [(3, 64), (999, 64), (8, 5, 64), (2, 4096)])
@@ -264,11 +237,14 @@ def test_samples_are_of_whole_rows_in_their_share(shape: tuple[int, ...]) -> Non
     )
     n_matrices = shape[0] if len(shape) == 3 else 1
     weights = rng.uniform(0.1, 1, (n_matrices, shape[-1])).astype(np.float32)
-    found = sampled_errors(tensor, qk.QuantType.Q4_0, [Nearest(w) for w in weights])
-    assert found.n <= max(rows.size, PLACES * shape[-1])
-    if rows.size < 1 << 13:
-        whole = sampled_errors(tensor, qk.QuantType.Q4_0, [Nearest(w) for w in weights])
-        assert whole == found
+    roundings = [Nearest(w) for w in weights]
+    found = sampled_errors(tensor, qk.QuantType.Q4_0, roundings)
+    assert 0.9 * min(rows.size, SAMPLE_WEIGHTS) < found.n <= SAMPLE_WEIGHTS
+    slabs = slabs_of(tensor, qk.QuantType.Q4_0, roundings)
+    whole = sum((convert_and_measure(slab)[1] for slab in slabs), TensorErrors())
+    if found.n == whole.n:
+        assert math.isclose(found.weighted_error, whole.weighted_error, rel_tol=1e-12)
+        assert found.largest == whole.largest
     assert found.relative is not None
     assert 0.03 < found.relative < 0.15
     assert sampled_errors(tensor, qk.QuantType.F32).relative is None
@@ -292,6 +268,29 @@ def test_names_cover_nothing() -> None:
         assert not any(box.overlaps(other) for other in boxes[:i])
 
 
+def test_axes_show_what_can_be_told_apart() -> None:
+    """Sizes in a unit that fits; a noise floor if it is near; far losses are named."""
+    sizes_and_losses = [(3, 0.5), (4, 0.02), (5, 0.01), (8, 0.0)]
+    points = [
+        Point(f"t{size}", size << 30, loss, 0.001, is_best=True)
+        for size, loss in sizes_and_losses
+    ]
+    floors = {"q8": 0.004, "i16": 1e-7}
+    log = Losses(points, ("F16", 16 << 30), "KLD", floors=floors)
+    axes = new_figure(5, 4).subplots()
+    assert log.draw(axes) == []
+    assert axes.get_xlabel() == "size of the file (GiB)"
+    assert [p.name for p in log.beyond] == ["t8"]
+    texts = {text.get_text() for text in axes.texts}
+    assert texts == {"t3", "t4", "t5", "F16 (base)", "noise floor (q8)"}
+    assert 1e-7 < axes.get_ylim()[0] < 0.004
+    linear = replace(log, of_base=0.0, is_log=False)
+    assert [p.name for p in linear.beyond] == ["t3"]
+    alike = [Strip("a", np.zeros(2), mean, 0.1, True) for mean in (1.0, 2.0, 2.0)]
+    assert not is_wide(alike)
+    assert is_wide([*alike, Strip("d", np.zeros(2), 99.0, 0.1, True)])
+
+
 def test_colors_of_errors_are_in_order() -> None:
     """The least is faint, the largest strong, none for no error."""
     map = HeatMap("a", {"q": {0: 0.1, 1: 0.2}, "k": {0: 0.3, 1: 0.0}})
@@ -302,18 +301,52 @@ def test_colors_of_errors_are_in_order() -> None:
 
 
 def test_commands_write_reports(tmp_path: Path) -> None:
-    """Beside what they print; the page names the command."""
+    """Beside what they print; the page names the command and marks the chosen type."""
     page, figure = tmp_path / "a.html", tmp_path / "a.png"
-    options = ["--types", "Q4_0", "--text", str(DEMO_TEXT), "--ctx", "64"]
-    options += ["--chunks", "2", "--html", str(page), "--png", str(figure)]
-    result = run("ppl", str(DEMO_MODEL), *options)
-    assert "Q4_0" in result.stdout
-    assert "Where the error is" in page.read_text(encoding="utf-8")
+    options = ["--types", "Q8_0,Q4_0,Q2_K", "--text", str(DEMO_TEXT), "-q"]
+    options += ["--chunks", "4", "--chunk-size", "64"]
+    files = [f"--html={page}", f"--png={figure}"]
+    result = run("choose", str(DEMO_MODEL), "--max-size=3M", *files, *options)
+    assert "Take Q4_0" in result.stdout
+    html = page.read_text(encoding="utf-8")
+    shown = checked(html).texts
+    assert result.stdout.split(":")[0] in shown["p"][2]
+    assert "Where the error is" in shown["h2"]
+    (row,) = re.findall(r'<tr class="marked">\s*<th scope="row">([^<]*)', html)
+    assert row == "Q4_0"
+    assert "var(--chosen)" in html.partition("</style>")[2]
     assert figure.read_bytes().startswith(b"\x89PNG")
-    limits = ["--max-size", "5M", "--types", "Q8_0,Q4_0", "--chunks", "4", "-q"]
-    choice = tmp_path / "c.png"
-    run("choose", str(DEMO_MODEL), *limits, "--png", str(choice))
-    assert choice.read_bytes().startswith(b"\x89PNG")
+    fits = ["choose", str(DEMO_MODEL), "--max-size=1G", "--png", f"{figure}.png"]
+    result = run(*fits)
+    assert "is not written: no type was compared" in result.stderr
+    assert not result.exit_code
+
+
+@pytest.mark.slow
+def test_ppl_writes_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of everything, or of what was measured until Ctrl-C."""
+    page, figure = tmp_path / "a.html", tmp_path / "a.png"
+    files = [f"--html={page}", f"--png={figure}", "--types=Q8_0,Q4_0"]
+    command = ["ppl", str(DEMO_MODEL), *files, "--chunks=9", "--ctx=64", "-q"]
+    assert not run(*command).exit_code
+    whole = checked(page.read_text(encoding="utf-8")).texts
+    assert "Where the error is" in whole["h2"]
+    assert any(": 9 chunks of" in text for text in whole["div"])
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+    @contextmanager
+    def stopping(*_: object) -> Iterator[Any]:
+        def stop(stage: str, done: int, total: int) -> None:
+            if "perplexity" in stage and done == 5:
+                raise KeyboardInterrupt
+
+        yield stop
+
+    monkeypatch.setattr("quantkit.cli.ppl.live_table", stopping)
+    assert run(*command).exit_code
+    begun = checked(page.read_text(encoding="utf-8")).texts
+    assert "Where the error is" not in begun["h2"]
+    assert not any(": 9 chunks of" in text for text in begun["div"])
 
 
 @pytest.mark.parametrize(

@@ -159,9 +159,40 @@ def nomic_bert(published: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def dots_3(published: dict[str, Any]) -> dict[str, Any]:
+    """As it writes dots 3 note."""
+    kinds = {SLIDING: SLIDING, FULL: "indexed_attention"}
+    dropped = [key for key in published if key.startswith("swa_")]
+    dropped += ["first_k_dense_replace", "rope_theta", "sliding_window_size"]
+    dropped += ["apply_mla_qkv_lora_rescale", "scoring_func", "use_dsa"]
+    own = (
+        *("num_attention_heads", "num_key_value_heads", "kv_lora_rank", "head_dim"),
+        *("qk_nope_head_dim", "v_head_dim"),
+    )
+    n, n_dense = published["num_hidden_layers"], published["first_k_dense_replace"]
+    bases = {SLIDING: published["swa_rope_theta"], FULL: published["rope_theta"]}
+    return {
+        **without(*dropped)(published),
+        "layer_types": [kinds[kind] for kind in published["layer_types"]],
+        "mlp_layer_types": ["dense"] * n_dense + ["sparse"] * (n - n_dense),
+        "per_layer_config": {
+            str(layer): {key: published[f"swa_{key}"] for key in own}
+            for layer, kind in enumerate(published["layer_types"])
+            if kind == SLIDING
+        },
+        "rope_parameters": {
+            kinds[kind]: {"rope_type": "default", "rope_theta": base}
+            for kind, base in bases.items()
+        },
+        "shared_experts_intermediate_size": published["moe_intermediate_size"],
+        "sliding_window": published["sliding_window_size"],
+    }
+
+
 SAVED = {
     "deepseek-v4": deepseek_v4,
     "deepseek-v4-plain": deepseek_v4,
+    "dots3-note-text": dots_3,
     "kimi-linear": kimi_linear,
     "minimax-m3": minimax_m3,
     "nemotron-h": nemotron_h,
@@ -205,6 +236,9 @@ def test_metadata_are_those_of_the_published_config(name: str, tmp_path: Path) -
             },
             "attention_factor: 2.0",
         ),
+        ("dots3-note-text", {"per_layer_config": {"0": {}}}, "for the layers '0'"),
+        ("dots3-note-text", {"per_layer_config": {"1": 7, "2": 7}}, "config.1 is 7"),
+        ("dots3-note-text", {"shared_experts_intermediate_size": 7}, "size: 7"),
         ("step3.7", {"per_layer_config": {"1": {"head_dim": 8}}}, "per_layer_config"),
         ("step3.7", {"rope_parameters": {FULL: {}}}, "rope_parameters has"),
         ("step3.7", {"query_pre_attn_scalar": 7}, "query_pre_attn_scalar: 7"),
@@ -273,3 +307,25 @@ def test_internvl_names_the_class_of_its_language_model(tmp_path: Path) -> None:
     save_file({**tensors, "mlp1.0.weight": np.ones(4, np.float32)}, weights)
     found = described_metadata(source_of(folder).model_fields)
     assert found == fixture(case)["metadata"]
+
+
+def test_settings_of_other_parts_are_not_those_of_the_text_model(
+    tmp_path: Path,
+) -> None:
+    """Granite Speech has a window of its sound encoder beside `text_config`."""
+    case = BY_NAME["granite"]
+    folder = checkpoint(case, tmp_path)
+    path, weights = folder / "config.json", folder / "model.safetensors"
+    whole = {
+        "architectures": ["GraniteSpeechForConditionalGeneration"],
+        "model_type": "granite_speech",
+        "window_size": 15,
+        "attention_bias": True,
+        "text_config": json.loads(path.read_text()),
+    }
+    path.write_text(json.dumps(whole))
+    tensors = {f"language_model.{k}": v for k, v in load_file(weights).items()}
+    save_file({**tensors, "encoder.out.weight": np.ones(4, np.float32)}, weights)
+    source = source_of(folder)
+    assert described_metadata(source.model_fields) == fixture(case)["metadata"]
+    assert list(source.tensors) == list(fixture(case)["tensors"]["f32"])

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import pytest
 import quantkit.cli
 from quantkit.cells import Cells, html_table, markdown_table
 from quantkit.cli import main
+from quantkit.cli.console import paragraph
 from quantkit.errors import FormatError, OptionError
 from quantkit.evaluate.presentation import csv_text
 from quantkit.files.json_file import json_text
@@ -317,3 +319,15 @@ def test_the_door_writes_no_markup() -> None:
     assert re.findall(r"(?:Text|Console)\([^)]*", source)[1:] == [
         "Text(visible(text"
     ], "a text is made in one place"
+
+
+def test_long_sentences_fit_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pipe they are one line, for other programs."""
+    text = "Take Q4_K_M: it loses least of those that keep to the limits."
+    assert paragraph(text) == [text]
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
+    assert paragraph(text) == [
+        "Take Q4_K_M: it loses least of",
+        "those that keep to the limits.",
+    ]

@@ -84,11 +84,11 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .perplexity_result import PerplexityResult as PerplexityResult
     from .progress import Notify as Notify
     from .progress import Progress as Progress
-    from .publishing import CardFile as CardFile
-    from .publishing import ModelCard as ModelCard
-    from .publishing import Modelfile as Modelfile
-    from .publishing import model_card as model_card
-    from .publishing import modelfile as modelfile
+    from .publishing.card_files import CardFile as CardFile
+    from .publishing.cards import ModelCard as ModelCard
+    from .publishing.cards import model_card as model_card
+    from .publishing.ollama import Modelfile as Modelfile
+    from .publishing.ollama import modelfile as modelfile
     from .quantizing.tensor_errors import TensorErrors as TensorErrors
     from .recipes import RECIPES as RECIPES
     from .recipes import Recipe as Recipe
@@ -131,7 +131,7 @@ _MODULES = {
     "CalibrationCheck": "tasks.calibration",
     "CalibrationCost": "calibrating.cost",
     "Candidate": "choosing",
-    "CardFile": "publishing",
+    "CardFile": "publishing.card_files",
     "Cells": "cells",
     "CheckpointError": "errors",
     "Choice": "choosing",
@@ -161,11 +161,11 @@ _MODULES = {
     "MissingImportance": "recipes.planning",
     "Mix": "mixing",
     "Model": "inference.model",
-    "ModelCard": "publishing",
+    "ModelCard": "publishing.cards",
     "ModelInfo": "tasks.info",
     "ModelLike": "sources.opening",
     "ModelSource": "gguf.source",
-    "Modelfile": "publishing",
+    "Modelfile": "publishing.ollama",
     "NonFiniteError": "errors",
     "Notify": "progress",
     "OptionError": "errors",
@@ -219,8 +219,8 @@ _MODULES = {
     "dequantize": "arrays.quantized",
     "imatrix": "collecting.collection",
     "info": "tasks.info",
-    "model_card": "publishing",
-    "modelfile": "publishing",
+    "model_card": "publishing.cards",
+    "modelfile": "publishing.ollama",
     "parse_field": "sources.edits",
     "perplexity": "evaluate",
     "quantize": "arrays.quantized",

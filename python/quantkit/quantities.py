@@ -10,6 +10,7 @@ __all__ = [
     "mib_as_text",
     "share_as_text",
     "value_as_text",
+    "with_error",
 ]
 
 MIB = 1 << 20
@@ -34,12 +35,18 @@ def bytes_as_text(n_bytes: int) -> str:
     return f"{n_bytes / 1000:.1f} kB"
 
 
+def with_error(value: float, error: float, digits: int, sign: str = "") -> str:
+    """A value and its error, with so many digits; no error if it is NaN."""
+    text = f"{value:{sign}.{digits}f}"
+    return text if math.isnan(error) else f"{text} ± {error:.{digits}f}"
+
+
 def value_as_text(value: float, error: float | None, sign: str = "") -> str:
     """A value with as many digits as its error has meaning."""
     if error is None or math.isnan(error) or error <= 0:
         return f"{value:{sign}.4f}"
     digits = min(max(1 - math.floor(math.log10(error)), 1), 7)
-    return f"{value:{sign}.{digits}f} ± {error:.{digits}f}"
+    return with_error(value, error, digits, sign)
 
 
 def share_as_text(share: float, error: float | None) -> str:

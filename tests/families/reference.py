@@ -141,11 +141,21 @@ def llamacpp_projector(
         "f16": gguf.LlamaFileType.MOSTLY_F16,
         "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
     }
-    hparams = ModelBase.load_hparams(folder, False)
-    kind = get_model_architecture(hparams, ModelType.MMPROJ)
-    cls = get_model_class(kind, mmproj=True)
+    is_native = (folder / "params.json").is_file()
+    hparams = ModelBase.load_hparams(folder, is_native)
+    if is_native:
+        _native_class(folder)
+        from conversion.pixtral import PixtralModel as cls
+    else:
+        kind = get_model_architecture(hparams, ModelType.MMPROJ)
+        cls = get_model_class(kind, mmproj=True)
     if cls.__name__ == "Qwen3OmniMmprojModel":
-        _find_images(cls)
+        _rename(cls, "thinker.visual.", "visual.")
+    if cls.__name__ == "Gemma3nVisionAudioModel":
+        norm = "subsample_conv_projection.{}.norm"
+        for number in range(2):
+            wrong = f"model.audio_tower.{norm.format(f'conv_{number}')}"
+            _rename(cls, wrong, f"conformer.{norm.format(f'layer{number}')}")
     if cls.__name__ == "NemotronNanoV2VLModel":
         for key, value in (hparams.get("vision_config") or {}).items():
             name = key.replace("hidden_layers", "layers").replace("attention_h", "h")
@@ -159,12 +169,12 @@ def llamacpp_projector(
     return out
 
 
-def _find_images(cls: Any) -> None:
-    """Give the encoder of images of Qwen3-Omni the names that its converter knows."""
+def _rename(cls: Any, wrong: str, right: str) -> None:
+    """Give its converter's class tensors with names that it knows."""
     above = cls.modify_tensors
 
     def modify_tensors(self: Any, data: Any, name: str, bid: int | None) -> Any:
-        return above(self, data, name.replace("thinker.visual.", "visual."), bid)
+        return above(self, data, name.replace(wrong, right), bid)
 
     cls.modify_tensors = modify_tensors
 

@@ -145,6 +145,102 @@ QWEN_3_IMAGES: Shapes = {
     **layers("merger_list.", 2, QWEN_3_MERGER),
 }
 
+MOBILENET: Shapes = {
+    **biased({"conv_stem.conv": (8, 3, 3, 3)}),
+    **weights({"conv_stem.bn": (8,), "msfa.norm": (40,)}),
+    **weights({"msfa.ffn.pw_exp.conv": (24, 40, 1, 1), "msfa.ffn.pw_exp.bn": (24,)}),
+    **weights({"msfa.ffn.pw_proj.conv": (40, 24, 1, 1), "msfa.ffn.pw_proj.bn": (40,)}),
+    **inside(
+        "blocks.0.0.",
+        weights({"conv_exp": (16, 8, 3, 3), "bn1": (16,), "conv_pwl": (12, 16, 1, 1)}),
+    ),
+    "blocks.0.0.bn2.weight": (12,),
+    **inside(
+        "blocks.1.10.",
+        {
+            **weights({f"{name}.bn": (32,) for name in ("dw_start", "pw_exp")}),
+            **weights({"dw_mid.bn": (32,), "pw_proj.bn": (32,)}),
+            **weights({"dw_start.conv": (32, 1, 5, 5), "dw_mid.conv": (32, 1, 3, 3)}),
+            **weights({"pw_exp.conv": (32, 32, 1, 1), "pw_proj.conv": (32, 32, 1, 1)}),
+            "layer_scale.gamma": (32,),
+        },
+    ),
+    **inside(
+        "blocks.2.1.",
+        {
+            **weights({f"attn.{p}.proj": (16, 32, 1, 1) for p in ("query", "output")}),
+            **weights({f"attn.{p}.proj": (16, 32, 1, 1) for p in ("key", "value")}),
+            **weights({f"attn.{p}.down_conv": (32, 1, 3, 3) for p in ("key", "value")}),
+            **weights({f"attn.{p}.norm": (32,) for p in ("key", "value")}),
+            **weights({"norm": (32,)}),
+            "layer_scale.gamma": (32,),
+        },
+    ),
+}
+GEMMA_SOUNDS: Shapes = {
+    **inside(
+        "subsample_conv_projection.",
+        weights(
+            {
+                "conv_0.conv": (6, 1, 3, 3),
+                "conv_0.norm": (6,),
+                "conv_1.conv": (4, 6, 3, 3),
+                "conv_1.norm": (4,),
+                "input_proj_linear": (WIDTH, 16),
+            }
+        ),
+    ),
+    **layers(
+        "conformer.",
+        2,
+        {
+            **weights(
+                {
+                    f"ffw_layer_{place}.{part}": shape
+                    for place in ("start", "end")
+                    for part, shape in (
+                        ("pre_layer_norm", (WIDTH,)),
+                        ("ffw_layer_1", (4 * WIDTH, WIDTH)),
+                        ("ffw_layer_2", (WIDTH, 4 * WIDTH)),
+                        ("post_layer_norm", (WIDTH,)),
+                    )
+                }
+            ),
+            "attention.attn.per_dim_scale": (16,),
+            **weights(
+                {
+                    "attention.pre_attn_norm": (WIDTH,),
+                    **{f"attention.attn.{p}_proj": (WIDTH, WIDTH) for p in "qkv"},
+                    "attention.attn.relative_position_embedding.pos_proj": (
+                        *(WIDTH, WIDTH),
+                    ),
+                    "attention.post": (WIDTH, WIDTH),
+                    "attention.post_norm": (WIDTH,),
+                    "lconv1d.pre_layer_norm": (WIDTH,),
+                    "lconv1d.linear_start": (2 * WIDTH, WIDTH),
+                    "lconv1d.depthwise_conv1d": (WIDTH, 1, 5),
+                    "lconv1d.conv_norm": (WIDTH,),
+                    "lconv1d.linear_end": (WIDTH, WIDTH),
+                    "norm": (WIDTH,),
+                }
+            ),
+        },
+    ),
+}
+
+
+def gemma_embedder(width: int) -> Shapes:
+    """The tensors of what projects images or sounds of Gemma 3n."""
+    return weights(
+        {
+            "embedding": (12, width),
+            "embedding_projection": (64, width),
+            "hard_embedding_norm": (width,),
+            "soft_embedding_norm": (width,),
+        }
+    )
+
+
 PAIRS: tuple[ProjectorCase, ...] = (
     described(
         "mimo-v2.5",
@@ -241,5 +337,26 @@ PAIRS: tuple[ProjectorCase, ...] = (
         },
         {**QWEN_3_SOUNDS, **inside("thinker.visual.", QWEN_3_IMAGES)},
         nearest=("a.position_embd.weight",),
+    ),
+    described(
+        "gemma3n-vision",
+        "Gemma3nForConditionalGeneration",
+        {
+            "vision_config": {"hidden_size": 64},
+            "audio_config": {
+                "hidden_size": WIDTH,
+                "conf_num_hidden_layers": 2,
+                "conf_num_attention_heads": 2,
+                "input_feat_size": 16,
+            },
+        },
+        {
+            "model.language_model.embed_tokens.weight": (112, 64),
+            **inside("model.vision_tower.timm_model.", MOBILENET),
+            **inside("model.audio_tower.", GEMMA_SOUNDS),
+            **inside("model.embed_vision.", gemma_embedder(64)),
+            **inside("model.embed_audio.", gemma_embedder(WIDTH)),
+        },
+        images={"image_seq_length": 64, "size": {"height": 256, "width": 256}},
     ),
 )

@@ -94,8 +94,8 @@ def decay_rates(logarithms: LazyTensor) -> LazyTensor:
 
 
 def mapped(tensor: LazyTensor, function: Function) -> LazyTensor:
-    """A function of every weight, of f32 and as F32."""
-    return _Mapped(tensor, function, QuantType.F32)
+    """A function of every weight, of f32; the type as for `decay_rates`."""
+    return _Mapped(tensor, function, kept_type(tensor))
 
 
 def exponentials(tensor: LazyTensor) -> LazyTensor:

@@ -222,7 +222,7 @@ def choose_command(
         print_result(*_parts(choice, command))
     if save is not None:
         write_whole(save, json_text(data) + "\n")
-    reports.write(choice)
+    reports.save(choice)
     if choice.chosen is None:
         raise typer.Exit(NONE_FITS)
     if out is not None:

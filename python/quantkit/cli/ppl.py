@@ -260,7 +260,7 @@ def ppl_command(
     except KeyboardInterrupt:
         found = run.so_far()
         output.give(found)
-        reports.write(found)
+        reports.save(found)
         again = "; repeat the command to resume" if scores else ""
         done = f"measured {run.steps_done} of {run.n_steps} {run.unit}{again}"
         raise KeyboardInterrupt(done) from None
@@ -268,7 +268,7 @@ def ppl_command(
         replace(output, save=None).give(run.so_far())
         raise
     output.give(result)
-    reports.write(result)
+    reports.save(result)
 
 
 def _refuse(given: Mapping[str, object], reason: str) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ..files.whole_file import refuse_input
+from .messages import say
 
 __all__ = ["Html", "Png", "Reports"]
 
@@ -67,16 +68,19 @@ class Reports:
             _ready(path)
             taken[option] = path
 
-    def write(self, result: Any) -> None:
+    def save(self, result: Any) -> None:
         """Write the reports of a result; nothing if it is None."""
         files = self._files()
         if result is None or not files:
             return
-        from ..reporting.writing import write_report
+        from ..reporting.writing import has_figure, write_report
 
         command = shlex.join(["quantkit", *sys.argv[1:]])
-        for _, path, _ in files:
-            write_report(result, path, command=command)
+        for option, path, _ in files:
+            if option == "--png" and not has_figure(result):
+                say(f"{path} is not written: no type was compared with the base")
+            else:
+                write_report(result, path, command=command)
 
     def _files(self) -> list[tuple[str, Path, str]]:
         named = (("--html", self.html, ".html"), ("--png", self.png, ".png"))

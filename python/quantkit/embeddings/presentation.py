@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from ..cells import Cells
-from ..quantities import mib_as_text
+from ..quantities import mib_as_text, with_error
 from .measurement import EmbeddingDifference, EmbeddingMeasurement, EmbeddingText
 
 __all__ = ["difference_cells", "embedding_cells"]
@@ -43,8 +43,8 @@ def _row(row: EmbeddingMeasurement, *, is_base: bool) -> tuple[str, ...]:
     compared = ("(base)", "", "")
     if not is_base:
         compared = (
-            _distance(row.distance_mean, row.distance_mean_error),
-            _distance(row.distance_max, math.nan),
+            with_error(row.distance_mean, row.distance_mean_error, 6),
+            with_error(row.distance_max, math.nan, 6),
             _share(row.same_nearest, row.same_nearest_error),
         )
     return (
@@ -55,18 +55,11 @@ def _row(row: EmbeddingMeasurement, *, is_base: bool) -> tuple[str, ...]:
     )
 
 
-def _distance(value: float, error: float, sign: str = "") -> str:
-    """A distance and its error, if it is known."""
-    text = f"{value:{sign}.6f}"
-    return text if math.isnan(error) else f"{text} ± {error:.6f}"
-
-
 def _share(value: float, error: float) -> str:
     """A share in percent and its error; nothing if it is unknown."""
     if math.isnan(value):
         return ""
-    text = f"{100 * value:.1f}"
-    return f"{text} %" if math.isnan(error) else f"{text} ± {100 * error:.1f} %"
+    return f"{with_error(100 * value, 100 * error, 1)} %"
 
 
 def difference_cells(differences: Sequence[EmbeddingDifference]) -> Cells:
@@ -75,7 +68,7 @@ def difference_cells(differences: Sequence[EmbeddingDifference]) -> Cells:
         (
             d.name,
             d.versus,
-            _distance(d.distance_difference, d.distance_difference_error, "+"),
+            with_error(d.distance_difference, d.distance_difference_error, 6, "+"),
             "" if math.isnan(d.distance_p_value) else f"{d.distance_p_value:.2g}",
         )
         for d in differences

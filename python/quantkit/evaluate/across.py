@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..cells import Cells
 from ..files.json_file import without_nan
 from ..progress import Notify, Progress
-from ..quantities import mib_as_text
+from ..quantities import mib_as_text, with_error
 from ..tokens.byte_counts import byte_counts
 from .entries import Entry
 from .known import Known
@@ -109,12 +109,10 @@ class AcrossResult:
             rows = sorted(rows, key=lambda row: getattr(row, key))
         cells = []
         for row in rows:
-            error = row.bits_per_byte_error
-            text = f"{row.bits_per_byte:.4f}"
             cells.append(
                 (
                     *(row.name, mib_as_text(row.size_bytes), f"{row.bpw:.3f}"),
-                    text if math.isnan(error) else f"{text} ± {error:.4f}",
+                    with_error(row.bits_per_byte, row.bits_per_byte_error, 4),
                     f"{row.bytes_per_token:.2f}",
                 )
             )

@@ -12,7 +12,7 @@ from typing import Any
 from ..cells import Cells
 from ..errors import OptionError
 from ..extras import needed
-from ..quantities import mib_as_text
+from ..quantities import mib_as_text, with_error
 from ..visible import visible
 from .measurement import Measurement, TextResult
 from .pairs import PairedDifference
@@ -90,17 +90,17 @@ def _beside(cell: Callable[[Measurement], str], of_base: str = "") -> Any:
 COLUMNS: Mapping[str, Column] = {
     "size": Column(">size", 2, lambda row, _: mib_as_text(row.size_bytes)),
     "bpw": Column(">bits/weight", 6, lambda row, _: f"{row.bpw:.3f}"),
-    "ppl": Column(">PPL", 3, lambda row, _: _with_error(row.ppl, row.ppl_error, 4)),
+    "ppl": Column(">PPL", 3, lambda row, _: with_error(row.ppl, row.ppl_error, 4)),
     "difference": Column(
         ">PPL difference",
         4,
         _beside(
-            lambda row: _with_error(row.delta_ppl, row.delta_ppl_error, 4, sign="+"),
+            lambda row: with_error(row.delta_ppl, row.delta_ppl_error, 4, sign="+"),
             "(base)",
         ),
     ),
     "kld": Column(
-        ">KLD", 1, _beside(lambda row: _with_error(row.kld_mean, row.kld_mean_error, 6))
+        ">KLD", 1, _beside(lambda row: with_error(row.kld_mean, row.kld_mean_error, 6))
     ),
     "kld99.9": Column(">99.9 % KLD", 7, _beside(lambda row: f"{row.kld_p99_9:.4f}")),
     "top": Column(
@@ -108,7 +108,7 @@ COLUMNS: Mapping[str, Column] = {
         5,
         _beside(
             lambda row: (
-                f"{_with_error(100 * row.same_top, 100 * row.same_top_error, 2)} %"
+                f"{with_error(100 * row.same_top, 100 * row.same_top_error, 2)} %"
             )
         ),
     ),
@@ -149,12 +149,6 @@ def refuse_unknown(
             )
 
 
-def _with_error(value: float, error: float, digits: int, sign: str = "") -> str:
-    """A value and its error, if the error is known."""
-    text = f"{value:{sign}.{digits}f}"
-    return text if math.isnan(error) else f"{text} ± {error:.{digits}f}"
-
-
 def versus_cells(differences: Sequence[PairedDifference]) -> Cells:
     """One row per pair: the paired differences and their p-values."""
     columns = (
@@ -166,10 +160,10 @@ def versus_cells(differences: Sequence[PairedDifference]) -> Cells:
         (
             d.name,
             d.versus,
-            _with_error(d.delta_ppl, d.delta_ppl_error, 4, sign="+"),
-            _with_error(d.ln_ppl_ratio, d.ln_ppl_ratio_error, 5, sign="+"),
+            with_error(d.delta_ppl, d.delta_ppl_error, 4, sign="+"),
+            with_error(d.ln_ppl_ratio, d.ln_ppl_ratio_error, 5, sign="+"),
             _probability(d.ppl_p_value),
-            _with_error(d.kld_difference, d.kld_difference_error, 6, sign="+"),
+            with_error(d.kld_difference, d.kld_difference_error, 6, sign="+"),
             _probability(d.kld_p_value),
         )
         for d in differences

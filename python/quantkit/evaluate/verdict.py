@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from ..quantities import mib_as_text
+from ..quantities import mib_as_text, with_error
 from .measurement import Measurement
 from .results import Comparison
 
@@ -20,8 +19,8 @@ def verdict(result: Comparison) -> list[str]:
     """The smallest type that loses little, and the next smaller one."""
     if not result.results:
         base = result.base
-        error = "" if math.isnan(base.ppl_error) else f" ± {base.ppl_error:.4f}"
-        return [f"{base.name} has a perplexity of {base.ppl:.4f}{error}"]
+        ppl = with_error(base.ppl, base.ppl_error, 4)
+        return [f"{base.name} has a perplexity of {ppl}"]
     by_size = sorted(result.results, key=lambda row: row.size_bytes)
     best = smallest_good(by_size)
     if best is None:

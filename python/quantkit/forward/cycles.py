@@ -18,7 +18,7 @@ from .kept import Kept, State
 from .layer import InSteps, Layer, Part
 from .layers import Norm
 
-__all__ = ["TwoStates", "high_state", "in_cycles"]
+__all__ = ["TwoStates", "in_cycles"]
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,6 @@ class TwoStates:
     def __call__(self, x: F32, tokens: NDArray[np.integer[Any]]) -> F32:
         """Embedded tokens x [n, width] -> [n, columns]."""
         return np.concatenate([x, np.broadcast_to(self.low, x.shape)], axis=1)
-
-
-def high_state(stream: F32) -> F32:
-    """The high state [n, width] of a stream."""
-    return np.ascontiguousarray(np.split(stream, 2, axis=1)[0])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ and the keys and values that later layers use.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from .layer import AroundParts, InTwoSteps, Part
 from .per_layer_inputs import LayerInput, PerLayerInputs
 from .shared_keys import Place
 
-__all__ = ["GemmaOpening", "InputColumns", "SharedAttention", "StreamLayer", "first"]
+__all__ = ["GemmaOpening", "InputColumns", "SharedAttention", "StreamLayer"]
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,6 @@ class GemmaOpening:
         if self.inputs is not None:
             stream[:, stop : stop + self.inputs.columns] = self.inputs(x, tokens)
         return stream
-
-
-def first(width: int) -> Callable[[F32], F32]:
-    """A function that takes the first `width` columns of the stream."""
-    return lambda stream: stream[:, :width]
 
 
 @dataclass(frozen=True)

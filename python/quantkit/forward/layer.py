@@ -226,3 +226,8 @@ class AroundParts(InSteps):
     def added(self) -> tuple[str, ...]:
         """See `Layer.added`."""
         return self.parts.added
+
+    @property
+    def kept(self) -> tuple[Kept | State, ...]:
+        """See `Layer.kept`."""
+        return self.parts.kept

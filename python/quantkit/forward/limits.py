@@ -10,12 +10,14 @@ import numpy as np
 from ..settings import number
 from . import ops
 from .base import F32
+from .claims import Claims
 from .facts import Facts
-from .feed_forward import Gated, Mixture, with_gating
+from .feed_forward import Gated, Mixture, load_feed_forward, with_gating
 from .layer import Part
 from .layers import Gating
+from .traits import Traits
 
-__all__ = ["EXPERT_LIMIT", "OTHER_LIMIT", "limit_of", "limited"]
+__all__ = ["EXPERT_LIMIT", "OTHER_LIMIT", "limited", "load_limited"]
 
 EXPERT_LIMIT, OTHER_LIMIT = "swiglu_clamp_exp", "swiglu_clamp_shexp"
 """Keys of the limits in experts, and in shared experts and dense parts."""
@@ -25,10 +27,35 @@ SMALLEST = 1e-6
 """A smaller limit means that there is none."""
 
 
-def limit_of(facts: Facts, key: str, layer: int) -> float | None:
+def _limit_of(facts: Facts, key: str, layer: int) -> float | None:
     """The limit of a layer; None: there is none."""
     limit = facts.layer_number(key, layer, 0.0, AT_LEAST_0)
     return limit if limit > SMALLEST else None
+
+
+def load_limited(
+    facts: Facts,
+    claims: Claims,
+    number: int,
+    traits: Traits,
+    *,
+    before: bool = False,
+    others: str | None = OTHER_LIMIT,
+) -> Part:
+    """The feed-forward part of layer `number`, between its limits.
+
+    Args:
+        facts, claims, number, traits: see `load_feed_forward`.
+        before: see `limited`.
+        others: the key of the limit in the shared expert and in a dense part; None:
+            they have none.
+    """
+    part = load_feed_forward(facts, claims, number, traits)
+    keys = EXPERT_LIMIT, others
+    of_experts, of_others = (
+        None if key is None else _limit_of(facts, key, number) for key in keys
+    )
+    return limited(part, of_experts, of_others, before=before)
 
 
 def limited(

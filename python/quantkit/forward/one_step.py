@@ -7,28 +7,25 @@ from dataclasses import dataclass, replace
 from .base import F32
 from .feed_forward import Mixture
 from .kept import Kept, State
-from .layer import Mixer, Part, Sequential
+from .layer import InSteps, Mixer, Part, Sequential
 from .layers import Norm, normed
 
 __all__ = ["BesideExperts", "RoutedEarly"]
 
 
 @dataclass(frozen=True)
-class RoutedEarly:
+class RoutedEarly(InSteps):
     """A layer whose router reads the layer's input, without a norm (SmallThinker).
 
     Attributes:
         mixer, mixer_norm: the mixer and its norm.
         experts, experts_norm: the experts, whose input is normalized, and the norm.
-        residual_scale, added: see `layer.Layer`.
     """
 
     mixer: Mixer
     mixer_norm: Norm | None
     experts: Mixture
     experts_norm: Norm | None
-    residual_scale: float = 1.0
-    added: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, layer: Sequential) -> RoutedEarly:
@@ -38,7 +35,7 @@ class RoutedEarly:
         norms = layer.mixer_norm, layer.feed_forward_norm
         return cls(layer.mixer, norms[0], layer.feed_forward, norms[1])
 
-    def __call__(self, x: F32) -> F32:
+    def _whole(self, x: F32) -> F32:
         """x [n, width] -> [n, width]."""
         scores = self.experts.router(x)
         x = x + self.mixer(normed(x, self.mixer_norm))
@@ -47,7 +44,7 @@ class RoutedEarly:
     @property
     def steps(self) -> tuple[Part, ...]:
         """See `layer.Layer.steps`."""
-        return (self.__call__,)
+        return (self._whole,)
 
     @property
     def kept(self) -> tuple[Kept | State, ...]:
@@ -60,30 +57,27 @@ class RoutedEarly:
 
 
 @dataclass(frozen=True)
-class BesideExperts:
+class BesideExperts(InSteps):
     """A layer with experts beside both of its parts (Arctic).
 
     Attributes:
         layer: its mixer and its dense part.
         experts: read the layer's input, and add to its output.
         experts_norm: the norm of what they read.
-        residual_scale, added: see `layer.Layer`.
     """
 
     layer: Sequential
     experts: Part
     experts_norm: Norm
-    residual_scale: float = 1.0
-    added: tuple[str, ...] = ()
 
-    def __call__(self, x: F32) -> F32:
+    def _whole(self, x: F32) -> F32:
         """x [n, width] -> [n, width]."""
         return self.layer(x) + self.experts(self.experts_norm(x))
 
     @property
     def steps(self) -> tuple[Part, ...]:
         """See `layer.Layer.steps`."""
-        return (self.__call__,)
+        return (self._whole,)
 
     @property
     def kept(self) -> tuple[Kept | State, ...]:

@@ -198,11 +198,6 @@ class HalvedLayer(AroundParts, InTwoSteps):
     The weights of later layers are made for that.
     """
 
-    @property
-    def kept(self) -> tuple[Kept | State, ...]:
-        """See `Layer.kept`."""
-        return self.parts.kept
-
     def alone(self) -> HalvedLayer:
         """The layer for rows that are sequences of one token each."""
         return replace(self, parts=self.parts.alone())

@@ -163,10 +163,6 @@ class ValueOpening:
         """Embedded tokens x [n, width] and their ids [n] -> [n, columns]."""
         return np.pad(x, ((0, 0), (0, self.width)))
 
-    def closing(self, stream: F32) -> F32:
-        """Hidden states [n, width] of the last layer's stream."""
-        return np.ascontiguousarray(stream[:, : self.width])
-
 
 @dataclass(frozen=True)
 class ValueStreamLayer(AroundParts, InTwoSteps):
@@ -179,11 +175,6 @@ class ValueStreamLayer(AroundParts, InTwoSteps):
 
     mixer: TimeMix7
     width: int
-
-    @property
-    def kept(self) -> tuple[Kept | State, ...]:
-        """See `Layer.kept`."""
-        return self.parts.kept
 
     def alone(self) -> ValueStreamLayer:
         """The layer for rows that are sequences of one token each."""

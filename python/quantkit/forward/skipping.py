@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import F32
-from .kept import Kept, State
 from .layer import AroundParts, InTwoSteps
 
 __all__ = ["SkipOpening", "Skipping"]
@@ -44,11 +43,6 @@ class Skipping(AroundParts, InTwoSteps):
 
     width: int
     scale: F32
-
-    @property
-    def kept(self) -> tuple[Kept | State, ...]:
-        """See `Layer.kept`."""
-        return self.parts.kept
 
     def alone(self) -> Skipping:
         """The layer for rows that are sequences of one token each."""

@@ -14,7 +14,7 @@ from .kept import Kept, State
 from .layer import Layer, Part
 from .layers import Norm, normed
 
-__all__ = ["Opening", "Stack"]
+__all__ = ["Opening", "Stack", "first_columns"]
 
 
 class Opening(Protocol):
@@ -29,6 +29,11 @@ class Opening(Protocol):
 
     def __call__(self, x: F32, tokens: NDArray[np.integer[Any]]) -> F32:
         """Embedded tokens x [n, width] and their ids [n] -> [n, columns]."""
+
+
+def first_columns(width: int) -> Part:
+    """A closing that takes the first `width` columns of the stream."""
+    return lambda stream: np.ascontiguousarray(stream[:, :width])
 
 
 @dataclass(frozen=True, kw_only=True)

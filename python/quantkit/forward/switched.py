@@ -122,10 +122,6 @@ class SwitchOpening:
             stream[switching, :-1] = rows * np.float32(self.scale)
         return stream
 
-    def closing(self, stream: F32) -> F32:
-        """Hidden states [n, width] of the last layer's stream."""
-        return np.ascontiguousarray(stream[:, :-1])
-
 
 @dataclass(frozen=True)
 class SwitchedLayer(AroundParts, InTwoSteps):

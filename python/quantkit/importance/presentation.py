@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..cells import Cells
+from ..quantities import with_error
 from .matrix import ImportanceMatrix
 from .statistics import LayerStatistics, TensorStatistics
 
@@ -92,6 +93,5 @@ def summary_lines(matrix: ImportanceMatrix) -> list[str]:
         )
     if matrix.perplexity is not None:
         found = matrix.perplexity
-        error = "" if math.isnan(found.error) else f" ± {found.error:.4f}"
-        lines.append(f"PPL {found.ppl:.4f}{error}")
+        lines.append(f"PPL {with_error(found.ppl, found.error, 4)}")
     return lines

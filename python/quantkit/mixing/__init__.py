@@ -6,7 +6,7 @@ least.
    are run.
 2. That of other types follows from it: a divergence grows with the square of what
    moves the outputs, so it is scaled by the ratio of the tensor's weighted errors
-   (`errors`).
+   (`errors`, `sensitivities`).
 3. An integer programme chooses a type for each tensor (`programme`).
 4. The divergence of the whole is predicted twice (`prediction`): as a sum over tensors,
    and from the sum of what they move the predictions by, which contains how tensors

@@ -16,13 +16,16 @@ from ..types import QuantType
 from .limits import SizeLimits, room_for, sizes_of
 from .mix import Mix, TensorChoice
 from .programme import Option, cheapest
-from .sensitivities import Sensitivity, Study, loss_alone, loss_together
+from .sensitivities import Sensitivity, loss_alone, loss_together
 from .space import allowed_types
+from .study import Study
 
 __all__ = ["NAME", "Planner"]
 
 NAME = "mix"
 """The name of a mix among candidates."""
+MOST_ROUNDS = 8
+"""How often further types are measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,7 @@ class Planner:
             damage_named(self._source),
             kept_open(in_this_process(threads)) as workers,
         ):
-            found = Study(
+            study = Study(
                 source=self._source,
                 reference=self.reference.types,
                 allowed=allowed_types(like, self.reference, self.candidates),
@@ -75,9 +78,31 @@ class Planner:
                 chunks=self.chunks,
                 workers=workers,
                 progress=progress,
-            ).run()
-        types = self._chosen(like, found)
+            )
+            found, types = self._studied(study, like)
         return None if types is None else self._mix(found, types, measured)
+
+    def _studied(
+        self, study: Study, like: Entry
+    ) -> tuple[Mapping[str, Sensitivity], dict[str, QuantType] | None]:
+        """What tensors cost, and their types; None: none keep the limits.
+
+        Types that are chosen far from what was measured are measured, and all types
+        chosen again.
+        """
+        found = study.run()
+        types = self._chosen(like, found)
+        for _ in range(MOST_ROUNDS):
+            far = {
+                name: type
+                for name, type in (types or {}).items()
+                if found[name].is_far(type)
+            }
+            if not far:
+                break
+            found = study.further(found, far)
+            types = self._chosen(like, found)
+        return found, types
 
     @property
     def _source(self) -> ModelSource:
@@ -114,7 +139,7 @@ class Planner:
         options = [
             [
                 Option(each.loss(type), sizes_of(self._source, name, type))
-                for type in each.growth
+                for type in each.errors
             ]
             for name, each in found.items()
         ]
@@ -122,7 +147,7 @@ class Planner:
         if taken is None:
             return None
         return {
-            name: list(each.growth)[i]
+            name: list(each.errors)[i]
             for (name, each), i in zip(found.items(), taken, strict=True)
         }
 
@@ -155,7 +180,7 @@ class Planner:
                     type=type,
                     size_bytes=sizes_of(self._source, name, type)[1],
                     reference_type=own[name],
-                    sensitivity=found[name].kld,
+                    sensitivity=found[name].measured[own[name]].kld,
                     expected=found[name].loss(type),
                 )
                 for name, type in types.items()

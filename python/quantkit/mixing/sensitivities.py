@@ -1,30 +1,44 @@
-"""What each tensor costs in each type: one is measured, the others follow from it."""
+"""What each tensor costs in each type: some are measured, the others follow from them.
+
+A small divergence grows with the square of what moves the outputs, so with the squared
+error of the tensor.  Where the error is large it does not.  So a type whose error is
+far above what was measured is measured, too, before it is used.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from math import log
 
 import numpy as np
 
-from ..calibrating.calibration import Calibration
-from ..calibrating.run import calibrate
-from ..execution.workers import Workers
 from ..forward.base import F32
-from ..gguf.importance import Importance
-from ..gguf.source import ModelSource
-from ..inference.weights import load_weights, quantized_weights
-from ..progress import Progress
-from ..quantizing.rounding import NearestRoundings
-from ..tokens.chunks import Chunk
 from ..types import QuantType
 from .drawing import divergence
-from .errors import Sampled, errors_by_type
-from .inputs import mean_squares
-from .shifts import measured_shifts
 
-__all__ = ["Sensitivity", "Study", "loss_alone", "loss_together"]
+__all__ = ["Measured", "Sensitivity", "loss_alone", "loss_together"]
+
+FAR = 2.0
+"""How many times the error of a measured type another one may have."""
+TINY = 1e-300
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A tensor in a type, quantized alone.
+
+    Attributes:
+        shift: what it moves predictions by: [positions, tokens].
+    """
+
+    shift: F32
+
+    @cached_property
+    def kld(self) -> float:
+        """The KL divergence of that, in nats per token."""
+        return divergence(self.shift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,93 +46,48 @@ class Sensitivity:
     """What a tensor costs.
 
     Attributes:
-        shift: what it moves predictions by in the reference type: [positions, tokens].
-        kld: the KL divergence of that.
-        growth: by type, what the divergence grows by from the reference type.
+        errors: the squared error of the tensor in each type that it may get.
+        measured: what it moves predictions by, in some types; one at least.
+        gain: what calibration multiplies the divergence by.
     """
 
-    shift: F32
-    kld: float
-    growth: Mapping[QuantType, float]
+    errors: Mapping[QuantType, float]
+    measured: Mapping[QuantType, Measured]
+    gain: float = 1.0
 
     def loss(self, type: QuantType) -> float:
         """The divergence that is expected in a type."""
-        return self.kld * self.growth[type]
+        near = self._near(type)
+        return self.measured[near].kld * self._growth(type, near)
 
     def moved(self, type: QuantType) -> F32:
         """What it is expected to move predictions by in a type."""
-        moved: F32 = self.shift * np.float32(self.growth[type] ** 0.5)
+        near = self._near(type)
+        factor = np.float32(self._growth(type, near) ** 0.5)
+        moved: F32 = self.measured[near].shift * factor
         return moved
 
+    def is_far(self, type: QuantType) -> bool:
+        """Whether the error of a type is far above those of measured types."""
+        return self.errors[type] > FAR * self.errors[self._near(type)]
 
-@dataclass(frozen=True, eq=False)
-class Study:
-    """Measures what the tensors of a model cost.
+    def with_measured(self, type: QuantType, measured: Measured) -> Sensitivity:
+        """The same with one more type."""
+        return replace(self, measured={**self.measured, type: measured})
 
-    Attributes:
-        source: the unquantized model.
-        reference: the type of each tensor of the reference.
-        allowed: the types that each tensor to be studied may get.
-        importance: by tensor name, that of the caller.
-        calibration: that of the file; None: it is rounded to the nearest.
-        chunks: the text.
-        workers: threads of this process.
-        progress: called during the work.
-    """
+    def _growth(self, type: QuantType, near: QuantType) -> float:
+        """What the divergence grows by, from a measured type."""
+        return self.gain * self.errors[type] / self.errors[near]
 
-    source: ModelSource
-    reference: Mapping[str, QuantType]
-    allowed: Mapping[str, Sequence[QuantType]]
-    importance: Importance
-    calibration: Calibration | None
-    chunks: Sequence[Chunk]
-    workers: Workers
-    progress: Progress | None = None
+    def _near(self, type: QuantType) -> QuantType:
+        """The measured type whose error is nearest."""
 
-    def run(self) -> dict[str, Sensitivity]:
-        """The sensitivity of each tensor that moves predictions at all."""
-        source, workers, progress = self.source, self.workers, self.progress
-        base = load_weights(source)
-        inputs = mean_squares(source, base, self.chunks, workers)
-        used = self.importance
-        if self.calibration is not None:  # it gives importance where there is none
-            used = {**inputs, **used}
-        rounding = NearestRoundings(used)
-        types = self.reference
-        rounded = quantized_weights(source, types, rounding, workers, progress).tensors
-        changed = {name: rounded[name] for name in self.allowed}
-        shifts = measured_shifts(source, base, changed, self.chunks, workers, progress)
-        weighing = NearestRoundings(inputs)
-        sampled = [
-            Sampled(source.tensors[name], base.tensors[name], own, rounding, weighing)
-            for name, own in self.allowed.items()
-        ]
-        errors = errors_by_type(sampled, workers, progress)
-        gains = self._gains()
-        found = {}
-        for name, shift in shifts.items():
-            kld, own = divergence(shift), errors[name][types[name]]
-            if kld > 0 and own > 0:
-                gain = gains.get(name, 1.0)
-                growth = {type: gain * e / own for type, e in errors[name].items()}
-                found[name] = Sensitivity(shift, kld, growth)
-        return found
+        def distance(other: QuantType) -> float:
+            errors = self.errors[type], self.errors[other]
+            one, two = (log(max(error, TINY)) for error in errors)
+            return abs(one - two)
 
-    def _gains(self) -> dict[str, float]:
-        """By what calibration multiplies the error of each tensor, at most 1."""
-        if self.calibration is None:
-            return {}
-        with calibrate(
-            *(self.source, self.reference, self.calibration),
-            importance=self.importance,
-            threads=self.workers,
-            progress=self.progress,
-        ) as calibrated:
-            return {
-                name: gain.after / gain.before
-                for name, gain in calibrated.gains.items()
-                if gain.before and gain.after
-            }
+        return min(self.measured, key=distance)
 
 
 def loss_alone(

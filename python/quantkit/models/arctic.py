@@ -20,7 +20,7 @@ from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, uint32
 from .config import head_size, required, text_fields
-from .family import DECODER_LAYER
+from .family import DECODER_LAYER, NUMBERED_EXPERTS
 from .llama import Llama
 
 __all__ = ["Arctic"]
@@ -43,11 +43,7 @@ class Arctic(Llama):
         "residual_mlp.w3": "ffn_up",
         "block_sparse_moe.gate": "ffn_gate_inp",
     }
-    experts: ClassVar = {
-        "w1": "ffn_gate_exps",
-        "w2": "ffn_down_exps",
-        "w3": "ffn_up_exps",
-    }
+    experts: ClassVar = NUMBERED_EXPERTS
     layout: ClassVar[Layout] = Layout()
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **Llama.assumed,

@@ -21,13 +21,12 @@ from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.experts import EXPERT_SIZE, load_weighted_experts
 from ..forward.facts import Facts
-from ..forward.feed_forward import load_feed_forward
 from ..forward.kimi_delta import DeltaForm, load_kimi_delta
 from ..forward.latent_attention import latent_scale, load_latent_attention
-from ..forward.layer import Mixer, Part
+from ..forward.layer import Mixer
 from ..forward.layers import Linear
 from ..forward.layout import Layout
-from ..forward.limits import EXPERT_LIMIT, OTHER_LIMIT, limit_of, limited
+from ..forward.limits import EXPERT_LIMIT, OTHER_LIMIT, load_limited
 from ..forward.output_gate import OutputGate
 from ..forward.rotary import Rotary
 from ..forward.traits import Traits
@@ -239,7 +238,7 @@ class BailingMoe3(Family):
                 facts, choice_bias="required", shared_size=shared_size
             ),
         )
-        return load_decoder(facts, claims, traits, _load_mixer, _load_part)
+        return load_decoder(facts, claims, traits, _load_mixer, load_limited)
 
 
 class BailingMoe3VL(BailingMoe3):
@@ -304,10 +303,3 @@ def _load_mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mi
         gate=OutputGate(gate, ops.sigmoid),
         interleaved=facts.metadata.get(facts.key(SECTIONS)) is None,
     )
-
-
-def _load_part(facts: Facts, claims: Claims, number: int, traits: Traits) -> Part:
-    """The feed-forward part of layer `number`, between its limits."""
-    part = load_feed_forward(facts, claims, number, traits)
-    limits = (limit_of(facts, key, number) for key in (EXPERT_LIMIT, OTHER_LIMIT))
-    return limited(part, *limits)

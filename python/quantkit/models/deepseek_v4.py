@@ -22,11 +22,10 @@ from ..forward.compressed_attention import OVERLAPPING, load_compressed_attentio
 from ..forward.decoder import load_decoder, vocabulary_size
 from ..forward.experts import EXPERT_SIZE, gating_of, load_experts
 from ..forward.facts import Facts
-from ..forward.feed_forward import load_feed_forward
 from ..forward.hyper_connections import HyperHead, HyperLayer, Streams, load_hyper_layer
 from ..forward.layer import Mixer, Part, Sequential
 from ..forward.layout import Layout
-from ..forward.limits import EXPERT_LIMIT, OTHER_LIMIT, limit_of, limited
+from ..forward.limits import EXPERT_LIMIT, OTHER_LIMIT, load_limited
 from ..forward.rotary import Rotary
 from ..forward.sizes import Size
 from ..forward.traits import Traits
@@ -36,7 +35,7 @@ from ..types import QuantType
 from .config import n_layers, require_setting, required, text_fields
 from .deepseek_v4_config import HASHED, KINDS, LONG, ROUTED, as_published
 from .deepseek_v32 import indexer_fields
-from .family import SILU, Family, Named, Tensors
+from .family import NUMBERED_EXPERTS, SILU, Family, Named, Tensors
 
 __all__ = ["CONNECTION", "DeepseekV4"]
 
@@ -150,11 +149,7 @@ class DeepseekV4(Family):
             for part in CONNECTION
         },
     }
-    experts: ClassVar = {
-        "w1": "ffn_gate_exps",
-        "w2": "ffn_down_exps",
-        "w3": "ffn_up_exps",
-    }
+    experts: ClassVar = NUMBERED_EXPERTS
     layout: ClassVar[Layout] = Layout(head="required")
     file_type = FileType.MXFP4_MOE
     kept_f32 = ("_norm.weight",)
@@ -326,6 +321,4 @@ def _load_experts(facts: Facts, claims: Claims, number: int, traits: Traits) -> 
     for_images = f"blk.{number}.exp_probs_b_vl.bias"
     if for_images in claims:
         claims.vector(for_images, traits.experts.count)
-    limits = (limit_of(facts, key, number) for key in (EXPERT_LIMIT, OTHER_LIMIT))
-    part = load_feed_forward(facts, claims, number, traits)
-    return limited(part, *limits, before=True)
+    return load_limited(facts, claims, number, traits, before=True)

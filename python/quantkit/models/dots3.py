@@ -37,6 +37,7 @@ from ..settings import shown
 from .config import n_layers, require_setting, required
 from .deepseek import DeepseekV2
 from .deepseek_v32 import INDEXER, indexer_fields
+from .dots3_config import FULL, SLIDING, as_published
 from .family import SILU, Family, Named, Tensors
 from .latent import split_latent
 from .mtp import PREDICTORS
@@ -44,7 +45,6 @@ from .next_predictors import PREDICTOR
 
 __all__ = ["Dots3Note"]
 
-FULL, SLIDING = "full_attention", "sliding_attention"
 KINDS = "attention.indexer.types"
 OWN_EMBEDDING = "model.mtp.embed_tokens.weight"
 HEADS = "num_attention_heads"
@@ -104,7 +104,8 @@ class Dots3Note(DeepseekV2):
 
     def complete(self, config: Config) -> dict[str, Any]:
         """The complete config; no metadata is made of `head_dim`."""
-        return {**Family.complete(self, config), "head_dim": None}
+        own = {k: v for k, v in as_published(config).items() if v is not None}
+        return {**Family.complete(self, own), "head_dim": None}
 
     def extended(self, config: Config, stored: Tensors) -> Config:
         """The config, with the number of layers that predict further tokens."""

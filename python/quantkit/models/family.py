@@ -35,6 +35,7 @@ __all__ = [
     "DECODER_TENSORS",
     "EXPERT_MATRICES",
     "KEPT_F32",
+    "NUMBERED_EXPERTS",
     "SHARED_EXPERTS",
     "SILU",
     "Family",
@@ -70,6 +71,12 @@ EXPERT_MATRICES = {
     "up_proj": "ffn_up_exps",
 }
 """The matrices of experts, in the order of llama.cpp's converter."""
+NUMBERED_EXPERTS = {
+    "w1": "ffn_gate_exps",
+    "w2": "ffn_down_exps",
+    "w3": "ffn_up_exps",
+}
+"""The same, where they have Mixtral's names."""
 SHARED_EXPERTS = {
     "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
     "mlp.shared_experts.up_proj": "ffn_up_shexp",

@@ -27,7 +27,6 @@ from ..forward.gemma_stream import (
     InputColumns,
     SharedAttention,
     StreamLayer,
-    first,
 )
 from ..forward.layer import Part, Sequential
 from ..forward.layout import Layout
@@ -38,6 +37,7 @@ from ..forward.per_layer_inputs import (
 )
 from ..forward.rotary import Rotary
 from ..forward.shared_keys import SHARED_KEY, first_sharing, place_keys
+from ..forward.stack import first_columns
 from ..forward.traits import Traits
 from ..forward.windows import PATTERN, WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, float32, uint32
@@ -274,7 +274,7 @@ class Gemma4(Gemma):
             traits,
             feed_forward=_load_feed_forward,
             opening=GemmaOpening(places.stop, inputs),
-            closing=first(width),
+            closing=first_columns(width),
             wrap=wrap,
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +22,6 @@ from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.experts import EXPERT_SIZE
 from ..forward.facts import Facts
-from ..forward.feed_forward import load_feed_forward
 from ..forward.hyper_connections import HyperLayer, Streams, load_hyper_layer
 from ..forward.indexer import TOP
 from ..forward.kimi_delta import DeltaForm, load_kimi_delta
@@ -30,9 +30,9 @@ from ..forward.latent_attention import (
     latent_scale,
     load_latent_attention,
 )
-from ..forward.layer import Mixer, Part, Sequential
+from ..forward.layer import Mixer, Sequential
 from ..forward.layout import Layout
-from ..forward.limits import EXPERT_LIMIT, OTHER_LIMIT, limit_of, limited
+from ..forward.limits import EXPERT_LIMIT, OTHER_LIMIT, load_limited
 from ..forward.pool_indexer import POOL, TAIL, load_pool_indexer, pool_size
 from ..forward.rotary import Rotary
 from ..forward.shared_choice import (
@@ -280,26 +280,17 @@ class Glm5Next(Family):
             choosing = ChoosingAttention(layer.mixer, chosen)
             return ChoosingHyperLayer(**vars(made), choosing=choosing)
 
+        others = OTHER_LIMIT if OTHER_LIMIT in facts else EXPERT_LIMIT
         return load_decoder(
             facts,
             claims,
             traits,
             mixer,
-            _load_limited,
+            partial(load_limited, before=True, others=others),
             opening=ChosenOpening(chosen, streams),
             closing=streams.mean,
             wrap=wrap,
         )
-
-
-def _load_limited(facts: Facts, claims: Claims, number: int, traits: Traits) -> Part:
-    """The feed-forward part of layer `number`, between its limits."""
-    of_experts = limit_of(facts, EXPERT_LIMIT, number)
-    of_others = of_experts
-    if OTHER_LIMIT in facts:
-        of_others = limit_of(facts, OTHER_LIMIT, number)
-    part = load_feed_forward(facts, claims, number, traits)
-    return limited(part, of_experts, of_others, before=True)
 
 
 def _delta_settings(config: Config) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.experts import gating_of
 from ..forward.facts import Facts
-from ..forward.gemma_stream import first
 from ..forward.indexer import TOP, Indexer
 from ..forward.latent_attention import (
     LatentAttention,
@@ -26,6 +25,7 @@ from ..forward.shared_choice import (
     Chosen,
     ChosenOpening,
 )
+from ..forward.stack import first_columns
 from ..forward.traits import Traits
 from ..gguf.keys import Field, ValueType, array, uint32
 from ..settings import FLAG, checked, list_of, shown
@@ -141,7 +141,7 @@ class GlmMoeDsa(DeepseekV3):
             traits,
             attention,
             opening=ChosenOpening(chosen),
-            closing=first(facts.width),
+            closing=first_columns(facts.width),
             wrap=choosing,
         )
 

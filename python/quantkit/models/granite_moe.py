@@ -163,6 +163,9 @@ class GraniteHybrid(GraniteMoe):
         n_kv_heads = required(config, "num_key_value_heads", "num_attention_heads")
         heads = [n_kv_heads * (kind in ATTENTION) for kind in kinds]
         fields[KV_HEADS] = array(ValueType.INT32, heads)
+        if not config.get("num_local_experts"):
+            inner = required(config, "shared_intermediate_size", "intermediate_size")
+            fields["feed_forward_length"] = uint32(inner)
         rotates = all(kind in ATTENTION for kind in kinds)
         fields["rope.scaling.finetuned"] = boolean(rotates)
         if not rotates:

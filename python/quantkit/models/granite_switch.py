@@ -21,6 +21,7 @@ from ..forward.facts import Facts
 from ..forward.feed_forward import Gated
 from ..forward.layer import Sequential
 from ..forward.layout import Layout
+from ..forward.stack import first_columns
 from ..forward.switched import Lora, SwitchedLayer, SwitchOpening
 from ..gguf.keys import Field, ValueType, array, float32, uint32
 from ..settings import checked, integer, list_of, number
@@ -218,7 +219,7 @@ class GraniteSwitch(GraniteMoe):
             claims,
             traits,
             opening=opening,
-            closing=opening.closing,
+            closing=first_columns(facts.width),
             wrap=switched,
         )
 

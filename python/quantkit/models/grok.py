@@ -26,7 +26,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, string, uint32
 from ..settings import number
 from .config import head_size, required, text_fields
-from .family import DECODER_LAYER, Family
+from .family import DECODER_LAYER, NUMBERED_EXPERTS, Family
 
 __all__ = ["Grok"]
 
@@ -88,11 +88,7 @@ class Grok(Family):
         "block_sparse_moe.gate": "ffn_gate_inp",
         "router": "ffn_gate_inp",
     }
-    experts: ClassVar = {
-        "w1": "ffn_gate_exps",
-        "w2": "ffn_down_exps",
-        "w3": "ffn_up_exps",
-    }
+    experts: ClassVar = NUMBERED_EXPERTS
     rope_types = ("default",)
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "rope_type": ("default", *YARN),

@@ -16,12 +16,13 @@ from ..checkpoint.lazy import LazyTensor, taken
 from ..errors import CheckpointError, FormatError
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
-from ..forward.cycles import TwoStates, high_state, in_cycles
+from ..forward.cycles import TwoStates, in_cycles
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
 from ..forward.layers import Norm
 from ..forward.layout import Layout
 from ..forward.rotary import Rotary
+from ..forward.stack import first_columns
 from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from ..settings import integer
@@ -145,6 +146,7 @@ class HrmText(Family):
             rotary=Rotary.load(facts, claims, self.layout),
             embedding_scale=facts.number("embedding_scale", 1.0) or 1.0,
         )
+        high_state = first_columns(facts.width)
         model = load_decoder(stored, claims, traits, closing=high_state)
         norm = Norm(None, None, traits.epsilon, centered=False)
         low, high = range(n_layers), range(n_layers, 2 * n_layers)

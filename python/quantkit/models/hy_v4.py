@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from ..checkpoint.lazy import LazyTensor
@@ -17,14 +18,13 @@ from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import OUTPUT, load_decoder
 from ..forward.facts import Facts
-from ..forward.feed_forward import load_feed_forward
 from ..forward.hyper_connections import HyperHead, HyperLayer, Streams, load_hyper_layer
 from ..forward.indexer import TOP, load_indexer
 from ..forward.latent_attention import LatentAttention, load_latent_attention
-from ..forward.layer import Part, Sequential
+from ..forward.layer import Sequential
 from ..forward.layers import Linear
 from ..forward.layout import Layout
-from ..forward.limits import EXPERT_LIMIT, limit_of, limited
+from ..forward.limits import EXPERT_LIMIT, load_limited
 from ..forward.output_gate import OutputGate
 from ..forward.shared_choice import (
     ChoosingAttention,
@@ -217,12 +217,13 @@ class HYV4(DeepseekV3):
             choosing = ChoosingAttention(layer.mixer, chosen)
             return ChoosingHyperLayer(**vars(made), choosing=choosing)
 
+        feed_forward = partial(load_limited, before=True, others=None)
         return load_decoder(
             facts,
             claims,
             self.traits(facts, claims),
             attention,
-            _load_part,
+            feed_forward,
             opening=streams if chosen is None else ChosenOpening(chosen, streams),
             closing=HyperHead.load(claims, streams),
             wrap=wrap,
@@ -262,9 +263,3 @@ def _attention(
     k_norm = replace(indexer.k_norm, epsilon=traits.epsilon)
     turned = replace(indexer, k_norm=k_norm, interleaved=True, turns_last=True)
     return replace(found, indexer=turned)
-
-
-def _load_part(facts: Facts, claims: Claims, number: int, traits: Traits) -> Part:
-    """The feed-forward part of layer `number`; only its routed experts have limits."""
-    part = load_feed_forward(facts, claims, number, traits)
-    return limited(part, limit_of(facts, EXPERT_LIMIT, number), None, before=True)

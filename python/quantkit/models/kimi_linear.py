@@ -34,7 +34,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, ValueType, array, float32, uint32
 from ..settings import checked, integer, list_of, shown
 from .config import n_layers, require_setting, required, text_fields
-from .family import DECODER_LAYER, SILU, Family, Named
+from .family import DECODER_LAYER, NUMBERED_EXPERTS, SILU, Family, Named
 from .latent import LATENT_ATTENTION, split_latent
 
 __all__ = [
@@ -112,11 +112,7 @@ class KimiLinear(Family):
         "block_sparse_moe.shared_experts.up_proj": "ffn_up_shexp",
         "block_sparse_moe.shared_experts.down_proj": "ffn_down_shexp",
     }
-    experts: ClassVar = {
-        "w1": "ffn_gate_exps",
-        "w2": "ffn_down_exps",
-        "w3": "ffn_up_exps",
-    }
+    experts: ClassVar = NUMBERED_EXPERTS
     layout: ClassVar[Layout] = Layout(head="required")
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,

@@ -22,9 +22,9 @@ from ..forward.short_convolution import load_short_convolution
 from ..forward.traits import Traits
 from ..gguf.keys import Field, ValueType, array, uint32
 from .config import n_layers, required, text_fields
-from .family import Family, Named
+from .family import NUMBERED_EXPERTS, Family, Named
 
-__all__ = ["Lfm2", "Lfm2Moe"]
+__all__ = ["PROJECTION", "Lfm2", "Lfm2Moe"]
 
 ATTENTION, CONVOLUTION = "full_attention", "conv"
 KV_HEADS = "attention.head_count_kv"
@@ -173,11 +173,7 @@ class Lfm2Moe(Lfm2):
         "feed_forward.gate": "ffn_gate_inp",
         "feed_forward.expert_bias": "exp_probs_b",
     }
-    experts: ClassVar = {
-        "w1": "ffn_gate_exps",
-        "w2": "ffn_down_exps",
-        "w3": "ffn_up_exps",
-    }
+    experts: ClassVar = NUMBERED_EXPERTS
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

@@ -26,7 +26,7 @@ from ..forward.rotary import Rotary
 from ..forward.traits import Experts, Traits
 from ..gguf.keys import Field, uint32
 from .config import head_size, required, text_fields
-from .family import DECODER_LAYER, Family, Named
+from .family import DECODER_LAYER, NUMBERED_EXPERTS, Family, Named
 from .rope_config import llama3_tensor
 from .windows import warn_of_windows
 
@@ -144,11 +144,7 @@ class Mixtral(Llama):
     }
     fills_head_size = False
     inner: ClassVar = {**DECODER_LAYER, "block_sparse_moe.gate": "ffn_gate_inp"}
-    experts: ClassVar = {
-        "w1": "ffn_gate_exps",
-        "w2": "ffn_down_exps",
-        "w3": "ffn_up_exps",
-    }
+    experts: ClassVar = NUMBERED_EXPERTS
 
 
 def interleaved_rows(source: str, tensor: LazyTensor, n_heads: int) -> NDArray[np.intp]:

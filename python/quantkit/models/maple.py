@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 from ..forward.base import Config, Model
@@ -9,10 +10,8 @@ from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.experts import EXPERT_SIZE, load_experts
 from ..forward.facts import Facts
-from ..forward.feed_forward import load_feed_forward
-from ..forward.layer import Part
 from ..forward.layout import Layout
-from ..forward.limits import EXPERT_LIMIT, limit_of, limited
+from ..forward.limits import EXPERT_LIMIT, load_limited
 from ..forward.rotary import WINDOW_BASE_KEY, Rotary
 from ..forward.traits import Traits
 from ..forward.windows import PATTERN, WINDOW, windowed_layers
@@ -85,11 +84,5 @@ class Maple(Family):
             windowed=windowed,
             experts=load_experts(facts, normed=True),
         )
-        return load_decoder(facts, claims, traits, feed_forward=_load_limited)
-
-
-def _load_limited(facts: Facts, claims: Claims, number: int, traits: Traits) -> Part:
-    """The experts of layer `number`, between its limits."""
-    part = load_feed_forward(facts, claims, number, traits)
-    limit = limit_of(facts, EXPERT_LIMIT, number)
-    return limited(part, limit, None, before=True)
+        feed_forward = partial(load_limited, before=True, others=None)
+        return load_decoder(facts, claims, traits, feed_forward=feed_forward)

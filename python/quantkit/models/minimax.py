@@ -16,7 +16,7 @@ from ..forward.rotary import Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, uint32
 from .config import head_size, n_layers, require_setting, required, text_fields
-from .family import DECODER_LAYER, SILU, Family
+from .family import DECODER_LAYER, NUMBERED_EXPERTS, SILU, Family
 from .rope_config import rope_parameters, rotated_size
 
 __all__ = ["MiniMaxM2"]
@@ -48,11 +48,7 @@ class MiniMaxM2(Family):
         "block_sparse_moe.gate": "ffn_gate_inp",
         "block_sparse_moe.e_score_correction": "exp_probs_b",
     }
-    experts: ClassVar = {
-        "w1": "ffn_gate_exps",
-        "w2": "ffn_down_exps",
-        "w3": "ffn_up_exps",
-    }
+    experts: ClassVar = NUMBERED_EXPERTS
     layout: ClassVar[Layout] = Layout(
         head="required", query_norms="required", query_norm_span="all"
     )

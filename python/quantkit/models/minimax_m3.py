@@ -26,7 +26,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, boolean, float32, uint32
 from ..settings import shown
 from .config import n_layers, require_setting, required, text_fields
-from .family import DECODER_LAYER, KEPT_F32, Family
+from .family import DECODER_LAYER, KEPT_F32, NUMBERED_EXPERTS, Family
 from .minimax import rotated
 
 __all__ = ["MiniMaxM3"]
@@ -79,11 +79,7 @@ class MiniMaxM3(Family):
         "block_sparse_moe.shared_experts.up_proj": "ffn_up_shexp",
         "block_sparse_moe.shared_experts.down_proj": "ffn_down_shexp",
     }
-    experts: ClassVar = {
-        "w1": "ffn_gate_exps",
-        "w2": "ffn_down_exps",
-        "w3": "ffn_up_exps",
-    }
+    experts: ClassVar = NUMBERED_EXPERTS
     norm_shift = 1.0
     layout: ClassVar[Layout] = Layout(head="required", query_norms="required")
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {

@@ -24,7 +24,7 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, ValueType, array, float32, uint32
 from ..settings import shown
 from .config import n_layers, required, text_fields
-from .family import DECODER_LAYER, SILU, Family
+from .family import DECODER_LAYER, NUMBERED_EXPERTS, SILU, Family
 from .minimax import rotated
 
 __all__ = ["MiniMaxText01"]
@@ -55,11 +55,7 @@ class MiniMaxText01(Family):
         "self_attn.norm": "attn_norm_2",
         "block_sparse_moe.gate": "ffn_gate_inp",
     }
-    experts: ClassVar = {
-        "w1": "ffn_gate_exps",
-        "w2": "ffn_down_exps",
-        "w3": "ffn_up_exps",
-    }
+    experts: ClassVar = NUMBERED_EXPERTS
     layout: ClassVar[Layout] = Layout()
     assumed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         **SILU,

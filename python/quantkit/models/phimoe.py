@@ -20,7 +20,7 @@ from ..forward.traits import Traits
 from ..forward.windows import WINDOW
 from ..gguf.keys import Field, float32, uint32
 from .config import require_setting, required
-from .family import DECODER_LAYER, SILU
+from .family import DECODER_LAYER, NUMBERED_EXPERTS, SILU
 from .phi import Phi3
 from .rope_config import ORIGINAL, rope_parameters
 
@@ -44,11 +44,7 @@ class PhiMoe(Phi3):
         "lm_head_bias": False,
     }
     inner: ClassVar = {**DECODER_LAYER, "block_sparse_moe.gate": "ffn_gate_inp"}
-    experts: ClassVar = {
-        "w1": "ffn_gate_exps",
-        "w2": "ffn_down_exps",
-        "w3": "ffn_up_exps",
-    }
+    experts: ClassVar = NUMBERED_EXPERTS
     rope_types = ("default", "longrope", "su")
     rotates_partly = False
     layout: ClassVar[Layout] = Layout(

@@ -23,6 +23,7 @@ from ..forward.rwkv7 import (
     ValueStreamLayer,
     load_time_mix7,
 )
+from ..forward.stack import first_columns
 from ..forward.token_shift import load_channel_mix
 from ..forward.traits import Traits
 from ..forward.wkv_heads import check_shifts
@@ -213,7 +214,7 @@ class Rwkv7(Family):
             mixer,
             *feed_forward,
             opening=opening,
-            closing=opening.closing,
+            closing=first_columns(facts.width),
             wrap=with_values,
         )
 

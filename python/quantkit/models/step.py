@@ -18,10 +18,8 @@ from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.experts import EXPERT_SIZE, gating_of, load_experts
 from ..forward.facts import Facts
-from ..forward.feed_forward import load_feed_forward
-from ..forward.layer import Part
 from ..forward.layout import Layout
-from ..forward.limits import EXPERT_LIMIT, OTHER_LIMIT, limit_of, limited
+from ..forward.limits import EXPERT_LIMIT, OTHER_LIMIT, load_limited
 from ..forward.rotary import Rotary, rotated_size
 from ..forward.traits import Traits
 from ..forward.windows import PATTERN, WINDOW, windowed_layers
@@ -176,13 +174,7 @@ class Step35(Family):
                 first=facts.count("leading_dense_block_count", 0),
             ),
         )
-        return load_decoder(facts, claims, traits, feed_forward=_feed_forward)
-
-
-def _feed_forward(facts: Facts, claims: Claims, number: int, traits: Traits) -> Part:
-    part = load_feed_forward(facts, claims, number, traits)
-    limits = (limit_of(facts, key, number) for key in (EXPERT_LIMIT, OTHER_LIMIT))
-    return limited(part, *limits)
+        return load_decoder(facts, claims, traits, feed_forward=load_limited)
 
 
 def _full_rotary(facts: Facts, claims: Claims) -> Rotary:

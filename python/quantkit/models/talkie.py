@@ -21,12 +21,12 @@ from ..forward.base import Config, Model
 from ..forward.claims import Claims
 from ..forward.decoder import load_decoder
 from ..forward.facts import Facts
-from ..forward.gemma_stream import first
 from ..forward.layer import Sequential
 from ..forward.layers import Norm
 from ..forward.layout import Layout
 from ..forward.rotary import Rotary
 from ..forward.skipping import SkipOpening, Skipping
+from ..forward.stack import first_columns
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32
 from .config import required, text_fields
@@ -140,7 +140,7 @@ class Talkie(Family):
             traits,
             _load_attention,
             opening=SkipOpening(2 * width),
-            closing=first(width),
+            closing=first_columns(width),
             wrap=wrap,
         )
 

@@ -317,8 +317,7 @@ def _check_space(writers: Sequence[GGUFWriter]) -> None:
         writer.check()
     by_disk: dict[int, list[GGUFWriter]] = {}
     for writer in writers:
-        disk = writer.part_path.parent.stat().st_dev
-        by_disk.setdefault(disk, []).append(writer)
+        by_disk.setdefault(_disk_of(writer.part_path), []).append(writer)
     for own in by_disk.values():
         needed = sum(writer.missing_bytes for writer in own)
         folder = own[0].part_path.parent
@@ -328,6 +327,11 @@ def _check_space(writers: Sequence[GGUFWriter]) -> None:
                 f"cannot write {len(own)} files: together they need {needed:,} "
                 f"bytes, but only {usage.free:,} are free in {folder}"
             )
+
+
+def _disk_of(path: Path) -> int:
+    """The number of the disk that a file will be on."""
+    return path.parent.stat().st_dev
 
 
 def _convert(

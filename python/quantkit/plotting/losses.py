@@ -87,7 +87,7 @@ class Losses:
     def draw_on(self, figure: Figure) -> None:
         """Draw on an empty figure, which keeps its layout."""
         self.draw(figure.subplots())
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # it is settled: names are placed
 
     def draw(self, axes: Axes) -> list[str]:
         """Draw on empty axes; returns names for which there was no room."""
@@ -100,9 +100,8 @@ class Losses:
         base = self._draw_base(axes)
         axes.set_xlabel(f"size of the file ({self._unit_name})")
         axes.set_ylabel(self.measure)
-        axes.set_title(
-            *(self.note,), loc="left", fontsize=FONT_POINTS - 1, color=COLORS.muted
-        )
+        about = {"fontsize": FONT_POINTS - 1, "color": COLORS.muted}
+        axes.set_title(self.note, about, loc="left")
         self._set_ticks(axes)
         _settle(axes)
         names = [

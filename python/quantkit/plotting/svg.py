@@ -49,7 +49,12 @@ def inline_svg(
 def _adapted(tag: str, key: str) -> str:
     """A tag with the page's colors and fonts, and identifiers that only it has."""
     tag = IDENTIFIER.sub(rf"\g<1>{key}-", tag)
-    tag = FONT.sub("font-family: var(--sans)", tag)
+    tag = FONT.sub(f"font-family: {_variable('sans')}", tag)
     for name, color in variables().items():
-        tag = tag.replace(color, f"var(--{name})")
+        tag = tag.replace(color, _variable(name))
     return tag
+
+
+def _variable(name: str) -> str:
+    """A variable of the page's style sheet."""
+    return f"var(--{name})"

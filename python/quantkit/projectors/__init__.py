@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from ..errors import UnsupportedModelError
+from ..settings import shown
 from .cog_vlm import CogVLM
 from .deepseek_ocr import DeepseekOCR, UnlimitedOCR
 from .deepseek_ocr2 import DeepseekOCR2
@@ -11,6 +14,7 @@ from .dots3_note import Dots3Note
 from .dots_ocr import DotsOCR
 from .encoder import Encoder
 from .exaone_vl import ExaoneVL
+from .gemma3n import Gemma3n
 from .gemma4 import Gemma4
 from .gemma4_unified import Gemma4Unified
 from .glm4v import Glm4V, Glm5Next
@@ -28,6 +32,7 @@ from .llamacpp_classes import REFUSED
 from .mimo import Mimo
 from .minicpm import MiniCPM
 from .minimax_vl import MiniMaxVL
+from .mistral_vision import MistralVision
 from .muse_glimmer import MuseGlimmer
 from .omni import Qwen25Omni
 from .paddle_ocr import PaddleOCR
@@ -46,6 +51,7 @@ __all__ = ["ENCODERS", "encoder_of", "unknown_encoder"]
 
 ENCODERS: tuple[Encoder, ...] = (
     Gemma3(),
+    Gemma3n(),
     Gemma4(),
     Gemma4Unified(),
     SmolVLM(),
@@ -59,6 +65,7 @@ ENCODERS: tuple[Encoder, ...] = (
     Dots3Note(),
     Pixtral(),
     LightOnOCR(),
+    MistralVision(),
     InternVL(),
     Llama4(),
     Glm4V(),
@@ -109,10 +116,10 @@ def encoder_of(classes: tuple[str, ...]) -> Encoder | None:
 
 def unknown_encoder(classes: tuple[str, ...]) -> UnsupportedModelError:
     """The error that says what is known of an encoder that quantkit does not write."""
-    found = ", ".join(map(repr, classes)) or "no architecture"
+    found = ", ".join(map(shown, classes)) or "no architecture"
     return UnsupportedModelError(
         f"config.json names {found}, whose encoder quantkit does not write"
-        f"{_why(classes)}; known: {', '.join(BY_CLASS)}"
+        f"{_why(classes)}"
     )
 
 
@@ -121,4 +128,8 @@ def _why(classes: tuple[str, ...]) -> str:
     for name in classes:
         if name in REFUSED:
             return f": {REFUSED[name]}"
-    return ", and llama.cpp's converter of build 11434 does not know it either"
+    near = [one for name in classes for one in get_close_matches(name, BY_CLASS, 3)]
+    nearest = f"; nearest: {', '.join(near)}" if near else ""
+    return (
+        f", and llama.cpp's converter of build 11434 does not know it either{nearest}"
+    )

@@ -7,13 +7,9 @@ from __future__ import annotations
 
 __all__ = ["REFUSED"]
 
-NOT_FOUND = "llama.cpp's converter of build 11434 stops at it, too: it does not know"
 SPEECH = "its file makes speech, for a text model that quantkit does not convert"
 
 REFUSED = {
-    "Gemma3nForConditionalGeneration": (
-        f"{NOT_FOUND} 'model.audio_tower.subsample_conv_projection.conv_0.norm.weight'"
-    ),
     "PocketTTSModel": SPEECH,
     "Qwen3TTSForConditionalGeneration": SPEECH,
 }

@@ -9,10 +9,16 @@ from ..evaluate.results import Comparison
 from ..evaluate.verdict import GOOD_ENOUGH, smallest_good
 from ..quantities import bytes_as_text
 
-__all__ = ["FIRST", "advice"]
+__all__ = ["FIRST", "advice", "base_name"]
 
 FIRST = f"first choice: the smallest with a KLD below {GOOD_ENOUGH}"
 CERTAIN = 0.05
+
+
+def base_name(base: Measurement) -> str:
+    """How texts name the model that files are compared with."""
+    is_plain = base.type in ("F32", "F16", "BF16")
+    return "the unquantized model" if is_plain else f"the model in {base.type}"
 
 
 def advice(result: Comparison, shown: Mapping[str, str]) -> Mapping[str, str]:

@@ -13,7 +13,9 @@ from ..cells import Cells, markdown_table, markdown_text
 from ..evaluate.measurement import Measurement
 from ..evaluate.results import Comparison
 from ..quantities import bytes_as_text, share_as_text, value_as_text
+from ..quantizing.grid import ON_GRID
 from ..visible import visible
+from .advice import base_name
 from .card_files import CardFile
 from .making import fenced
 from .source import Source
@@ -99,7 +101,8 @@ def _cells(files: Sequence[CardFile], comparison: Comparison | None) -> Cells:
     ]
     base = comparison.base
     if not any(file.measurement == base for file in files):
-        own = ("(unquantized)", base.type, bytes_as_text(base.size_bytes))
+        name = f"({base_name(base).removeprefix('the ')})"
+        own = (name, base.type, bytes_as_text(base.size_bytes))
         figures = _figures(base, comparison)
         measured.insert(0, (*own, f"{base.bpw:.2f}", *figures, ""))
     columns = (*plain, ">KLD", ">KLD 99.9 %", ">PPL", "When to take it")
@@ -125,14 +128,16 @@ def _figures(row: Measurement | None, comparison: Comparison) -> tuple[str, str,
 def _legend(comparison: Comparison) -> list[str]:
     """What the figures are, and what they were measured on."""
     text = f"{comparison.chunks} chunks of {comparison.ctx} tokens"
+    base = base_name(comparison.base)
     lines = [
-        "KLD: mean KL divergence from the unquantized model per token, in nats; 0 "
-        "means the same predictions. KLD 99.9 %: what 99.9 % of the tokens stay below. "
-        "PPL: perplexity, less is better, and its paired difference from that of the "
-        "unquantized model. ± is one standard error over chunks. Measured with "
-        f"quantkit {__version__} on {markdown_text(comparison.text)}, {text}; other "
-        "texts give other figures."
+        f"KLD: mean KL divergence from {base} per token, in nats; 0 means the same "
+        "predictions. KLD 99.9 %: what 99.9 % of the tokens stay below. PPL: "
+        "perplexity, less is better, and its paired difference from that of "
+        f"{base}. ± is one standard error over chunks. Measured with quantkit "
+        f"{__version__} on {markdown_text(comparison.text)}, {text}; other texts give "
+        "other figures."
     ]
-    for warning in (*comparison.warnings, *comparison.remarks):
+    grid = [ON_GRID] if comparison.on_grid else []
+    for warning in (*comparison.warnings, *comparison.remarks, *grid):
         lines += ["", f"Note: {markdown_text(warning)}"]
     return lines

@@ -111,7 +111,10 @@ def model_card(
     check_callbacks(progress=progress, notify=notify)
     paths = [as_path(each, "files") for each in listed(files)]
     target = None if out is None else as_path(out, "out")
-    _refuse(base, text, quantized_by, repo)
+    _refuse(base, text, quantized_by)
+    own_repo = None if repo is None else checked_id(repo, "repo")
+    if text is None:
+        _refuse_idle(options=options, save=save)
     if target is not None:
         refuse_input("`out`", target, {"`files`": paths})
         refuse_unwritable(target)
@@ -136,7 +139,7 @@ def model_card(
     matter = front_matter(source, quantized_by, importance=uses_importance(opened))
     made = [each.file for each in opened]
     sections = {
-        "How to run": _running(opened, comparison, repo),
+        "How to run": _running(opened, comparison, own_repo),
         "How these files were made": making_lines(opened, source.repo),
     }
     whole = card_text(source, matter, made, comparison, sections, plot)
@@ -148,17 +151,20 @@ def model_card(
     return ModelCard(whole, matter, tuple(made), comparison, tuple(notes))
 
 
-def _refuse(
-    base: StrPath | None, text: object, quantized_by: object, repo: object
-) -> None:
+def _refuse(base: StrPath | None, text: object, quantized_by: object) -> None:
     """Refuse parameters that are wrong or have no effect."""
     if text is not None and base is None:
         raise OptionError("`text` needs `base`: the model to compare the files with")
-    if repo is not None:
-        checked_id(repo, "repo")
     is_text = isinstance(quantized_by, str) and quantized_by.strip()
     if quantized_by is not None and not is_text:
         raise OptionError(f"`quantized_by` is {quantized_by!r}; expected a name")
+
+
+def _refuse_idle(**given: object) -> None:
+    """Refuse parameters of a measurement where there is none."""
+    for name, value in given.items():
+        if value is not None:
+            raise OptionError(f"`{name}` needs `text`: without it nothing is measured")
 
 
 def _plot_beside(target: Path, measured: MeasuredFiles, notes: list[str]) -> str | None:

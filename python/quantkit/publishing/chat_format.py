@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..checkpoint.front_matter import UTF8
+from ..errors import FormatError
 from ..gguf import Field
 from ..tokens.chat import KEY, ChatTemplate
 from ..tokens.encoders import encoder_of
 from ..tokens.metadata import Vocabulary
 from ..tokens.token_type import TokenType
+from ..visible import visible
 from .go_template import go_template, is_plain
 from .turns import Place, Turns, find_turns
 
@@ -47,22 +50,29 @@ def chat_format(metadata: Mapping[str, Field]) -> ChatFormat:
 
     Raises:
         OptionError: Jinja is not installed, or its process cannot be started.
-        FormatError: the vocabulary or the template is damaged.
+        FormatError: the vocabulary is damaged, or the template is no text.
         UnsupportedModelError: the vocabulary is of an unknown kind.
     """
     if KEY not in metadata:
         return ChatFormat(has_template=False)
     template = ChatTemplate.of(metadata)
+    if not UTF8.accepts(template.text):
+        return ChatFormat(True, why_not="the model's chat template is not UTF-8")
     vocabulary = Vocabulary(metadata)
     _, ends = encoder_of(vocabulary)
     bos = template.tokens.get("bos_token", "") if ends.add_bos else ""
+    why = "the model's chat template does more than write texts around messages"
     with template.process() as process:
-        turns = find_turns(
-            lambda messages, answering: process.render(messages, answering=answering),
-            bos,
-        )
+        try:
+            turns = find_turns(
+                lambda messages, answering: process.render(
+                    messages, answering=answering
+                ),
+                bos,
+            )
+        except FormatError as error:
+            turns, why = None, visible(str(error))
     if turns is None:
-        why = "the model's chat template does more than write texts around messages"
         return ChatFormat(True, why_not=why)
     date = DATE in template.text
     return ChatFormat(

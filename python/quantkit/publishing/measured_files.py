@@ -12,7 +12,7 @@ from ..evaluate.results import Comparison
 from ..files.target import real_path, target_of
 from ..paths import StrPath, as_path
 from ..progress import Notify, Progress
-from .advice import advice
+from .advice import advice, base_name
 from .card_files import Opened
 
 __all__ = ["MeasuredFiles", "measured_files"]
@@ -74,7 +74,7 @@ def measured_files(
 def _shown_names(files: Sequence[Opened], result: Comparison) -> dict[str, str]:
     """By name of a row how texts name it: by the type, if only one file has it."""
     types = [each.file.type for each in files]
-    shown = {result.base.name: "the unquantized model"}
+    shown = {result.base.name: base_name(result.base)}
     for each, row in zip(files, result.results, strict=True):
         is_alone = types.count(each.file.type) == 1
         shown[row.name] = each.file.type if is_alone else each.file.name

@@ -24,6 +24,7 @@ from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..progress import Notify
 from ..settings import MAX_COUNT, REAL, Kind, checked, integer
+from ..tokens.chat import KEY
 from .chat_format import ChatFormat, chat_format
 from .go_template import is_plain
 
@@ -149,7 +150,7 @@ def _modelfile(
 ) -> Modelfile:
     """The Modelfile of an open GGUF file; arguments as for `modelfile`."""
     metadata = opened.metadata
-    format = chat_format(metadata)
+    format = chat_format(metadata) if template else ChatFormat(KEY in metadata)
     lines = [f"FROM {_named(path, file)}" for path in opened.paths]
     notes = [*_split_notes(opened), *_notes(format, template)]
     if system is not None:

@@ -100,10 +100,10 @@ def _place(base: StrPath | None) -> tuple[Path | None, str | None]:
     if base is None:
         return None, None
     path = resolve(base if isinstance(base, str) else Path(os.fspath(base)))
-    named = id_of(os.fspath(base)) if path != Path(os.fspath(base)) else None
     if not path.is_dir():
-        return None, named
-    return path, named or model_id(path)
+        return None, None
+    is_of_hub = path != Path(os.fspath(base))
+    return path, id_of(os.fspath(base)) if is_of_hub else model_id(path)
 
 
 def _from_metadata(metadata: Mapping[str, Field]) -> dict[str, Any]:

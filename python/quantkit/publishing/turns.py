@@ -76,10 +76,9 @@ class Turns:
         for i, message in enumerate(turns):
             content, is_last = message["content"], i == len(turns) - 1
             if message["role"] == "user":
-                place = Place.FIRST_TURN if i == 0 else None
-                has_system = self.place is place
-                has_system |= is_last and self.place is Place.LAST_TURN
-                parts += [self.user, system if has_system else "", content]
+                is_here = i == 0 and self.place is Place.FIRST_TURN
+                is_here |= is_last and self.place is Place.LAST_TURN
+                parts += [self.user, system if is_here else "", content]
                 parts += [self.user_end, self.prompt if is_last else ""]
             else:
                 parts += [self.answer, content, "" if is_last else self.answer_end]
@@ -113,20 +112,20 @@ def find_turns(render: Render, bos: str = "") -> Turns | None:
         render: renders a conversation; a FormatError means that it is refused.
         bos: the text of the token that tokenizers put before each text by themselves;
             it is left out.
+
+    Raises:
+        FormatError: conversations of users and assistants cannot be rendered.
     """
 
     def plain(messages: Messages, answering: bool) -> str:
         return render(messages, answering).removeprefix(bos)
 
-    try:
-        bare = _bare_turns(plain)
-        turns = None if bare is None else _with_system(plain, bare)
-        if turns is None:
-            return None
-        samples = [_kept(sample, turns) for sample in SAMPLES]
-        equal = all(plain(sample, True) == turns.text(sample) for sample in samples)
-    except FormatError:
+    bare = _bare_turns(plain)
+    turns = None if bare is None else _with_system(plain, bare)
+    if turns is None:
         return None
+    samples = [_kept(sample, turns) for sample in SAMPLES]
+    equal = all(plain(sample, True) == turns.text(sample) for sample in samples)
     return turns if equal else None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..cells import Cells
 from ..plotting.canvas import Draw
 
-__all__ = ["Fact", "Figure", "Page", "Section", "Table"]
+__all__ = ["Fact", "Figure", "Notes", "Page", "Section", "Table"]
 
 WIDE, NARROW = 8.8, 3.7
 """Inches: the widths of a figure for a screen and for a phone."""
@@ -52,16 +52,27 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Notes:
+    """Lines in small print.
+
+    Attributes:
+        lines: the lines.
+    """
+
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of a report with a heading.
 
     Attributes:
         heading: the heading.
-        parts: paragraphs, tables and figures.
+        parts: tables, figures and notes.
     """
 
     heading: str
-    parts: Sequence[str | Table | Figure]
+    parts: Sequence[Table | Figure | Notes]
 
 
 @dataclass(frozen=True)

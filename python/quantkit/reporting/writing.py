@@ -19,7 +19,7 @@ from .page import WIDE
 from .rendering import html_of
 from .sections import page_of
 
-__all__ = ["refuse_unready", "write_report"]
+__all__ = ["has_figure", "refuse_unready", "write_report"]
 
 PAGES = (".html", ".htm")
 FIGURES = (".png", ".svg")
@@ -59,7 +59,10 @@ def write_report(
     if target.suffix.lower() in PAGES:
         write_whole(target, html_of(page_of(result, command)))
         return
-    _refuse_empty(result)
+    if not has_figure(result):
+        raise QuantkitError(
+            "a figure needs a type that was compared with the base, and there is none"
+        )
     losses = _losses(result)
     image = image_bytes(
         losses.draw_on,
@@ -94,19 +97,12 @@ def _losses(result: Comparison | Choice | EmbeddingComparison) -> Losses:
         return distance_losses(result)
     if isinstance(result, Comparison):
         return kld_losses(result)
-    assert result.comparison is not None  # `_refuse_empty` has seen to it
+    assert result.comparison is not None  # `has_figure` has said so
     chosen = None if result.chosen is None else result.chosen.name
     return kld_losses(result.comparison, chosen)
 
 
-def _refuse_empty(result: Comparison | Choice | EmbeddingComparison) -> None:
-    """Refuse to draw nothing.
-
-    Raises:
-        QuantkitError: no row was compared with the base.
-    """
+def has_figure(result: Comparison | Choice | EmbeddingComparison) -> bool:
+    """Whether a type was compared with the base, so that there is something to draw."""
     measured = result.comparison if isinstance(result, Choice) else result
-    if measured is None or not measured.results:
-        raise QuantkitError(
-            "a figure needs a type that was compared with the base, and there is none"
-        )
+    return measured is not None and bool(measured.results)

@@ -192,6 +192,10 @@ _T5 = FamilyRules(
     pieces=PieceRules(is_t5=True),
 )
 
+_KIMI = FamilyRules(
+    sources=(Source.JSON, Source.RANKS, Source.SENTENCEPIECE),
+    ranks=TiktokenRules("tiktoken.model", "kimi-k2", reserved=256),
+)
 _RWKV = FamilyRules(sources=(Source.RWKV,))
 _PLAMO = FamilyRules(sources=(Source.PLAMO,))
 
@@ -353,6 +357,17 @@ _RULES: dict[str, FamilyRules] = {
         replace(_PIECES, space=SpacePrefix.SETTINGS_LAST),
     ),
     "HunYuanDenseV1ForCausalLM": _HUNYUAN,
+    **dict.fromkeys(
+        (
+            "DeepseekV3ForCausalLM",  # Kimi K2
+            "KimiK25ForConditionalGeneration",
+            "KimiK3ForConditionalGeneration",
+            "KimiLinearForCausalLM",
+            "KimiLinearModel",
+            "KimiVLForConditionalGeneration",
+        ),
+        _KIMI,
+    ),
 }
 
 

@@ -1,7 +1,7 @@
 """tiktoken rank files: base64 byte tokens with their ranks, and no merges.
 
 Sources: the fields that llama.cpp's converter writes for them; the remote code of Qwen,
-HunYuan and GLM-4 for the special tokens after the ranked ones.
+HunYuan, GLM-4 and Kimi for the special tokens after the ranked ones.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ __all__ = ["TiktokenRules", "check_lengths", "tiktoken_fields"]
 
 Ranks = dict[bytes, int]
 
+RESERVED = "<|reserved_token_{}|>"
 MAX_DIGITS = 10
 MAX_SQUARES = 1 << 27
 """The largest sum of squares of token lengths, to which the time for finding merges is
@@ -40,11 +41,14 @@ class TiktokenRules:
         pre: llama.cpp's name of its pre-tokenizer.
         special: the control tokens after the ranked ones; empty if
             tokenizer_config.json lists them.
+        reserved: how many tokens after the ranked ones are control tokens, whether or
+            not tokenizer_config.json names them; 0: only those that it names.
     """
 
     file: str
     pre: str
     special: tuple[str, ...] = ()
+    reserved: int = 0
 
 
 def tiktoken_fields(
@@ -63,6 +67,8 @@ def tiktoken_fields(
     }
     if not added:
         added = {token.id: token for token in files.added_in_settings()}
+    if rules.reserved:
+        added = _reserved(added, len(ranks), len(ranks) + rules.reserved)
     tokens = {rank: to_letters(token) for token, rank in ranks.items()}
     texts, types = [], []
     beside = {i: token.content for i, token in added.items()}
@@ -75,6 +81,15 @@ def tiktoken_fields(
             types.append(TokenType.NORMAL if i in tokens else TokenType.UNUSED)
     fields = bpe_fields(pre_tokenizer or rules.pre, texts, types, merges_of(ranks))
     return fields, {token.content: i for i, token in added.items()}
+
+
+def _reserved(
+    named: dict[int, AddedToken], start: int, stop: int
+) -> dict[int, AddedToken]:
+    """The control tokens from `start` on; those without a name are numbered."""
+    texts = {i: RESERVED.format(i) for i in range(start, stop)}
+    texts |= {i: token.content for i, token in named.items() if i in texts}
+    return {i: AddedToken(i, text, special=True) for i, text in texts.items()}
 
 
 def read_ranks(path: Path) -> Ranks:
