@@ -20,7 +20,7 @@ import pytest
 import quantkit.cli
 from quantkit.cells import Cells, html_table, markdown_table
 from quantkit.cli import main
-from quantkit.cli.console import paragraph
+from quantkit.cli.console import paragraph, print_result
 from quantkit.errors import FormatError, OptionError
 from quantkit.evaluate.presentation import csv_text
 from quantkit.files.json_file import json_text
@@ -232,6 +232,17 @@ def test_output_that_cannot_be_written_is_told(
     done = subprocess.run(command, stdout=writing, stderr=-1, text=True)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_tables_are_whole_in_a_dumb_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """rich takes every such terminal, as that of Emacs, for one of 80 characters."""
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    row = "x" * 60, "y" * 60
+    print_result(Cells(("one", "two"), [row]))
+    assert "  ".join(row) in capsys.readouterr().out
 
 
 def test_what_is_visible() -> None:
