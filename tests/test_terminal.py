@@ -323,10 +323,7 @@ def test_the_door_writes_no_markup() -> None:
     """Its consoles and texts take strings as they are."""
     source = (CLI / "console.py").read_text(encoding="utf-8")
     (console,) = re.findall(r"return Console\(([^)]*)\)", source)
-    assert console.split() == [
-        *("stderr=stderr,", "width=width,"),
-        *("markup=False,", "emoji=False,", "highlight=False"),
-    ]
+    assert console.split()[-3:] == ["markup=False,", "emoji=False,", "highlight=False,"]
     assert re.findall(r"(?:Text|Console)\([^)]*", source)[1:] == [
         "Text(visible(text"
     ], "a text is made in one place"
