@@ -21,7 +21,9 @@ from quantkit import _native
 from quantkit._native import Backend
 from quantkit.calibrating import factoring
 from quantkit.calibrating.factoring import NotPositive, factor
+from quantkit.calibrating.solving import plan_of
 from quantkit.execution.workers import Threads
+from quantkit.types import QuantType
 
 from .test_golden import digest, fixed_rows
 
@@ -146,12 +148,23 @@ def test_factor_is_that_of_the_definition(n: int) -> None:
 def test_factor_does_not_depend_on_blocks_ranges_and_threads(
     block: int, range_: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    h = positive(130)
+    h = positive(300)
     expected = factored(h)
     monkeypatch.setattr(factoring, "BLOCK", block)
     monkeypatch.setattr(factoring, "RANGE", range_)
     for threads in (1, 3):
         assert factored(h, threads).tobytes() == expected.tobytes()
+
+
+def test_plans_do_not_depend_on_the_memory_that_they_are_given() -> None:
+    h = positive(64)
+    made = [
+        plan_of(h, QuantType.Q4_0, 0.01, Threads(1), space)[0]
+        for space in (None, np.full_like(h, np.nan))
+    ]
+    for name in ("order", "units", "feedback"):
+        one, other = (getattr(plan, name).tobytes() for plan in made)
+        assert one == other
 
 
 @pytest.mark.parametrize("n", SIZES)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,21 +14,12 @@ from quantkit.gguf import GGUFFile
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT, DEMO_TYPES
 from quantkit.types import QuantType
 
-
-def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The installed command in a process of its own."""
-    paths = os.pathsep.join(sys.path)
-    return subprocess.run(
-        [sys.executable, "-m", "quantkit", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": paths, **environment},
-    )
+from .commands import alone, run
 
 
 def failed(*arguments: str | Path, **environment: str) -> str:
     """The one line that a command which fails (exit 1) says on stderr."""
-    done = run(*arguments, **environment)
+    done = (alone if environment else run)(*arguments, **environment)
     assert (done.returncode, done.stdout) == (1, "")
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, done.stderr
@@ -41,9 +29,9 @@ def failed(*arguments: str | Path, **environment: str) -> str:
 def test_convert_quantize_info_and_ppl(tmp_path: Path) -> None:
     """The main job, step by step."""
     f16, q4 = tmp_path / "model-f16.gguf", tmp_path / "model-q4_k_m.gguf"
-    convert = run("convert", DEMO_MODEL, "-o", f16, "--outtype", "f16")
+    convert = alone("convert", DEMO_MODEL, "-o", f16, "--outtype", "f16")
     assert convert.returncode == 0, convert.stderr
-    quantize = run("quantize", f16, q4, "q4_k_m")
+    quantize = alone("quantize", f16, q4, "q4_k_m")
     assert quantize.returncode == 0, quantize.stderr
     assert "Q6_K" in quantize.stdout
     with GGUFFile(q4) as file:
@@ -52,7 +40,7 @@ def test_convert_quantize_info_and_ppl(tmp_path: Path) -> None:
     assert json.loads(info.stdout)["file_type"] == "Q4_K_M"
     assert "ffn_up" in run("info", q4, "--tensors").stdout
     options = ("--types", "Q8_0,q4_0", "--chunks", "2", "--threads", "1", "--json")
-    ppl = run("ppl", f16, "--text", DEMO_TEXT, *options)
+    ppl = alone("ppl", f16, "--text", DEMO_TEXT, *options)
     measured = json.loads(ppl.stdout)
     assert [r["name"] for r in measured["results"]] == ["Q8_0", "Q4_0"]
     assert measured["results"][0]["kld_mean"] < measured["results"][1]["kld_mean"]
@@ -68,7 +56,7 @@ def test_quantize_reads_a_checkpoint_folder(tmp_path: Path) -> None:
 
 def test_demo_prints_every_type() -> None:
     """README command 1, on one chunk; a verdict comes last."""
-    done = run("demo", "--chunks", "1", "--threads", "1")
+    done = alone("demo", "--chunks", "1", "--threads", "1")
     assert done.returncode == 0, done.stderr
     table, end = done.stdout.split("\n\n")
     rows = [line.split()[0] for line in table.splitlines()[1:9]]
@@ -165,7 +153,7 @@ def test_an_unknown_backend_is_one_line(demo_f16: Path, tmp_path: Path) -> None:
 
 def test_version_and_backends() -> None:
     """Short questions, short answers."""
-    assert run("--version").stdout.startswith("quantkit 0.")
+    assert alone("--version").stdout.startswith("quantkit 0.")
     assert "scalar" in run("backends").stdout
 
 
@@ -329,6 +317,6 @@ def test_nothing_is_written_over_what_is_read(demo_f16: Path, tmp_path: Path) ->
 
 def test_output_that_cannot_show_every_character() -> None:
     """A sign that the encoding lacks is a question mark."""
-    done = run("demo", "--chunks", "2", "-q", PYTHONIOENCODING="ascii")
+    done = alone("demo", "--chunks", "2", "-q", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "? " in done.stdout

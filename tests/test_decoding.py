@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantkit.errors import OptionError, ShapeError
@@ -52,6 +52,7 @@ def test_decoding_gives_the_text() -> None:
     assert demo().decode([]) == ""
 
 
+@settings(max_examples=30)
 @given(st.text(max_size=40))
 def test_any_text_comes_back(text: str) -> None:
     """Of a vocabulary with all bytes."""

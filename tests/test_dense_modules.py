@@ -1,10 +1,11 @@
-"""The linear maps after the pooling of EmbeddingGemma."""
+"""The linear maps after the pooling of EmbeddingGemma and LFM2."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from quantkit.errors import (
     QuantkitError,
     UnsupportedModelError,
 )
+from quantkit.gguf.keys import uint32
+from quantkit.inference.weights import load_embedder, load_model, load_weights
 from quantkit.sources.checkpoint import CheckpointSource
 from quantkit.tasks.convert import convert
 
@@ -126,6 +129,59 @@ def test_folders_without_them_are_refused(tmp_path: Path) -> None:
     other = with_modules(tmp_path / "other", "bert")
     with pytest.raises(UnsupportedModelError, match=r"'dense_2\.weight'"):
         CheckpointSource(other, "f16", dense_modules=True)
+
+
+def with_first(folder: Path, name: str = "lfm2-bidirectional") -> Path:
+    """An LFM2 that gives embeddings, with its linear map."""
+    (case,) = (case for case in CASES if case.name == name)
+    model = checkpoint(case, folder)
+    place = model / "1_Dense"
+    place.mkdir()
+    change(place, in_features=64, out_features=20)
+    weight = np.random.default_rng(1).standard_normal((20, 64)).astype(np.float32)
+    save_file({"linear.weight": weight}, place / "model.safetensors")
+    return model
+
+
+def test_lfm2_has_its_map_without_being_asked(tmp_path: Path) -> None:
+    """It is the first tensor, and its size the first key, as in llama.cpp's files."""
+    model = with_first(tmp_path)
+    source = CheckpointSource(model, "f16")
+    assert next(iter(source.tensors)) == "dense_2.weight"
+    assert source.tensors["dense_2.weight"].shape == (20, 64)
+    keys = list(source.model_fields)
+    assert keys[:2] == ["general.architecture", "lfm2.embedding_length_out"]
+    assert source.model_fields[keys[1]].value == 20
+    change(model / "1_Dense", use_residual=True)
+    with pytest.raises(UnsupportedModelError, match="or a residual"):
+        CheckpointSource(model, "f16")
+
+
+def test_embeddings_are_not_given_without_the_map(tmp_path: Path) -> None:
+    """The forward pass of decoders does not apply it."""
+    source = CheckpointSource(with_first(tmp_path, "lfm2-bare"), "f32")
+    metadata = {**source.model_fields, "lfm2.pooling_type": uint32(2)}
+    parts = SimpleNamespace(metadata=metadata, tensors=source.tensors)
+    assert load_model(parts, load_weights(parts)) is not None
+    with pytest.raises(UnsupportedModelError, match="a linear map comes after"):
+        load_embedder(parts, load_weights(parts))
+
+
+@pytest.mark.reference
+def test_lfm2s_file_is_the_one_llamacpp_writes(tmp_path: Path) -> None:
+    """Metadata, names, order, types and bytes."""
+    pytest.importorskip("torch", reason="needs torch")
+    if "QUANTKIT_LLAMACPP_SOURCE" not in os.environ:
+        pytest.skip("QUANTKIT_LLAMACPP_SOURCE names no folder")
+    from .families.reference import describe_gguf, llamacpp_gguf
+
+    model = with_first(tmp_path)
+    source = CheckpointSource(model, "f16")
+    theirs = describe_gguf(llamacpp_gguf(model, tmp_path / "x.gguf", "f16"))
+    tensors = described_tensors(source.tensors)
+    assert list(tensors.items()) == list(theirs["tensors"].items())
+    found = described_metadata(source.model_fields)
+    assert list(found.items()) == list(theirs["metadata"].items())
 
 
 @pytest.mark.reference

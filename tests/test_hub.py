@@ -16,7 +16,7 @@ import huggingface_hub.errors as hub_errors
 import pytest
 
 import quantkit
-from quantkit.checkpoint.folder import Checkpoint
+from quantkit.checkpoint.folder import READ_BY_NAME, Checkpoint
 from quantkit.checkpoint.hub import model_id, resolve
 from quantkit.checkpoint.model_card import general_fields
 from quantkit.errors import CheckpointError
@@ -139,47 +139,78 @@ def test_an_existing_path_wins(offline: Path) -> None:
     assert resolve("hf://org/Tiny-1M") == snapshot
 
 
+NEEDED = (
+    "README.md",
+    "chat_template.jinja",
+    "config.json",
+    "merges.txt",
+    "model-00001-of-00002.safetensors",
+    "model.safetensors.index.json",
+    "tekken.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "1_Dense/model.safetensors",
+    "audio_tokenizer/model.safetensors",
+    *(name for name in READ_BY_NAME if "/" in name),
+)
+SECOND_COPY = "consolidated.safetensors"
+OTHERS = (
+    "1_Pooling/pytorch_model.bin",
+    "model.gguf",
+    "onnx/config.json",
+    "onnx/model.onnx",
+    "original/consolidated.00.pth",
+    "original/params.json",
+    "pytorch_model.bin",
+    "training_args.bin",
+)
+
+
+@pytest.mark.parametrize("has_weights", [True, False])
 def test_only_what_is_needed_is_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    has_weights: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Safetensors, tokenizer and card: no pickles, no subfolders, no second copy."""
+    """No pickles, no other formats, and Mistral's copy only where it is the only one.
+
+    The files in subfolders are those of the same commit.
+    """
     from huggingface_hub.utils import filter_repo_objects
 
-    asked: dict[str, Any] = {}
+    snapshot = tmp_path / COMMIT
+    snapshot.mkdir()
+    if has_weights:
+        (snapshot / "model.safetensors").touch()
+    asked: list[str | None] = []
+    fetched: set[str] = set()
 
-    def snapshot_download(name: str, **options: Any) -> str:
-        asked.update(options, name=name)
-        return str(DEMO_MODEL)
+    def snapshot_download(
+        name: str,
+        revision: str | None,
+        allow_patterns: list[str],
+        ignore_patterns: list[str] | None = None,
+        **_: Any,
+    ) -> str:
+        assert name == "org/name"
+        asked.append(revision)
+        fetched.update(
+            filter_repo_objects(
+                (*NEEDED, SECOND_COPY, *OTHERS),
+                allow_patterns=allow_patterns,
+                ignore_patterns=ignore_patterns,
+            )
+        )
+        return str(snapshot)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     monkeypatch.chdir(tmp_path)
-    resolve("hf://org/name@dev")
-    assert (asked["name"], asked["revision"]) == ("org/name", "dev")
-    needed = [
-        "README.md",
-        "chat_template.jinja",
-        "config.json",
-        "merges.txt",
-        "model-00001-of-00002.safetensors",
-        "model.safetensors.index.json",
-        "tokenizer.json",
-        "tokenizer.model",
-    ]
-    others = [
-        "consolidated.safetensors",
-        "model.gguf",
-        "onnx/model.onnx",
-        "original/consolidated.00.pth",
-        "original/params.json",
-        "pytorch_model.bin",
-        "training_args.bin",
-    ]
-    fetched = filter_repo_objects(
-        needed + others,
-        allow_patterns=asked["allow_patterns"],
-        ignore_patterns=asked["ignore_patterns"],
-    )
-    assert list(fetched) == needed
+    if has_weights:
+        resolve("hf://org/name@dev")
+        assert fetched == set(NEEDED)
+    else:
+        with pytest.raises(CheckpointError, match=r"has no \*\.safetensors"):
+            resolve("hf://org/name@dev")
+        assert fetched == {*NEEDED, SECOND_COPY}
+    assert asked == ["dev", COMMIT]
 
 
 def test_offline_and_not_in_the_cache(offline: Path) -> None:

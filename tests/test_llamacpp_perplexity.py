@@ -112,6 +112,36 @@ def test_divergences_are_those_of_llama_cpp(type: str, tmp_path: Path) -> None:
     assert found.same_top == pytest.approx(same, abs=1e-3)
 
 
+def test_a_mix_loses_less_in_llama_cpp_too(tmp_path: Path) -> None:
+    """Than the type of its size, on text that nothing was chosen by."""
+    base, type, mix = (tmp_path / f"{n}.gguf" for n in ("base", "type", "mix"))
+    qk.convert(DEMO_MODEL, base, outtype="f16")
+    qk.quantize_file(base, type, "Q4_K_M")
+    whole = DEMO_TEXT.read_text(encoding="utf-8")
+    found = qk.choose(
+        base,
+        qk.Budget(max_size=type.stat().st_size),
+        ["Q4_K_M", "Q5_K_M", "IQ4_XS"],
+        text=whole[:40000],
+        options=qk.TextOptions(chunks=16),
+        mix=True,
+    ).mix
+    assert found is not None
+    qk.quantize_file(base, mix, found.recipe, overrides=found.overrides)
+    text, kept = tmp_path / "text.txt", ("--kl-divergence-base", tmp_path / "base.kld")
+    text.write_text(whole[-30000:], encoding="utf-8")
+    size = ("-c", 512, "-b", 512)
+    said(base, "-f", text, *size, "--chunks", 8, *kept, last="")
+    losses = [
+        number(
+            said(file, *size, *kept, "--kl-divergence", last="Same top p:"),
+            "Mean +KLD",
+        )
+        for file in (type, mix)
+    ]
+    assert losses[1] < 0.8 * losses[0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("type", ["Q8_0", "Q4_0", "Q4_K_M", "Q2_K", "IQ4_XS"])
 def test_eight_bits_cost_what_they_cost_llama_cpp(type: str) -> None:

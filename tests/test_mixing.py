@@ -371,7 +371,9 @@ def test_losses_limit_a_mix_too(choose: Choose) -> None:
     made = choose(qk.Budget(max_bpw=BPW, max_kld=1e-6))
     assert made.chosen is None
     assert made.mix is not None
+    assert made.mix.is_better
     assert not made.mix.is_chosen
+    assert "it may lose more than the limits allow" in made.sentence
 
 
 def run(*arguments: object) -> Result:

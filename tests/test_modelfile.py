@@ -104,6 +104,36 @@ def found(template: str) -> tuple[Turns | None, list[tuple[Messages, str]]]:
         return turns, [(s, render(s, True).removeprefix(BOS)) for s in samples]
 
 
+def read_by_ollama(text: str) -> list[tuple[str, str]]:
+    """The commands of a Modelfile and their values, by the rules of its parser.go."""
+    commands, rest = [], text
+    while rest:
+        line, _, after = rest.partition("\n")
+        if not line.strip() or line.startswith("#"):
+            rest = after
+            continue
+        name, _, rest = rest.partition(" ")
+        if name == "PARAMETER":
+            name, _, rest = rest.partition(" ")
+        value, known = "", None
+        while known is None:
+            char, rest = rest[:1], rest[1:]
+            known = unquoted(value.strip()) if char in ("\n", "") else None
+            assert char or known is not None, "a quotation does not end"
+            value += char if char in "\n\t" or char.isprintable() else ""
+        commands.append((name, known))
+    return commands
+
+
+def unquoted(text: str) -> str | None:
+    """The text without its quotation marks; None: the closing ones are missing."""
+    for marks in ('"""', '"'):
+        if text.startswith(marks):
+            is_whole = text.endswith(marks) and len(text) >= 2 * len(marks)
+            return text[len(marks) : -len(marks)] if is_whole else None
+    return text
+
+
 def gguf(path: Path, template: str | None = None, **more: Field) -> Path:
     """A file of metadata with this chat template."""
     fields = {
@@ -174,6 +204,24 @@ def test_a_modelfile_says_what_the_file_says(tmp_path: Path) -> None:
     ]
     assert rest == f'{made.template}"""\n'
     assert told == list(made.notes)
+
+
+@pytest.mark.parametrize("name", ["llama 3", "quoted", "default system message"])
+def test_ollama_reads_what_was_meant(name: str, tmp_path: Path) -> None:
+    """Also line breaks, quotation marks, and characters that it would drop."""
+    path, template = gguf(tmp_path / "a b.gguf"), KNOWN[name][0]
+    path = gguf(path, template, general__sampling__top_p=float32(0.9))
+    system = 'Say "yes".\n\n  PARAMETER stop x\n""'
+    made = qk.modelfile(path, tmp_path / "Modelfile", system=system, ctx=512)
+    read = read_by_ollama(made.text)
+    assert read == [
+        ("FROM", "./a b.gguf"),
+        ("num_ctx", "512"),
+        ("top_p", "0.9"),
+        *(("stop", stop) for stop in made.stops),
+        ("TEMPLATE", made.template),
+        ("SYSTEM", system),
+    ]
 
 
 def test_control_tokens_between_turns_stop_answers(tmp_path: Path) -> None:

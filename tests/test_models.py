@@ -363,7 +363,9 @@ def test_unknown_models_name_the_nearest() -> None:
         family_for_config({"architectures": ["LamaForCausalLM"]})
     with pytest.raises(UnsupportedModelError, match=r"\(none\).*does not know; `tens"):
         family_for_config({})
-    with pytest.raises(UnsupportedModelError, match=r"'granite'.*has no text class"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"'granite'.*text_config does not tell"
+    ):
         family_for_config({"architectures": ["GraniteSpeechForConditionalGeneration"]})
     with pytest.raises(UnsupportedModelError, match=r"'lama'.*did you mean llama"):
         family_named("lama")

@@ -41,13 +41,14 @@ def parts(config: dict[str, Any]) -> list[dict[str, Any]]:
     """The configs of encoders in config.json; the whole, if it has their keys."""
     found = (config.get("thinker_config") or config).get
     keys = {key for one in ENCODERS for key in (one.vision_key, one.audio_key)}
+    keys.add("vision_encoder")  # of params.json
     own = [part for key in sorted(keys, reverse=True) if (part := found(key))]
     return [part for part in own if isinstance(part, dict)] or [config]
 
 
-def changed(folder: Path, **settings: Any) -> Path:
+def changed(folder: Path, file: str = "config.json", **settings: Any) -> Path:
     """The folder with other values in the config of its first encoder."""
-    path = folder / "config.json"
+    path = folder / file
     config = json.loads(path.read_text())
     parts(config)[0].update(settings)
     path.write_text(json.dumps(config))
@@ -64,14 +65,15 @@ def test_wrong_settings_are_quantkit_errors(
 ) -> None:
     """Thirty random changes; a setting that changes nothing is no error."""
     folder = checkpoint(case, tmp_path)
-    config = json.loads((folder / "config.json").read_text())
+    path = folder / case.config_at
+    config = json.loads(path.read_text())
     keys = sorted(parts(config)[0])
     rng = random.Random(case.name)
     for _ in range(30):
         wrong = {rng.choice(keys): rng.choice(WRONG)}
-        (folder / "config.json").write_text(json.dumps(config))
+        path.write_text(json.dumps(config))
         with suppress(QuantkitError):
-            metadata_of(changed(folder, **wrong))
+            metadata_of(changed(folder, path.name, **wrong))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,77 @@ def test_the_message_names_what_is_wrong(
     folder = checkpoint(BY_CASE[case], tmp_path)
     with pytest.raises(QuantkitError, match=message):
         metadata_of(changed(folder, **{key: value}))
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "message"),
+    [
+        ("granite-vision", {"downsample_rate": "4"}, "expected two numbers, such as"),
+        ("granite-vision", {"deepstack_layer_map": [[9, 0]]}, "names the layer 9, but"),
+        ("granite-vision", {"image_grid_pinpoints": [[1]]}, "is not a list of pairs"),
+        (
+            "granite-speech-plus",
+            {"projector_config": {"encoder_hidden_size": 9}},
+            "encoder_hidden_size is 9, not 64",
+        ),
+        ("deepseek-v4-vision", {"vision_max_n_token": 9}, "is 9; expected 384"),
+        ("deepseek-v4-vision", {"vision_n_layers": 0}, "neither a vision_n_layers nor"),
+        ("ling-vl", {"vision_config": {"disable_merger_proj": False}}, "is not true"),
+        ("youtu-vl", {"vision_config": {"fullatt_block_indexes": [3]}}, r"is \[3\];"),
+        ("phi4-vision", {"vision_config": {"num_hidden_layers": 1}}, "at least 2"),
+        ("mimo-v2.5", {"audio_config": {"audio_channels": 2}}, "channels is 2, but"),
+        (
+            "mimo-v2.5",
+            {"vision_config": {"vit_window_attn_types": [0]}},
+            "has 1 numbers",
+        ),
+        (
+            "dots3-note",
+            {"vision_config": {"pyramid_num_routed": [-1, 2, 12]}},
+            "layer 2 of the encoder has 33 matrices of experts",
+        ),
+        ("dots3-note", {"audio_config": {"use_rope": False}}, "use_rope is not True"),
+        ("nemotron-vl", {"force_image_size": 3}, "smaller than a patch"),
+    ],
+)
+def test_what_does_not_belong_to_the_model_is_named(
+    case: str, change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """A change of config.json, or of some keys of an object in it."""
+    folder = checkpoint(BY_CASE[case], tmp_path)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for key, value in change.items():
+        is_object = isinstance(value, dict)
+        config[key] = {**config[key], **value} if is_object else value
+    path.write_text(json.dumps(config))
+    with pytest.raises(QuantkitError, match=message):
+        metadata_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("case", "part", "message"),
+    [
+        ("lfm2-audio", "0.conv.batch_norm.running_var", r"lacks 'conf.*running_var'"),
+        ("granite-vision", "spatial_projectors.0.query", r"'v\.proj_blk\.1\.query'"),
+        ("granite-speech", "layer.1.output_query.dense.weight", "proj_blk.1.ffn_down"),
+        ("dots3-note", "blocks.1.mlp.experts.1.fc2.weight", "5 matrices of experts"),
+        ("mimo-v2.5", "speech_embeddings.1.weight", r"with \[0, 2\] for N"),
+        ("mimo-v2.5", "local_transformer.layers.1.mlp", r"local_blk\.1\.ffn_gate"),
+        ("glm-asr", "audio_bos_eos_token", r"GGUF calls 'v\.boi'"),
+    ],
+)
+def test_missing_tensors_are_named(
+    case: str, part: str, message: str, tmp_path: Path
+) -> None:
+    """Also those inside projectors and of tables."""
+    folder = checkpoint(BY_CASE[case], tmp_path)
+    arrays = load_file(folder / "model.safetensors")
+    kept = {name: array for name, array in arrays.items() if part not in name}
+    assert len(kept) < len(arrays)
+    save_file(kept, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=message):
+        metadata_of(folder)
 
 
 def test_models_without_such_an_encoder(tmp_path: Path) -> None:

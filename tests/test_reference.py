@@ -65,14 +65,15 @@ def test_every_native_type_has_a_reference() -> None:
 
 
 @pytest.mark.parametrize(("name", "weighted"), QUANTIZERS)
-@pytest.mark.parametrize("kind", ROW_KINDS)
-def test_native_equals_reference(kind: str, name: str, weighted: bool) -> None:
+def test_native_equals_reference(name: str, weighted: bool) -> None:
     """The scalar backend makes the reference's bytes of every kind of row."""
-    x = np.stack([row(kind, 512, seed) for seed in range(4)])
+    kinds = [kind for kind in ROW_KINDS for _ in range(4)]
+    x = np.stack([row(kind, 512, seed % 4) for seed, kind in enumerate(kinds)])
     importance = importance_of(512) if weighted else None
     type = QuantType.parse(name)
     found = quantize_rows(x, type, importance, backend="scalar")
-    np.testing.assert_array_equal(found, reference.quantize(x, name, importance))
+    differ = (found != reference.quantize(x, name, importance)).any(axis=1)
+    assert [kind for kind, other in zip(kinds, differ, strict=True) if other] == []
 
 
 @pytest.mark.parametrize("name", NATIVE)

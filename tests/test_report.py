@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -25,8 +26,12 @@ from quantkit.gguf.source import SourceTensor
 from quantkit.plotting.canvas import new_figure
 from quantkit.plotting.heat import HeatMap
 from quantkit.plotting.labels import Named, place_names
+from quantkit.plotting.losses import Losses, Point
+from quantkit.plotting.strips import Strip, is_wide
 from quantkit.quantizing.rounding import Nearest
-from quantkit.quantizing.sampled_errors import PLACES, sampled_errors
+from quantkit.quantizing.sampled_errors import SAMPLE_WEIGHTS, sampled_errors
+from quantkit.quantizing.slabs import slabs_of
+from quantkit.quantizing.tensor_errors import TensorErrors, convert_and_measure
 from quantkit.sources.opening import open_source
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
@@ -138,8 +143,11 @@ def test_a_page_answers_and_shows_why(tmp_path: Path) -> None:
 
 
 def test_a_page_of_embeddings(tmp_path: Path) -> None:
-    """Their distances; without details, there are no recipes."""
-    page = checked(written(embeddings(), tmp_path))
+    """Their distances, and gains of importance; without details, no recipes."""
+    found = replace(embeddings(), weighed=[("Q2_K", "Q8_0")])
+    page = checked(written(found, tmp_path))
+    (gain,) = found.difference_cells(found.gains()).rows
+    assert set(gain[2:]) <= set(page.texts["td"])
     headings = ["Types", "Size and distance", "How it was measured"]
     assert page.texts["h2"] == headings
     assert page.tags["svg"] == 2
@@ -229,11 +237,14 @@ def test_samples_are_of_whole_rows_in_their_share(shape: tuple[int, ...]) -> Non
     )
     n_matrices = shape[0] if len(shape) == 3 else 1
     weights = rng.uniform(0.1, 1, (n_matrices, shape[-1])).astype(np.float32)
-    found = sampled_errors(tensor, qk.QuantType.Q4_0, [Nearest(w) for w in weights])
-    assert found.n <= max(rows.size, PLACES * shape[-1])
-    if rows.size < 1 << 13:
-        whole = sampled_errors(tensor, qk.QuantType.Q4_0, [Nearest(w) for w in weights])
-        assert whole == found
+    roundings = [Nearest(w) for w in weights]
+    found = sampled_errors(tensor, qk.QuantType.Q4_0, roundings)
+    assert 0.9 * min(rows.size, SAMPLE_WEIGHTS) < found.n <= SAMPLE_WEIGHTS
+    slabs = slabs_of(tensor, qk.QuantType.Q4_0, roundings)
+    whole = sum((convert_and_measure(slab)[1] for slab in slabs), TensorErrors())
+    if found.n == whole.n:
+        assert math.isclose(found.weighted_error, whole.weighted_error, rel_tol=1e-12)
+        assert found.largest == whole.largest
     assert found.relative is not None
     assert 0.03 < found.relative < 0.15
     assert sampled_errors(tensor, qk.QuantType.F32).relative is None
@@ -255,6 +266,29 @@ def test_names_cover_nothing() -> None:
     for i, box in enumerate(boxes):
         assert area.x0 <= box.x0 <= box.x1 <= area.x1
         assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+def test_axes_show_what_can_be_told_apart() -> None:
+    """Sizes in a unit that fits; a noise floor if it is near; far losses are named."""
+    sizes_and_losses = [(3, 0.5), (4, 0.02), (5, 0.01), (8, 0.0)]
+    points = [
+        Point(f"t{size}", size << 30, loss, 0.001, is_best=True)
+        for size, loss in sizes_and_losses
+    ]
+    floors = {"q8": 0.004, "i16": 1e-7}
+    log = Losses(points, ("F16", 16 << 30), "KLD", floors=floors)
+    axes = new_figure(5, 4).subplots()
+    assert log.draw(axes) == []
+    assert axes.get_xlabel() == "size of the file (GiB)"
+    assert [p.name for p in log.beyond] == ["t8"]
+    texts = {text.get_text() for text in axes.texts}
+    assert texts == {"t3", "t4", "t5", "F16 (base)", "noise floor (q8)"}
+    assert 1e-7 < axes.get_ylim()[0] < 0.004
+    linear = replace(log, of_base=0.0, is_log=False)
+    assert [p.name for p in linear.beyond] == ["t3"]
+    alike = [Strip("a", np.zeros(2), mean, 0.1, True) for mean in (1.0, 2.0, 2.0)]
+    assert not is_wide(alike)
+    assert is_wide([*alike, Strip("d", np.zeros(2), 99.0, 0.1, True)])
 
 
 def test_colors_of_errors_are_in_order() -> None:

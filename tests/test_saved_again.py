@@ -236,7 +236,7 @@ def test_metadata_are_those_of_the_published_config(name: str, tmp_path: Path) -
             },
             "attention_factor: 2.0",
         ),
-        ("dots3-note-text", {"per_layer_config": {"0": {}}}, "for the layers '0'"),
+        ("dots3-note-text", {"per_layer_config": {"0": {}}}, r"for the layers \['0'\]"),
         ("dots3-note-text", {"per_layer_config": {"1": 7, "2": 7}}, "config.1 is 7"),
         ("dots3-note-text", {"shared_experts_intermediate_size": 7}, "size: 7"),
         ("step3.7", {"per_layer_config": {"1": {"head_dim": 8}}}, "per_layer_config"),
@@ -307,3 +307,25 @@ def test_internvl_names_the_class_of_its_language_model(tmp_path: Path) -> None:
     save_file({**tensors, "mlp1.0.weight": np.ones(4, np.float32)}, weights)
     found = described_metadata(source_of(folder).model_fields)
     assert found == fixture(case)["metadata"]
+
+
+def test_settings_of_other_parts_are_not_those_of_the_text_model(
+    tmp_path: Path,
+) -> None:
+    """Granite Speech has a window of its sound encoder beside `text_config`."""
+    case = BY_NAME["granite"]
+    folder = checkpoint(case, tmp_path)
+    path, weights = folder / "config.json", folder / "model.safetensors"
+    whole = {
+        "architectures": ["GraniteSpeechForConditionalGeneration"],
+        "model_type": "granite_speech",
+        "window_size": 15,
+        "attention_bias": True,
+        "text_config": json.loads(path.read_text()),
+    }
+    path.write_text(json.dumps(whole))
+    tensors = {f"language_model.{k}": v for k, v in load_file(weights).items()}
+    save_file({**tensors, "encoder.out.weight": np.ones(4, np.float32)}, weights)
+    source = source_of(folder)
+    assert described_metadata(source.model_fields) == fixture(case)["metadata"]
+    assert list(source.tensors) == list(fixture(case)["tensors"]["f32"])

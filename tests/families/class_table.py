@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantkit.models import family_for_class
-from quantkit.models.llamacpp_classes import ARCHITECTURES, REFUSED
+from quantkit.models.llamacpp_classes import ARCHITECTURES, BY_TEXT_MODEL, REFUSED
 from quantkit.projectors import BY_CLASS
 from quantkit.projectors.audio import AudioEncoder, Pair
 from quantkit.projectors.encoder import Encoder
@@ -19,7 +19,7 @@ from quantkit.projectors.llamacpp_classes import REFUSED as REFUSED_ENCODERS
 __all__ = ["PAGE", "page_with_tables", "status_of"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "convert.md"
-EMBEDS = "runs: embeddings"
+RUNS, EMBEDS = "runs", "runs: embeddings"
 COMMAND = "python -m tests.families.class_table"
 CLASSES, ENCODERS = (f"<!-- {what}: {COMMAND} -->" for what in ("classes", "encoders"))
 END = "<!-- end -->"
@@ -27,12 +27,14 @@ END = "<!-- end -->"
 
 def status_of(hf_class: str) -> str:
     """What quantkit does with a class, as the table says it."""
+    if hf_class in BY_TEXT_MODEL:
+        return RUNS
     family = family_for_class(hf_class)
     if family is None:
         return f"refused: {REFUSED.get(hf_class, 'not done yet')}"
     if family.not_run:
         return f"converts; not run: {family.not_run}"
-    return "runs" if family.predicts_text else EMBEDS
+    return RUNS if family.predicts_text else EMBEDS
 
 
 def class_table() -> str:
@@ -43,7 +45,7 @@ def class_table() -> str:
         for name in names
     ]
     rows.sort(key=lambda row: row[0].lower())
-    n_run = sum(status in ("runs", EMBEDS) for *_, status in rows)
+    n_run = sum(status in (RUNS, EMBEDS) for *_, status in rows)
     n_converted = n_run + sum(status.startswith("converts") for *_, status in rows)
     lines = [
         f"Of the {len(rows)} text classes that llama.cpp's converter (build 11434) "

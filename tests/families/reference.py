@@ -141,9 +141,14 @@ def llamacpp_projector(
         "f16": gguf.LlamaFileType.MOSTLY_F16,
         "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
     }
-    hparams = ModelBase.load_hparams(folder, False)
-    kind = get_model_architecture(hparams, ModelType.MMPROJ)
-    cls = get_model_class(kind, mmproj=True)
+    is_native = (folder / "params.json").is_file()
+    hparams = ModelBase.load_hparams(folder, is_native)
+    if is_native:
+        _native_class(folder)
+        from conversion.pixtral import PixtralModel as cls
+    else:
+        kind = get_model_architecture(hparams, ModelType.MMPROJ)
+        cls = get_model_class(kind, mmproj=True)
     if cls.__name__ == "Qwen3OmniMmprojModel":
         _rename(cls, "thinker.visual.", "visual.")
     if cls.__name__ == "Gemma3nVisionAudioModel":

@@ -78,6 +78,7 @@ class ProjectorCase:
         shapes: the checkpoint's tensors, if no class makes them; those of a folder
             inside it have its name and a slash before theirs.
         files: further files of the checkpoint.
+        config_at: the file of `config`.
         images: preprocessor_config.json.
         tokenizer: tokenizer_config.json.
         rename: the checkpoint's tensors, from those that transformers writes.
@@ -96,6 +97,7 @@ class ProjectorCase:
     config: Json
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     files: Mapping[str, Json] = field(default_factory=dict)
+    config_at: str = "config.json"
     images: Json = field(default_factory=lambda: dict(IMAGES))
     tokenizer: Json = field(default_factory=dict)
     rename: Callable[[Arrays], Arrays] = field(default=dict)

@@ -200,8 +200,8 @@ PARAKEET: Shapes = {
         "sound_encoder.encoder.",
         {
             **layers("layers.", 2, PARAKEET_LAYER),
-            "feature_extractor.featurizer.fb": (1, 16, 9),
-            "feature_extractor.featurizer.window": (12,),
+            "feature_extractor.featurizer.fb": (1, 16, 257),
+            "feature_extractor.featurizer.window": (400,),
             **biased(
                 {
                     "subsampling.layers.0": (8, 1, 3, 3),

@@ -251,6 +251,41 @@ OCR_2: Shapes = {
 }
 
 
+NATIVE: Shapes = {
+    "tok_embeddings.weight": (112, 64),
+    "output.weight": (112, 64),
+    **inside(
+        "vision_encoder.",
+        {
+            "patch_conv.weight": (WIDTH, 3, 4, 4),
+            "ln_pre.weight": (WIDTH,),
+            **layers(
+                "transformer.layers.",
+                3,
+                weights(
+                    {
+                        **{f"attention.w{part}": (WIDTH, WIDTH) for part in "qkvo"},
+                        "feed_forward.w1": (INNER, WIDTH),
+                        "feed_forward.w2": (WIDTH, INNER),
+                        "feed_forward.w3": (INNER, WIDTH),
+                        "attention_norm": (WIDTH,),
+                        "ffn_norm": (WIDTH,),
+                    }
+                ),
+            ),
+        },
+    ),
+    "patch_merger.merging_layer.weight": (WIDTH, 4 * WIDTH),
+    "pre_mm_projector_norm.weight": (WIDTH,),
+    **weights(
+        {
+            "vision_language_adapter.w_in": (64, WIDTH),
+            "vision_language_adapter.w_out": (64, 64),
+        }
+    ),
+}
+
+
 def described(
     name: str, hf_class: str, config: Mapping[str, Any], shapes: Shapes, **more: Any
 ) -> ProjectorCase:
@@ -372,5 +407,30 @@ DESCRIBED = (
             }
         },
         OCR_2,
+    ),
+    ProjectorCase(
+        "mistral-native",
+        None,
+        {
+            "architectures": ["MistralNative"],
+            "dim": 64,
+            "n_layers": 1,
+            "norm_eps": 1e-6,
+            "vision_encoder": {
+                **SIGLIP,
+                "num_hidden_layers": 3,
+                "rope_theta": 5000.0,
+                "image_break_token_id": -1,
+                "mm_projector_id": "patch_merge",
+                "spatial_merge_size": 2,
+            },
+        },
+        shapes=NATIVE,
+        images={},
+        config_at="params.json",
+        files={
+            "tekken.json": {"special_tokens": [{"rank": 7, "token_str": "[IMG_BREAK]"}]}
+        },
+        is_brief=True,
     ),
 )

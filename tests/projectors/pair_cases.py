@@ -342,7 +342,7 @@ PAIRS: tuple[ProjectorCase, ...] = (
         "gemma3n-vision",
         "Gemma3nForConditionalGeneration",
         {
-            "vision_config": {"hidden_size": 40},
+            "vision_config": {"hidden_size": 64},
             "audio_config": {
                 "hidden_size": WIDTH,
                 "conf_num_hidden_layers": 2,
@@ -354,7 +354,7 @@ PAIRS: tuple[ProjectorCase, ...] = (
             "model.language_model.embed_tokens.weight": (112, 64),
             **inside("model.vision_tower.timm_model.", MOBILENET),
             **inside("model.audio_tower.", GEMMA_SOUNDS),
-            **inside("model.embed_vision.", gemma_embedder(40)),
+            **inside("model.embed_vision.", gemma_embedder(64)),
             **inside("model.embed_audio.", gemma_embedder(WIDTH)),
         },
         images={"image_seq_length": 64, "size": {"height": 256, "width": 256}},

@@ -92,6 +92,7 @@ def checkpoint_of(
         *(folder / "model", config),
         {name: array for name, array in arrays.items() if "/" not in name},
         files=case.files,
+        config_at=case.config_at,
     )
     for part in {name.partition("/")[0] for name in arrays if "/" in name}:
         start = f"{part}/"

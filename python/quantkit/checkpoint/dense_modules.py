@@ -6,8 +6,10 @@ modules; llama.cpp's converter (`EmbeddingGemma` in conversion/gemma.py).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import CheckpointError, UnsupportedModelError
 from ..files.json_file import read_json
@@ -16,11 +18,19 @@ from .pooling import MODULES, modules_of
 from .shard import read_shard
 from .stored import CheckpointTensor
 
-__all__ = ["DENSE_FILES", "has_dense_modules", "read_dense_modules"]
+__all__ = [
+    "DENSE_FILES",
+    "has_dense_modules",
+    "own_dense_modules",
+    "read_dense_modules",
+]
 
 NAMES = {"2_Dense": "dense_2", "3_Dense": "dense_3"}
 """Folder -> GGUF name; GGUF has no place for others."""
-DENSE_FILES = tuple(f"{place}/config.json" for place in NAMES)
+FIRST = "1_Dense"
+OF_FIRST = ("Lfm2Model", "Lfm2BidirectionalModel", "Lfm2BidirectionalForMaskedLM")
+"""The classes whose map is in that folder; their files always have it."""
+DENSE_FILES = tuple(f"{place}/config.json" for place in (FIRST, *NAMES))
 LINEAR = "linear.weight"
 IDENTITY = ("torch.nn.modules.linear.Identity", "torch.nn.Identity", None)
 
@@ -45,6 +55,23 @@ def read_dense_modules(folder: Path) -> list[CheckpointTensor]:
             "them"
         )
     return [_matrix(folder / place, NAMES[place]) for place in places]
+
+
+def own_dense_modules(
+    folder: Path, config: Mapping[str, Any]
+) -> list[CheckpointTensor]:
+    """The matrix that files have without being asked for it, as "dense_2.weight".
+
+    Raises:
+        CheckpointError: a file is missing or does not fit.
+        FormatError: a file is damaged.
+        UnsupportedModelError: GGUF cannot represent the matrix.
+    """
+    classes = config.get("architectures")
+    is_known = isinstance(classes, list) and bool(classes) and classes[0] in OF_FIRST
+    if not is_known or not (folder / FIRST / "model.safetensors").is_file():
+        return []
+    return [_matrix(folder / FIRST, NAMES["2_Dense"])]
 
 
 def _places(folder: Path) -> list[str]:
@@ -77,11 +104,12 @@ def _matrix(folder: Path, name: str) -> CheckpointTensor:
         )
     tensors = {tensor.name: tensor for tensor in read_shard(path)}
     activation = config.get("activation_function")
-    if config.get("bias") or set(tensors) != {LINEAR} or activation not in IDENTITY:
+    is_more = config.get("bias") or config.get("use_residual")
+    if is_more or set(tensors) != {LINEAR} or activation not in IDENTITY:
         raise UnsupportedModelError(
             f"{folder} has the tensors {', '.join(map(repr, tensors))} and the "
             f"activation function {shown(activation)}; GGUF readers support one matrix "
-            "without a bias and without a function"
+            "without a bias, a function or a residual"
         )
     matrix = tensors[LINEAR]
     stated = config.get("out_features"), config.get("in_features")

@@ -14,7 +14,7 @@ from ..files.open_files import OpenFiles, WatchedFiles
 from ..settings import Kind, checked, shown
 from ..types import QuantType
 from .decision import DECISION, DECISION_FILES, read_decision_config
-from .dense_modules import DENSE_FILES, read_dense_modules
+from .dense_modules import DENSE_FILES, own_dense_modules, read_dense_modules
 from .hub import resolve
 from .mistral_format import PARAMS, read_params
 from .mlx_layout import as_original, is_of_mlx
@@ -25,7 +25,13 @@ from .shard import one_view_each
 from .stored import CheckpointTensor, StoredTensor, as_found
 from .weight_files import read_parts, read_weights
 
-__all__ = ["Checkpoint", "CheckpointTensor", "half_type", "read_config"]
+__all__ = [
+    "READ_BY_NAME",
+    "Checkpoint",
+    "CheckpointTensor",
+    "half_type",
+    "read_config",
+]
 
 HALVES = ("F16", "BF16")
 NESTED = (
@@ -144,7 +150,9 @@ class Checkpoint:
         self.config: dict[str, Any] = config or {}
         self.quantization = _quantization(self.folder, self.config)
         self.paths, stored = read_weights(self.folder, self.config)
-        dense = read_dense_modules(self.folder) if dense_modules else []
+        dense = own_dense_modules(self.folder, self.config)
+        if dense_modules:
+            dense = read_dense_modules(self.folder)
         dense += read_parts(self.folder, parts)
         self.files = OpenFiles(one_view_each((*stored.values(), *dense)), watched)
         self.half_type = half_type(stored.values())

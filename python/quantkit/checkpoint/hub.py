@@ -7,6 +7,7 @@ transformers (HF_HOME), and reads them from there without a connection.
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 from ..errors import CheckpointError
@@ -25,6 +26,16 @@ FILES = (
 """The files of a checkpoint, including tokenizer and model card."""
 LEFT_OUT = ("*/*", "consolidated*")
 """Skipped: subfolders with other formats of the model, and Mistral's second copy."""
+INSIDE = (
+    "[0-9]_Pooling/config.json",
+    *("[0-9]_Dense/config.json", "[0-9]_Dense/model.safetensors"),
+    *("audio_tokenizer/config.json", "audio_tokenizer/model.safetensors"),
+    "encoder/config.json",
+    "tokenizer/*.json",
+)
+"""The files in subfolders that belong to the model."""
+ONLY_COPY = ("consolidated*.safetensors",)
+"""The weights in Mistral's own format, for models without others."""
 
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 REVISION = r"(?:@(?P<revision>[^@\s]+))?"
@@ -89,15 +100,16 @@ def _fetched(name: str, revision: str | None) -> Path:
         ) from None
 
     def fetch(offline: bool) -> Path:
-        return Path(
-            snapshot_download(
-                name,
-                revision=revision,
-                allow_patterns=list(FILES),
-                ignore_patterns=list(LEFT_OUT),
-                local_files_only=offline,
-            )
+        get = partial(snapshot_download, name, local_files_only=offline)
+        first = get(
+            revision=revision,
+            allow_patterns=list(FILES),
+            ignore_patterns=list(LEFT_OUT),
         )
+        folder = Path(first)  # its name is the commit's
+        weights = () if any(folder.glob("*.safetensors")) else ONLY_COPY
+        get(revision=folder.name, allow_patterns=[*INSIDE, *weights])
+        return folder
 
     try:
         return fetch(offline=False)

@@ -21,6 +21,8 @@ def mix_sentence(mix: Mix) -> str:
         mix.difference.kld_p_value,
     )
     verdict = "" if mix.is_chosen else ", so it is not taken"
+    if mix.is_better and not mix.is_chosen:
+        verdict = ", but it may lose more than the limits allow"
     return (
         f"The mix of types ({mix.counts}) was expected to lose KLD "
         f"{mix.predicted:.2g}, or {mix.predicted_together:.2g} with interactions; "

@@ -128,16 +128,14 @@ def _reference(selection: Selection, choice: Choice) -> Entry:
 def _checked(mix: Mix, choice: Choice, result: Comparison) -> Mix:
     """The mix with what was measured, and whether it is the answer."""
     row = _row(result, mix.name)
-    difference = result.versus(mix.name, mix.reference)
     is_able = Limits(choice.budget).keeps(row, len(result.texts), CERTAIN)
-    is_less = difference.kld_difference < 0 and difference.kld_p_value < CERTAIN
-    return replace(
+    mix = replace(
         mix,
         measured=row.kld_mean,
         measured_error=row.kld_mean_error,
-        difference=difference,
-        is_chosen=is_able and (is_less or choice.chosen is None),
+        difference=result.versus(mix.name, mix.reference),
     )
+    return replace(mix, is_chosen=is_able and (mix.is_better or choice.chosen is None))
 
 
 def _row(result: Comparison, name: str) -> Measurement:
@@ -164,4 +162,6 @@ def _outcomes(choice: Choice, mix: Mix) -> Mapping[str, str]:
     if choice.chosen is not None:
         out[choice.chosen.name] = f"beaten by {mix.name}"
     out[mix.name] = f"no better than {mix.reference}"
+    if mix.is_better:
+        out[mix.name] = "may lose too much"
     return out

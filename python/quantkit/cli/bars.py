@@ -31,6 +31,9 @@ REFRESH_SECONDS = 0.5
 HEARTBEAT_SECONDS = 30.0
 """The time between two lines in a log, so that nobody takes the work for hung."""
 
+BAR_WIDTH = 16
+"""Characters of a bar beside a stage and its steps, so that all fit 80 columns."""
+
 LEAST_SPEED = 5e5
 """Bytes per second; steps that are fewer are layers, which bars of bytes show, too."""
 
@@ -161,7 +164,7 @@ def live_table(
         yield None if quiet else heartbeat(work)
         return
     steps = StepsColumn(work.unit)
-    bar = Progress(StageColumn(), BarColumn(), steps, TimeRemainingColumn())
+    bar = Progress(StageColumn(), BarColumn(BAR_WIDTH), steps, TimeRemainingColumn())
     task = bar.add_task("", total=work.n_steps)
     updated = -REFRESH_SECONDS
     with Live(bar, console=console, transient=True) as live:

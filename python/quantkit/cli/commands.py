@@ -89,7 +89,7 @@ COMMANDS = {
         "Measure the perplexity of models, and what each type costs.",
         (
             "model-f16.gguf --types Q8_0,Q4_K_M,Q2_K",
-            "SmolLM2-135M --text eval.txt --types all --sort kld --pareto",
+            "SmolLM2-135M --text eval.txt --types all --sort kld --html report.html",
             "a.gguf b.gguf --text wikitext2 --chunks 40 --versus a",
         ),
     ),

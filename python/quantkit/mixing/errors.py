@@ -66,7 +66,7 @@ def errors_by_type(
 
 
 def errors_of(sampled: Sampled) -> dict[QuantType, float]:
-    """The error of a tensor in each of its types."""
+    """The error of a tensor in each of its types that can hold its weights."""
     found = dict.fromkeys(sampled.types, 0.0)
     roundings = sampled.rounding.of(sampled.tensor)
     weights = [each.importance for each in sampled.weighing.of(sampled.tensor)]
@@ -76,7 +76,7 @@ def errors_of(sampled: Sampled) -> dict[QuantType, float]:
             data = roundings[i].quantized(exact, type)
             rounded = dequantize_rows(data, type, sampled.tensor.n_cols)
             found[type] += _squared(rounded - exact, weight)
-    return found
+    return {type: error for type, error in found.items() if np.isfinite(error)}
 
 
 def _groups(

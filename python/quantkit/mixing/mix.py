@@ -17,6 +17,9 @@ from ..types import QuantType
 
 __all__ = ["Mix", "TensorChoice"]
 
+CERTAIN = 0.05
+"""The p-value from which on a difference may be chance."""
+
 
 @dataclass(frozen=True)
 class TensorChoice(Displayed):
@@ -87,6 +90,14 @@ class Mix(ByValue):
     def is_reference(self) -> bool:
         """Whether it gives each tensor the type that the reference gives it."""
         return all(each.type is each.reference_type for each in self.tensors)
+
+    @property
+    def is_better(self) -> bool:
+        """Whether it loses less than the reference, at p < 0.05."""
+        pair = self.difference
+        return (
+            pair is not None and pair.kld_difference < 0 and pair.kld_p_value < CERTAIN
+        )
 
     @property
     def counts(self) -> str:

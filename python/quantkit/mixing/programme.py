@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 __all__ = ["Option", "cheapest"]
 
-GAP = 1e-9
-"""How far the answer may be from the best one, relative to it."""
-TOLERANCE = 1e-6
-"""HiGHS keeps limits to this share of them.  An answer beyond one is refused, and the
-limit lowered; the smallest options are taken if that does not help."""
+GAP = 1e-6
+"""How far the sum of losses may be from the least one, relative to it."""
 MOST_ATTEMPTS = 8
+"""HiGHS keeps limits to a tolerance.  An answer beyond one is refused, and the limit
+lowered by the excess, so often; then the smallest options are taken."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +63,13 @@ def cheapest(
     programme = _Programme(
         np.array([number for number, _ in kept]),
         np.array([each.loss for each in options]),
-        sizes.astype(np.float64),
+        sizes,
     )
     smallest = [min(range(len(own)), key=lambda i: own[i].sizes) for own in tensors]
     least = [own[i].sizes for own, i in zip(tensors, smallest, strict=True)]
     if (np.sum(least, axis=0) > limits).any():
         return None
-    allowed = np.array(limits, np.float64)
+    allowed = np.array(limits, np.int64)
     for _ in range(MOST_ATTEMPTS):
         taken = programme.solved(allowed)
         if taken is None:
@@ -78,7 +77,7 @@ def cheapest(
         excess = sizes[taken].sum(axis=0) - limits
         if (excess <= 0).all():
             return [kept[each][1] for each in taken]
-        allowed -= np.where(excess > 0, excess + TOLERANCE * allowed, 0)
+        allowed -= np.maximum(excess, 0)
     return smallest
 
 
@@ -106,24 +105,28 @@ class _Programme:
 
     tensor: NDArray[np.intp]
     losses: NDArray[np.float64]
-    sizes: NDArray[np.float64]
+    sizes: NDArray[np.int64]
 
-    def solved(self, limits: NDArray[np.float64]) -> NDArray[np.intp] | None:
+    def solved(self, limits: NDArray[np.int64]) -> NDArray[np.intp] | None:
         """The options that are taken, one of each tensor; None: none keep the limits.
 
-        Coefficients are scaled to be 1 at most.
+        HiGHS's tolerances are absolute.  So sizes are integers, in the largest units
+        that divide all, and no answer has a sum of losses below 1.
         """
         from scipy.optimize import Bounds, LinearConstraint, milp
         from scipy.sparse import csr_array
 
         n = len(self.losses)
         one_each = csr_array((np.ones(n), (self.tensor, np.arange(n))))
-        scale = np.maximum(limits, 1)
+        units = np.maximum(np.gcd.reduce(self.sizes, axis=0), 1)
+        most = np.minimum(limits, self.sizes.sum(axis=0))  # for HiGHS, 1e20 is infinite
+        starts = np.flatnonzero(np.diff(self.tensor, prepend=-1))
+        least = np.minimum.reduceat(self.losses, starts).sum()
         found = milp(
-            self.losses / (self.losses.max() or 1),
+            self.losses / (least or self.losses.max() or 1),
             constraints=[
                 LinearConstraint(one_each, 1, 1),
-                LinearConstraint((self.sizes / scale).T, -np.inf, limits / scale),
+                LinearConstraint((self.sizes // units).T, -np.inf, most // units),
             ],
             integrality=np.ones(n),
             bounds=Bounds(0, 1),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..errors import NonFiniteError
 from ..execution.workers import Workers
 from ..forward.base import F32
 from ..forward.decoder import OUTPUT, Decoder
@@ -85,7 +86,11 @@ class Alone:
 
 
 def shift(work: Alone) -> F32:
-    """By how much the logits of the drawn tokens are moved: [n_scored, tokens]."""
+    """By how much the logits of the drawn tokens are moved: [n_scored, tokens].
+
+    Raises:
+        NonFiniteError: they become NaN or infinite.
+    """
     model, passage, start = work.model, work.passage, work.first_layer
     x = passage.streams[start]
     if layer_number(work.name) < 0 and work.name != OUTPUT:
@@ -94,6 +99,8 @@ def shift(work: Alone) -> F32:
         x = layer(x)
     hidden = model.finished(x)[passage.chunk.predicting]
     moved: F32 = logits_of(passage.drawn, hidden, model.head) - passage.logits
+    if not np.isfinite(moved).all():
+        raise NonFiniteError(f"with {work.name} quantized, the model predicts NaN")
     return moved
 
 

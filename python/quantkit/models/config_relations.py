@@ -10,7 +10,7 @@ from ..forward.base import Config
 from ..settings import shown
 from .config_keys import KINDS
 
-__all__ = ["LAYER_TYPES", "check_nested", "check_relations", "check_synonyms"]
+__all__ = ["LAYER_TYPES", "OUTER", "check_nested", "check_relations", "check_synonyms"]
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 WIDTHS = ("hidden_size", "n_embd", "n_embed", "d_model")

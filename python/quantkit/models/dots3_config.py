@@ -70,7 +70,7 @@ def _windowed(config: Config, layers: list[int]) -> Mapping[str, int]:
     if set(stated) != set(map(str, layers)) or any(each != own[0] for each in own):
         raise UnsupportedModelError(
             f"config.json: {PER_LAYER} has settings for the layers "
-            f"{shown(', '.join(map(str, stated)))}; GGUF can only represent settings "
+            f"{shown(list(stated))}; GGUF can only represent settings "
             "that all layers with a window share, and no other layer has"
         )
     settings = own[0] if own else {}

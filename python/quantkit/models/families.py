@@ -13,7 +13,8 @@ from ..forward.base import Config
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
 from .config_checks import check_sizes, checked_config
-from .config_relations import check_nested, check_relations, check_synonyms
+from .config_keys import KINDS
+from .config_relations import OUTER, check_nested, check_relations, check_synonyms
 from .family import Family
 from .listing import LISTING, Listed
 from .llamacpp_classes import REFUSED, architecture_of
@@ -139,7 +140,8 @@ def settled(config: Config, longest: int = MAX_COUNT) -> tuple[Family, dict[str,
 def _with_text_class(config: Config) -> dict[str, Any]:
     """The config with the class of its text model, if the whole is of no family.
 
-    Published configs name that class in `text_config`; in those that transformers 5
+    Settings outside of `text_config` are then those of other parts.  Published configs
+    name that class in `text_config`; in those that transformers 5
     writes, only its `model_type` tells.
 
     Raises:
@@ -152,7 +154,9 @@ def _with_text_class(config: Config) -> dict[str, Any]:
     by_type = TEXT_CLASSES.get(_type_of(str(inner.get("model_type") or "")))
     for name in (*(named["architectures"] or ()), by_type):
         if name in BY_CLASS:
-            return {**config, "architectures": [name]}
+            others = KINDS.keys() - inner.keys() - set(OUTER)
+            own = {key: v for key, v in config.items() if key not in others}
+            return {**own, "architectures": [name]}
     return dict(config)
 
 

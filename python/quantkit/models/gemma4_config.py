@@ -60,7 +60,7 @@ def full_attention_settings(config: Config) -> FullAttention:
     if not full or given.keys() != full or any(each != own[0] for each in own):
         raise UnsupportedModelError(
             f"config.json: {PER_LAYER} has settings for the layers "
-            f"{shown(', '.join(map(str, given)))}; GGUF can only represent settings "
+            f"{shown(list(given))}; GGUF can only represent settings "
             "that all layers with full attention share, and no other layer has"
         )
     return FullAttention(

@@ -33,6 +33,9 @@ class Granite(Llama):
     hf_classes: ClassVar[tuple[str, ...]] = ("GraniteForCausalLM",)
     defaults: ClassVar = {**Llama.defaults, **dict.fromkeys(SCALES.values(), 1.0)}
     fills_head_size = False
+    foreign: ClassVar[tuple[str, ...]] = (
+        *("encoder.", "image_", "layerwise_projectors", "spatial_projectors"),
+    )
     unscaled: ClassVar[float | None] = None
     """The scale of logits in files that do not state it; None: all state it."""
 

@@ -24,7 +24,7 @@ from ..gguf.keys import Field, ValueType, array, uint32
 from .config import n_layers, required, text_fields
 from .family import NUMBERED_EXPERTS, Family, Named
 
-__all__ = ["Lfm2", "Lfm2Moe"]
+__all__ = ["PROJECTION", "Lfm2", "Lfm2Moe"]
 
 ATTENTION, CONVOLUTION = "full_attention", "conv"
 KV_HEADS = "attention.head_count_kv"

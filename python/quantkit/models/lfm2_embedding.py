@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ..forward.base import Config
+from ..forward.encoder import OUTPUT_SIZE
 from ..gguf.keys import Field, boolean, uint32
 from .config import required
-from .lfm2 import Lfm2
+from .family import Tensors
+from .lfm2 import PROJECTION, Lfm2
 from .pooling import pooling_fields
 
 __all__ = ["Lfm2Bidirectional", "Lfm2Embedding", "Lfm25AudioTokenizer"]
 
-LINEAR = {
-    "1_Dense/model.safetensors": (
-        "the linear map after the pooling, which quantkit does not convert"
-    )
-}
+PROJECTED = "size of projected embeddings"
+"""The key of a complete config."""
 
 
 class Lfm2Embedding(Lfm2):
@@ -25,7 +24,18 @@ class Lfm2Embedding(Lfm2):
     hf_classes: ClassVar[tuple[str, ...]] = ("Lfm2Model",)
     headless: ClassVar[tuple[str, ...]] = ("Lfm2Model",)
     pools = True
-    refused_files = LINEAR
+    outer: ClassVar = {**Lfm2.outer, f"model.{PROJECTION}": PROJECTION}
+
+    def extended(self, config: Config, stored: Tensors) -> Config:
+        """The complete config, with the size of the linear map after the pooling."""
+        projection = stored.get(f"{PROJECTION}.weight")
+        size = None if projection is None else projection.shape[0]
+        return {**super().extended(config, stored), PROJECTED: size}
+
+    def early_fields(self, config: Config) -> dict[str, Field]:
+        """The size of the linear map's outputs."""
+        size = config.get(PROJECTED)
+        return {} if size is None else {OUTPUT_SIZE: uint32(size)}
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
@@ -57,7 +67,7 @@ class Lfm25AudioTokenizer(Lfm2):
         *("audio", "codebook", "conformer", "depth_embedding", "depthformer"),
         *("depth_linear", "emb.emb", "istft.window"),
     )
-    outer: ClassVar = {**Lfm2.outer, "lin": "dense_2"}
+    outer: ClassVar = {**Lfm2.outer, "lin": PROJECTION}
     has_vocabulary = False
     not_run = "they make sound of codes"
 
@@ -66,5 +76,5 @@ class Lfm25AudioTokenizer(Lfm2):
         return {
             **super().hyperparameters(config, file_type),
             "attention.sliding_window": uint32(required(config, "sliding_window")),
-            "embedding_length_out": uint32(required(config, "output_size")),
+            OUTPUT_SIZE: uint32(required(config, "output_size")),
         }

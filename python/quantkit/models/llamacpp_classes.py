@@ -6,7 +6,7 @@ that quantkit does not convert is refused with what is known of it.
 
 from __future__ import annotations
 
-__all__ = ["ARCHITECTURES", "REFUSED", "architecture_of"]
+__all__ = ["ARCHITECTURES", "BY_TEXT_MODEL", "REFUSED", "architecture_of"]
 
 ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "afmoe": ("AfmoeForCausalLM",),
@@ -406,13 +406,16 @@ ARCHITECTURES: dict[str, tuple[str, ...]] = {
 }
 """GGUF architecture -> the classes that become it."""
 
+BY_TEXT_MODEL = (
+    "GraniteSpeechForConditionalGeneration",
+    "GraniteSpeechPlusForConditionalGeneration",
+)
+"""Classes that are converted by the class of their text model, in `text_config`."""
+
 REFUSED: dict[str, str] = {
     **dict.fromkeys(
-        (
-            "GraniteSpeechForConditionalGeneration",
-            "GraniteSpeechPlusForConditionalGeneration",
-        ),
-        "llama.cpp's converter lists it and has no text class for it",
+        BY_TEXT_MODEL,
+        "its text model has a class of its own, which text_config does not tell",
     ),
     "ClefModel": "the head of its checkpoints is in a file beside the weights",
     "PocketTTSModel": "its checkpoints have no config.json, and it predicts speech",

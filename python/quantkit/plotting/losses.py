@@ -100,9 +100,8 @@ class Losses:
         base = self._draw_base(axes)
         axes.set_xlabel(f"size of the file ({self._unit_name})")
         axes.set_ylabel(self.measure)
-        axes.set_title(
-            *(self.note,), loc="left", fontsize=FONT_POINTS - 1, color=COLORS.muted
-        )
+        about = {"fontsize": FONT_POINTS - 1, "color": COLORS.muted}
+        axes.set_title(self.note, about, loc="left")
         self._set_ticks(axes)
         _settle(axes)
         names = [

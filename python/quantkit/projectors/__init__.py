@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from ..errors import UnsupportedModelError
+from ..settings import shown
 from .cog_vlm import CogVLM
 from .deepseek_ocr import DeepseekOCR, UnlimitedOCR
 from .deepseek_ocr2 import DeepseekOCR2
@@ -29,6 +32,7 @@ from .llamacpp_classes import REFUSED
 from .mimo import Mimo
 from .minicpm import MiniCPM
 from .minimax_vl import MiniMaxVL
+from .mistral_vision import MistralVision
 from .muse_glimmer import MuseGlimmer
 from .omni import Qwen25Omni
 from .paddle_ocr import PaddleOCR
@@ -61,6 +65,7 @@ ENCODERS: tuple[Encoder, ...] = (
     Dots3Note(),
     Pixtral(),
     LightOnOCR(),
+    MistralVision(),
     InternVL(),
     Llama4(),
     Glm4V(),
@@ -111,10 +116,10 @@ def encoder_of(classes: tuple[str, ...]) -> Encoder | None:
 
 def unknown_encoder(classes: tuple[str, ...]) -> UnsupportedModelError:
     """The error that says what is known of an encoder that quantkit does not write."""
-    found = ", ".join(map(repr, classes)) or "no architecture"
+    found = ", ".join(map(shown, classes)) or "no architecture"
     return UnsupportedModelError(
         f"config.json names {found}, whose encoder quantkit does not write"
-        f"{_why(classes)}; known: {', '.join(BY_CLASS)}"
+        f"{_why(classes)}"
     )
 
 
@@ -123,4 +128,8 @@ def _why(classes: tuple[str, ...]) -> str:
     for name in classes:
         if name in REFUSED:
             return f": {REFUSED[name]}"
-    return ", and llama.cpp's converter of build 11434 does not know it either"
+    near = [one for name in classes for one in get_close_matches(name, BY_CLASS, 3)]
+    nearest = f"; nearest: {', '.join(near)}" if near else ""
+    return (
+        f", and llama.cpp's converter of build 11434 does not know it either{nearest}"
+    )

@@ -185,15 +185,17 @@ def _with_stacks(counts: list[int], stored: Tensors) -> dict[str, LazyTensor]:
         if match is None:
             made[name] = tensor
             continue
-        layer, own = int(match[1]), waiting.setdefault(int(match[1]), {})
-        own[match[3], int(match[2])] = tensor
+        layer, number, kind = int(match[1]), int(match[2]), match[3]
+        own = waiting.setdefault(layer, {})
+        own[kind, number] = tensor
         count = counts[layer] if layer < len(counts) else 0
         if len(own) == len(MATRICES) * count:
             made |= _stacks(layer, count, waiting.pop(layer))
-    for layer, own in waiting.items():
+    if waiting:
+        layer = min(waiting)
         raise CheckpointError(
-            f"layer {layer} of the encoder has {len(own)} matrices of experts, which "
-            f"are not those of the experts that vision_config.{N_EXPERTS} states"
+            f"layer {layer} of the encoder has {len(waiting[layer])} matrices of "
+            f"experts, which are not those that vision_config.{N_EXPERTS} states"
         )
     return made
 

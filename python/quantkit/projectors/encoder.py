@@ -260,9 +260,7 @@ class Encoder:
             CheckpointError: one is missing, or has a shape that contradicts the config.
         """
         for name in self.needed(settings):
-            if not any(
-                known == name or known.startswith(f"{name}.") for known in shapes
-            ):
+            if name not in shapes and f"{name}.weight" not in shapes:
                 raise CheckpointError(
                     f"the checkpoint lacks the tensor of the encoder that GGUF calls "
                     f"{name!r}; a shard is missing"

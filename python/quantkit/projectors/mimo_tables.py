@@ -71,7 +71,10 @@ def _numbered(pattern: re.Pattern[str], stored: Tensors) -> list[LazyTensor]:
     if not found or sorted(found) != list(range(len(found))):
         name = pattern.pattern.replace("\\", "").replace("(d+)", "N")
         raise CheckpointError(
-            f"the checkpoint has the tensors {name!r} for N in {sorted(found)}; "
-            "expected all numbers from 0; a shard is missing"
+            f"the checkpoint has the tensors {name!r} with {sorted(found)} for N, but "
+            "not all from 0 on; download the complete folder"
+            if found
+            else f"the checkpoint lacks the tensors {name!r}; download the complete "
+            "folder"
         )
     return [found[number] for number in range(len(found))]

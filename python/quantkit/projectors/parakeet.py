@@ -64,7 +64,6 @@ class Parakeet(AudioEncoder):
         "norm_out": "ln2",
         **BARE,
     }
-    optional = ("a.mel_filters", "a.window")
 
     def own_fields(self, settings: Settings) -> dict[str, Field]:
         """The metadata that only this kind has."""

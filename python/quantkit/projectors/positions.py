@@ -36,7 +36,7 @@ def resized(source: str, tensor: LazyTensor, side: int) -> LazyTensor:
         [1, side * side, width], as F32; the tensor itself, if it has this size.
 
     Raises:
-        CheckpointError: the patches do not form a square.
+        CheckpointError: the patches do not form a square, or there are to be none.
     """
     shape = tensor.shape
     n_stored = math.isqrt(shape[1]) if len(shape) == 3 else 0
@@ -44,6 +44,11 @@ def resized(source: str, tensor: LazyTensor, side: int) -> LazyTensor:
         raise CheckpointError(
             f"{source!r} has the shape {list(shape)}; expected [1, patches, width] "
             "with the patches of a square image"
+        )
+    if side < 1:
+        raise CheckpointError(
+            f"by config.json, an image is smaller than a patch, so that {source!r} has "
+            "no rows"
         )
     return tensor if n_stored == side else _Resized(tensor, n_stored, side)
 

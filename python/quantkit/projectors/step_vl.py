@@ -12,13 +12,18 @@ from ..types import QuantType
 from .encoder import EPSILON, Encoder, Named, Settings
 from .siglip import SCALE
 
-__all__ = ["StepVL"]
+__all__ = ["MISTRAL_COLORS", "StepVL"]
 
 TOWER = "vision_model"
 CONVOLUTIONS = ("mm.0.weight", "mm.1.weight")
 LARGEST = 3024
 """The width of the largest image, which Step 3 VL's own code fixes."""
 USUAL_RATIO = 8960 / 1536
+MISTRAL_COLORS: Mapping[str, Any] = {
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+}
+"""What Mistral's models, and this one, shift and scale colors by."""
 
 
 class StepVL(Encoder):
@@ -26,10 +31,7 @@ class StepVL(Encoder):
 
     hf_classes = ("StepVLForConditionalGeneration", "Step3p7ForConditionalGeneration")
     projector = "step3vl"
-    image_defaults: ClassVar[Mapping[str, Any]] = {
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-    }
+    image_defaults = MISTRAL_COLORS
     starts = (f"{TOWER}.", "vit_large_projector.weight")
     renames = (("_proj_weight", "_proj.weight"), ("_proj_bias", "_proj.bias"))
     layer = re.compile(r"vision_model\.transformer\.resblocks\.(\d+)\.(.+)")

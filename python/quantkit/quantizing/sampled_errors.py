@@ -13,10 +13,11 @@ from .tensor_errors import TensorErrors, convert_and_measure
 __all__ = ["sampled_errors"]
 
 SAMPLE_WEIGHTS = 1 << 16
-"""Weights of a tensor that are looked at; their relative error is that of all to about
-half a percent of itself."""
+"""Weights of a tensor that are looked at.  In every ninth tensor of SmolLM2-135M and
+Gemma-3-270M, half of the relative errors are those of all weights to 0.5 %, and each
+one to 5 %."""
 
-PLACES = 8
+PLACES = 32
 """Groups of rows, at equal distances, that the sample is taken from."""
 
 

@@ -84,6 +84,7 @@ def _of_embeddings(result: EmbeddingComparison, command: str | None) -> Page:
         result.cells(pareto=True),
         result.pareto(),
     )
+    gains = result.difference_cells(result.gains())
     distances = loss_figure(
         "distance",
         distance_losses(result, ""),
@@ -98,7 +99,7 @@ def _of_embeddings(result: EmbeddingComparison, command: str | None) -> Page:
         [_distances(result)],
         result.warnings,
         [
-            Section("Types", [table, *_remarks(result)]),
+            Section("Types", [table, *_remarks(result), *_gains(gains)]),
             *([Section("Size and distance", [distances])] if result.results else []),
             *_of_details(result, result.pareto()),
         ],
@@ -108,13 +109,13 @@ def _of_embeddings(result: EmbeddingComparison, command: str | None) -> Page:
 
 def _distances(result: EmbeddingComparison) -> str:
     """The types that are on the Pareto front."""
+    if not result.results:
+        return f"There is no type to compare with {result.base.name}."
     best = [row for row in result.results if row.name in result.pareto()]
     best.sort(key=lambda row: -row.size_bytes)
     said = [f"{row.name} ({row.distance_mean:.2g})" for row in best]
-    return (
-        f"On the Pareto front of size and cosine distance, from large to small: "
-        f"{', '.join(said)}."
-    )
+    front = "On the Pareto front of size and cosine distance, from large to small"
+    return f"{front}: {', '.join(said)}."
 
 
 def _types(result: Comparison) -> Section:
@@ -130,7 +131,8 @@ def _types(result: Comparison) -> Section:
         cells,
         [] if several else front,
     )
-    return Section("Types", [table, *_remarks(result)])
+    gains = result.difference_cells(result.gains())
+    return Section("Types", [table, *_remarks(result), *_gains(gains)])
 
 
 def _evidence(result: Comparison, chosen: str | None) -> list[Section]:
@@ -187,6 +189,16 @@ def _without_marks(cells: Cells) -> Cells:
 
 def _remarks(result: Comparison | EmbeddingComparison) -> list[Notes]:
     return [Notes(result.remarks)] if result.remarks else []
+
+
+def _gains(cells: Cells) -> list[Table]:
+    """The paired differences of rows with and without importance or calibration."""
+    caption = (
+        "Rows with importance or calibrated rounding minus those without, on the same "
+        "tokens: negative differences mean that it helps. p: how likely chance alone "
+        "makes the difference before it so large."
+    )
+    return [Table(caption, cells)] if cells.rows else []
 
 
 def _memory(choice: Choice) -> list[Table]:

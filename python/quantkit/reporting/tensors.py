@@ -14,14 +14,15 @@ from .page import Figure, Table
 
 __all__ = ["error_maps", "recipe_table"]
 
-IN_LAYER = re.compile(r"^blk\.(\d+)\.(.+)$")
+IN_LAYER = re.compile(r"^(enc\.|dec\.)?blk\.(\d{1,6})\.(.+)$")
 MOST_MAPS = 6
 
 
 def _kind(tensor: str) -> str:
     """A tensor's name without its layer."""
     found = IN_LAYER.match(tensor)
-    return (found[2] if found else tensor).removesuffix(".weight")
+    kind = f"{found[1] or ''}{found[3]}" if found else tensor
+    return kind.removesuffix(".weight")
 
 
 def recipe_table(details: Details, rows: Sequence[str]) -> Table:
@@ -97,7 +98,7 @@ def _map(name: str, errors: Mapping[str, float]) -> HeatMap:
     for tensor, error in errors.items():
         place = IN_LAYER.match(tensor)
         if place:
-            found.setdefault(_kind(tensor), {})[int(place[1])] = error
+            found.setdefault(_kind(tensor), {})[int(place[2])] = error
     return HeatMap(name, found)
 
 

@@ -109,7 +109,7 @@ def _encoder(checkpoint: Checkpoint) -> Encoder:
     Raises:
         UnsupportedModelError: quantkit does not know it, or there is none.
     """
-    whole = read_json(checkpoint.folder / "config.json") or {}
+    whole = read_json(checkpoint.folder / "config.json") or checkpoint.config
     vision = whole.get("vision_config")
     classes = _classes(vision if isinstance(vision, dict) else {}) or _classes(whole)
     known = encoder_of(classes)

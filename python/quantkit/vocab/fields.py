@@ -116,7 +116,7 @@ def _with_types(
     n_types = checked(stated, SIZE, "type_vocab_size")
     own = {_KEY + "token_type_count": uint32(n_types)}
     if not after and fields[_KEY + "model"].value == "t5":
-        after = "add_space_prefix"  # Nomic's model with experts has XLM-RoBERTa's
+        after = "add_space_prefix"  # as in XLM-RoBERTa, whose vocabulary this is
     if not after:
         return own | fields
     if _KEY + after not in fields:
