@@ -569,6 +569,7 @@ LISTING: tuple[Listed, ...] = (
         "Lfm2Bidirectional",
         "lfm2",
         ("Lfm2BidirectionalModel", "Lfm2BidirectionalForMaskedLM"),
+        predicts_text=False,
     ),
     Listed("hrm_text", "HrmText", "hrm_text", ("HrmTextForCausalLM",)),
     Listed(
