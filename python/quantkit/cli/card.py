@@ -51,6 +51,7 @@ def card_command(
     text: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="FILE|wikitext2",
             help="Text to measure on, see `quantkit ppl`. Repeatable \\[default, with "
             "--base: a built-in text].",
         ),

@@ -114,6 +114,7 @@ def choose_command(
     text: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="FILE|wikitext2",
             help="A UTF-8 text file of the kind that the model is used for; see "
             "`quantkit ppl`. Repeatable \\[default: a built-in text].",
         ),
