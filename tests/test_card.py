@@ -181,6 +181,11 @@ def test_foreign_text_is_text(tmp_path: Path) -> None:
     assert "](http" not in body.replace("\\](", "")
     (row,) = [line for line in body.splitlines() if line.startswith("| a")]
     assert row.replace("\\|", "").count("|") == 5
+    hidden = small(tmp_path / "-h.gguf")
+    assert "-m ./-h.gguf" in qk.model_card(hidden).text
+    imatrix = {f"quantize__imatrix__{key}": string("x/") for key in ("file", "dataset")}
+    text = qk.model_card(small(tmp_path / "b.gguf", **imatrix)).text
+    assert "- Importance matrix: imatrix.gguf.\n" in text
     assert fenced(["```", "\n# x"]) == ["````sh", "```", "\\n# x", "````"]
 
 
@@ -236,6 +241,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
     for options, words in (
         ({"text": DEMO_TEXT}, "`text` needs `base`"),
         ({"save": "scores"}, "`save` needs `text`"),
+        ({"activations": "q8"}, "`activations` needs `text`"),
         ({"repo": "no repo"}, "`repo` is 'no repo'; expected org/name"),
         ({"base_model": "me"}, "`base_model` is 'me'; expected org/name"),
         ({"quantized_by": 3}, "`quantized_by` is 3; expected a name"),
@@ -244,6 +250,8 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
             qk.model_card(one, out, **options)
     with pytest.raises(OutputError, match="is the same file as"):
         qk.model_card(one, one)
+    with pytest.raises(OptionError, match="`base` is of type int"):
+        qk.model_card(one, base=3)  # type: ignore[arg-type]
     assert not out.exists()
     card = qk.model_card([projector, one])
     assert [file.type for file in card.files][1:] == ["mmproj"]
@@ -267,9 +275,32 @@ def test_the_command(files: list[Path], demo_f16: Path, tmp_path: Path) -> None:
     assert json.loads(save.read_text())["results"][0]["chunks"] == 2
     run = CliRunner().invoke(app, ["card", *names, "--json", "-q"])
     assert json.loads(run.stdout)["files"][0]["type"] == "Q8_0"
-    run = CliRunner().invoke(app, ["card", *names, "--save", str(save)])
-    assert run.exit_code == 2
-    assert "--save needs --base" in run.stderr
+    for option, value in (("--save", str(save)), ("--ctx", "64"), ("--chunks", "2")):
+        run = CliRunner().invoke(app, ["card", *names, option, value])
+        assert run.exit_code == 2
+        assert f"{option} needs --base" in run.stderr
+
+
+def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
+    """The card, its figure and the scores are files of their own."""
+    one, base = small(tmp_path / "a.gguf"), small(tmp_path / "base.gguf")
+    text, card = tmp_path / PLOT, tmp_path / "README.md"
+    text.write_text("text")
+    given: dict[str, Any] = {"base": base, "text": text}
+    for out, same in ((one, "`files`"), (base, "`base`"), (text, "`text`")):
+        before = out.read_bytes()
+        with pytest.raises(OutputError, match=f"`out` .* is the same file as {same}"):
+            qk.model_card(one, out, **given)
+        assert out.read_bytes() == before
+    with pytest.raises(OutputError, match=r"the figure .* is the same file as `text`"):
+        qk.model_card(one, card, **given)
+    with pytest.raises(OutputError, match=r"`out` .* is the same file as `save`"):
+        qk.model_card(one, card, save=card, **given)
+    words = ["card", str(one), "--base", str(base), "--save"]
+    for save, out in ((card, card), (tmp_path / PLOT, card), (one, card)):
+        run = CliRunner().invoke(app, [*words, str(save), "-o", str(out)])
+        assert "is the same file as" in str(run.exception)
+    assert not card.exists()
 
 
 def test_a_file_can_be_the_base(files: list[Path], demo_f16: Path) -> None:

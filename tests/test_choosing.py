@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -162,6 +163,15 @@ def test_memory_has_parts_that_add_up() -> None:
     assert need.total <= 14_000_000
 
 
+def test_a_context_longer_than_the_model_s_is_told() -> None:
+    told: list[str] = []
+    choose(Budget(memory=10**10, ctx=99_999), notify=told.append)
+    assert "99999 tokens of context" in told[0]
+    assert "trained with 1024" in told[0]
+    choose(Budget(memory=10**10, ctx=1024), notify=told.append)
+    assert len(told) == 1
+
+
 def test_the_answer_does_not_depend_on_threads() -> None:
     budget = Budget(max_kld=0.02)
     assert choose(budget, threads=1) == choose(budget, threads=3)
@@ -281,6 +291,14 @@ def test_the_command_writes_over_no_input(option: str, tmp_path: Path) -> None:
     assert isinstance(done.exception, OutputError)
     assert "is the same file as --text" in str(done.exception)
     assert text.read_bytes() == DEMO_TEXT.read_bytes()
+
+
+def test_no_model_is_written_to_a_device() -> None:
+    """Nor a recipe beside it, and it is said before anything is measured."""
+    done = run(*command("--max-size", "2.9M", "--mix", "-o", os.devnull))
+    assert isinstance(done.exception, OutputError)
+    assert "it is a device, not a regular file" in str(done.exception)
+    assert not done.stdout
 
 
 def test_recipes_that_share_a_name_are_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from quantkit.errors import (
     CheckpointError,
+    FormatError,
     OptionError,
     QuantkitError,
     UnsupportedModelError,
@@ -164,6 +165,21 @@ def test_embeddings_are_not_given_without_the_map(tmp_path: Path) -> None:
     parts = SimpleNamespace(metadata=metadata, tensors=source.tensors)
     assert load_model(parts, load_weights(parts)) is not None
     with pytest.raises(UnsupportedModelError, match="a linear map comes after"):
+        load_embedder(parts, load_weights(parts))
+
+
+def test_the_map_of_an_lfm2_encoder_follows_the_pooling(tmp_path: Path) -> None:
+    """A file that lacks it, and says how large embeddings are, is refused."""
+    source = CheckpointSource(with_first(tmp_path), "f32")
+    metadata = {**source.model_fields, "lfm2.pooling_type": uint32(2)}
+    parts = SimpleNamespace(metadata=metadata, tensors=dict(source.tensors))
+    tokens = np.arange(3, 20)
+    embedder = load_embedder(parts, load_weights(parts))
+    weight = np.random.default_rng(1).standard_normal((20, 64)).astype(np.float32)
+    expected = weight @ embedder.hidden(tokens)[0]  # type: ignore[attr-defined]
+    assert np.allclose(embedder.pooled(tokens), expected, rtol=1e-5, atol=1e-5)
+    del parts.tensors["dense_2.weight"]
+    with pytest.raises(FormatError, match=r"there is no dense_2\.weight"):
         load_embedder(parts, load_weights(parts))
 
 

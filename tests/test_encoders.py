@@ -20,6 +20,7 @@ from quantkit.vocab import tokenizer_fields
 
 from .conftest import FIXTURES
 from .families.cases import CASES
+from .families.lettered import lettered_model, lettered_text
 from .families.stored import checkpoint, known_logits
 
 BY_NAME = {case.name: case for case in CASES}
@@ -142,3 +143,32 @@ def test_a_wrong_number_of_token_types() -> None:
     config = {"architectures": ["BertModel"], "type_vocab_size": "two"}
     with pytest.raises(FormatError, match="type_vocab_size is 'two'"):
         tokenizer_fields(FIXTURES / "vocabularies" / "words", config, "bert")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("shortconv.l_cache", 4, r"l_cache is 4; expected an odd number"),
+        ("attention.sliding_window", 8, r"has lfm2\.attention\.sliding_window, and"),
+    ],
+)
+def test_an_lfm2_that_readers_run_otherwise_is_refused(
+    key: str, value: int, message: str, tmp_path: Path
+) -> None:
+    """Convolutions without a middle, and windows, whose tokens see both sides."""
+    with pytest.raises(UnsupportedModelError, match=message):
+        loaded(tmp_path, {key: uint32(value)}, "lfm2-bidirectional")
+
+
+def test_an_lfm2_is_an_encoder_by_its_metadata(tmp_path: Path) -> None:
+    """The architecture has models that predict text as well."""
+    path = lettered_model("lfm2-bidirectional", tmp_path, pooling=1)
+    with pytest.raises(UnsupportedModelError, match="predicts no text"):
+        qk.perplexity(path, text=TEXT)
+    text = lettered_text(tmp_path / "text.txt", 200)
+    found = qk.compare_embeddings(
+        path, ["Q8_0"], text=text, options=qk.TextOptions(ctx=16)
+    )
+    assert found.results[0].distance_mean > 0
+    with pytest.raises(UnsupportedModelError, match="predict text and give no embed"):
+        loaded(tmp_path / "text", {"attention.causal": boolean(True)}, "lfm2-masked")

@@ -101,12 +101,18 @@ def test_a_family_says_why_it_is_not_run() -> None:
 
 
 def test_classes_of_one_architecture_run_alike() -> None:
-    """A GGUF file names the architecture, not the class that it came from."""
+    """A GGUF file names the architecture, not the class that it came from.
+
+    Its metadata also tells encoders from models that predict text.
+    """
     for family in all_families():
         if family.not_run:
             continue
-        first = type(family_named(family.name))
-        for part in ("load", "traits", "gating"):
+        kind = family.name, family.predicts_text
+        first = type(
+            next(e for e in all_families() if (e.name, e.predicts_text) == kind)
+        )
+        for part in ("load", "load_encoder", "traits", "gating"):
             assert getattr(type(family), part, None) is getattr(first, part, None)
 
 

@@ -22,7 +22,16 @@ pytestmark = pytest.mark.reference
 
 POOLINGS = {"mean": 1, "cls": 2, "last": 3}
 WITHOUT_GELU = (
-    *("eurobert", "neo-bert", "neo-bert-classifier", "nomic-bert", "qwen2", "qwen3"),
+    *(
+        "eurobert",
+        "lfm2-bidirectional",
+        "lfm2-masked",
+        "neo-bert",
+        "neo-bert-classifier",
+        "nomic-bert",
+        "qwen2",
+        "qwen3",
+    ),
     "t5-encoder",
 )
 """See `GELU_CLOSE`."""

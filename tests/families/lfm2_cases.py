@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .alias_cases import bare, called
 from .case import SIZES, Case, without
 from .checkpoints import Arrays
@@ -19,8 +21,31 @@ BARE = {
 
 
 def inside_lfm2(arrays: Arrays) -> Arrays:
-    """Without the head, and with the names of models for masked tokens."""
-    return {f"lfm2.{name}": array for name, array in bare(arrays).items()}
+    """With the names of models for masked tokens."""
+    return {f"lfm2.{name}": array for name, array in arrays.items()}
+
+
+def both_sides(name: str) -> Any:
+    """A config of a class whose tokens always see both sides."""
+    return lambda config: called(name)(without("is_causal")(config))
+
+
+def with_centered_convolutions(model: Any) -> None:
+    """Make the twin's convolutions see as many later tokens as earlier ones."""
+    from torch.nn.functional import conv1d
+
+    def centered(mixer: Any) -> Any:
+        def forward(hidden_states: Any, **_: Any) -> Any:
+            b, c, x = mixer.in_proj(hidden_states).transpose(1, 2).chunk(3, dim=1)
+            weight = mixer.conv.weight
+            y = conv1d(b * x, weight, padding="same", groups=len(weight))
+            return mixer.out_proj((c * y).transpose(1, 2))
+
+        return forward
+
+    for layer in model.layers:
+        if hasattr(layer, "conv"):
+            layer.conv.forward = centered(layer.conv)
 
 
 LFM2S = (
@@ -56,19 +81,20 @@ LFM2S = (
     ),
     Case(
         "lfm2-bidirectional",
-        "Lfm2ForCausalLM",
-        BARE,
-        config_of=called("Lfm2BidirectionalModel"),
-        rename=bare,
-        runs=False,
+        "Lfm2Model",
+        {**BARE, "is_causal": False},
+        config_of=both_sides("Lfm2BidirectionalModel"),
+        adapt=with_centered_convolutions,
+        predicts_text=False,
     ),
     Case(
         "lfm2-masked",
-        "Lfm2ForCausalLM",
-        BARE,
-        config_of=called("Lfm2BidirectionalForMaskedLM"),
+        "Lfm2Model",
+        {**BARE, "layer_types": MIXED[1:], "conv_L_cache": 5, "is_causal": False},
+        config_of=both_sides("Lfm2BidirectionalForMaskedLM"),
         rename=inside_lfm2,
-        runs=False,
+        adapt=with_centered_convolutions,
+        predicts_text=False,
     ),
     Case(
         "lfm2-moe",

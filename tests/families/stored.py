@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantkit.inference.weights import load_encoder, load_model, load_weights
-from quantkit.models import family_named
+from quantkit.models import gives_embeddings
 from quantkit.sources.checking import architecture
 from quantkit.sources.checkpoint import CheckpointSource
 
@@ -124,7 +124,7 @@ def logits_of(folder: Path, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
     source = CheckpointSource(folder, "f32")
     parts = SimpleNamespace(metadata=source.model_fields, tensors=source.tensors)
     weights = load_weights(parts)
-    if not family_named(architecture(parts.metadata)).predicts_text:
+    if gives_embeddings(architecture(parts.metadata), parts.metadata):
         return load_encoder(parts, weights).hidden(tokens)
     model = load_model(parts, weights)
     return model.head.apply(model.hidden(tokens))

@@ -13,7 +13,7 @@ from ..settings import SIZE, checked, integer
 from .attention import load_attention
 from .base import F32, Model
 from .claims import Claims
-from .decoder import Wrap, stack_parts
+from .decoder import MixerLoader, Wrap, stack_parts
 from .facts import Facts
 from .feed_forward import load_feed_forward
 from .kept import Kept, State
@@ -168,6 +168,7 @@ def load_encoder(
     traits: Traits,
     wrap: Wrap = lambda layer, _: layer,
     *,
+    mixer: MixerLoader = load_attention,
     causal: bool = True,
 ) -> Encoder:
     """Build an encoder from GGUF metadata and tensors.
@@ -179,6 +180,7 @@ def load_encoder(
         claims: the tensors.
         traits: the family's traits.
         wrap: makes a family's own layer of a layer and its number.
+        mixer: loads the part of a layer that mixes positions.
         causal: what readers assume if the metadata does not say.
 
     Raises:
@@ -191,7 +193,7 @@ def load_encoder(
             "ones; quantkit's forward pass of encoders lets them see all"
         )
     pooling = pooling_of(facts, default=1)
-    parts = stack_parts(facts, claims, traits, load_attention, load_feed_forward, wrap)
+    parts = stack_parts(facts, claims, traits, mixer, load_feed_forward, wrap)
     return Encoder(**parts, offset=_first_type(facts, claims), pooling=pooling)
 
 

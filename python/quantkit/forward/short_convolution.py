@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..errors import UnsupportedModelError
 from . import recurrent_ops
 from .base import F32
 from .claims import Claims
@@ -23,20 +24,28 @@ TAPS = "shortconv.l_cache"
 class ShortConvolution:
     """output(c * convolution(b * x)), where one projection gives b, c and x.
 
+    The last tap is for the position itself; if the convolution is not causal, it is the
+    one in the middle, and positions after the last one are 0.
+
     Attributes:
         into: gives b, c and x, side by side.
         weight: [width, taps], of the convolution.
         output: the output projection.
+        causal: positions see no later ones.
     """
 
     into: Linear
     weight: F32
     output: Linear
+    causal: bool = True
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
         b, c, values = np.split(self.into(x), 3, axis=1)
-        y = recurrent_ops.short_convolution(b * values, self.weight)
+        n_later = 0 if self.causal else self.weight.shape[1] // 2
+        later = np.zeros((n_later, self.weight.shape[0]), np.float32)
+        whole = np.concatenate([b * values, later])
+        y = recurrent_ops.short_convolution(whole, self.weight)[n_later:]
         y *= c
         return self.output(y)
 
@@ -48,17 +57,30 @@ class ShortConvolution:
 
     def alone(self) -> ShortConvolution:
         """The same, with each position seeing only itself."""
-        return replace(self, weight=np.ascontiguousarray(self.weight[:, -1:]))
+        own = -1 if self.causal else self.weight.shape[1] // 2
+        return replace(self, weight=np.ascontiguousarray(self.weight[:, [own]]))
 
 
 def load_short_convolution(
     facts: Facts, claims: Claims, number: int, traits: Traits
 ) -> ShortConvolution:
-    """The short convolution of layer `number`."""
+    """The short convolution of layer `number`.
+
+    Raises:
+        FormatError: a key or a tensor is missing, or does not fit the others.
+        UnsupportedModelError: it is not causal, and has no tap in the middle.
+    """
     at, width, taps = f"blk.{number}.shortconv.", facts.width, facts.size(TAPS)
+    if not traits.causal and taps % 2 == 0:
+        raise UnsupportedModelError(
+            f"{facts.key(TAPS)} is {int(taps)}; expected an odd number, because tokens "
+            "see both sides: convolutions then have as many taps for later tokens as "
+            "for earlier ones"
+        )
     weight = claims.vector(f"{at}conv.weight", width, taps)
     return ShortConvolution(
         into=Linear.of(claims, f"{at}in_proj", 3 * width, width),
         weight=weight.reshape(width, taps),
         output=Linear.of(claims, f"{at}out_proj", width, width),
+        causal=traits.causal,
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .families import (
-    ENCODERS,
     all_families,
     family_for_class,
     family_for_config,
     family_named,
+    gives_embeddings,
     settled,
 )
 from .loading import (
@@ -19,12 +19,12 @@ from .loading import (
 )
 
 __all__ = [
-    "ENCODERS",
     "all_families",
     "check_model",
     "family_for_class",
     "family_for_config",
     "family_named",
+    "gives_embeddings",
     "kept_by_model",
     "load_embedder",
     "load_encoder",

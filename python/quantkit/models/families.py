@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config
+from ..gguf.keys import Field
 from ..settings import MAX_COUNT, shown
 from ..suggestions import suggest
 from .config_checks import check_sizes, checked_config
@@ -20,16 +22,19 @@ from .listing import LISTING, Listed
 from .llamacpp_classes import REFUSED, architecture_of
 
 __all__ = [
-    "ENCODERS",
     "all_families",
     "family_for_class",
     "family_for_config",
     "family_named",
+    "gives_embeddings",
     "settled",
 ]
 
 ENCODERS = frozenset(each.name for each in LISTING if not each.predicts_text)
-"""Architectures that give embeddings and predict no text."""
+"""Architectures of models that give embeddings and predict no text."""
+DECODERS = frozenset(each.name for each in LISTING if each.predicts_text)
+"""Architectures of models that predict text; some are also among the encoders."""
+CAUSAL = "attention.causal"
 
 BY_CLASS = {name: each for each in LISTING for name in each.hf_classes}
 
@@ -160,14 +165,32 @@ def _with_text_class(config: Config) -> dict[str, Any]:
     return dict(config)
 
 
-def family_named(arch: str) -> Family:
-    """The family whose `general.architecture` is `arch`.
+def gives_embeddings(arch: str, metadata: Mapping[str, Field]) -> bool:
+    """Whether a GGUF file is an encoder, which predicts no text.
+
+    Of an architecture with models of both kinds, encoders are those whose tokens see
+    both sides (`attention.causal` is false).
+    """
+    if arch not in ENCODERS or arch not in DECODERS:
+        return arch in ENCODERS
+    causal = metadata.get(f"{arch}.{CAUSAL}")
+    return causal is not None and causal.value is False
+
+
+def family_named(arch: str, metadata: Mapping[str, Field] | None = None) -> Family:
+    """The family that loads GGUF files of an architecture.
+
+    Args:
+        arch: the file's `general.architecture`.
+        metadata: of the file; it decides where an architecture has encoders as well as
+            models that predict text.  None: the first family of that name.
 
     Raises:
         UnsupportedModelError: no family has that name.
     """
+    predicts = metadata is not None and not gives_embeddings(arch, metadata)
     for each in LISTING:
-        if each.name == arch:
+        if each.name == arch and (metadata is None or each.predicts_text is predicts):
             return _family(each)
     names = list(dict.fromkeys(each.name for each in LISTING))
     raise UnsupportedModelError(

@@ -10,7 +10,7 @@ from ..checkpoint.lazy import LazyTensor, reshaped
 from ..forward.attention import load_attention
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
-from ..forward.decoder import load_decoder
+from ..forward.decoder import MixerLoader, load_decoder
 from ..forward.encoder import OUTPUT_SIZE
 from ..forward.experts import gating_of, load_experts
 from ..forward.facts import Facts
@@ -24,7 +24,7 @@ from ..gguf.keys import Field, ValueType, array, uint32
 from .config import n_layers, required, text_fields
 from .family import NUMBERED_EXPERTS, Family, Named
 
-__all__ = ["PROJECTION", "Lfm2", "Lfm2Moe"]
+__all__ = ["PROJECTION", "WINDOW", "Lfm2", "Lfm2Moe", "mixer_of", "projections"]
 
 ATTENTION, CONVOLUTION = "full_attention", "conv"
 KV_HEADS = "attention.head_count_kv"
@@ -126,17 +126,8 @@ class Lfm2(Family):
 
         A linear map of hidden states, which some files have, changes no logits.
         """
-        kv_heads = facts.layer_values(KV_HEADS)
-        if f"{PROJECTION}.weight" in claims:
-            n_outputs = facts.size(OUTPUT_SIZE)
-            Linear.of(claims, PROJECTION, n_outputs, facts.width, "optional")
-
-        def mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mixer:
-            if kv_heads is not None and not kv_heads[number]:
-                return load_short_convolution(facts, claims, number, traits)
-            return load_attention(facts, claims, number, traits)
-
-        return load_decoder(facts, claims, self.traits(facts, claims), mixer)
+        projections(facts, claims)
+        return load_decoder(facts, claims, self.traits(facts, claims), mixer_of(facts))
 
     def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""
@@ -196,6 +187,26 @@ class Lfm2Moe(Lfm2):
             first=facts.count("leading_dense_block_count", 0),
         )
         return replace(super().traits(facts, claims), experts=experts)
+
+
+def mixer_of(facts: Facts) -> MixerLoader:
+    """Loads the attention or the short convolution of a layer."""
+    kv_heads = facts.layer_values(KV_HEADS)
+
+    def mixer(facts: Facts, claims: Claims, number: int, traits: Traits) -> Mixer:
+        if kv_heads is not None and not kv_heads[number]:
+            return load_short_convolution(facts, claims, number, traits)
+        return load_attention(facts, claims, number, traits)
+
+    return mixer
+
+
+def projections(facts: Facts, claims: Claims) -> tuple[Linear, ...]:
+    """The linear map after the pooling, which some files have."""
+    if f"{PROJECTION}.weight" not in claims:
+        return ()
+    n_outputs = facts.size(OUTPUT_SIZE)
+    return (Linear.of(claims, PROJECTION, n_outputs, facts.width, "optional"),)
 
 
 def _inner_size(config: Config) -> int:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
+from ..errors import FormatError, UnsupportedModelError
 from ..forward.base import Config
-from ..forward.encoder import OUTPUT_SIZE
-from ..gguf.keys import Field, boolean, uint32
+from ..forward.claims import Claims
+from ..forward.encoder import OUTPUT_SIZE, Encoder, load_encoder
+from ..forward.facts import Facts
+from ..gguf.keys import Field, uint32
 from .config import required
+from .encoders import EncoderFamily
 from .family import Tensors
-from .lfm2 import PROJECTION, Lfm2
+from .lfm2 import PROJECTION, WINDOW, Lfm2, mixer_of, projections
 from .pooling import pooling_fields
 
 __all__ = ["Lfm2Bidirectional", "Lfm2Embedding", "Lfm25AudioTokenizer"]
@@ -43,18 +48,36 @@ class Lfm2Embedding(Lfm2):
         return fields | pooling_fields(config)
 
 
-class Lfm2Bidirectional(Lfm2Embedding):
-    """The same, whose tokens see both sides."""
+class Lfm2Bidirectional(EncoderFamily, Lfm2Embedding):
+    """The same, whose tokens see both sides: encoders."""
 
     hf_classes = ("Lfm2BidirectionalModel", "Lfm2BidirectionalForMaskedLM")
     headless = hf_classes
     renames = (("lfm2.", ""),)
-    not_run = "their tokens see both sides, also in convolutions"
+    outer: ClassVar = Lfm2Embedding.outer
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
         fields = Lfm2.hyperparameters(self, config, file_type)
-        return {**fields, "attention.causal": boolean(False), **pooling_fields(config)}
+        return fields | self.encoder_fields(config)
+
+    def load_encoder(self, facts: Facts, claims: Claims) -> Encoder:
+        """Build the encoder from GGUF metadata and tensors."""
+        if facts.count(WINDOW, 0):
+            raise UnsupportedModelError(
+                f"the metadata has {facts.key(WINDOW)}, and tokens see both sides: "
+                "readers then let them see all later ones, but no earlier ones outside "
+                "of the window"
+            )
+        traits = replace(self.traits(facts, claims), causal=False)
+        encoder = load_encoder(facts, claims, traits, mixer=mixer_of(facts))
+        maps = projections(facts, claims)
+        if OUTPUT_SIZE in facts and not maps:
+            raise FormatError(
+                f"the metadata has {facts.key(OUTPUT_SIZE)}, and there is no "
+                f"{PROJECTION}.weight, which makes embeddings of that size"
+            )
+        return replace(encoder, projections=maps)
 
 
 class Lfm25AudioTokenizer(Lfm2):

@@ -569,6 +569,7 @@ LISTING: tuple[Listed, ...] = (
         "Lfm2Bidirectional",
         "lfm2",
         ("Lfm2BidirectionalModel", "Lfm2BidirectionalForMaskedLM"),
+        predicts_text=False,
     ),
     Listed("hrm_text", "HrmText", "hrm_text", ("HrmTextForCausalLM",)),
     Listed(
@@ -584,5 +585,4 @@ LISTING: tuple[Listed, ...] = (
     ),
     Listed("mistral_native", "MistralNative", "llama", ("MistralNative",)),
     Listed("mistral_native", "MistralNative3", "mistral3", ("MistralNative",)),
-    Listed("mistral_native", "Native", "llama", ("MistralNative",)),
 )

@@ -16,7 +16,7 @@ from ..forward.outline import Outline
 from ..forward.unread_settings import refuse_foreign_tokens, refuse_unread_settings
 from ..gguf.keys import Field
 from .encoders import EncoderFamily
-from .families import family_named
+from .families import family_named, gives_embeddings
 from .family import Family
 
 __all__ = [
@@ -96,7 +96,7 @@ def load_embedder(
 
     Arguments and errors as for `load_model`.
     """
-    if isinstance(family_named(arch), EncoderFamily):
+    if gives_embeddings(arch, metadata):
         return load_encoder(metadata, arch, weights, shapes)
     model = load_model(metadata, arch, weights, shapes)
     return embedder_of(model, Facts(arch, metadata))
@@ -110,7 +110,7 @@ def _loaded(
     loader: Callable[[Family], Callable[[Facts, Claims], Loaded]],
 ) -> Loaded:
     """What a family's loader makes; nothing may be left over."""
-    family, facts = family_named(arch), Facts(arch, metadata)
+    family, facts = family_named(arch, metadata), Facts(arch, metadata)
     load = loader(family)
     if not family.not_run:
         refuse_unread_settings(facts, family.reads)
@@ -143,5 +143,5 @@ def check_model(
         FormatError: as for `load_model`.
         UnsupportedModelError: quantkit cannot run this model.
     """
-    load = load_model if family_named(arch).predicts_text else load_encoder
+    load = load_encoder if gives_embeddings(arch, metadata) else load_model
     load(metadata, arch, Outline(shapes), shapes)

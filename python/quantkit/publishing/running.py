@@ -23,13 +23,14 @@ def running_lines(
         repo: "org/name" of the files on the Hub; None: the commands name local files.
     """
     name, kind = file.file.name, file.file.type
+    name = f"./{name}" if name.startswith("-") else name  # it is no option
     server = ["llama-server", *(["-hf", f"{repo}:{kind}"] if repo else ["-m", name])]
     if projector is not None and repo is None:
         server += ["--mmproj", projector.file.name]
     arch = text_of(file.metadata, "general.architecture")
     if f"{arch}.pooling_type" in file.metadata:
         server.append("--embeddings")
-    own = ollama_name(name)
+    own = ollama_name(file.file.name)
     ollama = [
         ["quantkit", "modelfile", name, "-o", "Modelfile"],
         ["ollama", "create", own, "-f", "Modelfile"],

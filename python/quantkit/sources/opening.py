@@ -13,7 +13,7 @@ from ..forward.facts import Facts
 from ..gguf.keys import ValueType, text_of
 from ..gguf.reader import GGUFFile
 from ..gguf.source import ModelSource
-from ..models import ENCODERS
+from ..models import gives_embeddings
 from ..paths import StrPath, as_path
 from ..progress import Notify
 from .checkpoint import CheckpointSource
@@ -85,7 +85,8 @@ def open_runnable(model: ModelLike) -> ModelSource:
         QuantkitError: the path is neither of them, or is damaged.
     """
     source = _open_whole(model)
-    if text_of(source.metadata, ARCHITECTURE) in ENCODERS:
+    architecture = text_of(source.metadata, ARCHITECTURE) or ""
+    if gives_embeddings(architecture, source.metadata):
         raise UnsupportedModelError(
             f"{_named(model)} gives embeddings of texts and predicts no text, so it "
             "has no perplexity; `quantkit ppl` and compare_embeddings measure how far "
@@ -115,8 +116,8 @@ def embeds(source: ModelSource) -> bool:
     metadata = source.metadata
     if isinstance(source, CheckpointSource):
         metadata = source.model_fields  # without the vocabulary, which takes long
-    architecture = text_of(metadata, ARCHITECTURE)
-    if architecture in ENCODERS:
+    architecture = text_of(metadata, ARCHITECTURE) or ""
+    if gives_embeddings(architecture, metadata):
         return True
     pooling = metadata.get(f"{architecture}.pooling_type")
     if pooling is None or pooling.type is ValueType.ARRAY:
@@ -132,7 +133,7 @@ def pooling_named(source: ModelSource) -> str:
         UnsupportedModelError: it makes none.
     """
     arch = text_of(source.metadata, ARCHITECTURE) or ""
-    is_encoder = arch in ENCODERS
+    is_encoder = gives_embeddings(arch, source.metadata)
     return pooling_of(Facts(arch, source.metadata), default=1 if is_encoder else 0)
 
 
