@@ -19,7 +19,7 @@ from quantkit.cli.main import app
 from quantkit.errors import OptionError, OutputError, UnsupportedModelError
 from quantkit.files.identity import hash_files
 from quantkit.gguf import Field, GGUFWriter, ValueType
-from quantkit.gguf.keys import array, string, uint32
+from quantkit.gguf.keys import FileType, array, string, uint32
 from quantkit.publishing.advice import FIRST, advice
 from quantkit.publishing.making import fenced
 from quantkit.publishing.plot import PLOT
@@ -95,6 +95,20 @@ def test_measured_files(files: list[Path], demo_f16: Path, tmp_path: Path) -> No
     assert f"quantkit quantize hf://org/demo {name} Q8_0 --provenance\n" in card.text
     assert "llama-server -hf me/demo-GGUF:Q8_0\n" in card.text
     assert "ollama run hf.co/me/demo-GGUF:Q8_0\n" in card.text
+
+
+def test_a_type_that_does_not_tell_the_file_is_not_its_name(tmp_path: Path) -> None:
+    """Programs find a file on the Hub by the type in its name; others by the name."""
+    named = uint32(FileType.Q4_K_M)
+    one, other = (
+        small(tmp_path / f"{name}.gguf", general__file_type=named)
+        for name in ("m-Q4_K_M", "mix")
+    )
+    assert "-hf me/x:Q4_K_M\n" in qk.model_card(one, repo="me/x").text
+    card = qk.model_card(other, repo="me/x").text
+    assert "llama-server -hf me/x -hff mix.gguf\n" in card
+    assert "ollama run hf.co/me/x:mix.gguf\n" in card
+    assert " -hff " in qk.model_card([one, other], repo="me/x").text
 
 
 def test_commands_make_the_files_again(

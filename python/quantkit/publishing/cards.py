@@ -211,7 +211,9 @@ def _running(
     chosen = [each for each in models if best and each.file.measurement == best]
     projectors = [each for each in files if not each.file.is_model]
     projector = projectors[0] if projectors else None
-    return running_lines((chosen or models)[0], projector, repo)
+    file, types = (chosen or models)[0], [each.file.type for each in models]
+    by_type = types.count(file.file.type) == 1
+    return running_lines(file, projector, repo, by_type=by_type)
 
 
 def _notes(
