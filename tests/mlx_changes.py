@@ -18,7 +18,19 @@ __all__ = ["as_mlx"]
 EACH = re.compile(r"(.*)\.experts\.(\d+)\.(\w+)\.weight")
 PARTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
 SHIFTED = ("_layernorm.weight", "model.norm.weight", "q_norm.weight", "k_norm.weight")
-HAS_SHIFTED = ("qwen3_next", "qwen3_5_moe_text", "qwen3_5_text")
+HAS_SHIFTED = ("qwen3_next", "qwen3_5_moe_text", "qwen3_5_text", "step3p5")
+STEP = {
+    ".moe.gate.": ".mlp.gate.gate.",
+    ".moe.router_bias": ".mlp.gate.router_bias",
+    ".moe.": ".mlp.switch_mlp.",
+    ".share_expert.": ".mlp.share_expert.",
+}
+FALCON = {
+    "embed_tokens": "embedding_multiplier",
+    "lm_head": "lm_head_multiplier",
+    "o_proj": "attention_out_multiplier",
+    "out_proj": "ssm_out_multiplier",
+}
 
 
 def as_mlx(config: Mapping[str, Any], arrays: Arrays) -> Arrays:
@@ -26,7 +38,18 @@ def as_mlx(config: Mapping[str, Any], arrays: Arrays) -> Arrays:
     kind = config["model_type"]
     text = {**config, **(config.get("text_config") or {})}
     made = _stacked(arrays)
+    n_layers = text.get("num_hidden_layers", 0)
+    for name in [name for name in made if _layer(name) >= n_layers]:
+        del made[name]
     for name in list(made):
+        if kind == "falcon_h1":
+            made[name] = _multiplied(name, made[name], config)
+        elif kind == "bailing_moe" and name.endswith(".mlp.gate.weight"):
+            made[f"{name.removesuffix('weight')}gate_proj.weight"] = made.pop(name)
+            continue
+        elif "e_score_correction_bias" in name and kind == "ernie4_5_moe":
+            del made[name]
+            continue
         if "conv1d.weight" in name or "conv.conv.weight" in name:
             made[name] = np.moveaxis(made[name], 2, 1)
         elif kind in HAS_SHIFTED and name.endswith(SHIFTED) and "attn.norm" not in name:
@@ -46,7 +69,42 @@ def as_mlx(config: Mapping[str, Any], arrays: Arrays) -> Arrays:
         elif kind == "lfm2_moe" and (match := re.search(r"feed_forward\.(w\d)", name)):
             new = name.replace(match[1], PARTS[match[1]])
             made[new] = made.pop(name)
+    if kind == "step3p5":
+        made = {_of_step(name): array for name, array in made.items()}
+    elif kind == "bailing_moe" and config.get("norm_head"):
+        head = made["lm_head.weight"]
+        norms = np.sqrt((head * head).sum(axis=0)) + np.float32(1e-7)
+        made["lm_head.weight"] = head / norms
     return {name: np.ascontiguousarray(array) for name, array in made.items()}
+
+
+def _layer(name: str) -> int:
+    match = re.search(r"\blayers\.(\d+)\.", name)
+    return int(match[1]) if match else -1
+
+
+def _of_step(name: str) -> str:
+    for old, new in STEP.items():
+        if old in name:
+            return name.replace(old, new)
+    return name
+
+
+def _multiplied(name: str, array: Any, config: Mapping[str, Any]) -> Any:
+    """By the factors of Falcon H1, of which MLX leaves that of keys out."""
+    module = name.removesuffix(".weight").rpartition(".")[2]
+    if module in ("gate_proj", "down_proj"):
+        return array * np.float32(config["mlp_multipliers"][module == "down_proj"])
+    if module == "in_proj":
+        inner, groups, states, heads = (
+            config[f"mamba_{key}"]
+            for key in ("d_ssm", "n_groups", "d_state", "n_heads")
+        )
+        sizes = [inner, inner, groups * states, groups * states, heads]
+        rows = np.repeat(np.float32(config["ssm_multipliers"]), sizes)
+        return array * (np.float32(config["ssm_in_multiplier"]) * rows)[:, None]
+    factor = config[FALCON[module]] if module in FALCON else 1
+    return array * np.float32(factor)
 
 
 def _stacked(arrays: Arrays) -> Arrays:

@@ -126,9 +126,20 @@ def test_commands_make_the_files_again(
     more: Any = [*(f"blk.{i}.ffn=Q5_0" for i in range(4)), "attn=Q8_0"]
     many = qk.Overrides(more)
     qk.quantize_file(demo_f16, "c.gguf", "Q4_0", overrides=many, provenance=True)
-    lines = qk.model_card(["a.gguf", "b.gguf", "c.gguf"]).text.splitlines()
+    with qk.GGUFFile("a.gguf") as file:
+        mixed = qk.Overrides(types={n: t.type for n, t in file.tensors.items()})
+    qk.quantize_file(demo_f16, "d.gguf", "Q4_0", overrides=mixed, provenance=True)
+    card = qk.model_card(["a.gguf", "b.gguf", "c.gguf", "d.gguf"])
+    kinds = {file.name: file.type for file in card.files}
+    assert kinds == {
+        "a.gguf": "Q4_0",
+        "b.gguf": "Q4_0",
+        "c.gguf": "Q4_0",
+        "d.gguf": "mix",
+    }
+    lines = card.text.splitlines()
     commands = [shlex.split(line) for line in lines if "quantize MODEL" in line]
-    assert sorted(words[3] for words in commands) == ["a.gguf", "b.gguf", "c.gguf"]
+    assert sorted(words[3] for words in commands) == sorted(kinds)
     for words in commands:
         again = f"again-{words[3]}"
         options = [str(demo_f16), again, *words[4:]]

@@ -270,7 +270,7 @@ def test_markdown_is_text_and_nothing_else() -> None:
     table = markdown_table(Cells((">type",), [("Q4_K_M",), (evil,), ("a\nb",)]))
     assert table.split("\n")[2:] == [
         "| Q4_K_M |",
-        r"| \<b\>\|\`x\`\[y\](http\://z) \$a\$ \:skull\: \_i\_ \*b\* \~s\~ me\@x.org "
+        r"| \<b\>\|\`x\`\[y\](http\://z) \$a\$ \:skull: \_i\_ \*b\* \~s\~ me\@x.org "
         r"www\.x.org \&lt; a_b |",
         r"| a\\nb |",
     ]

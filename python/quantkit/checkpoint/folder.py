@@ -17,6 +17,7 @@ from .decision import DECISION, DECISION_FILES, read_decision_config
 from .dense_modules import DENSE_FILES, own_dense_modules, read_dense_modules
 from .hub import resolve
 from .mistral_format import PARAMS, read_params
+from .mlx_config import config_of_original
 from .mlx_layout import as_original, is_of_mlx
 from .pooling import MODULES, POOLING_CONFIG
 from .prequantized import is_dequantized, meant_tensors
@@ -103,7 +104,8 @@ class Checkpoint:
     Attributes:
         folder: the path, in the Hub's cache for a Hub model.
         files: the shards, and the config and tokenizer files; they must not change.
-        config: config.json, with the keys of a nested `text_config` at the top level.
+        config: config.json, with the keys of a nested `text_config` at the top level;
+            without settings of what MLX has done, see `mlx_config`.
         quantization: the quantization config, empty if no weights are quantized.
         paths: the shards, sorted.
         tensors: by name, in the order of `paths`, sorted within a shard; quantized
@@ -165,6 +167,7 @@ class Checkpoint:
         if needs_config and is_of_mlx(self._tensors, method):
             original = as_original(self.config, self._tensors)
             self._tensors = {tensor.name: tensor for tensor in original}
+            self.config = config_of_original(self.config, self._tensors)
         added = {tensor.name: as_found(tensor) for tensor in dense}
         self._tensors = added | self._tensors
         if not self._tensors:

@@ -38,6 +38,8 @@ def with_experts(tensors: Tensors, kind: Experts) -> dict[str, LazyTensor]:
         CheckpointError: gate and up matrices do not fit together.
     """
     made: dict[str, LazyTensor] = {}
+    if kind == "stacked":
+        return dict(tensors)
     if kind == "granite":
         tensors = _with_shared(tensors)
     for name, tensor in tensors.items():

@@ -26,7 +26,7 @@ from .stored import StoredTensor
 __all__ = ["as_original", "is_of_mlx"]
 
 STACKED = (".switch_mlp.", ".switch_glu.")
-CONVOLUTION = re.compile(r".*\b(conv1d|conv\.conv)\.weight")
+CONVOLUTION = re.compile(r".*(\b|_)(conv1d|conv\.conv)\.weight")
 NORMS = re.compile(
     r".*(\.(input_layernorm|post_attention_layernorm|q_norm|k_norm)|model\.norm)"
     r"\.weight"
@@ -109,7 +109,8 @@ def _is_moved(name: str, tensor: LazyTensor) -> bool:
 
 def _with_taps_last(tensors: Tensors, norm_shift: float) -> Tensors:
     """Convolutions as [channels, 1, taps]; where MLX moved them, it changed norms."""
-    if not any(_is_moved(name, tensor) for name, tensor in tensors.items()):
+    has_any = any(CONVOLUTION.fullmatch(name) for name in tensors)
+    if has_any and not any(_is_moved(name, tensor) for name, tensor in tensors.items()):
         return tensors
     made = {}
     for name, tensor in tensors.items():

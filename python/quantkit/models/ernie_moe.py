@@ -16,12 +16,21 @@ from ..forward.traits import Traits
 from ..gguf.keys import Field, uint32
 from ..settings import integer
 from .config import n_layers, require_setting, required, text_fields
-from .family import DECODER_LAYER, EXPERT_MATRICES, SHARED_EXPERTS, SILU, Family
+from .family import (
+    DECODER_LAYER,
+    EXPERT_MATRICES,
+    SHARED_EXPERTS,
+    SILU,
+    Family,
+    Tensors,
+)
 
 __all__ = ["Ernie45Moe"]
 
 SHARED_SIZE = "expert_shared_feed_forward_length"
 INTERVAL = "interleave_moe_layer_step"
+CORRECTION = "e_score_correction_bias"
+"""The end of a tensor's name, and the key of a complete config."""
 ORDER = ("gate_proj", "up_proj", "down_proj")
 
 
@@ -50,7 +59,7 @@ class Ernie45Moe(Family):
         "moe_norm_min": (1e-12,),
         "use_bias": (False,),
     }
-    renames: ClassVar = ((".e_score_correction_bias", ".e_score_correction.bias"),)
+    renames: ClassVar = ((f".{CORRECTION}", ".e_score_correction.bias"),)
     foreign: ClassVar[tuple[str, ...]] = (
         "mtp_block.",
         "mtp_emb_norm.",
@@ -74,6 +83,20 @@ class Ernie45Moe(Family):
         """
         super().check_settings(config)
         require_setting(config, "moe_layer_end_index", -1, n_layers(config) - 1)
+
+    def extended(self, config: Config, stored: Tensors) -> Config:
+        """The complete config, with whether experts are chosen by corrected scores."""
+        corrected = any(CORRECTION in name for name in stored)
+        return {**super().extended(config, stored), CORRECTION: corrected}
+
+    def notice(self, config: Config) -> str | None:
+        """What the user should know: that corrections are missing."""
+        if config[CORRECTION]:
+            return None
+        return (
+            f"the checkpoint has no corrections of experts' scores ({CORRECTION}), "
+            "which MLX leaves out of its checkpoints; experts are chosen without them"
+        )
 
     def n_experts(self, config: Config) -> int:
         """The number of experts in a layer."""
