@@ -328,6 +328,14 @@ def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
     assert not card.exists()
 
 
+def test_unknown_values_are_none_in_json(files: list[Path], demo_f16: Path) -> None:
+    """One chunk has no errors."""
+    options = qk.TextOptions(ctx=64, chunks=1)
+    card = qk.model_card(files[:1], base=demo_f16, text=DEMO_TEXT, options=options)
+    data = json.loads(json.dumps(card.to_dict(), allow_nan=False))
+    assert data["files"][0]["measurement"]["kld_mean_error"] is None
+
+
 def test_a_file_can_be_the_base(files: list[Path], demo_f16: Path) -> None:
     """It has a row, like the others, and no divergence from itself."""
     card = qk.model_card([files[0], demo_f16], base=demo_f16, **SHORT)
