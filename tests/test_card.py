@@ -234,7 +234,7 @@ def test_advice_follows_what_was_measured() -> None:
     )
     shown = {each.name: each.name.upper() for each in (base, *rows)}
     assert advice(result, shown) == {
-        "tiny": "if MID (0.5 kB) does not fit",
+        "tiny": "if MID (500 bytes) does not fit",
         "mid": FIRST,
         "twin": "no better than MID, which is no larger",
         "odd": "no: MID is no larger and loses less",
