@@ -293,6 +293,18 @@ def test_the_command_writes_over_no_input(option: str, tmp_path: Path) -> None:
     assert text.read_bytes() == DEMO_TEXT.read_bytes()
 
 
+@pytest.mark.parametrize("option", ["--save", "-o"])
+def test_no_part_of_a_split_model_is_replaced(option: str, tmp_path: Path) -> None:
+    """The other parts are read, although only one of them is named."""
+    qk.quantize_file(DEMO_MODEL, tmp_path / "m.gguf", "F16", split_max_bytes=3_000_000)
+    first, second, _ = sorted(tmp_path.iterdir())
+    before = second.read_bytes()
+    done = run("choose", str(first), "--max-size", "3M", option, str(second), "-q")
+    assert isinstance(done.exception, OutputError)
+    assert f"is a part of MODEL {first}" in str(done.exception)
+    assert second.read_bytes() == before
+
+
 def test_no_model_is_written_to_a_device() -> None:
     """Nor a recipe beside it, and it is said before anything is measured."""
     done = run(*command("--max-size", "2.9M", "--mix", "-o", os.devnull))

@@ -21,6 +21,7 @@ from .quantized import write_safetensors
 from .tekken_files import MERGED, N_SPECIAL, SPECIAL, small_tekken, write_tekken
 
 NATIVE = next(case for case in CASES if case.name == "mistral-native")
+YARN = {"factor": 2, "original_max_position_embeddings": 8, "beta": 32, "alpha": 1}
 LLAMA = {"architectures": ["MistralForCausalLM"]}
 # What llama.cpp's converter (build 11434) makes of the small file, with mistral-common.
 N_MERGES, MERGES = 18, "7aab8fcc17bf1ddb"
@@ -129,6 +130,7 @@ def with_params(folder: Path, **changed: Any) -> Path:
         ({"moe": {"num_experts": 8}}, "params.json has moe"),
         ({"moe": 1}, "params.json: moe is 1"),
         ({"yarn": {"factor": 2}}, "yarn.original_max_position_embeddings is None"),
+        ({"yarn": {**YARN, "apply_scale": "no"}}, "yarn.apply_scale is 'no'"),
         ({"llama_4_scaling": {"beta": -1}}, "llama_4_scaling.beta is -1"),
         ({"quantization": {"qformat_weight": "int4"}}, "qformat_weight: 'int4'"),
         ({"dim": "wide"}, "hidden_size is 'wide'"),
