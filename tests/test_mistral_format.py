@@ -15,12 +15,15 @@ from quantkit.errors import CheckpointError, FormatError, QuantkitError
 from quantkit.gguf.keys import Field
 from quantkit.vocab import tokenizer_fields
 
-from .families.cases import CASES
+from .families.cases import CASES, Case
 from .families.stored import checkpoint, source_of
 from .quantized import write_safetensors
 from .tekken_files import MERGED, N_SPECIAL, SPECIAL, small_tekken, write_tekken
 
-NATIVE = next(case for case in CASES if case.name == "mistral-native")
+NATIVE, WITH_EXPERTS = (
+    next(case for case in CASES if case.name == name)
+    for name in ("mistral-native", "mistral-native-moe")
+)
 LLAMA = {"architectures": ["MistralForCausalLM"]}
 # What llama.cpp's converter (build 11434) makes of the small file, with mistral-common.
 N_MERGES, MERGES = 18, "7aab8fcc17bf1ddb"
@@ -115,9 +118,9 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
         fields_of(tmp_path, small_tekken(), vocab_size=size + 1)
 
 
-def with_params(folder: Path, **changed: Any) -> Path:
+def with_params(folder: Path, case: Case = NATIVE, **changed: Any) -> Path:
     """The case's folder with settings changed."""
-    model = checkpoint(NATIVE, folder)
+    model = checkpoint(case, folder)
     path = model / "params.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
     return model
@@ -126,7 +129,7 @@ def with_params(folder: Path, **changed: Any) -> Path:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"moe": {"num_experts": 8}}, "params.json has moe"),
+        ({"moe": {"num_experts": 8}}, "params.json has moe.*no kv_lora_rank"),
         ({"moe": 1}, "params.json: moe is 1"),
         ({"yarn": {"factor": 2}}, "yarn.original_max_position_embeddings is None"),
         ({"llama_4_scaling": {"beta": -1}}, "llama_4_scaling.beta is -1"),
@@ -141,6 +144,25 @@ def test_other_settings_are_refused(
     """By their names."""
     with pytest.raises(QuantkitError, match=message):
         _ = source_of(with_params(tmp_path, **changed)).model_fields
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"yarn": None}, "has llama_4_scaling, and no yarn"),
+        ({"yarn": {"apply_scale": True}}, "yarn.apply_scale: True; expected false"),
+        ({"moe": {"num_experts": 0}}, "says that a layer has 0 experts"),
+        ({"moe": {"num_experts": 8, "route_every_n": 2}}, "moe_layer_freq"),
+        ({"moe": {"num_experts": 8}}, "lacks"),
+        ({"qk_rope_head_dim": None}, "lacks"),
+    ],
+)
+def test_other_settings_of_experts_are_refused(
+    changed: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """By their names."""
+    with pytest.raises(QuantkitError, match=message):
+        _ = source_of(with_params(tmp_path, WITH_EXPERTS, **changed)).model_fields
 
 
 def test_a_folder_of_mistrals_format_is_whole(tmp_path: Path) -> None:

@@ -18,13 +18,13 @@ from .mistral3 import BETA, LOG_MULTIPLIER, Mistral3
 from .rope_config import rope_parameters
 from .windows import warn_of_windows
 
-__all__ = ["MistralNative", "MistralNative3"]
+__all__ = ["YARN", "MistralNative", "MistralNative3", "scaling_fields"]
 
 YARN, SIZE = "rope_scaling", "vocab_size"
 
 
-class Native(Llama):
-    """What models of both architectures have."""
+class MistralNative(Llama):
+    """The architecture that llama.cpp calls `llama`."""
 
     hf_classes: ClassVar[tuple[str, ...]] = (MISTRAL_CLASS,)
     headless: ClassVar[tuple[str, ...]] = ()
@@ -47,6 +47,11 @@ class Native(Llama):
         "feed_forward.w2": "ffn_down",
         "feed_forward.w3": "ffn_up",
     }
+
+    @classmethod
+    def suits(cls, config: Config) -> bool:
+        """Whether there are no experts, and queries do not grow with their position."""
+        return config.get(BETA) is None and config.get("n_routed_experts") is None
 
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent; tell of a window.
@@ -74,24 +79,15 @@ class Native(Llama):
         yield from Family.converted(self, source, tensor, config)
 
 
-class MistralNative(Native):
-    """The architecture that llama.cpp calls `llama`."""
-
-    @classmethod
-    def suits(cls, config: Config) -> bool:
-        """Whether queries do not grow with their position."""
-        return config.get(BETA) is None
-
-
-class MistralNative3(Native, Mistral3):
+class MistralNative3(MistralNative, Mistral3):
     """The architecture that llama.cpp calls `mistral3`."""
 
     name = "mistral3"
 
     @classmethod
     def suits(cls, config: Config) -> bool:
-        """Whether queries grow with their position."""
-        return not MistralNative.suits(config)
+        """Whether there are no experts, and queries grow with their position."""
+        return config.get(BETA) is not None and config.get("n_routed_experts") is None
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
