@@ -17,10 +17,16 @@ from ..files.json_file import read_json
 from ..settings import FLAG, Kind, checked, either, number, shown
 from ..settings import integer as integer_kind
 
-__all__ = ["MISTRAL_CLASS", "PARAMS", "read_params"]
+__all__ = ["MISTRAL_CLASS", "PARAMS", "PIECE_FILES", "read_params"]
 
 PARAMS = "params.json"
 MISTRAL_CLASS = "MistralNative"
+PIECE_FILES = tuple(
+    f"tokenizer.model.{version}{end}"
+    for version in ("v1", "v2", "v3", "v7", "v11", "v13", "v15")
+    for end in ("", "m1")
+)
+"""The names of a SentencePiece model of this format, by the version of prompts."""
 RENAMED = {
     "dim": "hidden_size",
     "n_layers": "num_hidden_layers",
