@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from sentencepiece import SentencePieceProcessor
 
+from quantkit.checkpoint.folder import READ_BY_NAME
 from quantkit.errors import CheckpointError, FormatError, QuantkitError
 from quantkit.gguf.keys import Field
 from quantkit.vocab import tokenizer_fields
+from quantkit.vocab.mistral_pieces import PIECE_FILES
 
-from .families.cases import CASES
+from .conftest import FIXTURES
+from .families.cases import CASES, Case
 from .families.stored import checkpoint, source_of
 from .quantized import write_safetensors
 from .tekken_files import MERGED, N_SPECIAL, SPECIAL, small_tekken, write_tekken
 
-NATIVE = next(case for case in CASES if case.name == "mistral-native")
-YARN = {"factor": 2, "original_max_position_embeddings": 8, "beta": 32, "alpha": 1}
+NATIVE, WITH_EXPERTS = (
+    next(case for case in CASES if case.name == name)
+    for name in ("mistral-native", "mistral-native-moe")
+)
+PIECES = FIXTURES / "vocabularies" / "spm" / "tokenizer.model"
 LLAMA = {"architectures": ["MistralForCausalLM"]}
 # What llama.cpp's converter (build 11434) makes of the small file, with mistral-common.
 N_MERGES, MERGES = 18, "7aab8fcc17bf1ddb"
@@ -75,6 +83,59 @@ def test_tokenizer_json_comes_first(tmp_path: Path) -> None:
         fields_of(tmp_path, small_tekken())
 
 
+def with_pieces(folder: Path, *names: str) -> dict[str, Field]:
+    """The fields of a folder in Mistral's own format with such files."""
+    for name in names:
+        shutil.copy(PIECES, folder / name)
+    return tokenizer_fields(folder, {"architectures": ["MistralNative"]}, "llama")
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        ("tokenizer.model", "mistral-v1"),
+        ("tokenizer.model.v2", None),
+        ("tokenizer.model.v3", "mistral-v3"),
+        ("tokenizer.model.v7m1", "mistral-v7"),
+    ],
+)
+def test_sentencepiece_models_have_a_version(
+    name: str, template: str | None, tmp_path: Path
+) -> None:
+    """It is that of prompts; the keys are those of llama.cpp's converter."""
+    fields = with_pieces(tmp_path, name)
+    named = {} if template is None else {"tokenizer.chat_template": template}
+    made = {k.removeprefix("tokenizer.ggml."): v.value for k, v in fields.items()}
+    texts, scores, types = (made.pop(key) for key in ("tokens", "scores", "token_type"))
+    assert made == {
+        "model": "llama",
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "unknown_token_id": 0,
+        "padding_token_id": 2,
+        "add_bos_token": True,
+        "add_eos_token": False,
+        **named,
+    }
+    model = SentencePieceProcessor(str(PIECES))
+    assert list(texts) == [model.IdToPiece(i) for i in range(len(texts))]
+    assert list(scores) == [model.GetScore(i) for i in range(len(texts))]
+    assert [types[i] for i in range(3)] == [2, 3, 3]
+
+
+def test_the_last_sentencepiece_model_counts(tmp_path: Path) -> None:
+    """By its name, as in mistral-common; tekken.json comes before all."""
+    made = with_pieces(tmp_path, "tokenizer.model.v3", "tokenizer.model.v7")
+    assert made["tokenizer.chat_template"].value == "mistral-v7"
+    size = len(made["tokenizer.ggml.tokens"].value)
+    config = {"architectures": ["MistralNative"], "vocab_size": size + 1}
+    with pytest.raises(CheckpointError, match=r"v7 has \d+ tokens, but params\.json"):
+        tokenizer_fields(tmp_path, config, "llama")
+    write_tekken(tmp_path, small_tekken())
+    assert with_pieces(tmp_path)["tokenizer.ggml.pre"].value == "tekken"
+    assert set(PIECE_FILES) <= set(READ_BY_NAME)
+
+
 def broken(*path: Any, value: Any) -> Any:
     """The small file with a value changed."""
     content = small_tekken("v11", SPECIAL)
@@ -116,9 +177,9 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
         fields_of(tmp_path, small_tekken(), vocab_size=size + 1)
 
 
-def with_params(folder: Path, **changed: Any) -> Path:
+def with_params(folder: Path, case: Case = NATIVE, **changed: Any) -> Path:
     """The case's folder with settings changed."""
-    model = checkpoint(NATIVE, folder)
+    model = checkpoint(case, folder)
     path = model / "params.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
     return model
@@ -127,10 +188,9 @@ def with_params(folder: Path, **changed: Any) -> Path:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"moe": {"num_experts": 8}}, "params.json has moe"),
+        ({"moe": {"num_experts": 8}}, "params.json has moe.*no kv_lora_rank"),
         ({"moe": 1}, "params.json: moe is 1"),
         ({"yarn": {"factor": 2}}, "yarn.original_max_position_embeddings is None"),
-        ({"yarn": {**YARN, "apply_scale": "no"}}, "yarn.apply_scale is 'no'"),
         ({"llama_4_scaling": {"beta": -1}}, "llama_4_scaling.beta is -1"),
         ({"quantization": {"qformat_weight": "int4"}}, "qformat_weight: 'int4'"),
         ({"dim": "wide"}, "hidden_size is 'wide'"),
@@ -143,6 +203,25 @@ def test_other_settings_are_refused(
     """By their names."""
     with pytest.raises(QuantkitError, match=message):
         _ = source_of(with_params(tmp_path, **changed)).model_fields
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"yarn": None}, "has llama_4_scaling, and no yarn"),
+        ({"yarn": {"apply_scale": True}}, "yarn.apply_scale: True; expected false"),
+        ({"moe": {"num_experts": 0}}, "says that a layer has 0 experts"),
+        ({"moe": {"num_experts": 8, "route_every_n": 2}}, "moe_layer_freq"),
+        ({"moe": {"num_experts": 8}}, "lacks"),
+        ({"qk_rope_head_dim": None}, "lacks"),
+    ],
+)
+def test_other_settings_of_experts_are_refused(
+    changed: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """By their names."""
+    with pytest.raises(QuantkitError, match=message):
+        _ = source_of(with_params(tmp_path, WITH_EXPERTS, **changed)).model_fields
 
 
 def test_a_folder_of_mistrals_format_is_whole(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from .case import SIZES, Case
 from .checkpoints import Arrays
 from .llama_twins import renamed
-from .mistral_cases import MINISTRAL_ROPE
+from .mistral_cases import LATENT, MINISTRAL_ROPE
 
 __all__ = ["MISTRAL_NATIVES"]
 
@@ -40,6 +40,7 @@ NAMES = {
     "mlp.down_proj": "feed_forward.w2",
     "mlp.up_proj": "feed_forward.w3",
 }
+LATENT_PARTS = ("qk_nope_head_dim", "qk_rope_head_dim")
 SCALED = {**SIZES, "head_dim": 24, "rope_parameters": MINISTRAL_ROPE}
 
 
@@ -80,6 +81,56 @@ def with_images(config: dict[str, Any]) -> dict[str, Any]:
     return {**params(config), "vision_encoder": {"hidden_size": 4}}
 
 
+MOE_KEYS = {
+    "num_experts": "n_routed_experts",
+    "num_experts_per_tok": "num_experts_per_tok",
+    "num_shared_experts": "n_shared_experts",
+    "num_expert_groups": "n_group",
+    "num_expert_groups_per_tok": "topk_group",
+    "expert_hidden_dim": "moe_intermediate_size",
+    "first_k_dense_replace": "first_k_dense_replace",
+    "routed_scale": "routed_scaling_factor",
+}
+MOE_NAMES = {
+    **NAMES,
+    "self_attn.q_a_proj": "attention.wq_a",
+    "self_attn.q_a_layernorm": "attention.q_a_norm",
+    "self_attn.q_b_proj": "attention.wq_b",
+    "self_attn.kv_a_proj_with_mqa": "attention.wkv_a_with_mqa",
+    "self_attn.kv_a_layernorm": "attention.kv_a_norm",
+    "self_attn.kv_b_proj": "attention.wkv_b",
+    "mlp.shared_experts.gate_proj": "shared_experts.w1",
+    "mlp.shared_experts.down_proj": "shared_experts.w2",
+    "mlp.shared_experts.up_proj": "shared_experts.w3",
+    "mlp.gate.": "gate.",
+}
+
+
+def params_with_experts(config: dict[str, Any]) -> dict[str, Any]:
+    """params.json of a model with experts."""
+    own = params(config)
+    latent = ("q_lora_rank", "kv_lora_rank", "v_head_dim")
+    own |= {key: config[key] for key in (*latent, *LATENT_PARTS)}
+    moe = {new: config[old] for new, old in MOE_KEYS.items()}
+    return {**own, "head_dim": 32, "moe": {**moe, "route_every_n": 1}}
+
+
+def native_with_experts(arrays: Arrays) -> Arrays:
+    """The tensors, with a matrix for each expert."""
+    made: Arrays = {}
+    for name, array in arrays.items():
+        before, found, part = name.partition(".mlp.experts.")
+        if not found:
+            made[name] = array
+            continue
+        for number, matrix in enumerate(array):
+            halves = np.split(matrix, 2) if part == "gate_up_proj" else [matrix]
+            own = ("w1", "w3") if part == "gate_up_proj" else ("w2",)
+            for key, half in zip(own, halves, strict=True):
+                made[f"{before}.experts.{number}.{key}.weight"] = half.copy()
+    return renamed(made, MOE_NAMES)
+
+
 MISTRAL_NATIVES = (
     Case(
         "mistral-native",
@@ -96,5 +147,13 @@ MISTRAL_NATIVES = (
         config_of=with_images,
         config_at="params.json",
         rename=native,
+    ),
+    Case(
+        "mistral-native-moe",
+        "Mistral4ForCausalLM",
+        {**LATENT, "rope_parameters": MINISTRAL_ROPE, "tie_word_embeddings": False},
+        config_of=params_with_experts,
+        config_at="params.json",
+        rename=native_with_experts,
     ),
 )

@@ -119,13 +119,16 @@ def llamacpp_gguf(
 def _native_class(folder: Path) -> Any:
     """The converter of Mistral's own format, whose weights have another file name."""
     from conversion import base
-    from conversion.mistral import MistralModel
+    from conversion.mistral import MistralModel, MistralMoeModel
 
     base._mistral_common_installed = True  # only the vocabulary needs it
     weights = folder / "consolidated.safetensors"
     if not weights.exists():
         weights.hardlink_to(folder / "model.safetensors")
-    return MistralModel
+    if "moe" not in json.loads((folder / "params.json").read_text()):
+        return MistralModel
+    (folder / "config.json").write_text("{}")  # build 11434 stops without one
+    return MistralMoeModel
 
 
 def llamacpp_projector(

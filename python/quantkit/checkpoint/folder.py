@@ -16,7 +16,7 @@ from ..types import QuantType
 from .decision import DECISION, DECISION_FILES, read_decision_config
 from .dense_modules import DENSE_FILES, own_dense_modules, read_dense_modules
 from .hub import resolve
-from .mistral_format import PARAMS, read_params
+from .mistral_format import PARAMS, PIECE_FILES, read_params
 from .mlx_config import config_of_original
 from .mlx_layout import as_original, is_of_mlx
 from .pooling import MODULES, POOLING_CONFIG
@@ -78,6 +78,7 @@ READ_BY_NAME = (
     "tokenizer.json",
     "tokenizer.jsonl",
     "tokenizer.model",
+    *PIECE_FILES,
     "tokenizer_config.json",
     "tokenizer/tokenizer.json",
     "tokenizer/tokenizer_config.json",

@@ -19,6 +19,7 @@ FILES = (
     "*.safetensors",
     "*.jinja",
     "*.model",
+    "*.model.v*",
     "*.tiktoken",
     "*.txt",
     "README.md",

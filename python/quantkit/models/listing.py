@@ -585,4 +585,5 @@ LISTING: tuple[Listed, ...] = (
     ),
     Listed("mistral_native", "MistralNative", "llama", ("MistralNative",)),
     Listed("mistral_native", "MistralNative3", "mistral3", ("MistralNative",)),
+    Listed("mistral_native_moe", "MistralNativeMoe", "deepseek2", ("MistralNative",)),
 )

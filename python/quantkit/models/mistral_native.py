@@ -18,7 +18,7 @@ from .mistral3 import BETA, LOG_MULTIPLIER, Mistral3
 from .rope_config import rope_parameters
 from .windows import warn_of_windows
 
-__all__ = ["MistralNative", "MistralNative3"]
+__all__ = ["YARN", "MistralNative", "MistralNative3", "scaling_fields"]
 
 YARN, SIZE = "rope_scaling", "vocab_size"
 
@@ -50,8 +50,8 @@ class MistralNative(Llama):
 
     @classmethod
     def suits(cls, config: Config) -> bool:
-        """Whether queries do not grow with their position."""
-        return config.get(BETA) is None
+        """Whether there are no experts, and queries do not grow with their position."""
+        return config.get(BETA) is None and config.get("n_routed_experts") is None
 
     def check_settings(self, config: Config) -> None:
         """Refuse settings that GGUF cannot represent; tell of a window.
@@ -86,8 +86,8 @@ class MistralNative3(MistralNative, Mistral3):
 
     @classmethod
     def suits(cls, config: Config) -> bool:
-        """Whether queries grow with their position."""
-        return not MistralNative.suits(config)
+        """Whether there are no experts, and queries grow with their position."""
+        return config.get(BETA) is not None and config.get("n_routed_experts") is None
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""

@@ -27,6 +27,7 @@ class Source(enum.Enum):
     RWKV = "rwkv_vocab_v20230424.txt"
     PLAMO = "tokenizer.jsonl"
     TEKKEN = "tekken.json"
+    MISTRAL = "tokenizer.model.v3"
 
 
 class SpacePrefix(enum.Enum):
@@ -117,6 +118,7 @@ _LLAMA = FamilyRules(
     # These sizes identify Code Llama and the small Granite models.
     sizes={32016: {"eot_token_id": 32010}, 49152: {"add_bos_token": False}},
 )
+_MISTRAL = replace(_LLAMA, sources=(Source.TEKKEN, Source.MISTRAL, Source.JSON))
 _QWEN1 = FamilyRules(
     sources=(Source.RANKS, Source.JSON),
     ranks=TiktokenRules(
@@ -220,12 +222,12 @@ _RULES: dict[str, FamilyRules] = {
             "LlavaForConditionalGeneration",
             "Mistral3ForConditionalGeneration",
             "Ministral3ForCausalLM",
-            "MistralNative",
             "SmolLM3ForCausalLM",
             "GraniteForCausalLM",
         ),
         _LLAMA,
     ),
+    "MistralNative": _MISTRAL,
     **dict.fromkeys(
         (
             "Qwen2ForCausalLM",

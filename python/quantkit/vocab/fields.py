@@ -18,6 +18,7 @@ from .families import FamilyRules, Source, SpacePrefix, rules_of
 from .files import TokenizerFiles
 from .gemma4 import gemma4_fields
 from .library import library_tokenizer, name_by_hash, read_definition
+from .mistral_pieces import mistral_piece_fields, mistral_piece_file
 from .pieces import piece_fields, piece_merges_fields, sentencepiece_pieces
 from .plamo import plamo_fields
 from .pretokenizers import recognize_or_none, splits_at_spaces
@@ -182,6 +183,8 @@ class _Job:
                     return self._from_ranks(ranks)
                 case Source.TEKKEN if self._has(source) and not self._has(Source.JSON):
                     return tekken_fields(self.files)
+                case Source.MISTRAL if path := mistral_piece_file(self.files.folder):
+                    return mistral_piece_fields(self.files, path)
                 case Source.RWKV if self._has(source):
                     return rwkv_fields(self.files)
                 case Source.PLAMO if self._has(source):
@@ -194,7 +197,9 @@ class _Job:
     def _sources(self) -> tuple[Source, ...]:
         match self.vocab_type:
             case "spm":
-                return (Source.SENTENCEPIECE,)
+                kinds = (Source.SENTENCEPIECE, Source.MISTRAL)
+                own = tuple(kind for kind in kinds if kind in self.rules.sources)
+                return own or (Source.SENTENCEPIECE,)
             case "hf":
                 return (Source.JSON,)
             case "bpe":

@@ -50,6 +50,7 @@ class SentencePieceFile:
         bos_id: the token that starts a text, or -1.
         eos_id: the token that ends a text, or -1.
         unk_id: the token for text that no piece matches.
+        pad_id: the token that fills up texts, or -1.
     """
 
     pieces: tuple[Piece, ...]
@@ -60,6 +61,7 @@ class SentencePieceFile:
     bos_id: int
     eos_id: int
     unk_id: int
+    pad_id: int
 
     @classmethod
     def read(cls, path: Path) -> SentencePieceFile:
@@ -106,6 +108,7 @@ def _parsed(model: SentencePieceProcessor, content: bytes) -> SentencePieceFile:
         bos_id=model.bos_id(),
         eos_id=model.eos_id(),
         unk_id=model.unk_id(),
+        pad_id=model.pad_id(),
     )
 
 
