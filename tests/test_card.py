@@ -234,7 +234,7 @@ def test_advice_follows_what_was_measured() -> None:
     )
     shown = {each.name: each.name.upper() for each in (base, *rows)}
     assert advice(result, shown) == {
-        "tiny": "if MID (0.5 kB) does not fit",
+        "tiny": "if MID (500 bytes) does not fit",
         "mid": FIRST,
         "twin": "no better than MID, which is no larger",
         "odd": "no: MID is no larger and loses less",
@@ -326,6 +326,14 @@ def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
         run = CliRunner().invoke(app, [*words, str(save), "-o", str(out)])
         assert "is the same file as" in str(run.exception)
     assert not card.exists()
+
+
+def test_unknown_values_are_none_in_json(files: list[Path], demo_f16: Path) -> None:
+    """One chunk has no errors."""
+    options = qk.TextOptions(ctx=64, chunks=1)
+    card = qk.model_card(files[:1], base=demo_f16, text=DEMO_TEXT, options=options)
+    data = json.loads(json.dumps(card.to_dict(), allow_nan=False))
+    assert data["files"][0]["measurement"]["kld_mean_error"] is None
 
 
 def test_a_file_can_be_the_base(files: list[Path], demo_f16: Path) -> None:

@@ -279,7 +279,7 @@ def test_the_command_fails_if_nothing_fits(tmp_path: Path) -> None:
     out = tmp_path / "out.gguf"
     done = run(*command("--max-size", "100", "-o", str(out)))
     assert done.exit_code == 3
-    assert done.stdout.startswith("No type keeps to")
+    assert done.stdout.startswith("No type keeps to a file of 100 bytes;")
     assert not out.exists()
 
 

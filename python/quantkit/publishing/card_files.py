@@ -11,6 +11,7 @@ from ..by_value import ByValue
 from ..errors import OptionError, UnsupportedModelError
 from ..evaluate.measurement import Measurement
 from ..files.identity import hash_files
+from ..files.json_file import without_nan
 from ..gguf import Field, GGUFFile
 from ..gguf.keys import text_of
 from ..progress import Progress
@@ -51,8 +52,10 @@ class CardFile(ByValue):
         return self.type != PROJECTOR
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {**asdict(self), "checksums": dict(self.checksums)}
+        """Plain data for JSON, with None for unknown values."""
+        data = {**asdict(self), "checksums": dict(self.checksums)}
+        plain: dict[str, Any] = without_nan(data)
+        return plain
 
 
 @dataclass(frozen=True)
