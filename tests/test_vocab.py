@@ -155,6 +155,15 @@ def test_damaged_sentencepiece_model(tmp_path: Path) -> None:
         fields_of(tmp_path)
 
 
+def test_tokens_that_only_code_makes_are_refused(tmp_path: Path) -> None:
+    """llama.cpp's converter runs the checkpoint's Python code for them."""
+    tokenizer = piece_merges("ab▁", ("a", "b"))
+    settings = {"tokenizer_class": "HybridDNATokenizer"}
+    write(tmp_path, tokenizer=tokenizer, tokenizer_config=settings)
+    with pytest.raises(UnsupportedModelError, match=r"HybridDNATokenizer.*DNA"):
+        fields_of(tmp_path)
+
+
 def test_merges_of_pieces_get_scores_by_rank(tmp_path: Path) -> None:
     """The earlier a merge, the higher the score of the token that it makes."""
     tokenizer = piece_merges("ab▁", ("a", "b"), ("▁", "ab"), ("▁a", "b"), ("▁", "a"))

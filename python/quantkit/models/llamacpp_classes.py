@@ -417,7 +417,10 @@ REFUSED: dict[str, str] = {
         BY_TEXT_MODEL,
         "its text model has a class of its own, which text_config does not tell",
     ),
-    "ClefModel": "the head of its checkpoints is in a file beside the weights",
+    "ClefModel": (
+        "it decides by a head that its checkpoints have in joint_head.safetensors, "
+        "which quantkit does not read"
+    ),
     "PocketTTSModel": "its checkpoints have no config.json, and it predicts speech",
     "Qwen3TTSForConditionalGeneration": (
         "it predicts the codes of speech; llama.cpp's converter computes its embedding "
@@ -425,9 +428,13 @@ REFUSED: dict[str, str] = {
     ),
     "UltravoxModel": "it has no text model of its own",
     **dict.fromkeys(
-        ("KevModel", "LevModel", "NimbleModel", "OpenJevModel"),
+        ("KevModel", "LevModel", "NimbleModel"),
         "it is an adapter, which llama.cpp's converter merges into a model that it "
         "downloads; merge it with PEFT first",
+    ),
+    "OpenJevModel": (
+        "it decides by a template of prompts that llama.cpp's converter has and "
+        "quantkit does not; without it, it is the Qwen 3.5 that its config.json names"
     ),
 }
 """Class -> why quantkit does not convert it, where the reason is not lack of time."""

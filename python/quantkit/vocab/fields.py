@@ -37,6 +37,7 @@ __all__ = ["VocabType", "tokenizer_fields"]
 VocabType = Literal["auto", "spm", "bpe", "hf"]
 
 _KEY = "tokenizer.ggml."
+CODED = "HybridDNATokenizer"
 # HunYuan's dense models with this hidden size have a wrong BOS in config.json.
 _HUNYUAN_WIDTH, _HUNYUAN_BOS = 4096, 127958
 
@@ -74,6 +75,7 @@ def tokenizer_fields(
     """
     folder = folder / rules_of(config, arch, {}).folder
     files = TokenizerFiles.read(folder, config, notify)
+    _refuse_code(files)
     rules = rules_of(config, arch, files.settings)
     job = _Job(files, rules, pre_tokenizer, vocab_type, pad_vocab)
     fields: dict[str, Field] = {}
@@ -104,6 +106,20 @@ def tokenizer_fields(
         fields |= _hunyuan_fields(files, len(fields[_KEY + "tokens"].value))
     fields = _with_types(fields, rules, config)
     return fields | decision_template_fields(files) if rules.is_decision else fields
+
+
+def _refuse_code(files: TokenizerFiles) -> None:
+    """Refuse tokens that only Python code in the checkpoint makes.
+
+    Raises:
+        UnsupportedModelError: the tokenizer has such tokens.
+    """
+    if files.settings.get("tokenizer_class") == CODED:
+        raise UnsupportedModelError(
+            f"{files.folder}/tokenizer_config.json names the tokenizer {CODED}, whose "
+            "tokens of DNA are made by Python code in the checkpoint, which quantkit "
+            "does not run; readers would get wrong tokens without them"
+        )
 
 
 def _with_types(
