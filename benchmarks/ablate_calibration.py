@@ -6,13 +6,15 @@
         [--pure] [--output FILE.md] VARIANT [VARIANT ...]
 
 A variant is a comma-separated list of NAME=VALUE.  The names are `effort`, `tokens`,
-`text`, `order`, and constants of quantkit's room of calibration, as MODULE.CONSTANT:
+`text`, `order`, `first`, and constants of quantkit's room of calibration, as
+MODULE.CONSTANT:
 
-    effort=best tokens=4096 sink.HERE=5 sink.HERE=30,sink.LATER=1
+    effort=best tokens=4096 sink.HERE=5 sink.HERE=30,first=1
     choosing.DAMPINGS=(0.1,) order=natural
 
 The order in which columns are solved is by their part of H, largest first; "natural":
-from the last to the first; "reversed": by their part of H, smallest first.
+from the last to the first; "reversed": by their part of H, smallest first.  `first` is
+the weight of keys and values at the first position, in place of attention's.
 
 The word `default` is the variant without any.  The first variant is the one that the
 others are compared with, paired over chunks, with one standard error.
@@ -68,6 +70,9 @@ def constants(settings: dict[str, str]) -> Iterator[None]:
     }
     if "order" in settings:
         values["solving.column_order"] = ORDERS[settings["order"]]
+    if "first" in settings:
+        weight = float(settings["first"])
+        values["sink._weight"] = lambda mass: weight
     changed = []
     for name, value in values.items():
         module_name, _, constant = name.rpartition(".")

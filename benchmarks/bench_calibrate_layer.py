@@ -7,8 +7,8 @@ The matrices have `--width` inputs (q, k, v, o, gate, up) or `--inner` (down).  
 of the two, on random inputs and BF16 weights: the product of one sequence with as many
 rows as the model is wide, all rows of the sum over one batch of tokens, both plans that
 `choose` makes, with all that it has in memory then, and the solver on some rows.  One
-thread, processor time; products and sums are run once before they are measured, since
-a calibration repeats them.  The peak is that of a multiplication and an addition, one
+thread, processor time; of products and sums the median of some runs, since a
+calibration repeats them.  The peak is that of a multiplication and an addition, one
 after the other, on registers alone (peak.c), measured before and after.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -45,6 +46,9 @@ T = TypeVar("T")
 REGISTERS = {"avx512": "zmm", "avx2": "ymm"}
 TEXT_TOKENS = 131072
 SEQUENCE = 512
+REPEATS = 5
+"""Of products and sums, which a calibration repeats for each batch of its text."""
+
 PRODUCTS = 1 + 3 / HELD_OUT
 """How often a matrix is multiplied by the text, in the effort "fast"."""
 
@@ -85,6 +89,11 @@ def timed(run: Callable[[], T]) -> tuple[float, T]:
     return time.process_time() - start, found
 
 
+def usual(run: Callable[[], object]) -> float:
+    """The median processor seconds of runs, after one that is not counted."""
+    return statistics.median([timed(run)[0] for _ in range(1 + REPEATS)][1:])
+
+
 def resident() -> int:
     """The most bytes that this process has had resident."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -99,9 +108,9 @@ def measure(n: int, width: int, tokens: int, n_rows: int, type: QuantType) -> Sp
     repeats = -(-width // n_rows)
     data = np.tile(quantize_rows(some, QuantType.BF16), (repeats, 1))[:width]
     matrix, sums = TypedMatrix(data, QuantType.BF16, n), Sums(n)
-    for _ in range(2):
-        forward, _ = timed(lambda: matrix.apply(x[:SEQUENCE]))
-        summed, _ = timed(lambda: add_rows([(sums, Rows(x, x))], one))
+    product = partial(matrix.apply, x[:SEQUENCE])
+    forward = usual(product)
+    summed = usual(partial(add_rows, [(sums, Rows(x, x))], one))
     h = mirrored(sums.squares)
     space = np.empty_like(h)
     made = [timed(partial(plan_of, h, type, d, one, space)) for d in DAMPINGS]

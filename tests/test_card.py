@@ -19,7 +19,7 @@ from quantkit.cli.main import app
 from quantkit.errors import OptionError, OutputError, UnsupportedModelError
 from quantkit.files.identity import hash_files
 from quantkit.gguf import Field, GGUFWriter, ValueType
-from quantkit.gguf.keys import array, string, uint32
+from quantkit.gguf.keys import FileType, array, string, uint32
 from quantkit.publishing.advice import FIRST, advice
 from quantkit.publishing.making import fenced
 from quantkit.publishing.plot import PLOT
@@ -97,6 +97,20 @@ def test_measured_files(files: list[Path], demo_f16: Path, tmp_path: Path) -> No
     assert "ollama run hf.co/me/demo-GGUF:Q8_0\n" in card.text
 
 
+def test_a_type_that_does_not_tell_the_file_is_not_its_name(tmp_path: Path) -> None:
+    """Programs find a file on the Hub by the type in its name; others by the name."""
+    named = uint32(FileType.Q4_K_M)
+    one, other = (
+        small(tmp_path / f"{name}.gguf", general__file_type=named)
+        for name in ("m-Q4_K_M", "mix")
+    )
+    assert "-hf me/x:Q4_K_M\n" in qk.model_card(one, repo="me/x").text
+    card = qk.model_card(other, repo="me/x").text
+    assert "llama-server -hf me/x -hff mix.gguf\n" in card
+    assert "ollama run hf.co/me/x:mix.gguf\n" in card
+    assert " -hff " in qk.model_card([one, other], repo="me/x").text
+
+
 def test_commands_make_the_files_again(
     demo_f16: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,9 +126,20 @@ def test_commands_make_the_files_again(
     more: Any = [*(f"blk.{i}.ffn=Q5_0" for i in range(4)), "attn=Q8_0"]
     many = qk.Overrides(more)
     qk.quantize_file(demo_f16, "c.gguf", "Q4_0", overrides=many, provenance=True)
-    lines = qk.model_card(["a.gguf", "b.gguf", "c.gguf"]).text.splitlines()
+    with qk.GGUFFile("a.gguf") as file:
+        mixed = qk.Overrides(types={n: t.type for n, t in file.tensors.items()})
+    qk.quantize_file(demo_f16, "d.gguf", "Q4_0", overrides=mixed, provenance=True)
+    card = qk.model_card(["a.gguf", "b.gguf", "c.gguf", "d.gguf"])
+    kinds = {file.name: file.type for file in card.files}
+    assert kinds == {
+        "a.gguf": "Q4_0",
+        "b.gguf": "Q4_0",
+        "c.gguf": "Q4_0",
+        "d.gguf": "mix",
+    }
+    lines = card.text.splitlines()
     commands = [shlex.split(line) for line in lines if "quantize MODEL" in line]
-    assert sorted(words[3] for words in commands) == ["a.gguf", "b.gguf", "c.gguf"]
+    assert sorted(words[3] for words in commands) == sorted(kinds)
     for words in commands:
         again = f"again-{words[3]}"
         options = [str(demo_f16), again, *words[4:]]
@@ -181,6 +206,11 @@ def test_foreign_text_is_text(tmp_path: Path) -> None:
     assert "](http" not in body.replace("\\](", "")
     (row,) = [line for line in body.splitlines() if line.startswith("| a")]
     assert row.replace("\\|", "").count("|") == 5
+    hidden = small(tmp_path / "-h.gguf")
+    assert "-m ./-h.gguf" in qk.model_card(hidden).text
+    imatrix = {f"quantize__imatrix__{key}": string("x/") for key in ("file", "dataset")}
+    text = qk.model_card(small(tmp_path / "b.gguf", **imatrix)).text
+    assert "- Importance matrix: imatrix.gguf.\n" in text
     assert fenced(["```", "\n# x"]) == ["````sh", "```", "\\n# x", "````"]
 
 
@@ -204,7 +234,7 @@ def test_advice_follows_what_was_measured() -> None:
     )
     shown = {each.name: each.name.upper() for each in (base, *rows)}
     assert advice(result, shown) == {
-        "tiny": "if MID (0.5 kB) does not fit",
+        "tiny": "if MID (500 bytes) does not fit",
         "mid": FIRST,
         "twin": "no better than MID, which is no larger",
         "odd": "no: MID is no larger and loses less",
@@ -236,6 +266,7 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
     for options, words in (
         ({"text": DEMO_TEXT}, "`text` needs `base`"),
         ({"save": "scores"}, "`save` needs `text`"),
+        ({"activations": "q8"}, "`activations` needs `text`"),
         ({"repo": "no repo"}, "`repo` is 'no repo'; expected org/name"),
         ({"base_model": "me"}, "`base_model` is 'me'; expected org/name"),
         ({"quantized_by": 3}, "`quantized_by` is 3; expected a name"),
@@ -244,6 +275,8 @@ def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
             qk.model_card(one, out, **options)
     with pytest.raises(OutputError, match="is the same file as"):
         qk.model_card(one, one)
+    with pytest.raises(OptionError, match="`base` is of type int"):
+        qk.model_card(one, base=3)  # type: ignore[arg-type]
     assert not out.exists()
     card = qk.model_card([projector, one])
     assert [file.type for file in card.files][1:] == ["mmproj"]
@@ -267,9 +300,40 @@ def test_the_command(files: list[Path], demo_f16: Path, tmp_path: Path) -> None:
     assert json.loads(save.read_text())["results"][0]["chunks"] == 2
     run = CliRunner().invoke(app, ["card", *names, "--json", "-q"])
     assert json.loads(run.stdout)["files"][0]["type"] == "Q8_0"
-    run = CliRunner().invoke(app, ["card", *names, "--save", str(save)])
-    assert run.exit_code == 2
-    assert "--save needs --base" in run.stderr
+    for option, value in (("--save", str(save)), ("--ctx", "64"), ("--chunks", "2")):
+        run = CliRunner().invoke(app, ["card", *names, option, value])
+        assert run.exit_code == 2
+        assert f"{option} needs --base" in run.stderr
+
+
+def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
+    """The card, its figure and the scores are files of their own."""
+    one, base = small(tmp_path / "a.gguf"), small(tmp_path / "base.gguf")
+    text, card = tmp_path / PLOT, tmp_path / "README.md"
+    text.write_text("text")
+    given: dict[str, Any] = {"base": base, "text": text}
+    for out, same in ((one, "`files`"), (base, "`base`"), (text, "`text`")):
+        before = out.read_bytes()
+        with pytest.raises(OutputError, match=f"`out` .* is the same file as {same}"):
+            qk.model_card(one, out, **given)
+        assert out.read_bytes() == before
+    with pytest.raises(OutputError, match=r"the figure .* is the same file as `text`"):
+        qk.model_card(one, card, **given)
+    with pytest.raises(OutputError, match=r"`out` .* is the same file as `save`"):
+        qk.model_card(one, card, save=card, **given)
+    words = ["card", str(one), "--base", str(base), "--save"]
+    for save, out in ((card, card), (tmp_path / PLOT, card), (one, card)):
+        run = CliRunner().invoke(app, [*words, str(save), "-o", str(out)])
+        assert "is the same file as" in str(run.exception)
+    assert not card.exists()
+
+
+def test_unknown_values_are_none_in_json(files: list[Path], demo_f16: Path) -> None:
+    """One chunk has no errors."""
+    options = qk.TextOptions(ctx=64, chunks=1)
+    card = qk.model_card(files[:1], base=demo_f16, text=DEMO_TEXT, options=options)
+    data = json.loads(json.dumps(card.to_dict(), allow_nan=False))
+    assert data["files"][0]["measurement"]["kld_mean_error"] is None
 
 
 def test_a_file_can_be_the_base(files: list[Path], demo_f16: Path) -> None:

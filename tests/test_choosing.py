@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -162,6 +163,15 @@ def test_memory_has_parts_that_add_up() -> None:
     assert need.total <= 14_000_000
 
 
+def test_a_context_longer_than_the_model_s_is_told() -> None:
+    told: list[str] = []
+    choose(Budget(memory=10**10, ctx=99_999), notify=told.append)
+    assert "99999 tokens of context" in told[0]
+    assert "trained with 1024" in told[0]
+    choose(Budget(memory=10**10, ctx=1024), notify=told.append)
+    assert len(told) == 1
+
+
 def test_the_answer_does_not_depend_on_threads() -> None:
     budget = Budget(max_kld=0.02)
     assert choose(budget, threads=1) == choose(budget, threads=3)
@@ -269,7 +279,7 @@ def test_the_command_fails_if_nothing_fits(tmp_path: Path) -> None:
     out = tmp_path / "out.gguf"
     done = run(*command("--max-size", "100", "-o", str(out)))
     assert done.exit_code == 3
-    assert done.stdout.startswith("No type keeps to")
+    assert done.stdout.startswith("No type keeps to a file of 100 bytes;")
     assert not out.exists()
 
 
@@ -281,6 +291,26 @@ def test_the_command_writes_over_no_input(option: str, tmp_path: Path) -> None:
     assert isinstance(done.exception, OutputError)
     assert "is the same file as --text" in str(done.exception)
     assert text.read_bytes() == DEMO_TEXT.read_bytes()
+
+
+@pytest.mark.parametrize("option", ["--save", "-o"])
+def test_no_part_of_a_split_model_is_replaced(option: str, tmp_path: Path) -> None:
+    """The other parts are read, although only one of them is named."""
+    qk.quantize_file(DEMO_MODEL, tmp_path / "m.gguf", "F16", split_max_bytes=3_000_000)
+    first, second, _ = sorted(tmp_path.iterdir())
+    before = second.read_bytes()
+    done = run("choose", str(first), "--max-size", "3M", option, str(second), "-q")
+    assert isinstance(done.exception, OutputError)
+    assert f"is a part of MODEL {first}" in str(done.exception)
+    assert second.read_bytes() == before
+
+
+def test_no_model_is_written_to_a_device() -> None:
+    """Nor a recipe beside it, and it is said before anything is measured."""
+    done = run(*command("--max-size", "2.9M", "--mix", "-o", os.devnull))
+    assert isinstance(done.exception, OutputError)
+    assert "it is a device, not a regular file" in str(done.exception)
+    assert not done.stdout
 
 
 def test_recipes_that_share_a_name_are_refused(tmp_path: Path) -> None:

@@ -80,6 +80,19 @@ def test_of_those_alike_the_smaller_one_wins() -> None:
     assert held.winner(result) == "B"
 
 
+def test_without_a_limit_of_loss_none_loses_too_much() -> None:
+    """What stays to the end is worse than the best, or alike, whatever its size."""
+    klds = {"A": 0.1018, "B": 0.1001, "C": 0.1, "D": 0.1001}
+    result = compared(klds, noise=0.005)
+    held = contest(Budget(max_size=35), {"A": 10, "B": 20, "C": 20, "D": 30})
+    held.judge(result)
+    assert not held.out
+    assert 0.01 < result.versus("A", "B").kld_p_value < 0.05
+    assert held.winner(result) == "B"
+    alike = "no better by more than chance"
+    assert held.outcomes(result) == {"A": "beaten by B", "C": alike, "D": alike}
+
+
 def test_the_smallest_that_keeps_a_limit_of_loss_wins() -> None:
     result = compared({"A": 0.4, "B": 0.04, "C": 0.02, "D": 0.01})
     held = contest(Budget(max_kld=0.03), SIZES)
@@ -98,6 +111,7 @@ def test_a_limit_that_is_kept_by_chance_is_not_kept() -> None:
     held.judge(result)
     assert "A" in held.standing
     assert held.winner(result) == "B"
+    assert held.outcomes(result) == {"A": "may lose too much"}
 
 
 def test_perplexity_is_limited_by_the_ratio() -> None:

@@ -19,6 +19,7 @@ def test_every_help_has_examples(name: str) -> None:
     command, entry = COMMANDS[name].load(name), COMMANDS[name]
     known = {option for parameter in command.params for option in parameter.opts}
     assert entry.examples
+    assert "\n" not in command.help.replace("\n\n", ""), "lines would break twice"
     for example in entry.examples:
         words = example.split()
         assert {word for word in words if word.startswith("-")} <= known

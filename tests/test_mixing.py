@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import quantkit as qk
+from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.choosing.mixed import split_off
 from quantkit.cli.main import app
 from quantkit.errors import OptionError, OutputError, QuantkitError
@@ -20,13 +22,16 @@ from quantkit.evaluate.comparing import prepare
 from quantkit.evaluate.likelihood import Predictions, compare_all
 from quantkit.execution.workers import Threads
 from quantkit.forward.layers import Head, Linear
+from quantkit.gguf.source import SourceTensor
 from quantkit.inference.weights import MemoryWeights, TypedMatrix, load_weights
 from quantkit.mixing import Mix, Planner
 from quantkit.mixing.drawing import N_DRAWN, divergence, drawn_tokens, logits_of
+from quantkit.mixing.errors import Sampled, errors_of
 from quantkit.mixing.programme import Option, cheapest
 from quantkit.mixing.sensitivities import Measured, Sensitivity
 from quantkit.mixing.shifts import Alone, Passage, decoder, measured_shifts
 from quantkit.mixing.study import Study
+from quantkit.quantizing.rounding import Nearest
 from quantkit.recipes.files import read_recipe
 from quantkit.sources.opening import open_runnable
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
@@ -182,6 +187,33 @@ def test_only_the_layers_from_a_tensor_on_are_run() -> None:
     first = [Alone(passage, name, model).first_layer for name in names]
     assert first == [0, 0, 3]
     assert Alone(passage, "output.weight", model).first_layer == 4
+
+
+@dataclass(frozen=True)
+class PerMatrix:
+    """Roundings of a tensor that stacks matrices, each with its importance."""
+
+    importance: np.ndarray
+
+    def of(self, tensor: SourceTensor) -> list[Nearest]:
+        return [Nearest(row) for row in self.importance]
+
+
+def test_errors_are_weighed_by_the_inputs_of_each_matrix() -> None:
+    """Also where matrices are rounded with importance of their own."""
+    tensor = open_runnable(DEMO_MODEL).tensors["blk.0.attn_k.weight"]
+    rows = TypedMatrix(tensor.read(0, tensor.n_rows), tensor.type, tensor.n_cols)
+    exact = rows.rows(np.arange(tensor.n_rows))
+    rng = np.random.default_rng(1)
+    used, inputs = rng.gamma(1, 1, (2, 2, tensor.n_cols)).astype(np.float32)
+    type = QuantType.Q4_K
+    found = errors_of(Sampled(tensor, rows, [type], PerMatrix(used), PerMatrix(inputs)))
+    expected = 0.0
+    for half, own, weight in zip(np.split(exact, 2), used, inputs, strict=True):
+        data = quantize_rows(half, type, own)
+        error = dequantize_rows(data, type, tensor.n_cols) - half
+        expected += float((np.square(error, dtype=np.float64) @ weight).sum())
+    assert found == {type: pytest.approx(expected, rel=1e-12)}
 
 
 def test_losses_follow_from_the_nearest_measured_type() -> None:

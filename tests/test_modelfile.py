@@ -10,7 +10,12 @@ from typer.testing import CliRunner
 
 import quantkit as qk
 from quantkit.cli.main import app
-from quantkit.errors import FormatError, OptionError, UnsupportedModelError
+from quantkit.errors import (
+    FormatError,
+    OptionError,
+    OutputError,
+    UnsupportedModelError,
+)
 from quantkit.gguf import Field, GGUFWriter
 from quantkit.gguf.keys import boolean, float32, int32, string, uint32
 from quantkit.publishing.go_template import go_template
@@ -268,6 +273,8 @@ def test_wrong_uses_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(OptionError, match=words):
             qk.modelfile(path, out, **options)
+    with pytest.raises(OutputError, match=r"`out` .* is the same file as `model`"):
+        qk.modelfile(path, path)
     with pytest.raises(OptionError, match="is a folder"):
         qk.modelfile(tmp_path)
     with pytest.raises(OptionError, match="rename the file"):

@@ -95,6 +95,7 @@ def test_tables_fit_the_terminal(
     assert max(map(len, (line.rstrip() for line in lines))) <= width
     shown = " ".join(lines[0].split())
     left = " ".join(lines[4:]).partition("not shown: ")[2].partition(" (--columns")[0]
+    assert left == left.strip()
     expected = {
         40: "type size KLD",
         80: "type size PPL PPL difference KLD",

@@ -107,6 +107,17 @@ def test_a_dry_run_checks_threads(model: Path, tmp_path: Path) -> None:
         quantize_files(model, "Q8_0", out, dry_run=True, threads=wrong)
 
 
+def test_the_parts_of_names_are_known(model: Path, tmp_path: Path) -> None:
+    """Folders may have braces, and so may the model's name."""
+    with pytest.raises(OptionError, match=r"\{typ\} is not known; known are \{name\}"):
+        quantize_files(model, "Q8_0", tmp_path / "{typ}-{type}.gguf", dry_run=True)
+    folder = tmp_path / "{x}"
+    folder.mkdir()
+    other = model.rename(tmp_path / "{type}.gguf")
+    (made,) = quantize_files(other, "Q8_0", folder / "{name}-{type}.gguf", dry_run=True)
+    assert made.path == folder / "{type}-Q8_0.gguf"
+
+
 def test_each_disk_needs_room_for_its_own_files(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,6 +206,10 @@ def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
         qk.write_report(compared(), tmp_path / "report.pdf")
     with pytest.raises(qk.OptionError, match="`result` is of type str"):
         qk.write_report("x", tmp_path / "report.html")  # type: ignore[arg-type]
+    with pytest.raises(qk.OptionError, match="`command` is 3; expected a text"):
+        qk.write_report(compared(), tmp_path / "a.html", command=3)  # type: ignore[arg-type]
+    with pytest.raises(qk.OptionError, match="`ax` is 3; expected Matplotlib axes"):
+        compared().plot(3)
     with pytest.raises(qk.OutputError, match="there is no folder"):
         qk.write_report(compared(), tmp_path / "no" / "report.html")
     assert not list(tmp_path.iterdir())

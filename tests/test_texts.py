@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import quantkit as qk
 from quantkit.errors import FormatError, OptionError, QuantkitError
 from quantkit.gguf.keys import boolean, string
 from quantkit.sources.opening import open_source
@@ -22,6 +26,8 @@ from quantkit.tokens.chunks import chunk_text
 from quantkit.tokens.options import TextOptions
 from quantkit.tokens.texts import encode
 from quantkit.tokens.tokenizer import Tokenizer
+
+from .small_model import small_model
 
 TEMPLATE = """{{ bos_token }}{% for message in messages %}
 {% if message.role not in ("user", "assistant") %}
@@ -384,3 +390,17 @@ def test_templates_have_the_functions_of_transformers() -> None:
     )
     text = ChatTemplate(template, {}).render([{"content": "<é>"}, {}])
     assert text == '{"content": "<é>"}20'
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFOs")
+def test_several_models_read_a_pipe_once(tmp_path: Path) -> None:
+    """Each tokenizes the text, which can be read only once."""
+    models = [small_model(tmp_path / name, 1) for name in ("a.gguf", "b.gguf")]
+    options = TextOptions(ctx=16)
+    text, pipe = "abc de " * 40, tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=partial(pipe.write_bytes, text.encode())).start()
+    found = qk.compare(models, text=pipe, options=options)
+    assert found.text == "pipe"
+    alone = qk.compare(models[0], text=text, options=options)
+    assert found.results[0].ppl == alone.base.ppl

@@ -14,8 +14,9 @@ from .users.made_files import N_NEW, PROMPT, Made, greedy, interpreter, make_fil
 
 pytestmark = pytest.mark.interop
 
-TIE = 1e-2
-"""A share of the logits' range that 8-bit activations may swap two tokens by."""
+TIE = 3e-3
+"""So close, as a share of the logits' range, another rounding of activations may swap
+two tokens; 1.2e-3 occurs."""
 
 
 @pytest.fixture(scope="module")

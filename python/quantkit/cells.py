@@ -13,7 +13,9 @@ __all__ = ["Cells", "html_table", "markdown_table", "markdown_text"]
 GAP = 2
 """Spaces between columns in a terminal."""
 
-SPECIAL = re.compile(r"[\\`*\[\]<>&|~$:@]|(?<!\w)_|_(?!\w)|(?<=www)\.", re.IGNORECASE)
+SPECIAL = re.compile(
+    r"[\\`*\[\]<>&|~$@]|:(?!\s|\Z)|(?<!\w)_|_(?!\w)|(?<=www)\.", re.IGNORECASE
+)
 """What Markdown would read as code, emphasis, HTML, a link, a formula or an emoji."""
 
 

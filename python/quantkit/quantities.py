@@ -25,14 +25,14 @@ def bytes_as_text(n_bytes: int) -> str:
     """Bytes in the unit that fits, of powers of 1000.
 
     Example:
-        >>> bytes_as_text(2_310_000_000), bytes_as_text(77_000_000)
-        ('2.31 GB', '77.0 MB')
+        >>> bytes_as_text(2_310_000_000), bytes_as_text(77_000_000), bytes_as_text(4)
+        ('2.31 GB', '77.0 MB', '4 bytes')
     """
     for unit, letter in ((10**9, "GB"), (10**6, "MB")):
         if n_bytes >= unit:
             digits = 3 - len(str(n_bytes // unit))
             return f"{n_bytes / unit:.{max(digits, 0)}f} {letter}"
-    return f"{n_bytes / 1000:.1f} kB"
+    return f"{n_bytes / 1000:.1f} kB" if n_bytes >= 1000 else f"{n_bytes} bytes"
 
 
 def with_error(value: float, error: float, digits: int, sign: str = "") -> str:

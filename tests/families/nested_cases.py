@@ -151,7 +151,12 @@ NESTED = (
                     "mrope_section": [3, 3, 3, 3],
                 },
             },
-            "vision_config": {**VISION, "text_hidden_size": 64, "out_hidden_size": 64},
+            "vision_config": {
+                **VISION,
+                "text_hidden_size": 64,
+                "out_hidden_size": 64,
+                "max_image_size": 16,
+            },
         },
     ),
     Case(

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import UnsupportedModelError
 from ..files.json_file import read_json
-from ..settings import Kind, checked, either, number, shown
+from ..settings import FLAG, Kind, checked, either, number, shown
 from ..settings import integer as integer_kind
 
 __all__ = ["MISTRAL_CLASS", "PARAMS", "PIECE_FILES", "read_params"]
@@ -150,7 +150,8 @@ def _yarn(section: dict[str, Any], path: str) -> dict[str, Any]:
         new: checked(section.get(old), kind, f"{path}: yarn.{old}")
         for old, (new, kind) in YARN.items()
     }
-    scaled = section.get("apply_scale", True)
+    given = section.get("apply_scale", True)
+    scaled = checked(given, FLAG, f"{path}: yarn.apply_scale")
     return {"rope_type": "yarn", "mscale_all_dim": float(not scaled), **scaling}
 
 

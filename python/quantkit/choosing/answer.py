@@ -13,6 +13,7 @@ from ..evaluate.pareto import on_front
 from ..evaluate.results import Comparison
 from .candidate import CHOSEN, Candidate
 from .choice import Choice
+from .contest import LESS_IS_ENOUGH
 from .selection import Selection
 from .sentence import sentence_of
 
@@ -20,9 +21,7 @@ __all__ = ["answered"]
 
 TOO_LARGE = "does not fit"
 NOT_MEASURED = "not measured"
-UNCERTAIN = "may lose too much"
-ALIKE = "no better by more than chance"
-LESS_IS_ENOUGH = "a smaller one is enough"
+BASE = "the model as it is"
 
 
 def answered(
@@ -39,7 +38,7 @@ def answered(
         selection: the candidates.
         result: the measurements; None: there are none.
         winner: the name of the candidate to take; None: none is good enough.
-        out: why others dropped out, by name.
+        out: why others were not chosen, by name; see `Contest.outcomes`.
     """
     rows = {} if result is None else {row.name: row for row in result.results}
     made = {
@@ -83,7 +82,7 @@ def _candidate(
     elif not selection.fits(entry):
         outcome, is_barred = TOO_LARGE, True
     elif outcome is None:
-        outcome = _left_over(selection, entry, row, winner)
+        outcome = _left_over(entry, winner)
     return Candidate(
         entry.name,
         None if entry.wanted is None else entry.wanted.file or entry.wanted.name,
@@ -96,20 +95,11 @@ def _candidate(
     ).measured(row)
 
 
-def _left_over(
-    selection: Selection, entry: Entry, row: Measurement | None, winner: str | None
-) -> str:
-    """Why a candidate that did not drop out was not chosen."""
-    if row is None and entry.wanted is not None:
+def _left_over(entry: Entry, winner: str | None) -> str:
+    """Why an entry that fits, and took no part in the contest, was not chosen."""
+    if entry.wanted is not None:
         return NOT_MEASURED
-    if winner is None:
-        return UNCERTAIN
-    if entry.wanted is None:
-        return LESS_IS_ENOUGH
-    is_larger = entry.file_bytes > selection.sizes.get(winner, 0)
-    if selection.budget.limits_size:
-        return ALIKE if is_larger else UNCERTAIN
-    return LESS_IS_ENOUGH if is_larger else UNCERTAIN
+    return BASE if winner is None else LESS_IS_ENOUGH
 
 
 def _neighbours(

@@ -28,6 +28,7 @@ from .answer import answered
 from .budget import Budget
 from .choice import Choice
 from .contest import FEWEST, Contest, rounds
+from .memory import Runtime
 from .mixed import refuse_without_size, split_off, with_mix
 from .selection import Selection
 
@@ -149,6 +150,7 @@ def choose_by(
     """
     limits = _limits(budget, notify)
     selection = Selection.of(run.known.entries, limits)
+    _warn_of_context(selection.runtime, notify)
     base = run.known.base
     if limits.limits_size and selection.fits(base):
         return answered(run.known, selection, None, base.name, {})
@@ -168,8 +170,10 @@ def choose_by(
                 result = run.advance(names, n, shown, notify)
                 contest.judge(result)
             names = contest.standing
-    winner = None if result is None else contest.winner(result)
-    return answered(run.known, selection, result, winner, contest.out)
+    if result is None:
+        return answered(run.known, selection, None, None, {})
+    out = contest.outcomes(result)
+    return answered(run.known, selection, result, contest.winner(result), out)
 
 
 def _in_round(progress: Progress | None, i: int, n_rounds: int) -> Progress | None:
@@ -178,6 +182,17 @@ def _in_round(progress: Progress | None, i: int, n_rounds: int) -> Progress | No
         return None
     return lambda stage, done, total: progress(
         f"round {i} of {n_rounds}, {stage}", done, total
+    )
+
+
+def _warn_of_context(runtime: Runtime | None, notify: Notify | None) -> None:
+    """Tell of a context that is longer than the model can use."""
+    trained = None if runtime is None else runtime.trained
+    if runtime is None or trained is None or notify is None or runtime.ctx <= trained:
+        return
+    notify(
+        f"memory is computed for {runtime.ctx} tokens of context, but the model was "
+        f"trained with {trained}"
     )
 
 

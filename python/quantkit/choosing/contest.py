@@ -25,13 +25,19 @@ from ..evaluate.results import Comparison
 from ..evaluate.statistics import Estimate, p_value
 from .budget import Budget
 
-__all__ = ["Contest", "Limits", "rounds"]
+__all__ = ["LESS_IS_ENOUGH", "Contest", "Limits", "rounds"]
 
 SURELY = 0.01
 """The p-value below which a candidate drops out."""
 N_ROUNDS = 4
 FEWEST = 4
 """Chunks of the first round: fewer say little about their own error."""
+CERTAIN = 0.05
+"""The p-value below which differences count when the winner is chosen."""
+
+UNCERTAIN = "may lose too much"
+ALIKE = "no better by more than chance"
+LESS_IS_ENOUGH = "a smaller one is enough"
 
 
 def rounds(n_chunks: int) -> list[int]:
@@ -145,24 +151,48 @@ class Contest:
                 return f"beaten by {other}"
         return None
 
-    def winner(self, result: Comparison, level: float = 0.05) -> str | None:
+    def winner(self, result: Comparison) -> str | None:
         """The candidate to choose among those that are left; None: none is good enough.
 
         Where sizes are limited, it is the one with the least KL divergence, or a
         smaller one that differs from it by no more than chance.  Where only losses are
         limited, it is the smallest that keeps the limits by more than chance.
         """
+        able = self._able(result)
+        if not able or not self.budget.limits_size:
+            return able[0] if able else None
+        best = _best(able, result)
+        return next(name for name in able if not _is_worse(name, best, result))
+
+    def outcomes(self, result: Comparison) -> dict[str, str]:
+        """Why each other candidate is not the winner."""
+        able, winner, found = self._able(result), self.winner(result), dict(self.out)
+        for name in self.standing:
+            if name == winner:
+                continue
+            if name not in able:
+                found[name] = UNCERTAIN
+            elif not self.budget.limits_size:
+                found[name] = LESS_IS_ENOUGH
+            else:
+                best = _best(able, result)
+                is_worse = _is_worse(name, best, result)
+                found[name] = f"beaten by {best}" if is_worse else ALIKE
+        return found
+
+    def _able(self, result: Comparison) -> list[str]:
+        """Those that are left and keep the limits of loss, the smallest first."""
         rows = {row.name: row for row in result.results}
         limits, n_texts = Limits(self.budget), len(result.texts)
-        able = [n for n in self.standing if limits.keeps(rows[n], n_texts, level)]
-        if not able:
-            return None
-        if not self.budget.limits_size:
-            return able[0]
-        best = min(able, key=lambda name: rows[name].kld_mean)
-        alike = (
-            name
-            for name in able
-            if name == best or not result.versus(name, best).kld_p_value < level
-        )
-        return next(alike)
+        return [n for n in self.standing if limits.keeps(rows[n], n_texts, CERTAIN)]
+
+
+def _best(names: Sequence[str], result: Comparison) -> str:
+    """The candidate with the least KL divergence; of equal ones, the first."""
+    rows = {row.name: row for row in result.results}
+    return min(names, key=lambda name: rows[name].kld_mean)
+
+
+def _is_worse(name: str, best: str, result: Comparison) -> bool:
+    """Whether a candidate differs from the best one by more than chance."""
+    return name != best and result.versus(name, best).kld_p_value < CERTAIN

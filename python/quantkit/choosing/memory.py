@@ -68,10 +68,12 @@ class Runtime:
 
     Attributes:
         ctx: the number of positions.
+        trained: those that the model was trained with; None: not known.
         cache, state, compute: as in `MemoryNeed`.
     """
 
     ctx: int
+    trained: int | None
     cache: int
     state: int
     compute: int
@@ -92,12 +94,14 @@ class Runtime:
         shapes = {name: tensor.shape for name, tensor in source.tensors.items()}
         kept = kept_by_model(source.metadata, arch, shapes)
         facts = Facts(arch, source.metadata)
+        trained = facts.count("context_length", 0) or None
         if ctx is None:
-            ctx = min(CONTEXT, facts.count("context_length", CONTEXT) or CONTEXT)
+            ctx = min(CONTEXT, trained or CONTEXT)
         caches = [each for each in kept if isinstance(each, Kept)]
         heads = facts.count("attention.head_count", 0) if arch in NOT_FUSED else 0
         return cls(
             ctx=ctx,
+            trained=trained,
             cache=sum(_n_cells(each, ctx) * each.values for each in caches)
             * CACHED_BYTES,
             state=sum(each.values for each in kept if isinstance(each, State))

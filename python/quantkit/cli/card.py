@@ -9,15 +9,17 @@ import typer
 
 from ..evaluate.saved import scores_beside
 from ..files.json_file import json_text
+from ..files.target import beside
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
 from ..publishing.cards import ModelCard, model_card
-from ..tokens.options import TextOptions
+from ..publishing.plot import PLOT
+from ..tokens.options import DEFAULT, TextOptions
 from .bars import progress_bar
 from .commands import COMMANDS
 from .console import print_json, print_plain, print_result
 from .messages import say
 from .naming import in_options
-from .options import Chat, Chunks, Ctx, Json, Quiet, Threads
+from .options import Chat, Chunks, Json, Quiet, Threads
 from .texts import given_texts
 
 __all__ = ["card_command"]
@@ -49,12 +51,15 @@ def card_command(
     text: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="FILE|wikitext2",
             help="Text to measure on, see `quantkit ppl`. Repeatable \\[default, with "
             "--base: a built-in text].",
         ),
     ] = None,
     chat: Chat = False,
-    ctx: Ctx = 512,
+    ctx: Annotated[
+        int | None, typer.Option(min=4, help="Tokens per chunk \\[default: 512].")
+    ] = None,
     chunks: Chunks = None,
     base_model: Annotated[
         str | None,
@@ -91,20 +96,27 @@ def card_command(
     With --base, it says what each file costs and when to take it.
     """
     if base is None:
-        for option, value in {"--text": text, "--save": save, "--chat": chat}.items():
+        idle = {"--text": text, "--save": save, "--chat": chat}
+        for option, value in {**idle, "--ctx": ctx, "--chunks": chunks}.items():
             if value:
                 raise typer.BadParameter(f"{option} needs --base")
+    scores = None if save is None else scores_beside(save)
     inputs = {"FILE": files, "--text": text, "--base": _path(base)}
-    for option, path in (("--save", save), ("--output", out)):
-        if path is not None:
-            refuse_input(option, path, inputs)
-            refuse_unwritable(path)
+    if save is not None:
+        refuse_input("--save", save, inputs)
+        refuse_unwritable(save)
+        inputs |= {"--save": save, "the scores": scores}
+    if out is not None:
+        refuse_input("--output", out, inputs)
+        refuse_unwritable(out)
+    if out is not None and save is not None:
+        refuse_input("--save", save, {"the figure": beside(out, PLOT)})
     measuring: dict[str, Any] = {}
     if base is not None:
         texts = given_texts(text, chat=chat, quiet=quiet)
-        options = TextOptions(ctx, chunks, chat=chat)
+        options = TextOptions(ctx or DEFAULT.ctx, chunks, chat=chat)
         measuring = {"base": base, "text": texts, "options": options}
-        measuring["save"] = None if save is None else scores_beside(save)
+        measuring["save"] = scores
     with progress_bar(quiet) as progress:
         card = model_card(
             *(files, out),
@@ -136,4 +148,5 @@ def _show(card: ModelCard, out: Path | None, save: Path | None, *, json: bool) -
     elif out is None:
         print_plain(card.text.rstrip("\n"))
     else:
-        print_result(f"{out}: the card of {len(card.files)} files")
+        n_files = len(card.files)
+        print_result(f"{out}: the card of {n_files} file{'s' if n_files > 1 else ''}")

@@ -21,6 +21,7 @@ from ..evaluate.comparing import prepare
 from ..evaluate.run import ComparisonRun
 from ..evaluate.saved import scores_beside
 from ..files.json_file import json_text
+from ..files.target import target_of
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..quantities import bytes_as_text
@@ -113,6 +114,7 @@ def choose_command(
     text: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="FILE|wikitext2",
             help="A UTF-8 text file of the kind that the model is used for; see "
             "`quantkit ppl`. Repeatable \\[default: a built-in text].",
         ),
@@ -188,6 +190,8 @@ def choose_command(
         "--types": recipe_files(types),
     }
     maker = Maker(model, importance, calibration or [], tokens, effort, chat)
+    if out is not None:
+        target_of(out)  # a model is not written to a device or FIFO
     recipe = maker.recipe_file(out) if mix else None
     outputs = {"--save": save, "--output": out, "the recipe of the mix": recipe}
     for option, path in outputs.items():

@@ -48,10 +48,15 @@ class Entry:
         alone = typer.Typer(add_completion=False)
         lines = [f"quantkit {name} {example}".rstrip() for example in self.examples]
         epilog = "\n\n".join(["Examples:", *lines])  # a paragraph is a line
-        alone.command(name, epilog=epilog, context_settings=HELP)(
-            getattr(module, self.function)
-        )
+        function = getattr(module, self.function)
+        about = _unwrapped(function.__doc__)
+        alone.command(name, help=about, epilog=epilog, context_settings=HELP)(function)
         return get_command(alone)
+
+
+def _unwrapped(text: str) -> str:
+    """The text with each paragraph on one line, which the help breaks where it ends."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 COMMANDS = {

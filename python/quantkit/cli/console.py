@@ -42,6 +42,8 @@ Part: TypeAlias = Cells | str
 
 WIDTH = 1000
 """The width of tables in characters; terminals wrap them."""
+HEIGHT = 25
+"""Without a height, rich takes every dumb terminal for one of 80 characters."""
 
 MOST_ROWS = 5000
 """Rows of a table that are printed; more take long to lay out."""
@@ -94,7 +96,12 @@ def new_console(*, stderr: bool = False, width: int | None = None) -> Console:
     from rich.console import Console
 
     return Console(
-        stderr=stderr, width=width, markup=False, emoji=False, highlight=False
+        stderr=stderr,
+        width=width,
+        height=None if width is None else HEIGHT,
+        markup=False,
+        emoji=False,
+        highlight=False,
     )
 
 

@@ -37,6 +37,7 @@ def imatrix_command(
     text: Annotated[
         list[Path] | None,
         typer.Option(
+            metavar="FILE",
             help="A UTF-8 text file; of a .jsonl file, the field `text` of each line. "
             "Repeatable: texts are read one after the other.",
         ),

@@ -125,7 +125,7 @@ def measured_parts(
     lines += result.remarks
     left = [name for name in cells.names if name not in shown.names]
     if left:
-        lines.append(f"not shown: {', '.join(left)} {hint}")
+        lines.append(f"not shown: {', '.join(left)}{hint}")
     parts: list[Part] = [shown]
     parts += [part for line in lines for part in wrap(line, width)]
     if beside is not None:

@@ -26,7 +26,7 @@ from ..recipes.mixes import RecipeLike
 from ..sources.opening import ModelLike, open_runnable
 from ..tokens.chunks import Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
-from ..tokens.texts import TextLike, as_texts, name_of
+from ..tokens.texts import TextLike, as_texts, held, name_of
 from .across import AcrossRun
 from .details import details_of
 from .entries import Entry, base_of, entries_of, names_on_grid, wanted_types
@@ -176,7 +176,8 @@ def prepare(
     chosen = base_of(entries, base)
     cut = []
     for each in texts:
-        chunked = partial(chunk_text, text=each, options=options)
+        kept = held(each) if len(models) > 1 else each
+        chunked = partial(chunk_text, text=kept, options=options)
         chunks = cut_alike(entries, each, chunked, _is_same)
         cut.append(NamedText(name_of(each), chunks))
     others = [entry for entry in entries if entry is not chosen]

@@ -26,11 +26,12 @@ def draw_losses(losses: Losses, ax: Any = None) -> Any:
     """Draw on Matplotlib axes; None: new ones.  Returns the axes.
 
     Raises:
+        OptionError: they are something else.
         QuantkitError: Matplotlib is not installed.
     """
-    from ..plotting.canvas import new_axes
+    from ..plotting.canvas import given_axes
 
-    axes = new_axes() if ax is None else ax
+    axes = given_axes(ax)
     losses.draw(axes)
     return axes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,6 +15,9 @@ from ..errors import OutputError
 from .target import mode_of, output_errors, real_path, sync_folder, target_of
 
 __all__ = ["refuse_input", "refuse_unwritable", "replace_file", "write_whole"]
+
+PART = re.compile(r"(.+)-\d{5}(-of-\d{5}\.\w+)")
+"""The name of a file of a split model."""
 
 NAME_CHARACTERS = 50
 """How much of a target's name is in that of its temporary file: at most 200 bytes."""
@@ -67,7 +71,7 @@ def refuse_unwritable(path: Path) -> None:
 def refuse_input(
     what: str, path: Path, inputs: Mapping[str, Path | Iterable[Path] | None]
 ) -> None:
-    """Raise an OutputError if an output file is also an input file.
+    """Raise an OutputError if an output file is also an input file, or a part of one.
 
     Args:
         what: the option that names the output file.
@@ -77,10 +81,20 @@ def refuse_input(
     own = real_path(path)
     for name, given in inputs.items():
         for other in [given] if isinstance(given, Path) else given or ():
-            if own == real_path(other):
+            read = real_path(other)
+            if own == read:
                 raise OutputError(f"{what} {path} is the same file as {name}")
-            if own.exists() and own.parent == real_path(other):
+            if own.exists() and _are_parts(own, read):
+                raise OutputError(f"{what} {path} is a part of {name} {other}")
+            if own.exists() and own.parent == read:
                 raise OutputError(f"{what} {path} is a file in {name} {other}")
+
+
+def _are_parts(one: Path, other: Path) -> bool:
+    """Whether two files are parts of the same split model, by their names."""
+    found = [PART.fullmatch(path.name) for path in (one, other)]
+    common = {None if each is None else each.groups() for each in found}
+    return one.parent == other.parent and len(common) == 1 and None not in common
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from ..forward.rotary import DEFAULT_BASE, Rotary
 from ..forward.traits import Traits
 from ..gguf.keys import Field, float32, uint32
 from .config import FILE_TYPE, n_layers, require_setting, required
+from .config_required import one_number
 from .family import DECODER_LAYER, SILU, Family, Named
 from .latent import LATENT_ATTENTION
 from .minicpm import check_longrope, longrope_tensors
@@ -112,7 +113,9 @@ class MiniCPM3(Family):
         rotary = {}
         if rope_parameters(config)["rope_type"] != "longrope":  # which has tensors
             rotary = unassumed_rotary_fields(config)
-        elif (base := rope_parameters(config)["rope_theta"]) != DEFAULT_BASE:
+        elif (
+            base := one_number(rope_parameters(config), "rope_theta")
+        ) != DEFAULT_BASE:
             rotary = {"rope.freq_base": float32(base)}
         return {
             FILE_TYPE: uint32(file_type),

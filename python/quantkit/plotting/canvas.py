@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from ..errors import OptionError
 from ..extras import needed
 from ..visible import visible
 from .colors import COLORS
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Draw", "image_bytes", "label", "new_axes", "new_figure", "style_axes"]
+__all__ = ["Draw", "given_axes", "image_bytes", "label", "new_figure", "style_axes"]
 
 Draw = Callable[["Figure"], object]
 """Draws on an empty figure, which has a width and a height."""
@@ -28,12 +29,17 @@ LAYOUT = {"w_pad": 0.02, "h_pad": 0.03}
 PNG_DPI = 200
 
 
-def new_axes() -> Axes:
-    """Axes in a figure of pyplot's, which notebooks show.
+def given_axes(ax: Any) -> Axes:
+    """A user's axes; for None, new ones in a figure of pyplot's, which notebooks show.
 
     Raises:
+        OptionError: `ax` is something else.
         QuantkitError: Matplotlib is not installed.
     """
+    if ax is not None and not isinstance(ax, needed("matplotlib.axes", "plot").Axes):
+        raise OptionError(f"`ax` is {ax!r}; expected Matplotlib axes")
+    if ax is not None:
+        return cast("Axes", ax)
     pyplot = needed("matplotlib.pyplot", "plot")
     axes: Axes = pyplot.subplots()[1]
     return axes

@@ -11,6 +11,7 @@ from ..by_value import ByValue
 from ..errors import OptionError, UnsupportedModelError
 from ..evaluate.measurement import Measurement
 from ..files.identity import hash_files
+from ..files.json_file import without_nan
 from ..gguf import Field, GGUFFile
 from ..gguf.keys import text_of
 from ..progress import Progress
@@ -19,7 +20,7 @@ from ..tasks.provenance import recorded_origin
 
 __all__ = ["CardFile", "Opened", "open_files", "with_checksums"]
 
-PROJECTOR = "mmproj"
+PROJECTOR, MIX = "mmproj", "mix"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,8 @@ class CardFile(ByValue):
 
     Attributes:
         name: the file's name; of a split model, that of its first part.
-        type: the recipe or type, such as "Q4_K_M"; "mmproj" of a projector.
+        type: the recipe or type, such as "Q4_K_M"; "mix" of a file whose recipe has a
+            type for each tensor; "mmproj" of a projector.
         size_bytes: of all parts together.
         bpw: bits per weight.
         checksums: the names of its parts, and the SHA-256 of each.
@@ -50,8 +52,10 @@ class CardFile(ByValue):
         return self.type != PROJECTOR
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {**asdict(self), "checksums": dict(self.checksums)}
+        """Plain data for JSON, with None for unknown values."""
+        data = {**asdict(self), "checksums": dict(self.checksums)}
+        plain: dict[str, Any] = without_nan(data)
+        return plain
 
 
 @dataclass(frozen=True)
@@ -128,10 +132,10 @@ def _opened(path: Path) -> Opened:
 
 
 def _type_of(metadata: Mapping[str, Field], facts: Any, path: Path) -> str:
-    """The name of the recipe, or of the type of most bytes."""
+    """The name of the recipe, or of the type of most bytes; "mix" of a mix of types."""
     origin = recorded_origin(metadata, str(path))
     if origin is not None:
-        return origin.recipe.name
+        return MIX if origin.overrides.types else origin.recipe.name
     known = facts.file_type
     if known is None or known.startswith("unknown"):
         return facts.types[0].type.name if facts.types else "unknown"

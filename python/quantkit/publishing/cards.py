@@ -102,7 +102,7 @@ def model_card(
     Raises:
         OptionError: a parameter is not valid, or the files are not of one model.
         QuantkitError: a file is damaged, or cannot be measured.
-        OutputError: `out` cannot be written.
+        OutputError: `out` cannot be written, or it or the figure is an input.
 
     Example:
         >>> card = model_card(["q8_0.gguf", "q4_k_m.gguf"], "README.md",
@@ -114,11 +114,13 @@ def model_card(
     _refuse(base, text, quantized_by)
     own_repo = None if repo is None else checked_id(repo, "repo")
     if text is None:
-        _refuse_idle(options=options, save=save)
+        own = None if activations == DEFAULT_ACTIVATIONS else activations
+        _refuse_idle(options=options, save=save, activations=own)
     if target is not None:
-        refuse_input("`out`", target, {"`files`": paths})
         refuse_unwritable(target)
     opened, measured = open_files(paths), None
+    if target is not None:
+        _refuse_inputs(target, opened, base, text, save)
     source = source_of(opened[0].metadata, base, base_model)
     if text is not None and base is not None:
         measured = measured_files(
@@ -155,9 +157,31 @@ def _refuse(base: StrPath | None, text: object, quantized_by: object) -> None:
     """Refuse parameters that are wrong or have no effect."""
     if text is not None and base is None:
         raise OptionError("`text` needs `base`: the model to compare the files with")
+    if base is not None:
+        as_path(base, "base")
     is_text = isinstance(quantized_by, str) and quantized_by.strip()
     if quantized_by is not None and not is_text:
         raise OptionError(f"`quantized_by` is {quantized_by!r}; expected a name")
+
+
+def _refuse_inputs(
+    target: Path,
+    files: Sequence[Opened],
+    base: StrPath | None,
+    text: TextLike | Sequence[TextLike] | None,
+    save: StrPath | None,
+) -> None:
+    """Refuse a card, or a figure beside it, that would replace another file."""
+    taken: dict[str, list[Path]] = {
+        "`files`": [part for each in files for part in each.parts],
+        "`base`": [] if base is None else [as_path(base, "base")],
+        "`text`": [each for each in listed(text) if isinstance(each, Path)],
+        "`save`": [] if save is None else [as_path(save, "save")],
+    }
+    refuse_input("`out`", target, taken)
+    figure = None if text is None else beside(target, PLOT)
+    if figure is not None:
+        refuse_input("the figure", figure, {**taken, "`out`": [target]})
 
 
 def _refuse_idle(**given: object) -> None:
@@ -187,7 +211,9 @@ def _running(
     chosen = [each for each in models if best and each.file.measurement == best]
     projectors = [each for each in files if not each.file.is_model]
     projector = projectors[0] if projectors else None
-    return running_lines((chosen or models)[0], projector, repo)
+    file, types = (chosen or models)[0], [each.file.type for each in models]
+    by_type = types.count(file.file.type) == 1
+    return running_lines(file, projector, repo, by_type=by_type)
 
 
 def _notes(

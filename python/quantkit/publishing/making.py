@@ -71,7 +71,7 @@ def _command(file: Opened, origin: Origin, model: str) -> str:
     ):
         words += [] if type is None else [option, type.name]
     if IMATRIX_FILE in file.metadata:
-        words += ["--imatrix", _base_name(file.metadata[IMATRIX_FILE].value)]
+        words += ["--imatrix", _imatrix(file.metadata)]
     record = CalibrationRecord.of(file.metadata, str(file.path))
     if record is not None:
         texts = ["builtin"] if record.builtin is not None else ["TEXT"]
@@ -104,17 +104,22 @@ def _facts(file: Opened) -> list[str]:
 
 def _importance(metadata: Mapping[str, Field]) -> str:
     """A sentence about the importance matrix."""
-    name = markdown_text(_base_name(metadata[IMATRIX_FILE].value))
+    name = markdown_text(_imatrix(metadata))
     said = f"Importance matrix: {name}"
-    text = text_of(metadata, f"{IMATRIX_PREFIX}dataset")
+    text = _base_name(text_of(metadata, f"{IMATRIX_PREFIX}dataset") or "")
     if text:
-        said += f", collected on {markdown_text(_base_name(text))}"
+        said += f", collected on {markdown_text(text)}"
     chunks = metadata.get(f"{IMATRIX_PREFIX}chunks_count")
     if chunks is not None and isinstance(chunks.value, int):
         said += f", {chunks.value:,} chunks"
     return f"{said}."
 
 
+def _imatrix(metadata: Mapping[str, Field]) -> str:
+    """The name of the importance matrix; "imatrix.gguf" if it has none."""
+    return _base_name(metadata[IMATRIX_FILE].value) or "imatrix.gguf"
+
+
 def _base_name(path: object) -> str:
     """The name of a file without its folders, which are the publisher's own matter."""
-    return re.split(r"[/\\]", str(path))[-1] or "imatrix.gguf"
+    return re.split(r"[/\\]", str(path))[-1]

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..by_value import ByValue
 from ..errors import OptionError, UnsupportedModelError
-from ..files.whole_file import write_whole
+from ..files.whole_file import refuse_input, write_whole
 from ..gguf import Field, GGUFFile
 from ..gguf.keys import text_of
 from ..integers import as_integer
@@ -95,7 +95,7 @@ def modelfile(
             not installed.
         UnsupportedModelError: the file is no model that Ollama runs by itself.
         FormatError: the file is damaged.
-        OutputError: `out` cannot be written.
+        OutputError: `out` cannot be written, or is a file of the model.
 
     Example:
         >>> print(modelfile("model-q4_k_m.gguf").text)  # doctest: +SKIP
@@ -112,6 +112,8 @@ def modelfile(
         )
     with GGUFFile(path) as opened:
         _refuse_parts(opened.metadata, path)
+        if file is not None:
+            refuse_input("`out`", file, {"`model`": opened.paths})
         made = _modelfile(opened, file, ctx, system, template)
     if file is not None:
         write_whole(file, made.text)

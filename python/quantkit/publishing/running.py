@@ -13,7 +13,7 @@ __all__ = ["running_lines"]
 
 
 def running_lines(
-    file: Opened, projector: Opened | None, repo: str | None
+    file: Opened, projector: Opened | None, repo: str | None, *, by_type: bool = True
 ) -> list[str]:
     """The section as lines of Markdown.
 
@@ -21,15 +21,20 @@ def running_lines(
         file: the file that the commands run.
         projector: what encodes images or sounds for it.
         repo: "org/name" of the files on the Hub; None: the commands name local files.
+        by_type: the type names the file, because no other one has it.
     """
     name, kind = file.file.name, file.file.type
-    server = ["llama-server", *(["-hf", f"{repo}:{kind}"] if repo else ["-m", name])]
+    own, tag = ollama_name(name), kind
+    hub = ["-hf", f"{repo}:{kind}"]
+    if not by_type or kind.lower() not in name.lower():
+        tag, hub = name, ["-hf", str(repo), "-hff", name]
+    name = f"./{name}" if name.startswith("-") else name  # it is no option
+    server = ["llama-server", *(hub if repo else ["-m", name])]
     if projector is not None and repo is None:
         server += ["--mmproj", projector.file.name]
     arch = text_of(file.metadata, "general.architecture")
     if f"{arch}.pooling_type" in file.metadata:
         server.append("--embeddings")
-    own = ollama_name(name)
     ollama = [
         ["quantkit", "modelfile", name, "-o", "Modelfile"],
         ["ollama", "create", own, "-f", "Modelfile"],
@@ -37,7 +42,7 @@ def running_lines(
     ]
     studio = ["lms", "import", name]
     if repo is not None:
-        ollama = [["ollama", "run", f"hf.co/{repo}:{kind}"]]
+        ollama = [["ollama", "run", f"hf.co/{repo}:{tag}"]]
         studio = ["lms", "get", f"https://huggingface.co/{repo}"]
     return [
         "llama.cpp, with a page at http://localhost:8080:",

@@ -45,7 +45,7 @@ def write_report(
         command: the command that the page names; None: none.
 
     Raises:
-        OptionError: the result or the suffix is of another kind.
+        OptionError: the result, the suffix or the command is of another kind.
         QuantkitError: an extra is not installed, or there is nothing to draw.
         OutputError: the file cannot be written.
     """
@@ -56,6 +56,8 @@ def write_report(
             f"`result` is of type {type(result).__name__}; expected a Comparison, a "
             "Choice or an EmbeddingComparison"
         )
+    if command is not None and not isinstance(command, str):
+        raise OptionError(f"`command` is {command!r}; expected a text")
     if target.suffix.lower() in PAGES:
         write_whole(target, html_of(page_of(result, command)))
         return

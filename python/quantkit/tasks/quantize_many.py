@@ -32,6 +32,7 @@ from .quantize_run import QuantizeRun
 __all__ = ["model_name", "quantize_files"]
 
 TYPE_OF_MODEL = re.compile(r"[-_.](f16|bf16|f32|fp16|fp32)$", re.IGNORECASE)
+PART = re.compile(r"\{(\w+)\}")
 
 
 @shows_progress
@@ -157,11 +158,17 @@ def model_name(model: ModelLike) -> str:
     return TYPE_OF_MODEL.sub("", name) or "model"
 
 
+def _filled(pattern: str, name: str, type: str) -> str:
+    """The pattern with both names, which may look like parts of it."""
+    values = {"name": name, "type": type}
+    return PART.sub(lambda found: values.get(found[1], found[0]), pattern)
+
+
 def _targets(pattern: Path, name: str, wanted: Sequence[Wanted]) -> Mapping[str, Path]:
     """The file of each type.
 
     Raises:
-        OptionError: the pattern gives two types the same file.
+        OptionError: the pattern gives two types the same file, or has unknown parts.
     """
     text = str(pattern)
     if "{type}" not in text:
@@ -169,10 +176,13 @@ def _targets(pattern: Path, name: str, wanted: Sequence[Wanted]) -> Mapping[str,
             f"`out` is {text!r}, which names one file for all types; put {{type}} into "
             "it, such as 'out/{name}-{type}.gguf'"
         )
-    named = {
-        one.name: Path(text.replace("{name}", name).replace("{type}", one.name))
-        for one in wanted
-    }
+    for part in PART.findall(pattern.name):
+        if part not in ("name", "type"):
+            raise OptionError(
+                f"`out` is {text!r}, and {{{part}}} is not known; known are {{name}} "
+                "and {type}"
+            )
+    named = {one.name: Path(_filled(text, name, one.name)) for one in wanted}
     if len(set(named.values())) < len(wanted):
         raise OptionError("two of the `types` have the same name")
     return named

@@ -34,6 +34,7 @@ __all__ = [
     "as_texts",
     "documents_of",
     "encode",
+    "held",
     "name_of",
 ]
 
@@ -151,6 +152,16 @@ def documents_of(text: str | Path) -> Iterator[str]:
         yield from _fields(Path(text), "text", str)
     else:
         yield _read(text)
+
+
+def held(text: str | Path) -> str | Path:
+    """A text that can be read several times: what comes from a pipe is read at once.
+
+    Raises:
+        FormatError: it is not UTF-8.
+    """
+    is_stream = isinstance(text, Path) and not _is_jsonl(text) and text.is_fifo()
+    return _read(text) if is_stream else text
 
 
 def _is_jsonl(text: str | Path) -> bool:
