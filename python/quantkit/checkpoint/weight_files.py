@@ -107,7 +107,9 @@ def _read(
             if tensor.name in tensors:
                 raise CheckpointError(
                     f"tensor {tensor.name!r} is in both {shard_of[tensor.name]} and "
-                    f"{path.name}; remove the file that is not part of the model"
+                    f"{path.name}; remove the file that is not part of the model, or, "
+                    "if they are pieces for several devices, as of Grok 2's experts, "
+                    "join the pieces: quantkit reads whole tensors"
                 )
             tensors[tensor.name] = tensor
             shard_of[tensor.name] = path.name

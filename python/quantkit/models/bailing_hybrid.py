@@ -38,7 +38,7 @@ from .config import n_layers, required, text_fields
 from .family import DECODER_LAYER, EXPERT_MATRICES, SHARED_EXPERTS, SILU, Family, Named
 from .kimi_k3 import BOUND
 from .kimi_linear import DELTA_RULE, KV_HEADS, has_delta_rule
-from .latent import LATENT_ATTENTION, split_latent
+from .latent import LATENT_ATTENTION, latent_fields, split_latent
 from .next_predictors import PREDICTOR, n_blocks, n_predictors, predictor_fields
 
 __all__ = ["BailingMoe3", "BailingMoe3VL"]
@@ -138,20 +138,8 @@ class BailingMoe3(Family):
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
-        rank, n_turned, n_keys = (
-            required(config, key)
-            for key in ("kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim")
-        )
         heads = [int(_is_full(config, layer)) for layer in range(n_blocks(config))]
-        latent = {
-            "rope.dimension_count": n_turned,
-            "attention.key_length": rank + n_turned,
-            "attention.key_length_mla": n_keys + n_turned,
-            "attention.value_length_mla": required(config, "v_head_dim"),
-        }
-        ranks = {"attention.kv_lora_rank": rank}
-        if config.get("q_lora_rank") is not None:
-            ranks = {"attention.q_lora_rank": config["q_lora_rank"], **ranks}
+        rank = config.get("q_lora_rank")
         counts = {
             EXPERT_SIZE: "moe_intermediate_size",
             SHARED_SIZE: "moe_shared_expert_intermediate_size",
@@ -167,8 +155,8 @@ class BailingMoe3(Family):
             "kda.head_dim": uint32(required(config, "head_dim")),
             "kda.safe_gate": boolean(required(config, "kda_safe_gate")),
             BOUND: float32(required(config, "kda_lower_bound")),
-            **{key: uint32(value) for key, value in ranks.items()},
-            **{key: uint32(value) for key, value in latent.items()},
+            **({} if rank is None else {"attention.q_lora_rank": uint32(rank)}),
+            **latent_fields(config),
             **{key: uint32(required(config, name)) for key, name in counts.items()},
             "expert_weights_scale": float32(required(config, "routed_scaling_factor")),
             "expert_weights_norm": boolean(required(config, "norm_topk_prob")),

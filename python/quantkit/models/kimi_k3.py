@@ -37,9 +37,9 @@ from .kimi_linear import (
     delta_fields,
     has_delta_rule,
     hybrid_traits,
-    latent_fields,
     load_unrotated,
 )
+from .latent import latent_fields
 
 __all__ = ["BOUND", "KimiK3"]
 

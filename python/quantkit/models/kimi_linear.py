@@ -35,7 +35,7 @@ from ..gguf.keys import Field, ValueType, array, float32, uint32
 from ..settings import checked, integer, list_of, shown
 from .config import n_layers, require_setting, required, text_fields
 from .family import DECODER_LAYER, NUMBERED_EXPERTS, SILU, Family, Named
-from .latent import LATENT_ATTENTION, split_latent
+from .latent import LATENT_ATTENTION, latent_fields, split_latent
 
 __all__ = [
     "DELTA",
@@ -46,7 +46,6 @@ __all__ = [
     "delta_fields",
     "has_delta_rule",
     "hybrid_traits",
-    "latent_fields",
     "load_unrotated",
 ]
 
@@ -265,21 +264,6 @@ def delta_fields(config: Config) -> dict[str, Field]:
         KV_HEADS: array(ValueType.INT32, heads),
         "ssm.conv_kernel": uint32(linear["short_conv_kernel_size"]),
         "kda.head_dim": uint32(linear["head_dim"]),
-    }
-
-
-def latent_fields(config: Config) -> dict[str, Field]:
-    """The metadata of latent attention, in llama.cpp's order."""
-    rank, n_turned, n_keys = (
-        required(config, key)
-        for key in ("kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim")
-    )
-    return {
-        "attention.kv_lora_rank": uint32(rank),
-        "rope.dimension_count": uint32(n_turned),
-        "attention.key_length": uint32(rank + n_turned),
-        "attention.key_length_mla": uint32(n_keys + n_turned),
-        "attention.value_length_mla": uint32(required(config, "v_head_dim")),
     }
 
 

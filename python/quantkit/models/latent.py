@@ -9,9 +9,10 @@ import numpy as np
 from ..checkpoint.lazy import LazyTensor, reshaped, taken, transposed
 from ..checkpoint.lazy_functions import as_floats
 from ..forward.base import Config
+from ..gguf.keys import Field, uint32
 from .config import required
 
-__all__ = ["LATENT_ATTENTION", "split_latent"]
+__all__ = ["LATENT_ATTENTION", "latent_fields", "split_latent"]
 
 LATENT_ATTENTION = {
     "self_attn.q_a_proj": "attn_q_a",
@@ -45,3 +46,18 @@ def split_latent(
     values = taken(heads, np.arange(n_keys, n_keys + n_values), axis=1)
     for part, made in (("k_b_proj", keys), ("v_b_proj", values)):
         yield source.replace("kv_b_proj", part), made
+
+
+def latent_fields(config: Config) -> dict[str, Field]:
+    """The metadata of latent attention, in llama.cpp's order."""
+    rank, n_turned, n_keys = (
+        required(config, key)
+        for key in ("kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim")
+    )
+    return {
+        "attention.kv_lora_rank": uint32(rank),
+        "rope.dimension_count": uint32(n_turned),
+        "attention.key_length": uint32(rank + n_turned),
+        "attention.key_length_mla": uint32(n_keys + n_turned),
+        "attention.value_length_mla": uint32(required(config, "v_head_dim")),
+    }
