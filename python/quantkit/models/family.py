@@ -147,6 +147,8 @@ class Family:
         layer: pattern of a layer's modules; its groups are the layer number and the
             rest of the name.
         inner: checkpoint module -> GGUF name, inside a layer.
+        unnamed_weights: ends of the names of weights that are not called "weight" in
+            the checkpoint, and are in GGUF.
         bare: ends of the names of tensors that are not called "weight" or "bias", in
             the checkpoint and in GGUF.
         experts: module of one expert's matrix -> GGUF name of the stacked matrices.
@@ -185,6 +187,7 @@ class Family:
     layer: ClassVar[re.Pattern[str]] = re.compile(r"model\.layers\.(\d+)\.(.+)")
     inner: ClassVar[Mapping[str, str]] = DECODER_LAYER
     bare: ClassVar[tuple[str, ...]] = ()
+    unnamed_weights: ClassVar[tuple[str, ...]] = ()
     experts: ClassVar[Mapping[str, str]] = {}
     layout: ClassVar[Layout] = Layout()
     norm_shift: ClassVar[float] = 0.0
@@ -424,6 +427,8 @@ class Family:
         Raises:
             UnsupportedModelError: the family has no such tensor.
         """
+        if source.endswith(self.unnamed_weights):
+            source = f"{source}.weight"
         module, _, kind = source.rpartition(".")
         is_bare = source.endswith(self.bare)
         if is_bare:

@@ -126,6 +126,7 @@ class Glm5Next(Family):
         (".dt_bias", ".dt.bias"),
     )
     bare = (".A_log",)
+    unnamed_weights = (*STREAMS, *POOLS)
     inner: ClassVar = {
         **Family.inner,
         **LATENT_ATTENTION,
@@ -244,8 +245,6 @@ class Glm5Next(Family):
             tensor = decay_rates(taken(flat, np.arange(n_heads)))
         if source.endswith("_conv1d.weight"):
             tensor = reshaped(tensor, (1, tensor.shape[0], 1, tensor.shape[-1]))
-        if source.endswith((*STREAMS, *POOLS)):
-            source = f"{source}.weight"
         for name, made in split_latent(source, tensor, config):
             yield self.gguf_name(name, config), made
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from ..forward.windows import PATTERN, WINDOW, windowed_layers
 from ..gguf.keys import Field, ValueType, array, uint32
 from ..settings import FLAG, checked, list_of, shown
 from .config import n_layers, required
-from .family import DECODER_LAYER, Named, Tensors
+from .family import DECODER_LAYER
 from .granite import SHARED_SIZE, Granite
 
 __all__ = ["GraniteMoeSwa", "GraniteSwa"]
@@ -24,8 +24,6 @@ ROPE_PATTERN = "attention.rope_pattern"
 FULL, SLIDING = "full_attention", "sliding_attention"
 PERIOD = 4
 """The first of each so many layers has full attention, if the config does not tell."""
-WITHOUT_KIND = (".sinks", ".gate_up_proj", ".experts.down_proj")
-"""Ends of the names of tensors that are called "weight" in GGUF only."""
 
 
 class GraniteSwa(Granite):
@@ -42,6 +40,7 @@ class GraniteSwa(Granite):
         "sliding_window": 128,
     }
     layer_types = (FULL, SLIDING)
+    unnamed_weights = (".sinks", ".gate_up_proj", ".experts.down_proj")
     inner: ClassVar = {**DECODER_LAYER, "self_attn.sinks": "attn_sinks"}
     layout: ClassVar = replace(Granite.layout, sinks="required")
 
@@ -83,14 +82,6 @@ class GraniteSwa(Granite):
         if rotating:
             fields[ROPE_PATTERN] = array(ValueType.BOOL, rotating)
         return fields
-
-    def mapped(self, config: Config, stored: Tensors) -> Iterator[Named]:
-        """The GGUF tensors made from the checkpoint's tensors."""
-        named = {
-            f"{name}.weight" if name.endswith(WITHOUT_KIND) else name: tensor
-            for name, tensor in stored.items()
-        }
-        yield from super().mapped(config, named)
 
     def traits(self, facts: Facts, claims: Claims) -> Traits:
         """The traits of the forward pass."""

@@ -116,6 +116,7 @@ class HYV4(DeepseekV3):
             for part in CONNECTION
         },
     }
+    unnamed_weights = BESIDE_WEIGHTS
     experts: ClassVar = {}
     drops_tied_head = False
     layout: ClassVar[Layout] = Layout(head="required")
@@ -189,8 +190,6 @@ class HYV4(DeepseekV3):
             for part, matrix in split_gate_up(tensor).items():
                 yield self.gguf_name(f"{before}{part}.weight", config), matrix
             return
-        if source.endswith(BESIDE_WEIGHTS):
-            source = f"{source}.weight"
         yield from super().converted(source, tensor, config)
 
     def load(self, facts: Facts, claims: Claims) -> Model:

@@ -118,6 +118,7 @@ class NomicBertMoe(NomicBert):
         "num_shared_experts": (0,),
         "expert_choice_router": (False,),
     }
+    unnamed_weights = (".w1", ".w2")
     inner: ClassVar = {
         **NomicBert.inner,
         "mlp.fc1": "ffn_up",
@@ -149,7 +150,6 @@ class NomicBertMoe(NomicBert):
             tensor = reshaped(tensor, (self.n_experts(config), inner, width))
             if source.endswith(".w2"):
                 tensor = transposed(tensor)
-            source += ".weight"
         yield from super().converted(source, tensor, config)
 
     def traits(self, facts: Facts, claims: Claims) -> Traits:
