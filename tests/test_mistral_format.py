@@ -195,6 +195,9 @@ def with_params(folder: Path, case: Case = NATIVE, **changed: Any) -> Path:
         ({"quantization": {"qformat_weight": "int4"}}, "qformat_weight: 'int4'"),
         ({"dim": "wide"}, "hidden_size is 'wide'"),
         ({"n_layers": None}, "lacks"),
+        ({"causal": False}, "causal: False; readers of GGUF assume True"),
+        ({"use_biases": True}, "use_biases: True; readers of GGUF assume False"),
+        ({"rope_scaling": {"factor": 2.0}}, "rope_scaling: .* assume None"),
     ],
 )
 def test_other_settings_are_refused(

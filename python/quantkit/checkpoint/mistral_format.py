@@ -42,6 +42,8 @@ RENAMED = {
     "vision_encoder": "vision_config",
 }
 """Key of params.json -> the same in config.json."""
+ASSUMED = {"causal": True, "use_biases": False, "rope_scaling": None}
+"""Key of params.json -> the value that readers assume."""
 CONTEXT = ("max_position_embeddings", "max_seq_len")
 SECTION = either(
     Kind("null", lambda value: value is None),
@@ -89,6 +91,12 @@ def read_params(folder: Path) -> dict[str, Any] | None:
     params = read_json(path)
     if params is None:
         return None
+    for key, assumed in ASSUMED.items():
+        if params.get(key) not in (assumed, None):
+            raise UnsupportedModelError(
+                f"{path} has {key}: {shown(params[key])}; readers of GGUF assume "
+                f"{shown(assumed)} for this architecture"
+            )
     sections = {
         key: checked(params.get(key), SECTION, f"{path}: {key}") or {}
         for key in ("moe", "yarn", "llama_4_scaling", "quantization")
