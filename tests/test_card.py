@@ -333,6 +333,7 @@ def test_unknown_values_are_none_in_json(files: list[Path], demo_f16: Path) -> N
     options = qk.TextOptions(ctx=64, chunks=1)
     card = qk.model_card(files[:1], base=demo_f16, text=DEMO_TEXT, options=options)
     data = json.loads(json.dumps(card.to_dict(), allow_nan=False))
+    assert " 1 chunk of 64 tokens;" in card.text
     assert data["files"][0]["measurement"]["kld_mean_error"] is None
 
 

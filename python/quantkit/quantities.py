@@ -7,6 +7,7 @@ import math
 __all__ = [
     "MIB",
     "bytes_as_text",
+    "counted",
     "mib_as_text",
     "share_as_text",
     "value_as_text",
@@ -33,6 +34,16 @@ def bytes_as_text(n_bytes: int) -> str:
             digits = 3 - len(str(n_bytes // unit))
             return f"{n_bytes / unit:.{max(digits, 0)}f} {letter}"
     return f"{n_bytes / 1000:.1f} kB" if n_bytes >= 1000 else f"{n_bytes} bytes"
+
+
+def counted(n: int, word: str) -> str:
+    """A number of things.
+
+    Example:
+        >>> counted(1, "chunk"), counted(2, "chunk")
+        ('1 chunk', '2 chunks')
+    """
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"
 
 
 def with_error(value: float, error: float, digits: int, sign: str = "") -> str:

@@ -13,6 +13,7 @@ from ..files.target import beside
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
 from ..publishing.cards import ModelCard, model_card
 from ..publishing.plot import PLOT
+from ..quantities import counted
 from ..tokens.options import DEFAULT, TextOptions
 from .bars import progress_bar
 from .commands import COMMANDS
@@ -148,5 +149,4 @@ def _show(card: ModelCard, out: Path | None, save: Path | None, *, json: bool) -
     elif out is None:
         print_plain(card.text.rstrip("\n"))
     else:
-        n_files = len(card.files)
-        print_result(f"{out}: the card of {n_files} file{'s' if n_files > 1 else ''}")
+        print_result(f"{out}: the card of {counted(len(card.files), 'file')}")

@@ -12,7 +12,7 @@ from .._version import __version__
 from ..cells import Cells, markdown_table, markdown_text
 from ..evaluate.measurement import Measurement
 from ..evaluate.results import Comparison
-from ..quantities import bytes_as_text, share_as_text, value_as_text
+from ..quantities import bytes_as_text, counted, share_as_text, value_as_text
 from ..quantizing.grid import ON_GRID
 from ..visible import visible
 from .advice import base_name
@@ -127,7 +127,7 @@ def _figures(row: Measurement | None, comparison: Comparison) -> tuple[str, str,
 
 def _legend(comparison: Comparison) -> list[str]:
     """What the figures are, and what they were measured on."""
-    text = f"{comparison.chunks} chunks of {comparison.ctx} tokens"
+    text = f"{counted(comparison.chunks, 'chunk')} of {comparison.ctx} tokens"
     base = base_name(comparison.base)
     lines = [
         f"KLD: mean KL divergence from {base} per token, in nats; 0 means the same "

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from .._version import __version__
 from ..embeddings.results import EmbeddingComparison
 from ..evaluate.results import Comparison
-from ..quantities import mib_as_text
+from ..quantities import counted, mib_as_text
 from .machine import machine
 from .page import Fact
 from .titles import model_names
@@ -66,4 +66,4 @@ def _counted(result: Comparison | EmbeddingComparison, t: int) -> str:
             "tokens"
         )
     text = result.texts[t]
-    return f"{text.text}: {text.chunks} chunks of {result.ctx} tokens"
+    return f"{text.text}: {counted(text.chunks, 'chunk')} of {result.ctx} tokens"

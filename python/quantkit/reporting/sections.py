@@ -14,6 +14,7 @@ from ..evaluate.plots import chunk_strips, kld_losses, ppl_losses
 from ..evaluate.presentation import COLUMNS
 from ..evaluate.results import Comparison
 from ..evaluate.verdict import verdict
+from ..quantities import counted
 from .figures import loss_figure, strip_figure
 from .page import Notes, Page, Section, Table
 from .provenance import facts_of
@@ -45,12 +46,17 @@ def page_of(result: Result, command: str | None) -> Page:
 def _of_comparison(result: Comparison, command: str | None) -> Page:
     return Page(
         model_names(result.model),
-        f"{len(result.results)} types beside {result.base.name}, on {_texts(result)}",
+        f"{_beside(result)}, on {_texts(result)}",
         [_sentence(line) for line in verdict(result)],
         [*_on_grid(result), *result.warnings],
         [_types(result), *_evidence(result, None)],
         facts_of(result, command),
     )
+
+
+def _beside(result: Comparison | EmbeddingComparison) -> str:
+    """What was measured, such as "7 types beside F16"."""
+    return f"{counted(len(result.results), 'type')} beside {result.base.name}"
 
 
 def _of_choice(choice: Choice, command: str | None) -> Page:
@@ -94,8 +100,8 @@ def _of_embeddings(result: EmbeddingComparison, command: str | None) -> Page:
     )
     return Page(
         model_names(result.model),
-        f"Embeddings of {result.passages} passages of {result.text}, by "
-        f"{len(result.results)} types beside {result.base.name}",
+        f"Embeddings of {result.passages} passages of {result.text}, "
+        f"by {_beside(result)}",
         [_distances(result)],
         result.warnings,
         [
@@ -224,7 +230,7 @@ def _floor(result: Comparison) -> str:
 
 def _texts(result: Comparison) -> str:
     names = ", ".join(text.text for text in result.texts)
-    return f"{names}: {result.chunks} chunks of {result.ctx} tokens"
+    return f"{names}: {counted(result.chunks, 'chunk')} of {result.ctx} tokens"
 
 
 def _sentence(text: str) -> str:
