@@ -20,7 +20,7 @@ from .facts import Facts
 from .kept import Kept, State
 from .layer import InTwoSteps, Mixer, Part, Sequential
 from .layers import Norm, normed
-from .ops import rms_norm
+from .ops import rms_norm, softmax
 
 __all__ = ["AttendedLayer", "StreamMean", "Streams", "load_attended", "load_streams"]
 
@@ -45,8 +45,7 @@ class StreamMean:
             return present
         streams = np.stack([*aside, present], axis=1)
         score = rms_norm(streams, None, self.epsilon) @ self.scores
-        weight = np.exp(score - score.max(axis=1, keepdims=True))
-        weight /= weight.sum(axis=1, keepdims=True)
+        weight = softmax(score)
         mean: F32 = (weight[..., None] * streams).sum(axis=1)
         return mean
 

@@ -84,8 +84,7 @@ class Compressor:
         biased = self._of_windows(biased, -np.inf)
         if not n_windows:
             return vectors[:, 0]
-        shares = np.exp(biased - biased.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
+        shares = ops.softmax(biased, axis=1)
         made = self.norm((vectors * shares).sum(axis=1))
         turns = self.rotary.turns(len(scores))[:used:window]
         return turned(made[:, None], np.ascontiguousarray(turns))[:, 0]

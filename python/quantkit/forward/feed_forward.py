@@ -26,7 +26,6 @@ __all__ = [
     "load_dense",
     "load_feed_forward",
     "load_mixture",
-    "softmax",
     "with_gating",
 ]
 
@@ -149,7 +148,7 @@ class Mixture:
         if how.gating == "sigmoid":
             probability = ops.sigmoid(scores)
         elif how.gating == "softmax":
-            probability = softmax(scores)
+            probability = ops.softmax(scores)
         elif how.gating == "sqrt_softplus":
             probability = np.sqrt(np.logaddexp(scores, np.float32(0)))
         else:
@@ -161,7 +160,7 @@ class Mixture:
             chosen = self.table[tokens].astype(np.intp)
         share = np.take_along_axis(probability, chosen, axis=-1)
         if how.gating == "softmax_of_chosen":
-            share = softmax(share)
+            share = ops.softmax(share)
         if how.normed:
             share = share / share.sum(axis=-1, keepdims=True)
         return chosen, share * np.float32(how.scale)
@@ -195,13 +194,6 @@ class Mixture:
             axis=1,
         )
         return kept.reshape(ranked.shape)
-
-
-def softmax(x: F32) -> F32:
-    """exp(x) over the last axis of x, divided by its sum."""
-    y: F32 = np.exp(x - x.max(axis=-1, keepdims=True))
-    y /= y.sum(axis=-1, keepdims=True)
-    return y
 
 
 def with_gating(part: Expert, gating: Gating) -> Expert:

@@ -14,8 +14,9 @@ from ..errors import FormatError
 from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
-from .feed_forward import Gated, Mixture, load_feed_forward, softmax
+from .feed_forward import Gated, Mixture, load_feed_forward
 from .layers import Linear, gating_named
+from .ops import softmax
 from .sizes import Size
 from .traits import Traits
 

@@ -41,6 +41,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "soft_capped",
+    "softmax",
     "swiglu_clamped",
     "turn",
 ]
@@ -81,6 +82,13 @@ def _normed(
     weight, bias = (None if v is None else _contiguous(v) for v in (weight, bias))
     backend = active_backend()
     return norm_rows(_contiguous(x), weight, bias, epsilon, backend, centered=centered)
+
+
+def softmax(x: F32, axis: int = -1) -> F32:
+    """exp(x), divided by its sum over an axis."""
+    y: F32 = np.exp(x - x.max(axis=axis, keepdims=True))
+    y /= y.sum(axis=axis, keepdims=True)
+    return y
 
 
 def silu(x: F32, up: F32 | None = None) -> F32:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..errors import FormatError, UnsupportedModelError
 from ..settings import integer
 from . import ops
@@ -73,9 +71,7 @@ class PoolIndexer:
         whole = n_pools * pool
         k, gates = (x[:whole].reshape(n_pools, pool, size) for x in (k, gates))
         gates = gates + self.places
-        shares = np.exp(gates - gates.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-        pooled: F32 = (shares * k).sum(axis=1)
+        pooled: F32 = (ops.softmax(gates, axis=1) * k).sum(axis=1)
         return pooled
 
 

@@ -21,6 +21,7 @@ from .feed_forward import Gated, Plain
 from .kept import Kept, State
 from .layer import Layer, Part, Sequential
 from .layers import Linear, Norm, activation_named, gating_named
+from .ops import softmax
 from .sizes import Size
 
 __all__ = ["RelativeAttention", "buckets", "load_relative_encoder"]
@@ -79,10 +80,7 @@ class RelativeAttention:
         scores = q @ k.transpose(0, 2, 1)
         places = buckets(len(x), len(self.bias))
         scores += self.bias[places].transpose(2, 0, 1)
-        scores -= scores.max(axis=-1, keepdims=True)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=-1, keepdims=True)
-        mixed = (scores @ v).transpose(1, 0, 2)
+        mixed = (softmax(scores) @ v).transpose(1, 0, 2)
         return self.output(np.ascontiguousarray(mixed).reshape(len(x), -1))
 
     @property
