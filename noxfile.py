@@ -54,7 +54,8 @@ def lint(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Every compiler and level, sanitizers."""
     session.run(
-        "pytest", *PARALLEL, "-m", "slow and not exhaustive", "--ignore=tests/fuzz"
+        *("pytest", *PARALLEL, "-m", "slow and not exhaustive", "--durations=15"),
+        "--ignore=tests/fuzz",
     )
 
 
