@@ -16,6 +16,7 @@ from quantkit.tasks.convert import convert
 from quantkit.tasks.demo import DEMO_MODEL
 from quantkit.types import QuantType
 
+from .llamacpp_tools import tools_folder
 from .variants import VARIANTS, Variant, without
 
 # A test never fails because a machine is slow.
@@ -61,6 +62,12 @@ def pytest_report_header() -> list[str]:
         f"quantkit backends: {', '.join(able)}",
         f"machine: {platform.machine()}, NumPy {np.__version__}",
     ]
+
+
+@pytest.fixture(scope="session")
+def llamacpp_tools() -> str:
+    """The folder of llama.cpp's tools; without one, tests that need it are skipped."""
+    return tools_folder()
 
 
 @pytest.fixture(params=backends(), ids=lambda b: b.name)

@@ -24,7 +24,7 @@ from quantkit.tokens.options import TextOptions
 from .families.lettered import lettered_model, lettered_text
 from .llamacpp_tools import EXACT, tool
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("llamacpp_tools")]
 
 CLOSE = 2e-4
 """What the order of f32 sums may change, as a share of a column's root mean square."""

@@ -14,7 +14,7 @@ from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from .families.lettered import lettered_model, lettered_text
 from .llamacpp_tools import EXACT, tool
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("llamacpp_tools")]
 
 CHUNKS = 128
 """8-bit activations of two programs differ by chance, by 0.05 % over so many chunks."""

@@ -25,16 +25,9 @@ from quantkit.types import QuantType
 
 from .families.cases import CASES, Case
 from .families.stored import checkpoint, fixture, source_of
-from .llamacpp_tools import tool, tools_folder
+from .llamacpp_tools import tool
 
-pytestmark = pytest.mark.interop
-
-
-@pytest.fixture(autouse=True)
-def _needs_tools() -> None:
-    """Skip before a model is written that no tool would read."""
-    tools_folder()
-
+pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("llamacpp_tools")]
 
 TIMES, N_ROWS, N_COLS, N_TOKENS = 3, 2, 256, 8
 RECIPES = {
