@@ -25,7 +25,7 @@ from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.execution.workers import default_threads
 from quantkit.types import QuantType
 
-from .conftest import bits
+from .conftest import NATIVE_TYPES, bits
 from .strategies import ROW_KINDS, adversarial_rows
 from .test_golden import TASKS, committed_hashes, hash_of
 from .test_parity import IMPORTANCE
@@ -34,6 +34,7 @@ __all__ = [
     "ROOT",
     "WARNINGS",
     "Build",
+    "all_wrong_golden",
     "build",
     "compile_driver",
     "generated",
@@ -263,6 +264,16 @@ def wrong_golden(build: Build, backend: str, type: QuantType) -> list[str]:
         if t == type
         and committed.get((t.name, task)) != hash_of(t, task, quantize, dequantize)
     ]
+
+
+def all_wrong_golden(built: Build) -> dict[str, list[str]]:
+    """By backend and type, the tasks of tests/golden that give another hash."""
+    found = {
+        f"{type.name} {backend}": wrong_golden(built, backend, type)
+        for backend in built.lanes
+        for type in NATIVE_TYPES
+    }
+    return {name: tasks for name, tasks in found.items() if tasks}
 
 
 def wrong_rows(build: Build, backend: str, type: QuantType) -> list[str]:

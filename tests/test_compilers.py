@@ -1,4 +1,4 @@
-"""Every compiler and level gives the same bytes, without undefined behaviour."""
+"""Every compiler and level gives the same bytes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import NATIVE_TYPES
 from .native_build import (
     ROOT,
     WARNINGS,
-    Build,
+    all_wrong_golden,
     build,
     compile_driver,
     generated,
     load,
     needs,
     run,
-    wrong_golden,
-    wrong_rows,
 )
 
 # The line in CONTRIBUTING.md.
@@ -32,17 +29,6 @@ BUILDS = [
     *(("clang", level) for level in ("-O2", "-O3")),
 ]
 WINDOWS_FLAG = "-Wa,-muse-unaligned-vector-move"
-SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-
-
-def all_wrong_golden(built: Build) -> dict[str, list[str]]:
-    """By backend and type, the tasks of tests/golden that give another hash."""
-    found = {
-        f"{type.name} {backend}": wrong_golden(built, backend, type)
-        for backend in built.lanes
-        for type in NATIVE_TYPES
-    }
-    return {name: tasks for name, tasks in found.items() if tasks}
 
 
 @pytest.mark.slow
@@ -68,17 +54,6 @@ def test_compilers_give_the_committed_hashes(
     needs(compiler)
     built = build(tmp_path, compiler, [level])
     assert all_wrong_golden(built) == {}
-
-
-@pytest.mark.slow
-def test_no_undefined_behaviour(tmp_path: Path) -> None:
-    """The golden and adversarial rows under two sanitizers."""
-    needs("gcc")
-    built = build(tmp_path, "gcc", SANITIZED)
-    assert all_wrong_golden(built) == {}
-    for backend in built.lanes:
-        for type in NATIVE_TYPES:
-            assert wrong_rows(built, backend, type) == []
 
 
 @pytest.mark.slow
