@@ -25,7 +25,7 @@ ONE_LINE = (
     "csrc/*.c csrc/formats/*.c csrc/backends/*_scalar.c neighbours.c -lm"
 )
 BUILDS = [
-    *(("gcc", level) for level in ("-O1", "-O2", "-O3")),
+    *(("gcc", level) for level in ("-O2", "-O3")),  # -O1: tests/test_sanitizers.py
     *(("clang", level) for level in ("-O2", "-O3")),
 ]
 WINDOWS_FLAG = "-Wa,-muse-unaligned-vector-move"

@@ -15,11 +15,11 @@ MARKS = (pytest.mark.slow, pytest.mark.exhaustive)
 def one_in_four(values: Iterable[Any]) -> list[Any]:
     """Parameters of a test that takes long: every fourth runs by default.
 
-    Every eighth is a slow test, and the others are exhaustive ones.
+    The others are exhaustive tests.
     """
-    marks: list[tuple[pytest.MarkDecorator, ...]] = [(), MARKS, MARKS, MARKS] * 2
-    marks[1] = (pytest.mark.slow,)
     return [
-        pytest.param(value, id=getattr(value, "name", value), marks=marks[number % 8])
+        pytest.param(
+            value, id=getattr(value, "name", value), marks=MARKS if number % 4 else ()
+        )
         for number, value in enumerate(values)
     ]
