@@ -24,9 +24,11 @@ ONE_LINE = (
     "cc -std=c11 -O2 -ffp-contract=off -Icsrc -o run_rows tests/cross/run_rows.c "
     "csrc/*.c csrc/formats/*.c csrc/backends/*_scalar.c neighbours.c -lm"
 )
-BUILDS = [
-    *(("gcc", level) for level in ("-O2", "-O3")),  # -O1: tests/test_sanitizers.py
-    *(("clang", level) for level in ("-O2", "-O3")),
+BUILDS = [  # -O1: tests/test_sanitizers.py
+    pytest.param("gcc", "-O2", marks=pytest.mark.exhaustive),
+    ("gcc", "-O3"),
+    pytest.param("clang", "-O2", marks=pytest.mark.exhaustive),
+    ("clang", "-O3"),
 ]
 WINDOWS_FLAG = "-Wa,-muse-unaligned-vector-move"
 
@@ -46,7 +48,7 @@ def test_one_line_builds_the_core(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("compiler", "level"), BUILDS, ids="".join)
+@pytest.mark.parametrize(("compiler", "level"), BUILDS)
 def test_compilers_give_the_committed_hashes(
     tmp_path: Path, compiler: str, level: str
 ) -> None:
