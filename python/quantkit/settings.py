@@ -17,7 +17,10 @@ from .errors import FormatError, QuantkitError
 __all__ = [
     "COUNT",
     "FLAG",
+    "LIST",
     "MAX_COUNT",
+    "NULL",
+    "OBJECT",
     "REAL",
     "SIZE",
     "TEXT",
@@ -78,6 +81,9 @@ FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 REAL = number(-MAX_F32, MAX_F32)
 """A finite number of 32 bits."""
 TEXT = Kind("a text", lambda value: isinstance(value, str))
+NULL = Kind("null", lambda value: value is None)
+LIST = Kind("a list", lambda value: isinstance(value, list))
+OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 COUNT = integer(0)
 """A number of things, or a token id."""
 SIZE = integer(1)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import UnsupportedModelError
 from ..files.json_file import read_json
-from ..settings import FLAG, Kind, checked, either, number, shown
+from ..settings import FLAG, NULL, OBJECT, checked, either, number, shown
 from ..settings import integer as integer_kind
 
 __all__ = ["MISTRAL_CLASS", "PARAMS", "PIECE_FILES", "read_params"]
@@ -45,10 +45,7 @@ RENAMED = {
 ASSUMED = {"causal": True, "use_biases": False, "rope_scaling": None}
 """Key of params.json -> the value that readers assume."""
 CONTEXT = ("max_position_embeddings", "max_seq_len")
-SECTION = either(
-    Kind("null", lambda value: value is None),
-    Kind("an object", lambda value: isinstance(value, dict)),
-)
+SECTION = either(NULL, OBJECT)
 SCALE = number(above=0)
 YARN = {
     "factor": ("factor", SCALE),

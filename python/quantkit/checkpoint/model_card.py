@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import CheckpointError, FormatError, OptionError
 from ..files.json_file import read_json
 from ..gguf.keys import Field, ValueType, array, float32, int32, string, uint32
-from ..settings import REAL, Kind, checked, either, integer, list_of, number
+from ..settings import NULL, REAL, Kind, checked, either, integer, list_of, number
 from .front_matter import UTF8, Card, read_card
 from .hub import model_id
 from .model_name import ModelName, title
@@ -88,7 +88,7 @@ _FACTS = (
     "repo_url",
 )
 _SIMPLE = either(UTF8, number())
-_GIVEN = either(_SIMPLE, list_of(_SIMPLE), Kind("null", lambda value: value is None))
+_GIVEN = either(_SIMPLE, list_of(_SIMPLE), NULL)
 """What the file of a user may give for a key."""
 _HUB = "https://huggingface.co/"
 

@@ -18,6 +18,7 @@ from ..patterns import compiled, searched
 from ..settings import (
     COUNT,
     FLAG,
+    NULL,
     REAL,
     SIZE,
     TEXT,
@@ -31,19 +32,17 @@ from ..settings import (
 
 __all__ = ["HARMLESS", "READ", "REFUSED", "PeftSettings"]
 
-NOTHING = Kind("null", lambda value: value is None)
-
 READ: Mapping[str, Kind] = {
-    "alora_invocation_tokens": either(NOTHING, list_of(COUNT)),
-    "alpha_pattern": either(NOTHING, table_of(REAL)),
-    "fan_in_fan_out": either(NOTHING, FLAG),
-    "init_lora_weights": either(NOTHING, FLAG, TEXT),
-    "invocation_string": either(NOTHING, TEXT),
+    "alora_invocation_tokens": either(NULL, list_of(COUNT)),
+    "alpha_pattern": either(NULL, table_of(REAL)),
+    "fan_in_fan_out": either(NULL, FLAG),
+    "init_lora_weights": either(NULL, FLAG, TEXT),
+    "invocation_string": either(NULL, TEXT),
     "lora_alpha": REAL,
-    "peft_type": either(NOTHING, TEXT),
+    "peft_type": either(NULL, TEXT),
     "r": SIZE,
-    "rank_pattern": either(NOTHING, table_of(SIZE)),
-    "use_rslora": either(NOTHING, FLAG),
+    "rank_pattern": either(NULL, table_of(SIZE)),
+    "use_rslora": either(NULL, FLAG),
 }
 """Key -> what it may be.  `fan_in_fan_out` is checked only: PEFT sets it by the class
 of each layer, and so does the family of the base model."""

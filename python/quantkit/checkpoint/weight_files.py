@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import CheckpointError, FormatError
 from ..files.json_file import read_json
-from ..settings import TEXT, Kind, checked, either, shown, table_of
+from ..settings import NULL, TEXT, checked, either, shown, table_of
 from .shard import read_shard
 from .stored import CheckpointTensor
 
@@ -29,7 +29,6 @@ INDEX = "model.safetensors.index.json"
 PICKLED = ("*.bin", "*.pt", "*.pth")
 LONGEST_NAME = 255
 """Bytes of the longest name that file systems support."""
-NOTHING = Kind("null", lambda value: value is None)
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ def read_weights(
         FormatError: a file is damaged.
     """
     key = f"{folder / 'config.json'}: transformers_weights"
-    named = checked(config.get("transformers_weights"), either(NOTHING, TEXT), key)
+    named = checked(config.get("transformers_weights"), either(NULL, TEXT), key)
     if named and not (_is_name(named) and (folder / named).is_file()):
         raise CheckpointError(f"{key} is {shown(named)}; there is no such file")
     file = named or (WHOLE if (folder / WHOLE).exists() else INDEX)

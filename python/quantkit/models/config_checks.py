@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CheckpointError
-from ..settings import Kind, shown
+from ..settings import OBJECT, Kind, shown
 from .config_keys import INSIDE, KINDS, ROPE_KINDS
-from .config_kinds import OBJECT
 
 __all__ = ["check_sizes", "checked_config"]
 

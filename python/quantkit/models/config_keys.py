@@ -5,7 +5,18 @@ Source: the annotations of transformers' config classes.
 
 from __future__ import annotations
 
-from ..settings import COUNT, FLAG, SIZE, TEXT, Kind, either, integer, list_of, number
+from ..settings import (
+    COUNT,
+    FLAG,
+    OBJECT,
+    SIZE,
+    TEXT,
+    Kind,
+    either,
+    integer,
+    list_of,
+    number,
+)
 from .config_kinds import (
     BASE,
     BINARY,
@@ -20,7 +31,6 @@ from .config_kinds import (
     MAX_EXPERTS,
     MAX_F32,
     MAX_LAYERS,
-    OBJECT,
     POSITIVE,
     SHARE,
     TOKEN,

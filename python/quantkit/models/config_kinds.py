@@ -6,9 +6,7 @@ exceeds them cannot be loaded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from ..settings import FLAG, Kind, either, integer, list_of, number
+from ..settings import FLAG, NULL, either, integer, list_of, number
 
 __all__ = [
     "BASE",
@@ -24,7 +22,6 @@ __all__ = [
     "MAX_EXPERTS",
     "MAX_F32",
     "MAX_LAYERS",
-    "OBJECT",
     "POSITIVE",
     "SHARE",
     "TOKEN",
@@ -44,6 +41,5 @@ TOKEN = integer(-MAX_EXPERTS)
 EPSILON_OF_1 = 2.0**-24
 """1 minus this is the largest 32-bit number below 1."""
 BINARY = list_of(integer(0, 1))
-LIMITS = list_of(either(number(0, MAX_F32), Kind("null", lambda value: value is None)))
+LIMITS = list_of(either(number(0, MAX_F32), NULL))
 BITS = list_of(either(FLAG, integer(0, 1)))
-OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))

@@ -11,7 +11,7 @@ from ..checkpoint.lazy import LazyTensor
 from ..errors import CheckpointError
 from ..forward.base import Config
 from ..gguf.keys import Field, float32, string, uint32
-from ..settings import SIZE, Kind, checked, number
+from ..settings import LIST, OBJECT, SIZE, checked, number
 from .config import n_layers
 from .family import Named
 from .modern_bert import ModernBert
@@ -23,8 +23,6 @@ QUESTIONS = ("choice", "score", "noul")
 MAX_HEAD = 256
 """The most tokens that the head reads if its config does not say."""
 TEMPERATURE = number(above=0)
-OBJECT = Kind("an object", lambda value: isinstance(value, dict))
-LIST = Kind("a list", lambda value: isinstance(value, list))
 
 
 class ModernBertDecision(ModernBert):

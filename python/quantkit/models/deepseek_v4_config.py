@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import CheckpointError, UnsupportedModelError
 from ..forward.base import Config
 from ..forward.compressed_attention import OVERLAPPING
-from ..settings import Kind, shown
+from ..settings import OBJECT, shown
 from .config import require_setting, required
 
 __all__ = ["HASHED", "KINDS", "LONG", "ROUTED", "as_published"]
@@ -24,7 +24,6 @@ HASHED, ROUTED = "hash_moe", "moe"
 """What it calls their experts: chosen by the token, or by a router."""
 MAIN, COMPRESSED = "main", "compress"
 SHARE = "partial_rotary_factor"
-WHOLE = Kind("an object", lambda value: isinstance(value, dict))
 
 
 def as_published(config: Config) -> dict[str, Any]:
@@ -75,10 +74,10 @@ def _published_rope(config: Config, main: Any, compressed: Any) -> dict[str, Any
             rotate different shares of a head.
     """
     for name, given in (MAIN, main), (COMPRESSED, compressed):
-        if not WHOLE.accepts(given):
+        if not OBJECT.accepts(given):
             raise CheckpointError(
                 f"config.json: rope_parameters.{name} is {shown(given)}; expected "
-                f"{WHOLE.description}"
+                f"{OBJECT.description}"
             )
         if config.get(SHARE) is not None:
             require_setting(given, SHARE, config[SHARE])

@@ -9,7 +9,6 @@ from typing import Any
 from ..settings import Kind, checked
 
 __all__ = [
-    "OBJECT",
     "UNICODE",
     "check_each",
     "check_keys",
@@ -29,7 +28,6 @@ def _is_unicode(value: object) -> bool:
 
 UNICODE = Kind("a text", _is_unicode)
 """A text that UTF-8 can hold; JSON can also spell half of a character."""
-OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 
 
 def nullable(kind: Kind) -> Kind:

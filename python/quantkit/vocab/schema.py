@@ -12,6 +12,8 @@ from ..errors import FormatError
 from ..settings import (
     COUNT,
     FLAG,
+    LIST,
+    OBJECT,
     SIZE,
     Kind,
     checked,
@@ -21,7 +23,7 @@ from ..settings import (
     number,
     table_of,
 )
-from .kinds import OBJECT, UNICODE, check_each, check_keys, nullable, pair, record
+from .kinds import UNICODE, check_each, check_keys, nullable, pair, record
 from .steps import check_section
 
 __all__ = [
@@ -77,7 +79,7 @@ _MODEL = {
     "byte_fallback": nullable(FLAG),
     "ignore_merges": nullable(FLAG),
     "continuing_subword_prefix": nullable(UNICODE),
-    "merges": nullable(Kind("a list", lambda value: isinstance(value, list))),
+    "merges": nullable(LIST),
 }
 _NAMED = {
     **{f"{kind}_token": nullable(_TOKEN) for kind in SPECIAL_KINDS},

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import FormatError
-from ..settings import COUNT, FLAG, Kind, checked, list_of
-from .kinds import OBJECT, UNICODE, check_keys, nullable, pair
+from ..settings import COUNT, FLAG, OBJECT, Kind, checked, list_of
+from .kinds import UNICODE, check_keys, nullable, pair
 
 __all__ = ["MAX_STEPS", "check_growth", "check_section", "flat_steps"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import CheckpointError, FormatError
 from ..files.json_file import read_json
 from ..gguf.keys import Field, ValueType, array, boolean, string, uint32
-from ..settings import COUNT, SIZE, TEXT, Kind, checked, shown
+from ..settings import COUNT, LIST, OBJECT, SIZE, TEXT, checked, shown
 from ..tokens.token_type import TokenType
 from .byte_letters import to_letters
 from .chat_templates import chat_template_fields
@@ -37,8 +37,6 @@ FILLER = "<SPECIAL_{}>"
 ROLES = {"bos": "<s>", "eos": "</s>", "unknown": "<unk>", "padding": "<pad>"}
 TEMPLATES = {"v3": "mistral-v3-tekken", "v7": "mistral-v7-tekken"}
 """Version -> the name by which readers know its chat template."""
-OBJECT = Kind("an object", lambda value: isinstance(value, dict))
-LIST = Kind("a list", lambda value: isinstance(value, list))
 
 
 def tekken_fields(files: TokenizerFiles) -> dict[str, Field]:
