@@ -42,10 +42,11 @@ class ShortConvolution:
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
         b, c, values = np.split(self.into(x), 3, axis=1)
-        n_later = 0 if self.causal else self.weight.shape[1] // 2
-        later = np.zeros((n_later, self.weight.shape[0]), np.float32)
-        whole = np.concatenate([b * values, later])
-        y = recurrent_ops.short_convolution(whole, self.weight)[n_later:]
+        gated, n_later = b * values, 0
+        if not self.causal:
+            n_later = self.weight.shape[1] // 2
+            gated = np.pad(gated, ((0, n_later), (0, 0)))
+        y = recurrent_ops.short_convolution(gated, self.weight)[n_later:]
         y *= c
         return self.output(y)
 
