@@ -7,13 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
 
+from quantkit.errors import CheckpointError
 from quantkit.gguf.keys import ValueType, array
 from quantkit.inference.weights import load_model, load_weights
 from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.cases import CASES
-from .families.stored import checkpoint, known_logits
+from .families.stored import checkpoint, known_logits, source_of
 
 CHAMELEON, RUGPT = (
     next(case for case in CASES if case.name == name)
@@ -36,6 +39,17 @@ def test_pieces_of_images_are_never_predicted(tmp_path: Path) -> None:
     assert np.all(logits[is_image] == np.finfo(np.float32).min)
     rest = np.abs(logits - expected[-1])[~is_image]
     assert rest.max() < 1e-5 * np.ptp(expected)
+
+
+def test_norms_of_heads_have_two_axes(tmp_path: Path) -> None:
+    """Another shape is refused by the name of the tensor."""
+    folder = checkpoint(CHAMELEON, tmp_path)
+    path = folder / "model.safetensors"
+    name = "model.layers.0.self_attn.q_norm.weight"
+    tensors = load_file(path)
+    save_file({**tensors, name: tensors[name][0]}, path)
+    with pytest.raises(CheckpointError, match=r"q_norm\.weight' has the shape \[\d+\]"):
+        _ = source_of(folder).tensors
 
 
 def test_sparse_attention_is_told_of(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..checkpoint.lazy import LazyTensor, reshaped, taken
+from ..errors import CheckpointError
 from ..forward.attention import Attention, load_attention
 from ..forward.base import Config, Model
 from ..forward.claims import Claims
@@ -77,11 +78,20 @@ class Chameleon(Llama):
     def converted(
         self, source: str, tensor: LazyTensor, config: Config
     ) -> Iterator[Named]:
-        """The GGUF tensor of a checkpoint tensor; those of heads are permuted."""
+        """The GGUF tensor of a checkpoint tensor; those of heads are permuted.
+
+        Raises:
+            CheckpointError: a norm of heads has another number of axes than two.
+        """
         module = source.rpartition(".")[0]
         if not module.endswith((".q_norm", ".k_norm")):
             yield from super().converted(source, tensor, config)
             return
+        if len(tensor.shape) != 2:
+            raise CheckpointError(
+                f"the checkpoint's {source!r} has the shape {list(tensor.shape)}; "
+                "expected two axes: heads, and the components of a head"
+            )
         n_heads, size = tensor.shape
         flat = reshaped(tensor, (n_heads * size,))
         flat = taken(flat, interleaved_rows(source, flat, n_heads))
