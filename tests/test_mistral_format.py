@@ -13,9 +13,10 @@ import pytest
 from safetensors.numpy import load_file
 from sentencepiece import SentencePieceProcessor
 
-from quantkit.checkpoint.folder import READ_BY_NAME
+from quantkit.checkpoint.folder import READ_BY_NAME, read_config
 from quantkit.errors import CheckpointError, FormatError, QuantkitError
 from quantkit.gguf.keys import Field
+from quantkit.models.rope_config import ORIGINAL
 from quantkit.vocab import tokenizer_fields
 from quantkit.vocab.mistral_pieces import PIECE_FILES
 
@@ -225,6 +226,16 @@ def test_other_settings_of_experts_are_refused(
     """By their names."""
     with pytest.raises(QuantkitError, match=message):
         _ = source_of(with_params(tmp_path, WITH_EXPERTS, **changed)).model_fields
+
+
+def test_a_config_of_the_class_needs_all_of_yarn(tmp_path: Path) -> None:
+    """One that params.json did not make may lack what readers need."""
+    folder = with_params(tmp_path)
+    yarn = {"rope_type": "yarn", "factor": 2.0, ORIGINAL: 8}
+    config = {**(read_config(folder) or {}), "rope_scaling": yarn}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="lacks 'beta_fast'"):
+        _ = source_of(folder).model_fields
 
 
 def test_a_folder_of_mistrals_format_is_whole(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from .config import required
 from .family import Family, Named
 from .llama import Llama
 from .mistral3 import BETA, LOG_MULTIPLIER, Mistral3
-from .rope_config import rope_parameters
+from .rope_config import ORIGINAL, rope_parameters
 from .windows import warn_of_windows
 
 __all__ = ["YARN", "MistralNative", "MistralNative3", "scaling_fields"]
@@ -96,16 +96,22 @@ class MistralNative3(MistralNative, Mistral3):
 
 
 def scaling_fields(config: Config) -> dict[str, Field]:
-    """The metadata of YaRN, which llama.cpp's converter writes last."""
+    """The metadata of YaRN, which llama.cpp's converter writes last.
+
+    Raises:
+        CheckpointError: a setting of YaRN is missing.
+    """
     if not config.get(YARN):
         return {}
     scaling = rope_parameters(config)
-    original = scaling["original_max_position_embeddings"]
+    numbers = {
+        "rope.scaling.factor": "factor",
+        "rope.scaling.yarn_beta_fast": "beta_fast",
+        "rope.scaling.yarn_beta_slow": "beta_slow",
+        LOG_MULTIPLIER: "mscale_all_dim",
+    }
     return {
         "rope.scaling.type": string("yarn"),
-        "rope.scaling.factor": float32(scaling["factor"]),
-        "rope.scaling.yarn_beta_fast": float32(scaling["beta_fast"]),
-        "rope.scaling.yarn_beta_slow": float32(scaling["beta_slow"]),
-        LOG_MULTIPLIER: float32(scaling["mscale_all_dim"]),
-        "rope.scaling.original_context_length": uint32(original),
+        **{key: float32(required(scaling, name)) for key, name in numbers.items()},
+        "rope.scaling.original_context_length": uint32(required(scaling, ORIGINAL)),
     }
