@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from quantkit.models.family import Family
 from quantkit.sources.checkpoint import CheckpointSource
 
 from .families.cases import CASES
+from .families.llamacpp_loaders import heads_required
 from .families.stored import checkpoint, fixture, source_of
 
 BY_NAME = {case.name: case for case in CASES}
@@ -65,6 +67,21 @@ def test_a_head_that_readers_need_is_written(name: str, tmp_path: Path) -> None:
     arch = str(source.model_fields["general.architecture"].value)
     with pytest.raises(FormatError, match=r"no output head .* tied"):
         check_model(source.model_fields, arch, shapes)
+
+
+@pytest.mark.reference
+def test_heads_are_required_where_llamacpps_loader_requires_them() -> None:
+    """Where it takes the embedding, the head must not be written twice."""
+    if "QUANTKIT_LLAMACPP_SOURCE" not in os.environ:
+        pytest.skip("QUANTKIT_LLAMACPP_SOURCE names no folder")
+    required = heads_required(Path(os.environ["QUANTKIT_LLAMACPP_SOURCE"]))
+    ours = {
+        (type(family).__name__, family.name): family.layout.head == "required"
+        for family in all_families()
+        if family.has_vocabulary and family.name in required
+    }
+    assert len(ours) > 100
+    assert ours == {key: required[key[1]] for key in ours}
 
 
 def test_a_head_that_readers_do_not_take_is_refused(tmp_path: Path) -> None:

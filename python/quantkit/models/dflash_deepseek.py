@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from ..errors import CheckpointError
 from ..forward.base import Config
+from ..forward.layout import Layout
 from ..gguf.keys import Field, uint32
 from .config import required
 from .deepseek_v4 import CONNECTION, DeepseekV4
@@ -41,6 +42,7 @@ class DeepseekV4DSpark(DeepseekV4):
     not_run = DRAFTS
     foreign: ClassVar = tuple(x for x in DeepseekV4.foreign if x != "mtp.")
     outer: ClassVar = {**DeepseekV4.outer, **ROOT}
+    layout: ClassVar[Layout] = Layout()
     load = Family.load
 
     def extended(self, config: Config, stored: Tensors) -> Config:

@@ -10,6 +10,7 @@ import re
 from typing import Any, ClassVar
 
 from ..forward.base import Config
+from ..forward.layout import Layout
 from ..gguf.keys import Field, boolean, uint32
 from .config import first, head_size, required, text_fields
 from .dflash import mask_field
@@ -79,6 +80,7 @@ class LladaMoe(Diffusion):
     assumed: ClassVar = {**Family.assumed, "qk_layernorm": (True,)}
     inner: ClassVar = {**DECODER_LAYER, "mlp.gate": "ffn_gate_inp"}
     experts: ClassVar = EXPERT_MATRICES
+    layout: ClassVar[Layout] = Layout(head="required")
 
     def hyperparameters(self, config: Config, file_type: int) -> dict[str, Field]:
         """The metadata of a config, in llama.cpp's order."""
