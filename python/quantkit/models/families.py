@@ -146,8 +146,8 @@ def _with_text_class(config: Config) -> dict[str, Any]:
     """The config with the class of its text model, if the whole is of no family.
 
     Settings outside of `text_config` are then those of other parts.  Published configs
-    name that class in `text_config`; in those that transformers 5
-    writes, only its `model_type` tells.
+    name that class in `text_config`; in those that transformers 5 writes, only its
+    `model_type` tells.
 
     Raises:
         CheckpointError: `text_config.architectures` is no list of texts.

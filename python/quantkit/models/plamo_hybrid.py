@@ -238,7 +238,7 @@ class Plamo3(_Plamo):
     def complete(self, config: Config) -> dict[str, Any]:
         """The config, with missing keys set, and YaRN's settings if it extends."""
         whole = super().complete(config)
-        factor = first(whole, "rope_scaling_factor") or UNSCALED_FACTOR
+        factor = whole.get("rope_scaling_factor") or UNSCALED_FACTOR
         if factor != UNSCALED_FACTOR and not whole.get("rope_parameters"):
             whole["rope_parameters"] = {
                 "rope_type": "yarn",

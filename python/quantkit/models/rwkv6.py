@@ -23,7 +23,7 @@ from ..forward.token_shift import load_channel_mix
 from ..forward.traits import Traits
 from ..forward.wkv_heads import check_shifts
 from ..gguf.keys import Field, float32, uint32
-from .config import FILE_TYPE, first, n_layers, require_setting, required
+from .config import FILE_TYPE, n_layers, require_setting, required
 from .config_required import one_number
 from .family import DECODER_LAYER, DECODER_TENSORS, SILU, Family, Named, Tensors
 from .rwkv_tensors import SHIFT, squeezed, with_kinds, with_shifts_fused
@@ -199,8 +199,8 @@ class Rwkv6Qwen2(Rwkv6):
         """The metadata of a config, in llama.cpp's order."""
         width = required(config, "hidden_size")
         is_wide = width >= 4096
-        shift = first(config, "lora_rank_tokenshift") or (64 if is_wide else 32)
-        decay = first(config, "lora_rank_decay") or (128 if is_wide else 64)
+        shift = config.get("lora_rank_tokenshift") or (64 if is_wide else 32)
+        decay = config.get("lora_rank_decay") or (128 if is_wide else 64)
         size = width // required(config, "num_attention_heads")
         return {
             "context_length": uint32(ARBITRARY_CONTEXT),
