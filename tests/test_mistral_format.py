@@ -153,6 +153,7 @@ def broken(*path: Any, value: Any) -> Any:
         ({}, "config is None"),
         (broken("config", "default_vocab_size", value=10**6), "expected at least"),
         (broken("config", "default_num_special_tokens", value=3), "control tokens"),
+        (broken("config", "default_num_special_tokens", value=2**31 - 1), "at most"),
         (broken("vocab", value={}), "vocab is"),
         (broken("vocab", 3, value=7), r"vocab\[3\] is 7"),
         (broken("vocab", 3, "rank", value=4), r"vocab\[3\] is"),

@@ -23,7 +23,7 @@ from .schema import (
     check_tokenizer,
 )
 
-__all__ = ["TokenizerFiles"]
+__all__ = ["MAX_PADDING", "TokenizerFiles"]
 
 MAX_PADDING = 1 << 20
 """The most placeholders that are written; real models have up to some thousands."""

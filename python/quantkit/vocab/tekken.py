@@ -18,7 +18,7 @@ from ..settings import COUNT, LIST, OBJECT, SIZE, TEXT, checked, shown
 from ..tokens.token_type import TokenType
 from .byte_letters import to_letters
 from .chat_templates import chat_template_fields
-from .files import TokenizerFiles
+from .files import MAX_PADDING, TokenizerFiles
 from .tiktoken import check_lengths
 
 __all__ = ["FILE", "tekken_fields"]
@@ -61,7 +61,7 @@ def tekken_fields(files: TokenizerFiles) -> dict[str, Field]:
     texts = [*special, *map(to_letters, ranks)]
     if files.vocab_size not in (None, n_all):
         raise CheckpointError(
-            f"{path} has {n_all} tokens, but config.json says vocab_size "
+            f"{path} has {n_all} tokens, but the model's vocab_size is "
             f"{files.vocab_size}; they belong to different models"
         )
     types = np.full(n_all, TokenType.NORMAL, np.int32)
@@ -92,7 +92,7 @@ def _special(stated: Any, n_special: int, path: str) -> list[str]:
     """The control tokens, filled up to their number.
 
     Raises:
-        FormatError: they are no list of them, or too many.
+        FormatError: they are no list of them, or do not fit that number.
     """
     listed = checked(stated, LIST, f"{path}: special_tokens") if stated else []
     texts = [] if listed else list(OLD_SPECIAL)
@@ -105,10 +105,10 @@ def _special(stated: Any, n_special: int, path: str) -> list[str]:
                 "place"
             )
         texts.append(checked(token.get("token_str"), TEXT, f"{where}.token_str"))
-    if len(texts) > n_special:
+    if not 0 <= n_special - len(texts) <= MAX_PADDING:
         raise FormatError(
-            f"{path} has {len(texts)} control tokens; expected at most {n_special}, "
-            "its default_num_special_tokens"
+            f"{path} has {len(texts)} control tokens, and default_num_special_tokens "
+            f"is {n_special}; expected at least as many, and at most {MAX_PADDING} more"
         )
     return texts + [FILLER.format(i) for i in range(len(texts), n_special)]
 
