@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from quantkit.gguf.keys import Field
 from quantkit.vocab import tokenizer_fields
 
+from .field_hashes import hash_of
 from .test_vocab_families import VOCABULARIES
 
 N_RANKS, N_RESERVED = 330, 256
@@ -50,11 +50,6 @@ def fields_of(folder: Path, hf_class: str) -> dict[str, Field]:
         "eos_token_id": N_RANKS + 2,
     }
     return tokenizer_fields(folder, config, "any")
-
-
-def hash_of(field: Field) -> str:
-    values = [getattr(value, "item", lambda v=value: v)() for value in field.value]
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
 @pytest.mark.parametrize(

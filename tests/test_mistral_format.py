@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -23,6 +22,7 @@ from quantkit.vocab.mistral_pieces import PIECE_FILES
 from .conftest import FIXTURES
 from .families.cases import CASES, Case
 from .families.stored import checkpoint, source_of
+from .field_hashes import hash_of
 from .quantized import write_safetensors
 from .tekken_files import MERGED, N_SPECIAL, SPECIAL, small_tekken, write_tekken
 
@@ -41,11 +41,6 @@ def fields_of(folder: Path, content: Any, **config: Any) -> dict[str, Field]:
     """The fields of a folder with this tekken.json."""
     write_tekken(folder, content)
     return tokenizer_fields(folder, {**LLAMA, **config}, "llama")
-
-
-def hash_of(field: Field) -> str:
-    values = [getattr(value, "item", lambda v=value: v)() for value in field.value]
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
 def test_tekken_is_what_llamacpp_writes(tmp_path: Path) -> None:
