@@ -285,8 +285,8 @@ def ppl_command(
         run = prepare_across(models, wanted, memory=memory, **shared)
     else:
         run = prepare(models, wanted, calibration=rounding, memory=memory, **shared)
-        if shard is not None and scores is not None:
-            return measure_shard(run, shard, scores, quiet=quiet)
+        if shard is not None and save is not None:
+            return measure_shard(run, shard, save, quiet=quiet)
     output = Output(format, cells, hint, _named(run.known.entries, versus), save)
     try:
         with live_table(run, lambda: output.brief(run.glance()), quiet) as progress:

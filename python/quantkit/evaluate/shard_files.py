@@ -112,7 +112,8 @@ class About:
                 values = f": {own}, and there {other}" if is_readable else ""
                 raise OptionError(
                     f"{path} and {first_path} are shards of different runs; they "
-                    f"differ in {what}{values}"
+                    f"differ in {what}{values}; all need the same arguments, version "
+                    "of quantkit and QUANTKIT_BACKEND"
                 )
 
 
