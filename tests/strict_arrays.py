@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,6 @@ FUNCTIONS = {
     "argsort": "a axis kind",
     "asarray": "a dtype order copy",
     "ascontiguousarray": "a dtype",
-    "bincount": "x weights minlength",
     "broadcast_arrays": "",
     "broadcast_to": "array shape",
     "clip": "a a_min a_max out",
@@ -48,6 +46,7 @@ FUNCTIONS = {
     "partition": "a kth axis",
     "put_along_axis": "arr indices values axis",
     "repeat": "a repeats axis",
+    "searchsorted": "a v side sorter",
     "sort": "a axis kind",
     "split": "ary indices_or_sections axis",
     "stack": "tup axis out dtype casting",
@@ -324,10 +323,9 @@ def _parts(index: Any) -> tuple[Any, ...]:
     """The parts of an index, if they may be in one."""
     parts = index if isinstance(index, tuple) else (index,)
     for part in parts:
-        fine = (
-            part is None or part is Ellipsis or isinstance(part, (slice, StrictArray))
-        )
-        if not fine and (isinstance(part, bool) or not isinstance(part, int)):
+        is_int = isinstance(part, int) and not isinstance(part, bool)
+        is_whole = part is None or part is Ellipsis
+        if not (is_int or is_whole or isinstance(part, (slice, StrictArray))):
             raise IndexError(f"{type(part).__name__} is no index on the device")
     return parts
 

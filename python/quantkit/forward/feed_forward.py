@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from ..errors import FormatError
 from . import ops
 from .base import F32, Activations
 from .claims import Claims, Presence
+from .engines import on_host
 from .facts import Facts
 from .layers import Activation, Gating, Linear, activation_named, gating_named
 from .sizes import Size
@@ -23,6 +25,7 @@ __all__ = [
     "Joint",
     "Mixture",
     "Plain",
+    "by_number",
     "load_dense",
     "load_feed_forward",
     "load_mixture",
@@ -31,6 +34,7 @@ __all__ = [
 
 
 Part = Callable[[F32], F32]
+Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Joint:
         """Normalized x [n, width] -> [n, width]."""
         shared = Activations.of(x)
         halves = np.split(self.gate_up(shared), 2, axis=1)
-        inside = self.gating(*map(np.ascontiguousarray, halves))
+        inside = self.gating(*map(ops.contiguous, halves))
         return self.down(Activations(inside, shared.tokens))
 
 
@@ -116,10 +120,10 @@ class Mixture:
         """Normalized x [n, width] and the experts' scores [n, count] -> [n, width]."""
         chosen, share = self.chosen(scores, tokens)
         inside = x if self.latent is None else self.latent[0](x)
-        y = np.zeros_like(inside)
-        for number in np.unique(chosen):
-            token, place = np.nonzero(chosen == number)
-            weight, own = share[token, place, None], inside[token]
+        y, share = np.zeros_like(inside), share.reshape(-1, 1)
+        for number, places in by_number(chosen, len(self.experts)):
+            token = places // chosen.shape[1]
+            weight, own = share[places], inside[token]
             if self.how.weighs_inputs:
                 own = weight * own
             own = self.experts[number](Activations(own, token))
@@ -194,6 +198,20 @@ class Mixture:
             axis=1,
         )
         return kept.reshape(ranked.shape)
+
+
+def by_number(chosen: NDArray[np.intp], count: int) -> Iterator[tuple[int, Places]]:
+    """Each number below `count` that is chosen, and its flat places in order.
+
+    Negative numbers are left out.  A device is waited for once.
+    """
+    flat = chosen.reshape(-1)
+    order = np.argsort(flat, kind="stable")
+    numbers = np.arange(count + 1, like=flat)
+    ends = on_host(np.searchsorted(flat[order], numbers)).tolist()
+    for number, (start, stop) in enumerate(pairwise(ends)):
+        if start < stop:
+            yield number, order[start:stop]
 
 
 def with_gating(part: Expert, gating: Gating) -> Expert:
@@ -287,7 +305,7 @@ def _table(claims: Claims, name: str, how: Experts) -> F32:
         FormatError: the table has numbers that are no experts'.
     """
     table = claims.vector(name, how.n_tokens, how.used)
-    if not ((table >= 0) & (table < max(how.count, 2))).all():
+    if not ((table >= 0) & (table < max(int(how.count), 2))).all():
         raise FormatError(
             f"tensor {name!r} has numbers beyond those of {int(how.count)} experts"
         )
