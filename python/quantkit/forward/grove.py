@@ -87,7 +87,7 @@ def load_grove(facts: Facts, claims: Claims, number: int, traits: Traits) -> Gro
     return Grove(
         experts=experts,
         of_groups=_of_groups(facts, claims, number, traits, per_group),
-        per_group=per_group,
+        per_group=int(per_group),
         scale=facts.number(GROUP_SCALE),
     )
 

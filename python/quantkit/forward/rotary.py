@@ -156,7 +156,8 @@ class Rotary:
         Raises:
             FormatError: a factor is near 0, or NaN.
         """
-        return replace(self, frequencies=_checked(facts, self.frequencies / divisors))
+        divided = self.frequencies / on_host(divisors)
+        return replace(self, frequencies=_checked(facts, divided))
 
     def turns(self, x: F32) -> NDArray[np.complex64]:
         """magnitude * exp(i * position * frequency) of the rows of x: [rows, pairs].
