@@ -205,16 +205,14 @@ class StrictArray(NDArrayOperatorsMixin):
 
     def __getitem__(self, index: Any) -> StrictArray:
         """A view, or with arrays of the device a copy."""
-        for part in _parts(index):
-            if isinstance(part, StrictArray) and part.dtype == bool:
-                _synchronise("an index that is a mask")
+        _check_index(index)
         return wrapped(self.memory[unwrapped(index)])
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Write numbers or an array of the device."""
         if not isinstance(value, StrictArray) and type(value) not in SCALARS:
             raise TypeError(f"{type(value).__name__} cannot be written into an array")
-        _parts(index)
+        _check_index(index)
         self.memory[unwrapped(index)] = unwrapped(value)
 
     def __len__(self) -> int:
@@ -319,15 +317,16 @@ def wrapped(value: Any) -> Any:
     return StrictArray(np.asarray(value))
 
 
-def _parts(index: Any) -> tuple[Any, ...]:
-    """The parts of an index, if they may be in one."""
-    parts = index if isinstance(index, tuple) else (index,)
-    for part in parts:
+def _check_index(index: Any) -> None:
+    """Refuse what is no index; the number of places of a mask is waited for."""
+    for part in index if isinstance(index, tuple) else (index,):
         is_int = isinstance(part, int) and not isinstance(part, bool)
         is_whole = part is None or part is Ellipsis
-        if not (is_int or is_whole or isinstance(part, (slice, StrictArray))):
+        if isinstance(part, StrictArray):
+            if part.dtype == bool:
+                _synchronise("an index that is a mask")
+        elif not (is_int or is_whole or isinstance(part, slice)):
             raise IndexError(f"{type(part).__name__} is no index on the device")
-    return parts
 
 
 def _method(memory: NDArray[Any], name: str) -> Callable[..., Any]:
