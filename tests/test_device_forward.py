@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit.errors import BackendError
+from quantkit.errors import BackendError, FormatError
 from quantkit.forward import ops
 from quantkit.forward.engines import Table
-from quantkit.forward.feed_forward import by_number
+from quantkit.forward.routing import Routes, by_number
 from quantkit.inference.weights import load_encoder, load_model, load_weights
 from quantkit.models import family_for_config, gives_embeddings
 from quantkit.sources.checking import architecture
@@ -160,3 +160,21 @@ def test_places_by_number(place: Any) -> None:
     found = {n: places.tolist() for n, places in by_number(place(numbers), 4)}
     assert found == {0: [1, 4], 1: [5], 3: [0, 3]}
     assert list(found) == sorted(found)
+
+
+@pytest.mark.parametrize("place", [np.asarray, strict])
+def test_routes_to_experts_and_back(place: Any) -> None:
+    """Rows by expert; sums are in the order of the experts' numbers."""
+    chosen = np.array([[2, 0], [3, 2], [0, 2]])
+    routes = Routes.of(place(chosen), 4)
+    assert routes.tokens.tolist() == [0, 2, 0, 1, 2, 1]
+    assert routes.parts == ((0, slice(0, 2)), (2, slice(2, 5)), (3, slice(5, 6)))
+    made = place(np.array([[1e8], [1], [-1e8], [1e8], [3], [-1e8]], np.float32))
+    assert routes.back(made).tolist() == [[0], [0], [4]]
+
+
+@pytest.mark.parametrize("number", [-1, 4])
+def test_experts_that_are_not_there(number: int) -> None:
+    """As a damaged table of the experts of tokens may say."""
+    with pytest.raises(FormatError, match="experts beyond its 4"):
+        Routes.of(np.array([[0, number]]), 4)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,9 @@ from ..errors import FormatError
 from . import ops
 from .base import F32, Activations
 from .claims import Claims, Presence
-from .engines import on_host
 from .facts import Facts
 from .layers import Activation, Gating, Linear, activation_named, gating_named
+from .routing import Routes
 from .sizes import Size
 from .sparsemixer import sparsemixer
 from .traits import Experts, Traits
@@ -25,7 +24,6 @@ __all__ = [
     "Joint",
     "Mixture",
     "Plain",
-    "by_number",
     "load_dense",
     "load_feed_forward",
     "load_mixture",
@@ -34,7 +32,6 @@ __all__ = [
 
 
 Part = Callable[[F32], F32]
-Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -120,14 +117,17 @@ class Mixture:
         """Normalized x [n, width] and the experts' scores [n, count] -> [n, width]."""
         chosen, share = self.chosen(scores, tokens)
         inside = x if self.latent is None else self.latent[0](x)
-        y, share = np.zeros_like(inside), share.reshape(-1, 1)
-        for number, places in by_number(chosen, len(self.experts)):
-            token = places // chosen.shape[1]
-            weight, own = share[places], inside[token]
-            if self.how.weighs_inputs:
-                own = weight * own
-            own = self.experts[number](Activations(own, token))
-            y[token] += own if self.how.weighs_inputs else weight * own
+        routes = Routes.of(chosen, len(self.experts))
+        weight, rows = share.reshape(-1, 1)[routes.places], inside[routes.tokens]
+        if self.how.weighs_inputs:
+            rows *= weight
+        made = np.empty_like(rows)
+        for number, part in routes.parts:
+            given = Activations(rows[part], routes.tokens[part])
+            made[part] = self.experts[number](given)
+        if not self.how.weighs_inputs:
+            made *= weight
+        y = routes.back(made)
         if self.latent is not None:
             y = self.latent[1](y)
         if self.shared is not None:
@@ -198,20 +198,6 @@ class Mixture:
             axis=1,
         )
         return kept.reshape(ranked.shape)
-
-
-def by_number(chosen: NDArray[np.intp], count: int) -> Iterator[tuple[int, Places]]:
-    """Each number below `count` that is chosen, and its flat places in order.
-
-    Negative numbers are left out.  A device is waited for once.
-    """
-    flat = chosen.reshape(-1)
-    order = np.argsort(flat, kind="stable")
-    numbers = np.arange(count + 1, like=flat)
-    ends = on_host(np.searchsorted(flat[order], numbers)).tolist()
-    for number, (start, stop) in enumerate(pairwise(ends)):
-        if start < stop:
-            yield number, order[start:stop]
 
 
 def with_gating(part: Expert, gating: Gating) -> Expert:

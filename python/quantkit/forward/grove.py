@@ -15,9 +15,10 @@ from ..errors import FormatError
 from .base import F32, Activations
 from .claims import Claims
 from .facts import Facts
-from .feed_forward import Gated, Mixture, by_number, load_feed_forward
+from .feed_forward import Gated, Mixture, load_feed_forward
 from .layers import Linear, gating_named
 from .ops import softmax
+from .routing import by_number
 from .sizes import Size
 from .traits import Traits
 

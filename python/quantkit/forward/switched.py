@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from .attention import Attention
 from .base import F32, Activations, Matrix
 from .claims import Claims
-from .feed_forward import Gated, by_number
+from .feed_forward import Gated
 from .kept import Kept, State
 from .layer import AroundParts, InTwoSteps
 from .layers import Linear
+from .routing import by_number
 from .sequences import by_sequence
 
 __all__ = ["Lora", "SwitchOpening", "SwitchedLayer"]
