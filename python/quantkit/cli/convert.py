@@ -25,6 +25,7 @@ from .options import (
     SplitMaxBytes,
     Threads,
     calibration_of,
+    output_option,
     recipe_name,
 )
 
@@ -51,9 +52,7 @@ def _vocab_type(value: str) -> str:
 
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output", "-o", help="GGUF file to write \\[default: FOLDER-OUTTYPE.gguf]."
-    ),
+    output_option("GGUF file to write \\[default: FOLDER-OUTTYPE.gguf]."),
 ]
 Outtype = Annotated[
     str,

@@ -40,6 +40,7 @@ from .options import (
     Json,
     Precision,
     Quiet,
+    Save,
     Threads,
     calibration_of,
     is_recipe,
@@ -162,14 +163,7 @@ def ppl_command(
             help="Mark the types on the Pareto front of size and KLD.",
         ),
     ] = False,
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.json",
-            help="Write the JSON to a file, and the scores beside it, so that the "
-            "command, if repeated, measures only what is missing.",
-        ),
-    ] = None,
+    save: Save = None,
     shard: Annotated[
         Share | None,
         typer.Option(
