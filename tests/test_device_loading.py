@@ -152,7 +152,7 @@ def test_devices_are_described(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert _device.usable_device(1) == other
     with pytest.raises(BackendError, match=r"no code for cuda:0 .A card.*, 5.0."):
         _device.usable_device(0)
-    with pytest.raises(BackendError, match="no cuda:2; this .* cuda:0, cuda:1"):
+    with pytest.raises(BackendError, match=r"no cuda:2; this .* cuda:0, cuda:1"):
         _device.usable_device(2)
 
 

@@ -20,11 +20,13 @@ from .arguments import (
     strided,
     written,
 )
-from .calling import call, queue, synchronize
+from .calling import call, queue, synchronize, wait_for_producer
+from .cupy_arrays import cupy_module, enough_memory
 from .interface import View, has_interface, view_of
 from .loading import LIBRARY_VARIABLE, Library, library, library_path
 from .naming import CPU, device_name, parse_device
 from .owners import Owner, owner_of
+from .pipes import dequantize_host_rows, kept_pipes, quantize_host_rows
 from .rows import dequantize_rows, quantize_rows
 from .statuses import check_status, check_type
 from .support import (
@@ -55,17 +57,22 @@ __all__ = [
     "check_status",
     "check_type",
     "cuda_support",
+    "cupy_module",
+    "dequantize_host_rows",
     "dequantize_rows",
     "device_in_use",
     "device_name",
     "devices",
+    "enough_memory",
     "has_interface",
+    "kept_pipes",
     "library",
     "library_path",
     "memory",
     "optional",
     "owner_of",
     "parse_device",
+    "quantize_host_rows",
     "quantize_rows",
     "queue",
     "read",
@@ -74,5 +81,6 @@ __all__ = [
     "synchronize",
     "usable_device",
     "view_of",
+    "wait_for_producer",
     "written",
 ]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from .arguments import memory
+from .interface import view_of
 from .loading import library
 from .owners import owner_of
 from .statuses import check_status
 from .support import device_in_use
 
-__all__ = ["call", "queue", "synchronize"]
+__all__ = ["call", "queue", "synchronize", "wait_for_producer"]
+
+LEGACY_STREAM = 1
+"""The default stream, as `__cuda_array_interface__` numbers it."""
 
 
 def call(function: str, *arguments: object, on: object, what: str) -> None:
@@ -43,3 +47,15 @@ def synchronize(on: object) -> None:
         BackendError: CUDA failed, perhaps in an earlier call.
     """
     call("qkc_synchronize", on=on, what="what was queued before")
+
+
+def wait_for_producer(array: object) -> None:
+    """Wait for the stream on which an array becomes ready, if that is not its own.
+
+    Raises:
+        BackendError: CUDA failed, perhaps in an earlier call.
+    """
+    ready, own = view_of("array", array).stream, owner_of(array).stream(array)
+    if ready is not None and ready != (own or LEGACY_STREAM):
+        status = library().lib.qkc_synchronize(memory(ready))
+        check_status(status, "qkc_synchronize", f"stream {ready:#x}")
