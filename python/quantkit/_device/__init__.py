@@ -32,6 +32,7 @@ from .statuses import check_status, check_type
 from .support import (
     CudaSupport,
     Device,
+    chosen_device,
     cuda_support,
     device_in_use,
     devices,
@@ -56,6 +57,7 @@ __all__ = [
     "call",
     "check_status",
     "check_type",
+    "chosen_device",
     "cuda_support",
     "cupy_module",
     "dequantize_host_rows",

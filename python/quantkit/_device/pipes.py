@@ -105,8 +105,14 @@ _lock = Lock()
 
 
 @contextmanager
-def kept_pipes(device: int) -> Iterator[None]:
-    """Keep the pipes of a device for further rows, until the end of the block."""
+def kept_pipes(device: int | None) -> Iterator[None]:
+    """Keep the pipes of a device for further rows, until the end of the block.
+
+    None: there is no device, and nothing is kept.
+    """
+    if device is None:
+        yield
+        return
     with _lock:
         kept = _kept.setdefault(device, _Kept())
         kept.keepers += 1

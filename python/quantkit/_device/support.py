@@ -10,12 +10,13 @@ from ..display import Displayed
 from ..errors import BackendError
 from ..visible import visible
 from .loading import library, library_path
-from .naming import device_name
+from .naming import device_name, parse_device
 from .statuses import check_status
 
 __all__ = [
     "CudaSupport",
     "Device",
+    "chosen_device",
     "cuda_support",
     "device_in_use",
     "devices",
@@ -81,6 +82,19 @@ def cuda_support() -> CudaSupport:
     except BackendError as error:
         return CudaSupport(path, version, found, str(error))
     return CudaSupport(path, version, found, None)
+
+
+def chosen_device(device: object) -> int | None:
+    """The number of the CUDA device that a user asks for; None: the CPU.
+
+    Raises:
+        OptionError: `device` is no name of a device.
+        BackendError: the device cannot be used.
+    """
+    number = parse_device(device)
+    if number is not None:
+        usable_device(number)
+    return number
 
 
 def usable_device(number: int) -> Device:

@@ -39,10 +39,9 @@ def host_device(device: str | None, backend: str | None) -> int | None:
         OptionError: `device` is no name of a device, or `backend` is given with one.
         BackendError: the device cannot be used.
     """
-    number = None if device is None else _device.parse_device(device)
+    number = None if device is None else _device.chosen_device(device)
     if number is not None:
         _refuse_backend(backend)
-        _device.usable_device(number)
     return number
 
 

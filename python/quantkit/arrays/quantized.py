@@ -202,4 +202,4 @@ def _described(value: Any) -> str:
     """A value for messages: an array's dtype and shape, or else its class."""
     if isinstance(value, np.ndarray) or is_on_device(value):
         return f"{value.dtype} {list(value.shape)}"
-    return value.__class__.__name__
+    return str(value.__class__.__name__)
