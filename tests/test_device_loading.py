@@ -11,6 +11,8 @@ import pytest
 from quantkit import _device
 from quantkit._device import loading
 from quantkit._version import __version__
+from quantkit.cells import Cells
+from quantkit.cli.backend_tables import backends_dict, backends_tables
 from quantkit.errors import BackendError, OptionError
 
 HEADER = Path(__file__).parents[1] / "csrc" / "cuda" / "quantkit_cuda.h"
@@ -154,6 +156,22 @@ def test_devices_are_described(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         _device.usable_device(0)
     with pytest.raises(BackendError, match=r"no cuda:2; this .* cuda:0, cuda:1"):
         _device.usable_device(2)
+
+
+def test_the_command_shows_devices_or_why_there_are_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Below the backends of the processor, and in JSON."""
+    assert "CUDA: no; quantkit is installed without" in str(backends_tables()[-1])
+    use(monkeypatch, made_library(tmp_path))
+    devices, library = backends_tables()[1:]
+    assert isinstance(devices, Cells)
+    assert devices.rows[1] == ("cuda:1", "A card\\x1b[2J", "5.0", "8.59 GB", "usable")
+    assert devices.rows[0][-1] == "not in the CUDA library"
+    assert str(tmp_path / "lib.so") in str(library)
+    shown = backends_dict()["cuda"]
+    assert (shown["version"], shown["problem"]) == (__version__, None)
+    assert [each["name"] for each in shown["devices"]] == ["cuda:0", "cuda:1"]
 
 
 @pytest.mark.parametrize(
