@@ -83,7 +83,9 @@ def _taken(values: Any, dtype: str, what: str) -> Any:
         raise not_real(array.dtype, what)
     _device.wait_for_producer(array)
     with _device.owner_of(array).current(array):
-        return np.ascontiguousarray(array.astype(dtype, copy=False))
+        numbers = array.astype(dtype, copy=False)
+        together = np.ascontiguousarray(numbers, like=numbers)
+        return together.reshape(numbers.shape)  # it has an axis at least
 
 
 def _acts_like_numpy(values: object) -> bool:
