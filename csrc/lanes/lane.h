@@ -29,6 +29,7 @@
  *   lanes     lane_least: the least integer of all lanes
  *   convert   lf32_from_li32 (round to even), li32_trunc (toward zero; NaN and out of range give
  *             INT32_MIN, as x86 does), lf32_bits, lf32_from_bits
+ *             lf32_mantissa: the low 23 bits; 0x400000 of any NaN that an operation made
  *
  *
  * On a processor one thread has all lanes.  On CUDA lanes may be threads (cuda/lane_cuda.h), so
