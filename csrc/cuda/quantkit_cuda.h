@@ -93,7 +93,7 @@ int qkc_synchronize(void *stream);
 /* Bytes of scratch that qkc_quantize needs; may be 0. */
 int qkc_quantize_scratch(int type, int has_importance, size_t n_rows, size_t n_cols, size_t *bytes);
 /* device x f32 [n_rows][n_cols] -> device out [n_rows][row bytes].  device importance f32 [n_cols]
- * or NULL; it is not read where the type makes no use of it.  device scratch, aligned to 16 bytes.
+ * or NULL.  device scratch, aligned to 4 bytes.
  * device bad i64 [2]: the index in x of the first weight that is NaN or infinite, and that in
  * importance of the first that is NaN, infinite or negative; -1 for none.  Where either is not -1,
  * what is in out is of no use. */
