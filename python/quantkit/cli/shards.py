@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from ..evaluate.shard_files import About
 from ..evaluate.sharding import ShardRun
 from .bars import live_table
 from .console import print_result
-from .messages import say
+from .messages import say, words_typed
 
 __all__ = [
     "check_merge",
@@ -51,7 +50,7 @@ def measure_shard(run: ComparisonRun, share: Share, save: Path, *, quiet: bool) 
         save: that file, as the user calls it.
         quiet: show no progress.
     """
-    shard_run = ShardRun(run, share, save, ["quantkit", *sys.argv[1:]])
+    shard_run = ShardRun(run, share, save, words_typed())
     try:
         with live_table(run, lambda: None, quiet) as progress:
             shard = shard_run.run(progress, None if quiet else say)
