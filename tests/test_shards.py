@@ -152,7 +152,10 @@ def test_every_option_has_the_same_result(
     if "importance" in changes:
         matrix = qk.imatrix(case.model, "ab cd ef " * 20, options=OPTIONS)
         changes = {**changes, "importance": matrix}
+    paths = case.shards(tmp_path, 2, **changes)
+    before = [path.read_bytes() for path in paths]
     result = qk.merge_shards(case.shards(tmp_path, 2, **changes))
+    assert [path.read_bytes() for path in paths] == before
     whole = qk.compare(**case.given(**changes))
     assert text_of(result) == text_of(whole)
     assert len(whole.rows) == n_rows
