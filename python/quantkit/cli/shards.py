@@ -97,13 +97,14 @@ def _renamed(path: str, number: int, wanted: int) -> str:
     """The file of another shard; FILE if the number of the shard is not in the name."""
     if number == wanted:
         return path
-    folder, slash, name = path.rpartition("/")
+    name = Path(path).name
     found = [m for m in re.finditer(r"\d+", name) if int(m[0]) == number]
     if len(found) != 1:
         return "FILE"
     (one,) = found
     digits = str(wanted).zfill(len(one[0]) if one[0].startswith("0") else 1)
-    return f"{folder}{slash}{name[: one.start()]}{digits}{name[one.end() :]}"
+    renamed = f"{name[: one.start()]}{digits}{name[one.end() :]}"
+    return str(Path(path).with_name(renamed))
 
 
 OF_RESULTS = {
