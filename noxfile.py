@@ -62,7 +62,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Every compiler and level, sanitizers."""
+    """The slow tests but exhaustive ones: compilers, sanitizers, other machines."""
     session.run(
         *("pytest", *PARALLEL, "-m", "slow and not exhaustive", "--durations=15"),
         "--ignore=tests/fuzz",
