@@ -122,6 +122,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "Details": lambda: qk.Details(
         {"Q4_0": {"a": qk.QuantType.Q4_0}}, {"Q4_0": {"a": 0.1}}, [], ["00"]
     ),
+    "Device": lambda: qk.Device("cuda:0", "A card", "9.0", 132, 1 << 36, True),
     "Difference": lambda: qk.Difference("a.weight", "missing"),
     "Edits": lambda: qk.Edits({"a": string("b")}, frozenset([1])),
     "FileType": lambda: qk.RECIPES["Q4_K_M"].file_type,

@@ -17,6 +17,8 @@ from ._version import __version__ as __version__
 TYPE_CHECKING = False  # type checkers take it as true; `typing` is slow to import
 
 if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type checkers
+    from ._device import Device as Device
+    from ._device import devices as devices
     from ._native import Backend as Backend
     from ._native import active_backend as active_backend
     from ._native import backends as backends
@@ -138,6 +140,7 @@ _MODULES = {
     "Comparison": "evaluate",
     "ConvertReport": "tasks.convert",
     "Details": "evaluate.details",
+    "Device": "_device",
     "Difference": "tasks.verify",
     "Edits": "sources.edits",
     "Effort": "calibrating.calibration",
@@ -217,6 +220,7 @@ _MODULES = {
     "convert": "tasks.convert",
     "convert_lora": "tasks.convert_lora",
     "dequantize": "arrays.quantized",
+    "devices": "_device",
     "imatrix": "collecting.collection",
     "info": "tasks.info",
     "model_card": "publishing.cards",

@@ -140,7 +140,7 @@ COMMANDS = {
     ),
     "backends": Entry(
         *("show", "backends_command"),
-        "Show the built-in instruction sets, and which one is active.",
+        "Show the built-in instruction sets and which one is active, and CUDA devices.",
         ("", "--json"),
     ),
 }

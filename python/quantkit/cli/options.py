@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 
 import typer
 
+from .._device import parse_device
 from ..calibrating.calibration import Calibration, Effort
 from ..errors import QuantkitError, UnsupportedTypeError
 from ..output.splits import parse_size
@@ -25,6 +26,7 @@ __all__ = [
     "Chat",
     "Chunks",
     "Ctx",
+    "DeviceOption",
     "EffortOption",
     "Importance",
     "Json",
@@ -98,6 +100,24 @@ def usage(parse: Callable[[str], Value]) -> Callable[[str], Value]:
             raise typer.BadParameter(str(error)) from None
 
     return parsed
+
+
+@usage
+def _device_name(text: str) -> str:
+    parse_device(text)
+    return text
+
+
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        parser=_device_name,
+        metavar="cpu|cuda|cuda:N",
+        help="Where weights are quantized: on the processor, or on a CUDA device, see "
+        "`quantkit backends`. The bytes are the same.",
+    ),
+]
 
 
 def recipe_name(value: str) -> str:
