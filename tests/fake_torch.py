@@ -90,7 +90,8 @@ class Tensor:
         return Tensor(self.memory.copy(), what.index)
 
     def contiguous(self) -> Tensor:
-        return Tensor(np.ascontiguousarray(self.memory), self.index)
+        whole = np.ascontiguousarray(self.memory).reshape(self.shape)
+        return Tensor(whole, self.index)
 
     def reshape(self, *shape: Any) -> Tensor:
         return Tensor(self.memory.reshape(*shape), self.index)

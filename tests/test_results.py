@@ -153,6 +153,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "QuantizeReport": lambda: reported()[1],
     "QuantizedTensor": lambda: qk.quantize(np.ones((2, 32)), "Q8_0"),
     "Recipe": lambda: qk.RECIPES["Q4_K_M"],
+    "Shard": lambda: qk.Shard(3, 16, 41, ("F16", "Q8_0"), Path("3.shard")),
     "Statistics": lambda: matrix().statistics(),
     "StringArray": lambda: reported()[5],
     "Sums": lambda: next(iter(matrix().sums.values())),

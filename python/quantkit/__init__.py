@@ -54,8 +54,11 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .evaluate import Comparison as Comparison
     from .evaluate import Measurement as Measurement
     from .evaluate import PairedDifference as PairedDifference
+    from .evaluate import Shard as Shard
     from .evaluate import TextResult as TextResult
     from .evaluate import compare as compare
+    from .evaluate import compare_shard as compare_shard
+    from .evaluate import merge_shards as merge_shards
     from .evaluate import perplexity as perplexity
     from .evaluate.details import Details as Details
     from .evaluate.likelihood import TokenScores as TokenScores
@@ -186,6 +189,7 @@ _MODULES = {
     "Recipe": "recipes",
     "RecipeLike": "recipes.mixes",
     "ShapeError": "errors",
+    "Shard": "evaluate",
     "SourceTensor": "gguf.source",
     "Statistics": "importance",
     "StrPath": "paths",
@@ -217,12 +221,14 @@ _MODULES = {
     "choose": "choosing",
     "compare": "evaluate",
     "compare_embeddings": "embeddings",
+    "compare_shard": "evaluate",
     "convert": "tasks.convert",
     "convert_lora": "tasks.convert_lora",
     "dequantize": "arrays.quantized",
     "devices": "_device",
     "imatrix": "collecting.collection",
     "info": "tasks.info",
+    "merge_shards": "evaluate",
     "model_card": "publishing.cards",
     "modelfile": "publishing.ollama",
     "parse_field": "sources.edits",

@@ -47,6 +47,7 @@ size_t setting(const char *name, size_t otherwise)
 }
 
 size_t memory_bytes() { return setting("QKC_HOST_MEMORY", (size_t)1 << 33); }
+bool is_broken() { return setting("QKC_HOST_BROKEN", 0) != 0; } /* as after a fault of a kernel */
 int n_devices() { return (int)setting("QKC_HOST_DEVICES", 1); }
 
 bool is_default(cudaStream_t stream) { return (uintptr_t)stream <= 2; }
@@ -140,6 +141,8 @@ const char *cudaGetErrorName(cudaError_t error)
         return "cudaErrorInvalidDevice";
     case cudaErrorInvalidResourceHandle:
         return "cudaErrorInvalidResourceHandle";
+    case cudaErrorLaunchFailure:
+        return "cudaErrorLaunchFailure";
     }
     return "unrecognized error code";
 }
@@ -159,6 +162,8 @@ const char *cudaGetErrorString(cudaError_t error)
         return "invalid device ordinal";
     case cudaErrorInvalidResourceHandle:
         return "invalid resource handle";
+    case cudaErrorLaunchFailure:
+        return "unspecified launch failure";
     }
     return "unrecognized error code";
 }
@@ -320,7 +325,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
         return note_error(cudaErrorInvalidResourceHandle);
     }
     run_all(stream);
-    return cudaSuccess;
+    return is_broken() ? note_error(cudaErrorLaunchFailure) : cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)

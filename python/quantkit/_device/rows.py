@@ -54,11 +54,11 @@ def quantize_rows(x: Any, type: QuantType, importance: Any | None, out: Any) -> 
     )
     check_type(status, "qkc_quantize", type, cols)
     weight, column = map(int, owner.on_host(bad))
+    if column >= 0:
+        raise bad_importance(column, owner.on_host(importance)[column])
     if weight >= 0:
         row, place = divmod(weight, cols)
         raise bad_weight(row, place, owner.on_host(x[row])[place])
-    if column >= 0:
-        raise bad_importance(column, owner.on_host(importance)[column])
 
 
 def _scratch_bytes(type: QuantType, weighted: bool, rows: int, cols: int) -> int:
