@@ -90,7 +90,7 @@ class Dispatched:
 
     def empty(self, like: Any, shape: tuple[int, ...], dtype: str) -> Any:
         """See `Owner.empty`."""
-        return np.empty_like(like, dtype, shape=shape)
+        return np.empty_like(like, dtype, order="C", shape=shape)
 
     def copied(self, like: Any, array: NDArray[Any]) -> Any:
         """See `Owner.copied`."""
