@@ -22,6 +22,7 @@ from ..output.splits import parse_size
 from ..sources.opening import embeds, open_source
 from ..tokens.options import TextOptions
 from .bars import live_table
+from .clusters import on_cluster
 from .measured import Measuring
 from .measured_output import Format, Output
 from .messages import say
@@ -50,6 +51,7 @@ from .texts import given_texts
 __all__ = ["ppl_command"]
 
 
+@on_cluster
 def ppl_command(
     models: Annotated[
         list[Path],
