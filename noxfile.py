@@ -16,7 +16,8 @@ BUILD_TOOLS = ("cmake>=3.20", "ninja>=1.11")
 PARALLEL = ("-n", "auto")
 BYTES = ("tests/test_parity.py", "tests/test_source_rules.py")
 USABLE = "import quantkit; print(*(b.name for b in quantkit.backends() if b.usable))"
-C_FILES = ("csrc/*.c", "csrc/*.h", "tests/cross/*.c", "tests/fuzz/core/*.[ch]")
+CUDA_FILES = ("csrc/*.cu", "csrc/*.cuh", "csrc/*.cpp", "tests/cuda/*.cu")
+C_FILES = ("csrc/*.[ch]", "tests/cross/*.c", "tests/fuzz/core/*.[ch]", *CUDA_FILES)
 
 
 def tracked(session: nox.Session, *patterns: str) -> list[str]:
@@ -52,7 +53,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Every compiler and level, sanitizers."""
+    """The slow tests but exhaustive ones: compilers, sanitizers, other machines."""
     session.run(
         *("pytest", *PARALLEL, "-m", "slow and not exhaustive", "--durations=15"),
         "--ignore=tests/fuzz",

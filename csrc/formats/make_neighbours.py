@@ -1,6 +1,7 @@
 """Writes neighbours.c: for every point of a codebook type, the entries to choose from.
 
     python csrc/formats/make_neighbours.py neighbours.c     # CMake does; no packages
+    python csrc/formats/make_neighbours.py neighbours.cuh   # for CUDA
 
 A point is what a few weights round to: eight levels of 0..2, or four of 0..7.  Few
 points are entries of the codebook.  For one that is not, a quantizer chooses among the
@@ -16,6 +17,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 GRIDS = Path(__file__).with_name("grids.h")
 # How many smallest distances count.
@@ -29,8 +31,30 @@ DISTANCES = {
 }
 
 # As in neighbours.h.
-UNIT = 16
 MOST_NEIGHBOURS = 511
+
+
+class Form(NamedTuple):
+    """A file of tables.
+
+    Attributes:
+        unit: NEIGHBOUR_UNIT, in codes.
+        head: what comes before the tables.
+        table: what a table is declared as.
+        align: what aligns one to so many bytes.
+    """
+
+    unit: int
+    head: str
+    table: str
+    align: str
+
+
+FORMS = {
+    ".c": Form(16, '#include "formats/neighbours.h"\n', "const", "_Alignas({})"),
+    ".cuh": Form(32, "#define NEIGHBOUR_UNIT 32\n", "QK_TABLE", "alignas({})"),
+}
+"""By the ending of the file: for processors, and to be included for CUDA."""
 
 # Their searches do not choose by distance from the weights that were rounded.
 WITHOUT_SHORT_LISTS = {"iq1_s"}
@@ -106,14 +130,14 @@ def shortened(point: Levels, neighbours: list[int], entries: list[Levels]) -> li
     return kept
 
 
-def table(array: str, values: list[int]) -> str:
+def table(declared: str, values: list[int]) -> str:
     """One C array of numbers, many a line."""
     numbers = [str(v) for v in values]
     lines = [",".join(numbers[i : i + 16]) + "," for i in range(0, len(numbers), 16)]
-    return f"const {array}[] = {{\n" + "\n".join(lines) + "\n};\n"
+    return f"{declared}[] = {{\n" + "\n".join(lines) + "\n};\n"
 
 
-def tables(name: str, distances: int) -> str:
+def tables(name: str, distances: int, form: Form) -> str:
     """The points and lists of one codebook; neighbours.h says what they hold."""
     entries = codebook(name)
     index = {entry: i for i, entry in enumerate(entries)}
@@ -125,8 +149,8 @@ def tables(name: str, distances: int) -> str:
             return index[point] << 16 | code(point)
         found = tuple(code(entries[i]) for i in neighbours)
         if found not in place:
-            place[found] = len(codes) // UNIT
-            codes.extend(found + found[-1:] * (-len(found) % UNIT))
+            place[found] = len(codes) // form.unit
+            codes.extend(found + found[-1:] * (-len(found) % form.unit))
         assert len(found) <= MOST_NEIGHBOURS
         return -(1 << 31) + place[found] * (MOST_NEIGHBOURS + 1) + len(found)
 
@@ -136,15 +160,19 @@ def tables(name: str, distances: int) -> str:
     if name not in WITHOUT_SHORT_LISTS:
         for p, found in zip(keys, lists, strict=True):
             heads.append(add(p, shortened(p, found, entries)))
-    lists_array = f"_Alignas({2 * UNIT}) uint16_t qk_{name}_lists"
-    return table(f"int32_t qk_{name}_points", heads) + table(lists_array, codes)
+    align = form.align.format(2 * form.unit)
+    return table(f"{form.table} int32_t qk_{name}_points", heads) + table(
+        f"{align} {form.table} uint16_t qk_{name}_lists", codes
+    )
 
 
 def main() -> None:
-    """Write the C file that is named on the command line."""
-    parts = [tables(name, distances) for name, distances in DISTANCES.items()]
-    head = '/* Written by make_neighbours.py. */\n#include "formats/neighbours.h"\n\n'
-    Path(sys.argv[1]).write_text(head + "\n".join(parts), encoding="utf8")
+    """Write the file that is named on the command line."""
+    target = Path(sys.argv[1])
+    form = FORMS[target.suffix]
+    parts = [tables(name, distances, form) for name, distances in DISTANCES.items()]
+    head = f"/* Written by make_neighbours.py. */\n{form.head}\n"
+    target.write_text(head + "\n".join(parts), encoding="utf8")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from .options import (
     Calibrate,
     CalibrationTokens,
     Chat,
+    DeviceOption,
     EffortOption,
     Importance,
     Json,
@@ -26,6 +27,7 @@ from .options import (
     SplitMaxBytes,
     Threads,
     calibration_of,
+    output_option,
     recipe_name,
 )
 
@@ -52,9 +54,7 @@ def _vocab_type(value: str) -> str:
 
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output", "-o", help="GGUF file to write \\[default: FOLDER-OUTTYPE.gguf]."
-    ),
+    output_option("GGUF file to write \\[default: FOLDER-OUTTYPE.gguf]."),
 ]
 Outtype = Annotated[
     str,
@@ -168,6 +168,7 @@ def convert_command(
         bool,
         typer.Option("--dry-run", help="Write nothing; list the tensors and the size."),
     ] = False,
+    device: DeviceOption = "cpu",
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -197,6 +198,7 @@ def convert_command(
             keep_nvfp4=keep_nvfp4,
             split_max_bytes=split_max_bytes,
             dry_run=dry_run,
+            device=device,
             threads=threads,
             progress=progress,
             notify=None if quiet else say,

@@ -88,6 +88,11 @@ class ComparisonRun:
         return self._workers
 
     @property
+    def saved(self) -> SavedScores | None:
+        """The saved scores, inside `with run:`; None: they are not saved."""
+        return self._saved
+
+    @property
     def steps_done(self) -> int:
         """The number of measured chunks, over all entries."""
         return sum(map(len, self.known.timed.values()))
@@ -162,6 +167,19 @@ class ComparisonRun:
             OptionError: there is no such entry, or the run is not open.
             QuantkitError: a model cannot be measured, or has another vocabulary.
         """
+        self.measure(names, n_chunks, progress, notify)
+        result = self.so_far()
+        assert result is not None  # for mypy: the base has a chunk of every text
+        return result
+
+    def measure(
+        self,
+        names: Collection[str] | None = None,
+        n_chunks: int | None = None,
+        progress: Progress | None = None,
+        notify: Notify | None = None,
+    ) -> None:
+        """The same without the results, which need the first chunk of every text."""
         if self._loaded is None:
             raise OptionError("`advance` is called inside `with run:`")
         base, *others = self.known.entries
@@ -175,9 +193,6 @@ class ComparisonRun:
         if left:
             with unchanged(*(entry.source for entry in (base, *others))):
                 self._measure(self._loaded, [base, *others], left, progress, notify)
-        result = self.so_far()
-        assert result is not None  # for mypy: the base has a chunk of every text
-        return result
 
     def _measure(
         self,
@@ -272,7 +287,7 @@ class ComparisonRun:
         seconds = timed.seconds / min(self._workers.count, n_places)
         known[place] = replace(timed, seconds=seconds)
         if self._saved is not None:
-            self._saved.add(self._key(entry, place), seconds, timed.scores)
+            self._saved.add(self.key(entry, place), seconds, timed.scores)
         if progress is not None:
             progress(f"{entry.name}: perplexity", len(known), self.known.n_places)
 
@@ -293,12 +308,14 @@ class ComparisonRun:
             if seconds is not None:
                 self.known.quantize_seconds[entry.name] = seconds
             for place in self.known.places():
-                timed = saved.scores(self._key(entry, place))
+                timed = saved.scores(self.key(entry, place))
                 if timed is not None:
                     self.known.timed[entry.name][place] = timed
 
-    def _key(self, entry: Entry, place: Place) -> str:
-        """The key of an entry's scores on a chunk."""
+    def key(self, entry: Entry, place: Place | None = None) -> str:
+        """The key of an entry's saved scores on a chunk; None: of its other seconds."""
+        if place is None:
+            return self._keys[entry.name]
         chunks = self.known.texts[place[0]].chunks
         precisions = f"{entry.activations} {self.known.base.activations}"
         how = f"{chunks.n_scored} {precisions}"

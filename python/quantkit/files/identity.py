@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FormatError
@@ -12,7 +13,10 @@ from ..progress import Progress
 from .inputs import open_regular
 
 __all__ = [
+    "Block",
+    "blocks_of",
     "files_identity",
+    "hash_block",
     "hash_files",
     "hash_pieces",
     "is_unchanged",
@@ -23,6 +27,45 @@ __all__ = [
 
 
 CHUNK_BYTES = 1 << 20
+
+BLOCK_BYTES = 1 << 26
+"""The size of the pieces of files that are hashed side by side."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a file: its start and its size in bytes."""
+
+    path: Path
+    start: int
+    size: int
+
+
+def blocks_of(path: Path) -> list[Block]:
+    """A file in pieces of `BLOCK_BYTES`, the last one shorter."""
+    total = path.stat().st_size
+    starts = range(0, max(total, 1), BLOCK_BYTES)
+    return [Block(path, i, min(BLOCK_BYTES, total - i)) for i in starts]
+
+
+def hash_block(block: Block) -> str:
+    """A hash of the bytes of a block, in hexadecimal.
+
+    Raises:
+        FormatError: the file has become shorter.
+    """
+    digest, left = hashlib.blake2b(digest_size=16), block.size
+    with open_regular(block.path) as file:
+        file.seek(block.start)
+        while left:
+            data = file.read(min(CHUNK_BYTES, left))
+            if not data:
+                raise FormatError(
+                    f"{block.path} changed while it was in use; start again"
+                )
+            digest.update(data)
+            left -= len(data)
+    return digest.hexdigest()
 
 
 def files_identity(paths: Iterable[Path]) -> str:
