@@ -1,7 +1,7 @@
 """The CUDA library: where it is, and what it declares.
 
 It is a file of its own in this package, because most machines have no use for it.  Its
-header lies beside it: what is between the header's cdef marks is what cffi declares.
+headers lie beside it: what is between a header's cdef marks is what cffi declares.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ API_VERSION = 1
 """Of the header for which this room is written."""
 
 FILE = "quantkit_cuda.dll" if sys.platform == "win32" else "libquantkit_cuda.so"
-HEADER = "quantkit_cuda.h"
+HEADERS = ("quantkit_ops.h", "quantkit_cuda.h", "quantkit_cuda_ops.h")
 PACKAGE = Path(__file__).parents[1]
 
 VERSIONS = """
@@ -79,7 +79,8 @@ def _loaded(given: str | None) -> Library:
         raise BackendError(_missing(path))
     version = _checked_version(path)
     ffi = _ffi()
-    ffi.cdef(_declarations(path.with_name(HEADER)))
+    for header in HEADERS:
+        ffi.cdef(_declarations(path.with_name(header)))
     return Library(path, version, ffi, ffi.dlopen(str(path)))
 
 
@@ -118,7 +119,7 @@ def _checked_version(path: Path) -> str:
 
 
 def _declarations(header: Path) -> str:
-    """The declarations of the library, for cffi.
+    """The declarations of a header, for cffi.
 
     Raises:
         BackendError: the header is not there, or has no marks.
@@ -128,7 +129,7 @@ def _declarations(header: Path) -> str:
         return text.split("/* cdef begin */")[1].split("/* cdef end */")[0]
     except (OSError, UnicodeDecodeError, IndexError):
         raise BackendError(
-            f"'{header}' is not the header of quantkit's CUDA library, which must lie "
+            f"'{header}' is not a header of quantkit's CUDA library, which must lie "
             "beside it; install quantkit again"
         ) from None
 
