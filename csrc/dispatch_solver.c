@@ -4,6 +4,7 @@
 #include "backend_table.h"
 #include "float_state.h"
 #include "formats/layouts.h"
+#include "solver_orders.h"
 
 #define QK_READ_DOUBLES(p, n) QK_ARRAY(p, n, double, QK_READ)
 #define QK_WRITTEN_DOUBLES(p, n) QK_ARRAY(p, n, double, QK_WRITTEN)
@@ -179,22 +180,6 @@ qk_status qk_make_units(int backend, int type, const double *r, size_t n, size_t
     return status;
 }
 
-/* Whether the orders of a plan name blocks and groups that there are. */
-static int are_orders_whole(const qk_solver_plan *plan, size_t n_units, size_t per_unit)
-{
-    for (size_t u = 0; u < n_units; u++) {
-        if (plan->unit_order[u] < 0 || (size_t)plan->unit_order[u] >= n_units) {
-            return 0;
-        }
-    }
-    for (size_t i = 0; i < n_units * per_unit; i++) {
-        if (plan->group_order[i] >= per_unit) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
 qk_status qk_solve_rows(int backend, int type, const qk_solver_plan *plan, const float *x,
                         size_t n_rows, uint8_t *workspace, uint8_t *out, double *errors)
 {
@@ -226,7 +211,7 @@ qk_status qk_solve_rows(int backend, int type, const qk_solver_plan *plan, const
         };
         status = QK_CHECK_ARRAYS(arrays);
     }
-    if (status == QK_OK && !are_orders_whole(plan, n_units, per_unit)) {
+    if (status == QK_OK && !qk_are_orders_whole(plan, n_units, per_unit)) {
         status = QK_BAD_SHAPE;
     }
     if (status == QK_OK && n_rows && n) {

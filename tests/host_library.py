@@ -29,6 +29,7 @@ HEADERS = (
     CSRC / "quantkit_ops.h",
     CUDA / "quantkit_cuda.h",
     CUDA / "quantkit_cuda_ops.h",
+    CUDA / "quantkit_cuda_solver.h",
 )
 NEIGHBOURS = CSRC / "formats" / "make_neighbours.py"
 COMPILER = "g++"

@@ -17,7 +17,9 @@
 
 #define QK_INLINE static __device__ __forceinline__
 #define QK_FN static __device__
+#define QK_BOTH static inline __host__ __device__
 #define QK_TABLE static __device__ const
+#define QK_RULE static __device__ constexpr
 #define QK_RESTRICT __restrict__
 
 #include "../lanes/one_lane.h"

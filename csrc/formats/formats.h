@@ -59,5 +59,6 @@ typedef enum qk_importance_use {
 /* The largest block, for tiles on the stack. */
 #define QK_MAX_BLOCK_SIZE QK_SUPERBLOCK
 #define QK_MAX_BLOCK_BYTES 210
+#define QK_MAX_BLOCK_WORDS ((QK_MAX_BLOCK_BYTES + 3) / 4)
 
 #endif

@@ -8,7 +8,6 @@
 /* A lane holds `per_lane` blocks, one after the other in the tile: more than one where a search
  * takes several groups at a time and a block is one group. */
 #define QK_MAX_PER_LANE AFFINE_GROUPS
-#define QK_MAX_BLOCK_WORDS ((QK_MAX_BLOCK_BYTES + 3) / 4)
 #define QK_MAX_BLOCK_PARTS ((QK_MAX_BLOCK_WORDS + LANES - 1) / LANES)
 
 #define QK_CHECK_SET(NAME, name, id, block_size, block_bytes, use)                                 \

@@ -91,8 +91,14 @@ QK_INLINE int lowest_bit(unsigned bits)
 /* A function of a kernel: never external, so no copy compiled for one CPU is linked for another. */
 #define QK_FN static
 
+/* A function that the host of a device calls, too. */
+#define QK_BOTH QK_INLINE
+
 /* A table of constants. */
 #define QK_TABLE static const
+
+/* Constants of a type, of which the host of a device knows the values, too. */
+#define QK_RULE static const
 
 /* What lanes share, where they are threads: see above. */
 #define QK_SHARED

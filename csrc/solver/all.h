@@ -10,6 +10,7 @@
 #include "product.h"
 #include "factor.h"
 #include "plan.h"
+#include "make_plan.h"
 #include "levels.h"
 #include "codebook_group.h"
 #include "group.h"
@@ -19,9 +20,8 @@
 #include "k_types.h"
 #include "codebook_types.h"
 
-/* The types without one. */
-static const unit_rule q1_0_solver = {0}, q2_0_solver = {0};
-
+#define QK_SOLVERS(X) QK_BLOCK_SOLVERS(X) QK_TERNARY_SOLVERS(X) QK_K_SOLVERS(X) QK_BOOK_SOLVERS(X)
+#include "blocks.h"
 #include "rows.h"
 
 const qk_solvers QK_JOIN(qk_solvers_, QK_BACKEND_NAME) = {

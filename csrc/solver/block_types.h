@@ -13,6 +13,8 @@ QK_FN void pack_q4_0(unit_codes *codes, li32 *out)
     put_after_half(half_of(codes->scale[0]), words, 4, out);
 }
 
+QK_FN void pack_iq4_nl(unit_codes *codes, li32 *out) { pack_q4_0(codes, out); }
+
 QK_FN void pack_q5_0(unit_codes *codes, li32 *out)
 {
     li32 words[5];
@@ -104,53 +106,47 @@ QK_FN void pack_tq2_0(unit_codes *codes, li32 *out)
      .n_tries = 6,                                                                                 \
      .n_refits = 4}
 
-static const unit_rule q4_0_solver = {
-    .group = SYMMETRIC_RULE(-8.0f, 7.0f), .unit = 32, .offset = 8, .pack = pack_q4_0};
-static const unit_rule q5_0_solver = {
-    .group = SYMMETRIC_RULE(-16.0f, 15.0f), .unit = 32, .offset = 16, .pack = pack_q5_0};
-static const unit_rule q4_1_solver = {.group = AFFINE_RULE(15.0f), .unit = 32, .pack = pack_q4_1};
-static const unit_rule q5_1_solver = {.group = AFFINE_RULE(31.0f), .unit = 32, .pack = pack_q5_1};
-static const unit_rule q8_0_solver = {.group = {.n = 32,
-                                                .level = {LEVELS_WHOLE, -127.0f, 127.0f},
-                                                .grid = GRID_HALF,
-                                                .reach = 127.0f,
-                                                .first = 0.9f,
-                                                .last = 1.03f,
-                                                .n_tries = 12,
-                                                .n_refits = 4},
-                                      .unit = 32,
-                                      .pack = pack_q8_0};
-static const unit_rule iq4_nl_solver = {.group = {.n = 32,
-                                                  .level = {LEVELS_IQ4, -127.0f, 113.0f},
-                                                  .grid = GRID_HALF,
-                                                  .both_signs = 1,
-                                                  .reach = 127.0f,
-                                                  .first = 0.6f,
-                                                  .last = 1.2f,
-                                                  .n_tries = 12,
-                                                  .n_refits = 4},
-                                        .unit = 32,
-                                        .pack = pack_q4_0};
-static const unit_rule mxfp4_solver = {.group = {.n = 32,
-                                                 .level = {LEVELS_E2M1, -12.0f, 12.0f},
-                                                 .grid = GRID_POWER,
-                                                 .reach = 12.0f,
-                                                 .first = 0.4f,
-                                                 .last = 1.6f,
-                                                 .n_tries = 4,
-                                                 .n_refits = 2},
-                                       .unit = 32,
-                                       .pack = pack_mxfp4};
-static const unit_rule nvfp4_solver = {.group = {.n = 16,
-                                                 .level = {LEVELS_E2M1, -12.0f, 12.0f},
-                                                 .grid = GRID_UE4M3,
-                                                 .reach = 12.0f,
-                                                 .first = 0.6f,
-                                                 .last = 1.5f,
-                                                 .n_tries = 12,
-                                                 .n_refits = 2},
-                                       .unit = 64,
-                                       .pack = pack_nvfp4};
+QK_RULE unit_rule q4_0_solver = {.group = SYMMETRIC_RULE(-8.0f, 7.0f), .unit = 32, .offset = 8};
+QK_RULE unit_rule q5_0_solver = {.group = SYMMETRIC_RULE(-16.0f, 15.0f), .unit = 32, .offset = 16};
+QK_RULE unit_rule q4_1_solver = {.group = AFFINE_RULE(15.0f), .unit = 32};
+QK_RULE unit_rule q5_1_solver = {.group = AFFINE_RULE(31.0f), .unit = 32};
+QK_RULE unit_rule q8_0_solver = {.group = {.n = 32,
+                                           .level = {LEVELS_WHOLE, -127.0f, 127.0f},
+                                           .grid = GRID_HALF,
+                                           .reach = 127.0f,
+                                           .first = 0.9f,
+                                           .last = 1.03f,
+                                           .n_tries = 12,
+                                           .n_refits = 4},
+                                 .unit = 32};
+QK_RULE unit_rule iq4_nl_solver = {.group = {.n = 32,
+                                             .level = {LEVELS_IQ4, -127.0f, 113.0f},
+                                             .grid = GRID_HALF,
+                                             .both_signs = 1,
+                                             .reach = 127.0f,
+                                             .first = 0.6f,
+                                             .last = 1.2f,
+                                             .n_tries = 12,
+                                             .n_refits = 4},
+                                   .unit = 32};
+QK_RULE unit_rule mxfp4_solver = {.group = {.n = 32,
+                                            .level = {LEVELS_E2M1, -12.0f, 12.0f},
+                                            .grid = GRID_POWER,
+                                            .reach = 12.0f,
+                                            .first = 0.4f,
+                                            .last = 1.6f,
+                                            .n_tries = 4,
+                                            .n_refits = 2},
+                                  .unit = 32};
+QK_RULE unit_rule nvfp4_solver = {.group = {.n = 16,
+                                            .level = {LEVELS_E2M1, -12.0f, 12.0f},
+                                            .grid = GRID_UE4M3,
+                                            .reach = 12.0f,
+                                            .first = 0.6f,
+                                            .last = 1.5f,
+                                            .n_tries = 12,
+                                            .n_refits = 2},
+                                  .unit = 64};
 #define TERNARY_RULE                                                                               \
     {.n = 256,                                                                                     \
      .level = {LEVELS_WHOLE, -1.0f, 1.0f},                                                         \
@@ -160,9 +156,11 @@ static const unit_rule nvfp4_solver = {.group = {.n = 16,
      .last = 5.4f,                                                                                 \
      .n_tries = 12,                                                                                \
      .n_refits = 4}
-static const unit_rule tq1_0_solver = {
-    .group = TERNARY_RULE, .unit = 256, .offset = 1, .pack = pack_tq1_0};
-static const unit_rule tq2_0_solver = {
-    .group = TERNARY_RULE, .unit = 256, .offset = 1, .pack = pack_tq2_0};
+QK_RULE unit_rule tq1_0_solver = {.group = TERNARY_RULE, .unit = 256, .offset = 1};
+QK_RULE unit_rule tq2_0_solver = {.group = TERNARY_RULE, .unit = 256, .offset = 1};
+
+/* X(name) */
+#define QK_BLOCK_SOLVERS(X) X(q4_0) X(q4_1) X(q5_0) X(q5_1) X(q8_0) X(iq4_nl) X(mxfp4) X(nvfp4)
+#define QK_TERNARY_SOLVERS(X) X(tq1_0) X(tq2_0)
 
 #endif

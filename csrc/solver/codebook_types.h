@@ -6,10 +6,10 @@
 
 /* Values of levels over the unit in which a format counts its scales: an eighth of d in IQ2 types,
  * a quarter in IQ3_XXS, d in the others. */
-static const float iq2_values[4] = {1.0f, 3.125f, 5.375f, 0.0f};
-static const float iq3_s_values[8] = {1.0f, 3.0f, 5.0f, 7.0f, 9.0f, 11.0f, 13.0f, 15.0f};
-static const float iq3_xxs_values[8] = {1.0f, 3.0f, 5.0f, 7.0f, 9.0f, 11.0f, 13.0f, 15.5f};
-static const float iq1_values_of[4] = {-1.0f, 0.0f, 1.0f, 0.0f};
+QK_RULE float iq2_values[4] = {1.0f, 3.125f, 5.375f, 0.0f};
+QK_RULE float iq3_s_values[8] = {1.0f, 3.0f, 5.0f, 7.0f, 9.0f, 11.0f, 13.0f, 15.0f};
+QK_RULE float iq3_xxs_values[8] = {1.0f, 3.0f, 5.0f, 7.0f, 9.0f, 11.0f, 13.0f, 15.5f};
+QK_RULE float iq1_values_of[4] = {-1.0f, 0.0f, 1.0f, 0.0f};
 
 /* ---- from levels to indices ---- */
 
@@ -66,19 +66,19 @@ QK_INLINE void book_scales(const lf32 *scale, int n, li32 *code)
 
 /* ---- blocks ---- */
 
-static const solver_book iq2_xxs_solver_book = {
+QK_RULE solver_book iq2_xxs_solver_book = {
     {qk_iq2_xxs_points, qk_iq2_xxs_lists, 8}, iq2_values, 1.0f, 1 / 2.1875f, 1, 0};
-static const solver_book iq2_xs_solver_book = {
+QK_RULE solver_book iq2_xs_solver_book = {
     {qk_iq2_xs_points, qk_iq2_xs_lists, 8}, iq2_values, 1.0f, 1 / 2.1875f, 1, 0};
-static const solver_book iq2_s_solver_book = {
+QK_RULE solver_book iq2_s_solver_book = {
     {qk_iq2_s_points, qk_iq2_s_lists, 8}, iq2_values, 1.0f, 1 / 2.1875f, 0, 0};
-static const solver_book iq3_xxs_solver_book = {
+QK_RULE solver_book iq3_xxs_solver_book = {
     {qk_iq3_xxs_points, qk_iq3_xxs_lists, 4}, iq3_xxs_values, 1.0f, 0.5f, 1, 0};
-static const solver_book iq3_s_solver_book = {
+QK_RULE solver_book iq3_s_solver_book = {
     {qk_iq3_s_points, qk_iq3_s_lists, 4}, iq3_s_values, 1.0f, 0.5f, 0, 0};
-static const solver_book iq1_s_solver_book = {
+QK_RULE solver_book iq1_s_solver_book = {
     {qk_iq1_s_points, qk_iq1_s_lists, 8}, iq1_values_of, -1.0f, 1.0f, 0, 32};
-static const solver_book iq1_m_solver_book = {
+QK_RULE solver_book iq1_m_solver_book = {
     {qk_iq1_s_points, qk_iq1_s_lists, 8}, iq1_values_of, -1.0f, 1.0f, 0, 8};
 
 /* Indices, signs and codes of scales of a block. */
@@ -152,24 +152,23 @@ QK_FN void pack_iq1_m(unit_codes *codes, li32 *out)
 
 /* most_scale: the largest multiple of d; top: the largest level; from, to: factors tried for it */
 #define BOOK_RULE(name, size, most_scale, top, from, to)                                           \
-    static const unit_rule name##_solver = {.group = {.n = size,                                   \
-                                                      .level = {.kind = LEVELS_BOOK},              \
-                                                      .book = &name##_solver_book,                 \
-                                                      .grid = GRID_ODD,                            \
-                                                      .scale_low = 1.0f,                           \
-                                                      .scale_high = most_scale,                    \
-                                                      .reach = top,                                \
-                                                      .first = from,                               \
-                                                      .last = to,                                  \
-                                                      .n_tries = 12,                               \
-                                                      .n_refits = 1},                              \
-                                            .unit = QK_SUPERBLOCK,                                 \
-                                            .n_units = 5,                                          \
-                                            .first_unit = 0.85f,                                   \
-                                            .last_unit = 1.15f,                                    \
-                                            .n_refits = 2,                                         \
-                                            .n_descents = 2,                                       \
-                                            .pack = pack_##name}
+    QK_RULE unit_rule name##_solver = {.group = {.n = size,                                        \
+                                                 .level = {.kind = LEVELS_BOOK},                   \
+                                                 .book = &name##_solver_book,                      \
+                                                 .grid = GRID_ODD,                                 \
+                                                 .scale_low = 1.0f,                                \
+                                                 .scale_high = most_scale,                         \
+                                                 .reach = top,                                     \
+                                                 .first = from,                                    \
+                                                 .last = to,                                       \
+                                                 .n_tries = 12,                                    \
+                                                 .n_refits = 1},                                   \
+                                       .unit = QK_SUPERBLOCK,                                      \
+                                       .n_units = 5,                                               \
+                                       .first_unit = 0.85f,                                        \
+                                       .last_unit = 1.15f,                                         \
+                                       .n_refits = 2,                                              \
+                                       .n_descents = 2}
 
 BOOK_RULE(iq2_xxs, 32, 31.0f, 5.375f, 0.6f, 1.3f);
 BOOK_RULE(iq2_xs, 16, 31.0f, 5.375f, 0.6f, 1.3f);
@@ -178,5 +177,7 @@ BOOK_RULE(iq3_xxs, 32, 31.0f, 15.5f, 0.7f, 1.6f);
 BOOK_RULE(iq3_s, 32, 31.0f, 15.0f, 0.7f, 1.6f);
 BOOK_RULE(iq1_s, 32, 15.0f, 1.0f, 1.0f, 4.0f);
 BOOK_RULE(iq1_m, 16, 15.0f, 1.0f, 1.0f, 3.5f);
+
+#define QK_BOOK_SOLVERS(X) X(iq1_s) X(iq1_m) X(iq2_xxs) X(iq2_xs) X(iq2_s) X(iq3_xxs) X(iq3_s)
 
 #endif

@@ -9,8 +9,12 @@
 #ifndef QK_GROUP_H
 #define QK_GROUP_H
 
+/* For some of the types, both may be defined before. */
+#ifndef MAX_SOLVED_GROUP
 #define MAX_SOLVED_GROUP QK_SUPERBLOCK /* ternary types have one scale for all */
-#define GROUP_ABREAST 4                /* scales tried side by side */
+#define SOLVED_BOOKS 1                 /* whether codebook types are among them */
+#endif
+#define GROUP_ABREAST 4 /* scales tried side by side */
 
 /* How scales, minimums and codes of a format's groups are chosen. */
 typedef struct group_rule {
@@ -114,7 +118,7 @@ QK_FN void round_group(const group_rule *rule, const group_form *form, const lf3
                        const lf32 *scale, const lf32 *min, group_work *work, lf32 *error)
 {
     const levels whole = {LEVELS_WHOLE, rule->level.low, rule->level.high};
-    if (rule->book) {
+    if (SOLVED_BOOKS && rule->book) {
         round_codebooks(rule, form, target, scale, work, error);
     } else if (rule->level.kind == LEVELS_WHOLE && rule->n == 16) {
         round_levels(16, whole, form, target, scale, min, work, error);

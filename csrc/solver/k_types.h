@@ -82,15 +82,14 @@ QK_FN void pack_iq4_xs(unit_codes *codes, li32 *out)
 /* low, high: the d that are tried, n of them, relative to the one that just fits; the rest says how
  * a group is solved. */
 #define K_RULE(name, n, low, high, code_offset, ...)                                               \
-    static const unit_rule name##_solver = {.group = {__VA_ARGS__},                                \
-                                            .unit = QK_SUPERBLOCK,                                 \
-                                            .n_units = n,                                          \
-                                            .first_unit = low,                                     \
-                                            .last_unit = high,                                     \
-                                            .n_refits = 2,                                         \
-                                            .n_descents = 4,                                       \
-                                            .offset = code_offset,                                 \
-                                            .pack = pack_##name}
+    QK_RULE unit_rule name##_solver = {.group = {__VA_ARGS__},                                     \
+                                       .unit = QK_SUPERBLOCK,                                      \
+                                       .n_units = n,                                               \
+                                       .first_unit = low,                                          \
+                                       .last_unit = high,                                          \
+                                       .n_refits = 2,                                              \
+                                       .n_descents = 4,                                            \
+                                       .offset = code_offset}
 
 K_RULE(q2_k, 7, 0.8f, 1.3f, 0, K_AFFINE_GROUP(16, 3.0f, 15.0f, 0.40f));
 K_RULE(q4_k, 5, 0.9f, 1.1f, 0, K_AFFINE_GROUP(32, 15.0f, 63.0f, 0.17f));
@@ -101,5 +100,7 @@ K_RULE(q6_k, 4, 0.9f, 1.1f, 32,
        K_SYMMETRIC_GROUP(16, LEVELS_WHOLE, -32.0f, 31.0f, -128.0f, 127.0f, 0.8f, 1.1f));
 K_RULE(iq4_xs, 5, 0.85f, 1.15f, 0,
        K_SYMMETRIC_GROUP(32, LEVELS_IQ4, -127.0f, 113.0f, -32.0f, 31.0f, 0.6f, 1.2f));
+
+#define QK_K_SOLVERS(X) X(q2_k) X(q3_k) X(q4_k) X(q5_k) X(q6_k) X(iq4_xs)
 
 #endif

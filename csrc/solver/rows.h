@@ -12,14 +12,6 @@
 /* Columns whose errors are taken in at a time: so many that those of all rows fit a cache. */
 #define SOLVER_DEPTH 256
 
-/* What the rows of a matrix share; see quantkit.h. */
-typedef struct solver_task {
-    const unit_rule *rule;
-    unit_shape shape;
-    size_t n_cols, block_bytes;
-    const qk_solver_plan *plan;
-} solver_task;
-
 /* Memory of a call, for SOLVER_ROWS rows. */
 typedef struct solver_memory {
     lf32 (*rows)[SOLVER_TILES]; /* [n_cols]: weights, and the errors of columns that are done */
@@ -29,33 +21,6 @@ typedef struct solver_memory {
     unit_fit *best;
 } solver_memory;
 
-/* How a type is solved; NULL: not at all. */
-QK_FN const unit_rule *solver_rule(int type)
-{
-    const unit_rule *rule = NULL;
-    switch (type) {
-#define QK_CASE(NAME, name, id, block_size, block_bytes, use)                                      \
-    case id:                                                                                       \
-        rule = &name##_solver;                                                                     \
-        break;
-        QK_BLOCK_FORMATS(QK_CASE)
-        QK_BLOCK_SET_FORMATS(QK_CASE)
-#undef QK_CASE
-    default:
-        break;
-    }
-    return rule && rule->pack ? rule : NULL;
-}
-
-/* The column of the file at which group g of the unit at place `unit` begins. */
-QK_INLINE size_t group_column(const solver_task *task, size_t unit, size_t g)
-{
-    const size_t per_unit = task->shape.unit / task->shape.group;
-    const size_t block = (size_t)task->plan->unit_order[unit];
-    return block * task->shape.unit +
-           task->plan->group_order[unit * per_unit + g] * task->shape.group;
-}
-
 /* The rows' weights in the order of solving; rows beyond n_rows repeat the last one. */
 QK_FN void gather_rows(const solver_task *task, const float *x, size_t n_rows,
                        lf32 (*rows)[SOLVER_TILES])
@@ -63,7 +28,7 @@ QK_FN void gather_rows(const solver_task *task, const float *x, size_t n_rows,
     const size_t group = task->shape.group, per_unit = task->shape.unit / group;
     for (size_t u = 0; u < task->n_cols / task->shape.unit; u++) {
         for (size_t g = 0; g < per_unit; g++) {
-            const size_t column = group_column(task, u, g);
+            const size_t column = group_column(&task->plan, task->shape, u, g);
             lf32(*out)[SOLVER_TILES] = rows + u * task->shape.unit + g * group;
             for (size_t tile = 0; tile < SOLVER_TILES; tile++) {
                 const float *at[LANES];
@@ -109,7 +74,7 @@ QK_INLINE void take_errors(const float *feedback, size_t n_cols, lf32 (*const er
 QK_FN void unit_targets(const solver_task *task, size_t unit, solver_memory *memory)
 {
     const size_t size = task->shape.unit, at = unit * size, n = task->n_cols;
-    const float *feedback = task->plan->feedback + at * n;
+    const float *feedback = task->plan.feedback + at * n;
     memcpy(memory->owed, memory->rows + at, size * sizeof *memory->owed);
     for (size_t first = at + size; first < n; first += SOLVER_DEPTH) {
         const size_t end = n - first < SOLVER_DEPTH ? n : first + SOLVER_DEPTH;
@@ -119,47 +84,17 @@ QK_FN void unit_targets(const solver_task *task, size_t unit, solver_memory *mem
     }
 }
 
-/* The code of a level as it is stored. */
-QK_INLINE li32 code_of_level(const unit_rule *rule, lf32 level)
-{
-    if (rule->group.level.kind == LEVELS_IQ4) {
-        return iq4_nearest(level);
-    }
-    if (rule->group.level.kind == LEVELS_BOOK) {
-        return code_of_book_level(rule->group.book, level);
-    }
-    if (rule->group.level.kind == LEVELS_WHOLE) {
-        return li32_add(li32_trunc(level), li32_set1(rule->offset));
-    }
-    li32 a = li32_trunc(lf32_abs(level)); /* 0..4, 6, 8 or 12 */
-    li32 sign = li32_shl(li32_shr(lf32_bits(level), 31), 3);
-    li32 code = li32_select(li32_gt(a, li32_set1(4)), li32_add(li32_shr(a, 2), li32_set1(4)), a);
-    return li32_or(code, li32_select(li32_eq(a, li32_set1(0)), li32_set1(0), sign));
-}
-
 /* The blocks of one tile of rows: their bytes lie row_bytes apart. */
 QK_FN void write_unit(const solver_task *task, size_t unit, const unit_fit *fit, size_t n_rows,
                       size_t row_bytes, uint8_t *out)
 {
-    const size_t group = task->shape.group, per_unit = task->shape.unit / group;
-    const uint8_t *order = task->plan->group_order + unit * per_unit;
-    unit_codes codes;
     li32 words[QK_MAX_BLOCK_WORDS];
     uint8_t bytes[LANES * QK_MAX_BLOCK_BYTES];
-    codes.d = fit->d;
-    codes.dmin = fit->dmin;
-    for (size_t g = 0; g < per_unit; g++) {
-        codes.scale[order[g]] = fit->scale[g];
-        codes.min[order[g]] = fit->min[g];
-        for (size_t j = 0; j < group; j++) {
-            codes.code[order[g] * group + j] = code_of_level(task->rule, fit->level[g * group + j]);
-        }
-    }
-    task->rule->pack(&codes, words);
+    unit_words(task, unit, fit, words);
     transpose_out(words, n_rows, task->block_bytes, bytes);
     for (size_t i = 0; i < n_rows; i++) {
-        memcpy(out + i * row_bytes + (size_t)task->plan->unit_order[unit] * task->block_bytes,
-               bytes + i * task->block_bytes, task->block_bytes);
+        memcpy(out + i * row_bytes + unit_place(task, unit), bytes + i * task->block_bytes,
+               task->block_bytes);
     }
 }
 
@@ -179,7 +114,7 @@ QK_FN void solve_row_group(const solver_task *task, const float *x, size_t n_row
             const size_t row = tile * LANES;
             const size_t n = n_rows - row < LANES ? n_rows - row : LANES;
             const unit_problem problem = {task->rule, task->shape,
-                                          task->plan->units + u * unit_floats(task->shape),
+                                          task->plan.units + u * unit_floats(task->shape),
                                           memory->x};
             float part[LANES];
             for (size_t j = 0; j < size; j++) {
@@ -191,11 +126,9 @@ QK_FN void solve_row_group(const solver_task *task, const float *x, size_t n_row
             for (size_t i = 0; i < n; i++) {
                 errors[row + i] += (double)part[i];
             }
-            /* The error of a weight is against the weight, not the target. */
             for (size_t j = 0; j < size; j++) {
-                lf32 value = lf32_add(memory->error[j], memory->x[j]);
-                memory->rows[u * size + j][tile] =
-                    lf32_sub(value, memory->rows[u * size + j][tile]);
+                lf32 *weight = &memory->rows[u * size + j][tile];
+                *weight = error_of_weight(memory->error[j], memory->x[j], *weight);
             }
         }
     }
@@ -232,11 +165,12 @@ QK_FN void solve_rows(int type, const qk_solver_plan *plan, const float *x, size
                       uint8_t *workspace, uint8_t *out, double *errors)
 {
     const unit_rule *rule = solver_rule(type);
-    const solver_task task = {rule,
+    const solver_task task = {type,
+                              rule,
                               {rule->unit, (size_t)rule->group.n},
                               plan->n_cols,
                               qk_find_layout(type)->block_bytes,
-                              plan};
+                              *plan};
     const size_t row_bytes = plan->n_cols / rule->unit * task.block_bytes;
     solver_memory memory;
     memory.rows = taken(&workspace, plan->n_cols * sizeof *memory.rows);

@@ -8,9 +8,7 @@
 #ifndef QK_SOLVER_SUPERBLOCK_H
 #define QK_SOLVER_SUPERBLOCK_H
 
-typedef struct unit_codes unit_codes;
-
-/* How a format's units are solved and written. */
+/* How a format's units are solved. */
 typedef struct unit_rule {
     group_rule group;
     size_t unit;
@@ -18,14 +16,13 @@ typedef struct unit_rule {
     float first_unit, last_unit; /* relative to the d for which the extreme scale just fits */
     int n_refits, n_descents;
     int offset; /* of codes */
-    void (*pack)(unit_codes *codes, li32 *words);
 } unit_rule;
 
 /* What is stored of a unit, its groups in the order of the file. */
-struct unit_codes {
+typedef struct unit_codes {
     lf32 d, dmin, scale[MAX_GROUPS], min[MAX_GROUPS];
     li32 code[QK_SUPERBLOCK];
-};
+} unit_codes;
 
 /* A solution, its groups in the order of solving. */
 typedef struct unit_fit {

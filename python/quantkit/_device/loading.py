@@ -26,7 +26,12 @@ API_VERSION = 1
 """Of the header for which this room is written."""
 
 FILE = "quantkit_cuda.dll" if sys.platform == "win32" else "libquantkit_cuda.so"
-HEADERS = ("quantkit_ops.h", "quantkit_cuda.h", "quantkit_cuda_ops.h")
+HEADERS = (
+    "quantkit_ops.h",
+    "quantkit_cuda.h",
+    "quantkit_cuda_ops.h",
+    "quantkit_cuda_solver.h",
+)
 PACKAGE = Path(__file__).parents[1]
 
 VERSIONS = """
