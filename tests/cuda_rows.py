@@ -18,6 +18,7 @@ from cffi import FFI
 from quantkit import _device
 from quantkit.types import QuantType
 
+from .host_library import HEADERS
 from .host_library import host_library as host_library
 
 __all__ = ["GUARD", "Cuda", "cuda", "host_library", "loaded"]
@@ -46,17 +47,19 @@ def cuda(request: pytest.FixtureRequest) -> Cuda:
 
 
 def loaded(path: Path) -> Cuda:
-    """A library with its header beside it."""
+    """A library with its headers beside it."""
     ffi = FFI()
-    header = path.with_name("quantkit_cuda.h").read_text()
-    ffi.cdef(header.split("/* cdef begin */")[1].split("/* cdef end */")[0])
-    return Cuda(ffi, ffi.dlopen(str(path)))
+    for header in HEADERS:
+        text = path.with_name(header.name).read_text()
+        ffi.cdef(text.split("/* cdef begin */")[1].split("/* cdef end */")[0])
+    return Cuda(path, ffi, ffi.dlopen(str(path)))
 
 
 class Cuda:
     """The functions of a library."""
 
-    def __init__(self, ffi: Any, lib: Any) -> None:
+    def __init__(self, path: Path, ffi: Any, lib: Any) -> None:
+        self.path = path
         self.ffi = ffi
         self.lib = lib
 

@@ -28,6 +28,7 @@ from .naming import CPU, device_name, parse_device
 from .owners import Owner, owner_of
 from .pipes import dequantize_host_rows, kept_pipes, quantize_host_rows
 from .rows import dequantize_rows, quantize_rows
+from .solving import solve_host_rows
 from .statuses import check_status, check_type
 from .support import (
     CudaSupport,
@@ -79,6 +80,7 @@ __all__ = [
     "queue",
     "read",
     "shape_of",
+    "solve_host_rows",
     "strided",
     "synchronize",
     "usable_device",

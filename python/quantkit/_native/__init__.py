@@ -40,6 +40,7 @@ from .solving import (
     column_order,
     empty_plan,
     made_units,
+    plan_memory,
     solve_rows,
     solver_layout,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "norm_rows",
     "pack_activations",
     "packing_for",
+    "plan_memory",
     "quantize_rows",
     "recur",
     "rotate",

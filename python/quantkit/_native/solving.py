@@ -31,6 +31,7 @@ __all__ = [
     "column_order",
     "empty_plan",
     "made_units",
+    "plan_memory",
     "solve_rows",
     "solver_layout",
 ]
@@ -200,16 +201,9 @@ def solve_rows(
     """
     rows, n = shape_of("x", x, 2)
     type = plan.type
-    unit, group = _layout(type)
-    n_units = n // unit
     what = ffi.new("qk_solver_plan *")
     what.n_cols = n
-    kept = (
-        read(INT32, "unit_order", plan.unit_order, (n_units,)),
-        read(BYTE, "group_order", plan.group_order, (n_units, unit // group)),
-        read(FLOAT, "units", plan.units, (n_units, _floats(type)[0])),
-        read(FLOAT, "feedback", plan.feedback, (n, n)),
-    )
+    kept = plan_memory(plan, n)
     what.unit_order, what.group_order, what.units, what.feedback = kept
     out = np.empty((rows, type.row_bytes(n)), np.uint8)
     errors = np.empty(rows, np.float64)
@@ -228,6 +222,22 @@ def solve_rows(
     )
     check_type(status, type, n)
     return out, errors
+
+
+def plan_memory(plan: Plan, n: int) -> tuple[object, object, object, object]:
+    """The memory of a plan's orders, units and feedback, for rows of `n` columns.
+
+    Raises:
+        ShapeError: the rows do not fit the plan.
+    """
+    unit, group = _layout(plan.type)
+    n_units = n // unit
+    return (
+        read(INT32, "unit_order", plan.unit_order, (n_units,)),
+        read(BYTE, "group_order", plan.group_order, (n_units, unit // group)),
+        read(FLOAT, "units", plan.units, (n_units, _floats(plan.type)[0])),
+        read(FLOAT, "feedback", plan.feedback, (n, n)),
+    )
 
 
 def _layout(type: QuantType) -> tuple[int, int]:

@@ -71,11 +71,14 @@ class Calibrated:
         importance: by name of tensor, the mean squares of its inputs on the calibration
             text, where the caller gave no importance; and what the caller gave.
         store: the folder of these files.
+        device: the number of the CUDA device that rounds tensors that were not
+            calibrated; None: the CPU.
     """
 
     gains: Mapping[str, Gain]
     importance: Importance
     store: Store
+    device: int | None = None
 
     @property
     def identity(self) -> str:
@@ -88,7 +91,7 @@ class Calibrated:
         Raises:
             ShapeError: the importance does not match the tensor's shape.
         """
-        nearest = NearestRoundings(self.importance).of(tensor)
+        nearest = NearestRoundings(self.importance, self.device).of(tensor)
         path = self.store.paths.get(tensor.name)
         if path is None:
             return nearest

@@ -90,11 +90,13 @@ class Chosen:
         plan: the solver's plan.
         targets: gives the targets; None: the weights themselves.
         damping: the damping that was chosen.
+        device: as for `solved`.
     """
 
     plan: Plan
     targets: Targets | None
     damping: float
+    device: int | None = None
 
     def solve(
         self, problem: Problem, rows: NDArray[np.intp] | slice, workers: Workers
@@ -104,7 +106,8 @@ class Chosen:
         if self.targets is not None:
             lag = problem.lag(self.targets, rows)
             wanted = self.targets.rows(wanted, lag, workers)
-        return problem.made(solved(self.plan, wanted, workers), rows)
+        data = solved(self.plan, wanted, workers, self.device)
+        return problem.made(data, rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +136,7 @@ def choose(
     workers: Workers,
     *,
     is_embedding: bool = False,
+    device: int | None = None,
 ) -> Chosen:
     """The settings for parts of one type and sink weight, with the least error.
 
@@ -142,6 +146,7 @@ def choose(
         held: what errors are measured on.
         workers: solve some rows at a time.
         is_embedding: the matrix is the token embedding, too.
+        device: as for `solved`.
     """
     tried = problems[0]
     n = tried.matrix.shape[0]
@@ -155,7 +160,7 @@ def choose(
     space = np.empty_like(quadratic.h)
     for damping in TIED_DAMPINGS if is_embedding else DAMPINGS:
         plan, taken = plan_of(quadratic.h, tried.type, damping, workers, space)
-        chosen = Chosen(plan, targets, taken)
+        chosen = Chosen(plan, targets, taken, device)
         found = error(chosen.solve(tried, rows, workers))
         if best is None or found < best[0]:
             best = found, chosen

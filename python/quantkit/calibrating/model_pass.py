@@ -48,6 +48,7 @@ class ModelPass:
         importance: by tensor name, what the user gave.
         store: what is finished.
         workers: run some pieces at a time.
+        device: the number of the CUDA device that solves and rounds; None: the CPU.
     """
 
     source: ModelSource
@@ -57,6 +58,7 @@ class ModelPass:
     importance: Importance
     store: Store
     workers: Workers
+    device: int | None = None
 
     def run(self, progress: Progress | None = None) -> None:
         """Calibrate all layers that are not finished, and the head.
@@ -111,6 +113,7 @@ class ModelPass:
             self.types,
             self.importance,
             self.workers,
+            self.device,
         )
 
     @cached_property

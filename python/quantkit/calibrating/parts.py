@@ -52,6 +52,7 @@ class Solver:
         types: the wanted type of each tensor.
         importance: by tensor name, what the user gave.
         workers: solve some rows at a time.
+        device: the number of the CUDA device that solves and rounds; None: the CPU.
         sink: the weights of the first position.
         outcomes: by tensor name.
     """
@@ -61,6 +62,7 @@ class Solver:
     types: Mapping[str, QuantType]
     importance: Importance
     workers: Workers
+    device: int | None = None
     sink: SinkWeights = field(default_factory=SinkWeights)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
@@ -110,7 +112,9 @@ class Solver:
         quadratic = site.quadratic(weight, self.workers, prior, is_last=is_last)
         is_embedding = group[0].tensor == EMBEDDING
         chosen = choose(
-            *(quadratic, problems, held, self.workers), is_embedding=is_embedding
+            *(quadratic, problems, held, self.workers),
+            is_embedding=is_embedding,
+            device=self.device,
         )
         for part, problem in zip(group, problems, strict=True):
             found = solve(chosen, problem, held, compared, self.workers)
@@ -126,9 +130,14 @@ class Solver:
     def plain(self, name: str) -> NDArray[np.uint8]:
         """The bytes of a tensor without calibration."""
         tensor, type = self.tensors[name], self.types[name]
-        slabs = slabs_of(tensor, type, NearestRoundings(self.importance).of(tensor))
+        slabs = slabs_of(tensor, type, self._nearest.of(tensor))
         converted = self.workers.in_order(Slab.convert, slabs)
         return np.concatenate([rows for _, rows in converted])
+
+    @property
+    def _nearest(self) -> NearestRoundings:
+        """How tensors are rounded without calibration."""
+        return NearestRoundings(self.importance, self.device)
 
     def _prior(self, part: Part, site: Site, gathered: Gathered) -> F64 | None:
         """What an expert's sum is shrunk toward: its layer's, or its diagonal.
@@ -182,12 +191,13 @@ class Solver:
         tensor, outcome = self.tensors[part.tensor], self._outcome(part.tensor)
         matrix = outcome.matrix_of(part)
         if tensor.name in self.importance:
-            ways = NearestRoundings(self.importance).of(tensor)
+            ways = self._nearest.of(tensor)
             rounding = ways[matrix if len(ways) > 1 else 0]
         else:
             if site is not None:
                 outcome.importance[matrix] = site.mean_squares()
-            rounding = Nearest(scaled_importance(outcome.importance[matrix]))
+            scaled = scaled_importance(outcome.importance[matrix])
+            rounding = Nearest(scaled, self.device)
         slabs = slabs_of(tensor, outcome.type, [rounding], part.start, part.stop)
         converted = self.workers.in_order(Slab.convert, slabs)
         return np.concatenate([rows for _, rows in converted])

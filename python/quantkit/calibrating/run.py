@@ -51,6 +51,7 @@ def calibrate(
     sample: Sample | None = None,
     importance: Importance | None = None,
     work: Path | None = None,
+    device: int | None = None,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
@@ -67,6 +68,8 @@ def calibrate(
             calibration text.
         work: a folder for the solved rows, from which an interrupted run goes on; None:
             a temporary one.
+        device: the number of the CUDA device that solves rows and rounds them plainly;
+            None: the CPU.  The bytes do not depend on it.
         threads: pieces of work at a time, all in threads of this process; the bytes do
             not depend on it.
         progress: called with the stage, the finished layers and their total.
@@ -90,6 +93,7 @@ def calibrate(
         effort=calibration.effort,
         importance=importance,
         work=work,
+        device=device,
         threads=threads,
         progress=progress,
         notify=notify,
@@ -131,6 +135,7 @@ def calibrate_on(
     effort: str = "fast",
     importance: Importance | None = None,
     work: Path | None = None,
+    device: int | None = None,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
@@ -159,10 +164,12 @@ def calibrate_on(
         kept_open(in_this_process(threads)) as workers,
     ):
         n_streams = EFFORTS[effort]
-        ModelPass(source, types, sample, n_streams, given, store, workers).run(progress)
+        ModelPass(
+            *(source, types, sample, n_streams, given, store, workers), device=device
+        ).run(progress)
     for message in about_gains(store.gains.values()):
         tell(message)
-    return Calibrated(store.gains, {**store.importance, **given}, store)
+    return Calibrated(store.gains, {**store.importance, **given}, store, device)
 
 
 def _say_narrow(

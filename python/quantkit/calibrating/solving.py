@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .._device import solve_host_rows
 from .._native import Plan, column_order, solve_rows
 from ..execution.workers import Workers
 from ..forward.base import F32
@@ -75,8 +76,20 @@ def solved_piece(piece: Piece) -> NDArray[np.uint8]:
     return solve_rows(piece.plan, piece.rows)[0]
 
 
-def solved(plan: Plan, rows: F32, workers: Workers) -> NDArray[np.uint8]:
-    """The bytes of rows f32 [n, n_cols] in the type of the plan."""
+def solved(
+    plan: Plan, rows: F32, workers: Workers, device: int | None = None
+) -> NDArray[np.uint8]:
+    """The bytes of rows f32 [n, n_cols] in the type of the plan.
+
+    Args:
+        plan: the plan.
+        rows: with columns as in the file.
+        workers: solve some rows at a time, where there is no device.
+        device: the number of the CUDA device that solves them; None: the CPU.  The
+            bytes do not depend on it.
+    """
+    if device is not None:
+        return solve_host_rows(plan, np.ascontiguousarray(rows), device)[0]
     found = workers.in_order(solved_piece, _pieces(plan, rows))
     return np.concatenate([data for _, data in found])
 

@@ -70,7 +70,7 @@ def roundings_of(
         calibration: the calibration, or None.
         sample: its tokens.
         target: the output, beside which the work is kept; None: it is temporary.
-        device: the number of the CUDA device for plain rounding; None: the CPU.
+        device: the number of the CUDA device that rounds; None: the CPU.
         threads, progress, notify: see `calibrate`.
     """
     if calibration is None:
@@ -83,6 +83,7 @@ def roundings_of(
         sample=sample,
         importance=importance,
         work=work_folder(target) if target is not None and is_kept else None,
+        device=device,
         threads=threads,
         progress=progress,
         notify=notify,
