@@ -14,8 +14,11 @@ from quantkit import _device
 from quantkit._device import pipes
 from quantkit.cli.main import app
 from quantkit.quantizing import slabs
+from quantkit.recipes.overrides import Overrides, TensorType
 from quantkit.tasks.demo import DEMO_MODEL
+from quantkit.types import QuantType
 
+from .families.lettered import lettered_text
 from .host_library import host_library as host_library
 from .small_model import small_model
 
@@ -160,16 +163,27 @@ def test_weights_that_are_not_finite_are_named(model: Path, tmp_path: Path) -> N
     assert files(tmp_path) == {model.name}
 
 
-def test_calibrated_rounding_is_refused_by_name(model: Path, tmp_path: Path) -> None:
-    """Before anything is read."""
-    calibration = qk.Calibration(["A text."], tokens=2048)
-    message = '`device="cuda"` cannot be combined with `calibration`'
-    with pytest.raises(qk.OptionError, match=message):
-        qk.quantize_file(
-            *(model, tmp_path / "out.gguf", "Q4_0"),
-            device="cuda",
-            calibration=calibration,
-        )
+def test_calibrated_rounding_on_a_device(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is that of the processor; what does not fit is an error."""
+    small_model(model, 1)
+    text = lettered_text(tmp_path / "text.txt", 2000)
+    options = qk.TextOptions(ctx=16)
+    calibration = qk.Calibration([text], 64, effort="best", options=options)
+    types = (("attn_q", QuantType.IQ3_S), ("attn_v", QuantType.Q4_K))
+    given = {
+        "overrides": Overrides(tuple(TensorType(*each) for each in types)),
+        "calibration": calibration,
+    }
+    report = both(model, "Q4_0", **given)
+    assert sum(tensor.gain is not None for tensor in report.tensors) == 8
+    before = files(tmp_path)
+    monkeypatch.setenv("QKC_HOST_MEMORY", "200000")
+    message = r"qkc_malloc .\d+ bytes on cuda:0.: .* out of memory; free memory of"
+    with pytest.raises(qk.BackendError, match=message):
+        qk.quantize_file(model, tmp_path / "out.gguf", "Q4_0", device="cuda", **given)
+    assert files(tmp_path) - before <= {".out.gguf.calibration"}
 
 
 def said(*arguments: object) -> tuple[int, str]:
@@ -198,10 +212,6 @@ def test_the_command_names_its_options(
     code, text = said("quantize", model, out, "Q4_0", "--device", "gpu")
     assert code == 2
     assert 'expected "cpu", "cuda" or "cuda:1"' in text
-    given = ("--device", "cuda", "--calibrate", "builtin")
-    code, text = said("quantize", model, out, "Q4_0", *given)
-    assert code == 1
-    assert "--device cuda cannot be combined with --calibrate" in text
     code, text = said("convert", DEMO_MODEL, "-o", out, "--device", "cuda")
     assert code == 1
     assert "--device has no effect with auto" in text
