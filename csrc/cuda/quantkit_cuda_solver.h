@@ -3,7 +3,7 @@
  * qk_solve_rows (../quantkit.h), bit for bit.  See quantkit_cuda.h for statuses and streams.
  *
  * A row is a thread's.  What it works with is in local memory, of which the driver keeps some for
- * every thread that the device can hold: 10 KB each, and 25 KB for the ternary types. */
+ * every thread that the device can hold: 10 KB each, and 21 KB for the ternary types. */
 #ifndef QUANTKIT_CUDA_SOLVER_H
 #define QUANTKIT_CUDA_SOLVER_H
 
@@ -30,7 +30,7 @@ typedef struct qkc_solver_plan {
 /* Bytes of scratch that qkc_solve_rows needs; QKC_UNKNOWN_TYPE where there is no solver. */
 int qkc_solver_scratch(int type, size_t n_rows, size_t n_cols, size_t *bytes);
 /* device x f32 [n_rows][n_cols], finite -> device out [n_rows][row bytes] and device errors f64
- * [n_rows], the error of each row under H.  device scratch, aligned to 4 bytes. */
+ * [n_rows], the error of each row under H.  device scratch, of any alignment. */
 int qkc_solve_rows(int type, const qkc_solver_plan *plan, const float *x, size_t n_rows,
                    uint8_t *out, double *errors, void *scratch, size_t scratch_bytes, void *stream);
 /* cdef end */
