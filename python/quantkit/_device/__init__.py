@@ -30,6 +30,7 @@ from .pipes import dequantize_host_rows, kept_pipes, quantize_host_rows
 from .rows import dequantize_rows, quantize_rows
 from .solving import solve_host_rows
 from .statuses import check_status, check_type
+from .summing import DeviceSums
 from .support import (
     CudaSupport,
     Device,
@@ -52,6 +53,7 @@ __all__ = [
     "CType",
     "CudaSupport",
     "Device",
+    "DeviceSums",
     "Library",
     "Owner",
     "View",

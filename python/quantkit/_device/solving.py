@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,20 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import Plan, plan_memory
-from .._native.arguments import (
-    BYTE,
-    DOUBLE,
-    FLOAT,
-    CType,
-    read,
-    shape_of,
-    written,
-)
+from .._native.arguments import BYTE, DOUBLE, FLOAT, read, shape_of
 from ..types import QuantType
 from .arguments import memory
 from .loading import library
-from .naming import device_name
-from .statuses import check_status, check_type
+from .plain_memory import (
+    allocated,
+    copy_from_device,
+    copy_to_device,
+    free_bytes,
+    wait_for_device,
+)
+from .statuses import check_type
 from .support import device_in_use
 
 __all__ = ["solve_host_rows"]
@@ -49,10 +46,10 @@ def solve_host_rows(plan: Plan, x: F32, device: int) -> tuple[Bytes, F64]:
     out = np.empty((rows, plan.type.row_bytes(n)), np.uint8)
     errors = np.empty(rows, np.float64)
     with device_in_use(device), ExitStack() as kept:
-        there = _plan_there(plan, n, device, kept)
+        there = _plan_there(plan, n, kept)
         most = _rows_that_fit(plan.type, rows, n)
         n_bytes = _Room.of(plan.type, most, n).n_bytes
-        start = kept.enter_context(_allocated(n_bytes, device))
+        start = kept.enter_context(allocated(n_bytes))
         room = _Room.of(plan.type, most, n, start)
         for first in range(0, rows, most):
             part = slice(first, first + most)
@@ -107,40 +104,24 @@ def _rows_that_fit(type: QuantType, rows: int, n: int) -> int:
 
     The driver takes of the rest what a kernel's threads need.
     """
-    own = library()
-    free = own.ffi.new("size_t *")
-    check_status(own.lib.qkc_free_bytes(free), "qkc_free_bytes", "the device")
-    most = max(rows, 1)
-    while most > 1 and _Room.of(type, most, n).n_bytes > free[0] // 2:
+    most, free = max(rows, 1), free_bytes()
+    while most > 1 and _Room.of(type, most, n).n_bytes > free // 2:
         most = -(-most // 2)
     return most
 
 
-@contextmanager
-def _allocated(n_bytes: int, device: int) -> Iterator[int]:
-    """The address of new memory on the current device."""
-    own = library()
-    made = own.ffi.new("void **")
-    status = own.lib.qkc_malloc(max(n_bytes, 1), made)
-    check_status(status, "qkc_malloc", f"{n_bytes} bytes on {device_name(device)}")
-    try:
-        yield int(own.ffi.cast("uintptr_t", made[0]))
-    finally:
-        own.lib.qkc_free(made[0])
-
-
-def _plan_there(plan: Plan, n: int, device: int, kept: ExitStack) -> Any:
+def _plan_there(plan: Plan, n: int, kept: ExitStack) -> Any:
     """The plan for the library, its numbers on the current device."""
     what = library().ffi.new("qkc_solver_plan *")
     what.n_cols = n
     orders = plan_memory(plan, n)
     what.unit_order, what.group_order = orders[:2]
     units, feedback = (
-        kept.enter_context(_allocated(numbers.nbytes, device))
+        kept.enter_context(allocated(numbers.nbytes))
         for numbers in (plan.units, plan.feedback)
     )
-    _copy(units, plan.units)
-    _copy(feedback, plan.feedback)
+    copy_to_device(FLOAT, plan.units, units)
+    copy_to_device(FLOAT, plan.feedback, feedback)
     what.units, what.feedback = memory(units), memory(feedback)
     return what
 
@@ -151,7 +132,7 @@ def _solve(
     """Solve rows of main memory, and wait for them."""
     own = library()
     out_there, errors_there = room.start + room.out, room.start + room.errors
-    _copy(room.start, x)
+    copy_to_device(FLOAT, x, room.start)
     status = own.lib.qkc_solve_rows(
         type.id,
         plan,
@@ -164,23 +145,6 @@ def _solve(
         own.ffi.NULL,
     )
     check_type(status, "qkc_solve_rows", type, x.shape[1])
-    _copy_back(BYTE, out, out_there)
-    _copy_back(DOUBLE, errors, errors_there)
-    status = own.lib.qkc_synchronize(own.ffi.NULL)
-    check_status(status, "qkc_synchronize", f"{type.name} rows that are solved")
-
-
-def _copy(to: int, array: NDArray[Any]) -> None:
-    """Queue a copy of an array to the device."""
-    own = library()
-    source = memory(array.ctypes.data)
-    status = own.lib.qkc_copy(memory(to), source, array.nbytes, own.ffi.NULL)
-    check_status(status, "qkc_copy", f"{array.nbytes} bytes to the device")
-
-
-def _copy_back(kind: CType, array: NDArray[Any], start: int) -> None:
-    """Queue a copy into an array of main memory."""
-    own = library()
-    target = written(kind, "array", array, array.shape)
-    status = own.lib.qkc_copy(target, memory(start), array.nbytes, own.ffi.NULL)
-    check_status(status, "qkc_copy", f"{array.nbytes} bytes from the device")
+    copy_from_device(BYTE, out, out_there)
+    copy_from_device(DOUBLE, errors, errors_there)
+    wait_for_device(f"{type.name} rows that are solved")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from .._device import DeviceSums
 from ..execution.workers import Workers
 from ..forward.base import F32
 from .capturing import CapturedWeights, Part
@@ -86,11 +88,13 @@ class Gatherer:
         weights: the model's weights.
         sample: the tokens.
         workers: run some sequences, or sum some rows, at a time.
+        device: the number of the CUDA device that sums; None: the CPU.
     """
 
     weights: CapturedWeights
     sample: Sample
     workers: Workers
+    device: int | None = None
 
     def gather(
         self,
@@ -110,32 +114,48 @@ class Gatherer:
             lag: which of the parts make up for the lag between the streams.
         """
         gathered = Gathered()
-        is_held_out, is_compared = self.sample.is_held_out, self.sample.is_compared
-        for batch in run_step(self.weights, step, wanted, streams, self.workers):
-            rows: dict[Part, list[Rows]] = {}
-            for number, ran in batch:
-                behind = lag.of(streams, number)
-                for leader, found in gathered.found(ran, behind, lag.tensors):
-                    site = self._site(gathered, leader, found)
-                    if number == ALONE:
-                        site.add_alone(found, self.sample.is_alone_held_out)
-                        continue
-                    if is_held_out[number]:
-                        site.held.append(found.later)
-                        continue
-                    rows.setdefault(leader, []).append(found.later)
-                    if is_compared[number]:
-                        site.compared.append(found.later)
-                if into:
-                    _put(into, number, ran)
-            add_rows(
-                [
+        with ExitStack() as stack:
+            device = None
+            if self.device is not None:
+                device = stack.enter_context(DeviceSums(self.device))
+            for batch in run_step(self.weights, step, wanted, streams, self.workers):
+                rows = self._taken(gathered, batch, streams, into, lag)
+                sums = [
                     (gathered.sites[at].sums, Rows.joined(all))
                     for at, all in rows.items()
-                ],
-                self.workers,
-            )
+                ]
+                add_rows(sums, self.workers, device)
+            if device is not None:
+                device.finish()
         return gathered
+
+    def _taken(
+        self,
+        gathered: Gathered,
+        batch: Iterable[tuple[int, Sequence[Ran]]],
+        streams: Sequence[Stream],
+        into: Sequence[Stream],
+        lag: Lag,
+    ) -> dict[Part, list[Rows]]:
+        """Take some sequences, and give what is to be summed at each site."""
+        is_held_out, is_compared = self.sample.is_held_out, self.sample.is_compared
+        rows: dict[Part, list[Rows]] = {}
+        for number, ran in batch:
+            behind = lag.of(streams, number)
+            for leader, found in gathered.found(ran, behind, lag.tensors):
+                site = self._site(gathered, leader, found)
+                if number == ALONE:
+                    site.add_alone(found, self.sample.is_alone_held_out)
+                    continue
+                if is_held_out[number]:
+                    site.held.append(found.later)
+                    continue
+                rows.setdefault(leader, []).append(found.later)
+                if is_compared[number]:
+                    site.compared.append(found.later)
+            if into:
+                _put(into, number, ran)
+        return rows
 
     def _site(self, gathered: Gathered, leader: Part, found: Found) -> Site:
         if leader not in gathered.sites:

@@ -48,7 +48,8 @@ class ModelPass:
         importance: by tensor name, what the user gave.
         store: what is finished.
         workers: run some pieces at a time.
-        device: the number of the CUDA device that solves and rounds; None: the CPU.
+        device: the number of the CUDA device that sums, solves and rounds; None: the
+            CPU.
     """
 
     source: ModelSource
@@ -84,7 +85,7 @@ class ModelPass:
         solver = self._solver()
         if number < len(self._model.layers):
             solver.sink = self._sink(number, streams[0])
-        gatherer = Gatherer(self._weights, self.sample, self.workers)
+        gatherer = Gatherer(self._weights, self.sample, self.workers, self.device)
         layers = LayerPass(gatherer, solver)
         if number == len(self._model.layers):
             if self._head in self._names:

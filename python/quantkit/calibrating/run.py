@@ -68,8 +68,8 @@ def calibrate(
             calibration text.
         work: a folder for the solved rows, from which an interrupted run goes on; None:
             a temporary one.
-        device: the number of the CUDA device that solves rows and rounds them plainly;
-            None: the CPU.  The bytes do not depend on it.
+        device: the number of the CUDA device that sums inputs, and solves and rounds
+            rows; None: the CPU.  The bytes do not depend on it.
         threads: pieces of work at a time, all in threads of this process; the bytes do
             not depend on it.
         progress: called with the stage, the finished layers and their total.

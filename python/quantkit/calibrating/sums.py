@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .._device import DeviceSums
 from .._native import gram
 from ..execution.workers import Workers
 from ..forward.base import F32
@@ -163,9 +164,27 @@ def add_products(
         piece.into[piece.first : piece.first + piece.count] += product
 
 
-def add_rows(sums: Iterable[tuple[Sums, Rows]], workers: Workers) -> None:
-    """Add rows to the sums of several sites."""
-    add_products((p for each, rows in sums for p in _added(each, rows)), workers)
+def add_rows(
+    sums: Iterable[tuple[Sums, Rows]],
+    workers: Workers,
+    device: DeviceSums | None = None,
+) -> None:
+    """Add rows to the sums of several sites.
+
+    Args:
+        sums: the sums, and what is added.
+        workers: sum some rows at a time.
+        device: where sums are until its `finish`, as far as there is room; None: in
+            main memory.  The sums do not depend on it.
+    """
+
+    def left() -> Iterator[Product]:
+        for each, rows in sums:
+            added = list(_added(each, rows))
+            if added and (device is None or not device.add(added)):
+                yield from added
+
+    add_products(left(), workers)
 
 
 def _added(sums: Sums, rows: Rows) -> Iterator[Product]:
