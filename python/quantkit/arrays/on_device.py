@@ -76,15 +76,14 @@ def quantize_there(
     if importance is not None:
         weighting = scaled_importance(importance_on_host(importance))
         check_importance(weighting, shape[-1])
-    with owner.current(array), _device.enough_memory("the quantized weights"):
+    with owner.current(array), _device.device_errors("the quantized weights"):
         if weighting is not None:
             given = owner.copied(array, np.ascontiguousarray(weighting))
         out = owner.empty(array, (rows.shape[0], row_bytes), "uint8")
         _device.quantize_rows(rows, type, given, out)
-        largest = _largest(rows)
-    if may_overflow(largest, type, weighting):
-        _refuse_overflow(rows, out, type, weighting)
-    return given_back(out, weights), shape
+        if may_overflow(_largest(rows), type, weighting):
+            _refuse_overflow(rows, out, type, weighting)
+        return given_back(out, weights), shape
 
 
 def dequantize_there(
@@ -102,7 +101,7 @@ def dequantize_there(
     array = taken(data, "uint8", "the tensor")
     _check_device(array, device, "the tensor")
     owner = _device.owner_of(array)
-    with owner.current(array), _device.enough_memory("the weights"):
+    with owner.current(array), _device.device_errors("the weights"):
         out = owner.empty(array, (array.shape[0], shape[-1]), "float32")
         _device.dequantize_rows(array, type, out)
         return given_back(out.reshape(shape), data)

@@ -61,7 +61,7 @@ def taken(values: Any, dtype: str, what: str) -> Any:
     """
     take = _taken_by_torch if _is_of("torch", "Tensor", values) else _taken
     try:
-        with _device.enough_memory(f"{what} as {dtype}"):
+        with _device.device_errors(f"{what} as {dtype}"):
             return take(values, dtype, what)
     except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as e:
         if isinstance(e, ShapeError):
