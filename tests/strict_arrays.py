@@ -181,15 +181,16 @@ class StrictArray(NDArrayOperatorsMixin):
         self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **how: Any
     ) -> Any:
         """Numbers and arrays on the device, and only functions that CuPy has."""
-        if ufunc.__name__ not in UFUNCS or method != "__call__":
-            raise TypeError(f"no function {ufunc.__name__}.{method} on the device")
+        if ufunc.__name__ not in UFUNCS or method != "__call__" or how:
+            found = f"{ufunc.__name__}.{method} with {sorted(how)}"
+            raise TypeError(f"no function {found} on the device")
         for given in (*inputs, *(out or ())):
             if not isinstance(given, StrictArray) and type(given) not in SCALARS:
                 raise TypeError(f"{type(given).__name__} cannot mix with StrictArray")
-        if out is not None:
-            how["out"] = unwrapped(out)
-        made = ufunc(*unwrapped(inputs), **how)
-        return out[0] if out is not None else wrapped(made)
+        if out is None:
+            return wrapped(ufunc(*unwrapped(inputs)))
+        ufunc(*unwrapped(inputs), out=unwrapped(out))
+        return out[0]
 
     def __array_function__(
         self, function: Callable[..., Any], types: object, args: Any, how: Any

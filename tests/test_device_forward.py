@@ -6,6 +6,7 @@ The device is that of `StrictArray`, so no GPU is needed, and the core's functio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from quantkit.errors import BackendError, FormatError
 from quantkit.forward import ops
+from quantkit.forward.base import Weights
 from quantkit.forward.engines import Table
 from quantkit.forward.routing import Routes, by_number
 from quantkit.inference.weights import load_encoder, load_model, load_weights
@@ -56,14 +58,16 @@ CASES = [
 ]
 
 
-def models_of(case: Case, folder: Path) -> tuple[Any, Any]:
-    """A case's model in the host's memory, and on the device."""
+def loaded(
+    case: Case, folder: Path, placed: Callable[[Weights], Weights]
+) -> tuple[Any, Any]:
+    """A case's model in the host's memory, and that of its weights on a device."""
     source = CheckpointSource(checkpoint(case, folder), "f32")
     parts: Any = SimpleNamespace(metadata=source.model_fields, tensors=source.tensors)
     weights = load_weights(parts)
     is_encoder = gives_embeddings(architecture(parts.metadata), parts.metadata)
     load: Any = load_encoder if is_encoder else load_model
-    return load(parts, weights), load(parts, StrictWeights(weights))
+    return load(parts, weights), load(parts, placed(weights))
 
 
 def memory_of(x: Any) -> NDArray[Any]:
@@ -95,7 +99,7 @@ def check_several(host: Any, device: Any, tokens: NDArray[np.int32]) -> None:
 def test_main_families(name: str, tmp_path: Path) -> None:
     """One sequence and several; a dense model never waits for the device."""
     case = next(case for case in RUN if case.name == name)
-    models, (tokens, _) = models_of(case, tmp_path), known_logits(case)
+    models, (tokens, _) = loaded(case, tmp_path, StrictWeights), known_logits(case)
     assert check(*models, tokens) == ["get"] * WAITS[name]
     check_several(*models, tokens)
 
@@ -103,7 +107,10 @@ def test_main_families(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_all_families(case: Case, tmp_path: Path) -> None:
     """The same for every case that runs."""
-    (host, device), (tokens, _) = models_of(case, tmp_path), known_logits(case)
+    (host, device), (tokens, _) = (
+        loaded(case, tmp_path, StrictWeights),
+        known_logits(case),
+    )
     noticed = check(host, device, tokens)
     most = len(host.layers)
     if family_for_config(fixture(case)["config"]).name in TWICE:
@@ -115,7 +122,7 @@ def test_all_families(case: Case, tmp_path: Path) -> None:
 def test_several_sequences_in_the_hosts_memory(tmp_path: Path) -> None:
     """It is not only for devices."""
     case = FIRST["llama"]
-    (host, _), (tokens, _) = models_of(case, tmp_path), known_logits(case)
+    (host, _), (tokens, _) = loaded(case, tmp_path, StrictWeights), known_logits(case)
     alone = np.concatenate([host.hidden(tokens), host.hidden(tokens[::-1])])
     assert np.array_equal(host.hidden(np.stack([tokens, tokens[::-1]])), alone)
 

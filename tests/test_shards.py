@@ -248,8 +248,11 @@ def other_recipe(case: Case, folder: Path) -> dict[str, Any]:
         ({"base": "Q4_0"}, "the base: Q4_0, and there F32"),
         ({"shard": (3, 3)}, "the number of shards: 3, and there 2"),
         ({"text": "ab cd " * 40}, "the texts: text, and there long.txt, short.txt"),
-        (other_model, "the model of F32$"),
-        (other_recipe, "how Q4_0 is made: its types, importance or calibration$"),
+        (other_model, "the model of F32; all need"),
+        (
+            other_recipe,
+            "how Q4_0 is made: its types, importance or",
+        ),
     ],
 )
 def test_shards_of_other_runs_are_refused(
@@ -279,7 +282,7 @@ def test_texts_are_known_by_their_tokens(
     assert qk.merge_shards([two[0], second]) == qk.merge_shards(two)
     texts[0].write_text(texts[0].read_text().replace("a", "b"))
     qk.compare_shard(**given)
-    with pytest.raises(OptionError, match=r"the tokens of long.txt \(text 1\)$"):
+    with pytest.raises(OptionError, match=r"the tokens of long.txt \(text 1\);"):
         qk.merge_shards([two[0], second])
 
 

@@ -28,6 +28,7 @@ REFUSED: dict[str, Callable[[StrictArray], object]] = {
     "a function that is not listed": np.median,
     "a universal function that is not listed": np.sin,
     "a method of a universal function": np.add.reduce,
+    "a place where not to compute": lambda x: np.tanh(x, where=x > 0),
     "a parameter that CuPy lacks": lambda x: np.clip(x, 0, 1, casting="no"),
     "a method's parameter that CuPy lacks": lambda x: x.sum(axis=0, initial=1.0),
     "a NumPy array as an index": lambda x: x[np.arange(2)],

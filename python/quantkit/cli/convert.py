@@ -26,6 +26,7 @@ from .options import (
     SplitMaxBytes,
     Threads,
     calibration_of,
+    output_option,
     recipe_name,
 )
 
@@ -52,9 +53,7 @@ def _vocab_type(value: str) -> str:
 
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output", "-o", help="GGUF file to write \\[default: FOLDER-OUTTYPE.gguf]."
-    ),
+    output_option("GGUF file to write \\[default: FOLDER-OUTTYPE.gguf]."),
 ]
 Outtype = Annotated[
     str,

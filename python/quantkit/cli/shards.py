@@ -43,7 +43,14 @@ def parse_shard(value: str) -> Share:
 
 
 def measure_shard(run: ComparisonRun, share: Share, save: Path, *, quiet: bool) -> None:
-    """Measure a shard, and say what was done."""
+    """Measure a shard, and say what was done.
+
+    Args:
+        run: saves its scores in a file.
+        share: which of the chunks.
+        save: that file, as the user calls it.
+        quiet: show no progress.
+    """
     shard_run = ShardRun(run, share, save, ["quantkit", *sys.argv[1:]])
     try:
         with live_table(run, lambda: None, quiet) as progress:

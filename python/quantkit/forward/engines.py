@@ -1,11 +1,10 @@
 """What computes the core's functions on an array: that depends on where the array is.
 
-The forward pass is NumPy's code, and runs on a device as it is: CuPy's arrays implement
-NumPy's dispatch, so functions of NumPy that get them are CuPy's.  What is made of
-nothing is made beside an array (`like=x`, or `zeros_like` with a shape).  Only this
-needs to know where arrays are: the functions of the C core, which have a counterpart on
-the device (`Engine`); numbers that the host computes (`Table`); and the few that it
-must know (`on_host`).
+The forward pass is NumPy code, and runs on a device as it is: CuPy's arrays implement
+NumPy's dispatch, so NumPy's functions of them are CuPy's.  New arrays are made beside
+others (`like=x`, or `zeros_like` with a shape).  Only this needs to know where arrays
+are: the functions of the C core, which have counterparts on devices (`Engine`); numbers
+that the host computes (`Table`); and the few that it must know (`on_host`).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _native
+from .. import _device, _native
 from ..errors import BackendError
 
 __all__ = ["NATIVE", "Engine", "Table", "engine_of", "on_host", "use_engine"]
@@ -28,9 +27,9 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Engine:
-    """The core's functions on arrays of one type; those of `_native` without backend.
+    """The core's functions on arrays of one kind; those of `_native` without backend.
 
-    They take contiguous arrays, as there.
+    They take contiguous arrays, as there, and give arrays of the same kind.
     """
 
     activate: Callable[..., None]
@@ -68,12 +67,12 @@ def _on_active_backend(function: Callable[..., Any]) -> Callable[..., Any]:
 NATIVE = Engine.of(_native, _on_active_backend)
 """The engine of NumPy's arrays."""
 
-_others: dict[type, Engine] = {}
+_by_type: dict[type, Engine] = {}
 
 
 def use_engine(kind: type, engine: Engine) -> None:
-    """Compute on arrays of a type, and of its subclasses, with this engine."""
-    _others[kind] = engine
+    """Compute on arrays of a type with this engine, as tests do."""
+    _by_type[kind] = engine
 
 
 def engine_of(x: object) -> Engine:
@@ -84,10 +83,14 @@ def engine_of(x: object) -> Engine:
     """
     if isinstance(x, np.ndarray):
         return NATIVE
-    for kind, engine in _others.items():
-        if isinstance(x, kind):
-            return engine
-    raise BackendError(f"quantkit computes on no arrays of type {type(x).__name__}")
+    kind = type(x)
+    if kind not in _by_type:
+        if not _device.has_interface(x):
+            raise BackendError(
+                f"quantkit computes on no arrays of type {kind.__name__}"
+            )
+        _by_type[kind] = Engine.of(_device)
+    return _by_type[kind]
 
 
 def on_host(x: Array) -> Array:

@@ -209,44 +209,41 @@ def attention(
     """
     if scale is None:
         scale = q.shape[-1] ** -0.5
-    how: dict[str, Any] = {"scale": scale, "window": window, "cap": cap}
-    if mask is None:
-        of_heads = _for_each_sequence(slopes=slopes, sinks=sinks)
-        q, k, v = (beside_each_other(x) for x in (q, k, v))
-        out = in_turn(_attend(q, k, v, None, **of_heads, **how))
-    else:
-        how |= {"slopes": slopes, "sinks": sinks}
-        masks = mask.reshape(-1, *mask.shape[-2:]).swapaxes(0, 1)
-        out = by_sequence(lambda *given: _attend(*given, **how), q, k, v, masks)
+    how = {"window": window, "cap": cap, "slopes": slopes, "sinks": sinks}
+    attend = _attend if n_sequences() == 1 else _attend_each
+    out = attend(q, k, v, mask, scale=scale, **how)
     return out.reshape(len(out), -1)
 
 
-def _for_each_sequence(**of_heads: F32 | None) -> dict[str, F32 | None]:
-    """What heads have, for those of all sequences beside each other."""
-    count = n_sequences()
-    if count == 1:
-        return of_heads
-    return {
-        k: None if v is None else np.concatenate([v] * count)
-        for k, v in of_heads.items()
-    }
-
-
-def _attend(q: F32, k: F32, v: F32, masks: Mask | None, **how: Any) -> F32:
-    """The attention of one sequence: [n, heads, value size]; see `attention`.
+def _attend(q: F32, k: F32, v: F32, mask: Mask | None, **how: Any) -> F32:
+    """The attention of one sequence: [n, heads, value size].
 
     Args:
-        q, k, v: as there.
-        masks: [n, 1 or kv heads, keys].
-        how: all other arguments.
+        q, k, v, mask: see `attention`.
+        how: all its other arguments.
     """
-    q, k, v = (contiguous(x) for x in (q, k, v))
-    mask = None
-    if masks is not None:
-        mask = np.ascontiguousarray(masks.swapaxes(0, 1), like=masks)
+    q, k, v = contiguous(q), contiguous(k), contiguous(v)
+    if mask is not None:
+        mask = np.ascontiguousarray(mask, like=mask).reshape(-1, len(q), len(k))
     out: F32 = engine_of(q).attend(q, k, v, mask=mask, **how)
     notice(Attended(q, k, v, out, mask=mask, **how))
     return out
+
+
+def _attend_each(q: F32, k: F32, v: F32, mask: Mask | None, **how: Any) -> F32:
+    """The same of several sequences, one after the other."""
+    if mask is None:
+        for name in ("slopes", "sinks"):
+            if how[name] is not None:
+                how[name] = np.concatenate([how[name]] * n_sequences())
+        q, k, v = map(beside_each_other, (q, k, v))
+        return in_turn(_attend(q, k, v, None, **how))
+
+    def attend(q: F32, k: F32, v: F32, seen: Mask) -> F32:
+        return _attend(q, k, v, seen.swapaxes(0, 1), **how)
+
+    seen = mask.reshape(-1, *mask.shape[-2:]).swapaxes(0, 1)
+    return by_sequence(attend, q, k, v, seen)
 
 
 def index_scores(q: F32, k: F32, weights: F32, *, rectified: bool = True) -> F32:
