@@ -110,6 +110,13 @@ def test_a_file_that_is_no_library(
             _device.library()
 
 
+def test_the_header_is_that_of_this_package() -> None:
+    """Whoever changes it looks at what calls its functions."""
+    if not HEADER.exists():
+        pytest.skip("the C sources are not beside the tests")
+    assert f"#define QKC_API_VERSION {loading.API_VERSION}\n" in HEADER.read_text()
+
+
 @pytest.mark.parametrize("other", [{"API": 77}, {"version": "0.0.1"}])
 def test_a_library_of_another_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, other: dict[str, object]
