@@ -74,6 +74,9 @@ class Tensor:
             "version": 2,
         }
 
+    def is_floating_point(self) -> bool:
+        return self.memory.dtype.kind == "f"
+
     def is_complex(self) -> bool:
         return self.memory.dtype.kind == "c"
 

@@ -180,8 +180,11 @@ def test_tensors_that_are_trained_or_in_main_memory(
     fake_torch.install(monkeypatch)
     expected = qk.quantize(X, "Q4_0")
     assert qk.quantize(fake_torch.tensor(X, grad=True), "Q4_0") == expected
-    q = qk.quantize(np.asarray(fake_torch.tensor(X, None)), "Q4_0")
-    assert isinstance(q.data, np.ndarray)
+    for device in (None, "cpu", "cuda"):
+        given = fake_torch.tensor(X.astype(np.float64), None)
+        q = qk.quantize(given, "Q4_0", device=device)
+        assert isinstance(q.data, np.ndarray)
+        assert q == expected
 
 
 class OnlyInterface:
