@@ -87,8 +87,9 @@ def _missing(path: Path) -> str:
     if os.environ.get(LIBRARY_VARIABLE):
         return f"{LIBRARY_VARIABLE} is '{path}', which is no file"
     return (
-        f"quantkit is installed without its CUDA library ({FILE}); install it with "
-        "`pip install quantkit -C cmake.define.QUANTKIT_CUDA=ON`, which needs nvcc"
+        f"quantkit is installed without its CUDA library ({FILE}); in the folder of "
+        "its source, `pip install . -C cmake.define.QUANTKIT_CUDA=ON` installs it, and "
+        "needs nvcc (docs/cuda.md)"
     )
 
 
