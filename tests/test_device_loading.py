@@ -60,7 +60,7 @@ def made_library(folder: Path, **defined: object) -> Path:
 def no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An installation without the library, wherever the tests run."""
     monkeypatch.delenv(_device.LIBRARY_VARIABLE, raising=False)
-    monkeypatch.setattr(loading, "PACKAGE", tmp_path)
+    monkeypatch.setattr(loading, "FOLDER", tmp_path)
     monkeypatch.setattr(loading, "_loaded", cache(loading._loaded.__wrapped__))
 
 

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .. import _core
 from .._version import __version__
 from ..errors import BackendError
 from ..visible import visible
@@ -27,7 +28,8 @@ API_VERSION = 1
 
 FILE = "quantkit_cuda.dll" if sys.platform == "win32" else "libquantkit_cuda.so"
 HEADER = "quantkit_cuda.h"
-PACKAGE = Path(__file__).parents[1]
+FOLDER = Path(_core.__file__).parent
+"""Where what was compiled is installed: the package's, or not, if it is editable."""
 
 VERSIONS = """
 int qkc_api_version(void);
@@ -59,7 +61,7 @@ def library_path() -> Path:
 
 
 def _path(given: str | None) -> Path:
-    return Path(given).absolute() if given else PACKAGE / FILE
+    return Path(given).absolute() if given else FOLDER / FILE
 
 
 def library() -> Library:
