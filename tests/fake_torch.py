@@ -129,6 +129,8 @@ def empty(shape: tuple[int, ...], *, dtype: Dtype, device: Any) -> Tensor:
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
+    """In the same memory, so PyTorch warns of an array that is read-only."""
+    assert array.flags.writeable
     return Tensor(array, None)
 
 

@@ -35,8 +35,9 @@ def host(host_library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_arrays_on_a_device_stay_there(kind: Kind, type: str) -> None:
     """The bytes are those of the processor; the importance may be anywhere."""
     expected = qk.quantize(X, type, IMPORTANCE)
-    given = kind.there(X)
-    for importance in (IMPORTANCE, kind.there(IMPORTANCE)):
+    given, locked = kind.there(X), IMPORTANCE.copy()
+    locked.setflags(write=False)
+    for importance in (locked, kind.there(IMPORTANCE)):
         q = qk.quantize(given, type, importance)
         assert isinstance(q.data, kind.array)
         assert q == expected
