@@ -103,6 +103,10 @@ def test_arrays_of_jax_come_back_as_such(cupy: Any) -> None:
     assert isinstance(qk.dequantize(q), Jax)
     with pytest.raises(qk.OptionError, match="is in the memory of cuda:1"):
         qk.quantize(given, "Q4_K", device="cuda")
+    for numbers in (X > 0, X + 1j):
+        wrong: Any = Jax(strict(numbers))
+        with pytest.raises(qk.ShapeError, match="`weights` is an array of (bool|comp)"):
+            qk.quantize(wrong, "Q4_K")
 
 
 def test_arrays_of_others_become_those_of_cupy(cupy: Any) -> None:

@@ -80,9 +80,15 @@ def _loaded(given: str | None) -> Library:
     if not path.is_file():
         raise BackendError(_missing(path))
     version = _checked_version(path)
-    ffi = _ffi()
-    ffi.cdef(_declarations(path.with_name(HEADER)))
-    return Library(path, version, ffi, ffi.dlopen(str(path)))
+    ffi = _declared(path.with_name(HEADER))
+    lib = ffi.dlopen(str(path))
+    for name in dir(lib):
+        if not hasattr(lib, name):
+            raise BackendError(
+                f"the CUDA library '{path}' has no {name}, which its header declares; "
+                "install quantkit and it together again"
+            )
+    return Library(path, version, ffi, lib)
 
 
 def _missing(path: Path) -> str:
@@ -120,20 +126,24 @@ def _checked_version(path: Path) -> str:
     return version
 
 
-def _declarations(header: Path) -> str:
-    """The declarations of the library, for cffi.
+def _declared(header: Path) -> Any:
+    """A cffi that knows the declarations of the header.
 
     Raises:
-        BackendError: the header is not there, or has no marks.
+        BackendError: the header is not there, or is something else.
     """
+    from cffi import CDefError
+
+    ffi = _ffi()
     try:
         text = header.read_text(encoding="utf-8")
-        return text.split("/* cdef begin */")[1].split("/* cdef end */")[0]
-    except (OSError, UnicodeDecodeError, IndexError):
+        ffi.cdef(text.split("/* cdef begin */")[1].split("/* cdef end */")[0])
+    except (OSError, UnicodeDecodeError, IndexError, CDefError):
         raise BackendError(
             f"'{header}' is not the header of quantkit's CUDA library, which must lie "
             "beside it; install quantkit again"
         ) from None
+    return ffi
 
 
 def _ffi() -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -39,10 +38,10 @@ def host_device(device: str | None, backend: str | None) -> int | None:
         OptionError: `device` is no name of a device, or `backend` is given with one.
         BackendError: the device cannot be used.
     """
-    number = None if device is None else _device.chosen_device(device)
-    if number is not None:
-        _refuse_backend(backend)
-    return number
+    if device is None or _device.parse_device(device) is None:
+        return None
+    _refuse_backend(backend)
+    return _device.chosen_device(device)
 
 
 def quantize_there(
@@ -133,18 +132,14 @@ def _refuse_overflow(
     rows: Any, out: Any, type: QuantType, weighting: F32 | None
 ) -> None:
     """As `refuse_overflow`, with some rows at a time in main memory."""
-    for first in _firsts(*rows.shape):
-        piece = slice(first.start, first.stop)
+    n_rows, n_cols = rows.shape
+    step = max(1, PIECE_WEIGHTS // max(1, n_cols))
+    for first in range(0, n_rows, step):
+        piece = slice(first, first + step)
         refuse_overflow(
             *(_to_host(rows[piece]), _to_host(out[piece]), type, weighting),
-            first_row=first.start,
+            first_row=first,
         )
-
-
-def _firsts(n_rows: int, n_cols: int) -> Iterator[range]:
-    step = max(1, PIECE_WEIGHTS // max(1, n_cols))
-    for start in range(0, n_rows, step):
-        yield range(start, min(start + step, n_rows))
 
 
 def _check_device(array: Any, device: str | None, what: str) -> None:
