@@ -105,7 +105,7 @@ def test_arrays_of_jax_come_back_as_such(cupy: Any) -> None:
         qk.quantize(given, "Q4_K", device="cuda")
     for numbers in (X > 0, X + 1j):
         wrong: Any = Jax(strict(numbers))
-        with pytest.raises(qk.ShapeError, match="`weights` is an array of (bool|comp)"):
+        with pytest.raises(qk.ShapeError, match=r"is an array of (bool|comp)"):
             qk.quantize(wrong, "Q4_K")
 
 
