@@ -72,14 +72,19 @@ def neighbour_lists(entries: list[Levels], distances: int) -> Iterator[list[int]
     half = len(entries[0]) // 2
     levels = range(1 + max(map(max, entries)))
     halves = list(itertools.product(levels, repeat=half))
-    table = {a: {b: square(a, b) for b in halves} for a in halves}
-    split = [(e[:half], e[half:]) for e in entries]
+    place = {a: i for i, a in enumerate(halves)}
+    table = {a: [square(a, b) for b in halves] for a in halves}
+    split = [(place[e[:half]], place[e[half:]]) for e in entries]
+    known = set(entries)
     for point in points(2 * half):
+        if point in known:
+            yield []
+            continue
         first, second = table[point[:half]], table[point[half:]]
         found = [first[a] + second[b] for a, b in split]
-        nearest = sorted(set(found))[:distances]
-        lists = [i for d in nearest for i, x in enumerate(found) if x == d]
-        yield [] if nearest[0] == 0 else lists
+        farthest = sorted(set(found))[:distances][-1]
+        near = [i for i, x in enumerate(found) if x <= farthest]
+        yield sorted(near, key=found.__getitem__)
 
 
 def steps(a: Levels, b: Levels) -> int:
