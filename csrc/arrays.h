@@ -4,6 +4,8 @@
 #ifndef QK_ARRAYS_H
 #define QK_ARRAYS_H
 
+#include <stdalign.h>
+
 #include "quantkit.h"
 #include "sizes.h"
 
@@ -21,7 +23,7 @@ typedef struct qk_array {
     qk_array_use use;
 } qk_array;
 
-#define QK_ARRAY(p, n, item, use) {p, qk_times(n, sizeof(item)), _Alignof(item), use}
+#define QK_ARRAY(p, n, item, use) {p, qk_times(n, sizeof(item)), alignof(item), use}
 #define QK_READ_FLOATS(p, n) QK_ARRAY(p, n, float, QK_READ)
 #define QK_WRITTEN_FLOATS(p, n) QK_ARRAY(p, n, float, QK_WRITTEN)
 #define QK_READ_BYTES(p, n) QK_ARRAY(p, n, uint8_t, QK_READ)

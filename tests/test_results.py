@@ -122,6 +122,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "Details": lambda: qk.Details(
         {"Q4_0": {"a": qk.QuantType.Q4_0}}, {"Q4_0": {"a": 0.1}}, [], ["00"]
     ),
+    "Device": lambda: qk.Device("cuda:0", "A card", "9.0", 132, 1 << 36, True),
     "Difference": lambda: qk.Difference("a.weight", "missing"),
     "Edits": lambda: qk.Edits({"a": string("b")}, frozenset([1])),
     "FileType": lambda: qk.RECIPES["Q4_K_M"].file_type,
@@ -152,6 +153,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "QuantizeReport": lambda: reported()[1],
     "QuantizedTensor": lambda: qk.quantize(np.ones((2, 32)), "Q8_0"),
     "Recipe": lambda: qk.RECIPES["Q4_K_M"],
+    "Shard": lambda: qk.Shard(3, 16, 41, ("F16", "Q8_0"), Path("3.shard")),
     "Statistics": lambda: matrix().statistics(),
     "StringArray": lambda: reported()[5],
     "Sums": lambda: next(iter(matrix().sums.values())),

@@ -17,7 +17,7 @@ typedef enum qk_importance_use {
     X(F16, f16, 1, 1, 2, IGNORED)                                                                  \
     X(BF16, bf16, 30, 1, 2, IGNORED)
 
-#define QK_BLOCK_FORMATS(X)                                                                        \
+#define QK_PLAIN_FORMATS(X)                                                                        \
     X(Q4_0, q4_0, 2, 32, 18, USED)                                                                 \
     X(Q5_0, q5_0, 6, 32, 22, USED)                                                                 \
     X(Q8_0, q8_0, 8, 32, 34, IGNORED)                                                              \
@@ -32,15 +32,20 @@ typedef enum qk_importance_use {
     X(Q4_K, q4_k, 12, 256, 144, USED)                                                              \
     X(Q5_K, q5_k, 13, 256, 176, USED)                                                              \
     X(Q6_K, q6_k, 14, 256, 210, USED)                                                              \
+    X(IQ4_NL, iq4_nl, 20, 32, 18, USED)                                                            \
+    X(IQ4_XS, iq4_xs, 23, 256, 136, USED)
+
+/* Formats whose blocks are made of entries of a codebook. */
+#define QK_CODEBOOK_FORMATS(X)                                                                     \
     X(IQ1_S, iq1_s, 19, 256, 50, NEEDED)                                                           \
     X(IQ1_M, iq1_m, 29, 256, 56, USED)                                                             \
     X(IQ2_XXS, iq2_xxs, 16, 256, 66, NEEDED)                                                       \
     X(IQ2_XS, iq2_xs, 17, 256, 74, NEEDED)                                                         \
     X(IQ2_S, iq2_s, 22, 256, 82, USED)                                                             \
     X(IQ3_XXS, iq3_xxs, 18, 256, 98, USED)                                                         \
-    X(IQ3_S, iq3_s, 21, 256, 110, USED)                                                            \
-    X(IQ4_NL, iq4_nl, 20, 32, 18, USED)                                                            \
-    X(IQ4_XS, iq4_xs, 23, 256, 136, USED)
+    X(IQ3_S, iq3_s, 21, 256, 110, USED)
+
+#define QK_BLOCK_FORMATS(X) QK_PLAIN_FORMATS(X) QK_CODEBOOK_FORMATS(X)
 
 /* The same for formats of which a lane takes a set of blocks at once (search_affine.h). */
 #define QK_BLOCK_SET_FORMATS(X)                                                                    \

@@ -44,7 +44,7 @@ def table(name: str, ctype: str, rows: np.ndarray, comment: str) -> str:
     lines.append(line)
     size = "".join(f"[{n}]" for n in rows.shape)
     body = "\n".join(lines)
-    return f"/* {comment} */\nstatic const {ctype} {name}{size} = {{\n{body}\n}};\n\n"
+    return f"/* {comment} */\nQK_TABLE {ctype} {name}{size} = {{\n{body}\n}};\n\n"
 
 
 def grids() -> str:

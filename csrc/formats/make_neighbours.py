@@ -1,6 +1,7 @@
 """Writes neighbours.c: for every point of a codebook type, the entries to choose from.
 
     python csrc/formats/make_neighbours.py neighbours.c     # CMake does; no packages
+    python csrc/formats/make_neighbours.py neighbours.cuh   # for CUDA
 
 A point is what a few weights round to: eight levels of 0..2, or four of 0..7.  Few
 points are entries of the codebook.  For one that is not, a quantizer chooses among the
@@ -14,8 +15,9 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 GRIDS = Path(__file__).with_name("grids.h")
 # How many smallest distances count.
@@ -29,8 +31,30 @@ DISTANCES = {
 }
 
 # As in neighbours.h.
-UNIT = 16
 MOST_NEIGHBOURS = 511
+
+
+class Form(NamedTuple):
+    """A file of tables.
+
+    Attributes:
+        unit: NEIGHBOUR_UNIT, in codes.
+        head: what comes before the tables.
+        table: what a table is declared as.
+        align: what aligns one to so many bytes.
+    """
+
+    unit: int
+    head: str
+    table: str
+    align: str
+
+
+FORMS = {
+    ".c": Form(16, '#include "formats/neighbours.h"\n', "const", "_Alignas({})"),
+    ".cuh": Form(32, "#define NEIGHBOUR_UNIT 32\n", "QK_TABLE", "alignas({})"),
+}
+"""By the ending of the file: for processors, and to be included for CUDA."""
 
 # Their searches do not choose by distance from the weights that were rounded.
 WITHOUT_SHORT_LISTS = {"iq1_s"}
@@ -62,29 +86,48 @@ def code(levels: Levels) -> int:
     return sum(level << bits * i for i, level in enumerate(levels))
 
 
+class Halves:
+    """Sums over the places of two sets of levels, for many entries, from tables.
+
+    Levels are taken as two halves, of which there are few: each is a number 0..255.
+    """
+
+    def __init__(self, entries: list[Levels]) -> None:
+        self.size = len(entries[0]) // 2
+        n_levels = 1 + max(map(max, entries))
+        self.all = list(itertools.product(range(n_levels), repeat=self.size))
+        self.number = {half: i for i, half in enumerate(self.all)}
+        split = [self.split(entry) for entry in entries]
+        self.first, self.second = (bytes(part) for part in zip(*split, strict=True))
+        self.squares = [bytes(self._of_half(a, square)) for a in self.all]
+        self.steps = [self._of_half(a, steps) for a in self.all]
+
+    def split(self, levels: Levels) -> tuple[int, int]:
+        """The numbers of the halves of levels."""
+        return self.number[levels[: self.size]], self.number[levels[self.size :]]
+
+    def _of_half(
+        self, a: Levels, function: Callable[[Levels, Levels], int]
+    ) -> list[int]:
+        return [function(a, b) for b in self.all] + [0] * (256 - len(self.all))
+
+    def distances(self, point: Levels) -> bytes:
+        """The squared distance of each entry from a point, which fits a byte."""
+        first, second = (self.squares[half] for half in self.split(point))
+        a, b = self.first.translate(first), self.second.translate(second)
+        both = int.from_bytes(a, "little") + int.from_bytes(b, "little")
+        return both.to_bytes(len(a), "little")
+
+    def path(self, point: Levels, entry: int) -> int:
+        """The steps from a point to an entry."""
+        first, second = (self.steps[half] for half in self.split(point))
+        bits = 16 * self.size
+        return first[self.first[entry]] << bits | second[self.second[entry]]
+
+
 def square(a: Levels, b: Levels) -> int:
     """Squared distance."""
     return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
-
-
-def neighbour_lists(entries: list[Levels], distances: int) -> Iterator[list[int]]:
-    """For each point the entries to choose from, by index; none if it is an entry."""
-    half = len(entries[0]) // 2
-    levels = range(1 + max(map(max, entries)))
-    halves = list(itertools.product(levels, repeat=half))
-    place = {a: i for i, a in enumerate(halves)}
-    table = {a: [square(a, b) for b in halves] for a in halves}
-    split = [(place[e[:half]], place[e[half:]]) for e in entries]
-    known = set(entries)
-    for point in points(2 * half):
-        if point in known:
-            yield []
-            continue
-        first, second = table[point[:half]], table[point[half:]]
-        found = [first[a] + second[b] for a, b in split]
-        farthest = sorted(set(found))[:distances][-1]
-        near = [i for i, x in enumerate(found) if x <= farthest]
-        yield sorted(near, key=found.__getitem__)
 
 
 def steps(a: Levels, b: Levels) -> int:
@@ -96,7 +139,24 @@ def steps(a: Levels, b: Levels) -> int:
     return found
 
 
-def shortened(point: Levels, neighbours: list[int], entries: list[Levels]) -> list[int]:
+def places_of(value: int, items: bytes) -> Iterator[int]:
+    """Where the items have a value, in order."""
+    at = items.find(value)
+    while at >= 0:
+        yield at
+        at = items.find(value, at + 1)
+
+
+def neighbours_of(point: Levels, halves: Halves, distances: int) -> list[int]:
+    """The entries to choose from for a point, by index; none if it is an entry."""
+    found = halves.distances(point)
+    nearest = sorted(set(found))[:distances]
+    if nearest[0] == 0:
+        return []
+    return [i for distance in nearest for i in places_of(distance, found)]
+
+
+def shortened(point: Levels, neighbours: list[int], halves: Halves) -> list[int]:
     """Neighbours without those that another is on the way to.
 
     Weights that round to the point are at least as near to that other in every place.
@@ -104,21 +164,21 @@ def shortened(point: Levels, neighbours: list[int], entries: list[Levels]) -> li
     kept: list[int] = []
     passed: list[int] = []
     for i in neighbours:
-        path = steps(point, entries[i])
+        path = halves.path(point, i)
         if all(other & ~path for other in passed):
             kept.append(i)
             passed.append(path)
     return kept
 
 
-def table(array: str, values: list[int]) -> str:
+def table(declared: str, values: list[int]) -> str:
     """One C array of numbers, many a line."""
     numbers = [str(v) for v in values]
     lines = [",".join(numbers[i : i + 16]) + "," for i in range(0, len(numbers), 16)]
-    return f"const {array}[] = {{\n" + "\n".join(lines) + "\n};\n"
+    return f"{declared}[] = {{\n" + "\n".join(lines) + "\n};\n"
 
 
-def tables(name: str, distances: int) -> str:
+def tables(name: str, distances: int, form: Form) -> str:
     """The points and lists of one codebook; neighbours.h says what they hold."""
     entries = codebook(name)
     index = {entry: i for i, entry in enumerate(entries)}
@@ -130,26 +190,31 @@ def tables(name: str, distances: int) -> str:
             return index[point] << 16 | code(point)
         found = tuple(code(entries[i]) for i in neighbours)
         if found not in place:
-            place[found] = len(codes) // UNIT
-            codes.extend(found + found[-1:] * (-len(found) % UNIT))
+            place[found] = len(codes) // form.unit
+            codes.extend(found + found[-1:] * (-len(found) % form.unit))
         assert len(found) <= MOST_NEIGHBOURS
         return -(1 << 31) + place[found] * (MOST_NEIGHBOURS + 1) + len(found)
 
-    lists = list(neighbour_lists(entries, distances))
+    halves = Halves(entries)
     keys = list(points(len(entries[0])))
+    lists = [neighbours_of(point, halves, distances) for point in keys]
     heads = [add(p, found) for p, found in zip(keys, lists, strict=True)]
     if name not in WITHOUT_SHORT_LISTS:
         for p, found in zip(keys, lists, strict=True):
-            heads.append(add(p, shortened(p, found, entries)))
-    lists_array = f"_Alignas({2 * UNIT}) uint16_t qk_{name}_lists"
-    return table(f"int32_t qk_{name}_points", heads) + table(lists_array, codes)
+            heads.append(add(p, shortened(p, found, halves)))
+    align = form.align.format(2 * form.unit)
+    return table(f"{form.table} int32_t qk_{name}_points", heads) + table(
+        f"{align} {form.table} uint16_t qk_{name}_lists", codes
+    )
 
 
 def main() -> None:
-    """Write the C file that is named on the command line."""
-    parts = [tables(name, distances) for name, distances in DISTANCES.items()]
-    head = '/* Written by make_neighbours.py. */\n#include "formats/neighbours.h"\n\n'
-    Path(sys.argv[1]).write_text(head + "\n".join(parts), encoding="utf8")
+    """Write the file that is named on the command line."""
+    target = Path(sys.argv[1])
+    form = FORMS[target.suffix]
+    parts = [tables(name, distances, form) for name, distances in DISTANCES.items()]
+    head = f"/* Written by make_neighbours.py. */\n{form.head}\n"
+    target.write_text(head + "\n".join(parts), encoding="utf8")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,12 @@
 
 #include <stdint.h>
 
-#define NEIGHBOUR_UNIT 16   /* no fewer than lanes, which load that many codes at once */
 #define MOST_NEIGHBOURS 511 /* a mask of the length */
+
+#ifdef QK_NEIGHBOUR_TABLES /* a file with the tables themselves, and a unit of its own */
+#include QK_NEIGHBOUR_TABLES
+#else
+#define NEIGHBOUR_UNIT 16 /* no fewer than lanes, which load that many codes at once */
 
 #define QK_NEIGHBOURS(name)                                                                        \
     extern const int32_t qk_##name##_points[];                                                     \
@@ -31,5 +35,6 @@ QK_NEIGHBOURS(iq2_s);
 QK_NEIGHBOURS(iq3_xxs);
 QK_NEIGHBOURS(iq3_s);
 #undef QK_NEIGHBOURS
+#endif
 
 #endif

@@ -6,51 +6,9 @@
 #include "../formats/formats.h"
 #include "../lanes/lane_probe.h"
 
-#include "lane_math.h"
-#include "search.h"
-#include "search_symmetric.h"
-#include "search_affine.h"
-#include "search_positive.h"
+#include "plain_formats.h"
 
-#include "floats.h"
-
-#include "block32.h"
-#include "q4_0.h"
-#include "q4_1.h"
-#include "q5_0.h"
-#include "q5_1.h"
-#include "q8_0.h"
-#include "q1_0.h"
-#include "q2_0.h"
-#include "mxfp4.h"
-#include "nvfp4.h"
-
-#include "iq4.h"
-#include "iq4_nl.h"
-#include "iq4_xs.h"
-
-#include "k_scales.h"
-#include "q2_k.h"
-#include "q3_k.h"
-#include "q4_k.h"
-#include "q5_k.h"
-#include "q6_k.h"
-
-#include "ternary.h"
-#include "tq1_0.h"
-#include "tq2_0.h"
-
-#include "codebook_entries.h"
-#include "codebook.h"
-#include "codebook_block.h"
-#include "iq1.h"
-#include "iq1_s.h"
-#include "iq1_m.h"
-#include "iq2_xxs.h"
-#include "iq2_xs.h"
-#include "iq2_s.h"
-#include "iq3_xxs.h"
-#include "iq3_s.h"
+#include "codebook_formats.h"
 
 #include "driver.h"
 

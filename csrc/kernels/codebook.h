@@ -25,14 +25,14 @@ typedef struct codebook {
     int even_signs; /* the number of minus signs is even, and the eighth sign is not stored */
 } codebook;
 
-#define MAX_CODES 8  /* entries under one scale */
-#define MAX_GRIDS 31 /* grids of a search */
+#define MAX_CODES 8           /* entries under one scale */
+#define MAX_GRIDS MOST_SCALES /* grids of a search */
 
 /* What levels stand for: those of one weight, and those of all weights of an entry. */
 #define ODD_4(n) n, n + 2, n + 4, n + 6
 #define ODD_8 ODD_4(1), ODD_4(9)
-static const float codebook_values[8] = {ODD_8};
-static const float codebook_entry_values[2][LEVELS_OF_ENTRY] = {
+QK_TABLE float codebook_values[8] = {ODD_8};
+QK_TABLE float codebook_entry_values[2][LEVELS_OF_ENTRY] = {
     {ODD_4(1), ODD_4(1), ODD_4(1), ODD_4(1), ODD_4(1), ODD_4(1), ODD_4(1), ODD_4(1)},
     {ODD_8, ODD_8, ODD_8, ODD_8},
 };
@@ -164,22 +164,13 @@ typedef struct codebook_search {
     lf32 size; /* of the largest weight */
 } codebook_search;
 
-/* Codes on each grid, lane by lane: bits 0 to 15.  Bit 31 is set where rounding alone did not lead
- * to an entry. */
-typedef int32_t codebook_codes[MAX_CODES][MAX_GRIDS][LANES];
-
-/* choose_entries for each few weights of a group. */
-QK_INLINE void codebook_choose(codebook book, const codebook_search *s, float scale[][LANES], int n,
-                               codebook_codes code)
+/* Chooses entries for weights at..at + dims - 1 of a group on n grids.  Codes: bits 0 to 15.  Bit
+ * 31 is set where rounding alone did not lead to an entry. */
+QK_INLINE void codebook_choose(codebook book, const codebook_search *s, int at,
+                               const float scale[][LANES], int n, li32 *code)
 {
-    const float *value[LANES];
-    for (int lane = 0; lane < LANES; lane++) {
-        value[lane] = codebook_entry_values[book.entries.dims == 4];
-    }
-    for (int k = 0; k < codebook_n_codes(book); k++) {
-        const int at = book.entries.dims * k;
-        choose_entries(book.entries, s->x + at, s->root_w + at, value, scale, n, code[k]);
-    }
+    const float (*values)[LEVELS_OF_ENTRY] = codebook_entry_values + (book.entries.dims == 4);
+    choose_entries(book.entries, s->x + at, s->root_w + at, values, li32_set1(0), scale, n, code);
 }
 
 /* sum w*x*value and sum w*value*value */
@@ -202,9 +193,8 @@ QK_INLINE lf32 codebook_refit(codebook book, const codebook_search *s, lf32 scal
 {
     const lf32 zero = lf32_set1(0.0f);
     const li32 none = li32_set1(0);
+    QK_SHARED float scale_of[1][LANES];
     li32 point[MAX_CODES];
-    float scale_of[1][LANES];
-    codebook_codes next;
     lmask wanted = book.refit == REFIT_ALL ? lf32_eq(zero, zero) : lf32_gt(zero, zero);
     for (int k = 0; k < codebook_n_codes(book); k++) {
         wanted = lmask_or(wanted, li32_gt(none, code[k]));
@@ -220,11 +210,8 @@ QK_INLINE lf32 codebook_refit(codebook book, const codebook_search *s, lf32 scal
         lmask chosen = li32_gt(none, code[k]);
         lmask take = book.refit == REFIT_NEIGHBOURS ? lmask_and(wanted, chosen) : wanted;
         code[k] = li32_and(code[k], li32_set1(0xffff)); /* what is not taken is chosen already */
-        li32_store(next[k][0], li32_select(take, point[k], code[k]));
-    }
-    codebook_choose(book, s, scale_of, 1, next);
-    for (int k = 0; k < codebook_n_codes(book); k++) {
-        code[k] = li32_load(next[k][0]);
+        code[k] = li32_select(take, point[k], code[k]);
+        codebook_choose(book, s, book.entries.dims * k, scale_of, 1, code + k);
     }
     lf32 sum_qx, sum_q2;
     codebook_sums(book, s, code, &sum_qx, &sum_q2);
@@ -234,10 +221,10 @@ QK_INLINE lf32 codebook_refit(codebook book, const codebook_search *s, lf32 scal
 
 /* The codes of a group on all grids, which have the largest level near `largest`. */
 QK_INLINE void codebook_try_grids(codebook book, const codebook_search *s, lf32 largest,
-                                  codebook_codes code)
+                                  li32 code[][MAX_GRIDS])
 {
     const int n_grids = 2 * book.n_steps + 1;
-    float scale_of[MAX_GRIDS][LANES];
+    QK_SHARED float scale_of[MAX_GRIDS][LANES];
     li32 point[MAX_CODES];
     for (int g = 0; g < n_grids; g++) {
         float top = codebook_values[codebook_top(book)] + (float)(g - book.n_steps) * book.step;
@@ -246,19 +233,23 @@ QK_INLINE void codebook_try_grids(codebook book, const codebook_search *s, lf32 
         lf32_store(scale_of[g], scale);
         codebook_points(book, s->x, s->size, grid, scale, point);
         for (int k = 0; k < codebook_n_codes(book); k++) {
-            li32_store(code[k][g], point[k]);
+            code[k][g] = point[k];
         }
     }
-    codebook_choose(book, s, scale_of, n_grids, code);
+    for (int k = 0; k < codebook_n_codes(book); k++) {
+        codebook_choose(book, s, book.entries.dims * k, scale_of, n_grids, code[k]);
+    }
 }
 
 /* The scale of a group of magnitudes and the codes of its entries, from a scale to start with. */
 QK_INLINE lf32 search_codebook(codebook book, const lf32 *x, const lf32 *w, lf32 largest,
                                lf32 scale, li32 *code)
 {
-    codebook_search s = {.x = x, .w = w};
-    codebook_codes on_grid;
+    codebook_search s;
+    li32 on_grid[MAX_CODES][MAX_GRIDS];
     lf32 best = lf32_set1(0.0f);
+    s.x = x;
+    s.w = w;
     lane_extreme(x, book.n, &s.size);
     for (int i = 0; i < book.n; i++) {
         s.root_w[i] = lf32_sqrt(w[i]);
@@ -272,7 +263,7 @@ QK_INLINE lf32 search_codebook(codebook book, const lf32 *x, const lf32 *w, lf32
         li32 new_code[MAX_CODES];
         lf32 sum_qx, sum_q2;
         for (int k = 0; k < codebook_n_codes(book); k++) {
-            new_code[k] = li32_load(on_grid[k][g]);
+            new_code[k] = on_grid[k][g];
         }
         codebook_sums(book, &s, new_code, &sum_qx, &sum_q2);
         lmask better = lmask_and(lf32_gt(sum_q2, lf32_set1(0.0f)),

@@ -14,7 +14,7 @@
 #include "../formats/grids.h"
 #include "../formats/neighbours.h"
 
-_Static_assert(NEIGHBOUR_UNIT % LANES == 0, "no load of codes goes beyond a list's end");
+static_assert(NEIGHBOUR_UNIT % LANES == 0, "no load of codes goes beyond a list's end");
 
 typedef struct codebook_entries {
     const int32_t *points; /* see neighbours.h */
@@ -23,6 +23,7 @@ typedef struct codebook_entries {
 } codebook_entries;
 
 #define LEVELS_OF_ENTRY 32 /* of all its weights, as a code counts them: 8 * 4 or 4 * 8 */
+#define MOST_SCALES 31     /* for which entries are chosen at a time */
 
 QK_INLINE int entry_levels(codebook_entries from) { return LEVELS_OF_ENTRY / from.dims; }
 QK_INLINE int entry_bits(codebook_entries from) { return from.dims == 8 ? 2 : 3; }
@@ -37,7 +38,6 @@ QK_INLINE lf32 entry_lookup(codebook_entries from, const float *values, li32 cod
 /* What one lane's search for an entry is about, for each level of each weight. */
 typedef struct entry_search {
     float x[LEVELS_OF_ENTRY], w[LEVELS_OF_ENTRY]; /* the weight, the weight of its error */
-    const float *value;                           /* what the level stands for */
 } entry_search;
 
 QK_INLINE void set_entry_search(codebook_entries from, float x[][LANES], float w[][LANES], int lane,
@@ -45,27 +45,28 @@ QK_INLINE void set_entry_search(codebook_entries from, float x[][LANES], float w
 {
     const int levels = entry_levels(from);
     for (int i = 0; i < from.dims; i++) {
-        for (int l = 0; l < levels; l++) {
-            search->x[levels * i + l] = x[i][lane];
-            search->w[levels * i + l] = w[i][lane];
-        }
+        lane_fill(search->x + levels * i, levels, x[i][lane]);
+        lane_fill(search->w + levels * i, levels, w[i][lane]);
     }
 }
 
 /* The code of the entry in a point's list that has the least sum of w * (scale * value - x)^2; the
- * first where no sum is a finite number (the reference stops or reads past its arrays there). */
+ * first where no sum is a finite number (the reference stops or reads past its arrays there).
+ * value: what each level of each weight stands for. */
 QK_INLINE int32_t best_neighbour(codebook_entries from, int32_t point, const entry_search *search,
-                                 float scale)
+                                 const float *value, float scale)
 {
+    QK_SHARED float error[LEVELS_OF_ENTRY];
     const int n = point & MOST_NEIGHBOURS;
     const int place = (point & INT32_MAX) / (MOST_NEIGHBOURS + 1);
     const uint16_t *list = from.lists + NEIGHBOUR_UNIT * place;
-    float error[LEVELS_OF_ENTRY];
+    lane_sync();
     for (int i = 0; i < LEVELS_OF_ENTRY; i += LANES) {
-        lf32 diff = lf32_mul(lf32_set1(scale), lf32_load(search->value + i));
+        lf32 diff = lf32_mul(lf32_set1(scale), lf32_load(value + i));
         diff = lf32_sub(diff, lf32_load(search->x + i));
         lf32_store(error + i, lf32_mul(lf32_mul(lf32_load(search->w + i), diff), diff));
     }
+    lane_sync();
     int32_t best = 0x7f7fffff; /* the bits of FLT_MAX */
     int found = 0;
     for (int first = 0; first < n; first += LANES) {
@@ -85,32 +86,44 @@ QK_INLINE int32_t best_neighbour(codebook_entries from, int32_t point, const ent
 }
 
 /* Replaces the points of a few weights that are no entries by the codes of the best entries nearby,
- * and keeps bit 31 set.  There are n points in each lane, one for each of n scales; value[lane]:
- * what each level of each weight stands for. */
+ * and keeps bit 31 set.  There are n points in each lane, one for each of n scales.  What the
+ * levels of the weights stand for is values[0] or values[1], as `which` has it. */
 QK_INLINE void choose_entries(codebook_entries from, const lf32 *x, const lf32 *w,
-                              const float *const *value, float scale[][LANES], int n,
-                              int32_t code[][LANES])
+                              const float values[][LEVELS_OF_ENTRY], li32 which,
+                              const float scale[][LANES], int n, li32 *code)
 {
-    float x_of[8][LANES], w_of[8][LANES];
+    QK_SHARED float x_of[8][LANES], w_of[8][LANES];
+    QK_SHARED int32_t which_of[LANES], code_of[MOST_SCALES][LANES];
+    QK_SHARED entry_search search;
     for (int i = 0; i < from.dims; i++) {
         lf32_store(x_of[i], x[i]);
         lf32_store(w_of[i], w[i]);
     }
+    for (int g = 0; g < n; g++) {
+        li32_store(code_of[g], code[g]);
+    }
+    li32_store(which_of, which);
+    lane_sync();
     for (int lane = 0; lane < LANES; lane++) {
-        entry_search search = {.value = value[lane]};
+        const float *value = values[which_of[lane]];
         int g = 0;
-        while (g < n && code[g][lane] >= 0) {
+        while (g < n && code_of[g][lane] >= 0) {
             g++;
         }
-        if (g < n) {
+        if (g < n) { /* each lane loads of the search what it has set */
             set_entry_search(from, x_of, w_of, lane, &search);
         }
         for (; g < n; g++) {
-            int32_t *point = &code[g][lane];
-            if (*point < 0) {
-                *point = INT32_MIN | best_neighbour(from, *point, &search, scale[g][lane]);
+            const int32_t point = code_of[g][lane];
+            if (point < 0) {
+                const float s = scale[g][lane];
+                code_of[g][lane] = INT32_MIN | best_neighbour(from, point, &search, value, s);
             }
         }
+    }
+    lane_sync();
+    for (int g = 0; g < n; g++) {
+        code[g] = li32_load(code_of[g]);
     }
 }
 

@@ -12,9 +12,9 @@
 #define QK_MAX_BLOCK_PARTS ((QK_MAX_BLOCK_WORDS + LANES - 1) / LANES)
 
 #define QK_CHECK_SET(NAME, name, id, block_size, block_bytes, use)                                 \
-    _Static_assert(QK_MAX_PER_LANE * (block_size) <= QK_MAX_BLOCK_SIZE &&                          \
-                       QK_MAX_PER_LANE * (block_bytes) <= QK_MAX_BLOCK_BYTES,                      \
-                   "a set of blocks is larger than the largest block: " #NAME);
+    static_assert(QK_MAX_PER_LANE * (block_size) <= QK_MAX_BLOCK_SIZE &&                           \
+                      QK_MAX_PER_LANE * (block_bytes) <= QK_MAX_BLOCK_BYTES,                       \
+                  "a set of blocks is larger than the largest block: " #NAME);
 QK_BLOCK_SET_FORMATS(QK_CHECK_SET)
 #undef QK_CHECK_SET
 

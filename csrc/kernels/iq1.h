@@ -60,12 +60,12 @@ QK_INLINE void iq1_places(const lf32 *x, int n, li32 *place)
 /* out[place[i]] = v[i], lane by lane */
 QK_INLINE void iq1_arrange(const lf32 *v, const li32 *place, int n, lf32 *out)
 {
-    int32_t to[LANES];
-    float from[LANES], arranged[MAX_GROUP][LANES];
+    QK_SHARED int32_t to[LANES];
+    QK_SHARED float from[LANES], arranged[MAX_GROUP][LANES];
     for (int i = 0; i < n; i++) {
         li32_store(to, place[i]);
         lf32_store(from, v[i]);
-        for (int lane = 0; lane < LANES; lane++) {
+        for (int lane = QK_OWN_FIRST; lane < LANES; lane += QK_OWN_STEP) {
             arranged[to[lane]][lane] = from[lane];
         }
     }
@@ -127,7 +127,7 @@ QK_INLINE li32 iq1_point(const li32 *level)
 #define IQ1_WEIGHT(shift) -1 + (shift), (shift), 1 + (shift), 0
 #define IQ1_PAIR(shift) IQ1_WEIGHT(shift), IQ1_WEIGHT(shift)
 #define IQ1_ENTRY(shift) IQ1_PAIR(shift), IQ1_PAIR(shift), IQ1_PAIR(shift), IQ1_PAIR(shift)
-static const float iq1_entry_values[2][LEVELS_OF_ENTRY] = {
+QK_TABLE float iq1_entry_values[2][LEVELS_OF_ENTRY] = {
     {IQ1_ENTRY(IQ1_SHIFT)},
     {IQ1_ENTRY(-IQ1_SHIFT)},
 };
@@ -143,19 +143,13 @@ QK_INLINE lf32 iq1_entries(const lf32 *x, const lf32 *w, const li32 *level, int 
     const lf32 zero = lf32_set1(0.0f);
     lf32 sum_qx = zero, sum_q2 = zero;
     lmask refit = lf32_gt(zero, zero);
+    QK_SHARED float scale_of[1][LANES];
+    lf32_store(scale_of[0], scale);
     for (int k = 0; k < n; k++) {
         const lf32 *xk = x + 8 * k, *wk = w + 8 * k;
-        const float *value[LANES];
-        float shift_of[LANES], scale_of[1][LANES];
-        int32_t found[1][LANES];
-        lf32_store(scale_of[0], scale);
-        lf32_store(shift_of, shift[k]);
-        for (int lane = 0; lane < LANES; lane++) {
-            value[lane] = iq1_entry_values[shift_of[lane] < 0];
-        }
-        li32_store(found[0], iq1_point(level + 8 * k));
-        choose_entries(entries, xk, wk, value, scale_of, 1, found);
-        code[k] = li32_load(found[0]);
+        const li32 down = li32_shr(lf32_bits(shift[k]), 31);
+        code[k] = iq1_point(level + 8 * k);
+        choose_entries(entries, xk, wk, iq1_entry_values, down, scale_of, 1, code + k);
         refit = lmask_or(refit, li32_gt(li32_set1(0), code[k]));
         for (int i = 0; i < 8; i++) {
             lf32 q = iq1_value(code[k], i, shift[k]), wq = lf32_mul(wk[i], q);
@@ -200,7 +194,7 @@ QK_INLINE li32 iq1_scale_code(lf32 scale, lf32 inverse_d)
 
 /* The shifts of two groups of eight, by the bits that say minus. */
 #define IQ1_EIGHT(shift) shift, shift, shift, shift, shift, shift, shift, shift
-static const float iq1_shifts[4][16] = {
+QK_TABLE float iq1_shifts[4][16] = {
     {IQ1_EIGHT(IQ1_SHIFT), IQ1_EIGHT(IQ1_SHIFT)},
     {IQ1_EIGHT(-IQ1_SHIFT), IQ1_EIGHT(IQ1_SHIFT)},
     {IQ1_EIGHT(IQ1_SHIFT), IQ1_EIGHT(-IQ1_SHIFT)},

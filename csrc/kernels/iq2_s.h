@@ -14,7 +14,7 @@
  * are chosen anew on the best scale.  d is stored a little smaller than the scales ask for.
  * Source: ggml, quantize_row_iq2_s_impl. */
 
-QK_FN const codebook iq2_s_book = {
+QK_TABLE codebook iq2_s_book = {
     .entries = {qk_iq2_s_points, qk_iq2_s_lists, 8},
     .n = 16,
     .n_steps = 9,

@@ -12,7 +12,7 @@
  * are chosen anew on the best scale.  Importance is needed.
  * Source: ggml, quantize_row_iq2_xs_impl. */
 
-QK_FN const codebook iq2_xs_book = {
+QK_TABLE codebook iq2_xs_book = {
     .entries = {qk_iq2_xs_points, qk_iq2_xs_lists, 8},
     .n = 16,
     .n_steps = 9,

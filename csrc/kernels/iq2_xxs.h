@@ -13,7 +13,7 @@
  * entries are chosen anew on the best scale.  Importance is needed.
  * Source: ggml, quantize_row_iq2_xxs_impl. */
 
-QK_FN const codebook iq2_xxs_book = {
+QK_TABLE codebook iq2_xxs_book = {
     .entries = {qk_iq2_xxs_points, qk_iq2_xxs_lists, 8},
     .n = 32,
     .n_steps = 6,

@@ -17,7 +17,7 @@
  * and kept, since the bytes are llama.cpp's.
  * Source: ggml, quantize_row_iq3_s_impl. */
 
-QK_FN const codebook iq3_s_book = {
+QK_TABLE codebook iq3_s_book = {
     .entries = {qk_iq3_s_points, qk_iq3_s_lists, 4},
     .n = 32,
     .n_steps = 9,

@@ -13,7 +13,7 @@
  * are chosen anew on the best scale.  d is stored a little larger than the scales ask for.
  * Source: ggml, quantize_row_iq3_xxs_impl. */
 
-QK_FN const codebook iq3_xxs_book = {
+QK_TABLE codebook iq3_xxs_book = {
     .entries = {qk_iq3_xxs_points, qk_iq3_xxs_lists, 4},
     .n = 32,
     .n_steps = 15,

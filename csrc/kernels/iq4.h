@@ -4,12 +4,12 @@
 #ifndef QK_IQ4_H
 #define QK_IQ4_H
 
-static const float iq4_level[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                    1,    13,   25,  38,  53,  69,  89,  113};
+QK_TABLE float iq4_level[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                1,    13,   25,  38,  53,  69,  89,  113};
 /* Halfway between level k - 1 and level k; a value on it belongs to the upper one.  Near it both
  * distances are exact in float, so comparing with it gives what comparing distances gives. */
-static const float iq4_boundary[16] = {0,     -115.5f, -93.5f, -74,   -57,   -42, -28.5f, -16,
-                                       -4.5f, 7,       19,     31.5f, 45.5f, 61,  79,     101};
+QK_TABLE float iq4_boundary[16] = {0,     -115.5f, -93.5f, -74,   -57,   -42, -28.5f, -16,
+                                   -4.5f, 7,       19,     31.5f, 45.5f, 61,  79,     101};
 
 /* The grids that the search tries: the extreme weight at level -127 + k, |k| <= this. */
 #define IQ4_TRIES 7

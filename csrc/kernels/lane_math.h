@@ -43,8 +43,8 @@ QK_INLINE lf32 lf32_reciprocal_or_0(lf32 a)
  * infinities give -2^22 or 0, the same on every machine. */
 QK_INLINE li32 lf32_nearest(lf32 a)
 {
-    li32 bits = lf32_bits(lf32_add(a, lf32_set1(ROUNDING_MAGIC)));
-    return li32_sub(li32_and(bits, li32_set1(0x007fffff)), li32_set1(0x00400000));
+    li32 mantissa = lf32_mantissa(lf32_add(a, lf32_set1(ROUNDING_MAGIC)));
+    return li32_sub(mantissa, li32_set1(0x00400000));
 }
 
 /* lf32_nearest, clamped to low..high. */

@@ -12,7 +12,7 @@
  * Source: OCP Microscaling Formats (MX) 1.0; ggml, quantize_row_mxfp4_ref. */
 
 /* Twice the values, for half the scale. */
-static const float mxfp4_value[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+QK_TABLE float mxfp4_value[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 /* floor(log2f(a)) for a > 0, where log2f rounds: just below 2^k it gives k, which is then its own
  * floor.  The numbers that do are those within ln 2 * u of 2^k, u = half the unit in the last

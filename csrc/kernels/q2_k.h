@@ -13,7 +13,7 @@
  * squares, under importance * sqrt(mean x^2 of the superblock + x^2)).
  * Source: ggml, quantize_row_q2_K_ref and _impl. */
 
-QK_FN const k_rule q2_k_rule = {
+QK_TABLE k_rule q2_k_rule = {
     .plain = {16, 3, -0.5f, 0.1f, 15, 1, 0},
     .weighted = {16, 3, -0.9f, 0.05f, 36, 0, 1},
     .n_groups = 16,

@@ -13,7 +13,7 @@
  * (importance * sqrt(2 * mean x^2 of the superblock + x^2)); code the eight scales and minimums;
  * round the weights anew on what was stored.  Source: ggml, quantize_row_q4_K_ref and _impl. */
 
-QK_FN const k_rule q4_k_rule = {
+QK_TABLE k_rule q4_k_rule = {
     .plain = {32, 15, -1.0f, 0.1f, 20, 0, 0},
     .weighted = {32, 15, -0.9f, 0.05f, 36, 0, 1},
     .n_groups = 8,

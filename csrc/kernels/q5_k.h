@@ -11,7 +11,7 @@
  *
  * Rule: as Q4_K, with 32 levels.  Source: ggml, quantize_row_q5_K_ref and _impl. */
 
-QK_FN const k_rule q5_k_rule = {
+QK_TABLE k_rule q5_k_rule = {
     .plain = {32, 31, -0.5f, 0.1f, 15, 0, 0},
     .weighted = {32, 31, -0.9f, 0.05f, 36, 0, 1},
     .n_groups = 8,

@@ -29,6 +29,14 @@
  *   lanes     lane_least: the least integer of all lanes
  *   convert   lf32_from_li32 (round to even), li32_trunc (toward zero; NaN and out of range give
  *             INT32_MIN, as x86 does), lf32_bits, lf32_from_bits
+ *             lf32_mantissa: the low 23 bits; 0x400000 of any NaN that an operation made
+ *
+ *
+ * On a processor one thread has all lanes.  On CUDA lanes may be threads (cuda/lane_cuda.h), so
+ * that a variable is a lane's own unless it is QK_SHARED.  There, between the writes of some lanes
+ * and the reads of others, lane_sync() stands; each lane writes the items QK_OWN_FIRST,
+ * QK_OWN_FIRST + QK_OWN_STEP and so on, of which it also loads; and all lanes take the same
+ * branches, since conditions are made of lmask_any, lane_least, lmask_first and what is QK_SHARED.
  *
  * Left out on purpose: fused multiply-add, reciprocal estimates, IEEE minimum and maximum (they
  * differ between machines), and sums across lanes.  tests/test_lanes.py counts
@@ -37,6 +45,7 @@
 #ifndef QK_LANE_H
 #define QK_LANE_H
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -81,5 +90,20 @@ QK_INLINE int lowest_bit(unsigned bits)
 
 /* A function of a kernel: never external, so no copy compiled for one CPU is linked for another. */
 #define QK_FN static
+
+/* A table of constants. */
+#define QK_TABLE static const
+
+/* What lanes share, where they are threads: see above. */
+#define QK_SHARED
+#define QK_OWN_FIRST 0
+#define QK_OWN_STEP 1
+QK_INLINE void lane_sync(void) {}
+QK_INLINE void lane_fill(float *p, int n, float value)
+{
+    for (int i = 0; i < n; i++) {
+        p[i] = value;
+    }
+}
 
 #endif

@@ -132,3 +132,4 @@ QK_INLINE lf32 lf32_from_li32(li32 a) { return _mm256_cvtepi32_ps(a); }
 QK_INLINE li32 li32_trunc(lf32 a) { return _mm256_cvttps_epi32(a); }
 QK_INLINE li32 lf32_bits(lf32 a) { return _mm256_castps_si256(a); }
 QK_INLINE lf32 lf32_from_bits(li32 a) { return _mm256_castsi256_ps(a); }
+QK_INLINE li32 lf32_mantissa(lf32 a) { return li32_and(lf32_bits(a), li32_set1(0x7fffff)); }

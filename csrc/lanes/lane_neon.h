@@ -141,3 +141,4 @@ QK_INLINE li32 li32_trunc(lf32 a)
 }
 QK_INLINE li32 lf32_bits(lf32 a) { return vreinterpretq_s32_f32(a); }
 QK_INLINE lf32 lf32_from_bits(li32 a) { return vreinterpretq_f32_s32(a); }
+QK_INLINE li32 lf32_mantissa(lf32 a) { return li32_and(lf32_bits(a), li32_set1(0x7fffff)); }

@@ -66,7 +66,8 @@
     X(lf32_from_li32, FROM_F(lf32_from_li32(I(a))))                                                \
     X(li32_trunc, FROM_I(li32_trunc(F(a))))                                                        \
     X(lf32_bits, FROM_I(lf32_bits(F(a))))                                                          \
-    X(lf32_from_bits, FROM_F(lf32_from_bits(I(a))))
+    X(lf32_from_bits, FROM_F(lf32_from_bits(I(a))))                                                \
+    X(lf32_mantissa, FROM_I(lf32_mantissa(lf32_add(F(a), lf32_set1(12582912.0f)))))
 
 enum {
 #define QK_NAME(name, run) QK_OP_##name,

@@ -17,6 +17,8 @@ from ._version import __version__ as __version__
 TYPE_CHECKING = False  # type checkers take it as true; `typing` is slow to import
 
 if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type checkers
+    from ._device import Device as Device
+    from ._device import devices as devices
     from ._native import Backend as Backend
     from ._native import active_backend as active_backend
     from ._native import backends as backends
@@ -52,11 +54,15 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .evaluate import Comparison as Comparison
     from .evaluate import Measurement as Measurement
     from .evaluate import PairedDifference as PairedDifference
+    from .evaluate import Shard as Shard
     from .evaluate import TextResult as TextResult
     from .evaluate import compare as compare
+    from .evaluate import compare_shard as compare_shard
+    from .evaluate import merge_shards as merge_shards
     from .evaluate import perplexity as perplexity
     from .evaluate.details import Details as Details
     from .evaluate.likelihood import TokenScores as TokenScores
+    from .execution.cluster.cluster import use_cluster as use_cluster
     from .execution.workers import Pool as Pool
     from .execution.workers import Threads as Threads
     from .execution.workers import Workers as Workers
@@ -138,6 +144,7 @@ _MODULES = {
     "Comparison": "evaluate",
     "ConvertReport": "tasks.convert",
     "Details": "evaluate.details",
+    "Device": "_device",
     "Difference": "tasks.verify",
     "Edits": "sources.edits",
     "Effort": "calibrating.calibration",
@@ -183,6 +190,7 @@ _MODULES = {
     "Recipe": "recipes",
     "RecipeLike": "recipes.mixes",
     "ShapeError": "errors",
+    "Shard": "evaluate",
     "SourceTensor": "gguf.source",
     "Statistics": "importance",
     "StrPath": "paths",
@@ -214,11 +222,14 @@ _MODULES = {
     "choose": "choosing",
     "compare": "evaluate",
     "compare_embeddings": "embeddings",
+    "compare_shard": "evaluate",
     "convert": "tasks.convert",
     "convert_lora": "tasks.convert_lora",
     "dequantize": "arrays.quantized",
+    "devices": "_device",
     "imatrix": "collecting.collection",
     "info": "tasks.info",
+    "merge_shards": "evaluate",
     "model_card": "publishing.cards",
     "modelfile": "publishing.ollama",
     "parse_field": "sources.edits",
@@ -227,6 +238,7 @@ _MODULES = {
     "quantize_file": "tasks.quantize",
     "quantize_files": "tasks.quantize_many",
     "read_imatrix": "importance",
+    "use_cluster": "execution.cluster.cluster",
     "verify_file": "tasks.verify",
     "write_report": "reporting",
 }

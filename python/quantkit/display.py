@@ -81,8 +81,9 @@ def brief(value: Any) -> str:
         return value.name
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype}{list(value.shape)}"
+    is_on_device = hasattr(type(value), "__cuda_array_interface__")
+    if isinstance(value, np.ndarray) or is_on_device:
+        return f"{value.dtype}{list(value.shape)}"  # without a look at the items
     if isinstance(value, Mapping):
         return f"{{{len(value)} keys}}" if value else "{}"
     if isinstance(value, list | tuple | set | frozenset):

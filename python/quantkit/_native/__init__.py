@@ -25,6 +25,7 @@ from .layers import (
 )
 from .products import Packed, Precision, matmul, pack_activations, packing_for
 from .recurrent import recur, selective_scan, short_convolution, wkv7
+from .refusals import bad_importance, bad_weight, lacking_importance
 from .rows import (
     dequantize_rows,
     native_types,
@@ -58,6 +59,8 @@ __all__ = [
     "add_logits",
     "attend",
     "backends",
+    "bad_importance",
+    "bad_weight",
     "column_order",
     "compare_logits",
     "dequantize_rows",
@@ -67,6 +70,7 @@ __all__ = [
     "factor_diagonal",
     "gram",
     "index_scores",
+    "lacking_importance",
     "made_units",
     "matmul",
     "native_types",

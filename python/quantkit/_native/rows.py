@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import ffi, lib
-from ..errors import NonFiniteError, UnsupportedTypeError
 from ..types import QuantType
 from .arguments import BYTE, FLOAT, optional, read, shape_of, written
 from .backend import Backend
+from .refusals import bad_importance, bad_weight, lacking_importance
 from .statuses import check_type
 
 __all__ = [
@@ -72,20 +72,11 @@ def quantize_rows(
     )
     if status == lib.QK_NOT_FINITE:
         row, column = divmod(bad[0], cols)
-        raise NonFiniteError(
-            f"the weight at row {row}, column {column} is {x[row, column]}; "
-            "only finite weights can be quantized"
-        )
+        raise bad_weight(row, column, x[row, column])
     if status == lib.QK_BAD_IMPORTANCE and importance is not None:
-        raise NonFiniteError(
-            f"the importance of column {bad[0]} is {importance[bad[0]]}; "
-            "it must be finite and not negative"
-        )
+        raise bad_importance(bad[0], importance[bad[0]])
     if status == lib.QK_NEEDS_IMPORTANCE:
-        raise UnsupportedTypeError(
-            f"quantizing to {type.name} requires importance: pass the mean square of "
-            "each column's activations, as in an importance matrix (imatrix)"
-        )
+        raise lacking_importance(type)
     check_type(status, type, cols)
 
 

@@ -14,12 +14,15 @@ from ..errors import NonFiniteError
 from ..types import QuantType
 from .rows import dequantize_rows
 
-__all__ = ["refuse_non_finite", "refuse_overflow"]
+__all__ = ["may_overflow", "refuse_non_finite", "refuse_overflow"]
 
 F32 = NDArray[np.float32]
 
 EXPONENT = {QuantType.F16: 0x7C00, QuantType.BF16: 0x7F80}
 """The exponent bits, which are all set in infinities and NaN."""
+
+LARGEST = {QuantType.F16: 65504.0, QuantType.BF16: 3.38e38}
+"""Weights up to here do not become infinite; some that are slightly larger do not."""
 
 SAFE_WEIGHT = 1000
 """Smaller weights cannot make a scale overflow: scales are no larger than weights, and
@@ -78,7 +81,7 @@ def refuse_overflow(
                 f"{of}the weight at row {first_row + row}, column {column} is "
                 f"{rows[row, column]}, too large for {type.name}; choose {larger}"
             )
-    elif type.is_quantized and not _are_safe(rows, importance):
+    elif type.is_quantized and may_overflow(_largest(rows), type, importance):
         size = type.block_size
         firsts = dequantize_rows(converted, type, rows.shape[1])[:, ::size]
         for row, block in np.argwhere(~np.isfinite(firsts))[:1]:
@@ -93,9 +96,23 @@ def refuse_overflow(
             )
 
 
-def _are_safe(rows: F32, importance: F32 | None) -> bool:
-    """Whether no scale can have overflowed, so that no check is needed."""
-    are_small = rows.min(initial=0) > -SAFE_WEIGHT and rows.max(initial=0) < SAFE_WEIGHT
-    if importance is None:
-        return bool(are_small)
-    return bool(are_small and importance.max(initial=0) < SAFE_IMPORTANCE)
+def may_overflow(
+    largest: float, type: QuantType, importance: F32 | None = None
+) -> bool:
+    """Whether weights could have become NaN or infinite in a type.
+
+    Args:
+        largest: the largest absolute value of the weights, which are finite.
+        type: the type.
+        importance: f32 [cols], the weights of the errors.
+    """
+    if type in LARGEST:
+        return largest > LARGEST[type]
+    is_large = largest >= SAFE_WEIGHT or (
+        importance is not None and importance.max(initial=0) >= SAFE_IMPORTANCE
+    )
+    return type.is_quantized and bool(is_large)
+
+
+def _largest(rows: F32) -> float:
+    return float(max(rows.max(initial=0), -rows.min(initial=0)))

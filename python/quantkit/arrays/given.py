@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import NonFiniteError, ShapeError
 
-__all__ = ["as_array", "as_f32"]
+__all__ = ["as_array", "as_f32", "is_real", "not_real"]
 
 REAL = "fiu"
 """The kinds of NumPy's real numbers; other libraries register theirs as kind V."""
@@ -36,11 +36,8 @@ def as_f32(values: ArrayLike, what: str = "`weights`") -> NDArray[np.float32]:
     array = as_array(values, what)
     if np.ma.is_masked(values):
         raise ShapeError(f"{what} is masked; fill the masked values")
-    if not _is_real(array.dtype):
-        raise ShapeError(
-            f"{what} is an array of {array.dtype}; expected real numbers, such as "
-            "float32, float16 or bfloat16"
-        )
+    if not is_real(array.dtype):
+        raise not_real(array.dtype, what)
     with np.errstate(over="ignore"):
         floats = array.astype(np.float32, copy=False)
     if array.dtype.kind == "f" and array.dtype.itemsize > floats.itemsize:
@@ -52,10 +49,18 @@ def as_f32(values: ArrayLike, what: str = "`weights`") -> NDArray[np.float32]:
     return floats
 
 
-def _is_real(dtype: np.dtype[Any]) -> bool:
+def is_real(dtype: np.dtype[Any]) -> bool:
     """Whether a dtype is of real numbers; ml_dtypes' have a scalar type."""
     is_other = dtype.kind == "V" and dtype.names is None and dtype.type is not np.void
     return dtype.kind in REAL or is_other
+
+
+def not_real(dtype: object, what: str) -> ShapeError:
+    """An array of something else."""
+    return ShapeError(
+        f"{what} is an array of {dtype}; expected real numbers, such as float32, "
+        "float16 or bfloat16"
+    )
 
 
 def as_array(values: Any, what: str) -> NDArray[Any]:

@@ -15,7 +15,12 @@ from .. import _native
 from ..errors import ShapeError, UnsupportedTypeError
 from ..types import QuantType
 
-__all__ = ["dequantize_rows", "quantize_rows"]
+__all__ = [
+    "check_importance",
+    "dequantize_rows",
+    "quantize_rows",
+    "require_native",
+]
 
 
 def quantize_rows(
@@ -24,8 +29,14 @@ def quantize_rows(
     importance: NDArray[np.float32] | None = None,
     *,
     backend: str | None = None,
+    device: int | None = None,
 ) -> NDArray[np.uint8]:
     """Quantize f32 [rows, cols] to uint8 [rows, row bytes].
+
+    Args:
+        x, type, importance: as above; importance is f32 [cols].
+        backend: the name of a backend of the CPU to force.
+        device: the number of the CUDA device that does it; None: the CPU.
 
     Raises:
         UnsupportedTypeError: quantkit cannot quantize to the type.
@@ -33,23 +44,33 @@ def quantize_rows(
             does not have one value per column.
         NonFiniteError: a weight or an importance is NaN or infinite.
     """
-    _require_native(type, "quantize to")
+    require_native(type, "quantize to")
     if importance is not None:
-        if importance.shape != (x.shape[1],):
-            raise ShapeError(
-                f"`importance` has shape {list(importance.shape)}; expected one value "
-                f"for each of the {x.shape[1]} columns"
-            )
+        check_importance(importance, x.shape[1])
         importance = np.ascontiguousarray(importance, np.float32)
+    x = np.ascontiguousarray(x)
     out = np.empty((x.shape[0], type.row_bytes(x.shape[1])), np.uint8)
-    _native.quantize_rows(
-        np.ascontiguousarray(x),
-        type,
-        importance,
-        out,
-        _native.active_backend(backend),
-    )
+    if device is not None:
+        from .._device import quantize_host_rows  # most runs have no device
+
+        quantize_host_rows(x, type, importance, out, device)
+    else:
+        chosen = _native.active_backend(backend)
+        _native.quantize_rows(x, type, importance, out, chosen)
     return out
+
+
+def check_importance(importance: NDArray[np.float32], n_cols: int) -> None:
+    """Check that there is one value per column.
+
+    Raises:
+        ShapeError: there is not.
+    """
+    if importance.shape != (n_cols,):
+        raise ShapeError(
+            f"`importance` has shape {list(importance.shape)}; expected one value for "
+            f"each of the {n_cols} columns"
+        )
 
 
 def dequantize_rows(
@@ -58,14 +79,17 @@ def dequantize_rows(
     n_cols: int,
     *,
     backend: str | None = None,
+    device: int | None = None,
 ) -> NDArray[np.float32]:
     """Dequantize uint8 [rows, row bytes] to f32 [rows, n_cols].
+
+    `backend` and `device` are as for `quantize_rows`.
 
     Raises:
         UnsupportedTypeError: quantkit cannot dequantize the type.
         ShapeError: the rows do not have the bytes of `n_cols` weights.
     """
-    _require_native(type, "dequantize")
+    require_native(type, "dequantize")
     expected = type.row_bytes(n_cols)
     if data.ndim != 2 or data.shape[1] != expected or data.dtype != np.uint8:
         raise ShapeError(
@@ -73,13 +97,22 @@ def dequantize_rows(
             f"found {data.dtype} {list(data.shape)}"
         )
     out: NDArray[Any] = np.empty((data.shape[0], n_cols), np.float32)
-    _native.dequantize_rows(
-        np.ascontiguousarray(data), type, out, _native.active_backend(backend)
-    )
+    data = np.ascontiguousarray(data)
+    if device is not None:
+        from .._device import dequantize_host_rows
+
+        dequantize_host_rows(data, type, out, device)
+    else:
+        _native.dequantize_rows(data, type, out, _native.active_backend(backend))
     return out
 
 
-def _require_native(type: QuantType, verb: str) -> None:
+def require_native(type: QuantType, verb: str) -> None:
+    """Check that quantkit converts a type.
+
+    Raises:
+        UnsupportedTypeError: it does not; the message lists those that it does.
+    """
     if type not in _native.native_types():
         known = ", ".join(t.name for t in QuantType if t in _native.native_types())
         raise UnsupportedTypeError(

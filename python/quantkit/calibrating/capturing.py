@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError, NonFiniteError
-from ..forward.base import F32, Activations
+from ..forward.base import F32, Activations, Array
 from ..gguf.source import SourceTensor
 from ..inference.weights import TypedMatrix, with_scale
 from ..types import QuantType
@@ -209,6 +209,10 @@ class CapturedWeights:
         matrix = self.typed(name)
         self._loaded.pop(name)
         return matrix.rows(np.arange(matrix.shape[0])).reshape(-1)
+
+    def placed(self, values: Array) -> Array:
+        """The same array."""
+        return values
 
     def typed(self, name: str, *, is_rounded: bool = False) -> TypedMatrix:
         """A tensor as it is multiplied in a stream; kept in memory until `forget`."""

@@ -12,12 +12,14 @@ from ..tasks.convert_lora import convert_lora
 from ..vocab import VocabType
 from . import tables
 from .bars import progress_bar
+from .clusters import on_cluster
 from .console import print_json, print_result
 from .messages import say
 from .options import (
     Calibrate,
     CalibrationTokens,
     Chat,
+    DeviceOption,
     EffortOption,
     Importance,
     Json,
@@ -25,6 +27,7 @@ from .options import (
     SplitMaxBytes,
     Threads,
     calibration_of,
+    output_option,
     recipe_name,
 )
 
@@ -51,9 +54,7 @@ def _vocab_type(value: str) -> str:
 
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output", "-o", help="GGUF file to write \\[default: FOLDER-OUTTYPE.gguf]."
-    ),
+    output_option("GGUF file to write \\[default: FOLDER-OUTTYPE.gguf]."),
 ]
 Outtype = Annotated[
     str,
@@ -64,6 +65,7 @@ Outtype = Annotated[
 ]
 
 
+@on_cluster
 def convert_command(
     model_dir: Annotated[
         Path,
@@ -166,6 +168,7 @@ def convert_command(
         bool,
         typer.Option("--dry-run", help="Write nothing; list the tensors and the size."),
     ] = False,
+    device: DeviceOption = "cpu",
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -195,6 +198,7 @@ def convert_command(
             keep_nvfp4=keep_nvfp4,
             split_max_bytes=split_max_bytes,
             dry_run=dry_run,
+            device=device,
             threads=threads,
             progress=progress,
             notify=None if quiet else say,

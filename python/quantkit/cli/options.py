@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
+from .._device import parse_device
 from ..calibrating.calibration import Calibration, Effort
 from ..errors import QuantkitError, UnsupportedTypeError
 from ..output.splits import parse_size
@@ -19,24 +20,28 @@ from ..tokens.options import TextOptions
 __all__ = [
     "CALIBRATION",
     "FILES",
+    "Activations",
     "AllowRequantize",
     "Calibrate",
     "CalibrationTokens",
     "Chat",
     "Chunks",
     "Ctx",
+    "DeviceOption",
     "EffortOption",
     "Importance",
     "Json",
     "ModelArgument",
     "Precision",
     "Quiet",
+    "Save",
     "SplitMaxBytes",
     "Threads",
     "calibration_files",
     "calibration_of",
     "is_recipe",
     "looks_like_type",
+    "output_option",
     "recipe_name",
     "type_names",
     "usage",
@@ -78,6 +83,21 @@ Chat = Annotated[
 Ctx = Annotated[int, typer.Option(min=4, help="Tokens per chunk.")]
 Precision = Literal["i16", "q8", "f32"]
 """The precision of activations, for `--activations`."""
+Activations = Annotated[
+    Precision,
+    typer.Option(
+        help="Precision of activations in products: i16, with negligible error; q8, 8 "
+        "bits as in llama.cpp's CPU path; or f32.",
+    ),
+]
+Save = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.json",
+        help="Write the JSON to a file, and the scores beside it, so that the command, "
+        "if repeated, measures only what is missing.",
+    ),
+]
 ModelArgument = Annotated[
     Path,
     typer.Argument(
@@ -85,6 +105,11 @@ ModelArgument = Annotated[
         help="A GGUF file (any shard), a checkpoint folder or hf://org/name.",
     ),
 ]
+
+
+def output_option(help: str) -> Any:
+    """`--output`, or `-o`: the file that a command writes."""
+    return typer.Option("--output", "-o", metavar="FILE", help=help)
 
 
 def usage(parse: Callable[[str], Value]) -> Callable[[str], Value]:
@@ -98,6 +123,24 @@ def usage(parse: Callable[[str], Value]) -> Callable[[str], Value]:
             raise typer.BadParameter(str(error)) from None
 
     return parsed
+
+
+@usage
+def _device_name(text: str) -> str:
+    parse_device(text)
+    return text
+
+
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        parser=_device_name,
+        metavar="cpu|cuda|cuda:N",
+        help="Where weights are quantized: on the processor, or on a CUDA device, see "
+        "`quantkit backends`. The bytes are the same.",
+    ),
+]
 
 
 def recipe_name(value: str) -> str:

@@ -9,19 +9,23 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ..cells import Cells
 from ..embeddings.comparing import detailed as detailed_embeddings
 from ..embeddings.comparing import prepare as prepare_embeddings
 from ..errors import OptionError, OutputError
 from ..evaluate.comparing import detailed, prepare, prepare_across, share_vocabulary
 from ..evaluate.entries import entry_named
+from ..evaluate.places import Share
 from ..evaluate.presentation import COLUMNS, refuse_unknown
 from ..evaluate.saved import scores_beside
+from ..files.target import target_of
 from ..files.whole_file import refuse_input, refuse_unwritable
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..output.splits import parse_size
 from ..sources.opening import embeds, open_source
 from ..tokens.options import TextOptions
 from .bars import live_table
+from .clusters import on_cluster
 from .measured import Measuring
 from .measured_output import Format, Output
 from .messages import say
@@ -37,6 +41,7 @@ from .options import (
     Json,
     Precision,
     Quiet,
+    Save,
     Threads,
     calibration_of,
     is_recipe,
@@ -45,18 +50,22 @@ from .options import (
     usage,
 )
 from .reports import Html, Png, Reports
+from .shards import check_merge, check_shard, measure_shard, merge_files, parse_shard
 from .texts import given_texts
 
 __all__ = ["ppl_command"]
 
 
+@on_cluster
 def ppl_command(
+    context: typer.Context,
     models: Annotated[
         list[Path],
         typer.Argument(
             metavar="MODEL",
             help="GGUF files (any shard) or checkpoint folders. With different "
-            "vocabularies they are compared by bits per byte.",
+            "vocabularies they are compared by bits per byte. With --merge, the files "
+            "of all shards.",
         ),
     ],
     text: Annotated[
@@ -156,14 +165,24 @@ def ppl_command(
             help="Mark the types on the Pareto front of size and KLD.",
         ),
     ] = False,
-    save: Annotated[
-        Path | None,
+    save: Save = None,
+    shard: Annotated[
+        Share | None,
         typer.Option(
-            metavar="FILE.json",
-            help="Write the JSON to a file, and the scores beside it, so that the "
-            "command, if repeated, measures only what is missing.",
+            parser=usage(parse_shard),
+            metavar="N/COUNT",
+            help="Measure only every COUNT-th chunk, from the N-th on, and --save the "
+            "scores in a file, for --merge: for jobs on several machines.",
         ),
     ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge",
+            help="Put shards together: the arguments are the files of all of them. "
+            "Models and texts are not read.",
+        ),
+    ] = False,
     html: Html = None,
     png: Png = None,
     quiet: Quiet = False,
@@ -176,7 +195,11 @@ def ppl_command(
     Ctrl-C stops the run and shows what has been measured.
     """
     _refuse_types(models, types)
-    text = given_texts(text, chat=chat, quiet=quiet)
+    if merge:
+        check_merge(context)
+    elif shard is not None:
+        check_shard(context)
+    text = [] if merge else given_texts(text, chat=chat, quiet=quiet)
     format = Format.of(json=json, csv=csv, markdown=markdown)
     if csv and versus:
         raise typer.BadParameter("--csv has a line per type; --versus needs --json")
@@ -193,6 +216,21 @@ def ppl_command(
     reports = Reports(html, png)
     reports.check(inputs, save)
     scores = None if save is None else scores_beside(save)
+
+    def cells(found: Any) -> Cells:
+        names = columns and columns.split(",")
+        table: Cells = found.cells(pareto=pareto, sort=sort, columns=names)
+        return table
+
+    hint = " (--columns all)" if columns is None else None
+    if merge:
+        merged = merge_files(models, scores)
+        others = _named(merged.rows, versus)
+        Output(format, cells, hint, others, save).give(merged)
+        reports.save(merged)
+        return
+    if shard is not None and save is not None:
+        scores = target_of(save).path
     shared: dict[str, Any] = {
         "text": text,
         "base": base,
@@ -207,8 +245,6 @@ def ppl_command(
     wanted = types.split(",") if types else []
     run: Measuring
     detail: Callable[..., Any] = detailed
-    view: dict[str, Any] = {"pareto": pareto}
-    hint: str | None = ""
     given: dict[str, object]
     if embeds(open_source(models[0])):
         given = {
@@ -216,9 +252,11 @@ def ppl_command(
             "--memory-limit": memory,
             "--sort": sort,
             "--columns": columns,
+            "--shard": shard,
         }
         _refuse(given, "is for models that predict text, and MODEL gives embeddings")
         detail = detailed_embeddings
+        hint, cells = "", lambda found: found.cells(pareto=pareto)
         run = prepare_embeddings(models, wanted, **shared)
     elif len(models) > 1 and not share_vocabulary(models):
         given = {
@@ -230,6 +268,7 @@ def ppl_command(
             "--imatrix": importance,
             "--html": html,
             "--png": png,
+            "--shard": shard,
             f"--sort {sort}": sort in ("kld", "ppl"),
         }
         _refuse(
@@ -237,21 +276,14 @@ def ppl_command(
             "is for models with the same vocabulary; those of these models differ, so "
             "they are compared by bits per byte",
         )
-        view = {"sort": sort}
+        hint, cells = "", lambda found: found.cells(sort=sort)
         del shared["base"]
         run = prepare_across(models, wanted, memory=memory, **shared)
     else:
-        view |= {"sort": sort, "columns": columns and columns.split(",")}
-        hint = " (--columns all)" if columns is None else None
         run = prepare(models, wanted, calibration=rounding, memory=memory, **shared)
-    others = [entry_named(run.known.entries, name).name for name in versus or ()]
-    output = Output(
-        format,
-        lambda result: result.cells(**view),
-        hint,
-        tuple(others),
-        save,
-    )
+        if shard is not None and save is not None:
+            return measure_shard(run, shard, save, quiet=quiet)
+    output = Output(format, cells, hint, _named(run.known.entries, versus), save)
     try:
         with live_table(run, lambda: output.brief(run.glance()), quiet) as progress:
             result = run.run(progress, None if quiet else say)
@@ -269,6 +301,11 @@ def ppl_command(
         raise
     output.give(result)
     reports.save(result)
+
+
+def _named(rows: Sequence[Any], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of rows, as the table spells them."""
+    return tuple(entry_named(rows, name).name for name in wanted or ())
 
 
 def _refuse(given: Mapping[str, object], reason: str) -> None:

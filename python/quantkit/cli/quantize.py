@@ -19,6 +19,7 @@ from ..tasks.verify import verify_file
 from ..types import QuantType
 from . import tables
 from .bars import progress_bar
+from .clusters import on_cluster
 from .console import print_json, print_result
 from .messages import say
 from .options import (
@@ -28,6 +29,7 @@ from .options import (
     Calibrate,
     CalibrationTokens,
     Chat,
+    DeviceOption,
     EffortOption,
     Importance,
     Json,
@@ -74,6 +76,7 @@ def _type(text: str) -> QuantType:
     return QuantType.parse(text)
 
 
+@on_cluster
 def quantize_command(
     model: ModelArgument,
     out: Annotated[
@@ -253,6 +256,7 @@ def quantize_command(
             rich_help_panel=FILES,
         ),
     ] = False,
+    device: DeviceOption = "cpu",
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -286,6 +290,7 @@ def quantize_command(
             allow_requantize=allow_requantize,
             provenance=provenance,
             dry_run=dry_run,
+            device=device,
             threads=threads,
             json=json,
             quiet=quiet,
@@ -334,6 +339,7 @@ def quantize_command(
             measure=report is not None,
             provenance=provenance,
             dry_run=dry_run,
+            device=device,
             threads=threads,
             progress=progress,
             notify=None if quiet else say,

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from ..tasks.info import info
+from .backend_tables import backends_dict, backends_tables
 from .console import print_json, print_result
 from .options import Json
-from .tables import backends_dict, backends_table, info_tables
+from .tables import info_tables
 
 __all__ = ["backends_command", "info_command"]
 
@@ -33,8 +34,8 @@ def info_command(
 
 
 def backends_command(json: Json = False) -> None:
-    """Show the built-in instruction sets, and which one is active."""
+    """Show the built-in instruction sets and which one is active, and CUDA devices."""
     if json:
         print_json(backends_dict())
     else:
-        print_result(backends_table())
+        print_result(*backends_tables())

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .._native import active_backend, backends
 from ..cells import Cells
 from ..quantities import mib_as_text
 from ..recipes.fallbacks import LACKS_IMPORTANCE, fallback_reason
@@ -24,8 +22,6 @@ if TYPE_CHECKING:  # each command imports the class of its own results
     from ..tasks.verify import Verification
 
 __all__ = [
-    "backends_dict",
-    "backends_table",
     "convert_summary",
     "fallback_lines",
     "info_tables",
@@ -221,33 +217,3 @@ def _facts(info: ModelInfo) -> list[tuple[str, object]]:
         ("key and value heads", info.head_count_kv),
         ("vocabulary", vocabulary),
     ]
-
-
-def backends_table() -> Cells:
-    """The built-in backends and which one is active.
-
-    For quantizers it shows the blocks processed at once, for the forward pass the name
-    of the variant.
-    """
-    active = active_backend()
-    rows = []
-    for backend in backends():
-        able = f"lacks {', '.join(backend.lacks)}" if backend.lacks else "usable"
-        lanes = "1 lane" if backend.lanes == 1 else f"{backend.lanes} lanes"
-        rows.append(
-            (
-                backend.name,
-                f"{backend.name}, {lanes}",
-                backend.ops or "none",
-                "active" if backend == active else able,
-            )
-        )
-    return Cells(("backend", "quantizers", "forward pass", "here"), rows)
-
-
-def backends_dict() -> dict[str, Any]:
-    """The same for JSON."""
-    return {
-        "active": active_backend().name,
-        "backends": [asdict(backend) for backend in backends()],
-    }

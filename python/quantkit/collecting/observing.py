@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NonFiniteError
-from ..forward.base import F32, Activations, Matrix, Model, Weights
+from ..forward.base import F32, Activations, Array, Matrix, Model, Weights
 from ..gguf.source import ModelSource, SourceTensor
 from ..importance.sums import F64
 from ..inference.shared import ModelOpener
@@ -170,6 +170,10 @@ class ObservedWeights:
     def vector(self, name: str) -> F32:
         """All weights of the small tensor `name`: f32 [n]."""
         return self.inner.vector(name)
+
+    def placed(self, values: Array) -> Array:
+        """An array of the host, where the weights are."""
+        return self.inner.placed(values)
 
 
 @dataclass(frozen=True)

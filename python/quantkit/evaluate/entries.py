@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from .._native import uses_importance
 from ..calibrating.calibration import Calibration
@@ -234,12 +234,18 @@ class Entry:
         """
         if not getattr(self.source, "paths", ()):
             raise OptionError("`save` needs models that are read from files")
+        pieces = (identity_of(self.source).encode(), self.made_how.encode())
+        return hash_pieces(pieces)
+
+    @cached_property
+    def made_how(self) -> str:
+        """A hash of what determines the weights beside the model."""
         types = " ".join(f"{name}={type.name}" for name, type in self.types.items())
         importance = {} if self.wanted is None else self.importance or {}
         how = ""
         if self.calibration is not None:
             how = calibration_identity(self.source, self.calibration)
-        pieces = (identity_of(self.source).encode(), types.encode(), how.encode())
+        pieces = (types.encode(), how.encode())
         return hash_pieces([*pieces, *importance_pieces(importance)])
 
 
@@ -469,7 +475,18 @@ def base_of(entries: Sequence[Entry], base: object) -> Entry:
     return entry_named(entries, base)
 
 
-def entry_named(entries: Sequence[Entry], name: str) -> Entry:
+class Named(Protocol):
+    """An entry, or its row."""
+
+    @property
+    def name(self) -> str:
+        """The name of the row."""
+
+
+Row = TypeVar("Row", bound=Named)
+
+
+def entry_named(entries: Sequence[Row], name: str) -> Row:
     """The entry with this name, case-insensitive.
 
     Raises:

@@ -1,20 +1,18 @@
-"""The known scores of a comparison, and the results computed from them."""
+"""The known scores of a comparison, and its results so far."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count, takewhile
 
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..tokens.chunks import Chunks
+from .described import Described, DescribedRow, DescribedText
 from .entries import Entry, named_pairs
-from .likelihood import TokenScores
-from .measurement import Measurement, TextResult
-from .places import Place, in_turn
+from .places import WHOLE, Place, Share, in_turn
 from .results import Comparison
 from .saved import Timed
-from .summary import macro_average, measurement
+from .tabulating import Tabulation
 
 __all__ = ["Known", "NamedText"]
 
@@ -27,14 +25,6 @@ class NamedText:
     chunks: Chunks
 
 
-@dataclass(frozen=True)
-class _Row:
-    """The scores of an entry on a text, and the row computed from them."""
-
-    scores: TokenScores
-    measurement: Measurement
-
-
 @dataclass
 class Known:
     """The scores that were measured so far.
@@ -45,6 +35,7 @@ class Known:
         texts: the texts; all have the same chunk length and stride.
         activations: the requested precision of activations.
         on_grid: the names of models whose weights look dequantized.
+        share: which of the chunks are measured.
         timed: entry name -> place -> scores and seconds.
         quantize_seconds: entry name -> seconds to quantize.
     """
@@ -54,12 +45,14 @@ class Known:
     texts: Sequence[NamedText]
     activations: str = DEFAULT_ACTIVATIONS
     on_grid: Sequence[str] = ()
+    share: Share = WHOLE
     timed: dict[str, dict[Place, Timed]] = field(init=False)
     quantize_seconds: dict[str, float] = field(default_factory=dict)
-    _rows: dict[tuple[str, int], _Row] = field(default_factory=dict)
+    _described: dict[str, DescribedRow] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.timed = {entry.name: {} for entry in self.entries}
+        self._tabulation = Tabulation(self.timed, self.quantize_seconds)
 
     def add(self, entry: Entry) -> None:
         """Add an entry that has no scores yet; no other one has its name."""
@@ -73,17 +66,18 @@ class Known:
 
     @property
     def n_places(self) -> int:
-        """The number of chunks, of all texts."""
-        return sum(len(text.chunks) for text in self.texts)
+        """The number of chunks to measure, of all texts."""
+        return self.share.size(sum(len(text.chunks) for text in self.texts))
 
     def places(self, n_chunks: int | None = None) -> list[Place]:
-        """The chunks: the first of each text, then the second of each, and so on.
+        """The chunks to measure: the first of each text, then the second of each ...
 
         Args:
             n_chunks: only so many of each text; None: all.
         """
         lengths = (len(text.chunks) for text in self.texts)
-        return in_turn(n if n_chunks is None else min(n, n_chunks) for n in lengths)
+        chosen = (n if n_chunks is None else min(n, n_chunks) for n in lengths)
+        return self.share.of(in_turn(chosen))
 
     def left(self, *entries: Entry, n_chunks: int | None = None) -> list[Place]:
         """The chunks on which at least one of these entries was not measured."""
@@ -99,55 +93,28 @@ class Known:
         if not self._is_begun(self.base):
             return None
         begun = [entry for entry in self.entries if self._is_begun(entry)]
-        found = [[self._row(e, t) for t in range(len(self.texts))] for e in begun]
-        base, *others = [[row.measurement for row in rows] for rows in found]
-        scores = {
-            entry.name: [row.scores for row in rows]
-            for entry, rows in zip(begun, found, strict=True)
-        }
-        texts = [
-            TextResult(text.name, base[t].chunks, base[t], [rows[t] for rows in others])
-            for t, text in enumerate(self.texts)
-        ]
-        first, average = self.texts[0], macro_average(base)
-        return Comparison(
+        return self._tabulation.comparison(self.described(begun))
+
+    def described(self, entries: Sequence[Entry]) -> Described:
+        """What is compared, of these entries."""
+        first = self.texts[0].chunks
+        for entry in entries:
+            if entry.name not in self._described:
+                self._described[entry.name] = DescribedRow.of(entry)
+        return Described(
             model=self.model,
-            text=first.name if len(self.texts) == 1 else "macro average",
-            ctx=first.chunks.tokens.shape[1],
-            chunks=average.chunks,
-            stride=first.chunks.stride,
+            ctx=first.tokens.shape[1],
+            stride=first.stride,
+            n_scored=first.n_scored,
             activations=self.activations,
-            base=average,
-            results=[macro_average(rows) for rows in others],
-            texts=texts,
-            scores=scores,
+            texts=[DescribedText(text.name, len(text.chunks)) for text in self.texts],
+            rows=[self._described[entry.name] for entry in entries],
             on_grid=self.on_grid,
-            fallbacks={entry.name: entry.fallbacks for entry in begun},
-            weighed=named_pairs(begun, Entry.weighs_what),
-            calibrated=named_pairs(begun, Entry.calibrates_what),
+            weighed=named_pairs(entries, Entry.weighs_what),
+            calibrated=named_pairs(entries, Entry.calibrates_what),
         )
 
     def _is_begun(self, entry: Entry) -> bool:
         """Whether the entry and the base have the first chunk of every text."""
         known = self.timed[entry.name].keys() & self.timed[self.base.name].keys()
         return all((t, 0) in known for t in range(len(self.texts)))
-
-    def _row(self, entry: Entry, t: int) -> _Row:
-        """The row of an entry on a text, recomputed if there are new chunks."""
-        own, base = self.timed[entry.name], self.timed[self.base.name]
-        both = takewhile(lambda i: (t, i) in own and (t, i) in base, count())
-        chunks = [own[t, i] for i in both]
-        row = self._rows.get((entry.name, t))
-        if row is None or row.measurement.chunks != len(chunks):
-            row = self._rows[entry.name, t] = self._made(entry, t, chunks)
-        return row
-
-    def _made(self, entry: Entry, t: int, chunks: Sequence[Timed]) -> _Row:
-        scores = TokenScores.stacked([chunk.scores for chunk in chunks])
-        base = scores
-        if entry is not self.base:
-            base = self._row(self.base, t).scores.first(len(chunks))
-        n_tokens = len(chunks) * self.texts[t].chunks.tokens.shape[1]
-        speed = n_tokens / sum(chunk.seconds for chunk in chunks)
-        seconds = self.quantize_seconds.get(entry.name)
-        return _Row(scores, measurement(entry, scores, base, speed, seconds))

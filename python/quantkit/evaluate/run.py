@@ -27,7 +27,13 @@ from ..gguf.source import refuse_changed, unchanged
 from ..inference.damage import damage_named
 from ..progress import Notify, Progress
 from .entries import Entry, entry_named, say_on_grid
-from .items import BaseInGroup, head_of, items_of, refuse_other_vocabularies
+from .items import (
+    BaseInGroup,
+    head_of,
+    head_shapes,
+    items_of,
+    refuse_other_vocabularies,
+)
 from .known import Known
 from .likelihood import refuse_broken
 from .loading import LoadedModels
@@ -80,6 +86,11 @@ class ComparisonRun:
     def workers(self) -> Workers:
         """What processes items."""
         return self._workers
+
+    @property
+    def saved(self) -> SavedScores | None:
+        """The saved scores, inside `with run:`; None: they are not saved."""
+        return self._saved
 
     @property
     def steps_done(self) -> int:
@@ -156,6 +167,19 @@ class ComparisonRun:
             OptionError: there is no such entry, or the run is not open.
             QuantkitError: a model cannot be measured, or has another vocabulary.
         """
+        self.measure(names, n_chunks, progress, notify)
+        result = self.so_far()
+        assert result is not None  # for mypy: the base has a chunk of every text
+        return result
+
+    def measure(
+        self,
+        names: Collection[str] | None = None,
+        n_chunks: int | None = None,
+        progress: Progress | None = None,
+        notify: Notify | None = None,
+    ) -> None:
+        """The same without the results, which need the first chunk of every text."""
         if self._loaded is None:
             raise OptionError("`advance` is called inside `with run:`")
         base, *others = self.known.entries
@@ -169,9 +193,6 @@ class ComparisonRun:
         if left:
             with unchanged(*(entry.source for entry in (base, *others))):
                 self._measure(self._loaded, [base, *others], left, progress, notify)
-        result = self.so_far()
-        assert result is not None  # for mypy: the base has a chunk of every text
-        return result
 
     def _measure(
         self,
@@ -184,10 +205,11 @@ class ComparisonRun:
         """Measure the base on these chunks, and each entry on its missing chunks."""
         (base, *first), *groups = loaded.groups(entries)
         model, *models = loaded.load([base, *first], progress, notify)
-        kept = BaseInGroup(head_of(model), model)
+        [(n_tokens, width)] = head_shapes([model], self._workers)
+        kept = BaseInGroup(head_of(model), n_tokens, model)
         with ExitStack() as stack:
             if groups:
-                shape = self.known.texts[0].chunks.n_scored, model.value.head.shape[1]
+                shape = self.known.texts[0].chunks.n_scored, width
                 store = stack.enter_context(HiddenStore(len(left), shape))
                 number = {place: i for i, place in enumerate(left)}
                 kept = replace(kept, store=store, number=number)
@@ -210,7 +232,8 @@ class ComparisonRun:
         progress: Progress | None,
     ) -> None:
         """Measure the entries of a group on their missing chunks among these."""
-        refuse_other_vocabularies(base, group, models)
+        shapes = head_shapes(models, self._workers)
+        refuse_other_vocabularies(base.n_tokens, group, shapes)
         by_name = {entry.name: entry for entry in group}
         stop, n_places = Stop(), len(places)
         with kept_open(self._workers) as workers:
@@ -264,7 +287,7 @@ class ComparisonRun:
         seconds = timed.seconds / min(self._workers.count, n_places)
         known[place] = replace(timed, seconds=seconds)
         if self._saved is not None:
-            self._saved.add(self._key(entry, place), seconds, timed.scores)
+            self._saved.add(self.key(entry, place), seconds, timed.scores)
         if progress is not None:
             progress(f"{entry.name}: perplexity", len(known), self.known.n_places)
 
@@ -285,12 +308,14 @@ class ComparisonRun:
             if seconds is not None:
                 self.known.quantize_seconds[entry.name] = seconds
             for place in self.known.places():
-                timed = saved.scores(self._key(entry, place))
+                timed = saved.scores(self.key(entry, place))
                 if timed is not None:
                     self.known.timed[entry.name][place] = timed
 
-    def _key(self, entry: Entry, place: Place) -> str:
-        """The key of an entry's scores on a chunk."""
+    def key(self, entry: Entry, place: Place | None = None) -> str:
+        """The key of an entry's saved scores on a chunk; None: of its other seconds."""
+        if place is None:
+            return self._keys[entry.name]
         chunks = self.known.texts[place[0]].chunks
         precisions = f"{entry.activations} {self.known.base.activations}"
         how = f"{chunks.n_scored} {precisions}"

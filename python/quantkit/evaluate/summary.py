@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .entries import Entry
+from .described import DescribedRow
 from .likelihood import N_BEST, TokenScores
 from .measurement import Measurement
 from .statistics import (
@@ -32,26 +32,26 @@ DP_SHARES = {"p1": 1, "p5": 5, "p10": 10, "median": 50, "p90": 90, "p95": 95, "p
 
 
 def measurement(
-    entry: Entry,
+    row: DescribedRow,
     scores: TokenScores,
     base: TokenScores,
     tokens_per_second: float,
     quantize_seconds: float | None,
 ) -> Measurement:
-    """The row of an entry on one text.
+    """A row on one text.
 
     Args:
-        entry: the entry.
-        scores: the entry's scores [chunks, tokens].
+        row: what it is of.
+        scores: its scores [chunks, tokens].
         base: the base's scores on the same tokens.
         tokens_per_second: the evaluation speed.
         quantize_seconds: the time to quantize; None: the model was not quantized.
     """
     return Measurement(
-        name=entry.name,
-        type=entry.main_type.name,
-        size_bytes=entry.file_bytes,
-        bpw=entry.bits_per_weight,
+        name=row.name,
+        type=row.type,
+        size_bytes=row.size_bytes,
+        bpw=row.bpw,
         chunks=len(scores.nll),
         **_perplexity_figures(scores, base),
         **_divergence_figures(scores, base),

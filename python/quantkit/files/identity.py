@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FormatError
@@ -12,16 +13,59 @@ from ..progress import Progress
 from .inputs import open_regular
 
 __all__ = [
+    "Block",
+    "blocks_of",
     "files_identity",
+    "hash_block",
     "hash_files",
     "hash_pieces",
     "is_unchanged",
+    "other_file",
     "refuse_other",
     "state_text",
 ]
 
 
 CHUNK_BYTES = 1 << 20
+
+BLOCK_BYTES = 1 << 26
+"""The size of the pieces of files that are hashed side by side."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a file: its start and its size in bytes."""
+
+    path: Path
+    start: int
+    size: int
+
+
+def blocks_of(path: Path) -> list[Block]:
+    """A file in pieces of `BLOCK_BYTES`, the last one shorter."""
+    total = path.stat().st_size
+    starts = range(0, max(total, 1), BLOCK_BYTES)
+    return [Block(path, i, min(BLOCK_BYTES, total - i)) for i in starts]
+
+
+def hash_block(block: Block) -> str:
+    """A hash of the bytes of a block, in hexadecimal.
+
+    Raises:
+        FormatError: the file has become shorter.
+    """
+    digest, left = hashlib.blake2b(digest_size=16), block.size
+    with open_regular(block.path) as file:
+        file.seek(block.start)
+        while left:
+            data = file.read(min(CHUNK_BYTES, left))
+            if not data:
+                raise FormatError(
+                    f"{block.path} changed while it was in use; start again"
+                )
+            digest.update(data)
+            left -= len(data)
+    return digest.hexdigest()
 
 
 def files_identity(paths: Iterable[Path]) -> str:
@@ -48,9 +92,16 @@ def refuse_other(paths: Sequence[Path], states: Sequence[str]) -> None:
     Raises:
         FormatError: one was written to, replaced or removed.
     """
+    if (found := other_file(paths, states)) is not None:
+        raise FormatError(f"{found} changed while it was in use; start again")
+
+
+def other_file(paths: Sequence[Path], states: Sequence[str]) -> Path | None:
+    """The first path that does not lead to the file with its state, or None."""
     for path, state in zip(paths, states, strict=True):
         if not path.exists() or state_text(path, path.stat()) != state:
-            raise FormatError(f"{path} changed while it was in use; start again")
+            return path
+    return None
 
 
 def is_unchanged(path: Path, before: os.stat_result, now: os.stat_result) -> bool:

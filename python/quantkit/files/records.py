@@ -10,16 +10,21 @@ import io
 import json
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from ..errors import OutputError
+from ..errors import FormatError, OutputError
+from .inputs import open_regular
 from .locks import open_alone
 from .target import output_errors
 
-__all__ = ["RecordFile"]
+__all__ = ["RecordFile", "read_records"]
+
+START = re.compile(rb"[0-9a-f]{8} |\Z")
+"""How a file of records starts."""
 
 
 class RecordFile:
@@ -52,19 +57,12 @@ class RecordFile:
         self._file.seek(0)
         start = self._file.read(9)
         self._file.seek(0)
-        return re.match(rb"[0-9a-f]{8} |\Z", start) is None
+        return START.match(start) is None
 
     def read(self) -> Any:
         """The next value; None at the end, or if the line is damaged."""
         self._start = self._file.tell()
-        line = self._file.readline()
-        checksum, _, body = line.removesuffix(b"\n").partition(b" ")
-        if not line.endswith(b"\n") or checksum != b"%08x" % crc32(body):
-            return None
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
-            return None
+        return _value(self._file.readline())
 
     def cut(self) -> None:
         """Remove the line that `read` read last, and all lines after it.
@@ -117,3 +115,35 @@ class RecordFile:
         """Close and unlock the file."""
         with suppress(OSError):
             self._file.close()
+
+
+def read_records(path: Path) -> Iterator[Any]:
+    """The values in a file of records, which is not changed.
+
+    A last line that has no end is left out: its writer was killed, or still writes.
+
+    Raises:
+        FormatError: it is no such file, or a line is damaged.
+        OSError: it cannot be read.
+    """
+    with io.BufferedReader(open_regular(path)) as file:
+        if START.match(file.peek(9)) is None:
+            raise FormatError(f"{path} is not a file of saved scores")
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            value = _value(line)
+            if value is None:
+                raise FormatError(f"{path} is damaged in line {number}")
+            yield value
+
+
+def _value(line: bytes) -> Any:
+    """The value in a line; None if the line is damaged."""
+    checksum, _, body = line.removesuffix(b"\n").partition(b" ")
+    if not line.endswith(b"\n") or checksum != b"%08x" % crc32(body):
+        return None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

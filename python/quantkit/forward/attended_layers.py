@@ -20,7 +20,7 @@ from .facts import Facts
 from .kept import Kept, State
 from .layer import InTwoSteps, Mixer, Part, Sequential
 from .layers import Norm, normed
-from .ops import rms_norm, softmax
+from .ops import contiguous, rms_norm, softmax
 
 __all__ = ["AttendedLayer", "StreamMean", "Streams", "load_attended", "load_streams"]
 
@@ -81,7 +81,7 @@ class Streams:
 def parted(x: F32, width: int, n_aside: int) -> tuple[F32, list[F32]]:
     """The present stream, and the first `n_aside` of those that were put aside."""
     parts = [x[:, i * width : (i + 1) * width] for i in range(1 + n_aside)]
-    present, *aside = (np.ascontiguousarray(part) for part in parts)
+    present, *aside = (contiguous(part) for part in parts)
     return present, aside
 
 

@@ -128,7 +128,7 @@ class Attention:
             return q, None
         both = q.reshape(len(q), -1, 2, self.head_size)
         query, gate = (
-            np.ascontiguousarray(both[:, :, i]).reshape(len(q), -1) for i in (0, 1)
+            ops.contiguous(both[:, :, i]).reshape(len(q), -1) for i in (0, 1)
         )
         return query, ops.sigmoid(gate)
 
@@ -150,7 +150,7 @@ class Attention:
             x = _normed(x, norm, heads)
         y = x.reshape(heads)
         if self.rotary is not None:
-            turns = self.rotary.turns(len(x))
+            turns = self.rotary.turns(x)
             y = ops.turn(y, turns, interleaved=self.interleaved)
         if norm is not None and self.norm_after_rotary:
             y = _normed(y, norm, heads)
@@ -238,7 +238,9 @@ def _sight(claims: Claims, number: int, n_heads: Size, traits: Traits) -> Sight:
         window=traits.window_of(number),
         chunk=traits.chunk_of(number),
         cap=traits.attention_cap,
-        slopes=alibi_slopes(n_heads, traits.alibi_bias) if traits.alibi_bias else None,
+        slopes=claims.placed(alibi_slopes(n_heads, traits.alibi_bias))
+        if traits.alibi_bias
+        else None,
         sinks=claims.maybe(
             traits.layout.sinks, f"blk.{number}.attn_sinks.weight", n_heads
         ),

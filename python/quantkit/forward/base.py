@@ -10,12 +10,23 @@ from numpy.typing import NDArray
 
 from .kept import Kept, State
 
-__all__ = ["F32", "Activations", "Config", "Head", "Matrix", "Model", "Weights"]
+__all__ = [
+    "F32",
+    "Activations",
+    "Array",
+    "Config",
+    "Head",
+    "Matrix",
+    "Model",
+    "Weights",
+]
 
 Config = Mapping[str, Any]
 """A Hugging Face config.json."""
 
+Array = NDArray[Any]
 F32 = NDArray[np.float32]
+"""Arrays of NumPy, or of a device if they implement NumPy's dispatch."""
 Made = TypeVar("Made")
 
 
@@ -62,11 +73,18 @@ class Matrix(Protocol):
         """Rows start..stop-1 as a matrix, without a copy."""
 
     def rows(self, index: NDArray[np.integer[Any]]) -> F32:
-        """The rows at `index`, dequantized: f32 [len(index), n_cols]."""
+        """The rows at `index`, dequantized: f32 [len(index), n_cols].
+
+        The index may be in the host's memory even if the matrix is on a device.
+        """
 
 
 class Weights(Protocol):
-    """The tensors of a model, by GGUF name."""
+    """The tensors of a model, by GGUF name.
+
+    On a device, vectors and what matrices make are the device's arrays, and so is
+    everything that the model computes.
+    """
 
     def __contains__(self, name: object) -> bool:
         """Whether there is a tensor called `name`."""
@@ -76,6 +94,9 @@ class Weights(Protocol):
 
     def vector(self, name: str) -> F32:
         """All weights of the small tensor `name`: f32 [n]."""
+
+    def placed(self, values: Array) -> Array:
+        """An array of the host, where `vector` has its own."""
 
 
 class Head(Protocol):
@@ -104,4 +125,12 @@ class Model(Protocol):
         """What it keeps of a sequence for the next token."""
 
     def hidden(self, tokens: NDArray[np.integer[Any]]) -> F32:
-        """Final hidden states of one sequence, after the last norm: [n, width]."""
+        """Final hidden states, after the last norm.
+
+        Args:
+            tokens: one sequence [n], or several of one length [sequences, n], in the
+                host's memory.
+
+        Returns:
+            [n, width]; of several sequences, one after the other.
+        """

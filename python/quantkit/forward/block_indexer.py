@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..settings import checked, integer
@@ -21,6 +22,7 @@ from .indexer import HEADS, KEY_SIZE, TOP, Mask, best_keys
 from .kept import Kept
 from .layers import Linear, Norm
 from .rotary import Rotary
+from .sequences import by_sequence, keys_up_to_own, length_of, positions_of
 from .traits import Traits
 
 __all__ = ["BlockIndexer", "load_block_indexer", "seen_keys", "whole_blocks"]
@@ -61,45 +63,45 @@ class BlockIndexer:
             x: the layer's normalized input [n, width].
         """
         q, k = self.q(x), self.k(x)
-        n, size = k.shape
-        if self.block is None or n // self.block <= self.count:
+        rows, size = k.shape
+        if self.block is None or length_of(k) // self.block <= self.count:
             return None
-        turns = self.rotary.turns(n)
-        q = self.q_norm(q.reshape(n, -1, size))
+        turns = self.rotary.turns(k)
+        q = self.q_norm(q.reshape(rows, -1, size))
         ops.turn(q, turns, interleaved=False)
-        keys = self._block_keys(k)
-        firsts = np.ascontiguousarray(turns[:: self.block][: len(keys)])
-        ops.turn(keys[:, None], firsts, interleaved=False)
-        weights = np.full(q.shape[:2], size**-0.5, np.float32)
+        keys = by_sequence(self._block_keys, k, turns)
+        weights = np.full_like(q, size**-0.5, shape=q.shape[:2])
         scores = ops.index_scores(q, keys, weights)
-        chosen = best_keys(scores, whole_blocks(n, self.block), self.count)
+        chosen = best_keys(scores, whole_blocks(k, self.block), self.count)
         return seen_keys(chosen, self.block)
 
-    def _block_keys(self, k: F32) -> F32:
-        """The keys of whole blocks: [blocks, size]."""
+    def _block_keys(self, k: F32, turns: NDArray[np.complex64]) -> F32:
+        """The keys of whole blocks of a sequence: [blocks, size]."""
         assert self.block is not None
         n_blocks = len(k) // self.block
         blocks = k[: n_blocks * self.block].reshape(n_blocks, self.block, -1)
-        return self.k_norm(blocks.mean(axis=1))
+        keys = self.k_norm(blocks.mean(axis=1))
+        firsts = turns[:: self.block][:n_blocks].copy()
+        ops.turn(keys[:, None], firsts, interleaved=False)
+        return keys
 
 
-def whole_blocks(n: int, block: int) -> Mask:
-    """Which blocks are whole where a query is: [n, blocks]."""
-    n_whole = np.arange(1, n + 1) // block
-    whole: Mask = np.arange(n // block) < n_whole[:, None]
+def whole_blocks(x: F32, block: int) -> Mask:
+    """Which blocks of its sequence are whole where a query is: [rows of x, blocks]."""
+    n_whole = (positions_of(x) + 1) // block
+    whole: Mask = np.arange(length_of(x) // block, like=x) < n_whole[:, None]
     return whole
 
 
 def seen_keys(chosen: Mask, block: int) -> Mask:
-    """Which keys are seen, from which blocks are chosen: [n, n].
+    """Which keys are seen, from which blocks are chosen: [rows, n].
 
     Those since the last whole block are.
     """
-    n, n_blocks = chosen.shape
-    position = np.arange(n)
-    start = (position + 1) // block * block
-    seen = (position >= start[:, None]) & (position <= position[:, None])
-    seen[:, : n_blocks * block] |= np.repeat(chosen, block, axis=1)
+    start = (positions_of(chosen) + 1) // block * block
+    seen = keys_up_to_own(chosen)
+    seen &= np.arange(length_of(chosen), like=chosen) >= start[:, None]
+    seen[:, : chosen.shape[1] * block] |= np.repeat(chosen, block, axis=1)
     return seen
 
 

@@ -22,6 +22,7 @@ from .indexer import HEADS, KEY_SIZE, TOP, best_keys
 from .kept import Kept, State
 from .layers import Linear, Norm
 from .rotary import Rotary
+from .sequences import keys_up_to_own, length_of, positions_of
 from .traits import Traits
 
 __all__ = ["BLOCK_SIZE", "LOCAL", "BlockIndexer", "BlockSparse", "load_block_sparse"]
@@ -61,32 +62,32 @@ class BlockIndexer:
             x: the layer's normalized input [n, width].
         """
         k = self.k_norm(self.k(x))
-        n, size = k.shape
-        q = self.q_norm(self.q(x).reshape(n, -1, size))
+        (rows, size), n = k.shape, length_of(k)
+        q = self.q_norm(self.q(x).reshape(rows, -1, size))
         if n <= self.block_size * self.count:
             return None
-        turns = self.rotary.turns(n)
+        turns = self.rotary.turns(k)
         ops.turn(q, turns, interleaved=False)
         ops.turn(k[:, None], turns, interleaved=False)
-        seen = np.tri(n, dtype=bool)
-        chosen = np.stack([self._blocks(q[:, [head]], k) for head in range(q.shape[1])])
+        heads = (q[:, head : head + 1] for head in range(q.shape[1]))
+        chosen = np.stack([self._blocks(head, k) for head in heads])
         keys = np.repeat(chosen, self.block_size, axis=2)[..., :n]
-        mask: Mask = keys & seen
+        mask: Mask = keys & keys_up_to_own(k)
         return mask
 
     def _blocks(self, q: F32, k: F32) -> Mask:
         """The blocks that each query of one head [n, 1, size] sees: [n, blocks]."""
-        n = len(k)
-        scores = ops.index_scores(q, k, np.ones((n, 1), np.float32), rectified=False)
-        scores[~np.tri(n, dtype=bool)] = -np.inf
+        rows, n = len(k), length_of(k)
+        scores = ops.index_scores(q, k, np.ones_like(q[..., 0]), rectified=False)
         n_blocks = -(-n // self.block_size)
-        padded = np.full((n, n_blocks * self.block_size), -np.inf, np.float32)
-        padded[:, :n] = scores
-        best = padded.reshape(n, n_blocks, -1).max(axis=2)
-        own = np.arange(n) // self.block_size
+        padded = np.full_like(scores, -np.inf, shape=(rows, n_blocks * self.block_size))
+        padded[:, :n] = np.where(keys_up_to_own(k), scores, np.float32(-np.inf))
+        best = padded.reshape(rows, n_blocks, -1).max(axis=2)
+        own = positions_of(k) // self.block_size
         for before in range(self.n_local):
-            best[np.arange(n), np.maximum(own - before, 0)] = np.inf
-        return best_keys(best, np.arange(n_blocks) <= own[:, None], self.count)
+            best[np.arange(rows, like=k), np.maximum(own - before, 0)] = np.inf
+        blocks = np.arange(n_blocks, like=k)
+        return best_keys(best, blocks <= own[:, None], self.count)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import FormatError
-from .base import F32, Matrix, Weights
+from .base import F32, Array, Matrix, Weights
 from .sizes import Size
 
 __all__ = ["Claims", "Presence"]
@@ -105,6 +105,10 @@ class Claims:
         """
         self._take(name, shape)
         return self.weights.vector(name)
+
+    def placed(self, values: Array) -> Array:
+        """Numbers that the loader made, where the tensors are."""
+        return self.weights.placed(values)
 
     def maybe(self, presence: Presence, name: str, *shape: int) -> F32 | None:
         """All weights of the small tensor `name`, if models have it; see `vector`.

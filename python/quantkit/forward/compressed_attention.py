@@ -22,6 +22,7 @@ from .indexer import HEADS, KEY_SIZE, TOP, best_keys
 from .kept import Kept, State
 from .layers import Linear, Norm
 from .rotary import Rotary
+from .sequences import by_sequence
 from .sizes import Size
 
 __all__ = ["OVERLAPPING", "CompressedAttention", "load_compressed_attention"]
@@ -86,8 +87,8 @@ class Compressor:
             return vectors[:, 0]
         shares = ops.softmax(biased, axis=1)
         made = self.norm((vectors * shares).sum(axis=1))
-        turns = self.rotary.turns(len(scores))[:used:window]
-        return turned(made[:, None], np.ascontiguousarray(turns))[:, 0]
+        turns = self.rotary.turns(scores)[:used:window]
+        return turned(made[:, None], turns.copy())[:, 0]
 
     def _of_windows(self, x: F32, missing: float) -> F32:
         """What each window is made of: [windows, positions, size]."""
@@ -127,7 +128,7 @@ class WindowIndexer:
         q = self.q(latent).reshape(n, -1, self.compressor.size)
         if len(keys) <= self.count:
             return complete
-        turned(q, self.compressor.rotary.turns(n))
+        turned(q, self.compressor.rotary.turns(q))
         return best_keys(ops.index_scores(q, keys, weights), complete, self.count)
 
 
@@ -167,8 +168,11 @@ class CompressedAttention:
 
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
+        return by_sequence(self._of_sequence, x)
+
+    def _of_sequence(self, x: F32) -> F32:
         n, shared = len(x), Activations(x)
-        turns = self.rotary.turns(n)
+        turns = self.rotary.turns(x)
         latent = Activations(self.q_norm(self.q_down(shared)))
         kv = turned(self.kv_norm(self.kv(shared))[:, None], turns)
         q = self.q_up(latent).reshape(n, -1, kv.shape[-1])
@@ -177,7 +181,8 @@ class CompressedAttention:
         if seen is None:
             mixed = ops.attention(q, kv, kv, window=self.window, sinks=self.sinks)
         else:
-            near = np.tri(n, dtype=bool) & ~np.tri(n, k=-self.window, dtype=bool)
+            near = np.tri(n, dtype=bool, like=x)
+            near &= ~np.tri(n, k=-self.window, dtype=bool, like=x)
             kv = np.concatenate([kv, windows[:, None]])
             mask = np.concatenate([near, seen], axis=-1)
             mixed = ops.attention(q, kv, kv, mask=mask, sinks=self.sinks)
@@ -198,9 +203,9 @@ class CompressedAttention:
         """The vectors of windows, and which of them each query sees; None: no one."""
         if self.compressor is None:
             return x.values, None
-        made = self.compressor(x)
-        position, window = np.arange(len(x.values)), len(self.compressor.bias)
-        seen = np.arange(len(made)) < ((position + 1) // window)[:, None]
+        made, window = self.compressor(x), len(self.compressor.bias)
+        n_complete = (np.arange(len(x.values), like=made) + 1) // window
+        seen = np.arange(len(made), like=made) < n_complete[:, None]
         if self.indexer is not None:
             seen = self.indexer(x, latent, seen)
         return made, seen if self.sees_windows and len(made) else None

@@ -17,6 +17,7 @@ from .base import F32
 from .kept import Kept, State
 from .layer import InSteps, Layer, Part
 from .layers import Norm
+from .ops import contiguous
 
 __all__ = ["TwoStates", "in_cycles"]
 
@@ -84,7 +85,7 @@ class InCycle(InSteps):
     def _step(self, step: Part, begins: bool, ends: bool, stream: F32) -> F32:
         high, low = np.split(stream, 2, axis=1)
         x = high + low if begins else high if self.is_high else low
-        x = step(np.ascontiguousarray(x))
+        x = step(contiguous(x))
         if ends and self.norm is not None:
             x = self.norm(x)
         return np.concatenate([x, low] if self.is_high else [high, x], axis=1)

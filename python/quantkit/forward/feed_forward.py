@@ -14,6 +14,7 @@ from .base import F32, Activations
 from .claims import Claims, Presence
 from .facts import Facts
 from .layers import Activation, Gating, Linear, activation_named, gating_named
+from .routing import Routes
 from .sizes import Size
 from .sparsemixer import sparsemixer
 from .traits import Experts, Traits
@@ -76,7 +77,7 @@ class Joint:
         """Normalized x [n, width] -> [n, width]."""
         shared = Activations.of(x)
         halves = np.split(self.gate_up(shared), 2, axis=1)
-        inside = self.gating(*map(np.ascontiguousarray, halves))
+        inside = self.gating(*map(ops.contiguous, halves))
         return self.down(Activations(inside, shared.tokens))
 
 
@@ -116,14 +117,17 @@ class Mixture:
         """Normalized x [n, width] and the experts' scores [n, count] -> [n, width]."""
         chosen, share = self.chosen(scores, tokens)
         inside = x if self.latent is None else self.latent[0](x)
-        y = np.zeros_like(inside)
-        for number in np.unique(chosen):
-            token, place = np.nonzero(chosen == number)
-            weight, own = share[token, place, None], inside[token]
-            if self.how.weighs_inputs:
-                own = weight * own
-            own = self.experts[number](Activations(own, token))
-            y[token] += own if self.how.weighs_inputs else weight * own
+        routes = Routes.of(chosen, len(self.experts))
+        weight, rows = share.reshape(-1, 1)[routes.places], inside[routes.tokens]
+        if self.how.weighs_inputs:
+            rows *= weight
+        made = np.empty_like(rows)
+        for number, part in routes.parts:
+            given = Activations(rows[part], routes.tokens[part])
+            made[part] = self.experts[number](given)
+        if not self.how.weighs_inputs:
+            made *= weight
+        y = routes.back(made)
         if self.latent is not None:
             y = self.latent[1](y)
         if self.shared is not None:
@@ -287,7 +291,7 @@ def _table(claims: Claims, name: str, how: Experts) -> F32:
         FormatError: the table has numbers that are no experts'.
     """
     table = claims.vector(name, how.n_tokens, how.used)
-    if not ((table >= 0) & (table < max(how.count, 2))).all():
+    if not ((table >= 0) & (table < max(int(how.count), 2))).all():
         raise FormatError(
             f"tensor {name!r} has numbers beyond those of {int(how.count)} experts"
         )

@@ -202,7 +202,7 @@ class GatedDelta:
 
     def alone(self) -> GatedDelta:
         """The same, with each position seeing only itself."""
-        last = np.ascontiguousarray(self.convolution[:, -1:])
+        last = ops.contiguous(self.convolution[:, -1:])
         return replace(self, convolution=last, is_alone=True)
 
     def _remembered(self, x: Activations) -> F32:

@@ -171,7 +171,7 @@ def _added(x: F32, before: StreamMixer, part: Part | None) -> F32:
     streams = x[:, : norm.size]
     mixed, weights = before.read(streams)
     assert weights is not None
-    y = np.array(x)
+    y: F32 = x.copy()
     injected = weights[:, :, None] * part(mixed)[:, None]
     y[:, : norm.size] += injected.reshape(streams.shape)
     return y

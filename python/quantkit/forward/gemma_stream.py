@@ -38,7 +38,7 @@ class GemmaOpening:
 
     def __call__(self, x: F32, tokens: NDArray[np.integer[Any]]) -> F32:
         """Embedded tokens x [n, width] and their ids [n] -> [n, columns]."""
-        stream = np.zeros((len(x), self.columns), np.float32)
+        stream = np.zeros_like(x, shape=(len(x), self.columns))
         hidden = x if self.spread is None else self.spread(x)
         stop = hidden.shape[1]
         stream[:, :stop] = hidden

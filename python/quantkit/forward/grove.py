@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .base import F32, Activations
@@ -17,6 +18,7 @@ from .facts import Facts
 from .feed_forward import Gated, Mixture, load_feed_forward
 from .layers import Linear, gating_named
 from .ops import softmax
+from .routing import by_number
 from .sizes import Size
 from .traits import Traits
 
@@ -50,14 +52,23 @@ class Grove:
         groups = chosen[:, : len(self.of_groups)] // self.per_group
         share = softmax(np.take_along_axis(scores, groups, axis=-1))
         y = np.zeros_like(inside)
-        for group in np.unique(groups):
+        for group, places in by_number(_once(groups), len(self.of_groups)):
             weight = (share * (groups == group)).sum(axis=-1)
-            token = np.flatnonzero((groups == group).any(axis=-1))
+            token = places // groups.shape[1]
             own = self.of_groups[group](Activations(inside[token], token))
             y[token] += weight[token, None] * own
         y *= np.float32(self.scale)
         y += inside
         return y
+
+
+def _once(groups: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The groups of each token [n, used], with -1 where one is there again."""
+    once: NDArray[np.intp] = groups.copy()
+    for place in range(1, groups.shape[1]):
+        again = (groups[:, :place] == groups[:, place : place + 1]).any(axis=1)
+        once[:, place] = np.where(again, -1, groups[:, place])
+    return once
 
 
 def load_grove(facts: Facts, claims: Claims, number: int, traits: Traits) -> Grove:
@@ -77,7 +88,7 @@ def load_grove(facts: Facts, claims: Claims, number: int, traits: Traits) -> Gro
     return Grove(
         experts=experts,
         of_groups=_of_groups(facts, claims, number, traits, per_group),
-        per_group=per_group,
+        per_group=int(per_group),
         scale=facts.number(GROUP_SCALE),
     )
 

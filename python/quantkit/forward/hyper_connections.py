@@ -114,7 +114,7 @@ class Streams:
         """The hidden states [n, width]: all streams weigh the same."""
         x, _ = self.split(columns)
         share = np.float32(1 / x.shape[1])
-        return _summed(np.full(x.shape[:2], share, np.float32), x)
+        return _summed(np.full_like(x, share, shape=x.shape[:2]), x)
 
     def normed(self, streams: F32) -> F32:
         """All streams of a position as one normalized vector."""

@@ -22,6 +22,7 @@ from .facts import Facts
 from .kept import Kept
 from .layers import Linear, Norm
 from .rotary import Rotary
+from .sequences import keys_up_to_own, length_of
 from .sizes import Size
 
 __all__ = [
@@ -53,10 +54,10 @@ class ChoiceOfKeys(Protocol):
         """See `layer.Mixer.kept`."""
 
     def __call__(self, x: Activations, latent: Activations) -> Mask | None:
-        """Which keys each query sees: [n, n]; None: all up to its own.
+        """Which keys each query sees: [rows, n]; None: all up to its own.
 
         Args:
-            x: the layer's normalized input [n, width].
+            x: the layer's normalized input [rows, width].
             latent: the latent vector of its queries [n, rank].
         """
 
@@ -111,16 +112,16 @@ class Indexer:
     def __call__(self, x: Activations, latent: Activations) -> Mask | None:
         """See `ChoiceOfKeys`."""
         k, weights = self.k_norm(self.k(x)), self.weights(x)
-        n, size = k.shape
-        q = self.q(latent).reshape(n, -1, size)
-        if n <= self.count:
+        rows, size = k.shape
+        q = self.q(latent).reshape(rows, -1, size)
+        if length_of(k) <= self.count:
             return None
-        turns = self.rotary.turns(n)
+        turns = self.rotary.turns(k)
         start = size - 2 * turns.shape[-1] if self.turns_last else 0
         for heads in (q, k[:, None]):
             ops.turn(heads[..., start:], turns, interleaved=self.interleaved)
         scores = ops.index_scores(q, k, weights)
-        return best_keys(scores, np.tri(n, dtype=bool), self.count)
+        return best_keys(scores, keys_up_to_own(k), self.count)
 
 
 def load_indexer(

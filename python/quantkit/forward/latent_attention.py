@@ -201,7 +201,7 @@ class LatentAttention:
             chosen: which keys each query sees [n, n]; None: all up to its own.
         """
         n = len(x.values)
-        turns, how = self.rotary.turns(n), {"interleaved": self.interleaved}
+        turns, how = self.rotary.turns(x.values), {"interleaved": self.interleaved}
         n_turned = 2 * turns.shape[-1]
         q = self.q_up(latent_q).reshape(n, self.n_heads, -1)
         if n_turned:
@@ -212,7 +212,7 @@ class LatentAttention:
         rank = both.shape[-1] - n_turned
         turned = both[:, None, rank:]
         if self.turned_norm is not None:
-            turned = self.turned_norm(np.ascontiguousarray(turned))
+            turned = self.turned_norm(ops.contiguous(turned))
         if n_turned:
             ops.turn(turned, turns, **how)
         latent = self.latent_norm(both[:, :rank])

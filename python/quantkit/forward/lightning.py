@@ -52,11 +52,12 @@ class LightningAttention:
         """Normalized x [n, width] -> [n, width]."""
         n, n_heads, shared = len(x), len(self.slopes), Activations(x)
         heads = ops.silu(self.qkv(shared)).reshape(n, n_heads, 3, -1)
-        q, k, v = (np.ascontiguousarray(heads[:, :, part]) for part in range(3))
+        q, k, v = (ops.contiguous(heads[:, :, part]) for part in range(3))
         if self.is_alone:
             mixed: F32 = (q * k).sum(axis=2, keepdims=True) * v
         else:
-            ones, none = np.ones((n, n_heads), np.float32), np.zeros_like(self.slopes)
+            ones = np.ones_like(v, shape=(n, n_heads))
+            none = np.zeros_like(self.slopes)
             mixed = recurrent_ops.state_space(v, ones, -self.slopes, k, q, none)
         gate = ops.sigmoid(self.gate(shared))
         return self.output(gate * self.norm(mixed.reshape(n, -1)))
@@ -86,7 +87,7 @@ def load_lightning_attention(
         gate=Linear.of(claims, f"{at}gate", inner, width),
         norm=Norm(norm, None, NORM_EPSILON, centered=False),
         output=Linear.of(claims, f"{at}output", width, inner),
-        slopes=(slopes * share).astype(np.float32),
+        slopes=claims.placed((slopes * share).astype(np.float32)),
     )
 
 

@@ -58,7 +58,7 @@ class Convolution:
 
     def alone(self) -> Convolution:
         """The same for positions that are sequences of their own."""
-        return replace(self, weight=np.ascontiguousarray(self.weight[:, -1:]))
+        return replace(self, weight=ops.contiguous(self.weight[:, -1:]))
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Mamba2:
         gate, mixed, dt = np.split(self.into(x), ends, axis=1)
         dt = recurrent_ops.softplus(dt + self.steps)
         y = self._scanned(self.convolution(mixed), dt).reshape(n, -1)
-        y = ops.silu(np.ascontiguousarray(gate), y)
+        y = ops.silu(ops.contiguous(gate), y)
         if self.norm is not None:
             y = self.norm(y.reshape(n, sizes.groups, -1)).reshape(n, -1)
         return self.output(y)
@@ -234,9 +234,9 @@ class Mamba:
             pairs = zip(self.norms, parts, strict=True)
             parts = [norm(part) for norm, part in pairs]
         dt, b, c = parts
-        dt = recurrent_ops.softplus(self.steps(np.ascontiguousarray(dt)))
+        dt = recurrent_ops.softplus(self.steps(ops.contiguous(dt)))
         return self.output(
-            ops.silu(np.ascontiguousarray(gate), self._scanned(mixed, dt, b, c))
+            ops.silu(ops.contiguous(gate), self._scanned(mixed, dt, b, c))
         )
 
     @property

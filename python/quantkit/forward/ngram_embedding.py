@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .claims import Claims
 from .facts import Facts
 from .kept import Kept, State
 from .layers import Linear, Norm
+from .sequences import by_sequence
 from .sizes import Size
 
 __all__ = ["NGramLayer", "NGramTable", "load_ngram_layer", "ngram_layer"]
@@ -55,10 +57,10 @@ class NGramTable:
         """The embeddings of all heads: [n, heads * head size].
 
         Args:
-            tokens: one sequence [n].
+            tokens: those of all rows [n].
             alone: the tokens are sequences of one token each.
         """
-        hashes = self.hashes(tokens, alone=alone)
+        hashes = by_sequence(partial(self.hashes, alone=alone), tokens)
         n_orders = hashes.shape[1]
         own = np.repeat(hashes, len(self.sizes) // n_orders, axis=1)
         index = (own % self.sizes + self.offsets).astype(np.intp)
@@ -73,10 +75,10 @@ class NGramTable:
         """
         ids = tokens.astype(np.uint64)
         mixed = ids * self.multipliers[0]
-        is_cut = np.full(len(ids), alone)
+        is_cut = np.full_like(ids, alone, dtype=bool)
         found = []
         for shift, multiplier in enumerate(self.multipliers[1:], start=1):
-            earlier = np.full(len(ids), self.end, np.uint64)
+            earlier = np.full_like(ids, self.end)
             earlier[shift:] = ids[: len(ids) - min(shift, len(ids))]
             is_cut |= earlier == self.end
             mixed = mixed ^ np.where(is_cut, np.uint64(self.end), earlier) * multiplier
@@ -121,8 +123,8 @@ class NGramLayer:
         size = np.sqrt(np.maximum(np.abs(match), np.float32(LEAST_GATE)))
         gates = ops.sigmoid(np.sign(match) * size)
         gated = gates[:, :, None] * self.value(embedded)[:, None]
-        mixed = self._convolved(self.value_norm(gated).reshape(n, -1))
-        y = np.array(x)
+        mixed = by_sequence(self._convolved, self.value_norm(gated).reshape(n, -1))
+        y: F32 = x.copy()
         y[:, :-1] += gated.reshape(n, -1) + ops.silu(mixed)
         return y
 
@@ -134,7 +136,7 @@ class NGramLayer:
 
     def alone(self) -> NGramLayer:
         """The same, with each position seeing only itself."""
-        last = np.ascontiguousarray(self.convolution[:, -1:])
+        last = ops.contiguous(self.convolution[:, -1:])
         return replace(self, convolution=last, is_alone=True)
 
     @property
@@ -144,7 +146,7 @@ class NGramLayer:
         return self.query_norm.weight.shape
 
     def _convolved(self, x: F32) -> F32:
-        """x [n, channels] through the dilated convolution."""
+        """x [n, channels] of one sequence through the dilated convolution."""
         y = np.empty_like(x)
         for start in range(min(self.dilation, len(x))):
             own = slice(start, None, self.dilation)
@@ -196,9 +198,9 @@ def _load_table(facts: Facts, claims: Claims) -> NGramTable:
     vocabulary = facts.vocabulary or INT32
     return NGramTable(
         rows=claims.table(TABLE, n_rows, size),
-        multipliers=multipliers,
-        sizes=sizes,
-        offsets=offsets,
+        multipliers=claims.placed(multipliers),
+        sizes=claims.placed(sizes),
+        offsets=claims.placed(offsets),
         end=facts.count("ple.eos_token_id", None, integer(0, vocabulary - 1)),
     )
 

@@ -1,35 +1,29 @@
 """The operations of the forward pass on arrays, used by every model family.
 
-Activations are f32.  The first axis is the sequence: [n, width] between layers,
-[n, heads, head size] inside attention.  Each call runs on the calling thread, so
-results do not depend on the number of threads.
+Activations are f32.  The first axis is the sequence, or several of one length (see
+`sequences`): [n, width] between layers, [n, heads, head size] inside attention.  Each
+call runs on the calling thread or the device of its arrays (see `engines`), so results
+do not depend on the number of threads.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._native import (
-    Function,
-    activate,
-    active_backend,
-    attend,
-    norm_rows,
-    rotate,
-    soft_cap,
-)
-from .._native import index_scores as native_index_scores
-from .._native import swiglu_clamped as native_swiglu_clamped
+from .._native import Function
 from .attended import Attended, notice
+from .engines import engine_of
+from .sequences import beside_each_other, by_sequence, in_turn, n_sequences
 
 if TYPE_CHECKING:
     from .base import Activations, Matrix
 
 __all__ = [
     "attention",
+    "contiguous",
     "gelu",
     "gelu_tanh",
     "index_scores",
@@ -79,9 +73,9 @@ def _normed(
 ) -> F32:
     if weight is not None and bias is not None:
         weight, bias = np.broadcast_arrays(weight, bias)
-    weight, bias = (None if v is None else _contiguous(v) for v in (weight, bias))
-    backend = active_backend()
-    return norm_rows(_contiguous(x), weight, bias, epsilon, backend, centered=centered)
+    weight, bias = (None if v is None else contiguous(v) for v in (weight, bias))
+    norm_rows = engine_of(x).norm_rows
+    return norm_rows(contiguous(x), weight, bias, epsilon, centered=centered)
 
 
 def softmax(x: F32, axis: int = -1) -> F32:
@@ -130,8 +124,8 @@ def swiglu_clamped(gate: F32, up: F32) -> F32:
 
     In place: writes over `gate` and returns it.
     """
-    y = _contiguous(gate)
-    native_swiglu_clamped(y, _contiguous(up), y, active_backend())
+    y = contiguous(gate)
+    engine_of(y).swiglu_clamped(y, contiguous(up), y)
     return _over(gate, y)
 
 
@@ -139,21 +133,23 @@ def soft_capped(x: F32, cap: float | None) -> F32:
     """cap * tanh(x / cap), or x itself without a cap; in place, returns x."""
     if not cap:
         return x
-    y = _contiguous(x)
-    soft_cap(y, cap, y, active_backend())
+    y = contiguous(x)
+    engine_of(y).soft_cap(y, cap, y)
     return _over(x, y)
 
 
 def _applied(function: Function, x: F32, up: F32 | None) -> F32:
-    y = _contiguous(x)
-    factor = None if up is None else _contiguous(up)
-    activate(function, y, factor, y, active_backend())
+    y = contiguous(x)
+    factor = None if up is None else contiguous(up)
+    engine_of(y).activate(function, y, factor, y)
     return _over(x, y)
 
 
-def _contiguous(x: F32) -> F32:
+def contiguous(x: F32) -> F32:
     """x as a contiguous f32 array, without a copy if it is one."""
-    return np.ascontiguousarray(x, np.float32)
+    if x.flags.c_contiguous and x.dtype == np.float32:
+        return x
+    return np.ascontiguousarray(x, np.float32, like=x)
 
 
 def _over(x: F32, y: F32) -> F32:
@@ -169,12 +165,12 @@ def turn(x: F32, turns: NDArray[np.complex64], *, interleaved: bool) -> F32:
     Args:
         x: queries or keys, written over and returned; components beyond 2 * pairs are
             unchanged.
-        turns: [n, pairs], exp(i * angle) of each position and pair.
+        turns: [n, pairs], exp(i * angle) of each row's position and pair.
         interleaved: pairs are (0, 1), (2, 3), ... as in GGUF's llama layout; else
             (0, half), (1, half + 1), ... as in GPT-NeoX.
     """
-    y = x if x.strides[-1] == x.itemsize else _contiguous(x)
-    rotate(y, turns, active_backend(), interleaved=interleaved)
+    y = x if x.strides[-1] == x.itemsize else contiguous(x)
+    engine_of(y).rotate(y, turns, interleaved=interleaved)
     return _over(x, y)
 
 
@@ -201,7 +197,8 @@ def attention(
         window: how many keys a query sees, its own included; None: all up to its own.
         mask: which keys each query sees, whatever their positions and `window`: [n,
             keys], or [kv heads, n, keys] if heads differ.  Each query must see one, if
-            there are no sinks.
+            there are no sinks.  Of several sequences, each has a query's row, and keys
+            are those of its own sequence.
         cap: soft cap of the scores.
         slopes: [heads], subtracted from a score per position of distance (ALiBi,
             arXiv:2108.12409).
@@ -212,27 +209,45 @@ def attention(
     """
     if scale is None:
         scale = q.shape[-1] ** -0.5
-    q, k, v = (np.ascontiguousarray(x, np.float32) for x in (q, k, v))
-    if mask is not None:
-        mask = np.ascontiguousarray(mask).reshape(-1, len(q), len(k))
-    out = attend(
-        q,
-        k,
-        v,
-        scale,
-        active_backend(),
-        window=window,
-        mask=mask,
-        cap=cap,
-        slopes=slopes,
-        sinks=sinks,
-    )
-    notice(Attended(q, k, v, out, scale, window, cap, slopes, sinks, mask))
+    how = {"window": window, "cap": cap, "slopes": slopes, "sinks": sinks}
+    attend = _attend if n_sequences() == 1 else _attend_each
+    out = attend(q, k, v, mask, scale=scale, **how)
     return out.reshape(len(out), -1)
 
 
+def _attend(q: F32, k: F32, v: F32, mask: Mask | None, **how: Any) -> F32:
+    """The attention of one sequence: [n, heads, value size].
+
+    Args:
+        q, k, v, mask: see `attention`.
+        how: all its other arguments.
+    """
+    q, k, v = contiguous(q), contiguous(k), contiguous(v)
+    if mask is not None:
+        mask = np.ascontiguousarray(mask, like=mask).reshape(-1, len(q), len(k))
+    out: F32 = engine_of(q).attend(q, k, v, mask=mask, **how)
+    notice(Attended(q, k, v, out, mask=mask, **how))
+    return out
+
+
+def _attend_each(q: F32, k: F32, v: F32, mask: Mask | None, **how: Any) -> F32:
+    """The same of several sequences, one after the other."""
+    if mask is None:
+        for name in ("slopes", "sinks"):
+            if how[name] is not None:
+                how[name] = np.concatenate([how[name]] * n_sequences())
+        q, k, v = map(beside_each_other, (q, k, v))
+        return in_turn(_attend(q, k, v, None, **how))
+
+    def attend(q: F32, k: F32, v: F32, seen: Mask) -> F32:
+        return _attend(q, k, v, seen.swapaxes(0, 1), **how)
+
+    seen = mask.reshape(-1, *mask.shape[-2:]).swapaxes(0, 1)
+    return by_sequence(attend, q, k, v, seen)
+
+
 def index_scores(q: F32, k: F32, weights: F32, *, rectified: bool = True) -> F32:
-    """How well keys fit queries, to choose keys by: [n, keys].
+    """How well keys of its sequence fit each query, to choose keys by: [n, keys].
 
     The sum over heads of weight * max(q.k, 0) (the lightning indexer of DeepSeek-V3.2),
     or of weight * q.k if not `rectified`.
@@ -243,5 +258,11 @@ def index_scores(q: F32, k: F32, weights: F32, *, rectified: bool = True) -> F32
         weights: [n, heads].
         rectified: whether negative products count as 0.
     """
-    q, k, weights = (_contiguous(x) for x in (q, k, weights))
-    return native_index_scores(q, k, weights, active_backend(), rectified=rectified)
+
+    def scores(q: F32, k: F32, weights: F32) -> F32:
+        made: F32 = engine_of(q).index_scores(
+            *map(contiguous, (q, k, weights)), rectified=rectified
+        )
+        return made
+
+    return by_sequence(scores, q, k, weights)

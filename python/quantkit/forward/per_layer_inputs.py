@@ -79,7 +79,7 @@ class LayerInput:
 
     def __call__(self, x: F32, given: F32) -> F32:
         """What hidden states x [n, width] and inputs [n, size] add: [n, width]."""
-        inside = ops.gelu_tanh(self.gate(x), np.ascontiguousarray(given))
+        inside = ops.gelu_tanh(self.gate(x), ops.contiguous(given))
         return self.norm(self.projection(inside))
 
 

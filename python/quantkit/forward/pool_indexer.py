@@ -20,6 +20,7 @@ from .facts import Facts
 from .indexer import HEADS, KEY_SIZE, TOP, Mask, best_keys
 from .kept import Kept
 from .layers import Linear, Norm
+from .sequences import by_sequence, length_of
 from .sizes import Size
 
 __all__ = ["POOL", "TAIL", "PoolIndexer", "load_pool_indexer", "pool_size"]
@@ -56,12 +57,13 @@ class PoolIndexer:
     def __call__(self, x: Activations, latent: Activations) -> Mask | None:
         """See `ChoiceOfKeys`."""
         k, gates, weights = self.k_norm(self.k(x)), self.gates(x), self.weights(x)
-        (n, size), pool = k.shape, len(self.places)
-        q = self.q(latent).reshape(n, -1, size)
-        if n // pool <= self.count:
+        (rows, size), pool = k.shape, len(self.places)
+        q = self.q(latent).reshape(rows, -1, size)
+        if length_of(k) // pool <= self.count:
             return None
-        scores = ops.index_scores(q, self._pooled(k, gates), weights)
-        chosen = best_keys(scores, whole_blocks(n, pool), self.count)
+        keys = by_sequence(self._pooled, k, gates)
+        scores = ops.index_scores(q, keys, weights)
+        chosen = best_keys(scores, whole_blocks(k, pool), self.count)
         return seen_keys(chosen, pool)
 
     def _pooled(self, k: F32, gates: F32) -> F32:

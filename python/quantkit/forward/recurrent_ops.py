@@ -1,7 +1,7 @@
 """The operations of recurrent layers, on arrays; they continue `ops`.
 
-The first axis is the sequence.  A state starts at 0 with each sequence; every position
-changes it, and then reads it.
+The first axis is the sequence, or several of one length (see `sequences`).  A state
+starts at 0 with each sequence; every position changes it, and then reads it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .._native import Function, activate, active_backend, recur
-from .._native import selective_scan as native_selective_scan
-from .._native import short_convolution as native_short_convolution
-from .._native import wkv7 as native_wkv7
-from .ops import rms_norm
+from .._native import Function
+from .engines import engine_of
+from .ops import contiguous, rms_norm
+from .sequences import beside_each_other, by_sequence, in_turn, n_sequences
 
 __all__ = [
     "gated_delta",
@@ -41,9 +40,14 @@ def short_convolution(x: F32, weight: F32, bias: F32 | None = None) -> F32:
     Returns:
         [n, channels].
     """
-    taps = _contiguous(weight.T)
-    at_all = None if bias is None else _contiguous(bias)
-    return native_short_convolution(_contiguous(x), taps, at_all, active_backend())
+    taps, count = weight.T, n_sequences()
+    if count > 1:
+        taps = np.concatenate([taps] * count, axis=1)
+        bias = None if bias is None else np.concatenate([bias] * count)
+    channels = contiguous(beside_each_other(x))
+    at_all = None if bias is None else contiguous(bias)
+    y: F32 = engine_of(x).short_convolution(channels, contiguous(taps), at_all)
+    return in_turn(y)
 
 
 def gated_delta(q: F32, k: F32, v: F32, decay: F32, beta: F32, scale: float) -> F32:
@@ -70,8 +74,7 @@ def gated_delta(q: F32, k: F32, v: F32, decay: F32, beta: F32, scale: float) -> 
     """
     if decay.ndim == 2:
         decay = decay[..., None]
-    q, k, v, decay, beta = map(_contiguous, (q, k, v, decay, beta))
-    return recur(q, k, v, decay, beta, scale, active_backend())
+    return _recur(q, k, v, decay, beta, scale)
 
 
 def linear_attention(q: F32, decay: F32, k: F32, v: F32) -> F32:
@@ -91,8 +94,7 @@ def linear_attention(q: F32, decay: F32, k: F32, v: F32) -> F32:
     Returns:
         [n, heads, value size].
     """
-    q, k, v, decay = map(_contiguous, (q, k, v, decay))
-    return recur(q, k, v, decay, None, 1.0, active_backend())
+    return _recur(q, k, v, decay)
 
 
 def selective_scan(x: F32, dt: F32, a: F32, b: F32, c: F32, d: F32) -> F32:
@@ -114,8 +116,13 @@ def selective_scan(x: F32, dt: F32, a: F32, b: F32, c: F32, d: F32) -> F32:
     Returns:
         [n, channels].
     """
-    x, dt, a, b, c, d = map(_contiguous, (x, dt, a, b, c, d))
-    return native_selective_scan(x, dt, a, b, c, d, active_backend())
+
+    def scanned(x: F32, dt: F32, b: F32, c: F32) -> F32:
+        given = map(contiguous, (x, dt, a, b, c, d))
+        y: F32 = engine_of(x).selective_scan(*given)
+        return y
+
+    return by_sequence(scanned, x, dt, b, c)
 
 
 def state_space(x: F32, dt: F32, a: F32, b: F32, c: F32, d: F32) -> F32:
@@ -137,10 +144,7 @@ def state_space(x: F32, dt: F32, a: F32, b: F32, c: F32, d: F32) -> F32:
     Returns:
         [n, heads, size].
     """
-    values = _contiguous(x * dt[..., None])
-    decay = _contiguous((dt * a)[..., None])
-    b, c = _contiguous(b), _contiguous(c)
-    y = recur(c, b, values, decay, None, 1.0, active_backend())
+    y = _recur(c, b, x * dt[..., None], (dt * a)[..., None])
     y += x * d[:, None]
     return y
 
@@ -165,12 +169,16 @@ def wkv6(r: F32, decay: F32, k: F32, v: F32, bonus: F32) -> F32:
     Returns:
         [n, heads, value size].
     """
-    later = np.zeros_like(r)
-    later[:-1] = r[1:]
-    seen = linear_attention(later, decay, k, v)
-    y: F32 = np.einsum("nhk,nhk,hk->nh", r, k, bonus)[..., None] * v
-    y[1:] += seen[:-1]
-    return y
+
+    def read(r: F32, decay: F32, k: F32, v: F32) -> F32:
+        later = np.zeros_like(r)
+        later[:-1] = r[1:]
+        seen = linear_attention(later, decay, k, v)
+        y: F32 = np.einsum("nhk,nhk,hk->nh", r, k, bonus)[..., None] * v
+        y[1:] += seen[:-1]
+        return y
+
+    return by_sequence(read, r, decay, k, v)
 
 
 def wkv7(r: F32, decay: F32, k: F32, v: F32, removed: F32, renewed: F32) -> F32:
@@ -194,26 +202,32 @@ def wkv7(r: F32, decay: F32, k: F32, v: F32, removed: F32, renewed: F32) -> F32:
     Returns:
         [n, heads, value size].
     """
-    r, decay, k, v, removed, renewed = map(
-        _contiguous, (r, decay, k, v, removed, renewed)
-    )
-    return native_wkv7(r, decay, k, v, removed, renewed, active_backend())
+    given = r, decay, k, v, removed, renewed
+    y: F32 = engine_of(r).wkv7(*(contiguous(beside_each_other(x)) for x in given))
+    return in_turn(y)
+
+
+def _recur(
+    q: F32, k: F32, v: F32, decay: F32, beta: F32 | None = None, scale: float = 1.0
+) -> F32:
+    """See `gated_delta`; without `beta`, see `linear_attention`."""
+    q, k, v, decay = (contiguous(beside_each_other(x)) for x in (q, k, v, decay))
+    if beta is not None:
+        beta = contiguous(beside_each_other(beta))
+    y: F32 = engine_of(q).recur(q, k, v, decay, beta, scale)
+    return in_turn(y)
 
 
 def l2_norm(x: F32, epsilon: float) -> F32:
     """x [..., width] over its length, sqrt(sum of squares + epsilon)."""
     width = x.shape[-1]
-    return rms_norm(x, np.full(width, width**-0.5, np.float32), epsilon / width)
+    scale = np.full_like(x, width**-0.5, dtype=np.float32, shape=width)
+    return rms_norm(x, scale, epsilon / width)
 
 
 def softplus(x: F32) -> F32:
     """log(1 + exp(x)) of each item."""
-    x = _contiguous(x)
+    x = contiguous(x)
     y = np.empty_like(x)
-    activate(Function.SOFTPLUS, x, None, y, active_backend())
+    engine_of(x).activate(Function.SOFTPLUS, x, None, y)
     return y
-
-
-def _contiguous(x: F32) -> F32:
-    """x as a contiguous f32 array, without a copy if it is one."""
-    return np.ascontiguousarray(x, np.float32)

@@ -16,12 +16,14 @@ from .base import F32, Activations
 from .claims import Claims
 from .decoder import vocabulary_size
 from .encoder import Encoder
+from .engines import Table
 from .facts import Facts
 from .feed_forward import Gated, Plain
 from .kept import Kept, State
 from .layer import Layer, Part, Sequential
 from .layers import Linear, Norm, activation_named, gating_named
-from .ops import softmax
+from .ops import contiguous, softmax
+from .sequences import by_sequence
 from .sizes import Size
 
 __all__ = ["RelativeAttention", "buckets", "load_relative_encoder"]
@@ -52,6 +54,9 @@ def buckets(n: int, n_buckets: int) -> NDArray[np.intp]:
     return found + half * (ahead > 0)
 
 
+PLACES = Table(buckets)
+
+
 @dataclass(frozen=True)
 class RelativeAttention:
     """Attention of all positions to all, with biased scores that are not scaled.
@@ -76,12 +81,17 @@ class RelativeAttention:
         shared = Activations(x)
         if self.is_alone:
             return self.output(self.v(shared))
-        q, k, v = (self._heads(part(shared)) for part in (self.q, self.k, self.v))
+        parts = (part(shared) for part in (self.q, self.k, self.v))
+        return self.output(by_sequence(self._mixed, *parts))
+
+    def _mixed(self, q: F32, k: F32, v: F32) -> F32:
+        """What the queries of a sequence get of the values: [n, heads * size]."""
+        places = PLACES.beside(q, len(q), len(self.bias))
+        q, k, v = (self._heads(each) for each in (q, k, v))
         scores = q @ k.transpose(0, 2, 1)
-        places = buckets(len(x), len(self.bias))
         scores += self.bias[places].transpose(2, 0, 1)
         mixed = (softmax(scores) @ v).transpose(1, 0, 2)
-        return self.output(np.ascontiguousarray(mixed).reshape(len(x), -1))
+        return contiguous(mixed).reshape(mixed.shape[0], -1)
 
     @property
     def kept(self) -> tuple[Kept | State, ...]:

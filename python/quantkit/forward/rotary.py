@@ -15,8 +15,10 @@ from ..errors import FormatError, UnsupportedModelError
 from ..settings import number, shown
 from .base import F32
 from .claims import Claims
+from .engines import Table, on_host
 from .facts import Facts
 from .layout import Layout
+from .sequences import length_of, n_sequences
 from .sizes import Size
 
 __all__ = [
@@ -58,9 +60,10 @@ class Rotary:
     magnitude: float = 1.0
     long: NDArray[np.float64] | None = None
     context: int = 0
-    _turns: dict[int, NDArray[np.complex64]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    _turns: Table = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_turns", Table(self._computed))
 
     @classmethod
     def load(
@@ -153,22 +156,25 @@ class Rotary:
         Raises:
             FormatError: a factor is near 0, or NaN.
         """
-        return replace(self, frequencies=_checked(facts, self.frequencies / divisors))
+        divided = self.frequencies / on_host(divisors)
+        return replace(self, frequencies=_checked(facts, divided))
 
-    def turns(self, n: int) -> NDArray[np.complex64]:
-        """magnitude * exp(i * position * frequency), positions 0..n-1: [n, pairs]."""
-        known = self._turns.get(n)
-        if known is not None:
-            return known
+    def turns(self, x: F32) -> NDArray[np.complex64]:
+        """magnitude * exp(i * position * frequency) of the rows of x: [rows, pairs].
+
+        They are where x is.
+        """
+        return self._turns.beside(x, length_of(x), n_sequences())
+
+    def _computed(self, n: int, count: int) -> NDArray[np.complex64]:
+        """`turns` of so many sequences of n positions."""
         frequencies = self.frequencies
         if self.long is not None and n > self.context:
             frequencies = self.long
         turns: NDArray[np.complex64]
         turns = np.exp(1j * np.outer(np.arange(n), frequencies)).astype(np.complex64)
         turns *= np.float32(self.magnitude)
-        self._turns.clear()
-        self._turns[n] = turns
-        return turns
+        return np.concatenate([turns] * count) if count > 1 else turns
 
 
 def rotated_size(
@@ -246,9 +252,10 @@ def _factors(
         layout.long_frequencies == "stated" and kind == "longrope"
     )
     if is_long and any(f"rope_factors_{x}.weight" in claims for x in LENGTHS):
-        return {x: claims.vector(f"rope_factors_{x}.weight", n_pairs) for x in LENGTHS}
+        names = {x: f"rope_factors_{x}.weight" for x in LENGTHS}
+        return {x: on_host(claims.vector(name, n_pairs)) for x, name in names.items()}
     freqs = claims.maybe(layout.frequencies, "rope_freqs.weight", n_pairs)
-    return {} if freqs is None else {"freqs": freqs}
+    return {} if freqs is None else {"freqs": on_host(freqs)}
 
 
 def _checked(facts: Facts, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:

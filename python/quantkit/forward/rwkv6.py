@@ -51,7 +51,7 @@ class Shift6:
         small = np.tanh(self.down(x + back * self.first))
         parts = np.split(small, len(self.up), axis=1)
         shifts = [
-            up(np.ascontiguousarray(part)) + base
+            up(ops.contiguous(part)) + base
             for up, part, base in zip(self.up, parts, self.base, strict=True)
         ]
         return [x + back * shift for shift in shifts]

@@ -19,6 +19,7 @@ from .kept import Kept, State
 from .latent_attention import LatentAttention
 from .layer import AroundParts, InTwoSteps
 from .layers import normed
+from .sequences import length_of, positions_of
 from .stack import Opening
 
 __all__ = [
@@ -46,21 +47,20 @@ class Chosen:
         """Write the keys that each query sees; None: all up to its own."""
         if chosen is None:
             return
-        stream[:, self.start :] = -1
-        query, key = np.nonzero(chosen)
-        place = (np.cumsum(chosen, axis=1) - 1)[query, key]
-        stream[query, self.start + place] = key
+        n = chosen.shape[1]
+        keys = np.where(chosen, np.arange(n, like=chosen), n)
+        first = np.sort(keys, axis=1)[:, : self.count]
+        stream[:, self.start :] = np.where(first < n, first, -1)
 
     def of(self, stream: F32) -> Mask | None:
-        """The keys that each query sees: [n, n]; None: all up to its own."""
-        n = len(stream)
+        """The keys that each query sees: [rows, n]; None: all up to its own."""
+        n = length_of(stream)
         if n <= self.count:
             return None
         keys = stream[:, self.start :].astype(np.intp)
-        query, place = np.nonzero(keys >= 0)
-        chosen = np.zeros((n, n), bool)
-        chosen[query, keys[query, place]] = True
-        return chosen
+        chosen = np.zeros_like(keys, dtype=bool, shape=(len(keys), n + 1))
+        np.put_along_axis(chosen, np.where(keys < 0, n, keys), True, axis=1)
+        return chosen[:, :n]
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ class ChosenOpening:
 
     def __call__(self, x: F32, tokens: NDArray[np.integer[Any]]) -> F32:
         """Embedded tokens x [n, width] and their ids [n] -> [n, columns]."""
-        stream = np.full((len(x), self.columns), -1, np.float32)
+        stream = np.full_like(x, -1, shape=(len(x), self.columns))
         columns = x if self.before is None else self.before(x, tokens)
         stream[:, : self.chosen.start] = columns
-        stream[:, self.chosen.start] = np.arange(len(x))
+        stream[:, self.chosen.start] = positions_of(x)
         return stream
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import UnsupportedModelError
-from . import recurrent_ops
+from . import ops, recurrent_ops
 from .base import F32
 from .claims import Claims
 from .facts import Facts
 from .kept import Kept, State
 from .layers import Linear
+from .sequences import by_sequence
 from .traits import Traits
 
 __all__ = ["ShortConvolution", "load_short_convolution"]
@@ -42,13 +43,18 @@ class ShortConvolution:
     def __call__(self, x: F32) -> F32:
         """Normalized x [n, width] -> [n, width]."""
         b, c, values = np.split(self.into(x), 3, axis=1)
-        gated, n_later = b * values, 0
-        if not self.causal:
-            n_later = self.weight.shape[1] // 2
-            gated = np.pad(gated, ((0, n_later), (0, 0)))
-        y = recurrent_ops.short_convolution(gated, self.weight)[n_later:]
+        if self.causal:
+            y = recurrent_ops.short_convolution(b * values, self.weight)
+        else:
+            y = by_sequence(self._of_both_sides, b * values)
         y *= c
         return self.output(y)
+
+    def _of_both_sides(self, x: F32) -> F32:
+        """x [n, width] of one sequence through the convolution."""
+        n_later = self.weight.shape[1] // 2
+        padded = np.pad(x, ((0, n_later), (0, 0)))
+        return recurrent_ops.short_convolution(padded, self.weight)[n_later:]
 
     @property
     def kept(self) -> tuple[Kept | State, ...]:
@@ -58,8 +64,9 @@ class ShortConvolution:
 
     def alone(self) -> ShortConvolution:
         """The same, with each position seeing only itself."""
-        own = -1 if self.causal else self.weight.shape[1] // 2
-        return replace(self, weight=np.ascontiguousarray(self.weight[:, [own]]))
+        taps = self.weight.shape[1]
+        own = taps - 1 if self.causal else taps // 2
+        return replace(self, weight=ops.contiguous(self.weight[:, own : own + 1]))
 
 
 def load_short_convolution(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from . import ops
 from .base import F32
+from .sequences import by_sequence, length_of, positions_of
 
 __all__ = ["Mask", "Sight"]
 
@@ -45,33 +46,40 @@ class Sight:
         """
         mask = None if self.is_alone else chosen
         if not self.causal:
-            mask = _both_sides(len(q), self.window)
-        size = self.chunk or len(q)
-        rows = (slice(start, start + size) for start in range(0, len(q), size))
-        parts = [
-            ops.attention(
-                q[each],
-                k[each],
-                v[each],
-                scale=self.scale,
-                window=self.window,
-                mask=mask,
-                cap=self.cap,
-                slopes=self.slopes,
-                sinks=self.sinks,
-            )
-            for each in rows
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            mask = _both_sides(q, self.window)
+        if self.chunk is None or length_of(q) <= self.chunk:
+            return self._attended(q, k, v, mask)
+        assert mask is None, "a model with chunks chooses no keys"
+        return by_sequence(self._in_chunks, q, k, v)
+
+    def _in_chunks(self, q: F32, k: F32, v: F32) -> F32:
+        """What queries of one sequence get of the values of their own chunks."""
+        assert self.chunk is not None
+        starts = range(0, len(q), self.chunk)
+        chunks = (slice(start, start + self.chunk) for start in starts)
+        return np.concatenate([self._attended(q[c], k[c], v[c]) for c in chunks])
+
+    def _attended(self, q: F32, k: F32, v: F32, mask: Mask | None = None) -> F32:
+        return ops.attention(
+            q,
+            k,
+            v,
+            scale=self.scale,
+            window=self.window,
+            mask=mask,
+            cap=self.cap,
+            slopes=self.slopes,
+            sinks=self.sinks,
+        )
 
     def alone(self) -> Sight:
         """The same, with each position seeing only itself."""
         return replace(self, window=1, is_alone=True)
 
 
-def _both_sides(n: int, window: int | None) -> Mask:
-    """Which keys queries see before and after them, half of a window each: [n, n]."""
-    positions = np.arange(n)
-    distance = np.abs(positions[:, None] - positions)
+def _both_sides(q: F32, window: int | None) -> Mask:
+    """Which keys queries see on both sides, half of a window each: [rows, n]."""
+    n = length_of(q)
+    distance = np.abs(positions_of(q)[:, None] - np.arange(n, like=q))
     seen: Mask = distance <= (n if window is None else window // 2)
     return seen

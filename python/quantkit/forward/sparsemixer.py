@@ -27,8 +27,9 @@ def sparsemixer(scores: F32, used: int) -> tuple[NDArray[np.intp], F32]:
         used: how many to choose.
     """
     left = scores.copy()
-    chosen = np.empty((len(scores), used), np.intp)
-    share = np.empty((len(scores), used), np.float32)
+    shape = len(scores), used
+    chosen = np.empty_like(scores, dtype=np.intp, shape=shape)
+    share = np.empty_like(scores, shape=shape)
     for place in range(used):
         best = left.argmax(axis=-1)[:, None]
         most = np.take_along_axis(left, best, axis=-1)

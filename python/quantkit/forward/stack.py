@@ -13,6 +13,8 @@ from .base import F32, Matrix
 from .kept import Kept, State
 from .layer import Layer, Part
 from .layers import Norm, normed
+from .ops import contiguous
+from .sequences import in_sequences, length_of, positions_of
 
 __all__ = ["Opening", "Stack", "first_columns"]
 
@@ -33,7 +35,7 @@ class Opening(Protocol):
 
 def first_columns(width: int) -> Part:
     """A closing that takes the first `width` columns of the stream."""
-    return lambda stream: np.ascontiguousarray(stream[:, :width])
+    return lambda stream: contiguous(stream[:, :width])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,33 +82,37 @@ class Stack:
         return self.blocks[layer] if self.blocks else layer
 
     def hidden(self, tokens: NDArray[np.integer[Any]]) -> F32:
-        """Final hidden states of one sequence, after the last norm: [n, width]."""
-        x = self.embedded(tokens)
-        for layer in self.layers:
-            x = layer(x)
-        return self.finished(x)
+        """Final hidden states, after the last norm: [n, width]; see `base.Model`."""
+        with in_sequences(1 if tokens.ndim == 1 else len(tokens)):
+            x = self.embedded(tokens.reshape(-1))
+            for layer in self.layers:
+                x = layer(x)
+            return self.finished(x)
 
     def embedded(self, tokens: NDArray[np.integer[Any]], *, alone: bool = False) -> F32:
         """The input of the first layer: [n, columns].
 
         Args:
-            tokens: one sequence [n].
+            tokens: one sequence [n], or several, one after the other; in the host's
+                memory.
             alone: the tokens are sequences of one token each; see `Layer.alone`.
 
         Raises:
             ShapeError: the sequence is longer than the position embedding.
         """
-        n = len(tokens)
         x = self.embedding.rows(tokens)
         if self.embedding_scale != 1:
             x *= np.float32(self.embedding_scale)
         if self.positions is not None:
-            self._check_length(1 if alone else n)
-            x += self.positions.rows(np.zeros(n, int) if alone else np.arange(n))
+            self._check_length(1 if alone else length_of(x))
+            own = positions_of(x)
+            x += self.positions.rows(np.zeros_like(own) if alone else own)
         if self.offset is not None:
             x += self.offset
         x = normed(x, self.embedding_norm)
-        return x if self.opening is None else self.opening(x, tokens)
+        if self.opening is None:
+            return x
+        return self.opening(x, np.asarray(tokens, like=x))
 
     def finished(self, x: F32) -> F32:
         """Final hidden states [n, width], from the last layer's stream."""

@@ -8,7 +8,7 @@ llama.cpp, build 11434 (granite-switch.cpp).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,14 @@ from .feed_forward import Gated
 from .kept import Kept, State
 from .layer import AroundParts, InTwoSteps
 from .layers import Linear
+from .routing import by_number
+from .sequences import by_sequence
 
 __all__ = ["Lora", "SwitchOpening", "SwitchedLayer"]
 
 Slots = NDArray[np.intp]
+RowsOf = dict[int, NDArray[np.intp]]
+"""By slot from 1 on, the rows of the positions that have switched it on."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,17 @@ class Lora:
             n_slots,
         )
 
-    def added(self, x: F32, slots: Slots, y: F32) -> F32:
+    def added(self, x: F32, rows_of: RowsOf, y: F32) -> F32:
         """y [n, n_rows] plus what the adapter of each row of x [n, n_cols] adds."""
-        for slot in np.unique(slots[slots > 0]):
-            rows = np.flatnonzero(slots == slot)
+        for slot, rows in rows_of.items():
             a, b = (_part(each, slot, self.n_slots) for each in (self.a, self.b))
-            y[rows] += b.apply(a.apply(np.ascontiguousarray(x[rows])))
+            y[rows] += b.apply(a.apply(x[rows]))
         return y
 
 
 def _part(matrix: Matrix, slot: int, n_slots: int) -> Matrix:
     n = matrix.shape[0] // n_slots
-    return matrix.part(int(slot) * n, (int(slot) + 1) * n)
+    return matrix.part(slot * n, (slot + 1) * n)
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,13 @@ class Switched(Linear):
     """A linear map with the adapters that the positions have switched on."""
 
     lora: Lora | None = None
-    slots: Slots | None = None
+    rows_of: RowsOf = field(default_factory=dict)
 
     def __call__(self, x: F32 | Activations) -> F32:
         """x [n, n_cols] -> [n, n_rows]."""
         y = super().__call__(x)
         assert self.lora is not None
-        assert self.slots is not None
-        return self.lora.added(Activations.of(x).values, self.slots, y)
+        return self.lora.added(Activations.of(x).values, self.rows_of, y)
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,10 @@ class SwitchOpening:
 
     def __call__(self, x: F32, tokens: NDArray[np.integer[Any]]) -> F32:
         """Embedded tokens x [n, width] and their ids [n] -> [n, columns]."""
-        own = self.slots[tokens]
-        stream = np.concatenate([x, own[:, None].astype(np.float32)], axis=1)
-        switching = np.flatnonzero(own)
-        if len(switching):
-            rows = self.embedding.rows(self.substitutes[tokens[switching]])
-            stream[switching, :-1] = rows * np.float32(self.scale)
-        return stream
+        own = self.slots[tokens][:, None]
+        others = self.embedding.rows(self.substitutes[tokens]) * np.float32(self.scale)
+        x = np.where(own > 0, others, x)
+        return np.concatenate([x, own.astype(np.float32)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -155,31 +154,35 @@ class SwitchedLayer(AroundParts, InTwoSteps):
         return replace(self, attention=self.attention.alone(), is_alone=True)
 
     def _mixed(self, stream: F32) -> F32:
-        x, slots = stream[:, :-1], self._slots(stream[:, -1])
-        maps = self._switched(self.attention, ("q", "k", "v", "output"), slots)
+        x, rows_of = stream[:, :-1], self._rows_of(stream[:, -1])
+        maps = self._switched(self.attention, ("q", "k", "v", "output"), rows_of)
         y = replace(self.attention, **maps)(self.parts.before_mixing(x))
         return _with_states(stream, self.parts.after_mixing(x, y))
 
     def _fed_forward(self, stream: F32) -> F32:
-        x, slots = stream[:, :-1], self._slots(stream[:, -1])
-        maps = self._switched(self.feed_forward, ("gate", "up", "down"), slots)
+        x, rows_of = stream[:, :-1], self._rows_of(stream[:, -1])
+        maps = self._switched(self.feed_forward, ("gate", "up", "down"), rows_of)
         part = replace(self.feed_forward, **maps)
         return _with_states(
             stream, replace(self.parts, feed_forward=part).fed_forward(x)
         )
 
-    def _switched(self, part: object, names: tuple[str, ...], slots: Slots) -> Any:
+    def _switched(self, part: object, names: tuple[str, ...], rows_of: RowsOf) -> Any:
         """The linear maps of a part, with the adapters that are switched on."""
         maps = {name: getattr(part, name) for name in names}
         return {
-            name: Switched(each.matrix, each.bias, self.loras[name], slots)
+            name: Switched(each.matrix, each.bias, self.loras[name], rows_of)
             for name, each in maps.items()
         }
 
+    def _rows_of(self, own: F32) -> RowsOf:
+        """The positions that have switched on each slot, from those of their tokens."""
+        slots = own.astype(np.intp) if self.is_alone else by_sequence(self._slots, own)
+        n_slots = next(iter(self.loras.values())).n_slots
+        return {slot: rows for slot, rows in by_number(slots, n_slots) if slot}
+
     def _slots(self, own: F32) -> Slots:
-        """The slot that each position has switched on, from those of its tokens."""
-        if self.is_alone:
-            return own.astype(np.intp)
+        """The slot that each position of a sequence has switched on."""
         others = np.float32(np.exp(-2 * self.gain))
         seen = np.where(own > 0, np.float32(1), others)
         found, weight = (

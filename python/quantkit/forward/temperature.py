@@ -6,14 +6,16 @@ Sources: the configs of Llama 4 (`attn_temperature_tuning`) and Ministral 3
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..settings import number
 from .base import F32
+from .engines import Table
 from .facts import Facts
 from .rotary import ORIGINAL
+from .sequences import length_of, n_sequences
 
 __all__ = ["LENGTH", "SCALE", "Temperature"]
 
@@ -33,6 +35,10 @@ class Temperature:
     scale: float
     length: int
     offset: int = 0
+    _factors: Table = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_factors", Table(self._computed))
 
     @classmethod
     def load(cls, facts: Facts) -> Temperature | None:
@@ -50,9 +56,14 @@ class Temperature:
         return cls(scale, length)
 
     def applied(self, q: F32) -> F32:
-        """Queries q [n, heads, head size] of the positions 0..n-1, multiplied."""
-        steps = (np.arange(len(q)) + self.offset) // self.length
-        if not steps.any():
+        """Queries q [n, heads, head size], multiplied by what their positions give."""
+        n = length_of(q)
+        if n - 1 + self.offset < self.length:
             return q
-        factors = 1 + self.scale * np.log1p(steps)
-        return q * factors.astype(np.float32)[:, None, None]
+        return q * self._factors.beside(q, n, n_sequences())
+
+    def _computed(self, n: int, count: int) -> F32:
+        """The factors of so many sequences of n positions: [rows, 1, 1]."""
+        steps = (np.arange(n) + self.offset) // self.length
+        factors = (1 + self.scale * np.log1p(steps)).astype(np.float32)
+        return np.concatenate([factors] * count)[:, None, None]

@@ -15,6 +15,7 @@ from .claims import Claims
 from .facts import Facts
 from .kept import Kept, State
 from .layers import Linear
+from .sequences import by_sequence
 from .traits import Traits
 
 __all__ = ["ChannelMix", "load_channel_mix", "steps_back"]
@@ -27,8 +28,10 @@ def steps_back(x: F32, *, is_alone: bool = False) -> F32:
         x: [n, width].
         is_alone: each position is a sequence of its own.
     """
-    if is_alone:
-        return -x
+    return -x if is_alone else by_sequence(_steps_back, x)
+
+
+def _steps_back(x: F32) -> F32:
     back = np.empty_like(x)
     np.negative(x[:1], out=back[:1])
     np.subtract(x[:-1], x[1:], out=back[1:])

@@ -25,7 +25,7 @@ from ..arrays.rows import dequantize_rows
 from ..errors import FormatError, OptionError
 from ..execution.allocation import keep_freed_memory
 from ..execution.workers import Workers, share_memory, workers_of
-from ..forward.base import Activations, Model, Weights
+from ..forward.base import Activations, Array, Model, Weights
 from ..forward.encoder import Embedder, Encoder
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource, unchanged
@@ -153,6 +153,10 @@ class MemoryWeights:
         """All weights of the small tensor `name`: f32 [n]."""
         matrix = self.matrix(name)
         return matrix.rows(np.arange(matrix.shape[0])).reshape(-1)
+
+    def placed(self, values: Array) -> Array:
+        """The same array."""
+        return values
 
 
 def planned_types(

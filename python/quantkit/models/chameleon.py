@@ -107,7 +107,7 @@ class Chameleon(Llama):
             mixer=_load_attention,
             wrap=_with_norms_after if swin else lambda layer, number: layer,
         )
-        return replace(model, head=_without_images(model.head, facts))
+        return replace(model, head=_without_images(model.head, facts, claims))
 
 
 def _load_attention(
@@ -129,11 +129,11 @@ def _with_norms_after(layer: Sequential, number: int) -> Layer:
     )
 
 
-def _without_images(head: Head, facts: Facts) -> Head:
+def _without_images(head: Head, facts: Facts, claims: Claims) -> Head:
     """The head, which never predicts pieces of images, as in transformers."""
     tokens = facts.metadata.get(TOKENS)
     if tokens is None:
         return head
     is_image = [str(token).startswith(IMAGE_TOKEN) for token in tokens.value]
-    bias = np.where(is_image, NEVER, np.float32(0))
+    bias = claims.placed(np.where(is_image, NEVER, np.float32(0)))
     return replace(head, linear=replace(head.linear, bias=bias))

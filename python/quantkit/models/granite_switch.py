@@ -240,7 +240,8 @@ def _opening(facts: Facts, claims: Claims, n: int, scale: float) -> SwitchOpenin
     for slot, (token, other) in enumerate(zip(*ids.values(), strict=True), 1):
         slots[token], substitutes[token] = slot, other
     embedding = claims.table("token_embd.weight", n_tokens, facts.width)
-    return SwitchOpening(embedding, scale, slots, substitutes)
+    placed = claims.placed(slots), claims.placed(substitutes)
+    return SwitchOpening(embedding, scale, *placed)
 
 
 def _tokens(facts: Facts, key: str, n: int, n_tokens: int) -> list[int]:

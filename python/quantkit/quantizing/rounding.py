@@ -60,15 +60,19 @@ class Nearest:
     Attributes:
         importance: f32 [cols], weights of the squared errors in the scale search; None:
             no importance.
+        device: the number of the CUDA device that does it; None: the CPU.  The bytes
+            are the same.
     """
 
     importance: F32 | None = None
+    device: int | None = None
 
     def quantized(
         self, rows: F32, type: QuantType, start: int = 0
     ) -> NDArray[np.uint8]:
         """See `Rounding.quantized`."""
-        return quantize_rows(rows, type, self.importance)
+        device = self.device if type.is_quantized else None  # others take no time
+        return quantize_rows(rows, type, self.importance, device=device)
 
 
 NEAREST = Nearest()
@@ -92,9 +96,11 @@ class NearestRoundings:
 
     Attributes:
         importance: by tensor name; other tensors have no importance.
+        device: as for `Nearest`.
     """
 
     importance: Importance = field(default_factory=dict)
+    device: int | None = None
 
     def of(self, tensor: SourceTensor) -> Sequence[Rounding]:
         """One rounding for the tensor, or one per matrix if importance is per matrix.
@@ -104,7 +110,7 @@ class NearestRoundings:
         """
         given = self.importance.get(tensor.name)
         if given is None:
-            return [NEAREST]
+            return [Nearest(device=self.device)]
         n_matrices = math.prod(tensor.shape[:-2])
         fits = given.ndim == 1 or given.shape[-1] == tensor.n_cols
         if not fits or given.size not in (tensor.n_cols, n_matrices * tensor.n_cols):
@@ -114,7 +120,7 @@ class NearestRoundings:
                 "may belong to another model"
             )
         matrices = given.reshape(-1, tensor.n_cols)
-        return [Nearest(scaled_importance(own)) for own in matrices]
+        return [Nearest(scaled_importance(own), self.device) for own in matrices]
 
 
 UNWEIGHED = NearestRoundings()

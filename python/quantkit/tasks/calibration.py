@@ -56,6 +56,7 @@ def roundings_of(
     sample: Sample | None,
     target: Path | None,
     *,
+    device: int | None = None,
     threads: int | Workers | None,
     progress: Progress | None,
     notify: Notify | None,
@@ -69,10 +70,11 @@ def roundings_of(
         calibration: the calibration, or None.
         sample: its tokens.
         target: the output, beside which the work is kept; None: it is temporary.
+        device: the number of the CUDA device for plain rounding; None: the CPU.
         threads, progress, notify: see `calibrate`.
     """
     if calibration is None:
-        yield NearestRoundings(importance or {})
+        yield NearestRoundings(importance or {}, device)
         return
     types = {name: each.type for name, each in assigned.items()}
     is_kept = target is not None and bool(getattr(source, "paths", ()))

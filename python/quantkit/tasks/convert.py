@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from .._device import parse_device
 from ..calibrating.calibration import Calibration, refuse_idle_calibration
 from ..display import Displayed
 from ..errors import OptionError
@@ -89,6 +90,7 @@ def convert(
     calibration: Calibration | None = None,
     split_max_bytes: int | None = None,
     dry_run: bool = False,
+    device: str = "cpu",
     threads: int | Workers | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
@@ -123,6 +125,8 @@ def convert(
         split_max_bytes: write several files, each with at most this many bytes of
             tensors.
         dry_run: do everything but write.
+        device: where weights are quantized, if `outtype` is a recipe; see
+            `quantize_file`.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
         notify: called with a message where two of the tokenizer's files disagree, and
@@ -178,6 +182,8 @@ def convert(
         raise OptionError(f"`keep_nvfp4` has no effect with {outtype}")
     if is_plain and importance is not None:
         raise OptionError(f"`importance` has no effect with {outtype}")
+    if is_plain and parse_device(device) is not None:
+        raise OptionError(f"`device` has no effect with {outtype}")
     refuse_idle_calibration(calibration)
     if is_plain and calibration is not None:
         raise OptionError(f"`calibration` has no effect with {outtype}")
@@ -230,6 +236,7 @@ def convert(
             allow_requantize=symmetric_q4_0 or affine_q4_1,
             split_max_bytes=split_max_bytes,
             dry_run=dry_run,
+            device=device,
             threads=threads,
             progress=progress,
             notify=notify,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
+from .._device import chosen_device, parse_device
 from ..calibrating.calibration import Calibration
 from ..errors import OptionError
 from ..execution.workers import Workers
@@ -65,6 +66,7 @@ def quantize_file(
     measure: bool = False,
     provenance: bool = False,
     dry_run: bool = False,
+    device: str = "cpu",
     threads: int | Workers | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
@@ -109,6 +111,9 @@ def quantize_file(
             except for these keys, the file is llama-quantize's.
         dry_run: do everything but calibrate and write; the report is that of a real
             run, with the estimated `QuantizeReport.cost` of calibration.
+        device: where weights are quantized: "cpu", or "cuda" or "cuda:1" (see
+            `devices`), which pays for the IQ types; see docs/cuda.md.  The bytes do not
+            depend on it.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
         notify: called with a message if a stopped run is resumed or discarded, if the
@@ -119,6 +124,8 @@ def quantize_file(
         UnsupportedTypeError: the recipe is unknown, needs importance that is missing,
             or the model is already quantized.
         OptionError: an option does not fit the model.
+        BackendError: the device cannot be used: the CUDA library, the driver or the
+            device is missing, or too little of its memory is free.
         ShapeError: the importance does not fit the model.
         NonFiniteError: a weight is NaN or infinite, or is too large for its type, so
             that it would read back as NaN or infinity; the message names it.
@@ -145,6 +152,7 @@ def quantize_file(
         of_kind(Calibration, calibration, "calibration")
     elif check:
         raise OptionError("`check` needs a `calibration`")
+    number = _device_for(device, calibration)
     target = as_path(out, "out")
     has_no_path = importance is not None and importance_path(importance) is None
     if provenance and has_no_path:
@@ -166,10 +174,26 @@ def quantize_file(
     return run.written(
         measure=measure,
         check=check,
+        device=number,
         threads=threads,
         progress=progress,
         notify=notify,
     )
+
+
+def _device_for(device: str, calibration: Calibration | None) -> int | None:
+    """The number of the CUDA device that is asked for; None: the CPU.
+
+    Raises:
+        OptionError: there is a calibration, which runs on the CPU.
+        BackendError: the device cannot be used.
+    """
+    if parse_device(device) is not None and calibration is not None:
+        raise OptionError(
+            f'`device="{device}"` cannot be combined with `calibration`: calibrated '
+            "rounding runs on the CPU"
+        )
+    return chosen_device(device)
 
 
 def planned_run(

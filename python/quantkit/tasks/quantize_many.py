@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from .._device import chosen_device, kept_pipes
 from ..errors import OptionError, UnsupportedTypeError
 from ..evaluate.entries import Wanted, wanted_types
 from ..execution.workers import Workers, workers_of
@@ -49,6 +50,7 @@ def quantize_files(
     provenance: bool = False,
     checksums: bool = True,
     dry_run: bool = False,
+    device: str = "cpu",
     threads: int | Workers | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
@@ -68,7 +70,7 @@ def quantize_files(
         checksums: also write `SHA256SUMS` into each folder of the files, which keeps
             what it says of other files.
         dry_run: do everything but write.
-        threads, progress, notify: as for `quantize_file`.
+        device, threads, progress, notify: as for `quantize_file`.
 
     Raises:
         OptionError: `out` has no `{type}`, or gives two types the same file.
@@ -82,6 +84,7 @@ def quantize_files(
         dry_run=dry_run,
     )
     check_callbacks(progress=progress, notify=notify)
+    number = chosen_device(device)
     workers_of(threads)  # so that a dry run refuses what the real one would
     own, wanted = of_kind(Edits, edits, "edits"), wanted_types(listed(types))
     missing = MissingImportance.parse(missing_importance)
@@ -113,7 +116,7 @@ def quantize_files(
         notify(ON_GRID)
     if dry_run:
         return [run.report for run in runs]
-    reports = _written(inputs, runs, measure, threads, progress, notify)
+    reports = _written(inputs, runs, measure, number, threads, progress, notify)
     if checksums:
         write_checksums([path for report in reports for path in report.paths])
     return reports
@@ -123,19 +126,21 @@ def _written(
     inputs: QuantizeInputs,
     runs: Sequence[QuantizeRun],
     measure: bool,
+    device: int | None,
     threads: int | Workers | None,
     progress: Progress | None,
     notify: Notify | None,
 ) -> list[QuantizeReport]:
-    roundings = NearestRoundings(inputs.importance or {})
-    sums = write_jobs(
-        inputs.source,
-        [run.job(roundings, measure=measure) for run in runs],
-        watched=inputs.watched,
-        threads=threads,
-        progress=progress,
-        notify=notify,
-    )
+    roundings = NearestRoundings(inputs.importance or {}, device)
+    with kept_pipes(device):
+        sums = write_jobs(
+            inputs.source,
+            [run.job(roundings, measure=measure) for run in runs],
+            watched=inputs.watched,
+            threads=threads,
+            progress=progress,
+            notify=notify,
+        )
     return [run.measured(own) for run, own in zip(runs, sums, strict=True)]
 
 

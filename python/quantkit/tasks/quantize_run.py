@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .._device import kept_pipes
 from ..calibrating.calibrated import Calibrated
 from ..calibrating.cost import describe_cost
 from ..calibrating.sample import Sample
@@ -79,19 +80,27 @@ class QuantizeRun:
         *,
         measure: bool,
         check: bool,
+        device: int | None,
         threads: int | Workers | None,
         progress: Progress | None,
         notify: Notify | None,
     ) -> QuantizeReport:
-        """Calibrate, write and check; arguments as for `quantize_file`."""
+        """Calibrate, write and check; arguments as for `quantize_file`.
+
+        The device is the number of a CUDA device; None: the CPU.
+        """
         inputs, found = self.inputs, None
-        with roundings_of(
-            *(inputs.model_to_run, self.assigned, inputs.importance),
-            *(inputs.calibration, self.sample, self.target),
-            threads=threads,
-            progress=progress,
-            notify=notify,
-        ) as roundings:
+        with (
+            kept_pipes(device),
+            roundings_of(
+                *(inputs.model_to_run, self.assigned, inputs.importance),
+                *(inputs.calibration, self.sample, self.target),
+                device=device,
+                threads=threads,
+                progress=progress,
+                notify=notify,
+            ) as roundings,
+        ):
             [sums] = write_jobs(
                 inputs.source,
                 [self.job(roundings, measure=measure)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,8 @@ from zlib import crc32
 
 import numpy as np
 
+from quantkit._version import __version__
+from quantkit.evaluate.merging import merge_shards
 from quantkit.evaluate.saved import SavedScores
 from quantkit.gguf.keys import ValueType, array, string, uint32
 from quantkit.importance import ImportanceMatrix
@@ -76,14 +79,52 @@ def recipe(data: bytes, folder: Path) -> None:
     attempt(lambda: TensorType.parse(given).matches("blk.0.attn_q" * 9))
 
 
+def _with_checksum(line: bytes) -> bytes:
+    body = line.partition(b" ")[2]
+    return b"%08x %s\n" % (crc32(body), body)
+
+
 RECORDS = (
     b'b68d2e0a {"key": "a", "seconds": 1.0, "nll": "", "kld": "", "same_top": ""}\n'
 )
 
+ROW = {"name": "F32", "type": "F32", "size_bytes": 9, "bpw": 32.0, "fallbacks": []}
+ABOUT = {
+    "shard": [1, 1],
+    "of": {"the version of quantkit": __version__},
+    "described": {
+        "model": "m",
+        "ctx": 8,
+        "stride": None,
+        "n_scored": 1,
+        "activations": "i16",
+        "texts": [{"name": "t", "chunks": 1}],
+        "rows": [ROW],
+        "on_grid": [],
+        "weighed": [],
+        "calibrated": [],
+    },
+    "keys": [["a", "b"]],
+    "command": None,
+}
+ONE_TOKEN = {
+    "nll": "AAAAAAAA8D8=",
+    "kld": "AAAAAAAAAAA=",
+    "same_top": "AQ==",
+    "rank": "AA==",
+}
+SHARD = b"".join(
+    _with_checksum(b" " + json.dumps(record).encode())
+    for record in (
+        {"key": "shard", "about": ABOUT},
+        {"key": "b", "seconds": 1.0, **ONE_TOKEN},
+    )
+)
 
-@reader(RECORDS, b"")
+
+@reader(RECORDS, SHARD, b"")
 def saved(data: bytes, folder: Path) -> None:
-    """Saved scores, and the journal of a stopped run, of records with right sums."""
+    """Saved scores, shards, and the journal of a stopped run, with right sums."""
     lines = b"".join(_with_checksum(line) for line in data.split(b"\n"))
     path = folder / "r.json.scores"
     for content in (data, lines):
@@ -95,6 +136,7 @@ def saved(data: bytes, folder: Path) -> None:
                     found.scores(key)
                     found.seconds(key)
 
+        attempt(partial(merge_shards, path))
         attempt(scores)
         (folder / ".m.gguf.journal").write_bytes(content)
 
@@ -104,8 +146,3 @@ def saved(data: bytes, folder: Path) -> None:
                     pass
 
         attempt(journal)
-
-
-def _with_checksum(line: bytes) -> bytes:
-    body = line.partition(b" ")[2]
-    return b"%08x %s\n" % (crc32(body), body)

@@ -1,0 +1,88 @@
+"""The CUDA library as functions over arrays in device memory.
+
+A device array is any object with `__cuda_array_interface__`: CuPy's, PyTorch's.  Every
+function checks what its arrays hold, as those of `_native` do.  Nothing is loaded
+before a device is asked for.
+"""
+
+from .arguments import (
+    BYTE,
+    DOUBLE,
+    FLOAT,
+    INT32,
+    TOKEN,
+    TURN,
+    CType,
+    memory,
+    optional,
+    read,
+    shape_of,
+    strided,
+    written,
+)
+from .calling import call, queue, synchronize, wait_for_producer
+from .cupy_arrays import cupy_module, enough_memory
+from .interface import View, has_interface, view_of
+from .loading import LIBRARY_VARIABLE, Library, library, library_path
+from .naming import CPU, device_name, parse_device
+from .owners import Owner, owner_of
+from .pipes import dequantize_host_rows, kept_pipes, quantize_host_rows
+from .rows import dequantize_rows, quantize_rows
+from .statuses import check_status, check_type
+from .support import (
+    CudaSupport,
+    Device,
+    chosen_device,
+    cuda_support,
+    device_in_use,
+    devices,
+    usable_device,
+)
+
+__all__ = [
+    "BYTE",
+    "CPU",
+    "DOUBLE",
+    "FLOAT",
+    "INT32",
+    "LIBRARY_VARIABLE",
+    "TOKEN",
+    "TURN",
+    "CType",
+    "CudaSupport",
+    "Device",
+    "Library",
+    "Owner",
+    "View",
+    "call",
+    "check_status",
+    "check_type",
+    "chosen_device",
+    "cuda_support",
+    "cupy_module",
+    "dequantize_host_rows",
+    "dequantize_rows",
+    "device_in_use",
+    "device_name",
+    "devices",
+    "enough_memory",
+    "has_interface",
+    "kept_pipes",
+    "library",
+    "library_path",
+    "memory",
+    "optional",
+    "owner_of",
+    "parse_device",
+    "quantize_host_rows",
+    "quantize_rows",
+    "queue",
+    "read",
+    "shape_of",
+    "strided",
+    "synchronize",
+    "usable_device",
+    "view_of",
+    "wait_for_producer",
+    "written",
+]

@@ -1,0 +1,104 @@
+"""The CUDA library, built for the processor: the same kernels, in main memory.
+
+`host_library` is a fixture with its path; the environment variable
+QUANTKIT_CUDA_LIBRARY is for `_device`.  It is compiled once for its sources and kept in
+pytest's cache, because that takes ten seconds of a core.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from quantkit._version import __version__
+from quantkit.execution.workers import default_threads
+
+from .native_build import CSRC, needs, run
+
+__all__ = ["HEADER", "build_host_library", "host_library"]
+
+CUDA = CSRC / "cuda"
+HEADER = CUDA / "quantkit_cuda.h"
+NEIGHBOURS = CSRC / "formats" / "make_neighbours.py"
+COMPILER = "g++"
+FLAGS = (
+    *("-O1", "-fPIC", "-shared", "-ffp-contract=off", "-fvisibility=hidden"),
+    *("-DQKC_HOST_BUILD", f'-DQKC_VERSION="{__version__}"'),
+)
+
+
+@pytest.fixture(scope="session")
+def host_library(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The path of the library; its header lies beside it."""
+    needs("g++", "gcc")
+    cache = getattr(request.config, "cache", None)
+    parent = tmp_path_factory.getbasetemp() if cache is None else cache.mkdir("cuda")
+    folder = Path(parent) / _key()
+    folder.mkdir(exist_ok=True)
+    with _alone(folder):
+        path = folder / "libquantkit_cuda.so"
+        if not path.exists():
+            build_host_library(path)
+    return path
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Among the processes of a test run, which may all need it first."""
+    import fcntl  # not on Windows, where there is no library either
+
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _sources() -> list[Path]:
+    found = [*CUDA.glob("*.cu"), *(CUDA / "host").glob("*.cpp")]
+    return [*sorted(found), CSRC / "formats" / "layouts.c"]
+
+
+def _key() -> str:
+    """A hash of all that the library is made of."""
+    made_of = sha256(repr((COMPILER, FLAGS)).encode())
+    for path in sorted(CSRC.rglob("*")):
+        if path.is_file():
+            made_of.update(path.name.encode() + path.read_bytes())
+    return made_of.hexdigest()[:16]
+
+
+def build_host_library(path: Path, flags: Sequence[str] = ()) -> None:
+    """Compile it, with more flags, and put its header beside it.
+
+    Args:
+        path: the library; it appears when it is complete.
+        flags: such as those of sanitizers.
+    """
+    folder = path.parent
+    run([sys.executable, str(NEIGHBOURS), str(folder / "neighbours.cuh")])
+    objects = [str(folder / f"{source.stem}.o") for source in _sources()]
+    commands = [
+        [*_compiler(source, folder), *flags, "-c", str(source), "-o", made]
+        for source, made in zip(_sources(), objects, strict=True)
+    ]
+    with ThreadPoolExecutor(default_threads()) as pool:
+        list(pool.map(run, commands))
+    shutil.copy(HEADER, folder)
+    unfinished = path.with_suffix(".unfinished")
+    run([COMPILER, *FLAGS, *flags, *objects, "-lm", "-o", str(unfinished)])
+    unfinished.rename(path)
+
+
+def _compiler(source: Path, folder: Path) -> list[str]:
+    if source.suffix == ".c":
+        return ["gcc", *FLAGS, "-std=c11"]
+    includes = [f"-I{CUDA}", f"-I{folder}"]
+    return [COMPILER, *FLAGS, "-std=c++17", *includes, "-x", "c++"]

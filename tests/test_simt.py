@@ -1,0 +1,68 @@
+"""CUDA's execution model on the processor, which tests kernels without a GPU."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .native_build import ROOT, needs, run
+
+CUDA = ROOT / "csrc" / "cuda"
+SOURCES = [ROOT / "tests" / "cuda" / "simt.cu", *sorted((CUDA / "host").glob("*.cpp"))]
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+SANITIZED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+REFUSED = {
+    "without own lane": "without its own lane",
+    "from absent lane": "reads lane 9, which takes no part",
+    "from ended lane": "reads lane 0, which takes no part",
+    "two barriers": "thread 40: it waits at the barrier",
+    "two things": "lanes of ffffffff do different things together",
+    "forever": "all threads wait for each other",
+}
+
+
+def program(folder: Path, compiler: str, *flags: str) -> str:
+    """Compile the small kernels with the model."""
+    needs(compiler)
+    path, options = str(folder / "simt"), ["-std=c++17", f"-I{CUDA}", *WARNINGS, *flags]
+    run([compiler, *options, "-o", path, "-x", "c++", *map(str, SOURCES)])
+    return path
+
+
+def check(path: str) -> None:
+    """The small kernels, in both orders, and what must be refused."""
+    for order in ("", "reversed"):
+        run(["env", f"QKC_HOST_ORDER={order}", path])
+    for name, reason in REFUSED.items():
+        done = subprocess.run([path, name], capture_output=True, text=True)
+        assert done.returncode < 0, name
+        assert reason in done.stderr
+
+
+def test_kernels_run_as_on_a_gpu(tmp_path: Path) -> None:
+    """Shuffles, votes, barriers, early returns, streams."""
+    check(program(tmp_path, "g++", "-O0"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+@pytest.mark.parametrize("flags", [["-O2"], ["-O1", "-DQKC_UCONTEXT"]])
+def test_compilers_and_switches(
+    tmp_path: Path, compiler: str, flags: list[str]
+) -> None:
+    """Also where the switch between threads is the system's."""
+    check(program(tmp_path, compiler, *flags))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_sanitizers_follow_the_threads(tmp_path: Path, compiler: str) -> None:
+    """Nothing to report of what is right; a write beyond shared memory is."""
+    path = program(tmp_path, compiler, "-O1", *SANITIZED)
+    for order in ("", "reversed"):
+        run(["env", f"QKC_HOST_ORDER={order}", path])
+    done = subprocess.run([path, "beyond shared"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "simt.cu" in done.stderr
