@@ -34,13 +34,14 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
-from measuring import machine, publish
+from measuring import machine, publish, relative_kld
 from numpy.typing import NDArray
 
 import quantkit
 from quantkit._native import column_order
 
 CTX = 512
+NAMES = ("effort", "tokens", "text", "order", "first")
 
 ORDERS: dict[str, Callable[..., NDArray[np.int64]]] = {
     "natural": lambda diagonal, type: np.arange(len(diagonal)),
@@ -58,7 +59,10 @@ def settings_of(variant: str) -> dict[str, str]:
         if "=" in part:
             name, _, settings[name] = part.partition("=")
         else:
-            settings[name] += f",{part}"
+            settings[name] = f"{settings.get(name, '')},{part}"
+    unknown = [name for name in settings if "." not in name and name not in NAMES]
+    if unknown:
+        sys.exit(f"{variant}: unknown name {unknown[0]!r}; known: {', '.join(NAMES)}")
     return settings
 
 
@@ -86,9 +90,8 @@ def constants(settings: dict[str, str]) -> Iterator[None]:
             setattr(module, constant, value)
 
 
-def make(out: Path, variant: str, args: argparse.Namespace) -> float:
+def make(out: Path, settings: dict[str, str], args: argparse.Namespace) -> float:
     """Write the file of a variant; gives the seconds."""
-    settings = settings_of(variant)
     text = settings.get("text", str(args.calibrate))
     calibration = quantkit.Calibration(
         texts=() if text == "builtin" else (Path(text),),
@@ -122,11 +125,12 @@ def main() -> None:
     parser.add_argument("--pure", action="store_true")
     parser.add_argument("--output", type=Path, help="also write the table here")
     args = parser.parse_args()
+    settings = [settings_of(variant) for variant in args.variants]
     with tempfile.TemporaryDirectory() as folder:
         files, seconds = [], []
         for i, variant in enumerate(args.variants):
             files.append(Path(folder, f"{i}.gguf"))
-            seconds.append(make(files[-1], variant, args))
+            seconds.append(make(files[-1], settings[i], args))
             print(f"{variant}: {seconds[-1]:.0f} s", file=sys.stderr)
         compared = quantkit.compare(
             [args.model, *files],
@@ -139,10 +143,7 @@ def main() -> None:
     for variant, row, taken in zip(
         args.variants, compared.results, seconds, strict=True
     ):
-        pair = compared.versus(row.name, first.name)
-        change = pair.kld_difference / first.kld_mean
-        error = pair.kld_difference_error / first.kld_mean
-        relative = "" if row is first else f"{change:+.1%} ±{error:.1%}"
+        relative = "" if row is first else relative_kld(compared, row, first)
         cells = [variant, f"{row.kld_mean:.5f}", relative, f"{row.ppl:.3f}"]
         rows.append(f"| {' | '.join([*cells, f'{taken:.0f}'])} |")
     lines = [

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
 from functools import partial
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when NumPy is imported
@@ -44,7 +46,8 @@ def main() -> None:
     names = arguments.types.split(",") if arguments.types else None
     usable = [b for b in backends() if b.usable and b.name in arguments.backends]
     found = ", ".join(f"{name} {speed:.0f}" for name, speed in peaks().items())
-    print(f"{machine()}\n\npeaks: {found or 'not measured (x86 with a C compiler)'}")
+    print(f"{machine()}\n\n    python {shlex.join(sys.argv)}\n\nGOP/s of one thread;")
+    print(f"peaks: {found or 'not measured (x86 with a C compiler)'}")
     for shape in SHAPES:
         n_rows, n_cols = shape
         x = np.random.default_rng(1).standard_normal((M, n_cols), np.float32)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -132,7 +134,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backends", default="avx512,avx2,neon")
     names = parser.parse_args().backends.split(",")
-    print(f"{machine()}\n\nMilliseconds of one thread for {M} positions.")
+    print(f"{machine()}\n\n    python {shlex.join(sys.argv)}\n")
+    print(f"Milliseconds of one thread for {M} positions.")
     for backend in (b for b in backends() if b.usable and b.name in names):
         os.environ[ENVIRONMENT_VARIABLE] = backend.name
         print(f"\n{backend.name} ({backend.ops})\n")

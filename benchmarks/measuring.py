@@ -13,7 +13,7 @@ from pathlib import Path
 
 import quantkit
 
-__all__ = ["MIB", "Run", "machine", "publish", "run"]
+__all__ = ["MIB", "Run", "machine", "publish", "relative_kld", "run"]
 
 MIB = 1 << 20
 
@@ -74,6 +74,20 @@ def machine() -> str:
         f"quantkit {quantkit.__version__} ({commit}), {model}, "
         f"Python {platform.python_version()}"
     )
+
+
+def relative_kld(
+    compared: quantkit.Comparison,
+    row: quantkit.Measurement,
+    first: quantkit.Measurement,
+) -> str:
+    """How far a row's KL divergence is from the first one's, paired over chunks.
+
+    Relative to the first one's, with one standard error.
+    """
+    pair = compared.versus(row.name, first.name)
+    change = pair.kld_difference / first.kld_mean
+    return f"{change:+.1%} ±{pair.kld_difference_error / first.kld_mean:.1%}"
 
 
 def publish(lines: Sequence[str], output: Path | None) -> None:

@@ -30,7 +30,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from measuring import machine, publish
+from measuring import machine, publish, relative_kld
 from numpy.typing import NDArray
 
 import quantkit as qk
@@ -45,6 +45,7 @@ from quantkit.inference.weights import TypedMatrix, load_model, load_weights
 from quantkit.sources.opening import open_source
 
 CTX = 512
+WAYS = ("default", "curvature", "damping", "frequency")
 LEAST = 0.01
 
 
@@ -164,6 +165,9 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=40)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
+    for name in args.ways:
+        if name.partition("=")[0] not in WAYS:
+            parser.error(f"unknown way {name!r}; known: {', '.join(WAYS)}")
     with tempfile.TemporaryDirectory() as folder:
         files = made(args.ways, Path(folder), args)
         compared = qk.compare(
@@ -183,10 +187,7 @@ def main() -> None:
         "|---" * 4 + "|",
     ]
     for name, row in zip(args.ways, compared.results, strict=True):
-        pair = compared.versus(row.name, first.name)
-        change = pair.kld_difference / first.kld_mean
-        error = pair.kld_difference_error / first.kld_mean
-        relative = "" if row is first else f"{change:+.1%} ±{error:.1%}"
+        relative = "" if row is first else relative_kld(compared, row, first)
         lines.append(f"| {name} | {row.kld_mean:.6f} | {relative} | {row.ppl:.3f} |")
     publish(lines, None)
 

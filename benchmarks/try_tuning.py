@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import machine, publish
+from measuring import machine, publish, relative_kld
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -357,11 +357,9 @@ def main() -> None:
             threads=args.threads,
         )
         before, after = compared.results
-        pair = compared.versus(after.name, before.name)
-        change = pair.kld_difference / before.kld_mean
-        error = pair.kld_difference_error / before.kld_mean
         cells = [path.stem, chosen, f"{before.kld_mean:.5f}", f"{after.kld_mean:.5f}"]
-        cells += [f"{change:+.1%} ±{error:.1%}", f"{before.ppl:.3f}, {after.ppl:.3f}"]
+        relative = relative_kld(compared, after, before)
+        cells += [relative, f"{before.ppl:.3f}, {after.ppl:.3f}"]
         rows.append(f"| {' | '.join(cells)} |")
         print(rows[-1], file=sys.stderr, flush=True)
     lines = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,7 @@ def no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An installation without the library, wherever the tests run."""
     monkeypatch.delenv(_device.LIBRARY_VARIABLE, raising=False)
     monkeypatch.setattr(loading, "PACKAGE", tmp_path)
+    monkeypatch.setattr(loading, "_loaded", cache(loading._loaded.__wrapped__))
 
 
 def use(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:

@@ -25,7 +25,6 @@ from quantkit.execution.workers import Threads
 from .conftest import NATIVE_TYPES, bits, needed_importance
 from .device_arrays import ON_A_GPU, Kind, gpu_arrays, needs_gpu
 from .strategies import ROW_KINDS, adversarial_rows
-from .test_golden import TASKS, committed_hashes, hash_of
 from .test_parity import IMPORTANCE
 
 pytestmark = pytest.mark.gpu
@@ -40,20 +39,6 @@ def gpu() -> None:
 def kind(request: pytest.FixtureRequest) -> Kind:
     """CuPy and PyTorch."""
     return gpu_arrays(request.param)
-
-
-@pytest.mark.parametrize(("type", "task"), TASKS, ids=lambda v: getattr(v, "name", v))
-def test_hash_is_the_committed_one(type: qk.QuantType, task: str) -> None:
-    """Of arrays that pass through the device."""
-
-    def quantize(*arguments: Any) -> np.ndarray:
-        return quantize_rows(*arguments, device=0)
-
-    def dequantize(*arguments: Any) -> np.ndarray:
-        return dequantize_rows(*arguments, device=0)
-
-    found = hash_of(type, task, quantize, dequantize)
-    assert found == committed_hashes()[type.name, task]
 
 
 @pytest.mark.parametrize("type", NATIVE_TYPES, ids=lambda t: t.name)

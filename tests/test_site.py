@@ -74,7 +74,7 @@ def test_every_option_is_on_the_page_of_commands(site: Path) -> None:
 
 
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
-    """Under its own heading, with a text."""
+    """Under a heading of its own."""
     text = (site / "reference" / "index.html").read_text(encoding="utf-8")
     for name in quantkit.__all__:
         assert f'id="quantkit.{name}"' in text, name

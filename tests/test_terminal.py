@@ -3,6 +3,7 @@ r"""No text from a file reaches the terminal as a command, or rich as markup."""
 from __future__ import annotations
 
 import ast
+import errno
 import io
 import json
 import os
@@ -232,6 +233,45 @@ def test_output_that_cannot_be_written_is_told(
     done = subprocess.run(command, stdout=writing, stderr=-1, text=True)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+class Broken(io.StringIO):
+    """A stdout whose reader has gone, or whose disk is full."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self._error = error
+
+    def write(self, text: str) -> int:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), ""),
+        (OSError(errno.ENOSPC, "No space left"), "quantkit: No space left\n"),
+    ],
+)
+def test_files_are_written_though_nothing_can_be_printed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: OSError,
+    told: str,
+) -> None:
+    """As of `quantkit choose ... | head -1`: all outputs, and then the error."""
+    out, save = tmp_path / "out.gguf", tmp_path / "choice.json"
+    words = ["choose", DEMO_MODEL, "--max-size", "4M", "--types", "Q4_0,Q2_K"]
+    words += ["--chunk-size", "16", "--chunks", "8", "-o", out, "--save", save, "-q"]
+    words += ["--text", DEMO_TEXT]
+    monkeypatch.setattr(sys, "argv", ["quantkit", *map(str, words)])
+    monkeypatch.setattr(sys, "stdout", Broken(error))
+    with pytest.raises(SystemExit) as end:
+        main.run()
+    assert (end.value.code, capsys.readouterr().err) == (1, told)
+    assert json.loads(save.read_text())["chosen"]["name"] == "Q4_0"
+    assert out.stat().st_size < 4_000_000
 
 
 def test_tables_are_whole_in_a_dumb_terminal(

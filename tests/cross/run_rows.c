@@ -16,8 +16,8 @@
  *                                                     IN: r, decay, k, v, removed, renewed
  *     run_rows BACKEND convolve N CHANNELS TAPS IN OUT        IN: x, weight, bias
  *     run_rows BACKEND solve TYPE ROWS COLS IN OUT            IN: f64 R [cols][cols], f32 rows,
- * then a plan's orders; OUT: rows, f64 errors run_rows BACKEND op NAME CALLS IN OUT IN: a, b, c of
- * each call
+ *                                                     a plan's orders; OUT: rows, f64 errors
+ *     run_rows BACKEND op NAME CALLS IN OUT                   IN: a, b, c of each call
  *
  * BACKEND is a name and TYPE a GGUF type number; files hold little-endian f32 or int32 arrays, or
  * a type's blocks.  Exit status: 0, 1 with a line on stderr, 2 if the core refuses. */

@@ -58,8 +58,7 @@ static __global__ void __launch_bounds__(THREADS)
         }
         const float *of_row = logits + row * tile.stride;
         for (size_t i = threadIdx.x; i < tile.n_cols; i += THREADS) {
-            if (own.token[QKC_N_BEST - 1] == NO_TOKEN ||
-                of_row[i] >= own.logit[QKC_N_BEST - 1]) {
+            if (own.token[QKC_N_BEST - 1] == NO_TOKEN || of_row[i] >= own.logit[QKC_N_BEST - 1]) {
                 take(own, of_row[i], tile.first + (int64_t)i);
             }
         }

@@ -102,12 +102,14 @@ class Dispatched:
         return there
 
 
+TORCH, DISPATCHED = Torch(), Dispatched()
+
+
 def owner_of(array: object) -> Owner:
     """The library of an array."""
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(array, torch.Tensor):
-        return Torch()
-    return Dispatched()
+    is_tensor = torch is not None and isinstance(array, torch.Tensor)
+    return TORCH if is_tensor else DISPATCHED
 
 
 def _is_cupy(array: object) -> bool:

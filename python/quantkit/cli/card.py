@@ -20,7 +20,7 @@ from .commands import COMMANDS
 from .console import print_json, print_plain, print_result
 from .messages import say
 from .naming import in_options
-from .options import Chat, Chunks, Json, Quiet, Threads
+from .options import Chat, Chunks, Json, Quiet, Threads, output_option
 from .texts import given_texts
 
 __all__ = ["card_command"]
@@ -33,12 +33,9 @@ def card_command(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Card to write, such as README.md, with a figure beside it "
-            "\\[default: print it].",
+        output_option(
+            "Card to write, such as README.md, with a figure beside it \\[default: "
+            "print it]."
         ),
     ] = None,
     base: Annotated[

@@ -30,9 +30,11 @@ from ..recipes.overrides import Overrides
 from ..tasks.convert import convert
 from ..tasks.quantize import quantize_file
 from .bars import live_table, progress_bar
+from .clusters import on_cluster
 from .console import Part, paragraph, print_json, print_result
 from .messages import say
 from .options import (
+    Activations,
     Calibrate,
     CalibrationTokens,
     Chat,
@@ -40,11 +42,12 @@ from .options import (
     Importance,
     Json,
     ModelArgument,
-    Precision,
     Quiet,
+    Save,
     Threads,
     calibration_of,
     is_recipe_file,
+    output_option,
     recipe_files,
     type_names,
     usage,
@@ -59,6 +62,7 @@ NONE_FITS = 3
 LIMITS = "Limits (several can be combined)"
 
 
+@on_cluster
 def choose_command(
     model: ModelArgument,
     max_size: Annotated[
@@ -136,10 +140,7 @@ def choose_command(
             "about as long again.",
         ),
     ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Write the chosen file at once."),
-    ] = None,
+    out: Annotated[Path | None, output_option("Write the chosen file at once.")] = None,
     importance: Importance = None,
     calibration: Calibrate = None,
     tokens: CalibrationTokens = None,
@@ -152,20 +153,10 @@ def choose_command(
     ctx: Annotated[
         int, typer.Option("--chunk-size", min=4, help="Tokens per chunk.")
     ] = DEFAULT_OPTIONS.ctx,
-    activations: Annotated[
-        Precision,
-        typer.Option(help="Precision of activations in products; see `quantkit ppl`."),
-    ] = DEFAULT_ACTIVATIONS,
+    activations: Activations = DEFAULT_ACTIVATIONS,
     threads: Threads = None,
     json: Json = False,
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.json",
-            help="Write the JSON to a file, and the scores beside it, so that the "
-            "command, if repeated, measures only what is missing.",
-        ),
-    ] = None,
+    save: Save = None,
     html: Html = None,
     png: Png = None,
     quiet: Quiet = False,

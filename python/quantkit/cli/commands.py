@@ -96,6 +96,8 @@ COMMANDS = {
             "model-f16.gguf --types Q8_0,Q4_K_M,Q2_K",
             "SmolLM2-135M --text eval.txt --types all --sort kld --html report.html",
             "a.gguf b.gguf --text wikitext2 --chunks 40 --versus a",
+            "model-f16.gguf --types all --shard 3/16 --save parts/3.shard",
+            "--merge parts/*.shard --save results.json",
         ),
     ),
     "choose": Entry(

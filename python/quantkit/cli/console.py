@@ -10,10 +10,11 @@ module of this package prints, or uses rich, except `bars`, which shows `shown_t
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from shutil import get_terminal_size
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from ..cells import Cells
 from ..files.json_file import json_text
@@ -35,6 +36,7 @@ __all__ = [
     "shown_table",
     "shown_text",
     "terminal_width",
+    "written_out",
 ]
 
 Part: TypeAlias = Cells | str
@@ -127,3 +129,74 @@ def shown_table(cells: Cells) -> Table:
     for row in cells.rows:
         table.add_row(*map(shown_text, row))
     return table
+
+
+@contextmanager
+def written_out() -> Iterator[None]:
+    """Run a command, and write all of stdout at the end.
+
+    If stdout cannot be written, since its reader has gone or the disk is full, the
+    command goes on and prints nothing more.
+
+    Raises:
+        OSError: stdout could not be written, and nothing worse happened.
+    """
+    stream = sys.stdout
+    if stream is None:
+        yield
+        return
+    sys.stdout = lasting = _Lasting(stream)
+    try:
+        yield
+    except SystemExit:
+        _restore(lasting)
+        lasting.check()
+        raise
+    except BaseException:
+        _restore(lasting)
+        raise
+    _restore(lasting)
+    lasting.check()
+
+
+class _Lasting:
+    """A stream that swallows its first error and all that is written after it.
+
+    Args:
+        stream: the stream.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write a text, if that is possible."""
+        if self.error is None:
+            try:
+                self.stream.write(text)
+            except OSError as error:
+                self.error = error
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits in the buffer, if that is possible."""
+        if self.error is None:
+            try:
+                self.stream.flush()
+            except OSError as error:
+                self.error = error
+
+    def check(self) -> None:
+        """Raise the first error, if there is one."""
+        if self.error is not None:
+            raise self.error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def _restore(lasting: _Lasting) -> None:
+    """Give stdout back; a broken one is dropped, so that Python does not retry."""
+    lasting.flush()
+    sys.stdout = lasting.stream if lasting.error is None else None

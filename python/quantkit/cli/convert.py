@@ -12,6 +12,7 @@ from ..tasks.convert_lora import convert_lora
 from ..vocab import VocabType
 from . import tables
 from .bars import progress_bar
+from .clusters import on_cluster
 from .console import print_json, print_result
 from .messages import say
 from .options import (
@@ -26,6 +27,7 @@ from .options import (
     SplitMaxBytes,
     Threads,
     calibration_of,
+    output_option,
     recipe_name,
 )
 
@@ -52,9 +54,7 @@ def _vocab_type(value: str) -> str:
 
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output", "-o", help="GGUF file to write \\[default: FOLDER-OUTTYPE.gguf]."
-    ),
+    output_option("GGUF file to write \\[default: FOLDER-OUTTYPE.gguf]."),
 ]
 Outtype = Annotated[
     str,
@@ -65,6 +65,7 @@ Outtype = Annotated[
 ]
 
 
+@on_cluster
 def convert_command(
     model_dir: Annotated[
         Path,

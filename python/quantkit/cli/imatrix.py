@@ -19,12 +19,23 @@ from ..importance.presentation import layer_cells, summary, summary_lines, tenso
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..tokens.options import TextOptions
 from .bars import progress_bar
+from .clusters import on_cluster
 from .console import print_json, print_result
-from .options import Chat, Chunks, Ctx, Json, Precision, Quiet, Threads
+from .options import (
+    Activations,
+    Chat,
+    Chunks,
+    Ctx,
+    Json,
+    Quiet,
+    Threads,
+    output_option,
+)
 
 __all__ = ["imatrix_command"]
 
 
+@on_cluster
 def imatrix_command(
     model: Annotated[
         Path | None,
@@ -44,11 +55,8 @@ def imatrix_command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="File to write: NAME.gguf in GGUF, NAME.dat in the older format.",
+        output_option(
+            "File to write: NAME.gguf in GGUF, NAME.dat in the older format."
         ),
     ] = None,
     merge: Annotated[
@@ -74,13 +82,7 @@ def imatrix_command(
         bool,
         typer.Option("--ppl/--no-ppl", help="Measure the perplexity of the text."),
     ] = True,
-    activations: Annotated[
-        Precision,
-        typer.Option(
-            help="Precision of activations in products: i16, with negligible error; "
-            "q8, 8 bits as in llama.cpp's CPU path; or f32.",
-        ),
-    ] = DEFAULT_ACTIVATIONS,
+    activations: Activations = DEFAULT_ACTIVATIONS,
     save_every: Annotated[
         int,
         typer.Option(

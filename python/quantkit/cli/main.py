@@ -8,8 +8,6 @@ worse), 130 stopped by Ctrl-C.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -18,7 +16,7 @@ import typer
 from .._version import __version__
 from ..errors import QuantkitError
 from .commands import HELP, CommandGroup
-from .console import print_plain
+from .console import print_plain, written_out
 from .messages import fail, fail_unforeseen
 
 __all__ = ["app", "run"]
@@ -90,17 +88,3 @@ def run() -> None:
         fail(f"{place}{error.strerror or error}")
     except Exception as error:
         fail_unforeseen(error)
-
-
-@contextmanager
-def written_out() -> Iterator[None]:
-    """Write all of stdout at the end, while an error can still be told."""
-    try:
-        try:
-            yield
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-    except OSError:
-        sys.stdout = None  # so that Python does not retry
-        raise

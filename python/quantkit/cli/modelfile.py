@@ -12,7 +12,7 @@ from ..files.whole_file import refuse_input
 from ..publishing.ollama import DEFAULT_CTX, modelfile, ollama_name
 from .console import print_json, print_plain, print_result
 from .messages import say
-from .options import Json, Quiet
+from .options import Json, Quiet, output_option
 
 __all__ = ["modelfile_command"]
 
@@ -22,13 +22,7 @@ def modelfile_command(
         Path, typer.Argument(metavar="MODEL", help="A GGUF file (any shard).")
     ],
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Modelfile to write \\[default: print it].",
-        ),
+        Path | None, output_option("Modelfile to write \\[default: print it].")
     ] = None,
     ctx: Annotated[
         int | None,

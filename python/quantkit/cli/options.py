@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -20,6 +20,7 @@ from ..tokens.options import TextOptions
 __all__ = [
     "CALIBRATION",
     "FILES",
+    "Activations",
     "AllowRequantize",
     "Calibrate",
     "CalibrationTokens",
@@ -33,12 +34,14 @@ __all__ = [
     "ModelArgument",
     "Precision",
     "Quiet",
+    "Save",
     "SplitMaxBytes",
     "Threads",
     "calibration_files",
     "calibration_of",
     "is_recipe",
     "looks_like_type",
+    "output_option",
     "recipe_name",
     "type_names",
     "usage",
@@ -80,6 +83,21 @@ Chat = Annotated[
 Ctx = Annotated[int, typer.Option(min=4, help="Tokens per chunk.")]
 Precision = Literal["i16", "q8", "f32"]
 """The precision of activations, for `--activations`."""
+Activations = Annotated[
+    Precision,
+    typer.Option(
+        help="Precision of activations in products: i16, with negligible error; q8, 8 "
+        "bits as in llama.cpp's CPU path; or f32.",
+    ),
+]
+Save = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.json",
+        help="Write the JSON to a file, and the scores beside it, so that the command, "
+        "if repeated, measures only what is missing.",
+    ),
+]
 ModelArgument = Annotated[
     Path,
     typer.Argument(
@@ -87,6 +105,11 @@ ModelArgument = Annotated[
         help="A GGUF file (any shard), a checkpoint folder or hf://org/name.",
     ),
 ]
+
+
+def output_option(help: str) -> Any:
+    """`--output`, or `-o`: the file that a command writes."""
+    return typer.Option("--output", "-o", metavar="FILE", help=help)
 
 
 def usage(parse: Callable[[str], Value]) -> Callable[[str], Value]:

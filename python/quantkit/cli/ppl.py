@@ -25,6 +25,7 @@ from ..output.splits import parse_size
 from ..sources.opening import embeds, open_source
 from ..tokens.options import TextOptions
 from .bars import live_table
+from .clusters import on_cluster
 from .measured import Measuring
 from .measured_output import Format, Output
 from .messages import say
@@ -40,6 +41,7 @@ from .options import (
     Json,
     Precision,
     Quiet,
+    Save,
     Threads,
     calibration_of,
     is_recipe,
@@ -54,6 +56,7 @@ from .texts import given_texts
 __all__ = ["ppl_command"]
 
 
+@on_cluster
 def ppl_command(
     context: typer.Context,
     models: Annotated[
@@ -162,14 +165,7 @@ def ppl_command(
             help="Mark the types on the Pareto front of size and KLD.",
         ),
     ] = False,
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.json",
-            help="Write the JSON to a file, and the scores beside it, so that the "
-            "command, if repeated, measures only what is missing.",
-        ),
-    ] = None,
+    save: Save = None,
     shard: Annotated[
         Share | None,
         typer.Option(
@@ -285,8 +281,8 @@ def ppl_command(
         run = prepare_across(models, wanted, memory=memory, **shared)
     else:
         run = prepare(models, wanted, calibration=rounding, memory=memory, **shared)
-        if shard is not None and scores is not None:
-            return measure_shard(run, shard, scores, quiet=quiet)
+        if shard is not None and save is not None:
+            return measure_shard(run, shard, save, quiet=quiet)
     output = Output(format, cells, hint, _named(run.known.entries, versus), save)
     try:
         with live_table(run, lambda: output.brief(run.glance()), quiet) as progress:

@@ -67,7 +67,7 @@ class Known:
     @property
     def n_places(self) -> int:
         """The number of chunks to measure, of all texts."""
-        return len(self.places())
+        return self.share.size(sum(len(text.chunks) for text in self.texts))
 
     def places(self, n_chunks: int | None = None) -> list[Place]:
         """The chunks to measure: the first of each text, then the second of each ...

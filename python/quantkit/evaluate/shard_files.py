@@ -28,6 +28,7 @@ from ..execution.workers import Workers
 from ..files.identity import hash_pieces
 from ..files.records import read_records
 from ..gguf.content import content_of
+from ..progress import Progress
 from ..settings import NULL, TEXT, checked, either, list_of, table_of
 from .described import Described
 from .known import Known, NamedText
@@ -112,11 +113,17 @@ class About:
                 values = f": {own}, and there {other}" if is_readable else ""
                 raise OptionError(
                     f"{path} and {first_path} are shards of different runs; they "
-                    f"differ in {what}{values}"
+                    f"differ in {what}{values}; all need the same arguments, version "
+                    "of quantkit and QUANTKIT_BACKEND"
                 )
 
 
-def determining(known: Known, described: Described, workers: Workers) -> dict[str, str]:
+def determining(
+    known: Known,
+    described: Described,
+    workers: Workers,
+    progress: Progress | None,
+) -> dict[str, str]:
     """Everything that determines the scores of a run, by its name in messages.
 
     Files count by what is in them, not by their paths and times, so that each machine
@@ -126,6 +133,7 @@ def determining(known: Known, described: Described, workers: Workers) -> dict[st
         known: the entries and texts.
         described: the same without models and texts.
         workers: they read the files of the models.
+        progress: called after each piece of a file.
     """
     rows = [row.name for row in described.rows]
     of = {
@@ -147,7 +155,7 @@ def determining(known: Known, described: Described, workers: Workers) -> dict[st
     for entry in known.entries:
         source = entry.source
         if id(source) not in contents:
-            contents[id(source)] = content_of(source, workers)
+            contents[id(source)] = content_of(source, workers, progress)
         of[f"the model of {entry.name}"] = contents[id(source)]
     for entry in known.entries:
         how = f"how {entry.name} is made: its types, importance or calibration"

@@ -166,7 +166,7 @@ class ShardRun:
         with self._run as run:
             assert run.saved is not None  # for mypy: the run saves its scores
             self._refuse_other(run.saved)
-            run.saved.describe(self._about().to_dict())
+            run.saved.describe(self._about(progress).to_dict())
             run.measure(progress=progress, notify=notify)
         rows = tuple(entry.name for entry in known.entries)
         return Shard(share.number, share.count, known.n_places, rows, self._path)
@@ -181,13 +181,13 @@ class ShardRun:
                 f"shard {self._share} in a file of its own"
             )
 
-    def _about(self) -> About:
+    def _about(self, progress: Progress | None) -> About:
         """What describes the shard."""
         known, key = self._run.known, self._run.key
         described = known.described(known.entries)
         return About(
             self._share,
-            determining(known, described, self._run.workers),
+            determining(known, described, self._run.workers, progress),
             described,
             [[key(e), *(key(e, p) for p in known.places())] for e in known.entries],
             self._command,
