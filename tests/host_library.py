@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -46,12 +47,14 @@ def host_library(
     """The path of the library; its headers lie beside it."""
     needs("g++", "gcc")
     cache = getattr(request.config, "cache", None)
-    parent = tmp_path_factory.getbasetemp() if cache is None else cache.mkdir("cuda")
+    parent = tmp_path_factory.mktemp("cuda") if cache is None else cache.mkdir("cuda")
     folder = Path(parent) / _key()
     folder.mkdir(exist_ok=True)
     with _alone(folder):
         path = folder / "libquantkit_cuda.so"
         if not path.exists():
+            for other in set(folder.parent.iterdir()) - {folder}:
+                shutil.rmtree(other)  # of earlier sources
             build_host_library(path)
     return path
 
@@ -87,7 +90,12 @@ def build_host_library(path: Path, flags: Sequence[str] = ()) -> None:
         path: the library; it appears when it is complete.
         flags: such as those of sanitizers.
     """
-    folder = path.parent
+    with TemporaryDirectory(dir=path.parent) as folder:
+        _build_in(Path(folder), path, flags)
+
+
+def _build_in(folder: Path, path: Path, flags: Sequence[str]) -> None:
+    """Compile in a folder that is for this alone."""
     run([sys.executable, str(NEIGHBOURS), str(folder / "neighbours.cuh")])
     objects = [str(folder / f"{source.stem}.o") for source in _sources()]
     commands = [
@@ -97,10 +105,10 @@ def build_host_library(path: Path, flags: Sequence[str] = ()) -> None:
     with ThreadPoolExecutor(default_threads()) as pool:
         list(pool.map(run, commands))
     for header in HEADERS:
-        shutil.copy(header, folder)
-    unfinished = path.with_suffix(".unfinished")
-    run([COMPILER, *FLAGS, *flags, *objects, "-lm", "-o", str(unfinished)])
-    unfinished.rename(path)
+        shutil.copy(header, path.parent)
+    made = folder / path.name
+    run([COMPILER, *FLAGS, *flags, *objects, "-lm", "-o", str(made)])
+    made.rename(path)
 
 
 def _compiler(source: Path, folder: Path) -> list[str]:

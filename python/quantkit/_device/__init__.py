@@ -21,7 +21,7 @@ from .arguments import (
     written,
 )
 from .calling import call, queue, synchronize, wait_for_producer
-from .cupy_arrays import cupy_module, enough_memory
+from .cupy_arrays import cupy_module, device_errors
 from .interface import View, has_interface, view_of
 from .loading import LIBRARY_VARIABLE, Library, library, library_path
 from .naming import CPU, device_name, parse_device
@@ -83,10 +83,10 @@ __all__ = [
     "cupy_module",
     "dequantize_host_rows",
     "dequantize_rows",
+    "device_errors",
     "device_in_use",
     "device_name",
     "devices",
-    "enough_memory",
     "has_interface",
     "index_scores",
     "kept_pipes",

@@ -65,7 +65,7 @@ class CudaSupport(Displayed):
 
 
 def devices() -> tuple[Device, ...]:
-    """The CUDA devices of this machine; none where quantkit cannot use CUDA.
+    """The CUDA devices of this machine; none without the CUDA library or a driver.
 
     `quantkit backends` says why there are none.
     """
