@@ -19,11 +19,14 @@ from quantkit.cells import Cells
 from quantkit.cli.backend_tables import backends_dict, backends_tables
 from quantkit.errors import BackendError, OptionError
 
-HEADER = Path(__file__).parents[1] / "csrc" / "cuda" / "quantkit_cuda.h"
+CSRC = Path(__file__).parents[1] / "csrc"
+HEADER = CSRC / "cuda" / "quantkit_cuda.h"
+HEADERS = [CSRC / "quantkit_ops.h", HEADER, CSRC / "cuda" / "quantkit_cuda_ops.h"]
 
 SOURCE = r"""
 #include <string.h>
 #include "quantkit_cuda.h"
+#include "quantkit_cuda_ops.h"
 int qkc_api_version(void) { return API; }
 const char *qkc_version(void) { return VERSION; }
 const char *qkc_error_name(int status) { return status ? "cudaErrorX" : "QKC_OK"; }
@@ -44,15 +47,16 @@ int qkc_describe_device(int device, qkc_device *what)
 
 
 def made_library(folder: Path, **defined: object) -> Path:
-    """Compile it, with its header beside it."""
+    """Compile it, with its headers beside it."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not HEADER.exists():
         pytest.skip("needs a C compiler, and the C sources beside the tests")
     values = {"API": loading.API_VERSION, "COUNT": 2, "COUNT_STATUS": 0} | defined
     version = f'-DVERSION="{values.pop("version", __version__)}"'
     path = folder / "lib.so"
-    shutil.copy(HEADER, folder)
-    command = [compiler, "-shared", "-fPIC", f"-I{folder}", "-x", "c", "-"]
+    for header in HEADERS:
+        shutil.copy(header, folder)
+    command = [compiler, "-shared", "-fPIC", f"-I{HEADER.parent}", "-x", "c", "-"]
     flags = [version, *(f"-D{name}={value}" for name, value in values.items())]
     source = SOURCE + others()
     subprocess.run([*command, *flags, "-o", path], input=source, text=True, check=True)
@@ -63,8 +67,8 @@ DECLARED = re.compile(r"^(\w+ [^;{}#()]*?\b(qkc_\w+)\([^;]*?\));", re.MULTILINE)
 
 
 def others() -> str:
-    """The other functions of the header, which do nothing."""
-    declared = DECLARED.findall(HEADER.read_text())
+    """The other functions of the headers, which do nothing."""
+    declared = DECLARED.findall("".join(header.read_text() for header in HEADERS))
     heads = [head for head, name in declared if not re.search(rf"\b{name}\(", SOURCE)]
     return "".join(f"{head} {{ return 0; }}\n" for head in heads)
 
@@ -156,7 +160,7 @@ def test_the_header_must_lie_beside_it(
     ]
     for damage in damages:
         damage()
-        with pytest.raises(BackendError, match=r"is not the header of quantkit's"):
+        with pytest.raises(BackendError, match=r"is not a header of quantkit's"):
             _device.library()
 
 

@@ -1,7 +1,7 @@
 """The CUDA library: where it is, and what it declares.
 
 It is a file of its own in this package, because most machines have no use for it.  Its
-header lies beside it: what is between the header's cdef marks is what cffi declares.
+headers lie beside it: what is between a header's cdef marks is what cffi declares.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ API_VERSION = 1
 """Of the header for which this room is written."""
 
 FILE = "quantkit_cuda.dll" if sys.platform == "win32" else "libquantkit_cuda.so"
-HEADER = "quantkit_cuda.h"
+HEADERS = ("quantkit_ops.h", "quantkit_cuda.h", "quantkit_cuda_ops.h")
 FOLDER = Path(_core.__file__).parent
 """Where what was compiled is installed: the package's, or not, if it is editable."""
 
@@ -80,7 +80,9 @@ def _loaded(given: str | None) -> Library:
     if not path.is_file():
         raise BackendError(_missing(path))
     version = _checked_version(path)
-    ffi = _declared(path.with_name(HEADER))
+    ffi = _ffi()
+    for header in HEADERS:
+        _declare(ffi, path.with_name(header))
     lib = ffi.dlopen(str(path))
     for name in dir(lib):
         if not hasattr(lib, name):
@@ -126,24 +128,22 @@ def _checked_version(path: Path) -> str:
     return version
 
 
-def _declared(header: Path) -> Any:
-    """A cffi that knows the declarations of the header.
+def _declare(ffi: Any, header: Path) -> None:
+    """Tell a cffi what a header declares.
 
     Raises:
         BackendError: the header is not there, or is something else.
     """
     from cffi import CDefError
 
-    ffi = _ffi()
     try:
         text = header.read_text(encoding="utf-8")
         ffi.cdef(text.split("/* cdef begin */")[1].split("/* cdef end */")[0])
     except (OSError, UnicodeDecodeError, IndexError, CDefError):
         raise BackendError(
-            f"'{header}' is not the header of quantkit's CUDA library, which must lie "
+            f"'{header}' is not a header of quantkit's CUDA library, which must lie "
             "beside it; install quantkit again"
         ) from None
-    return ffi
 
 
 def _ffi() -> Any:
