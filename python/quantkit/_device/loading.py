@@ -55,7 +55,10 @@ class Library:
 
 def library_path() -> Path:
     """The file of the library, whether it is there or not."""
-    given = os.environ.get(LIBRARY_VARIABLE)
+    return _path(os.environ.get(LIBRARY_VARIABLE))
+
+
+def _path(given: str | None) -> Path:
     return Path(given).absolute() if given else PACKAGE / FILE
 
 
@@ -65,12 +68,13 @@ def library() -> Library:
     Raises:
         BackendError: it is not there, cannot be loaded, or is of another version.
     """
-    return _loaded(library_path())
+    return _loaded(os.environ.get(LIBRARY_VARIABLE))
 
 
 @cache
-def _loaded(path: Path) -> Library:
-    """The library of a file; an error is not kept, so the file may appear later."""
+def _loaded(given: str | None) -> Library:
+    """The library; an error is not kept, so that its file may appear later."""
+    path = _path(given)
     if not path.is_file():
         raise BackendError(_missing(path))
     version = _checked_version(path)
