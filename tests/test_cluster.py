@@ -253,7 +253,7 @@ def blind(mortal: Any, model: Path) -> Iterator[Any]:
     """The same, with a node that does not see the folder of the model."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("hiding a folder from a node needs root and unshare")
-    ray = Path(sys.executable).with_name("ray")
+    ray = f"{sys.executable} -m ray.scripts.scripts"
     hide = f"mount -t tmpfs none {shlex.quote(str(model.parent))}"
     start = f"{ray} start --address={mortal.address} --num-cpus=1"
     line = f"{hide} && exec {start} --object-store-memory={STORE_BYTES}"

@@ -10,7 +10,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Thread
@@ -53,8 +53,10 @@ def joined(address: Address) -> Iterator[Any]:
         OptionError: a local cluster is wanted, and this process is connected already.
         QuantkitError: Ray is not installed, or the cluster cannot be reached.
     """
-    with _settings(QUIET), _silent(logging.getLogger("ray")):
-        ray = needed("ray", "ray")
+    with ExitStack() as stack:
+        stack.enter_context(_settings(QUIET))
+        ray = needed("ray", "ray")  # which sets up its logger
+        stack.enter_context(_silent(logging.getLogger("ray")))
         ray.cloudpickle.register_pickle_by_value(actor)
         if ray.is_initialized():
             if address.n_local is not None:
