@@ -6,6 +6,8 @@ there what they need.  Only `warnings`, which installs another build, has its ow
 
 from __future__ import annotations
 
+import shutil
+
 import nox
 
 nox.options.default_venv_backend = "none"
@@ -16,6 +18,13 @@ BUILD_TOOLS = ("cmake>=3.20", "ninja>=1.11")
 PARALLEL = ("-n", "auto")
 BYTES = ("tests/test_parity.py", "tests/test_source_rules.py")
 USABLE = "import quantkit; print(*(b.name for b in quantkit.backends() if b.usable))"
+LOADS = """
+import ctypes, sys
+library = ctypes.CDLL(sys.argv[1])
+library.qkc_error_name.restype = ctypes.c_char_p
+status = library.qkc_device_count(ctypes.byref(ctypes.c_int()))
+print("loaded; devices:", library.qkc_error_name(status).decode())
+"""
 CUDA_FILES = ("csrc/*.cu", "csrc/*.cuh", "csrc/*.cpp", "tests/cuda/*.cu")
 C_FILES = ("csrc/*.[ch]", "tests/cross/*.c", "tests/fuzz/core/*.[ch]", *CUDA_FILES)
 
@@ -61,6 +70,12 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """On a CUDA device, in a build with `-C cmake.define.QUANTKIT_CUDA=ON`."""
+    session.run("pytest", "-m", "gpu", "--durations=10", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Each fuzzer for a minute; those of the readers need atheris."""
     session.run("pytest", *PARALLEL, "-m", "slow", "tests/fuzz")
@@ -82,6 +97,24 @@ def backends(session: nox.Session) -> None:
     for backend in str(usable).split():
         environment = {"QUANTKIT_BACKEND": backend}
         session.run("pytest", "-q", "tests/test_golden.py", env=environment)
+
+
+@nox.session
+def cuda(session: nox.Session) -> None:
+    """The CUDA library as PTX of one architecture; it loads without a driver.
+
+    Left out are the other architectures, optimization and ptxas, which take minutes.
+    """
+    if shutil.which("nvcc") is None:
+        session.warn("nvcc is missing: the CUDA library is not compiled")
+        return
+    if shutil.which("cmake") is None:
+        session.run("python", "-m", "pip", "install", "--quiet", *BUILD_TOOLS)
+    options = ("-DCMAKE_CUDA_ARCHITECTURES=75-virtual", "-DCMAKE_CUDA_FLAGS=-Xcicc -O0")
+    folder = "build/cuda"
+    session.run("cmake", "-S", "csrc/cuda", "-B", folder, *options, external=True)
+    session.run("cmake", "--build", folder, "--parallel", external=True)
+    session.run("python", "-c", LOADS, f"{folder}/libquantkit_cuda.so")
 
 
 @nox.session

@@ -19,7 +19,7 @@ from quantkit import _device
 from . import fake_torch
 from .strict_arrays import StrictArray, strict
 
-__all__ = ["KINDS", "Kind", "gpu_arrays"]
+__all__ = ["KINDS", "ON_A_GPU", "Kind", "gpu_arrays", "kind", "needs_gpu"]
 
 gpu = pytest.mark.gpu
 
@@ -61,11 +61,18 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kin
     )
 
 
-def gpu_arrays(name: str) -> Kind:
-    """The arrays of a library on a GPU; without either, the test is skipped."""
+def needs_gpu() -> None:
+    """Skip the test without a GPU, also where the library runs on the processor."""
     problem = _device.cuda_support().problem
+    if problem is None and _device.library().lib.qkc_is_host_build():
+        problem = "the CUDA library is a host build"
     if problem is not None:
         pytest.skip(f"needs a CUDA device: {problem}")
+
+
+def gpu_arrays(name: str) -> Kind:
+    """The arrays of a library on a GPU; without either, the test is skipped."""
+    needs_gpu()
     module = pytest.importorskip(name, reason=f"needs {name}")
     if name == "cupy":
         return Kind(name, module.ndarray, module.asarray, module.asnumpy)

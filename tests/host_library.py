@@ -22,14 +22,19 @@ from quantkit.execution.workers import default_threads
 
 from .native_build import CSRC, needs, run
 
-__all__ = ["HEADER", "build_host_library", "host_library"]
+__all__ = ["HEADERS", "build_host_library", "host_library"]
 
 CUDA = CSRC / "cuda"
-HEADER = CUDA / "quantkit_cuda.h"
+HEADERS = (
+    CSRC / "quantkit_ops.h",
+    CUDA / "quantkit_cuda.h",
+    CUDA / "quantkit_cuda_ops.h",
+)
 NEIGHBOURS = CSRC / "formats" / "make_neighbours.py"
 COMPILER = "g++"
 FLAGS = (
     *("-O1", "-fPIC", "-shared", "-ffp-contract=off", "-fvisibility=hidden"),
+    "-march=native",  # fused multiply-adds as instructions
     *("-DQKC_HOST_BUILD", f'-DQKC_VERSION="{__version__}"'),
 )
 
@@ -38,7 +43,7 @@ FLAGS = (
 def host_library(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The path of the library; its header lies beside it."""
+    """The path of the library; its headers lie beside it."""
     needs("g++", "gcc")
     cache = getattr(request.config, "cache", None)
     parent = tmp_path_factory.getbasetemp() if cache is None else cache.mkdir("cuda")
@@ -62,7 +67,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _sources() -> list[Path]:
-    found = [*CUDA.glob("*.cu"), *(CUDA / "host").glob("*.cpp")]
+    found = [*CUDA.glob("*.cu"), *CUDA.glob("ops/*.cu"), *CUDA.glob("host/*.cpp")]
     return [*sorted(found), CSRC / "formats" / "layouts.c"]
 
 
@@ -76,7 +81,7 @@ def _key() -> str:
 
 
 def build_host_library(path: Path, flags: Sequence[str] = ()) -> None:
-    """Compile it, with more flags, and put its header beside it.
+    """Compile it, with more flags, and put its headers beside it.
 
     Args:
         path: the library; it appears when it is complete.
@@ -91,7 +96,8 @@ def build_host_library(path: Path, flags: Sequence[str] = ()) -> None:
     ]
     with ThreadPoolExecutor(default_threads()) as pool:
         list(pool.map(run, commands))
-    shutil.copy(HEADER, folder)
+    for header in HEADERS:
+        shutil.copy(header, folder)
     unfinished = path.with_suffix(".unfinished")
     run([COMPILER, *FLAGS, *flags, *objects, "-lm", "-o", str(unfinished)])
     unfinished.rename(path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,10 +61,22 @@ def no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An installation without the library, wherever the tests run."""
     monkeypatch.delenv(_device.LIBRARY_VARIABLE, raising=False)
     monkeypatch.setattr(loading, "PACKAGE", tmp_path)
+    monkeypatch.setattr(loading, "_loaded", cache(loading._loaded.__wrapped__))
 
 
 def use(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     monkeypatch.setenv(_device.LIBRARY_VARIABLE, str(path))
+
+
+def test_work_of_the_processor_loads_nothing_for_devices() -> None:
+    """Neither cffi nor CuPy."""
+    code = """
+import sys, quantkit
+quantkit.quantize([[0.0] * 32], "Q4_0")
+print(*{"cffi", "cupy", "torch"}.intersection(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
 
 
 def test_an_installation_without_it_says_how_to_build_it() -> None:

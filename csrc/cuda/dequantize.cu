@@ -4,7 +4,7 @@
 #define LANES 16
 #include "lane_cuda.h"
 
-#define QK_NEIGHBOUR_TABLES "neighbours.cuh"
+#define QK_NEIGHBOUR_TABLES "../cuda/no_neighbours.cuh"
 #include "../kernels/codebook_formats.h"
 #include "../kernels/plain_formats.h"
 

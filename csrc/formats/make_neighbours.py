@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,24 +86,48 @@ def code(levels: Levels) -> int:
     return sum(level << bits * i for i, level in enumerate(levels))
 
 
+class Halves:
+    """Sums over the places of two sets of levels, for many entries, from tables.
+
+    Levels are taken as two halves, of which there are few: each is a number 0..255.
+    """
+
+    def __init__(self, entries: list[Levels]) -> None:
+        self.size = len(entries[0]) // 2
+        n_levels = 1 + max(map(max, entries))
+        self.all = list(itertools.product(range(n_levels), repeat=self.size))
+        self.number = {half: i for i, half in enumerate(self.all)}
+        split = [self.split(entry) for entry in entries]
+        self.first, self.second = (bytes(part) for part in zip(*split, strict=True))
+        self.squares = [bytes(self._of_half(a, square)) for a in self.all]
+        self.steps = [self._of_half(a, steps) for a in self.all]
+
+    def split(self, levels: Levels) -> tuple[int, int]:
+        """The numbers of the halves of levels."""
+        return self.number[levels[: self.size]], self.number[levels[self.size :]]
+
+    def _of_half(
+        self, a: Levels, function: Callable[[Levels, Levels], int]
+    ) -> list[int]:
+        return [function(a, b) for b in self.all] + [0] * (256 - len(self.all))
+
+    def distances(self, point: Levels) -> bytes:
+        """The squared distance of each entry from a point, which fits a byte."""
+        first, second = (self.squares[half] for half in self.split(point))
+        a, b = self.first.translate(first), self.second.translate(second)
+        both = int.from_bytes(a, "little") + int.from_bytes(b, "little")
+        return both.to_bytes(len(a), "little")
+
+    def path(self, point: Levels, entry: int) -> int:
+        """The steps from a point to an entry."""
+        first, second = (self.steps[half] for half in self.split(point))
+        bits = 16 * self.size
+        return first[self.first[entry]] << bits | second[self.second[entry]]
+
+
 def square(a: Levels, b: Levels) -> int:
     """Squared distance."""
     return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
-
-
-def neighbour_lists(entries: list[Levels], distances: int) -> Iterator[list[int]]:
-    """For each point the entries to choose from, by index; none if it is an entry."""
-    half = len(entries[0]) // 2
-    levels = range(1 + max(map(max, entries)))
-    halves = list(itertools.product(levels, repeat=half))
-    table = {a: {b: square(a, b) for b in halves} for a in halves}
-    split = [(e[:half], e[half:]) for e in entries]
-    for point in points(2 * half):
-        first, second = table[point[:half]], table[point[half:]]
-        found = [first[a] + second[b] for a, b in split]
-        nearest = sorted(set(found))[:distances]
-        lists = [i for d in nearest for i, x in enumerate(found) if x == d]
-        yield [] if nearest[0] == 0 else lists
 
 
 def steps(a: Levels, b: Levels) -> int:
@@ -115,7 +139,24 @@ def steps(a: Levels, b: Levels) -> int:
     return found
 
 
-def shortened(point: Levels, neighbours: list[int], entries: list[Levels]) -> list[int]:
+def places_of(value: int, items: bytes) -> Iterator[int]:
+    """Where the items have a value, in order."""
+    at = items.find(value)
+    while at >= 0:
+        yield at
+        at = items.find(value, at + 1)
+
+
+def neighbours_of(point: Levels, halves: Halves, distances: int) -> list[int]:
+    """The entries to choose from for a point, by index; none if it is an entry."""
+    found = halves.distances(point)
+    nearest = sorted(set(found))[:distances]
+    if nearest[0] == 0:
+        return []
+    return [i for distance in nearest for i in places_of(distance, found)]
+
+
+def shortened(point: Levels, neighbours: list[int], halves: Halves) -> list[int]:
     """Neighbours without those that another is on the way to.
 
     Weights that round to the point are at least as near to that other in every place.
@@ -123,7 +164,7 @@ def shortened(point: Levels, neighbours: list[int], entries: list[Levels]) -> li
     kept: list[int] = []
     passed: list[int] = []
     for i in neighbours:
-        path = steps(point, entries[i])
+        path = halves.path(point, i)
         if all(other & ~path for other in passed):
             kept.append(i)
             passed.append(path)
@@ -154,12 +195,13 @@ def tables(name: str, distances: int, form: Form) -> str:
         assert len(found) <= MOST_NEIGHBOURS
         return -(1 << 31) + place[found] * (MOST_NEIGHBOURS + 1) + len(found)
 
-    lists = list(neighbour_lists(entries, distances))
+    halves = Halves(entries)
     keys = list(points(len(entries[0])))
+    lists = [neighbours_of(point, halves, distances) for point in keys]
     heads = [add(p, found) for p, found in zip(keys, lists, strict=True)]
     if name not in WITHOUT_SHORT_LISTS:
         for p, found in zip(keys, lists, strict=True):
-            heads.append(add(p, shortened(p, found, entries)))
+            heads.append(add(p, shortened(p, found, halves)))
     align = form.align.format(2 * form.unit)
     return table(f"{form.table} int32_t qk_{name}_points", heads) + table(
         f"{align} {form.table} uint16_t qk_{name}_lists", codes

@@ -1,7 +1,7 @@
 """The CUDA library: where it is, and what it declares.
 
 It is a file of its own in this package, because most machines have no use for it.  Its
-header lies beside it: what is between the header's cdef marks is what cffi declares.
+headers lie beside it: what is between a header's cdef marks is what cffi declares.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ API_VERSION = 1
 """Of the header for which this room is written."""
 
 FILE = "quantkit_cuda.dll" if sys.platform == "win32" else "libquantkit_cuda.so"
-HEADER = "quantkit_cuda.h"
+HEADERS = ("quantkit_ops.h", "quantkit_cuda.h", "quantkit_cuda_ops.h")
 PACKAGE = Path(__file__).parents[1]
 
 VERSIONS = """
@@ -55,7 +55,10 @@ class Library:
 
 def library_path() -> Path:
     """The file of the library, whether it is there or not."""
-    given = os.environ.get(LIBRARY_VARIABLE)
+    return _path(os.environ.get(LIBRARY_VARIABLE))
+
+
+def _path(given: str | None) -> Path:
     return Path(given).absolute() if given else PACKAGE / FILE
 
 
@@ -65,17 +68,19 @@ def library() -> Library:
     Raises:
         BackendError: it is not there, cannot be loaded, or is of another version.
     """
-    return _loaded(library_path())
+    return _loaded(os.environ.get(LIBRARY_VARIABLE))
 
 
 @cache
-def _loaded(path: Path) -> Library:
-    """The library of a file; an error is not kept, so the file may appear later."""
+def _loaded(given: str | None) -> Library:
+    """The library; an error is not kept, so that its file may appear later."""
+    path = _path(given)
     if not path.is_file():
         raise BackendError(_missing(path))
     version = _checked_version(path)
     ffi = _ffi()
-    ffi.cdef(_declarations(path.with_name(HEADER)))
+    for header in HEADERS:
+        ffi.cdef(_declarations(path.with_name(header)))
     return Library(path, version, ffi, ffi.dlopen(str(path)))
 
 
@@ -114,7 +119,7 @@ def _checked_version(path: Path) -> str:
 
 
 def _declarations(header: Path) -> str:
-    """The declarations of the library, for cffi.
+    """The declarations of a header, for cffi.
 
     Raises:
         BackendError: the header is not there, or has no marks.
@@ -124,7 +129,7 @@ def _declarations(header: Path) -> str:
         return text.split("/* cdef begin */")[1].split("/* cdef end */")[0]
     except (OSError, UnicodeDecodeError, IndexError):
         raise BackendError(
-            f"'{header}' is not the header of quantkit's CUDA library, which must lie "
+            f"'{header}' is not a header of quantkit's CUDA library, which must lie "
             "beside it; install quantkit again"
         ) from None
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from ..display import Displayed
 from ..errors import BackendError
 from ..visible import visible
-from .loading import library, library_path
+from .loading import Library, library, library_path
 from .naming import device_name, parse_device
 from .statuses import check_status
 
@@ -142,7 +143,12 @@ def _count() -> int:
 
 
 def _described(number: int) -> Device:
-    own = library()
+    return _described_by(library(), number)
+
+
+@cache
+def _described_by(own: Library, number: int) -> Device:
+    """Asked once, because the driver takes a millisecond or more to answer."""
     what = own.ffi.new("qkc_device *")
     status = own.lib.qkc_describe_device(number, what)
     check_status(status, "qkc_describe_device", device_name(number))

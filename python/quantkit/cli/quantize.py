@@ -19,6 +19,7 @@ from ..tasks.verify import verify_file
 from ..types import QuantType
 from . import tables
 from .bars import progress_bar
+from .clusters import on_cluster
 from .console import print_json, print_result
 from .messages import say
 from .options import (
@@ -75,6 +76,7 @@ def _type(text: str) -> QuantType:
     return QuantType.parse(text)
 
 
+@on_cluster
 def quantize_command(
     model: ModelArgument,
     out: Annotated[

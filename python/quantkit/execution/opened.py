@@ -51,6 +51,11 @@ class Shared(Generic[T]):
         self._value = value
 
     @property
+    def here(self) -> T | None:
+        """The object if this process has it; None: it is not open yet."""
+        return self._value
+
+    @property
     def value(self) -> T:
         """The object."""
         if self._value is None:

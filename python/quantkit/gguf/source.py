@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..display import Displayed
 from ..errors import FormatError, QuantkitError
 from ..execution.opened import Opener, opened
-from ..files.identity import files_identity, refuse_other
+from ..files.identity import files_identity, other_file, refuse_other
 from ..files.open_files import OpenFiles
 from ..settings import shown
 from ..types import QuantType
@@ -138,6 +138,15 @@ class SourceOpener:
             for name, value in arguments.items()
         }
         return cls(kind, tuple(absolute.items()), there, files.states)
+
+    def lacks(self) -> str | None:
+        """What this machine lacks of the source's files, as a sentence, or None."""
+        path = other_file(self.paths, self.states)
+        if path is None:
+            return None
+        if path.exists():
+            return f"{path} is another file there, or has changed"
+        return f"there is no {path}"
 
     def open(self) -> ModelSource:
         """Open the source.
