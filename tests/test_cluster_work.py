@@ -33,6 +33,7 @@ from quantkit.execution.cluster.serving import Server
 from quantkit.execution.opened import Shared
 from quantkit.execution.workers import Threads, by_default, in_this_process, workers_of
 from quantkit.gguf.reader import GGUFFile
+from quantkit.gguf.shipping import described
 from quantkit.quantizing.slabs import Slab, slabs_of
 from quantkit.types import QuantType
 
@@ -237,6 +238,54 @@ def test_a_worker_says_which_file_it_lacks(server: Server, tmp_path: Path) -> No
         assert isinstance(found.error, FormatError)
         assert re.search(f"^worker 7 on b: .*{words}.*shared folder", str(found.error))
         assert str(path) in str(found.error)
+
+
+def test_a_worker_has_rows_sent_that_it_lacks(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Range by range, from the process that has the file."""
+    monkeypatch.setattr("quantkit.gguf.shipping.FETCHED_BYTES", 300)
+    path = small_model(tmp_path / "model.gguf")
+    here = GGUFFile(path)
+    tensor = here.tensors["blk.0.ffn_up.weight"]
+    slabs = list(slabs_of(tensor, QuantType.Q8_0))
+    asked: list[tuple[Any, ...]] = []
+
+    def ask(opener: Any, *question: Any) -> Any:
+        assert opener == here.opener
+        asked.append(question)
+        if not question:
+            return described(here)
+        name, start, stop = question
+        return here.tensors[name].read(start, stop)
+
+    packer, expected = Packer(), [slab.convert() for slab in slabs]
+    parcel = packer.packed((Slab.convert, slabs))
+    path.rename(tmp_path / "elsewhere.gguf")
+    found = pickle.loads(
+        Server("7 on b", active_backend().name, 1, ask).served(
+            parcel.pickled, lambda n: packer.openers[n].pickled
+        )
+    )
+    for rows, wanted in zip(found.results, expected, strict=True):
+        assert np.array_equal(rows, wanted)
+    row_bytes = tensor.type.row_bytes(tensor.n_cols)
+    assert asked[0] == ()
+    assert len(asked) > 2
+    assert all((b - a) * row_bytes <= 300 or b == a + 1 for _, a, b in asked[1:])
+
+
+def test_an_opener_answers_for_its_source(tmp_path: Path) -> None:
+    """As a machine without the files asks: see above."""
+    file = GGUFFile(small_model(tmp_path / "model.gguf"))
+    opener = file.opener
+    sent = opener.shipped(lambda *question: opener.ask(*question))
+    assert sent.tensors.keys() == file.tensors.keys()
+    assert list(sent.metadata) == list(file.metadata)
+    for name, tensor in sent.tensors.items():
+        whole = file.tensors[name].read(0, tensor.n_rows)
+        assert np.array_equal(tensor.read(0, tensor.n_rows), whole)
+        assert (tensor.shape, tensor.type) == (file.tensors[name].shape, tensor.type)
 
 
 class Unsent(Exception):

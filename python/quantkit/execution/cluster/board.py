@@ -37,6 +37,7 @@ class Board:
     def __init__(self, team: Team) -> None:
         self._team = team
         self._orders: dict[Hashable, tuple[Worker, Piece]] = {}
+        self._alone: set[Worker] = set()
         self._given: defaultdict[Worker, list[Piece]] = defaultdict(list)
 
     @property
@@ -66,12 +67,11 @@ class Board:
         return self._with_room(0)
 
     def _with_room(self, reserve: int) -> list[Worker]:
-        alone = {worker for worker, piece in self._orders.values() if piece.is_suspect}
         return [
             worker
             for worker in self._team.workers
             if len(self._given[worker]) < worker.slots + reserve
-            if worker not in alone
+            if worker not in self._alone
         ]
 
     def is_waiting(self, piece: Piece) -> bool:
@@ -86,6 +86,8 @@ class Board:
         piece.copies[worker] = self.now()
         self._orders[number] = worker, piece
         self._given[worker].append(piece)
+        if piece.is_suspect:
+            self._alone.add(worker)
 
     def wait(self, seconds: float | None) -> News:
         """Wait until something happens, but no longer than some seconds."""
@@ -93,6 +95,7 @@ class Board:
         for number, outcome in self._team.wait(seconds):
             worker, piece = self._orders.pop(number)
             self._given[worker].remove(piece)
+            self._alone.discard(worker)
             begun = piece.copies.pop(worker)
             if piece.outcome is not None or piece.is_dropped:
                 continue

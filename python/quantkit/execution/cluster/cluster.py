@@ -16,7 +16,8 @@ from functools import partial
 from typing import TypeVar
 
 from ..._native import ENVIRONMENT_VARIABLE
-from ...parameters import check_callbacks
+from ...errors import OptionError
+from ...parameters import check_callbacks, check_flags
 from ...progress import Notify
 from ..workers import Workers, by_default
 from .address import Address
@@ -74,17 +75,19 @@ class Cluster:
 
 @contextmanager
 def use_cluster(
-    cluster: str = "auto", *, notify: Notify | None = None
+    cluster: str = "auto", *, ship: bool = False, notify: Notify | None = None
 ) -> Iterator[Workers]:
     """Let the machines of a Ray cluster do the work, as long as the block runs.
 
     Every function that has the parameter `threads` uses the cluster if it is not given.
     Results are those of one machine, byte for byte.  Workers read the model by its
-    path, so all machines need it there.  See docs/cluster.md.
+    path, so all machines need it there, or `ship=True`.  See docs/cluster.md.
 
     Args:
         cluster: "local:N": N processes on this machine; "auto": the cluster that this
             machine is part of; "ray://HOST:10001": another one.
+        ship: send rows of the model to machines that lack its files, when they need
+            them.  This process has to run on a machine of the cluster.
         notify: told what the user should know, such as that machines differ.
 
     Returns:
@@ -92,7 +95,7 @@ def use_cluster(
         At the end of the block, also after an error, they are ended.
 
     Raises:
-        OptionError: `cluster` is no address.
+        OptionError: `cluster` is no address, or `ship` is not possible there.
         QuantkitError: Ray is not installed, the cluster cannot be reached, or its
             machines have another quantkit, Python or NumPy.
 
@@ -101,10 +104,16 @@ def use_cluster(
         ...     compare("model.gguf", ["Q4_K_M"], text=Path("wiki.txt"))
     """
     check_callbacks(notify=notify)
+    check_flags(ship=ship)
     address = Address.parse(cluster)
+    if ship and address.host is not None:
+        raise OptionError(
+            f"`ship=True` sends files of this machine, which is no part of {address}; "
+            'run this on a machine of that cluster, with `cluster="auto"`'
+        )
     with joined(address) as ray:
         packer = Packer()
-        recruiting = Recruiting(ray, layout_of(address), notify)
+        recruiting = Recruiting(ray, layout_of(address), ship, notify)
         team = RayTeam(ray, recruiting, packer)
         try:
             team.gather()

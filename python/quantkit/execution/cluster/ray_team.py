@@ -90,6 +90,7 @@ class RayTeam:
         """See `Team`."""
         start = self.now()
         while True:
+            self._look()
             waited = self.now() - start
             left = LOOK_SECONDS if seconds is None else seconds - waited
             ready = self._ready(max(0.0, min(left, LOOK_SECONDS)))
@@ -97,7 +98,6 @@ class RayTeam:
             has_come = self._welcome(ready)
             if found or has_come or left <= 0:
                 return found
-            self._look()
             if not self._hands and waited > PATIENCE_SECONDS:
                 raise QuantkitError(
                     "no worker of the cluster is left"

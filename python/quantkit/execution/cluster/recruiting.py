@@ -20,6 +20,9 @@ __all__ = ["Hand", "Recruiting"]
 MOST_STARTS = 3
 """How often workers may fail to start on a machine, before it is left out."""
 
+AT_A_TIME = 4
+"""Ranges of rows that a keeper reads at a time."""
+
 
 @dataclass(eq=False)
 class Hand:
@@ -50,6 +53,7 @@ class Recruiting:
     Args:
         ray: the module, connected to a cluster.
         layout: the workers of each machine.
+        ship: start a keeper beside this process, so that others need no files.
         notify: told what the user should know; None: nobody.
 
     Attributes:
@@ -58,11 +62,14 @@ class Recruiting:
         last_failure: why the last one did not start, as the end of a sentence.
     """
 
-    def __init__(self, ray: Any, layout: Layout, notify: Notify | None) -> None:
+    def __init__(
+        self, ray: Any, layout: Layout, ship: bool, notify: Notify | None
+    ) -> None:
         self._ray = ray
         self._layout = layout
         self._tell = notify or (lambda message: None)
         self._kind = ray.remote(actor.Hand)
+        self._keeper = self._started_keeper() if ship else None
         self._here = facts_here()
         self._failures: Counter[str] = Counter()
         self._greeted: list[Hand] = []
@@ -83,13 +90,27 @@ class Recruiting:
                 for slots in self._layout(machine)[n_there[machine.id] :]:
                     self._start(machine, slots)
 
+    def _started_keeper(self) -> Any:
+        here = self._ray.get_runtime_context().get_node_id()
+        kind = self._ray.remote(actor.Keeper).options(
+            num_cpus=0,
+            max_concurrency=AT_A_TIME,
+            max_restarts=-1,
+            max_task_retries=-1,
+            scheduling_strategy=self._on(here),
+        )
+        return kind.remote()
+
+    def _on(self, machine: str) -> Any:
+        kind = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        return kind(machine, soft=False)
+
     def _start(self, machine: Machine, slots: int) -> None:
-        where = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         started = self._kind.options(
             num_cpus=slots,
             max_concurrency=slots,
             max_restarts=0,
-            scheduling_strategy=where(machine.id, soft=False),
+            scheduling_strategy=self._on(machine.id),
         ).remote()
         self.pending[started.hello.remote()] = Hand(started, machine, slots)
 
@@ -152,13 +173,17 @@ class Recruiting:
         return self.backend
 
     def _prepare(self, hand: Hand) -> None:
-        told = hand.actor.prepare.remote(hand.worker.name, self.backend, hand.slots)
+        told = hand.actor.prepare.remote(
+            hand.worker.name, self.backend, hand.slots, self._keeper
+        )
         self.pending[told] = hand
 
     def dismiss(self) -> None:
-        """End the workers that are not ready yet."""
+        """End the workers that are not ready yet, and the keeper."""
         for hand in (*self._greeted, *self.pending.values()):
             self._ray.kill(hand.actor)
+        if self._keeper is not None:
+            self._ray.kill(self._keeper)
 
 
 def first_line(error: BaseException) -> str:
