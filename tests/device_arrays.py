@@ -6,6 +6,7 @@ memory, and the library is the host build of the very same kernels.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,9 @@ def needs_gpu() -> None:
 def gpu_arrays(name: str) -> Kind:
     """The arrays of a library on a GPU; without either, the test is skipped."""
     needs_gpu()
-    module = pytest.importorskip(name, reason=f"needs {name}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the machine lacks for other uses
+        module = pytest.importorskip(name, reason=f"needs {name}")
     if name == "cupy":
         return Kind(name, module.ndarray, module.asarray, module.asnumpy)
     return Kind(
