@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from quantkit.execution.cluster.facts import (
     refuse_other,
     refuse_unable,
 )
+from quantkit.execution.cluster.interrupts import uninterrupted
 from quantkit.execution.cluster.parcels import Packer, Parcel, Unpacker
 from quantkit.execution.cluster.pieces import Done, Raised
 from quantkit.execution.cluster.running import in_order
@@ -364,3 +366,22 @@ def test_workers_by_default() -> None:
         assert in_this_process(None) is three
         assert workers_of(1) == Threads(1)
     assert workers_of(None) != three
+
+
+def test_ctrl_c_waits_for_what_cannot_be_left_half_done() -> None:
+    """It comes after the block; if it is ignored, it stays so."""
+    done: list[int] = []
+
+    def interrupt() -> None:
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            done.append(len(done) + 1)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done == [1, 2]
