@@ -158,11 +158,13 @@ def test_a_run_that_is_closed_cancels_what_is_under_way() -> None:
 
 
 def test_two_runs_share_the_workers() -> None:
-    """Each gets its own results, whichever waits."""
-    board = Board(ScriptedTeam(Script([1, 1], [1, 1])))
+    """Each gets its own results and losses, whichever waits."""
+    team = ScriptedTeam(Script([1, 1], [1, 1], deaths=[0.5, 3.3]))
+    board = Board(team)
     runs = [in_order(board, ONE_SECOND[:n], list) for n in (9, 8)]
     both = list(zip(*runs, strict=False))
     assert [(a[1], b[1]) for a, b in both] == [(i * i, i * i) for i in range(8)]
+    assert team.n_dead == 2
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from .pieces import Lost, Piece, Team, Worker
+from .pieces import Lost, Outcome, Piece, Team, Worker
 
 __all__ = ["Board", "News"]
 
@@ -23,8 +23,8 @@ class News:
         lost: those that no worker has any more.
     """
 
-    done: list[tuple[Piece, float]]
-    lost: list[Piece]
+    done: list[tuple[Piece, float]] = field(default_factory=list)
+    lost: list[Piece] = field(default_factory=list)
 
 
 class Board:
@@ -37,6 +37,7 @@ class Board:
     def __init__(self, team: Team) -> None:
         self._team = team
         self._orders: dict[Hashable, tuple[Worker, Piece]] = {}
+        self._news: dict[Hashable, News] = {}
         self._alone: set[Worker] = set()
         self._given: defaultdict[Worker, list[Piece]] = defaultdict(list)
 
@@ -89,25 +90,36 @@ class Board:
         if piece.is_suspect:
             self._alone.add(worker)
 
-    def wait(self, seconds: float | None) -> News:
-        """Wait until something happens, but no longer than some seconds."""
-        news = News([], [])
-        for number, outcome in self._team.wait(seconds):
-            worker, piece = self._orders.pop(number)
-            self._given[worker].remove(piece)
-            self._alone.discard(worker)
-            begun = piece.copies.pop(worker)
-            if piece.outcome is not None or piece.is_dropped:
-                continue
-            if isinstance(outcome, Lost):
-                piece.deaths += 1
-                piece.reason = outcome.reason
-                if not piece.copies:
-                    news.lost.append(piece)
-            else:
-                piece.outcome = outcome
-                news.done.append((piece, self.now() - begun))
-        return news
+    def wait(self, run: Hashable, seconds: float | None) -> News:
+        """Wait until something happens, but no longer than some seconds.
+
+        Returns:
+            What became of the pieces of a run, also while others waited.
+        """
+        if run not in self._news:
+            for number, outcome in self._team.wait(seconds):
+                self._note(*self._orders.pop(number), outcome)
+        return self._news.pop(run, News())
+
+    def _note(self, worker: Worker, piece: Piece, outcome: Outcome) -> None:
+        self._given[worker].remove(piece)
+        self._alone.discard(worker)
+        begun = piece.copies.pop(worker)
+        if piece.outcome is not None or piece.is_dropped:
+            return
+        news = self._news.setdefault(piece.run, News())
+        if isinstance(outcome, Lost):
+            piece.deaths += 1
+            piece.reason = outcome.reason
+            if not piece.copies:
+                news.lost.append(piece)
+        else:
+            piece.outcome = outcome
+            news.done.append((piece, self.now() - begun))
+
+    def forget(self, run: Hashable) -> None:
+        """Nobody asks for the news of a run any more."""
+        self._news.pop(run, None)
 
     def drop(self, pieces: Collection[Piece]) -> None:
         """Nobody waits for these pieces any more; their workers may end them."""
