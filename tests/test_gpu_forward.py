@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantkit import _device
 from quantkit.forward.base import F32, Activations, Weights
 from quantkit.forward.engines import on_host
 from quantkit.forward.ops import contiguous
 
+from .device_arrays import gpu_arrays
 from .families.cases import Case
 from .families.stored import known_logits
 from .strict_arrays import strict
@@ -105,7 +105,4 @@ def test_the_comparison_on_the_host(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arch", FIRST)
 def test_families_on_a_gpu(arch: str, tmp_path: Path) -> None:
     """A case of each architecture, the same numbers in every run."""
-    cupy = pytest.importorskip("cupy", reason="needs CuPy")
-    if not _device.devices():
-        pytest.skip(f"no CUDA device: {_device.cuda_support().problem}")
-    check(FIRST[arch], tmp_path, cupy.asarray)
+    check(FIRST[arch], tmp_path, gpu_arrays("cupy").there)

@@ -125,7 +125,7 @@ def kept_pipes(device: int | None) -> Iterator[None]:
             if not kept.keepers:
                 kept.idle = []
         for pipe in idle:
-            _close(pipe, device)
+            _close(pipe)
 
 
 @contextmanager
@@ -140,13 +140,13 @@ def _pipe(device: int) -> Iterator[Any]:
     try:
         yield pipe
     except BaseException:
-        _close(pipe, device)
+        _close(pipe)
         raise
     with _lock:
         if kept.keepers:
             kept.idle.append(pipe)
             return
-    _close(pipe, device)
+    _close(pipe)
 
 
 def _opened(device: int, slab_bytes: int) -> Any:
@@ -158,6 +158,5 @@ def _opened(device: int, slab_bytes: int) -> Any:
     return made[0]
 
 
-def _close(pipe: Any, device: int) -> None:
-    with device_in_use(device):
-        library().lib.qkc_pipe_close(pipe)  # what it waits for was checked before
+def _close(pipe: Any) -> None:
+    library().lib.qkc_pipe_close(pipe)  # what it waits for was checked before
