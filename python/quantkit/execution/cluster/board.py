@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from .pieces import Lost, Outcome, Piece, Team, Worker
 
@@ -56,23 +57,20 @@ class Board:
         A suspect needs a worker that has nothing else.
         """
         reserve = 0 if piece.is_suspect else IN_RESERVE
-        free = self._with_room(reserve)
-        if piece.is_suspect:
-            free = [worker for worker in free if not self._given[worker]]
-        return min(
-            free, key=lambda each: len(self._given[each]) / each.slots, default=None
+        loads = (
+            (len(given) / worker.slots, worker)
+            for worker in self._team.workers
+            if len(given := self._given[worker]) < worker.slots + reserve
+            if worker not in self._alone and not (given and piece.is_suspect)
         )
+        return min(loads, key=itemgetter(0), default=(0, None))[1]
 
     def idle(self) -> list[Worker]:
         """The workers that have less to do than they could."""
-        return self._with_room(0)
-
-    def _with_room(self, reserve: int) -> list[Worker]:
         return [
             worker
             for worker in self._team.workers
-            if len(self._given[worker]) < worker.slots + reserve
-            if worker not in self._alone
+            if len(self._given[worker]) < worker.slots and worker not in self._alone
         ]
 
     def is_waiting(self, piece: Piece) -> bool:

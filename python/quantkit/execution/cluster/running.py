@@ -113,7 +113,8 @@ class _Run:
 
     def _take(self) -> None:
         """Take more items, as far as they are needed soon."""
-        while len(self._pieces) < self._most:
+        most = AHEAD * max(1, self._board.n_slots)
+        while len(self._pieces) < most:
             items = list(islice(self._items, self._together))
             if not items:
                 return
@@ -121,11 +122,6 @@ class _Run:
             self._n_taken += len(items)
             self._pieces.append(piece)
             self._queue.append(piece)
-
-    @property
-    def _most(self) -> int:
-        """The number of pieces that may be in memory."""
-        return AHEAD * max(1, self._board.n_slots)
 
     def _begin(self) -> None:
         """Give pieces to the workers that have room."""
