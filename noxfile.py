@@ -70,6 +70,12 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """On a CUDA device, in a build with `-C cmake.define.QUANTKIT_CUDA=ON`."""
+    session.run("pytest", "-m", "gpu", "--durations=10", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Each fuzzer for a minute; those of the readers need atheris."""
     session.run("pytest", *PARALLEL, "-m", "slow", "tests/fuzz")

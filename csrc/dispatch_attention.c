@@ -1,39 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* The checks that stand before attention. */
-#include "arrays.h"
 #include "backend_table.h"
+#include "op_checks.h"
 
 #include "float_state.h"
-
-/* n rows of heads, each of so many components. */
-static size_t count(size_t n, size_t n_heads, size_t size)
-{
-    return qk_times(qk_times(n, n_heads), size);
-}
-
-/* Whether the mask is of as many heads as it may be, and without one there is a key per query. */
-static int has_right_mask(const qk_attention *what)
-{
-    if (!what->n_masks) {
-        return !what->mask && what->n_keys == what->n;
-    }
-    return what->n_keys && (what->n_masks == 1 || what->n_masks == what->n_kv_heads);
-}
 
 /* What attention asks of its sizes; gives the bytes of its workspace. */
 static qk_status check_attention(int backend, const qk_attention *what, const qk_ops **ops,
                                  size_t *bytes)
 {
     qk_status status = qk_find_ops(backend, ops);
+    if (status == QK_OK) {
+        status = qk_check_attention_sizes(what);
+    }
     if (status != QK_OK) {
         return status;
-    }
-    if (!what) {
-        return QK_BAD_ARRAY;
-    }
-    if (!what->n_heads || !what->n_kv_heads || what->n_heads % what->n_kv_heads ||
-        !what->key_size || !what->value_size || !has_right_mask(what)) {
-        return QK_BAD_SHAPE;
     }
     *bytes = (*ops)->attention_workspace(what);
     return *bytes <= QK_MOST_BYTES ? QK_OK : QK_BAD_SHAPE;
@@ -61,13 +42,13 @@ qk_status qk_attend(int backend, const qk_attention *what, const float *q, const
     qk_status status = check_attention(backend, what, &ops, &n_bytes);
     if (status == QK_OK) {
         const qk_array arrays[] = {
-            QK_READ_FLOATS(q, count(what->n, what->n_heads, what->key_size)),
-            QK_READ_FLOATS(k, count(what->n_keys, what->n_kv_heads, what->key_size)),
-            QK_READ_FLOATS(v, count(what->n_keys, what->n_kv_heads, what->value_size)),
-            QK_READ_BYTES(what->mask, count(what->n_masks, what->n, what->n_keys)),
+            QK_READ_FLOATS(q, qk_count(what->n, what->n_heads, what->key_size)),
+            QK_READ_FLOATS(k, qk_count(what->n_keys, what->n_kv_heads, what->key_size)),
+            QK_READ_FLOATS(v, qk_count(what->n_keys, what->n_kv_heads, what->value_size)),
+            QK_READ_BYTES(what->mask, qk_count(what->n_masks, what->n, what->n_keys)),
             QK_OPTIONAL_FLOATS(what->slopes, what->n_heads),
             QK_OPTIONAL_FLOATS(what->sinks, what->n_heads),
-            QK_WRITTEN_FLOATS(out, count(what->n, what->n_heads, what->value_size)),
+            QK_WRITTEN_FLOATS(out, qk_count(what->n, what->n_heads, what->value_size)),
             QK_WRITTEN_BYTES(workspace, n_bytes),
         };
         status = QK_CHECK_ARRAYS(arrays);
@@ -82,14 +63,11 @@ qk_status qk_attend(int backend, const qk_attention *what, const float *q, const
 static qk_status check_index(int backend, const qk_index *what, const qk_ops **ops, size_t *bytes)
 {
     qk_status status = qk_find_ops(backend, ops);
+    if (status == QK_OK) {
+        status = qk_check_index_sizes(what);
+    }
     if (status != QK_OK) {
         return status;
-    }
-    if (!what) {
-        return QK_BAD_ARRAY;
-    }
-    if (!what->n_keys || !what->n_heads || !what->size) {
-        return QK_BAD_SHAPE;
     }
     *bytes = (*ops)->index_workspace(what);
     return *bytes <= QK_MOST_BYTES ? QK_OK : QK_BAD_SHAPE;
@@ -117,7 +95,7 @@ qk_status qk_index_scores(int backend, const qk_index *what, const float *q, con
     qk_status status = check_index(backend, what, &ops, &n_bytes);
     if (status == QK_OK) {
         const qk_array arrays[] = {
-            QK_READ_FLOATS(q, count(what->n, what->n_heads, what->size)),
+            QK_READ_FLOATS(q, qk_count(what->n, what->n_heads, what->size)),
             QK_READ_FLOATS(k, qk_times(what->n_keys, what->size)),
             QK_READ_FLOATS(weights, qk_times(what->n, what->n_heads)),
             QK_WRITTEN_FLOATS(out, qk_times(what->n, what->n_keys)),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The checks that stand before recurrent layers. */
-#include "arrays.h"
 #include "backend_table.h"
+#include "op_checks.h"
 
 #include "float_state.h"
 
@@ -21,18 +21,8 @@ qk_status qk_short_convolution(int backend, const qk_convolution *what, const fl
 {
     const qk_ops *ops;
     qk_status status = qk_find_ops(backend, &ops);
-    if (status == QK_OK && !what) {
-        status = QK_BAD_ARRAY;
-    }
     if (status == QK_OK) {
-        const size_t n = qk_times(what->n, what->n_channels);
-        const qk_array arrays[] = {
-            QK_READ_FLOATS(x, n),
-            QK_READ_FLOATS(what->weight, qk_times(what->n_taps, what->n_channels)),
-            QK_OPTIONAL_FLOATS(what->bias, what->n_channels),
-            QK_WRITTEN_FLOATS(y, n),
-        };
-        status = QK_CHECK_ARRAYS(arrays);
+        status = qk_check_convolution(what, x, y);
     }
     if (status == QK_OK && what->n && what->n_channels) {
         QK_IN_FLOAT_STATE(ops->short_convolution(what, x, y));
@@ -45,16 +35,11 @@ static qk_status check_recurrence(int backend, const qk_recurrence *what, const 
                                   size_t *bytes)
 {
     qk_status status = qk_find_ops(backend, ops);
+    if (status == QK_OK) {
+        status = qk_check_recurrence_sizes(what);
+    }
     if (status != QK_OK) {
         return status;
-    }
-    if (!what) {
-        return QK_BAD_ARRAY;
-    }
-    if (!what->n_heads || !what->n_key_heads || what->n_heads % what->n_key_heads ||
-        !what->key_size || !what->value_size ||
-        (what->decay_size != 1 && what->decay_size != what->key_size)) {
-        return QK_BAD_SHAPE;
     }
     *bytes = (*ops)->recurrence_workspace(what);
     return *bytes <= QK_MOST_BYTES ? QK_OK : QK_BAD_SHAPE;
@@ -150,14 +135,11 @@ qk_status qk_selective_scan(int backend, const qk_scan *what, const qk_scan_inpu
 static qk_status check_wkv(int backend, const qk_wkv *what, const qk_ops **ops, size_t *bytes)
 {
     qk_status status = qk_find_ops(backend, ops);
+    if (status == QK_OK) {
+        status = qk_check_wkv_sizes(what);
+    }
     if (status != QK_OK) {
         return status;
-    }
-    if (!what) {
-        return QK_BAD_ARRAY;
-    }
-    if (!what->n_heads || !what->key_size || !what->value_size) {
-        return QK_BAD_SHAPE;
     }
     *bytes = (*ops)->wkv_workspace(what);
     return *bytes <= QK_MOST_BYTES ? QK_OK : QK_BAD_SHAPE;

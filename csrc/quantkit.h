@@ -12,13 +12,16 @@
  * call checks all of this that it can, before it touches memory: sizes and strides, NULL (allowed
  * for arrays without items), alignment, overlap.  It cannot know how much memory there is.
  *
- * Python's cffi reads the part between the two cdef marks; keep it plain C declarations.
+ * Python's cffi reads the part between the two cdef marks, after that of quantkit_ops.h; keep it
+ * plain C declarations.
  */
 #ifndef QUANTKIT_H
 #define QUANTKIT_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "quantkit_ops.h"
 
 /* cdef begin */
 /* What a call came to. */
@@ -112,21 +115,7 @@ qk_status qk_matmul(int backend, int type, int packing, const void *packed, size
                     const uint8_t *weights, size_t n_rows, size_t n_cols, float *y, size_t y_stride,
                     void *workspace);
 
-/* Attention with scores scale * q.k: head h of q uses head h / (n_heads / n_kv_heads).  It is
- * causal if there is no mask.  n_heads is a multiple of n_kv_heads; no size but n may be 0. */
-typedef struct qk_attention {
-    size_t n;      /* queries */
-    size_t n_keys; /* n without a mask */
-    size_t n_heads, n_kv_heads;
-    size_t key_size, value_size; /* components of a head's queries and keys, and of its values */
-    size_t window;               /* keys that a query sees, itself included; 0: all before it */
-    const uint8_t *mask; /* [n_masks][n][n_keys], not 0 where a query sees a key, whatever its
-                            position and the window; or NULL */
-    size_t n_masks;      /* 1, or n_kv_heads if each has its own; 0 without a mask */
-    float scale, cap;    /* cap: what scores are soft-capped to; 0: nothing */
-    const float *slopes; /* [n_heads], what a score loses per position (ALiBi), or NULL */
-    const float *sinks;  /* [n_heads], the score of a key without a value, or NULL */
-} qk_attention;
+/* ---- The forward pass: quantkit_ops.h has what it is told ---- */
 
 qk_status qk_attention_workspace(int backend, const qk_attention *what, size_t *bytes);
 /* q f32 [n][n_heads][key_size], k [n_keys][n_kv_heads][key_size], v
@@ -136,45 +125,14 @@ qk_status qk_attention_workspace(int backend, const qk_attention *what, size_t *
 qk_status qk_attend(int backend, const qk_attention *what, const float *q, const float *k,
                     const float *v, float *out, void *workspace);
 
-/* How well keys fit queries, by which some attention chooses its keys: the sum over heads of
- * weight * q.k, or of weight * max(q.k, 0) (lightning indexer).  No size but n may be 0. */
-typedef struct qk_index {
-    size_t n, n_keys; /* queries and keys */
-    size_t n_heads;   /* of the queries; they share the keys */
-    size_t size;      /* components of a query or key */
-    int rectified;    /* 1: negative products count as 0 */
-} qk_index;
-
 qk_status qk_index_workspace(int backend, const qk_index *what, size_t *bytes);
 /* q f32 [n][n_heads][size], k [n_keys][size], weights [n][n_heads] -> out [n][n_keys]; workspace
  * [qk_index_workspace]. */
 qk_status qk_index_scores(int backend, const qk_index *what, const float *q, const float *k,
                           const float *weights, float *out, void *workspace);
 
-/* RMSNorm of rows, or LayerNorm. */
-typedef struct qk_norm {
-    size_t n_rows, width;       /* n_rows is a multiple of n_heads */
-    size_t n_heads;             /* rows that weight and bias have; row i takes i % n_heads */
-    const float *weight, *bias; /* [n_heads][width], or NULL for none */
-    float epsilon;              /* added to the mean square */
-    int centered;               /* 1: the mean is taken away first (LayerNorm) */
-} qk_norm;
-
 /* x f32 [n_rows][width] -> y likewise. */
 qk_status qk_norm_rows(int backend, const qk_norm *what, const float *x, float *y);
-
-/* Functions of a number, each within the error that ops/ states. */
-typedef enum qk_function {
-    QK_EXP = 0,
-    QK_TANH = 1,
-    QK_ERF = 2,
-    QK_SIGMOID = 3,
-    QK_SILU = 4,
-    QK_GELU = 5,      /* with the error function */
-    QK_GELU_TANH = 6, /* with a hyperbolic tangent */
-    QK_RELU = 7,
-    QK_SOFTPLUS = 8 /* log(1 + exp(x)) */
-} qk_function;
 
 /* out[i] = function(x[i]), times up[i] where up is not NULL: each [n]; out may be x or up. */
 qk_status qk_activate(int backend, int function, const float *x, const float *up, size_t n,
@@ -185,34 +143,8 @@ qk_status qk_swiglu_clamped(int backend, const float *gate, const float *up, siz
 /* out = cap * tanh(x / cap): each [n]; out may be x. */
 qk_status qk_soft_cap(int backend, const float *x, float cap, size_t n, float *out);
 
-/* Rotary position embedding of x, in place: n positions of n_heads heads, each 2 * n_pairs floats
- * at x + position * stride + head * head_stride.  No two of them share a float. */
-typedef struct qk_rotation {
-    size_t n, n_heads;
-    size_t stride, head_stride; /* floats from a position to the next, from a head to the next */
-    size_t n_pairs;             /* components of a head that rotate, in pairs */
-    int interleaved;            /* pairs are neighbours; else n_pairs components apart */
-} qk_rotation;
-
 /* turns f32 [n][n_pairs][2]: cosine and sine of each position and pair. */
 qk_status qk_rotate(int backend, const qk_rotation *what, const float *turns, float *x);
-
-/* What is kept of the softmax of a row of logits.  Before the first: highest -INFINITY, total 0. */
-typedef struct qk_softmax {
-    double total;  /* sum of exp(logit - highest) */
-    int64_t top;   /* the first token that has the highest logit */
-    float highest; /* logit so far */
-    float wanted;  /* the target's logit, once it has come */
-} qk_softmax;
-
-/* A tile of rows of logits: tokens first .. first + n_cols - 1, n_cols > 0, first >= 0. */
-typedef struct qk_tile {
-    size_t n_rows, n_cols;
-    size_t stride; /* floats from a row to the next, >= n_cols */
-    int64_t first;
-    const int64_t *targets; /* [n_rows], the tokens that came; any number: one that is no token of
-                               any tile leaves `wanted` as it was */
-} qk_tile;
 
 /* Takes a tile into rows [n_rows]: logits f32 [n_rows][n_cols], rows tile->stride floats apart. */
 qk_status qk_add_logits(int backend, const qk_tile *tile, const float *logits, qk_softmax *rows);
@@ -223,30 +155,8 @@ qk_status qk_compare_logits(int backend, const qk_tile *tile, const float *logit
                             const float *base_logits, qk_softmax *rows, qk_softmax *base,
                             double *excess);
 
-/* ---- Recurrent layers: what a position gives depends on those before it ---- */
-
-/* Each channel's causal convolution with weights of its own. */
-typedef struct qk_convolution {
-    size_t n, n_channels, n_taps;
-    const float *weight; /* [n_taps][n_channels], the last for the position itself */
-    const float *bias;   /* [n_channels], or NULL for none */
-} qk_convolution;
-
 /* x f32 [n][n_channels] -> y likewise; before the first position, x is 0. */
 qk_status qk_short_convolution(int backend, const qk_convolution *what, const float *x, float *y);
-
-/* Heads with a state S [key_size][value_size], 0 at first.  Each position does
- *     S = exp(decay) S, row by row;  S += beta k (v - k^T S)^T;  out = scale q^T S
- * and without beta, linear attention: S += k v^T.  Head h uses the queries and keys of head
- * h / (n_heads / n_key_heads).  n_heads is a multiple of n_key_heads; no size but n may be 0. */
-typedef struct qk_recurrence {
-    size_t n; /* positions */
-    size_t n_heads, n_key_heads;
-    size_t key_size, value_size;
-    size_t decay_size; /* decays of a head at a position: 1, or key_size */
-    float scale;
-    const float *beta; /* [n][n_heads], or NULL */
-} qk_recurrence;
 
 qk_status qk_recurrence_workspace(int backend, const qk_recurrence *what, size_t *bytes);
 /* q and k f32 [n][n_key_heads][key_size], v [n][n_heads][value_size], decay
@@ -254,36 +164,10 @@ qk_status qk_recurrence_workspace(int backend, const qk_recurrence *what, size_t
 qk_status qk_recur(int backend, const qk_recurrence *what, const float *q, const float *k,
                    const float *v, const float *decay, float *out, void *workspace);
 
-/* Channels with n_states states h, 0 at first.  Each position does
- *     h = exp(dt a) h + dt x b;  y = c^T h + d x */
-typedef struct qk_scan {
-    size_t n, n_channels, n_states; /* n_states is not 0 */
-} qk_scan;
-
-typedef struct qk_scan_inputs {
-    const float *x, *dt; /* [n][n_channels] */
-    const float *a;      /* [n_channels][n_states] */
-    const float *b, *c;  /* [n][n_states] */
-    const float *d;      /* [n_channels] */
-} qk_scan_inputs;
-
 qk_status qk_scan_workspace(int backend, const qk_scan *what, size_t *bytes);
 /* -> y f32 [n][n_channels]; workspace [qk_scan_workspace]. */
 qk_status qk_selective_scan(int backend, const qk_scan *what, const qk_scan_inputs *in, float *y,
                             void *workspace);
-
-/* Heads of RWKV-7 with a state S [key_size][value_size], 0 at first.  Each position does
- *     S = exp(decay) S + renewed (removed^T S)^T + k v^T;  out = r^T S
- * row by row; what is removed is of the state before.  No size but n may be 0. */
-typedef struct qk_wkv {
-    size_t n, n_heads, key_size, value_size;
-} qk_wkv;
-
-typedef struct qk_wkv_inputs {
-    const float *r, *decay, *k;     /* [n][n_heads][key_size] */
-    const float *v;                 /* [n][n_heads][value_size] */
-    const float *removed, *renewed; /* [n][n_heads][key_size] */
-} qk_wkv_inputs;
 
 qk_status qk_wkv_workspace(int backend, const qk_wkv *what, size_t *bytes);
 /* -> out f32 [n][n_heads][value_size]; workspace [qk_wkv_workspace]. */

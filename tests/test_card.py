@@ -149,6 +149,8 @@ def test_commands_make_the_files_again(
         with qk.GGUFFile(again) as made, qk.GGUFFile(words[3]) as file:
             types = [{n: t.type for n, t in f.tensors.items()} for f in (made, file)]
             assert types[0] == types[1]
+    Path("b.gguf").rename("-b.gguf")
+    assert "quantize MODEL ./-b.gguf Q4_0" in qk.model_card("-b.gguf").text
 
 
 def test_what_the_source_says(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -79,12 +80,21 @@ def test_what_is_no_share_is_refused(text: str) -> None:
         ({"max_kld": float("nan")}, "`max_kld` is nan"),
         ({"max_ppl_loss": "1%"}, "`max_ppl_loss` is '1%'"),
         ({"max_bpw": -1}, "`max_bpw` is -1"),
+        ({"max_bpw": np.float64("nan")}, "`max_bpw` is"),
+        ({"max_bpw": np.bool_(True)}, "`max_bpw` is"),
         ({"ctx": 100}, "`ctx` needs `memory`"),
     ],
 )
 def test_wrong_limits_are_named(limits: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=re.escape(message)):
         Budget(**limits)
+
+
+def test_limits_may_be_numbers_of_numpy() -> None:
+    """As those that are computed from results; JSON has plain ones."""
+    limits = Budget(max_kld=np.float32(0.5), max_bpw=np.int64(4))
+    assert limits == Budget(max_kld=0.5, max_bpw=4)
+    assert repr([limits.max_kld, limits.max_bpw]) == "[0.5, 4]"
 
 
 def test_the_file_that_loses_least_is_chosen_for_a_size() -> None:

@@ -152,7 +152,10 @@ def test_every_option_has_the_same_result(
     if "importance" in changes:
         matrix = qk.imatrix(case.model, "ab cd ef " * 20, options=OPTIONS)
         changes = {**changes, "importance": matrix}
+    paths = case.shards(tmp_path, 2, **changes)
+    before = [path.read_bytes() for path in paths]
     result = qk.merge_shards(case.shards(tmp_path, 2, **changes))
+    assert [path.read_bytes() for path in paths] == before
     whole = qk.compare(**case.given(**changes))
     assert text_of(result) == text_of(whole)
     assert len(whole.rows) == n_rows
@@ -187,7 +190,8 @@ def test_a_killed_shard_goes_on(case: Case, two: list[Path], tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         qk.compare_shard(**given, progress=stop)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(OptionError, match=r"2\.shard is not finished"):
+    unfinished = r"of 2 shards, 2 is not finished \(.*2\.shard\)\. Measure what is left"
+    with pytest.raises(OptionError, match=unfinished):
         qk.merge_shards([two[0], path])
     qk.compare_shard(**given)
     scores = [[r for r in records_of(file) if "nll" in r] for file in (path, two[1])]
@@ -199,9 +203,9 @@ def test_missing_shards_are_named(case: Case, tmp_path: Path) -> None:
     """By their numbers; of those without chunks, none is missed."""
     paths = case.shards(tmp_path, 7)
     assert len(qk.merge_shards(paths[:5]).rows) == 3
-    with pytest.raises(OptionError, match="of 7 shards, 3 is missing"):
+    with pytest.raises(OptionError, match=r"of 7 shards, 3 is missing\. Measure"):
         qk.merge_shards([*paths[:2], *paths[3:]])
-    with pytest.raises(OptionError, match="of 7 shards, 1, 3 and 4 are missing"):
+    with pytest.raises(OptionError, match=r"of 7 shards, 1,3-4 are missing\. Measure"):
         qk.merge_shards([paths[1], *paths[4:]])
     with pytest.raises(OptionError, match="`shards` is empty"):
         qk.merge_shards([])
@@ -457,7 +461,7 @@ def test_the_commands_of_missing_shards(case: Case, tmp_path: Path) -> None:
     failed = run("ppl", "--merge", folder / "part-02.shard")
     assert failed.returncode == 1
     told, _, commands = failed.stderr.partition(": quantkit ")
-    assert "of 3 shards, 1 and 3 are missing. Measure them, then merge again" in told
+    assert "of 3 shards, 1,3 are missing. Measure what is left, then merge" in told
     for i, each in zip((1, 3), commands.split("; quantkit "), strict=True):
         assert shlex.split(each) == [*map(str, command(i, f"part-0{i}.shard"))]
     for each in commands.split("; quantkit "):

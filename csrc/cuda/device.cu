@@ -35,6 +35,7 @@ static const struct {
     {QKC_BAD_IMPORTANCE, "QKC_BAD_IMPORTANCE", "an importance is NaN, infinite or negative"},
     {QKC_NEEDS_IMPORTANCE, "QKC_NEEDS_IMPORTANCE",
      "the type cannot be quantized to without importance"},
+    {QKC_UNKNOWN_FUNCTION, "QKC_UNKNOWN_FUNCTION", "not a function of a number"},
     {QKC_BAD_ARRAY, "QKC_BAD_ARRAY", "an array is NULL, not aligned, or shares bytes with another"},
     {QKC_SMALL_SCRATCH, "QKC_SMALL_SCRATCH", "less scratch than the call needs"},
     {QKC_NO_HOST_MEMORY, "QKC_NO_HOST_MEMORY", "out of memory"},

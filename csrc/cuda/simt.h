@@ -11,6 +11,11 @@
 
 #include <cuda_runtime.h>
 
+/* Before a loop whose variables are to be in registers. */
+#define QKC_UNROLL _Pragma("unroll")
+/* Before one that would need too many registers if it were unrolled. */
+#define QKC_ROLLED _Pragma("unroll 1")
+
 /* Queues a grid on a stream; args are converted to the kernel's parameters. */
 template <class... Parameters, class... Arguments>
 cudaError_t qkc_launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, void *stream,

@@ -62,6 +62,7 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .evaluate import perplexity as perplexity
     from .evaluate.details import Details as Details
     from .evaluate.likelihood import TokenScores as TokenScores
+    from .execution.cluster.cluster import use_cluster as use_cluster
     from .execution.workers import Pool as Pool
     from .execution.workers import Threads as Threads
     from .execution.workers import Workers as Workers
@@ -237,6 +238,7 @@ _MODULES = {
     "quantize_file": "tasks.quantize",
     "quantize_files": "tasks.quantize_many",
     "read_imatrix": "importance",
+    "use_cluster": "execution.cluster.cluster",
     "verify_file": "tasks.verify",
     "write_report": "reporting",
 }

@@ -66,4 +66,7 @@ class OutputError(QuantkitError):
 
 
 class BackendError(QuantkitError):
-    """The forced backend is unknown, or cannot run on this machine."""
+    """The forced backend, or the device, cannot be used on this machine.
+
+    It is unknown, something that it needs is missing, or CUDA failed.
+    """

@@ -178,8 +178,8 @@ static __global__ void leave_early(int *out)
     const unsigned voted = __ballot_sync(WHOLE, 1);
     __syncwarp(WHOLE);
     atomicAdd(&count, 1);
-    __syncthreads();
-    out[i] = count * 100 + __popc(voted);
+    const int any = __syncthreads_or(i == 30), none = __syncthreads_or(i == 31);
+    out[i] = count * 100 + __popc(voted) + (any && !none ? 0 : 5000);
 }
 
 static void test_early_return()

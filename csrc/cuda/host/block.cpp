@@ -31,8 +31,8 @@ struct thread {
 struct warp {
     unsigned
         there; /* lanes that have threads, also those that have not begun, but not ended ones */
-    unsigned in_warp_op, in_barrier; /* lanes that wait */
-    unsigned ready;                  /* lanes that waited and may go on */
+    unsigned in_warp_op; /* lanes that wait for others */
+    unsigned ready;      /* lanes that waited, for lanes or for the block, and may go on */
 };
 
 const unsigned MOST_THREADS = 1024;
@@ -161,25 +161,44 @@ static void wait()
     make_current(own);
 }
 
-/* ---- barriers ---- */
-
-static void open_barrier_if_complete()
+/* Until the current thread, which waits for something, may go on. */
+static void wait_unless_ready(const thread *own)
 {
-    if (!block.n_in_barrier || block.n_in_barrier < block.n_left) {
-        return;
-    }
-    block.n_in_barrier = 0;
-    for (unsigned i = 0; i < block.n_warps; i++) {
-        warp *w = block.warps + i;
-        for (unsigned waiting = w->in_barrier; waiting; waiting &= waiting - 1) {
-            block.threads[i * warpSize + (unsigned)__builtin_ctz(waiting)].waits_for = NOTHING;
-        }
-        w->ready |= w->in_barrier;
-        w->in_barrier = 0;
+    if (own->waits_for == NOTHING) {
+        warp_of(block.current)->ready &= ~bit_of(block.current);
+    } else {
+        wait();
     }
 }
 
-void wait_for_block(site where)
+/* ---- barriers ---- */
+
+/* Lets the threads of a barrier go on, each with whether one has a value. */
+static void open_barrier()
+{
+    uint64_t any = 0;
+    for (unsigned i = 0; i < block.n_threads; i++) {
+        any |= block.threads[i].waits_for == BARRIER ? block.threads[i].value : 0;
+    }
+    for (unsigned i = 0; i < block.n_threads; i++) {
+        thread *t = block.threads + i;
+        if (t->waits_for == BARRIER) {
+            t->waits_for = NOTHING;
+            t->result = any;
+            warp_of(i)->ready |= bit_of(i);
+        }
+    }
+    block.n_in_barrier = 0;
+}
+
+static void open_barrier_if_complete()
+{
+    if (block.n_in_barrier && block.n_in_barrier >= block.n_left) {
+        open_barrier();
+    }
+}
+
+bool vote_of_block(bool predicate, site where)
 {
     static site first;
     thread *own = block.threads + block.current;
@@ -191,14 +210,11 @@ void wait_for_block(site where)
     }
     own->waits_for = BARRIER;
     own->where = where;
-    warp_of(block.current)->in_barrier |= bit_of(block.current);
+    own->value = predicate;
     block.n_in_barrier++;
     open_barrier_if_complete();
-    if (own->waits_for == NOTHING) {
-        warp_of(block.current)->ready &= ~bit_of(block.current);
-    } else {
-        wait();
-    }
+    wait_unless_ready(own);
+    return own->result != 0;
 }
 
 /* ---- what lanes of a warp do together ---- */
@@ -263,11 +279,7 @@ static uint64_t meet(op what, unsigned mask, uint64_t value, int source, site wh
     t->where = where;
     w->in_warp_op |= bit;
     finish_if_complete(w, threads, own % warpSize);
-    if (t->waits_for == NOTHING) {
-        w->ready &= ~bit;
-    } else {
-        wait();
-    }
+    wait_unless_ready(t);
     return t->result;
 }
 
@@ -324,6 +336,9 @@ static void run_block()
         const unsigned n = block.n_threads - i * warpSize;
         block.warps[i] = {};
         block.warps[i].there = n < warpSize ? (1u << n) - 1 : ~0u;
+    }
+    for (unsigned i = 0; i < block.n_threads; i++) {
+        block.threads[i].waits_for = NOTHING;
     }
     block.n_begun = block.n_in_barrier = 0;
     block.n_left = block.n_threads;

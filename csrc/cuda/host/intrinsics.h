@@ -42,6 +42,13 @@ inline float __uint_as_float(unsigned bits)
 }
 inline float __int_as_float(int bits) { return __uint_as_float((unsigned)bits); }
 
+inline double __longlong_as_double(long long bits)
+{
+    double a;
+    memcpy(&a, &bits, sizeof a);
+    return a;
+}
+
 inline int __ffs(int a) { return __builtin_ffs(a); }
 inline int __popc(unsigned a) { return __builtin_popcount(a); }
 inline int __clz(int a) { return a ? __builtin_clz((unsigned)a) : 32; }

@@ -30,6 +30,13 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 
+#ifdef __clang__
+#define QKC_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define QKC_UNROLL _Pragma("GCC unroll 16")
+#endif
+#define QKC_ROLLED
+
 struct uint3 {
     unsigned x, y, z;
 };
@@ -54,7 +61,8 @@ struct site {
     int line;
 };
 
-void wait_for_block(site where);
+/* Waits for the block: whether one of its threads has a predicate that is true. */
+bool vote_of_block(bool predicate, site where);
 /* The lanes of the mask for which `predicate` is not 0. */
 unsigned vote(unsigned mask, int predicate, site where);
 /* What lane `source` gives. */
@@ -84,7 +92,11 @@ inline int group_start(int width) { return lane() / width * width; }
 #define QKC_HERE                                                                                   \
     qkc_host::site { file_, line_ }
 
-inline void __syncthreads(QKC_SITE) { qkc_host::wait_for_block(QKC_HERE); }
+inline void __syncthreads(QKC_SITE) { qkc_host::vote_of_block(false, QKC_HERE); }
+inline int __syncthreads_or(int predicate, QKC_SITE)
+{
+    return qkc_host::vote_of_block(predicate != 0, QKC_HERE);
+}
 inline void __syncwarp(unsigned mask = 0xffffffffu, QKC_SITE) { qkc_host::vote(mask, 0, QKC_HERE); }
 
 inline unsigned __ballot_sync(unsigned mask, int predicate, QKC_SITE)

@@ -1,7 +1,7 @@
 """The CUDA library: where it is, and what it declares.
 
 It is a file of its own in this package, because most machines have no use for it.  Its
-header lies beside it: what is between the header's cdef marks is what cffi declares.
+headers lie beside it: what is between a header's cdef marks is what cffi declares.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .. import _core
 from .._version import __version__
 from ..errors import BackendError
 from ..visible import visible
@@ -26,8 +27,9 @@ API_VERSION = 1
 """Of the header for which this room is written."""
 
 FILE = "quantkit_cuda.dll" if sys.platform == "win32" else "libquantkit_cuda.so"
-HEADER = "quantkit_cuda.h"
-PACKAGE = Path(__file__).parents[1]
+HEADERS = ("quantkit_ops.h", "quantkit_cuda.h", "quantkit_cuda_ops.h")
+FOLDER = Path(_core.__file__).parent
+"""Where what was compiled is installed: the package's, or not, if it is editable."""
 
 VERSIONS = """
 int qkc_api_version(void);
@@ -55,8 +57,11 @@ class Library:
 
 def library_path() -> Path:
     """The file of the library, whether it is there or not."""
-    given = os.environ.get(LIBRARY_VARIABLE)
-    return Path(given).absolute() if given else PACKAGE / FILE
+    return _path(os.environ.get(LIBRARY_VARIABLE))
+
+
+def _path(given: str | None) -> Path:
+    return Path(given).absolute() if given else FOLDER / FILE
 
 
 def library() -> Library:
@@ -65,26 +70,36 @@ def library() -> Library:
     Raises:
         BackendError: it is not there, cannot be loaded, or is of another version.
     """
-    return _loaded(library_path())
+    return _loaded(os.environ.get(LIBRARY_VARIABLE))
 
 
 @cache
-def _loaded(path: Path) -> Library:
-    """The library of a file; an error is not kept, so the file may appear later."""
+def _loaded(given: str | None) -> Library:
+    """The library; an error is not kept, so that its file may appear later."""
+    path = _path(given)
     if not path.is_file():
         raise BackendError(_missing(path))
     version = _checked_version(path)
     ffi = _ffi()
-    ffi.cdef(_declarations(path.with_name(HEADER)))
-    return Library(path, version, ffi, ffi.dlopen(str(path)))
+    for header in HEADERS:
+        _declare(ffi, path.with_name(header))
+    lib = ffi.dlopen(str(path))
+    for name in dir(lib):
+        if not hasattr(lib, name):
+            raise BackendError(
+                f"the CUDA library '{path}' has no {name}, which its header declares; "
+                "install quantkit and it together again"
+            )
+    return Library(path, version, ffi, lib)
 
 
 def _missing(path: Path) -> str:
     if os.environ.get(LIBRARY_VARIABLE):
         return f"{LIBRARY_VARIABLE} is '{path}', which is no file"
     return (
-        f"quantkit is installed without its CUDA library ({FILE}); install it with "
-        "`pip install quantkit -C cmake.define.QUANTKIT_CUDA=ON`, which needs nvcc"
+        f"quantkit is installed without its CUDA library ({FILE}); in the folder of "
+        "its source, `pip install . -C cmake.define.QUANTKIT_CUDA=ON` installs it, and "
+        "needs nvcc (docs/cuda.md)"
     )
 
 
@@ -113,18 +128,20 @@ def _checked_version(path: Path) -> str:
     return version
 
 
-def _declarations(header: Path) -> str:
-    """The declarations of the library, for cffi.
+def _declare(ffi: Any, header: Path) -> None:
+    """Tell a cffi what a header declares.
 
     Raises:
-        BackendError: the header is not there, or has no marks.
+        BackendError: the header is not there, or is something else.
     """
+    from cffi import CDefError
+
     try:
         text = header.read_text(encoding="utf-8")
-        return text.split("/* cdef begin */")[1].split("/* cdef end */")[0]
-    except (OSError, UnicodeDecodeError, IndexError):
+        ffi.cdef(text.split("/* cdef begin */")[1].split("/* cdef end */")[0])
+    except (OSError, UnicodeDecodeError, IndexError, CDefError):
         raise BackendError(
-            f"'{header}' is not the header of quantkit's CUDA library, which must lie "
+            f"'{header}' is not a header of quantkit's CUDA library, which must lie "
             "beside it; install quantkit again"
         ) from None
 

@@ -61,7 +61,8 @@ class Torch:
 
     def copied(self, like: Any, array: NDArray[Any]) -> Any:
         """See `Owner.copied`."""
-        return _torch().from_numpy(array).to(like.device)
+        # It warns of arrays that are read-only.
+        return _torch().from_numpy(array.copy()).to(like.device)
 
     def on_host(self, array: Any) -> NDArray[Any]:
         """See `Owner.on_host`."""
@@ -90,7 +91,7 @@ class Dispatched:
 
     def empty(self, like: Any, shape: tuple[int, ...], dtype: str) -> Any:
         """See `Owner.empty`."""
-        return np.empty_like(like, dtype, shape=shape)
+        return np.empty_like(like, dtype, order="C", shape=shape)
 
     def copied(self, like: Any, array: NDArray[Any]) -> Any:
         """See `Owner.copied`."""
@@ -102,12 +103,14 @@ class Dispatched:
         return there
 
 
+TORCH, DISPATCHED = Torch(), Dispatched()
+
+
 def owner_of(array: object) -> Owner:
     """The library of an array."""
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(array, torch.Tensor):
-        return Torch()
-    return Dispatched()
+    is_tensor = torch is not None and isinstance(array, torch.Tensor)
+    return TORCH if is_tensor else DISPATCHED
 
 
 def _is_cupy(array: object) -> bool:

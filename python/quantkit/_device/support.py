@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from ..display import Displayed
 from ..errors import BackendError
 from ..visible import visible
-from .loading import library, library_path
+from .loading import Library, library, library_path
 from .naming import device_name, parse_device
 from .statuses import check_status
 
@@ -64,7 +65,7 @@ class CudaSupport(Displayed):
 
 
 def devices() -> tuple[Device, ...]:
-    """The CUDA devices of this machine; none where quantkit cannot use CUDA.
+    """The CUDA devices of this machine; none without the CUDA library or a driver.
 
     `quantkit backends` says why there are none.
     """
@@ -142,7 +143,12 @@ def _count() -> int:
 
 
 def _described(number: int) -> Device:
-    own = library()
+    return _described_by(library(), number)
+
+
+@cache
+def _described_by(own: Library, number: int) -> Device:
+    """Asked once, because the driver takes a millisecond or more to answer."""
     what = own.ffi.new("qkc_device *")
     status = own.lib.qkc_describe_device(number, what)
     check_status(status, "qkc_describe_device", device_name(number))
@@ -172,14 +178,12 @@ def device_in_use(number: int | None) -> Iterator[None]:
     own = library()
     before = own.ffi.new("int *")
     check_status(own.lib.qkc_get_device(before), "qkc_get_device", "this thread")
-    if before[0] == number:
-        yield
-        return
-    _set_device(number)
+    _set_device(number)  # also if it is: other libraries in this process set it, too
     try:
         yield
     finally:
-        _set_device(before[0])
+        if before[0] != number:
+            _set_device(before[0])
 
 
 def _set_device(number: int) -> None:

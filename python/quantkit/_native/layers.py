@@ -1,4 +1,4 @@
-"""Norms, activation functions and rotations in the C core."""
+"""Norms, activation functions and rotations."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import ffi, lib
 from ..errors import ShapeError
-from .arguments import FLOAT, TURN, optional, read, shape_of, strided, written
-from .backend import Backend
-from .statuses import check_status
+from .arguments import FLOAT, TURN
+from .places import Runner, place_of
 
 __all__ = ["Function", "activate", "norm_rows", "rotate", "soft_cap", "swiglu_clamped"]
 
@@ -38,7 +36,7 @@ def norm_rows(
     weight: F32 | None,
     bias: F32 | None,
     epsilon: float,
-    backend: Backend,
+    backend: Runner,
     *,
     centered: bool,
 ) -> F32:
@@ -54,15 +52,16 @@ def norm_rows(
     Raises:
         ShapeError: an array does not fit.
     """
-    shape = shape_of("x", x)
-    given = weight if bias is None else bias
-    of_row = shape[-1:] if given is None else shape[-len(shape_of("weight", given)) :]
+    at = place_of(backend)
+    shape, given = at.shape_of("x", x), weight if bias is None else bias
+    n_axes = 1 if given is None else len(at.shape_of("weight", given))
+    of_row = shape[-n_axes:]
     memory = (
-        optional(FLOAT, "weight", weight, of_row),
-        optional(FLOAT, "bias", bias, of_row),
+        at.optional(FLOAT, "weight", weight, of_row),
+        at.optional(FLOAT, "bias", bias, of_row),
     )
-    y = np.empty(shape, np.float32)
-    what = ffi.new("qk_norm *")
+    y: F32 = at.empty(shape)
+    what = at.new("qk_norm")
     what.width, what.n_rows = shape[-1], math.prod(shape[:-1])
     what.n_heads, what.epsilon, what.centered = (
         math.prod(of_row[:-1]),
@@ -70,62 +69,65 @@ def norm_rows(
         centered,
     )
     what.weight, what.bias = memory
-    source, result = read(FLOAT, "x", x, shape), written(FLOAT, "y", y, shape)
-    status = lib.qk_norm_rows(backend.index, what, source, result)
-    check_status(status, f"a norm of {list(shape)}")
+    source, result = at.read(FLOAT, "x", x, shape), at.written(FLOAT, "y", y, shape)
+    at.run("norm_rows", f"a norm of {list(shape)}", what, source, result)
     return y
 
 
 def activate(
-    function: Function, x: F32, up: F32 | None, out: F32, backend: Backend
+    function: Function, x: F32, up: F32 | None, out: F32, backend: Runner
 ) -> None:
     """Set out = function(x), times `up` if given; C-contiguous, `out` may be `x`.
 
     Raises:
         ShapeError: the arrays do not have the same shape, or share some memory only.
     """
-    shape = shape_of("x", x)
-    status = lib.qk_activate(
-        backend.index,
+    at = place_of(backend)
+    shape = at.shape_of("x", x)
+    at.run(
+        "activate",
+        "an activation",
         int(function),
-        read(FLOAT, "x", x, shape),
-        optional(FLOAT, "up", up, shape),
-        x.size,
-        written(FLOAT, "out", out, shape),
+        at.read(FLOAT, "x", x, shape),
+        at.optional(FLOAT, "up", up, shape),
+        math.prod(shape),
+        at.written(FLOAT, "out", out, shape),
     )
-    check_status(status, "an activation")
 
 
-def swiglu_clamped(gate: F32, up: F32, out: F32, backend: Backend) -> None:
+def swiglu_clamped(gate: F32, up: F32, out: F32, backend: Runner) -> None:
     """See `ops.swiglu_clamped`; C-contiguous, `out` may be `gate`.
 
     Raises:
         ShapeError: as for `activate`.
     """
-    shape = shape_of("gate", gate)
-    status = lib.qk_swiglu_clamped(
-        backend.index,
-        read(FLOAT, "gate", gate, shape),
-        read(FLOAT, "up", up, shape),
-        gate.size,
-        written(FLOAT, "out", out, shape),
+    at = place_of(backend)
+    shape = at.shape_of("gate", gate)
+    at.run(
+        "swiglu_clamped",
+        "an activation",
+        at.read(FLOAT, "gate", gate, shape),
+        at.read(FLOAT, "up", up, shape),
+        math.prod(shape),
+        at.written(FLOAT, "out", out, shape),
     )
-    check_status(status, "an activation")
 
 
-def soft_cap(x: F32, cap: float, out: F32, backend: Backend) -> None:
+def soft_cap(x: F32, cap: float, out: F32, backend: Runner) -> None:
     """Set out = cap * tanh(x / cap); C-contiguous, `out` may be `x`.
 
     Raises:
         ShapeError: as for `activate`.
     """
-    given = read(FLOAT, "x", x, shape_of("x", x))
-    result = written(FLOAT, "out", out, x.shape)
-    check_status(lib.qk_soft_cap(backend.index, given, cap, x.size, result), "a cap")
+    at = place_of(backend)
+    shape = at.shape_of("x", x)
+    given = at.read(FLOAT, "x", x, shape)
+    result = at.written(FLOAT, "out", out, shape)
+    at.run("soft_cap", "a cap", given, cap, math.prod(shape), result)
 
 
 def rotate(
-    x: F32, turns: NDArray[np.complex64], backend: Backend, *, interleaved: bool
+    x: F32, turns: NDArray[np.complex64], backend: Runner, *, interleaved: bool
 ) -> None:
     """Rotate x [n, heads, size] in place; see `ops.turn`.
 
@@ -134,17 +136,18 @@ def rotate(
     Raises:
         ShapeError: an array does not fit; turns are complex64 [n, pairs], C-contiguous.
     """
-    n, n_heads, size = shape_of("x", x, 3)
-    n_pairs = shape_of("turns", turns, 2)[1]
-    if len(turns) != n or 2 * n_pairs > size:
+    at = place_of(backend)
+    n, n_heads, size = at.shape_of("x", x, 3)
+    n_positions, n_pairs = at.shape_of("turns", turns, 2)
+    if n_positions != n or 2 * n_pairs > size:
         raise ShapeError(
-            f"{n_pairs} pairs of {len(turns)} positions cannot rotate an array of "
+            f"{n_pairs} pairs of {n_positions} positions cannot rotate an array of "
             f"shape {x.shape}"
         )
-    what = ffi.new("qk_rotation *")
-    data, strides = strided(FLOAT, "x", x, x.shape, write=True)
+    what = at.new("qk_rotation")
+    data, strides = at.strided(FLOAT, "x", x, x.shape, write=True)
     what.n, what.n_heads, (what.stride, what.head_stride) = n, n_heads, strides
     what.n_pairs, what.interleaved = n_pairs, interleaved
-    angles = read(TURN, "turns", turns, turns.shape)
-    status = lib.qk_rotate(backend.index, what, angles, data)
-    check_status(status, f"a rotation of {list(x.shape)}, strides {list(x.strides)}")
+    angles = at.read(TURN, "turns", turns, (n, n_pairs))
+    sizes = f"a rotation of {list(x.shape)}, strides {list(x.strides)}"
+    at.run("rotate", sizes, what, angles, data)

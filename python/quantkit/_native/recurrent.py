@@ -1,22 +1,20 @@
-"""Recurrent layers in the C core: a state starts at 0, and each position changes it."""
+"""Recurrent layers: a state starts at 0, and each position changes it."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import ffi, lib
 from ..errors import ShapeError
-from .arguments import FLOAT, optional, pointer, read, shape_of, workspace, written
-from .backend import Backend
-from .statuses import check_status
+from .arguments import FLOAT
+from .places import Runner, place_of
 
 __all__ = ["recur", "selective_scan", "short_convolution", "wkv7"]
 
 F32 = NDArray[np.float32]
 
 
-def short_convolution(x: F32, weight: F32, bias: F32 | None, backend: Backend) -> F32:
+def short_convolution(x: F32, weight: F32, bias: F32 | None, backend: Runner) -> F32:
     """Causal convolution of each channel of x [n, channels]; all C-contiguous.
 
     Args:
@@ -28,19 +26,20 @@ def short_convolution(x: F32, weight: F32, bias: F32 | None, backend: Backend) -
     Raises:
         ShapeError: an array does not fit.
     """
-    n, n_channels = shape_of("x", x, 2)
-    n_taps = shape_of("weight", weight, 2)[0]
+    at = place_of(backend)
+    n, n_channels = shape = at.shape_of("x", x, 2)
+    n_taps = at.shape_of("weight", weight, 2)[0]
     memory = (
-        read(FLOAT, "weight", weight, (n_taps, n_channels)),
-        optional(FLOAT, "bias", bias, (n_channels,)),
+        at.read(FLOAT, "weight", weight, (n_taps, n_channels)),
+        at.optional(FLOAT, "bias", bias, (n_channels,)),
     )
-    y = np.empty((n, n_channels), np.float32)
-    what = ffi.new("qk_convolution *")
+    y: F32 = at.empty(shape)
+    what = at.new("qk_convolution")
     what.n, what.n_channels, what.n_taps = n, n_channels, n_taps
     what.weight, what.bias = memory
-    source, result = read(FLOAT, "x", x, x.shape), written(FLOAT, "y", y, y.shape)
-    status = lib.qk_short_convolution(backend.index, what, source, result)
-    check_status(status, f"a convolution of {list(x.shape)} with {n_taps} taps")
+    source, result = at.read(FLOAT, "x", x, shape), at.written(FLOAT, "y", y, shape)
+    sizes = f"a convolution of {list(shape)} with {n_taps} taps"
+    at.run("short_convolution", sizes, what, source, result)
     return y
 
 
@@ -51,7 +50,7 @@ def recur(
     decay: F32,
     beta: F32 | None,
     scale: float,
-    backend: Backend,
+    backend: Runner,
 ) -> F32:
     """The delta rule with decay, or linear attention without `beta`; all C-contiguous.
 
@@ -69,39 +68,37 @@ def recur(
     Raises:
         ShapeError: an array does not fit.
     """
-    n, n_heads, value_size = shape_of("v", v, 3)
-    n_key_heads, key_size = shape_of("k", k, 3)[1:]
+    at = place_of(backend)
+    n, n_heads, value_size = shape = at.shape_of("v", v, 3)
+    n_key_heads, key_size = at.shape_of("k", k, 3)[1:]
     if not n_key_heads or n_heads % n_key_heads:
         raise ShapeError(
             f"{n_heads} heads of values cannot share {n_key_heads} heads of keys"
         )
-    decay_size = shape_of("decay", decay, 3)[2]
-    of_heads = optional(FLOAT, "beta", beta, (n, n_heads))
-    out = np.empty(v.shape, np.float32)
-    what = ffi.new("qk_recurrence *")
+    decay_size = at.shape_of("decay", decay, 3)[2]
+    of_heads = at.optional(FLOAT, "beta", beta, (n, n_heads))
+    out: F32 = at.empty(shape)
+    what = at.new("qk_recurrence")
     what.n, what.n_heads, what.n_key_heads = n, n_heads, n_key_heads
     what.key_size, what.value_size, what.decay_size = key_size, value_size, decay_size
     what.scale, what.beta = scale, of_heads
-    size = ffi.new("size_t *")
     sizes = f"a recurrence of keys {list(k.shape)}, values {list(v.shape)} and "
     sizes += f"decays {list(decay.shape)}"
-    check_status(lib.qk_recurrence_workspace(backend.index, what, size), sizes)
-    status = lib.qk_recur(
-        backend.index,
+    at.run(
+        "recur",
+        sizes,
         what,
-        read(FLOAT, "q", q, (n, n_key_heads, key_size)),
-        read(FLOAT, "k", k, (n, n_key_heads, key_size)),
-        read(FLOAT, "v", v, (n, n_heads, value_size)),
-        read(FLOAT, "decay", decay, (n, n_heads, decay_size)),
-        written(FLOAT, "out", out, out.shape),
-        pointer(workspace(size[0])),
+        at.read(FLOAT, "q", q, (n, n_key_heads, key_size)),
+        at.read(FLOAT, "k", k, (n, n_key_heads, key_size)),
+        at.read(FLOAT, "v", v, shape),
+        at.read(FLOAT, "decay", decay, (n, n_heads, decay_size)),
+        at.written(FLOAT, "out", out, shape),
     )
-    check_status(status, sizes)
     return out
 
 
 def selective_scan(
-    x: F32, dt: F32, a: F32, b: F32, c: F32, d: F32, backend: Backend
+    x: F32, dt: F32, a: F32, b: F32, c: F32, d: F32, backend: Runner
 ) -> F32:
     """Mamba's scan of each channel of x [n, channels]; all C-contiguous.
 
@@ -118,36 +115,28 @@ def selective_scan(
     Raises:
         ShapeError: an array does not fit.
     """
-    n, n_channels = shape_of("x", x, 2)
-    n_states = shape_of("b", b, 2)[1]
-    y = np.empty(x.shape, np.float32)
-    what, given = ffi.new("qk_scan *"), ffi.new("qk_scan_inputs *")
+    at = place_of(backend)
+    n, n_channels = shape = at.shape_of("x", x, 2)
+    n_states = at.shape_of("b", b, 2)[1]
+    y: F32 = at.empty(shape)
+    what, given = at.new("qk_scan"), at.new("qk_scan_inputs")
     what.n, what.n_channels, what.n_states = n, n_channels, n_states
     memory = (
-        read(FLOAT, "x", x, (n, n_channels)),
-        read(FLOAT, "dt", dt, (n, n_channels)),
-        read(FLOAT, "a", a, (n_channels, n_states)),
-        read(FLOAT, "b", b, (n, n_states)),
-        read(FLOAT, "c", c, (n, n_states)),
-        read(FLOAT, "d", d, (n_channels,)),
+        at.read(FLOAT, "x", x, shape),
+        at.read(FLOAT, "dt", dt, shape),
+        at.read(FLOAT, "a", a, (n_channels, n_states)),
+        at.read(FLOAT, "b", b, (n, n_states)),
+        at.read(FLOAT, "c", c, (n, n_states)),
+        at.read(FLOAT, "d", d, (n_channels,)),
     )
     given.x, given.dt, given.a, given.b, given.c, given.d = memory
-    size = ffi.new("size_t *")
-    sizes = f"a scan of {list(x.shape)} with {n_states} states"
-    check_status(lib.qk_scan_workspace(backend.index, what, size), sizes)
-    status = lib.qk_selective_scan(
-        backend.index,
-        what,
-        given,
-        written(FLOAT, "y", y, y.shape),
-        pointer(workspace(size[0])),
-    )
-    check_status(status, sizes)
+    sizes = f"a scan of {list(shape)} with {n_states} states"
+    at.run("selective_scan", sizes, what, given, at.written(FLOAT, "y", y, shape))
     return y
 
 
 def wkv7(
-    r: F32, decay: F32, k: F32, v: F32, removed: F32, renewed: F32, backend: Backend
+    r: F32, decay: F32, k: F32, v: F32, removed: F32, renewed: F32, backend: Runner
 ) -> F32:
     """The states of RWKV-7's heads; all C-contiguous.
 
@@ -162,30 +151,23 @@ def wkv7(
     Raises:
         ShapeError: an array does not fit.
     """
-    n, n_heads, key_size = keys = shape_of("k", k, 3)
-    value_size = shape_of("v", v, 3)[2]
-    out = np.empty(v.shape, np.float32)
-    what, given = ffi.new("qk_wkv *"), ffi.new("qk_wkv_inputs *")
+    at = place_of(backend)
+    n, n_heads, key_size = keys = at.shape_of("k", k, 3)
+    value_size = at.shape_of("v", v, 3)[2]
+    shape = n, n_heads, value_size
+    out: F32 = at.empty(shape)
+    what, given = at.new("qk_wkv"), at.new("qk_wkv_inputs")
     what.n, what.n_heads = n, n_heads
     what.key_size, what.value_size = key_size, value_size
     memory = (
-        read(FLOAT, "r", r, keys),
-        read(FLOAT, "decay", decay, keys),
-        read(FLOAT, "k", k, keys),
-        read(FLOAT, "v", v, (n, n_heads, value_size)),
-        read(FLOAT, "removed", removed, keys),
-        read(FLOAT, "renewed", renewed, keys),
+        at.read(FLOAT, "r", r, keys),
+        at.read(FLOAT, "decay", decay, keys),
+        at.read(FLOAT, "k", k, keys),
+        at.read(FLOAT, "v", v, shape),
+        at.read(FLOAT, "removed", removed, keys),
+        at.read(FLOAT, "renewed", renewed, keys),
     )
     given.r, given.decay, given.k, given.v, given.removed, given.renewed = memory
-    size = ffi.new("size_t *")
     sizes = f"{n_heads} heads of {key_size} by {value_size}"
-    check_status(lib.qk_wkv_workspace(backend.index, what, size), sizes)
-    status = lib.qk_wkv7(
-        backend.index,
-        what,
-        given,
-        written(FLOAT, "out", out, out.shape),
-        pointer(workspace(size[0])),
-    )
-    check_status(status, sizes)
+    at.run("wkv7", sizes, what, given, at.written(FLOAT, "out", out, shape))
     return out

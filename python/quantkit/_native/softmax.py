@@ -1,4 +1,4 @@
-"""The softmax of rows of logits, computed tile by tile in the C core."""
+"""The softmax of rows of logits, computed tile by tile."""
 
 from __future__ import annotations
 
@@ -7,39 +7,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import ffi, lib
 from ..errors import ShapeError
-from .arguments import DOUBLE, FLOAT, TOKEN, CType, read, shape_of, strided, written
-from .backend import Backend
-from .statuses import check_status
+from .arguments import DOUBLE, FLOAT, TOKEN
+from .places import ROW, Place, Runner, place_of
 
 __all__ = ["Rows", "add_logits", "compare_logits", "new_rows"]
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 Rows = NDArray[np.void]
-"""The state of each row: fields total, top, highest and wanted; see quantkit.h."""
+"""The state of each row: fields total, top, highest and wanted; see quantkit_ops.h."""
 
-_ROW = np.dtype(
-    [
-        ("total", np.float64),
-        ("top", np.int64),
-        ("highest", np.float32),
-        ("wanted", np.float32),
-    ],
-    align=True,
-)
-_SOFTMAX = CType.of(_ROW, "qk_softmax")
 _LAST_TOKEN = 2**63 - 1
 
 
 def new_rows(n: int) -> Rows:
     """n rows before their first logit; the target's logit is NaN until it is added."""
-    return np.array((0, 0, -np.inf, np.nan), _ROW).repeat(n)
+    return np.array((0, 0, -np.inf, np.nan), ROW).repeat(n)
 
 
 def add_logits(
-    logits: F32, start: int, targets: I64, rows: Rows, backend: Backend
+    logits: F32, start: int, targets: I64, rows: Rows, backend: Runner
 ) -> None:
     """Add the logits [n, tokens] of the tokens from `start` on to the rows.
 
@@ -48,10 +36,10 @@ def add_logits(
     Raises:
         ShapeError: an array does not fit; targets and rows are [n].
     """
-    tile, data, _known = _tile(logits, start, targets)
-    n = int(tile.n_rows)
-    state = written(_SOFTMAX, "rows", rows, (n,))
-    check_status(lib.qk_add_logits(backend.index, tile, data, state), _sizes(logits))
+    at = place_of(backend)
+    tile, data, _known = _tile(at, logits, start, targets)
+    state = at.states("rows", rows, int(tile.n_rows))
+    at.run("add_logits", _sizes(logits), tile, data, state)
 
 
 def compare_logits(
@@ -61,7 +49,7 @@ def compare_logits(
     targets: I64,
     rows: tuple[Rows, Rows],
     excess: NDArray[np.float64],
-    backend: Backend,
+    backend: Runner,
 ) -> None:
     """Add the logits of a model and its base to their rows.
 
@@ -77,35 +65,38 @@ def compare_logits(
     Raises:
         ShapeError: an array does not fit.
     """
-    tile, data, _known = _tile(logits, start, targets)
+    at = place_of(backend)
+    tile, data, _known = _tile(at, logits, start, targets)
     n = int(tile.n_rows)
-    base_data, (stride,) = strided(FLOAT, "base logits", base_logits, logits.shape)
+    base_data, (stride,) = at.strided(FLOAT, "base logits", base_logits, logits.shape)
     if stride != tile.stride:
         raise ShapeError(
             f"the logits of a model and its base have rows {tile.stride} and {stride} "
             "numbers apart; expected the same"
         )
-    status = lib.qk_compare_logits(
-        backend.index,
+    at.run(
+        "compare_logits",
+        _sizes(logits),
         tile,
         data,
         base_data,
-        written(_SOFTMAX, "rows", rows[0], (n,)),
-        written(_SOFTMAX, "rows of the base", rows[1], (n,)),
-        written(DOUBLE, "excess", excess, (n,)),
+        at.states("rows", rows[0], n),
+        at.states("rows of the base", rows[1], n),
+        at.written(DOUBLE, "excess", excess, (n,)),
     )
-    check_status(status, _sizes(logits))
 
 
-def _tile(logits: F32, start: int, targets: I64) -> tuple[Any, object, object]:
+def _tile(
+    at: Place, logits: F32, start: int, targets: I64
+) -> tuple[Any, object, object]:
     """The tile as a C struct, and the memory of its logits and of its targets."""
-    n, n_tokens = shape_of("logits", logits, 2)
+    n, n_tokens = at.shape_of("logits", logits, 2)
     if not 0 <= start <= _LAST_TOKEN - n_tokens:
         raise ShapeError(f"a tile of logits starts at token {start}")
-    data, (stride,) = strided(FLOAT, "logits", logits, (n, n_tokens))
-    tile = ffi.new("qk_tile *")
+    data, (stride,) = at.strided(FLOAT, "logits", logits, (n, n_tokens))
+    tile = at.new("qk_tile")
     tile.n_rows, tile.n_cols, tile.stride, tile.first = n, n_tokens, stride, start
-    known = read(TOKEN, "targets", targets, (n,))
+    known = at.read(TOKEN, "targets", targets, (n,))
     tile.targets = known
     return tile, data, known
 

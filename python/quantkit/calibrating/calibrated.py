@@ -50,7 +50,10 @@ class StoredRounding:
         try:
             found = np.fromfile(self.path, np.uint8, n_rows * row_bytes, offset=skipped)
         except OSError as error:
-            raise OutputError(f"cannot read calibrated rows: {error}") from error
+            raise OutputError(
+                f"cannot read calibrated rows: {error}; all machines of a cluster need "
+                "the folder of the output"
+            ) from error
         if found.size != n_rows * row_bytes:
             raise OutputError(f"{self.path} was changed: it lacks calibrated rows")
         return found.reshape(n_rows, row_bytes)
@@ -91,7 +94,7 @@ class Calibrated:
             return nearest
         n_share = tensor.n_rows // len(nearest)
         return [
-            StoredRounding(path, i * n_share, each.importance)
+            StoredRounding(path.absolute(), i * n_share, each.importance)
             for i, each in enumerate(nearest)
         ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 from ..display import Displayed
 from ..errors import OptionError
 from ..integers import as_integer
@@ -55,10 +57,12 @@ class Budget(Displayed):
                 object.__setattr__(self, name, as_integer(given, name, 1))
         for name in ("max_bpw", "max_kld", "max_ppl_loss"):
             given = getattr(self, name)
-            if given is not None and not ABOVE_0.accepts(given):
+            value = given.item() if isinstance(given, np.generic) else given
+            if given is not None and not ABOVE_0.accepts(value):
                 raise OptionError(
                     f"`{name}` is {given!r}; expected {ABOVE_0.description}"
                 )
+            object.__setattr__(self, name, value)
         if self.ctx is not None and self.memory is None:
             raise OptionError(
                 "`ctx` needs `memory`: it is the context that the memory must suffice "

@@ -30,6 +30,7 @@ from ..recipes.overrides import Overrides
 from ..tasks.convert import convert
 from ..tasks.quantize import quantize_file
 from .bars import live_table, progress_bar
+from .clusters import on_cluster
 from .console import Part, paragraph, print_json, print_result
 from .messages import say
 from .options import (
@@ -61,6 +62,7 @@ NONE_FITS = 3
 LIMITS = "Limits (several can be combined)"
 
 
+@on_cluster
 def choose_command(
     model: ModelArgument,
     max_size: Annotated[

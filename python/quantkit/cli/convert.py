@@ -12,6 +12,7 @@ from ..tasks.convert_lora import convert_lora
 from ..vocab import VocabType
 from . import tables
 from .bars import progress_bar
+from .clusters import on_cluster
 from .console import print_json, print_result
 from .messages import say
 from .options import (
@@ -64,6 +65,7 @@ Outtype = Annotated[
 ]
 
 
+@on_cluster
 def convert_command(
     model_dir: Annotated[
         Path,

@@ -19,6 +19,7 @@ from ..importance.presentation import layer_cells, summary, summary_lines, tenso
 from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..tokens.options import TextOptions
 from .bars import progress_bar
+from .clusters import on_cluster
 from .console import print_json, print_result
 from .options import (
     Activations,
@@ -34,6 +35,7 @@ from .options import (
 __all__ = ["imatrix_command"]
 
 
+@on_cluster
 def imatrix_command(
     model: Annotated[
         Path | None,

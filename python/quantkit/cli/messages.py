@@ -20,10 +20,16 @@ __all__ = [
     "fail_unforeseen",
     "say",
     "stoppable",
+    "words_typed",
 ]
 
 STOPPED = 130
 """The exit code of a command that Ctrl-C stopped, as in shells."""
+
+
+def words_typed() -> list[str]:
+    """The running command as it was typed, in words."""
+    return ["quantkit", *sys.argv[1:]]
 
 
 def say(text: str) -> None:

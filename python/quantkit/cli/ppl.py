@@ -25,6 +25,7 @@ from ..output.splits import parse_size
 from ..sources.opening import embeds, open_source
 from ..tokens.options import TextOptions
 from .bars import live_table
+from .clusters import on_cluster
 from .measured import Measuring
 from .measured_output import Format, Output
 from .messages import say
@@ -55,6 +56,7 @@ from .texts import given_texts
 __all__ = ["ppl_command"]
 
 
+@on_cluster
 def ppl_command(
     context: typer.Context,
     models: Annotated[

@@ -19,6 +19,7 @@ from ..tasks.verify import verify_file
 from ..types import QuantType
 from . import tables
 from .bars import progress_bar
+from .clusters import on_cluster
 from .console import print_json, print_result
 from .messages import say
 from .options import (
@@ -75,6 +76,7 @@ def _type(text: str) -> QuantType:
     return QuantType.parse(text)
 
 
+@on_cluster
 def quantize_command(
     model: ModelArgument,
     out: Annotated[
@@ -423,6 +425,7 @@ def verify_command(
     tokens: CalibrationTokens = None,
     effort: EffortOption = None,
     chat: Chat = False,
+    device: DeviceOption = "cpu",
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -444,6 +447,7 @@ def verify_command(
             importance=importance,
             calibration=calibration if is_described else None,
             calibration_texts=None if is_described else texts,
+            device=device,
             threads=threads,
             progress=progress,
         )

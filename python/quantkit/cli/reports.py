@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..files.whole_file import refuse_input
-from .messages import say
+from .messages import say, words_typed
 
 __all__ = ["Html", "Png", "Reports"]
 
@@ -75,7 +74,7 @@ class Reports:
             return
         from ..reporting.writing import has_figure, write_report
 
-        command = shlex.join(["quantkit", *sys.argv[1:]])
+        command = shlex.join(words_typed())
         for option, path, _ in files:
             if option == "--png" and not has_figure(result):
                 say(f"{path} is not written: no type was compared with the base")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from ..evaluate.shard_files import About
 from ..evaluate.sharding import ShardRun
 from .bars import live_table
 from .console import print_result
-from .messages import say
+from .messages import say, words_typed
 
 __all__ = [
     "check_merge",
@@ -51,7 +50,7 @@ def measure_shard(run: ComparisonRun, share: Share, save: Path, *, quiet: bool) 
         save: that file, as the user calls it.
         quiet: show no progress.
     """
-    shard_run = ShardRun(run, share, save, ["quantkit", *sys.argv[1:]])
+    shard_run = ShardRun(run, share, save, words_typed())
     try:
         with live_table(run, lambda: None, quiet) as progress:
             shard = shard_run.run(progress, None if quiet else say)
@@ -98,13 +97,14 @@ def _renamed(path: str, number: int, wanted: int) -> str:
     """The file of another shard; FILE if the number of the shard is not in the name."""
     if number == wanted:
         return path
-    folder, slash, name = path.rpartition("/")
+    name = Path(path).name
     found = [m for m in re.finditer(r"\d+", name) if int(m[0]) == number]
     if len(found) != 1:
         return "FILE"
     (one,) = found
     digits = str(wanted).zfill(len(one[0]) if one[0].startswith("0") else 1)
-    return f"{folder}{slash}{name[: one.start()]}{digits}{name[one.end() :]}"
+    renamed = f"{name[: one.start()]}{digits}{name[one.end() :]}"
+    return str(Path(path).with_name(renamed))
 
 
 OF_RESULTS = {

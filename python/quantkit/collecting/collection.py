@@ -20,7 +20,7 @@ from ..errors import FormatError, OptionError, OutputError
 from ..evaluate.likelihood import negative_log_likelihood, refuse_broken
 from ..evaluate.statistics import perplexity_estimate
 from ..execution.opened import Shared
-from ..execution.workers import Workers, workers_of
+from ..execution.workers import Workers, share_memory, workers_of
 from ..files.identity import hash_pieces
 from ..files.target import target_of
 from ..files.whole_file import refuse_unwritable
@@ -254,9 +254,12 @@ class Collection:
     ) -> None:
         source, precision = self._source, self._precision
         check_source(source)
-        observed = ObservedModel.of(source, load_weights(source, precision=precision))
         opener = model_opener(source, precision=precision)
-        model = Shared(None if opener is None else ObservedOpener(opener), observed)
+        there = None if opener is None else ObservedOpener(opener)
+        here = None
+        if there is None or share_memory(self._workers):
+            here = ObservedModel.of(source, load_weights(source, precision=precision))
+        model = Shared(there, here)
         work = (
             ChunkToSum(
                 *(f"{name}, chunk {i + 1}", model, cut.chunk(i)),

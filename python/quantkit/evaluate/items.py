@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import QuantkitError
 from ..execution.opened import Shared
+from ..execution.workers import Workers
 from ..forward.base import F32, Head, Model
 from .entries import Entry
 from .groups import parts_of
@@ -15,7 +16,13 @@ from .places import Place
 from .scoring import HeadOpener, Stop, Together
 from .store import HiddenStore
 
-__all__ = ["BaseInGroup", "head_of", "items_of", "refuse_other_vocabularies"]
+__all__ = [
+    "BaseInGroup",
+    "head_of",
+    "head_shapes",
+    "items_of",
+    "refuse_other_vocabularies",
+]
 
 
 @dataclass(frozen=True)
@@ -24,12 +31,14 @@ class BaseInGroup:
 
     Attributes:
         head: its head.
+        n_tokens: the size of its vocabulary.
         model: the base; None: its hidden states are stored.
         store: its hidden states; None: there is only one group.
         number: the number of each chunk in the store.
     """
 
     head: Shared[Head]
+    n_tokens: int
     model: Shared[Model] | None
     store: HiddenStore | None = None
     number: Mapping[Place, int] = field(default_factory=dict)
@@ -89,20 +98,34 @@ def items_of(
 def head_of(model: Shared[Model]) -> Shared[Head]:
     """The head of a model, without a reference to the rest of the model."""
     opener = None if model.opener is None else HeadOpener(model.opener)
-    return Shared(opener, model.value.head)
+    return Shared(opener, None if model.here is None else model.here.head)
+
+
+def head_shapes(
+    models: Sequence[Shared[Model]], workers: Workers
+) -> list[tuple[int, ...]]:
+    """(tokens, width) of each model's head; workers elsewhere load the models."""
+    return [shape for _, shape in workers.in_order(_head_shape, models)]
+
+
+def _head_shape(model: Shared[Model]) -> tuple[int, ...]:
+    return model.value.head.shape
 
 
 def refuse_other_vocabularies(
-    base: BaseInGroup, group: Sequence[Entry], models: Sequence[Shared[Model]]
+    n_base: int, group: Sequence[Entry], shapes: Sequence[tuple[int, ...]]
 ) -> None:
     """Refuse models whose tokens are not the base's.
+
+    Args:
+        n_base: the number of the base's tokens.
+        group: the entries.
+        shapes: see `head_shapes`.
 
     Raises:
         QuantkitError: one has another number of tokens.
     """
-    n_base = base.head.value.shape[0]
-    for entry, model in zip(group, models, strict=True):
-        n_tokens = model.value.head.shape[0]
+    for entry, (n_tokens, _) in zip(group, shapes, strict=True):
         if n_tokens != n_base:
             raise QuantkitError(
                 f"{entry.name} has a vocabulary of {n_tokens} tokens, but the base has "

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from time import perf_counter
 
 from ..calibrating.roundings import calibrated_roundings
-from ..execution.memory import available_bytes
+from ..errors import OptionError
 from ..execution.opened import Shared
-from ..execution.workers import Workers, share_memory
+from ..execution.workers import Workers, model_bytes, share_memory
 from ..forward.base import Model
 from ..gguf.source import ModelSource
 from ..inference.shared import share_model
@@ -26,8 +26,8 @@ class LoadedModels:
 
     Args:
         workers: they quantize; processes load the models again, each for itself.
-        limit: bytes of weights to keep in memory; None: `MEMORY_SHARE` of what is
-            available now, divided among this process and the worker processes.
+        limit: bytes of weights to keep in memory; None: `MEMORY_SHARE` of what each
+            process has now.
         took: told the seconds to quantize an entry.
     """
 
@@ -38,8 +38,7 @@ class LoadedModels:
         took: Callable[[Entry, float], None],
     ) -> None:
         if limit is None:
-            n_copies = 1 if share_memory(workers) else 1 + workers.count
-            limit = int(available_bytes() * MEMORY_SHARE / n_copies)
+            limit = int(model_bytes(workers) * MEMORY_SHARE)
         self._workers = workers
         self._limit = limit
         self._took = took
@@ -56,11 +55,28 @@ class LoadedModels:
     ) -> list[Shared[Model]]:
         """The models of a group; others are freed if they do not fit beside them."""
         self._make_room(group)
-        for entry in group:
-            if entry.name not in self._models:
-                model = self._loaded(entry, len(group), progress, notify)
-                self._models[entry.name] = entry, model
+        new = [entry for entry in group if entry.name not in self._models]
+        for entry in new:
+            start = perf_counter()
+            model = self._loaded(entry, len(group), progress, notify)
+            self._models[entry.name] = entry, model
+            if entry.wanted is not None and model.here is not None:
+                self._took(entry, perf_counter() - start)
+        self._load_elsewhere(new, progress)
         return [self._models[entry.name][1] for entry in group]
+
+    def _load_elsewhere(
+        self, entries: Sequence[Entry], progress: Progress | None
+    ) -> None:
+        """Let workers in other processes load models, each model one of them."""
+        models = [self._models[entry.name] for entry in entries]
+        left = [(entry, model) for entry, model in models if model.here is None]
+        loaded = self._workers.in_order(_seconds_to_load, [model for _, model in left])
+        for i, ((entry, _), (_, seconds)) in enumerate(zip(left, loaded, strict=True)):
+            if entry.wanted is not None:
+                self._took(entry, seconds)
+            if progress is not None:
+                progress(f"{entry.name}: load", i + 1, len(left))
 
     def _make_room(self, group: Sequence[Entry]) -> None:
         """Free the models that were loaded first, until the group fits."""
@@ -80,9 +96,8 @@ class LoadedModels:
         progress: Progress | None,
         notify: Notify | None,
     ) -> Shared[Model]:
-        start = perf_counter()
         with self._roundings(entry, progress, notify) as roundings:
-            model = share_model(
+            return share_model(
                 entry.source,
                 importance=entry.importance if roundings is None else entry.awaited,
                 roundings=roundings,
@@ -91,9 +106,6 @@ class LoadedModels:
                 kept=n_together,
                 **entry.loading,
             )
-        if entry.wanted is not None:
-            self._took(entry, perf_counter() - start)
-        return model
 
     @contextmanager
     def _roundings(
@@ -103,6 +115,12 @@ class LoadedModels:
         if entry.calibration is None:
             yield None
             return
+        if not share_memory(self._workers):
+            raise OptionError(
+                "`calibration` is measured by threads only: other processes do not "
+                "have the rows that it solves; leave out `cluster`, or write the file "
+                "and measure that"
+            )
         is_noticed = any(each is entry.source for each in self._noticed)
         self._noticed.append(entry.source)
         with calibrated_roundings(
@@ -113,3 +131,10 @@ class LoadedModels:
             notify=None if is_noticed else notify,
         ) as calibrated:
             yield calibrated
+
+
+def _seconds_to_load(model: Shared[Model]) -> float:
+    """Load a model where this runs, and say how long that took."""
+    start = perf_counter()
+    assert model.value is not None
+    return perf_counter() - start

@@ -17,7 +17,7 @@ CommandOf: TypeAlias = Callable[[Share, About], str | None]
 not known."""
 
 MOST_COMMANDS = 3
-"""How many commands are told; the others differ in their numbers only."""
+"""How many commands and files are told; the others differ in their numbers only."""
 
 
 def refuse_missing(
@@ -40,13 +40,11 @@ def refuse_missing(
     if not left:
         return
     by_number = {each.about.share.number: each for each in found}
-    given = [by_number[share.number] for share in left if share.number in by_number]
-    absent = [str(share.number) for share in left if share.number not in by_number]
-    told = [f"{shard.path} is not finished" for shard in given[:MOST_COMMANDS]]
-    if len(given) > MOST_COMMANDS:
-        told.append(f"nor are {len(given) - MOST_COMMANDS} others")
-    if absent:
-        told.append(f"of {about.share.count} shards, {_listed(absent)} missing")
+    begun = [by_number[each.number] for each in left if each.number in by_number]
+    kinds = ["missing"] if len(begun) < len(left) else []
+    kinds += ["not finished"] if begun else []
+    files = ", ".join(str(each.path) for each in begun[:MOST_COMMANDS])
+    more = ", ..." if len(begun) > MOST_COMMANDS else ""
     commands = [
         command_of(share, by_number.get(share.number, found[0]).about)
         for share in left[:MOST_COMMANDS]
@@ -54,8 +52,10 @@ def refuse_missing(
     how = "; ".join(each for each in commands if each is not None)
     likewise = "; and so on" if len(left) > MOST_COMMANDS else ""
     raise OptionError(
-        f"{'; '.join(told)}. Measure them, then merge again"
-        f"{f': {how}{likewise}' if how else ''}"
+        f"of {about.share.count} shards, {_ranges([each.number for each in left])} "
+        f"{'is' if len(left) == 1 else 'are'} {' or '.join(kinds)}"
+        f"{f' ({files}{more})' if files else ''}. Measure what is left, then merge "
+        f"again{f': {how}{likewise}' if how else ''}"
     )
 
 
@@ -63,7 +63,13 @@ def _is_missing(places: Sequence[Place], timed: TimedScores) -> bool:
     return any(place not in row for row in timed.values() for place in places)
 
 
-def _listed(numbers: Sequence[str]) -> str:
-    """Such as "3 is" or "3, 5 and 9 are"."""
-    *others, last = numbers
-    return f"{', '.join(others)} and {last} are" if others else f"{last} is"
+def _ranges(numbers: Sequence[int]) -> str:
+    """Numbers as those of a job array, such as "3,7-9"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    ends = (dict.fromkeys((run[0], run[-1])) for run in runs)
+    return ",".join("-".join(map(str, each)) for each in ends)

@@ -27,7 +27,13 @@ from ..gguf.source import refuse_changed, unchanged
 from ..inference.damage import damage_named
 from ..progress import Notify, Progress
 from .entries import Entry, entry_named, say_on_grid
-from .items import BaseInGroup, head_of, items_of, refuse_other_vocabularies
+from .items import (
+    BaseInGroup,
+    head_of,
+    head_shapes,
+    items_of,
+    refuse_other_vocabularies,
+)
 from .known import Known
 from .likelihood import refuse_broken
 from .loading import LoadedModels
@@ -199,10 +205,11 @@ class ComparisonRun:
         """Measure the base on these chunks, and each entry on its missing chunks."""
         (base, *first), *groups = loaded.groups(entries)
         model, *models = loaded.load([base, *first], progress, notify)
-        kept = BaseInGroup(head_of(model), model)
+        [(n_tokens, width)] = head_shapes([model], self._workers)
+        kept = BaseInGroup(head_of(model), n_tokens, model)
         with ExitStack() as stack:
             if groups:
-                shape = self.known.texts[0].chunks.n_scored, model.value.head.shape[1]
+                shape = self.known.texts[0].chunks.n_scored, width
                 store = stack.enter_context(HiddenStore(len(left), shape))
                 number = {place: i for i, place in enumerate(left)}
                 kept = replace(kept, store=store, number=number)
@@ -225,7 +232,8 @@ class ComparisonRun:
         progress: Progress | None,
     ) -> None:
         """Measure the entries of a group on their missing chunks among these."""
-        refuse_other_vocabularies(base, group, models)
+        shapes = head_shapes(models, self._workers)
+        refuse_other_vocabularies(base.n_tokens, group, shapes)
         by_name = {entry.name: entry for entry in group}
         stop, n_places = Stop(), len(places)
         with kept_open(self._workers) as workers:

@@ -18,6 +18,7 @@ The file of a shard also has a record that describes the run; see `shard_files`:
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -126,9 +127,9 @@ class SavedRecords:
 
     def describe(self, about: dict[str, Any]) -> None:
         """Save what describes the run, unless it is saved already."""
-        if self.about != about:
-            self._known[ABOUT] = {"key": ABOUT, "about": about}
-            self._write(self._known[ABOUT])
+        record = json.loads(json.dumps({"key": ABOUT, "about": about}))  # as it is read
+        if self._known.get(ABOUT) != record:
+            self._write(record)
 
     def write(self, key: str, seconds: float, **arrays: NDArray[Any]) -> None:
         """Save seconds and arrays under a key."""

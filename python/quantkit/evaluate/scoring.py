@@ -101,6 +101,12 @@ class Together:
     keeps_hidden: bool
     stop: Stop
 
+    @property
+    def where(self) -> str:
+        """The chunk and the models, for messages."""
+        text, chunk = self.place
+        return f"chunk {chunk + 1} of text {text + 1} with {', '.join(self.names)}"
+
 
 @dataclass(frozen=True, eq=False)
 class ChunkScores:

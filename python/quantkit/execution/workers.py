@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, partial
 from threading import current_thread
@@ -16,14 +17,18 @@ from threadpoolctl import threadpool_limits
 
 from ..errors import OptionError, QuantkitError
 from ..integers import as_integer
+from .memory import available_bytes
 
 __all__ = [
     "Pool",
     "Threads",
     "Workers",
+    "by_default",
     "default_threads",
+    "hold_blas",
     "in_this_process",
     "kept_open",
+    "model_bytes",
     "share_memory",
     "workers_of",
 ]
@@ -101,6 +106,17 @@ def share_memory(workers: Workers) -> bool:
     return isinstance(workers, Threads | _OpenThreads)
 
 
+def model_bytes(workers: Workers) -> int:
+    """Bytes of memory that each process has for models: this one and the workers'.
+
+    Workers on other machines tell it by an attribute of this name.
+    """
+    if share_memory(workers):
+        return available_bytes()
+    own: int | None = getattr(workers, "model_bytes", None)
+    return available_bytes() // (1 + workers.count) if own is None else own
+
+
 @contextmanager
 def kept_open(workers: Workers) -> Iterator[Workers]:
     """The same workers; threads are started once for all calls in the block."""
@@ -167,12 +183,13 @@ class Pool:
 
 def _alone(work: Callable[[Item], Result], item: Item) -> Result:
     """Run `work` in a worker process, with BLAS permanently limited to one thread."""
-    _hold_blas()
+    hold_blas()
     return work(item)
 
 
 @cache
-def _hold_blas() -> None:
+def hold_blas() -> None:
+    """Limit BLAS to one thread per call, for the rest of the process."""
     threadpool_limits(1, "blas")
 
 
@@ -211,14 +228,29 @@ def _submitted(
         ) from error
 
 
+_default: ContextVar[Workers | None] = ContextVar("default workers", default=None)
+
+
+@contextmanager
+def by_default(workers: Workers) -> Iterator[None]:
+    """Let these workers do what has no other ones, as long as the block runs."""
+    token = _default.set(workers)
+    try:
+        yield
+    finally:
+        _default.reset(token)
+
+
 def workers_of(threads: int | Workers | None) -> Workers:
-    """The given workers, or that many threads; None: one thread per core.
+    """The given workers, or that many threads.
+
+    None: those of `by_default`, or else one thread per core.
 
     Raises:
         OptionError: `threads` is not an integer, or is less than 1.
     """
     if threads is None:
-        return Threads(default_threads())
+        return _default.get() or Threads(default_threads())
     is_class = isinstance(threads, type)  # such as Threads, without a count
     if isinstance(threads, int) or is_class or not hasattr(threads, "in_order"):
         return Threads(as_integer(threads, "threads", 1))
@@ -228,10 +260,13 @@ def workers_of(threads: int | Workers | None) -> Workers:
 def in_this_process(threads: int | Workers | None) -> Workers:
     """Threads, as many as the given workers process items at a time.
 
-    For work whose items are too large to be sent to other processes.
+    For work whose items are too large to be sent to other processes.  For workers that
+    are not in this process, at most one thread per core.
     """
     workers = workers_of(threads)
-    return workers if share_memory(workers) else Threads(workers.count)
+    if share_memory(workers):
+        return workers
+    return Threads(min(workers.count, default_threads()))
 
 
 def default_threads() -> int:

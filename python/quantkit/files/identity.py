@@ -20,6 +20,7 @@ __all__ = [
     "hash_files",
     "hash_pieces",
     "is_unchanged",
+    "other_file",
     "refuse_other",
     "state_text",
 ]
@@ -91,9 +92,16 @@ def refuse_other(paths: Sequence[Path], states: Sequence[str]) -> None:
     Raises:
         FormatError: one was written to, replaced or removed.
     """
+    if (found := other_file(paths, states)) is not None:
+        raise FormatError(f"{found} changed while it was in use; start again")
+
+
+def other_file(paths: Sequence[Path], states: Sequence[str]) -> Path | None:
+    """The first path that does not lead to the file with its state, or None."""
     for path, state in zip(paths, states, strict=True):
         if not path.exists() or state_text(path, path.stat()) != state:
-            raise FormatError(f"{path} changed while it was in use; start again")
+            return path
+    return None
 
 
 def is_unchanged(path: Path, before: os.stat_result, now: os.stat_result) -> bool:

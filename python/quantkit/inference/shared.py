@@ -8,7 +8,7 @@ from uuid import uuid4
 from .._native import Precision, active_backend
 from ..errors import BackendError
 from ..execution.opened import Opener, Shared, opened
-from ..execution.workers import Workers
+from ..execution.workers import Workers, share_memory, workers_of
 from ..forward.base import Model, Weights
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource, opener_of
@@ -96,9 +96,19 @@ def share_model(
     """Load a model to run in this and other processes; see `load_weights`.
 
     With `roundings`, other processes cannot load it.  Another process keeps `kept`
-    models open.
+    models open.  If `threads` are in other processes, this one loads it only when its
+    value is used.
     """
     check_source(source)
+    opener = None
+    if roundings is None:
+        opener = model_opener(
+            *(source, recipe, overrides, importance, precision),
+            allow_requantize=allow_requantize,
+            kept=kept,
+        )
+        if opener is not None and not share_memory(workers_of(threads)):
+            return Shared(opener)
     weights = load_weights(
         source,
         recipe,
@@ -109,13 +119,6 @@ def share_model(
         precision=precision,
         threads=threads,
         progress=progress,
-    )
-    if roundings is not None:
-        return Shared(None, load_model(source, weights))
-    opener = model_opener(
-        *(source, recipe, overrides, importance, precision),
-        allow_requantize=allow_requantize,
-        kept=kept,
     )
     return Shared(opener, load_model(source, weights))
 

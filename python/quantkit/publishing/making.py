@@ -15,7 +15,7 @@ from ..tasks.provenance import SOURCE_HASH, VERSION, Origin, recorded_origin
 from ..visible import visible
 from .card_files import Opened
 
-__all__ = ["making_lines", "uses_importance"]
+__all__ = ["as_argument", "fenced", "making_lines", "uses_importance"]
 
 MOST_PATTERNS = 4
 """Types of tensors that a command names one by one; otherwise those of the file."""
@@ -46,6 +46,11 @@ def making_lines(files: Sequence[Opened], repo: str | None) -> list[str]:
     return [*fenced(commands), "", *lines] if lines else fenced(commands)
 
 
+def as_argument(name: str) -> str:
+    """A file's name in a command, in which it is no option."""
+    return f"./{name}" if name.startswith("-") else name
+
+
 def fenced(lines: Sequence[str], language: str = "sh") -> list[str]:
     """Lines as a block of code that they cannot end."""
     shown = [visible(line) for line in lines]
@@ -56,7 +61,7 @@ def fenced(lines: Sequence[str], language: str = "sh") -> list[str]:
 
 def _command(file: Opened, origin: Origin, model: str) -> str:
     """The command that makes a file."""
-    name, overrides = file.file.name, origin.overrides
+    name, overrides = as_argument(file.file.name), origin.overrides
     words = ["quantkit", "quantize", model, name, origin.recipe.name]
     if overrides.types or len(overrides.tensor_types) > MOST_PATTERNS:
         words += ["--recipe-from", name]

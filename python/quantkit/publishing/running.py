@@ -6,7 +6,7 @@ import shlex
 
 from ..gguf.keys import text_of
 from .card_files import Opened
-from .making import fenced
+from .making import as_argument, fenced
 from .ollama import ollama_name
 
 __all__ = ["running_lines"]
@@ -28,10 +28,10 @@ def running_lines(
     hub = ["-hf", f"{repo}:{kind}"]
     if not by_type or kind.lower() not in name.lower():
         tag, hub = name, ["-hf", str(repo), "-hff", name]
-    name = f"./{name}" if name.startswith("-") else name  # it is no option
+    name = as_argument(name)
     server = ["llama-server", *(hub if repo else ["-m", name])]
     if projector is not None and repo is None:
-        server += ["--mmproj", projector.file.name]
+        server += ["--mmproj", as_argument(projector.file.name)]
     arch = text_of(file.metadata, "general.architecture")
     if f"{arch}.pooling_type" in file.metadata:
         server.append("--embeddings")

@@ -50,6 +50,11 @@ class Slab:
     share: int = 0
 
     @property
+    def where(self) -> str:
+        """The tensor and its rows, for messages."""
+        return f"tensor {self.tensor.name}, rows {self.start} to {self.stop - 1}"
+
+    @property
     def n_weights(self) -> int:
         """The number of weights in the slab."""
         return (self.stop - self.start) * self.tensor.n_cols

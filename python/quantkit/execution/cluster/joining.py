@@ -1,0 +1,211 @@
+"""Connect to a Ray cluster, or start one on this machine, and leave it as it was."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from threading import Thread
+from time import sleep
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+from ...errors import OptionError, QuantkitError
+from ...extras import needed
+from . import actor
+from .address import Address
+from .interrupts import uninterrupted
+from .layout import Layout
+
+__all__ = ["joined", "layout_of"]
+
+STORE_BYTES = 64 << 20
+"""The size of a local cluster's object store, per worker."""
+
+REMOVALS = 20
+"""How often to try to remove the folder of a local cluster."""
+
+REACHED_SECONDS = 5.0
+"""How long a machine may take to accept a connection."""
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "2",
+    "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "2",
+}
+"""Settings of Ray, unless the user has others: it sends and prints nothing."""
+
+
+@contextmanager
+def joined(address: Address) -> Iterator[Any]:
+    """The module `ray`, connected as long as the block runs.
+
+    Raises:
+        OptionError: a local cluster is wanted, and this process is connected already.
+        QuantkitError: Ray is not installed, or the cluster cannot be reached.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_settings(QUIET))
+        ray = needed("ray", "ray")  # which sets up its logger
+        stack.enter_context(_silent(logging.getLogger("ray")))
+        ray.cloudpickle.register_pickle_by_value(actor)
+        if ray.is_initialized():
+            if address.n_local is not None:
+                raise OptionError(
+                    f"`cluster` is {address}, but this process is connected to a Ray "
+                    "cluster already; use auto"
+                )
+            yield ray
+        elif address.n_local is not None:
+            with _started(ray, address.n_local):
+                yield ray
+        else:
+            with _connected(ray, address):
+                yield ray
+
+
+def layout_of(address: Address) -> Layout:
+    """The workers of each machine: local ones have one slot each."""
+    if address.n_local is not None:
+        return lambda machine: [1] * machine.cpus
+    return lambda machine: [machine.cpus]
+
+
+@contextmanager
+def _started(ray: Any, n_workers: int) -> Iterator[None]:
+    """A cluster of this machine alone, which nobody else can use or see."""
+    short = "/tmp" if Path("/tmp").is_dir() else None  # sockets have short paths
+    folder = tempfile.mkdtemp(prefix="quantkit-", dir=short)
+    try:
+        with _settings({"RAY_AUTH_TOKEN": _token()}), uninterrupted():
+            ray.init(
+                "local",
+                num_cpus=n_workers,
+                num_gpus=0,
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                object_store_memory=max(2, n_workers) * STORE_BYTES,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+            )
+        yield
+    finally:
+        with uninterrupted():
+            ray.shutdown()
+            for _ in range(REMOVALS):
+                shutil.rmtree(folder, ignore_errors=True)
+                if not Path(folder).exists():
+                    break
+                sleep(0.1)  # what has been killed may still write its last lines
+
+
+@cache
+def _token() -> str:
+    """What workers show to a local cluster; Ray keeps the first one of a process."""
+    return secrets.token_hex(32)
+
+
+@contextmanager
+def _connected(ray: Any, address: Address) -> Iterator[None]:
+    """A connection to a cluster that runs already."""
+    where = "auto"
+    if address.host is not None:
+        where = str(address)
+        _refuse_unreachable(address.host, address.port)
+    try:
+        try:
+            with catch_warnings():
+                simplefilter("ignore")
+                ray.init(where, log_to_driver=False, configure_logging=False)
+        except (
+            ConnectionError,
+            RuntimeError,
+            ValueError,
+            ray.exceptions.RayError,
+        ) as e:
+            raise QuantkitError(_unreached(address, e)) from None
+        yield
+    finally:
+        with suppress(Exception):  # what is left of a connection that has broken
+            ray.shutdown()
+
+
+def _refuse_unreachable(host: str, port: int) -> None:
+    """Refuse a machine that accepts no connection, before Ray tries for minutes.
+
+    Raises:
+        QuantkitError: it does not within `REACHED_SECONDS`, nor does its name server.
+    """
+    reasons: list[str] = []
+
+    def reach() -> None:
+        try:
+            socket.create_connection((host, port), REACHED_SECONDS).close()
+        except OSError as error:
+            reasons.append(error.strerror or str(error))
+        else:
+            reasons.append("")
+
+    thread = Thread(target=reach, daemon=True)
+    thread.start()
+    thread.join(REACHED_SECONDS + 1)
+    reason = reasons[0] if reasons else "no answer"
+    if reason:
+        raise QuantkitError(
+            f"cannot reach the cluster at ray://{host}:{port} ({reason}); on its first "
+            f"machine: ray start --head --ray-client-server-port={port}"
+        )
+
+
+def _unreached(address: Address, error: Exception) -> str:
+    """What is to be done about an error of Ray."""
+    text = " ".join(str(error).split())
+    if found := re.search(
+        r"Ray: (\S+).*?Python: (\S+).*Ray: (\S+).*?Python: (\S+)", text
+    ):
+        cluster, here = found.group(1, 2), found.group(3, 4)
+        return (
+            f"the cluster {address} runs Ray {cluster[0]} with Python {cluster[1]}, "
+            f"but this machine Ray {here[0]} with Python {here[1]}; install the same "
+            "on all machines"
+        )
+    if address.host is None and isinstance(error, ConnectionError):
+        return (
+            "there is no Ray cluster on this machine; start one with "
+            "`ray start --head`, or take local:N"
+        )
+    return f"cannot use the cluster {address}: {text[:300]}"
+
+
+@contextmanager
+def _settings(values: Mapping[str, str]) -> Iterator[None]:
+    """Settings of Ray, as long as the block runs; those of the user stay."""
+    before = dict(os.environ)
+    os.environ.update({**values, **before})
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            if name.startswith("RAY_"):  # Ray sets others, too
+                del os.environ[name]
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    """Log nothing below critical errors, as long as the block runs."""
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
