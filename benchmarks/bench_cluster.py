@@ -3,6 +3,7 @@
     pip install '.[ray]'
     python benchmarks/bench_cluster.py MODEL-f16.gguf TEXT [--types Q8_0,Q4_K_M]
         [--chunks 40] [--ctx 512] [--workers 4] [--threads 2] [--repeats 3]
+        [--tasks ppl,imatrix,quantize,nothing]
         [--output FILE.md]
 
 Both do the same work in turn, in one process; figures are medians.  The efficiency is
@@ -34,6 +35,7 @@ from quantkit import TextOptions, compare, imatrix, quantize_file, use_cluster
 from quantkit.execution.cluster.parcels import Parcel
 from quantkit.execution.cluster.pieces import Worker
 from quantkit.execution.cluster.ray_team import RayTeam
+from quantkit.execution.workers import workers_of
 
 
 @dataclass
@@ -72,6 +74,9 @@ def counted() -> Iterator[Counts]:
 
 Task = Callable[..., Any]
 
+EMPTY_ITEMS = 8000
+"""Items of no work, which show what an item costs in any case."""
+
 
 def tasks(arguments: argparse.Namespace, folder: str) -> dict[str, Task]:
     """What is measured, by name; each takes `threads`, and perhaps fewer chunks."""
@@ -90,11 +95,18 @@ def tasks(arguments: argparse.Namespace, folder: str) -> dict[str, Task]:
     def quantize(threads: Any, chunks: int | None = None) -> None:
         quantize_file(model, Path(folder) / "made.gguf", types[-1], threads=threads)
 
-    return {
+    def nothing(threads: Any, chunks: int | None = None) -> None:
+        for _ in workers_of(threads).in_order(abs, range(EMPTY_ITEMS)):
+            pass
+
+    found = {
         f"ppl, base and {len(types)} types": ppl,
         "imatrix": importance,
         f"quantize to {types[-1]}": quantize,
+        f"nothing, {EMPTY_ITEMS} times": nothing,
     }
+    wanted = arguments.tasks.split(",")
+    return {name: found[name] for name in found if name.split()[0].strip(",") in wanted}
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--tasks", default="ppl,imatrix,quantize,nothing")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     rows, sizes = [], []
