@@ -59,7 +59,7 @@ class Measured:
 
 
 MEASURED = Measured(
-    163.6e6, chunk=0.65, weight=1.6e-9, slow_weight=20e-9, piece=0.5e-3, byte=1.8e-9
+    163.6e6, chunk=0.6, weight=2.1e-9, slow_weight=20e-9, piece=0.31e-3, byte=1.9e-9
 )
 
 
