@@ -161,6 +161,18 @@ def test_weights_that_are_not_finite_are_named(model: Path, tmp_path: Path) -> N
     assert files(tmp_path) == {model.name}
 
 
+def test_verify_compares_with_the_device(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gives the same bytes; and it is really asked."""
+    out = tmp_path / "out.gguf"
+    qk.quantize_file(model, out, "Q4_0")
+    assert qk.verify_file(out, model, device="cuda").is_equal
+    monkeypatch.setenv("QKC_HOST_MEMORY", "500")
+    with pytest.raises(qk.BackendError, match="cudaErrorMemoryAllocation"):
+        qk.verify_file(out, model, device="cuda")
+
+
 def test_calibrated_rounding_is_refused_by_name(model: Path, tmp_path: Path) -> None:
     """Before anything is read."""
     calibration = qk.Calibration(["A text."], tokens=2048)
@@ -170,6 +182,11 @@ def test_calibrated_rounding_is_refused_by_name(model: Path, tmp_path: Path) -> 
             *(model, tmp_path / "out.gguf", "Q4_0"),
             device="cuda",
             calibration=calibration,
+        )
+    qk.quantize_file(model, tmp_path / "plain.gguf", "Q4_0")
+    with pytest.raises(qk.OptionError, match=message):
+        qk.verify_file(
+            *(tmp_path / "plain.gguf", model), device="cuda", calibration=calibration
         )
 
 
@@ -189,6 +206,8 @@ def test_the_command_takes_a_device(model: Path, tmp_path: Path) -> None:
     assert said("quantize", model, "--types", "Q4_0", *options)[0] == 0
     made = tmp_path / "model-Q4_0.gguf"
     assert made.read_bytes() == out.read_bytes()
+    source = ("--source", model, "--device", "cuda", "-q")
+    assert said("verify", out, *source)[0] == 0
 
 
 def test_the_command_names_its_options(

@@ -28,8 +28,9 @@ __all__ = ["dequantize_host_rows", "kept_pipes", "quantize_host_rows"]
 F32 = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-KEPT_BYTES = 1 << 26
-"""Device memory of a pipe that is kept: there may be one for each thread."""
+PIPE_BYTES = 1 << 26
+"""The most device memory of a pipe, and the most pinned memory: there may be a pipe for
+each thread, and pinned memory takes long to be had."""
 
 
 def quantize_host_rows(
@@ -133,10 +134,9 @@ def _pipe(device: int) -> Iterator[Any]:
     """A pipe for this thread alone; after an error it is closed."""
     with _lock:
         kept = _kept.setdefault(device, _Kept())
-        is_kept = kept.keepers > 0
         pipe = kept.idle.pop() if kept.idle else None
     if pipe is None:
-        pipe = _opened(device, KEPT_BYTES if is_kept else 0)
+        pipe = _opened(device)
     try:
         yield pipe
     except BaseException:
@@ -149,11 +149,11 @@ def _pipe(device: int) -> Iterator[Any]:
     _close(pipe)
 
 
-def _opened(device: int, slab_bytes: int) -> Any:
+def _opened(device: int) -> Any:
     own = library()
     made = own.ffi.new("qkc_pipe **")
     with device_in_use(device):
-        status = own.lib.qkc_pipe_open(slab_bytes, made)
+        status = own.lib.qkc_pipe_open(PIPE_BYTES, made)
     check_status(status, "qkc_pipe_open", device_name(device))
     return made[0]
 

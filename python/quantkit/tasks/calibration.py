@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .._device import chosen_device, parse_device
 from ..calibrating.calibration import Calibration
 from ..calibrating.roundings import calibrated_roundings
 from ..calibrating.sample import Sample
 from ..display import Displayed
+from ..errors import OptionError
 from ..evaluate.entries import Entry, Wanted
 from ..evaluate.known import Known, NamedText
 from ..evaluate.run import ComparisonRun
@@ -30,6 +32,7 @@ from ..tokens.chunks import Chunks
 __all__ = [
     "CalibrationCheck",
     "check_calibration",
+    "device_for_rounding",
     "roundings_of",
     "work_folder",
 ]
@@ -45,6 +48,21 @@ def work_folder(target: Path) -> Path:
     """Where the calibration of an output keeps what it has done."""
     real = real_path(target)
     return real.with_name(f".{real.name}.calibration")
+
+
+def device_for_rounding(device: str, calibration: Calibration | None) -> int | None:
+    """The number of the CUDA device that is asked for; None: the CPU.
+
+    Raises:
+        OptionError: there is a calibration, which runs on the CPU.
+        BackendError: the device cannot be used.
+    """
+    if parse_device(device) is not None and calibration is not None:
+        raise OptionError(
+            f'`device="{device}"` cannot be combined with `calibration`: calibrated '
+            "rounding runs on the CPU"
+        )
+    return chosen_device(device)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from .._device import chosen_device, parse_device
 from ..calibrating.calibration import Calibration
 from ..errors import OptionError
 from ..execution.workers import Workers
@@ -30,6 +29,7 @@ from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance
 from ..sources.edits import Edits
 from ..sources.opening import ModelLike
+from .calibration import device_for_rounding
 from .provenance import Origin, provenance_fields
 from .quantize_inputs import QuantizeInputs, read_inputs
 from .quantize_plan import parts_to_write, planned, planned_metadata, report_of
@@ -152,7 +152,7 @@ def quantize_file(
         of_kind(Calibration, calibration, "calibration")
     elif check:
         raise OptionError("`check` needs a `calibration`")
-    number = _device_for(device, calibration)
+    number = device_for_rounding(device, calibration)
     target = as_path(out, "out")
     has_no_path = importance is not None and importance_path(importance) is None
     if provenance and has_no_path:
@@ -179,21 +179,6 @@ def quantize_file(
         progress=progress,
         notify=notify,
     )
-
-
-def _device_for(device: str, calibration: Calibration | None) -> int | None:
-    """The number of the CUDA device that is asked for; None: the CPU.
-
-    Raises:
-        OptionError: there is a calibration, which runs on the CPU.
-        BackendError: the device cannot be used.
-    """
-    if parse_device(device) is not None and calibration is not None:
-        raise OptionError(
-            f'`device="{device}"` cannot be combined with `calibration`: calibrated '
-            "rounding runs on the CPU"
-        )
-    return chosen_device(device)
 
 
 def planned_run(
