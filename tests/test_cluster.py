@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 
 from quantkit import compare, imatrix, quantize_file, use_cluster
+from quantkit.calibrating.calibration import Calibration
 from quantkit.errors import QuantkitError
 from quantkit.execution.cluster.cluster import Cluster
 from quantkit.tasks.convert import convert
@@ -198,6 +199,16 @@ def test_a_cluster_gives_what_threads_give(nodes: Any, task: Task) -> None:
     with use_cluster("auto") as workers:
         assert workers.count == 3
         assert task() == alone
+
+
+def test_calibrated_files_are_those_of_threads(
+    nodes: Any, model: Path, text: str, tmp_path: Path
+) -> None:
+    """The nodes read the rows that this process has solved."""
+    given = Calibration([text], 256, options=TextOptions(ctx=64))
+    alone = file(model, tmp_path, calibration=given, threads=2)
+    with use_cluster("auto"):
+        assert file(model, tmp_path, calibration=given) == alone
 
 
 class Killer:

@@ -9,10 +9,9 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
-    Sequence,
 )
 from contextlib import contextmanager
-from functools import partial
+from itertools import count
 from typing import TypeVar
 
 from ..._native import ENVIRONMENT_VARIABLE
@@ -23,7 +22,7 @@ from ..workers import Workers, by_default
 from .address import Address
 from .board import Board
 from .joining import joined, layout_of
-from .parcels import Packer, Parcel
+from .parcels import Packer
 from .pieces import Worker
 from .ray_team import RayTeam
 from .recruiting import Recruiting
@@ -40,12 +39,11 @@ class Cluster:
 
     Args:
         team: does the work.
-        packer: packs it.
     """
 
-    def __init__(self, team: RayTeam, packer: Packer) -> None:
+    def __init__(self, team: RayTeam) -> None:
         self._team = team
-        self._packer = packer
+        self._numbers = count()
         self._board = Board(team)
 
     @property
@@ -67,10 +65,8 @@ class Cluster:
         self, work: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[tuple[Item, Result], None, None]:
         """See `Workers.in_order`."""
-        return in_order(self._board, items, partial(self._parcel, work))
-
-    def _parcel(self, work: Callable[[Item], Result], items: Sequence[Item]) -> Parcel:
-        return self._packer.packed((work, items))
+        packer = Packer(self._numbers)
+        return in_order(self._board, items, lambda some: packer.packed((work, some)))
 
 
 @contextmanager
@@ -112,12 +108,11 @@ def use_cluster(
             'run this on a machine of that cluster, with `cluster="auto"`'
         )
     with joined(address) as ray:
-        packer = Packer()
         recruiting = Recruiting(ray, layout_of(address), ship, notify)
-        team = RayTeam(ray, recruiting, packer)
+        team = RayTeam(ray, recruiting)
         try:
             team.gather()
-            workers = Cluster(team, packer)
+            workers = Cluster(team)
             with _on(recruiting.backend), by_default(workers):
                 yield workers
         finally:

@@ -12,11 +12,13 @@ __all__ = ["uninterrupted"]
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Raise KeyboardInterrupt after the block, if it comes meanwhile.
+    """Raise KeyboardInterrupt after the block, if Ctrl-C comes meanwhile.
 
-    Only the main thread is interrupted, so in others this does nothing.
+    Only the main thread is interrupted, so in others this does nothing; nor does it if
+    Ctrl-C is ignored, as in a job that runs in the background.
     """
-    if current_thread() is not main_thread():
+    handled = signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None)
+    if current_thread() is not main_thread() or not handled:
         yield
         return
     held: list[int] = []

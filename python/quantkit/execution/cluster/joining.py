@@ -181,8 +181,8 @@ def _unreached(address: Address, error: Exception) -> str:
         )
     if address.host is None and isinstance(error, ConnectionError):
         return (
-            "there is no Ray cluster on this machine; start one with `ray start "
-            "--head`, or take local:N"
+            "there is no Ray cluster on this machine; start one with "
+            "`ray start --head`, or take local:N"
         )
     return f"cannot use the cluster {address}: {text[:300]}"
 

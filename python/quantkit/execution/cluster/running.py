@@ -103,28 +103,25 @@ class _Run:
                 self._board.drop([first])  # its other copies
                 yield from zip(first.items, first.outcome.results, strict=True)
             else:
-                self._note(self._board.wait(self._patience()))
+                self._note(self._board.wait(self, self._patience()))
 
     def end(self) -> None:
         """Leave undone what is not done."""
         self._board.drop(self._pieces)
+        self._board.forget(self)
         self._pieces.clear()
 
     def _take(self) -> None:
         """Take more items, as far as they are needed soon."""
-        while len(self._pieces) < self._most:
+        most = AHEAD * max(1, self._board.n_slots)
+        while len(self._pieces) < most:
             items = list(islice(self._items, self._together))
             if not items:
                 return
-            piece = Piece(self._n_taken, items, self._packed(items))
+            piece = Piece(self, self._n_taken, items, self._packed(items))
             self._n_taken += len(items)
             self._pieces.append(piece)
             self._queue.append(piece)
-
-    @property
-    def _most(self) -> int:
-        """The number of pieces that may be in memory."""
-        return AHEAD * max(1, self._board.n_slots)
 
     def _begin(self) -> None:
         """Give pieces to the workers that have room."""
@@ -180,7 +177,7 @@ class _Run:
             if isinstance(piece.outcome, Raised):
                 raise piece.outcome.error
             self._durations.append(seconds)
-            each = seconds / len(piece.items)
+            each = max(seconds / len(piece.items), 1e-9)
             self._together = max(1, min(MOST_TOGETHER, int(WORTHWHILE / each)))
         for piece in sorted(news.lost, key=lambda each: -each.number):
             if piece.deaths >= MOST_DEATHS:
@@ -195,6 +192,7 @@ class _Run:
         """The items of a piece as pieces of their own, to find the one that kills."""
         parts = [
             Piece(
+                self,
                 lost.number + i,
                 [item],
                 self._packed([item]),
