@@ -103,14 +103,18 @@ def backends(session: nox.Session) -> None:
 def cuda(session: nox.Session) -> None:
     """The CUDA library as PTX of one architecture; it loads without a driver.
 
-    Left out are the other architectures, optimization and ptxas, which take minutes.
+    Left out are the other architectures, optimization and ptxas, which take minutes,
+    and the tables of neighbours.
     """
     if shutil.which("nvcc") is None:
         session.warn("nvcc is missing: the CUDA library is not compiled")
         return
     if shutil.which("cmake") is None:
         session.run("python", "-m", "pip", "install", "--quiet", *BUILD_TOOLS)
-    options = ("-DCMAKE_CUDA_ARCHITECTURES=75-virtual", "-DCMAKE_CUDA_FLAGS=-Xcicc -O0")
+    options = (
+        *("-DCMAKE_CUDA_ARCHITECTURES=75-virtual", "-DCMAKE_CUDA_FLAGS=-Xcicc -O0"),
+        "-DQUANTKIT_CUDA_WITHOUT_TABLES=ON",
+    )
     folder = "build/cuda"
     session.run("cmake", "-S", "csrc/cuda", "-B", folder, *options, external=True)
     session.run("cmake", "--build", folder, "--parallel", external=True)

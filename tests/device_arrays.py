@@ -6,6 +6,7 @@ memory, and the library is the host build of the very same kernels.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,10 @@ from quantkit import _device
 from . import fake_torch
 from .strict_arrays import StrictArray, strict
 
-__all__ = ["KINDS", "ON_A_GPU", "Kind", "gpu_arrays", "kind", "needs_gpu"]
+__all__ = ["GPU", "KINDS", "ON_A_GPU", "Kind", "gpu_arrays", "kind", "needs_gpu"]
 
-gpu = pytest.mark.gpu
+GPU = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]
+"""Marks of tests on a GPU; the warnings of other libraries do not fail them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Kind:
 
 
 ON_A_GPU = ("cupy", "torch")
-KINDS = ["strict", "fake torch", *(pytest.param(name, marks=gpu) for name in ON_A_GPU)]
+KINDS = ["strict", "fake torch", *(pytest.param(name, marks=GPU) for name in ON_A_GPU)]
 
 
 @pytest.fixture(params=KINDS)
@@ -70,10 +72,17 @@ def needs_gpu() -> None:
         pytest.skip(f"needs a CUDA device: {problem}")
 
 
+def imported(name: str) -> Any:
+    """A library of arrays; the test is skipped where it is not installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the machine lacks for other uses
+        return pytest.importorskip(name, reason=f"needs {name}")
+
+
 def gpu_arrays(name: str) -> Kind:
     """The arrays of a library on a GPU; without either, the test is skipped."""
     needs_gpu()
-    module = pytest.importorskip(name, reason=f"needs {name}")
+    module = imported(name)
     if name == "cupy":
         return Kind(name, module.ndarray, module.asarray, module.asnumpy)
     return Kind(

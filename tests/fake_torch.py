@@ -74,6 +74,9 @@ class Tensor:
             "version": 2,
         }
 
+    def is_floating_point(self) -> bool:
+        return self.memory.dtype.kind == "f"
+
     def is_complex(self) -> bool:
         return self.memory.dtype.kind == "c"
 
@@ -126,6 +129,8 @@ def empty(shape: tuple[int, ...], *, dtype: Dtype, device: Any) -> Tensor:
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
+    """In the same memory, so PyTorch warns of an array that is read-only."""
+    assert array.flags.writeable
     return Tensor(array, None)
 
 

@@ -7,6 +7,7 @@ pytest's cache, because that takes ten seconds of a core.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -22,7 +24,7 @@ from quantkit.execution.workers import default_threads
 
 from .native_build import CSRC, needs, run
 
-__all__ = ["HEADERS", "build_host_library", "host_library"]
+__all__ = ["BUILT", "HEADERS", "build_host_library", "host_library"]
 
 CUDA = CSRC / "cuda"
 HEADERS = (
@@ -31,11 +33,13 @@ HEADERS = (
     CUDA / "quantkit_cuda_ops.h",
     CUDA / "quantkit_cuda_solver.h",
 )
+BUILT = "QUANTKIT_HOST_LIBRARY"
 NEIGHBOURS = CSRC / "formats" / "make_neighbours.py"
 COMPILER = "g++"
 FLAGS = (
     *("-O1", "-fPIC", "-shared", "-ffp-contract=off", "-fvisibility=hidden"),
     "-march=native",  # fused multiply-adds as instructions
+    "-DQKC_MOST_BLOCKS=5",  # so that blocks of operations have several tasks
     *("-DQKC_HOST_BUILD", f'-DQKC_VERSION="{__version__}"'),
 )
 
@@ -44,15 +48,22 @@ FLAGS = (
 def host_library(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The path of the library; its headers lie beside it."""
+    """The path of the library; its headers lie beside it.
+
+    It is the one that the environment variable names, if there is one.
+    """
+    if BUILT in os.environ:
+        return Path(os.environ[BUILT])
     needs("g++", "gcc")
     cache = getattr(request.config, "cache", None)
-    parent = tmp_path_factory.getbasetemp() if cache is None else cache.mkdir("cuda")
+    parent = tmp_path_factory.mktemp("cuda") if cache is None else cache.mkdir("cuda")
     folder = Path(parent) / _key()
     folder.mkdir(exist_ok=True)
     with _alone(folder):
         path = folder / "libquantkit_cuda.so"
         if not path.exists():
+            for other in set(folder.parent.iterdir()) - {folder}:
+                shutil.rmtree(other)  # of earlier sources
             build_host_library(path)
     return path
 
@@ -88,7 +99,12 @@ def build_host_library(path: Path, flags: Sequence[str] = ()) -> None:
         path: the library; it appears when it is complete.
         flags: such as those of sanitizers.
     """
-    folder = path.parent
+    with TemporaryDirectory(dir=path.parent) as folder:
+        _build_in(Path(folder), path, flags)
+
+
+def _build_in(folder: Path, path: Path, flags: Sequence[str]) -> None:
+    """Compile in a folder that is for this alone."""
     run([sys.executable, str(NEIGHBOURS), str(folder / "neighbours.cuh")])
     objects = [str(folder / f"{source.stem}.o") for source in _sources()]
     commands = [
@@ -98,10 +114,10 @@ def build_host_library(path: Path, flags: Sequence[str] = ()) -> None:
     with ThreadPoolExecutor(default_threads()) as pool:
         list(pool.map(run, commands))
     for header in HEADERS:
-        shutil.copy(header, folder)
-    unfinished = path.with_suffix(".unfinished")
-    run([COMPILER, *FLAGS, *flags, *objects, "-lm", "-o", str(unfinished)])
-    unfinished.rename(path)
+        shutil.copy(header, path.parent)
+    made = folder / path.name
+    run([COMPILER, *FLAGS, *flags, *objects, "-lm", "-o", str(made)])
+    made.rename(path)
 
 
 def _compiler(source: Path, folder: Path) -> list[str]:

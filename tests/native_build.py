@@ -11,11 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ __all__ = [
     "ROOT",
     "WARNINGS",
     "Build",
-    "all_wrong_golden",
+    "all_wrong",
     "build",
     "compile_driver",
     "generated",
@@ -53,6 +54,10 @@ WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes
 FLAGS = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", f"-I{CSRC}"]
 MACHINES = {"x86_64": ["-DQK_X86"], "aarch64": ["-DQK_NEON"]}
 """What a processor adds to the flags of the whole build."""
+NOT_RUN = ["-O0", "-fno-sanitize=all"]
+"""For files that are linked but not run, in place of what costs a compiler time."""
+OUT = "OUT"
+"""Stands for the file that the driver writes, among its arguments."""
 
 
 def units(machine: str) -> dict[Path, list[str]]:
@@ -82,8 +87,23 @@ class Build:
     ops: dict[str, str]
     folder: Path
 
-    def _run(self, *arguments: object) -> None:
-        run([*self.command, *map(str, arguments)])
+    def _run(self, kind: type[np.generic], *arguments: object) -> np.ndarray:
+        """What the driver writes, numbers of this kind.
+
+        Arrays among the arguments are handed over in files.  Every call has files of
+        its own, so that calls may run at once.
+        """
+        with TemporaryDirectory(dir=self.folder) as name:
+
+            def word(i: int, argument: object) -> str:
+                if not isinstance(argument, np.ndarray):
+                    return str(Path(name, OUT) if argument is OUT else argument)
+                path = Path(name, str(i))
+                argument.tofile(path)
+                return str(path)
+
+            run([*self.command, *(word(i, each) for i, each in enumerate(arguments))])
+            return np.fromfile(Path(name, OUT), kind)
 
     def quantize(
         self,
@@ -93,23 +113,16 @@ class Build:
         importance: np.ndarray | None,
     ) -> np.ndarray:
         """X f32 [rows, cols] -> uint8 [rows, row bytes]."""
-        source, target, weights = (self.folder / n for n in ("in", "out", "importance"))
-        x.tofile(source)
-        extra = []
-        if importance is not None:
-            importance.tofile(weights)
-            extra = [weights]
-        self._run(backend, "quantize", type.id, *x.shape, source, target, *extra)
-        return np.fromfile(target, np.uint8).reshape(len(x), -1)
+        extra = [] if importance is None else [importance]
+        task = (backend, "quantize", type.id, *x.shape, x, OUT, *extra)
+        return self._run(np.uint8, *task).reshape(len(x), -1)
 
     def dequantize(
         self, backend: str, data: np.ndarray, type: QuantType, n_cols: int
     ) -> np.ndarray:
         """Data uint8 [rows, row bytes] -> f32 [rows, cols]."""
-        source, target = self.folder / "in", self.folder / "out"
-        data.tofile(source)
-        self._run(backend, "dequantize", type.id, len(data), n_cols, source, target)
-        return np.fromfile(target, np.float32).reshape(len(data), n_cols)
+        task = (backend, "dequantize", type.id, len(data), n_cols, data, OUT)
+        return self._run(np.float32, *task).reshape(len(data), n_cols)
 
     def matmul(
         self,
@@ -120,23 +133,15 @@ class Build:
         precision: Precision,
     ) -> np.ndarray:
         """X f32 [m, k] times the transpose of data [n, row bytes]: f32 [m, n]."""
-        source, weights, target = (self.folder / n for n in ("in", "weights", "out"))
-        x.tofile(source)
-        data.tofile(weights)
         shape = (len(x), len(data), x.shape[1])
-        self._run(
-            backend, "matmul", type.id, int(precision), *shape, source, weights, target
-        )
-        return np.fromfile(target, np.float32).reshape(len(x), len(data))
+        task = (backend, "matmul", type.id, int(precision), *shape, x, data, OUT)
+        return self._run(np.float32, *task).reshape(len(x), len(data))
 
     def layer(
         self, backend: str, task: str, x: np.ndarray, *arguments: object
     ) -> np.ndarray:
         """A task of the driver that makes f32 of x f32; its shape is the caller's."""
-        source, target = self.folder / "in", self.folder / "out"
-        x.tofile(source)
-        self._run(backend, task, *arguments, source, target)
-        return np.fromfile(target, np.float32)
+        return self._run(np.float32, backend, task, *arguments, x, OUT)
 
     def solve(
         self,
@@ -155,19 +160,17 @@ class Build:
             x: f32 [rows, cols].
             orders: the orders of units and groups of a plan.
         """
-        source, target = self.folder / "in", self.folder / "out"
-        source.write_bytes(b"".join(each.tobytes() for each in (r, x, *orders)))
-        self._run(backend, "solve", type.id, *x.shape, source, target)
-        return np.fromfile(target, np.uint8)
+        joined = b"".join(each.tobytes() for each in (r, x, *orders))
+        given = np.frombuffer(joined, np.uint8)
+        return self._run(np.uint8, backend, "solve", type.id, *x.shape, given, OUT)
 
     def op(self, backend: str, op: str, *inputs: np.ndarray) -> np.ndarray:
         """One op; up to three inputs int32 [calls, lanes * lanes] -> the same shape."""
         calls, size = inputs[0].shape
-        source, target = self.folder / "in", self.folder / "out"
         missing = [np.zeros_like(inputs[0])] * (3 - len(inputs))
-        np.stack([*inputs, *missing], axis=1).tofile(source)
-        self._run(backend, "op", op, calls, source, target)
-        return np.fromfile(target, np.int32).reshape(calls, size)
+        given = np.stack([*inputs, *missing], axis=1)
+        made = self._run(np.int32, backend, "op", op, calls, given, OUT)
+        return made.reshape(calls, size)
 
 
 def needs(*tools: str) -> None:
@@ -185,9 +188,15 @@ def build(
     flags: Sequence[str],
     machine: str | None = None,
     emulator: str | None = None,
+    *,
+    forward: bool = True,
 ) -> Build:
-    """Compile the core and the driver for a machine, by default this one."""
-    driver = compile_driver(folder, compiler, flags, machine)
+    """Compile the core and the driver for a machine, by default this one.
+
+    Without `forward`, the files of the forward pass are there to be linked only: no
+    task of theirs may be run.
+    """
+    driver = compile_driver(folder, compiler, flags, machine, forward=forward)
     return load(folder, *([emulator] if emulator else []), driver)
 
 
@@ -197,6 +206,8 @@ def compile_driver(
     flags: Sequence[str],
     machine: str | None = None,
     driver: Path = DRIVER,
+    *,
+    forward: bool = True,
 ) -> str:
     """The path of a driver, compiled and linked; nothing is run."""
     machine = machine or platform.machine().lower()
@@ -206,8 +217,11 @@ def compile_driver(
     sources = [driver, *sorted(shared), generated(folder.parent)]
     own_flags: dict[Path, list[str]] = {path: [] for path in sources} | units(machine)
     objects = [str(folder / f"{source.stem}.o") for source in own_flags]
+    idle = (
+        [] if forward else [path for path in own_flags if path.name.startswith("ops_")]
+    )
     commands = [
-        [*common, *own, "-c", str(source), "-o", made]
+        [*common, *own, *NOT_RUN * (source in idle), "-c", str(source), "-o", made]
         for (source, own), made in zip(own_flags.items(), objects, strict=True)
     ]
     with ThreadPoolExecutor(default_threads()) as pool:
@@ -266,16 +280,6 @@ def wrong_golden(build: Build, backend: str, type: QuantType) -> list[str]:
     ]
 
 
-def all_wrong_golden(built: Build) -> dict[str, list[str]]:
-    """By backend and type, the tasks of tests/golden that give another hash."""
-    found = {
-        f"{type.name} {backend}": wrong_golden(built, backend, type)
-        for backend in built.lanes
-        for type in NATIVE_TYPES
-    }
-    return {name: tasks for name, tasks in found.items() if tasks}
-
-
 def wrong_rows(build: Build, backend: str, type: QuantType) -> list[str]:
     """The kinds of adversarial rows whose bytes or weights differ from this machine's.
 
@@ -293,3 +297,14 @@ def wrong_rows(build: Build, backend: str, type: QuantType) -> list[str]:
     wrong |= (bits(weights) != bits(expected)).any(axis=1)
     kinds = list(ROW_KINDS)
     return sorted({kinds[i % len(kinds)] for i in np.flatnonzero(wrong)})
+
+
+def all_wrong(
+    built: Build, wrong: Callable[[Build, str, QuantType], list[str]]
+) -> dict[str, list[str]]:
+    """By type and backend, what `wrong_golden` or `wrong_rows` finds, if anything."""
+    asked = [(type, backend) for backend in built.lanes for type in NATIVE_TYPES]
+    with ThreadPoolExecutor(default_threads()) as pool:
+        found = pool.map(lambda each: wrong(built, each[1], each[0]), asked)
+        named = zip(asked, found, strict=True)
+        return {f"{type.name} {name}": those for (type, name), those in named if those}

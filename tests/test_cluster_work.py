@@ -5,9 +5,11 @@ from __future__ import annotations
 import pickle
 import random
 import re
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,13 +28,15 @@ from quantkit.execution.cluster.facts import (
     refuse_other,
     refuse_unable,
 )
-from quantkit.execution.cluster.parcels import Packer, Unpacker
+from quantkit.execution.cluster.interrupts import uninterrupted
+from quantkit.execution.cluster.parcels import Packer, Parcel, Unpacker
 from quantkit.execution.cluster.pieces import Done, Raised
 from quantkit.execution.cluster.running import in_order
 from quantkit.execution.cluster.serving import Server
 from quantkit.execution.opened import Shared
 from quantkit.execution.workers import Threads, by_default, in_this_process, workers_of
 from quantkit.gguf.reader import GGUFFile
+from quantkit.gguf.shipping import described
 from quantkit.quantizing.slabs import Slab, slabs_of
 from quantkit.types import QuantType
 
@@ -154,11 +158,13 @@ def test_a_run_that_is_closed_cancels_what_is_under_way() -> None:
 
 
 def test_two_runs_share_the_workers() -> None:
-    """Each gets its own results, whichever waits."""
-    board = Board(ScriptedTeam(Script([1, 1], [1, 1])))
+    """Each gets its own results and losses, whichever waits."""
+    team = ScriptedTeam(Script([1, 1], [1, 1], deaths=[0.5, 3.3]))
+    board = Board(team)
     runs = [in_order(board, ONE_SECOND[:n], list) for n in (9, 8)]
     both = list(zip(*runs, strict=False))
     assert [(a[1], b[1]) for a, b in both] == [(i * i, i * i) for i in range(8)]
+    assert team.n_dead == 2
 
 
 @dataclass(frozen=True)
@@ -174,33 +180,36 @@ class Book:
         return self.title[:3]
 
 
-def test_openers_are_packed_once() -> None:
-    """Pieces have their numbers, and a worker unpacks each once."""
-    packer = Packer()
+def test_openers_are_packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces have their numbers, and a worker unpacks each once, if it keeps it."""
+    packer = Packer(count(7))
     checked: list[Any] = []
     inner = Book("abc" * 1000)
     outer = Book("def" * 1000, inner)
     parcels = [packer.packed((i, Shared(outer), [inner])) for i in range(3)]
     assert all(len(parcel.pickled) < 200 for parcel in parcels)
-    assert [parcel.needs for parcel in parcels] == [{0, 1}] * 3
-    assert packer.packed(inner.title).needs == frozenset()
+    assert [sorted(parcel.needs) for parcel in parcels] == [[7, 8]] * 3
+    assert not packer.packed(inner.title).needs
     unpacker = Unpacker(checked.append)
-
-    def opener_of(number: int) -> bytes:
-        return packer.openers[number].pickled
-
     for i, parcel in enumerate(parcels):
-        number, shared, (own,) = unpacker.unpacked(parcel.pickled, opener_of)
+        number, shared, (own,) = unpacker.unpacked(parcel.pickled, opener_of(parcel))
         assert (number, shared.value, own) == (i, "def", inner)
         assert own is shared.opener.inner
     assert checked == [inner, outer]
+    monkeypatch.setattr("quantkit.execution.cluster.parcels.KEPT", 1)
+    forgetful = Unpacker(checked.append)
+    for parcel in parcels:
+        assert forgetful.unpacked(parcel.pickled, opener_of(parcel))[2] == [inner]
+    assert len(checked) > 5
+
+
+def opener_of(parcel: Parcel) -> Callable[[int], bytes]:
+    return lambda number: parcel.needs[number].pickled
 
 
 def served(server: Server, packer: Packer, work: Any, items: Sequence[Any]) -> Any:
     parcel = packer.packed((work, items))
-    return pickle.loads(
-        server.served(parcel.pickled, lambda n: packer.openers[n].pickled)
-    )
+    return pickle.loads(server.served(parcel.pickled, opener_of(parcel)))
 
 
 @pytest.fixture
@@ -216,7 +225,7 @@ def test_a_worker_converts_slabs(server: Server, tmp_path: Path) -> None:
     source = GGUFFile(small_model(tmp_path / "model.gguf"))
     tensor = source.tensors["blk.0.ffn_up.weight"]
     slabs = list(slabs_of(tensor, QuantType.Q8_0))
-    found = served(server, Packer(), Slab.convert, slabs)
+    found = served(server, Packer(count()), Slab.convert, slabs)
     assert isinstance(found, Done)
     for slab, rows in zip(slabs, found.results, strict=True):
         assert np.array_equal(rows, slab.convert())
@@ -229,14 +238,59 @@ def test_a_worker_says_which_file_it_lacks(server: Server, tmp_path: Path) -> No
     slab = next(slabs_of(tensor, QuantType.Q8_0))
     path.rename(tmp_path / "other.gguf")
     small_model(path)
-    other = served(server, Packer(), Slab.convert, [slab])
+    other = served(server, Packer(count()), Slab.convert, [slab])
     path.unlink()
-    missing = served(server, Packer(), Slab.convert, [slab])
+    missing = served(server, Packer(count()), Slab.convert, [slab])
     for found, words in ((other, "is another file there"), (missing, "there is no")):
         assert isinstance(found, Raised)
         assert isinstance(found.error, FormatError)
         assert re.search(f"^worker 7 on b: .*{words}.*shared folder", str(found.error))
         assert str(path) in str(found.error)
+
+
+def test_a_worker_has_rows_sent_that_it_lacks(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Range by range, from the process that has the file."""
+    monkeypatch.setattr("quantkit.gguf.shipping.FETCHED_BYTES", 300)
+    path = small_model(tmp_path / "model.gguf")
+    here = GGUFFile(path)
+    tensor = here.tensors["blk.0.ffn_up.weight"]
+    slabs = list(slabs_of(tensor, QuantType.Q8_0))
+    asked: list[tuple[Any, ...]] = []
+
+    def ask(opener: Any, *question: Any) -> Any:
+        assert opener == here.opener
+        asked.append(question)
+        if not question:
+            return described(here)
+        name, start, stop = question
+        return here.tensors[name].read(start, stop)
+
+    packer, expected = Packer(count()), [slab.convert() for slab in slabs]
+    parcel = packer.packed((Slab.convert, slabs))
+    path.rename(tmp_path / "elsewhere.gguf")
+    asking = Server("7 on b", active_backend().name, 1, ask)
+    found = pickle.loads(asking.served(parcel.pickled, opener_of(parcel)))
+    for rows, wanted in zip(found.results, expected, strict=True):
+        assert np.array_equal(rows, wanted)
+    row_bytes = tensor.type.row_bytes(tensor.n_cols)
+    assert asked[0] == ()
+    assert len(asked) > 2
+    assert all((b - a) * row_bytes <= 300 or b == a + 1 for _, a, b in asked[1:])
+
+
+def test_an_opener_answers_for_its_source(tmp_path: Path) -> None:
+    """As a machine without the files asks: see above."""
+    file = GGUFFile(small_model(tmp_path / "model.gguf"))
+    opener = file.opener
+    sent = opener.shipped(lambda *question: opener.ask(*question))
+    assert sent.tensors.keys() == file.tensors.keys()
+    assert list(sent.metadata) == list(file.metadata)
+    for name, tensor in sent.tensors.items():
+        whole = file.tensors[name].read(0, tensor.n_rows)
+        assert np.array_equal(tensor.read(0, tensor.n_rows), whole)
+        assert (tensor.shape, tensor.type) == (file.tensors[name].shape, tensor.type)
 
 
 class Unsent(Exception):
@@ -252,10 +306,10 @@ def fail(kind: str) -> None:
 
 def test_errors_stay_what_they_are(server: Server) -> None:
     """Those that cannot be sent come as text."""
-    ours = served(server, Packer(), fail, ["ours"])
+    ours = served(server, Packer(count()), fail, ["ours"])
     assert isinstance(ours.error, OptionError)
     assert str(ours.error) == "`a` is b"
-    foreign = served(server, Packer(), fail, ["foreign"])
+    foreign = served(server, Packer(count()), fail, ["foreign"])
     assert isinstance(foreign.error, QuantkitError)
     assert re.search("worker 7 on b: .*Unsent: 1 and 2", str(foreign.error))
 
@@ -314,3 +368,22 @@ def test_workers_by_default() -> None:
         assert in_this_process(None) is three
         assert workers_of(1) == Threads(1)
     assert workers_of(None) != three
+
+
+def test_ctrl_c_waits_for_what_cannot_be_left_half_done() -> None:
+    """It comes after the block; if it is ignored, it stays so."""
+    done: list[int] = []
+
+    def interrupt() -> None:
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            done.append(len(done) + 1)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done == [1, 2]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -17,11 +19,16 @@ from quantkit.cells import Cells
 from quantkit.cli.backend_tables import backends_dict, backends_tables
 from quantkit.errors import BackendError, OptionError
 
-HEADER = Path(__file__).parents[1] / "csrc" / "cuda" / "quantkit_cuda.h"
+from .host_library import HEADERS
+
+CSRC = Path(__file__).parents[1] / "csrc"
+HEADER = CSRC / "cuda" / "quantkit_cuda.h"
 
 SOURCE = r"""
 #include <string.h>
 #include "quantkit_cuda.h"
+#include "quantkit_cuda_ops.h"
+#include "quantkit_cuda_solver.h"
 int qkc_api_version(void) { return API; }
 const char *qkc_version(void) { return VERSION; }
 const char *qkc_error_name(int status) { return status ? "cudaErrorX" : "QKC_OK"; }
@@ -42,25 +49,37 @@ int qkc_describe_device(int device, qkc_device *what)
 
 
 def made_library(folder: Path, **defined: object) -> Path:
-    """Compile it, with its header beside it."""
+    """Compile it, with its headers beside it."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not HEADER.exists():
         pytest.skip("needs a C compiler, and the C sources beside the tests")
     values = {"API": loading.API_VERSION, "COUNT": 2, "COUNT_STATUS": 0} | defined
     version = f'-DVERSION="{values.pop("version", __version__)}"'
     path = folder / "lib.so"
-    shutil.copy(HEADER, folder)
-    command = [compiler, "-shared", "-fPIC", f"-I{folder}", "-x", "c", "-"]
+    for header in HEADERS:
+        shutil.copy(header, folder)
+    command = [compiler, "-shared", "-fPIC", f"-I{HEADER.parent}", "-x", "c", "-"]
     flags = [version, *(f"-D{name}={value}" for name, value in values.items())]
-    subprocess.run([*command, *flags, "-o", path], input=SOURCE, text=True, check=True)
+    source = SOURCE + others()
+    subprocess.run([*command, *flags, "-o", path], input=source, text=True, check=True)
     return path
+
+
+DECLARED = re.compile(r"^(\w+ [^;{}#()]*?\b(qkc_\w+)\([^;]*?\));", re.MULTILINE)
+
+
+def others() -> str:
+    """The other functions of the headers, which do nothing."""
+    declared = DECLARED.findall("".join(header.read_text() for header in HEADERS))
+    heads = [head for head, name in declared if not re.search(rf"\b{name}\(", SOURCE)]
+    return "".join(f"{head} {{ return 0; }}\n" for head in heads)
 
 
 @pytest.fixture(autouse=True)
 def no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An installation without the library, wherever the tests run."""
     monkeypatch.delenv(_device.LIBRARY_VARIABLE, raising=False)
-    monkeypatch.setattr(loading, "PACKAGE", tmp_path)
+    monkeypatch.setattr(loading, "FOLDER", tmp_path)
     monkeypatch.setattr(loading, "_loaded", cache(loading._loaded.__wrapped__))
 
 
@@ -110,6 +129,13 @@ def test_a_file_that_is_no_library(
             _device.library()
 
 
+def test_the_header_is_that_of_this_package() -> None:
+    """Whoever changes it looks at what calls its functions."""
+    if not HEADER.exists():
+        pytest.skip("the C sources are not beside the tests")
+    assert f"#define QKC_API_VERSION {loading.API_VERSION}\n" in HEADER.read_text()
+
+
 @pytest.mark.parametrize("other", [{"API": 77}, {"version": "0.0.1"}])
 def test_a_library_of_another_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, other: dict[str, object]
@@ -127,10 +153,29 @@ def test_the_header_must_lie_beside_it(
     path = made_library(tmp_path)
     use(monkeypatch, path)
     header = tmp_path / HEADER.name
-    for damage in (lambda: header.write_text("int f(void);"), header.unlink):
+    marks = "/* cdef begin */ {} /* cdef end */"
+    damages: list[Callable[[], object]] = [
+        lambda: header.write_text("int f(void);"),
+        lambda: header.write_text(marks.format("int f(")),
+        lambda: header.write_bytes(b"\xff"),
+        header.unlink,
+    ]
+    for damage in damages:
         damage()
-        with pytest.raises(BackendError, match=r"is not the header of quantkit's"):
+        with pytest.raises(BackendError, match=r"is not a header of quantkit's"):
             _device.library()
+
+
+def test_a_function_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As where the header is of a newer build than the library."""
+    use(monkeypatch, made_library(tmp_path))
+    header = tmp_path / HEADER.name
+    more = "/* cdef begin */\nint qkc_new(void);"
+    header.write_text(header.read_text().replace("/* cdef begin */", more))
+    with pytest.raises(BackendError, match="has no qkc_new, which its header declares"):
+        _device.library()
 
 
 @pytest.mark.parametrize(

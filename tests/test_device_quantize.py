@@ -35,8 +35,9 @@ def host(host_library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_arrays_on_a_device_stay_there(kind: Kind, type: str) -> None:
     """The bytes are those of the processor; the importance may be anywhere."""
     expected = qk.quantize(X, type, IMPORTANCE)
-    given = kind.there(X)
-    for importance in (IMPORTANCE, kind.there(IMPORTANCE)):
+    given, locked = kind.there(X), IMPORTANCE.copy()
+    locked.setflags(write=False)
+    for importance in (locked, kind.there(IMPORTANCE)):
         q = qk.quantize(given, type, importance)
         assert isinstance(q.data, kind.array)
         assert q == expected
@@ -180,8 +181,11 @@ def test_tensors_that_are_trained_or_in_main_memory(
     fake_torch.install(monkeypatch)
     expected = qk.quantize(X, "Q4_0")
     assert qk.quantize(fake_torch.tensor(X, grad=True), "Q4_0") == expected
-    q = qk.quantize(np.asarray(fake_torch.tensor(X, None)), "Q4_0")
-    assert isinstance(q.data, np.ndarray)
+    for device in (None, "cpu", "cuda"):
+        given = fake_torch.tensor(X.astype(np.float64), None)
+        q = qk.quantize(given, "Q4_0", device=device)
+        assert isinstance(q.data, np.ndarray)
+        assert q == expected
 
 
 class OnlyInterface:

@@ -103,6 +103,10 @@ def test_arrays_of_jax_come_back_as_such(cupy: Any) -> None:
     assert isinstance(qk.dequantize(q), Jax)
     with pytest.raises(qk.OptionError, match="is in the memory of cuda:1"):
         qk.quantize(given, "Q4_K", device="cuda")
+    for numbers in (X > 0, X + 1j):
+        wrong: Any = Jax(strict(numbers))
+        with pytest.raises(qk.ShapeError, match=r"is an array of (bool|comp)"):
+            qk.quantize(wrong, "Q4_K")
 
 
 def test_arrays_of_others_become_those_of_cupy(cupy: Any) -> None:
@@ -160,3 +164,35 @@ def test_the_stream_of_the_array_is_waited_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Produced, "stream", UNKNOWN)
     with pytest.raises(qk.BackendError, match=r"stream 0xbad00.: cudaErrorInvalidRes"):
         qk.quantize(given, "Q4_K")
+
+
+class OutOfMemoryError(MemoryError):
+    """As CuPy calls it."""
+
+
+class AcceleratorError(RuntimeError):
+    """As PyTorch calls what CUDA failed at."""
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OutOfMemoryError("9 bytes"), "too little free memory for .*: 9 bytes; free s"),
+        (
+            AcceleratorError("CUDA error: x\nat"),
+            "the device failed at .*: CUDA error: x",
+        ),
+    ],
+)
+@pytest.mark.parametrize("where", ["astype", "max"])
+def test_errors_of_libraries_are_named(
+    monkeypatch: pytest.MonkeyPatch, where: str, error: Exception, message: str
+) -> None:
+    """While an array is taken, and at the end."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(StrictArray, where, fail, raising=False)
+    with pytest.raises(qk.BackendError, match=message):
+        qk.quantize(strict(X), "Q4_K")

@@ -23,11 +23,11 @@ from quantkit.arrays.rows import dequantize_rows, quantize_rows
 from quantkit.execution.workers import Threads
 
 from .conftest import NATIVE_TYPES, bits, needed_importance
-from .device_arrays import ON_A_GPU, Kind, gpu_arrays, needs_gpu
+from .device_arrays import GPU, ON_A_GPU, Kind, gpu_arrays, imported, needs_gpu
 from .strategies import ROW_KINDS, adversarial_rows
 from .test_parity import IMPORTANCE
 
-pytestmark = pytest.mark.gpu
+pytestmark = GPU
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +91,7 @@ def test_large_arrays_of_codebook_types() -> None:
 @contextmanager
 def side_stream(kind: Kind) -> Iterator[None]:
     """A stream of its own is the current one of the library."""
-    module = pytest.importorskip(kind.name)
+    module = imported(kind.name)
     if kind.name == "cupy":
         with module.cuda.Stream(non_blocking=True) as stream:
             yield
@@ -117,6 +117,31 @@ def test_work_waits_for_the_current_stream(kind: Kind) -> None:
 def host(q: qk.QuantizedTensor, kind: Kind) -> qk.QuantizedTensor:
     """The same tensor in main memory."""
     return qk.QuantizedTensor(kind.here(q.data), q.type, q.shape)
+
+
+def test_arrays_of_jax_come_back_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By CuPy, from numbers that NumPy does not have."""
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    imported("cupy")
+    jax, numpy = imported("jax"), imported("jax.numpy")
+    x = numpy.asarray(large(256)).astype(numpy.bfloat16)
+    expected = qk.quantize(np.asarray(x.astype(np.float32)), "Q4_K")
+    q = qk.quantize(x, "Q4_K")
+    weights = qk.dequantize(q)
+    assert isinstance(q.data, jax.Array)
+    assert isinstance(weights, jax.Array)
+    assert q == expected
+    assert np.array_equal(np.asarray(weights), qk.dequantize(expected))
+
+
+def test_arrays_of_numba_become_those_of_cupy() -> None:
+    """Which has the same memory."""
+    cupy, cuda = imported("cupy"), imported("numba.cuda")
+    x = large(256)
+    given: Any = cuda.to_device(x)
+    q = qk.quantize(given, "Q4_K")
+    assert isinstance(q.data, cupy.ndarray)
+    assert q == qk.quantize(x, "Q4_K")
 
 
 def quantized(seed: int) -> bool:
@@ -151,7 +176,7 @@ def test_little_memory_is_enough() -> None:
     """Slabs are halved until they fit."""
     x = large()
     expected = qk.quantize(x, "Q4_K")
-    with little_memory(48 << 20), _device.kept_pipes(0):
+    with little_memory(48 << 20):
         assert qk.quantize(x, "Q4_K", device="cuda") == expected
 
 

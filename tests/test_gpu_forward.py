@@ -1,4 +1,4 @@
-"""The forward pass of each architecture on a GPU, by CuPy and the CUDA library."""
+"""The forward pass by the kernels of the CUDA library, on a GPU or without one."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ import pytest
 from numpy.typing import NDArray
 
 from quantkit import _device
+from quantkit.forward import engines
 from quantkit.forward.base import F32, Activations, Weights
 from quantkit.forward.engines import on_host
 from quantkit.forward.ops import contiguous
 
+from .device_arrays import gpu_arrays
 from .families.cases import Case
 from .families.stored import known_logits
+from .host_library import host_library as host_library
 from .strict_arrays import strict
 from .test_device_forward import FIRST, loaded
 
 NEAR = 1e-5
 """How far numbers may be apart, as a share of their range: sums have another order."""
+
+MAIN = ("llama", "qwen3moe", "mamba2")
+"""The architectures of the default tests."""
 
 Place = Callable[[NDArray[Any]], Any]
 """Brings an array to a device."""
@@ -95,17 +101,31 @@ def assert_near(found: F32, expected: F32) -> None:
     assert np.abs(on_host(found) - expected).max() < NEAR * np.ptp(expected)
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen3moe"])
-def test_the_comparison_on_the_host(name: str, tmp_path: Path) -> None:
-    """That of the test below, on arrays that need no GPU."""
-    check(FIRST[name], tmp_path, strict)
+@pytest.fixture
+def kernels(host_library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strict arrays are computed on by the CUDA library's kernels, on the host."""
+    monkeypatch.setenv(_device.LIBRARY_VARIABLE, str(host_library))
+    monkeypatch.setattr(engines, "_by_type", {})
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("arch", MAIN)
+def test_main_families_by_the_kernels(arch: str, tmp_path: Path) -> None:
+    """Those of a GPU, which need none."""
+    check(FIRST[arch], tmp_path, strict)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("arch", [name for name in FIRST if name not in MAIN])
+def test_all_families_by_the_kernels(arch: str, tmp_path: Path) -> None:
+    """The same for all others."""
+    check(FIRST[arch], tmp_path, strict)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("arch", FIRST)
 def test_families_on_a_gpu(arch: str, tmp_path: Path) -> None:
     """A case of each architecture, the same numbers in every run."""
-    cupy = pytest.importorskip("cupy", reason="needs CuPy")
-    if not _device.devices():
-        pytest.skip(f"no CUDA device: {_device.cuda_support().problem}")
-    check(FIRST[arch], tmp_path, cupy.asarray)
+    check(FIRST[arch], tmp_path, gpu_arrays("cupy").there)

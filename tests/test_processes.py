@@ -145,6 +145,22 @@ def test_processes_measure_what_threads_measure(
                 assert (one.same_top == other.same_top).all()
 
 
+def test_processes_do_not_measure_calibrated_types(
+    processes: Workers, tmp_path: Path
+) -> None:
+    """They do not have the rows that this process would solve."""
+    model = small_model(tmp_path / "model.gguf")
+    text = lettered_text(tmp_path / "text.txt", 500)
+    with pytest.raises(OptionError, match="`calibration` is measured by threads only"):
+        compare(
+            *(model, ["Q4_0"]),
+            text=text,
+            options=TextOptions(ctx=16, chunks=2),
+            calibration=Calibration([text], 64, options=TextOptions(ctx=16)),
+            threads=processes,
+        )
+
+
 def test_processes_sum_what_threads_sum(processes: Workers, demo_f16: Path) -> None:
     """Importance matrices, with the output head and the perplexity."""
     text = DEMO_TEXT.read_text()[:3000]

@@ -11,7 +11,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,7 +40,7 @@ EVIL = (
 )
 SEEN = visible(EVIL)
 CLI = Path(quantkit.cli.__file__).parent
-
+Run = Callable[..., tuple[int, str]]
 
 COMMAND = [sys.executable, "-m", "quantkit"]
 OWN = {
@@ -50,17 +51,51 @@ OWN = {
 }
 
 
-def on_terminal(*arguments: str | Path) -> tuple[int, str]:
-    """The exit code and all output of a command on a terminal."""
+# Runs the commands that come in as lines, and tells where the output of each ends.
+SHELL = """
+import json, sys
+from quantkit.cli import main
+
+for line in open(int(sys.argv[1])):
+    sys.argv = ["quantkit", *json.loads(line)]
+    try:
+        main.run()
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    sys.stderr.flush()
+    print(end=f"\\0{code}\\0", flush=True)
+"""
+
+
+@contextmanager
+def terminal() -> Iterator[Run]:
+    """A terminal; the commands on it are one process's, which starts once."""
     pty = pytest.importorskip("pty", reason="needs pseudo-terminals")
-    command = [*COMMAND, *map(str, arguments)]
     master, slave = pty.openpty()
+    reading, writing = os.pipe()
+    command = [sys.executable, "-c", SHELL, str(reading)]
     ends = {"stdin": slave, "stdout": slave, "stderr": slave}
-    with subprocess.Popen(command, env=OWN, **ends) as process:
+    with subprocess.Popen(command, env=OWN, pass_fds=[reading], **ends) as process:
         os.close(slave)
-        read = b"".join(iter(lambda: chunk(master), b""))
+        os.close(reading)
+
+        def on_terminal(*arguments: str | Path) -> tuple[int, str]:
+            """The exit code and all output of a command."""
+            line = json.dumps([*map(str, arguments)]) + "\n"
+            os.write(writing, line.encode())
+            read = bytearray()
+            while read.count(0) < 2:
+                found = chunk(master)
+                assert found, read
+                read += found
+            out, code, _ = read.split(b"\0")
+            return int(code), out.decode(errors="surrogateescape")
+
+        yield on_terminal
+        os.close(writing)
+        process.wait()
     os.close(master)
-    return process.returncode, read.decode(errors="surrogateescape")
 
 
 def in_pipe(*arguments: str | Path) -> tuple[int, str]:
@@ -78,10 +113,14 @@ def in_pipe(*arguments: str | Path) -> tuple[int, str]:
     return int(ended.value.code or 0), buffer.getvalue().decode()
 
 
-PLACES = pytest.mark.parametrize(
-    "run", [in_pipe, on_terminal], ids=lambda f: f.__name__
-)
-Run = Callable[..., tuple[int, str]]
+@pytest.fixture(scope="module", params=["pipe", "terminal"])
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """A way to run commands."""
+    if request.param == "pipe":
+        yield in_pipe
+    else:
+        with terminal() as on_terminal:
+            yield on_terminal
 
 
 def chunk(master: int) -> bytes:
@@ -117,7 +156,6 @@ def model(demo_f16: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@PLACES
 def test_a_model_with_evil_names_is_shown_quantized_and_verified(
     model: Path, tmp_path: Path, run: Run
 ) -> None:
@@ -139,7 +177,6 @@ def test_a_model_with_evil_names_is_shown_quantized_and_verified(
     assert json.loads(safe(out))["name"].startswith("Qwen [abliterated]\\x1b")
 
 
-@PLACES
 def test_evil_names_of_texts_in_measurements(
     demo_f16: Path, tmp_path: Path, run: Run
 ) -> None:

@@ -87,6 +87,21 @@ QK_INLINE void lane_fill(float *p, int n, float value)
 #endif
 }
 
+/* The lanes of n variables, for all of them to read and write; and back to the variables. */
+QK_INLINE auto lanes_of(li32 *v, int n, int32_t (*room)[LANES])
+{
+    for (int i = 0; i < n; i++) {
+        room[i][QKC_LANE] = v[i];
+    }
+    return room;
+}
+QK_INLINE void lanes_back(li32 *v, int n, int32_t (*lanes)[LANES])
+{
+    for (int i = 0; i < n; i++) {
+        v[i] = lanes[i][QKC_LANE];
+    }
+}
+
 /* ---- memory ---- */
 
 QK_INLINE lf32 lf32_load(const float *p) { return p[QKC_LANE]; }

@@ -93,16 +93,14 @@ QK_INLINE void choose_entries(codebook_entries from, const lf32 *x, const lf32 *
                               const float scale[][LANES], int n, li32 *code)
 {
     QK_SHARED float x_of[8][LANES], w_of[8][LANES];
-    QK_SHARED int32_t which_of[LANES], code_of[MOST_SCALES][LANES];
+    QK_SHARED int32_t which_of[LANES], room[MOST_SCALES][LANES];
     QK_SHARED entry_search search;
     for (int i = 0; i < from.dims; i++) {
         lf32_store(x_of[i], x[i]);
         lf32_store(w_of[i], w[i]);
     }
-    for (int g = 0; g < n; g++) {
-        li32_store(code_of[g], code[g]);
-    }
     li32_store(which_of, which);
+    int32_t (*code_of)[LANES] = lanes_of(code, n, room);
     lane_sync();
     for (int lane = 0; lane < LANES; lane++) {
         const float *value = values[which_of[lane]];
@@ -110,7 +108,7 @@ QK_INLINE void choose_entries(codebook_entries from, const lf32 *x, const lf32 *
         while (g < n && code_of[g][lane] >= 0) {
             g++;
         }
-        if (g < n) { /* each lane loads of the search what it has set */
+        if (g < n) {
             set_entry_search(from, x_of, w_of, lane, &search);
         }
         for (; g < n; g++) {
@@ -122,9 +120,7 @@ QK_INLINE void choose_entries(codebook_entries from, const lf32 *x, const lf32 *
         }
     }
     lane_sync();
-    for (int g = 0; g < n; g++) {
-        code[g] = li32_load(code_of[g]);
-    }
+    lanes_back(code, n, code_of);
 }
 
 #endif

@@ -31,12 +31,20 @@
  *             INT32_MIN, as x86 does), lf32_bits, lf32_from_bits
  *             lf32_mantissa: the low 23 bits; 0x400000 of any NaN that an operation made
  *
- *
  * On a processor one thread has all lanes.  On CUDA lanes may be threads (cuda/lane_cuda.h), so
- * that a variable is a lane's own unless it is QK_SHARED.  There, between the writes of some lanes
- * and the reads of others, lane_sync() stands; each lane writes the items QK_OWN_FIRST,
- * QK_OWN_FIRST + QK_OWN_STEP and so on, of which it also loads; and all lanes take the same
- * branches, since conditions are made of lmask_any, lane_least, lmask_first and what is QK_SHARED.
+ * that a variable is a lane's own unless it is QK_SHARED.  What kernels have for that, and what
+ * comes to nothing on a processor:
+ *
+ *   QK_SHARED     an array that all lanes read and write
+ *   lane_sync     stands between the writes of some lanes and the reads of others
+ *   lane_fill     one value into a few items that lie together
+ *   lanes_of      the lanes of n integer variables, [n][LANES], for all to read and write: the
+ *   lanes_back    variables themselves; or a copy in `room`, and then back to them
+ *   QK_OWN_FIRST  the first of the items (of an array, or lanes) that a lane writes for itself
+ *   QK_OWN_STEP   from it to the next
+ *
+ * There all lanes take the same branches, since conditions are made of lmask_any, lane_least,
+ * lmask_first and what is QK_SHARED.
  *
  * Left out on purpose: fused multiply-add, reciprocal estimates, IEEE minimum and maximum (they
  * differ between machines), and sums across lanes.  tests/test_lanes.py counts
@@ -100,11 +108,13 @@ QK_INLINE int lowest_bit(unsigned bits)
 /* Constants of a type, of which the host of a device knows the values, too. */
 #define QK_RULE static const
 
-/* What lanes share, where they are threads: see above. */
+/* For lanes that are threads: see above. */
 #define QK_SHARED
 #define QK_OWN_FIRST 0
 #define QK_OWN_STEP 1
 QK_INLINE void lane_sync(void) {}
+#define lanes_of(v, n, room) ((void)(room), (int32_t (*)[LANES])(v))
+#define lanes_back(v, n, lanes) ((void)(lanes))
 QK_INLINE void lane_fill(float *p, int n, float value)
 {
     for (int i = 0; i < n; i++) {

@@ -21,10 +21,26 @@ from .arguments import (
     written,
 )
 from .calling import call, queue, synchronize, wait_for_producer
-from .cupy_arrays import cupy_module, enough_memory
+from .cupy_arrays import cupy_module, device_errors
 from .interface import View, has_interface, view_of
 from .loading import LIBRARY_VARIABLE, Library, library, library_path
 from .naming import CPU, device_name, parse_device
+from .operations import (
+    activate,
+    add_logits,
+    attend,
+    best_logits,
+    compare_logits,
+    index_scores,
+    norm_rows,
+    recur,
+    rotate,
+    selective_scan,
+    short_convolution,
+    soft_cap,
+    swiglu_clamped,
+    wkv7,
+)
 from .owners import Owner, owner_of
 from .pipes import dequantize_host_rows, kept_pipes, quantize_host_rows
 from .rows import dequantize_rows, quantize_rows
@@ -57,23 +73,30 @@ __all__ = [
     "Library",
     "Owner",
     "View",
+    "activate",
+    "add_logits",
+    "attend",
+    "best_logits",
     "call",
     "check_status",
     "check_type",
     "chosen_device",
+    "compare_logits",
     "cuda_support",
     "cupy_module",
     "dequantize_host_rows",
     "dequantize_rows",
+    "device_errors",
     "device_in_use",
     "device_name",
     "devices",
-    "enough_memory",
     "has_interface",
+    "index_scores",
     "kept_pipes",
     "library",
     "library_path",
     "memory",
+    "norm_rows",
     "optional",
     "owner_of",
     "parse_device",
@@ -81,12 +104,19 @@ __all__ = [
     "quantize_rows",
     "queue",
     "read",
+    "recur",
+    "rotate",
+    "selective_scan",
     "shape_of",
+    "short_convolution",
+    "soft_cap",
     "solve_host_rows",
     "strided",
+    "swiglu_clamped",
     "synchronize",
     "usable_device",
     "view_of",
     "wait_for_producer",
+    "wkv7",
     "written",
 ]

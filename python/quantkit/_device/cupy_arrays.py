@@ -1,4 +1,4 @@
-"""Libraries of arrays on devices: CuPy where it is needed, and their lack of memory."""
+"""Libraries of arrays on devices: CuPy where it is needed, and their errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 
 from ..errors import BackendError
 
-__all__ = ["cupy_module", "enough_memory"]
+__all__ = ["cupy_module", "device_errors"]
+
+FAILURES = ("AcceleratorError", "CUDADriverError", "CUDARuntimeError")
+"""Classes of PyTorch and CuPy."""
 
 
 def cupy_module(what: str) -> Any:
@@ -28,20 +31,26 @@ def cupy_module(what: str) -> Any:
 
 
 @contextmanager
-def enough_memory(what: str) -> Iterator[None]:
-    """Name what a device has too little memory for.
+def device_errors(what: str) -> Iterator[None]:
+    """Name what a library of arrays could not do on a device.
 
-    CuPy and PyTorch each have an `OutOfMemoryError` of their own.
+    CuPy and PyTorch have their own errors, which are known here by their names.
+
+    Args:
+        what: what is being made, for messages.
 
     Raises:
-        BackendError: a library of arrays could not allocate.
+        BackendError: the device has too little memory, or CUDA failed.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if type(error).__name__ != "OutOfMemoryError":
-            raise
-        raise BackendError(
-            f"the device has too little free memory for {what}: {error}; free some, or "
-            "give it fewer rows at a time"
-        ) from None
+        reason = str(error).partition("\n")[0]
+        if type(error).__name__ == "OutOfMemoryError":
+            raise BackendError(
+                f"the device has too little free memory for {what}: {reason}; free "
+                "some, or give it fewer rows at a time"
+            ) from None
+        if type(error).__name__ in FAILURES or reason.startswith("CUDA error"):
+            raise BackendError(f"the device failed at {what}: {reason}") from None
+        raise

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .. import _core
 from .._version import __version__
 from ..errors import BackendError
 from ..visible import visible
@@ -32,7 +33,8 @@ HEADERS = (
     "quantkit_cuda_ops.h",
     "quantkit_cuda_solver.h",
 )
-PACKAGE = Path(__file__).parents[1]
+FOLDER = Path(_core.__file__).parent
+"""Where what was compiled is installed: the package's, or not, if it is editable."""
 
 VERSIONS = """
 int qkc_api_version(void);
@@ -64,7 +66,7 @@ def library_path() -> Path:
 
 
 def _path(given: str | None) -> Path:
-    return Path(given).absolute() if given else PACKAGE / FILE
+    return Path(given).absolute() if given else FOLDER / FILE
 
 
 def library() -> Library:
@@ -85,16 +87,24 @@ def _loaded(given: str | None) -> Library:
     version = _checked_version(path)
     ffi = _ffi()
     for header in HEADERS:
-        ffi.cdef(_declarations(path.with_name(header)))
-    return Library(path, version, ffi, ffi.dlopen(str(path)))
+        _declare(ffi, path.with_name(header))
+    lib = ffi.dlopen(str(path))
+    for name in dir(lib):
+        if not hasattr(lib, name):
+            raise BackendError(
+                f"the CUDA library '{path}' has no {name}, which its header declares; "
+                "install quantkit and it together again"
+            )
+    return Library(path, version, ffi, lib)
 
 
 def _missing(path: Path) -> str:
     if os.environ.get(LIBRARY_VARIABLE):
         return f"{LIBRARY_VARIABLE} is '{path}', which is no file"
     return (
-        f"quantkit is installed without its CUDA library ({FILE}); install it with "
-        "`pip install quantkit -C cmake.define.QUANTKIT_CUDA=ON`, which needs nvcc"
+        f"quantkit is installed without its CUDA library ({FILE}); in the folder of "
+        "its source, `pip install . -C cmake.define.QUANTKIT_CUDA=ON` installs it, and "
+        "needs nvcc (docs/cuda.md)"
     )
 
 
@@ -123,16 +133,18 @@ def _checked_version(path: Path) -> str:
     return version
 
 
-def _declarations(header: Path) -> str:
-    """The declarations of a header, for cffi.
+def _declare(ffi: Any, header: Path) -> None:
+    """Tell a cffi what a header declares.
 
     Raises:
-        BackendError: the header is not there, or has no marks.
+        BackendError: the header is not there, or is something else.
     """
+    from cffi import CDefError
+
     try:
         text = header.read_text(encoding="utf-8")
-        return text.split("/* cdef begin */")[1].split("/* cdef end */")[0]
-    except (OSError, UnicodeDecodeError, IndexError):
+        ffi.cdef(text.split("/* cdef begin */")[1].split("/* cdef end */")[0])
+    except (OSError, UnicodeDecodeError, IndexError, CDefError):
         raise BackendError(
             f"'{header}' is not a header of quantkit's CUDA library, which must lie "
             "beside it; install quantkit again"

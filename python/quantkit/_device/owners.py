@@ -61,7 +61,8 @@ class Torch:
 
     def copied(self, like: Any, array: NDArray[Any]) -> Any:
         """See `Owner.copied`."""
-        return _torch().from_numpy(array).to(like.device)
+        # It warns of arrays that are read-only.
+        return _torch().from_numpy(array.copy()).to(like.device)
 
     def on_host(self, array: Any) -> NDArray[Any]:
         """See `Owner.on_host`."""

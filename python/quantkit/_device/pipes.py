@@ -28,8 +28,9 @@ __all__ = ["dequantize_host_rows", "kept_pipes", "quantize_host_rows"]
 F32 = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-KEPT_BYTES = 1 << 26
-"""Device memory of a pipe that is kept: there may be one for each thread."""
+PIPE_BYTES = 1 << 26
+"""The most device memory of a pipe, and the most pinned memory: there may be a pipe for
+each thread, and pinned memory takes long to be had."""
 
 
 def quantize_host_rows(
@@ -125,7 +126,7 @@ def kept_pipes(device: int | None) -> Iterator[None]:
             if not kept.keepers:
                 kept.idle = []
         for pipe in idle:
-            _close(pipe, device)
+            _close(pipe)
 
 
 @contextmanager
@@ -133,31 +134,29 @@ def _pipe(device: int) -> Iterator[Any]:
     """A pipe for this thread alone; after an error it is closed."""
     with _lock:
         kept = _kept.setdefault(device, _Kept())
-        is_kept = kept.keepers > 0
         pipe = kept.idle.pop() if kept.idle else None
     if pipe is None:
-        pipe = _opened(device, KEPT_BYTES if is_kept else 0)
+        pipe = _opened(device)
     try:
         yield pipe
     except BaseException:
-        _close(pipe, device)
+        _close(pipe)
         raise
     with _lock:
         if kept.keepers:
             kept.idle.append(pipe)
             return
-    _close(pipe, device)
+    _close(pipe)
 
 
-def _opened(device: int, slab_bytes: int) -> Any:
+def _opened(device: int) -> Any:
     own = library()
     made = own.ffi.new("qkc_pipe **")
     with device_in_use(device):
-        status = own.lib.qkc_pipe_open(slab_bytes, made)
+        status = own.lib.qkc_pipe_open(PIPE_BYTES, made)
     check_status(status, "qkc_pipe_open", device_name(device))
     return made[0]
 
 
-def _close(pipe: Any, device: int) -> None:
-    with device_in_use(device):
-        library().lib.qkc_pipe_close(pipe)  # what it waits for was checked before
+def _close(pipe: Any) -> None:
+    library().lib.qkc_pipe_close(pipe)  # what it waits for was checked before

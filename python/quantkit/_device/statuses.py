@@ -67,6 +67,8 @@ def check_status(status: int, call: str, what: str) -> None:
             f"{call} ({what}): an array is not aligned, or shares memory with the "
             "result"
         )
+    if status == own.lib.QKC_NO_HOST_MEMORY:
+        raise BackendError(f"{call} ({what}): no main memory is left")
     raise QuantkitError(f"{call} refused {what}: {name}")
 
 

@@ -65,7 +65,7 @@ class CudaSupport(Displayed):
 
 
 def devices() -> tuple[Device, ...]:
-    """The CUDA devices of this machine; none where quantkit cannot use CUDA.
+    """The CUDA devices of this machine; none without the CUDA library or a driver.
 
     `quantkit backends` says why there are none.
     """
@@ -178,14 +178,12 @@ def device_in_use(number: int | None) -> Iterator[None]:
     own = library()
     before = own.ffi.new("int *")
     check_status(own.lib.qkc_get_device(before), "qkc_get_device", "this thread")
-    if before[0] == number:
-        yield
-        return
-    _set_device(number)
+    _set_device(number)  # also if it is: other libraries in this process set it, too
     try:
         yield
     finally:
-        _set_device(before[0])
+        if before[0] != number:
+            _set_device(before[0])
 
 
 def _set_device(number: int) -> None:

@@ -23,6 +23,7 @@ from .layers import (
     soft_cap,
     swiglu_clamped,
 )
+from .places import Place
 from .products import Packed, Precision, matmul, pack_activations, packing_for
 from .recurrent import recur, selective_scan, short_convolution, wkv7
 from .refusals import bad_importance, bad_weight, lacking_importance
@@ -51,6 +52,7 @@ __all__ = [
     "Function",
     "Guard",
     "Packed",
+    "Place",
     "Plan",
     "PlanPiece",
     "Precision",

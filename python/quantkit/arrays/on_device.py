@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -39,10 +38,10 @@ def host_device(device: str | None, backend: str | None) -> int | None:
         OptionError: `device` is no name of a device, or `backend` is given with one.
         BackendError: the device cannot be used.
     """
-    number = None if device is None else _device.chosen_device(device)
-    if number is not None:
-        _refuse_backend(backend)
-    return number
+    if device is None or _device.parse_device(device) is None:
+        return None
+    _refuse_backend(backend)
+    return _device.chosen_device(device)
 
 
 def quantize_there(
@@ -76,15 +75,14 @@ def quantize_there(
     if importance is not None:
         weighting = scaled_importance(importance_on_host(importance))
         check_importance(weighting, shape[-1])
-    with owner.current(array), _device.enough_memory("the quantized weights"):
+    with owner.current(array), _device.device_errors("the quantized weights"):
         if weighting is not None:
             given = owner.copied(array, np.ascontiguousarray(weighting))
         out = owner.empty(array, (rows.shape[0], row_bytes), "uint8")
         _device.quantize_rows(rows, type, given, out)
-        largest = _largest(rows)
-    if may_overflow(largest, type, weighting):
-        _refuse_overflow(rows, out, type, weighting)
-    return given_back(out, weights), shape
+        if may_overflow(_largest(rows), type, weighting):
+            _refuse_overflow(rows, out, type, weighting)
+        return given_back(out, weights), shape
 
 
 def dequantize_there(
@@ -102,7 +100,7 @@ def dequantize_there(
     array = taken(data, "uint8", "the tensor")
     _check_device(array, device, "the tensor")
     owner = _device.owner_of(array)
-    with owner.current(array), _device.enough_memory("the weights"):
+    with owner.current(array), _device.device_errors("the weights"):
         out = owner.empty(array, (array.shape[0], shape[-1]), "float32")
         _device.dequantize_rows(array, type, out)
         return given_back(out.reshape(shape), data)
@@ -134,18 +132,14 @@ def _refuse_overflow(
     rows: Any, out: Any, type: QuantType, weighting: F32 | None
 ) -> None:
     """As `refuse_overflow`, with some rows at a time in main memory."""
-    for first in _firsts(*rows.shape):
-        piece = slice(first.start, first.stop)
+    n_rows, n_cols = rows.shape
+    step = max(1, PIECE_WEIGHTS // max(1, n_cols))
+    for first in range(0, n_rows, step):
+        piece = slice(first, first + step)
         refuse_overflow(
             *(_to_host(rows[piece]), _to_host(out[piece]), type, weighting),
-            first_row=first.start,
+            first_row=first,
         )
-
-
-def _firsts(n_rows: int, n_cols: int) -> Iterator[range]:
-    step = max(1, PIECE_WEIGHTS // max(1, n_cols))
-    for start in range(0, n_rows, step):
-        yield range(start, min(start + step, n_rows))
 
 
 def _check_device(array: Any, device: str | None, what: str) -> None:

@@ -95,10 +95,10 @@ def quantize(
 ) -> QuantizedTensor:
     """Quantize an array to a GGUF type.
 
-    An array in the memory of a CUDA device is quantized there, without a copy of it,
-    and the bytes are an array of the same library on the same device: PyTorch's, CuPy's
-    or JAX's (others' become CuPy's).  The work is queued on the library's current
-    stream, and waited for.
+    An array in the memory of a CUDA device is quantized there, without a copy if it is
+    f32 and contiguous.  The bytes are an array of the same library on the same device:
+    PyTorch's, CuPy's or JAX's (others' become CuPy's).  The work is queued on the
+    library's current stream, and waited for.
 
     Args:
         weights: real numbers [..., cols]: a NumPy array, a torch tensor, an array of

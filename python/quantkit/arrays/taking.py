@@ -61,7 +61,7 @@ def taken(values: Any, dtype: str, what: str) -> Any:
     """
     take = _taken_by_torch if _is_of("torch", "Tensor", values) else _taken
     try:
-        with _device.enough_memory(f"{what} as {dtype}"):
+        with _device.device_errors(f"{what} as {dtype}"):
             return take(values, dtype, what)
     except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as e:
         if isinstance(e, ShapeError):
@@ -78,7 +78,7 @@ def _taken_by_torch(tensor: Any, dtype: str, what: str) -> Any:
 
 
 def _taken(values: Any, dtype: str, what: str) -> Any:
-    array = values if _acts_like_numpy(values) else _as_cupy(values, dtype)
+    array = values if _acts_like_numpy(values) else _as_cupy(values, dtype, what)
     if not is_real(array.dtype):
         raise not_real(array.dtype, what)
     _device.wait_for_producer(array)
@@ -93,10 +93,12 @@ def _acts_like_numpy(values: object) -> bool:
     return _device.has_interface(values) and hasattr(values, "__array_function__")
 
 
-def _as_cupy(values: Any, dtype: str) -> Any:
+def _as_cupy(values: Any, dtype: str, what: str) -> Any:
     """The array of another library as CuPy's, in the same memory."""
     cupy = _device.cupy_module(f"{type(values).__name__} on a CUDA device")
     if _is_of("jax", "Array", values):
+        if not is_real(values.dtype):
+            raise not_real(values.dtype, what)
         values = values.astype(dtype)  # of numbers that DLPack may not know
     if hasattr(values, "__dlpack__"):
         return cupy.from_dlpack(values)
@@ -104,7 +106,13 @@ def _as_cupy(values: Any, dtype: str) -> Any:
 
 
 def given_back(result: Any, like: Any) -> Any:
-    """A result as an array of the library that the input was of."""
+    """A result as an array of the library that the input was of.
+
+    If CuPy shared the memory of another library, the work on it is waited for, because
+    that library may use it for something else as soon as it can.
+    """
+    if not _is_of("torch", "Tensor", like) and not _acts_like_numpy(like):
+        _device.synchronize(result)
     if _is_of("jax", "Array", like):
         from_dlpack = sys.modules["jax"].dlpack.from_dlpack
         return from_dlpack(result)

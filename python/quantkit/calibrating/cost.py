@@ -16,7 +16,7 @@ import numpy as np
 
 from .._native import column_order, gram, solve_rows, solver_layout
 from ..display import Displayed
-from ..execution.workers import Threads, Workers, kept_open, workers_of
+from ..execution.workers import Threads, Workers, in_this_process, kept_open
 from ..forward.base import F32
 from ..forward.decoder import EMBEDDING
 from ..gguf.source import ModelSource, SourceTensor
@@ -88,7 +88,7 @@ def describe_cost(
     streams = 4 * n_streams * n_tokens * width
     rows = sum(t.n_rows * types[t.name].row_bytes(t.n_cols) for t in tensors)
     return CalibrationCost(
-        OVERHEAD * seconds / workers_of(threads).count,
+        OVERHEAD * seconds / in_this_process(threads).count,
         streams + max((_memory(t, calibration) for t in known), default=0),
         2 * streams + rows,
     )

@@ -1,9 +1,9 @@
-"""The option --cluster of the commands whose work other machines can do."""
+"""The options --cluster and --ship, of commands whose work other machines can do."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any
 
@@ -27,13 +27,23 @@ Cluster = Annotated[
     ),
 ]
 
+Ship = Annotated[
+    bool,
+    typer.Option(
+        "--ship",
+        help="Send rows of the model to machines of --cluster that lack its files.",
+    ),
+]
+
 
 def on_cluster(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the option --cluster, which has no other effect on it."""
+    """The command with the options --cluster and --ship, and no other change."""
 
     @wraps(command)
-    def run(*, cluster: Address | None, **options: Any) -> None:
+    def run(*, cluster: Address | None, ship: bool, **options: Any) -> None:
         if cluster is None:
+            if ship:
+                raise typer.BadParameter("--ship needs --cluster")
             return command(**options)
         if options["threads"] is not None:
             raise typer.BadParameter(
@@ -45,24 +55,34 @@ def on_cluster(command: Callable[..., None]) -> Callable[..., None]:
         tell = None if options["quiet"] else say
         if options.get("calibration") and tell is not None:
             tell("calibration runs in threads of this machine; the rest in the cluster")
-        with use_cluster(str(cluster), notify=tell):
+        with use_cluster(str(cluster), ship=ship, notify=tell):
             return command(**options)
 
-    return _with_option(run, command)
+    added = {"cluster": (Cluster, None), "ship": (Ship, False)}
+    return _with_options(run, command, added)
 
 
-def _with_option(
-    run: Callable[..., None], command: Callable[..., None]
+def _with_options(
+    run: Callable[..., None],
+    command: Callable[..., None],
+    added: Mapping[str, tuple[Any, object]],
 ) -> Callable[..., None]:
-    """Give a function the options of a command, and --cluster after --threads."""
-    own = inspect.Parameter(
-        "cluster", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Cluster
-    )
+    """Give a function the options of a command, and some more after --threads.
+
+    Args:
+        run: the function.
+        command: the command.
+        added: type and default of each option to add.
+    """
+    keyword = inspect.Parameter.KEYWORD_ONLY
     options: list[inspect.Parameter] = []
     for option in inspect.signature(command, eval_str=True).parameters.values():
-        options.append(option.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        options.append(option.replace(kind=keyword))
         if option.name == "threads":
-            options.append(own)
+            options += [
+                inspect.Parameter(name, keyword, default=default, annotation=type)
+                for name, (type, default) in added.items()
+            ]
     vars(run)["__signature__"] = inspect.Signature(options)
     run.__annotations__ = {option.name: option.annotation for option in options}
     return run

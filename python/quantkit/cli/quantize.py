@@ -425,6 +425,7 @@ def verify_command(
     tokens: CalibrationTokens = None,
     effort: EffortOption = None,
     chat: Chat = False,
+    device: DeviceOption = "cpu",
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -446,6 +447,7 @@ def verify_command(
             importance=importance,
             calibration=calibration if is_described else None,
             calibration_texts=None if is_described else texts,
+            device=device,
             threads=threads,
             progress=progress,
         )

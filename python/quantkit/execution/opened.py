@@ -8,13 +8,13 @@ needs it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from threading import RLock
 from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import QuantkitError
 
-__all__ = ["Opener", "Shared", "opened"]
+__all__ = ["Opener", "Shared", "open_instead", "opened"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -74,6 +74,13 @@ class Shared(Generic[T]):
 
 _lock = RLock()
 _open: dict[type, OrderedDict[Hashable, Any]] = {}
+_instead: dict[Hashable, Callable[[], Any]] = {}
+
+
+def open_instead(opener: Opener[T], open: Callable[[], T]) -> None:
+    """Let another function open what an opener opens, in this process."""
+    with _lock:
+        _instead[opener] = open
 
 
 def opened(opener: Opener[T]) -> T:
@@ -83,7 +90,7 @@ def opened(opener: Opener[T]) -> T:
         if opener not in own:
             while len(own) >= opener.kept:
                 own.popitem(last=False)
-            own[opener] = opener.open()
+            own[opener] = _instead.get(opener, opener.open)()
         own.move_to_end(opener)
         found: T = own[opener]
         return found

@@ -25,7 +25,8 @@ from ..paths import StrPath, as_path
 from .header import Header, parse_header
 from .keys import Field
 from .layout import TensorSpec
-from .source import SourceOpener, SourceTensor
+from .opener import SourceOpener
+from .source import SourceTensor
 
 __all__ = ["GGUFFile", "Location"]
 

@@ -7,11 +7,10 @@ the requested rows of a tensor are in memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from ..display import Displayed
 from ..errors import FormatError, QuantkitError
 from ..execution.opened import Opener, opened
-from ..files.identity import files_identity, other_file, refuse_other
+from ..files.identity import files_identity
 from ..files.open_files import OpenFiles
 from ..settings import shown
 from ..types import QuantType
@@ -30,7 +29,6 @@ if TYPE_CHECKING:  # the GGUF reader imports this module
 
 __all__ = [
     "ModelSource",
-    "SourceOpener",
     "SourceTensor",
     "identity_of",
     "opener_of",
@@ -101,61 +99,6 @@ class ModelSource(Protocol):
     @property
     def tensors(self) -> Mapping[str, SourceTensor]:
         """Tensors by GGUF name, in the order of a GGUF file."""
-
-
-@dataclass(frozen=True)
-class SourceOpener:
-    """Opens a source in another process, if its files have not changed.
-
-    Attributes:
-        kind: the class of the source.
-        arguments: the keyword arguments of the class.
-        paths: the source's files.
-        states: the state of each file, see `state_text`.
-    """
-
-    kept: ClassVar[int] = 8
-
-    kind: Callable[..., ModelSource]
-    arguments: tuple[tuple[str, Hashable], ...]
-    paths: tuple[Path, ...]
-    states: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls,
-        kind: Callable[..., ModelSource],
-        files: OpenFiles,
-        **arguments: Hashable,
-    ) -> SourceOpener:
-        """The opener of the source `kind(**arguments)`, which has `files` open.
-
-        Its paths are absolute, since other processes may work in other folders.
-        """
-        there = tuple(path.absolute() for path in files.paths)
-        absolute = {
-            name: value.absolute() if isinstance(value, Path) else value
-            for name, value in arguments.items()
-        }
-        return cls(kind, tuple(absolute.items()), there, files.states)
-
-    def lacks(self) -> str | None:
-        """What this machine lacks of the source's files, as a sentence, or None."""
-        path = other_file(self.paths, self.states)
-        if path is None:
-            return None
-        if path.exists():
-            return f"{path} is another file there, or has changed"
-        return f"there is no {path}"
-
-    def open(self) -> ModelSource:
-        """Open the source.
-
-        Raises:
-            FormatError: a file has changed since the source was first opened.
-        """
-        refuse_other(self.paths, self.states)
-        return self.kind(**dict(self.arguments))
 
 
 def opener_of(source: ModelSource) -> Opener[ModelSource] | None:

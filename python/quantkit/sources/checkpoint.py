@@ -26,7 +26,8 @@ from ..errors import (
 from ..files.json_file import read_json
 from ..forward.facts import TOKENS
 from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
-from ..gguf.source import SourceOpener, SourceTensor
+from ..gguf.opener import SourceOpener
+from ..gguf.source import SourceTensor
 from ..models import check_model, settled
 from ..models.drafts import TARGET
 from ..models.family import KEPT_F32, Named

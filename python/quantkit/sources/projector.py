@@ -11,7 +11,8 @@ from ..checkpoint.folder import Checkpoint
 from ..errors import UnsupportedModelError
 from ..files.json_file import read_json
 from ..gguf.keys import QUANTIZATION_VERSION, Field, FileType, string, uint32
-from ..gguf.source import SourceOpener, SourceTensor
+from ..gguf.opener import SourceOpener
+from ..gguf.source import SourceTensor
 from ..projectors import encoder_of, unknown_encoder
 from ..projectors.encoder import Encoder, Settings
 from ..projectors.section import Section, section_of

@@ -36,7 +36,8 @@ from ..gguf.keys import (
     uint32,
 )
 from ..gguf.layout import TensorSpec
-from ..gguf.source import SourceOpener, SourceTensor
+from ..gguf.opener import SourceOpener
+from ..gguf.source import SourceTensor
 from ..models import settled
 from ..models.family import Family
 from ..notebook import shows_progress

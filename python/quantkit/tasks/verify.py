@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._device import chosen_device, kept_pipes
 from ..calibrating.calibration import Calibration, refuse_idle_calibration
 from ..calibrating.run import awaited_importance, sample_for
 from ..display import Displayed
@@ -107,6 +108,7 @@ def verify_file(
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     calibration_texts: TextLike | Sequence[TextLike] | None = None,
+    device: str = "cpu",
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> Verification:
@@ -126,6 +128,7 @@ def verify_file(
             empty list for the built-in ones, which a record also tells.  The recorded
             calibration is repeated; if there is no record, one with these texts in this
             order and the default settings.
+        device: where weights are quantized; as for `quantize_file`.
         threads: slabs compared at a time.
         progress: called with the slabs compared so far.
 
@@ -133,6 +136,7 @@ def verify_file(
         OptionError: the recipe is not known; the importance or a text is missing, or is
             another one; or this machine runs another variant of the forward pass than
             the calibration did.
+        BackendError: the device cannot be used.
         QuantkitError: a file cannot be read.
     """
     check_callbacks(progress=progress)
@@ -143,6 +147,7 @@ def verify_file(
                 f"{path} was made with an importance matrix; pass it (`importance`)"
             )
         repeated = _calibration_of(made, calibration, calibration_texts)
+        number = chosen_device(device)
         model = edit(open_source(source, "source"), origin.edits)
         weighting = origin.edits.importance_after(importance_of(importance))
         expected_importance = weighting
@@ -163,8 +168,10 @@ def verify_file(
             sample = sample_for(model_to_run, repeated)
         with (
             unchanged(made, model),
+            kept_pipes(number),
             roundings_of(
                 *(model_to_run, assigned, weighting, repeated, sample, None),
+                device=number,
                 threads=threads,
                 progress=progress,
                 notify=None,

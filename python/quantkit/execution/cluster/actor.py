@@ -1,14 +1,14 @@
-"""The process of a worker.
+"""The processes of a cluster.
 
-The class is sent as it is, since a machine may have another quantkit, or none: so it
-imports quantkit only where it uses it, and nothing else of this package is here.
+The classes are sent as they are, since a machine may have another quantkit, or none: so
+they import quantkit only where they use it, and nothing else of this package is here.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Hand"]
+__all__ = ["Hand", "Keeper"]
 
 
 class Hand:
@@ -30,11 +30,24 @@ class Hand:
             return {"versions": {"quantkit": version}}
         return vars(facts_here())
 
-    def prepare(self, name: str, backend: str, n_threads: int) -> None:
-        """Be ready for pieces; see `serving.Server`."""
+    def prepare(self, name: str, backend: str, n_threads: int, keeper: Any) -> None:
+        """Be ready for pieces; see `serving.Server`.
+
+        Args:
+            name, backend, n_threads: as there.
+            keeper: the handle of a `Keeper`; None: there is none.
+        """
+        import ray
+
         from quantkit.execution.cluster.serving import Server
 
-        self._server = Server(name, backend, n_threads)
+        def ask(*question: Any) -> Any:
+            try:
+                return ray.get(keeper.ask.remote(*question))
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None
+
+        self._server = Server(name, backend, n_threads, keeper and ask)
 
     def do(self, pickled: bytes, openers: dict[int, Any]) -> bytes:
         """Do a piece of work, see `serving.Server`.
@@ -51,3 +64,11 @@ class Hand:
             return pickled
 
         return self._server.served(pickled, given)
+
+
+class Keeper:
+    """A process on the machine that has the files."""
+
+    def ask(self, opener: Any, name: str = "", start: int = 0, stop: int = 0) -> Any:
+        """Ask an opener there, see `gguf.opener.SourceOpener.ask`."""
+        return opener.ask(name, start, stop)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 
-from .pieces import Lost, Piece, Team, Worker
+from .pieces import Lost, Outcome, Piece, Team, Worker
 
 __all__ = ["Board", "News"]
 
@@ -23,8 +24,8 @@ class News:
         lost: those that no worker has any more.
     """
 
-    done: list[tuple[Piece, float]]
-    lost: list[Piece]
+    done: list[tuple[Piece, float]] = field(default_factory=list)
+    lost: list[Piece] = field(default_factory=list)
 
 
 class Board:
@@ -37,6 +38,8 @@ class Board:
     def __init__(self, team: Team) -> None:
         self._team = team
         self._orders: dict[Hashable, tuple[Worker, Piece]] = {}
+        self._news: dict[Hashable, News] = {}
+        self._alone: set[Worker] = set()
         self._given: defaultdict[Worker, list[Piece]] = defaultdict(list)
 
     @property
@@ -54,24 +57,20 @@ class Board:
         A suspect needs a worker that has nothing else.
         """
         reserve = 0 if piece.is_suspect else IN_RESERVE
-        free = self._with_room(reserve)
-        if piece.is_suspect:
-            free = [worker for worker in free if not self._given[worker]]
-        return min(
-            free, key=lambda each: len(self._given[each]) / each.slots, default=None
+        loads = (
+            (len(given) / worker.slots, worker)
+            for worker in self._team.workers
+            if len(given := self._given[worker]) < worker.slots + reserve
+            if worker not in self._alone and not (given and piece.is_suspect)
         )
+        return min(loads, key=itemgetter(0), default=(0, None))[1]
 
     def idle(self) -> list[Worker]:
         """The workers that have less to do than they could."""
-        return self._with_room(0)
-
-    def _with_room(self, reserve: int) -> list[Worker]:
-        alone = {worker for worker, piece in self._orders.values() if piece.is_suspect}
         return [
             worker
             for worker in self._team.workers
-            if len(self._given[worker]) < worker.slots + reserve
-            if worker not in alone
+            if len(self._given[worker]) < worker.slots and worker not in self._alone
         ]
 
     def is_waiting(self, piece: Piece) -> bool:
@@ -86,25 +85,39 @@ class Board:
         piece.copies[worker] = self.now()
         self._orders[number] = worker, piece
         self._given[worker].append(piece)
+        if piece.is_suspect:
+            self._alone.add(worker)
 
-    def wait(self, seconds: float | None) -> News:
-        """Wait until something happens, but no longer than some seconds."""
-        news = News([], [])
-        for number, outcome in self._team.wait(seconds):
-            worker, piece = self._orders.pop(number)
-            self._given[worker].remove(piece)
-            begun = piece.copies.pop(worker)
-            if piece.outcome is not None or piece.is_dropped:
-                continue
-            if isinstance(outcome, Lost):
-                piece.deaths += 1
-                piece.reason = outcome.reason
-                if not piece.copies:
-                    news.lost.append(piece)
-            else:
-                piece.outcome = outcome
-                news.done.append((piece, self.now() - begun))
-        return news
+    def wait(self, run: Hashable, seconds: float | None) -> News:
+        """Wait until something happens, but no longer than some seconds.
+
+        Returns:
+            What became of the pieces of a run, also while others waited.
+        """
+        if run not in self._news:
+            for number, outcome in self._team.wait(seconds):
+                self._note(*self._orders.pop(number), outcome)
+        return self._news.pop(run, News())
+
+    def _note(self, worker: Worker, piece: Piece, outcome: Outcome) -> None:
+        self._given[worker].remove(piece)
+        self._alone.discard(worker)
+        begun = piece.copies.pop(worker)
+        if piece.outcome is not None or piece.is_dropped:
+            return
+        news = self._news.setdefault(piece.run, News())
+        if isinstance(outcome, Lost):
+            piece.deaths += 1
+            piece.reason = outcome.reason
+            if not piece.copies:
+                news.lost.append(piece)
+        else:
+            piece.outcome = outcome
+            news.done.append((piece, self.now() - begun))
+
+    def forget(self, run: Hashable) -> None:
+        """Nobody asks for the news of a run any more."""
+        self._news.pop(run, None)
 
     def drop(self, pieces: Collection[Piece]) -> None:
         """Nobody waits for these pieces any more; their workers may end them."""

@@ -9,20 +9,20 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
-    Sequence,
 )
 from contextlib import contextmanager
-from functools import partial
+from itertools import count
 from typing import TypeVar
 
 from ..._native import ENVIRONMENT_VARIABLE
-from ...parameters import check_callbacks
+from ...errors import OptionError
+from ...parameters import check_callbacks, check_flags
 from ...progress import Notify
 from ..workers import Workers, by_default
 from .address import Address
 from .board import Board
 from .joining import joined, layout_of
-from .parcels import Packer, Parcel
+from .parcels import Packer
 from .pieces import Worker
 from .ray_team import RayTeam
 from .recruiting import Recruiting
@@ -39,12 +39,11 @@ class Cluster:
 
     Args:
         team: does the work.
-        packer: packs it.
     """
 
-    def __init__(self, team: RayTeam, packer: Packer) -> None:
+    def __init__(self, team: RayTeam) -> None:
         self._team = team
-        self._packer = packer
+        self._numbers = count()
         self._board = Board(team)
 
     @property
@@ -66,25 +65,25 @@ class Cluster:
         self, work: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[tuple[Item, Result], None, None]:
         """See `Workers.in_order`."""
-        return in_order(self._board, items, partial(self._parcel, work))
-
-    def _parcel(self, work: Callable[[Item], Result], items: Sequence[Item]) -> Parcel:
-        return self._packer.packed((work, items))
+        packer = Packer(self._numbers)
+        return in_order(self._board, items, lambda some: packer.packed((work, some)))
 
 
 @contextmanager
 def use_cluster(
-    cluster: str = "auto", *, notify: Notify | None = None
+    cluster: str = "auto", *, ship: bool = False, notify: Notify | None = None
 ) -> Iterator[Workers]:
     """Let the machines of a Ray cluster do the work, as long as the block runs.
 
     Every function that has the parameter `threads` uses the cluster if it is not given.
     Results are those of one machine, byte for byte.  Workers read the model by its
-    path, so all machines need it there.  See docs/cluster.md.
+    path, so all machines need it there, or `ship=True`.  See docs/cluster.md.
 
     Args:
         cluster: "local:N": N processes on this machine; "auto": the cluster that this
             machine is part of; "ray://HOST:10001": another one.
+        ship: send rows of the model to machines that lack its files, when they need
+            them.  This process has to run on a machine of the cluster.
         notify: told what the user should know, such as that machines differ.
 
     Returns:
@@ -92,7 +91,7 @@ def use_cluster(
         At the end of the block, also after an error, they are ended.
 
     Raises:
-        OptionError: `cluster` is no address.
+        OptionError: `cluster` is no address, or `ship` is not possible there.
         QuantkitError: Ray is not installed, the cluster cannot be reached, or its
             machines have another quantkit, Python or NumPy.
 
@@ -101,14 +100,19 @@ def use_cluster(
         ...     compare("model.gguf", ["Q4_K_M"], text=Path("wiki.txt"))
     """
     check_callbacks(notify=notify)
+    check_flags(ship=ship)
     address = Address.parse(cluster)
+    if ship and address.host is not None:
+        raise OptionError(
+            f"`ship=True` sends files of this machine, which is no part of {address}; "
+            'run this on a machine of that cluster, with `cluster="auto"`'
+        )
     with joined(address) as ray:
-        packer = Packer()
-        recruiting = Recruiting(ray, layout_of(address), notify)
-        team = RayTeam(ray, recruiting, packer)
+        recruiting = Recruiting(ray, layout_of(address), ship, notify)
+        team = RayTeam(ray, recruiting)
         try:
             team.gather()
-            workers = Cluster(team, packer)
+            workers = Cluster(team)
             with _on(recruiting.backend), by_default(workers):
                 yield workers
         finally:

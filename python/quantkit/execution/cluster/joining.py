@@ -10,10 +10,11 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Thread
+from time import sleep
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -21,12 +22,16 @@ from ...errors import OptionError, QuantkitError
 from ...extras import needed
 from . import actor
 from .address import Address
+from .interrupts import uninterrupted
 from .layout import Layout
 
 __all__ = ["joined", "layout_of"]
 
 STORE_BYTES = 64 << 20
 """The size of a local cluster's object store, per worker."""
+
+REMOVALS = 20
+"""How often to try to remove the folder of a local cluster."""
 
 REACHED_SECONDS = 5.0
 """How long a machine may take to accept a connection."""
@@ -48,9 +53,10 @@ def joined(address: Address) -> Iterator[Any]:
         OptionError: a local cluster is wanted, and this process is connected already.
         QuantkitError: Ray is not installed, or the cluster cannot be reached.
     """
-    with _settings(QUIET):
-        ray = needed("ray", "ray")
-        logging.getLogger("ray").setLevel(logging.CRITICAL)
+    with ExitStack() as stack:
+        stack.enter_context(_settings(QUIET))
+        ray = needed("ray", "ray")  # which sets up its logger
+        stack.enter_context(_silent(logging.getLogger("ray")))
         ray.cloudpickle.register_pickle_by_value(actor)
         if ray.is_initialized():
             if address.n_local is not None:
@@ -80,7 +86,7 @@ def _started(ray: Any, n_workers: int) -> Iterator[None]:
     short = "/tmp" if Path("/tmp").is_dir() else None  # sockets have short paths
     folder = tempfile.mkdtemp(prefix="quantkit-", dir=short)
     try:
-        with _settings({"RAY_AUTH_TOKEN": _token()}):
+        with _settings({"RAY_AUTH_TOKEN": _token()}), uninterrupted():
             ray.init(
                 "local",
                 num_cpus=n_workers,
@@ -92,10 +98,15 @@ def _started(ray: Any, n_workers: int) -> Iterator[None]:
                 _node_ip_address="127.0.0.1",
                 _temp_dir=folder,
             )
-            yield
+        yield
     finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        with uninterrupted():
+            ray.shutdown()
+            for _ in range(REMOVALS):
+                shutil.rmtree(folder, ignore_errors=True)
+                if not Path(folder).exists():
+                    break
+                sleep(0.1)  # what has been killed may still write its last lines
 
 
 @cache
@@ -170,19 +181,34 @@ def _unreached(address: Address, error: Exception) -> str:
         )
     if address.host is None and isinstance(error, ConnectionError):
         return (
-            "there is no Ray cluster on this machine; start one with `ray start "
-            "--head`, or take local:N"
+            "there is no Ray cluster on this machine; start one with "
+            "`ray start --head`, or take local:N"
         )
-    return f"cannot use the cluster {address}: {text[:300]}"
+    return (
+        f"cannot use the cluster {address}: {text[:300]}; if it asks for a token, copy "
+        "~/.ray/auth_token from its first machine, and set RAY_AUTH_MODE=token"
+    )
 
 
 @contextmanager
 def _settings(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables, as long as the block runs; the user's own stay."""
+    """Settings of Ray, as long as the block runs; those of the user stay."""
     before = dict(os.environ)
     os.environ.update({**values, **before})
     try:
         yield
     finally:
-        os.environ.clear()  # Ray has set others
-        os.environ.update(before)
+        for name in os.environ.keys() - before.keys():
+            if name.startswith("RAY_"):  # Ray sets others, too
+                del os.environ[name]
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    """Log nothing below critical errors, as long as the block runs."""
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any
@@ -17,6 +18,9 @@ from ..opened import Opener
 
 __all__ = ["Packer", "Parcel", "Unpacker"]
 
+KEPT = 64
+"""Openers that a worker keeps; they may have importance matrices."""
+
 
 @dataclass(eq=False)
 class Parcel:
@@ -24,25 +28,26 @@ class Parcel:
 
     Attributes:
         pickled: the value.
-        needs: the numbers of the openers in it, and of those in these.
+        needs: the openers in it, and those in these, by number.
         stored: a reference to the value where a team has put it; None: nowhere yet.
     """
 
     pickled: bytes
-    needs: frozenset[int]
+    needs: Mapping[int, Parcel]
     stored: Any = None
 
 
 class Packer:
-    """Packs values.
+    """Packs the values of a run of work.
 
-    Attributes:
-        openers: the openers in them, at their numbers.
+    Args:
+        numbers: gives the numbers of openers, which no other packer gives.
     """
 
-    def __init__(self) -> None:
-        self.openers: list[Parcel] = []
+    def __init__(self, numbers: Iterator[int]) -> None:
+        self._new_numbers = numbers
         self._numbers: dict[Opener[Any], int] = {}
+        self._openers: dict[int, Parcel] = {}
 
     def packed(self, value: Any) -> Parcel:
         """Pack a value.
@@ -53,14 +58,17 @@ class Packer:
         file = io.BytesIO()
         pickler = _Pickler(file, value, self._number_of)
         pickler.dump(value)
-        inside = (self.openers[number].needs for number in pickler.numbers)
-        return Parcel(file.getvalue(), frozenset(pickler.numbers).union(*inside))
+        needs: dict[int, Parcel] = {}
+        for number in pickler.numbers:
+            needs[number] = self._openers[number]
+            needs.update(needs[number].needs)
+        return Parcel(file.getvalue(), needs)
 
     def _number_of(self, opener: Opener[Any]) -> int:
         if opener not in self._numbers:
             packed = self.packed(opener)  # which packs those that it needs
-            self._numbers[opener] = len(self.openers)
-            self.openers.append(packed)
+            number = next(self._new_numbers)
+            self._numbers[opener], self._openers[number] = number, packed
         return self._numbers[opener]
 
 
@@ -86,7 +94,7 @@ class _Pickler(pickle.Pickler):
 
 
 class Unpacker:
-    """Unpacks values, and keeps the openers in them.
+    """Unpacks values, and keeps the openers in them, `KEPT` at most.
 
     Args:
         check: called with each opener when it comes for the first time.
@@ -94,7 +102,7 @@ class Unpacker:
 
     def __init__(self, check: Callable[[Any], None]) -> None:
         self._check = check
-        self._openers: dict[int, Any] = {}
+        self._openers: OrderedDict[int, Any] = OrderedDict()
         self._lock = RLock()
 
     def unpacked(self, pickled: bytes, opener_of: Callable[[int], bytes]) -> Any:
@@ -111,6 +119,10 @@ class Unpacker:
                     found = self.unpacked(opener_of(number), opener_of)
                     self._check(found)
                     self._openers[number] = found
+                    if len(self._openers) > KEPT:
+                        self._openers.popitem(last=False)
+                    return found
+                self._openers.move_to_end(number)
                 return self._openers[number]
 
         return _Unpickler(io.BytesIO(pickled), opener).load()

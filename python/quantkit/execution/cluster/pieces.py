@@ -63,6 +63,7 @@ class Piece:
     """Some items of work on their way, one after the other.
 
     Attributes:
+        run: the run of work that they belong to.
         number: the number of the first, from 0.
         items: the items.
         parcel: what a worker gets.
@@ -73,6 +74,7 @@ class Piece:
         is_dropped: nobody waits for it any more.
     """
 
+    run: Hashable
     number: int
     items: Sequence[Any]
     parcel: Any

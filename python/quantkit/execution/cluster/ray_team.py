@@ -10,9 +10,9 @@ from typing import Any
 
 from ...errors import QuantkitError
 from ..memory import available_bytes
-from .parcels import Packer, Parcel
+from .parcels import Parcel
 from .pieces import Lost, Outcome, Raised, Worker
-from .recruiting import Hand, Recruiting, first_line
+from .recruiting import Recruit, Recruiting, first_line
 
 __all__ = ["RayTeam"]
 
@@ -32,14 +32,12 @@ class RayTeam:
     Args:
         ray: the module, connected to a cluster.
         recruiting: starts workers, also on machines that come later.
-        packer: has packed the openers.
     """
 
-    def __init__(self, ray: Any, recruiting: Recruiting, packer: Packer) -> None:
+    def __init__(self, ray: Any, recruiting: Recruiting) -> None:
         self._ray = ray
         self._recruiting = recruiting
-        self._packer = packer
-        self._hands: dict[Worker, Hand] = {}
+        self._recruits: dict[Worker, Recruit] = {}
         self._orders: dict[Any, Worker] = {}
         self._next_look = 0.0
 
@@ -55,22 +53,22 @@ class RayTeam:
             for ref in self._ready(LOOK_SECONDS):
                 recruiting.heard(ref)
         recruiting.decide()
-        while recruiting.pending and (self.now() < end or not self._hands):
+        while recruiting.pending and (self.now() < end or not self._recruits):
             self._welcome(self._ready(LOOK_SECONDS))
 
     @property
     def workers(self) -> Collection[Worker]:
         """See `Team`."""
-        return self._hands.keys()
+        return self._recruits.keys()
 
     @property
     def model_bytes(self) -> int:
         """Bytes of memory that each process has for models, on the tightest machine."""
-        beside = Counter(hand.machine.id for hand in self._hands.values())
+        beside = Counter(recruit.machine.id for recruit in self._recruits.values())
         free = [
-            hand.facts.available_bytes // (1 + beside[hand.machine.id])
-            for hand in self._hands.values()
-            if hand.facts is not None
+            recruit.facts.available_bytes // (1 + beside[recruit.machine.id])
+            for recruit in self._recruits.values()
+            if recruit.facts is not None
         ]
         return min([*free, available_bytes()])
 
@@ -80,8 +78,8 @@ class RayTeam:
 
     def begin(self, worker: Worker, parcel: Parcel) -> Hashable:
         """See `Team`."""
-        openers = {n: self._sent(self._packer.openers[n]) for n in parcel.needs}
-        order = self._hands[worker].actor.do.remote(self._sent(parcel), openers)
+        openers = {n: self._sent(opener) for n, opener in parcel.needs.items()}
+        order = self._recruits[worker].actor.do.remote(self._sent(parcel), openers)
         self._orders[order] = worker
         given: Hashable = order
         return given
@@ -90,6 +88,7 @@ class RayTeam:
         """See `Team`."""
         start = self.now()
         while True:
+            self._look()
             waited = self.now() - start
             left = LOOK_SECONDS if seconds is None else seconds - waited
             ready = self._ready(max(0.0, min(left, LOOK_SECONDS)))
@@ -97,8 +96,7 @@ class RayTeam:
             has_come = self._welcome(ready)
             if found or has_come or left <= 0:
                 return found
-            self._look()
-            if not self._hands and waited > PATIENCE_SECONDS:
+            if not self._recruits and waited > PATIENCE_SECONDS:
                 raise QuantkitError(
                     "no worker of the cluster is left"
                     f"{self._recruiting.last_failure}; start it again, and repeat the "
@@ -112,9 +110,9 @@ class RayTeam:
 
     def dismiss(self) -> None:
         """End all workers."""
-        for hand in self._hands.values():
-            self._ray.kill(hand.actor)
-        self._hands.clear()
+        for recruit in self._recruits.values():
+            self._ray.kill(recruit.actor)
+        self._recruits.clear()
         self._recruiting.dismiss()
 
     def _sent(self, parcel: Parcel) -> Any:
@@ -153,9 +151,9 @@ class RayTeam:
         return outcome
 
     def _strike_off(self, worker: Worker) -> None:
-        hand = self._hands.pop(worker, None)
-        if hand is not None:
-            self._ray.kill(hand.actor)
+        recruit = self._recruits.pop(worker, None)
+        if recruit is not None:
+            self._ray.kill(recruit.actor)
             self._next_look = self.now()
 
     def _welcome(self, ready: list[Any]) -> bool:
@@ -165,12 +163,12 @@ class RayTeam:
             for ref in ready
             if ref in self._recruiting.pending
         ]
-        new = {hand.worker: hand for hand in found if hand is not None}
-        self._hands |= new
+        new = {recruit.worker: recruit for recruit in found if recruit is not None}
+        self._recruits |= new
         return bool(new)
 
     def _look(self) -> None:
         """Look for machines without workers, from time to time."""
         if self.now() >= self._next_look:
-            self._recruiting.look(self._hands.values())
+            self._recruiting.look(self._recruits.values())
             self._next_look = self.now() + LOOK_SECONDS

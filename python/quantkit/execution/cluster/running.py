@@ -32,8 +32,8 @@ includes the wait for the piece before it."""
 AT_LEAST = 0.5
 """Seconds that a piece may take in any case."""
 
-MOMENT = 0.001
-"""Seconds to wait at least, so that time passes whatever is rounded."""
+MOMENT = 0.2
+"""Seconds between two looks for such pieces."""
 
 KNOWN = 5
 """Pieces to be done before the median counts."""
@@ -86,6 +86,7 @@ class _Run:
         self._queue: deque[Piece] = deque()
         self._durations: deque[float] = deque(maxlen=99)
         self._n_taken = 0
+        self._next_look = 0.0
         self._together = 1
 
     def results(self) -> Generator[tuple[Any, Any], None, None]:
@@ -102,28 +103,25 @@ class _Run:
                 self._board.drop([first])  # its other copies
                 yield from zip(first.items, first.outcome.results, strict=True)
             else:
-                self._note(self._board.wait(self._patience()))
+                self._note(self._board.wait(self, self._patience()))
 
     def end(self) -> None:
         """Leave undone what is not done."""
         self._board.drop(self._pieces)
+        self._board.forget(self)
         self._pieces.clear()
 
     def _take(self) -> None:
         """Take more items, as far as they are needed soon."""
-        while len(self._pieces) < self._most:
+        most = AHEAD * max(1, self._board.n_slots)
+        while len(self._pieces) < most:
             items = list(islice(self._items, self._together))
             if not items:
                 return
-            piece = Piece(self._n_taken, items, self._packed(items))
+            piece = Piece(self, self._n_taken, items, self._packed(items))
             self._n_taken += len(items)
             self._pieces.append(piece)
             self._queue.append(piece)
-
-    @property
-    def _most(self) -> int:
-        """The number of pieces that may be in memory."""
-        return AHEAD * max(1, self._board.n_slots)
 
     def _begin(self) -> None:
         """Give pieces to the workers that have room."""
@@ -141,25 +139,19 @@ class _Run:
 
     def _begin_again(self) -> None:
         """Give pieces that take long to workers that have nothing to do."""
-        limit = self._limit
-        if limit is None:
+        now, limit = self._board.now(), self._limit
+        if limit is None or now < self._next_look or not (idle := self._board.idle()):
             return
-        for worker in self._board.idle():
-            slow = [
-                piece
-                for piece in self._under_way()
-                if self._age(piece) >= limit and worker not in piece.copies
-            ]
-            if slow:  # one that nobody has begun yet, or else the first
-                waiting = filter(self._board.is_waiting, slow)
-                self._board.begin(worker, next(waiting, slow[0]))
-
-    def _under_way(self) -> list[Piece]:
-        return [p for p in self._pieces if p.copies and p.outcome is None]
-
-    def _age(self, piece: Piece) -> float:
-        """The seconds since a worker was last given a piece."""
-        return self._board.now() - max(piece.copies.values())
+        under_way = [p for p in self._pieces if p.copies and p.outcome is None]
+        slow = [p for p in under_way if now - max(p.copies.values()) >= limit]
+        slow.sort(key=self._board.is_waiting, reverse=True)  # nobody has begun those
+        for worker in idle:
+            piece = next((p for p in slow if worker not in p.copies), None)
+            if piece is not None:
+                self._board.begin(worker, piece)
+                slow.remove(piece)
+        due = (max(piece.copies.values()) + limit for piece in under_way)
+        self._next_look = max(now + MOMENT, min(due, default=now))
 
     @property
     def _limit(self) -> float | None:
@@ -169,12 +161,10 @@ class _Run:
         return max(AT_LEAST, SLOW * median(self._durations))
 
     def _patience(self) -> float | None:
-        """The seconds until a piece is to be begun again; None: there is no such."""
-        limit, idle = self._limit, set(self._board.idle())
-        if limit is None or not idle:
+        """The seconds until the next look; None: until something happens."""
+        if self._limit is None or not self._board.idle():
             return None
-        ages = [self._age(p) for p in self._under_way() if idle - p.copies.keys()]
-        return max(MOMENT, limit - max(ages)) if ages else None
+        return max(MOMENT, self._next_look - self._board.now())
 
     def _note(self, news: News) -> None:
         """Take note of durations, and queue again what was lost.
@@ -187,7 +177,7 @@ class _Run:
             if isinstance(piece.outcome, Raised):
                 raise piece.outcome.error
             self._durations.append(seconds)
-            each = seconds / len(piece.items)
+            each = max(seconds / len(piece.items), 1e-9)
             self._together = max(1, min(MOST_TOGETHER, int(WORTHWHILE / each)))
         for piece in sorted(news.lost, key=lambda each: -each.number):
             if piece.deaths >= MOST_DEATHS:
@@ -202,6 +192,7 @@ class _Run:
         """The items of a piece as pieces of their own, to find the one that kills."""
         parts = [
             Piece(
+                self,
                 lost.number + i,
                 [item],
                 self._packed([item]),

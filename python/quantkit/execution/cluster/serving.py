@@ -6,10 +6,12 @@ import os
 import pickle
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..._native import ENVIRONMENT_VARIABLE
 from ...errors import FormatError, QuantkitError
+from ..opened import open_instead
 from ..workers import Threads, by_default, hold_blas
 from .parcels import Unpacker
 from .pieces import Done, Raised
@@ -24,12 +26,21 @@ class Server:
         name: of this worker, for messages.
         backend: the backend to run on.
         n_threads: the threads that load a model.
+        ask: asks an opener on the machine that has the files; None: this one needs
+            them.
     """
 
-    def __init__(self, name: str, backend: str, n_threads: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        backend: str,
+        n_threads: int,
+        ask: Callable[..., Any] | None = None,
+    ) -> None:
         os.environ[ENVIRONMENT_VARIABLE] = backend
         hold_blas()
         self._name = name
+        self._ask = ask
         self._threads = Threads(n_threads)
         self._unpacker = Unpacker(self._check)
 
@@ -52,17 +63,20 @@ class Server:
             return _pickled_error(error, self._name)
 
     def _check(self, opener: Any) -> None:
-        """Refuse files that this machine does not have.
+        """Refuse files that this machine does not have, or have them fetched.
 
         Raises:
             FormatError: one is missing or is another one.
         """
         lacks: Callable[[], str | None] | None = getattr(opener, "lacks", None)
-        if lacks is not None and (found := lacks()) is not None:
+        if lacks is None or (found := lacks()) is None:
+            return
+        if self._ask is None:
             raise FormatError(
                 f"worker {self._name}: {found}; all machines need the same files at "
-                "the same paths, for example in a shared folder"
+                "the same paths, as in a shared folder, or have them sent (`ship=True`)"
             )
+        open_instead(opener, partial(opener.shipped, partial(self._ask, opener)))
 
 
 def _pickled_error(error: Exception, name: str) -> bytes:
