@@ -30,13 +30,10 @@
 #include "../solver/codebook_types.h"
 #include "../solver/blocks.h"
 
-#define QKC_THREADS                                                                                \
-    32 /* few, so that a matrix of a few thousand rows is on all multiprocessors                   \
-        */
-
-static __global__ void __launch_bounds__(QKC_THREADS) solve_unit_kernel(qkc_solving s, size_t unit)
+static __global__ void __launch_bounds__(QKC_SOLVER_THREADS)
+    solve_unit_kernel(qkc_solving s, size_t unit)
 {
-    const size_t row = (size_t)blockIdx.x * QKC_THREADS + threadIdx.x;
+    const size_t row = (size_t)blockIdx.x * QKC_SOLVER_THREADS + threadIdx.x;
     if (row >= s.n_rows) {
         return;
     }

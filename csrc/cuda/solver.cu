@@ -181,11 +181,11 @@ static int queue_units(const qkc_solving *s, qkc_unit_kernel kernel, const float
 {
     const dim3 tiles((unsigned)(s->stride / QKC_TILE), (unsigned)(s->n_cols / QKC_TILE));
     const dim3 parts((unsigned)(s->stride / QKC_SOLVED_ROWS), (unsigned)(s->unit / QKC_TILE));
-    const unsigned rows = (unsigned)((s->n_rows + QKC_WARP - 1) / QKC_WARP);
+    const unsigned rows = (unsigned)((s->n_rows + QKC_SOLVER_THREADS - 1) / QKC_SOLVER_THREADS);
     int status = QKC_LAUNCH(gather_rows_kernel, tiles, QKC_TILE * GATHER_ROWS, stream, *s, x);
     for (size_t unit = s->n_cols / s->unit; unit-- > 0 && !status;) {
         status = QKC_LAUNCH(targets_kernel, parts, TARGET_THREADS, stream, *s, unit);
-        status = status ? status : QKC_LAUNCH(kernel, rows, QKC_WARP, stream, *s, unit);
+        status = status ? status : QKC_LAUNCH(kernel, rows, QKC_SOLVER_THREADS, stream, *s, unit);
     }
     return status;
 }

@@ -10,6 +10,9 @@
 #include "simt.h"
 
 #define QKC_SOLVED_ROWS 64 /* a stride of rows is a whole number of them */
+/* Of a block, a row each: few, so that a matrix of a few thousand rows is on all multiprocessors.
+ */
+#define QKC_SOLVER_THREADS 32
 
 /* Rows to solve, all in device memory. */
 struct qkc_solving {

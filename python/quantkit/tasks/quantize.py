@@ -112,8 +112,8 @@ def quantize_file(
         dry_run: do everything but calibrate and write; the report is that of a real
             run, with the estimated `QuantizeReport.cost` of calibration.
         device: where weights are quantized: "cpu", or "cuda" or "cuda:1" (see
-            `devices`), which pays for the IQ types; see docs/cuda.md.  The bytes do not
-            depend on it.
+            `devices`), which pays for the IQ types and for calibrated rounding; see
+            docs/cuda.md.  The bytes do not depend on it.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
         notify: called with a message if a stopped run is resumed or discarded, if the
