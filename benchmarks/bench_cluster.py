@@ -3,24 +3,27 @@
     pip install '.[ray]'
     python benchmarks/bench_cluster.py MODEL-f16.gguf TEXT [--types Q8_0,Q4_K_M]
         [--chunks 40] [--ctx 512] [--workers 4] [--threads 2] [--repeats 3]
+        [--tasks ppl,imatrix,quantize,nothing]
         [--output FILE.md]
 
 Both do the same work in turn, in one process; figures are medians.  The efficiency is
 the time of the threads divided by that of the workers, so what processes cost beside
 threads is all in it: packing, the object store, every worker's own copy of the models,
-and the scheduling.  Starting and ending the cluster is told apart.  Below are the sizes
-and times of pieces of work, which `simulate_cluster.py` takes.
+and the scheduling.  The same of processor time, Ray's processes included, says it for a
+machine that has other work beside.  Starting and ending the cluster is told apart.
+Below are the sizes and times of pieces of work, which `simulate_cluster.py` takes.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ from quantkit import TextOptions, compare, imatrix, quantize_file, use_cluster
 from quantkit.execution.cluster.parcels import Parcel
 from quantkit.execution.cluster.pieces import Worker
 from quantkit.execution.cluster.ray_team import RayTeam
+from quantkit.execution.workers import workers_of
 
 
 @dataclass
@@ -68,34 +72,74 @@ def counted() -> Iterator[Counts]:
     counts.busy = time.process_time() - start
 
 
-def tasks(arguments: argparse.Namespace, folder: str) -> dict[str, Callable[..., Any]]:
-    """What is measured, by name; each takes `threads`."""
+Task = Callable[..., Any]
+
+EMPTY_ITEMS = 8000
+"""Items of no work, which show what an item costs in any case."""
+
+
+def tasks(arguments: argparse.Namespace, folder: str) -> dict[str, Task]:
+    """What is measured, by name; each takes `threads`, and perhaps fewer chunks."""
     model, text = arguments.model, arguments.text
-    options = TextOptions(ctx=arguments.ctx, chunks=arguments.chunks)
     types = arguments.types.split(",")
-    return {
-        f"ppl, base and {len(types)} types": lambda **how: compare(
-            model, types, text=text, options=options, **how
-        ),
-        "imatrix": lambda **how: imatrix(model, text, options=options, **how),
-        f"quantize to {types[-1]}": lambda **how: quantize_file(
-            model, Path(folder) / "made.gguf", types[-1], **how
-        ),
+
+    def options(chunks: int | None) -> TextOptions:
+        return TextOptions(ctx=arguments.ctx, chunks=chunks or arguments.chunks)
+
+    def ppl(threads: Any, chunks: int | None = None) -> None:
+        compare(model, types, text=text, options=options(chunks), threads=threads)
+
+    def importance(threads: Any, chunks: int | None = None) -> None:
+        imatrix(model, text, options=options(chunks), threads=threads)
+
+    def quantize(threads: Any, chunks: int | None = None) -> None:
+        quantize_file(model, Path(folder) / "made.gguf", types[-1], threads=threads)
+
+    def nothing(threads: Any, chunks: int | None = None) -> None:
+        for _ in workers_of(threads).in_order(abs, range(EMPTY_ITEMS)):
+            pass
+
+    found = {
+        f"ppl, base and {len(types)} types": ppl,
+        "imatrix": importance,
+        f"quantize to {types[-1]}": quantize,
+        f"nothing, {EMPTY_ITEMS} times": nothing,
     }
+    wanted = arguments.tasks.split(",")
+    return {name: found[name] for name in found if name.split()[0].strip(",") in wanted}
 
 
-def seconds(task: Callable[..., Any], **how: Any) -> float:
-    """The seconds that a task takes."""
-    start = time.perf_counter()
-    task(**how)
-    return time.perf_counter() - start
+@dataclass(frozen=True)
+class Cost:
+    """What a run cost: seconds, and those of processors in all processes."""
+
+    seconds: float
+    core: float
+
+    @classmethod
+    def of(cls, task: Task, workers: Any) -> Cost:
+        """Run a task."""
+        core, start = core_seconds(), time.perf_counter()
+        task(workers)
+        return cls(time.perf_counter() - start, core_seconds() - core)
 
 
-def cpu_seconds(task: Callable[..., Any], **how: Any) -> float:
-    """The processor time of this process that a task takes."""
-    start = time.process_time()
-    task(**how)
-    return time.process_time() - start
+def core_seconds() -> float:
+    """The processor time of this process and all that descend from it (Linux)."""
+    parents: dict[int, int] = {}
+    times: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            parents[int(path.parent.name)] = int(fields[1])
+            times[int(path.parent.name)] = sum(map(int, fields[11:15]))
+    total, own = 0, os.getpid()
+    for process, ticks in times.items():
+        above = process
+        while above not in (own, 0):
+            above = parents.get(above, 0)
+        total += ticks if above == own else 0
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -109,6 +153,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--tasks", default="ppl,imatrix,quantize,nothing")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     rows, sizes = [], []
@@ -119,18 +164,14 @@ def main() -> None:
     ):
         up = time.perf_counter() - start
         for name, task in tasks(arguments, folder).items():
-            both: list[tuple[float, float]] = []
-            task(threads=workers)  # so that imports and page caches are the same
+            task(workers, arguments.workers)  # so that everything is imported
+            alone, spread = [], []
             for _ in range(arguments.repeats):
-                alone = seconds(task, threads=arguments.threads)
-                both.append((alone, seconds(task, threads=workers)))
-            one, other = map(statistics.median, zip(*both, strict=True))
-            ratio = statistics.median(alone / spread for alone, spread in both)
-            rows.append(f"| {name} | {one:.2f} | {other:.2f} | {ratio:.0%} |")
-            with counted() as counts:
-                task(threads=workers)
-            n = counts.pieces
-            core = cpu_seconds(task, threads=arguments.threads)
+                alone.append(Cost.of(task, arguments.threads))
+                with counted() as counts:
+                    spread.append(Cost.of(task, workers))
+            rows.append(row_of(name, alone, spread))
+            n, core = counts.pieces, statistics.median(each.core for each in alone)
             sizes.append(
                 f"| {name} | {n} | {core / n:.4f} "
                 f"| {counts.sent / n / 1024:.1f} | {counts.got / n / 1024:.1f} "
@@ -138,17 +179,17 @@ def main() -> None:
             )
         ending = time.perf_counter()
     down = time.perf_counter() - ending
-    head = f"{arguments.threads} threads | {arguments.workers} workers"
+    head = f"{arguments.threads} threads | {arguments.workers} workers | efficiency"
     publish(
         [
             machine(),
             "",
-            f"{arguments.chunks} chunks of {arguments.ctx}, {arguments.types}; "
-            f"seconds, medians of {arguments.repeats}. The cluster starts in "
-            f"{up:.1f} s and ends in {down:.1f} s.",
+            f"{arguments.chunks} chunks of {arguments.ctx}, {arguments.types}; medians "
+            f"of {arguments.repeats}. The cluster starts in {up:.1f} s and ends in "
+            f"{down:.1f} s.",
             "",
-            f"| | {head} | efficiency |",
-            "|---|---|---|---|",
+            f"| seconds | {head} | core seconds: {head} |",
+            "|---|---|---|---|---|---|---|",
             *rows,
             "",
             "| | pieces | core seconds of a piece | KiB sent | KiB got | coordinator's "
@@ -158,6 +199,20 @@ def main() -> None:
         ],
         arguments.output,
     )
+
+
+def row_of(name: str, alone: Sequence[Cost], spread: Sequence[Cost]) -> str:
+    """The costs of both ways, and the medians of their ratios."""
+    cells = []
+    for what in ("seconds", "core"):
+        pairs = [
+            (getattr(a, what), getattr(s, what))
+            for a, s in zip(alone, spread, strict=True)
+        ]
+        one, other = map(statistics.median, zip(*pairs, strict=True))
+        ratio = statistics.median(a / s for a, s in pairs)
+        cells += [f"{one:.2f}", f"{other:.2f}", f"{ratio:.0%}"]
+    return f"| {name} | " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
@@ -44,17 +44,23 @@ class Measured:
     Attributes:
         weights: of the small model, that a token passes through.
         chunk: seconds to evaluate a chunk of 512 tokens with one model.
-        weight: seconds to quantize a weight (Q4_K).
-        coordinator: seconds of the coordinator per piece.
+        weight: seconds to quantize a weight to Q4_K.
+        slow_weight: to IQ2_XS, see benchmarks/results/quantize.md.
+        piece: seconds of the coordinator for a piece.
+        byte: seconds of the coordinator for a byte of its result.
     """
 
     weights: float
     chunk: float
     weight: float
-    coordinator: float
+    slow_weight: float
+    piece: float
+    byte: float
 
 
-MEASURED = Measured(weights=163.6e6, chunk=1.0, weight=2.3e-9, coordinator=0.002)
+MEASURED = Measured(
+    163.6e6, chunk=0.6, weight=2.1e-9, slow_weight=20e-9, piece=0.31e-3, byte=1.9e-9
+)
 
 
 @dataclass(frozen=True)
@@ -82,12 +88,13 @@ class Task:
 
     Attributes:
         name: what it is called.
-        n_pieces: their number, in each round.
+        n_pieces: their number, in each round; short ones travel together.
         rounds: groups of models that are measured one after the other.
         piece: core seconds of each.
         read: bytes that a machine reads before its first piece of a round.
         prepare: core seconds of a machine before its first piece of a round.
         sent, got: bytes to a worker and back, for each piece.
+        part: of the pieces that is simulated, where all go on alike.
     """
 
     name: str
@@ -98,6 +105,7 @@ class Task:
     prepare: float
     sent: float
     got: float
+    part: float = 1.0
 
 
 def tasks_of(model: Model) -> list[Task]:
@@ -107,7 +115,9 @@ def tasks_of(model: Model) -> list[Task]:
     n_chunks, n_types, n_groups = 5 * 573, 30, 6
     n_together = n_types // n_groups
     hidden = 256 * 4.0 * model.width
-    slab = 8 << 20
+    slab = 1 << 20
+    n_slabs = int(model.weights / slab)
+    part = min(1.0, 20_000 / n_slabs)
     return [
         Task(
             "ppl, 30 types",
@@ -120,13 +130,11 @@ def tasks_of(model: Model) -> list[Task]:
         Task("imatrix", n_chunks, 1, chunk, stored, 0, 4e3, model.sums),
         Task(
             "quantize to Q4_K_M",
-            *(int(model.weights / slab), 1, slab * MEASURED.weight),
-            *(0, 0, 2e3, slab * 0.6),
+            *(n_slabs, 1, slab * MEASURED.weight, 0, 0, 300, slab * 0.6, part),
         ),
         Task(
             "quantize to IQ2_XS",
-            *(int(model.weights / slab), 1, 100 * slab * MEASURED.weight),
-            *(0, 0, 2e3, slab * 0.3),
+            *(n_slabs, 1, slab * MEASURED.slow_weight, 0, 0, 300, slab * 0.3, part),
         ),
     ]
 
@@ -146,13 +154,14 @@ class SimulatedTeam:
         self._rng = rng
         self._time = self._out_free = self._in_free = 0.0
         self._numbers = count()
-        self._events: list[tuple[float, int]] = []
+        self._events: list[tuple[float, int, int]] = []
         self._free: defaultdict[Worker, list[float]] = defaultdict(
             lambda: [0.0] * SLOTS
         )
         share = max(1 / LINK, n_machines / STORAGE)
         self._to_prepare = task.read * share + task.prepare / SLOTS
         self._ready: dict[Worker, float] = {}
+        self._busy = MEASURED.byte * task.got  # for a result
 
     @property
     def workers(self) -> Collection[Worker]:
@@ -163,17 +172,18 @@ class SimulatedTeam:
         """The simulated time."""
         return self._time
 
-    def begin(self, worker: Worker, parcel: object) -> Hashable:
+    def begin(self, worker: Worker, parcel: Sequence[int]) -> Hashable:
         """Send a piece, and let the earliest slot of the machine do it."""
-        self._time += MEASURED.coordinator / 2
-        self._out_free = max(self._out_free, self._time) + self._task.sent / LINK
+        n = len(parcel)
+        self._time += MEASURED.piece / 2
+        self._out_free = max(self._out_free, self._time) + n * self._task.sent / LINK
         ready = self._ready.setdefault(worker, self._out_free + self._to_prepare)
         free = self._free[worker]
         start = max(heappop(free), self._out_free, ready)
-        end = start + self._task.piece * self._rng.uniform(0.9, 1.1)
+        end = start + n * self._task.piece * self._rng.uniform(0.9, 1.1)
         heappush(free, end)
         number = next(self._numbers)
-        heappush(self._events, (end, number))
+        heappush(self._events, (end, number, n))
         return number
 
     def wait(self, seconds: float | None) -> Collection[tuple[Hashable, Outcome]]:
@@ -181,10 +191,12 @@ class SimulatedTeam:
         if seconds is not None and self._events[0][0] > self._time + seconds:
             self._time += seconds
             return ()
-        end, number = heappop(self._events)
-        self._in_free = max(self._in_free, end) + self._task.got / LINK
-        self._time = max(self._time, self._in_free) + MEASURED.coordinator / 2
-        return [(number, Done([None]))]
+        end, number, n = heappop(self._events)
+        self._in_free = max(self._in_free, end) + n * self._task.got / LINK
+        self._time = (
+            max(self._time, self._in_free) + MEASURED.piece / 2 + n * self._busy
+        )
+        return [(number, Done([None] * n))]
 
     def cancel(self, orders: Collection[Hashable]) -> None:
         """Do nothing: what has begun goes on."""
@@ -195,9 +207,9 @@ def seconds_of(task: Task, n_machines: int) -> float:
     total = 0.0
     for number in range(task.rounds):
         team = SimulatedTeam(n_machines, task, random.Random(number))
-        for _ in in_order(Board(team), iter(range(task.n_pieces)), tuple):
+        for _ in in_order(Board(team), range(int(task.n_pieces * task.part)), tuple):
             pass
-        total += team.now()
+        total += team.now() / task.part
     return total
 
 

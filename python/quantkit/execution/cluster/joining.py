@@ -184,7 +184,10 @@ def _unreached(address: Address, error: Exception) -> str:
             "there is no Ray cluster on this machine; start one with "
             "`ray start --head`, or take local:N"
         )
-    return f"cannot use the cluster {address}: {text[:300]}"
+    return (
+        f"cannot use the cluster {address}: {text[:300]}; if it asks for a token, copy "
+        "~/.ray/auth_token from its first machine, and set RAY_AUTH_MODE=token"
+    )
 
 
 @contextmanager
