@@ -242,7 +242,7 @@ def main() -> None:
     ]
     for model in (
         Model("8B, dense", 8.0e9, 8.0e9, 4096, 14e6),
-        Model("1T, 32B active", 1.0e12, 32e9, 7168, 2.4e9),
+        Model("1T, 32B active", 1.0e12, 32e9, 7168, 3.4e9),
     ):
         lines += [
             f"| {model.name} | " + " | ".join(map(str, MACHINES)) + " |",
