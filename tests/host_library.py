@@ -38,6 +38,7 @@ COMPILER = "g++"
 FLAGS = (
     *("-O1", "-fPIC", "-shared", "-ffp-contract=off", "-fvisibility=hidden"),
     "-march=native",  # fused multiply-adds as instructions
+    "-DQKC_MOST_BLOCKS=5",  # so that blocks of operations have several tasks
     *("-DQKC_HOST_BUILD", f'-DQKC_VERSION="{__version__}"'),
 )
 

@@ -24,22 +24,26 @@ from .test_golden import TASKS, committed_hashes, hash_of
 BY_WARPS = (QuantType.IQ1_S, QuantType.IQ1_M, QuantType.IQ2_XXS, QuantType.IQ2_XS)
 """Each op of their 32 lanes switches between 32 threads, which takes long on a host."""
 
-SLOW = pytest.mark.slow
-
 X = adversarial_rows(len(ROW_KINDS), 256, seed=7)
 IMPORTANCE = np.geomspace(0.01, 10, 256).astype(np.float32)
 """Large ones make sums infinite, and scales NaN."""
 IMPORTANCES = (None, IMPORTANCE, IMPORTANCE * np.float32(1e30))
 
 
+def marks(type: QuantType, task: str) -> list[pytest.MarkDecorator]:
+    is_slow = type in BY_WARPS and task != "dequantize"
+    return [pytest.mark.slow, pytest.mark.exhaustive] if is_slow else []
+
+
 @pytest.mark.parametrize(
     ("type", "task"),
-    [pytest.param(*task, marks=SLOW if task[0] in BY_WARPS else ()) for task in TASKS],
+    [pytest.param(*task, marks=marks(*task)) for task in TASKS],
     ids=lambda v: getattr(v, "name", v),
 )
 def test_hash_is_the_committed_one(cuda: Cuda, type: QuantType, task: str) -> None:
     """Of tests/golden."""
-    found = hash_of(type, task, cuda.quantize, cuda.dequantize)
+    quantize = quantize_rows if task == "dequantize" else cuda.quantize
+    found = hash_of(type, task, quantize, cuda.dequantize)
     assert found == committed_hashes()[type.name, task]
 
 

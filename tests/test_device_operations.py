@@ -238,6 +238,16 @@ def test_masks_of_attention(kind: Kind, n: int, n_keys: int, n_masks: int) -> No
     assert_near(got, masked_formula(q, k, v, mask, sinks), q, k, v)
 
 
+def test_nan_stays_where_it_is(kind: Kind) -> None:
+    """In the outputs of its own query, and of all that see its key."""
+    q, k, v = (normal(70, 2, 16, seed=seed) for seed in range(3))
+    q[3] = np.nan
+    assert (np.isnan(attended(kind, q, k, v)).any((1, 2)) == (np.arange(70) == 3)).all()
+    k[66] = np.nan
+    broken = np.isnan(attended(kind, q, k, v)).any((1, 2))
+    assert broken.tolist() == [i == 3 or i >= 66 for i in range(70)]
+
+
 @pytest.mark.parametrize("decays", ["of heads", "of components"])
 @pytest.mark.parametrize(
     ("n", "key", "value"), [(1, 1, 1), (40, 20, 36), (70, 100, 33), (9, 200, 40)]

@@ -9,6 +9,8 @@
 #ifndef QKC_QUANTIZE_CUH
 #define QKC_QUANTIZE_CUH
 
+#include <type_traits>
+
 #include "convert.cuh"
 #include "quantkit_cuda.h"
 #include "rows.h"
@@ -22,24 +24,50 @@ template <int out_bytes> union qkc_exchange {
     uint8_t bytes[QKC_WARP * out_bytes];
 };
 
+/* The least index of what is not finite among the weights that this thread brings in. */
+QK_INLINE void qkc_note_bad(const float *from, const size_t *at, unsigned long long *bad)
+{
+    for (int i = 0; i < QKC_WARP; i++) {
+        const unsigned long long index = at[i] + threadIdx.x % QKC_WARP;
+        if (!qkc_is_finite(from[index]) && index < *bad) {
+            *bad = index;
+        }
+    }
+}
+
 /* QKC_STEP weights of each thread's tile, thread i's from at[i] on; what is not finite becomes 0,
  * and the least of its indices goes to *bad. */
 QK_INLINE void qkc_bring_in(const float *from, const size_t *at, float (*part)[QKC_STEP + 1],
                             float *tile, unsigned long long *bad)
 {
     const int thread = threadIdx.x % QKC_WARP;
+    bool all_finite = true;
     for (int i = 0; i < QKC_WARP; i++) {
-        const size_t index = at[i] + thread;
-        const float x = from[index];
+        const float x = from[at[i] + thread];
         const bool is_finite = qkc_is_finite(x);
         part[i][thread] = is_finite ? x : 0.0f;
-        *bad = is_finite || index > *bad ? *bad : index;
+        all_finite = all_finite && is_finite;
+    }
+    if (!all_finite) {
+        qkc_note_bad(from, at, bad);
     }
     __syncwarp(QKC_WHOLE_WARP);
     for (int k = 0; k < QKC_STEP; k++) {
         tile[k] = part[thread][k];
     }
     __syncwarp(QKC_WHOLE_WARP);
+}
+
+/* The bytes of one block from its words, as the largest items that blocks are whole numbers of. */
+template <int n_bytes> QK_INLINE void qkc_put_block(const li32 *words, uint8_t *to)
+{
+    using item = std::conditional_t<n_bytes % 4 == 0, uint32_t,
+                                    std::conditional_t<n_bytes % 2 == 0, uint16_t, uint8_t>>;
+    constexpr int per_word = sizeof(uint32_t) / sizeof(item);
+    for (int i = 0; i < n_bytes / (int)sizeof(item); i++) {
+        const uint32_t word = (uint32_t)words[i / per_word];
+        ((item *)to)[i] = (item)(word >> 8 * sizeof(item) * (i % per_word));
+    }
 }
 
 /* n bytes that lie side by side; `from` is aligned to words. */
@@ -97,10 +125,8 @@ __global__ void __launch_bounds__(F::warps *QKC_WARP) qkc_quantize_kernel(qkc_ro
     }
     F::quantize(x, is_weighted ? importance : nullptr, mean_square, words);
     for (int k = 0; k < F::per_lane; k++) {
-        uint8_t *bytes = exchange.bytes + (thread * F::per_lane + k) * F::block_bytes;
-        for (int i = 0; i < F::block_bytes; i++) {
-            bytes[i] = (uint8_t)((uint32_t)words[k * n_words + i / 4] >> 8 * (i % 4));
-        }
+        const int block = thread * F::per_lane + k;
+        qkc_put_block<F::block_bytes>(words + k * n_words, exchange.bytes + block * F::block_bytes);
     }
     __syncwarp(QKC_WHOLE_WARP);
     if (first < rows.n_blocks) {

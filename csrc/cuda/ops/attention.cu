@@ -18,7 +18,7 @@ struct attention {
     size_t n_tiles, n_parts; /* of queries, of values */
 };
 
-template <int VALUES> struct attention_space {
+template <int VALUES> struct alignas(float4) attention_space {
     union {
         score_space scores;
         float values[TILE * TILE / VALUES][VALUES]; /* of some keys */
@@ -143,6 +143,11 @@ QKC_INLINE void take_in_scores(float score[EACH][EACH], attention_sums<VALUES> &
     __syncwarp(QKC_WHOLE_WARP); /* a warp has all weights of its queries */
 }
 
+QKC_INLINE float component(const float4 &v, int i)
+{
+    return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+}
+
 /* Keys `first` .. of a tile whose values are in shared memory: out += weight * value.  A thread has
  * the components 4 * col .. 4 * col + 3 and those 64, 128 and 192 beyond. */
 template <int VALUES>
@@ -151,11 +156,10 @@ QKC_INLINE void add_values(const attention_space<VALUES> &space, int first,
 {
     QKC_ROLLED
     for (int key = 0; key < TILE * TILE / VALUES; key += 4) {
-        float weight[EACH][4];
+        float4 weight[EACH];
         QKC_UNROLL
         for (int i = 0; i < EACH; i++) {
-            *(float4 *)weight[i] =
-                *(const float4 *)&space.weights[tile_row() * EACH + i][first + key];
+            weight[i] = *(const float4 *)&space.weights[tile_row() * EACH + i][first + key];
         }
         QKC_UNROLL
         for (int k = 0; k < 4; k++) {
@@ -165,10 +169,11 @@ QKC_INLINE void add_values(const attention_space<VALUES> &space, int first,
                 QKC_UNROLL
                 for (int i = 0; i < EACH; i++) {
                     float *out = sums.out[i] + c * 4;
-                    out[0] = fmaf(v.x, weight[i][k], out[0]);
-                    out[1] = fmaf(v.y, weight[i][k], out[1]);
-                    out[2] = fmaf(v.z, weight[i][k], out[2]);
-                    out[3] = fmaf(v.w, weight[i][k], out[3]);
+                    const float by = component(weight[i], k);
+                    out[0] = fmaf(v.x, by, out[0]);
+                    out[1] = fmaf(v.y, by, out[1]);
+                    out[2] = fmaf(v.z, by, out[2]);
+                    out[3] = fmaf(v.w, by, out[3]);
                 }
             }
         }

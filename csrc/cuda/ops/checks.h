@@ -19,12 +19,16 @@ extern "C" {
 /* Threads of a block, unless an operation has its own number. */
 #define QKC_THREADS 256
 
+/* The most blocks of a grid; tests have few, so that blocks have several tasks there. */
+#ifndef QKC_MOST_BLOCKS
+#define QKC_MOST_BLOCKS (1 << 20)
+#endif
+
 /* A grid's blocks take the tasks blockIdx.x, blockIdx.x + gridDim.x and so on, so that no number of
  * tasks is too large for a grid. */
 static inline dim3 qkc_grid(size_t n_tasks)
 {
-    const size_t most = 1 << 20;
-    return dim3((unsigned)(n_tasks < most ? n_tasks : most));
+    return dim3((unsigned)(n_tasks < QKC_MOST_BLOCKS ? n_tasks : QKC_MOST_BLOCKS));
 }
 
 static inline __host__ __device__ size_t qkc_parts(size_t n, size_t size)

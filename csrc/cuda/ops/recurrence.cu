@@ -15,28 +15,49 @@ template <class D> struct recurrence_space {
     float beta[D::STEPS], kept_alike[D::STEPS];
 };
 
-/* Positions start .. start + n - 1 of a head, and values from `first` on. */
+/* What a thread fetches of them. */
+template <class D> struct recurrence_fetched {
+    fetched_keys<D> queries, keys, decays;
+    fetched_values<D> values;
+    float beta, decay; /* of a position, if components do not differ */
+};
+
+/* Positions from `start` on of a head, and values from `first` on. */
 template <class D, bool OWN_DECAYS>
-QKC_INLINE void stage(const recurrence &a, size_t head, size_t first, size_t start, int n,
-                      recurrence_space<D> &space)
+QKC_INLINE void fetch_positions(const recurrence &a, size_t head, size_t first, size_t start,
+                                recurrence_fetched<D> &to)
 {
     const qk_recurrence &what = a.what;
-    const size_t key_stride = what.n_key_heads * what.key_size;
+    const int n = n_positions<D>(what.n, start);
+    const size_t size = what.key_size, stride = what.n_key_heads * size;
     const size_t key_head = head / (what.n_heads / what.n_key_heads);
-    const size_t at = start * key_stride + key_head * what.key_size;
-    const size_t value_stride = what.n_heads * what.value_size;
-    stage_keys(a.q + at, what.key_size, key_stride, n, times{what.scale}, space.queries);
-    stage_keys(a.k + at, what.key_size, key_stride, n, as_it_is(), space.keys);
-    stage_values(a.v + start * value_stride + head * what.value_size + first,
-                 what.value_size - first, value_stride, n, space.values);
+    const size_t at = start * stride + key_head * size, of_head = start * what.n_heads + head;
+    fetch<D::KEYS>(a.q + at, size, stride, n, to.queries);
+    fetch<D::KEYS>(a.k + at, size, stride, n, to.keys);
+    fetch<D::VALUES>(a.v + of_head * what.value_size + first, what.value_size - first,
+                     what.n_heads * what.value_size, n, to.values);
     if (OWN_DECAYS) {
-        const float *decay = a.decay + (start * what.n_heads + head) * what.key_size;
-        stage_keys(decay, what.key_size, what.n_heads * what.key_size, n, exp_of(), space.kept);
+        fetch<D::KEYS>(a.decay + of_head * size, size, what.n_heads * size, n, to.decays);
     }
-    for (int i = (int)threadIdx.x; i < n; i += WARPS * QKC_WARP) {
-        const size_t of_head = (start + (size_t)i) * what.n_heads + head;
-        space.beta[i] = what.beta ? what.beta[of_head] : 0.0f;
-        space.kept_alike[i] = OWN_DECAYS ? 0.0f : qkc_exp(a.decay[of_head]);
+    const size_t own = of_head + threadIdx.x * what.n_heads;
+    const bool is_there = (int)threadIdx.x < n;
+    to.beta = is_there && what.beta ? what.beta[own] : 0.0f;
+    to.decay = is_there && !OWN_DECAYS ? a.decay[own] : 0.0f;
+}
+
+template <class D, bool OWN_DECAYS>
+QKC_INLINE void put_positions(const recurrence &a, const recurrence_fetched<D> &from,
+                              recurrence_space<D> &space)
+{
+    put_keys<D>(from.queries, times{a.what.scale}, space.queries);
+    put_keys<D>(from.keys, as_it_is(), space.keys);
+    put_values<D>(from.values, space.values);
+    if (OWN_DECAYS) {
+        put_keys<D>(from.decays, exp_of(), space.kept);
+    }
+    if (threadIdx.x < D::STEPS) {
+        space.beta[threadIdx.x] = from.beta;
+        space.kept_alike[threadIdx.x] = qkc_exp(from.decay);
     }
 }
 
@@ -93,29 +114,38 @@ QKC_INLINE void take_position(const recurrence_space<D> &space, int step, lane_s
     sum_keys<D>(out);
 }
 
-/* Blocks take D::VALUES components of the values of a head. */
+/* All positions of a head, for D::VALUES components of the values from `first` on. */
 template <class D, bool DELTA, bool OWN_DECAYS>
-static __global__ void __launch_bounds__(WARPS *QKC_WARP) recurrence_kernel(recurrence a)
+QKC_INLINE void take_head(const recurrence &a, size_t head, size_t first,
+                          recurrence_space<D> &space)
+{
+    const qk_recurrence &what = a.what;
+    lane_state<D> state = {};
+    recurrence_fetched<D> next;
+    fetch_positions<D, OWN_DECAYS>(a, head, first, 0, next);
+    for (size_t start = 0; start < what.n; start += D::STEPS) {
+        __syncthreads();
+        put_positions<D, OWN_DECAYS>(a, next, space);
+        __syncthreads();
+        if (start + D::STEPS < what.n) {
+            fetch_positions<D, OWN_DECAYS>(a, head, first, start + D::STEPS, next);
+        }
+        for (int step = 0; step < n_positions<D>(what.n, start); step++) {
+            float out[LANE_VALUES];
+            take_position<D, DELTA, OWN_DECAYS>(space, step, state, out);
+            const size_t row = (start + (size_t)step) * what.n_heads + head;
+            store_values<D>(out, what.value_size - first, a.out + row * what.value_size + first);
+        }
+    }
+}
+
+template <class D, bool DELTA, bool OWN_DECAYS>
+static __global__ void __launch_bounds__(THREADS) recurrence_kernel(recurrence a)
 {
     __shared__ recurrence_space<D> space;
-    const qk_recurrence &what = a.what;
-    const size_t n_parts = qkc_parts(what.value_size, D::VALUES);
-    for (size_t task = blockIdx.x; task < what.n_heads * n_parts; task += gridDim.x) {
-        const size_t head = task / n_parts, first = task % n_parts * D::VALUES;
-        lane_state<D> state = {};
-        for (size_t start = 0; start < what.n; start += D::STEPS) {
-            const int n = what.n - start < D::STEPS ? (int)(what.n - start) : D::STEPS;
-            __syncthreads();
-            stage<D, OWN_DECAYS>(a, head, first, start, n, space);
-            __syncthreads();
-            for (int step = 0; step < n; step++) {
-                float out[LANE_VALUES];
-                take_position<D, DELTA, OWN_DECAYS>(space, step, state, out);
-                const size_t row = (start + (size_t)step) * what.n_heads + head;
-                store_values<D>(out, what.value_size - first,
-                                a.out + row * what.value_size + first);
-            }
-        }
+    const size_t n_parts = qkc_parts(a.what.value_size, D::VALUES);
+    for (size_t task = blockIdx.x; task < a.what.n_heads * n_parts; task += gridDim.x) {
+        take_head<D, DELTA, OWN_DECAYS>(a, task / n_parts, task % n_parts * D::VALUES, space);
     }
 }
 

@@ -49,9 +49,18 @@ struct scan_space {
 template <int WIDTH>
 QKC_INLINE void stage_columns(const float *x, size_t n_cols, size_t first, int n, float *to)
 {
-    for (int i = (int)threadIdx.x; i < n * WIDTH; i += SCAN_THREADS) {
-        const size_t column = first + (size_t)(i % WIDTH);
-        to[i] = column < n_cols ? x[(size_t)(i / WIDTH) * n_cols + column] : 0.0f;
+    const int each = SCAN_STEPS * WIDTH / SCAN_THREADS;
+    float fetched[each]; /* all are on their way before the first is put */
+    QKC_UNROLL
+    for (int i = 0; i < each; i++) {
+        const int at = (int)threadIdx.x + i * SCAN_THREADS;
+        const size_t column = first + (size_t)(at % WIDTH);
+        const bool is_there = at / WIDTH < n && column < n_cols;
+        fetched[i] = is_there ? x[(size_t)(at / WIDTH) * n_cols + column] : 0.0f;
+    }
+    QKC_UNROLL
+    for (int i = 0; i < each; i++) {
+        to[(int)threadIdx.x + i * SCAN_THREADS] = fetched[i];
     }
 }
 

@@ -13,7 +13,7 @@
 /* Floats from a row to the next, so that rows that are read together begin in banks of their own */
 #define APART (COMPONENTS + 4)
 
-struct score_space {
+struct alignas(float4) score_space {
     float queries[TILE][APART], keys[TILE][APART];
 };
 

@@ -7,9 +7,10 @@
 #include "checks.h"
 #include "reduce.cuh"
 
-#define WARPS 4          /* of a block */
+#define WARPS 4 /* of a block */
+#define THREADS (WARPS * QKC_WARP)
 #define LANE_VALUES 2    /* components of the values that a lane has */
-#define STAGED_KEYS 2048 /* floats of each kind of row that are in shared memory at a time */
+#define STAGED_KEYS 1024 /* floats of each kind of row that are in shared memory at a time */
 
 /* KEYS_, the components of keys that there is room for, are divided among PARTS_ lanes. */
 template <int KEYS_, int PARTS_> struct division {
@@ -20,7 +21,7 @@ template <int KEYS_, int PARTS_> struct division {
     static constexpr int STEPS = STAGED_KEYS / KEYS;   /* positions in shared memory */
 };
 
-/* Rows of positions in shared memory; 0 beyond their size. */
+/* Rows of positions in shared memory. */
 template <class D> struct staged_keys {
     float4 row[D::STEPS][D::KEYS / 4];
 };
@@ -46,6 +47,12 @@ template <class D> QKC_INLINE int lane_value()
     return warp * D::WARP_VALUES + lane / D::PARTS * LANE_VALUES;
 }
 
+/* The positions from `start` on that are in shared memory. */
+template <class D> QKC_INLINE int n_positions(size_t n, size_t start)
+{
+    return n - start < D::STEPS ? (int)(n - start) : D::STEPS;
+}
+
 /* The sums over all keys. */
 template <class D> QKC_INLINE void sum_keys(float sum[LANE_VALUES])
 {
@@ -54,44 +61,6 @@ template <class D> QKC_INLINE void sum_keys(float sum[LANE_VALUES])
         QKC_UNROLL
         for (int v = 0; v < LANE_VALUES; v++) {
             sum[v] += __shfl_xor_sync(QKC_WHOLE_WARP, sum[v], step);
-        }
-    }
-}
-
-/* Brings in rows of `size` floats, `stride` apart, of n positions: function(x) of each. */
-template <class D, class Function>
-QKC_INLINE void stage_keys(const float *x, size_t size, size_t stride, int n, Function function,
-                           staged_keys<D> &to)
-{
-    for (int i = (int)threadIdx.x; i < n * D::KEYS; i += WARPS * QKC_WARP) {
-        const int step = i / D::KEYS, key = i % D::KEYS;
-        const bool is_there = (size_t)key < size;
-        ((float *)to.row[step])[key] =
-            is_there ? function(x[(size_t)step * stride + (size_t)key]) : 0.0f;
-    }
-}
-
-/* The block's values, of which there are `left`. */
-template <class D>
-QKC_INLINE void stage_values(const float *x, size_t left, size_t stride, int n,
-                             staged_values<D> &to)
-{
-    for (int i = (int)threadIdx.x; i < n * D::VALUES; i += WARPS * QKC_WARP) {
-        const int step = i / D::VALUES, value = i % D::VALUES;
-        const bool is_there = (size_t)value < left;
-        to.row[step][value] = is_there ? x[(size_t)step * stride + (size_t)value] : 0.0f;
-    }
-}
-
-/* The lanes that have the sums write those of the block's `left` values. */
-template <class D>
-QKC_INLINE void store_values(const float sum[LANE_VALUES], size_t left, float *out)
-{
-    QKC_UNROLL
-    for (int v = 0; v < LANE_VALUES; v++) {
-        const size_t value = (size_t)(lane_value<D>() + v);
-        if ((int)threadIdx.x % D::PARTS == 0 && value < left) {
-            out[value] = sum[v];
         }
     }
 }
@@ -106,6 +75,63 @@ struct times {
 struct exp_of {
     __device__ float operator()(float x) const { return qkc_exp(x); }
 };
+
+/* What a thread brings in of rows, from its read to its place in shared memory: so that the rows of
+ * the next positions are on their way while these are worked on. */
+template <int N> struct fetched {
+    float at[N];
+};
+template <class D> using fetched_keys = fetched<D::STEPS * D::KEYS / THREADS>;
+template <class D> using fetched_values = fetched<(D::STEPS * D::VALUES + THREADS - 1) / THREADS>;
+
+/* Columns below `size` of n rows, `stride` apart, of up to WIDTH columns; the rest is 0. */
+template <int WIDTH, int N>
+QKC_INLINE void fetch(const float *x, size_t size, size_t stride, int n, fetched<N> &to)
+{
+    QKC_UNROLL
+    for (int i = 0; i < N; i++) {
+        const int at = (int)threadIdx.x + i * THREADS, row = at / WIDTH, column = at % WIDTH;
+        const bool is_there = row < n && (size_t)column < size;
+        to.at[i] = is_there ? x[(size_t)row * stride + (size_t)column] : 0.0f;
+    }
+}
+
+/* function(x) of what was fetched, to its place. */
+template <int ROWS, int WIDTH, int N, class Function>
+QKC_INLINE void put(const fetched<N> &from, Function function, float *to)
+{
+    QKC_UNROLL
+    for (int i = 0; i < N; i++) {
+        const int at = (int)threadIdx.x + i * THREADS;
+        if (N * THREADS == ROWS * WIDTH || at < ROWS * WIDTH) {
+            to[at] = function(from.at[i]);
+        }
+    }
+}
+
+template <class D, class Function>
+QKC_INLINE void put_keys(const fetched_keys<D> &from, Function function, staged_keys<D> &to)
+{
+    put<D::STEPS, D::KEYS>(from, function, (float *)to.row[0]);
+}
+
+template <class D> QKC_INLINE void put_values(const fetched_values<D> &from, staged_values<D> &to)
+{
+    put<D::STEPS, D::VALUES>(from, as_it_is(), to.row[0]);
+}
+
+/* The lanes that have the sums write those of the block's `left` values. */
+template <class D>
+QKC_INLINE void store_values(const float sum[LANE_VALUES], size_t left, float *out)
+{
+    QKC_UNROLL
+    for (int v = 0; v < LANE_VALUES; v++) {
+        const size_t value = (size_t)(lane_value<D>() + v);
+        if ((int)threadIdx.x % D::PARTS == 0 && value < left) {
+            out[value] = sum[v];
+        }
+    }
+}
 
 /* Calls launch(division) with the smallest that has room for the keys. */
 template <class Launch> static int with_division(size_t key_size, Launch launch)

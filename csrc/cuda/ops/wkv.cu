@@ -13,20 +13,37 @@ template <class D> struct wkv_space {
     staged_values<D> values;
 };
 
-/* Positions start .. start + n - 1 of a head, and values from `first` on. */
+/* What a thread fetches of them. */
+template <class D> struct wkv_fetched {
+    fetched_keys<D> r, decay, k, removed, renewed;
+    fetched_values<D> values;
+};
+
+/* Positions from `start` on of a head, and values from `first` on. */
 template <class D>
-QKC_INLINE void stage(const wkv &a, size_t head, size_t first, size_t start, int n,
-                      wkv_space<D> &space)
+QKC_INLINE void fetch_positions(const wkv &a, size_t head, size_t first, size_t start,
+                                wkv_fetched<D> &to)
 {
+    const int n = n_positions<D>(a.what.n, start);
     const size_t size = a.what.key_size, stride = a.what.n_heads * size;
-    const size_t at = start * stride + head * size, value_size = a.what.value_size;
-    stage_keys(a.in.r + at, size, stride, n, as_it_is(), space.r);
-    stage_keys(a.in.decay + at, size, stride, n, exp_of(), space.kept);
-    stage_keys(a.in.k + at, size, stride, n, as_it_is(), space.k);
-    stage_keys(a.in.removed + at, size, stride, n, as_it_is(), space.removed);
-    stage_keys(a.in.renewed + at, size, stride, n, as_it_is(), space.renewed);
-    const float *v = a.in.v + (start * a.what.n_heads + head) * value_size + first;
-    stage_values(v, value_size - first, a.what.n_heads * value_size, n, space.values);
+    const size_t of_head = start * a.what.n_heads + head, value_size = a.what.value_size;
+    fetch<D::KEYS>(a.in.r + of_head * size, size, stride, n, to.r);
+    fetch<D::KEYS>(a.in.decay + of_head * size, size, stride, n, to.decay);
+    fetch<D::KEYS>(a.in.k + of_head * size, size, stride, n, to.k);
+    fetch<D::KEYS>(a.in.removed + of_head * size, size, stride, n, to.removed);
+    fetch<D::KEYS>(a.in.renewed + of_head * size, size, stride, n, to.renewed);
+    fetch<D::VALUES>(a.in.v + of_head * value_size + first, value_size - first,
+                     a.what.n_heads * value_size, n, to.values);
+}
+
+template <class D> QKC_INLINE void put_positions(const wkv_fetched<D> &from, wkv_space<D> &space)
+{
+    put_keys<D>(from.r, as_it_is(), space.r);
+    put_keys<D>(from.decay, exp_of(), space.kept);
+    put_keys<D>(from.k, as_it_is(), space.k);
+    put_keys<D>(from.removed, as_it_is(), space.removed);
+    put_keys<D>(from.renewed, as_it_is(), space.renewed);
+    put_values<D>(from.values, space.values);
 }
 
 /* What is removed finds of the state. */
@@ -91,28 +108,36 @@ QKC_INLINE void take_position(const wkv_space<D> &space, int step, lane_state<D>
     sum_keys<D>(out);
 }
 
-/* Blocks take D::VALUES components of the values of a head. */
-template <class D> static __global__ void __launch_bounds__(WARPS *QKC_WARP) wkv_kernel(wkv a)
+/* All positions of a head, for D::VALUES components of the values from `first` on. */
+template <class D>
+QKC_INLINE void take_head(const wkv &a, size_t head, size_t first, wkv_space<D> &space)
+{
+    const qk_wkv &what = a.what;
+    lane_state<D> state = {};
+    wkv_fetched<D> next;
+    fetch_positions(a, head, first, 0, next);
+    for (size_t start = 0; start < what.n; start += D::STEPS) {
+        __syncthreads();
+        put_positions(next, space);
+        __syncthreads();
+        if (start + D::STEPS < what.n) {
+            fetch_positions(a, head, first, start + D::STEPS, next);
+        }
+        for (int step = 0; step < n_positions<D>(what.n, start); step++) {
+            float out[LANE_VALUES];
+            take_position(space, step, state, out);
+            const size_t row = (start + (size_t)step) * what.n_heads + head;
+            store_values<D>(out, what.value_size - first, a.out + row * what.value_size + first);
+        }
+    }
+}
+
+template <class D> static __global__ void __launch_bounds__(THREADS) wkv_kernel(wkv a)
 {
     __shared__ wkv_space<D> space;
-    const qk_wkv &what = a.what;
-    const size_t n_parts = qkc_parts(what.value_size, D::VALUES);
-    for (size_t task = blockIdx.x; task < what.n_heads * n_parts; task += gridDim.x) {
-        const size_t head = task / n_parts, first = task % n_parts * D::VALUES;
-        lane_state<D> state = {};
-        for (size_t start = 0; start < what.n; start += D::STEPS) {
-            const int n = what.n - start < D::STEPS ? (int)(what.n - start) : D::STEPS;
-            __syncthreads();
-            stage(a, head, first, start, n, space);
-            __syncthreads();
-            for (int step = 0; step < n; step++) {
-                float out[LANE_VALUES];
-                take_position(space, step, state, out);
-                const size_t row = (start + (size_t)step) * what.n_heads + head;
-                store_values<D>(out, what.value_size - first,
-                                a.out + row * what.value_size + first);
-            }
-        }
+    const size_t n_parts = qkc_parts(a.what.value_size, D::VALUES);
+    for (size_t task = blockIdx.x; task < a.what.n_heads * n_parts; task += gridDim.x) {
+        take_head(a, task / n_parts, task % n_parts * D::VALUES, space);
     }
 }
 
