@@ -196,7 +196,7 @@ class SimulatedTeam:
         self._time = (
             max(self._time, self._in_free) + MEASURED.piece / 2 + n * self._busy
         )
-        return [(number, Done([None] * n))]
+        return [(number, Done([None] * n, n * self._task.piece))]
 
     def cancel(self, orders: Collection[Hashable]) -> None:
         """Do nothing: what has begun goes on."""

@@ -7,6 +7,7 @@ import pickle
 import traceback
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from ..._native import ENVIRONMENT_VARIABLE
@@ -56,8 +57,10 @@ class Server:
         """
         try:
             work, items = self._unpacker.unpacked(pickled, opener_of)
+            start = perf_counter()
             with by_default(self._threads):
-                done = Done([work(item) for item in items])
+                results = [work(item) for item in items]
+            done = Done(results, perf_counter() - start)
             return pickle.dumps(done, pickle.HIGHEST_PROTOCOL)
         except Exception as error:
             return _pickled_error(error, self._name)
