@@ -196,7 +196,7 @@ class SimulatedTeam:
         self._time = (
             max(self._time, self._in_free) + MEASURED.piece / 2 + n * self._busy
         )
-        return [(number, Done([None] * n))]
+        return [(number, Done([None] * n, n * self._task.piece))]
 
     def cancel(self, orders: Collection[Hashable]) -> None:
         """Do nothing: what has begun goes on."""
@@ -213,13 +213,21 @@ def seconds_of(task: Task, n_machines: int) -> float:
     return total
 
 
+def duration(seconds: float) -> str:
+    """Seconds in a unit that suits them."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
 def rows_of(task: Task) -> Iterator[str]:
-    """Hours and efficiency of a task for every number of machines."""
+    """The duration and efficiency of a task for every number of machines."""
     alone = seconds_of(task, 1)
     cells = []
     for n in MACHINES:
         seconds = seconds_of(task, n)
-        cells.append(f"{seconds / 3600:.3g} h, {alone / seconds / n:.0%}")
+        cells.append(f"{duration(seconds)}, {alone / seconds / n:.0%}")
     yield f"| {task.name} | " + " | ".join(cells) + " |"
 
 
@@ -229,12 +237,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     lines = [
-        f"Machines of {SLOTS} slots: hours, and efficiency against one machine.",
+        f"Machines of {SLOTS} slots: durations, and efficiency against one machine.",
         "",
     ]
     for model in (
         Model("8B, dense", 8.0e9, 8.0e9, 4096, 14e6),
-        Model("1T, 32B active", 1.0e12, 32e9, 7168, 2.4e9),
+        Model("1T, 32B active", 1.0e12, 32e9, 7168, 3.4e9),
     ):
         lines += [
             f"| {model.name} | " + " | ".join(map(str, MACHINES)) + " |",

@@ -131,7 +131,9 @@ class ScriptedTeam:
         if any(job.kills for job in parcel):
             return self._die(self._orders[order])
         del self._orders[order]
-        outcome: Outcome = Done([job.result() for job in parcel])
+        outcome: Outcome = Done(
+            [job.result() for job in parcel], sum(job.seconds for job in parcel)
+        )
         if any(job.raises for job in parcel):
             outcome = Raised(ValueError(next(j.where for j in parcel if j.raises)))
         return [(order, outcome)]

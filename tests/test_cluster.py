@@ -429,21 +429,26 @@ def until_reached(port: int) -> None:
     pytest.fail(f"nothing listens at port {port}")
 
 
-def test_a_client_of_a_cluster(
-    ray: Any, environment: pytest.MonkeyPatch, task: Task
-) -> None:
-    """From a machine that is no part of it."""
+CLIENT_PORT = 23456
+
+
+@pytest.fixture(scope="module")
+def served(ray: Any, environment: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a cluster that takes clients."""
     head = {
         "num_cpus": 2,
         "object_store_memory": STORE_BYTES,
-        "ray_client_server_port": 23456,
+        "ray_client_server_port": CLIENT_PORT,
     }
     nodes = ray.cluster_utils.Cluster(initialize_head=True, head_node_args=head)
-    try:
-        alone = task(threads=2)
-        until_reached(23456)
-        with use_cluster("ray://127.0.0.1:23456") as workers:
-            assert workers.count == 2
-            assert task() == alone
-    finally:
-        nodes.shutdown()
+    until_reached(CLIENT_PORT)
+    yield f"ray://127.0.0.1:{CLIENT_PORT}"
+    nodes.shutdown()
+
+
+def test_a_client_of_a_cluster(served: str, task: Task) -> None:
+    """From a machine that is no part of it."""
+    alone = task(threads=2)
+    with use_cluster(served) as workers:
+        assert workers.count == 2
+        assert task() == alone

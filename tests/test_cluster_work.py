@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -244,8 +245,23 @@ def test_a_worker_says_which_file_it_lacks(server: Server, tmp_path: Path) -> No
     for found, words in ((other, "is another file there"), (missing, "there is no")):
         assert isinstance(found, Raised)
         assert isinstance(found.error, FormatError)
-        assert re.search(f"^worker 7 on b: .*{words}.*shared folder", str(found.error))
+        assert re.search(
+            f"^worker 7 on b: .*{words}.*copied with their times", str(found.error)
+        )
         assert str(path) in str(found.error)
+
+
+def test_a_worker_takes_its_own_copy(server: Server, tmp_path: Path) -> None:
+    """One with the same time, until it changes."""
+    path = small_model(tmp_path / "model.gguf")
+    tensor = GGUFFile(path).tensors["blk.0.ffn_up.weight"]
+    slab = next(slabs_of(tensor, QuantType.Q8_0))
+    packer, expected = Packer(count()), slab.convert()
+    shutil.copy2(path, tmp_path / "copy.gguf")
+    (tmp_path / "copy.gguf").replace(path)
+    found = served(server, packer, Slab.convert, [slab])
+    assert isinstance(found, Done)
+    assert np.array_equal(found.results[0], expected)
 
 
 def test_a_worker_has_rows_sent_that_it_lacks(

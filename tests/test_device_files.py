@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,16 @@ from typer.testing import CliRunner
 import quantkit as qk
 from quantkit import _device
 from quantkit._device import pipes
+from quantkit._native import Plan, solve_rows
 from quantkit.cli.main import app
 from quantkit.quantizing import slabs
-from quantkit.recipes.overrides import Overrides, TensorType
 from quantkit.tasks import convert
 from quantkit.tasks.demo import DEMO_MODEL
-from quantkit.types import QuantType
 
 from .families.lettered import lettered_text
 from .host_library import host_library as host_library
 from .small_model import small_model
+from .strict_card import StrictCard
 
 IMPORTANCE = {"blk.0.attn_v.weight": np.geomspace(0.1, 9, 256).astype(np.float32)}
 
@@ -164,32 +165,6 @@ def test_weights_that_are_not_finite_are_named(model: Path, tmp_path: Path) -> N
     assert files(tmp_path) == {model.name}
 
 
-def test_calibrated_rounding_on_a_device(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file is that of the processor; what does not fit is an error."""
-    small_model(model, 1)
-    text = lettered_text(tmp_path / "text.txt", 2000)
-    options = qk.TextOptions(ctx=16)
-    calibration = qk.Calibration([text], 64, effort="best", options=options)
-    types = (("attn_q", QuantType.IQ3_S), ("attn_v", QuantType.Q4_K))
-    given: dict[str, Any] = {
-        "overrides": Overrides(tuple(TensorType(*each) for each in types)),
-        "calibration": calibration,
-    }
-    report = both(model, "Q4_0", **given)
-    assert sum(tensor.gain is not None for tensor in report.tensors) == 8
-    before = files(tmp_path)
-    monkeypatch.setenv("QKC_HOST_MEMORY", "200000")
-    message = r"qkc_malloc .\d+ bytes.: .* out of memory; free memory of"
-    with pytest.raises(qk.BackendError, match=message):
-        qk.quantize_file(model, tmp_path / "out.gguf", "Q4_0", device="cuda", **given)
-    made = tmp_path / "cuda.gguf"
-    with pytest.raises(qk.BackendError, match=message):
-        qk.verify_file(made, model, device="cuda", calibration=calibration)
-    assert files(tmp_path) - before <= {".out.gguf.calibration"}
-
-
 def test_verify_compares_with_the_device(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +175,74 @@ def test_verify_compares_with_the_device(
     monkeypatch.setenv("QKC_HOST_MEMORY", "500")
     with pytest.raises(qk.BackendError, match="cudaErrorMemoryAllocation"):
         qk.verify_file(out, model, device="cuda")
+
+
+@pytest.fixture
+def calibration(tmp_path: Path) -> qk.Calibration:
+    text = lettered_text(tmp_path / "text.txt", 2000)
+    return qk.Calibration([text], 64, options=qk.TextOptions(ctx=16))
+
+
+def test_calibrated_rounding(
+    model: Path,
+    calibration: qk.Calibration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The device runs the model; the record says so, and only it gives them again."""
+    card = StrictCard()
+    monkeypatch.setattr("quantkit._device.cupy_card.cupy_card", lambda number: card)
+    out = tmp_path / "out.gguf"
+    how: dict[str, Any] = {"calibration": calibration, "device": "cuda"}
+    found = qk.quantize_file(model, out, "Q4_0", provenance=True, **how)
+    gains = {each.name: each.gain for each in found.tensors if each.gain is not None}
+    assert "blk.0.attn_q.weight" in gains
+    assert card.products
+    texts: dict[str, Any] = {"calibration_texts": calibration.texts}
+    assert qk.verify_file(out, model, device="cuda", **texts).is_equal
+    with pytest.raises(qk.OptionError, match=r"pass of 'device of the host', and this"):
+        qk.verify_file(out, model, **texts)
+
+
+def test_rows_are_solved_on_the_device(
+    model: Path,
+    calibration: qk.Calibration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To the bytes that the processor makes of them."""
+    monkeypatch.setattr("quantkit._device.cupy_card.cupy_card", lambda _: StrictCard())
+    how: dict[str, Any] = {"calibration": calibration, "device": "cuda"}
+    small_model(model, 1)
+    before, rows = free_bytes(), list[int]()
+    qk.quantize_file(model, tmp_path / "device.gguf", "Q4_0", **how)
+    assert free_bytes() == before
+
+    def by_processor(plan: Plan, x: np.ndarray, device: int) -> Any:
+        assert device == 0
+        rows.append(len(x))
+        return solve_rows(plan, x)
+
+    monkeypatch.setattr("quantkit.calibrating.solving.solve_host_rows", by_processor)
+    qk.quantize_file(model, tmp_path / "processor.gguf", "Q4_0", **how)
+    made = [tmp_path / f"{name}.gguf" for name in ("device", "processor")]
+    assert made[0].read_bytes() == made[1].read_bytes()
+    assert sum(rows) > 112
+
+
+def test_calibrated_rounding_needs_cupy(
+    model: Path,
+    calibration: qk.Calibration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before anything is read."""
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    out = tmp_path / "out.gguf"
+    before = files(tmp_path)
+    with pytest.raises(qk.BackendError, match=r"needs CuPy: pip install"):
+        qk.quantize_file(model, out, "Q4_0", device="cuda", calibration=calibration)
+    assert files(tmp_path) == before
 
 
 def said(*arguments: object) -> tuple[int, str]:

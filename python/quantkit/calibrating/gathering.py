@@ -11,6 +11,7 @@ import numpy as np
 from .._device import DeviceSums
 from ..execution.workers import Workers
 from ..forward.base import F32
+from ..inference.computing import EXACT, Computing
 from .capturing import CapturedWeights, Part
 from .sample import Sample
 from .site import Site
@@ -88,13 +89,13 @@ class Gatherer:
         weights: the model's weights.
         sample: the tokens.
         workers: run some sequences, or sum some rows, at a time.
-        device: the number of the CUDA device that sums; None: the CPU.
+        computing: where layers run and rows are summed.
     """
 
     weights: CapturedWeights
     sample: Sample
     workers: Workers
-    device: int | None = None
+    computing: Computing = EXACT
 
     def gather(
         self,
@@ -113,20 +114,20 @@ class Gatherer:
             into: where to put the streams after the step; none: nowhere.
             lag: which of the parts make up for the lag between the streams.
         """
-        gathered = Gathered()
+        gathered, number = Gathered(), self.computing.number
         with ExitStack() as stack:
-            device = None
-            if self.device is not None:
-                device = stack.enter_context(DeviceSums(self.device))
+            there = None
+            if number is not None:
+                there = stack.enter_context(DeviceSums(number))
             for batch in run_step(self.weights, step, wanted, streams, self.workers):
                 rows = self._taken(gathered, batch, streams, into, lag)
-                sums = [
+                added = [
                     (gathered.sites[at].sums, Rows.joined(all))
                     for at, all in rows.items()
                 ]
-                add_rows(sums, self.workers, device)
-            if device is not None:
-                device.finish()
+                add_rows(added, self.workers, there)
+            if there is not None:
+                there.finish()
         return gathered
 
     def _taken(

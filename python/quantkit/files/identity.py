@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from ast import literal_eval
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,12 +97,30 @@ def refuse_other(paths: Sequence[Path], states: Sequence[str]) -> None:
         raise FormatError(f"{found} changed while it was in use; start again")
 
 
-def other_file(paths: Sequence[Path], states: Sequence[str]) -> Path | None:
-    """The first path that does not lead to the file with its state, or None."""
+def other_file(
+    paths: Sequence[Path], states: Sequence[str], *, copies: bool = False
+) -> Path | None:
+    """The first path that does not lead to the file with its state, or None.
+
+    Args:
+        paths: the files.
+        states: see `state_text`.
+        copies: a file of the same size and modification time will do, such as one that
+            was copied to another machine; its ctime says only when.
+    """
     for path, state in zip(paths, states, strict=True):
-        if not path.exists() or state_text(path, path.stat()) != state:
+        if not path.exists():
+            return path
+        found = state_text(path, path.stat())
+        if found != state and not (copies and _of_copies(found) == _of_copies(state)):
             return path
     return None
+
+
+def _of_copies(state: str) -> tuple[int, int]:
+    """The size and mtime in a state, which copies of a file have in common."""
+    _, size, mtime, _ = literal_eval(state)
+    return size, mtime
 
 
 def is_unchanged(path: Path, before: os.stat_result, now: os.stat_result) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from ..execution.opened import opened
-from ..files.identity import other_file, refuse_other
+from ..files.identity import other_file, refuse_other, state_text
 from ..files.open_files import OpenFiles
 from .shipping import Ask, Description, ShippedSource, described
 from .source import ModelSource, Rows
@@ -55,13 +55,21 @@ class SourceOpener:
         return cls(kind, tuple(absolute.items()), there, files.states)
 
     def lacks(self) -> str | None:
-        """What this machine lacks of the source's files, as a sentence, or None."""
-        path = other_file(self.paths, self.states)
+        """What this machine lacks of the source's files, as a sentence, or None.
+
+        Copies with the same size and modification time will do.
+        """
+        path = other_file(self.paths, self.states, copies=True)
         if path is None:
             return None
         if path.exists():
             return f"{path} is another file there, or has changed"
         return f"there is no {path}"
+
+    def here(self) -> SourceOpener:
+        """An opener of the files that this machine has at the paths."""
+        states = tuple(state_text(path, path.stat()) for path in self.paths)
+        return replace(self, states=states)
 
     def open(self) -> ModelSource:
         """Open the source.

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .._device import chosen_device, device_name
 from ..calibrating.calibration import Calibration
 from ..calibrating.roundings import calibrated_roundings
 from ..calibrating.sample import Sample
@@ -20,6 +21,7 @@ from ..execution.workers import Workers
 from ..files.target import real_path
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
+from ..inference.computing import EXACT, Computing, computing_of
 from ..progress import Notify, Progress
 from ..quantizing.rounding import NearestRoundings, Roundings
 from ..recipes import Assignment, Recipe
@@ -29,7 +31,9 @@ from ..tokens.chunks import Chunks
 
 __all__ = [
     "CalibrationCheck",
+    "calibrating_on",
     "check_calibration",
+    "device_for_rounding",
     "roundings_of",
     "work_folder",
 ]
@@ -45,6 +49,31 @@ def work_folder(target: Path) -> Path:
     """Where the calibration of an output keeps what it has done."""
     real = real_path(target)
     return real.with_name(f".{real.name}.calibration")
+
+
+def device_for_rounding(device: str, calibration: Calibration | None) -> int | None:
+    """The number of the CUDA device that is asked for; None: the CPU.
+
+    Raises:
+        BackendError: the device cannot be used, or not for a model if there is a
+            calibration.
+    """
+    number = chosen_device(device)
+    if calibration is not None:
+        calibrating_on(number)
+    return number
+
+
+def calibrating_on(device: int | None) -> Computing:
+    """Where a calibration runs its model.
+
+    Args:
+        device: the number of the CUDA device; None: the CPU.
+
+    Raises:
+        BackendError: the device cannot run a model.
+    """
+    return EXACT if device is None else computing_of("f32", device_name(device))
 
 
 @contextmanager
@@ -70,7 +99,8 @@ def roundings_of(
         calibration: the calibration, or None.
         sample: its tokens.
         target: the output, beside which the work is kept; None: it is temporary.
-        device: the number of the CUDA device that rounds; None: the CPU.
+        device: the number of the CUDA device for rounding, and for the model that a
+            calibration runs; None: the CPU.
         threads, progress, notify: see `calibrate`.
     """
     if calibration is None:
@@ -83,10 +113,10 @@ def roundings_of(
         sample=sample,
         importance=importance,
         work=work_folder(target) if target is not None and is_kept else None,
-        device=device,
         threads=threads,
         progress=progress,
         notify=notify,
+        computing=calibrating_on(device),
     ) as calibrated:
         yield calibrated
 

@@ -28,9 +28,11 @@ class Done:
 
     Attributes:
         results: what the work returned, for each item.
+        seconds: how long the worker took, without the way to it and back.
     """
 
     results: Sequence[Any]
+    seconds: float
 
 
 @dataclass(frozen=True)

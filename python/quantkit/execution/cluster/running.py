@@ -177,8 +177,9 @@ class _Run:
             if isinstance(piece.outcome, Raised):
                 raise piece.outcome.error
             self._durations.append(seconds)
-            each = max(seconds / len(piece.items), 1e-9)
-            self._together = max(1, min(MOST_TOGETHER, int(WORTHWHILE / each)))
+            if isinstance(piece.outcome, Done):
+                each = max(piece.outcome.seconds / len(piece.items), 1e-9)
+                self._together = max(1, min(MOST_TOGETHER, int(WORTHWHILE / each)))
         for piece in sorted(news.lost, key=lambda each: -each.number):
             if piece.deaths >= MOST_DEATHS:
                 place = place_of(piece.items[0]) or f"item {piece.number + 1}"

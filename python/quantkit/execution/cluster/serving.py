@@ -7,6 +7,7 @@ import pickle
 import traceback
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from ..._native import ENVIRONMENT_VARIABLE
@@ -56,25 +57,31 @@ class Server:
         """
         try:
             work, items = self._unpacker.unpacked(pickled, opener_of)
+            start = perf_counter()
             with by_default(self._threads):
-                done = Done([work(item) for item in items])
+                results = [work(item) for item in items]
+            done = Done(results, perf_counter() - start)
             return pickle.dumps(done, pickle.HIGHEST_PROTOCOL)
         except Exception as error:
             return _pickled_error(error, self._name)
 
     def _check(self, opener: Any) -> None:
-        """Refuse files that this machine does not have, or have them fetched.
+        """Take this machine's copies of files, have them sent, or refuse.
 
         Raises:
             FormatError: one is missing or is another one.
         """
         lacks: Callable[[], str | None] | None = getattr(opener, "lacks", None)
-        if lacks is None or (found := lacks()) is None:
+        if lacks is None:
+            return
+        if (found := lacks()) is None:
+            open_instead(opener, opener.here().open)
             return
         if self._ask is None:
             raise FormatError(
-                f"worker {self._name}: {found}; all machines need the same files at "
-                "the same paths, as in a shared folder, or have them sent (`ship=True`)"
+                f"worker {self._name}: {found}; all machines need the files at the "
+                "same paths, shared or copied with their times, or have them sent "
+                "(`ship=True`)"
             )
         open_instead(opener, partial(opener.shipped, partial(self._ask, opener)))
 
