@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import quantkit as qk
 from quantkit import _device
+from quantkit._native import solve_rows
 from quantkit.cli.main import app
 from quantkit.evaluate import compare, likelihood
 from quantkit.evaluate.comparing import prepare
@@ -153,6 +154,11 @@ def test_importance_and_calibration(
     if effort:
         library = request.getfixturevalue("host_library")
         monkeypatch.setenv(_device.LIBRARY_VARIABLE, str(library))
+        # the same bytes (test_device_solving.py), in less time
+        monkeypatch.setattr(
+            "quantkit.calibrating.solving.solve_host_rows",
+            lambda plan, x, device: solve_rows(plan, x),
+        )
         how["calibration"] = qk.Calibration([DEMO_TEXT], tokens=1024, effort=effort)
     else:
         options = qk.TextOptions(ctx=32, chunks=2)
