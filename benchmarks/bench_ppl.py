@@ -33,7 +33,7 @@ from products import instruction, peaks, product_speed, products_of
 
 from quantkit._native import Precision, active_backend
 from quantkit.gguf import GGUFFile
-from quantkit.inference.weights import ACTIVATIONS
+from quantkit.inference.computing import Computing
 from quantkit.recipes.overrides import Overrides
 from quantkit.tasks.quantize import quantize_file
 from quantkit.tokens.chunks import chunk_text
@@ -134,7 +134,7 @@ def measure(
             cells.append("")
             continue
         own, own_ppl = median(mine[precision])
-        share = share_of_peak(model, ACTIVATIONS[precision], most)
+        share = share_of_peak(model, Computing(precision).precision, most)
         cells.append(f"{own:.0f} ({own / speed:.2f}x), {own_ppl:.4f}{share}")
     return f"| {name} | {' | '.join(cells)} |"
 

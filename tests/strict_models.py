@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,45 @@ def _on_memory(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-use_engine(StrictArray, Engine.of(_native, _on_memory))
+def _with_state(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of `_native.softmax` on states that are words; see `Softmax`."""
+
+    def state_of(words: Any) -> Any:
+        if isinstance(words, tuple):
+            return tuple(map(state_of, words))
+        return words.reshape(-1).view(_native.new_rows(0).dtype)
+
+    @wraps(function)
+    def call(*arrays: Any, **how: Any) -> Any:
+        is_alone = function is _native.add_logits
+        where = len(arrays) - (1 if is_alone else 2)
+        states = state_of(arrays[where])
+        function(*arrays[:where], states, *arrays[where + 1 :], **how)
+
+    return call
+
+
+def best_logits(
+    logits: F32, start: int, best: F32, tokens: NDArray[np.int64], backend: object
+) -> None:
+    """See `_device.best_logits`."""
+    columns = np.broadcast_to(np.arange(start, start + logits.shape[1]), logits.shape)
+    values = np.concatenate([best, logits], axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")[:, : best.shape[1]]
+    both = np.concatenate([tokens, columns], axis=1)
+    tokens[...] = np.take_along_axis(both, order, axis=1)
+    best[...] = np.take_along_axis(values, order, axis=1)
+
+
+_SOFTMAX = {
+    "add_logits": _with_state(_native.add_logits),
+    "best_logits": best_logits,
+    "compare_logits": _with_state(_native.compare_logits),
+}
+use_engine(
+    StrictArray,
+    Engine.of(SimpleNamespace(**{**vars(_native), **_SOFTMAX}), _on_memory),
+)
 
 
 @dataclass(frozen=True)

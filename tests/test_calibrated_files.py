@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import quantkit as qk
+from quantkit._native import active_backend
 from quantkit.cli import main
 from quantkit.errors import FormatError, OptionError, QuantkitError
 from quantkit.gguf import GGUFFile
@@ -287,7 +288,7 @@ def test_another_forward_pass_is_refused(
     record = CalibrationRecord.of({CALIBRATION: string(json.dumps(made))}, "file")
     assert record is not None
     with pytest.raises(OptionError, match=r"'abacus'.*`quantkit backends`"):
-        record.repeated([text])
+        record.repeated([text], active_backend().ops)
 
 
 @pytest.mark.parametrize("value", ["{", "[]", "{}", '{"builtin": 1}'])
@@ -318,7 +319,7 @@ def test_built_in_texts_need_not_be_given(tmp_path: Path) -> None:
     record = CalibrationRecord.of({CALIBRATION: string(json.dumps(made))}, "file")
     assert record is not None
     with pytest.raises(OptionError, match="use that version"):
-        record.repeated([])
+        record.repeated([], active_backend().ops)
 
 
 def test_convert_passes_it_through(calibration: qk.Calibration, tmp_path: Path) -> None:

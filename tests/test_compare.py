@@ -293,6 +293,7 @@ def test_json_has_the_keys_that_scripts_read(found: Comparison) -> None:
     top = ("version", "model", "text", "ctx", "chunks", "stride", "activations")
     assert list(data) == [
         *top,
+        "device",
         "base",
         "results",
         "noise_floor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from quantkit.quantizing import slabs
 from quantkit.tasks import convert
 from quantkit.tasks.demo import DEMO_MODEL
 
+from .families.lettered import lettered_text
 from .host_library import host_library as host_library
 from .small_model import small_model
+from .strict_card import StrictCard
 
 IMPORTANCE = {"blk.0.attn_v.weight": np.geomspace(0.1, 9, 256).astype(np.float32)}
 
@@ -173,21 +176,46 @@ def test_verify_compares_with_the_device(
         qk.verify_file(out, model, device="cuda")
 
 
-def test_calibrated_rounding_is_refused_by_name(model: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def calibration(tmp_path: Path) -> qk.Calibration:
+    text = lettered_text(tmp_path / "text.txt", 2000)
+    return qk.Calibration([text], 64, options=qk.TextOptions(ctx=16))
+
+
+def test_calibrated_rounding(
+    model: Path,
+    calibration: qk.Calibration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The device runs the model; the record says so, and only it gives them again."""
+    card = StrictCard()
+    monkeypatch.setattr("quantkit._device.cupy_card.cupy_card", lambda number: card)
+    out = tmp_path / "out.gguf"
+    how: dict[str, Any] = {"calibration": calibration, "device": "cuda"}
+    found = qk.quantize_file(model, out, "Q4_0", provenance=True, **how)
+    gains = {each.name: each.gain for each in found.tensors if each.gain is not None}
+    assert "blk.0.attn_q.weight" in gains
+    assert card.products
+    texts: dict[str, Any] = {"calibration_texts": calibration.texts}
+    assert qk.verify_file(out, model, device="cuda", **texts).is_equal
+    with pytest.raises(qk.OptionError, match=r"pass of 'device of the host', and this"):
+        qk.verify_file(out, model, **texts)
+
+
+def test_calibrated_rounding_needs_cupy(
+    model: Path,
+    calibration: qk.Calibration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Before anything is read."""
-    calibration = qk.Calibration(["A text."], tokens=2048)
-    message = '`device="cuda"` cannot be combined with `calibration`'
-    with pytest.raises(qk.OptionError, match=message):
-        qk.quantize_file(
-            *(model, tmp_path / "out.gguf", "Q4_0"),
-            device="cuda",
-            calibration=calibration,
-        )
-    qk.quantize_file(model, tmp_path / "plain.gguf", "Q4_0")
-    with pytest.raises(qk.OptionError, match=message):
-        qk.verify_file(
-            *(tmp_path / "plain.gguf", model), device="cuda", calibration=calibration
-        )
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    out = tmp_path / "out.gguf"
+    before = files(tmp_path)
+    with pytest.raises(qk.BackendError, match=r"needs CuPy: pip install"):
+        qk.quantize_file(model, out, "Q4_0", device="cuda", calibration=calibration)
+    assert files(tmp_path) == before
 
 
 def said(*arguments: object) -> tuple[int, str]:
@@ -218,10 +246,6 @@ def test_the_command_names_its_options(
     code, text = said("quantize", model, out, "Q4_0", "--device", "gpu")
     assert code == 2
     assert 'expected "cpu", "cuda" or "cuda:1"' in text
-    given = ("--device", "cuda", "--calibrate", "builtin")
-    code, text = said("quantize", model, out, "Q4_0", *given)
-    assert code == 1
-    assert "--device cuda cannot be combined with --calibrate" in text
     code, text = said("convert", DEMO_MODEL, "-o", out, "--device", "cuda")
     assert code == 1
     assert "--device has no effect with auto" in text

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from quantkit import _device, _native
 from quantkit._native import Backend, Function, backends
-from quantkit.errors import ShapeError
+from quantkit.errors import QuantkitError, ShapeError
 
 from .device_arrays import Kind, gpu_arrays
 from .host_library import host_library as host_library
@@ -37,9 +37,12 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kin
     return Kind("strict", StrictArray, strict, StrictArray.get)
 
 
-@pytest.fixture(params=["", "reversed"])
+@pytest.fixture(params=["reversed", pytest.param("", marks=pytest.mark.slow)])
 def order(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads of a block in both orders: what is between barriers may run in any."""
+    """Threads of a block in both orders: what is between barriers may run in any.
+
+    All other tests have the usual order.
+    """
     monkeypatch.setenv("QKC_HOST_ORDER", request.param)
 
 
@@ -319,6 +322,30 @@ def test_wkv7(
     assert distance(got, expected.astype(np.float64)) < 2e-6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mask", [False, True])
+def test_attention_of_large_heads(kind: Kind, mask: bool) -> None:
+    """Keys and values of latent attention, many tiles, some of them unseen."""
+    q, k = normal(520, 2, 576), normal(520, 1, 576, seed=1)
+    v = normal(520, 1, 512, seed=2)
+    if not mask:
+        assert_near(attended(kind, q, k, v), formula(q, k, v), q, k, v)
+        return
+    seen = np.tri(520, dtype=bool)[None] & (np.arange(520) // 64 % 2 == 0)
+    got = attended(kind, q, k, v, mask=seen)
+    assert_near(got, masked_formula(q, k, v, seen, None), q, k, v)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 64])
+def test_long_sequences_stay_exact(kind: Kind, size: int) -> None:
+    """2048 positions with decays as models have them."""
+    decay = -np.exp(np.random.default_rng(5).uniform(-7, 1, (2048, 2, size)))
+    given = delta_inputs(2048, 2, 1, 64, 64, decay.astype(np.float32))
+    got = on_device(kind, "recur", *given)
+    assert distance(got, delta_formula(*given)) < 2e-6
+
+
 # ---- what is refused ----
 
 
@@ -350,6 +377,14 @@ def test_arrays_that_share_memory_are_refused(kind: Kind) -> None:
     x = kind.there(normal(9))
     with pytest.raises(ShapeError, match="shares memory with the result"):
         _device.soft_cap(x[1:], 1.0, x[:-1])
+
+
+def test_functions_that_there_are_not(kind: Kind) -> None:
+    """The library knows its own."""
+    x = kind.there(normal(9))
+    unknown = max(Function) + 1
+    with pytest.raises(QuantkitError, match="an activation: QKC_UNKNOWN_FUNCTION"):
+        _device.activate(unknown, x, None, x)
 
 
 def test_nothing_gives_nothing(kind: Kind) -> None:

@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {"options": qk.TextOptions(ctx=64, chunks=2), "threads":
         ({"recipe": "Q4_X"}, "unknown recipe 'Q4_X'; did you mean"),
         ({"options": {"ctx": 64}}, "`options` is .*; expected a TextOptions"),
         ({"activations": "i8"}, "`activations` is 'i8'; expected one of i16"),
-        ({"activations": None}, "`activations` is None"),
+        ({"activations": 16}, "`activations` is 16"),
         ({"threads": 0}, "`threads` must be at least 1, not 0"),
         ({"threads": "4"}, "`threads` is '4'; expected"),
         ({"threads": qk.Threads}, "`threads` is .*; expected"),

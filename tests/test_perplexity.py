@@ -17,6 +17,7 @@ from quantkit.evaluate.scoring import Alone, score_alone
 from quantkit.execution.opened import Shared
 from quantkit.forward.base import Model
 from quantkit.forward.kept import Kept, State
+from quantkit.inference.computing import EXACT
 from quantkit.inference.weights import TypedMatrix
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 from quantkit.tokens.chunks import Chunks
@@ -50,8 +51,8 @@ def nll_after(token: int) -> float:
 
 
 def nll_of(model: FakeModel, chunks: Chunks, i: int) -> NDArray[np.float64]:
-    work = Alone("a fake", Shared(None, model), chunks.chunk(i))
-    return score_alone(work).scores.nll
+    work = Alone("a fake", Shared(None, model), [chunks.chunk(i)])
+    return score_alone(work)[0].scores.nll
 
 
 @pytest.mark.parametrize("ctx", [8, 9])
@@ -75,8 +76,8 @@ def test_bos_replaces_the_first_token_of_every_chunk() -> None:
     """For the forward pass only; without BOS the tokens go in as they are."""
     tokens = np.arange(16, dtype=np.int32).reshape(2, 8)
     with_bos, without = FakeModel(), FakeModel()
-    measure(Shared(None, with_bos), Chunks(tokens, bos=40), "f32", threads=1)
-    measure(Shared(None, without), Chunks(tokens, bos=None), "f32", threads=1)
+    measure(Shared(None, with_bos), Chunks(tokens, bos=40), EXACT, threads=1)
+    measure(Shared(None, without), Chunks(tokens, bos=None), EXACT, threads=1)
     assert with_bos.seen == [[40, *range(1, 8)], [40, *range(9, 16)]]
     assert without.seen == tokens.tolist()
     assert tokens[0, 0] == 0
@@ -88,7 +89,7 @@ def test_result_covers_all_chunks_in_order() -> None:
     reports: list[tuple[str, int, int]] = []
     chunks = Chunks(tokens, None)
     model: Shared[Model] = Shared(None, FakeModel())
-    result = measure(model, chunks, "f32", 3, lambda *report: reports.append(report))
+    result = measure(model, chunks, EXACT, 3, lambda *report: reports.append(report))
     parts = [nll_of(FakeModel(), chunks, i) for i in range(7)]
     assert np.array_equal(result.nll, parts)
     assert (result.n_chunks, result.n_scored) == (7, 21)

@@ -26,7 +26,9 @@ def test_kernels_know_no_instruction_set(path: Path) -> None:
     """No intrinsic, register type or compile-time switch of an instruction set."""
     text = path.read_text()
     assert not re.findall(r"_mm\d*_|__m\d+|\bv\w+q_f32|immintrin|arm_neon", text)
-    switches = re.findall(r"^\s*#\s*if.*(?:AVX|SSE|NEON|X86|__arm|__aarch)", text, re.M)
+    assert not re.findall(r"__(?:global|device|shared)__|threadIdx|__\w+_sync\b", text)
+    machines = "AVX|SSE|NEON|X86|__arm|__aarch|CUDA"
+    switches = re.findall(rf"^\s*#\s*if.*(?:{machines})", text, re.MULTILINE)
     assert switches == []
 
 

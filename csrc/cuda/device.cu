@@ -2,6 +2,7 @@
 /* Versions, errors, devices and memory. */
 #include "quantkit_cuda.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "simt.h"
@@ -85,7 +86,7 @@ int qkc_describe_device(int device, qkc_device *what)
         return status;
     }
     memset(what, 0, sizeof *what);
-    strncpy(what->name, found.name, sizeof what->name - 1);
+    snprintf(what->name, sizeof what->name, "%s", found.name);
     what->major = found.major;
     what->minor = found.minor;
     what->multiprocessors = found.multiProcessorCount;

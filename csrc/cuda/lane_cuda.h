@@ -42,9 +42,8 @@ QK_INLINE int32_t lane_least(li32 a) { return a; }
 #elif LANES == 16 || LANES == 32
 
 #define QKC_LANE ((int)threadIdx.x % LANES)
-#define QKC_FIRST                                                                                  \
-    ((int)threadIdx.x % QKC_WARP / LANES * LANES) /* thread of the warp with lane 0                \
-                                                   */
+/* The thread of the warp that has lane 0, and all that have lanes, as a mask. */
+#define QKC_FIRST ((int)threadIdx.x % QKC_WARP / LANES * LANES)
 #define QKC_LANES (QKC_WHOLE_WARP >> (QKC_WARP - LANES) << QKC_FIRST)
 #define QK_SHARED __shared__
 QK_INLINE void lane_sync(void) { __syncwarp(QKC_LANES); }

@@ -14,7 +14,7 @@ extern "C" {
 
 #define N_STAGES 2
 #define ALIGNMENT 256
-#define MOST_SLAB ((size_t)1 << 30)
+#define MOST_SLAB ((size_t)1 << 27) /* pinned memory is lost to all others */
 
 /* One of the two: the memory of a slab, and which rows it has in work. */
 struct stage {

@@ -113,8 +113,8 @@ int qkc_dequantize(int type, const uint8_t *data, size_t n_rows, size_t n_cols, 
 typedef struct qkc_pipe qkc_pipe;
 
 /* On the current device.  slab_bytes: the most device memory that it takes; 0 for a quarter of what
- * is free, 1 GiB at most.  Memory is taken at the first use; where it is not to be had, half
- * of it is tried, and so on down to a row. */
+ * is free, 128 MiB at most.  A row is always taken.  Memory is taken at the first use; where it is
+ * not to be had, half of it is tried, and so on down to a row. */
 int qkc_pipe_open(size_t slab_bytes, qkc_pipe **pipe);
 /* Waits, and frees all that it holds; NULL is allowed. */
 int qkc_pipe_close(qkc_pipe *pipe);

@@ -30,7 +30,7 @@ enum qkc_item { QKC_F32 = 0, QKC_F16 = 1, QKC_BF16 = 30 };
 
 /* Codebook types of which a warp takes 32 blocks, and for each choice of an entry the 32 threads
  * try entries side by side.  Of the others each thread tries them one after the other: their lists
- * have 5 to 8 entries on the average (neighbours.h), those of the former 13 to 73. */
+ * have 4 to 8 entries on the average (neighbours.h), those of the former 13 to 73. */
 constexpr bool qkc_is_by_warps(int type)
 {
     return type == 19 /* IQ1_S */ || type == 29 /* IQ1_M */ || type == 16 /* IQ2_XXS */ ||

@@ -13,6 +13,8 @@
 
 /* Before a loop whose variables are to be in registers. */
 #define QKC_UNROLL _Pragma("unroll")
+/* Before one with a short body, which is to be unrolled in part. */
+#define QKC_UNROLL_FOUR _Pragma("unroll 4")
 /* Before one that would need too many registers if it were unrolled. */
 #define QKC_ROLLED _Pragma("unroll 1")
 

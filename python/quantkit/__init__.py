@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .embeddings import compare_embeddings as compare_embeddings
     from .errors import BackendError as BackendError
     from .errors import CheckpointError as CheckpointError
+    from .errors import DeviceMemoryError as DeviceMemoryError
     from .errors import FormatError as FormatError
     from .errors import NonFiniteError as NonFiniteError
     from .errors import OptionError as OptionError
@@ -140,6 +141,7 @@ _MODULES = {
     "CardFile": "publishing.card_files",
     "Cells": "cells",
     "CheckpointError": "errors",
+    "DeviceMemoryError": "errors",
     "Choice": "choosing",
     "Comparison": "evaluate",
     "ConvertReport": "tasks.convert",

@@ -70,3 +70,7 @@ class BackendError(QuantkitError):
 
     It is unknown, something that it needs is missing, or CUDA failed.
     """
+
+
+class DeviceMemoryError(BackendError):
+    """A device has less memory than what was asked of it needs."""

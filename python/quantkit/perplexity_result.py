@@ -23,7 +23,9 @@ class PerplexityResult(ByValue):
         n_chunks: number of evaluated chunks.
         n_scored: number of scored tokens.
         nll: f64 [n_chunks, scored tokens per chunk], negative log likelihoods.
-        activations: the precision of activations: "i16", "q8" or "f32".
+        activations: the precision of activations: "i16", "q8" or "f32"; on a device
+            "f16", "tf32" or "f32".
+        device: where the model ran: "cpu", or the names of devices and what they are.
     """
 
     ppl: float
@@ -33,3 +35,4 @@ class PerplexityResult(ByValue):
     n_scored: int
     nll: NDArray[np.float64]
     activations: str
+    device: str = "cpu"

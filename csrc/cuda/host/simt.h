@@ -35,6 +35,7 @@
 #else
 #define QKC_UNROLL _Pragma("GCC unroll 16")
 #endif
+#define QKC_UNROLL_FOUR
 #define QKC_ROLLED
 
 struct uint3 {

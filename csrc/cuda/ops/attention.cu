@@ -23,7 +23,7 @@ template <int VALUES> struct alignas(float4) attention_space {
         score_space scores;
         float values[TILE * TILE / VALUES][VALUES]; /* of some keys */
     };
-    float weights[TILE][TILE + 4]; /* exp(score - M): of queries, of keys */
+    float weights[TILE][TILE + 4]; /* exp(score - M): of keys, of queries */
 };
 
 /* What a block does: queries start .. start + n - 1 of a head, values from the component `part`. */
@@ -129,9 +129,8 @@ QKC_INLINE void take_in_scores(float score[EACH][EACH], attention_sums<VALUES> &
         float total = 0;
         QKC_UNROLL
         for (int j = 0; j < EACH; j++) {
-            const float p = qkc_exp(score[i][j] - highest);
-            space.weights[tile_row() * EACH + i][tile_col() + j * SIDE] = p;
-            total += p;
+            score[i][j] = qkc_exp(score[i][j] - highest);
+            total += score[i][j];
         }
         sums.highest[i] = highest;
         sums.total[i] = fmaf(sums.total[i], factor, total);
@@ -140,12 +139,12 @@ QKC_INLINE void take_in_scores(float score[EACH][EACH], attention_sums<VALUES> &
             sums.out[i][c] *= factor;
         }
     }
+    QKC_UNROLL
+    for (int j = 0; j < EACH; j++) {
+        *(float4 *)&space.weights[tile_col() + j * SIDE][tile_row() * EACH] =
+            make_float4(score[0][j], score[1][j], score[2][j], score[3][j]);
+    }
     __syncwarp(QKC_WHOLE_WARP); /* a warp has all weights of its queries */
-}
-
-QKC_INLINE float component(const float4 &v, int i)
-{
-    return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
 }
 
 /* Keys `first` .. of a tile whose values are in shared memory: out += weight * value.  A thread has
@@ -154,27 +153,20 @@ template <int VALUES>
 QKC_INLINE void add_values(const attention_space<VALUES> &space, int first,
                            attention_sums<VALUES> &sums)
 {
-    QKC_ROLLED
-    for (int key = 0; key < TILE * TILE / VALUES; key += 4) {
-        float4 weight[EACH];
+    QKC_UNROLL_FOUR
+    for (int key = 0; key < TILE * TILE / VALUES; key++) {
+        const float4 w = *(const float4 *)&space.weights[first + key][tile_row() * EACH];
+        const float weight[EACH] = {w.x, w.y, w.z, w.w};
         QKC_UNROLL
-        for (int i = 0; i < EACH; i++) {
-            weight[i] = *(const float4 *)&space.weights[tile_row() * EACH + i][first + key];
-        }
-        QKC_UNROLL
-        for (int k = 0; k < 4; k++) {
+        for (int c = 0; c < VALUES / TILE; c++) {
+            const float4 v = *(const float4 *)&space.values[key][c * TILE + tile_col() * 4];
             QKC_UNROLL
-            for (int c = 0; c < VALUES / TILE; c++) {
-                const float4 v = *(const float4 *)&space.values[key + k][c * TILE + tile_col() * 4];
-                QKC_UNROLL
-                for (int i = 0; i < EACH; i++) {
-                    float *out = sums.out[i] + c * 4;
-                    const float by = component(weight[i], k);
-                    out[0] = fmaf(v.x, by, out[0]);
-                    out[1] = fmaf(v.y, by, out[1]);
-                    out[2] = fmaf(v.z, by, out[2]);
-                    out[3] = fmaf(v.w, by, out[3]);
-                }
+            for (int i = 0; i < EACH; i++) {
+                float *out = sums.out[i] + c * 4;
+                out[0] = fmaf(v.x, weight[i], out[0]);
+                out[1] = fmaf(v.y, weight[i], out[1]);
+                out[2] = fmaf(v.z, weight[i], out[2]);
+                out[3] = fmaf(v.w, weight[i], out[3]);
             }
         }
     }

@@ -9,6 +9,7 @@ from .arguments import (
     BYTE,
     DOUBLE,
     FLOAT,
+    HALF,
     INT32,
     TOKEN,
     TURN,
@@ -21,10 +22,13 @@ from .arguments import (
     written,
 )
 from .calling import call, queue, synchronize, wait_for_producer
+from .card import Card, Event
+from .cublas import Products
 from .cupy_arrays import cupy_module, device_errors
 from .interface import View, has_interface, view_of
 from .loading import LIBRARY_VARIABLE, Library, library, library_path
 from .naming import CPU, device_name, parse_device
+from .opening import open_cards
 from .operations import (
     activate,
     add_logits,
@@ -60,15 +64,19 @@ __all__ = [
     "CPU",
     "DOUBLE",
     "FLOAT",
+    "HALF",
     "INT32",
     "LIBRARY_VARIABLE",
     "TOKEN",
     "TURN",
     "CType",
+    "Card",
     "CudaSupport",
     "Device",
+    "Event",
     "Library",
     "Owner",
+    "Products",
     "View",
     "activate",
     "add_logits",
@@ -94,6 +102,7 @@ __all__ = [
     "library_path",
     "memory",
     "norm_rows",
+    "open_cards",
     "optional",
     "owner_of",
     "parse_device",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from .._native.arguments import (
     BYTE,
     DOUBLE,
@@ -25,6 +27,7 @@ __all__ = [
     "BYTE",
     "DOUBLE",
     "FLOAT",
+    "HALF",
     "INT32",
     "TOKEN",
     "TURN",
@@ -36,6 +39,8 @@ __all__ = [
     "strided",
     "written",
 ]
+
+HALF = CType.of(np.float16, "uint16_t")
 
 
 def shape_of(name: str, array: object, axes: int | None = None) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from ..errors import BackendError
 
 __all__ = ["cupy_module", "device_errors"]
 
-FAILURES = ("AcceleratorError", "CUDADriverError", "CUDARuntimeError")
+FAILURES = ("AcceleratorError", "CUBLASError", "CUDADriverError", "CUDARuntimeError")
 """Classes of PyTorch and CuPy."""
 
 

@@ -11,8 +11,9 @@ from .._native import (
     needs_importance,
 )
 from ..types import QuantType
-from .arguments import BYTE, FLOAT, TOKEN, optional, read, shape_of, written
+from .arguments import BYTE, FLOAT, HALF, TOKEN, optional, read, shape_of, written
 from .calling import queue
+from .interface import view_of
 from .loading import library
 from .owners import owner_of
 from .statuses import check_type
@@ -71,23 +72,25 @@ def _scratch_bytes(type: QuantType, weighted: bool, rows: int, cols: int) -> int
 
 
 def dequantize_rows(data: Any, type: QuantType, out: Any) -> None:
-    """Dequantize data uint8 [rows, row bytes] into out f32 [rows, cols].
+    """Dequantize data uint8 [rows, row bytes] into out f32 or f16 [rows, cols].
 
-    The work is queued and not waited for.
+    f16 is rounded from f32, half to even.  The work is queued and not waited for.
 
     Raises:
         ShapeError: an array does not fit.
         BackendError: CUDA failed.
     """
     rows, cols = shape_of("out", out, 2)
+    is_half = view_of("out", out).dtype == HALF.dtype
+    kind, made = (HALF, QuantType.F16) if is_half else (FLOAT, QuantType.F32)
     status = queue(
         "qkc_dequantize",
         type.id,
         read(BYTE, "data", data, (rows, type.row_bytes(cols))),
         rows,
         cols,
-        QuantType.F32.id,
-        written(FLOAT, "out", out, (rows, cols)),
+        made.id,
+        written(kind, "out", out, (rows, cols)),
         on=out,
     )
     check_type(status, "qkc_dequantize", type, cols)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError, NonFiniteError
-from ..forward.base import F32, Activations, Array
+from ..forward.base import F32, Activations, Array, Matrix
+from ..forward.engines import on_host
 from ..gguf.source import SourceTensor
-from ..inference.weights import TypedMatrix, with_scale
+from ..inference.computing import EXACT, Computing
+from ..inference.device_matrix import DeviceMatrix, Products
+from ..inference.named import with_scale
+from ..inference.stored import Resident
+from ..inference.weights import TypedMatrix
 from ..types import QuantType
 
 __all__ = ["CapturedWeights", "Input", "Part", "Reached", "Run"]
@@ -75,6 +80,17 @@ class Run:
     skipped: Collection[str] | None = None
     inputs: dict[Part, Input] = field(default_factory=dict)
 
+    def come_to_host(self) -> None:
+        """Bring the inputs to the host; parts with the same one keep the same array."""
+        moved: dict[int, Input] = {}
+        for part, found in self.inputs.items():
+            if isinstance(found.values, np.ndarray):
+                continue
+            if id(found.values) not in moved:
+                tokens = None if found.tokens is None else on_host(found.tokens)
+                moved[id(found.values)] = Input(on_host(found.values), tokens)
+            self.inputs[part] = moved[id(found.values)]
+
     def meets(self, part: Part, x: Activations) -> bool:
         """Note the input of a part; whether to multiply it.
 
@@ -92,7 +108,7 @@ class Run:
 
 def _refuse_extreme(tensor: str, x: F32) -> None:
     """Refuse activations whose squares cannot be summed."""
-    largest = np.abs(x).max(initial=0)
+    largest = max(float(x.max()), -float(x.min())) if x.size else 0.0
     if largest <= LARGEST:
         return
     found = "are NaN or infinite"
@@ -119,7 +135,9 @@ class CapturedMatrix:
         shared, run = Activations.of(x), self.weights.run
         if run.meets(self.part_, shared):
             return self._typed(run).apply(shared)
-        return np.zeros((len(shared.values), self.shape[0]), np.float32)
+        x_there = shared.values
+        shape = len(x_there), self.shape[0]
+        return np.zeros_like(x_there, np.float32, shape=shape)
 
     def part(self, start: int, stop: int) -> CapturedMatrix:
         """Rows start..stop-1 as a matrix, without a copy."""
@@ -132,9 +150,9 @@ class CapturedMatrix:
         """The rows at `index`, dequantized: f32 [len(index), n_cols]."""
         return self._typed(self.weights.run).rows(index)
 
-    def _typed(self, run: Run) -> TypedMatrix:
+    def _typed(self, run: Run) -> Matrix:
         own = self.part_
-        whole = self.weights.typed(own.tensor, is_rounded=run.is_rounded)
+        whole = self.weights.multiplied(own.tensor, is_rounded=run.is_rounded)
         return whole.part(own.start, own.stop)
 
 
@@ -143,13 +161,18 @@ class CapturedWeights:
 
     Args:
         tensors: the model's tensors by name.
+        computing: where layers run; of several devices, the first one.
 
     Attributes:
         rounded: the bytes of tensors in the rounded stream, and their type.
     """
 
-    def __init__(self, tensors: Mapping[str, SourceTensor]) -> None:
+    def __init__(
+        self, tensors: Mapping[str, SourceTensor], computing: Computing = EXACT
+    ) -> None:
         self._tensors = tensors
+        self._card = computing.cards[0] if computing.cards else None
+        self._there: dict[tuple[str, bool], tuple[TypedMatrix, DeviceMatrix]] = {}
         self._loaded: dict[str, TypedMatrix] = {}
         self._parts: dict[str, list[Part]] = {}
         self._local = threading.local()
@@ -163,14 +186,22 @@ class CapturedWeights:
 
     @contextmanager
     def running(self, run: Run) -> Iterator[None]:
-        """Let this thread's matrices serve a run, until it has all that it wants."""
+        """Let this thread's matrices serve a run, until it has all that it wants.
+
+        On a device, other threads wait; what the run has found is then on the host.
+        """
         self._local.run = run
         try:
-            yield
-        except Reached:
-            pass
+            with self.current():
+                with suppress(Reached):
+                    yield
+                run.come_to_host()
         finally:
             del self._local.run
+
+    def current(self) -> AbstractContextManager[object]:
+        """Makes the device that of this thread, if there is one."""
+        return nullcontext() if self._card is None else self._card.current()
 
     def parts(self, tensor: str) -> list[Part]:
         """The parts of a tensor, in the order of their rows; none of one not in use."""
@@ -208,11 +239,28 @@ class CapturedWeights:
         """All weights of the small tensor `name`: f32 [n]."""
         matrix = self.typed(name)
         self._loaded.pop(name)
-        return matrix.rows(np.arange(matrix.shape[0])).reshape(-1)
+        return self.placed(matrix.numbers())
 
     def placed(self, values: Array) -> Array:
-        """The same array."""
-        return values
+        """An array of the host, where layers run."""
+        return values if self._card is None else self._card.to_device(values)
+
+    def multiplied(self, name: str, *, is_rounded: bool) -> TypedMatrix | DeviceMatrix:
+        """A tensor where layers run; kept there until `forget`."""
+        here = self.typed(name, is_rounded=is_rounded)
+        if self._card is None:
+            return here
+        key = name, here is not self._loaded.get(name)
+        own, there = self._there.get(key, (None, None))
+        if own is None or there is None or own.data is not here.data:
+            stored = Resident(self._card, self._card.to_device(here.data))
+            there = DeviceMatrix(
+                *(self._card, stored, here.type, here.n_cols, Products.F32)
+            )
+            if here.scale is not None:
+                there = there.scaled(here.scale)
+            self._there[key] = here, there
+        return there
 
     def typed(self, name: str, *, is_rounded: bool = False) -> TypedMatrix:
         """A tensor as it is multiplied in a stream; kept in memory until `forget`."""
@@ -228,6 +276,8 @@ class CapturedWeights:
         """Drop what is in memory of tensors that are not used any more."""
         for name in names:
             self._loaded.pop(name, None)
+            for is_rounded in (False, True):
+                self._there.pop((name, is_rounded), None)
             self.rounded.pop(name, None)
 
     def _read(self, name: str) -> TypedMatrix:

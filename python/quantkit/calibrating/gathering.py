@@ -9,7 +9,9 @@ import numpy as np
 
 from ..execution.workers import Workers
 from ..forward.base import F32
+from ..inference.computing import EXACT, Computing
 from .capturing import CapturedWeights, Part
+from .device_sums import add_rows_there
 from .sample import Sample
 from .site import Site
 from .streams import ALONE, Ran, Step, Stream, Wanted, run_step
@@ -86,11 +88,13 @@ class Gatherer:
         weights: the model's weights.
         sample: the tokens.
         workers: run some sequences, or sum some rows, at a time.
+        computing: where layers run and rows are summed.
     """
 
     weights: CapturedWeights
     sample: Sample
     workers: Workers
+    computing: Computing = EXACT
 
     def gather(
         self,
@@ -128,13 +132,13 @@ class Gatherer:
                         site.compared.append(found.later)
                 if into:
                     _put(into, number, ran)
-            add_rows(
-                [
-                    (gathered.sites[at].sums, Rows.joined(all))
-                    for at, all in rows.items()
-                ],
-                self.workers,
-            )
+            added = [
+                (gathered.sites[at].sums, Rows.joined(all)) for at, all in rows.items()
+            ]
+            if self.computing.cards:
+                add_rows_there(added, self.computing)
+            else:
+                add_rows(added, self.workers)
         return gathered
 
     def _site(self, gathered: Gathered, leader: Part, found: Found) -> Site:

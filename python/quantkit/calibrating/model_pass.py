@@ -10,8 +10,10 @@ import numpy as np
 
 from ..execution.workers import Workers
 from ..forward.decoder import EMBEDDING, OUTPUT, Decoder
+from ..forward.engines import on_host
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource, refuse_changed
+from ..inference.computing import EXACT, Computing
 from ..inference.weights import load_model
 from ..progress import Progress
 from ..types import QuantType
@@ -48,6 +50,7 @@ class ModelPass:
         importance: by tensor name, what the user gave.
         store: what is finished.
         workers: run some pieces at a time.
+        computing: where layers run and inputs are summed; solving is the CPU's.
     """
 
     source: ModelSource
@@ -57,6 +60,7 @@ class ModelPass:
     importance: Importance
     store: Store
     workers: Workers
+    computing: Computing = EXACT
 
     def run(self, progress: Progress | None = None) -> None:
         """Calibrate all layers that are not finished, and the head.
@@ -82,7 +86,8 @@ class ModelPass:
         solver = self._solver()
         if number < len(self._model.layers):
             solver.sink = self._sink(number, streams[0])
-        gatherer = Gatherer(self._weights, self.sample, self.workers)
+        how = self.workers, self.computing
+        gatherer = Gatherer(self._weights, self.sample, *how)
         layers = LayerPass(gatherer, solver)
         if number == len(self._model.layers):
             if self._head in self._names:
@@ -115,11 +120,12 @@ class ModelPass:
 
     @cached_property
     def _weights(self) -> CapturedWeights:
-        return CapturedWeights(self.source.tensors)
+        return CapturedWeights(self.source.tensors, self.computing)
 
     @cached_property
     def _model(self) -> Decoder:
-        model = load_model(self.source, self._weights)
+        with self._weights.current():
+            model = load_model(self.source, self._weights)
         assert isinstance(model, Decoder)  # every family's is
         return model
 
@@ -167,5 +173,6 @@ class ModelPass:
     def _embed(self, stream: Stream) -> None:
         with self._weights.running(Run(stream.is_rounded)):
             for tokens, into in zip(self.sample.chunks, stream.chunks, strict=True):
-                into[...] = self._model.embedded(tokens)
-            stream.alone[...] = self._model.embedded(self.sample.alone, alone=True)
+                into[...] = on_host(self._model.embedded(tokens))
+            alone = self._model.embedded(self.sample.alone, alone=True)
+            stream.alone[...] = on_host(alone)

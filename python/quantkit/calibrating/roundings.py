@@ -11,6 +11,7 @@ from ..errors import UnsupportedTypeError
 from ..execution.workers import Workers
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
+from ..inference.computing import EXACT, Computing
 from ..progress import Notify, Progress
 from ..types import QuantType
 from .calibrated import Calibrated, keeping
@@ -33,6 +34,7 @@ def calibrated_roundings(
     threads: int | Workers | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
+    computing: Computing = EXACT,
 ) -> Iterator[Calibrated]:
     """Calibrate, and keep the solved rows while the block runs.
 
@@ -52,6 +54,7 @@ def calibrated_roundings(
         threads=threads,
         progress=progress,
         notify=notify,
+        computing=computing,
     ) as calibrated:
         for name, type in types.items():
             if needs_importance(type) and name not in calibrated.importance:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .._native import active_backend
 from .._version import __version__
 from ..execution.workers import Workers, in_this_process, kept_open
 from ..files.identity import hash_pieces
 from ..gguf.importance import Importance, importance_pieces
 from ..gguf.source import ModelSource, identity_of, unchanged
+from ..inference.computing import EXACT, Computing
 from ..inference.damage import damage_named
 from ..parameters import check_callbacks
 from ..progress import Notify, Progress
@@ -54,6 +54,7 @@ def calibrate(
     threads: int | Workers | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
+    computing: Computing = EXACT,
 ) -> Calibrated:
     """Solve the matrices of a model on a calibration text, one layer after the other.
 
@@ -72,6 +73,8 @@ def calibrate(
         progress: called with the stage, the finished layers and their total.
         notify: called with what the user should know, such as a text that is too short
             for wide matrices.
+        computing: where the model runs and inputs are summed, in f32 whatever its
+            `activations`.
 
     Raises:
         FormatError: a file of the source changed.
@@ -93,6 +96,7 @@ def calibrate(
         threads=threads,
         progress=progress,
         notify=notify,
+        computing=computing,
     )
 
 
@@ -106,10 +110,12 @@ def sample_for(source: ModelSource, calibration: Calibration) -> Sample:
     return sample_of(source, texts, calibration.tokens, calibration.options)
 
 
-def calibration_identity(source: ModelSource, calibration: Calibration) -> str:
+def calibration_identity(
+    source: ModelSource, calibration: Calibration, computing: Computing = EXACT
+) -> str:
     """A hash of what determines the solved rows, beside the model and the types."""
     sample = sample_for(source, calibration)
-    how = f"{__version__} {active_backend().ops} {calibration.effort}"
+    how = f"{__version__} {computing.place} {calibration.effort}"
     pieces = how.encode(), sample.chunks.tobytes(), sample.alone.tobytes()
     return hash_pieces(pieces)
 
@@ -134,12 +140,13 @@ def calibrate_on(
     threads: int | Workers | None = None,
     progress: Progress | None = None,
     notify: Notify | None = None,
+    computing: Computing = EXACT,
 ) -> Calibrated:
     """Calibrate on tokens; other arguments as for `calibrate`."""
     given = importance or {}
     of = {
         "the version of quantkit": __version__,
-        "the forward pass": str(active_backend().ops),
+        "the forward pass": str(computing.place),
         "the model": identity_of(source),
         "the types": " ".join(f"{name}={type.name}" for name, type in types.items()),
         "the text": hash_pieces([sample.chunks.tobytes(), sample.alone.tobytes()]),
@@ -158,8 +165,8 @@ def calibrate_on(
         damage_named(source),
         kept_open(in_this_process(threads)) as workers,
     ):
-        n_streams = EFFORTS[effort]
-        ModelPass(source, types, sample, n_streams, given, store, workers).run(progress)
+        how = EFFORTS[effort], given, store, workers, computing
+        ModelPass(source, types, sample, *how).run(progress)
     for message in about_gains(store.gains.values()):
         tell(message)
     return Calibrated(store.gains, {**store.importance, **given}, store)

@@ -106,10 +106,10 @@ def weights_of_layer(
         numbers: the sequences to run it on; the first few are used.
     """
     found: list[tuple[F64, F64]] = []
-    with watching_attention(lambda attended: found.append(_masses(attended))):
+    with watching_attention(lambda each: found.append(_masses(each.on_host()))):
         for number in numbers[:N_WATCHED]:
             with weights.running(Run()):
-                step.together(np.array(stream.of(number)))
+                step.together(weights.placed(np.array(stream.of(number))))
     if not found:
         return SinkWeights(attends=False)
     keys, values = (sum(each) for each in zip(*found, strict=True))

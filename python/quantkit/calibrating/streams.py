@@ -14,6 +14,7 @@ import numpy as np
 
 from ..execution.workers import Workers
 from ..forward.base import F32
+from ..forward.engines import on_host
 from .capturing import CapturedWeights, Input, Part, Run
 
 __all__ = ["ALONE", "Step", "Stream", "Wanted", "run_step"]
@@ -106,7 +107,8 @@ def run_piece(piece: Piece) -> list[Ran]:
         run = Run(stream.is_rounded, piece.wanted.parts, piece.wanted.skipped)
         output = None
         with piece.weights.running(run):
-            output = step(np.array(stream.of(piece.number)))
+            x = piece.weights.placed(np.array(stream.of(piece.number)))
+            output = on_host(step(x))
         found.append(Ran(run.inputs, output))
     return found
 

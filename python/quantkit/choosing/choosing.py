@@ -14,7 +14,6 @@ from ..execution.memory import physical_bytes
 from ..execution.workers import Workers
 from ..files.target import target_of
 from ..importance.given import ImportanceLike
-from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
@@ -48,7 +47,8 @@ def choose(
     *,
     text: TextLike | Sequence[TextLike],
     options: TextOptions = DEFAULT_OPTIONS,
-    activations: str = DEFAULT_ACTIVATIONS,
+    activations: str | None = None,
+    device: str = "cpu",
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     threads: int | Workers | None = None,
@@ -71,8 +71,8 @@ def choose(
         text: a str is the text itself, a Path is a UTF-8 file (*.jsonl: documents); or
             several texts, which count alike.
         options: how texts are cut; by default at most 64 sequences of 512 tokens.
-        activations: precision of activations in products with quantized weights, see
-            `compare`.
+        activations: precision of activations in products, see `compare`.
+        device: where models run, such as "cuda"; see `compare`.
         importance: importance of each column: the path of an imatrix file, an
             `ImportanceMatrix`, or numbers by tensor name.  Types that it changes are
             candidates with it only.
@@ -108,6 +108,7 @@ def choose(
         text=text,
         options=options,
         activations=activations,
+        device=device,
         importance=importance,
         calibration=calibration,
         threads=threads,

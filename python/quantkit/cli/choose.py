@@ -23,7 +23,6 @@ from ..evaluate.saved import scores_beside
 from ..files.json_file import json_text
 from ..files.target import target_of
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
-from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..quantities import bytes_as_text
 from ..recipes.files import chosen_recipe
 from ..recipes.overrides import Overrides
@@ -42,6 +41,7 @@ from .options import (
     Importance,
     Json,
     ModelArgument,
+    ModelDevice,
     Quiet,
     Save,
     Threads,
@@ -153,7 +153,8 @@ def choose_command(
     ctx: Annotated[
         int, typer.Option("--chunk-size", min=4, help="Tokens per chunk.")
     ] = DEFAULT_OPTIONS.ctx,
-    activations: Activations = DEFAULT_ACTIVATIONS,
+    activations: Activations = None,
+    device: ModelDevice = "cpu",
     threads: Threads = None,
     json: Json = False,
     save: Save = None,
@@ -198,6 +199,7 @@ def choose_command(
         text=texts,
         options=replace(DEFAULT_OPTIONS, ctx=ctx, chunks=chunks, chat=chat),
         activations=activations,
+        device=device,
         importance=importance,
         calibration=calibrated,
         threads=threads,

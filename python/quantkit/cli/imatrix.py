@@ -16,7 +16,6 @@ from ..files.target import beside, real_path, target_of
 from ..files.whole_file import refuse_input, refuse_unwritable
 from ..importance.matrix import DEFAULT_CHUNK_SIZE, ImportanceMatrix, check_name
 from ..importance.presentation import layer_cells, summary, summary_lines, tensor_cells
-from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..tokens.options import TextOptions
 from .bars import progress_bar
 from .clusters import on_cluster
@@ -27,6 +26,7 @@ from .options import (
     Chunks,
     Ctx,
     Json,
+    ModelDevice,
     Quiet,
     Threads,
     output_option,
@@ -82,7 +82,8 @@ def imatrix_command(
         bool,
         typer.Option("--ppl/--no-ppl", help="Measure the perplexity of the text."),
     ] = True,
-    activations: Activations = DEFAULT_ACTIVATIONS,
+    activations: Activations = None,
+    device: ModelDevice = "cpu",
     save_every: Annotated[
         int,
         typer.Option(
@@ -112,6 +113,7 @@ def imatrix_command(
                 *(model, text),
                 options=TextOptions(ctx, chunks, chat=chat),
                 activations=activations,
+                device=device,
                 process_output=process_output,
                 perplexity=ppl,
                 threads=threads,

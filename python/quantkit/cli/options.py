@@ -32,6 +32,7 @@ __all__ = [
     "Importance",
     "Json",
     "ModelArgument",
+    "ModelDevice",
     "Precision",
     "Quiet",
     "Save",
@@ -81,13 +82,22 @@ Chat = Annotated[
     ),
 ]
 Ctx = Annotated[int, typer.Option(min=4, help="Tokens per chunk.")]
-Precision = Literal["i16", "q8", "f32"]
+Precision = Literal["i16", "q8", "f32", "f16", "tf32"]
 """The precision of activations, for `--activations`."""
 Activations = Annotated[
-    Precision,
+    Precision | None,
     typer.Option(
-        help="Precision of activations in products: i16, with negligible error; q8, 8 "
-        "bits as in llama.cpp's CPU path; or f32.",
+        "--activations",
+        help="Precision of activations in products; see `quantkit ppl`.",
+    ),
+]
+ModelDevice = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="cpu|cuda|cuda:N",
+        help="Where models run: on the processor, or on a CUDA device; cuda:0,1 or "
+        "cuda:all share the chunks. `quantkit backends` lists devices.",
     ),
 ]
 Save = Annotated[

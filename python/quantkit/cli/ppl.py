@@ -20,7 +20,6 @@ from ..evaluate.presentation import COLUMNS, refuse_unknown
 from ..evaluate.saved import scores_beside
 from ..files.target import target_of
 from ..files.whole_file import refuse_input, refuse_unwritable
-from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..output.splits import parse_size
 from ..sources.opening import embeds, open_source
 from ..tokens.options import TextOptions
@@ -39,6 +38,7 @@ from .options import (
     EffortOption,
     Importance,
     Json,
+    ModelDevice,
     Precision,
     Quiet,
     Save,
@@ -117,13 +117,15 @@ def ppl_command(
         ),
     ] = None,
     activations: Annotated[
-        Literal[Precision, "both"],
+        Literal[Precision, "both"] | None,
         typer.Option(
-            help="Precision of activations in products: i16, with negligible error; "
-            "q8, 8 bits as in llama.cpp's CPU path; f32; or both: i16, and q8 in "
-            "additional rows.",
+            help="Precision of activations in products. On the processor: i16, with "
+            "negligible error \\[default]; q8, 8 bits as in llama.cpp's CPU path; f32; "
+            "or both: i16, and q8 in additional rows. On a device: f16 \\[default], "
+            "tf32 or f32.",
         ),
-    ] = DEFAULT_ACTIVATIONS,
+    ] = None,
+    device: ModelDevice = "cpu",
     allow_requantize: AllowRequantize = False,
     threads: Threads = None,
     memory: Annotated[
@@ -236,6 +238,7 @@ def ppl_command(
         "base": base,
         "options": TextOptions(ctx, chunks, stride, chat),
         "activations": activations,
+        "device": device,
         "importance": importance,
         "allow_requantize": allow_requantize,
         "threads": threads,

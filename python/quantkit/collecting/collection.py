@@ -9,39 +9,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .._native import active_backend
 from .._version import __version__
 from ..errors import FormatError, OptionError, OutputError
-from ..evaluate.likelihood import negative_log_likelihood, refuse_broken
 from ..evaluate.statistics import perplexity_estimate
-from ..execution.opened import Shared
-from ..execution.workers import Workers, share_memory, workers_of
+from ..execution.workers import Workers
 from ..files.identity import hash_pieces
 from ..files.target import target_of
 from ..files.whole_file import refuse_unwritable
-from ..forward.base import Activations
 from ..gguf.source import identity_of, refuse_changed, unchanged
 from ..importance.matrix import ImportanceMatrix
 from ..importance.sums import F64
+from ..inference.computing import computing_of
 from ..inference.damage import damage_named
-from ..inference.shared import model_opener
-from ..inference.weights import DEFAULT_ACTIVATIONS, load_weights, precision_named
 from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
 from ..perplexity_result import PerplexityResult
 from ..progress import Progress
-from ..sources.checking import check_source
 from ..sources.opening import ModelLike, open_runnable
-from ..tokens.chunks import Chunk, Chunks, chunk_text
+from ..tokens.chunks import Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
 from ..tokens.texts import TextLike, as_texts, name_of
-from .observing import ChunkSums, ObservedModel, ObservedOpener
+from .observing import ChunkSums, share_observed
+from .summing import ChunksToSum, sum_chunks
 from .totals import Totals, refuse_foreign
 
 __all__ = ["Collection", "imatrix"]
@@ -56,7 +50,8 @@ def imatrix(
     text: TextLike | Sequence[TextLike],
     *,
     options: TextOptions = DEFAULT,
-    activations: str = DEFAULT_ACTIVATIONS,
+    activations: str | None = None,
+    device: str = "cpu",
     process_output: bool = False,
     perplexity: bool = True,
     threads: int | Workers | None = None,
@@ -71,16 +66,20 @@ def imatrix(
             several texts, read one after the other.
         options: how texts are cut; see `TextOptions`.  All positions of a chunk are
             summed, so `stride` is not allowed.
-        activations: precision of activations in products with quantized weights:
-            "i16", "q8" or "f32"; see `compare`.  They are summed before rounding.
+        activations: precision of activations in products; see `compare`.  They are
+            summed before rounding.
+        device: where the model runs, such as "cuda"; see `compare`.
         process_output: include the output head, which llama-quantize does not use.
         perplexity: also measure the perplexity of the text.
         threads: chunks at a time; None: one per core.  Results do not depend on it.
+            On devices it has no effect.
         save: a file for the sums, from which a later call resumes; the matrix itself is
             written by `ImportanceMatrix.save`.
         progress: called after each chunk.
 
     Raises:
+        BackendError: `device` cannot be used.
+        DeviceMemoryError: its memory is too small for one chunk.
         NonFiniteError: an activation is NaN or infinite; the message names the tensor.
         OutputError: `save` cannot be written, or holds something else.
         OptionError: a parameter is not valid.
@@ -96,50 +95,13 @@ def imatrix(
         *(model, text),
         options=options,
         activations=activations,
+        device=device,
         process_output=process_output,
         perplexity=perplexity,
         threads=threads,
         save=None if save is None else target_of(as_path(save, "save")).path,
     )
     return collection.run(progress)
-
-
-@dataclass(frozen=True, eq=False)
-class ChunkToSum:
-    """A chunk of text on which a model's activations are summed.
-
-    Attributes:
-        where: the name of the chunk in messages.
-        model: the model.
-        chunk: the tokens.
-        process_output: include the activations of the output head.
-        perplexity: compute the likelihoods of the tokens.
-    """
-
-    where: str
-    model: Shared[ObservedModel]
-    chunk: Chunk
-    process_output: bool
-    perplexity: bool
-
-
-def sum_chunk(work: ChunkToSum) -> tuple[ChunkSums, F64]:
-    """Compute the sums of a chunk and the negative log likelihoods of its tokens.
-
-    Raises:
-        NonFiniteError: an activation is NaN or infinite, or the model predicts NaN.
-    """
-    observed, chunk = work.model.value, work.chunk
-    with observed.recorder.chunk(work.where) as sums:
-        hidden = observed.model.hidden(chunk.inputs)
-        if work.process_output:
-            observed.recorder.add(observed.head, 0, Activations(hidden))
-    if not work.perplexity:
-        return sums, np.empty(0)
-    scored, head = hidden[chunk.predicting], observed.model.head
-    nll = negative_log_likelihood(scored, head, chunk.targets)
-    refuse_broken(nll)
-    return sums, nll
 
 
 class Collection:
@@ -156,7 +118,8 @@ class Collection:
         text: TextLike | Sequence[TextLike],
         *,
         options: TextOptions = DEFAULT,
-        activations: str = DEFAULT_ACTIVATIONS,
+        activations: str | None = None,
+        device: str = "cpu",
         process_output: bool = False,
         perplexity: bool = True,
         threads: int | Workers | None = None,
@@ -175,9 +138,9 @@ class Collection:
             for each in texts
             for cut in [chunk_text(self._source, each, options)]
         ]
-        self._activations, self._precision = activations, precision_named(activations)
+        self._computing = computing_of(activations, device)
         self._process_output, self._perplexity = process_output, perplexity
-        self._workers = workers_of(threads)
+        self._runners = self._computing.runners(threads)
         self._save = save
         if save is not None:
             refuse_unwritable(save)
@@ -220,7 +183,8 @@ class Collection:
             ppl = perplexity_estimate(nll)
             errors = ppl.error, ppl.token_error
             found = PerplexityResult(
-                ppl.value, *errors, len(nll), nll.size, nll, self._activations
+                *(ppl.value, *errors, len(nll), nll.size, nll),
+                *(self._computing.activations, self._computing.described),
             )
         ctx = self._cut[0][1].tokens.shape[1]
         names = tuple(name for name, _ in self._cut)
@@ -252,29 +216,31 @@ class Collection:
     def _sum(
         self, places: Sequence[tuple[Chunks, str, int]], progress: Progress | None
     ) -> None:
-        source, precision = self._source, self._precision
-        check_source(source)
-        opener = model_opener(source, precision=precision)
-        there = None if opener is None else ObservedOpener(opener)
-        here = None
-        if there is None or share_memory(self._workers):
-            here = ObservedModel.of(source, load_weights(source, precision=precision))
-        model = Shared(there, here)
+        source = self._source
+        model = share_observed(source, self._computing, self._runners)
+        how = self._process_output, self._perplexity
+        size = self._computing.sequences_at_a_time(places[0][0].tokens.shape[1])
         work = (
-            ChunkToSum(
-                *(f"{name}, chunk {i + 1}", model, cut.chunk(i)),
-                *(self._process_output, self._perplexity),
+            ChunksToSum(
+                [f"{name}, chunk {i + 1}" for _, name, i in batch],
+                *(model, [cut.chunk(i) for cut, _, i in batch], *how),
             )
-            for cut, name, i in places
+            for batch in (places[i : i + size] for i in range(0, len(places), size))
         )
         with damage_named(source):
-            for _, (sums, nll) in self._workers.in_order(sum_chunk, work):
+            for _, found in self._runners.in_order(sum_chunks, work):
                 refuse_changed(source)
-                self._totals.add(sums, nll)
-                if self._totals.n_chunks % self._save_every == 0:
-                    self._keep()
+                for sums, nll in found:
+                    self._note(sums, nll)
                 if progress is not None:
                     progress("importance", self._totals.n_chunks, self.n_chunks)
+
+    def _note(self, sums: ChunkSums, nll: Sequence[F64]) -> None:
+        """Add the sums of some chunks, and save all where it is due."""
+        is_due = self._totals.n_chunks // self._save_every
+        self._totals.add(sums, nll)
+        if self._totals.n_chunks // self._save_every > is_due:
+            self._keep()
 
     def _keep(self) -> None:
         if self._save is not None and self._totals.n_chunks:
@@ -288,8 +254,9 @@ class Collection:
         """
         if not getattr(self._source, "paths", ()):
             raise OptionError("`save` needs a model that is read from files")
-        how = self._precision.name, self._process_output, self._perplexity
-        where = f"{__version__} {active_backend().ops}"
+        asked = self._computing.activations
+        how = asked, self._process_output, self._perplexity
+        where = f"{__version__} {self._computing.place}"
         first = f"{where} {identity_of(self._source)} {how}"
         hashes = [hash_pieces([first.encode()])]
         for _, cut in self._cut:

@@ -11,17 +11,24 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial, reduce
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NonFiniteError
+from ..execution.opened import Shared
+from ..execution.workers import Workers, share_memory
 from ..forward.base import F32, Activations, Array, Matrix, Model, Weights
+from ..forward.engines import on_host
 from ..gguf.source import ModelSource, SourceTensor
 from ..importance.sums import F64
-from ..inference.shared import ModelOpener
-from ..inference.weights import load_model
+from ..inference.computing import Computing
+from ..inference.device_loading import load_on_devices
+from ..inference.shared import ModelOpener, model_opener, on_devices
+from ..inference.weights import load_model, load_weights
+from ..sources.checking import check_source
 
 __all__ = [
     "ChunkSums",
@@ -30,7 +37,12 @@ __all__ = [
     "ObservedOpener",
     "ObservedWeights",
     "Recorder",
+    "refuse_non_finite",
+    "share_observed",
 ]
+
+PIECE_ROWS = 1024
+"""Rows that a device sums at a time, since it holds them in f64."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +55,23 @@ class ColumnSums:
 
     @classmethod
     def of(cls, x: F32) -> ColumnSums:
-        """The sums of activations x [n, cols]."""
+        """The sums of activations x [n, cols], where they are."""
+        if not isinstance(x, np.ndarray):
+            pieces = (x[i : i + PIECE_ROWS] for i in range(0, len(x), PIECE_ROWS))
+            return reduce(ColumnSums.__add__, map(cls._of_piece, pieces))
+        return cls._of_piece(x)
+
+    @classmethod
+    def _of_piece(cls, x: F32) -> ColumnSums:
         wide = x.astype(np.float64)
-        with np.errstate(invalid="ignore"):  # `Recorder.add` refuses infinities
+        with np.errstate(invalid="ignore"):  # `refuse_non_finite` refuses infinities
             values = wide.sum(axis=0)
         np.multiply(wide, wide, out=wide)
         return cls(wide.sum(axis=0), values, len(x))
+
+    def on_host(self) -> ColumnSums:
+        """The same in the host's memory."""
+        return ColumnSums(on_host(self.squares), on_host(self.values), self.count)
 
     def __add__(self, other: ColumnSums) -> ColumnSums:
         return ColumnSums(
@@ -60,6 +83,24 @@ class ColumnSums:
 
 ChunkSums = dict[tuple[str, int], ColumnSums]
 """The sums of a chunk, by (tensor name, number of the matrix)."""
+
+
+def refuse_non_finite(sums: ChunkSums, where: str) -> None:
+    """Refuse sums of activations that are not finite, in the host's memory.
+
+    Args:
+        sums: the sums.
+        where: the name of the chunk in messages.
+
+    Raises:
+        NonFiniteError: an activation is NaN or infinite.
+    """
+    for (tensor, _), found in sums.items():
+        if not np.isfinite(found.squares).all():
+            raise NonFiniteError(
+                f"{where}: tensor {tensor} is multiplied by activations that are NaN "
+                "or infinite"
+            )
 
 
 class Recorder:
@@ -85,15 +126,13 @@ class Recorder:
         """Record the activations that multiply a matrix of a tensor.
 
         Raises:
-            NonFiniteError: an activation is NaN or infinite.
+            NonFiniteError: an activation is NaN or infinite; not of a device, which is
+                not waited for.
         """
-        found = x.made(ColumnSums, ColumnSums.of)
-        if not np.isfinite(found.squares).all():
-            raise NonFiniteError(
-                f"{self._local.where}: tensor {tensor} is multiplied by activations "
-                "that are NaN or infinite"
-            )
-        sums, key = self._local.sums, (tensor, matrix)
+        found, key = x.made(ColumnSums, ColumnSums.of), (tensor, matrix)
+        if isinstance(found.squares, np.ndarray):
+            refuse_non_finite({key: found}, self._local.where)
+        sums = self._local.sums
         sums[key] = sums[key] + found if key in sums else found
 
 
@@ -215,3 +254,19 @@ class ObservedOpener:
             QuantkitError: as for `ModelOpener.load`.
         """
         return ObservedModel.of(*self.model.load())
+
+
+def share_observed(
+    source: ModelSource, computing: Computing, workers: Workers
+) -> Shared[ObservedModel]:
+    """Load an observed model to run on devices, or in processes that workers are in."""
+    check_source(source)
+    load = partial(ObservedModel.of, source)
+    if computing.cards:
+        return on_devices(load_on_devices(source, None, computing), load)
+    precision = computing.precision
+    opener = model_opener(source, precision=precision)
+    there = None if opener is None else ObservedOpener(opener)
+    if there is not None and not share_memory(workers):
+        return Shared(there)
+    return Shared(there, load(load_weights(source, precision=precision)))

@@ -71,16 +71,16 @@ class Totals:
         self.nll: list[F64] = []
         self.n_chunks = 0
 
-    def add(self, chunk: ChunkSums, nll: F64) -> None:
-        """Add the sums of a chunk."""
+    def add(self, chunk: ChunkSums, nll: Sequence[F64]) -> None:
+        """Add the sums of some chunks, and the likelihoods of each."""
         for (name, matrix), found in chunk.items():
             if name not in self._sums:
                 self._begin(name)
             self._sums[name][0, matrix] += found.squares
             self._sums[name][1, matrix] += found.values
             self._counts[name][matrix] += found.count
-        self.nll.append(nll)
-        self.n_chunks += 1
+        self.nll += nll
+        self.n_chunks += len(nll)
 
     def _begin(self, name: str) -> None:
         shape = self._tensors[name].shape

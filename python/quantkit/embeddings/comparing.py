@@ -12,11 +12,11 @@ import numpy as np
 from ..evaluate.details import details_of
 from ..evaluate.entries import base_of, entries_of, wanted_types
 from ..evaluate.models import cut_alike, models_of, name_of_models
+from ..evaluate.precisions import BOTH, computing_asked
 from ..execution.workers import Workers
 from ..files.target import target_of
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..importance.record import about_importance
-from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path, listed
@@ -41,7 +41,8 @@ def compare_embeddings(
     text: TextLike | Sequence[TextLike],
     base: str | None = None,
     options: TextOptions = DEFAULT,
-    activations: str = DEFAULT_ACTIVATIONS,
+    activations: str | None = None,
+    device: str = "cpu",
     importance: ImportanceLike | None = None,
     allow_requantize: bool = False,
     threads: int | Workers | None = None,
@@ -64,8 +65,8 @@ def compare_embeddings(
             model as it is.
         options: how texts are cut into passages: `ctx` is their maximum length in
             tokens, `chunks` the maximum number of passages of each text.
-        activations: precision of activations in products with quantized weights; see
-            `compare`.
+        activations: precision of activations in products; see `compare`.
+        device: where models run, such as "cuda"; see `compare`.
         importance: importance of each column for the types; see `compare`.
         allow_requantize: also quantize models that are already quantized.
         threads: passages evaluated at a time; None: one per core.
@@ -75,6 +76,8 @@ def compare_embeddings(
 
     Raises:
         UnsupportedTypeError: an unknown recipe.
+        BackendError: `device` cannot be used.
+        DeviceMemoryError: its memory is too small for one passage.
         UnsupportedModelError: the model gives no embeddings.
         OptionError: a parameter is not valid, or `importance` is given without types.
         QuantkitError: a text has less than two passages, or the models have different
@@ -95,6 +98,7 @@ def compare_embeddings(
         base=base,
         options=options,
         activations=activations,
+        device=device,
         importance=importance,
         allow_requantize=allow_requantize,
         threads=threads,
@@ -125,7 +129,8 @@ def prepare(
     text: TextLike | Sequence[TextLike],
     base: str | None = None,
     options: TextOptions = DEFAULT,
-    activations: str = DEFAULT_ACTIVATIONS,
+    activations: str | None = None,
+    device: str = "cpu",
     importance: ImportanceLike | None = None,
     allow_requantize: bool = False,
     threads: int | Workers | None = None,
@@ -138,14 +143,16 @@ def prepare(
     wanted = wanted_types(listed(types))
     texts = as_texts(text)
     checked_options(options)
+    asked, computing = computing_asked(activations, device)
     refuse_idle(importance, types=wanted)
     models = models_of(model)
     weighting = importance_of(importance)
     entries = entries_of(
-        *(models, wanted, weighting, activations),
+        *(models, wanted, weighting, computing),
         opened=open_embedder,
         about_importance=about_importance(importance),
         allow_requantize=allow_requantize,
+        both=asked == BOTH,
     )
     chosen = base_of(entries, base)
     pooling = {entry.name: pooling_named(entry.source) for entry in entries}
@@ -163,7 +170,8 @@ def prepare(
             options.ctx,
             pooling[chosen.name],
         ),
-        activations,
+        asked,
+        computing,
     )
     return EmbeddingRun(known, threads, save)
 

@@ -9,7 +9,7 @@ from itertools import count, takewhile
 from ..evaluate.entries import Entry, named_pairs
 from ..evaluate.places import Place, in_turn
 from ..forward.base import F32
-from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..inference.computing import DEFAULT_ACTIVATIONS, ON_CPU, Computing
 from ..tokens.texts import Tokens
 from .figures import F64, Places, cosine_distance, nearest, units
 from .measurement import EmbeddingMeasurement, EmbeddingText
@@ -61,6 +61,7 @@ class Known:
         ctx: the maximum number of tokens of a passage.
         pooling: how the base pools.
         activations: the requested precision of activations.
+        computing: where models compute.
         timed: entry name -> place -> embedding and seconds.
         quantize_seconds: entry name -> seconds to quantize.
     """
@@ -71,6 +72,7 @@ class Known:
     ctx: int
     pooling: str
     activations: str = DEFAULT_ACTIVATIONS
+    computing: Computing = ON_CPU
     timed: dict[str, dict[Place, Timed]] = field(init=False)
     quantize_seconds: dict[str, float] = field(default_factory=dict)
     _rows: dict[tuple[str, int], _Row] = field(default_factory=dict)
@@ -136,6 +138,7 @@ class Known:
             distances=distances,
             fallbacks={entry.name: entry.fallbacks for entry in begun},
             weighed=named_pairs(begun, Entry.weighs_what),
+            device=self.computing.described,
         )
 
     def _is_begun(self, entry: Entry) -> bool:

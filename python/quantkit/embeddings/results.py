@@ -60,6 +60,8 @@ class EmbeddingComparison(ByValue):
     """The names of the rows with and without importance, for each type with both."""
     fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
     """Entry name -> which matrices did not get the type's own type, and why."""
+    device: str = "cpu"
+    """Where models ran: the CPU, or the names of devices and what they are."""
     details: Details | None = field(default=None, repr=False)
     """What a report shows besides; None: it was not asked for."""
 
@@ -144,7 +146,15 @@ class EmbeddingComparison(ByValue):
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with None for unknown values (NaN)."""
         data: dict[str, Any] = {"version": VERSION, "measure": "embeddings"}
-        for key in ("model", "text", "ctx", "passages", "pooling", "activations"):
+        for key in (
+            "model",
+            "text",
+            "ctx",
+            "passages",
+            "pooling",
+            "activations",
+            "device",
+        ):
             data[key] = getattr(self, key)
         data["base"] = asdict(self.base)
         data["results"] = [asdict(row) for row in self.results]

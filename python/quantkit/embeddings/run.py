@@ -15,7 +15,6 @@ from time import perf_counter
 
 import numpy as np
 
-from .._native import active_backend
 from .._version import __version__
 from ..errors import NonFiniteError, QuantkitError
 from ..evaluate.entries import Entry
@@ -24,6 +23,7 @@ from ..execution.opened import Shared
 from ..execution.workers import Workers, workers_of
 from ..files.identity import hash_pieces
 from ..forward.encoder import Embedder
+from ..forward.engines import on_host
 from ..gguf.source import refuse_changed, unchanged
 from ..inference.damage import damage_named
 from ..inference.embedders import share_embedder
@@ -58,7 +58,8 @@ def embedded(work: Passage) -> Timed:
         NonFiniteError: it is not finite, or zero in all components.
     """
     start = perf_counter()
-    vector = np.ascontiguousarray(work.model.value.pooled(work.tokens), np.float32)
+    pooled = on_host(work.model.value.pooled(work.tokens))
+    vector = np.ascontiguousarray(pooled, np.float32)
     if not np.isfinite(vector).all() or not vector.any():
         raise NonFiniteError(
             f"{work.name} gives an embedding that has no direction: its components are "
@@ -91,6 +92,7 @@ class EmbeddingRun:
     ) -> None:
         self.known = known
         self.workers = workers_of(threads)
+        self._runners = known.computing.runners(self.workers)
         self._save = save
         self._saved: SavedEmbeddings | None = None
         self._keys: dict[str, str] = {}
@@ -141,7 +143,7 @@ class EmbeddingRun:
         """Load what an earlier run measured."""
         if self._saved is None:
             return
-        where = f"{__version__} {active_backend().ops} embeddings"
+        where = f"{__version__} {self.known.computing.place} embeddings"
         for entry in self.known.entries:
             pieces = (entry.identity, where, entry.activations)
             own = hash_pieces([piece.encode() for piece in pieces])
@@ -169,7 +171,7 @@ class EmbeddingRun:
         """Make the embeddings of these passages; the model is freed on return."""
         model = self._load(entry, progress)
         work = (Passage(entry.name, model, self._tokens(place)) for place in places)
-        results = self.workers.in_order(embedded, work)
+        results = self._runners.in_order(embedded, work)
         with damage_named(entry.source):
             for place, (_, timed) in zip(places, results, strict=True):
                 self._note(entry, place, timed, len(places), progress)
@@ -205,7 +207,7 @@ class EmbeddingRun:
             FormatError: the model's file has changed, so that it is of no use.
         """
         refuse_changed(entry.source)
-        known, n_workers = self.known.timed[entry.name], self.workers.count
+        known, n_workers = self.known.timed[entry.name], self._runners.count
         shared = replace(timed, seconds=timed.seconds / min(n_workers, n_places))
         known[place] = shared
         self._refuse_unlike()

@@ -16,7 +16,6 @@ from ..files.target import target_of
 from ..gguf.source import ModelSource
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..importance.record import about_importance
-from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..integers import as_integer
 from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
@@ -32,6 +31,7 @@ from .details import details_of
 from .entries import Entry, base_of, entries_of, names_on_grid, wanted_types
 from .known import Known, NamedText
 from .models import cut_alike, models_of, name_of_models
+from .precisions import BOTH, computing_asked
 from .results import Comparison
 from .run import ComparisonRun
 
@@ -46,7 +46,8 @@ def compare(
     text: TextLike | Sequence[TextLike],
     base: str | None = None,
     options: TextOptions = DEFAULT,
-    activations: str = DEFAULT_ACTIVATIONS,
+    activations: str | None = None,
+    device: str = "cpu",
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     allow_requantize: bool = False,
@@ -70,9 +71,12 @@ def compare(
         base: the name of the row with which the others are compared; None: the first
             model as it is.
         options: how texts are cut; see `TextOptions`.
-        activations: precision of activations in products with quantized weights:
-            "i16", with negligible error; "q8", 8 bits as in llama.cpp's CPU path;
-            "f32"; or "both": i16, and q8 in additional rows.
+        activations: precision of activations in products.  On the CPU, with quantized
+            weights: "i16", with negligible error, the default; "q8", 8 bits as in
+            llama.cpp's CPU path; "f32"; or "both": i16, and q8 in additional rows.  On
+            a device: "f16", whose factors are f16 numbers, the default; "tf32"; "f32".
+        device: where models run: "cpu"; "cuda", the first CUDA device; "cuda:1";
+            "cuda:0,1" or "cuda:all", devices that share the chunks.
         importance: importance of each column for the types: the path of an imatrix
             file, an `ImportanceMatrix`, or numbers by tensor name.  Each type that it
             changes is measured without it, and with it in a row "<type> imatrix";
@@ -80,10 +84,10 @@ def compare(
         calibration: also measure each type with calibrated rounding, in a row "<type>
             calibrated"; `Comparison.calibration_gains` compares the two.
         allow_requantize: also quantize models that are already quantized.
-        threads: chunks evaluated at a time; None: one per core.
-        memory: bytes of weights in memory at a time; models that exceed them together
-            are measured in groups, one after the other.  None: half of what is
-            available.
+        threads: chunks evaluated at a time, and slabs quantized; None: one per core.
+        memory: bytes of weights in memory at a time, that of each device if there is
+            one; models that exceed them together are measured in groups, one after the
+            other.  None: half of what is available, or 80 % of a device's.
         save: a file for the scores, from which a later call resumes.
         details: also find out what only a report shows: the error of each tensor's
             weights, the types of tensors, and hashes of the texts.
@@ -94,6 +98,8 @@ def compare(
 
     Raises:
         UnsupportedTypeError: an unknown recipe.
+        BackendError: `device` cannot be used.
+        DeviceMemoryError: its memory is too small for one chunk.
         OptionError: a parameter is not valid, or `importance` is given without types.
         QuantkitError: a text is too short for `ctx`, or the models have different
             vocabularies.
@@ -106,6 +112,7 @@ def compare(
         base=base,
         options=options,
         activations=activations,
+        device=device,
         importance=importance,
         calibration=calibration,
         allow_requantize=allow_requantize,
@@ -150,7 +157,8 @@ def prepare(
     text: TextLike | Sequence[TextLike],
     base: str | None = None,
     options: TextOptions = DEFAULT,
-    activations: str = DEFAULT_ACTIVATIONS,
+    activations: str | None = None,
+    device: str = "cpu",
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     allow_requantize: bool = False,
@@ -165,13 +173,15 @@ def prepare(
     wanted = wanted_types(listed(types))
     texts = as_texts(text)
     checked_options(options)
+    asked, computing = computing_asked(activations, device)
     refuse_idle(importance, types=wanted)
     refuse_idle_calibration(calibration, types=wanted)
     models = models_of(model)
     entries = entries_of(
-        *(models, wanted, importance_of(importance), activations, calibration),
+        *(models, wanted, importance_of(importance), computing, calibration),
         about_importance=about_importance(importance),
         allow_requantize=allow_requantize,
+        both=asked == BOTH,
     )
     chosen = base_of(entries, base)
     cut = []
@@ -186,8 +196,9 @@ def prepare(
             name_of_models(models),
             [chosen, *others],
             cut,
-            activations,
+            asked,
             names_on_grid(entries),
+            computing=computing,
         ),
         threads,
         save,

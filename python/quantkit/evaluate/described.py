@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import FormatError
-from ..inference.weights import ACTIVATIONS
+from ..inference.computing import ACTIVATIONS
 from ..settings import (
     NULL,
     OBJECT,
@@ -23,7 +23,8 @@ from ..settings import (
     list_of,
     number,
 )
-from .entries import BOTH, Entry
+from .entries import Entry
+from .precisions import BOTH
 
 __all__ = ["Described", "DescribedRow", "DescribedText"]
 
@@ -87,6 +88,7 @@ class Described:
     on_grid: Sequence[str]
     weighed: Sequence[tuple[str, str]]
     calibrated: Sequence[tuple[str, str]]
+    device: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -135,6 +137,7 @@ FIELDS = {
     "on_grid": NAMES,
     "weighed": list_of(PAIR),
     "calibrated": list_of(PAIR),
+    "device": TEXT,
 }
 TEXT_FIELDS = {"name": TEXT, "chunks": SIZE}
 ROW_FIELDS = {

@@ -18,11 +18,8 @@ from ..files.identity import hash_pieces
 from ..gguf.importance import Importance, importance_pieces
 from ..gguf.keys import Field
 from ..gguf.source import ModelSource, identity_of
-from ..inference.weights import (
-    DEFAULT_ACTIVATIONS,
-    planned_types,
-    precision_named,
-)
+from ..inference.computing import ON_CPU, Computing
+from ..inference.weights import planned_types
 from ..paths import StrPath
 from ..progress import Notify
 from ..quantizing.grid import ON_GRID, is_on_grid
@@ -37,7 +34,6 @@ from ..types import QuantType
 from .file_size import NOTHING, FileSizes
 
 __all__ = [
-    "BOTH",
     "Entry",
     "Wanted",
     "base_of",
@@ -48,10 +44,6 @@ __all__ = [
     "say_on_grid",
     "wanted_types",
 ]
-
-BOTH = "both"
-"""Measure entries with default activations, and quantized ones also with 8-bit
-activations, to separate the cost of weights and activations."""
 
 PLAIN = (QuantType.F32, QuantType.F16, QuantType.BF16)
 
@@ -86,7 +78,7 @@ class Entry:
         source: the model.
         wanted: the recipe; None: the unchanged model.
         importance: importance of each column, by tensor name.
-        activations: precision of activations, see `weights.ACTIVATIONS`.
+        computing: where the model runs, and how exactly.
         calibration: of the rounding; None: to the nearest.
         about_importance: the metadata about it that `quantize` writes.
         sizes: of the model's files; None: they are computed when they are needed.
@@ -96,10 +88,15 @@ class Entry:
     source: ModelSource
     wanted: Wanted | None = None
     importance: Importance | None = None
-    activations: str = DEFAULT_ACTIVATIONS
+    computing: Computing = ON_CPU
     calibration: Calibration | None = None
     about_importance: Mapping[str, Field] = field(default_factory=dict, repr=False)
     sizes: FileSizes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def activations(self) -> str:
+        """The precision of activations, one of `computing.ACTIVATIONS`."""
+        return self.computing.activations
 
     @cached_property
     def assigned(self) -> Mapping[str, Assignment]:
@@ -172,7 +169,7 @@ class Entry:
             "recipe": None if wanted is None else wanted.recipe,
             "overrides": None if wanted is None else wanted.overrides,
             "allow_requantize": wanted is not None and wanted.allow_requantize,
-            "precision": precision_named(self.activations),
+            "computing": self.computing,
         }
 
     @property
@@ -244,7 +241,8 @@ class Entry:
         importance = {} if self.wanted is None else self.importance or {}
         how = ""
         if self.calibration is not None:
-            how = calibration_identity(self.source, self.calibration)
+            given = self.source, self.calibration, self.computing
+            how = calibration_identity(*given)
         pieces = (types.encode(), how.encode())
         return hash_pieces([*pieces, *importance_pieces(importance)])
 
@@ -319,27 +317,27 @@ def entries_of(
     models: Sequence[str | Path | ModelSource],
     wanted: Sequence[Wanted],
     importance: Importance | None,
-    activations: str = DEFAULT_ACTIVATIONS,
+    computing: Computing = ON_CPU,
     calibration: Calibration | None = None,
     opened: Callable[[ModelLike], ModelSource] = open_runnable,
     about_importance: Mapping[str, Field] = NOTHING,
     *,
     allow_requantize: bool = False,
+    both: bool = False,
 ) -> list[Entry]:
     """The entries of a comparison: unchanged models, then recipes of unquantized ones.
 
     With importance, each recipe that it changes gives two entries, without and with it;
     with a calibration, each recipe also gives one with calibrated rounding.  `opened`
-    opens a model, and refuses those that cannot be measured.
+    opens a model, and refuses those that cannot be measured.  With `both`, quantized
+    entries also have one with 8-bit activations; see `BOTH`.
 
     Raises:
         QuantkitError: a model is damaged, or cannot use a recipe that the user named.
     """
     sources = [opened(model) for model in models]
-    as_they_are = [
-        Entry("", source, about_importance=about_importance, sizes=FileSizes(source))
-        for source in sources
-    ]
+    like = Entry("", sources[0], about_importance=about_importance, computing=computing)
+    as_they_are = [replace(like, source=s, sizes=FileSizes(s)) for s in sources]
     names = _names(models, as_they_are)
     entries = [replace(e, name=n) for e, n in zip(as_they_are, names, strict=True)]
     able = [e for e in entries if allow_requantize or not e.main_type.is_quantized]
@@ -363,19 +361,18 @@ def entries_of(
             "(`allow_requantize=True`)"
         )
     entries += made
-    return _with_activations(_with_distinct_names(entries), activations)
+    entries = _with_distinct_names(entries)
+    return _with_8_bits(entries) if both else entries
 
 
-def _with_activations(entries: Sequence[Entry], activations: str) -> list[Entry]:
-    """The entries with the requested activations, or with both."""
-    if activations != BOTH:
-        precision_named(activations)
-        return [replace(entry, activations=activations) for entry in entries]
+def _with_8_bits(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, and quantized ones also with 8-bit activations."""
     made = []
     for entry in entries:
-        made.append(replace(entry, activations=DEFAULT_ACTIVATIONS))
+        made.append(entry)
         if entry.main_type.is_quantized:
-            made.append(replace(entry, name=f"{entry.name} q8", activations="q8"))
+            q8 = Computing("q8")
+            made.append(replace(entry, name=f"{entry.name} q8", computing=q8))
     return made
 
 

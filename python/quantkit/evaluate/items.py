@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 
 from ..errors import QuantkitError
 from ..execution.opened import Shared
@@ -43,11 +44,11 @@ class BaseInGroup:
     store: HiddenStore | None = None
     number: Mapping[Place, int] = field(default_factory=dict)
 
-    def hidden(self, place: Place) -> F32 | None:
-        """The stored hidden states of a chunk; None: the base is to be evaluated."""
+    def hidden(self, places: Sequence[Place]) -> list[F32] | None:
+        """The stored hidden states of chunks; None: the base is to be evaluated."""
         if self.model is not None or self.store is None:
             return None
-        return self.store.get(self.number[place])
+        return [self.store.get(self.number[place]) for place in places]
 
 
 def items_of(
@@ -58,9 +59,10 @@ def items_of(
     places: Sequence[Place],
     *,
     n_workers: int,
+    at_a_time: int,
     stop: Stop,
 ) -> Iterator[Together]:
-    """One item per chunk, with the entries whose scores are not known.
+    """Items of some chunks each, with the entries whose scores are not known.
 
     The last chunks are cut into parts if that is faster.
 
@@ -71,21 +73,23 @@ def items_of(
         models: their models.
         places: the chunks.
         n_workers: the number of items that are worked on at a time.
+        at_a_time: the chunks of an item.
         stop: ends items early.
     """
-    n_last = len(places) % n_workers
     pairs = list(zip(group, models, strict=True))
-    for i, place in enumerate(places):
-        missing = [pair for pair in pairs if place not in known.timed[pair[0].name]]
-        parts: list[Sequence[tuple[Entry, Shared[Model]]]] = [missing]
-        if i >= len(places) - n_last:
-            parts = parts_of(missing, n_last, n_workers)
-        hidden, (text, number) = base.hidden(place), place
+    n_last = len(places) % n_workers if at_a_time == 1 else 0
+    last = set(places[len(places) - n_last :])
+    for missing, batch in _batches(known, group, places, at_a_time):
+        own = [pairs[i] for i in missing]
+        parts: list[Sequence[tuple[Entry, Shared[Model]]]] = [own]
+        if batch[0] in last:
+            parts = parts_of(own, n_last, n_workers)
+        hidden = base.hidden(batch)
         for part in parts:
             yield Together(
-                place=place,
+                places=batch,
                 names=[entry.name for entry, _ in part],
-                chunk=known.texts[text].chunks.chunk(number),
+                chunks=[known.texts[t].chunks.chunk(i) for t, i in batch],
                 models=[model for _, model in part],
                 base=base.model,
                 head=base.head,
@@ -95,10 +99,24 @@ def items_of(
             )
 
 
+def _batches(
+    known: Known, group: Sequence[Entry], places: Sequence[Place], size: int
+) -> Iterator[tuple[tuple[int, ...], list[Place]]]:
+    """Consecutive chunks that lack the scores of the same entries, by their numbers."""
+
+    def missing(place: Place) -> tuple[int, ...]:
+        numbers = range(len(group))
+        return tuple(i for i in numbers if place not in known.timed[group[i].name])
+
+    for numbers, alike in groupby(places, missing):
+        while batch := list(islice(alike, size)):
+            yield numbers, batch
+
+
 def head_of(model: Shared[Model]) -> Shared[Head]:
     """The head of a model, without a reference to the rest of the model."""
     opener = None if model.opener is None else HeadOpener(model.opener)
-    return Shared(opener, None if model.here is None else model.here.head)
+    return model.taken(opener, lambda model: model.head)
 
 
 def head_shapes(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..inference.computing import DEFAULT_ACTIVATIONS, ON_CPU, Computing
 from ..tokens.chunks import Chunks
 from .described import Described, DescribedRow, DescribedText
 from .entries import Entry, named_pairs
@@ -36,6 +36,7 @@ class Known:
         activations: the requested precision of activations.
         on_grid: the names of models whose weights look dequantized.
         share: which of the chunks are measured.
+        computing: where models compute.
         timed: entry name -> place -> scores and seconds.
         quantize_seconds: entry name -> seconds to quantize.
     """
@@ -46,6 +47,7 @@ class Known:
     activations: str = DEFAULT_ACTIVATIONS
     on_grid: Sequence[str] = ()
     share: Share = WHOLE
+    computing: Computing = ON_CPU
     timed: dict[str, dict[Place, Timed]] = field(init=False)
     quantize_seconds: dict[str, float] = field(default_factory=dict)
     _described: dict[str, DescribedRow] = field(default_factory=dict)
@@ -112,6 +114,7 @@ class Known:
             on_grid=self.on_grid,
             weighed=named_pairs(entries, Entry.weighs_what),
             calibrated=named_pairs(entries, Entry.calibrates_what),
+            device=self.computing.described,
         )
 
     def _is_begun(self, entry: Entry) -> bool:

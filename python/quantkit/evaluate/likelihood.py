@@ -29,13 +29,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._native import active_backend, add_logits, compare_logits, new_rows
 from ..by_value import ByValue
 from ..errors import NonFiniteError
 from ..forward.base import F32, Activations, Head
+from .best import Best
+from .softmax import Excess, Softmax
 
 __all__ = [
     "Predictions",
+    "Targets",
     "TokenScores",
     "compare_all",
     "compare_tokens",
@@ -49,11 +51,11 @@ Targets = NDArray[np.integer[Any]]
 MAX_NLL = 300
 """The largest mean for which the squared perplexity, used in errors, is finite."""
 
-N_BEST = 5
-"""The base's likeliest tokens that are kept."""
-
 VOCABULARY_ROWS = 1024
 """Tokens in a tile, so that the logits of a tile fit in a core's L2 cache."""
+
+VOCABULARY_ROWS_OF_DEVICES = 16384
+"""Tokens in a tile, so that a product keeps a device busy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,7 @@ class TokenScores(ByValue):
         kld: f64, KL divergence of the model's prediction from the base's.
         same_top: bool, whether both give the same token the highest probability.
         rank: uint8, how many tokens the base finds likelier than the model's most
-            likely token; `N_BEST` if that many or more.
+            likely token; `N_BEST` (5) if that many or more.
     """
 
     nll: F64
@@ -91,45 +93,16 @@ class TokenScores(ByValue):
             np.stack([part.rank for part in parts]),
         )
 
+    def split(self, n: int) -> list[TokenScores]:
+        """The scores of n chunks of as many tokens, one after the other."""
+        arrays = self.nll, self.kld, self.same_top, self.rank
+        parts = zip(*(np.split(each, n) for each in arrays), strict=True)
+        return [TokenScores(*part) for part in parts]
+
     def first(self, n: int) -> TokenScores:
         """The scores of the first n chunks."""
         same, rank = self.same_top[:n], self.rank[:n]
         return TokenScores(self.nll[:n], self.kld[:n], same, rank)
-
-
-class _Softmax:
-    """The softmax of n rows of logits, added tile by tile."""
-
-    def __init__(self, targets: Targets) -> None:
-        self.targets = np.ascontiguousarray(targets, np.int64)
-        self.rows = new_rows(len(targets))
-
-    def add(self, logits: F32, start: int) -> None:
-        """Add the logits of a tile that starts at token `start`."""
-        add_logits(logits, start, self.targets, self.rows, active_backend())
-
-    def add_beside(
-        self, base: _Softmax, logits: F32, base_logits: F32, start: int, excess: F64
-    ) -> None:
-        """Add a tile of the model's logits, the base's to `base`, and S to `excess`.
-
-        Both models have the same targets.
-        """
-        rows, backend = (self.rows, base.rows), active_backend()
-        compare_logits(logits, base_logits, start, self.targets, rows, excess, backend)
-
-    @property
-    def log_total(self) -> F64:
-        """The logarithm of the softmax's denominator: f64 [n]."""
-        highest = self.rows["highest"].astype(np.float64)
-        logarithm: F64 = highest + np.log(self.rows["total"])
-        return logarithm
-
-    @property
-    def nll(self) -> F64:
-        """The negative log likelihood of the targets: f64 [n]."""
-        nll: F64 = self.log_total - self.rows["wanted"]
-        return nll
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +110,7 @@ class Predictions:
     """What a model predicts for n tokens.
 
     Attributes:
-        hidden: f32 [n, width], final hidden states.
+        hidden: f32 [n, width], final hidden states, where the head computes.
         head: [vocabulary, width].
         seconds: the time to compute the hidden states.
     """
@@ -153,8 +126,8 @@ class _Beside:
     def __init__(self, model: Predictions, targets: Targets) -> None:
         self._head = model.head
         self._hidden = Activations(model.hidden)
-        self._own, self._base = _Softmax(targets), _Softmax(targets)
-        self._excess = np.zeros(len(targets), np.float64)
+        self._own, self._base = Softmax(targets), Softmax(targets)
+        self._excess = Excess(len(targets))
         self.seconds = model.seconds
 
     def add(self, base_logits: F32, start: int, stop: int) -> None:
@@ -164,40 +137,13 @@ class _Beside:
         self._own.add_beside(self._base, logits, base_logits, start, self._excess)
         self.seconds += perf_counter() - began
 
-    def scores(self, best: _Best) -> TokenScores:
+    def scores(self, best: Best) -> TokenScores:
         """The scores, after all tiles; `best` are the base's likeliest tokens."""
-        own, base = self._own, self._base
-        kld = self._excess / base.rows["total"] - base.log_total + own.log_total
-        same = own.rows["top"] == base.rows["top"]
-        rank = np.where(same, 0, np.maximum(best.rank_of(own.rows["top"]), 1))
+        own, base = self._own.found(), self._base.found()
+        kld = self._excess.found() / base.total - base.log_total + own.log_total
+        same = own.top == base.top
+        rank = np.where(same, 0, np.maximum(best.rank_of(own.top), 1))
         return TokenScores(own.nll, kld, same, rank.astype(np.uint8))
-
-
-class _Best:
-    """The `N_BEST` highest logits of n rows, and their tokens."""
-
-    def __init__(self, n: int) -> None:
-        self._logits = np.full((n, N_BEST), -np.inf, np.float32)
-        self._tokens = np.full((n, N_BEST), -1, np.int64)
-
-    def add(self, logits: F32, start: int) -> None:
-        """Add the logits of a tile that starts at token `start`."""
-        rows = np.flatnonzero(logits.max(axis=1) > self._logits[:, -1])
-        own = logits[rows]
-        n = min(N_BEST, own.shape[1])
-        found = np.argpartition(own, own.shape[1] - n, axis=1)[:, -n:]
-        values = np.take_along_axis(own, found, axis=1)
-        values = np.concatenate([self._logits[rows], values], axis=1)
-        tokens = np.concatenate([self._tokens[rows], found + start], axis=1)
-        order = np.argsort(-values, axis=1, kind="stable")[:, :N_BEST]
-        self._logits[rows] = np.take_along_axis(values, order, axis=1)
-        self._tokens[rows] = np.take_along_axis(tokens, order, axis=1)
-
-    def rank_of(self, tokens: NDArray[np.int64]) -> NDArray[np.intp]:
-        """The place of a token in each row, from 0; `N_BEST` if it has none."""
-        is_there = self._tokens == tokens[:, None]
-        rank: NDArray[np.intp] = np.where(is_there.any(1), is_there.argmax(1), N_BEST)
-        return rank
 
 
 def negative_log_likelihood(hidden: F32, head: Head, targets: Targets) -> F64:
@@ -246,10 +192,10 @@ def compare_all(
     Returns:
         The scores of the base and of each model, and the seconds they took.
     """
-    hidden, softmax, seconds = Activations(base.hidden), _Softmax(targets), 0.0
+    hidden, softmax, seconds = Activations(base.hidden), Softmax(targets), 0.0
     beside = [_Beside(model, targets) for model in models]
-    best = _Best(len(base.hidden))
-    for start, stop in _tiles(base.head):
+    best = Best(len(base.hidden))
+    for start, stop in _tiles(base):
         began = perf_counter()
         logits = base.head.part(start, stop).apply(hidden)
         softmax.add(logits, start)
@@ -258,7 +204,7 @@ def compare_all(
         seconds += perf_counter() - began
         for each in beside:
             each.add(logits, start, stop)
-    of_base = TokenScores.of_base(softmax.nll), base.seconds + seconds
+    of_base = TokenScores.of_base(softmax.found().nll), base.seconds + seconds
     return [of_base, *((each.scores(best), each.seconds) for each in beside)]
 
 
@@ -284,7 +230,9 @@ def refuse_broken(nll: F64, who: str = "the model") -> None:
         )
 
 
-def _tiles(head: Head) -> Iterator[tuple[int, int]]:
-    n_tokens = head.shape[0]
-    for start in range(0, n_tokens, VOCABULARY_ROWS):
-        yield start, min(start + VOCABULARY_ROWS, n_tokens)
+def _tiles(base: Predictions) -> Iterator[tuple[int, int]]:
+    n_tokens = base.head.shape[0]
+    is_on_host = isinstance(base.hidden, np.ndarray)
+    size = VOCABULARY_ROWS if is_on_host else VOCABULARY_ROWS_OF_DEVICES
+    for start in range(0, n_tokens, size):
+        yield start, min(start + size, n_tokens)

@@ -12,6 +12,8 @@ from ..execution.opened import Shared
 from ..execution.workers import Workers, model_bytes, share_memory
 from ..forward.base import Model
 from ..gguf.source import ModelSource
+from ..inference.computing import ON_CPU, Computing
+from ..inference.device_loading import memory_for_models
 from ..inference.shared import share_model
 from ..progress import Notify, Progress
 from ..quantizing.rounding import Roundings
@@ -29,6 +31,7 @@ class LoadedModels:
         limit: bytes of weights to keep in memory; None: `MEMORY_SHARE` of what each
             process has now.
         took: told the seconds to quantize an entry.
+        computing: where models run, and whose memory it is.
     """
 
     def __init__(
@@ -36,8 +39,11 @@ class LoadedModels:
         workers: Workers,
         limit: int | None,
         took: Callable[[Entry, float], None],
+        computing: Computing = ON_CPU,
     ) -> None:
-        if limit is None:
+        if limit is None and computing.cards:
+            limit = memory_for_models(computing)
+        elif limit is None:
             limit = int(model_bytes(workers) * MEMORY_SHARE)
         self._workers = workers
         self._limit = limit
@@ -104,6 +110,7 @@ class LoadedModels:
                 threads=self._workers,
                 progress=progress,
                 kept=n_together,
+                resident=entry.tensor_bytes <= self._limit,
                 **entry.loading,
             )
 
@@ -129,6 +136,7 @@ class LoadedModels:
             threads=self._workers,
             progress=progress,
             notify=None if is_noticed else notify,
+            computing=entry.computing,
         ) as calibrated:
             yield calibrated
 

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..execution.opened import Shared
-from ..execution.workers import Workers, workers_of
+from ..execution.workers import Workers
 from ..forward.base import Model
 from ..gguf.source import unchanged
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
+from ..inference.computing import Computing, computing_of
 from ..inference.damage import damage_named
 from ..inference.shared import share_model
-from ..inference.weights import DEFAULT_ACTIVATIONS, precision_named
 from ..notebook import shows_progress
 from ..parameters import check_callbacks
 from ..perplexity_result import PerplexityResult
@@ -45,7 +45,8 @@ def perplexity(
     *,
     recipe: RecipeLike | None = None,
     options: TextOptions = DEFAULT,
-    activations: str = DEFAULT_ACTIVATIONS,
+    activations: str | None = None,
+    device: str = "cpu",
     importance: ImportanceLike | None = None,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
@@ -57,15 +58,19 @@ def perplexity(
         text: a str is the text itself, a Path is a UTF-8 file (*.jsonl: documents).
         recipe: such as "Q4_K_M", to quantize in memory first; None: the model as it is.
         options: how the text is cut; see `TextOptions`.
-        activations: precision of activations in products with quantized weights:
-            "i16", with negligible error; "q8", 8 bits as in llama.cpp's CPU path; or
-            "f32".  F16, BF16 and F32 weights always use f32 activations.
+        activations: precision of activations in products.  On the CPU, with quantized
+            weights: "i16", with negligible error, the default; "q8", 8 bits as in
+            llama.cpp's CPU path; or "f32", as F16, BF16 and F32 weights always use.  On
+            a device: "f16", the default; "tf32"; or "f32".
+        device: where the model runs, such as "cuda"; see `compare`.
         importance: importance of each column for `recipe`: the path of an imatrix file,
             an `ImportanceMatrix`, or numbers by tensor name.
-        threads: chunks evaluated at a time; None: one per core.
+        threads: chunks evaluated at a time, and slabs quantized; None: one per core.
         progress: called after each quantized slab and each evaluated chunk.
 
     Raises:
+        BackendError: `device` cannot be used.
+        DeviceMemoryError: its memory is too small for one chunk.
         NonFiniteError: the model predicts NaN.
         OptionError: a parameter is not valid, or `importance` is given without recipe.
         QuantkitError: the text is too short for `ctx`, or quantkit cannot run the
@@ -76,7 +81,8 @@ def perplexity(
         22.4123
     """
     wanted = None if recipe is None else Recipe.parse(recipe)
-    precision = precision_named(activations)
+    computing = computing_of(activations, device)
+    computing.runners(threads)  # refuses threads that cannot run the model
     check_callbacks(progress=progress)
     refuse_idle(importance, recipe=recipe)
     weighting = importance_of(importance)
@@ -89,28 +95,30 @@ def perplexity(
         importance=weighting,
         threads=threads,
         progress=progress,
-        precision=precision,
+        computing=computing,
     )
     with unchanged(source), damage_named(source):
-        return measure(loaded, cut, activations, threads, progress)
+        return measure(loaded, cut, computing, threads, progress)
 
 
 def measure(
     model: Shared[Model],
     chunks: Chunks,
-    activations: str,
+    computing: Computing,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> PerplexityResult:
     """Measure the perplexity of a loaded model on a text cut into chunks."""
-
-    work = (Alone("the model", model, chunks.chunk(i)) for i in range(len(chunks)))
+    size = computing.sequences_at_a_time(chunks.tokens.shape[1])
+    numbers = (range(len(chunks))[i : i + size] for i in range(0, len(chunks), size))
+    work = (Alone("the model", model, [*map(chunks.chunk, own)]) for own in numbers)
     parts: list[F64] = []
-    for _, timed in workers_of(threads).in_order(score_alone, work):
-        parts.append(timed.scores.nll)
+    for _, all_timed in computing.runners(threads).in_order(score_alone, work):
+        parts += [timed.scores.nll for timed in all_timed]
         if progress is not None:
             progress("perplexity", len(parts), len(chunks))
     nll = np.stack(parts)
     found = perplexity_estimate(nll)
     errors = found.error, found.token_error
-    return PerplexityResult(found.value, *errors, len(nll), nll.size, nll, activations)
+    how = computing.activations, computing.described
+    return PerplexityResult(found.value, *errors, len(nll), nll.size, nll, *how)

@@ -76,6 +76,8 @@ class Comparison(ByValue):
     """Entry name -> which matrices did not get the type's own type, and why."""
     on_grid: Sequence[str] = ()
     """The names of models whose weights look dequantized; see `quantizing.grid`."""
+    device: str = "cpu"
+    """Where models ran: the CPU, or the names of devices and what they are."""
     details: Details | None = field(default=None, repr=False)
     """What a report shows besides; None: it was not asked for."""
 
@@ -188,7 +190,15 @@ class Comparison(ByValue):
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with None for unknown values (NaN)."""
         data: dict[str, Any] = {"version": VERSION}
-        for key in ("model", "text", "ctx", "chunks", "stride", "activations"):
+        for key in (
+            "model",
+            "text",
+            "ctx",
+            "chunks",
+            "stride",
+            "activations",
+            "device",
+        ):
             data[key] = getattr(self, key)
         data["base"] = asdict(self.base)
         data["results"] = [asdict(row) for row in self.results]

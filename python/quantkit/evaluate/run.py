@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from .._native import active_backend
 from .._version import __version__
 from ..errors import OptionError
 from ..execution.opened import Shared
@@ -54,7 +53,8 @@ class ComparisonRun:
 
     Args:
         known: the entries, the texts and the known scores.
-        threads: items evaluated at a time; None: one per core.
+        threads: items evaluated at a time, or on devices slabs quantized at a time;
+            None: one per core.
         save: a file that keeps scores for a later run; None: do not save.
         memory: bytes of weights in memory at a time; see `LoadedModels`.
 
@@ -74,6 +74,7 @@ class ComparisonRun:
     ) -> None:
         self.known = known
         self._workers = workers_of(threads)
+        self._runners = known.computing.runners(self._workers)
         self._save = save
         self._memory = memory
         self._saved: SavedScores | None = None
@@ -111,7 +112,8 @@ class ComparisonRun:
             if self._save is not None:
                 self._saved = opening.enter_context(SavedScores(self._save))
                 self._recall(self._saved)
-            self._loaded = LoadedModels(self._workers, self._memory, self._took)
+            how = self._workers, self._memory, self._took, self.known.computing
+            self._loaded = LoadedModels(*how)
             self._open = opening.pop_all()
         return self
 
@@ -236,18 +238,41 @@ class ComparisonRun:
         refuse_other_vocabularies(base.n_tokens, group, shapes)
         by_name = {entry.name: entry for entry in group}
         stop, n_places = Stop(), len(places)
-        with kept_open(self._workers) as workers:
+        with kept_open(self._runners) as workers:
             try:
                 items = items_of(
                     *(self.known, base, group, models, places),
                     n_workers=workers.count,
+                    at_a_time=self._at_a_time,
                     stop=stop,
                 )
-                for item, found in workers.in_order(score_together, items):
+                for item, all_found in workers.in_order(score_together, items):
                     own = [by_name[name] for name in item.names]
-                    self._note_all(base, own, item.place, found, n_places, progress)
+                    for found in all_found:
+                        self._refuse_broken(own, found)
+                    for place, found in zip(item.places, all_found, strict=True):
+                        self._note_all(base, own, place, found, n_places, progress)
             finally:
                 stop.set()
+
+    @property
+    def _at_a_time(self) -> int:
+        """The number of chunks of an item."""
+        ctx = self.known.texts[0].chunks.tokens.shape[1]
+        return self.known.computing.sequences_at_a_time(ctx)
+
+    def _refuse_broken(self, entries: Sequence[Entry], found: ChunkScores) -> None:
+        """Refuse broken models before any score of an item is taken.
+
+        On a device, numbers that are not finite may spoil the chunks beside theirs.
+
+        Raises:
+            NonFiniteError: a model predicts NaN, or its perplexity would overflow.
+        """
+        timed = found.base, *found.models
+        for entry, each in zip((self.known.base, *entries), timed, strict=True):
+            with damage_named(entry.source):
+                refuse_broken(each.scores.nll, entry.name)
 
     def _note_all(
         self,
@@ -263,8 +288,6 @@ class ComparisonRun:
             base.store.put(base.number[place], found.hidden)
         timed = found.base, *found.models
         for entry, each in zip((self.known.base, *entries), timed, strict=True):
-            with damage_named(entry.source):
-                refuse_broken(each.scores.nll, entry.name)
             if place not in self.known.timed[entry.name]:
                 self._note(entry, place, each, n_places, progress)
 
@@ -284,7 +307,7 @@ class ComparisonRun:
         for used in (entry, self.known.base):
             refuse_changed(used.source)
         known = self.known.timed[entry.name]
-        seconds = timed.seconds / min(self._workers.count, n_places)
+        seconds = timed.seconds / min(self._runners.count, n_places)
         known[place] = replace(timed, seconds=seconds)
         if self._saved is not None:
             self._saved.add(self.key(entry, place), seconds, timed.scores)
@@ -299,7 +322,7 @@ class ComparisonRun:
 
     def _recall(self, saved: SavedScores) -> None:
         """Take what an earlier run measured."""
-        where = f"{__version__} {active_backend().ops}"
+        where = f"{__version__} {self.known.computing.place}"
         base = f"{where} {self.known.base.identity}".encode()
         for entry in self.known.entries:
             own = hash_pieces([entry.identity.encode(), base])

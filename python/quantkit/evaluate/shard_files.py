@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from .._native import active_backend
 from .._version import __version__
 from ..errors import FormatError, OptionError
 from ..execution.workers import Workers
@@ -138,7 +137,7 @@ def determining(
     rows = [row.name for row in described.rows]
     of = {
         "the version of quantkit": __version__,
-        "the instruction set": str(active_backend().ops),
+        "the instruction set, or the device": str(known.computing.place),
         "the number of shards": str(known.share.count),
         "the context": f"{described.ctx} tokens",
         "the stride": str(described.stride),

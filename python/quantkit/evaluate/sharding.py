@@ -18,7 +18,6 @@ from ..errors import OutputError
 from ..execution.workers import Workers
 from ..files.target import target_of
 from ..importance.given import ImportanceLike
-from ..inference.weights import DEFAULT_ACTIVATIONS
 from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
@@ -66,7 +65,8 @@ def compare_shard(
     save: StrPath,
     base: str | None = None,
     options: TextOptions = DEFAULT,
-    activations: str = DEFAULT_ACTIVATIONS,
+    activations: str | None = None,
+    device: str = "cpu",
     importance: ImportanceLike | None = None,
     calibration: Calibration | None = None,
     allow_requantize: bool = False,
@@ -92,6 +92,7 @@ def compare_shard(
         base: as for `compare`.
         options: as for `compare`.
         activations: as for `compare`.
+        device: as for `compare`.
         importance: as for `compare`.
         calibration: as for `compare`.
         allow_requantize: as for `compare`.
@@ -120,6 +121,7 @@ def compare_shard(
         base=base,
         options=options,
         activations=activations,
+        device=device,
         importance=importance,
         calibration=calibration,
         allow_requantize=allow_requantize,

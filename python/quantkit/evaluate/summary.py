@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .best import N_BEST
 from .described import DescribedRow
-from .likelihood import N_BEST, TokenScores
+from .likelihood import TokenScores
 from .measurement import Measurement
 from .statistics import (
     mean_estimate,

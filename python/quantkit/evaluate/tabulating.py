@@ -77,6 +77,7 @@ class Tabulation:
             fallbacks={row.name: row.fallbacks for row in described.rows},
             weighed=described.weighed,
             calibrated=described.calibrated,
+            device=described.device,
         )
 
     def _row(self, described: Described, row: DescribedRow, t: int) -> _Row:

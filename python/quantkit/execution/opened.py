@@ -17,6 +17,7 @@ from ..errors import QuantkitError
 __all__ = ["Opener", "Shared", "open_instead", "opened"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -62,6 +63,15 @@ class Shared(Generic[T]):
             assert self.opener is not None  # `value` or `opener` is always given
             self._value = opened(self.opener)
         return self._value
+
+    def taken(self, opener: Opener[U] | None, take: Callable[[T], U]) -> Shared[U]:
+        """A part of the object, without a reference to the rest of it.
+
+        Args:
+            opener: opens the part in other processes.
+            take: gives the part of an object.
+        """
+        return Shared(opener, None if self.here is None else take(self.here))
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.opener is None:

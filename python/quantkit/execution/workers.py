@@ -20,6 +20,7 @@ from ..integers import as_integer
 from .memory import available_bytes
 
 __all__ = [
+    "AHEAD",
     "Pool",
     "Threads",
     "Workers",
@@ -30,6 +31,7 @@ __all__ = [
     "kept_open",
     "model_bytes",
     "share_memory",
+    "thread_pool",
     "workers_of",
 ]
 
@@ -83,7 +85,7 @@ class Threads:
         self, work: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[tuple[Item, Result], None, None]:
         """See `Workers.in_order`."""
-        with _threads(self.count) as pool:
+        with thread_pool(self.count) as pool:
             yield from _in_order(pool, work, items, AHEAD * self.count)
 
 
@@ -123,12 +125,12 @@ def kept_open(workers: Workers) -> Iterator[Workers]:
     if not isinstance(workers, Threads):
         yield workers
         return
-    with _threads(workers.count) as pool:
+    with thread_pool(workers.count) as pool:
         yield _OpenThreads(pool, workers.count)
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+def thread_pool(count: int) -> Iterator[ThreadPoolExecutor]:
     """A pool of threads, for which BLAS has one thread.
 
     At the end it waits for them.  A generator that was left unfinished may be collected

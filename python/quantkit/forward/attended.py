@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .engines import on_host
 
 __all__ = ["Attended", "notice", "watching_attention"]
 
@@ -35,6 +38,14 @@ class Attended:
     slopes: F32 | None
     sinks: F32 | None
     mask: NDArray[np.bool_] | None = None
+
+    def on_host(self) -> Attended:
+        """The same in the host's memory."""
+        own: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        here: dict[str, Any] = {
+            name: on_host(value) for name, value in own.items() if hasattr(value, "get")
+        }
+        return replace(self, **here)
 
     def probabilities(self, head: int) -> F32:
         """The attention of a head: [n, keys], of each query to each key."""

@@ -10,7 +10,7 @@ that the host computes (`Table`); and the few that it must know (`on_host`).
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import wraps
 from typing import Any
 
@@ -33,7 +33,9 @@ class Engine:
     """
 
     activate: Callable[..., None]
+    add_logits: Callable[..., None]
     attend: Callable[..., Array]
+    compare_logits: Callable[..., None]
     index_scores: Callable[..., Array]
     norm_rows: Callable[..., Array]
     recur: Callable[..., Array]
@@ -43,6 +45,8 @@ class Engine:
     soft_cap: Callable[..., None]
     swiglu_clamped: Callable[..., None]
     wkv7: Callable[..., Array]
+    best_logits: Callable[..., None] | None = None
+    """See `_device.best_logits`; None: there is no such function."""
 
     @classmethod
     def of(
@@ -51,7 +55,9 @@ class Engine:
         adapted: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda f: f,
     ) -> Engine:
         """A module's functions of these names, each adapted."""
-        return cls(*(adapted(getattr(module, each.name)) for each in fields(cls)))
+        names = [f.name for f in fields(cls) if f.default is MISSING]
+        names += [f.name for f in fields(cls) if hasattr(module, f.name)]
+        return cls(**{name: adapted(getattr(module, name)) for name in names})
 
 
 def _on_active_backend(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .._native import Precision
 from ..execution.opened import Shared
 from ..execution.workers import Workers
 from ..forward.encoder import Embedder
@@ -15,7 +14,9 @@ from ..progress import Progress
 from ..recipes import Recipe
 from ..recipes.overrides import Overrides
 from ..sources.checking import check_source
-from .shared import ModelOpener, model_opener
+from .computing import EXACT, Computing
+from .device_loading import load_on_devices
+from .shared import ModelOpener, model_opener, on_devices
 from .weights import load_embedder, load_weights
 
 __all__ = ["EmbedderOpener", "share_embedder"]
@@ -45,24 +46,34 @@ def share_embedder(
     overrides: Overrides | None = None,
     importance: Importance | None = None,
     allow_requantize: bool = False,
-    precision: Precision = Precision.F32,
+    computing: Computing = EXACT,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
 ) -> Shared[Embedder]:
     """Load a model to run in this and other processes; see `load_weights`."""
     check_source(source)
+    if computing.cards:
+        weights_there = load_on_devices(
+            *(source, recipe, computing),
+            overrides=overrides,
+            importance=importance,
+            allow_requantize=allow_requantize,
+            threads=threads,
+            progress=progress,
+        )
+        return on_devices(weights_there, lambda own: load_embedder(source, own))
     weights = load_weights(
         source,
         recipe,
         overrides=overrides,
         importance=importance,
         allow_requantize=allow_requantize,
-        precision=precision,
+        precision=computing.precision,
         threads=threads,
         progress=progress,
     )
     opener = model_opener(
-        *(source, recipe, overrides, importance, precision),
+        *(source, recipe, overrides, importance, computing.precision),
         allow_requantize=allow_requantize,
     )
     there = None if opener is None else EmbedderOpener(opener)

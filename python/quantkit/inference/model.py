@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..execution.workers import Workers
 from ..forward.base import Model as LoadedModel
+from ..forward.engines import on_host
 from ..gguf.source import ModelSource, refuse_changed
 from ..importance.given import ImportanceLike, importance_of, refuse_idle
 from ..recipes import Recipe
@@ -18,7 +20,8 @@ from ..sources.checking import check_source
 from ..sources.opening import ModelLike, open_runnable
 from ..tokens.token_row import token_row
 from ..tokens.tokenizer import Tokenizer
-from .weights import load_model, load_weights, precision_named
+from .computing import Computing, computing_of, refuse_several
+from .shared import share_model
 
 __all__ = ["Model"]
 
@@ -26,9 +29,12 @@ __all__ = ["Model"]
 class Model:
     """A model in memory, as it is or quantized; safe to use from several threads.
 
+    On a device, threads take turns.
+
     Attributes:
         tokenizer: converts text to token ids.
-        activations: precision of activations in products with quantized weights.
+        activations: precision of activations in products.
+        device: "cpu", or the name of the device that it runs on.
 
     Example:
         >>> model = Model.open("model.gguf", recipe="Q4_K_M")  # doctest: +SKIP
@@ -42,15 +48,18 @@ class Model:
         loaded: LoadedModel,
         source: ModelSource,
         tokenizer: Tokenizer,
-        activations: str,
+        computing: Computing,
         name: str,
     ) -> None:
         self._loaded, self._source, self._name = loaded, source, name
+        self._current = computing.cards[0].current if computing.cards else nullcontext
         self.tokenizer = tokenizer
-        self.activations = activations
+        self.activations = computing.activations
+        self.device = computing.device
 
     def __repr__(self) -> str:
-        return f"<Model {self._name}, activations={self.activations!r}>"
+        where = "" if self.device == "cpu" else f", device={self.device!r}"
+        return f"<Model {self._name}, activations={self.activations!r}{where}>"
 
     @classmethod
     def open(
@@ -59,7 +68,8 @@ class Model:
         *,
         recipe: RecipeLike | None = None,
         importance: ImportanceLike | None = None,
-        activations: str = "f32",
+        activations: str | None = None,
+        device: str = "cpu",
         threads: int | Workers | None = None,
     ) -> Model:
         """Load a model.
@@ -69,35 +79,38 @@ class Model:
             recipe: such as "Q4_K_M", to quantize in memory; None: the model as it is.
             importance: importance of each column for `recipe`: the path of an imatrix
                 file, an `ImportanceMatrix`, or numbers by tensor name.
-            activations: precision of activations in products with quantized weights:
-                "f32", or the faster "i16" and "q8"; see `compare`, whose default is
-                "i16".
+            activations: precision of activations in products.  On the CPU, with
+                quantized weights: "f32", the default, or the faster "i16" and "q8"; on
+                a device: "f16", the default, "tf32" or "f32".  See `compare`.
+            device: where the model runs: "cpu", "cuda" or "cuda:1".
             threads: number of threads that quantize.
 
         Raises:
+            BackendError: `device` cannot be used.
+            DeviceMemoryError: its memory is too small.
             OptionError: a parameter is not valid, or `importance` is given without
                 recipe.
             QuantkitError: the model cannot be read, run, or quantized by the recipe.
         """
         wanted = None if recipe is None else Recipe.parse(recipe)
-        precision = precision_named(activations)
+        computing = computing_of(activations, device, default="f32")
+        refuse_several(computing)
         refuse_idle(importance, recipe=recipe)
         source = open_runnable(model)
         check_source(source)
         weighting = importance_of(importance)
         say_fit(weighting, source)
-        weights = load_weights(
+        loaded = share_model(
             source,
             wanted,
             importance=weighting,
-            precision=precision,
+            computing=computing,
             threads=threads,
         )
         path = os.fspath(model) if isinstance(model, str | os.PathLike) else "in memory"
         name = path if wanted is None else f"{path} as {wanted.name}"
         tokenizer = Tokenizer.from_metadata(source.metadata)
-        loaded = load_model(source, weights)
-        return cls(loaded, source, tokenizer, activations, name)
+        return cls(loaded.value, source, tokenizer, computing, name)
 
     def hidden(self, ids: ArrayLike) -> NDArray[np.float32]:
         """The final hidden states of a sequence, after the last norm: f32 [n, width].
@@ -106,7 +119,9 @@ class Model:
             ShapeError: `ids` is not a row of token ids of this model.
             FormatError: the model's file has changed.
         """
-        hidden = self._loaded.hidden(self._checked(ids))
+        tokens = self._checked(ids)
+        with self._current():
+            hidden = on_host(self._loaded.hidden(tokens))
         refuse_changed(self._source)
         return hidden
 
@@ -117,7 +132,10 @@ class Model:
             ShapeError: `ids` is not a row of token ids of this model.
             FormatError: the model's file has changed.
         """
-        logits = self._loaded.head.apply(self.hidden(ids))
+        tokens = self._checked(ids)
+        with self._current():
+            hidden = self._loaded.hidden(tokens)
+            logits = on_host(self._loaded.head.apply(hidden))
         refuse_changed(self._source)
         return logits
 

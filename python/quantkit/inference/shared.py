@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import uuid4
 
 from .._native import Precision, active_backend
 from ..errors import BackendError
+from ..execution.on_devices import SharedByDevices
 from ..execution.opened import Opener, Shared, opened
 from ..execution.workers import Workers, share_memory, workers_of
 from ..forward.base import Model, Weights
@@ -17,9 +20,13 @@ from ..quantizing.rounding import Roundings
 from ..recipes import Recipe
 from ..recipes.overrides import Overrides
 from ..sources.checking import check_source
+from .computing import EXACT, Computing
+from .device_loading import DeviceWeights, load_on_devices
 from .weights import load_model, load_weights
 
-__all__ = ["ModelOpener", "model_opener", "share_model"]
+__all__ = ["ModelOpener", "model_opener", "on_devices", "share_model"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,22 +95,35 @@ def share_model(
     importance: Importance | None = None,
     roundings: Roundings | None = None,
     allow_requantize: bool = False,
-    precision: Precision = Precision.F32,
+    computing: Computing = EXACT,
     threads: int | Workers | None = None,
     progress: Progress | None = None,
     kept: int = 2,
+    resident: bool | None = None,
 ) -> Shared[Model]:
     """Load a model to run in this and other processes; see `load_weights`.
 
-    With `roundings`, other processes cannot load it.  Another process keeps `kept`
-    models open.  If `threads` are in other processes, this one loads it only when its
-    value is used.
+    With `roundings`, or on devices, other processes cannot load it.  Another process
+    keeps `kept` models open.  If `threads` are in other processes, this one loads it
+    only when its value is used.  `resident` is as for `load_on_devices`.
     """
     check_source(source)
+    if computing.cards:
+        weights_there = load_on_devices(
+            *(source, recipe, computing),
+            overrides=overrides,
+            importance=importance,
+            roundings=roundings,
+            allow_requantize=allow_requantize,
+            threads=threads,
+            progress=progress,
+            resident=resident,
+        )
+        return on_devices(weights_there, lambda own: load_model(source, own))
     opener = None
     if roundings is None:
         opener = model_opener(
-            *(source, recipe, overrides, importance, precision),
+            *(source, recipe, overrides, importance, computing.precision),
             allow_requantize=allow_requantize,
             kept=kept,
         )
@@ -116,11 +136,22 @@ def share_model(
         importance=importance,
         roundings=roundings,
         allow_requantize=allow_requantize,
-        precision=precision,
+        precision=computing.precision,
         threads=threads,
         progress=progress,
     )
     return Shared(opener, load_model(source, weights))
+
+
+def on_devices(
+    weights: Sequence[DeviceWeights], load: Callable[[DeviceWeights], T]
+) -> SharedByDevices[T]:
+    """What is loaded with the weights of each device."""
+    made = []
+    for own in weights:
+        with own.card.current():
+            made.append(load(own))
+    return SharedByDevices(made)
 
 
 def model_opener(

@@ -6,9 +6,9 @@ time.  Weights that keep their type stay in the mapped file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from .._native import (
     packing_for,
 )
 from ..arrays.rows import dequantize_rows
-from ..errors import FormatError, OptionError
 from ..execution.allocation import keep_freed_memory
 from ..execution.workers import Workers, share_memory, workers_of
 from ..forward.base import Activations, Array, Model, Weights
@@ -40,10 +39,9 @@ from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance, plan
 from ..sources.checking import architecture, shapes_of
 from ..types import QuantType
+from .named import NamedMatrices, with_scale
 
 __all__ = [
-    "ACTIVATIONS",
-    "DEFAULT_ACTIVATIONS",
     "MemoryWeights",
     "TypedMatrix",
     "load_embedder",
@@ -51,20 +49,12 @@ __all__ = [
     "load_model",
     "load_weights",
     "planned_types",
-    "precision_named",
     "quantized_weights",
-    "with_scale",
+    "stage_of",
+    "types_of",
 ]
 
 F32 = NDArray[np.float32]
-
-DEFAULT_ACTIVATIONS: Final = "i16"
-"""How exactly perplexity holds activations: exact for this purpose."""
-
-ROUTER = ".ffn_gate_inp.weight"
-
-ACTIVATIONS = {"i16": Precision.I16, "q8": Precision.Q8, "f32": Precision.F32}
-"""The precision of activations by option value."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +111,14 @@ class TypedMatrix:
         rows = self._unpacked(self.data[index])
         return rows if self.scale is None else rows * self.scale[index, None]
 
+    def numbers(self) -> F32:
+        """All weights of a small tensor: f32 [n]."""
+        return self.rows(np.arange(len(self.data))).reshape(-1)
+
+    def scaled(self, scale: F32) -> TypedMatrix:
+        """The matrix with a factor of each row: f32 [n_rows]."""
+        return replace(self, scale=scale)
+
     def _unpacked(self, rows: NDArray[np.uint8]) -> F32:
         if self.type is QuantType.F32:
             return rows.view(np.float32)
@@ -130,29 +128,8 @@ class TypedMatrix:
 
 
 @dataclass(frozen=True)
-class MemoryWeights:
-    """The tensors of a model, by GGUF name; see `forward.base.Weights`."""
-
-    tensors: Mapping[str, TypedMatrix]
-
-    def __contains__(self, name: object) -> bool:
-        """Whether the model has a tensor called `name`."""
-        return name in self.tensors
-
-    def matrix(self, name: str) -> TypedMatrix:
-        """The matrix called `name`.
-
-        Raises:
-            FormatError: the model has no such tensor.
-        """
-        if name not in self.tensors:
-            raise FormatError(f"the model lacks the tensor {name!r}")
-        return self.tensors[name]
-
-    def vector(self, name: str) -> F32:
-        """All weights of the small tensor `name`: f32 [n]."""
-        matrix = self.matrix(name)
-        return matrix.rows(np.arange(matrix.shape[0])).reshape(-1)
+class MemoryWeights(NamedMatrices[TypedMatrix]):
+    """The tensors of a model in the host's memory; see `forward.base.Weights`."""
 
     def placed(self, values: Array) -> Array:
         """The same array."""
@@ -188,20 +165,6 @@ def planned_types(
     )
 
 
-def precision_named(activations: str) -> Precision:
-    """The precision of activations for an option value.
-
-    Raises:
-        OptionError: the value is unknown.
-    """
-    if not isinstance(activations, str) or activations not in ACTIVATIONS:
-        raise OptionError(
-            f"`activations` is {activations!r}; expected one of "
-            f"{', '.join(ACTIVATIONS)}"
-        )
-    return ACTIVATIONS[activations]
-
-
 def load_weights(
     source: ModelSource,
     recipe: Recipe | None = None,
@@ -231,21 +194,39 @@ def load_weights(
         FormatError: a file of the source changed.
         QuantkitError: as for `planned_types`.
     """
-    types: dict[str, Assignment] = {}
-    if recipe is not None:
-        types = planned_types(
-            *(source, recipe, importance, overrides), allow_requantize=allow_requantize
-        )
-    kept = {name: tensor.type for name, tensor in source.tensors.items()}
     return quantized_weights(
         source,
-        {name: each.type for name, each in types.items()} or kept,
+        types_of(
+            *(source, recipe, importance, overrides), allow_requantize=allow_requantize
+        ),
         roundings or NearestRoundings(importance or {}),
         threads,
         progress,
         precision=precision,
-        stage=f"{recipe.name}: quantize" if recipe else "load",
+        stage=stage_of(recipe),
     )
+
+
+def types_of(
+    source: ModelSource,
+    recipe: Recipe | None,
+    importance: Importance | None = None,
+    overrides: Overrides | None = None,
+    *,
+    allow_requantize: bool = False,
+) -> dict[str, QuantType]:
+    """The type of each tensor under a recipe, or its own; see `planned_types`."""
+    if recipe is None:
+        return {name: tensor.type for name, tensor in source.tensors.items()}
+    types = planned_types(
+        *(source, recipe, importance, overrides), allow_requantize=allow_requantize
+    )
+    return {name: each.type for name, each in types.items()}
+
+
+def stage_of(recipe: Recipe | None) -> str:
+    """What loading a model does, as progress says it."""
+    return f"{recipe.name}: quantize" if recipe else "load"
 
 
 def quantized_weights(
@@ -317,39 +298,6 @@ def _converted(
         for slab, rows in workers.in_order(Slab.convert, slabs):
             rows_of(slab)[...] = rows
             yield slab
-
-
-def with_scale(
-    name: str, names: Container[str], read: Callable[[str], TypedMatrix]
-) -> TypedMatrix:
-    """A matrix with the scale that stands beside it, as llama.cpp writes it for NVFP4.
-
-    One number for all of it, or one for each of the matrices that it stacks.  The scale
-    of Gemma 4's router is another thing: it multiplies the inputs.
-
-    Args:
-        name: the name of the matrix.
-        names: of all tensors.
-        read: gives the tensor of a name, without its scale.
-
-    Raises:
-        FormatError: the scale has another number of numbers.
-    """
-    matrix, scale_name = read(name), f"{name.removesuffix('.weight')}.scale"
-    if not name.endswith(".weight") or scale_name not in names:
-        return matrix
-    numbers, n_rows = (
-        MemoryWeights({name: read(scale_name)}).vector(name),
-        len(matrix.data),
-    )
-    if name.endswith(ROUTER) and len(numbers) == matrix.n_cols:
-        return matrix
-    if not len(numbers) or n_rows % len(numbers):
-        raise FormatError(
-            f"tensor {scale_name!r} has {len(numbers)} numbers, which the {n_rows} "
-            f"rows of {name!r} cannot share; expected one, or one for each expert"
-        )
-    return replace(matrix, scale=np.repeat(numbers, n_rows // len(numbers)))
 
 
 def load_model(source: ModelSource, weights: Weights) -> Model:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..collecting.collection import ChunkToSum, sum_chunk
 from ..collecting.observing import ObservedModel
+from ..collecting.summing import ChunksToSum, sum_chunks
 from ..collecting.totals import Totals
 from ..execution.opened import Shared
 from ..execution.workers import Workers
@@ -34,9 +34,10 @@ def mean_squares(
     model = Shared(None, ObservedModel.of(source, weights))
     totals = Totals(source.tensors)
     work = (
-        ChunkToSum(f"chunk {i + 1}", model, chunk, True, False)
+        ChunksToSum([f"chunk {i + 1}"], model, [chunk], True, False)
         for i, chunk in enumerate(chunks)
     )
-    for _, (sums, nll) in workers.in_order(sum_chunk, work):
-        totals.add(sums, nll)
+    for _, found in workers.in_order(sum_chunks, work):
+        for sums, nll in found:
+            totals.add(sums, nll)
     return {name: sums.importance for name, sums in totals.finished().items()}

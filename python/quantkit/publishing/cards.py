@@ -14,7 +14,7 @@ from ..evaluate.verdict import smallest_good
 from ..execution.workers import Workers
 from ..files.target import beside
 from ..files.whole_file import refuse_input, refuse_unwritable, write_whole
-from ..inference.weights import DEFAULT_ACTIVATIONS
+from ..inference.computing import DEFAULT_ACTIVATIONS
 from ..parameters import check_callbacks
 from ..paths import StrPath, as_path, listed
 from ..progress import Notify, Progress

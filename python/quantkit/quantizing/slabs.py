@@ -8,7 +8,7 @@ number of threads.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,16 @@ class Slab:
         """The size of the slab in its target type, in bytes."""
         return (self.stop - self.start) * self.type.row_bytes(self.tensor.n_cols)
 
+    def pieces(self) -> Iterator[Slab]:
+        """The same rows as slabs of the usual size."""
+        step = max(1, SLAB_WEIGHTS // self.tensor.n_cols)
+        for start in range(self.start, self.stop, step):
+            yield replace(self, start=start, stop=min(start + step, self.stop))
+
+    def stored(self) -> NDArray[np.uint8]:
+        """The rows in the tensor's own type: uint8 [rows, row bytes]."""
+        return fetched(self.tensor.read(self.start, self.stop))
+
     def convert(self) -> NDArray[np.uint8]:
         """The rows in the target type: uint8 [rows, row bytes].
 
@@ -71,8 +81,7 @@ class Slab:
             NonFiniteError: a weight is NaN or infinite, or would be in the type; the
                 message names the tensor, the row and the columns.
         """
-        tensor = self.tensor
-        stored = fetched(tensor.read(self.start, self.stop))
+        tensor, stored = self.tensor, self.stored()
         if self.type is tensor.type:
             return stored
         rows = dequantize_rows(stored, tensor.type, tensor.n_cols)
@@ -96,6 +105,8 @@ def slabs_of(
     roundings: Sequence[Rounding] = (NEAREST,),
     first: int = 0,
     last: int | None = None,
+    *,
+    weights: int = SLAB_WEIGHTS,
 ) -> Iterator[Slab]:
     """The slabs of a tensor, in order of rows.
 
@@ -104,11 +115,12 @@ def slabs_of(
         type: the target type.
         roundings: one for each equal share of the rows; a slab never spans two shares.
         first, last: only rows first..last-1 of the tensor; None: to its end.
+        weights: the number of weights in a slab, about.
     """
     if not tensor.n_weights:  # however many rows without weights
         return
     last = tensor.n_rows if last is None else last
-    step = max(1, SLAB_WEIGHTS // tensor.n_cols)
+    step = max(1, weights // tensor.n_cols)
     n_share = (last - first) // len(roundings)
     for i, rounding in enumerate(roundings):
         share, end = first + i * n_share, first + (i + 1) * n_share

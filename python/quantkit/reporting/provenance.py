@@ -49,6 +49,8 @@ def _measured(result: Comparison | EmbeddingComparison) -> list[Fact]:
         if hashes:
             facts.append(Fact("SHA-256 of the text", hashes, True))
     facts.append(Fact("activations", [result.activations]))
+    if result.device != "cpu":
+        facts.append(Fact("models ran on", [result.device]))
     if isinstance(result, EmbeddingComparison):
         return [*facts, Fact("pooling", [result.pooling])]
     scored = "the second half of each chunk"

@@ -9,12 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .._device import chosen_device, parse_device
+from .._device import chosen_device, device_name
 from ..calibrating.calibration import Calibration
 from ..calibrating.roundings import calibrated_roundings
 from ..calibrating.sample import Sample
 from ..display import Displayed
-from ..errors import OptionError
 from ..evaluate.entries import Entry, Wanted
 from ..evaluate.known import Known, NamedText
 from ..evaluate.run import ComparisonRun
@@ -22,6 +21,7 @@ from ..execution.workers import Workers
 from ..files.target import real_path
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource
+from ..inference.computing import EXACT, Computing, computing_of
 from ..progress import Notify, Progress
 from ..quantizing.rounding import NearestRoundings, Roundings
 from ..recipes import Assignment, Recipe
@@ -31,6 +31,7 @@ from ..tokens.chunks import Chunks
 
 __all__ = [
     "CalibrationCheck",
+    "calibrating_on",
     "check_calibration",
     "device_for_rounding",
     "roundings_of",
@@ -54,15 +55,25 @@ def device_for_rounding(device: str, calibration: Calibration | None) -> int | N
     """The number of the CUDA device that is asked for; None: the CPU.
 
     Raises:
-        OptionError: there is a calibration, which runs on the CPU.
-        BackendError: the device cannot be used.
+        BackendError: the device cannot be used, or not for a model if there is a
+            calibration.
     """
-    if parse_device(device) is not None and calibration is not None:
-        raise OptionError(
-            f'`device="{device}"` cannot be combined with `calibration`: calibrated '
-            "rounding runs on the CPU"
-        )
-    return chosen_device(device)
+    number = chosen_device(device)
+    if calibration is not None:
+        calibrating_on(number)
+    return number
+
+
+def calibrating_on(device: int | None) -> Computing:
+    """Where a calibration runs its model.
+
+    Args:
+        device: the number of the CUDA device; None: the CPU.
+
+    Raises:
+        BackendError: the device cannot run a model.
+    """
+    return EXACT if device is None else computing_of("f32", device_name(device))
 
 
 @contextmanager
@@ -88,7 +99,8 @@ def roundings_of(
         calibration: the calibration, or None.
         sample: its tokens.
         target: the output, beside which the work is kept; None: it is temporary.
-        device: the number of the CUDA device for plain rounding; None: the CPU.
+        device: the number of the CUDA device for plain rounding, or for the model that
+            a calibration runs; None: the CPU.
         threads, progress, notify: see `calibrate`.
     """
     if calibration is None:
@@ -104,6 +116,7 @@ def roundings_of(
         threads=threads,
         progress=progress,
         notify=notify,
+        computing=calibrating_on(device),
     ) as calibrated:
         yield calibrated
 

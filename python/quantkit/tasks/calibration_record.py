@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .._native import active_backend, backends
+from .._native import backends
 from .._version import __version__
 from ..calibrating.calibration import Calibration
 from ..calibrating.mixture import mixture_texts
@@ -49,8 +49,12 @@ def text_files(calibration: Calibration | None) -> list[Path]:
     return [text for text in as_texts(calibration.texts) if isinstance(text, Path)]
 
 
-def calibration_field(calibration: Calibration) -> Field:
+def calibration_field(calibration: Calibration, forward_pass: str | None) -> Field:
     """The metadata that record a calibration.
+
+    Args:
+        calibration: the calibration.
+        forward_pass: the variant of the CPU's forward pass, or the model of the device.
 
     Raises:
         FormatError: a text is not a regular file.
@@ -67,7 +71,7 @@ def calibration_field(calibration: Calibration) -> Field:
                 "ctx": options.ctx,
                 "chunks": options.chunks,
                 "chat": options.chat,
-                "forward_pass": active_backend().ops,
+                "forward_pass": forward_pass,
             }
         )
     )
@@ -89,7 +93,8 @@ class CalibrationRecord:
         hashes: the SHA-256 of each text.
         builtin: the version whose built-in texts these are; None: the user's texts.
         settings: everything but the texts.
-        forward_pass: the variant of the forward pass, see `Backend.ops`.
+        forward_pass: the variant of the CPU's forward pass, see `Backend.ops`, or the
+            model of the device.
     """
 
     where: str
@@ -121,17 +126,20 @@ class CalibrationRecord:
         hashes = tuple(made["texts"])
         return cls(where, hashes, made["builtin"], settings, made["forward_pass"])
 
-    def repeated(self, given: Sequence[str | Path]) -> Calibration:
+    def repeated(
+        self, given: Sequence[str | Path], forward_pass: str | None
+    ) -> Calibration:
         """The same calibration on the same texts.
 
         Args:
             given: the texts, in any order; none for the built-in ones.
+            forward_pass: that which will be used.
 
         Raises:
-            OptionError: texts are missing or are others, or this machine runs another
-                variant of the forward pass.
+            OptionError: texts are missing or are others, or the file was calibrated
+                with another forward pass.
         """
-        self._refuse_other_variant()
+        self._refuse_other_variant(forward_pass)
         texts = self._built_in(given) if self.builtin is not None else given
         by_hash = {_hash(text): text for text in texts}
         other = [text for own, text in by_hash.items() if own not in self.hashes]
@@ -178,16 +186,16 @@ class CalibrationRecord:
             )
         return mixture_texts()
 
-    def _refuse_other_variant(self) -> None:
-        own = active_backend().ops
+    def _refuse_other_variant(self, own: str | None) -> None:
         if own == self.forward_pass:
             return
         able = [each.name for each in backends() if each.ops == self.forward_pass]
         advice = (
             f"set QUANTKIT_BACKEND={able[0]}"
             if able
-            else "use a machine on which `quantkit backends` shows that variant, or "
-            "disable what this one has more with QUANTKIT_DISABLE_CPU_FEATURES"
+            else "use a machine on which `quantkit backends` shows that variant (or "
+            "device, and name it: `device`), or disable what this one has more with "
+            "QUANTKIT_DISABLE_CPU_FEATURES"
         )
         raise OptionError(
             f"{self.where} was calibrated with the forward pass of "

@@ -64,6 +64,7 @@ def provenance_fields(
     progress: Progress | None = None,
     *,
     calibration: Calibration | None = None,
+    forward_pass: str | None = None,
     source_hash: Field | None = None,
 ) -> dict[str, Field]:
     """The metadata that record the origin of a file.
@@ -74,6 +75,7 @@ def provenance_fields(
         imatrix: the file of the importance matrix, if one was used.
         progress: called with the bytes of the source hashed so far.
         calibration: the calibration, if there is one; its texts are hashed.
+        forward_pass: where it runs, see `Computing.place`.
         source_hash: the field `SOURCE_HASH`, if the model was hashed before.
 
     Raises:
@@ -101,7 +103,7 @@ def provenance_fields(
     if imatrix is not None:
         fields[IMATRIX_HASH] = string(hash_files([imatrix]))
     if calibration is not None:
-        fields[CALIBRATION] = calibration_field(calibration)
+        fields[CALIBRATION] = calibration_field(calibration, forward_pass)
     return fields
 
 

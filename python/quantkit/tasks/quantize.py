@@ -29,7 +29,7 @@ from ..recipes.overrides import Overrides
 from ..recipes.planning import MissingImportance
 from ..sources.edits import Edits
 from ..sources.opening import ModelLike
-from .calibration import device_for_rounding
+from .calibration import calibrating_on, device_for_rounding
 from .provenance import Origin, provenance_fields
 from .quantize_inputs import QuantizeInputs, read_inputs
 from .quantize_plan import parts_to_write, planned, planned_metadata, report_of
@@ -113,7 +113,8 @@ def quantize_file(
             run, with the estimated `QuantizeReport.cost` of calibration.
         device: where weights are quantized: "cpu", or "cuda" or "cuda:1" (see
             `devices`), which pays for the IQ types; see docs/cuda.md.  The bytes do not
-            depend on it.
+            depend on it, unless there is a calibration, which then runs its model there
+            and needs CuPy.
         threads: slabs converted at a time; the bytes do not depend on it.
         progress: called with the bytes read so far.
         notify: called with a message if a stopped run is resumed or discarded, if the
@@ -165,6 +166,7 @@ def quantize_file(
         split_max_bytes=split_max_bytes,
         provenance=provenance,
         dry_run=dry_run,
+        device=number,
         progress=progress,
     )
     if run.report.on_grid and notify is not None:
@@ -192,6 +194,7 @@ def planned_run(
     provenance: bool = False,
     source_hash: Field | None = None,
     dry_run: bool = False,
+    device: int | None = None,
     progress: Progress | None = None,
 ) -> QuantizeRun:
     """Plan a file, and refuse what cannot be written, before any work.
@@ -203,6 +206,7 @@ def planned_run(
         origin: how the file is made.
         target: the file.
         source_hash: of the source, if it is known; for provenance.
+        device: the number of the CUDA device; None: the CPU.
     """
     source, importance = inputs.source, inputs.importance
     assigned = planned(inputs, origin, allow_requantize=allow_requantize)
@@ -210,9 +214,11 @@ def planned_run(
         source, origin.recipe, origin.edits, inputs.about_imatrix
     )
     if provenance:
+        is_calibrated = inputs.calibration is not None
         metadata |= provenance_fields(
             *(origin, source, inputs.imatrix, progress),
             calibration=inputs.calibration,
+            forward_pass=calibrating_on(device).place if is_calibrated else None,
             source_hash=source_hash,
         )
     parts = parts_to_write(

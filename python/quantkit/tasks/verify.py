@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._device import kept_pipes
+from .._device import chosen_device, kept_pipes
 from ..calibrating.calibration import Calibration, refuse_idle_calibration
 from ..calibrating.run import awaited_importance, sample_for
 from ..display import Displayed
@@ -40,7 +40,7 @@ from ..sources.edits import EditedModel, Edits, edit, runnable
 from ..sources.opening import ModelLike, open_source
 from ..tokens.texts import TextLike, as_texts
 from ..types import QuantType
-from .calibration import device_for_rounding, roundings_of
+from .calibration import calibrating_on, roundings_of
 from .calibration_record import CALIBRATION, CalibrationRecord
 from .provenance import IMATRIX_HASH, RECIPE, SOURCE_HASH, Origin, recorded_origin
 from .quantize_plan import planned_metadata
@@ -146,8 +146,8 @@ def verify_file(
             raise OptionError(
                 f"{path} was made with an importance matrix; pass it (`importance`)"
             )
-        repeated = _calibration_of(made, calibration, calibration_texts)
-        number = device_for_rounding(device, repeated)
+        number = chosen_device(device)
+        repeated = _calibration_of(made, calibration, calibration_texts, number)
         model = edit(open_source(source, "source"), origin.edits)
         weighting = origin.edits.importance_after(importance_of(importance))
         expected_importance = weighting
@@ -214,8 +214,12 @@ def _calibration_of(
     made: GGUFFile,
     calibration: Calibration | None,
     texts: TextLike | Sequence[TextLike] | None,
+    device: int | None,
 ) -> Calibration | None:
-    """The calibration to repeat; None: the file was rounded plainly."""
+    """The calibration to repeat; None: the file was rounded plainly.
+
+    The device is the number of a CUDA device; None: the CPU.
+    """
     refuse_idle_calibration(calibration)
     if calibration is not None and texts is not None:
         raise OptionError("`calibration` and `calibration_texts` cannot be combined")
@@ -226,7 +230,8 @@ def _calibration_of(
     if calibration is not None:
         record.check_same(calibration)
         given = calibration.texts
-    return record.repeated(as_texts(given) if given else [])
+    place = calibrating_on(device).place
+    return record.repeated(as_texts(given) if given else [], place)
 
 
 def _advice(

@@ -16,6 +16,7 @@ vocabulary adds one.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from .options import DEFAULT, TextOptions
 from .texts import Tokens, encode
 from .tokenizer import Tokenizer
 
-__all__ = ["Chunk", "Chunks", "chunk_text"]
+__all__ = ["Chunk", "Chunks", "chunk_text", "targets_of"]
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,11 @@ class Chunk:
     def predicting(self) -> slice:
         """The positions at which the scored tokens are predicted."""
         return slice(-1 - len(self.targets), -1)
+
+
+def targets_of(chunks: Sequence[Chunk]) -> Tokens:
+    """The scored tokens of several sequences, one after the other."""
+    return np.concatenate([chunk.targets for chunk in chunks])
 
 
 @dataclass(frozen=True)
