@@ -15,7 +15,6 @@ from quantkit.evaluate.likelihood import TokenScores
 from quantkit.evaluate.measurement import TextResult
 from quantkit.evaluate.results import Comparison
 from quantkit.evaluate.summary import measurement
-from quantkit.types import QuantType
 
 N_TOKENS = 4
 
@@ -50,9 +49,7 @@ def compared(
 
 
 def _entry(name: str) -> Any:
-    return SimpleNamespace(
-        name=name, main_type=QuantType.Q4_0, file_bytes=1, bits_per_weight=4.0
-    )
+    return SimpleNamespace(name=name, type="Q4_0", size_bytes=1, bpw=4.0)
 
 
 def contest(budget: Budget, sizes: Mapping[str, int], fits: int = 10**9) -> Contest:

@@ -35,6 +35,7 @@ def test_commands_that_take_a_cluster() -> None:
     [
         (["--cluster", "local:0"], "Invalid value for '--cluster': .* expected local"),
         (["--cluster", "local:2", "-t", "3"], "--threads is for this machine alone"),
+        (["--cluster", "local:2", "--device", "cuda"], "--device is of this machine"),
         (["--ship"], "--ship needs --cluster"),
     ],
 )

@@ -50,6 +50,11 @@ def on_cluster(command: Callable[..., None]) -> Callable[..., None]:
                 "--threads is for this machine alone; a worker of --cluster has as "
                 "many as Ray counts processors there"
             )
+        if options.get("device", "cpu") != "cpu":
+            raise typer.BadParameter(
+                "--device is of this machine, and --cluster uses processors; take one "
+                "of them"
+            )
         from ..execution.cluster.cluster import use_cluster
 
         tell = None if options["quiet"] else say

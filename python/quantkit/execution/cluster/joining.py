@@ -50,8 +50,9 @@ def joined(address: Address) -> Iterator[Any]:
     """The module `ray`, connected as long as the block runs.
 
     Raises:
-        OptionError: a local cluster is wanted, and this process is connected already.
-        QuantkitError: Ray is not installed, or the cluster cannot be reached.
+        OptionError: this process is connected already, and not `auto` is wanted.
+        QuantkitError: Ray is not installed, or the cluster cannot be reached or
+            started.
     """
     with ExitStack() as stack:
         stack.enter_context(_settings(QUIET))
@@ -59,14 +60,14 @@ def joined(address: Address) -> Iterator[Any]:
         stack.enter_context(_silent(logging.getLogger("ray")))
         ray.cloudpickle.register_pickle_by_value(actor)
         if ray.is_initialized():
-            if address.n_local is not None:
+            if str(address) != "auto":
                 raise OptionError(
                     f"`cluster` is {address}, but this process is connected to a Ray "
                     "cluster already; use auto"
                 )
             yield ray
         elif address.n_local is not None:
-            with _started(ray, address.n_local):
+            with _started(ray, address):
                 yield ray
         else:
             with _connected(ray, address):
@@ -81,12 +82,17 @@ def layout_of(address: Address) -> Layout:
 
 
 @contextmanager
-def _started(ray: Any, n_workers: int) -> Iterator[None]:
+def _started(ray: Any, address: Address) -> Iterator[None]:
     """A cluster of this machine alone, which nobody else can use or see."""
+    n_workers = address.n_local or 1
     short = "/tmp" if Path("/tmp").is_dir() else None  # sockets have short paths
     folder = tempfile.mkdtemp(prefix="quantkit-", dir=short)
     try:
-        with _settings({"RAY_AUTH_TOKEN": _token()}), uninterrupted():
+        with (
+            _settings({"RAY_AUTH_TOKEN": _token()}),
+            uninterrupted(),
+            _errors_of(ray, address),
+        ):
             ray.init(
                 "local",
                 num_cpus=n_workers,
@@ -123,21 +129,26 @@ def _connected(ray: Any, address: Address) -> Iterator[None]:
         where = str(address)
         _refuse_unreachable(address.host, address.port)
     try:
-        try:
-            with catch_warnings():
-                simplefilter("ignore")
-                ray.init(where, log_to_driver=False, configure_logging=False)
-        except (
-            ConnectionError,
-            RuntimeError,
-            ValueError,
-            ray.exceptions.RayError,
-        ) as e:
-            raise QuantkitError(_unreached(address, e)) from None
+        with _errors_of(ray, address), catch_warnings():
+            simplefilter("ignore")
+            ray.init(where, log_to_driver=False, configure_logging=False)
         yield
     finally:
         with suppress(Exception):  # what is left of a connection that has broken
             ray.shutdown()
+
+
+@contextmanager
+def _errors_of(ray: Any, address: Address) -> Iterator[None]:
+    """Make errors of Ray our own.
+
+    Raises:
+        QuantkitError: Ray cannot do it.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise QuantkitError(_unreached(address, error)) from None
 
 
 def _refuse_unreachable(host: str, port: int) -> None:
@@ -184,6 +195,8 @@ def _unreached(address: Address, error: Exception) -> str:
             "there is no Ray cluster on this machine; start one with "
             "`ray start --head`, or take local:N"
         )
+    if address.n_local is not None:
+        return f"Ray cannot start the workers of {address}: {text[:300]}"
     return (
         f"cannot use the cluster {address}: {text[:300]}; if it asks for a token, copy "
         "~/.ray/auth_token from its first machine, and set RAY_AUTH_MODE=token"
