@@ -5,8 +5,10 @@ The host build of the library runs the kernels, and a GPU where there is one (`-
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -85,7 +87,7 @@ def test_little_memory_is_enough(
     host_library: Path, cuda: Cuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows are solved in pieces, and all memory is given back."""
-    plan, x = fixed_plan(QuantType.Q4_0, BEST), weights(5, 70)
+    plan, x = fixed_plan(QuantType.Q4_0, BEST), weights(5, 130)
     expected = _native.solve_rows(plan, x)
     monkeypatch.setenv("QKC_HOST_MEMORY", "2000000")
     for _ in range(3):
@@ -94,6 +96,22 @@ def test_little_memory_is_enough(
     message = r"qkc_malloc .1048576 bytes.: .* out of memory; free memory of the"
     with pytest.raises(BackendError, match=message):
         solved(plan, x)
+
+
+def test_cupy_gives_back_what_it_keeps(
+    host_library: Path, cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where memory is scarce, and only there."""
+    given = list[str]()
+    pool = SimpleNamespace(free_all_blocks=lambda: given.append("all"))
+    module = SimpleNamespace(get_default_memory_pool=lambda: pool)
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    plan, x = fixed_plan(QuantType.Q4_0, BEST), weights(5, 70)
+    solved(plan, x)
+    assert not given
+    monkeypatch.setenv("QKC_HOST_MEMORY", "2000000")
+    solved(plan, x)
+    assert given
 
 
 def test_threads_come_in_any_order(

@@ -5,6 +5,7 @@ Copies are queued on the default stream, in the order of the calls.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,8 +43,20 @@ def allocated(n_bytes: int) -> Iterator[int]:
         own.lib.qkc_free(made[0])
 
 
-def free_bytes() -> int:
-    """Bytes of memory that nobody has."""
+def free_bytes(wanted: int) -> int:
+    """Bytes of memory that nobody has.
+
+    Args:
+        wanted: if there are fewer, CuPy gives back what it keeps for later arrays.
+    """
+    free, cupy = _free_bytes(), sys.modules.get("cupy")
+    if free < wanted and cupy is not None:
+        cupy.get_default_memory_pool().free_all_blocks()
+        free = _free_bytes()
+    return free
+
+
+def _free_bytes() -> int:
     own = library()
     free = own.ffi.new("size_t *")
     check_status(own.lib.qkc_free_bytes(free), "qkc_free_bytes", "the device")

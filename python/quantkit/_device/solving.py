@@ -33,6 +33,9 @@ Bytes = NDArray[np.uint8]
 ALIGNMENT = 256
 """Of arrays in device memory."""
 
+LEAST_ROWS = 64
+"""Rows that are solved at a time, however little memory there is."""
+
 
 def solve_host_rows(plan: Plan, x: F32, device: int) -> tuple[Bytes, F64]:
     """As `solve_rows` of `_native`, on a device; the bytes and errors are the same.
@@ -46,6 +49,7 @@ def solve_host_rows(plan: Plan, x: F32, device: int) -> tuple[Bytes, F64]:
     out = np.empty((rows, plan.type.row_bytes(n)), np.uint8)
     errors = np.empty(rows, np.float64)
     with device_in_use(device), ExitStack() as kept:
+        free_bytes(2 * (plan.units.nbytes + plan.feedback.nbytes))  # CuPy may keep them
         there = _plan_there(plan, n, kept)
         most = _rows_that_fit(plan.type, rows, n)
         n_bytes = _Room.of(plan.type, most, n).n_bytes
@@ -104,8 +108,9 @@ def _rows_that_fit(type: QuantType, rows: int, n: int) -> int:
 
     The driver takes of the rest what a kernel's threads need.
     """
-    most, free = max(rows, 1), free_bytes()
-    while most > 1 and _Room.of(type, most, n).n_bytes > free // 2:
+    most = max(rows, 1)
+    free = free_bytes(2 * _Room.of(type, most, n).n_bytes)
+    while most > LEAST_ROWS and _Room.of(type, most, n).n_bytes > free // 2:
         most = -(-most // 2)
     return most
 

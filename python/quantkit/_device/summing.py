@@ -99,7 +99,7 @@ class DeviceSums:
         arrays: list[NDArray[Any]] = [*inputs.values(), *new]
         n_bytes = sum(array.nbytes for array in arrays)
         with device_in_use(self._device), ExitStack() as kept:
-            if 2 * n_bytes > free_bytes():
+            if free_bytes(2 * n_bytes) < 2 * n_bytes:
                 self._finish(targets.keys() & self._there.keys())
                 return False
             for into in new:
