@@ -76,7 +76,8 @@ QK_FN void unit_words(const solver_task *task, size_t unit, const unit_fit *fit,
         break;
         QK_SOLVERS(QK_CASE)
 #undef QK_CASE
-    default:
+    default: /* other types are refused before */
+        words[0] = li32_set1(0);
         break;
     }
 }
