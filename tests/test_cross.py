@@ -227,6 +227,7 @@ def test_nothing_is_fused(aarch64: Build) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_clang_gives_the_same_bytes(tmp_path: Path) -> None:
     """The compiler of macOS, which contracts to multiply-adds unless told not to."""
     needs("clang", COMPILER, EMULATOR)
