@@ -418,37 +418,3 @@ def test_ctrl_c_leaves_nothing(model: Path, after: float) -> None:
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said
-
-
-def until_reached(port: int) -> None:
-    """Wait for a server on this machine."""
-    for _ in range(120):
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.5)
-    pytest.fail(f"nothing listens at port {port}")
-
-
-CLIENT_PORT = 23456
-
-
-@pytest.fixture(scope="module")
-def served(ray: Any, environment: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a cluster that takes clients."""
-    head = {
-        "num_cpus": 2,
-        "object_store_memory": STORE_BYTES,
-        "ray_client_server_port": CLIENT_PORT,
-    }
-    nodes = ray.cluster_utils.Cluster(initialize_head=True, head_node_args=head)
-    until_reached(CLIENT_PORT)
-    yield f"ray://127.0.0.1:{CLIENT_PORT}"
-    nodes.shutdown()
-
-
-def test_a_client_of_a_cluster(served: str, task: Task) -> None:
-    """From a machine that is no part of it."""
-    alone = task(threads=2)
-    with use_cluster(served) as workers:
-        assert workers.count == 2
-        assert task() == alone
