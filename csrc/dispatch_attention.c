@@ -42,14 +42,7 @@ qk_status qk_attend(int backend, const qk_attention *what, const float *q, const
     qk_status status = check_attention(backend, what, &ops, &n_bytes);
     if (status == QK_OK) {
         const qk_array arrays[] = {
-            QK_READ_FLOATS(q, qk_count(what->n, what->n_heads, what->key_size)),
-            QK_READ_FLOATS(k, qk_count(what->n_keys, what->n_kv_heads, what->key_size)),
-            QK_READ_FLOATS(v, qk_count(what->n_keys, what->n_kv_heads, what->value_size)),
-            QK_READ_BYTES(what->mask, qk_count(what->n_masks, what->n, what->n_keys)),
-            QK_OPTIONAL_FLOATS(what->slopes, what->n_heads),
-            QK_OPTIONAL_FLOATS(what->sinks, what->n_heads),
-            QK_WRITTEN_FLOATS(out, qk_count(what->n, what->n_heads, what->value_size)),
-            QK_WRITTEN_BYTES(workspace, n_bytes),
+            QK_ATTENTION_ARRAYS(what, q, k, v, out) QK_WRITTEN_BYTES(workspace, n_bytes),
         };
         status = QK_CHECK_ARRAYS(arrays);
     }

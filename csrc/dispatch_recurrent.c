@@ -111,17 +111,8 @@ qk_status qk_selective_scan(int backend, const qk_scan *what, const qk_scan_inpu
         status = QK_BAD_ARRAY;
     }
     if (status == QK_OK) {
-        const size_t n = qk_times(what->n, what->n_channels);
-        const size_t n_states = qk_times(what->n, what->n_states);
         const qk_array arrays[] = {
-            QK_READ_FLOATS(in->x, n),
-            QK_READ_FLOATS(in->dt, n),
-            QK_READ_FLOATS(in->a, qk_times(what->n_channels, what->n_states)),
-            QK_READ_FLOATS(in->b, n_states),
-            QK_READ_FLOATS(in->c, n_states),
-            QK_READ_FLOATS(in->d, what->n_channels),
-            QK_WRITTEN_FLOATS(y, n),
-            QK_WRITTEN_BYTES(workspace, n_bytes),
+            QK_SCAN_ARRAYS(what, in, y) QK_WRITTEN_BYTES(workspace, n_bytes),
         };
         status = QK_CHECK_ARRAYS(arrays);
     }

@@ -34,6 +34,16 @@ static inline qk_status qk_check_attention_sizes(const qk_attention *what)
     return is_right ? QK_OK : QK_BAD_SHAPE;
 }
 
+/* The arrays of an attention, for QK_CHECK_ARRAYS; others may follow. */
+#define QK_ATTENTION_ARRAYS(what, q, k, v, out)                                                    \
+    QK_READ_FLOATS(q, qk_count((what)->n, (what)->n_heads, (what)->key_size)),                     \
+        QK_READ_FLOATS(k, qk_count((what)->n_keys, (what)->n_kv_heads, (what)->key_size)),         \
+        QK_READ_FLOATS(v, qk_count((what)->n_keys, (what)->n_kv_heads, (what)->value_size)),       \
+        QK_READ_BYTES((what)->mask, qk_count((what)->n_masks, (what)->n, (what)->n_keys)),         \
+        QK_OPTIONAL_FLOATS((what)->slopes, (what)->n_heads),                                       \
+        QK_OPTIONAL_FLOATS((what)->sinks, (what)->n_heads),                                        \
+        QK_WRITTEN_FLOATS(out, qk_count((what)->n, (what)->n_heads, (what)->value_size)),
+
 static inline qk_status qk_check_index_sizes(const qk_index *what)
 {
     if (!what) {
@@ -189,5 +199,15 @@ static inline qk_status qk_check_wkv_sizes(const qk_wkv *what)
     }
     return what->n_heads && what->key_size && what->value_size ? QK_OK : QK_BAD_SHAPE;
 }
+
+/* The arrays of a selective scan; likewise. */
+#define QK_SCAN_ARRAYS(what, in, y)                                                                \
+    QK_READ_FLOATS((in)->x, qk_times((what)->n, (what)->n_channels)),                              \
+        QK_READ_FLOATS((in)->dt, qk_times((what)->n, (what)->n_channels)),                         \
+        QK_READ_FLOATS((in)->a, qk_times((what)->n_channels, (what)->n_states)),                   \
+        QK_READ_FLOATS((in)->b, qk_times((what)->n, (what)->n_states)),                            \
+        QK_READ_FLOATS((in)->c, qk_times((what)->n, (what)->n_states)),                            \
+        QK_READ_FLOATS((in)->d, (what)->n_channels),                                               \
+        QK_WRITTEN_FLOATS(y, qk_times((what)->n, (what)->n_channels)),
 
 #endif

@@ -268,15 +268,7 @@ static int check_attention(const qk_attention *what, const float *q, const float
     if (status != QK_OK) {
         return -(int)status;
     }
-    const qk_array arrays[] = {
-        QK_READ_FLOATS(q, qk_count(what->n, what->n_heads, what->key_size)),
-        QK_READ_FLOATS(k, qk_count(what->n_keys, what->n_kv_heads, what->key_size)),
-        QK_READ_FLOATS(v, qk_count(what->n_keys, what->n_kv_heads, what->value_size)),
-        QK_READ_BYTES(what->mask, qk_count(what->n_masks, what->n, what->n_keys)),
-        QK_OPTIONAL_FLOATS(what->slopes, what->n_heads),
-        QK_OPTIONAL_FLOATS(what->sinks, what->n_heads),
-        QK_WRITTEN_FLOATS(out, qk_count(what->n, what->n_heads, what->value_size)),
-    };
+    const qk_array arrays[] = {QK_ATTENTION_ARRAYS(what, q, k, v, out)};
     return QKC_CHECK_ARRAYS(arrays);
 }
 

@@ -150,17 +150,7 @@ int qkc_selective_scan(const qk_scan *what, const qk_scan_inputs *in, float *y, 
     if (!what->n_states) {
         return QKC_BAD_SHAPE;
     }
-    const size_t n = qk_times(what->n, what->n_channels);
-    const size_t n_states = qk_times(what->n, what->n_states);
-    const qk_array arrays[] = {
-        QK_READ_FLOATS(in->x, n),
-        QK_READ_FLOATS(in->dt, n),
-        QK_READ_FLOATS(in->a, qk_times(what->n_channels, what->n_states)),
-        QK_READ_FLOATS(in->b, n_states),
-        QK_READ_FLOATS(in->c, n_states),
-        QK_READ_FLOATS(in->d, what->n_channels),
-        QK_WRITTEN_FLOATS(y, n),
-    };
+    const qk_array arrays[] = {QK_SCAN_ARRAYS(what, in, y)};
     const int status = QKC_CHECK_ARRAYS(arrays);
     if (status || !what->n || !what->n_channels) {
         return status;
