@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..plotting.losses import Losses, Point
 from ..plotting.strips import Strip
-from .likelihood import TokenScores
 from .noise import noise_floor
 
 if TYPE_CHECKING:  # which draws itself by these
@@ -106,9 +104,3 @@ def chunk_strips(result: Comparison, chosen: str | None = None) -> Sequence[Stri
             )
         )
     return strips
-
-
-def _mean_nll(scores: TokenScores) -> NDArray[np.float64]:
-    """The mean negative log likelihood of each chunk: f64 [chunks]."""
-    means: NDArray[np.float64] = scores.nll.mean(1)
-    return means
