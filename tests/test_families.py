@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,27 @@ from .families.stored import (
 )
 
 BY_NAME = [pytest.param(case, id=case.name) for case in CASES]
+FolderOf = Callable[[Case], Path]
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> FolderOf:
+    """The checkpoint of a case, which is made once and read by several tests."""
+    folders: dict[str, Path] = {}
+
+    def folder(case: Case) -> Path:
+        if case.name not in folders:
+            place = tmp_path_factory.mktemp("case")
+            folders[case.name] = checkpoint(case, place)
+        return folders[case.name]
+
+    return folder
 
 
 @pytest.mark.parametrize("case", BY_NAME)
-def test_metadata_is_that_of_llama_cpp(case: Case, tmp_path: Path) -> None:
+def test_metadata_is_that_of_llama_cpp(case: Case, folder_of: FolderOf) -> None:
     """Keys, types, values and order; a case states what llama.cpp leaves out."""
-    source = source_of(checkpoint(case, tmp_path))
+    source = source_of(folder_of(case))
     expected = fixture(case)["metadata"]
     found = described_metadata(source.model_fields)
     for key, value in described_metadata(case.added).items():
@@ -49,10 +65,10 @@ def test_metadata_is_that_of_llama_cpp(case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize("outtype", ["f32", "f16"])
 @pytest.mark.parametrize("case", BY_NAME)
 def test_tensors_are_those_of_llama_cpp(
-    case: Case, outtype: str, tmp_path: Path
+    case: Case, outtype: str, folder_of: FolderOf
 ) -> None:
     """Names, order, types, shapes and bytes."""
-    source = source_of(checkpoint(case, tmp_path), outtype)
+    source = source_of(folder_of(case), outtype)
     expected = fixture(case)["tensors"][outtype]
     found = described_tensors(source.tensors)
     assert found == expected
@@ -60,10 +76,10 @@ def test_tensors_are_those_of_llama_cpp(
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in RUN])
-def test_logits_are_those_of_transformers(case: Case, tmp_path: Path) -> None:
+def test_logits_are_those_of_transformers(case: Case, folder_of: FolderOf) -> None:
     """In f32, within what the order of sums may change."""
     tokens, expected = known_logits(case)
-    logits = logits_of(checkpoint(case, tmp_path), tokens)
+    logits = logits_of(folder_of(case), tokens)
     logits = logits[known_rows(case, len(tokens))]
     spread = np.ptp(expected)
     assert spread > 1

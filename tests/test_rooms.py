@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -51,7 +52,14 @@ def room_of(module: str) -> str:
     return ROOT if path == "." else path
 
 
-def imports_of(module: str, *, at_once: bool = False) -> Iterator[str]:
+@cache
+def parsed(module: str) -> ast.Module:
+    """The syntax tree of a module."""
+    return ast.parse(MODULES[module].read_text())
+
+
+@cache
+def imports_of(module: str, *, at_once: bool = False) -> frozenset[str]:
     """The modules of the package that a module imports.
 
     Args:
@@ -59,16 +67,18 @@ def imports_of(module: str, *, at_once: bool = False) -> Iterator[str]:
         at_once: only those that are imported when the module is.
     """
     path = MODULES[module]
+    found = set()
     package = [] if module == ROOT else module.split(".")
     if path.name != "__init__.py":
         package = package[:-1]
-    for node in walk(ast.parse(path.read_text()), at_once):
+    for node in walk(parsed(module), at_once):
         if isinstance(node, ast.ImportFrom) and node.level:
             above = package[: len(package) - node.level + 1]
             base = [*above, *(node.module.split(".") if node.module else [])]
             for alias in node.names:
                 names = ".".join([*base, alias.name]), ".".join(base) or ROOT
-                yield from [n for n in names if n in MODULES][:1]  # none of _core
+                found.update([n for n in names if n in MODULES][:1])  # none of _core
+    return frozenset(found)
 
 
 def walk(tree: ast.AST, at_once: bool) -> Iterator[ast.AST]:
@@ -105,7 +115,7 @@ def test_rooms_stand_on_those_above_them_in_the_table() -> None:
 
 def test_modules_do_not_import_in_circles() -> None:
     """A circle raises, and the error names its modules."""
-    graph = {module: set(imports_of(module, at_once=True)) for module in MODULES}
+    graph = {module: imports_of(module, at_once=True) for module in MODULES}
     TopologicalSorter(graph).prepare()
 
 
@@ -126,8 +136,7 @@ def test_no_module_has_the_name_of_what_its_package_offers() -> None:
 )
 def test_only_the_command_line_prints(module: str) -> None:
     """The library reports by results, progress and logging."""
-    tree = ast.parse(MODULES[module].read_text())
-    for node in ast.walk(tree):
+    for node in ast.walk(parsed(module)):
         if isinstance(node, ast.Call):
             assert not (isinstance(node.func, ast.Name) and node.func.id == "print")
         if isinstance(node, ast.Import | ast.ImportFrom):

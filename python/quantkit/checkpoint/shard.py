@@ -49,7 +49,7 @@ def read_shard(path: Path) -> list[CheckpointTensor]:
             name,
             tuple(entry["shape"]),
             entry["dtype"],
-            data[start:][slice(*entry["data_offsets"])],
+            data[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]],
         )
         for name, entry in sorted(header.items())
     ]
@@ -57,7 +57,8 @@ def read_shard(path: Path) -> list[CheckpointTensor]:
 
 def one_view_each(tensors: Iterable[CheckpointTensor]) -> list[NDArray[np.uint8]]:
     """A view of each mapped file that tensors are in."""
-    return list({path_of(each.data): each.data for each in tensors}.values())
+    views = {id(each.data.base): each.data for each in tensors}
+    return list({path_of(view): view for view in views.values()}.values())
 
 
 def _header(text: bytes, path: Path) -> dict[str, Any]:
