@@ -42,7 +42,7 @@ class Device:
         self.ffi, self.lib = own.ffi, own.lib
         self.n_rows = n_rows
         rng = np.random.default_rng(0)
-        self.drawn = rng.standard_normal((DRAWN, COLS), np.float32)
+        self.drawn = rng.standard_normal((min(DRAWN, n_rows), COLS), np.float32)
         self.weights = rng.random(COLS, np.float32) + np.float32(0.05)
         self.x = self.memory("float", n_rows * COLS * 4)
         for row in range(0, n_rows, DRAWN):
@@ -127,12 +127,13 @@ class Device:
     def host(self, kind: QuantType, is_weighted: bool) -> float:
         """Seconds of the rows that differ, from main memory and back."""
         made, bad = self.ffi.new("qkc_pipe **"), self.ffi.new("int64_t *")
-        out = np.zeros((DRAWN, kind.row_bytes(COLS)), np.uint8)
+        n_rows = len(self.drawn)
+        out = np.zeros((n_rows, kind.row_bytes(COLS)), np.uint8)
         floats = [self.pointer(a) for a in (self.drawn, self.weights)]
         x, weights = (self.ffi.cast("float *", p) for p in floats)
         importance = weights if is_weighted else self.ffi.NULL
         self.check(self.lib.qkc_pipe_open(0, made))
-        rest = (DRAWN, COLS, self.pointer(out), bad)
+        rest = (n_rows, COLS, self.pointer(out), bad)
         taken = self.seconds(
             lambda: self.lib.qkc_quantize_host(made[0], kind.id, x, importance, *rest)
         )
@@ -153,7 +154,8 @@ def row(device: Device, kind: QuantType, task: str, bandwidth: float) -> str:
         is_weighted = task != "quantize"
         seconds = device.quantize(kind, is_weighted)
         n_bytes = written + 4 * n
-        host = f"{DRAWN * COLS / device.host(kind, is_weighted) / 1e9:.2f}"
+        n_host = len(device.drawn) * COLS
+        host = f"{n_host / device.host(kind, is_weighted) / 1e9:.2f}"
     share = n_bytes / seconds / bandwidth
     return f"| {kind.name} | {task} | {n / seconds / 1e9:.2f} | {share:.0%} | {host} |"
 

@@ -4,8 +4,10 @@
 conversion to NumPy's arrays, mixing with them, functions that CuPy lacks.  So it shows,
 without a GPU, that code written for NumPy's arrays runs on those of a device.  Source
 of the rules: cupy/_core/core.pyx, _kernel.pyx and _routines_indexing.pyx of CuPy 14.
-Two rules are stricter than CuPy's: no lists and no NumPy arrays are indices, since each
-is a copy to the device.
+Some rules are stricter than CuPy's.  No lists and no NumPy arrays are indices, since
+each is a copy to the device.  What CuPy does without a word, but not as NumPy does, is
+an error: it wraps an index that is beyond the array, and of several numbers that are
+written to one place any may stay.
 """
 
 from __future__ import annotations
@@ -202,6 +204,8 @@ class StrictArray(NDArrayOperatorsMixin):
         _check_call(name, FUNCTIONS[name], args, how)
         if name not in FROM_HOST:
             _refuse_host_arrays(name, (args, how))
+        if name == "put_along_axis":
+            _refuse_repeated_along(*args, **how)
         return wrapped(function(*unwrapped(args), **unwrapped(how)))
 
     def __getitem__(self, index: Any) -> StrictArray:
@@ -214,6 +218,7 @@ class StrictArray(NDArrayOperatorsMixin):
         if not isinstance(value, StrictArray) and type(value) not in SCALARS:
             raise TypeError(f"{type(value).__name__} cannot be written into an array")
         _check_index(index)
+        _refuse_repeated(self.memory, index, value)
         self.memory[unwrapped(index)] = unwrapped(value)
 
     def __len__(self) -> int:
@@ -328,6 +333,27 @@ def _check_index(index: Any) -> None:
                 _synchronise("an index that is a mask")
         elif not (is_int or is_whole or isinstance(part, slice)):
             raise IndexError(f"{type(part).__name__} is no index on the device")
+
+
+def _refuse_repeated(memory: NDArray[Any], index: Any, value: Any) -> None:
+    """Refuse to write several numbers to one place: the last one to come would stay."""
+    parts = index if isinstance(index, tuple) else (index,)
+    has_indices = any(isinstance(part, StrictArray) for part in parts)
+    if not isinstance(value, StrictArray) or value.size < 2 or not has_indices:
+        return
+    numbers = np.arange(memory.size).reshape(memory.shape)[unwrapped(index)]
+    if len(np.unique(numbers)) < numbers.size:
+        raise IndexError("a place is written twice, in no order on the device")
+
+
+def _refuse_repeated_along(
+    arr: StrictArray, indices: StrictArray, values: Any, axis: int
+) -> None:
+    """As `_refuse_repeated`, for `put_along_axis`."""
+    if isinstance(values, StrictArray) and values.size > 1:
+        places = np.sort(indices.memory % arr.shape[axis], axis=axis)
+        if (np.diff(places, axis=axis) == 0).any():
+            raise IndexError("a place is written twice, in no order on the device")
 
 
 def _method(memory: NDArray[Any], name: str) -> Callable[..., Any]:

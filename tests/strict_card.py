@@ -43,6 +43,7 @@ class StrictCard:
     """
 
     kind = "device of the host"
+    libraries = "NumPy"
     memory = 1 << 40
 
     def __init__(

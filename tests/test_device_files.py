@@ -200,7 +200,9 @@ def test_calibrated_rounding(
     assert card.products
     texts: dict[str, Any] = {"calibration_texts": calibration.texts}
     assert qk.verify_file(out, model, device="cuda", **texts).is_equal
-    with pytest.raises(qk.OptionError, match=r"pass of 'device of the host', and this"):
+    with pytest.raises(
+        qk.OptionError, match=r"pass of 'device of the host, NumPy', and this"
+    ):
         qk.verify_file(out, model, **texts)
 
 

@@ -18,7 +18,7 @@ from quantkit import _device, _native
 from quantkit._native import Backend, Function, backends
 from quantkit.errors import QuantkitError, ShapeError
 
-from .device_arrays import Kind, gpu_arrays
+from .device_arrays import GPU, Kind, gpu_arrays
 from .host_library import host_library as host_library
 from .strict_arrays import StrictArray, strict
 from .test_attention import assert_near, formula, masked_formula
@@ -27,7 +27,7 @@ from .test_recurrent import delta_formula, delta_inputs, distance
 F32 = NDArray[np.float32]
 
 
-@pytest.fixture(params=["strict", pytest.param("cupy", marks=pytest.mark.gpu)])
+@pytest.fixture(params=["strict", pytest.param("cupy", marks=GPU)])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kind:
     """The arrays of the host build, or CuPy's."""
     if request.param == "cupy":

@@ -41,6 +41,10 @@ class FakeCublas:
     def create(self) -> int:
         return 77
 
+    def getVersion(self, handle: int) -> int:
+        assert handle == 77
+        return 130104
+
     def setPointerMode(self, handle: int, mode: int) -> None:
         self.modes.append((handle, mode))
 
@@ -91,6 +95,7 @@ def test_what_cublas_is_asked(products: Products, n: int) -> None:
         assert (memory[:, :2] == 7).all()
         assert (memory[:, 6:] == 7).all()
     assert module.modes == [(77, 1)]
+    assert cublas.version == "13.1.4"
     assert set(module.computed) == {{"f32": 69, "tf32": 77, "f16": 68}[products.value]}
 
 

@@ -125,6 +125,7 @@ def test_all_families_by_the_kernels(arch: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("default")  # CuPy's own
 @pytest.mark.parametrize("arch", FIRST)
 def test_families_on_a_gpu(arch: str, tmp_path: Path) -> None:
     """A case of each architecture, the same numbers in every run."""

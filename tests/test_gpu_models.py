@@ -22,9 +22,9 @@ from quantkit.inference.weights import load_weights
 from quantkit.sources.opening import open_runnable
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
-from .device_arrays import needs_gpu
+from .device_arrays import GPU, imported, needs_gpu
 
-pytestmark = pytest.mark.gpu
+pytestmark = GPU
 
 TYPES = ["F16", "Q8_0", "Q4_0", "Q4_K", "Q2_K", "IQ4_XS", "IQ3_S"]
 HOW: dict[str, Any] = {"text": DEMO_TEXT, "options": qk.TextOptions(chunks=24)}
@@ -34,7 +34,7 @@ SHORT: dict[str, Any] = {"text": DEMO_TEXT, "options": qk.TextOptions(ctx=64, ch
 @pytest.fixture(autouse=True)
 def gpu() -> None:
     needs_gpu()
-    pytest.importorskip("cupy", reason="needs cupy")
+    imported("cupy")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,9 @@ def test_too_little_memory() -> None:
     how: dict[str, Any] = {"device": "cuda", "text": DEMO_TEXT}
     options = qk.TextOptions(ctx=256, chunks=16)
     plenty = qk.perplexity(DEMO_MODEL, options=options, **how)
+    (card,) = computing_of(None, "cuda").cards
     with little_memory(64 << 20):
+        assert card.free_bytes() <= 64 << 20
         found = qk.perplexity(DEMO_MODEL, options=options, **how)
     assert found.ppl == pytest.approx(plenty.ppl, rel=1e-5)
     with (
@@ -149,6 +151,30 @@ def test_too_little_memory() -> None:
         pytest.raises(qk.DeviceMemoryError, match=r"\Acuda:0 .* were needed: [^\n]*\Z"),
     ):
         qk.perplexity(DEMO_MODEL, options=options, **how)
+
+
+def test_cuda_without_memory_for_itself() -> None:
+    """Its code and handles need memory, too; other errors are no lack of it."""
+    from cupy_backends.cuda.libs import cublas
+
+    (card,) = computing_of(None, "cuda").cards
+    none_left = pytest.raises(qk.DeviceMemoryError, match=r"itself .CUBLAS_STATUS_")
+    with none_left, card.current():
+        raise cublas.CUBLASError(3)
+    refused = pytest.raises(qk.BackendError, match="CUBLAS_STATUS_INVALID_VALUE")
+    with refused as found, card.current():
+        raise cublas.CUBLASError(7)
+    assert found.type is qk.BackendError
+
+
+def test_arrays_of_any_layout_are_copied() -> None:
+    """Without axes, transposed, read-only."""
+    (card,) = computing_of(None, "cuda").cards
+    fixed = np.arange(4, dtype=np.int64)
+    fixed.flags.writeable = False
+    with card.current():
+        for array in (np.array(3.5, np.float32), np.ones((3, 2)).cumsum(0).T, fixed):
+            assert np.array_equal(card.to_host(card.to_device(array)), array)
 
 
 def test_several_devices() -> None:

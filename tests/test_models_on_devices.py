@@ -19,15 +19,17 @@ import quantkit as qk
 from quantkit import _device
 from quantkit._native import solve_rows
 from quantkit.cli.main import app
+from quantkit.collecting.observing import ColumnSums
 from quantkit.evaluate import compare, likelihood
 from quantkit.evaluate.comparing import prepare
 from quantkit.evaluate.likelihood import TokenScores
 from quantkit.forward import engines
+from quantkit.inference.computing import computing_of
 from quantkit.tasks.demo import DEMO_MODEL, DEMO_TEXT
 
 from .families.lettered import lettered_model, lettered_text
 from .host_library import host_library as host_library
-from .strict_arrays import StrictArray
+from .strict_arrays import StrictArray, strict
 from .strict_card import LibraryCard, StrictCard
 
 TEXT = DEMO_TEXT.read_text(encoding="utf-8")[:3000]
@@ -200,6 +202,17 @@ def test_sums_of_activations(cards: Cards) -> None:
     assert found.chunk_count == 5
 
 
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_sums_of_pieces(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a few rows at a time; of no rows, too, which a matrix may multiply."""
+    monkeypatch.setattr("quantkit.collecting.observing.PIECE_ROWS", 2)
+    x = np.arange(3 * n, dtype=np.float32).reshape(n, 3)
+    found, expected = ColumnSums.of(strict(x)).on_host(), ColumnSums.of(x)
+    assert np.array_equal(found.squares, expected.squares)
+    assert np.array_equal(found.values, expected.values)
+    assert found.count == n
+
+
 def test_activations_that_are_not_finite(
     cards: Cards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,9 +262,10 @@ def test_saved_scores_are_those_of_the_device(cards: Cards, tmp_path: Path) -> N
     assert n_known(device="cuda", activations="tf32") == 0
     assert n_known(**on_device) == 10
     assert n_known(activations="f32") == 10
-    (card,) = cards()
-    card.kind = "another device"
-    assert n_known(**on_device) == 0
+    for name in ("kind", "libraries"):
+        (card,) = cards()
+        setattr(card, name, "another one")
+        assert n_known(**on_device) == 0
 
 
 @pytest.mark.parametrize(
@@ -276,6 +290,43 @@ def test_what_cannot_be(cards: Cards, values: dict[str, Any], words: str) -> Non
         values = {**values, "threads": qk.Pool(ThreadPoolExecutor(1), 1)}
     with pytest.raises(qk.OptionError, match=words):
         compare(DEMO_MODEL, **values, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "activations", "words"),
+    [
+        ("CUPY_TF32", "1", "f32", "CUPY_TF32 is '1', so CuPy .* unset it"),
+        ("CUPY_TF32", "1", None, "CUPY_TF32 is '1'"),
+        ("NVIDIA_TF32_OVERRIDE", "0", "tf32", "NVIDIA_TF32_OVERRIDE is '0'.* 'f32'"),
+    ],
+)
+def test_variables_that_change_the_precision(
+    cards: Cards,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    activations: str | None,
+    words: str,
+) -> None:
+    """They are refused by name, but not on the processor, where nothing reads them."""
+    cards()
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(qk.OptionError, match=words):
+        computing_of(activations, "cuda")
+    assert not computing_of("f32").cards
+
+
+def test_variables_that_change_nothing(
+    cards: Cards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others' precision, and CuPy's default."""
+    cards()
+    monkeypatch.setenv("CUPY_TF32", "0")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert computing_of("f32", "cuda").cards
+    assert computing_of(None, "cuda").cards
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    assert computing_of("tf32", "cuda").cards
 
 
 def test_devices_of_different_kinds(cards: Cards) -> None:

@@ -15,6 +15,12 @@ from .strict_arrays import synchronisations as counted
 
 HOST = np.arange(6, dtype=np.float32).reshape(2, 3)
 
+
+def along(places: NDArray[Any], x: Any) -> None:
+    """Write numbers of x to these places of its rows."""
+    np.put_along_axis(x, strict(places), x[:, : places.shape[1]], axis=1)
+
+
 REFUSED: dict[str, Callable[[StrictArray], object]] = {
     "implicit conversion": np.array,
     "a NumPy array beside it": lambda x: x + HOST,
@@ -33,6 +39,9 @@ REFUSED: dict[str, Callable[[StrictArray], object]] = {
     "a method's parameter that CuPy lacks": lambda x: x.sum(axis=0, initial=1.0),
     "a NumPy array as an index": lambda x: x[np.arange(2)],
     "a list as an index": lambda x: x[[0, 1]],
+    "an index beyond the array": lambda x: x[strict(np.array([2]))],
+    "writing twice to one place": lambda x: x.__setitem__(strict(np.zeros(2, int)), x),
+    "writing twice along an axis": lambda x: along(np.zeros((2, 2), int), x),
     "writing a NumPy array": lambda x: x.__setitem__(0, HOST[0]),
     "an attribute that CuPy lacks": lambda x: x.ctypes,
 }

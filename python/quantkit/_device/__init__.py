@@ -25,6 +25,7 @@ from .calling import call, queue, synchronize, wait_for_producer
 from .card import Card, Event
 from .cublas import Products
 from .cupy_arrays import cupy_module, device_errors
+from .environment import refuse_environment
 from .interface import View, has_interface, view_of
 from .loading import LIBRARY_VARIABLE, Library, library, library_path
 from .naming import CPU, device_name, parse_device
@@ -114,6 +115,7 @@ __all__ = [
     "queue",
     "read",
     "recur",
+    "refuse_environment",
     "rotate",
     "selective_scan",
     "shape_of",

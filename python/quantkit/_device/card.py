@@ -39,11 +39,13 @@ class Card(Protocol):
     Attributes:
         name: such as "cuda:0".
         kind: what results depend on: the model of the device.
+        libraries: and these, with their versions.
         memory: bytes of its memory.
     """
 
     name: str
     kind: str
+    libraries: str
     memory: int
 
     def current(self) -> AbstractContextManager[object]:

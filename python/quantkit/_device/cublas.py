@@ -50,6 +50,9 @@ class CublasModule(Protocol):
     def create(self) -> int:
         """A new handle for the current device."""
 
+    def getVersion(self, handle: int) -> int:
+        """Such as 130100 for 13.1.0."""
+
     def setPointerMode(self, handle: int, mode: int) -> None:
         """Where factors are."""
 
@@ -63,6 +66,9 @@ class Cublas:
     Args:
         module: CuPy's module.
         constants: f32 [2] on the device: 0 and 1.
+
+    Attributes:
+        version: of cuBLAS, such as "13.1.0".
     """
 
     def __init__(self, module: CublasModule, constants: Any) -> None:
@@ -70,6 +76,8 @@ class Cublas:
         self._handle = module.create()
         module.setPointerMode(self._handle, FACTORS_ON_DEVICE)
         self._zero, self._one = constants[:1], constants[1:]
+        version = module.getVersion(self._handle)
+        self.version = f"{version // 10000}.{version // 100 % 100}.{version % 100}"
 
     def multiply(
         self, x: Any, w: Any, out: Any, products: Products, factor: Any | None = None

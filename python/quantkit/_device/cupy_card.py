@@ -21,6 +21,15 @@ from .support import usable_device
 
 __all__ = ["CupyCard", "cupy_card"]
 
+NO_MEMORY = {
+    ("CUDARuntimeError", 2),
+    ("CUDADriverError", 2),
+    ("CUBLASError", 1),
+    ("CUBLASError", 3),
+}
+"""What CUDA says if memory is short for what it needs beside arrays: code of kernels,
+handles.  cuBLAS says that it is not initialized, or that it could allocate nothing."""
+
 
 @cache
 def cupy_card(number: int) -> CupyCard:
@@ -46,12 +55,14 @@ class CupyCard:
         self._turn = threading.RLock()
         self._cupy, cublas = _imported()
         self._device = self._cupy.cuda.Device(number)
-        with device_errors("a model"), self._device:
+        with device_errors("a model"), self._memory_told(), self._device:
             self._stream = self._cupy.cuda.Stream(non_blocking=True)
             self._copies = self._cupy.cuda.Stream(non_blocking=True)
             with self._stream:
                 constants = self._cupy.asarray(np.array([0, 1], np.float32))
                 self._cublas = Cublas(cublas, constants)
+        versions = f"CuPy {self._cupy.__version__}, cuBLAS {self._cublas.version}"
+        self.libraries = versions
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -68,7 +79,7 @@ class CupyCard:
     def to_device(self, array: NDArray[Any]) -> Any:
         """See `Card.to_device`."""
         made = self.empty(array.shape, array.dtype)
-        made.set(np.ascontiguousarray(array))
+        made.set(array)
         return made
 
     def to_host(self, array: Any) -> NDArray[Any]:
@@ -85,7 +96,9 @@ class CupyCard:
         with self.current():
             free, _ = self._cupy.cuda.runtime.memGetInfo()
             pool = self._cupy.get_default_memory_pool()
-            return int(free) + int(pool.free_bytes())
+            room = int(free) + int(pool.free_bytes())
+            limit = int(pool.get_limit())  # CUPY_GPU_MEMORY_LIMIT; 0: none
+            return min(room, max(limit - int(pool.used_bytes()), 0)) if limit else room
 
     def dequantize(
         self, data: Any, type: QuantType, n_cols: int, dtype: np.dtype[Any]
@@ -132,18 +145,28 @@ class CupyCard:
 
     @contextmanager
     def _memory_told(self) -> Iterator[None]:
-        """Convert CuPy's error about memory."""
+        """Convert errors about memory: CuPy's, and those of CUDA and cuBLAS by CuPy."""
+        pool = self._cupy.get_default_memory_pool()
         try:
             yield
         except self._cupy.cuda.memory.OutOfMemoryError as error:
             needed = bytes_as_text(int(error._size))
-            held = bytes_as_text(int(error._total))
-            raise DeviceMemoryError(
-                f"{self.name} ({self.kind}) has {bytes_as_text(self.memory)} of "
-                f"memory, of which quantkit holds {held}, and {needed} more were "
-                "needed: give shorter sequences (`ctx`), fewer weights at a time "
-                "(`memory`), or a device with more memory"
-            ) from error
+            raise self._too_small(f"{needed} more were needed") from error
+        except RuntimeError as error:
+            status = getattr(error, "status", None)
+            if (type(error).__name__, status) not in NO_MEMORY:
+                raise
+            pool.free_all_blocks()  # CUDA may have them the next time
+            raise self._too_small(f"CUDA needed more for itself ({error})") from error
+
+    def _too_small(self, why: str) -> DeviceMemoryError:
+        held = self._cupy.get_default_memory_pool().total_bytes()
+        return DeviceMemoryError(
+            f"{self.name} ({self.kind}) has {bytes_as_text(self.memory)} of "
+            f"memory, of which quantkit holds {bytes_as_text(int(held))}, and {why}: "
+            "give shorter sequences (`ctx`), fewer weights at a time (`memory`), or "
+            "a device with more memory"
+        )
 
 
 class CupyEvent:

@@ -57,7 +57,8 @@ class ColumnSums:
     def of(cls, x: F32) -> ColumnSums:
         """The sums of activations x [n, cols], where they are."""
         if not isinstance(x, np.ndarray):
-            pieces = (x[i : i + PIECE_ROWS] for i in range(0, len(x), PIECE_ROWS))
+            starts = range(0, max(len(x), 1), PIECE_ROWS)
+            pieces = (x[start : start + PIECE_ROWS] for start in starts)
             return reduce(ColumnSums.__add__, map(cls._of_piece, pieces))
         return cls._of_piece(x)
 

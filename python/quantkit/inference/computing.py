@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._device import Card, Products, open_cards, parse_device
+from .._device import Card, Products, open_cards, parse_device, refuse_environment
 from .._native import Precision, active_backend
 from ..errors import OptionError
 from ..execution.on_devices import OnDevices
@@ -77,8 +77,13 @@ class Computing:
 
     @property
     def place(self) -> str | None:
-        """What results depend on: the variant of the forward pass, or of the device."""
-        return self.cards[0].kind if self.cards else active_backend().ops
+        """What results depend on: the variant of the forward pass, or the device.
+
+        With the versions of the libraries that multiply there.
+        """
+        if not self.cards:
+            return active_backend().ops
+        return f"{self.cards[0].kind}, {self.cards[0].libraries}"
 
     def runners(self, threads: int | Workers | None) -> Workers:
         """What processes chunks: a thread for each device, or `threads`.
@@ -138,6 +143,8 @@ def computing_of(
         BackendError: a device cannot be used.
     """
     cards = open_cards(device)
+    if cards:
+        refuse_environment(activations)
     if activations is None:
         return Computing(DEFAULT_ON_DEVICES if cards else default, cards)
     known = BY_DEVICES if cards else BY_CPU
