@@ -25,6 +25,7 @@
 #include "../lanes/one_lane.h"
 
 #define LANE_REGISTERS 16
+#define LANE_CHAINS 1 /* other warps fill the time, and a group stays in registers */
 #define QKC_WARP 32
 #define QKC_WHOLE_WARP 0xffffffffu
 
@@ -124,8 +125,22 @@ QK_INLINE void li32_store_u16(uint8_t *p, li32 a)
 }
 QK_INLINE li32 li32_lookup(const int32_t *table, li32 index) { return table[index]; }
 QK_INLINE lf32 lf32_lookup16(const float *table, li32 index) { return table[index]; }
+#if LANES == 1
+/* A thread's small table is in registers, which have no indices. */
+QK_INLINE lf32 lf32_lookup4(const float *table, li32 index)
+{
+    const lf32 low = index & 1 ? table[1] : table[0], high = index & 1 ? table[3] : table[2];
+    return index & 2 ? high : low;
+}
+QK_INLINE lf32 lf32_lookup8(const float *table, li32 index)
+{
+    const lf32 low = lf32_lookup4(table, index), high = lf32_lookup4(table + 4, index);
+    return index & 4 ? high : low;
+}
+#else
 QK_INLINE lf32 lf32_lookup4(const float *table, li32 index) { return table[index & 3]; }
 QK_INLINE lf32 lf32_lookup8(const float *table, li32 index) { return table[index & 7]; }
+#endif
 
 /* The NaN that operations make here has all bits set. */
 QK_INLINE li32 lf32_mantissa(lf32 a) { return a == a ? lf32_bits(a) & 0x7fffff : 0x400000; }

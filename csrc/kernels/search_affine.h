@@ -21,9 +21,9 @@ typedef struct affine_fit {
 
 /* Groups that are searched at a time.  Each step of one waits for the sums of the step before; the
  * steps of the others fill that time. */
-#define AFFINE_GROUPS 4
+#define AFFINE_GROUPS LANE_CHAINS
 /* Of these, as many go through a loop over weights abreast as keep their sums in registers. */
-#define AFFINE_ABREAST (LANE_REGISTERS / 8)
+#define AFFINE_ABREAST (AFFINE_GROUPS < LANE_REGISTERS / 8 ? AFFINE_GROUPS : LANE_REGISTERS / 8)
 
 /* What a search knows of one group. */
 typedef struct affine_group {

@@ -4,7 +4,8 @@
  * A quantizer works on LANES blocks at once, one block per lane, so no float operation ever crosses
  * lanes, no sum is re-ordered, and every backend performs the same IEEE operations in the same
  * order.  The 1-lane header is the definition; the others must give its bits.  LANE_REGISTERS says
- * how many vectors the processor can hold.
+ * how many vectors the processor can hold, and LANE_CHAINS how many sums, of which each step waits
+ * for the step before, are to grow side by side.
  *
  *   lf32  LANES floats         li32  LANES int32 (arithmetic wraps)         lmask  LANES truths
  *
@@ -107,6 +108,8 @@ QK_INLINE int lowest_bit(unsigned bits)
 
 /* Constants of a type, of which the host of a device knows the values, too. */
 #define QK_RULE static const
+
+#define LANE_CHAINS 4
 
 /* For lanes that are threads: see above. */
 #define QK_SHARED
