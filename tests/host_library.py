@@ -40,6 +40,7 @@ FLAGS = (
     *("-O1", "-fPIC", "-shared", "-ffp-contract=off", "-fvisibility=hidden"),
     "-march=native",  # fused multiply-adds as instructions
     "-DQKC_MOST_BLOCKS=5",  # so that blocks of operations have several tasks
+    "-D__CUDA_ARCH_LIST__=750,800,860,890,900,1000,1200",  # as CMakeLists.txt has it
     *("-DQKC_HOST_BUILD", f'-DQKC_VERSION="{__version__}"'),
 )
 
@@ -92,23 +93,32 @@ def _key() -> str:
     return made_of.hexdigest()[:16]
 
 
-def build_host_library(path: Path, flags: Sequence[str] = ()) -> None:
+def build_host_library(
+    path: Path, flags: Sequence[str] = (), kernel_flags: Sequence[str] = ()
+) -> None:
     """Compile it, with more flags, and put its headers beside it.
 
     Args:
         path: the library; it appears when it is complete.
         flags: such as those of sanitizers.
+        kernel_flags: more, for files with kernels alone.
     """
     with TemporaryDirectory(dir=path.parent) as folder:
-        _build_in(Path(folder), path, flags)
+        _build_in(Path(folder), path, flags, kernel_flags)
 
 
-def _build_in(folder: Path, path: Path, flags: Sequence[str]) -> None:
+def _build_in(
+    folder: Path, path: Path, flags: Sequence[str], kernel_flags: Sequence[str]
+) -> None:
     """Compile in a folder that is for this alone."""
     run([sys.executable, str(NEIGHBOURS), str(folder / "neighbours.cuh")])
     objects = [str(folder / f"{source.stem}.o") for source in _sources()]
     commands = [
-        [*_compiler(source, folder), *flags, "-c", str(source), "-o", made]
+        [
+            *(*_compiler(source, folder), *flags),
+            *(kernel_flags if source.suffix == ".cu" else ()),
+            *("-c", str(source), "-o", made),
+        ]
         for source, made in zip(_sources(), objects, strict=True)
     ]
     with ThreadPoolExecutor(default_threads()) as pool:

@@ -180,11 +180,12 @@ def test_calls_that_are_refused(cuda: Cuda) -> None:
     assert cuda.name_of(status) == "QKC_BAD_SHAPE"
 
 
+@pytest.mark.parametrize("order", ["reversed", "1"])
 def test_threads_come_in_any_order(
-    host_library: object, cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+    host_library: object, cuda: Cuda, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
     """No lane reads what another has yet to write."""
-    monkeypatch.setenv("QKC_HOST_ORDER", "reversed")
+    monkeypatch.setenv("QKC_HOST_ORDER", order)
     for type in (QuantType.Q5_1, QuantType.Q4_K, QuantType.IQ1_M, QuantType.IQ2_XS):
         expected = quantize_rows(X[:3], type, IMPORTANCE)
         assert (cuda.quantize(X[:3], type, IMPORTANCE) == expected).all()

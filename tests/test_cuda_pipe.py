@@ -178,6 +178,24 @@ def test_pipes_keep_their_device(cuda: Cuda, monkeypatch: pytest.MonkeyPatch) ->
         assert device[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("capability", "has_kernels"),
+    [(70, 0), (75, 1), (80, 1), (87, 1), (103, 1), (110, 0), (120, 1), (130, 1)],
+)
+def test_code_runs_on_devices_of_its_major_version(
+    host_library: object,
+    cuda: Cuda,
+    monkeypatch: pytest.MonkeyPatch,
+    capability: int,
+    has_kernels: int,
+) -> None:
+    """And on all after the last, which compile its PTX."""
+    monkeypatch.setenv("QKC_HOST_CAPABILITY", str(capability))
+    what = cuda.ffi.new("qkc_device *")
+    cuda.check(cuda.lib.qkc_describe_device(0, what))
+    assert (10 * what.major + what.minor, what.has_kernels) == (capability, has_kernels)
+
+
 def test_devices_and_errors_are_described(cuda: Cuda) -> None:
     """Names, memory, texts of any status."""
     lib, string = cuda.lib, cuda.ffi.string

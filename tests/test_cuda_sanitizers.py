@@ -14,6 +14,8 @@ from .native_build import ROOT, needs, run
 
 SANITIZERS = ("-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 TESTS = ("cuda_kernels", "cuda_pipe", "device_operations", "device_likelihood")
+RACES = ("-g1", "-DQKC_RACES"), ("-fsanitize=thread",)
+"""Flags of all files, and of kernels alone: see csrc/cuda/host/races.h."""
 TOO_FAR = """
 import ctypes, sys
 import numpy as np
@@ -37,6 +39,28 @@ def test_kernels_under_sanitizers(tmp_path: Path) -> None:
     assert "heap-buffer-overflow" in far.stderr
     files = [f"tests/test_{name}.py" for name in TESTS]
     done = python(path, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("order", ["", "reversed", "1"])
+def test_kernels_have_no_races(tmp_path: Path, order: str) -> None:
+    """All accesses of a kernel that may change what others find are in order."""
+    needs("g++", "gcc")
+    path = tmp_path / "libquantkit_cuda.so"
+    build_host_library(path, *RACES)
+    files = [f"tests/test_{name}.py" for name in TESTS]
+    arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    environment = {BUILT: str(path), "QKC_HOST_ORDER": order}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
 

@@ -37,9 +37,11 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kin
     return Kind("strict", StrictArray, strict, StrictArray.get)
 
 
-@pytest.fixture(params=["reversed", pytest.param("", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=["reversed", *(pytest.param(n, marks=pytest.mark.slow) for n in ("", "1"))]
+)
 def order(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads of a block in both orders: what is between barriers may run in any.
+    """Threads of a block in several orders: what is between barriers may run in any.
 
     All other tests have the usual order.
     """

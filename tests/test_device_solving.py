@@ -114,11 +114,12 @@ def test_cupy_gives_back_what_it_keeps(
     assert given
 
 
+@pytest.mark.parametrize("order", ["reversed", "1"])
 def test_threads_come_in_any_order(
-    host_library: Path, cuda: Cuda, monkeypatch: pytest.MonkeyPatch
+    host_library: Path, cuda: Cuda, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
     """No thread reads what another has yet to write."""
-    monkeypatch.setenv("QKC_HOST_ORDER", "reversed")
+    monkeypatch.setenv("QKC_HOST_ORDER", order)
     plan, x = fixed_plan(QuantType.Q4_K, BEST), weights(5, 35)
     assert same(solved(plan, x), _native.solve_rows(plan, x))
 

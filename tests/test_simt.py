@@ -12,6 +12,8 @@ from .native_build import ROOT, needs, run
 CUDA = ROOT / "csrc" / "cuda"
 SOURCES = [ROOT / "tests" / "cuda" / "simt.cu", *sorted((CUDA / "host").glob("*.cpp"))]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+RACES = ["-O1", "-fsanitize=thread"]
+"""For kernels alone: they tell of their accesses (csrc/cuda/host/races.h)."""
 SANITIZED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 REFUSED = {
     "without own lane": "without its own lane",
@@ -23,6 +25,17 @@ REFUSED = {
 }
 
 
+RACING = [
+    "missing barrier",
+    "written too early",
+    "other bytes of a word",
+    "two blocks",
+    "after a shuffle",
+]
+"""Kernels whose results depend on the order of threads, or may on a GPU."""
+ORDERS = ("", "reversed", "1", "2")
+
+
 def program(folder: Path, compiler: str, *flags: str) -> str:
     """Compile the small kernels with the model."""
     needs(compiler)
@@ -31,10 +44,14 @@ def program(folder: Path, compiler: str, *flags: str) -> str:
     return path
 
 
-def check(path: str) -> None:
-    """The small kernels, in both orders, and what must be refused."""
-    for order in ("", "reversed"):
+def run_in_all_orders(path: str) -> None:
+    for order in ORDERS:
         run(["env", f"QKC_HOST_ORDER={order}", path])
+
+
+def check(path: str) -> None:
+    """The small kernels, in several orders, and what must be refused."""
+    run_in_all_orders(path)
     for name, reason in REFUSED.items():
         done = subprocess.run([path, name], capture_output=True, text=True)
         assert done.returncode < 0, name
@@ -44,6 +61,21 @@ def check(path: str) -> None:
 def test_kernels_run_as_on_a_gpu(tmp_path: Path) -> None:
     """Shuffles, votes, barriers, early returns, streams."""
     check(program(tmp_path, "g++", "-O0"))
+
+
+def test_races_are_found(tmp_path: Path) -> None:
+    """Accesses that nothing orders end the process, though their order is right."""
+    needs("g++")
+    path, kernels = str(tmp_path / "simt"), str(tmp_path / "kernels.o")
+    options = ["g++", "-std=c++17", f"-I{CUDA}", *WARNINGS]
+    run([*options, *RACES, "-c", "-o", kernels, "-x", "c++", str(SOURCES[0])])
+    host = [*map(str, SOURCES[1:])]
+    run([*options, "-O1", "-DQKC_RACES", "-o", path, kernels, *host, "-ldl"])
+    run_in_all_orders(path)
+    for name in RACING:
+        done = subprocess.run([path, name], capture_output=True, text=True)
+        assert done.returncode < 0, name
+        assert "nothing orders a" in done.stderr
 
 
 @pytest.mark.slow
@@ -61,8 +93,7 @@ def test_compilers_and_switches(
 def test_sanitizers_follow_the_threads(tmp_path: Path, compiler: str) -> None:
     """Nothing to report of what is right; a write beyond shared memory is."""
     path = program(tmp_path, compiler, "-O1", *SANITIZED)
-    for order in ("", "reversed"):
-        run(["env", f"QKC_HOST_ORDER={order}", path])
+    run_in_all_orders(path)
     done = subprocess.run([path, "beyond shared"], capture_output=True, text=True)
     assert done.returncode != 0
     assert "simt.cu" in done.stderr

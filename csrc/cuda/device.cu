@@ -64,13 +64,21 @@ const char *qkc_error_text(int status)
 
 /* ---- devices ---- */
 
-/* The compute capabilities that there is code for, as 100 * major + 10 * minor; what comes after
- * them compiles the code of the last as it loads. */
-#ifdef __CUDA_ARCH_LIST__
+/* The compute capabilities that there is code for, as 100 * major + 10 * minor.  Devices of the
+ * same major version run it if their minor version is not lower; those after the last compile its
+ * PTX as they load it. */
 static const int architectures[] = {__CUDA_ARCH_LIST__};
-#else
-static const int architectures[] = {0};
-#endif
+
+static int has_kernels(int major, int minor)
+{
+    const int own = 100 * major + 10 * minor;
+    int last = 0, found = 0;
+    for (int each : architectures) {
+        found = found || (each / 100 == major && each <= own);
+        last = each;
+    }
+    return found || own >= last;
+}
 
 int qkc_device_count(int *count)
 {
@@ -90,7 +98,7 @@ int qkc_describe_device(int device, qkc_device *what)
     what->major = found.major;
     what->minor = found.minor;
     what->multiprocessors = found.multiProcessorCount;
-    what->has_kernels = 100 * found.major + 10 * found.minor >= architectures[0];
+    what->has_kernels = has_kernels(found.major, found.minor);
     what->total_bytes = found.totalGlobalMem;
     return 0;
 }
@@ -109,11 +117,7 @@ int qkc_free_bytes(size_t *free_bytes)
 int qkc_malloc(size_t bytes, void **memory)
 {
     *memory = NULL;
-    const int status = cudaMalloc(memory, bytes);
-    if (status == cudaErrorMemoryAllocation) {
-        cudaGetLastError(); /* or the next call would report it too */
-    }
-    return status;
+    return cudaMalloc(memory, bytes);
 }
 
 int qkc_free(void *memory) { return cudaFree(memory); }

@@ -142,7 +142,8 @@ QK_INLINE lf32 lf32_lookup4(const float *table, li32 index) { return table[index
 QK_INLINE lf32 lf32_lookup8(const float *table, li32 index) { return table[index & 7]; }
 #endif
 
-/* The NaN that operations make here has all bits set. */
+/* The NaN that operations make here has all bits but the sign set. */
+QK_INLINE li32 lf32_bits(lf32 a) { return __float_as_int(a); }
 QK_INLINE li32 lf32_mantissa(lf32 a) { return a == a ? lf32_bits(a) & 0x7fffff : 0x400000; }
 
 #endif

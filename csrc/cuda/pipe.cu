@@ -90,7 +90,6 @@ static int take_stages(qkc_pipe *pipe, size_t bytes, size_t least)
             return 0;
         }
         release(pipe);
-        cudaGetLastError(); /* or the next call would report it too */
         if (status != cudaErrorMemoryAllocation || bytes <= least) {
             return status;
         }

@@ -23,8 +23,11 @@ template <class... Parameters, class... Arguments>
 cudaError_t qkc_launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, void *stream,
                        Arguments... args)
 {
-    kernel<<<grid, block, 0, (cudaStream_t)stream>>>(args...);
-    return cudaGetLastError();
+    cudaLaunchConfig_t how = {};
+    how.gridDim = grid;
+    how.blockDim = block;
+    how.stream = (cudaStream_t)stream;
+    return cudaLaunchKernelEx(&how, kernel, args...);
 }
 
 #else
@@ -33,8 +36,9 @@ cudaError_t qkc_launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, voi
 
 #endif
 
-/* A cudaError_t: what is wrong with the launch, or went wrong before.  `kernel` may be in
- * parentheses, for commas in its template arguments.  Shared memory is what it declares. */
+/* A cudaError_t: what is wrong with the launch, or went wrong in a kernel before; not what an
+ * earlier call was refused for, which cudaGetLastError would give here, too.  Shared memory is what
+ * the kernel declares. */
 #define QKC_LAUNCH(kernel, grid, block, stream, ...)                                               \
     qkc_launch(kernel, grid, block, stream, __VA_ARGS__)
 

@@ -115,7 +115,10 @@ QK_INLINE void choose_entries(codebook_entries from, const lf32 *x, const lf32 *
             const int32_t point = code_of[g][lane];
             if (point < 0) {
                 const float s = scale[g][lane];
-                code_of[g][lane] = INT32_MIN | best_neighbour(from, point, &search, value, s);
+                const int32_t best = best_neighbour(from, point, &search, value, s);
+                if (lane % QK_OWN_STEP == QK_OWN_FIRST) {
+                    code_of[g][lane] = INT32_MIN | best;
+                }
             }
         }
     }

@@ -33,4 +33,10 @@ QK_INLINE int lmask_first(lmask a)
     return 0;
 }
 QK_INLINE int32_t lane_least(li32 a) { return a; }
+QK_INLINE li32 lf32_bits(lf32 a)
+{
+    int32_t i;
+    memcpy(&i, &a, sizeof i);
+    return i;
+}
 QK_INLINE li32 lf32_mantissa(lf32 a) { return li32_and(lf32_bits(a), li32_set1(0x7fffff)); }

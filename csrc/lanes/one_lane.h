@@ -51,12 +51,6 @@ QK_INLINE li32 li32_trunc(lf32 a)
 {
     return a >= -2147483648.0f && a < 2147483648.0f ? (int32_t)a : INT32_MIN;
 }
-QK_INLINE li32 lf32_bits(lf32 a)
-{
-    int32_t i;
-    memcpy(&i, &a, sizeof i);
-    return i;
-}
 QK_INLINE lf32 lf32_from_bits(li32 a)
 {
     float f;

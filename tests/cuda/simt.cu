@@ -226,12 +226,13 @@ static void test_paces()
 
 static __global__ void add_one(int *out) { out[threadIdx.x] += 1; }
 
+/* What was refused does not follow those after it. */
 static void test_launches()
 {
     int *out = ints(32);
     EXPECT(QKC_LAUNCH(add_one, 1, 1025, NULL, out) == cudaErrorInvalidConfiguration);
     EXPECT(QKC_LAUNCH(add_one, dim3(1, 65536), 32, NULL, out) == cudaErrorInvalidConfiguration);
-    cudaGetLastError();
+    EXPECT(cudaSetDevice(99) == cudaErrorInvalidDevice);
     EXPECT(QKC_LAUNCH(add_one, 1, 32, NULL, out) == cudaSuccess);
     compare(out, 32, [](int) { return 0; });
 }
@@ -312,6 +313,44 @@ static __global__ void beyond_shared(int *out)
     out[0] = some[threadIdx.x];
 }
 
+/* ---- races, of which the last two are right on a processor in any order ---- */
+
+static __global__ void missing_barrier(int *out)
+{
+    __shared__ int all[64];
+    all[threadIdx.x] = 1;
+    out[threadIdx.x] = all[(threadIdx.x + 32) % 64];
+}
+static __global__ void written_too_early(int *out)
+{
+    __shared__ int all[64];
+    int sum = 0;
+    for (int i = 0; i < 3; i++) {
+        all[threadIdx.x] = i;
+        __syncthreads();
+        sum += all[63 - threadIdx.x];
+    }
+    out[threadIdx.x] = sum;
+}
+static __global__ void other_bytes_of_a_word(int *out)
+{
+    __shared__ uint8_t all[64];
+    all[threadIdx.x] = 1;
+    __syncwarp(WHOLE);
+    out[threadIdx.x] = all[threadIdx.x ^ 1];
+    __syncthreads();
+    all[threadIdx.x] = 2;
+    out[threadIdx.x] = all[threadIdx.x ^ 1];
+}
+static __global__ void two_blocks(int *out) { out[threadIdx.x] = 1; }
+static __global__ void after_a_shuffle(int *out)
+{
+    __shared__ int all[64];
+    all[threadIdx.x] = 1;
+    const int sum = __shfl_xor_sync(WHOLE, all[threadIdx.x], 1);
+    out[threadIdx.x] = all[threadIdx.x ^ 1] + sum;
+}
+
 static const struct {
     const char *name;
     void (*kernel)(int *out);
@@ -322,14 +361,20 @@ static const struct {
     {"two barriers", two_barriers},
     {"two things", two_things},
     {"forever", forever},
-    {"beyond shared", beyond_shared}, /* by AddressSanitizer */
+    {"beyond shared", beyond_shared},     /* by AddressSanitizer */
+    {"missing barrier", missing_barrier}, /* these where accesses are looked at (races.h) */
+    {"written too early", written_too_early},
+    {"other bytes of a word", other_bytes_of_a_word},
+    {"two blocks", two_blocks},
+    {"after a shuffle", after_a_shuffle},
 };
 
 int main(int argc, char **argv)
 {
     for (const auto &each : refused) {
         if (argc > 1 && !strcmp(argv[1], each.name)) {
-            EXPECT(QKC_LAUNCH(each.kernel, 1, 64, NULL, ints(1)) == cudaSuccess);
+            const int n_blocks = each.kernel == two_blocks ? 2 : 1;
+            EXPECT(QKC_LAUNCH(each.kernel, n_blocks, 64, NULL, ints(64)) == cudaSuccess);
             return 0;
         }
     }

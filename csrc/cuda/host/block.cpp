@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <utility>
 #include <vector>
 
 #include "fiber.h"
+#include "races.h"
 #include "simt.h"
 
 uint3 threadIdx, blockIdx;
@@ -16,7 +18,7 @@ dim3 blockDim, gridDim;
 namespace qkc_host
 {
 
-enum op { NOTHING, BARRIER, VOTE, EXCHANGE };
+enum op { NOTHING, BARRIER, MEET, VOTE, EXCHANGE };
 
 struct thread {
     fiber *on;    /* while it waits */
@@ -43,7 +45,9 @@ static struct {
     unsigned n_threads, n_warps;
     unsigned n_begun, n_left, n_in_barrier;
     unsigned current;
+    unsigned order[MOST_THREADS]; /* in which threads begin */
     bool is_reversed;
+    uint64_t random; /* 0: threads go on in a fixed order */
     fiber main, *running, *before;
     void (*body)(const void *);
     const void *data;
@@ -57,7 +61,7 @@ int lane() { return (int)(block.current % warpSize); }
 static unsigned bit_of(unsigned thread) { return 1u << thread % warpSize; }
 static warp *warp_of(unsigned thread) { return block.warps + thread / warpSize; }
 
-[[noreturn]] static void fail(const char *format, ...)
+void fail(const char *format, ...)
 {
     va_list arguments;
     fprintf(stderr, "kernel, block (%u, %u, %u), thread %u: ", blockIdx.x, blockIdx.y, blockIdx.z,
@@ -71,6 +75,25 @@ static warp *warp_of(unsigned thread) { return block.warps + thread / warpSize; 
 
 /* ---- which thread runs ---- */
 
+/* The next of a series (Marsaglia's xorshift64), below n. */
+static unsigned random_below(unsigned n)
+{
+    block.random ^= block.random << 13;
+    block.random ^= block.random >> 7;
+    block.random ^= block.random << 17;
+    return (unsigned)((block.random >> 32) % n);
+}
+
+static void choose_order()
+{
+    for (unsigned i = 0; i < block.n_threads; i++) {
+        block.order[i] = block.is_reversed ? block.n_threads - 1 - i : i;
+    }
+    for (unsigned i = block.n_threads; block.random && i > 1; i--) {
+        std::swap(block.order[i - 1], block.order[random_below(i)]);
+    }
+}
+
 static void make_current(unsigned number)
 {
     block.current = number;
@@ -80,11 +103,28 @@ static void make_current(unsigned number)
         threadIdx.y = number / blockDim.x % blockDim.y;
         threadIdx.z = number / blockDim.x / blockDim.y;
     }
+    accesses_are_of(number, block.running->stack, block.running->stack_bytes);
 }
 
-/* A thread that may go on, the nearest after the current one; MOST_THREADS if there is none. */
+/* Any thread that may go on; MOST_THREADS if there is none. */
+static unsigned any_ready()
+{
+    const unsigned start = random_below(block.n_threads);
+    for (unsigned i = 0; i < block.n_threads; i++) {
+        const unsigned number = (start + i) % block.n_threads;
+        if (warp_of(number)->ready & bit_of(number)) {
+            return number;
+        }
+    }
+    return MOST_THREADS;
+}
+
+/* The nearest after the current one. */
 static unsigned next_ready()
 {
+    if (block.random) {
+        return any_ready();
+    }
     const unsigned own = block.current / warpSize, place = block.current % warpSize;
     const unsigned after = block.is_reversed ? (1u << place) - 1 : ~0u << place << 1;
     for (unsigned i = 0; i <= block.n_warps; i++) {
@@ -150,10 +190,11 @@ static fiber *idle_fiber()
 static void wait()
 {
     const unsigned own = block.current, ready = next_ready();
+    const bool may_begin = block.n_begun < block.n_threads;
     block.threads[own].on = block.running;
-    if (ready < MOST_THREADS) {
+    if (ready < MOST_THREADS && !(may_begin && block.random && random_below(2))) {
         go_on_with(ready, false);
-    } else if (block.n_begun < block.n_threads) {
+    } else if (may_begin) {
         leave(idle_fiber(), false);
     } else {
         report_deadlock();
@@ -189,6 +230,7 @@ static void open_barrier()
         }
     }
     block.n_in_barrier = 0;
+    order_block();
 }
 
 static void open_barrier_if_complete()
@@ -229,7 +271,7 @@ static void finish_group(warp *w, thread *threads, unsigned group)
     }
     for (unsigned left = group; left; left &= left - 1) {
         thread *t = threads + __builtin_ctz(left);
-        if (t->waits_for == VOTE) {
+        if (t->waits_for != EXCHANGE) {
             t->result = votes;
         } else if (group >> t->source & 1) {
             t->result = threads[t->source].value;
@@ -242,6 +284,9 @@ static void finish_group(warp *w, thread *threads, unsigned group)
     w->in_warp_op &= ~group;
     w->ready |= group;
 }
+
+/* The first thread of a warp. */
+static unsigned first_of(const thread *threads) { return (unsigned)(threads - block.threads); }
 
 /* Lets the group of `lane` go on, if all lanes of its mask that have not ended are there. */
 static void finish_if_complete(warp *w, thread *threads, unsigned lane)
@@ -260,6 +305,9 @@ static void finish_if_complete(warp *w, thread *threads, unsigned lane)
             fail("lanes of %08x do different things together, %s:%d and %s:%d", one->mask,
                  one->where.file, one->where.line, t->where.file, t->where.line);
         }
+    }
+    if (one->waits_for == MEET) {
+        order_lanes(first_of(threads), group);
     }
     finish_group(w, threads, group);
 }
@@ -282,6 +330,8 @@ static uint64_t meet(op what, unsigned mask, uint64_t value, int source, site wh
     wait_unless_ready(t);
     return t->result;
 }
+
+void meet_lanes(unsigned mask, site where) { meet(MEET, mask, 0, 0, where); }
 
 unsigned vote(unsigned mask, int predicate, site where)
 {
@@ -316,7 +366,7 @@ static void run_threads()
     unsigned ready = MOST_THREADS;
     while (ready == MOST_THREADS && block.n_begun < block.n_threads) {
         const unsigned number = block.n_begun++;
-        make_current(block.is_reversed ? block.n_threads - 1 - number : number);
+        make_current(block.order[number]);
         block.body(block.data);
         end_current();
         ready = next_ready();
@@ -343,7 +393,10 @@ static void run_block()
     block.n_begun = block.n_in_barrier = 0;
     block.n_left = block.n_threads;
     block.running = &block.main;
+    choose_order();
+    begin_accesses_of_block(block.n_threads);
     leave(idle_fiber(), false);
+    accesses_are_of_none();
 }
 
 cudaError_t check_launch(dim3 grid, dim3 threads)
@@ -352,7 +405,7 @@ cudaError_t check_launch(dim3 grid, dim3 threads)
     const bool fits = n_threads && threads.x <= 1024 && threads.y <= 1024 && threads.z <= 64 &&
                       n_threads <= MOST_THREADS && grid.x && grid.y && grid.z &&
                       grid.x <= 0x7fffffffu && grid.y <= 65535 && grid.z <= 65535;
-    return note_error(fits ? cudaSuccess : cudaErrorInvalidConfiguration);
+    return fits ? cudaSuccess : cudaErrorInvalidConfiguration;
 }
 
 void run_grid(dim3 grid, dim3 threads, void (*body)(const void *), const void *data)
@@ -363,6 +416,8 @@ void run_grid(dim3 grid, dim3 threads, void (*body)(const void *), const void *d
     block.n_threads = threads.x * threads.y * threads.z;
     block.n_warps = (block.n_threads + warpSize - 1) / warpSize;
     block.is_reversed = order && !strcmp(order, "reversed");
+    block.random = order ? strtoull(order, NULL, 10) : 0;
+    forget_accesses();
     block.body = body;
     block.data = data;
     for (blockIdx.z = 0; blockIdx.z < grid.z; blockIdx.z++) {

@@ -33,7 +33,8 @@ inline unsigned __float_as_uint(float a)
     memcpy(&bits, &a, sizeof bits);
     return bits;
 }
-inline int __float_as_int(float a) { return (int)__float_as_uint(a); }
+/* As if an operation of CUDA had made the NaN. */
+inline int __float_as_int(float a) { return a == a ? (int)__float_as_uint(a) : 0x7fffffff; }
 inline float __uint_as_float(unsigned bits)
 {
     float a;
@@ -55,37 +56,39 @@ inline int __clz(int a) { return a ? __builtin_clz((unsigned)a) : 32; }
 
 template <class T> T __ldg(const T *p) { return *p; }
 
-/* Other blocks and threads of the same do not run meanwhile. */
-template <class T> T atomicAdd(T *p, T value)
+/* Other blocks and threads of the same do not run meanwhile, and atomics race with none. */
+#define QKC_ATOMIC __attribute__((no_sanitize("thread"))) inline
+template <class T> QKC_ATOMIC T atomicAdd(T *p, T value)
 {
     const T before = *p;
     *p = (T)(before + value);
     return before;
 }
-template <class T> T atomicMin(T *p, T value)
+template <class T> QKC_ATOMIC T atomicMin(T *p, T value)
 {
     const T before = *p;
     *p = value < before ? value : before;
     return before;
 }
-template <class T> T atomicMax(T *p, T value)
+template <class T> QKC_ATOMIC T atomicMax(T *p, T value)
 {
     const T before = *p;
     *p = before < value ? value : before;
     return before;
 }
-template <class T> T atomicCAS(T *p, T expected, T value)
+template <class T> QKC_ATOMIC T atomicCAS(T *p, T expected, T value)
 {
     const T before = *p;
     *p = before == expected ? value : before;
     return before;
 }
-template <class T> T atomicExch(T *p, T value)
+template <class T> QKC_ATOMIC T atomicExch(T *p, T value)
 {
     const T before = *p;
     *p = value;
     return before;
 }
+#undef QKC_ATOMIC
 inline void __threadfence() {}
 
 #endif

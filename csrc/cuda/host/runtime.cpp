@@ -37,7 +37,6 @@ typedef std::lock_guard<std::recursive_mutex> locked;
 std::set<cudaStream_t> streams;
 std::map<void *, size_t> allocated;
 size_t used_bytes;
-thread_local cudaError_t last_error = cudaSuccess;
 thread_local int current_device = 0;
 
 size_t setting(const char *name, size_t otherwise)
@@ -94,21 +93,13 @@ cudaError_t allocate(void **memory, size_t bytes)
 namespace qkc_host
 {
 
-cudaError_t note_error(cudaError_t error)
-{
-    if (error != cudaSuccess) {
-        last_error = error;
-    }
-    return error;
-}
-
 cudaError_t queue(void *where, std::function<void()> work)
 {
     const locked lock(guard);
     const cudaStream_t stream = (cudaStream_t)where;
     if (!is_default(stream)) {
         if (!streams.count(stream)) {
-            return note_error(cudaErrorInvalidResourceHandle);
+            return cudaErrorInvalidResourceHandle;
         }
         stream->work.push_back(std::move(work));
         return cudaSuccess;
@@ -123,8 +114,6 @@ cudaError_t queue(void *where, std::function<void()> work)
 }
 
 } // namespace qkc_host
-
-using qkc_host::note_error;
 
 const char *cudaGetErrorName(cudaError_t error)
 {
@@ -168,15 +157,6 @@ const char *cudaGetErrorString(cudaError_t error)
     return "unrecognized error code";
 }
 
-cudaError_t cudaGetLastError()
-{
-    const cudaError_t error = last_error;
-    last_error = cudaSuccess;
-    return error;
-}
-
-cudaError_t cudaPeekAtLastError() { return last_error; }
-
 /* ---- devices ---- */
 
 cudaError_t cudaGetDeviceCount(int *count)
@@ -194,7 +174,7 @@ cudaError_t cudaGetDevice(int *device)
 cudaError_t cudaSetDevice(int device)
 {
     if (device < 0 || device >= n_devices()) {
-        return note_error(cudaErrorInvalidDevice);
+        return cudaErrorInvalidDevice;
     }
     current_device = device;
     return cudaSuccess;
@@ -203,10 +183,12 @@ cudaError_t cudaSetDevice(int device)
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
 {
     if (device < 0 || device >= n_devices()) {
-        return note_error(cudaErrorInvalidDevice);
+        return cudaErrorInvalidDevice;
     }
     *properties = cudaDeviceProp();
     strcpy(properties->name, "the processor");
+    properties->major = (int)setting("QKC_HOST_CAPABILITY", 90) / 10;
+    properties->minor = (int)setting("QKC_HOST_CAPABILITY", 90) % 10;
     properties->totalGlobalMem = memory_bytes();
     properties->multiProcessorCount = 1;
     return cudaSuccess;
@@ -236,14 +218,14 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
     const locked lock(guard);
     const size_t most = memory_bytes();
     if (used_bytes > most || bytes > most - used_bytes) {
-        return note_error(cudaErrorMemoryAllocation);
+        return cudaErrorMemoryAllocation;
     }
     const cudaError_t error = allocate(memory, bytes);
     if (error == cudaSuccess && bytes) {
         allocated[*memory] = bytes;
         used_bytes += bytes;
     }
-    return note_error(error);
+    return error;
 }
 
 cudaError_t cudaFree(void *memory)
@@ -254,7 +236,7 @@ cudaError_t cudaFree(void *memory)
         return cudaSuccess;
     }
     if (found == allocated.end()) {
-        return note_error(cudaErrorInvalidValue);
+        return cudaErrorInvalidValue;
     }
     cudaDeviceSynchronize();
     used_bytes -= found->second;
@@ -263,10 +245,7 @@ cudaError_t cudaFree(void *memory)
     return cudaSuccess;
 }
 
-cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned)
-{
-    return note_error(allocate(memory, bytes));
-}
+cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned) { return allocate(memory, bytes); }
 
 cudaError_t cudaFreeHost(void *memory)
 {
@@ -307,7 +286,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
     const locked lock(guard);
     if (!streams.count(stream)) {
-        return note_error(cudaErrorInvalidResourceHandle);
+        return cudaErrorInvalidResourceHandle;
     }
     run_all(stream);
     streams.erase(stream);
@@ -322,10 +301,10 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
         return qkc_host::queue(stream, [] {});
     }
     if (!streams.count(stream)) {
-        return note_error(cudaErrorInvalidResourceHandle);
+        return cudaErrorInvalidResourceHandle;
     }
     run_all(stream);
-    return is_broken() ? note_error(cudaErrorLaunchFailure) : cudaSuccess;
+    return is_broken() ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)

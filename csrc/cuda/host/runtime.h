@@ -47,14 +47,8 @@ typedef struct cudaDeviceProp {
     int multiProcessorCount;
 } cudaDeviceProp;
 
-struct cudaFuncAttributes {
-    int binaryVersion;
-};
-
 const char *cudaGetErrorName(cudaError_t error);
 const char *cudaGetErrorString(cudaError_t error);
-cudaError_t cudaGetLastError();
-cudaError_t cudaPeekAtLastError();
 
 cudaError_t cudaGetDeviceCount(int *count);
 cudaError_t cudaGetDevice(int *device);
@@ -85,18 +79,9 @@ template <class T> cudaError_t cudaMalloc(T **memory, size_t bytes)
     return cudaMalloc((void **)memory, bytes);
 }
 
-/* Every kernel is there. */
-template <class Kernel> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, Kernel *)
-{
-    attributes->binaryVersion = 0;
-    return cudaSuccess;
-}
-
 namespace qkc_host
 {
 
-/* Keeps an error for cudaGetLastError, and gives it back. */
-cudaError_t note_error(cudaError_t error);
 cudaError_t queue(void *stream, std::function<void()> work);
 
 } // namespace qkc_host

@@ -7,9 +7,10 @@
  * shuffles from lanes that are not there, and so on.
  *
  * Environment variables, for tests:
- *   QKC_HOST_ORDER    "reversed": threads run in the opposite order, which shows missing barriers
- *   QKC_HOST_DEVICES  how many devices there are; 1 without it
- *   QKC_HOST_MEMORY   bytes of memory of a device; 2^33 without it */
+ *   QKC_HOST_ORDER       of threads: "reversed", or a number that makes one
+ *   QKC_HOST_DEVICES     how many devices there are; 1 without it
+ *   QKC_HOST_CAPABILITY  their compute capability times 10; 90 without it
+ *   QKC_HOST_MEMORY      bytes of memory of a device; 2^33 without it */
 #ifndef QKC_HOST_SIMT_H
 #define QKC_HOST_SIMT_H
 
@@ -64,6 +65,8 @@ struct site {
 
 /* Waits for the block: whether one of its threads has a predicate that is true. */
 bool vote_of_block(bool predicate, site where);
+/* Waits for the lanes of the mask. */
+void meet_lanes(unsigned mask, site where);
 /* The lanes of the mask for which `predicate` is not 0. */
 unsigned vote(unsigned mask, int predicate, site where);
 /* What lane `source` gives. */
@@ -98,7 +101,10 @@ inline int __syncthreads_or(int predicate, QKC_SITE)
 {
     return qkc_host::vote_of_block(predicate != 0, QKC_HERE);
 }
-inline void __syncwarp(unsigned mask = 0xffffffffu, QKC_SITE) { qkc_host::vote(mask, 0, QKC_HERE); }
+inline void __syncwarp(unsigned mask = 0xffffffffu, QKC_SITE)
+{
+    qkc_host::meet_lanes(mask, QKC_HERE);
+}
 
 inline unsigned __ballot_sync(unsigned mask, int predicate, QKC_SITE)
 {
