@@ -29,7 +29,7 @@ from quantkit.execution.cluster.facts import (
     refuse_other,
     refuse_unable,
 )
-from quantkit.execution.cluster.interrupts import uninterrupted
+from quantkit.execution.cluster.interrupts import terminable, uninterrupted
 from quantkit.execution.cluster.parcels import Packer, Parcel, Unpacker
 from quantkit.execution.cluster.pieces import Done, Raised
 from quantkit.execution.cluster.running import in_order
@@ -403,3 +403,27 @@ def test_ctrl_c_waits_for_what_cannot_be_left_half_done() -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert done == [1, 2]
+
+
+def test_sigterm_ends_a_block_and_then_the_process() -> None:
+    """What is left of the block is done; whoever handles the signal goes on to."""
+    done: list[int] = []
+
+    def end() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            with uninterrupted():
+                signal.raise_signal(signal.SIGTERM)  # again, while it ends
+                done.append(len(done) + 1)
+
+    with pytest.raises(SystemExit, match="143"), terminable():
+        end()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    before = signal.signal(signal.SIGTERM, lambda number, _: done.append(0))
+    try:
+        with terminable():
+            end()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done == [1, 0, 3, 0]

@@ -10,8 +10,9 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from time import sleep
@@ -22,7 +23,7 @@ from ...errors import OptionError, QuantkitError
 from ...extras import needed
 from . import actor
 from .address import Address
-from .interrupts import uninterrupted
+from .interrupts import terminable, uninterrupted
 from .layout import Layout
 
 __all__ = ["joined", "layout_of"]
@@ -30,7 +31,10 @@ __all__ = ["joined", "layout_of"]
 STORE_BYTES = 64 << 20
 """The size of a local cluster's object store, per worker."""
 
-REMOVALS = 20
+TOKEN = "RAY_AUTH_TOKEN"
+"""The variable that Ray reads the token from, before any file."""
+
+REMOVALS = 100
 """How often to try to remove the folder of a local cluster."""
 
 REACHED_SECONDS = 5.0
@@ -86,39 +90,59 @@ def _started(ray: Any, address: Address) -> Iterator[None]:
     """A cluster of this machine alone, which nobody else can use or see."""
     n_workers = address.n_local or 1
     short = "/tmp" if Path("/tmp").is_dir() else None  # sockets have short paths
-    folder = tempfile.mkdtemp(prefix="quantkit-", dir=short)
+    started = partial(
+        ray.init,
+        "local",
+        num_cpus=n_workers,
+        num_gpus=0,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        object_store_memory=max(2, n_workers) * STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+    )
+    with terminable(), ExitStack() as stack:
+        with uninterrupted(), _errors_of(ray, address):
+            folder = tempfile.mkdtemp(prefix="quantkit-ray-", dir=short)
+            # In a thread of its own, Ray leaves the handling of signals as it is.
+            apart = ThreadPoolExecutor(1)
+            stack.callback(_end, ray, apart, folder)
+            stack.enter_context(_own_token(ray))
+            apart.submit(started, _temp_dir=folder).result()
+        yield
+
+
+def _end(ray: Any, apart: ThreadPoolExecutor, folder: str) -> None:
+    """End the cluster of this machine, and remove its folder."""
+    with uninterrupted():
+        ray.shutdown()
+        apart.shutdown()  # Ray's processes end with the thread that started them
+        for _ in range(REMOVALS):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not Path(folder).exists():
+                break
+            sleep(0.1)  # what has been killed may still write its last lines
+
+
+@contextmanager
+def _own_token(ray: Any) -> Iterator[None]:
+    """Show a token that nobody else knows, as long as the block runs.
+
+    Ray keeps the first token that it needs, so it is told to forget it.
+    """
+    before = os.environ.get(TOKEN)
+    os.environ[TOKEN] = secrets.token_hex(32)
+    loader = getattr(ray._raylet, "AuthenticationTokenLoader", None)  # since Ray 2.51
+    forget = loader.instance().reset_cache if loader else lambda: None
+    forget()
     try:
-        with (
-            _settings({"RAY_AUTH_TOKEN": _token()}),
-            uninterrupted(),
-            _errors_of(ray, address),
-        ):
-            ray.init(
-                "local",
-                num_cpus=n_workers,
-                num_gpus=0,
-                include_dashboard=False,
-                log_to_driver=False,
-                configure_logging=False,
-                object_store_memory=max(2, n_workers) * STORE_BYTES,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=folder,
-            )
         yield
     finally:
-        with uninterrupted():
-            ray.shutdown()
-            for _ in range(REMOVALS):
-                shutil.rmtree(folder, ignore_errors=True)
-                if not Path(folder).exists():
-                    break
-                sleep(0.1)  # what has been killed may still write its last lines
-
-
-@cache
-def _token() -> str:
-    """What workers show to a local cluster; Ray keeps the first one of a process."""
-    return secrets.token_hex(32)
+        if before is None:
+            del os.environ[TOKEN]
+        else:
+            os.environ[TOKEN] = before
+        forget()
 
 
 @contextmanager
