@@ -9,7 +9,7 @@ scaled to a large model by the weights that a token passes through, and objects 
 widths of the model, so figures of large models are predictions.
 
 The machines have 16 slots each.  They read the model from a storage that all share, and
-send results to the coordinator over its one link.
+write what they quantize to it; other results go to the coordinator over its one link.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ LINK = 1.25e9
 """Bytes per second of every machine's network: 10 Gbit/s."""
 STORAGE = 10e9
 """Bytes per second that the shared storage gives to all machines together."""
+
+PLACE, PAGES = 600, 4096
+"""Bytes that describe a slab and its place; the ends that are not whole pages."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Task:
         read: bytes that a machine reads before its first piece of a round.
         prepare: core seconds of a machine before its first piece of a round.
         sent, got: bytes to a worker and back, for each piece.
+        stored: bytes that each piece reads from the storage and writes to it.
         part: of the pieces that is simulated, where all go on alike.
     """
 
@@ -105,6 +109,7 @@ class Task:
     prepare: float
     sent: float
     got: float
+    stored: float = 0.0
     part: float = 1.0
 
 
@@ -130,11 +135,12 @@ def tasks_of(model: Model) -> list[Task]:
         Task("imatrix", n_chunks, 1, chunk, stored, 0, 4e3, model.sums),
         Task(
             "quantize to Q4_K_M",
-            *(n_slabs, 1, slab * MEASURED.weight, 0, 0, 300, slab * 0.6, part),
+            *(n_slabs, 1, slab * MEASURED.weight, 0, 0, PLACE, PAGES, 2.6 * slab, part),
         ),
         Task(
             "quantize to IQ2_XS",
-            *(n_slabs, 1, slab * MEASURED.slow_weight, 0, 0, 300, slab * 0.3, part),
+            *(n_slabs, 1, slab * MEASURED.slow_weight, 0, 0),
+            *(PLACE, PAGES, 2.3 * slab, part),
         ),
     ]
 
@@ -161,6 +167,8 @@ class SimulatedTeam:
         share = max(1 / LINK, n_machines / STORAGE)
         self._to_prepare = task.read * share + task.prepare / SLOTS
         self._ready: dict[Worker, float] = {}
+        self._storage_free = 0.0
+        self._link_free: defaultdict[Worker, float] = defaultdict(float)
         self._busy = MEASURED.byte * task.got  # for a result
 
     @property
@@ -181,10 +189,17 @@ class SimulatedTeam:
         free = self._free[worker]
         start = max(heappop(free), self._out_free, ready)
         end = start + n * self._task.piece * self._rng.uniform(0.9, 1.1)
+        end = max(end, self._moved(worker, start, n * self._task.stored))
         heappush(free, end)
         number = next(self._numbers)
         heappush(self._events, (end, number, n))
         return number
+
+    def _moved(self, worker: Worker, start: float, n_bytes: float) -> float:
+        """When so many bytes have passed the storage and the machine's link."""
+        self._storage_free = max(self._storage_free, start) + n_bytes / STORAGE
+        self._link_free[worker] = max(self._link_free[worker], start) + n_bytes / LINK
+        return max(self._storage_free, self._link_free[worker])
 
     def wait(self, seconds: float | None) -> Collection[tuple[Hashable, Outcome]]:
         """Receive the next result."""

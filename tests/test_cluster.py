@@ -164,15 +164,16 @@ def sums(model: Path, text: str, **how: Any) -> list[bytes]:
     ]
 
 
-def file(model: Path, folder: Path, **how: Any) -> bytes:
-    """A quantized file, with importance and errors measured."""
+def files(model: Path, folder: Path, **how: Any) -> dict[str, bytes]:
+    """Quantized files, with importance; nothing else is in the folder."""
     importance = {
         "blk.0.ffn_up.weight": np.linspace(0.5, 2, 256, dtype=np.float32),
     }
+    (folder / "made").mkdir(exist_ok=True)
     quantize_file(
-        *(model, folder / "made.gguf", "Q4_K_M"), importance=importance, **how
+        *(model, folder / "made" / "o.gguf", "Q4_K_M"), importance=importance, **how
     )
-    return (folder / "made.gguf").read_bytes()
+    return {path.name: path.read_bytes() for path in (folder / "made").iterdir()}
 
 
 Task = Callable[..., Any]
@@ -182,7 +183,10 @@ TASKS: dict[str, Callable[[Path, str, Path], Task]] = {
         lambda **how: figures(model, text, memory=0, **how)
     ),
     "imatrix": lambda model, text, folder: lambda **how: sums(model, text, **how),
-    "quantize": lambda model, text, folder: lambda **how: file(model, folder, **how),
+    "quantize": lambda model, text, folder: lambda **how: files(model, folder, **how),
+    "quantize, split": lambda model, text, folder: (
+        lambda **how: files(model, folder, split_max_bytes=10**6, **how)
+    ),
 }
 
 
@@ -206,9 +210,9 @@ def test_calibrated_files_are_those_of_threads(
 ) -> None:
     """The nodes read the rows that this process has solved."""
     given = Calibration([text], 256, options=TextOptions(ctx=64))
-    alone = file(model, tmp_path, calibration=given, threads=2)
+    alone = files(model, tmp_path, calibration=given, threads=2)
     with use_cluster("auto"):
-        assert file(model, tmp_path, calibration=given) == alone
+        assert files(model, tmp_path, calibration=given) == alone
 
 
 class Killer:
@@ -262,17 +266,24 @@ def test_nodes_may_be_killed(mortal: Any, task: Task, seed: int) -> None:
 @pytest.fixture
 def blind(mortal: Any, model: Path) -> Iterator[Any]:
     """The same, with a node that does not see the folder of the model."""
+    with with_blind_node(mortal, model.parent):
+        yield mortal
+
+
+@contextmanager
+def with_blind_node(nodes: Any, folder: Path) -> Iterator[None]:
+    """One more node, which does not see a folder."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("hiding a folder from a node needs root and unshare")
     ray = f"{sys.executable} -m ray.scripts.scripts"
-    hide = f"mount -t tmpfs none {shlex.quote(str(model.parent))}"
-    start = f"{ray} start --address={mortal.address} --num-cpus=1"
+    hide = f"mount -t tmpfs none {shlex.quote(str(folder))}"
+    start = f"{ray} start --address={nodes.address} --num-cpus=1"
     line = f"{hide} && exec {start} --object-store-memory={STORE_BYTES}"
     before = remains()
     subprocess.run(
         ["unshare", "--mount", "sh", "-c", line], check=True, capture_output=True
     )
-    yield mortal
+    yield
     for each in remains() - before:
         with suppress(ProcessLookupError, ValueError):
             os.kill(int(each.split()[0]), signal.SIGKILL)
@@ -293,6 +304,55 @@ def test_rows_are_sent_to_a_node_without_the_file(blind: Any, task: Task) -> Non
     with use_cluster("auto", ship=True) as workers:
         assert workers.count == 4
         assert task() == alone
+
+
+def test_rows_come_from_a_node_without_the_folder_of_the_output(
+    mortal: Any, model: Path, tmp_path: Path
+) -> None:
+    """Others write what they compute themselves; one line says so."""
+    alone = files(model, tmp_path, threads=2)
+    told: list[str] = []
+    with with_blind_node(mortal, tmp_path), use_cluster("auto") as workers:
+        assert workers.count == 4
+        assert files(model, tmp_path, notify=told.append) == alone
+    assert [line.split(";")[0] for line in told] == [
+        f"not all machines see {tmp_path / 'made'}"
+    ]
+
+
+DIES = """
+import os, signal, sys
+from quantkit import quantize_file, use_cluster
+model, out, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+def progress(stage, done, total):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with use_cluster("auto"):
+    quantize_file(
+        model, out, "Q4_K_M", progress=progress, split_max_bytes=10**6, notify=print
+    )
+"""
+
+
+def test_the_command_may_be_killed(nodes: Any, model: Path, tmp_path: Path) -> None:
+    """The next one goes on from what is written, and nothing is left of the first."""
+    alone, made = tmp_path / "alone", tmp_path / "made"
+    for folder in (alone, made):
+        folder.mkdir()
+    quantize_file(model, alone / "o.gguf", "Q4_K_M", split_max_bytes=10**6, threads=2)
+    said = ""
+    for left in (5, 11, 17, 0):
+        line = [sys.executable, "-c", DIES, str(model), str(made / "o.gguf"), str(left)]
+        result = subprocess.run(line, capture_output=True, text=True, check=False)
+        assert result.returncode == (-signal.SIGKILL if left else 0), result.stderr
+        said += result.stdout
+    assert "resuming at" in said
+    contents = [{p.name: p.read_bytes() for p in f.iterdir()} for f in (alone, made)]
+    assert contents[0] == contents[1]
 
 
 def kill_oneself(item: int) -> int:
@@ -364,7 +424,7 @@ def remains() -> set[str]:
     ).stdout.splitlines()
     ours = re.compile(r"raylet|gcs_serv|ray::|default_worker")
     found = {line for line in listed if ours.search(line) and "<defunct>" not in line}
-    return found | {str(path) for path in Path("/tmp").glob("quantkit-*/session_*")}
+    return found | {str(path) for path in Path("/tmp").glob("quantkit-ray-*")}
 
 
 @contextmanager
@@ -398,8 +458,11 @@ def test_commands_take_a_cluster(model: Path, tmp_path: Path) -> None:
     assert three == four
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("after", [0.5, 3, 5, 7, 9])
-def test_ctrl_c_leaves_nothing(model: Path, after: float) -> None:
+def test_signals_leave_nothing(
+    model: Path, after: float, number: signal.Signals
+) -> None:
     """At any time: while Ray starts, while it works."""
     line = [sys.executable, "-m", "quantkit", "ppl", model, "--cluster", "local:2"]
     line += ["--text", DEMO_TEXT, "--ctx", "64", "--types", "all", "-q"]
@@ -414,7 +477,38 @@ def test_ctrl_c_leaves_nothing(model: Path, after: float) -> None:
         ) as process,
     ):
         time.sleep(after)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        if number is signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does
+        else:
+            process.send_signal(number)
         _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    is_early = process.returncode == -number  # before anything was begun
+    assert process.returncode == 128 + number or is_early
     assert "Traceback" not in said
+
+
+OWN_CLUSTER = """
+import ray
+from quantkit import use_cluster
+
+def own():
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    assert ray.get(ray.put(1)) == 1
+    ray.shutdown()
+
+own()
+with use_cluster("local:1") as workers:
+    assert list(workers.in_order(abs, [-1])) == [(-1, 1)]
+own()
+"""
+
+
+def test_a_local_cluster_beside_one_with_another_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In one process: before and after."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", 64 * "a")
+    line = [sys.executable, "-c", OWN_CLUSTER]
+    result = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

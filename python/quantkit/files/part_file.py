@@ -10,7 +10,16 @@ from pathlib import Path
 from zlib import crc32
 
 from ..errors import OutputError
-from .locks import open_alone
+from .locks import NO_FOLLOW, open_alone
+from .places import (
+    MARK,
+    Place,
+    Placed,
+    forget,
+    identity_of,
+    new_mark,
+    read_no_further,
+)
 from .target import mode_of, output_errors, real_path, sync_folder, target_of
 
 __all__ = ["PartFile"]
@@ -40,16 +49,23 @@ class PartFile:
         self._size_bytes = size_bytes
         self._resumable = resumable
         self._file: FileIO | None = None
+        self._locked: FileIO | None = None
         self._is_committed = False
+        self._mark = b""
+        self._seen: set[str] = set()
         self.path = self._target.with_name(f".{self._target.name}.part")
 
     @property
     def missing_bytes(self) -> int:
-        """The disk space still needed, given the size of the partial file."""
+        """The disk space still needed, given what the partial file occupies."""
         try:
-            return max(0, self._size_bytes - self.path.lstat().st_size)
+            found = self.path.lstat()
         except FileNotFoundError:
             return self._size_bytes
+        n_bytes = found.st_size
+        if hasattr(found, "st_blocks"):  # what was not written at its place is missing
+            n_bytes = min(n_bytes, 512 * found.st_blocks)
+        return max(0, self._size_bytes - n_bytes)
 
     def check(self) -> None:
         """Raise an OutputError if the file cannot be created or the disk is full."""
@@ -79,7 +95,9 @@ class PartFile:
                     f"{self.path}; wait for it, or write to another file"
                 )
             try:
-                if not self._resumable:
+                if self._resumable:
+                    _unmark(self._file)
+                else:
                     self._file.truncate(0)
                 self._allow(OWNER_BITS)
             except BaseException:
@@ -104,6 +122,55 @@ class PartFile:
             while left:
                 left = left[file.write(left) :]
 
+    def share(self) -> None:
+        """Let other processes write to the file at places, until `sync`.
+
+        After that, nothing of it can be taken any more.
+        """
+        locked, self._mark = self._opened(), new_mark()
+        with self._output_errors():
+            with FileIO(self.path, "r+", opener=_to_write) as file:
+                file.seek(self._size_bytes)
+                file.write(self._mark)  # closing shows it to other machines
+            forget(locked.fileno())
+            self._file = FileIO(self.path, "r+", opener=_to_write)
+            self._file.seek(locked.tell())
+            self._locked = locked
+
+    def place(self, start: int) -> Place:
+        """Where bytes belong in the file, after `share`."""
+        identity = identity_of(self._opened().fileno())
+        return Place(self.path, self._mark, self._size_bytes, start, identity)
+
+    def accept(self, placed: Placed) -> None:
+        """Skip the next bytes, which another process has written; write their ends.
+
+        Raises:
+            OutputError: they are not there.
+        """
+        file = self._opened()
+        self.write(placed.head)
+        self._refuse_unseen(placed, file.tell())
+        with self._output_errors():
+            n_ends = len(placed.head) + len(placed.tail)
+            file.seek(placed.n_bytes - n_ends, os.SEEK_CUR)
+        self.write(placed.tail)
+
+    def _refuse_unseen(self, placed: Placed, start: int) -> None:
+        """Check once that what a process writes is seen by this one."""
+        if placed.by in self._seen or not any(placed.sample):
+            return
+        with self._output_errors(), self.path.open("rb", buffering=0) as file:
+            read_no_further(file.fileno())
+            file.seek(start)
+            if file.read(len(placed.sample)) != placed.sample:
+                raise OutputError(
+                    f"cannot write {self._name}: what {placed.by} has written to "
+                    f"{self.path} is not there on this machine; write to a folder that "
+                    "all machines share, or that only this one has"
+                )
+        self._seen.add(placed.by)
+
     def sync(self) -> None:
         """Truncate the file at this position and flush it to disk."""
         with self._output_errors():
@@ -114,7 +181,7 @@ class PartFile:
         """Rename the file to the target, after `sync`, and flush the folder."""
         with self._output_errors():
             self._allow(0)
-            found = os.fstat(self._opened().fileno())
+            found = os.fstat((self._locked or self._opened()).fileno())
             if not os.path.samestat(found, self.path.lstat()):
                 raise OutputError(
                     f"cannot write {self._name}: {self.path} was replaced meanwhile"
@@ -150,10 +217,11 @@ class PartFile:
 
     def close(self) -> None:
         """Close and unlock the partial file."""
-        if self._file is not None:
-            with suppress(OSError):  # what `sync` flushed is on disk
-                self._file.close()
-        self._file = None
+        for file in (self._file, self._locked):
+            if file is not None:
+                with suppress(OSError):  # what `sync` flushed is on disk
+                    file.close()
+        self._file = self._locked = None
 
     def _opened(self) -> FileIO:
         if self._file is None:
@@ -169,3 +237,17 @@ class PartFile:
     def _output_errors(self) -> AbstractContextManager[None]:
         size = f"; the complete file has {self._size_bytes:,} bytes"
         return output_errors(self._name, size, self._target.parent)
+
+
+def _to_write(path: str, flags: int) -> int:
+    """Open a file such that nothing of it is read; see `places`."""
+    return os.open(path, os.O_WRONLY | NO_FOLLOW)
+
+
+def _unmark(file: FileIO) -> None:
+    """Remove the mark that a stopped run left, so that nobody of it writes any more."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - len(new_mark())))
+    if file.read().startswith(MARK):
+        file.truncate(size - len(new_mark()))
+    file.seek(0)

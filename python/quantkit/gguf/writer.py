@@ -10,6 +10,7 @@ import os
 import struct
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError, ShapeError
 from ..files.part_file import PartFile
+from ..files.places import Place, Placed
 from .keys import Field, ValueType
 from .layout import (
     MAGIC,
@@ -76,6 +78,7 @@ class GGUFWriter:
         self.alignment = alignment_of(metadata)
         self.header = _encode_header(metadata, tensors, self.alignment)
         self.size_bytes = len(self.header) + data_size(tensors, self.alignment)
+        self._starts = _starts(tensors, len(self.header), self.alignment)
         self._pending = deque(tensors)
         self._written = 0  # bytes of the first pending tensor
         self._is_synced = False
@@ -128,6 +131,40 @@ class GGUFWriter:
         self._check_turn(name, data.size)
         self._part.write(np.ascontiguousarray(data).reshape(-1).data)
         self._advance(data.size)
+
+    def share(self) -> None:
+        """Let other processes write to the file at places, until `sync`.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        self._part.share()
+
+    def place(self, name: str, start: int) -> Place:
+        """Where bytes of a tensor belong in the file, after `share`.
+
+        Args:
+            name: the tensor.
+            start: the number of bytes of the tensor before them.
+        """
+        return self._part.place(self._starts[name] + start)
+
+    def accept(self, name: str, placed: Placed) -> None:
+        """Append bytes to the tensor `name` that another process has written.
+
+        Args:
+            name: the first tensor that is not complete yet.
+            placed: what was written at the place of these bytes.
+
+        Raises:
+            ShapeError: there are too many bytes, or another tensor is next.
+            OutputError: they are not there, or the file cannot be written.
+        """
+        if placed.n_bytes == 0:
+            return
+        self._check_turn(name, placed.n_bytes)
+        self._part.accept(placed)
+        self._advance(placed.n_bytes)
 
     def take(self, name: str, n_bytes: int, checksum: int) -> bool:
         """Reuse bytes that an earlier run left at this position, if they are intact.
@@ -222,6 +259,15 @@ class GGUFWriter:
             size = self._pending.popleft().n_bytes
             self._part.write(bytes(padded(size, self.alignment) - size))
             self._written = 0
+
+
+def _starts(
+    tensors: Sequence[TensorSpec], header_bytes: int, alignment: int
+) -> dict[str, int]:
+    """Where each tensor starts in the file."""
+    sizes = (padded(spec.n_bytes, alignment) for spec in tensors)
+    names = (spec.name for spec in tensors)
+    return dict(zip(names, accumulate(sizes, initial=header_bytes), strict=False))
 
 
 def data_size(tensors: Sequence[TensorSpec], alignment: int) -> int:

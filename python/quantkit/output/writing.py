@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
-from ..execution.workers import Workers, workers_of
+from ..execution.workers import Workers, share_memory, workers_of
 from ..files.open_files import WatchedFiles
+from ..files.places import Place, Placed
 from ..files.target import target_of
 from ..gguf.keys import Field
 from ..gguf.layout import TensorSpec
@@ -154,17 +156,20 @@ def write_jobs(
                 stack.enter_context(job.journal)
             opened = _opened(stack, job.parts, own)
             total = _total_bytes(source, job)
-            outputs.append(_Output(opened, job.journal, total, count))
+            outputs.append(_Output(opened, job.journal, total, count, notify))
         try:
             with unchanged(source):
+                workers = workers_of(threads)
                 left = [
-                    _numbered(i, output.take_up(_slabs(source, job), notify))
+                    _numbered(i, output.take_up(_slabs(source, job)))
                     for i, (job, output) in enumerate(zip(jobs, outputs, strict=True))
                 ]
                 items = _by_tensor(left, place)
+                if not share_memory(workers) and hasattr(os, "pwrite"):
+                    items = _placed(items, outputs)
                 how = [(job.measure, job.journal is not None) for job in jobs]
-                done = workers_of(threads).in_order(partial(_convert, how=how), items)
-                for (i, slab), (data, record) in done:
+                done = workers.in_order(partial(_convert, how=how), items)
+                for (i, slab, _), (data, record) in done:
                     outputs[i].write(slab, data, record)
                 for each in writers:
                     for writer in each:
@@ -196,12 +201,12 @@ def _total_bytes(source: ModelSource, job: Job) -> int:
     return sum(_stored_bytes(tensor, tensor.n_rows) for tensor in tensors)
 
 
-Numbered: TypeAlias = tuple[int, Slab]
-"""A slab with the number of its job."""
+Numbered: TypeAlias = tuple[int, Slab, Place | None]
+"""A slab, with the number of its job, and where another process may write it."""
 
 
 def _numbered(job: int, slabs: Iterator[Slab]) -> Iterator[Numbered]:
-    return ((job, slab) for slab in slabs)
+    return ((job, slab, None) for slab in slabs)
 
 
 def _by_tensor(
@@ -214,6 +219,15 @@ def _by_tensor(
     if len(jobs) == 1:
         return jobs[0]
     return merge(*jobs, key=lambda item: place[item[1].tensor.name])
+
+
+def _placed(
+    items: Iterator[Numbered], outputs: Sequence[_Output]
+) -> Iterator[Numbered]:
+    """The same, with places in the files, to which other processes write."""
+    for output in outputs:
+        output.share()
+    return ((i, slab, outputs[i].place_of(slab)) for i, slab, _ in items)
 
 
 @dataclass
@@ -243,15 +257,18 @@ class _Output:
         journal: Journal | None,
         total: int,
         count: _Count,
+        notify: Notify | None,
     ) -> None:
         self._writer_of = writer_of
         self._journal = journal
         self._total = total
         self._count_of_all = count
+        self._notify = notify or (lambda message: None)
         self._done = 0
+        self._waits_for_places = False
         self.sums: dict[str, TensorErrors] = {}
 
-    def take_up(self, slabs: Iterator[Slab], notify: Notify | None) -> Iterator[Slab]:
+    def take_up(self, slabs: Iterator[Slab]) -> Iterator[Slab]:
         """Skip the slabs that a stopped run wrote; return the remaining ones."""
         if self._journal is None:
             return slabs
@@ -265,16 +282,44 @@ class _Output:
                 break
             self._count(slab, record)
         notice = self._notice(self._journal, is_damaged)
-        if notify is not None and notice:
-            notify(notice)
+        if notice:
+            self._notify(notice)
         return slabs
 
-    def write(self, slab: Slab, data: NDArray[np.uint8], record: Record) -> None:
-        """Write the next slab, then record it in the journal."""
-        self._writer_of[slab.tensor.name].write(slab.tensor.name, data)
+    def share(self) -> None:
+        """Let other processes write to the files."""
+        for writer in {id(each): each for each in self._writer_of.values()}.values():
+            writer.share()
+        self._waits_for_places = True
+
+    def place_of(self, slab: Slab) -> Place:
+        """Where another process may write a slab."""
+        before = slab.start * slab.type.row_bytes(slab.tensor.n_cols)
+        name = slab.tensor.name
+        return self._writer_of[name].place(name, before)
+
+    def write(
+        self, slab: Slab, data: NDArray[np.uint8] | Placed, record: Record
+    ) -> None:
+        """Write the next slab, if it is not there; then record it in the journal."""
+        writer = self._writer_of[slab.tensor.name]
+        if isinstance(data, Placed):
+            writer.accept(slab.tensor.name, data)
+        else:
+            self._say_sent(writer)
+            writer.write(slab.tensor.name, data)
         if self._journal is not None:
             self._journal.add(record)
         self._count(slab, record)
+
+    def _say_sent(self, writer: GGUFWriter) -> None:
+        """Say once that another process has sent what it could not write."""
+        if self._waits_for_places:
+            self._waits_for_places = False
+            self._notify(
+                f"not all machines see {writer.part_path.parent}; what those compute "
+                "is sent to this one and written here"
+            )
 
     def _is_there(self, slab: Slab, record: Record) -> bool:
         name = slab.tensor.name
@@ -336,18 +381,25 @@ def _disk_of(path: Path) -> int:
 
 def _convert(
     item: Numbered, *, how: Sequence[tuple[bool, bool]]
-) -> tuple[NDArray[np.uint8], Record]:
-    """The converted bytes of a slab, and their record for the journal.
+) -> tuple[NDArray[np.uint8] | Placed, Record]:
+    """Convert a slab, and write it if it has a place that this process sees.
 
     Args:
-        item: the number of the job, and the slab.
+        item: see `Numbered`.
         how: of each job, whether to measure errors, and whether there is a journal.
+
+    Returns:
+        The converted bytes, or where they were written; their record for the journal.
     """
-    slab, (measure, note) = item[1], how[item[0]]
+    job, slab, place = item
+    measure, note = how[job]
     data, errors = (
         convert_and_measure(slab) if measure else (slab.convert(), TensorErrors())
     )
-    return data, Record(crc32(np.ascontiguousarray(data).data) if note else 0, errors)
+    raw = np.ascontiguousarray(data).reshape(-1).data
+    record = Record(crc32(raw) if note else 0, errors)
+    placed = None if place is None else place.put(raw)
+    return data if placed is None else placed, record
 
 
 def _stored_bytes(tensor: SourceTensor, n_rows: int) -> int:
