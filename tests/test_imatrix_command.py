@@ -177,7 +177,7 @@ def test_wrong_usage(text: Path, known: ImportanceMatrix, tmp_path: Path) -> Non
         ("--text", text, "-o", out): "needs a MODEL to run on it",
         (DEMO_MODEL, "--text", text): "-o FILE is missing",
         ("--merge", matrix): "-o FILE is missing",
-        (matrix, "--merge", matrix, "-o", out): "needs a --text to run on",
+        (matrix, matrix, "--show"): "expected one MODEL, and got 2",
         (matrix, "--show", "-o", out): "--merge",
     }
     for arguments, message in cases.items():

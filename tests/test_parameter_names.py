@@ -64,12 +64,13 @@ FALLBACK = '`quantize_file(missing_importance="fallback")`'
         ("quantize", "`importance` is", "--imatrix is"),
         ("quantize", "`out` is `model`", "OUTPUT is MODEL"),
         ("quantize", "`keep_split=True`", "--keep-split"),
-        ("imatrix", "`save`, `ctx=8`", "quantkit ppl --save, --ctx 8"),
+        ("imatrix", "`save`, `ctx=8`", "--save, --ctx 8"),
+        ("imatrix", "`stride`, `ctx=8`", "quantkit ppl --stride, --ctx 8"),
         ("quantize", FALLBACK, "--missing-imatrix fallback"),
         ("ppl", FALLBACK, "quantkit quantize --missing-imatrix fallback"),
         ("quantize", r'`tensor_types="a|b\.c"`: no', r"--tensor-type a|b\.c: no"),
         ("quantize", "`hf auth login` `vocab_size`", "`hf auth login` `vocab_size`"),
-        (None, "`save`", "quantkit ppl --save"),
+        (None, "`stride`", "quantkit ppl --stride"),
     ],
 )
 def test_the_command_line_translates(own: str, message: str, shown: str) -> None:

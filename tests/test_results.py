@@ -137,6 +137,7 @@ CASES: dict[str, Callable[[], Any]] = {
     ),
     "ImportanceMatrix": matrix,
     "LayerStatistics": lambda: matrix().statistics().layers[0],
+    "ImatrixShard": lambda: qk.ImatrixShard(3, 16, 41, Path("3.shard")),
     "Location": lambda: last(4),
     "Measurement": lambda: compared().base,
     "MemoryNeed": lambda: chosen().candidates[0].need,

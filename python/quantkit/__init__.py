@@ -36,6 +36,9 @@ if TYPE_CHECKING:  # the same names as in `_MODULES`, for editors and type check
     from .choosing import MemoryNeed as MemoryNeed
     from .choosing import choose as choose
     from .collecting.collection import imatrix as imatrix
+    from .collecting.sharding import ImatrixShard as ImatrixShard
+    from .collecting.sharding import imatrix_shard as imatrix_shard
+    from .collecting.sharding import merge_imatrix_shards as merge_imatrix_shards
     from .embeddings import EmbeddingComparison as EmbeddingComparison
     from .embeddings import EmbeddingDifference as EmbeddingDifference
     from .embeddings import EmbeddingMeasurement as EmbeddingMeasurement
@@ -159,6 +162,7 @@ _MODULES = {
     "FormatError": "errors",
     "GGUFFile": "gguf",
     "Gain": "calibrating.gain",
+    "ImatrixShard": "collecting.sharding",
     "Importance": "gguf.importance",
     "ImportanceLike": "importance",
     "ImportanceMatrix": "importance",
@@ -230,7 +234,9 @@ _MODULES = {
     "dequantize": "arrays.quantized",
     "devices": "_device",
     "imatrix": "collecting.collection",
+    "imatrix_shard": "collecting.sharding",
     "info": "tasks.info",
+    "merge_imatrix_shards": "collecting.sharding",
     "merge_shards": "evaluate",
     "model_card": "publishing.cards",
     "modelfile": "publishing.ollama",

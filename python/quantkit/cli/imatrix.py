@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..collecting.collection import SAVE_EVERY, Collection
+from ..collecting.sharding import collect_shard, merged
+from ..collecting.totals import holds_sums
+from ..errors import OptionError
+from ..evaluate.places import Share
 from ..files.locks import alone_on
 from ..files.target import beside, real_path, target_of
 from ..files.whole_file import refuse_input, refuse_unwritable
@@ -20,6 +24,7 @@ from ..tokens.options import TextOptions
 from .bars import progress_bar
 from .clusters import on_cluster
 from .console import print_json, print_result
+from .messages import words_typed
 from .options import (
     Activations,
     Chat,
@@ -30,19 +35,22 @@ from .options import (
     Quiet,
     Threads,
     output_option,
+    usage,
 )
+from .shards import command_of, parse_shard, refuse_given
 
 __all__ = ["imatrix_command"]
 
 
 @on_cluster
 def imatrix_command(
-    model: Annotated[
-        Path | None,
+    context: typer.Context,
+    models: Annotated[
+        list[Path] | None,
         typer.Argument(
             metavar="MODEL|IMATRIX",
             help="A GGUF file (any shard) or a checkpoint folder, to run on --text; "
-            "or an importance matrix to --show.",
+            "an importance matrix to --show; or more files to --merge.",
         ),
     ] = None,
     text: Annotated[
@@ -64,8 +72,22 @@ def imatrix_command(
         typer.Option(
             metavar="IMATRIX",
             help="Add another importance matrix (GGUF or .dat) of the same model. "
-            "Repeatable. Without MODEL and --text, merge or convert files.",
+            "Repeatable. Without --text, merge or convert files; or put together the "
+            "files of all shards.",
         ),
+    ] = None,
+    shard: Annotated[
+        Share | None,
+        typer.Option(
+            parser=usage(parse_shard),
+            metavar="N/COUNT",
+            help="Collect only shard N of COUNT equal ones into --save FILE, for job "
+            "arrays. Then: imatrix --merge FILES.",
+        ),
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The file of a --shard."),
     ] = None,
     show: Annotated[
         bool,
@@ -101,7 +123,34 @@ def imatrix_command(
     A stopped run resumes where it stopped. Ctrl-C writes the matrix collected so far.
     """
     output = _Output(out, show=show, json=json)
-    if text:
+    if (shard is None) != (save is None):
+        raise typer.BadParameter("--shard and --save FILE belong together")
+    files = models or []
+    if len(files) > 1 and not (merge and not text):
+        raise typer.BadParameter(
+            f"expected one MODEL, and got {len(files)}; to merge files: --merge"
+        )
+    model = files[0] if files else None
+    if shard is not None and save is not None:
+        refuse_given(
+            context,
+            {"out", "merge", "show", "json", "device"},
+            "is not for a --shard, which collects on the CPU into --save FILE",
+        )
+        if model is None or not text:
+            raise typer.BadParameter("--shard needs a MODEL and a --text to run on")
+        refuse_input("--save", save, {"--text": text, "MODEL": model})
+        _collect_shard(
+            *(model, text, shard, save),
+            quiet=quiet,
+            save_every=save_every,
+            options=TextOptions(ctx, chunks, chat=chat),
+            activations=activations,
+            process_output=process_output,
+            perplexity=ppl,
+            threads=threads,
+        )
+    elif text:
         if model is None:
             raise typer.BadParameter("--text needs a MODEL to run on it")
         others = ImportanceMatrix.load_merged(merge, ctx) if merge else None
@@ -127,12 +176,8 @@ def imatrix_command(
                 kept.unlink(missing_ok=True)
         output.show(found)
     elif merge:
-        if model is not None:
-            raise typer.BadParameter(
-                "MODEL needs a --text to run on; leave MODEL out to merge files"
-            )
         output.checked()
-        output.give(ImportanceMatrix.load_merged(merge, ctx))
+        output.give(_merged([*merge, *files], ctx))
     elif model is not None and show:
         if out is not None:
             raise typer.BadParameter(
@@ -144,6 +189,55 @@ def imatrix_command(
             "expected MODEL and --text, to collect; --merge, to merge files; or "
             "IMATRIX and --show"
         )
+
+
+def _collect_shard(
+    model: Path,
+    text: Sequence[Path],
+    share: Share,
+    save: Path,
+    *,
+    quiet: bool,
+    **how: Any,
+) -> None:
+    """Collect a shard, and say what was done."""
+    refuse_unwritable(save)
+    target = target_of(save).path
+    try:
+        with progress_bar(quiet) as progress:
+            found = collect_shard(
+                *(model, text, share, target),
+                command=words_typed(),
+                progress=progress,
+                **how,
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"the sums so far are in {save}; repeat the command to resume"
+        ) from None
+    done = f"shard {share}: {found.chunks} chunks, in {save}"
+    if not found.chunks:
+        done = f"shard {share} has nothing to do: there are fewer chunks than shards"
+    print_result(done)
+    print_result("when all are collected: quantkit imatrix --merge FILES -o IMATRIX")
+
+
+def _merged(files: Sequence[Path], ctx: int) -> ImportanceMatrix:
+    """Several matrices added up, or all shards of one put together.
+
+    Raises:
+        OptionError: there are both.
+    """
+    shards = [path for path in files if holds_sums(path)]
+    if not shards:
+        return ImportanceMatrix.load_merged(files, ctx)
+    if len(shards) < len(files):
+        other = next(path for path in files if path not in shards)
+        raise OptionError(
+            f"{shards[0]} is a shard, and {other} an importance matrix; merge the "
+            "shards of a run first"
+        )
+    return merged(shards, command_of)
 
 
 def _collect(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import typer
 
 from ..errors import OptionError
 from ..evaluate.merging import merged
+from ..evaluate.missing_shards import Measured
 from ..evaluate.places import Share, share_of
 from ..evaluate.results import Comparison
 from ..evaluate.run import ComparisonRun
-from ..evaluate.shard_files import About
 from ..evaluate.sharding import ShardRun
 from .bars import live_table
 from .console import print_result
@@ -23,9 +23,11 @@ from .messages import say, words_typed
 __all__ = [
     "check_merge",
     "check_shard",
+    "command_of",
     "measure_shard",
     "merge_files",
     "parse_shard",
+    "refuse_given",
 ]
 
 
@@ -71,7 +73,7 @@ def merge_files(paths: Sequence[Path], scores: Path | None) -> Comparison:
     return merged(paths, scores, command_of)
 
 
-def command_of(share: Share, about: About) -> str | None:
+def command_of(share: Share, about: Measured) -> str | None:
     """The command that measures a shard, from that of the same or another one."""
     if about.command is None:
         return None
@@ -119,9 +121,7 @@ def check_shard(context: typer.Context) -> None:
     Raises:
         BadParameter: there is one, or --save is missing.
     """
-    for name, option in _given(context).items():
-        if name in OF_RESULTS:
-            raise typer.BadParameter(f"{option} is for the whole: give it with --merge")
+    refuse_given(context, OF_RESULTS, "is for the whole: give it with --merge")
     if context.params["save"] is None:
         raise typer.BadParameter("--shard needs --save FILE, a file for each shard")
 
@@ -139,6 +139,22 @@ def check_merge(context: typer.Context) -> None:
                 f"{option} is for the measurement, and --merge puts together what was "
                 "measured"
             )
+
+
+def refuse_given(context: typer.Context, names: Collection[str], why: str) -> None:
+    """Refuse options that were given.
+
+    Args:
+        context: of the command.
+        names: the parameters.
+        why: the end of the sentence.
+
+    Raises:
+        BadParameter: one was given.
+    """
+    for name, option in _given(context).items():
+        if name in names:
+            raise typer.BadParameter(f"{option} {why}")
 
 
 def _given(context: typer.Context) -> dict[str, str]:

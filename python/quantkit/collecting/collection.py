@@ -1,25 +1,26 @@
 """Collect an importance matrix: run a model on a text and sum its activations.
 
-One worker computes one chunk.  Sums are f64 and are added in the order of the chunks,
-so the result does not depend on the number of workers.
+One worker computes one chunk.  Its sums are f64, and are added without rounding, so the
+result does not depend on the number of workers, nor on who adds what.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from .._version import __version__
 from ..errors import FormatError, OptionError, OutputError
-from ..evaluate.statistics import perplexity_estimate
+from ..evaluate.places import WHOLE, Share
+from ..evaluate.shard_files import VERSION, tokens_hash
 from ..execution.workers import Workers
 from ..files.identity import hash_pieces
 from ..files.target import target_of
 from ..files.whole_file import refuse_unwritable
+from ..gguf.content import content_of
 from ..gguf.source import identity_of, refuse_changed, unchanged
 from ..importance.matrix import ImportanceMatrix
 from ..importance.sums import F64
@@ -28,12 +29,12 @@ from ..inference.damage import damage_named
 from ..notebook import shows_progress
 from ..parameters import check_callbacks, check_flags
 from ..paths import StrPath, as_path
-from ..perplexity_result import PerplexityResult
 from ..progress import Progress
 from ..sources.opening import ModelLike, open_runnable
 from ..tokens.chunks import Chunks, chunk_text
 from ..tokens.options import DEFAULT, TextOptions, checked_options
 from ..tokens.texts import TextLike, as_texts, name_of
+from .described import Described, matrix_of
 from .observing import ChunkSums, share_observed
 from .summing import ChunksToSum, sum_chunks
 from .totals import Totals, refuse_foreign
@@ -110,6 +111,7 @@ class Collection:
     Args:
         save: as for `imatrix`, but a symbolic link is not followed.
         save_every: the number of chunks after which sums are saved.
+        share: which of the chunks are summed.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class Collection:
         threads: int | Workers | None = None,
         save: Path | None = None,
         save_every: int = SAVE_EVERY,
+        share: Share = WHOLE,
     ) -> None:
         check_flags(process_output=process_output, perplexity=perplexity)
         texts = as_texts(text)
@@ -147,11 +150,21 @@ class Collection:
             refuse_foreign(save)
         self._save_every = save_every
         self._totals = Totals(self._source.tensors)
+        self._shard: Mapping[str, Any] | None = None
+        lengths = [len(cut) for _, cut in self._cut]
+        self._places = share.of(
+            [(t, i) for t, n in enumerate(lengths) for i in range(n)]
+        )
         self._prefixes = self._hashed_prefixes() if self._save else []
 
     @property
     def n_chunks(self) -> int:
-        """The number of chunks in all texts."""
+        """The number of chunks to sum, in all texts."""
+        return len(self._places)
+
+    @property
+    def n_chunks_of_all(self) -> int:
+        """The number of chunks of all shares."""
         return sum(len(cut) for _, cut in self._cut)
 
     @property
@@ -175,20 +188,17 @@ class Collection:
 
     def so_far(self) -> ImportanceMatrix | None:
         """The matrix of the chunks summed so far; None if there are none."""
-        if not self._totals.n_chunks:
-            return None
-        nll = np.stack(self._totals.nll)
-        found = None
-        if nll.size:
-            ppl = perplexity_estimate(nll)
-            errors = ppl.error, ppl.token_error
-            found = PerplexityResult(
-                *(ppl.value, *errors, len(nll), nll.size, nll),
-                *(self._computing.activations, self._computing.described),
-            )
-        ctx = self._cut[0][1].tokens.shape[1]
-        names = tuple(name for name, _ in self._cut)
-        return ImportanceMatrix(self._totals.finished(), ctx, names, perplexity=found)
+        return matrix_of(self._totals, self.described) if self.chunks_done else None
+
+    @property
+    def described(self) -> Described:
+        """What is summed, without the model and the texts."""
+        return Described(
+            self._cut[0][1].tokens.shape[1],
+            [name for name, _ in self._cut],
+            self._computing.activations,
+            self._computing.described,
+        )
 
     def run(self, progress: Progress | None = None) -> ImportanceMatrix:
         """Sum all remaining chunks.
@@ -196,34 +206,80 @@ class Collection:
         Args:
             progress: called after each chunk.
         """
-        if self._save is not None:
-            self._totals.recall(self._save, self._prefixes)
-        places = [(cut, name, i) for name, cut in self._cut for i in range(len(cut))]
-        left = places[self._totals.n_chunks :]
-        if left:
-            try:
-                with unchanged(self._source):
-                    self._sum(left, progress)
-            except BaseException:
-                self._keep()
-                raise
-            with suppress(OutputError):  # only a run with more chunks needs it
-                self._keep()
+        self._recall()
+        self._sum_rest(progress)
+        with suppress(OutputError):  # only a run with more chunks needs it
+            self._keep()
         result = self.so_far()
         assert result is not None  # for mypy; there is a chunk
         return result
 
+    def run_shard(
+        self, about: Mapping[str, Any], progress: Progress | None = None
+    ) -> None:
+        """Sum all remaining chunks of a shard, and keep the sums.
+
+        Args:
+            about: what describes the shard, kept with the sums.
+            progress: called after each chunk.
+        """
+        self._recall()
+        self._shard = about
+        self._sum_rest(progress)
+        self._keep()
+
+    def determining(self, progress: Progress | None) -> dict[str, str]:
+        """Everything that determines the sums, by its name in messages.
+
+        Files count by what is in them, so that each machine may have its own copy.
+
+        Args:
+            progress: called after each piece of a file.
+        """
+        described, source = self.described, self._source
+        of = {
+            VERSION: __version__,
+            "the instruction set, or the device": str(self._computing.place),
+            "the context": f"{described.ctx} tokens",
+            "the activations": described.activations,
+            "the output head": "included" if self._process_output else "left out",
+            "the perplexity": "measured" if self._perplexity else "left out",
+            "the texts": ", ".join(described.texts),
+        }
+        for i, (name, cut) in enumerate(self._cut, start=1):
+            of[f"the number of chunks of {name} (text {i})"] = str(len(cut))
+            of[f"the tokens of {name} (text {i})"] = tokens_hash(cut)
+        of["the model"] = content_of(source, self._runners, progress)
+        return of
+
+    def _recall(self) -> None:
+        """Take up what an earlier run kept."""
+        if self._save is not None:
+            self._totals.recall(self._save, self._prefixes)
+
+    def _sum_rest(self, progress: Progress | None) -> None:
+        """Sum the chunks that are left; if that is stopped, keep what there is."""
+        left = [(*self._cut[t], i) for t, i in self._places[self._totals.n_chunks :]]
+        if not left:
+            return
+        try:
+            with unchanged(self._source):
+                self._sum(left, progress)
+        except BaseException:
+            self._keep()
+            raise
+
     def _sum(
-        self, places: Sequence[tuple[Chunks, str, int]], progress: Progress | None
+        self, places: Sequence[tuple[str, Chunks, int]], progress: Progress | None
     ) -> None:
         source = self._source
         model = share_observed(source, self._computing, self._runners)
         how = self._process_output, self._perplexity
-        size = self._computing.sequences_at_a_time(places[0][0].tokens.shape[1])
+        size = self._computing.sequences_at_a_time(places[0][1].tokens.shape[1])
         work = (
             ChunksToSum(
-                [f"{name}, chunk {i + 1}" for _, name, i in batch],
-                *(model, [cut.chunk(i) for cut, _, i in batch], *how),
+                [f"{name}, chunk {i + 1}" for name, _, i in batch],
+                *(model, [cut.chunk(i) for _, cut, i in batch], *how),
             )
             for batch in (places[i : i + size] for i in range(0, len(places), size))
         )
@@ -243,8 +299,9 @@ class Collection:
             self._keep()
 
     def _keep(self) -> None:
-        if self._save is not None and self._totals.n_chunks:
-            self._totals.save(self._save, self._prefixes[self._totals.n_chunks])
+        n_chunks, shard = self._totals.n_chunks, self._shard
+        if self._save is not None and (n_chunks or shard is not None):
+            self._totals.save(self._save, self._prefixes[n_chunks], shard)
 
     def _hashed_prefixes(self) -> list[str]:
         """Hashes of what the sums depend on, by the number of chunks.
@@ -259,8 +316,8 @@ class Collection:
         where = f"{__version__} {self._computing.place}"
         first = f"{where} {identity_of(self._source)} {how}"
         hashes = [hash_pieces([first.encode()])]
-        for _, cut in self._cut:
-            for i in range(len(cut)):
-                pieces = (hashes[-1].encode(), cut.inputs(i).tobytes())
-                hashes.append(hash_pieces([*pieces, cut.targets(i).tobytes()]))
+        for t, i in self._places:
+            _, cut = self._cut[t]
+            pieces = (hashes[-1].encode(), cut.inputs(i).tobytes())
+            hashes.append(hash_pieces([*pieces, cut.targets(i).tobytes()]))
         return hashes

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .._version import __version__
 from ..errors import OptionError, OutputError
 from ..files.target import real_path, target_of
 from ..paths import StrPath, as_path, listed
@@ -14,7 +13,7 @@ from .missing_shards import CommandOf, refuse_missing
 from .places import Place, in_turn
 from .results import Comparison
 from .saved import SavedScores, Timed
-from .shard_files import SavedShard, read_shard
+from .shard_files import SavedShard, read_shard, refuse_other_run
 from .tabulating import Tabulation
 
 __all__ = ["merge_shards", "merged"]
@@ -71,14 +70,8 @@ def merged(
 def _refuse_unlike(found: Sequence[SavedShard]) -> None:
     """Refuse shards of different runs, and those of another version."""
     first = found[0]
-    for each in found[1:]:
-        each.about.refuse_other(each.path, first.about, first.path)
-    version = first.about.of.get("the version of quantkit")
-    if version != __version__:
-        raise OptionError(
-            f"{first.path} was measured by quantkit {version}, and this is "
-            f"{__version__}; merge shards with the version that measured them"
-        )
+    for each in found:
+        refuse_other_run(each.path, each.about.of, first.path, first.about.of)
 
 
 def _together(

@@ -47,6 +47,10 @@ class Share:
         """The number of its pieces, of so many."""
         return len(range(self.number - 1, total, self.count))
 
+    def all(self) -> list[Share]:
+        """All shares of so many."""
+        return [Share(i + 1, self.count) for i in range(self.count)]
+
     def of(self, places: list[Place]) -> list[Place]:
         """The pieces of this share, of all in their order."""
         return places[self.number - 1 :: self.count]

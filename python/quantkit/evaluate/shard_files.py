@@ -29,12 +29,24 @@ from ..files.records import read_records
 from ..gguf.content import content_of
 from ..progress import Progress
 from ..settings import NULL, TEXT, checked, either, list_of, table_of
+from ..tokens.chunks import Chunks
 from .described import Described
-from .known import Known, NamedText
+from .known import Known
 from .places import Place, Share, in_turn, share_of
 from .saved import ABOUT, Timed, is_record, scores_in, seconds_in
 
-__all__ = ["About", "SavedShard", "determining", "read_shard"]
+__all__ = [
+    "VERSION",
+    "About",
+    "SavedShard",
+    "determining",
+    "read_shard",
+    "refuse_other_run",
+    "tokens_hash",
+]
+
+VERSION = "the version of quantkit"
+"""The name of the first thing that determines scores."""
 
 HASH = re.compile(r"[0-9a-f]{32}")
 """A value that a person cannot compare."""
@@ -94,27 +106,36 @@ class About:
             raise FormatError(f"{where}: keys are missing")
         return about
 
-    def refuse_other(self, path: Path, first: About, first_path: Path) -> None:
-        """Refuse a shard of another run.
 
-        Args:
-            path: the file of this shard.
-            first: what another one says.
-            first_path: its file.
+def refuse_other_run(
+    path: Path, of: Mapping[str, str], first_path: Path, first: Mapping[str, str]
+) -> None:
+    """Refuse a shard of another run, and shards of another version.
 
-        Raises:
-            OptionError: they differ in what determines the scores; it is named.
-        """
-        for what in dict.fromkeys([*first.of, *self.of]):
-            own, other = self.of.get(what, "none"), first.of.get(what, "none")
-            if own != other:
-                is_readable = not (HASH.fullmatch(own) or HASH.fullmatch(other))
-                values = f": {own}, and there {other}" if is_readable else ""
-                raise OptionError(
-                    f"{path} and {first_path} are shards of different runs; they "
-                    f"differ in {what}{values}; all need the same arguments, version "
-                    "of quantkit and QUANTKIT_BACKEND"
-                )
+    Args:
+        path: the file of this shard.
+        of: everything that determines what is in it, by its name in messages.
+        first_path, first: of another one.
+
+    Raises:
+        OptionError: they differ; what differs is named.
+    """
+    for what in dict.fromkeys([*first, *of]):
+        own, other = of.get(what, "none"), first.get(what, "none")
+        if own != other:
+            is_readable = not (HASH.fullmatch(own) or HASH.fullmatch(other))
+            values = f": {own}, and there {other}" if is_readable else ""
+            raise OptionError(
+                f"{path} and {first_path} are shards of different runs; they "
+                f"differ in {what}{values}; all need the same arguments, version "
+                "of quantkit and QUANTKIT_BACKEND"
+            )
+    version = of.get(VERSION)
+    if version != __version__:
+        raise OptionError(
+            f"{path} was measured by quantkit {version}, and this is {__version__}; "
+            "merge shards with the version that measured them"
+        )
 
 
 def determining(
@@ -136,7 +157,7 @@ def determining(
     """
     rows = [row.name for row in described.rows]
     of = {
-        "the version of quantkit": __version__,
+        VERSION: __version__,
         "the instruction set, or the device": str(known.computing.place),
         "the number of shards": str(known.share.count),
         "the context": f"{described.ctx} tokens",
@@ -149,7 +170,7 @@ def determining(
     for i, text in enumerate(known.texts, start=1):
         which = f"{text.name} (text {i})"
         of[f"the number of chunks of {which}"] = str(len(text.chunks))
-        of[f"the tokens of {which}"] = _tokens(text)
+        of[f"the tokens of {which}"] = tokens_hash(text.chunks)
     contents: dict[int, str] = {}
     for entry in known.entries:
         source = entry.source
@@ -162,8 +183,8 @@ def determining(
     return of
 
 
-def _tokens(text: NamedText) -> str:
-    chunks = text.chunks
+def tokens_hash(chunks: Chunks) -> str:
+    """A hash of the tokens of a text."""
     return hash_pieces([chunks.tokens.tobytes(), str(chunks.bos).encode()])
 
 

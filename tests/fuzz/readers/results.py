@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from quantkit._version import __version__
+from quantkit.collecting.sharding import merge_imatrix_shards
 from quantkit.evaluate.merging import merge_shards
 from quantkit.evaluate.saved import SavedScores
 from quantkit.gguf.keys import ValueType, array, string, uint32
@@ -146,3 +147,34 @@ def saved(data: bytes, folder: Path) -> None:
                     pass
 
         attempt(journal)
+
+
+SUMS = {
+    "of": "",
+    "tensors": [["a", 1, 2, 0], ["b", 1, 2, 0]],
+    "terms": [1],
+    "shard": {
+        "shard": [1, 1],
+        "of": {"the version of quantkit": __version__},
+        "chunks": 1,
+        "described": {"ctx": 8, "texts": ["t"], "activations": "i16", "device": "cpu"},
+        "command": None,
+    },
+}
+
+
+@reader(json.dumps(SUMS).encode(), b"{}", b"PK\3\4" + bytes(26) + b"about.npy")
+def sums(data: bytes, folder: Path) -> None:
+    """A shard of an importance matrix: what describes it, and the whole file."""
+    path = folder / "1.shard"
+    path.write_bytes(data)
+    attempt(partial(merge_imatrix_shards, path))
+    values = np.frombuffer((data + bytes(32))[-32:], np.float64)
+    about, counts, nll = np.frombuffer(data, np.uint8), np.ones(2, np.int64), [[1.0]]
+    with path.open("wb") as file:
+        np.savez(file, about=about, sums=values, counts=counts, nll=np.array(nll))
+    attempt(partial(merge_imatrix_shards, path))
+    raw = bytearray(path.read_bytes())
+    raw[len(data) * 7 % len(raw)] ^= 1
+    path.write_bytes(raw)
+    attempt(partial(merge_imatrix_shards, path))
