@@ -27,6 +27,7 @@ from quantkit._device import DeviceSums, devices
 from quantkit._native import Plan, native_types, solver_layout
 from quantkit.calibrating.solving import plan_of, solved
 from quantkit.calibrating.sums import Rows, Sums, add_rows
+from quantkit.execution.carried import Carried
 from quantkit.execution.workers import Workers, workers_of
 from quantkit.types import QuantType
 
@@ -55,8 +56,9 @@ def quadratic(n: int) -> np.ndarray:
     return h
 
 
-def solving(plan: Plan, x: np.ndarray, all_cores: Workers) -> tuple[float, float]:
+def solving(made: Plan, x: np.ndarray, all_cores: Workers) -> tuple[float, float]:
     """Weights per second of the device and of the processor."""
+    plan = Carried(made)
     few = x[: len(x) // SHARE]
     solved(plan, x[:WARM], all_cores, DEVICE)
     times: tuple[list[float], list[float]] = ([], [])
@@ -65,7 +67,7 @@ def solving(plan: Plan, x: np.ndarray, all_cores: Workers) -> tuple[float, float
         times[1].append(seconds(lambda: solved(plan, few, all_cores)))
     found = solved(plan, few, all_cores, DEVICE)
     if found.tobytes() != solved(plan, few, all_cores).tobytes():
-        sys.exit(f"{plan.type.name}: the bytes of the device are others")
+        sys.exit(f"{made.type.name}: the bytes of the device are others")
     medians = [statistics.median(each) for each in times]
     return x.size / medians[0], few.size / medians[1]
 

@@ -34,12 +34,12 @@ from measuring import machine, publish, relative_kld
 from numpy.typing import NDArray
 
 import quantkit as qk
-from quantkit.calibrating import choosing, model_pass, parts
+from quantkit.calibrating import captured_model, choosing, parts
 from quantkit.calibrating.choosing import Problem
 from quantkit.calibrating.run import sample_for
 from quantkit.calibrating.site import Quadratic
 from quantkit.calibrating.solving import plan_of, solved
-from quantkit.calibrating.streams import Step
+from quantkit.execution.carried import Carried
 from quantkit.execution.workers import Workers
 from quantkit.inference.weights import TypedMatrix, load_model, load_weights
 from quantkit.sources.opening import open_source
@@ -54,7 +54,7 @@ def curvature(model: Path) -> Any:
     source = open_source(model)
     exact: Any = load_model(source, load_weights(source))
 
-    def head_of(captured: Any) -> Step:
+    def head_of(captured: Any) -> Any:
         def headed(x: NDArray[np.float32]) -> NDArray[np.float32]:
             states = captured.finished(x)
             logits = exact.head.apply(states).astype(np.float64)
@@ -66,7 +66,7 @@ def curvature(model: Path) -> Any:
             )
             return out
 
-        return Step(headed, headed)
+        return headed
 
     return head_of
 
@@ -85,14 +85,17 @@ class ByFrequency:
     dampings: NDArray[np.float64]
     damping: float = LEAST
 
-    def solve(self, problem: Problem, rows: slice, workers: Workers) -> TypedMatrix:
+    def solve(
+        self, problem: Problem, rows: slice, workers: Workers, others: Workers
+    ) -> TypedMatrix:
         """The rows, those of about the same damping together."""
         data = np.empty_like(problem.plain.data)
         about = 10 ** (np.round(2 * np.log10(self.dampings)) / 2)
         for damping in np.unique(about):
             own = np.flatnonzero(about == damping)
             plan, _ = plan_of(self.quadratic.h, problem.type, float(damping), workers)
-            data[own] = solved(plan, problem.weights(own), workers)
+            weights = problem.matrix.weights(own)
+            data[own] = solved(Carried(plan), weights, workers)
         return problem.made(data, rows)
 
 
@@ -101,7 +104,7 @@ def way(name: str, model: Path, calibration: qk.Calibration) -> Iterator[None]:
     """Calibrate in this way."""
     kind, _, value = name.partition("=")
     if kind == "curvature":
-        with patch.object(model_pass, "head_of", curvature(model)):
+        with patch.object(captured_model, "head_of", curvature(model)):
             yield
     elif kind == "damping":
         chosen = (float(value),)

@@ -16,6 +16,7 @@ from quantkit.calibrating.model_pass import solvable
 from quantkit.calibrating.parts import EXPERTS
 from quantkit.calibrating.run import calibrate_on
 from quantkit.calibrating.sample import Sample
+from quantkit.execution.workers import Workers
 from quantkit.forward.decoder import Decoder
 from quantkit.gguf.source import ModelSource
 from quantkit.inference.weights import load_model
@@ -88,7 +89,7 @@ def types_of(source: ModelSource) -> dict[str, QuantType]:
 
 
 def rows_of(
-    source: ModelSource, effort: str, threads: int
+    source: ModelSource, effort: str, threads: int | Workers
 ) -> tuple[dict[str, NDArray[np.uint8]], dict[str, Any]]:
     """The bytes of all calibrated tensors, and their gains."""
     types = types_of(source)

@@ -16,8 +16,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ import numpy as np
 import pytest
 
 from quantkit import compare, imatrix, quantize_file, use_cluster
-from quantkit.calibrating.calibration import Calibration
+from quantkit.calibrating import spans
+from quantkit.calibrating.calibration import Calibration, Effort
 from quantkit.errors import QuantkitError
 from quantkit.execution.cluster.cluster import Cluster
 from quantkit.tasks.convert import convert
@@ -141,9 +143,11 @@ def test_a_port_where_nobody_speaks_ray(
     assert result.stderr.count("\n") == 1
 
 
-def figures(model: Path, text: str, **how: Any) -> list[bytes]:
+def figures(
+    model: Path, text: str, types: Sequence[str] = ("Q8_0", "Q2_K", "Q4_0"), **how: Any
+) -> list[bytes]:
     """Every score of a comparison, as bytes."""
-    found = compare(model, ["Q8_0", "Q2_K", "Q4_0"], text=text, options=OPTIONS, **how)
+    found = compare(model, types, text=text, options=OPTIONS, **how)
     return [
         array.tobytes()
         for each in found.scores.values()
@@ -176,11 +180,21 @@ def files(model: Path, folder: Path, **how: Any) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "made").iterdir()}
 
 
+def calibration(text: str, effort: Effort = "fast") -> Calibration:
+    """Of 16 sequences."""
+    return Calibration([text], 1024, effort, TextOptions(ctx=64))
+
+
 Task = Callable[..., Any]
 TASKS: dict[str, Callable[[Path, str, Path], Task]] = {
     "ppl": lambda model, text, folder: lambda **how: figures(model, text, **how),
     "ppl in groups": lambda model, text, folder: (
         lambda **how: figures(model, text, memory=0, **how)
+    ),
+    "ppl, calibrated": lambda model, text, folder: (
+        lambda **how: figures(
+            model, text, ["Q4_0"], calibration=calibration(text), **how
+        )
     ),
     "imatrix": lambda model, text, folder: lambda **how: sums(model, text, **how),
     "quantize": lambda model, text, folder: lambda **how: files(model, folder, **how),
@@ -203,16 +217,6 @@ def test_a_cluster_gives_what_threads_give(nodes: Any, task: Task) -> None:
     with use_cluster("auto") as workers:
         assert workers.count == 3
         assert task() == alone
-
-
-def test_calibrated_files_are_those_of_threads(
-    nodes: Any, model: Path, text: str, tmp_path: Path
-) -> None:
-    """The nodes read the rows that this process has solved."""
-    given = Calibration([text], 256, options=TextOptions(ctx=64))
-    alone = files(model, tmp_path, calibration=given, threads=2)
-    with use_cluster("auto"):
-        assert files(model, tmp_path, calibration=given) == alone
 
 
 class Killer:
@@ -244,6 +248,42 @@ def test_workers_may_be_killed(nodes: Any, task: Task, seed: int) -> None:
 
         assert task(progress=Killer(seed, kill)) == alone
     assert len(killed) == 1
+
+
+@pytest.mark.parametrize(
+    ("effort", "tokens", "seed"),
+    [("fast", 256, 0), ("fast", 64, 1), ("best", 64, 2), ("best", 256, 3)],
+)
+def test_calibrating_workers_may_be_killed(
+    nodes: Any,
+    model: Path,
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    effort: Effort,
+    tokens: int,
+    seed: int,
+) -> None:
+    """At any time, whether their pieces are blocks of the text or batches of one."""
+    monkeypatch.setattr(spans, "BATCH_TOKENS", tokens)
+    given = calibration(text, effort)
+    alone = files(model, tmp_path, calibration=given, threads=2)
+    rng = random.Random(seed)
+    killed = []
+    with use_cluster("auto") as workers, ThreadPoolExecutor(1) as pool:
+        assert isinstance(workers, Cluster)
+
+        def kill() -> None:
+            for _ in range(2):
+                time.sleep(rng.uniform(0.2, 4))
+                name = rng.choice([worker.name for worker in workers.workers])
+                os.kill(int(name.split()[0]), signal.SIGKILL)
+                killed.append(name)
+
+        done = pool.submit(kill)
+        assert files(model, tmp_path, calibration=given) == alone
+        done.result()
+    assert len(killed) == 2
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -285,7 +325,7 @@ def with_blind_node(nodes: Any, folder: Path) -> Iterator[None]:
     )
     yield
     for each in remains() - before:
-        with suppress(ProcessLookupError, ValueError):
+        if mortal.address in each:  # others may use Ray on this machine, too
             os.kill(int(each.split()[0]), signal.SIGKILL)
 
 
@@ -456,6 +496,23 @@ def test_commands_take_a_cluster(model: Path, tmp_path: Path) -> None:
     one, other, three, four = (path.read_bytes() for path in made)
     assert one == other
     assert three == four
+
+
+def test_commands_calibrate_on_a_cluster(model: Path, tmp_path: Path) -> None:
+    """`quantize`, `ppl` and `choose` give what they give without one."""
+    text = tmp_path / "text.txt"
+    text.write_text(DEMO_TEXT.read_text(encoding="utf-8")[:20000], encoding="utf-8")
+    local = "--cluster", "local:2"
+    how = "--calibrate", text, "--calibration-tokens", 1024, "--json", "-q"
+    made = [tmp_path / "a.gguf", tmp_path / "b.gguf"]
+    for path, where in zip(made, ((), local), strict=True):
+        timeless(command("quantize", model, path, "Q4_0", *how, *where))
+    one, other = (path.read_bytes() for path in made)
+    assert one == other
+    measured = "--types", "Q4_0", "--text", text, "--chunks", 4, *how
+    for line in (("ppl", model), ("choose", model, "--max-size", "4M")):
+        alone, there = (command(*line, *measured, *at) for at in ((), local))
+        assert timeless(alone) == timeless(there)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

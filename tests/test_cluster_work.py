@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import random
 import re
 import shutil
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ import pytest
 from quantkit import use_cluster
 from quantkit._native import active_backend
 from quantkit.errors import BackendError, FormatError, OptionError, QuantkitError
+from quantkit.execution.carried import Carried
 from quantkit.execution.cluster import running
 from quantkit.execution.cluster.address import Address
 from quantkit.execution.cluster.board import Board
@@ -158,6 +162,17 @@ def test_a_run_that_is_closed_cancels_what_is_under_way() -> None:
     assert len(team.begun) == n_begun + 1
 
 
+def test_whole_pieces_have_a_worker_for_themselves() -> None:
+    """And one more that waits, whatever the worker's slots; results are in order."""
+    team = ScriptedTeam(Script([16, 16], [1, 1]))
+    items = ONE_SECOND[:9]
+    found = list(in_order(Board(team), items, list, whole=True))
+    assert [value for _, value in found] == [job.value**2 for job in items]
+    at_first = [worker for time, worker, _ in team.begun if time == 0]
+    assert len(at_first) == 4
+    assert sorted(Counter(at_first).values()) == [2, 2]
+
+
 def test_two_runs_share_the_workers() -> None:
     """Each gets its own results and losses, whichever waits."""
     team = ScriptedTeam(Script([1, 1], [1, 1], deaths=[0.5, 3.3]))
@@ -183,7 +198,7 @@ class Book:
 
 def test_openers_are_packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces have their numbers, and a worker unpacks each once, if it keeps it."""
-    packer = Packer(count(7))
+    packer = Packer(count(7), {})
     checked: list[Any] = []
     inner = Book("abc" * 1000)
     outer = Book("def" * 1000, inner)
@@ -197,11 +212,52 @@ def test_openers_are_packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (number, shared.value, own) == (i, "def", inner)
         assert own is shared.opener.inner
     assert checked == [inner, outer]
-    monkeypatch.setattr("quantkit.execution.cluster.parcels.KEPT", 1)
-    forgetful = Unpacker(checked.append)
-    for parcel in parcels:
-        assert forgetful.unpacked(parcel.pickled, opener_of(parcel))[2] == [inner]
-    assert len(checked) > 5
+    monkeypatch.setattr("quantkit.execution.cluster.parcels.KEPT_BYTES", 1)
+    forgetful, other = Unpacker(checked.append), packer.packed(0)
+    for parcel in (parcels[0], parcels[1], other, parcels[2]):
+        forgetful.unpacked(parcel.pickled, opener_of(parcel))
+    assert checked[2:] == [inner, outer] * 2  # it keeps those of the last piece
+
+
+def test_what_an_opener_contains_may_be_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has it, and can be a part of others; its bytes count until it is forgotten."""
+    monkeypatch.setattr("quantkit.execution.cluster.parcels.KEPT_BYTES", 8000)
+    packer = Packer(count(7), {})
+    checked: list[Any] = []
+    inner, other, heavy = (Book(title * 1000) for title in ("abc", "ghi", "jklm"))
+    outer = Book("def", inner)
+    unpacker = Unpacker(checked.append)
+    for value in (outer, other, outer, heavy, Book("nop", outer), Book("qrs", inner)):
+        parcel = packer.packed([value])
+        assert unpacker.unpacked(parcel.pickled, opener_of(parcel)) == [value]
+    assert checked.count(outer) == 1
+    assert checked.count(inner) == 2
+
+
+def test_carried_values_are_packed_once_for_all_runs() -> None:
+    """As long as they are there, and read only then."""
+    carriage: Any = WeakKeyDictionary()
+    numbers, n_read = count(7), []
+
+    def read() -> bytes:
+        n_read.append(1)
+        return b"abc" * 1000
+
+    carried = Carried(read=read)
+    parcels = [Packer(numbers, carriage).packed((i, carried)) for i in range(3)]
+    assert [list(parcel.needs) for parcel in parcels] == [[7]] * 3
+    assert n_read == [1]
+    unpacker = Unpacker(lambda opener: None)
+    found = [unpacker.unpacked(each.pickled, opener_of(each)) for each in parcels]
+    assert [(i, each.value) for i, each in found] == [
+        (i, b"abc" * 1000) for i in range(3)
+    ]
+    assert len({id(each) for _, each in found}) == 1
+    del carried
+    gc.collect()
+    assert not carriage
 
 
 def opener_of(parcel: Parcel) -> Callable[[int], bytes]:
@@ -226,7 +282,7 @@ def test_a_worker_converts_slabs(server: Server, tmp_path: Path) -> None:
     source = GGUFFile(small_model(tmp_path / "model.gguf"))
     tensor = source.tensors["blk.0.ffn_up.weight"]
     slabs = list(slabs_of(tensor, QuantType.Q8_0))
-    found = served(server, Packer(count()), Slab.convert, slabs)
+    found = served(server, Packer(count(), {}), Slab.convert, slabs)
     assert isinstance(found, Done)
     for slab, rows in zip(slabs, found.results, strict=True):
         assert np.array_equal(rows, slab.convert())
@@ -239,9 +295,9 @@ def test_a_worker_says_which_file_it_lacks(server: Server, tmp_path: Path) -> No
     slab = next(slabs_of(tensor, QuantType.Q8_0))
     path.rename(tmp_path / "other.gguf")
     small_model(path)
-    other = served(server, Packer(count()), Slab.convert, [slab])
+    other = served(server, Packer(count(), {}), Slab.convert, [slab])
     path.unlink()
-    missing = served(server, Packer(count()), Slab.convert, [slab])
+    missing = served(server, Packer(count(), {}), Slab.convert, [slab])
     for found, words in ((other, "is another file there"), (missing, "there is no")):
         assert isinstance(found, Raised)
         assert isinstance(found.error, FormatError)
@@ -256,7 +312,7 @@ def test_a_worker_takes_its_own_copy(server: Server, tmp_path: Path) -> None:
     path = small_model(tmp_path / "model.gguf")
     tensor = GGUFFile(path).tensors["blk.0.ffn_up.weight"]
     slab = next(slabs_of(tensor, QuantType.Q8_0))
-    packer, expected = Packer(count()), slab.convert()
+    packer, expected = Packer(count(), {}), slab.convert()
     shutil.copy2(path, tmp_path / "copy.gguf")
     (tmp_path / "copy.gguf").replace(path)
     found = served(server, packer, Slab.convert, [slab])
@@ -283,7 +339,7 @@ def test_a_worker_has_rows_sent_that_it_lacks(
         name, start, stop = question
         return here.tensors[name].read(start, stop)
 
-    packer, expected = Packer(count()), [slab.convert() for slab in slabs]
+    packer, expected = Packer(count(), {}), [slab.convert() for slab in slabs]
     parcel = packer.packed((Slab.convert, slabs))
     path.rename(tmp_path / "elsewhere.gguf")
     asking = Server("7 on b", active_backend().name, 1, ask)
@@ -322,10 +378,10 @@ def fail(kind: str) -> None:
 
 def test_errors_stay_what_they_are(server: Server) -> None:
     """Those that cannot be sent come as text."""
-    ours = served(server, Packer(count()), fail, ["ours"])
+    ours = served(server, Packer(count(), {}), fail, ["ours"])
     assert isinstance(ours.error, OptionError)
     assert str(ours.error) == "`a` is b"
-    foreign = served(server, Packer(count()), fail, ["foreign"])
+    foreign = served(server, Packer(count(), {}), fail, ["foreign"])
     assert isinstance(foreign.error, QuantkitError)
     assert re.search("worker 7 on b: .*Unsent: 1 and 2", str(foreign.error))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
+from ..execution.carried import Carried
 from ..gguf.importance import Importance
 from ..gguf.source import SourceTensor
 from ..quantizing.rounding import NearestRoundings, Rounding
@@ -45,18 +47,29 @@ class StoredRounding:
         Raises:
             OutputError: the file is not there any more, or is too short.
         """
-        n_rows, row_bytes = len(rows), type.row_bytes(rows.shape[1])
-        skipped = (self.first + start) * row_bytes
-        try:
-            found = np.fromfile(self.path, np.uint8, n_rows * row_bytes, offset=skipped)
-        except OSError as error:
-            raise OutputError(
-                f"cannot read calibrated rows: {error}; all machines of a cluster need "
-                "the folder of the output"
-            ) from error
-        if found.size != n_rows * row_bytes:
-            raise OutputError(f"{self.path} was changed: it lacks calibrated rows")
-        return found.reshape(n_rows, row_bytes)
+        row_bytes = type.row_bytes(rows.shape[1])
+        return _read_rows(self.path, self.first + start, len(rows), row_bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class SentRounding:
+    """Returns rows that were solved before, on a machine that has no file of them.
+
+    Attributes:
+        rows: all rows of the tensor: uint8 [rows, row bytes].
+        first, importance: as in `StoredRounding`.
+    """
+
+    rows: Carried[NDArray[np.uint8]]
+    first: int
+    importance: F32 | None
+
+    def quantized(
+        self, rows: F32, type: QuantType, start: int = 0
+    ) -> NDArray[np.uint8]:
+        """See `Rounding.quantized`; `rows` give only their number."""
+        first = self.first + start
+        return self.rows.value[first : first + len(rows)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +86,14 @@ class Calibrated:
         store: the folder of these files.
         device: the number of the CUDA device that rounds tensors that were not
             calibrated; None: the CPU.
+        is_sent: the rows are sent to other machines, which may not have the folder.
     """
 
     gains: Mapping[str, Gain]
     importance: Importance
     store: Store
     device: int | None = None
+    is_sent: bool = False
 
     @property
     def identity(self) -> str:
@@ -96,10 +111,28 @@ class Calibrated:
         if path is None:
             return nearest
         n_share = tensor.n_rows // len(nearest)
+        if self.is_sent:
+            rows = self.carried(tensor)
+            return [
+                SentRounding(rows, i * n_share, each.importance)
+                for i, each in enumerate(nearest)
+            ]
         return [
             StoredRounding(path.absolute(), i * n_share, each.importance)
             for i, each in enumerate(nearest)
         ]
+
+    def carried(self, tensor: SourceTensor) -> Carried[NDArray[np.uint8]]:
+        """The solved rows of a tensor: uint8 [rows, row bytes], read when needed."""
+        path = self.store.paths[tensor.name].absolute()
+        row_bytes = self.gains[tensor.name].type.row_bytes(tensor.n_cols)
+        return Carried(read=partial(_read_rows, path, 0, tensor.n_rows, row_bytes))
+
+    def all_carried(
+        self, tensors: Mapping[str, SourceTensor]
+    ) -> dict[str, Carried[NDArray[np.uint8]]]:
+        """The same of all calibrated tensors, by name."""
+        return {name: self.carried(tensors[name]) for name in self.store.paths}
 
     def close(self) -> None:
         """Remove the files of the solved rows."""
@@ -110,6 +143,19 @@ class Calibrated:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.store.leave(kind)
+
+
+def _read_rows(
+    path: Path, first: int, n_rows: int, row_bytes: int
+) -> NDArray[np.uint8]:
+    try:
+        skipped = first * row_bytes
+        found = np.fromfile(path, np.uint8, n_rows * row_bytes, offset=skipped)
+    except OSError as error:
+        raise OutputError(f"cannot read calibrated rows: {error}") from error
+    if found.size != n_rows * row_bytes:
+        raise OutputError(f"{path} was changed: it lacks calibrated rows")
+    return found.reshape(n_rows, row_bytes)
 
 
 @contextmanager

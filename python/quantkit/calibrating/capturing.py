@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError, NonFiniteError
+from ..execution.carried import Carried
 from ..forward.base import F32, Activations, Array, Matrix
 from ..forward.engines import on_host
 from ..gguf.source import SourceTensor
@@ -27,7 +28,10 @@ from ..inference.stored import Resident
 from ..inference.weights import TypedMatrix
 from ..types import QuantType
 
-__all__ = ["CapturedWeights", "Input", "Part", "Reached", "Run"]
+__all__ = ["CapturedWeights", "Input", "Part", "Reached", "Rounded", "Run"]
+
+Rounded = Mapping[str, Carried[tuple[NDArray[np.uint8], QuantType]]]
+"""By name, the bytes and types of the tensors of the rounded stream."""
 
 LARGEST = 1e18
 """The squares of 256 larger activations may be no f32 number; see `gram`."""
@@ -68,14 +72,15 @@ class Run:
     """What one run of a layer wants, and the inputs that it has found.
 
     Attributes:
-        is_rounded: run in the rounded stream.
+        rounded: run in the rounded stream, which has these tensors; None: in the
+            unquantized one.
         wanted: the parts whose inputs are wanted.
         skipped: tensors that are not multiplied, because what is wanted does not depend
             on them; None: run to the end of the layer.
         inputs: the inputs by part; parts with the same input have the same array.
     """
 
-    is_rounded: bool = False
+    rounded: Rounded | None = None
     wanted: Collection[Part] = ()
     skipped: Collection[str] | None = None
     inputs: dict[Part, Input] = field(default_factory=dict)
@@ -152,7 +157,7 @@ class CapturedMatrix:
 
     def _typed(self, run: Run) -> Matrix:
         own = self.part_
-        whole = self.weights.multiplied(own.tensor, is_rounded=run.is_rounded)
+        whole = self.weights.multiplied(own.tensor, run.rounded)
         return whole.part(own.start, own.stop)
 
 
@@ -174,9 +179,10 @@ class CapturedWeights:
         self._card = computing.cards[0] if computing.cards else None
         self._there: dict[tuple[str, bool], tuple[TypedMatrix, DeviceMatrix]] = {}
         self._loaded: dict[str, TypedMatrix] = {}
+        self._loading = threading.Lock()
         self._parts: dict[str, list[Part]] = {}
         self._local = threading.local()
-        self.rounded: dict[str, tuple[NDArray[np.uint8], QuantType]] = {}
+        self.rounded: dict[str, Carried[tuple[NDArray[np.uint8], QuantType]]] = {}
 
     @property
     def run(self) -> Run:
@@ -245,9 +251,11 @@ class CapturedWeights:
         """An array of the host, where layers run."""
         return values if self._card is None else self._card.to_device(values)
 
-    def multiplied(self, name: str, *, is_rounded: bool) -> TypedMatrix | DeviceMatrix:
+    def multiplied(
+        self, name: str, rounded: Rounded | None
+    ) -> TypedMatrix | DeviceMatrix:
         """A tensor where layers run; kept there until `forget`."""
-        here = self.typed(name, is_rounded=is_rounded)
+        here = self.typed(name, rounded)
         if self._card is None:
             return here
         key = name, here is not self._loaded.get(name)
@@ -262,15 +270,20 @@ class CapturedWeights:
             self._there[key] = here, there
         return there
 
-    def typed(self, name: str, *, is_rounded: bool = False) -> TypedMatrix:
+    def typed(self, name: str, rounded: Rounded | None = None) -> TypedMatrix:
         """A tensor as it is multiplied in a stream; kept in memory until `forget`."""
-        whole = self._loaded.get(name)
-        if whole is None:
-            whole = self._loaded[name] = with_scale(name, self._tensors, self._read)
-        if is_rounded and name in self.rounded:
-            data, type = self.rounded[name]
+        whole = self._loaded.get(name) or self._load(name)
+        if rounded is not None and name in rounded:
+            data, type = rounded[name].value
             return TypedMatrix(data, type, whole.n_cols, scale=whole.scale)
         return whole
+
+    def _load(self, name: str) -> TypedMatrix:
+        """Load a tensor, unless another thread just did."""
+        with self._loading:
+            if name not in self._loaded:
+                self._loaded[name] = with_scale(name, self._tensors, self._read)
+            return self._loaded[name]
 
     def forget(self, names: Collection[str]) -> None:
         """Drop what is in memory of tensors that are not used any more."""
@@ -279,6 +292,11 @@ class CapturedWeights:
             for is_rounded in (False, True):
                 self._there.pop((name, is_rounded), None)
             self.rounded.pop(name, None)
+
+    def forget_others(self, names: Collection[str]) -> None:
+        """Drop what is in memory of other tensors of layers than these."""
+        held = [*self._loaded, *(name for name, _ in self._there)]
+        self.forget({n for n in held if n.startswith("blk.")}.difference(names))
 
     def _read(self, name: str) -> TypedMatrix:
         tensor = self._tensors[name]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import Plan
-from ..arrays.rows import dequantize_rows
+from ..execution.carried import Carried
 from ..execution.workers import Workers
 from ..forward.base import F32
 from ..inference.weights import TypedMatrix
@@ -21,6 +21,7 @@ from ..types import QuantType
 from .measuring import Errors, Held, errors_of
 from .site import Quadratic
 from .solving import plan_of, solved
+from .source_matrix import SourceMatrix
 from .sums import F64
 from .targets import Targets
 
@@ -52,7 +53,7 @@ class Problem:
         first_row: the first of its rows in the tensor.
     """
 
-    matrix: TypedMatrix
+    matrix: SourceMatrix
     plain: TypedMatrix
     first_row: int
 
@@ -60,11 +61,6 @@ class Problem:
     def type(self) -> QuantType:
         """The wanted type."""
         return self.plain.type
-
-    def weights(self, rows: NDArray[np.intp] | slice) -> F32:
-        """Some rows of the weights: f32 [n, n_cols]."""
-        matrix = self.matrix
-        return dequantize_rows(matrix.data[rows], matrix.type, matrix.n_cols)
 
     def lag(self, targets: Targets, rows: NDArray[np.intp] | slice) -> F64 | None:
         """What is known of the lag for some rows."""
@@ -77,7 +73,7 @@ class Problem:
         self, data: NDArray[np.uint8], rows: NDArray[np.intp] | slice
     ) -> TypedMatrix:
         """Some rows with other bytes of the wanted type."""
-        matrix = self.matrix
+        matrix = self.matrix.matrix
         scale = None if matrix.scale is None else matrix.scale[rows]
         return TypedMatrix(data, self.type, matrix.n_cols, scale=scale)
 
@@ -93,20 +89,33 @@ class Chosen:
         device: as for `solved`.
     """
 
-    plan: Plan
+    plan: Carried[Plan]
     targets: Targets | None
     damping: float
     device: int | None = None
 
     def solve(
-        self, problem: Problem, rows: NDArray[np.intp] | slice, workers: Workers
+        self,
+        problem: Problem,
+        rows: NDArray[np.intp] | slice,
+        workers: Workers,
+        others: Workers,
     ) -> TypedMatrix:
-        """Rows of a part, solved."""
-        wanted = problem.weights(rows)
+        """Rows of a part, solved.
+
+        Args:
+            problem: the part.
+            rows: some of its rows.
+            workers: threads of this process; they compute targets.
+            others: solve rows; they may be on other machines.
+        """
+        wanted: F32 | SourceMatrix = problem.matrix
         if self.targets is not None:
             lag = problem.lag(self.targets, rows)
-            wanted = self.targets.rows(wanted, lag, workers)
-        data = solved(self.plan, wanted, workers, self.device)
+            wanted = self.targets.rows(problem.matrix.weights(rows), lag, workers)
+        elif not isinstance(rows, slice):
+            wanted = problem.matrix.weights(rows)
+        data = solved(self.plan, wanted, others, self.device)
         return problem.made(data, rows)
 
 
@@ -132,7 +141,7 @@ class Solved:
 def choose(
     quadratic: Quadratic,
     problems: Sequence[Problem],
-    held: Sequence[Held],
+    held: Sequence[Carried[Held]],
     workers: Workers,
     *,
     is_embedding: bool = False,
@@ -160,8 +169,8 @@ def choose(
     space = np.empty_like(quadratic.h)
     for damping in TIED_DAMPINGS if is_embedding else DAMPINGS:
         plan, taken = plan_of(quadratic.h, tried.type, damping, workers, space)
-        chosen = Chosen(plan, targets, taken, device)
-        found = error(chosen.solve(tried, rows, workers))
+        chosen = Chosen(Carried(plan), targets, taken, device)
+        found = error(chosen.solve(tried, rows, workers, workers))
         if best is None or found < best[0]:
             best = found, chosen
     assert best is not None
@@ -171,7 +180,7 @@ def choose(
 def _best_targets(
     quadratic: Quadratic,
     tried: Problem,
-    held: Sequence[Held],
+    held: Sequence[Carried[Held]],
     rows: NDArray[np.intp],
     workers: Workers,
 ) -> Targets | None:
@@ -182,8 +191,10 @@ def _best_targets(
     for ridge in RIDGES:
         targets = None  # so that there is only one factor in memory
         targets = Targets.of(quadratic, ridge, workers)
-        wanted = targets.rows(tried.weights(rows), tried.lag(targets, rows), workers)
-        made = TypedMatrix(wanted.view(np.uint8), QuantType.F32, tried.matrix.n_cols)
+        weights, lag = tried.matrix.weights(rows), tried.lag(targets, rows)
+        wanted = targets.rows(weights, lag, workers)
+        n_cols = tried.matrix.shape[1]
+        made = TypedMatrix(wanted.view(np.uint8), QuantType.F32, n_cols)
         errors[ridge] = errors_of(held, tried.matrix, [made], workers, rows).errors[0]
     best = min(RIDGES, key=lambda ridge: errors[ridge])
     return targets if best == ridge else Targets.of(quadratic, best, workers)
@@ -192,9 +203,10 @@ def _best_targets(
 def solve(
     chosen: Chosen,
     problem: Problem,
-    held: Sequence[Held],
-    compared: Sequence[Held],
+    held: Sequence[Carried[Held]],
+    compared: Sequence[Carried[Held]],
     workers: Workers,
+    others: Workers,
 ) -> Solved:
     """Solve all rows of a part, and keep the plain bytes if they are no worse.
 
@@ -203,12 +215,12 @@ def solve(
         problem: the part.
         held: what its errors are measured on.
         compared: the same of text that was summed.
-        workers: solve some rows at a time.
+        workers, others: as for `Chosen.solve`; the others also measure errors.
     """
-    made = chosen.solve(problem, slice(None), workers)
+    made = chosen.solve(problem, slice(None), workers, others)
     both = [problem.plain, made]
-    errors = errors_of(held, problem.matrix, both, workers)
-    fitted = errors_of(compared, problem.matrix, both, workers)
+    errors = errors_of(held, problem.matrix, both, others)
+    fitted = errors_of(compared, problem.matrix, both, others)
     before, after = errors.errors
     is_plain = not after < before
     data = problem.plain.data if is_plain else made.data

@@ -27,7 +27,7 @@ from .choosing import DAMPINGS, RIDGES
 from .factoring import factor, make_plan
 from .model_pass import solvable
 from .sample import HELD_OUT, N_COMPARED
-from .streams import BATCH_TOKENS
+from .spans import BATCH_TOKENS
 from .sums import F64
 
 __all__ = ["CalibrationCost", "describe_cost"]

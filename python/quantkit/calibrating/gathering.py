@@ -2,83 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
 
-import numpy as np
-
-from .._device import DeviceSums
+from ..execution.carried import Carried
+from ..execution.opened import Shared
 from ..execution.workers import Workers
-from ..forward.base import F32
 from ..inference.computing import EXACT, Computing
-from .capturing import CapturedWeights, Part
+from .captured_model import CapturedModel, Step
+from .capturing import CapturedWeights, Rounded
+from .gathered import Gathered
 from .sample import Sample
-from .site import Site
-from .streams import ALONE, Ran, Step, Stream, Wanted, run_step
-from .sums import Found, Rows, Sums, add_rows, found_in, sites_of
+from .spans import NO_LAG, Lag, Span, blocks_of, gathered, spanned
+from .streams import Stream, Wanted
 
-__all__ = ["Gathered", "Gatherer", "Lag"]
-
-
-@dataclass(eq=False)
-class Gathered:
-    """The sites of a step.
-
-    Attributes:
-        sites: by their first parts.
-        leaders: by part, the first part of its site.
-    """
-
-    sites: dict[Part, Site] = field(default_factory=dict)
-    leaders: dict[Part, Part] = field(default_factory=dict)
-
-    def of(self, part: Part) -> Site | None:
-        """The site of a part; None: no token has reached it."""
-        return self.sites.get(self.leaders.get(part, part))
-
-    def found(
-        self, ran: Sequence[Ran], lag: F32 | None, lagging: Collection[str]
-    ) -> Iterator[tuple[Part, Found]]:
-        """The inputs that one sequence has at each site.
-
-        Args:
-            ran: what the streams gave.
-            lag: of the residual stream [tokens, width].
-            lagging: the tensors that make up for it.
-        """
-        seen = ran[-1].inputs
-        for leader, parts in sites_of(seen).items():
-            self.leaders |= dict.fromkeys(parts, leader)
-            own = seen[leader]
-            exact = own if len(ran) == 1 else ran[0].inputs.get(leader)
-            yield (
-                leader,
-                found_in(own, exact, lag if leader.tensor in lagging else None),
-            )
-
-
-@dataclass(frozen=True)
-class Lag:
-    """Which matrices make up for the lag of the residual stream.
-
-    Attributes:
-        tensors: those whose outputs are added to the stream.
-        scale: multiplies these outputs.
-    """
-
-    tensors: Collection[str] = ()
-    scale: float = 1.0
-
-    def of(self, streams: Sequence[Stream], number: int) -> F32 | None:
-        """How far the rounded stream of a sequence is behind, in units of outputs."""
-        if not self.tensors or len(streams) == 1:
-            return None
-        lag: F32 = streams[0].of(number) - streams[-1].of(number)
-        return lag if self.scale == 1 else lag / np.float32(self.scale)
-
-
-NO_LAG = Lag()
+__all__ = ["Gatherer"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,16 +25,24 @@ class Gatherer:
     """Sums inputs over the calibration text.
 
     Attributes:
-        weights: the model's weights.
+        model: the model.
         sample: the tokens.
-        workers: run some sequences, or sum some rows, at a time.
+        workers: threads of this process.
+        others: workers elsewhere that do an item with all their threads, in place of
+            those; None: there are none.
         computing: where layers run and rows are summed.
     """
 
-    weights: CapturedWeights
-    sample: Sample
+    model: Shared[CapturedModel]
+    sample: Carried[Sample]
     workers: Workers
+    others: Workers | None = None
     computing: Computing = EXACT
+
+    @property
+    def weights(self) -> CapturedWeights:
+        """The model's weights."""
+        return self.model.value.weights
 
     def gather(
         self,
@@ -114,67 +61,68 @@ class Gatherer:
             into: where to put the streams after the step; none: nowhere.
             lag: which of the parts make up for the lag between the streams.
         """
-        gathered, number = Gathered(), self.computing.number
-        with ExitStack() as stack:
-            there = None
-            if number is not None:
-                there = stack.enter_context(DeviceSums(number))
-            for batch in run_step(self.weights, step, wanted, streams, self.workers):
-                rows = self._taken(gathered, batch, streams, into, lag)
-                added = [
-                    (gathered.sites[at].sums, Rows.joined(all))
-                    for at, all in rows.items()
-                ]
-                add_rows(added, self.workers, there)
-            if there is not None:
-                there.finish()
-        return gathered
+        how = step, wanted, lag, streams, bool(into)
+        if self.others is None:
+            return _folded(self._here(self._spans(*how), into))
+        spans = self._spans(*how, self.others.count)
+        return _folded(self._elsewhere(self.others, spans, into))
 
-    def _taken(
+    def _spans(
         self,
-        gathered: Gathered,
-        batch: Iterable[tuple[int, Sequence[Ran]]],
-        streams: Sequence[Stream],
-        into: Sequence[Stream],
+        step: Step,
+        wanted: Wanted,
         lag: Lag,
-    ) -> dict[Part, list[Rows]]:
-        """Take some sequences, and give what is to be summed at each site."""
-        is_held_out, is_compared = self.sample.is_held_out, self.sample.is_compared
-        rows: dict[Part, list[Rows]] = {}
-        for number, ran in batch:
-            behind = lag.of(streams, number)
-            for leader, found in gathered.found(ran, behind, lag.tensors):
-                site = self._site(gathered, leader, found)
-                if number == ALONE:
-                    site.add_alone(found, self.sample.is_alone_held_out)
-                    continue
-                if is_held_out[number]:
-                    site.held.append(found.later)
-                    continue
-                rows.setdefault(leader, []).append(found.later)
-                if is_compared[number]:
-                    site.compared.append(found.later)
-            if into:
-                _put(into, number, ran)
-        return rows
+        streams: Sequence[Stream],
+        goes_on: bool,
+        at_least: int = 1,
+    ) -> Iterator[Span]:
+        """The blocks of the text, or their batches if there are too few blocks."""
+        blocks = blocks_of(self.sample.value)
+        is_apart = len(blocks) < at_least
+        rounded = self._rounded(step)
+        for number, block in enumerate(blocks):
+            for batches in [[batch] for batch in block] if is_apart else [block]:
+                numbers = list(chain(*batches))
+                yield Span(
+                    *(self.model, self.sample, step, wanted, lag, rounded),
+                    block=number,
+                    batches=batches,
+                    streams=[stream.part(numbers) for stream in streams],
+                    goes_on=goes_on,
+                )
 
-    def _site(self, gathered: Gathered, leader: Part, found: Found) -> Site:
-        if leader not in gathered.sites:
-            sample = self.sample
-            n_alone_held = int(sample.is_alone_held_out.sum())
-            gathered.sites[leader] = Site(
-                Sums(found.rows.seen.shape[1]),
-                n_all=sample.n_tokens,
-                n_all_held=sample.n_held_out,
-                n_all_compared=sample.n_compared,
-                per_chunk=sample.chunks.shape[1],
-                n_alone=len(sample.alone) - n_alone_held,
-                n_alone_held=n_alone_held,
-            )
-        return gathered.sites[leader]
+    def _rounded(self, step: Step) -> Rounded:
+        """The tensors that the step has in the rounded stream."""
+        if step.layer is None:
+            return {}
+        known = self.weights.rounded
+        names = self.model.value.tensors_of(step.layer)
+        return {name: known[name] for name in names if name in known}
+
+    def _here(
+        self, spans: Iterable[Span], into: Sequence[Stream]
+    ) -> Iterator[tuple[Span, Gathered]]:
+        """Run spans in threads of this process."""
+        for span in spans:
+            own = [stream.part(span.numbers) for stream in into]
+            yield span, gathered(span, own, self.workers, self.computing.number)
+
+    def _elsewhere(
+        self, others: Workers, spans: Iterable[Span], into: Sequence[Stream]
+    ) -> Iterator[tuple[Span, Gathered]]:
+        """Let other machines run spans."""
+        for span, found in others.in_order(spanned, spans):
+            for stream, after in zip(into, found.after, strict=True):
+                stream.take(after)
+            yield span, found.gathered
 
 
-def _put(into: Sequence[Stream], number: int, ran: Sequence[Ran]) -> None:
-    for stream, each in zip(into, ran, strict=True):
-        assert each.output is not None  # the step was run to its end
-        stream.of(number)[...] = each.output
+def _folded(found: Iterable[tuple[Span, Gathered]]) -> Gathered:
+    """What all spans gave: the sum of their blocks."""
+    whole = Gathered()
+    for _, spans in groupby(found, key=lambda each: each[0].block):
+        block = Gathered()
+        for _, own in spans:
+            block.add(own)
+        whole.add(block)
+    return whole

@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from ..forward.decoder import Decoder
+from ..execution.carried import Carried
 from ..forward.layer import Layer
+from .captured_model import CapturedModel, Step
 from .capturing import CapturedWeights, Part
-from .gathering import Gatherer, Lag
+from .gathering import Gatherer
 from .parts import EXPERTS, Solver, router_of
+from .spans import Lag
 from .stages import passes, stages_of
-from .streams import Step, Stream, Wanted
+from .streams import Stream, Wanted
 
-__all__ = ["LayerPass", "head_of"]
+__all__ = ["LayerPass"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +36,18 @@ class LayerPass:
     solver: Solver
 
     @property
+    def model(self) -> CapturedModel:
+        """The model."""
+        return self.gatherer.model.value
+
+    @property
     def weights(self) -> CapturedWeights:
         """The model's weights."""
         return self.gatherer.weights
 
     def calibrate(
         self,
-        layer: Layer,
+        number: int,
         names: Collection[str],
         streams: Sequence[Stream],
         into: Sequence[Stream],
@@ -50,25 +55,26 @@ class LayerPass:
         """Solve the matrices of a layer.
 
         Args:
-            layer: the layer.
+            number: of the layer.
             names: the tensors to solve.
             streams: before the layer: one, or the unquantized and the rounded one.
             into: where to put them after it; may be the same.
         """
-        alone = layer.alone()
+        layer = self.model.decoder.layers[number]
         if len(streams) == 1:
-            self._calibrate_at_once(Step(layer, alone), names, streams, into)
+            self._calibrate_at_once(Step(number), names, streams, into)
         else:
-            for both in zip(layer.steps, alone.steps, strict=True):
-                self._calibrate_in_turn(Step(*both), names, streams, into, layer)
+            for part in range(len(layer.steps)):
+                step = Step(number, part)
+                self._calibrate_in_turn(step, names, streams, into, layer)
                 streams = into
         self._keep_unreached(names)
 
-    def head(self, head: Step, name: str, streams: Sequence[Stream]) -> None:
+    def head(self, name: str, streams: Sequence[Stream]) -> None:
         """Solve the output head."""
         parts = self.weights.parts(name)
         wanted = Wanted(frozenset(parts), frozenset([name]))
-        self.solver.solve(parts, self.gatherer.gather(head, wanted, streams))
+        self.solver.solve(parts, self.gatherer.gather(Step(), wanted, streams))
 
     def _calibrate_at_once(
         self,
@@ -77,7 +83,7 @@ class LayerPass:
         streams: Sequence[Stream],
         into: Sequence[Stream],
     ) -> None:
-        stages = stages_of(self.weights, step, streams[0], names)
+        stages = stages_of(self.model, step, streams[0], names)
         groups = list(passes(self.weights, stages, n_sums=1)) or [[]]
         for parts in groups:
             wanted = Wanted(self._with_routers(parts))
@@ -93,7 +99,7 @@ class LayerPass:
         into: Sequence[Stream],
         layer: Layer,
     ) -> None:
-        for stage in stages_of(self.weights, step, streams[0], names):
+        for stage in stages_of(self.model, step, streams[0], names):
             for parts in passes(self.weights, [stage], n_sums=2):
                 wanted = Wanted(self._with_routers(parts), stage.skipped)
                 lagging = [name for name in stage.tensors if name.endswith(layer.added)]
@@ -102,7 +108,7 @@ class LayerPass:
                 self.solver.solve(parts, gathered)
             for name in stage.tensors:
                 outcome = self.solver.outcomes[name]
-                self.weights.rounded[name] = outcome.data, outcome.type
+                self.weights.rounded[name] = Carried((outcome.data, outcome.type))
         self.gatherer.gather(step, Wanted(), streams, into)
 
     def _with_routers(self, parts: Sequence[Part]) -> frozenset[Part]:
@@ -116,12 +122,3 @@ class LayerPass:
         for name in names:
             if name not in self.solver.outcomes:
                 self.solver.keep_plain(name, "the model does not multiply by it")
-
-
-def head_of(model: Decoder) -> Step:
-    """The step that ends in the output head."""
-
-    def headed(x: np.ndarray) -> np.ndarray:
-        return model.head.apply(model.finished(x))
-
-    return Step(headed, headed)

@@ -8,23 +8,25 @@ from functools import cached_property
 
 import numpy as np
 
-from ..execution.workers import Workers
-from ..forward.decoder import EMBEDDING, OUTPUT, Decoder
+from ..execution.carried import Carried
+from ..execution.opened import Shared
+from ..execution.workers import Workers, whole_workers
+from ..forward.decoder import EMBEDDING, OUTPUT
 from ..forward.engines import on_host
 from ..gguf.importance import Importance
 from ..gguf.source import ModelSource, refuse_changed
 from ..inference.computing import EXACT, Computing
-from ..inference.weights import load_model
 from ..progress import Progress
 from ..types import QuantType
+from .captured_model import CapturedModel, Step
 from .capturing import CapturedWeights, Run
 from .gathering import Gatherer
-from .layers import LayerPass, head_of
+from .layers import LayerPass
 from .parts import Solver
 from .sample import Sample
 from .sink import SinkWeights, weights_of_layer
 from .store import Store
-from .streams import Step, Stream
+from .streams import Stream
 
 __all__ = ["ModelPass", "solvable"]
 
@@ -49,7 +51,8 @@ class ModelPass:
         n_streams: 1: the unquantized model's; 2: also that of the solved matrices.
         importance: by tensor name, what the user gave.
         store: what is finished.
-        workers: run some pieces at a time.
+        workers: threads of this process.
+        others: the workers of a cluster; the same threads if there is none.
         computing: where layers run, inputs are summed and rows are solved.
     """
 
@@ -60,6 +63,7 @@ class ModelPass:
     importance: Importance
     store: Store
     workers: Workers
+    others: Workers
     computing: Computing = EXACT
 
     def run(self, progress: Progress | None = None) -> None:
@@ -68,7 +72,7 @@ class ModelPass:
         Args:
             progress: called after each layer.
         """
-        total = len(self._model.layers) + 1
+        total = self._n_layers + 1
         if self.store.n_done:
             self._said(progress, total)
         while self.store.n_done < total:
@@ -84,30 +88,26 @@ class ModelPass:
         streams = self._streams()
         number = self.store.n_done
         solver = self._solver()
-        if number < len(self._model.layers):
+        if number < self._n_layers:
             solver.sink = self._sink(number, streams[0])
-        how = self.workers, self.computing
-        gatherer = Gatherer(self._weights, self.sample, *how)
-        layers = LayerPass(gatherer, solver)
-        if number == len(self._model.layers):
+        layers = LayerPass(self._gatherer, solver)
+        if number == self._n_layers:
             if self._head in self._names:
-                layers.head(head_of(self._model), self._head, streams)
+                layers.head(self._head, streams)
             self.store.finish(solver.outcomes, ())
             return
         names = self._of_layer(number, self._names)
         if self.n_streams > 1:
             self._round(self._of_layer(number, self.types), names, solver)
         after = self.store.next_streams(streams)
-        layers.calibrate(self._model.layers[number], names, streams, after)
+        layers.calibrate(number, names, streams, after)
         self.store.finish(solver.outcomes, after)
         self._weights.forget(self._of_layer(number, self.source.tensors))
 
     def _sink(self, number: int, stream: Stream) -> SinkWeights:
         """The weights of the first position in a layer."""
-        layer = self._model.layers[number]
         numbers = np.flatnonzero(~self.sample.is_held_out).tolist()
-        step = Step(layer, layer.alone())
-        return weights_of_layer(self._weights, step, stream, numbers)
+        return weights_of_layer(self._model, Step(number), stream, numbers)
 
     def _solver(self) -> Solver:
         return Solver(
@@ -116,19 +116,30 @@ class ModelPass:
             self.types,
             self.importance,
             self.workers,
+            self.others,
             self.computing.number,
         )
 
     @cached_property
-    def _weights(self) -> CapturedWeights:
-        return CapturedWeights(self.source.tensors, self.computing)
+    def _gatherer(self) -> Gatherer:
+        how = self.workers, whole_workers(self.others), self.computing
+        return Gatherer(self._shared, Carried(self.sample), *how)
 
     @cached_property
-    def _model(self) -> Decoder:
-        with self._weights.current():
-            model = load_model(self.source, self._weights)
-        assert isinstance(model, Decoder)  # every family's is
-        return model
+    def _shared(self) -> Shared[CapturedModel]:
+        return CapturedModel.shared(self.source, self.computing)
+
+    @property
+    def _model(self) -> CapturedModel:
+        return self._shared.value
+
+    @property
+    def _weights(self) -> CapturedWeights:
+        return self._model.weights
+
+    @property
+    def _n_layers(self) -> int:
+        return len(self._model.decoder.layers)
 
     @cached_property
     def _names(self) -> list[str]:
@@ -139,7 +150,7 @@ class ModelPass:
         return OUTPUT if OUTPUT in self.source.tensors else EMBEDDING
 
     def _of_layer(self, number: int, names: Collection[str]) -> list[str]:
-        at = f"blk.{self._model.block_of(number)}."
+        at = f"blk.{self._model.decoder.block_of(number)}."
         return [name for name in names if name.startswith(at)]
 
     def _round(
@@ -149,14 +160,14 @@ class ModelPass:
         for name in names:
             type = self.types[name]
             if name not in solved and type is not self.source.tensors[name].type:
-                self._weights.rounded[name] = solver.plain(name), type
+                self._weights.rounded[name] = Carried((solver.plain(name), type))
 
     def _streams(self) -> Sequence[Stream]:
         """The streams before the next layer.
 
         If those of an earlier run are damaged, the first layer is the next one.
         """
-        columns = self._model.columns
+        columns = self._model.decoder.columns
         sample = self.sample
         shapes = (*sample.chunks.shape, columns), (len(sample.alone), columns)
         streams = self.store.streams(self.n_streams, *shapes)
@@ -172,8 +183,10 @@ class ModelPass:
         return streams
 
     def _embed(self, stream: Stream) -> None:
-        with self._weights.running(Run(stream.is_rounded)):
+        rounded = self._weights.rounded if stream.is_rounded else None
+        model = self._model.decoder
+        with self._weights.running(Run(rounded)):
             for tokens, into in zip(self.sample.chunks, stream.chunks, strict=True):
-                into[...] = on_host(self._model.embedded(tokens))
-            alone = self._model.embedded(self.sample.alone, alone=True)
+                into[...] = on_host(model.embedded(tokens))
+            alone = model.embedded(self.sample.alone, alone=True)
             stream.alone[...] = on_host(alone)

@@ -20,10 +20,11 @@ from ..quantizing.slabs import Slab, slabs_of
 from ..types import QuantType
 from .capturing import CapturedWeights, Part
 from .choosing import Problem, choose, solve
-from .gathering import Gathered
+from .gathered import Gathered
 from .outcome import Outcome, PartOutcome
 from .sink import SinkWeights
 from .site import Site
+from .source_matrix import SourceMatrix
 from .sums import F64
 
 __all__ = ["EXPERTS", "Solver", "router_of"]
@@ -51,7 +52,9 @@ class Solver:
         tensors: the model's tensors by name.
         types: the wanted type of each tensor.
         importance: by tensor name, what the user gave.
-        workers: solve some rows at a time.
+        workers: threads of this process; they make plans and choose settings.
+        others: round, solve and measure some rows at a time; they may be on other
+            machines.
         device: the number of the CUDA device that solves and rounds; None: the CPU.
         sink: the weights of the first position.
         outcomes: by tensor name.
@@ -62,6 +65,7 @@ class Solver:
     types: Mapping[str, QuantType]
     importance: Importance
     workers: Workers
+    others: Workers
     device: int | None = None
     sink: SinkWeights = field(default_factory=SinkWeights)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -117,7 +121,8 @@ class Solver:
             device=self.device,
         )
         for part, problem in zip(group, problems, strict=True):
-            found = solve(chosen, problem, held, compared, self.workers)
+            how = held, compared, self.workers, self.others
+            found = solve(chosen, problem, *how)
             outcome = self._outcome(part.tensor)
             outcome.data[part.start : part.stop] = found.data
             outcome.parts[part] = PartOutcome(site.sums.n_tokens, weight, found)
@@ -131,7 +136,7 @@ class Solver:
         """The bytes of a tensor without calibration."""
         tensor, type = self.tensors[name], self.types[name]
         slabs = slabs_of(tensor, type, self._nearest.of(tensor))
-        converted = self.workers.in_order(Slab.convert, slabs)
+        converted = self.others.in_order(Slab.convert, slabs)
         return np.concatenate([rows for _, rows in converted])
 
     @property
@@ -180,10 +185,11 @@ class Solver:
 
     def _problem(self, part: Part, site: Site) -> Problem:
         whole = self.weights.typed(part.tensor)
-        matrix = whole.part(part.start, part.stop)
+        own = whole.part(part.start, part.stop)
+        matrix = SourceMatrix(self.tensors[part.tensor], part.start, own)
         data = self._plain(part, site)
         type = self.types[part.tensor]
-        plain = TypedMatrix(data, type, matrix.n_cols, scale=matrix.scale)
+        plain = TypedMatrix(data, type, own.n_cols, scale=own.scale)
         return Problem(matrix, plain, part.start)
 
     def _plain(self, part: Part, site: Site | None) -> NDArray[np.uint8]:
@@ -199,7 +205,7 @@ class Solver:
             scaled = scaled_importance(outcome.importance[matrix])
             rounding = Nearest(scaled, self.device)
         slabs = slabs_of(tensor, outcome.type, [rounding], part.start, part.stop)
-        converted = self.workers.in_order(Slab.convert, slabs)
+        converted = self.others.in_order(Slab.convert, slabs)
         return np.concatenate([rows for _, rows in converted])
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from .._version import __version__
-from ..execution.workers import Workers, in_this_process, kept_open
+from ..execution.workers import (
+    Workers,
+    in_this_process,
+    kept_open,
+    whole_workers,
+    workers_of,
+)
 from ..files.identity import hash_pieces
 from ..gguf.importance import Importance, importance_pieces
 from ..gguf.source import ModelSource, identity_of, unchanged
@@ -68,8 +74,8 @@ def calibrate(
             calibration text.
         work: a folder for the solved rows, from which an interrupted run goes on; None:
             a temporary one.
-        threads: pieces of work at a time, all in threads of this process; the bytes do
-            not depend on it.
+        threads: pieces of work at a time, in threads of this process or in a cluster;
+            the bytes do not depend on it.
         progress: called with the stage, the finished layers and their total.
         notify: called with what the user should know, such as a text that is too short
             for wide matrices.
@@ -143,7 +149,7 @@ def calibrate_on(
     computing: Computing = EXACT,
 ) -> Calibrated:
     """Calibrate on tokens; other arguments as for `calibrate`."""
-    given = importance or {}
+    given, everybody = importance or {}, workers_of(threads)
     of = {
         "the version of quantkit": __version__,
         "the forward pass": str(computing.place),
@@ -165,12 +171,16 @@ def calibrate_on(
         damage_named(source),
         kept_open(in_this_process(threads)) as workers,
     ):
-        how = EFFORTS[effort], given, store, workers, computing
+        others = workers if whole_workers(everybody) is None else everybody
+        how = EFFORTS[effort], given, store, workers, others, computing
         ModelPass(source, types, sample, *how).run(progress)
     for message in about_gains(store.gains.values()):
         tell(message)
     everything = {**store.importance, **given}
-    return Calibrated(store.gains, everything, store, computing.number)
+    return Calibrated(
+        *(store.gains, everything, store, computing.number),
+        is_sent=whole_workers(everybody) is not None,
+    )
 
 
 def _say_narrow(

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from ..forward.attended import Attended, watching_attention
 from ..forward.base import F32
-from .capturing import CapturedWeights, Run
-from .streams import Step, Stream
+from .captured_model import CapturedModel, Step
+from .capturing import Run
+from .streams import Stream
 
 __all__ = ["SinkWeights", "weights_of_layer"]
 
@@ -95,21 +96,22 @@ class SinkWeights:
 
 
 def weights_of_layer(
-    weights: CapturedWeights, step: Step, stream: Stream, numbers: Sequence[int]
+    model: CapturedModel, step: Step, stream: Stream, numbers: Sequence[int]
 ) -> SinkWeights:
     """The weights of position 0, from the attention of a layer.
 
     Args:
-        weights: the model's weights.
+        model: the model.
         step: the layer.
         stream: the unquantized stream before it.
         numbers: the sequences to run it on; the first few are used.
     """
     found: list[tuple[F64, F64]] = []
+    weights, run = model.weights, model.function(step, alone=False)
     with watching_attention(lambda each: found.append(_masses(each.on_host()))):
         for number in numbers[:N_WATCHED]:
             with weights.running(Run()):
-                step.together(weights.placed(np.array(stream.of(number))))
+                run(weights.placed(np.array(stream.of(number))))
     if not found:
         return SinkWeights(attends=False)
     keys, values = (sum(each) for each in zip(*found, strict=True))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..execution.carried import Carried
 from ..execution.workers import Workers
 from .measuring import Held
 from .sums import F64, PIECE_ROWS, Found, Rows, Sums, add_products, products
@@ -67,6 +68,14 @@ class Site:
         self.alone = found.chosen(~is_held_out)
         self.alone_held = found.chosen(is_held_out)
 
+    def add(self, later: Site) -> None:
+        """Add what later sequences gave."""
+        self.sums.add(later.sums)
+        self.held += later.held
+        self.compared += later.compared
+        if later.alone is not None:
+            self.alone, self.alone_held = later.alone, later.alone_held
+
     def quadratic(
         self,
         weight: float,
@@ -104,7 +113,7 @@ class Site:
         h /= self.n_all
         return Quadratic(h, change, lag)
 
-    def held_out(self, weight: float) -> list[Held]:
+    def held_out(self, weight: float) -> list[Carried[Held]]:
         """What errors are measured on, with a weight of the first position."""
         first, n_first = self.alone_held, self.n_alone_held
         if not n_first:  # every text begins with the same token
@@ -112,7 +121,7 @@ class Site:
         share = weight / (self.per_chunk * max(n_first, 1))
         return _shares((self.held, 1 / self.n_all_held), ([first], share))
 
-    def fitted(self, weight: float) -> list[Held]:
+    def fitted(self, weight: float) -> list[Carried[Held]]:
         """The same for text that was summed."""
         share = weight / (self.per_chunk * max(self.n_alone, 1))
         return _shares((self.compared, 1 / self.n_all_compared), ([self.alone], share))
@@ -138,10 +147,10 @@ def mirrored(upper: F64) -> F64:
     return upper
 
 
-def _shares(*groups: tuple[Sequence[Rows | None], float]) -> list[Held]:
+def _shares(*groups: tuple[Sequence[Rows | None], float]) -> list[Carried[Held]]:
     """What errors are measured on: rows, and what each of them counts."""
     return [
-        Held(rows, share)
+        Carried(Held(rows, share))
         for some, share in groups
         if share and (rows := joined(each for each in some if each is not None))
     ]

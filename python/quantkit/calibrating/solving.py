@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from .._device import solve_host_rows
 from .._native import Plan, column_order, solve_rows
+from ..execution.carried import Carried
 from ..execution.workers import Workers
 from ..forward.base import F32
 from ..types import QuantType
 from .factoring import NotPositive, factor, make_plan
+from .source_matrix import SourceMatrix
 from .sums import F64
 
 __all__ = ["plan_of", "solved"]
@@ -67,33 +69,54 @@ def _put_in_order(h: F64, order: NDArray[np.int64], out: F64) -> None:
 class Piece:
     """Rows to solve."""
 
-    plan: Plan
-    rows: F32
+    plan: Carried[Plan]
+    rows: F32 | SourceMatrix
+
+    @property
+    def where(self) -> str:
+        """The rows, for messages."""
+        if isinstance(self.rows, SourceMatrix):
+            return self.rows.where
+        return f"targets that are solved as {self.plan.value.type.name}"
 
 
 def solved_piece(piece: Piece) -> NDArray[np.uint8]:
     """The bytes of some rows."""
-    return solve_rows(piece.plan, piece.rows)[0]
+    return solve_rows(piece.plan.value, _weights(piece.rows))[0]
 
 
 def solved(
-    plan: Plan, rows: F32, workers: Workers, device: int | None = None
+    plan: Carried[Plan],
+    rows: F32 | SourceMatrix,
+    workers: Workers,
+    device: int | None = None,
 ) -> NDArray[np.uint8]:
-    """The bytes of rows f32 [n, n_cols] in the type of the plan.
+    """The bytes of rows in the type of the plan.
 
     Args:
         plan: the plan.
-        rows: with columns as in the file.
+        rows: f32 [n, n_cols], with columns as in the file; or those of the source, as
+            they are.
         workers: solve some rows at a time, where there is no device.
         device: the number of the CUDA device that solves them; None: the CPU.  The
             bytes do not depend on it.
     """
     if device is not None:
-        return solve_host_rows(plan, np.ascontiguousarray(rows), device)[0]
+        return solve_host_rows(plan.value, _weights(rows), device)[0]
     found = workers.in_order(solved_piece, _pieces(plan, rows))
     return np.concatenate([data for _, data in found])
 
 
-def _pieces(plan: Plan, rows: F32) -> Iterator[Piece]:
-    for start in range(0, len(rows), PIECE_ROWS):
-        yield Piece(plan, np.ascontiguousarray(rows[start : start + PIECE_ROWS]))
+def _weights(rows: F32 | SourceMatrix) -> F32:
+    weights = rows.weights() if isinstance(rows, SourceMatrix) else rows
+    return np.ascontiguousarray(weights)
+
+
+def _pieces(plan: Carried[Plan], rows: F32 | SourceMatrix) -> Iterator[Piece]:
+    n_rows = rows.shape[0]
+    for start in range(0, n_rows, PIECE_ROWS):
+        stop = min(start + PIECE_ROWS, n_rows)
+        if isinstance(rows, SourceMatrix):
+            yield Piece(plan, rows.part(start, stop))
+        else:
+            yield Piece(plan, rows[start:stop])

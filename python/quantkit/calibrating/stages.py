@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from .captured_model import CapturedModel, Step
 from .capturing import CapturedWeights, Part
-from .streams import Piece, Step, Stream, Wanted, run_piece
+from .streams import Piece, Stream, Wanted, run_piece
 from .sums import sites_of
 
 __all__ = ["Stage", "passes", "stages_of"]
 
 BUDGET = 2 << 30
-"""Bytes of sums that are in memory at a time, unless one site needs more."""
+"""Bytes of sums that are in memory at a time, unless one site needs more; and as many
+of the block of the text that is summed."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Stage:
 
 
 def stages_of(
-    weights: CapturedWeights,
+    model: CapturedModel,
     step: Step,
     stream: Stream,
     names: Collection[str],
@@ -40,13 +42,14 @@ def stages_of(
     The first sequence is run to find out.
 
     Args:
-        weights: the model's weights.
+        model: the model.
         step: the step.
         stream: the unquantized stream.
         names: the tensors that are to be solved.
     """
-    wanted = Wanted(frozenset(p for name in names for p in weights.parts(name)))
-    (ran,) = run_piece(Piece(weights, step, wanted, (stream,), 0))
+    parts = model.weights.parts
+    wanted = Wanted(frozenset(part for name in names for part in parts(name)))
+    (ran,) = run_piece(Piece(model, step, wanted, (stream,), 0, {}))
     groups: list[list[str]] = []
     for sharing in sites_of(ran.inputs).values():
         tensors = dict.fromkeys(part.tensor for part in sharing)

@@ -1,29 +1,27 @@
 """Streams: the residual stream of all sequences, between two steps of a model.
 
-One worker runs one sequence through a step: a whole layer, or its attention or
+One thread runs one sequence through a step: a whole layer, or its attention or
 feed-forward part.  Sequences of one token run together, since they do not see each
 other; they are the last piece of work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ..execution.workers import Workers
 from ..forward.base import F32
 from ..forward.engines import on_host
-from .capturing import CapturedWeights, Input, Part, Run
+from .captured_model import CapturedModel, Step
+from .capturing import Input, Part, Rounded, Run
 
-__all__ = ["ALONE", "Step", "Stream", "Wanted", "run_step"]
+__all__ = ["ALONE", "Piece", "Ran", "Stream", "Wanted", "run_piece"]
 
 ALONE = -1
 """The number of the sequences of one token, among sequences."""
-
-BATCH_TOKENS = 4096
-"""Tokens whose inputs are in memory at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,28 +32,42 @@ class Stream:
         is_rounded: whether the model has the matrices that were solved so far.
         chunks: f32 [n_chunks, ctx, width].
         alone: of the sequences of one token: f32 [n, width].
+        first: the number of the first chunk.
     """
 
     is_rounded: bool
     chunks: F32
     alone: F32
+    first: int = 0
 
     def of(self, number: int) -> F32:
         """The stream of a sequence: f32 [tokens, width]."""
-        return self.alone if number == ALONE else self.chunks[number]
+        return self.alone if number == ALONE else self.chunks[number - self.first]
 
+    def part(self, numbers: Collection[int]) -> Stream:
+        """The stream of some sequences, without a copy; chunks follow each other."""
+        chunks = [number for number in numbers if number != ALONE]
+        first, stop = (min(chunks), max(chunks) + 1) if chunks else (0, 0)
+        alone = self.alone if ALONE in numbers else self.alone[:0]
+        at = slice(first - self.first, stop - self.first)
+        return Stream(self.is_rounded, self.chunks[at], alone, first)
 
-@dataclass(frozen=True, eq=False)
-class Step:
-    """A function from stream to stream.
+    def take(self, part: Stream) -> None:
+        """Take the values of a part."""
+        at = part.first - self.first
+        self.chunks[at : at + len(part.chunks)] = part.chunks
+        if len(part.alone):
+            self.alone[...] = part.alone
 
-    Attributes:
-        together: for a sequence.
-        alone: for sequences of one token.
-    """
+    def empty(self) -> Stream:
+        """A stream of the same shape, whose values are to be set."""
+        chunks = np.empty(self.chunks.shape, np.float32)
+        alone = np.empty(self.alone.shape, np.float32)
+        return Stream(self.is_rounded, chunks, alone, self.first)
 
-    together: Callable[[F32], F32]
-    alone: Callable[[F32], F32]
+    def __reduce__(self) -> tuple[Any, ...]:
+        arrays = np.asarray(self.chunks), np.asarray(self.alone)  # and no maps of files
+        return Stream, (self.is_rounded, *arrays, self.first)
 
 
 @dataclass(frozen=True)
@@ -73,13 +85,23 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A sequence to run through a step, in each stream."""
+    """A sequence to run through a step, in each stream.
 
-    weights: CapturedWeights
+    Attributes:
+        model: the model.
+        step: the step.
+        wanted: what it is run for.
+        streams: before the step.
+        number: of the sequence.
+        rounded: the tensors of the rounded stream.
+    """
+
+    model: CapturedModel
     step: Step
     wanted: Wanted
     streams: Sequence[Stream]
     number: int
+    rounded: Rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,36 +123,15 @@ def run_piece(piece: Piece) -> list[Ran]:
     Raises:
         NonFiniteError: an activation is NaN or infinite.
     """
-    step = piece.step.alone if piece.number == ALONE else piece.step.together
+    model, wanted = piece.model, piece.wanted
+    step = model.function(piece.step, alone=piece.number == ALONE)
     found = []
     for stream in piece.streams:
-        run = Run(stream.is_rounded, piece.wanted.parts, piece.wanted.skipped)
+        rounded = piece.rounded if stream.is_rounded else None
+        run = Run(rounded, wanted.parts, wanted.skipped)
         output = None
-        with piece.weights.running(run):
-            x = piece.weights.placed(np.array(stream.of(piece.number)))
+        with model.weights.running(run):
+            x = model.weights.placed(np.array(stream.of(piece.number)))
             output = on_host(step(x))
         found.append(Ran(run.inputs, output))
     return found
-
-
-def run_step(
-    weights: CapturedWeights,
-    step: Step,
-    wanted: Wanted,
-    streams: Sequence[Stream],
-    workers: Workers,
-) -> Iterator[list[tuple[int, list[Ran]]]]:
-    """Run all sequences through a step; yields batches of (number, what it gave).
-
-    Batches depend on nothing but the sequences, so that sums over them do not depend on
-    the number of threads.
-    """
-    n_chunks, ctx, _ = streams[0].chunks.shape
-    numbers = *range(n_chunks), ALONE
-    size = max(1, BATCH_TOKENS // ctx)
-    for start in range(0, len(numbers), size):
-        batch = numbers[start : start + size]
-        pieces = [Piece(weights, step, wanted, streams, number) for number in batch]
-        yield [
-            (piece.number, ran) for piece, ran in workers.in_order(run_piece, pieces)
-        ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +125,17 @@ class Sums:
         if self.lag is None and rows.lag is not None:
             self.lag = np.zeros((rows.lag.shape[1], self.n_cols))
 
+    def add(self, other: Sums) -> None:
+        """Add the sums over other rows."""
+        self.n_tokens += other.n_tokens
+        self.squares += other.squares
+        self.cross = _added_to(self.cross, other.cross)
+        self.lag = _added_to(self.lag, other.lag)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = [self.squares[at:stop, at:] for at, stop in _ranges(self.n_cols)]
+        return _sums_of, (self.n_cols, self.n_tokens, parts, self.cross, self.lag)
+
     def copy(self) -> Sums:
         """The same sums in other arrays."""
         other = Sums(self.n_cols, self.n_tokens)
@@ -131,6 +143,33 @@ class Sums:
         other.cross = None if self.cross is None else self.cross.copy()
         other.lag = None if self.lag is None else self.lag.copy()
         return other
+
+
+def _sums_of(
+    n_cols: int,
+    n_tokens: int,
+    parts: Sequence[F64],
+    cross: F64 | None,
+    lag: F64 | None,
+) -> Sums:
+    """Sums from other processes, which send nothing of what is left of the diagonal."""
+    sums = Sums(n_cols, n_tokens, cross, lag)
+    for (at, stop), part in zip(_ranges(n_cols), parts, strict=True):
+        sums.squares[at:stop, at:] = part
+    return sums
+
+
+def _ranges(n_cols: int) -> list[tuple[int, int]]:
+    """The rows of each piece of a sum: from, to."""
+    return [(at, at + PIECE_ROWS) for at in range(0, n_cols, PIECE_ROWS)]
+
+
+def _added_to(sum: F64 | None, other: F64 | None) -> F64 | None:
+    """A sum and another one; None: 0."""
+    if sum is None or other is None:
+        return other if sum is None else sum
+    sum += other
+    return sum
 
 
 @dataclass(frozen=True, eq=False)

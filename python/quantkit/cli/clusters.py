@@ -58,8 +58,6 @@ def on_cluster(command: Callable[..., None]) -> Callable[..., None]:
         from ..execution.cluster.cluster import use_cluster
 
         tell = None if options["quiet"] else say
-        if options.get("calibration") and tell is not None:
-            tell("calibration runs in threads of this machine; the rest in the cluster")
         with use_cluster(str(cluster), ship=ship, notify=tell):
             return command(**options)
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 
+from ..calibrating.calibrated import Calibrated
 from ..calibrating.roundings import calibrated_roundings
 from ..errors import OptionError
 from ..execution.opened import Shared
-from ..execution.workers import Workers, model_bytes, share_memory
+from ..execution.workers import Workers, model_bytes, share_memory, whole_workers
 from ..forward.base import Model
 from ..gguf.source import ModelSource
 from ..inference.computing import ON_CPU, Computing
 from ..inference.device_loading import memory_for_models
 from ..inference.shared import share_model
 from ..progress import Notify, Progress
-from ..quantizing.rounding import Roundings
+from ..quantizing.rounding import NearestRoundings
 from .entries import Entry
 from .groups import MEMORY_SHARE, groups_of
 
@@ -66,9 +68,11 @@ class LoadedModels:
             start = perf_counter()
             model = self._loaded(entry, len(group), progress, notify)
             self._models[entry.name] = entry, model
-            if entry.wanted is not None and model.here is not None:
+            is_made = model.here is not None or entry.calibration is not None
+            if entry.wanted is not None and is_made:
                 self._took(entry, perf_counter() - start)
-        self._load_elsewhere(new, progress)
+        plain = [entry for entry in new if entry.calibration is None]
+        self._load_elsewhere(plain, progress)
         return [self._models[entry.name][1] for entry in group]
 
     def _load_elsewhere(
@@ -102,32 +106,40 @@ class LoadedModels:
         progress: Progress | None,
         notify: Notify | None,
     ) -> Shared[Model]:
-        with self._roundings(entry, progress, notify) as roundings:
-            return share_model(
-                entry.source,
-                importance=entry.importance if roundings is None else entry.awaited,
-                roundings=roundings,
-                threads=self._workers,
-                progress=progress,
-                kept=n_together,
-                resident=entry.tensor_bytes <= self._limit,
-                **entry.loading,
+        share = partial(
+            share_model,
+            entry.source,
+            threads=self._workers,
+            progress=progress,
+            kept=n_together,
+            resident=entry.tensor_bytes <= self._limit,
+            **entry.loading,
+        )
+        if entry.calibration is None:
+            return share(importance=entry.importance)
+        with self._calibrated(entry, progress, notify) as calibrated:
+            if share_memory(self._workers):
+                return share(importance=entry.awaited, roundings=calibrated)
+            model = share(
+                importance=entry.awaited,
+                roundings=NearestRoundings(calibrated.importance),
+                made=calibrated.all_carried(entry.source.tensors),
             )
+            for _ in self._workers.in_order(_seconds_to_load, [model]):
+                pass  # which sends the rows, as long as their files are there
+            return model
 
     @contextmanager
-    def _roundings(
+    def _calibrated(
         self, entry: Entry, progress: Progress | None, notify: Notify | None
-    ) -> Iterator[Roundings | None]:
-        """The calibrated roundings of an entry; None: it is not calibrated."""
-        if entry.calibration is None:
-            yield None
-            return
-        if not share_memory(self._workers):
+    ) -> Iterator[Calibrated]:
+        """The solved rows of an entry."""
+        if not share_memory(self._workers) and whole_workers(self._workers) is None:
             raise OptionError(
-                "`calibration` is measured by threads only: other processes do not "
-                "have the rows that it solves; leave out `cluster`, or write the file "
-                "and measure that"
+                "`calibration` is measured by threads or by a cluster: other processes "
+                "do not have the rows that it solves; write the file, and measure that"
             )
+        assert entry.calibration is not None  # the caller has looked
         is_noticed = any(each is entry.source for each in self._noticed)
         self._noticed.append(entry.source)
         with calibrated_roundings(

@@ -32,6 +32,7 @@ __all__ = [
     "model_bytes",
     "share_memory",
     "thread_pool",
+    "whole_workers",
     "workers_of",
 ]
 
@@ -117,6 +118,16 @@ def model_bytes(workers: Workers) -> int:
         return available_bytes()
     own: int | None = getattr(workers, "model_bytes", None)
     return available_bytes() // (1 + workers.count) if own is None else own
+
+
+def whole_workers(workers: Workers) -> Workers | None:
+    """Workers that do one item at a time, each with all its threads.
+
+    Those of a cluster have them as an attribute `whole`, and get the value of a
+    `Carried` once.  None: these are no such workers.
+    """
+    whole: Workers | None = getattr(workers, "whole", None)
+    return whole
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from ..recipes.overrides import Overrides
 from ..sources.checking import check_source
 from .computing import EXACT, Computing
 from .device_loading import DeviceWeights, load_on_devices
-from .weights import load_model, load_weights
+from .weights import NONE_MADE, Made, load_model, load_weights
 
 __all__ = ["ModelOpener", "model_opener", "on_devices", "share_model"]
 
@@ -35,8 +35,8 @@ class ModelOpener:
 
     Attributes:
         source: opens the model's files.
-        recipe, overrides, importance, precision, allow_requantize: as in
-            `load_weights`.
+        recipe, overrides, importance, precision, allow_requantize, roundings, made: as
+            in `load_weights`.
         ops: the variant of the forward pass, such as "avx512_vnni"; another one would
             give other results.
         number: identifies an opener and its copies.
@@ -50,6 +50,8 @@ class ModelOpener:
     precision: Precision = field(compare=False)
     allow_requantize: bool = field(compare=False)
     ops: str | None = field(compare=False)
+    roundings: Roundings | None = field(default=None, compare=False)
+    made: Made = field(default_factory=dict, compare=False)
     number: str = field(default_factory=lambda: uuid4().hex)
     kept: int = field(default=2, compare=False)
 
@@ -81,6 +83,8 @@ class ModelOpener:
             self.recipe,
             overrides=self.overrides,
             importance=self.importance,
+            roundings=self.roundings,
+            made=self.made,
             allow_requantize=self.allow_requantize,
             precision=self.precision,
         )
@@ -94,6 +98,7 @@ def share_model(
     overrides: Overrides | None = None,
     importance: Importance | None = None,
     roundings: Roundings | None = None,
+    made: Made | None = None,
     allow_requantize: bool = False,
     computing: Computing = EXACT,
     threads: int | Workers | None = None,
@@ -103,9 +108,9 @@ def share_model(
 ) -> Shared[Model]:
     """Load a model to run in this and other processes; see `load_weights`.
 
-    With `roundings`, or on devices, other processes cannot load it.  Another process
-    keeps `kept` models open.  If `threads` are in other processes, this one loads it
-    only when its value is used.  `resident` is as for `load_on_devices`.
+    With `roundings` but without `made`, or on devices, other processes cannot load it.
+    Another process keeps `kept` models open.  If `threads` are in other processes, this
+    one loads it only when its value is used.  `resident` is as for `load_on_devices`.
     """
     check_source(source)
     if computing.cards:
@@ -121,9 +126,11 @@ def share_model(
         )
         return on_devices(weights_there, lambda own: load_model(source, own))
     opener = None
-    if roundings is None:
+    if roundings is None or made is not None:
         opener = model_opener(
             *(source, recipe, overrides, importance, computing.precision),
+            roundings=roundings,
+            made=made or {},
             allow_requantize=allow_requantize,
             kept=kept,
         )
@@ -135,6 +142,7 @@ def share_model(
         overrides=overrides,
         importance=importance,
         roundings=roundings,
+        made=made or {},
         allow_requantize=allow_requantize,
         precision=computing.precision,
         threads=threads,
@@ -161,6 +169,8 @@ def model_opener(
     importance: Importance | None = None,
     precision: Precision = Precision.F32,
     *,
+    roundings: Roundings | None = None,
+    made: Made = NONE_MADE,
     allow_requantize: bool = False,
     kept: int = 2,
 ) -> ModelOpener | None:
@@ -169,4 +179,5 @@ def model_opener(
     if opener is None:
         return None
     how = recipe, overrides, importance, precision, allow_requantize
-    return ModelOpener(opener, *how, active_backend().ops, kept=kept)
+    made_before = roundings, dict(made)
+    return ModelOpener(opener, *how, active_backend().ops, *made_before, kept=kept)

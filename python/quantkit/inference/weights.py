@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from .._native import (
 )
 from ..arrays.rows import dequantize_rows
 from ..execution.allocation import keep_freed_memory
+from ..execution.carried import Carried
 from ..execution.workers import Workers, share_memory, workers_of
 from ..forward.base import Activations, Array, Model, Weights
 from ..forward.encoder import Embedder, Encoder
@@ -42,6 +44,8 @@ from ..types import QuantType
 from .named import NamedMatrices, with_scale
 
 __all__ = [
+    "NONE_MADE",
+    "Made",
     "MemoryWeights",
     "TypedMatrix",
     "load_embedder",
@@ -55,6 +59,8 @@ __all__ = [
 ]
 
 F32 = NDArray[np.float32]
+Made = Mapping[str, Carried[NDArray[np.uint8]]]
+NONE_MADE: Made = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -172,6 +178,7 @@ def load_weights(
     overrides: Overrides | None = None,
     importance: Importance | None = None,
     roundings: Roundings | None = None,
+    made: Made = NONE_MADE,
     allow_requantize: bool = False,
     precision: Precision = Precision.F32,
     threads: int | Workers | None = None,
@@ -185,6 +192,7 @@ def load_weights(
         overrides: changes to the recipe.
         importance: importance of each column, by tensor name.
         roundings: how to round; None: to the nearest, with the importance.
+        made: by name, the bytes of tensors that were rounded before.
         allow_requantize: accept weights that are already quantized.
         precision: see `TypedMatrix`.
         threads: slabs quantized at a time; the bytes do not depend on it.
@@ -202,6 +210,7 @@ def load_weights(
         roundings or NearestRoundings(importance or {}),
         threads,
         progress,
+        made=made,
         precision=precision,
         stage=stage_of(recipe),
     )
@@ -236,6 +245,7 @@ def quantized_weights(
     threads: int | Workers | None = None,
     progress: Progress | None = None,
     *,
+    made: Made = NONE_MADE,
     precision: Precision = Precision.F32,
     stage: str = "quantize",
 ) -> MemoryWeights:
@@ -245,7 +255,7 @@ def quantized_weights(
         source: the model.
         types: the type of each tensor to load, by name.
         roundings: how to round those that change their type.
-        threads, progress, precision: as for `load_weights`.
+        threads, progress, made, precision: as for `load_weights`.
         stage: what is being done.
 
     Raises:
@@ -257,6 +267,8 @@ def quantized_weights(
         tensor = source.tensors[name]
         if type is tensor.type:
             data = tensor.read(0, tensor.n_rows)
+        elif name in made:
+            data = made[name].value
         else:
             data = np.empty((tensor.n_rows, type.row_bytes(tensor.n_cols)), np.uint8)
             slabs += slabs_of(tensor, type, roundings.of(tensor))

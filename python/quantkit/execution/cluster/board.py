@@ -47,6 +47,11 @@ class Board:
         """The number of pieces that are done at a time."""
         return sum(worker.slots for worker in self._team.workers)
 
+    @property
+    def n_workers(self) -> int:
+        """The number of workers that are there now."""
+        return len(self._team.workers)
+
     def now(self) -> float:
         """The time of the team."""
         return self._team.now()
@@ -60,7 +65,8 @@ class Board:
         loads = (
             (len(given) / worker.slots, worker)
             for worker in self._team.workers
-            if len(given := self._given[worker]) < worker.slots + reserve
+            for slots in [1 if piece.is_whole else worker.slots]
+            if len(given := self._given[worker]) < slots + reserve
             if worker not in self._alone and not (given and piece.is_suspect)
         )
         return min(loads, key=itemgetter(0), default=(0, None))[1]

@@ -9,10 +9,13 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
+    Sequence,
 )
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from ..._native import ENVIRONMENT_VARIABLE
 from ...errors import OptionError
@@ -22,7 +25,7 @@ from ..workers import Workers, by_default
 from .address import Address
 from .board import Board
 from .joining import joined, layout_of
-from .parcels import Packer
+from .parcels import Carriage, Packer, Parcel
 from .pieces import Worker
 from .ray_team import RayTeam
 from .recruiting import Recruiting
@@ -44,6 +47,7 @@ class Cluster:
     def __init__(self, team: RayTeam) -> None:
         self._team = team
         self._numbers = count()
+        self._carried: Carriage = WeakKeyDictionary()
         self._board = Board(team)
 
     @property
@@ -61,12 +65,43 @@ class Cluster:
         """Bytes of memory that each process has for models, on the tightest machine."""
         return self._team.model_bytes
 
+    @property
+    def whole(self) -> Workers:
+        """See `whole_workers`."""
+        return _Whole(self)
+
+    def in_order(
+        self,
+        work: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        whole: bool = False,
+    ) -> Generator[tuple[Item, Result], None, None]:
+        """See `Workers.in_order`; `whole`: an item uses all threads of a worker."""
+        packer = Packer(self._numbers, self._carried)
+
+        def packed(some: Sequence[Item]) -> Parcel:
+            return packer.packed((work, some))
+
+        return in_order(self._board, items, packed, whole=whole)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """Does one item at a time on each worker of a cluster."""
+
+    cluster: Cluster
+
+    @property
+    def count(self) -> int:
+        """The number of workers."""
+        return max(1, len(self.cluster.workers))
+
     def in_order(
         self, work: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[tuple[Item, Result], None, None]:
         """See `Workers.in_order`."""
-        packer = Packer(self._numbers)
-        return in_order(self._board, items, lambda some: packer.packed((work, some)))
+        return self.cluster.in_order(work, items, whole=True)
 
 
 @contextmanager

@@ -74,6 +74,7 @@ class Piece:
         reason: why the last of them died.
         outcome: what became of it; None: nothing yet.
         is_dropped: nobody waits for it any more.
+        is_whole: it uses all threads of a worker.
     """
 
     run: Hashable
@@ -85,6 +86,7 @@ class Piece:
     reason: str = ""
     outcome: Done | Raised | None = None
     is_dropped: bool = False
+    is_whole: bool = False
 
     @property
     def is_suspect(self) -> bool:

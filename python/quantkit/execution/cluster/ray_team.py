@@ -117,10 +117,11 @@ class RayTeam:
 
     def _sent(self, parcel: Parcel) -> Any:
         """The value itself, or a reference to it if it is large."""
-        if len(parcel.pickled) <= INLINE_BYTES:
-            return parcel.pickled
         if parcel.stored is None:
+            if len(parcel.pickled) <= INLINE_BYTES:
+                return parcel.pickled
             parcel.stored = self._ray.put(parcel.pickled)
+            parcel.pickled = b""  # the store has it
         return parcel.stored
 
     def _ready(self, seconds: float) -> list[Any]:

@@ -22,6 +22,9 @@ __all__ = ["MOST_DEATHS", "in_order"]
 AHEAD = 4
 """Pieces per slot between the first that is not done and the last that has begun."""
 
+WHOLE_AHEAD = 2
+"""The same per worker, of pieces that use all its threads."""
+
 MOST_DEATHS = 3
 """The deaths of workers that a piece may cause; then the run ends."""
 
@@ -46,7 +49,11 @@ MOST_TOGETHER = 8
 
 
 def in_order(
-    board: Board, items: Iterable[Any], packed: Callable[[Sequence[Any]], Any]
+    board: Board,
+    items: Iterable[Any],
+    packed: Callable[[Sequence[Any]], Any],
+    *,
+    whole: bool = False,
 ) -> Generator[tuple[Any, Any], None, None]:
     """Yield each item and its result, in the order of the items.
 
@@ -54,13 +61,14 @@ def in_order(
         board: keeps the orders of the team that does the work.
         items: the items; they are taken when they are needed.
         packed: makes of items what a worker gets.
+        whole: an item uses all threads of a worker.
 
     Raises:
         QuantkitError: a piece has cost `MOST_DEATHS` workers their life, or no worker
             is left.
         BaseException: what the work raised, at once.
     """
-    run = _Run(board, iter(items), packed)
+    run = _Run(board, iter(items), packed, whole)
     try:
         yield from run.results()
     finally:
@@ -78,7 +86,9 @@ class _Run:
         board: Board,
         items: Iterator[Any],
         packed: Callable[[Sequence[Any]], Any],
+        whole: bool,
     ) -> None:
+        self._whole = whole
         self._board = board
         self._items = items
         self._packed = packed
@@ -114,11 +124,14 @@ class _Run:
     def _take(self) -> None:
         """Take more items, as far as they are needed soon."""
         most = AHEAD * max(1, self._board.n_slots)
+        if self._whole:
+            most = WHOLE_AHEAD * max(1, self._board.n_workers)
         while len(self._pieces) < most:
             items = list(islice(self._items, self._together))
             if not items:
                 return
-            piece = Piece(self, self._n_taken, items, self._packed(items))
+            packed = self._packed(items)
+            piece = Piece(self, self._n_taken, items, packed, is_whole=self._whole)
             self._n_taken += len(items)
             self._pieces.append(piece)
             self._queue.append(piece)
@@ -199,6 +212,7 @@ class _Run:
                 self._packed([item]),
                 deaths=lost.deaths,
                 reason=lost.reason,
+                is_whole=lost.is_whole,
             )
             for i, item in enumerate(lost.items)
         ]
