@@ -103,7 +103,8 @@ def steps_of(out: Path, model: Path | None, text: Path | None) -> list[Step]:
         Step("devices", 60, [PYTHON, "-m", "quantkit", "backends"]),
         tested("kernels", 120, "tests/test_cuda_kernels.py", "tests/test_cuda_pipe.py"),
         tested(
-            *("operations", 120, "tests/test_device_operations.py"),
+            *("operations", 150, "tests/test_device_codes.py"),
+            "tests/test_device_operations.py",
             *("tests/test_device_quantize.py", "tests/test_device_files.py"),
         ),
         tested("models", 150, "tests/test_gpu_models.py"),

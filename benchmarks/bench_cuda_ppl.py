@@ -8,7 +8,8 @@
 Each type is made once of the F16 file; `F16` is the file itself.  A run loads the model
 and evaluates the chunks once before it counts.  The share is that of the products in
 layers and in the head, two operations for each weight and token, of the most that the
-device reaches in a product of 8192 x 8192 x 8192 with the same factors.
+device reaches in a product of 8192 x 8192 x 8192 with the same factors; for i16 and q8
+that is quantkit's own product, with Q8_0 weights.
 `--llama-bin` is the folder of a CUDA build of llama.cpp, whose llama-perplexity
 evaluates the same chunks with all layers on the device; its time is that from its first
 chunk to its result, as its log states it.  Programs run in turn, and figures are
@@ -23,14 +24,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from measuring import machine, publish
 
 from quantkit._device import Card, Products
+from quantkit._native import packing_for
 from quantkit.evaluate.measuring import measure
 from quantkit.execution.opened import Shared
 from quantkit.forward.base import Model
@@ -41,6 +45,7 @@ from quantkit.inference.shared import share_model
 from quantkit.tasks.quantize import quantize_file
 from quantkit.tokens.chunks import Chunks, chunk_text
 from quantkit.tokens.options import TextOptions
+from quantkit.types import QuantType
 
 PEAK_SIZE = 8192
 PEAK_RUNS = 20
@@ -64,18 +69,28 @@ def peak(card: Card, products: Products) -> float:
     with card.current():
         rng = np.random.default_rng(0)
         values = rng.standard_normal((PEAK_SIZE, PEAK_SIZE)).astype(products.dtype)
-        side = card.to_device(values)
-        out = card.empty((PEAK_SIZE, PEAK_SIZE), np.float32)
+        multiply = prepared(card, card.to_device(values), products)
 
         def seconds(n_runs: int) -> float:
             start = perf_counter()
             for _ in range(n_runs):
-                card.multiply(side, side, out, products, None)
+                multiply()
             card.event().wait()
             return perf_counter() - start
 
         seconds(3)
         return PEAK_RUNS * 2 * PEAK_SIZE**3 / seconds(PEAK_RUNS)
+
+
+def prepared(card: Card, side: Any, products: Products) -> Callable[[], None]:
+    """What multiplies a matrix by its transpose, as weights."""
+    out = card.empty((PEAK_SIZE, PEAK_SIZE), np.float32)
+    if products.precision is None:
+        return lambda: card.multiply(side, side, out, products, None)
+    type = QuantType.Q8_0
+    weights = card.quantize(side, type, None)
+    packed = card.packed(side, packing_for(type, products.precision))
+    return lambda: card.multiply_codes(packed, weights, type, out)
 
 
 def operations(source: ModelSource, chunks: Chunks) -> float:

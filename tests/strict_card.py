@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from quantkit import _device, _native
-from quantkit._device import Products
+from quantkit._device import Codes, Products
 from quantkit.errors import DeviceMemoryError
 from quantkit.types import QuantType
 
@@ -129,6 +129,18 @@ class StrictCard:
         if factor is not None:
             out.memory[...] *= factor.memory
 
+    def packed(self, x: Any, packing: int) -> Codes:
+        """See `Card.packed`; packed for the CPU."""
+        made = _native.pack_activations(x.memory, packing, _native.active_backend())
+        return Codes(StrictArray(made.data), made.shape, packing)
+
+    def multiply_codes(self, x: Codes, w: Any, type: QuantType, out: Any) -> None:
+        """See `Card.multiply_codes`; with the sums of the CPU."""
+        self.products.append((*x.shape, len(w)))
+        backend = _native.active_backend()
+        packed = _native.Packed(x.data.memory, x.shape, x.packing, backend)
+        _native.matmul(packed, w.memory, type, out.memory)
+
     def pinned(self, n_bytes: int) -> NDArray[np.uint8]:
         """See `Card.pinned`."""
         return np.empty(n_bytes, np.uint8)
@@ -175,6 +187,15 @@ class LibraryCard(StrictCard):
         weights = None if importance is None else strict(importance)
         _device.quantize_rows(rows, type, weights, made)
         return made
+
+    def packed(self, x: Any, packing: int) -> Codes:
+        """See `Card.packed`."""
+        return _device.pack_activations(x, packing)
+
+    def multiply_codes(self, x: Codes, w: Any, type: QuantType, out: Any) -> None:
+        """See `Card.multiply_codes`."""
+        self.products.append((*x.shape, len(w)))
+        _device.matmul(x, w, type, out)
 
 
 class StrictEvent:

@@ -325,7 +325,7 @@ def with_blind_node(nodes: Any, folder: Path) -> Iterator[None]:
     )
     yield
     for each in remains() - before:
-        if mortal.address in each:  # others may use Ray on this machine, too
+        if nodes.address in each:  # others may use Ray on this machine, too
             os.kill(int(each.split()[0]), signal.SIGKILL)
 
 

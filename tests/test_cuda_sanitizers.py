@@ -13,7 +13,10 @@ from .host_library import BUILT, build_host_library
 from .native_build import ROOT, needs, run
 
 SANITIZERS = ("-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-TESTS = ("cuda_kernels", "cuda_pipe", "device_operations", "device_likelihood")
+TESTS = (
+    *("cuda_kernels", "cuda_pipe"),
+    *("device_codes", "device_operations", "device_likelihood"),
+)
 RACES = ("-g1", "-DQKC_RACES"), ("-fsanitize=thread",)
 """Flags of all files, and of kernels alone: see csrc/cuda/host/races.h."""
 TOO_FAR = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def by_columns(
     return as_strided(items, shape, (dtype.itemsize, leading * dtype.itemsize))
 
 
-@pytest.mark.parametrize("products", Products)
+@pytest.mark.parametrize("products", [p for p in Products if p.precision is None])
 @pytest.mark.parametrize("n", [1, 3])
 def test_what_cublas_is_asked(products: Products, n: int) -> None:
     """y = factor * x w^T into a part of a larger array, and nothing beside it."""
@@ -174,6 +175,28 @@ def test_weights_that_f16_does_not_hold(type: QuantType, scale: float) -> None:
     exact = x.astype(np.float64) @ here.rows(np.arange(24)).T.astype(np.float64)
     assert np.abs(y.memory - exact).max() < 1e-3 * np.abs(exact).max()
     assert bool(there.found_plain().memory) == (scale == 1)
+
+
+@pytest.mark.parametrize("products", [Products.I16, Products.Q8])
+@pytest.mark.parametrize("type", [QuantType.Q8_0, QuantType.Q4_K, QuantType.BF16])
+def test_products_of_codes(
+    type: QuantType, products: Products, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CPU's, in tiles, of moved rows, too; weights without blocks stay numbers."""
+    monkeypatch.setattr(device_matrix, "TILE_WEIGHTS", 7 * 256)
+    there, here = matrix_of(type, products)
+    scale = RNG.standard_normal(24).astype(np.float32)
+    assert products.precision is not None
+    exact = replace(here, precision=products.precision).scaled(scale)
+    card = StrictCard()
+    moved = moved_weights({"w": replace(here, scale=scale)}, card, products)
+    x = Activations(RNG.standard_normal((5, 256)).astype(np.float32))
+    for own in (there.scaled(scale), moved.matrix("w")):
+        for part in (own, own.part(3, 20)):
+            y: Any = part.apply(x)
+            expected = exact.apply(x) if part is own else exact.part(3, 20).apply(x)
+            assert np.array_equal(y.memory, expected)
+    assert card.products[0] == (5, 256, 7)
 
 
 def test_moved_weights_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ REFUSED = {
     "two barriers": "thread 40: it waits at the barrier",
     "two things": "lanes of ffffffff do different things together",
     "forever": "all threads wait for each other",
+    "half a warp multiplies": "only lanes 0000ffff of a warp are there",
 }
 
 

@@ -36,6 +36,8 @@ static const struct {
     {QKC_BAD_IMPORTANCE, "QKC_BAD_IMPORTANCE", "an importance is NaN, infinite or negative"},
     {QKC_NEEDS_IMPORTANCE, "QKC_NEEDS_IMPORTANCE",
      "the type cannot be quantized to without importance"},
+    {QKC_UNKNOWN_PACKING, "QKC_UNKNOWN_PACKING",
+     "activations are not packed so for weights of this type"},
     {QKC_UNKNOWN_FUNCTION, "QKC_UNKNOWN_FUNCTION", "not a function of a number"},
     {QKC_BAD_ARRAY, "QKC_BAD_ARRAY", "an array is NULL, not aligned, or shares bytes with another"},
     {QKC_SMALL_SCRATCH, "QKC_SMALL_SCRATCH", "less scratch than the call needs"},

@@ -50,6 +50,7 @@ typedef enum qkc_status {
     QKC_NOT_FINITE = -5,       /* a weight is NaN or infinite (only where arrays are the host's) */
     QKC_BAD_IMPORTANCE = -6,   /* an importance is NaN, infinite or negative (likewise) */
     QKC_NEEDS_IMPORTANCE = -7, /* the type cannot be quantized to without importance */
+    QKC_UNKNOWN_PACKING = -8,  /* no such packing of activations, or not for weights of this type */
     QKC_UNKNOWN_FUNCTION = -9, /* no such function of a number */
     QKC_BAD_ARRAY = -10,       /* an array is NULL, not aligned, or shares bytes with another */
     QKC_SMALL_SCRATCH = -11,   /* less scratch than qkc_quantize_scratch asks for */

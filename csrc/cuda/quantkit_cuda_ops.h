@@ -19,6 +19,18 @@ extern "C" {
 #endif
 
 /* cdef begin */
+/* The product y f32 [m][n_rows], rows y_stride apart, of x f32 [m][n_cols] and the transpose of
+ * weights [n_rows][row bytes] of a type with blocks.  x is packed before, as codes of 16 or 8 bits;
+ * the packing is a qk_packing of quantkit.h, all but QK_PACKED_F32.  packed and workspace are
+ * aligned to 16 bytes and have the bytes that are told. */
+int qkc_packed_bytes(int packing, size_t m, size_t n_cols, size_t *bytes);
+int qkc_pack_activations(int packing, const float *x, size_t m, size_t n_cols, void *packed,
+                         void *stream);
+int qkc_matmul_workspace(int type, size_t n_rows, size_t n_cols, size_t *bytes);
+int qkc_matmul(int type, int packing, const void *packed, size_t m, const uint8_t *weights,
+               size_t n_rows, size_t n_cols, float *y, size_t y_stride, void *workspace,
+               void *stream);
+
 /* q f32 [n][n_heads][key_size], k [n_keys][n_kv_heads][key_size], v
  * [n_keys][n_kv_heads][value_size] -> out [n][n_heads][value_size], NaN of a query that sees no key
  * and has no sink. */

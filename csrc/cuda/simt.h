@@ -30,9 +30,12 @@ cudaError_t qkc_launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, voi
     return cudaLaunchKernelEx(&how, kernel, args...);
 }
 
+#include "ptx.h"
+
 #else
 
 #include "host/simt.h"
+#include "host/ptx.h"
 
 #endif
 

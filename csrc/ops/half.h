@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Half precision to float and back, one number at a time; needs subnormals (float_state.h). */
+/* Half precision to float and back, one number at a time; needs subnormals (float_state.h).  After
+ * lane.h, or lane_cuda.h. */
 #ifndef QK_HALF_H
 #define QK_HALF_H
-
-#include "../lanes/lane.h"
 
 QK_INLINE float float_of_bits(uint32_t bits)
 {

@@ -17,6 +17,10 @@
 #define QK_COLUMNS_PER_SCALE(packing)                                                              \
     ((packing) == QK_PACKED_F32 ? 1 : (packing) == QK_PACKED_Q8_K ? QK_SUPERBLOCK : QK_GROUP)
 
+/* Columns of matrices that are summed by themselves, so that a tile of so many stays in the second
+ * cache; then their sums are added up. */
+#define QK_K_STEP 2048
+
 /* How activations of 8 bits are packed for weights in such blocks: as llama.cpp's CPU path has them
  * (vec_dot_type of ggml_type_traits_cpu). */
 #define QK_Q8_PACKING(block_size) ((block_size) == QK_SUPERBLOCK ? QK_PACKED_Q8_K : QK_PACKED_Q8_0)

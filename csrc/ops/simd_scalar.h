@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One float in plain C: the definition.  See simd.h for the contract. */
 #include "simd.h"
+#include "plain_bytes.h"
 
 #define WIDTH 1
 #define ROWS 4
@@ -56,29 +57,6 @@ QK_INLINE vacc vacc_dot_i16(vacc sum, vwords w, vwords x)
     return sum + w.half[0] * x.half[0] + w.half[1] * x.half[1];
 }
 QK_INLINE vf32 vf32_from_i16_sums(vacc a) { return (float)a; }
-
-QK_INLINE void split_nibbles(const uint8_t *bytes, int offset, int8_t *low, int8_t *high)
-{
-    for (int i = 0; i < 16; i++) {
-        low[i] = (int8_t)((bytes[i] & 15) - offset);
-        high[i] = (int8_t)((bytes[i] >> 4) - offset);
-    }
-}
-
-QK_INLINE void add_where_set(const uint8_t *bits, int value, int8_t *codes)
-{
-    for (int i = 0; i < 32; i++) {
-        codes[i] = (int8_t)(codes[i] + (bits[i / 8] >> i % 8 & 1) * value);
-    }
-}
-
-QK_INLINE void lookup_nibbles(const int8_t *table, const uint8_t *bytes, int8_t *low, int8_t *high)
-{
-    for (int i = 0; i < 16; i++) {
-        low[i] = table[bytes[i] & 15];
-        high[i] = table[bytes[i] >> 4];
-    }
-}
 
 QK_INLINE void transpose_words(const uint32_t *in, size_t in_stride, uint32_t *out,
                                size_t out_stride)

@@ -5,7 +5,7 @@
 
 #include "weights.h"
 
-#define K_STEP 2048 /* columns of a tile, which stays in the second cache */
+#define K_STEP QK_K_STEP /* columns of a tile */
 #define TILE_WORDS (K_STEP * TILE)
 
 /* ---- f32 ---- */

@@ -64,9 +64,9 @@ QK_INLINE void unpack_q8_0(const uint8_t *block, block_codes to)
     memcpy(to.code, block + 2, 32);
 }
 
-static const int8_t iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                      1,    13,   25,  38,  53,  69,  89,  113};
-static const int8_t mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+QK_TABLE int8_t iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                  1,    13,   25,  38,  53,  69,  89,  113};
+QK_TABLE int8_t mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 UNPACKED(iq4_nl, 32, 0, 127)
 QK_INLINE void unpack_iq4_nl(const uint8_t *block, block_codes to)

@@ -24,7 +24,7 @@ class PerplexityResult(ByValue):
         n_scored: number of scored tokens.
         nll: f64 [n_chunks, scored tokens per chunk], negative log likelihoods.
         activations: the precision of activations: "i16", "q8" or "f32"; on a device
-            "f16", "tf32" or "f32".
+            also "f16" or "tf32".
         device: where the model ran: "cpu", or the names of devices and what they are.
     """
 

@@ -259,6 +259,98 @@ static void test_streams()
     compare(out, 32, [](int) { return 1; });
 }
 
+/* ---- tensor cores, and copies to shared memory ---- */
+
+/* Matrices of bytes a [16][32] and b [32][8], the latter transposed. */
+static __device__ __host__ int byte_of(int matrix, int row, int column, bool is_signed)
+{
+    const unsigned byte = (unsigned)(matrix * 91 + row * 67 + column * 29 + row * column) & 255;
+    return is_signed && byte > 127 ? (int)byte - 256 : (int)byte;
+}
+
+static __device__ uint32_t word_of(int matrix, int row, int column)
+{
+    uint32_t word = 0;
+    for (int i = 0; i < 4; i++) {
+        word |= (uint32_t)byte_of(matrix, row, column + i, false) << 8 * i;
+    }
+    return word;
+}
+
+enum product { BY_8, BY_16, BY_16_IN_PARTS, BY_32, BY_32_IN_PARTS };
+
+template <bool IS_SIGNED> static __global__ void multiply(int *out, product which)
+{
+    const int row = (int)threadIdx.x / 4, at = (int)threadIdx.x % 4;
+    const uint32_t a[4] = {word_of(0, row, 4 * at), word_of(0, row + 8, 4 * at),
+                           word_of(0, row, 16 + 4 * at), word_of(0, row + 8, 16 + 4 * at)};
+    const uint32_t b[2] = {word_of(1, row, 4 * at), word_of(1, row, 16 + 4 * at)};
+    int d[4] = {1, 2, 3, 4};
+    if (which == BY_8) {
+        qkc_mma_8<IS_SIGNED>(d, a[0], b[0], d);
+    } else if (which == BY_16) {
+        qkc_mma_16<IS_SIGNED>(d, a[0], a[1], b[0], d);
+    } else if (which == BY_16_IN_PARTS) {
+        qkc_mma_16_by_8<IS_SIGNED>(d, a[0], a[1], b[0], d);
+    } else if (which == BY_32) {
+        qkc_mma_32<IS_SIGNED>(d, a, b, d);
+    } else {
+        qkc_mma_32_by_8<IS_SIGNED>(d, a, b, d);
+    }
+    for (int i = 0; i < (which == BY_8 ? 2 : 4); i++) {
+        out[(row + i / 2 * 8) * 8 + at * 2 + i % 2] = d[i];
+    }
+}
+
+template <bool IS_SIGNED> static void test_products_of(product which)
+{
+    const int n_rows = which == BY_8 ? 8 : 16, n_columns = which < BY_32 ? 16 : 32;
+    int *out = ints((size_t)n_rows * 8);
+    EXPECT(QKC_LAUNCH(multiply<IS_SIGNED>, 1, 32, NULL, out, which) == cudaSuccess);
+    compare(out, n_rows * 8, [=](int i) {
+        const int row = i / 8, column = i % 8;
+        int sum = 1 + column % 2 + row / 8 * 2;
+        for (int k = 0; k < n_columns; k++) {
+            sum += byte_of(0, row, k, IS_SIGNED) * byte_of(1, column, k, true);
+        }
+        return sum;
+    });
+}
+
+static void test_products()
+{
+    for (product which : {BY_8, BY_16, BY_16_IN_PARTS, BY_32, BY_32_IN_PARTS}) {
+        test_products_of<true>(which);
+        test_products_of<false>(which);
+    }
+}
+
+/* Each thread copies what the next one reads. */
+static __global__ void copy_by_threads(int *out, const int *from)
+{
+    __shared__ int4 room[64];
+    const unsigned own = threadIdx.x, next = (own + 1) % 64;
+    qkc_start_copy(room + own, from + own * 4);
+    qkc_finish_copies();
+    __syncthreads();
+    for (unsigned i = 0; i < 4; i++) {
+        out[own * 4 + i] = ((const int *)(room + next))[i];
+    }
+}
+
+static void test_copies()
+{
+    int numbers[256];
+    for (int i = 0; i < 256; i++) {
+        numbers[i] = i * 7;
+    }
+    int *from = ints(256), *out = ints(256);
+    copy(from, numbers, sizeof numbers);
+    EXPECT(QKC_LAUNCH(copy_by_threads, 1, 64, NULL, out, from) == cudaSuccess);
+    compare(out, 256, [](int i) { return (i + 4) % 256 * 7; });
+    EXPECT(cudaFree(from) == cudaSuccess);
+}
+
 /* ---- what is refused ---- */
 
 static __global__ void without_own_lane(int *out)
@@ -305,6 +397,15 @@ static __global__ void forever(int *out)
         __syncwarp(WHOLE);
     }
     out[0] = 1;
+}
+static __global__ void half_a_warp_multiplies(int *out)
+{
+    int d[2] = {};
+    if (threadIdx.x % 32 >= 16) {
+        return;
+    }
+    qkc_mma_8<true>(d, 1, 1, d);
+    out[0] = d[0];
 }
 static __global__ void beyond_shared(int *out)
 {
@@ -361,6 +462,7 @@ static const struct {
     {"two barriers", two_barriers},
     {"two things", two_things},
     {"forever", forever},
+    {"half a warp multiplies", half_a_warp_multiplies},
     {"beyond shared", beyond_shared},     /* by AddressSanitizer */
     {"missing barrier", missing_barrier}, /* these where accesses are looked at (races.h) */
     {"written too early", written_too_early},
@@ -386,5 +488,7 @@ int main(int argc, char **argv)
     test_paces();
     test_launches();
     test_streams();
+    test_products();
+    test_copies();
     return 0;
 }

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "fiber.h"
+#include "ptx.h"
 #include "races.h"
-#include "simt.h"
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -18,7 +18,7 @@ dim3 blockDim, gridDim;
 namespace qkc_host
 {
 
-enum op { NOTHING, BARRIER, MEET, VOTE, EXCHANGE };
+enum op { NOTHING, BARRIER, MEET, VOTE, EXCHANGE, TOGETHER };
 
 struct thread {
     fiber *on;    /* while it waits */
@@ -27,6 +27,7 @@ struct thread {
     unsigned mask;
     uint64_t value;
     int source;
+    void (*work)(void *const *lanes);
     uint64_t result;
 };
 
@@ -261,10 +262,27 @@ bool vote_of_block(bool predicate, site where)
 
 /* ---- what lanes of a warp do together ---- */
 
+/* Does what a whole warp has met for. */
+static void do_work(const thread *threads, unsigned group)
+{
+    void *lanes[warpSize];
+    const thread *one = threads + __builtin_ctz(group);
+    if (group != ~0u) {
+        fail("only lanes %08x of a warp are there, %s:%d", group, one->where.file, one->where.line);
+    }
+    for (int i = 0; i < warpSize; i++) {
+        lanes[i] = (void *)(uintptr_t)threads[i].value;
+    }
+    one->work(lanes);
+}
+
 /* Gives the lanes of a complete group their results. */
 static void finish_group(warp *w, thread *threads, unsigned group)
 {
     unsigned votes = 0;
+    if (threads[__builtin_ctz(group)].waits_for == TOGETHER) {
+        do_work(threads, group);
+    }
     for (unsigned left = group; left; left &= left - 1) {
         const unsigned lane = (unsigned)__builtin_ctz(left);
         votes |= threads[lane].value ? 1u << lane : 0;
@@ -301,7 +319,7 @@ static void finish_if_complete(warp *w, thread *threads, unsigned lane)
         if (t->mask != one->mask) {
             return;
         }
-        if (t->waits_for != one->waits_for) {
+        if (t->waits_for != one->waits_for || (t->waits_for == TOGETHER && t->work != one->work)) {
             fail("lanes of %08x do different things together, %s:%d and %s:%d", one->mask,
                  one->where.file, one->where.line, t->where.file, t->where.line);
         }
@@ -341,6 +359,12 @@ unsigned vote(unsigned mask, int predicate, site where)
 uint64_t exchange(unsigned mask, uint64_t value, int source, site where)
 {
     return meet(EXCHANGE, mask, value, source, where);
+}
+
+void work_together(void *own, void (*work)(void *const *lanes), site where)
+{
+    block.threads[block.current].work = work;
+    meet(TOGETHER, ~0u, (uintptr_t)own, 0, where);
 }
 
 /* ---- threads, blocks and grids ---- */

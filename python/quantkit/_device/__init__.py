@@ -23,6 +23,7 @@ from .arguments import (
 )
 from .calling import call, queue, synchronize, wait_for_producer
 from .card import Card, Event
+from .codes import Codes, matmul, pack_activations
 from .cublas import Products
 from .cupy_arrays import cupy_module, device_errors
 from .environment import refuse_environment
@@ -74,6 +75,7 @@ __all__ = [
     "TURN",
     "CType",
     "Card",
+    "Codes",
     "CudaSupport",
     "Device",
     "DeviceSums",
@@ -104,11 +106,13 @@ __all__ = [
     "kept_pipes",
     "library",
     "library_path",
+    "matmul",
     "memory",
     "norm_rows",
     "open_cards",
     "optional",
     "owner_of",
+    "pack_activations",
     "parse_device",
     "quantize_host_rows",
     "quantize_rows",

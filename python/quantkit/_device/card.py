@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..types import QuantType
+from .codes import Codes
 from .cublas import Products
 
 __all__ = ["Card", "Event"]
@@ -85,6 +86,12 @@ class Card(Protocol):
         self, x: Array, w: Array, out: Array, products: Products, factor: Array | None
     ) -> None:
         """See `Cublas.multiply`."""
+
+    def packed(self, x: Array, packing: int) -> Codes:
+        """See `pack_activations`."""
+
+    def multiply_codes(self, x: Codes, w: Array, type: QuantType, out: Array) -> None:
+        """See `matmul`."""
 
     def pinned(self, n_bytes: int) -> NDArray[np.uint8]:
         """Host memory from which the device can copy while the host goes on."""

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .._native import Precision
+
 __all__ = ["Cublas", "CublasModule", "Products"]
 
 
@@ -27,11 +29,28 @@ class Products(Enum):
     """f32 factors, of which tensor cores use 10 bits of the mantissa."""
     F16 = "f16"
     """f16 factors."""
+    I16 = "i16"
+    """Weights in blocks by activations in 16-bit codes, as integers; others as F32."""
+    Q8 = "q8"
+    """The same with 8-bit codes."""
+
+    @property
+    def precision(self) -> Precision | None:
+        """That of the codes of activations, as the processor has it; None: no codes."""
+        return CODES.get(self)
+
+    @property
+    def of_numbers(self) -> Products:
+        """How weights without blocks are multiplied, as floats."""
+        return self if self.precision is None else Products.F32
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of both factors."""
+        """The dtype of both factors where they are floats."""
         return np.dtype(np.float16 if self is Products.F16 else np.float32)
+
+
+CODES = {Products.I16: Precision.I16, Products.Q8: Precision.Q8}
 
 
 TYPES = {"float32": 0, "float16": 2}
@@ -88,7 +107,7 @@ class Cublas:
             x: [n, cols], C-contiguous, of the dtype that the products have.
             w: [rows, cols], likewise.
             out: f32 [n, rows]; its rows may be parts of longer rows.
-            products: how it is computed.
+            products: how it is computed; not by codes.
             factor: f32 [1] on the device; None: 1.
         """
         (n, cols), rows = x.shape, w.shape[0]

@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..errors import BackendError, DeviceMemoryError
 from ..quantities import bytes_as_text
 from ..types import QuantType
+from .codes import Codes, matmul, pack_activations
 from .cublas import Cublas, Products
 from .cupy_arrays import cupy_module, device_errors
 from .rows import dequantize_rows, quantize_rows
@@ -123,6 +124,14 @@ class CupyCard:
     ) -> None:
         """See `Card.multiply`."""
         self._cublas.multiply(x, w, out, products, factor)
+
+    def packed(self, x: Any, packing: int) -> Codes:
+        """See `Card.packed`."""
+        return pack_activations(x, packing)
+
+    def multiply_codes(self, x: Codes, w: Any, type: QuantType, out: Any) -> None:
+        """See `Card.multiply_codes`."""
+        matmul(x, w, type, out)
 
     def pinned(self, n_bytes: int) -> NDArray[np.uint8]:
         """See `Card.pinned`."""

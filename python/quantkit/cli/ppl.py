@@ -119,10 +119,10 @@ def ppl_command(
     activations: Annotated[
         Literal[Precision, "both"] | None,
         typer.Option(
-            help="Precision of activations in products. On the processor: i16, with "
-            "negligible error \\[default]; q8, 8 bits as in llama.cpp's CPU path; f32; "
-            "or both: i16, and q8 in additional rows. On a device: f16 \\[default], "
-            "tf32 or f32.",
+            help="Precision of activations in products with quantized weights: i16, "
+            "with negligible error \\[default on the processor]; q8, 8 bits as in "
+            "llama.cpp's CPU path; f32; or both: i16, and q8 in additional rows. On a "
+            "device also f16 \\[default there] and tf32.",
         ),
     ] = None,
     device: ModelDevice = "cpu",

@@ -71,10 +71,11 @@ def compare(
         base: the name of the row with which the others are compared; None: the first
             model as it is.
         options: how texts are cut; see `TextOptions`.
-        activations: precision of activations in products.  On the CPU, with quantized
-            weights: "i16", with negligible error, the default; "q8", 8 bits as in
+        activations: precision of activations in products with quantized weights:
+            "i16", with negligible error, the default on the CPU; "q8", 8 bits as in
             llama.cpp's CPU path; "f32"; or "both": i16, and q8 in additional rows.  On
-            a device: "f16", whose factors are f16 numbers, the default; "tf32"; "f32".
+            a device also "f16", whose factors are f16 numbers, the default there, and
+            "tf32".
         device: where models run: "cpu"; "cuda", the first CUDA device; "cuda:1";
             "cuda:0,1" or "cuda:all", devices that share the chunks.
         importance: importance of each column for the types: the path of an imatrix

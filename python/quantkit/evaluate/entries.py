@@ -371,7 +371,7 @@ def _with_8_bits(entries: Sequence[Entry]) -> list[Entry]:
     for entry in entries:
         made.append(entry)
         if entry.main_type.is_quantized:
-            q8 = Computing("q8")
+            q8 = replace(entry.computing, activations="q8")
             made.append(replace(entry, name=f"{entry.name} q8", computing=q8))
     return made
 

@@ -58,10 +58,10 @@ def perplexity(
         text: a str is the text itself, a Path is a UTF-8 file (*.jsonl: documents).
         recipe: such as "Q4_K_M", to quantize in memory first; None: the model as it is.
         options: how the text is cut; see `TextOptions`.
-        activations: precision of activations in products.  On the CPU, with quantized
-            weights: "i16", with negligible error, the default; "q8", 8 bits as in
-            llama.cpp's CPU path; or "f32", as F16, BF16 and F32 weights always use.  On
-            a device: "f16", the default; "tf32"; or "f32".
+        activations: precision of activations in products with quantized weights:
+            "i16", with negligible error, the default on the CPU; "q8", 8 bits as in
+            llama.cpp's CPU path; or "f32", as F16, BF16 and F32 weights always use
+            with these.  On a device also "f16", the default there, and "tf32".
         device: where the model runs, such as "cuda"; see `compare`.
         importance: importance of each column for `recipe`: the path of an imatrix file,
             an `ImportanceMatrix`, or numbers by tensor name.

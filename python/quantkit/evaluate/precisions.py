@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from ..errors import OptionError
-from ..inference.computing import Computing, computing_of
+from ..inference.computing import DEFAULT_ACTIVATIONS, Computing, computing_of
 
 __all__ = ["BOTH", "computing_asked"]
 
 BOTH = "both"
-"""Measure entries with default activations, and quantized ones also with 8-bit
+"""Measure entries with 16-bit activations, and quantized ones also with 8-bit
 activations, to separate the cost of weights and activations."""
 
 
@@ -22,13 +21,7 @@ def computing_asked(activations: str | None, device: object) -> tuple[str, Compu
     Raises:
         OptionError, BackendError: as for `computing_of`.
     """
-    if activations != BOTH:
-        computing = computing_of(activations, device)
-        return computing.activations, computing
-    computing = computing_of(None, device)
-    if computing.cards:
-        raise OptionError(
-            "`activations` is 'both', which also measures 8-bit activations, of the "
-            f"CPU; on {computing.cards[0].name}, expected f16, tf32 or f32"
-        )
-    return BOTH, computing
+    if activations == BOTH:
+        return BOTH, computing_of(DEFAULT_ACTIVATIONS, device)
+    computing = computing_of(activations, device)
+    return computing.activations, computing

@@ -27,7 +27,7 @@ DEFAULT_ACTIVATIONS = "i16"
 DEFAULT_ON_DEVICES = "f16"
 
 BY_CPU = {"i16": Precision.I16, "q8": Precision.Q8, "f32": Precision.F32}
-BY_DEVICES = {each.value: each for each in (Products.F16, Products.TF32, Products.F32)}
+BY_DEVICES = {each.value: each for each in Products}
 ACTIVATIONS = tuple(dict.fromkeys((*BY_CPU, *BY_DEVICES)))
 """The precisions of activations, by option value."""
 
@@ -153,10 +153,8 @@ def computing_of(
             f"`activations` is {shown(activations)}; expected one of {', '.join(known)}"
         )
     if activations not in known:
-        where = "on the CPU" if cards else "on a CUDA device (`device`)"
-        here = f"on {cards[0].name}" if cards else "on the CPU"
         raise OptionError(
-            f"`activations` is {activations!r}, which there is only {where}; {here}, "
-            f"expected one of {', '.join(known)}"
+            f"`activations` is {activations!r}, which there is only on a CUDA device "
+            f"(`device`); on the CPU, expected one of {', '.join(known)}"
         )
     return Computing(activations, cards)

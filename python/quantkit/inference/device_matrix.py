@@ -1,7 +1,7 @@
 """A weight matrix on a device: bytes are dequantized and multiplied there.
 
-A tile of rows is dequantized, multiplied by the activations of all sequences in the
-pass, and forgotten.
+A tile of rows is dequantized, or made codes, multiplied by the activations of all
+sequences in the pass, and forgotten.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._device import Card, Products
+from .._device import Card, Codes, Products
+from .._native import packing_for
 from ..forward.base import F32, Activations
 from ..forward.ops import contiguous
 from ..types import QuantType
@@ -69,11 +70,13 @@ class DeviceMatrix:
 
         x may be in the host's memory.
         """
-        side: _Factor = Activations.of(x).made(self.products, self._side)
-        y: F32 = self.card.empty((len(side.values), len(self.stored)), np.float32)
+        shared = Activations.of(x)
+        shape = len(shared.values), len(self.stored)
+        y: F32 = self.card.empty(shape, np.float32)
+        multiply = self._by_numbers if self._packing is None else self._by_codes
         for start, stop in self._tiles():
             with self.stored.between(start, stop) as data:
-                self._multiply(side, self._tile(data), y[:, start:stop])
+                multiply(shared, data, y[:, start:stop])
         if self.scale is not None:
             y *= self.scale
         return y
@@ -112,16 +115,40 @@ class DeviceMatrix:
                 found = own if found is None else found & own
         return found
 
-    def _multiply(self, x: _Factor, tile: _Factor, out: Array) -> None:
-        factor = x.factor
+    @property
+    def _packing(self) -> int | None:
+        """How activations become codes; None: they stay numbers."""
+        precision = self.products.precision
+        if precision is None or self.type.block_size == 1:
+            return None
+        return packing_for(self.type, precision)
+
+    def _by_codes(self, x: Activations, data: Array, out: Array) -> None:
+        """The product with rows in GGUF bytes, of integers."""
+        packing = self._packing
+
+        def packed(x: F32) -> Codes:
+            assert packing is not None
+            return self.card.packed(contiguous(self._there(x)), packing)
+
+        made = x.made(("codes", packing), packed)
+        self.card.multiply_codes(made, data, self.type, out)
+
+    def _by_numbers(self, x: Activations, data: Array, out: Array) -> None:
+        """The product with rows in GGUF bytes, of floats."""
+        products = self.products.of_numbers
+        side: _Factor = x.made(products, self._side)
+        tile, factor = self._tile(data), side.factor
         if factor is not None and tile.factor is not None:
             factor = factor * tile.factor
-        self.card.multiply(x.values, tile.values, out, self.products, factor)
+        self.card.multiply(side.values, tile.values, out, products, factor)
+
+    def _there(self, x: F32) -> Array:
+        return self.card.to_device(x) if isinstance(x, np.ndarray) else x
 
     def _side(self, x: F32) -> _Factor:
         """The activations as a side of the product."""
-        if isinstance(x, np.ndarray):
-            x = self.card.to_device(x)
+        x = self._there(x)
         if self.products is Products.F16 and x.size:
             return _Factor(*halved(x, self.card))
         return _Factor(contiguous(x))

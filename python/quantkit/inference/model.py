@@ -79,9 +79,9 @@ class Model:
             recipe: such as "Q4_K_M", to quantize in memory; None: the model as it is.
             importance: importance of each column for `recipe`: the path of an imatrix
                 file, an `ImportanceMatrix`, or numbers by tensor name.
-            activations: precision of activations in products.  On the CPU, with
-                quantized weights: "f32", the default, or the faster "i16" and "q8"; on
-                a device: "f16", the default, "tf32" or "f32".  See `compare`.
+            activations: precision of activations in products with quantized weights:
+                "f32", the default on the CPU, "i16" or "q8"; on a device also "f16",
+                the default there, and "tf32".  See `compare`.
             device: where the model runs: "cpu", "cuda" or "cuda:1".
             threads: number of threads that quantize.
 
