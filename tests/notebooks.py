@@ -12,7 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-__all__ = ["NOTEBOOKS", "run", "texts"]
+from quantkit._native import backends
+
+__all__ = ["NOTEBOOKS", "made_by", "run", "texts"]
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
 TIMES = re.compile(r"[\d.,]+ (?:tokens/s|s\b)")
@@ -20,7 +22,10 @@ TAG = re.compile(r"<[^>]*>")
 
 
 def run(path: Path) -> Any:
-    """The notebook with the outputs of running it now, in a folder of its own."""
+    """The notebook with the outputs of running it now, in a folder of its own.
+
+    Its metadata names the forward pass that figures are from.
+    """
     import nbclient
     import nbformat
 
@@ -32,7 +37,14 @@ def run(path: Path) -> Any:
         cell.metadata.pop("execution", None)  # times
         if cell.cell_type == "code":
             cell.outputs = [each for each in cell.outputs if not _is_empty(each)]
+    passes = [backend.ops for backend in backends() if backend.usable]
+    notebook.metadata["quantkit"] = {"forward_pass": passes[0]}
     return notebook
+
+
+def made_by(notebook: Any) -> str:
+    """The forward pass that the figures of a notebook are from."""
+    return str(notebook.metadata["quantkit"]["forward_pass"])
 
 
 def _is_empty(output: Any) -> bool:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from .notebooks import NOTEBOOKS, run, texts
+from .notebooks import NOTEBOOKS, made_by, run, texts
 
 pytestmark = pytest.mark.docs
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
 CLOSE = 0.03
-"""What another processor's fused operations may change in figures of few digits."""
+"""What other versions of NumPy and SciPy may change in figures of few digits."""
+FAR = 0.5
+"""What another instruction set may: calibrated files have other bytes then, and some
+figures are of a few tokens (docs/calibration.md)."""
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -24,11 +27,13 @@ def test_a_notebook_shows_what_is_stored(path: Path) -> None:
     import nbformat
 
     stored = nbformat.read(path, as_version=4)
-    for old, new in zip(texts(stored), texts(run(path)), strict=True):
+    again = run(path)
+    near = CLOSE if made_by(again) == made_by(stored) else FAR
+    for old, new in zip(texts(stored), texts(again), strict=True):
         assert len(old) == len(new)
         for before, after in zip(old, new, strict=True):
             assert NUMBER.sub("#", before) == NUMBER.sub("#", after)
-            assert numbers(after) == pytest.approx(numbers(before), rel=CLOSE, abs=2e-4)
+            assert numbers(after) == pytest.approx(numbers(before), rel=near, abs=2e-4)
 
 
 def test_there_are_notebooks() -> None:

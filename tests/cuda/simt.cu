@@ -475,7 +475,7 @@ int main(int argc, char **argv)
 {
     for (const auto &each : refused) {
         if (argc > 1 && !strcmp(argv[1], each.name)) {
-            const int n_blocks = each.kernel == two_blocks ? 2 : 1;
+            const unsigned n_blocks = each.kernel == two_blocks ? 2 : 1;
             EXPECT(QKC_LAUNCH(each.kernel, n_blocks, 64, NULL, ints(64)) == cudaSuccess);
             return 0;
         }
